@@ -1,0 +1,39 @@
+//! What everything stands on.
+//!
+//! Ports are named by role ([`RunLog`], [`JobQueue`], [`Checkpoints`], [`Claims`], [`Blobs`]); their documentation
+//! is the contract, and one contract suite runs against every set of adapters. Adapters are named by technology and
+//! are mentioned only where a process is composed.
+//!
+//! ```text
+//!            scheduler                       worker
+//!   RunLog  Checkpoints  JobQueue   ──────  JobQueue  Claims  Blobs  RunLog
+//!      └──────────┴─────────┴───────────────────┴────────┴──────┴──────┘
+//!                        embedded (SQLite + memory)
+//! ```
+
+pub mod clock;
+mod port;
+
+pub use port::blobs::Blobs;
+pub use port::checkpoints::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
+pub use port::claims::{CLAIM_RETENTION, Claimed, Claims};
+pub use port::error::Error;
+pub use port::jobs::{Delivery, JobQueue, Queued, Receipt};
+pub use port::log::{Entry, LogReader, RunLog};
+
+use std::sync::Arc;
+
+/// One set of adapters, ready for use: what a process is composed of.
+#[derive(Clone)]
+pub struct Backend {
+    /// The truth.
+    pub log: Arc<dyn RunLog>,
+    /// Work on its way to workers.
+    pub jobs: Arc<dyn JobQueue>,
+    /// State, so that the log need not be read from its start.
+    pub checkpoints: Arc<dyn Checkpoints>,
+    /// Idempotency records.
+    pub claims: Arc<dyn Claims>,
+    /// Large values.
+    pub blobs: Arc<dyn Blobs>,
+}

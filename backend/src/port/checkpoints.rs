@@ -1,0 +1,86 @@
+//! State, so that the log need not be read from its start.
+
+use async_trait::async_trait;
+use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunStatus, RunSummary};
+
+use crate::Error;
+
+/// The state of partitions up to a log sequence, and the rows that people list runs from.
+///
+/// Everything here can be rebuilt from the log: losing it costs time, and nothing else.
+///
+/// Contract:
+/// - A commit is all or nothing, and is accepted only onto the mark it was computed from.
+/// - Rows of finished runs are kept when a full checkpoint replaces the live ones.
+#[async_trait]
+pub trait Checkpoints: Send + Sync {
+    /// The newest checkpoint, with the rows of runs that are not finished.
+    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error>;
+
+    /// Moves the checkpoint on.
+    async fn commit(&self, partition: Partition, delta: Delta) -> Result<Committed, Error>;
+
+    /// One run, finished or not, as of the last checkpoint.
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error>;
+
+    /// Runs as of the last checkpoint, newest first.
+    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error>;
+}
+
+/// A run as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRow {
+    /// What lists show.
+    pub summary: RunSummary,
+    /// The machine's state of the run, in its own format.
+    pub state: Vec<u8>,
+}
+
+/// What changed since the last checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    /// The mark this was computed from. Nothing means: this is the whole state, in place of whatever is stored.
+    pub base: Option<CheckpointMark>,
+    /// The mark it leads to.
+    pub mark: CheckpointMark,
+    /// The machine's state beside the runs, in its own format.
+    pub partition: Vec<u8>,
+    /// Runs that are new or changed.
+    pub changed: Vec<RunRow>,
+    /// Finished runs that are no longer kept.
+    pub expired: Vec<RunId>,
+}
+
+/// A checkpoint as it was stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// Which prefix of the log it stands for.
+    pub mark: CheckpointMark,
+    /// The machine's state beside the runs.
+    pub partition: Vec<u8>,
+    /// The state of every run that is not finished, in the order of their ids.
+    pub live: Vec<(RunId, Vec<u8>)>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Committed {
+    /// The checkpoint stands at the delta's mark now.
+    Accepted,
+    /// Something else is stored than the delta was computed from; nothing was changed.
+    Refused {
+        /// What is stored.
+        stored: Option<CheckpointMark>,
+    },
+}
+
+/// Which runs to list. An empty query lists the newest of all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunQuery {
+    /// Only this namespace.
+    pub namespace: Option<Namespace>,
+    /// Only runs in one of these; empty means any.
+    pub statuses: Vec<RunStatus>,
+    /// At most this many; zero means the adapter's own bound of 1,000.
+    pub limit: usize,
+}

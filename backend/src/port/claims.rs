@@ -1,0 +1,51 @@
+//! Idempotency records: who is making, or has made, a call that is not safe to repeat.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_proto::{ClaimKey, NodeId, Timestamp};
+
+use crate::Error;
+
+/// How long a done claim is kept at least: longer than a queue may hold on to a job that was settled.
+pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// Claims on calls.
+///
+/// Contract:
+/// - Between [`Claimed::Won`] or [`Claimed::Lapsed`] and the end of its lease, one holder has the claim, and every
+///   other caller gets [`Claimed::Busy`].
+/// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
+///   it that the call may have happened.
+/// - Losing claims makes a repeated delivery of a job look like the first one; that is why a store of claims has to
+///   outlive the processes that use it.
+#[async_trait]
+pub trait Claims: Send + Sync {
+    /// Asks for a claim until `lease` from now.
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error>;
+
+    /// Holds on to it until `lease` from now. False if it is no longer the holder's.
+    async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error>;
+
+    /// The call was made and its outcome is in the log.
+    async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
+
+    /// The call was provably not made: whoever comes next may begin afresh.
+    async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
+}
+
+/// What became of a request for a claim.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Claimed {
+    /// It is the caller's, and nobody had it before.
+    Won,
+    /// It is the caller's, and somebody had it who never said how the call went.
+    Lapsed,
+    /// Somebody else has it.
+    Busy {
+        /// When their lease ends.
+        until: Timestamp,
+    },
+    /// The call was made and its outcome is in the log.
+    Done,
+}

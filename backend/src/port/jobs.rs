@@ -1,0 +1,72 @@
+//! Work on its way from the scheduler to workers.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_proto::{Job, JobId, ServerName};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+
+/// A work queue with one place for each job id.
+///
+/// Contract:
+/// - While a job is queued or delivered and not acknowledged, publishing the same id again is refused as
+///   [`Queued::Already`] and changes nothing.
+/// - A job is delivered to one worker at a time, and again if that worker goes away or gives it back.
+/// - Jobs of one server wait for nothing but workers that pull that server.
+/// - The queue is not the truth: it may lose everything in it, and the scheduler publishes again from its state.
+#[async_trait]
+pub trait JobQueue: Send + Sync {
+    /// Queues jobs; the answers stand in the order of the jobs.
+    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error>;
+
+    /// Tells whoever has the job, or will get it, that its outcome is no longer wanted. The job is still delivered
+    /// and settled, so that what happened is known. Best effort.
+    async fn recall(&self, job: &JobId) -> Result<(), Error>;
+
+    /// Takes up to `max` jobs for a server, waiting up to `wait` for the first. May come back with none.
+    ///
+    /// Safe to cancel: a job that was not returned is still in the queue.
+    async fn pull(&self, server: &ServerName, max: NonZeroUsize, wait: Duration) -> Result<Vec<Delivery>, Error>;
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Queued {
+    /// It is in the queue now.
+    New,
+    /// It already was, or is being worked on.
+    Already,
+}
+
+/// A job in a worker's hands.
+///
+/// Dropped without a word it goes back to the queue, after a while.
+pub struct Delivery {
+    /// The job.
+    pub job: Job,
+    /// How often it was delivered, this time counted. More than a few is poison.
+    pub delivered: u32,
+    /// Cancelled when the job is recalled.
+    pub recalled: CancellationToken,
+    /// The means to answer the queue.
+    pub receipt: Box<dyn Receipt>,
+}
+
+/// How a worker answers the queue.
+#[async_trait]
+pub trait Receipt: Send + Sync {
+    /// How long the queue waits for a word before it gives the job to another worker.
+    fn patience(&self) -> Duration;
+
+    /// Still at it: the queue's patience begins anew.
+    async fn progress(&self) -> Result<(), Error>;
+
+    /// Settled: the job leaves the queue. A lost acknowledgement means one more delivery.
+    async fn ack(self: Box<Self>) -> Result<(), Error>;
+
+    /// Not started: the job goes back, to be delivered again at once, or after `delay`.
+    async fn give_back(self: Box<Self>, delay: Option<Duration>) -> Result<(), Error>;
+}

@@ -1,0 +1,297 @@
+//! Ids: types, derived where possible.
+//!
+//! No bare string or number crosses a function: what names a run cannot be mistaken for what names a step.
+//! Every id prints as one token that may stand in a NATS subject, a Redis key and a shell argument.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+/// Why a text is not an id.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{text}` is not a {what}: {rule}")]
+pub struct IdError {
+    what: &'static str,
+    text: String,
+    rule: &'static str,
+}
+
+impl IdError {
+    fn new(what: &'static str, text: &str, rule: &'static str) -> Self {
+        // Whatever was sent may be shown back, but not a megabyte of it.
+        Self { what, text: text.chars().take(80).collect(), rule }
+    }
+}
+
+/// A slice of all runs with one log and one leader. Part of every run id, so anybody can route to it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Partition(pub u16);
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}", self.0)
+    }
+}
+
+/// One execution of a plan: `run_<partition>_<ulid>`.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RunId {
+    partition: Partition,
+    ulid: Ulid,
+}
+
+impl RunId {
+    /// A new id from parts drawn at the edge: the moment of the submit, and random bits.
+    pub const fn new(partition: Partition, at: crate::Timestamp, random: u128) -> Self {
+        Self { partition, ulid: Ulid::from_parts(at.as_millis(), random) }
+    }
+
+    /// The id of a run whose submitter chose a key: the same key is the same run.
+    pub fn derived(partition: Partition, namespace: &Namespace, key: &str) -> Self {
+        let digest = crate::Digest::of(format!("{namespace}/{key}").as_bytes());
+        Self { partition, ulid: Ulid(digest.prefix()) }
+    }
+
+    /// Where the run lives.
+    pub const fn partition(&self) -> Partition {
+        self.partition
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run_{}_{}", self.partition, self.ulid.to_string().to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl FromStr for RunId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = || IdError::new("run id", text, "it looks like run_00_01kbgq5v8m3n4p5q6r7s8t9v0w");
+        let (partition, ulid) =
+            text.strip_prefix("run_").and_then(|rest| rest.split_once('_')).ok_or_else(refuse)?;
+        let partition = Partition(partition.parse().map_err(|_| refuse())?);
+        let ulid = Ulid::from_string(&ulid.to_ascii_uppercase()).map_err(|_| refuse())?;
+        Ok(Self { partition, ulid })
+    }
+}
+
+/// Serialises a type as the text it prints, and reads it back with `FromStr`.
+macro_rules! serde_as_text {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+serde_as_text!(RunId);
+
+/// A name that is checked when it is read.
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(text.to_owned())) } else { Err(IdError::new($what, text, $rule)) }
+            }
+        }
+        serde_as_text!($type);
+    };
+}
+
+fn word(text: &str, max: usize, extra: &[char]) -> bool {
+    !text.is_empty()
+        && text.len() <= max
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(&c))
+}
+
+name! {
+    /// What a workflow calls itself: a slug.
+    WorkflowName, "workflow name", "1 to 63 of a-z, 0-9 and `-`, not starting or ending with `-`",
+    |text| word(text, 63, &['-']) && !text.starts_with('-') && !text.ends_with('-')
+        && !text.contains(|c: char| c.is_ascii_uppercase())
+}
+name! {
+    /// Whose run it is. One token of a subject.
+    Namespace, "namespace", "1 to 63 of A-Z, a-z, 0-9, `-` and `_`",
+    |text| word(text, 63, &['-', '_'])
+}
+name! {
+    /// An MCP server, by the name it has in the worker's configuration. One token of a subject.
+    ServerName, "server name", "1 to 64 of A-Z, a-z, 0-9, `-` and `_`",
+    |text| word(text, 64, &['-', '_'])
+}
+name! {
+    /// A tool of a server. May hold dots, so it never stands in a subject.
+    ToolName, "tool name", "1 to 128 printable characters without spaces",
+    |text| !text.is_empty() && text.len() <= 128 && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+name! {
+    /// A process that leads or works: host, pid and a token drawn at its start.
+    NodeId, "node id", "1 to 128 of A-Z, a-z, 0-9, `-` and `_`",
+    |text| word(text, 128, &['-', '_'])
+}
+name! {
+    /// One occurrence of a step in a run: `fetch`, `by_region[2].sales`, or `#3` for the third step of a file,
+    /// counted from 1, when it has no id.
+    StepPath, "step path", "step ids joined by dots, each with an optional [index], or # and a number",
+    |text| word(text, 512, &['_', '.', '[', ']', '#'])
+}
+
+/// A try at a step, counted from 1.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The first one.
+    pub const FIRST: Self = Self(1);
+
+    /// The one after this.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The message that carries a step to a worker: run, step and the first attempt it stands for.
+///
+/// Derived, never drawn: whoever computes the job again computes the same id, and the queue refuses the copy.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct JobId {
+    /// The run.
+    pub run: RunId,
+    /// The step of the run.
+    pub step: StepPath,
+    /// The number its first attempt will have.
+    pub attempt: Attempt,
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.run, self.step, self.attempt)
+    }
+}
+
+/// What a claim is made on: a step of a run, whatever the attempt.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct ClaimKey {
+    /// The run.
+    pub run: RunId,
+    /// The step of the run.
+    pub step: StepPath,
+}
+
+impl fmt::Display for ClaimKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.run, self.step)
+    }
+}
+
+/// A place in a partition's log, counted from 1. Zero stands before the first record.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first record.
+    pub const ZERO: Self = Self(0);
+
+    /// The place after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A term of leadership: the sequence of the leader's own announcement. Only the log can give one, so it cannot
+/// go backwards when a lease store is lost.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Epoch(pub Seq);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_round_trip_and_carry_their_partition() {
+        let id = RunId::new(Partition(7), crate::Timestamp::from_millis(1_795_187_471_042), 42);
+        let text = id.to_string();
+        assert!(text.starts_with("run_07_"), "{text}");
+        assert_eq!(text.parse::<RunId>().expect("own text parses"), id);
+        assert_eq!(id.partition(), Partition(7));
+    }
+
+    #[test]
+    fn the_same_key_is_the_same_run() {
+        let namespace: Namespace = "default".parse().expect("a namespace");
+        let derive = |key| RunId::derived(Partition(0), &namespace, key);
+        assert_eq!(derive("order-1"), derive("order-1"));
+        assert_ne!(derive("order-1"), derive("order-2"));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert!("sales-report".parse::<WorkflowName>().is_ok());
+        for bad in ["", "-x", "x-", "Upper", "with space", "dot.ted", &"x".repeat(64)] {
+            assert!(bad.parse::<WorkflowName>().is_err(), "{bad}");
+        }
+        assert!("a.b".parse::<ServerName>().is_err(), "a dot would split a subject");
+        assert!("tool.with.dots".parse::<ToolName>().is_ok());
+        assert!("by_region[2].sales".parse::<StepPath>().is_ok());
+        assert!("../x".parse::<RunId>().is_err());
+    }
+}

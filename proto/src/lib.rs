@@ -1,0 +1,51 @@
+//! The words of Longshore, one meaning each.
+//!
+//! Everything that two parts say to each other is a type of this crate, and every word below means the same in
+//! code, on the wire, in metrics, on the command line and in the documentation.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | Workflow | what a person writes: a named YAML or JSON document, known by the [`Digest`] of its text |
+//! | Plan | a workflow that has been checked and compiled (`longshore_workflow::Plan`) |
+//! | Run | one execution of a plan with inputs, known by its [`RunId`] |
+//! | Step | a node of the plan; its [`StepPath`] names one occurrence in a run |
+//! | Attempt | one try at a step, numbered from 1: [`Attempt`], [`AttemptRecord`] |
+//! | Job | the message that carries attempts to a worker: [`Job`], [`JobId`] |
+//! | Call | one MCP `tools/call` |
+//! | Outcome | what came back: output, fault, or indeterminate: [`Outcome`] |
+//! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
+//! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
+//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`] |
+//!
+//! Verbs: submit, append, apply, advance, dispatch, settle, checkpoint, drain.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; the manifest proves it.
+
+mod checkpoint;
+mod digest;
+mod event;
+mod fault;
+mod id;
+mod job;
+mod outcome;
+mod payload;
+mod policy;
+mod time;
+mod view;
+mod wire;
+
+pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
+pub use digest::{Digest, DigestError};
+pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
+pub use fault::{Fault, FaultClass, Sent};
+pub use id::{
+    Attempt, ClaimKey, Epoch, IdError, JobId, Namespace, NodeId, Partition, RunId, Seq, ServerName, StepPath,
+    ToolName, WorkflowName,
+};
+pub use job::{Job, OnToolError, TraceContext};
+pub use outcome::{AttemptRecord, Outcome, Output, Settlement};
+pub use payload::{INLINE_LIMIT_BYTES, Payload};
+pub use policy::{Backoff, Next, RetryPolicy, Safety};
+pub use time::Timestamp;
+pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
+pub use wire::{FORMAT_VERSION, WireError, decode, encode};

@@ -1,0 +1,62 @@
+//! What came back from a step.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Attempt, Fault, Payload, Sent, Timestamp};
+
+/// What a tool gave.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Output {
+    /// What the next steps see as `output`: the structured content, else a single text block parsed as JSON, else
+    /// the text of the text blocks.
+    pub value: Payload,
+    /// What they see as `content`: the raw content list. Kept only when the plan reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Payload>,
+}
+
+/// How a step ended. At most one is recorded for each step.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it was asked.
+    Output(Output),
+    /// It did not, and nothing is in doubt.
+    Fault(Fault),
+    /// The call may or may not have happened, and is not safe to repeat. The fault says what was seen.
+    Indeterminate(Fault),
+}
+
+/// What a worker reports about a job.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// The step has ended.
+    Done(Outcome),
+    /// The step is to be tried again, not before this moment: a timer and a new job, so that waiting never holds
+    /// a worker's slot.
+    Again {
+        /// The earliest moment of the next attempt.
+        at: Timestamp,
+        /// Why.
+        fault: Fault,
+    },
+}
+
+/// One try at a call, as it went. Every attempt is recorded.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AttemptRecord {
+    /// Its number.
+    pub number: Attempt,
+    /// When the call began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong; nothing if it gave an output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// How far it is known to have come.
+    pub sent: Sent,
+}

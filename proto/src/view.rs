@@ -1,0 +1,170 @@
+//! What people see of a run: the documents behind `runs list`, `runs show` and `--json`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{AttemptRecord, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Steps are waiting, out, or being decided.
+    Running,
+    /// A step failed for good; what was already out is coming in.
+    Failing,
+    /// It was told to stop; what was already out is coming in.
+    Cancelling,
+    /// Every step ended as it should.
+    Succeeded,
+    /// A step failed for good.
+    Failed,
+    /// It was told to stop.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Whether nothing more will happen.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The name in JSON, metrics and on the terminal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Failing => "failing",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Waiting for the steps before it.
+    Pending,
+    /// Its job is out, or its members are.
+    Running,
+    /// Waiting for the moment of its next attempt.
+    Retrying,
+    /// It did what it was asked.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// Nobody knows whether its call happened, and it is not safe to repeat.
+    Indeterminate,
+    /// Its condition was false, or the run ended before its turn.
+    Skipped,
+    /// It was told to stop.
+    Cancelled,
+}
+
+impl StepStatus {
+    /// Whether the step has ended.
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running | Self::Retrying)
+    }
+
+    /// The name in expressions (`steps.x.status`), JSON and on the terminal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Indeterminate => "indeterminate",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for StepStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A run in one line.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run: RunId,
+    /// Whose it is.
+    pub namespace: Namespace,
+    /// What it runs.
+    pub workflow: WorkflowRef,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// What made it fail: the step, if a step did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
+    /// The step that `error` comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_step: Option<StepPath>,
+}
+
+/// A step, as people see it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct StepView {
+    /// Which one.
+    pub path: StepPath,
+    /// What it does, in a word or two: `server/tool`, `parallel`, `set`.
+    pub does: String,
+    /// How deep it stands in groups; 0 at the top.
+    pub depth: u16,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// When it left `pending`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Every attempt, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptRecord>,
+    /// What it gave; a large value stands as `{"blob": {"digest": …, "bytes": …}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Why it gave nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Fault>,
+    /// Why it waits, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+}
+
+/// A run in full.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RunView {
+    /// The line it has in a list.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// Its inputs.
+    pub inputs: Value,
+    /// Its steps, in the order of the file.
+    pub steps: Vec<StepView>,
+    /// Its outputs, once it has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Value>,
+}

@@ -1,0 +1,93 @@
+//! How words are written down: one byte of format version, then MessagePack with named fields.
+//!
+//! Named fields cost some bytes and buy evolution: a reader skips fields it does not know and fills in the ones
+//! that are missing. A change that this cannot carry raises [`FORMAT_VERSION`].
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The format this code writes, and the newest it reads.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Why bytes are not a word.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Nothing there.
+    #[error("empty message")]
+    Empty,
+    /// Written by newer code.
+    #[error("format version {found}, and this version of longshore reads up to {FORMAT_VERSION}: upgrade it")]
+    Version {
+        /// The version byte.
+        found: u8,
+    },
+    /// Not MessagePack, or not this word.
+    #[error("malformed message: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// A value that MessagePack cannot hold.
+    #[error("cannot be encoded: {0}")]
+    Unencodable(#[from] rmp_serde::encode::Error),
+}
+
+/// Writes a word.
+pub fn encode<T: Serialize>(word: &T) -> Result<Vec<u8>, WireError> {
+    let mut bytes = vec![FORMAT_VERSION];
+    rmp_serde::encode::write_named(&mut bytes, word)?;
+    Ok(bytes)
+}
+
+/// Reads a word.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    let (version, body) = bytes.split_first().ok_or(WireError::Empty)?;
+    if *version != FORMAT_VERSION {
+        return Err(WireError::Version { found: *version });
+    }
+    Ok(rmp_serde::from_slice(body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::*;
+    use serde_json::json;
+
+    #[test]
+    fn events_round_trip() {
+        let run = RunId::new(Partition(3), Timestamp::from_millis(9), 77);
+        let step: StepPath = "fetch".parse().expect("a path");
+        let fault = Fault::new(FaultClass::Timeout, "no answer in 5 s");
+        let events = [
+            Event::Submitted {
+                run,
+                namespace: "default".parse().expect("a namespace"),
+                workflow: WorkflowRef { name: "demo".parse().expect("a name"), digest: Digest::of(b"text") },
+                inputs: Payload::Inline(json!({"n": 1, "big": u64::MAX, "f": 1.5, "s": "ü", "l": [null, true]})),
+                trace: None,
+            },
+            Event::Settled {
+                job: JobId { run, step: step.clone(), attempt: Attempt(2) },
+                settlement: Settlement::Again { at: Timestamp::from_millis(11), fault: fault.clone() },
+                attempts: vec![AttemptRecord {
+                    number: Attempt(2),
+                    started_at: Timestamp::from_millis(10),
+                    took: std::time::Duration::from_micros(1500),
+                    fault: Some(fault),
+                    sent: Sent::Maybe,
+                }],
+                worker: "host-1-abc".parse().expect("a node"),
+            },
+            Event::Fired { epoch: Epoch(Seq(4)), timer: Timer { run, kind: TimerKind::Step { step } } },
+        ];
+        for event in events {
+            let bytes = encode(&event).expect("encodes");
+            assert_eq!(decode::<Event>(&bytes).expect("decodes"), event);
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_with_a_reason() {
+        assert!(matches!(decode::<Event>(b""), Err(WireError::Empty)));
+        assert!(matches!(decode::<Event>(b"\x09abc"), Err(WireError::Version { found: 9 })));
+        assert!(matches!(decode::<Event>(b"\x01garbage"), Err(WireError::Malformed(_))));
+    }
+}
