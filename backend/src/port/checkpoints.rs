@@ -1,7 +1,7 @@
 //! State, so that the log need not be read from its start.
 
 use async_trait::async_trait;
-use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunStatus, RunSummary};
+use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunStatus, RunSummary, Timestamp};
 
 use crate::Error;
 
@@ -60,6 +60,8 @@ pub struct Loaded {
     pub partition: Vec<u8>,
     /// The state of every run that is not finished, in the order of their ids.
     pub live: Vec<(RunId, Vec<u8>)>,
+    /// Every finished run that is still kept, with the moment it ended: the same submit again is no new run.
+    pub finished: Vec<(RunId, Timestamp)>,
 }
 
 /// What became of a commit.
