@@ -1,1 +1,3 @@
-//! Scheduler.
+//! The worker: from a job to an outcome.
+
+pub mod mcp;

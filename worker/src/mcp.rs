@@ -1,0 +1,19 @@
+//! Everything between "call this tool" and an MCP server.
+//!
+//! ```text
+//! ServersConfig ──► Pool ──► connection ──► handshake (era) ──► stdio: a child process
+//!   (config)                    │  tools (listing, checks)      http: one client per server
+//!                               ▼
+//!              Answer, or a CallFault: what was observed (distil), classified once (classify)
+//! ```
+//!
+//! No type of the MCP library leaves this module. Whether a fault is worth another attempt is decided elsewhere: a
+//! call here is made at most once.
+
+mod call;
+mod config;
+mod pool;
+
+pub use call::{Answer, CallFault, Hints, ServerReport, Tool, ToolCall};
+pub use config::{ConfigErrors, ServersConfig};
+pub use pool::Pool;

@@ -1,0 +1,99 @@
+//! The words at the door of a server: what is asked, and what comes back.
+//!
+//! Plain data. [`super::Pool`] takes a [`ToolCall`] and gives an [`Answer`] or a [`CallFault`]; the rest is what the
+//! doctor shows about a server.
+
+use std::time::Duration;
+
+use longshore_proto::{Fault, Sent, ServerName, ToolName, TraceContext};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// One MCP `tools/call` to make.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolCall<'a> {
+    /// The server, by its name in the servers file.
+    pub server: &'a ServerName,
+    /// The tool.
+    pub tool: &'a ToolName,
+    /// The arguments as the workflow gave them.
+    pub arguments: &'a Map<String, Value>,
+    /// The deadline, counted from the start of the request. The server's own `call_timeout_ms` may shorten it.
+    /// Connecting is counted apart, under `connect_timeout_ms`.
+    pub timeout: Duration,
+    /// Equal for all attempts of a step. Sent in `_meta`, and as the argument `idempotency_key` if the tool has one
+    /// and the workflow left it out.
+    pub idempotency_key: &'a str,
+    /// The trace the run belongs to.
+    pub trace: Option<&'a TraceContext>,
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What the next steps see as `output`: the structured content if there is any; else a single text block that
+    /// is JSON, parsed; else the text of all text blocks, joined by newlines.
+    pub value: Value,
+    /// The content list as it came.
+    pub content: Value,
+    /// Whether the tool says that it failed.
+    pub is_error: bool,
+    /// The text of the answer, for the message of a fault. Empty unless [`Answer::is_error`].
+    pub error_text: String,
+}
+
+/// Why a call gave no answer, and how far it had come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CallFault {
+    /// What went wrong.
+    pub fault: Fault,
+    /// Whether the tool can have been at work.
+    pub sent: Sent,
+}
+
+/// A tool as its server describes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: ToolName,
+    /// What it does, in the server's words.
+    pub description: Option<String>,
+    /// JSON Schema of its arguments.
+    pub input_schema: Value,
+    /// What the server says about repeating it.
+    pub hints: Hints,
+}
+
+/// A server's hints about a tool (`annotations`). They are not promises; absent means unknown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Hints {
+    /// It changes nothing.
+    pub read_only: Option<bool>,
+    /// It may destroy something.
+    pub destructive: Option<bool>,
+    /// Calling it again with the same arguments changes nothing more.
+    pub idempotent: Option<bool>,
+    /// It reaches into a world that it does not own.
+    pub open_world: Option<bool>,
+}
+
+/// What the doctor shows about a server that answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerReport {
+    /// The protocol version that was agreed on, such as `2026-07-28`.
+    pub protocol_version: String,
+    /// Whether that version belongs to the stateless era (2026-07-28 and later).
+    pub modern: bool,
+    /// What the server calls itself.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// How long it took from nothing to a usable connection.
+    pub connect_time: Duration,
+    /// How long a fresh listing of the tools took.
+    pub list_latency: Duration,
+    /// How many tools it has.
+    pub tools: usize,
+    /// The process, for a server over stdio.
+    pub pid: Option<u32>,
+}
