@@ -1,0 +1,135 @@
+//! The journal: one JSON line when a call begins, one when it ends.
+//!
+//! It is what a test believes about the calls that really happened, so a line is a single write to a file opened for
+//! appending: several servers may share one journal, and a killed server leaves whole lines. A call that cannot be
+//! written down is refused.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// A file that only grows.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    calls: AtomicU64,
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Entry<'a> {
+    /// A call has come in and nothing of it has been done.
+    Begin {
+        /// Equal in the two lines of a call; counted from 1 in each process.
+        call: u64,
+        tool: &'a str,
+        arguments: &'a Map<String, Value>,
+        /// Equal for all attempts of a step.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<&'a str>,
+    },
+    /// A call has been answered.
+    End {
+        call: u64,
+        tool: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<&'a str>,
+        /// Whether the answer is a result and not an error.
+        ok: bool,
+    },
+    /// What the tool `note` was asked to write down.
+    Note { text: &'a str },
+}
+
+/// An entry, with when and by whom it was written.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// Milliseconds since 1970.
+    at_ms: u128,
+    pid: u32,
+    #[serde(flatten)]
+    entry: &'a Entry<'a>,
+}
+
+/// Why something could not be written down.
+#[derive(Debug, Error)]
+#[error("the journal {} cannot be written: {source}", path.display())]
+pub(crate) struct JournalRefusal {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Journal {
+    /// Opens the file, or makes it.
+    pub(crate) fn open(path: PathBuf) -> Result<Self, JournalRefusal> {
+        match OpenOptions::new().create(true).append(true).open(&path) {
+            Ok(file) => Ok(Self { path, file, calls: AtomicU64::new(0) }),
+            Err(source) => Err(JournalRefusal { path, source }),
+        }
+    }
+
+    /// The number of the next call of this process.
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Appends a line.
+    pub(crate) fn append(&self, entry: &Entry<'_>) -> Result<(), JournalRefusal> {
+        self.write(&Line { at_ms: now_ms(), pid: std::process::id(), entry })
+            .map_err(|source| JournalRefusal { path: self.path.clone(), source })
+    }
+
+    fn write(&self, line: &Line<'_>) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        (&self.file).write_all(&text)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an example stands alone, and has no clock of Longshore's to ask"
+)]
+fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_writers_of_one_file_leave_whole_lines() {
+        const LINES: usize = 200;
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("journal.jsonl");
+        let text = "x".repeat(5_000);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let journal = Journal::open(path.clone()).unwrap();
+                    for _ in 0..LINES {
+                        journal.append(&Entry::Note { text: &text }).unwrap();
+                    }
+                });
+            }
+        });
+        let written = std::fs::read_to_string(&path).unwrap();
+        let whole = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        assert_eq!(whole.filter(|line| line["text"] == text.as_str()).count(), 2 * LINES);
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_opened_says_which() {
+        let refusal = Journal::open("/no/such/folder/journal.jsonl".into()).unwrap_err().to_string();
+        assert!(refusal.contains("/no/such/folder/journal.jsonl"), "{refusal}");
+    }
+}

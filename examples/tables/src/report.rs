@@ -1,0 +1,271 @@
+//! The report: summaries and checks as Markdown, in one file.
+//!
+//! The text depends on the arguments alone, and a report replaces the one of the same name in a single step. So
+//! writing it twice is the same as writing it once, and nobody ever reads half of it.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use rmcp::schemars::{self, JsonSchema};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::check::Validation;
+use crate::summary::Summary;
+
+/// Longer file names are refused by common file systems once the ending is added.
+const MAX_NAME_BYTES: usize = 100;
+
+/// The folder that reports are written to.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    folder: PathBuf,
+}
+
+/// What a report is made of.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    /// The file's name without ending: letters, digits, `-` and `_`. A report of the same name is replaced.
+    pub(crate) name: String,
+    /// The heading of the report.
+    pub(crate) title: String,
+    /// What everything adds up to, from combine_summaries.
+    pub(crate) totals: Summary,
+    /// What each file adds up to, from summarise_csv.
+    pub(crate) files: Vec<Summary>,
+    /// What is wrong with the files, from validate_csv.
+    #[serde(default)]
+    pub(crate) checks: Vec<Validation>,
+}
+
+/// Where a report is.
+#[derive(Debug, JsonSchema, PartialEq, Serialize)]
+pub(crate) struct Written {
+    /// The file.
+    pub(crate) path: String,
+    /// How large it is.
+    pub(crate) bytes: u64,
+}
+
+/// Why a report is not written.
+#[derive(Debug, Error)]
+pub(crate) enum ReportRefusal {
+    #[error("{0:?} is not a name for a report: use up to {MAX_NAME_BYTES} letters, digits, `-` and `_`")]
+    Name(String),
+    #[error("the report {} cannot be written: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Reports {
+    /// Takes a folder, and makes it if it is not there.
+    pub(crate) fn open(folder: PathBuf) -> Result<Self, ReportRefusal> {
+        match std::fs::create_dir_all(&folder) {
+            Ok(()) => Ok(Self { folder }),
+            Err(source) => Err(ReportRefusal::Write { path: folder, source }),
+        }
+    }
+
+    /// Writes a report, or replaces it.
+    pub(crate) fn write(&self, report: &Report) -> Result<Written, ReportRefusal> {
+        let name = &report.name;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
+            return Err(ReportRefusal::Name(name.clone()));
+        }
+        let path = self.folder.join(format!("{name}.md"));
+        let text = report.to_string();
+        self.replace(&path, text.as_bytes())
+            .map_err(|source| ReportRefusal::Write { path: path.clone(), source })?;
+        let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        Ok(Written { path: path.display().to_string(), bytes })
+    }
+
+    /// The new text stands on disk before it takes the place of the old one.
+    fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "# {}\n\n{} rows from {} files.",
+            cell(&self.title),
+            self.totals.rows,
+            self.totals.files.len()
+        )?;
+        totals(f, &self.totals)?;
+        files(f, self)?;
+        groups(f, &self.totals)?;
+        problems(f, &self.checks)
+    }
+}
+
+fn totals(f: &mut fmt::Formatter<'_>, totals: &Summary) -> fmt::Result {
+    writeln!(
+        f,
+        "\n## Totals\n\n| column | values | sum | mean | smallest | largest |\n|---|--:|--:|--:|--:|--:|"
+    )?;
+    for (name, of) in &totals.columns {
+        let (count, sum, mean, min, max) = (of.count, of.sum, of.mean, of.min, of.max);
+        writeln!(f, "| {} | {count} | {sum:.2} | {mean:.2} | {min:.2} | {max:.2} |", cell(name))?;
+    }
+    Ok(())
+}
+
+fn files(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    writeln!(f, "\n## By file\n")?;
+    sums_header(f, "file", &report.totals)?;
+    for summary in &report.files {
+        let sum = |column: &str| summary.columns.get(column).map(|numbers| numbers.sum);
+        sums(f, &report.totals, &summary.files.join(", "), summary.rows, sum)?;
+    }
+    Ok(())
+}
+
+fn groups(f: &mut fmt::Formatter<'_>, totals: &Summary) -> fmt::Result {
+    let Some(column) = &totals.group_by else { return Ok(()) };
+    writeln!(f, "\n## By {}\n", cell(column))?;
+    sums_header(f, column, totals)?;
+    for (name, group) in &totals.groups {
+        let sum = |column: &str| group.columns.get(column).map(|numbers| numbers.sum);
+        sums(f, totals, name, group.rows, sum)?;
+    }
+    Ok(())
+}
+
+fn sums_header(f: &mut fmt::Formatter<'_>, first: &str, totals: &Summary) -> fmt::Result {
+    let names: String = totals.columns.keys().fold(String::new(), |mut names, name| {
+        _ = write!(names, " {} |", cell(name));
+        names
+    });
+    writeln!(f, "| {} | rows |{names}\n|---|--:|{}", cell(first), "--:|".repeat(totals.columns.len()))
+}
+
+fn sums(
+    f: &mut fmt::Formatter<'_>,
+    totals: &Summary,
+    name: &str,
+    rows: u64,
+    sum: impl Fn(&str) -> Option<f64>,
+) -> fmt::Result {
+    write!(f, "| {} | {rows} |", cell(name))?;
+    for column in totals.columns.keys() {
+        write!(f, " {:.2} |", sum(column).unwrap_or(0.0))?;
+    }
+    writeln!(f)
+}
+
+fn problems(f: &mut fmt::Formatter<'_>, checks: &[Validation]) -> fmt::Result {
+    let found: u64 = checks.iter().map(|check| check.problem_count).sum();
+    writeln!(f, "\n## Problems in the data\n\n{found} in {} files that were checked.", checks.len())?;
+    for check in checks.iter().filter(|check| !check.valid) {
+        writeln!(f, "\n{}, {} of {} shown:\n", cell(&check.file), check.problems.len(), check.problem_count)?;
+        for problem in &check.problems {
+            writeln!(f, "- line {}: {}", problem.line, cell(&problem.message))?;
+        }
+    }
+    Ok(())
+}
+
+/// Text from a file stays in its place: it cannot end the cell, begin a new line or become markup.
+fn cell(text: &str) -> String {
+    text.chars()
+        .flat_map(|char| match char {
+            '\n' | '\r' => vec![' '],
+            '|' | '<' | '[' | '`' | '*' | '#' | '\\' => vec!['\\', char],
+            _ => vec![char],
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::validate;
+    use crate::summary::{combine, summarise};
+    use crate::table::Table;
+
+    fn report(name: &str) -> Report {
+        let text = "product,units\ntea,2\nrock | <b>,4\nmilk\n";
+        let table = Table::read("north.csv", text.as_bytes()).unwrap();
+        let sum = || summarise("north.csv".to_owned(), &table, Some("product".to_owned())).unwrap();
+        Report {
+            name: name.to_owned(),
+            title: "Sales".to_owned(),
+            totals: combine(vec![sum()]).unwrap(),
+            files: vec![sum()],
+            checks: vec![validate("north.csv".to_owned(), &table)],
+        }
+    }
+
+    #[test]
+    fn a_report_tells_totals_files_groups_and_problems() {
+        let expected = "\
+# Sales
+
+2 rows from 1 files.
+
+## Totals
+
+| column | values | sum | mean | smallest | largest |
+|---|--:|--:|--:|--:|--:|
+| units | 2 | 6.00 | 3.00 | 2.00 | 4.00 |
+
+## By file
+
+| file | rows | units |
+|---|--:|--:|
+| north.csv | 2 | 6.00 |
+
+## By product
+
+| product | rows | units |
+|---|--:|--:|
+| rock \\| \\<b> | 1 | 4.00 |
+| tea | 1 | 2.00 |
+
+## Problems in the data
+
+1 in 1 files that were checked.
+
+north.csv, 1 of 1 shown:
+
+- line 4: 1 fields where the header has 2
+";
+        assert_eq!(report("sales").to_string(), expected);
+    }
+
+    #[test]
+    fn writing_twice_is_writing_once() {
+        let scratch = tempfile::tempdir().unwrap();
+        let reports = Reports::open(scratch.path().join("out")).unwrap();
+        let first = reports.write(&report("sales")).unwrap();
+        assert_eq!(reports.write(&report("sales")).unwrap(), first);
+        assert_eq!(std::fs::read_to_string(&first.path).unwrap(), report("sales").to_string());
+        assert_eq!(
+            std::fs::read_dir(scratch.path().join("out")).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let reports = Reports::open(scratch.path().to_owned()).unwrap();
+        let long = "x".repeat(MAX_NAME_BYTES + 1);
+        for name in ["", "..", "../sales", "/tmp/sales", "a/b", "sales.md", &long] {
+            let refusal = reports.write(&report(name)).unwrap_err();
+            assert!(matches!(refusal, ReportRefusal::Name(_)), "{name}: {refusal}");
+        }
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    }
+}

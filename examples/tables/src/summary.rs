@@ -1,0 +1,267 @@
+//! Adding up: the numbers of one file, and of several files together.
+//!
+//! One type serves both. A [`Summary`] names the files it covers, and summaries of different files combine into one,
+//! so a workflow can add up files side by side and join the results afterwards.
+
+use std::collections::BTreeMap;
+
+use rmcp::schemars::{self, JsonSchema};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::table::{Table, number};
+
+/// More groups than this are no summary: the column holds names or numbers of single things.
+const MAX_GROUPS: usize = 1_000;
+
+/// What a set of files adds up to.
+#[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// The files it covers.
+    pub(crate) files: Vec<String>,
+    /// How many rows were added up.
+    pub(crate) rows: u64,
+    /// How many rows were left out, for they have more or fewer fields than the header.
+    pub(crate) skipped_rows: u64,
+    /// Each numeric column, over all rows.
+    pub(crate) columns: BTreeMap<String, Numbers>,
+    /// The column the groups come from.
+    pub(crate) group_by: Option<String>,
+    /// The same for the rows of each value of that column.
+    pub(crate) groups: BTreeMap<String, Group>,
+}
+
+/// What the rows of one group add up to.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub(crate) struct Group {
+    /// How many rows.
+    pub(crate) rows: u64,
+    /// Each numeric column.
+    pub(crate) columns: BTreeMap<String, Numbers>,
+}
+
+/// The numbers of one column; values that are not numbers do not count.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub(crate) struct Numbers {
+    /// How many there are.
+    pub(crate) count: u64,
+    /// All of them together.
+    pub(crate) sum: f64,
+    /// The smallest.
+    pub(crate) min: f64,
+    /// The largest.
+    pub(crate) max: f64,
+    /// Their average.
+    pub(crate) mean: f64,
+}
+
+/// Why there is no summary.
+#[derive(Debug, Error)]
+pub(crate) enum SummaryRefusal {
+    #[error("{file:?} has no column {column:?} to group by; it has {}", names(.known))]
+    NoColumn { file: String, column: String, known: Vec<String> },
+    #[error("column {0:?} has more than {MAX_GROUPS} different values: group by one with fewer")]
+    TooManyGroups(String),
+    #[error("there is nothing to combine: give at least one summary")]
+    Nothing,
+    #[error("{} is grouped by {}, and {} by {}: summarise all files with the same group_by",
+        names(.files), column(.by), names(.others), column(.other_by))]
+    Mixed { files: Vec<String>, by: Option<String>, others: Vec<String>, other_by: Option<String> },
+}
+
+/// Adds up one table.
+pub(crate) fn summarise(
+    file: String,
+    table: &Table,
+    group_by: Option<String>,
+) -> Result<Summary, SummaryRefusal> {
+    let numeric = numeric_columns(table);
+    let key = group_by.as_ref().map(|column| position(&file, table, column)).transpose()?;
+    let mut total = Group::default();
+    let mut groups = BTreeMap::<String, Group>::new();
+    for row in table.whole_rows() {
+        let values: Vec<_> = numeric
+            .iter()
+            .filter_map(|(name, index)| Some((*name, number(row.fields.get(*index)?)?)))
+            .collect();
+        total.add_row(&values);
+        if let Some(group) = key.and_then(|key| row.fields.get(key)) {
+            groups.entry(group.clone()).or_default().add_row(&values);
+        }
+        if groups.len() > MAX_GROUPS {
+            return Err(SummaryRefusal::TooManyGroups(group_by.unwrap_or_default()));
+        }
+    }
+    let all = u64::try_from(table.rows.len()).unwrap_or(u64::MAX);
+    Ok(Summary {
+        files: vec![file],
+        rows: total.rows,
+        skipped_rows: all - total.rows,
+        columns: total.columns,
+        group_by,
+        groups,
+    })
+}
+
+/// Joins the summaries of different files into one.
+pub(crate) fn combine(summaries: Vec<Summary>) -> Result<Summary, SummaryRefusal> {
+    let mut summaries = summaries.into_iter();
+    let mut all = summaries.next().ok_or(SummaryRefusal::Nothing)?;
+    for next in summaries {
+        if next.group_by != all.group_by {
+            return Err(SummaryRefusal::Mixed {
+                files: all.files,
+                by: all.group_by,
+                others: next.files,
+                other_by: next.group_by,
+            });
+        }
+        all.files.extend(next.files);
+        all.rows += next.rows;
+        all.skipped_rows += next.skipped_rows;
+        merge_columns(&mut all.columns, &next.columns);
+        for (name, group) in next.groups {
+            let into = all.groups.entry(name).or_default();
+            into.rows += group.rows;
+            merge_columns(&mut into.columns, &group.columns);
+        }
+    }
+    Ok(all)
+}
+
+impl Group {
+    fn add_row(&mut self, values: &[(&str, f64)]) {
+        self.rows += 1;
+        for (column, value) in values {
+            merge_column(&mut self.columns, column, &Numbers::of(*value));
+        }
+    }
+}
+
+impl Numbers {
+    fn of(value: f64) -> Self {
+        Self { count: 1, sum: value, min: value, max: value, mean: value }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum = readable(self.sum + other.sum);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        let count = self.count as f64;
+        self.mean = readable(self.sum / count);
+    }
+}
+
+fn merge_columns(into: &mut BTreeMap<String, Numbers>, from: &BTreeMap<String, Numbers>) {
+    for (column, numbers) in from {
+        merge_column(into, column, numbers);
+    }
+}
+
+fn merge_column(into: &mut BTreeMap<String, Numbers>, column: &str, numbers: &Numbers) {
+    match into.get_mut(column) {
+        Some(sum) => sum.merge(numbers),
+        None => _ = into.insert(column.to_owned(), numbers.clone()),
+    }
+}
+
+/// The numeric columns by name. A column without a name has none to be added up under, and of two columns of one name
+/// the first counts; checking the file reports both.
+fn numeric_columns(table: &Table) -> BTreeMap<&str, usize> {
+    let mut columns = BTreeMap::new();
+    for (index, (name, numeric)) in table.header.iter().zip(table.numeric()).enumerate() {
+        if numeric && !name.is_empty() {
+            columns.entry(name.as_str()).or_insert(index);
+        }
+    }
+    columns
+}
+
+/// Rounds to a millionth, so that 0.1 and 0.2 make 0.3 as they do on paper.
+fn readable(number: f64) -> f64 {
+    let rounded = (number * 1e6).round() / 1e6;
+    if rounded.is_finite() { rounded } else { number }
+}
+
+fn position(file: &str, table: &Table, column: &str) -> Result<usize, SummaryRefusal> {
+    table.header.iter().position(|name| name == column).ok_or_else(|| SummaryRefusal::NoColumn {
+        file: file.to_owned(),
+        column: column.to_owned(),
+        known: table.header.clone(),
+    })
+}
+
+fn names(names: &[String]) -> String {
+    names.join(", ")
+}
+
+fn column(name: &Option<String>) -> &str {
+    name.as_deref().unwrap_or("nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NORTH: &str = "product,units,price\ntea,2,0.1\ncoffee,4,0.2\ntea,3,x\nmilk,1\n";
+    const SOUTH: &str = "product,units,price\ntea,5,0.3\n";
+
+    fn sum(file: &str, text: &str, group_by: Option<&str>) -> Result<Summary, SummaryRefusal> {
+        let table = Table::read(file, text.as_bytes()).unwrap();
+        summarise(file.to_owned(), &table, group_by.map(str::to_owned))
+    }
+
+    #[test]
+    fn each_numeric_column_is_added_up() {
+        let summary = sum("north.csv", NORTH, None).unwrap();
+        assert_eq!((summary.rows, summary.skipped_rows), (3, 1));
+        assert_eq!(summary.columns["units"], Numbers { count: 3, sum: 9.0, min: 2.0, max: 4.0, mean: 3.0 });
+        assert_eq!(summary.columns["price"], Numbers { count: 2, sum: 0.3, min: 0.1, max: 0.2, mean: 0.15 });
+        assert_eq!(summary.columns.len(), 2, "names are not numbers");
+        assert!(summary.groups.is_empty());
+    }
+
+    #[test]
+    fn columns_without_a_name_of_their_own_are_left_out() {
+        let summary = sum("t.csv", "units,,units\n1,2,4\n", None).unwrap();
+        let sums: Vec<_> =
+            summary.columns.iter().map(|(name, numbers)| (name.as_str(), numbers.sum)).collect();
+        assert_eq!(sums, [("units", 1.0)]);
+    }
+
+    #[test]
+    fn groups_add_up_the_rows_of_one_value() {
+        let summary = sum("north.csv", NORTH, Some("product")).unwrap();
+        let rows: Vec<_> = summary.groups.iter().map(|(name, group)| (name.as_str(), group.rows)).collect();
+        assert_eq!(rows, [("coffee", 1), ("tea", 2)]);
+        assert_eq!(summary.groups["tea"].columns["units"].sum, 5.0);
+    }
+
+    #[test]
+    fn combined_summaries_equal_the_summary_of_all_rows() {
+        let parts = vec![
+            sum("north.csv", NORTH, Some("product")).unwrap(),
+            sum("south.csv", SOUTH, Some("product")).unwrap(),
+        ];
+        let combined = combine(parts).unwrap();
+        let whole = sum("all.csv", &format!("{NORTH}tea,5,0.3\n"), Some("product")).unwrap();
+        assert_eq!(combined.files, ["north.csv", "south.csv"]);
+        assert_eq!(combined.columns, whole.columns);
+        assert_eq!(combined.groups, whole.groups);
+        assert_eq!((combined.rows, combined.skipped_rows), (whole.rows, whole.skipped_rows));
+    }
+
+    #[test]
+    fn what_cannot_be_added_up_is_refused_with_the_way_out() {
+        let no_column = sum("north.csv", NORTH, Some("region")).unwrap_err().to_string();
+        assert!(no_column.contains("product, units, price"), "{no_column}");
+        assert!(matches!(combine(vec![]), Err(SummaryRefusal::Nothing)));
+        let mixed = vec![sum("n.csv", NORTH, None).unwrap(), sum("s.csv", SOUTH, Some("product")).unwrap()];
+        let mixed = combine(mixed).unwrap_err().to_string();
+        assert!(mixed.contains("n.csv is grouped by nothing, and s.csv by product"), "{mixed}");
+        let rows: String = (0..=MAX_GROUPS).map(|id| format!("id{id},1\n")).collect();
+        let many = sum("many.csv", &format!("id,units\n{rows}"), Some("id"));
+        assert!(matches!(many, Err(SummaryRefusal::TooManyGroups(column)) if column == "id"));
+    }
+}
