@@ -164,7 +164,7 @@ fn sums(
 }
 
 fn problems(f: &mut fmt::Formatter<'_>, checks: &[Validation]) -> fmt::Result {
-    let found: u64 = checks.iter().map(|check| check.problem_count).sum();
+    let found = checks.iter().fold(0_u64, |found, check| found.saturating_add(check.problem_count));
     writeln!(f, "\n## Problems in the data\n\n{found} in {} files that were checked.", checks.len())?;
     for check in checks.iter().filter(|check| !check.valid) {
         writeln!(f, "\n{}, {} of {} shown:\n", cell(&check.file), check.problems.len(), check.problem_count)?;
@@ -196,7 +196,7 @@ mod tests {
     fn report(name: &str) -> Report {
         let text = "product,units\ntea,2\nrock | <b>,4\nmilk\n";
         let table = Table::read("north.csv", text.as_bytes()).unwrap();
-        let sum = || summarise("north.csv".to_owned(), &table, Some("product".to_owned())).unwrap();
+        let sum = || summarise("north.csv".to_owned(), &table, Some("product".to_owned()), None).unwrap();
         Report {
             name: name.to_owned(),
             title: "Sales".to_owned(),

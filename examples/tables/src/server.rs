@@ -59,6 +59,9 @@ struct SummariseRequest {
     /// A column whose values make groups, each added up on its own.
     #[serde(default)]
     group_by: Option<String>,
+    /// The columns to add up; all columns of numbers, if not given.
+    #[serde(default)]
+    columns: Option<Vec<String>>,
 }
 
 /// What to combine.
@@ -153,9 +156,9 @@ impl Tables {
         &self,
         Parameters(request): Parameters<SummariseRequest>,
     ) -> Result<Json<Summary>, ToolError> {
-        self.blocking(|parts| {
+        self.blocking(move |parts| {
             let table = parts.read(&request.file)?;
-            Ok(summary::summarise(request.file, &table, request.group_by)?)
+            Ok(summary::summarise(request.file, &table, request.group_by, request.columns.as_deref())?)
         })
         .await
     }

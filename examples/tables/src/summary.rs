@@ -58,8 +58,10 @@ pub(crate) struct Numbers {
 /// Why there is no summary.
 #[derive(Debug, Error)]
 pub(crate) enum SummaryRefusal {
-    #[error("{file:?} has no column {column:?} to group by; it has {}", names(.known))]
+    #[error("{file:?} has no column {column:?}; it has {}", names(.known))]
     NoColumn { file: String, column: String, known: Vec<String> },
+    #[error("less than half of column {column:?} of {file:?} are numbers: leave it out of columns")]
+    NotNumeric { file: String, column: String },
     #[error("column {0:?} has more than {MAX_GROUPS} different values: group by one with fewer")]
     TooManyGroups(String),
     #[error("there is nothing to combine: give at least one summary")]
@@ -69,13 +71,21 @@ pub(crate) enum SummaryRefusal {
     Mixed { files: Vec<String>, by: Option<String>, others: Vec<String>, other_by: Option<String> },
 }
 
-/// Adds up one table.
+/// Adds up one table: the columns that are named, or else every numeric one.
 pub(crate) fn summarise(
     file: String,
     table: &Table,
     group_by: Option<String>,
+    columns: Option<&[String]>,
 ) -> Result<Summary, SummaryRefusal> {
-    let numeric = numeric_columns(table);
+    let mut numeric = numeric_columns(table);
+    if let Some(columns) = columns {
+        if let Some(column) = columns.iter().find(|column| !numeric.contains_key(column.as_str())) {
+            position(&file, table, column)?;
+            return Err(SummaryRefusal::NotNumeric { file, column: column.clone() });
+        }
+        numeric.retain(|name, _| columns.iter().any(|column| column == name));
+    }
     let key = group_by.as_ref().map(|column| position(&file, table, column)).transpose()?;
     let mut total = Group::default();
     let mut groups = BTreeMap::<String, Group>::new();
@@ -103,7 +113,8 @@ pub(crate) fn summarise(
     })
 }
 
-/// Joins the summaries of different files into one.
+/// Joins the summaries of different files into one. They come from a caller, who may have made them up, so counts
+/// saturate instead of overflowing.
 pub(crate) fn combine(summaries: Vec<Summary>) -> Result<Summary, SummaryRefusal> {
     let mut summaries = summaries.into_iter();
     let mut all = summaries.next().ok_or(SummaryRefusal::Nothing)?;
@@ -117,12 +128,12 @@ pub(crate) fn combine(summaries: Vec<Summary>) -> Result<Summary, SummaryRefusal
             });
         }
         all.files.extend(next.files);
-        all.rows += next.rows;
-        all.skipped_rows += next.skipped_rows;
+        all.rows = all.rows.saturating_add(next.rows);
+        all.skipped_rows = all.skipped_rows.saturating_add(next.skipped_rows);
         merge_columns(&mut all.columns, &next.columns);
         for (name, group) in next.groups {
             let into = all.groups.entry(name).or_default();
-            into.rows += group.rows;
+            into.rows = into.rows.saturating_add(group.rows);
             merge_columns(&mut into.columns, &group.columns);
         }
     }
@@ -144,12 +155,11 @@ impl Numbers {
     }
 
     fn merge(&mut self, other: &Self) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.sum = readable(self.sum + other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        let count = self.count as f64;
-        self.mean = readable(self.sum / count);
+        self.mean = readable(self.sum / self.count.max(1) as f64);
     }
 }
 
@@ -178,10 +188,11 @@ fn numeric_columns(table: &Table) -> BTreeMap<&str, usize> {
     columns
 }
 
-/// Rounds to a millionth, so that 0.1 and 0.2 make 0.3 as they do on paper.
+/// Rounds to a millionth, so that 0.1 and 0.2 make 0.3 as they do on paper. JSON has no infinity, so a sum beyond every
+/// number stays at the last one.
 fn readable(number: f64) -> f64 {
     let rounded = (number * 1e6).round() / 1e6;
-    if rounded.is_finite() { rounded } else { number }
+    if rounded.is_finite() { rounded } else { number.clamp(f64::MIN, f64::MAX) }
 }
 
 fn position(file: &str, table: &Table, column: &str) -> Result<usize, SummaryRefusal> {
@@ -209,7 +220,7 @@ mod tests {
 
     fn sum(file: &str, text: &str, group_by: Option<&str>) -> Result<Summary, SummaryRefusal> {
         let table = Table::read(file, text.as_bytes()).unwrap();
-        summarise(file.to_owned(), &table, group_by.map(str::to_owned))
+        summarise(file.to_owned(), &table, group_by.map(str::to_owned), None)
     }
 
     #[test]
@@ -228,6 +239,17 @@ mod tests {
         let sums: Vec<_> =
             summary.columns.iter().map(|(name, numbers)| (name.as_str(), numbers.sum)).collect();
         assert_eq!(sums, [("units", 1.0)]);
+    }
+
+    #[test]
+    fn columns_that_are_named_are_the_only_ones_added_up() {
+        let table = Table::read("north.csv", NORTH.as_bytes()).unwrap();
+        let only = |column: &str| summarise("north.csv".to_owned(), &table, None, Some(&[column.to_owned()]));
+        assert_eq!(only("units").unwrap().columns.into_keys().collect::<Vec<_>>(), ["units"]);
+        assert!(matches!(only("amount"), Err(SummaryRefusal::NoColumn { column, .. }) if column == "amount"));
+        assert!(
+            matches!(only("product"), Err(SummaryRefusal::NotNumeric { column, .. }) if column == "product")
+        );
     }
 
     #[test]
