@@ -12,6 +12,7 @@
 
 mod call;
 mod config;
+mod nearest;
 mod pool;
 
 pub use call::{Answer, CallFault, Hints, ServerReport, Tool, ToolCall};

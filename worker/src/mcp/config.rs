@@ -1,32 +1,85 @@
-//! The servers file.
+//! The servers file (`.mcp.json`): which MCP servers there are, and how they are reached.
+//!
+//! Read once, at start. A mistake in the file refuses the whole file, all mistakes at once; an entry that is right
+//! but cannot be used here (an unset variable, a transport that is not spoken) only makes that server unusable,
+//! because the file may be shared with other hosts. What a field means is in `entry` and `settings`.
+
+mod entry;
+mod expand;
+mod fields;
+mod secret;
+mod settings;
 
 use std::collections::BTreeMap;
 
 use longshore_proto::ServerName;
+use serde_json::Value;
+
+pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
+pub(crate) use expand::Expanded;
+pub(crate) use secret::Secrets;
+pub(crate) use settings::{Era, Settings};
+
+use fields::Fields;
+
+/// A servers file is written by hand; past this it is something else.
+const MOST_FILE_BYTES: usize = 1024 * 1024;
 
 /// The servers a worker may call.
+///
+/// Its `Debug` shows commands and URLs as they are written in the file, and no credential.
 #[derive(Clone, Debug, Default)]
 pub struct ServersConfig {
-    servers: BTreeMap<ServerName, usize>,
+    servers: BTreeMap<ServerName, ServerConfig>,
     unusable: BTreeMap<ServerName, Vec<String>>,
     warnings: Vec<String>,
 }
 
-/// Everything that is wrong with a servers file.
+/// Everything that is wrong with a servers file: one sentence each, with its place.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigErrors(pub Vec<String>);
 
 impl ServersConfig {
-    /// Reads a servers file (`.mcp.json`).
+    /// Reads a servers file.
     ///
-    /// `env` looks up a variable of the process's environment.
+    /// `env` looks up a variable of the process's environment; it fills in `${VAR}` and gives child processes the
+    /// few variables they inherit.
     ///
     /// # Errors
-    /// All problems at once.
+    /// All mistakes at once: broken JSON, wrong types, neither a command nor a URL, unknown settings.
     pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let _ = (text, env);
-        Ok(Self::default())
+        let mut problems = Vec::new();
+        let mut config = Self::default();
+        if let Some(entries) = entries(text, &mut config.warnings, &mut problems) {
+            for (name, entry) in entries {
+                config.add(&name, entry, env, &mut problems);
+            }
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        entry: Value,
+        env: &dyn Fn(&str) -> Option<String>,
+        problems: &mut Vec<String>,
+    ) {
+        let server: ServerName = match name.parse() {
+            Ok(server) => server,
+            // Other hosts take any name, so this is no mistake; but no workflow could name the server.
+            Err(error) => return self.warnings.push(format!("left out: {error}")),
+        };
+        let mut found = entry::Findings::default();
+        let read = entry::read(name, entry, env, &mut found);
+        problems.append(&mut found.problems);
+        self.warnings.append(&mut found.warnings);
+        if !found.unusable.is_empty() {
+            self.unusable.insert(server, found.unusable);
+        } else if let Some(read) = read {
+            self.servers.insert(server, read);
+        }
     }
 
     /// The names of the servers that can be called.
@@ -34,13 +87,65 @@ impl ServersConfig {
         self.servers.keys()
     }
 
-    /// Servers that stand in the file but cannot be used here, each with the reasons.
+    /// Servers that stand in the file but cannot be used here, each with the reasons. A call to one of them is
+    /// answered with the fault `unknown_server` and these reasons.
     pub const fn unusable(&self) -> &BTreeMap<ServerName, Vec<String>> {
         &self.unusable
     }
 
-    /// What is odd but harmless.
+    /// What is odd but harmless: fields that are not known, names that no workflow can use.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+
+    /// The parts, for the pool.
+    pub(crate) fn into_parts(
+        self,
+    ) -> (BTreeMap<ServerName, ServerConfig>, BTreeMap<ServerName, Vec<String>>) {
+        (self.servers, self.unusable)
+    }
 }
+
+/// The object of server entries, under `mcpServers` or `servers`.
+fn entries(
+    text: &str,
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<String>,
+) -> Option<serde_json::Map<String, Value>> {
+    if text.len() > MOST_FILE_BYTES {
+        problems.push(format!("the file has {} bytes; at most {MOST_FILE_BYTES} are read", text.len()));
+        return None;
+    }
+    let file: Value = match serde_json::from_str(text) {
+        Ok(file) => file,
+        Err(error) => {
+            problems.push(format!("not valid JSON: {error}"));
+            return None;
+        }
+    };
+    let mut fields = Fields::of("the file".to_owned(), file, problems)?;
+    let key = match (fields.has("mcpServers"), fields.has("servers")) {
+        (true, true) => {
+            fields.refuse("servers", "stands beside `mcpServers`; keep one of them");
+            return None;
+        }
+        (true, false) => "mcpServers",
+        (false, true) => "servers",
+        (false, false) => {
+            fields.refuse("mcpServers", "is missing; it maps the name of each server to its entry");
+            return None;
+        }
+    };
+    let servers = fields.take(key)?;
+    warnings.extend(fields.rest().iter().map(|field| format!("`{field}` is not a known field of the file")));
+    match servers {
+        Value::Object(map) => Some(map),
+        _ => {
+            fields.refuse(key, "must be an object of servers");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! `${VAR}` in the servers file.
+//!
+//! Three forms, as other hosts of MCP servers read them: `${VAR}`, `${VAR:-default}` (also when the variable is
+//! empty, as in a shell), `${env:VAR}`. Pure: the environment is a function.
+
+use std::fmt;
+
+/// A text of the servers file, and what it means here.
+///
+/// It prints as it stands in the file, so a message can name a command without showing what `${TOKEN}` holds.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct Expanded {
+    written: String,
+    value: String,
+}
+
+impl Expanded {
+    /// What it means.
+    pub(crate) fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+impl fmt::Display for Expanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl fmt::Debug for Expanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.written)
+    }
+}
+
+/// Why a text cannot be used here.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum ExpandError {
+    /// Without this rule a literal `${TOKEN}` would go out as a credential.
+    #[error("variable `{0}` is not set; set it, or write `${{{0}:-default}}`")]
+    Unset(String),
+    /// Nobody is there to be asked.
+    #[error("`${{input:{0}}}` asks a person for a value, and nobody is there; use an environment variable")]
+    Input(String),
+    /// Neither of the forms.
+    #[error("`{0}` is none of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`")]
+    Malformed(String),
+}
+
+/// Replaces every variable in a text. `used` hears the name and value of each one that was looked up.
+pub(crate) fn expand(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    used: &mut dyn FnMut(&str, &str),
+) -> Result<Expanded, Vec<ExpandError>> {
+    let (mut value, mut problems, mut rest) = (String::new(), Vec::new(), text);
+    while let Some((before, after)) = rest.split_once("${") {
+        value.push_str(before);
+        let Some((inside, tail)) = after.split_once('}') else {
+            problems.push(ExpandError::Malformed(format!("${{{after}")));
+            rest = "";
+            break;
+        };
+        match variable(inside, env, used) {
+            Ok(found) => value.push_str(&found),
+            Err(problem) => problems.push(problem),
+        }
+        rest = tail;
+    }
+    value.push_str(rest);
+    if problems.is_empty() { Ok(Expanded { written: text.to_owned(), value }) } else { Err(problems) }
+}
+
+fn variable(
+    inside: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    used: &mut dyn FnMut(&str, &str),
+) -> Result<String, ExpandError> {
+    if let Some(id) = inside.strip_prefix("input:") {
+        return Err(ExpandError::Input(id.to_owned()));
+    }
+    let inside = inside.strip_prefix("env:").unwrap_or(inside);
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    if !is_variable_name(name) {
+        return Err(ExpandError::Malformed(format!("${{{inside}}}")));
+    }
+    let found = env(name);
+    if let Some(found) = &found {
+        used(name, found);
+    }
+    match (found, default) {
+        (Some(found), None) => Ok(found),
+        (Some(found), Some(_)) if !found.is_empty() => Ok(found),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(ExpandError::Unset(name.to_owned())),
+    }
+}
+
+/// Whether a text can name an environment variable: letters, digits and `_`, not starting with a digit.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "TOKEN" => Some("s3cret".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn expands_the_three_forms() {
+        let cases = [
+            ("plain $HOME $ {x}", "plain $HOME $ {x}"),
+            ("Bearer ${TOKEN}", "Bearer s3cret"),
+            ("${env:TOKEN}!", "s3cret!"),
+            ("${MISSING:-http://localhost:1}/mcp", "http://localhost:1/mcp"),
+            ("${MISSING:-}", ""),
+            ("${EMPTY}|${EMPTY:-full}", "|full"),
+            ("${TOKEN}${TOKEN:-x}", "s3crets3cret"),
+        ];
+        for (text, value) in cases {
+            let expanded = expand(text, &env, &mut |_, _| {});
+            assert_eq!(expanded.as_ref().map(Expanded::value), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_fill_in_and_says_all_of_it() {
+        let problems = expand("${A} ${input:key} ${TOKEN} ${9} ${open", &env, &mut |_, _| {});
+        let texts: Vec<String> = problems.unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "variable `A` is not set; set it, or write `${A:-default}`",
+                "`${input:key}` asks a person for a value, and nobody is there; use an environment variable",
+                "`${9}` is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+                "`${open` is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+            ]
+        );
+    }
+
+    #[test]
+    fn prints_as_written() {
+        let expanded = expand("--token=${TOKEN}", &env, &mut |_, _| {}).expect("set");
+        assert_eq!(format!("{expanded} {expanded:?}"), "--token=${TOKEN} \"--token=${TOKEN}\"");
+    }
+}

@@ -1,0 +1,134 @@
+//! The nested `longshore` object: our own settings of a server.
+//!
+//! Other hosts ignore it, so one file serves them all. It is ours, so an unknown key is an error.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fields::Fields;
+
+/// Which era of the protocol to speak.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Era {
+    /// Ask for the stateless one, fall back to the handshake.
+    #[default]
+    Auto,
+    /// Only the stateless one, 2026-07-28 and later.
+    Modern,
+    /// Only the `initialize` handshake, up to 2025-11-25.
+    Legacy,
+}
+
+/// How a server is treated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Settings {
+    /// Which era to speak.
+    pub(crate) protocol: Era,
+    /// Whether calls build on what earlier calls left in the process: then it is never closed for being idle.
+    pub(crate) stateful: bool,
+    /// Calls at once.
+    pub(crate) max_concurrency: usize,
+    /// From nothing to a usable connection; also for a listing of the tools.
+    pub(crate) connect_timeout: Duration,
+    /// An upper bound on the deadline of every call. Without it, the step's own timeout rules alone.
+    pub(crate) call_timeout: Option<Duration>,
+    /// How long a connection is kept without calls.
+    pub(crate) idle_timeout: Duration,
+    /// The largest message the server may send.
+    pub(crate) max_message_bytes: usize,
+}
+
+impl Settings {
+    /// Enough to keep a server busy, few enough not to flood one that works through its requests in turn.
+    const CONCURRENCY: usize = 8;
+    /// What one process is asked to hold open at once: well under the 1024 requests that a connection queues.
+    const MOST_CONCURRENCY: u64 = 512;
+    /// Starting a server takes well under a second; the rest is for the one that is fetched first (`npx`), and for
+    /// the 10 s that an old server may let the question about its era go unanswered.
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+    /// A server process costs some 70 MB; one that is used every few minutes stays warm.
+    const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+    /// Twice what the MCP libraries accept by default, so that it is not us who refuse first.
+    const MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+    /// A message is held in memory several times over while it is read.
+    const MOST_MESSAGE_BYTES: u64 = 1024 * 1024 * 1024;
+    /// No wait is longer than a day.
+    const MOST_MILLIS: u64 = 24 * 60 * 60 * 1000;
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            protocol: Era::Auto,
+            stateful: false,
+            max_concurrency: Self::CONCURRENCY,
+            connect_timeout: Self::CONNECT_TIMEOUT,
+            call_timeout: None,
+            idle_timeout: Self::IDLE_TIMEOUT,
+            max_message_bytes: Self::MESSAGE_BYTES,
+        }
+    }
+}
+
+const KNOWN: [&str; 8] = [
+    "protocol",
+    "stateful",
+    "max_concurrency",
+    "connect_timeout_ms",
+    "call_timeout_ms",
+    "idle_timeout_ms",
+    "max_message_bytes",
+    "inherit_env",
+];
+
+/// Settings that are described and not there yet: refused, because a setting without effect is a lie.
+const NOT_BUILT: [&str; 3] = ["trust", "pool", "tools"];
+
+/// Reads the `longshore` object of a server. Besides the settings it holds the names of variables that a child
+/// process gets from our own environment.
+pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) -> (Settings, Vec<String>) {
+    let mut settings = Settings::default();
+    let Some(mut fields) = Fields::of(place, value, problems) else { return (settings, Vec::new()) };
+    if let Some(protocol) = fields.take_text("protocol") {
+        match protocol.as_str() {
+            "auto" => settings.protocol = Era::Auto,
+            "modern" => settings.protocol = Era::Modern,
+            "legacy" => settings.protocol = Era::Legacy,
+            other => fields.refuse("protocol", format!("must be auto, modern or legacy, not `{other}`")),
+        }
+    }
+    if fields.take_bool("stateful") == Some(true) {
+        settings.stateful = true;
+        settings.max_concurrency = 1;
+    }
+    if let Some(most) = fields.take_number("max_concurrency", 1, Settings::MOST_CONCURRENCY) {
+        settings.max_concurrency = usize::try_from(most).unwrap_or(1);
+    }
+    if let Some(bytes) = fields.take_number("max_message_bytes", 1024, Settings::MOST_MESSAGE_BYTES) {
+        settings.max_message_bytes = usize::try_from(bytes).unwrap_or(Settings::MESSAGE_BYTES);
+    }
+    let mut millis =
+        |field: &str| fields.take_number(field, 1, Settings::MOST_MILLIS).map(Duration::from_millis);
+    settings.connect_timeout = millis("connect_timeout_ms").unwrap_or(settings.connect_timeout);
+    settings.call_timeout = millis("call_timeout_ms");
+    settings.idle_timeout = millis("idle_timeout_ms").unwrap_or(settings.idle_timeout);
+    let inherit = fields.take_texts("inherit_env").unwrap_or_default();
+    for name in inherit.iter().filter(|name| !super::expand::is_variable_name(name)) {
+        fields.refuse("inherit_env", format!("`{name}` is not the name of a variable"));
+    }
+    for unknown in fields.rest() {
+        fields.refuse(&unknown, unknown_setting(&unknown));
+    }
+    (settings, inherit)
+}
+
+fn unknown_setting(name: &str) -> String {
+    if NOT_BUILT.contains(&name) {
+        return "this setting is not built yet; leave it out".to_owned();
+    }
+    match crate::mcp::nearest::nearest(name, KNOWN) {
+        Some(near) => format!("no such setting; did you mean `{near}`?"),
+        None => format!("no such setting; there are {}", KNOWN.join(", ")),
+    }
+}

@@ -1,0 +1,206 @@
+use super::*;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "PATH" => Some("/usr/bin".to_owned()),
+        "HOME" => Some("/home/somebody".to_owned()),
+        "API_TOKEN" => Some("s3cret-token".to_owned()),
+        "QUEUE_PASSWORD" => Some("s3cret-queue".to_owned()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<ServersConfig, ConfigErrors> {
+    ServersConfig::parse(text, &env)
+}
+
+fn usable(text: &str) -> ServerConfig {
+    let config = parse(text).expect("a good file");
+    assert_eq!(config.unusable().len(), 0, "{:?}", config.unusable());
+    config.servers.into_values().next().expect("a server")
+}
+
+fn stdio(server: &ServerConfig) -> &StdioServer {
+    match &server.reach {
+        Reach::Stdio(stdio) => stdio,
+        Reach::Http(_) => panic!("over HTTP"),
+    }
+}
+
+#[test]
+fn reads_what_other_hosts_write() {
+    let text = r#"{"mcpServers": {
+        "files": {"command": "mcp-server-filesystem", "args": ["${HOME}/data"], "env": {"LOG": "1"}},
+        "api": {"type": "http", "url": "${API_BASE:-http://127.0.0.1:3901}/mcp",
+                "headers": {"Authorization": "Bearer ${API_TOKEN}"}},
+        "other": {"transport": "streamable-http", "url": "https://example.test/mcp"}}}"#;
+    let config = parse(text).expect("a good file");
+    assert_eq!(config.names().map(ServerName::as_str).collect::<Vec<_>>(), ["api", "files", "other"]);
+    assert_eq!((config.unusable().len(), config.warnings().len()), (0, 0));
+    let files = &config.servers[&"files".parse().unwrap()];
+    assert_eq!(stdio(files).args[0].value(), "/home/somebody/data");
+    let Reach::Http(api) = &config.servers[&"api".parse().unwrap()].reach else { panic!("over stdio") };
+    assert_eq!(api.url.value(), "http://127.0.0.1:3901/mcp");
+    assert_eq!(api.headers[0].1, "Bearer s3cret-token");
+}
+
+#[test]
+fn a_child_gets_a_clean_environment() {
+    let server = usable(
+        r#"{"servers": {"s": {"command": "c", "env": {"TOKEN": "${API_TOKEN}", "HOME": "/srv"},
+            "longshore": {"inherit_env": ["QUEUE_PASSWORD", "NOT_THERE"]}}}}"#,
+    );
+    let env: Vec<(&str, &str)> =
+        stdio(&server).env.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
+    assert_eq!(
+        env,
+        [
+            ("HOME", "/srv"),
+            ("PATH", "/usr/bin"),
+            ("QUEUE_PASSWORD", "s3cret-queue"),
+            ("TOKEN", "s3cret-token")
+        ]
+    );
+    let plain = usable(r#"{"mcpServers": {"s": {"command": "c"}}}"#);
+    assert!(!stdio(&plain).env.contains_key("QUEUE_PASSWORD"));
+}
+
+#[test]
+fn shows_no_credential() {
+    let config = parse(
+        r#"{"mcpServers": {
+        "a": {"command": "c", "args": ["--key=${API_TOKEN}"], "env": {"TOKEN": "${API_TOKEN}", "LITERAL": "s3cret-literal"}},
+        "b": {"url": "http://x:${API_TOKEN}@h/", "headers": {"X-Key": "s3cret-header"}}}}"#,
+    )
+    .expect("a good file");
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let said = config.servers[&"b".parse().unwrap()].secrets.hide("bad key s3cret-header for s3cret-token");
+    assert_eq!(said, "bad key *** for ***");
+}
+
+#[test]
+fn what_cannot_be_used_here_spares_the_other_servers() {
+    let config = parse(
+        r#"{"mcpServers": {
+        "good": {"command": "c"},
+        "unset": {"command": "c", "args": ["${ONE}"], "env": {"X": "${TWO}"}},
+        "asks": {"url": "https://h/", "headers": {"Authorization": "${input:token}"}},
+        "old": {"type": "sse", "url": "https://h/sse"},
+        "off": {"command": "c", "disabled": true},
+        "no server name": {"command": "c"}}}"#,
+    )
+    .expect("no mistake");
+    assert_eq!(config.names().map(ServerName::as_str).collect::<Vec<_>>(), ["good"]);
+    let why = |name: &str| config.unusable()[&name.parse().unwrap()].join("; ");
+    assert_eq!(
+        why("unset"),
+        "args: variable `ONE` is not set; set it, or write `${ONE:-default}`; \
+         env.X: variable `TWO` is not set; set it, or write `${TWO:-default}`"
+    );
+    assert!(
+        why("asks").starts_with("headers.Authorization: `${input:token}` asks a person"),
+        "{}",
+        why("asks")
+    );
+    assert!(why("old").contains("replaced by streamable HTTP"), "{}", why("old"));
+    assert!(why("off").contains("disabled"), "{}", why("off"));
+    assert!(
+        config.warnings()[0].contains("`no server name` is not a server name"),
+        "{:?}",
+        config.warnings()
+    );
+}
+
+#[test]
+fn reports_all_mistakes_at_once() {
+    let errors = parse(
+        r#"{"mcpServers": {
+        "a": {"comand": "c"},
+        "b": {"command": "c", "args": "x", "env": {"A": 1}},
+        "c": {"command": "c", "url": "http://h/"},
+        "d": {"url": "ftp://h/", "headers": {"Mcp-Session-Id": "1", "X Y": "1"}},
+        "e": {"type": "websocket"},
+        "f": {"command": "c", "longshore": {"max_concurency": 2, "pool": 2, "protocol": "new",
+              "connect_timeout_ms": 0, "inherit_env": ["A B"], "stateful": "yes"}},
+        "g": 7}}"#,
+    )
+    .expect_err("many mistakes");
+    let mut wanted = vec![
+        "mcpServers.a.command: is missing; a server has a `command` to start, or a `url`",
+        "mcpServers.b.args: must be a list of texts",
+        "mcpServers.b.env: must be an object of texts",
+        "mcpServers.c.url: stands beside `command`; keep one of them, or say which by `type`",
+        "mcpServers.d.headers: `Mcp-Session-Id` belongs to the protocol and is set for you",
+        "mcpServers.d.headers: `X Y` is not the name of a header",
+        "mcpServers.d.url: `ftp://h/` is not an http or https address",
+        "mcpServers.e.type: must be stdio or http, not `websocket`",
+        "mcpServers.f.longshore.connect_timeout_ms: must be a whole number from 1 to 86400000, not 0",
+        "mcpServers.f.longshore.inherit_env: `A B` is not the name of a variable",
+        "mcpServers.f.longshore.max_concurency: no such setting; did you mean `max_concurrency`?",
+        "mcpServers.f.longshore.pool: this setting is not built yet; leave it out",
+        "mcpServers.f.longshore.protocol: must be auto, modern or legacy, not `new`",
+        "mcpServers.f.longshore.stateful: must be true or false, not text",
+        "mcpServers.g: must be an object, not a number",
+    ];
+    let mut found = errors.0;
+    found.sort();
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn refuses_what_is_no_servers_file() {
+    for (text, wanted) in [
+        ("{", "not valid JSON: EOF while parsing an object at line 1 column 1"),
+        ("[]", "the file: must be an object, not a list"),
+        ("{}", "the file.mcpServers: is missing; it maps the name of each server to its entry"),
+        (r#"{"mcpServers": []}"#, "the file.mcpServers: must be an object of servers"),
+        (
+            r#"{"mcpServers": {}, "servers": {}}"#,
+            "the file.servers: stands beside `mcpServers`; keep one of them",
+        ),
+    ] {
+        assert_eq!(parse(text).expect_err(text).0, [wanted], "{text}");
+    }
+    let large = format!("{{\"mcpServers\": {{}}, \"x\": \"{}\"}}", "x".repeat(MOST_FILE_BYTES));
+    assert!(parse(&large).expect_err("too large").0[0].contains("at most 1048576 are read"));
+}
+
+#[test]
+fn settings_have_defaults_and_can_be_set() {
+    let plain = usable(r#"{"mcpServers": {"s": {"command": "c"}}}"#).settings;
+    assert_eq!(plain, Settings::default());
+    let set = usable(
+        r#"{"mcpServers": {"s": {"command": "c", "longshore": {"protocol": "legacy", "stateful": true,
+            "connect_timeout_ms": 1000, "call_timeout_ms": 2000, "idle_timeout_ms": 3000,
+            "max_message_bytes": 4096}}}}"#,
+    )
+    .settings;
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(
+        set,
+        Settings {
+            protocol: Era::Legacy,
+            stateful: true,
+            max_concurrency: 1,
+            connect_timeout: seconds(1),
+            call_timeout: Some(seconds(2)),
+            idle_timeout: seconds(3),
+            max_message_bytes: 4096,
+        }
+    );
+    let both =
+        r#"{"mcpServers": {"s": {"command": "c", "longshore": {"stateful": true, "max_concurrency": 3}}}}"#;
+    assert_eq!(usable(both).settings.max_concurrency, 3);
+}
+
+#[test]
+fn unknown_fields_are_warnings() {
+    let config =
+        parse(r#"{"inputs": [], "servers": {"s": {"command": "c", "envFile": ".env"}}}"#).expect("odd");
+    assert_eq!(
+        config.warnings(),
+        ["`inputs` is not a known field of the file", "mcpServers.s.envFile is not a known field"]
+    );
+}
