@@ -12,14 +12,15 @@
 //! ```
 
 pub mod clock;
+pub mod embedded;
 mod port;
 
-pub use port::blobs::Blobs;
+pub use port::blobs::{BLOB_LIMIT_BYTES, Blobs};
 pub use port::checkpoints::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
 pub use port::claims::{CLAIM_RETENTION, Claimed, Claims};
 pub use port::error::Error;
 pub use port::jobs::{Delivery, JobQueue, Queued, Receipt};
-pub use port::log::{Entry, LogReader, RunLog};
+pub use port::log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
 
 use std::sync::Arc;
 

@@ -10,7 +10,8 @@ use crate::Error;
 /// Everything here can be rebuilt from the log: losing it costs time, and nothing else.
 ///
 /// Contract:
-/// - A commit is all or nothing, and is accepted only onto the mark it was computed from.
+/// - A commit is all or nothing, and is accepted only onto the mark it was computed from. The same commit once
+///   more is accepted and changes nothing.
 /// - Rows of finished runs are kept when a full checkpoint replaces the live ones.
 #[async_trait]
 pub trait Checkpoints: Send + Sync {
@@ -83,6 +84,6 @@ pub struct RunQuery {
     pub namespace: Option<Namespace>,
     /// Only runs in one of these; empty means any.
     pub statuses: Vec<RunStatus>,
-    /// At most this many; zero means the adapter's own bound of 1,000.
+    /// At most this many, and never more than 1,000; zero means that.
     pub limit: usize,
 }

@@ -14,9 +14,11 @@ pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 ///
 /// Contract:
 /// - Between [`Claimed::Won`] or [`Claimed::Lapsed`] and the end of its lease, one holder has the claim, and every
-///   other caller gets [`Claimed::Busy`].
+///   other caller gets [`Claimed::Busy`]. So does the holder itself when it asks again: that may be a second delivery
+///   of the job, while the first is still at work.
 /// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
-///   it that the call may have happened.
+///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn.
+/// - A word from somebody who is no longer the holder changes nothing.
 /// - Losing claims makes a repeated delivery of a job look like the first one; that is why a store of claims has to
 ///   outlive the processes that use it.
 #[async_trait]
@@ -24,13 +26,15 @@ pub trait Claims: Send + Sync {
     /// Asks for a claim until `lease` from now.
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error>;
 
-    /// Holds on to it until `lease` from now. False if it is no longer the holder's.
+    /// Holds on to it until `lease` from now. False if it is no longer the holder's; a lease that ran out is still the
+    /// holder's as long as nobody else asked.
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error>;
 
     /// The call was made and its outcome is in the log.
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
 
-    /// The call was provably not made: whoever comes next may begin afresh.
+    /// The call was provably not made, or its settlement asks for another attempt: whoever comes next may begin
+    /// afresh.
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
 }
 

@@ -15,6 +15,7 @@ use crate::Error;
 /// - While a job is queued or delivered and not acknowledged, publishing the same id again is refused as
 ///   [`Queued::Already`] and changes nothing.
 /// - A job is delivered to one worker at a time, and again if that worker goes away or gives it back.
+/// - A queue has bounds. When it is full, publishing fails and can be tried again; some of the jobs may be queued.
 /// - Jobs of one server wait for nothing but workers that pull that server.
 /// - The queue is not the truth: it may lose everything in it, and the scheduler publishes again from its state.
 #[async_trait]
@@ -23,13 +24,18 @@ pub trait JobQueue: Send + Sync {
     async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error>;
 
     /// Tells whoever has the job, or will get it, that its outcome is no longer wanted. The job is still delivered
-    /// and settled, so that what happened is known. Best effort.
+    /// and settled, so that what happened is known. Best effort; an id that is not in the queue is passed over.
     async fn recall(&self, job: &JobId) -> Result<(), Error>;
 
     /// Takes up to `max` jobs for a server, waiting up to `wait` for the first. May come back with none.
     ///
     /// Safe to cancel: a job that was not returned is still in the queue.
-    async fn pull(&self, server: &ServerName, max: NonZeroUsize, wait: Duration) -> Result<Vec<Delivery>, Error>;
+    async fn pull(
+        &self,
+        server: &ServerName,
+        max: NonZeroUsize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, Error>;
 }
 
 /// What became of a publish.

@@ -5,12 +5,17 @@ use longshore_proto::{Event, Incarnation, Partition, Seq, Timestamp, WireError};
 
 use crate::Error;
 
+/// How large an entry may be, in bytes: what a NATS server takes in one message by default (1 MiB), less 64 KiB for
+/// its subject and headers. Every adapter refuses more, so that what works alone works on a cluster.
+pub const ENTRY_LIMIT_BYTES: usize = (1024 - 64) * 1024;
+
 /// One log for each partition, holding every input of its runs in one order.
 ///
 /// Contract:
 /// - An append that returned is durable and will be read, at the sequences it returned, by every reader.
 /// - Sequences of a partition are dense: 1, 2, 3, ... The events of one call stand in their order, though other
 ///   appends may come between them.
+/// - An event of more than [`ENTRY_LIMIT_BYTES`] is refused for good, with the others of its call.
 /// - An append that failed may still have happened. Appending the same events again is right: whoever applies the
 ///   log ignores what it has seen.
 /// - A reader sees every entry from where it began, in order, without gaps, and then waits for more.
@@ -29,14 +34,15 @@ pub trait RunLog: Send + Sync {
     /// Reads from `from` on, and then follows. Fails if `from` lies below what was trimmed.
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error>;
 
-    /// Forgets every entry below `below`. Only for what two verified snapshots have made superfluous.
+    /// Forgets every entry below `below`; numbers go on from the tail. A reader that is not past `below` fails when
+    /// it gets to what is gone, and never skips it. Only for what two verified snapshots have made superfluous.
     async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error>;
 }
 
 /// A reader of one partition's log.
 #[async_trait]
 pub trait LogReader: Send {
-    /// The next entries, at least one and at most `max`; waits until there is one.
+    /// The next entries, at least one and at most `max` (zero counts as one); waits until there is one.
     ///
     /// Safe to cancel: an entry is either returned or still to come.
     async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error>;

@@ -1,0 +1,205 @@
+//! Checkpoints in the data file: one row for each partition, one for each run.
+//!
+//! The rows of live runs are the machine's state; the rows of all runs are what people list. One transaction moves
+//! both, so that a list never shows what a restart would not find.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longshore_proto::{
+    CheckpointMark, IdError, Partition, RunId, RunSummary, Timestamp, WireError, decode, encode,
+};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::failure::Failure;
+use super::store::Store;
+use crate::{Committed, Delta, Error, Loaded, RunQuery, RunRow};
+
+/// How many runs a list has at most.
+const LIST_LIMIT: usize = 1_000;
+
+/// What a row adds to its state in the file, roughly: names, times and the summary.
+const ROW_OVERHEAD_BYTES: usize = 512;
+
+/// All checkpoints of a data directory.
+pub(super) struct Checkpoints {
+    store: Arc<Store>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl crate::Checkpoints for Checkpoints {
+    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+        let loaded = self.store.read(move |connection| load(connection, partition)).await;
+        loaded.map_err(|failure| failure.when(format!("load the checkpoint of partition {partition}")))
+    }
+
+    async fn commit(&self, partition: Partition, delta: Delta) -> Result<Committed, Error> {
+        let states = delta.changed.iter().map(|row| row.state.len() + ROW_OVERHEAD_BYTES).sum::<usize>();
+        let bytes = delta.partition.len() + states;
+        let committed =
+            self.store.write(bytes, move |connection| commit(connection, partition, &delta)).await;
+        committed.map_err(|failure| failure.when(format!("commit a checkpoint of partition {partition}")))
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
+        let found = self.store.read(move |connection| find(connection, run)).await;
+        found.map_err(|failure| failure.when(format!("look up {run}")))
+    }
+
+    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error> {
+        let listed = self.store.read(move |connection| list(connection, &query)).await;
+        listed.map_err(|failure| failure.when("list runs"))
+    }
+}
+
+fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>, Failure> {
+    // All queries have to see the same commit.
+    let snapshot = connection.unchecked_transaction()?;
+    let Some(mark) = stored_mark(&snapshot, partition)? else { return Ok(None) };
+    let mut query = snapshot.prepare_cached("SELECT state FROM checkpoints WHERE partition = ?1")?;
+    let state = query.query_row([partition.0], |row| row.get(0))?;
+    let (live, finished) = (live(&snapshot, partition)?, finished(&snapshot, partition)?);
+    Ok(Some(Loaded { mark, partition: state, live, finished }))
+}
+
+fn live(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Vec<u8>)>, Failure> {
+    let sql = "SELECT run, state FROM runs WHERE live AND partition = ?1 ORDER BY run";
+    let mut query = connection.prepare_cached(sql)?;
+    let rows = query.query_map([partition.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    rows.map(|row| row.map_err(Failure::from).and_then(|(run, state)| Ok((run_id(&run)?, state)))).collect()
+}
+
+fn finished(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Timestamp)>, Failure> {
+    let sql = "SELECT run, finished_at FROM runs WHERE NOT live AND partition = ?1 ORDER BY run";
+    let mut query = connection.prepare_cached(sql)?;
+    let rows = query.query_map([partition.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let moment = Timestamp::from_millis;
+    rows.map(|row| row.map_err(Failure::from).and_then(|(run, at)| Ok((run_id(&run)?, moment(at))))).collect()
+}
+
+fn run_id(text: &str) -> Result<RunId, Failure> {
+    text.parse().map_err(|error: IdError| Failure::Damaged(error.to_string()))
+}
+
+fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusqlite::Result<Committed> {
+    let stored = stored_mark(connection, partition)?;
+    match &delta.base {
+        None => {
+            let clear = "DELETE FROM runs WHERE live AND partition = ?1";
+            connection.prepare_cached(clear)?.execute([partition.0])?;
+        }
+        base if *base == stored => {}
+        // The same commit once more, after its answer was lost.
+        _ if stored.as_ref() == Some(&delta.mark) => return Ok(Committed::Accepted),
+        _ => return Ok(Committed::Refused { stored }),
+    }
+    for row in &delta.changed {
+        put(connection, partition, row)?;
+    }
+    let mut expire = connection.prepare_cached("DELETE FROM runs WHERE run = ?1 AND NOT live")?;
+    for run in &delta.expired {
+        expire.execute([run.to_string()])?;
+    }
+    let sql = "INSERT INTO checkpoints (partition, mark, state) VALUES (?1, ?2, ?3)
+               ON CONFLICT (partition) DO UPDATE SET mark = ?2, state = ?3";
+    connection.prepare_cached(sql)?.execute(params![
+        partition.0,
+        encode(&delta.mark).map_err(unencodable)?,
+        delta.partition
+    ])?;
+    Ok(Committed::Accepted)
+}
+
+/// What is stored. A mark that cannot be read is none: a checkpoint that is lost costs time, and nothing else.
+fn stored_mark(connection: &Connection, partition: Partition) -> rusqlite::Result<Option<CheckpointMark>> {
+    let mut query = connection.prepare_cached("SELECT mark FROM checkpoints WHERE partition = ?1")?;
+    let bytes: Option<Vec<u8>> = query.query_row([partition.0], |row| row.get(0)).optional()?;
+    Ok(bytes.and_then(|bytes| decode(&bytes).ok()))
+}
+
+fn put(connection: &Connection, partition: Partition, row: &RunRow) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO runs (run, partition, namespace, workflow, status, live, submitted_at, finished_at,
+                                 summary, state)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+               ON CONFLICT (run) DO UPDATE SET partition = ?2, namespace = ?3, workflow = ?4, status = ?5, live = ?6,
+                                 submitted_at = ?7, finished_at = ?8, summary = ?9, state = ?10";
+    let summary = &row.summary;
+    connection.prepare_cached(sql)?.execute(params![
+        summary.run.to_string(),
+        partition.0,
+        summary.namespace.as_str(),
+        summary.workflow.name.as_str(),
+        summary.status.as_str(),
+        !summary.status.is_terminal(),
+        summary.submitted_at.as_millis(),
+        summary.finished_at.map(Timestamp::as_millis),
+        encode(summary).map_err(unencodable)?,
+        row.state,
+    ])?;
+    Ok(())
+}
+
+fn unencodable(error: WireError) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+fn find(connection: &Connection, run: RunId) -> Result<Option<RunRow>, Failure> {
+    let mut query = connection.prepare_cached("SELECT summary, state FROM runs WHERE run = ?1")?;
+    let read = |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?));
+    let Some((summary, state)) = query.query_row([run.to_string()], read).optional()? else {
+        return Ok(None);
+    };
+    Ok(Some(RunRow { summary: decode(&summary)?, state }))
+}
+
+fn list(connection: &Connection, query: &RunQuery) -> Result<Vec<RunSummary>, Failure> {
+    let (sql, values) = list_statement(query);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, Vec<u8>>(0))?;
+    rows.map(|row| Ok(decode(&row?)?)).collect()
+}
+
+/// The query in SQL, with its values in the order of their question marks.
+fn list_statement(query: &RunQuery) -> (String, Vec<Value>) {
+    let mut conditions = vec!["TRUE".to_owned()];
+    let mut values = Vec::new();
+    if let Some(namespace) = &query.namespace {
+        conditions.push("namespace = ?".to_owned());
+        values.push(Value::from(namespace.as_str().to_owned()));
+    }
+    if !query.statuses.is_empty() {
+        conditions.push(format!("status IN ({})", vec!["?"; query.statuses.len()].join(", ")));
+        values.extend(query.statuses.iter().map(|status| Value::from(status.as_str().to_owned())));
+    }
+    let limit = if query.limit == 0 { LIST_LIMIT } else { query.limit.min(LIST_LIMIT) };
+    let conditions = conditions.join(" AND ");
+    let order = "ORDER BY submitted_at DESC, run DESC";
+    (format!("SELECT summary FROM runs WHERE {conditions} {order} LIMIT {limit}"), values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longshore_proto::RunStatus;
+
+    #[test]
+    fn a_list_asks_for_no_more_than_was_wanted() {
+        let namespace = Some("sales".parse().expect("a namespace"));
+        let statuses = vec![RunStatus::Failed, RunStatus::Cancelled];
+        let (sql, values) = list_statement(&RunQuery { namespace, statuses, limit: 5 });
+        let expected =
+            "WHERE TRUE AND namespace = ? AND status IN (?, ?) ORDER BY submitted_at DESC, run DESC LIMIT 5";
+        assert!(sql.ends_with(expected), "{sql}");
+        assert_eq!(values.len(), 3);
+        let (sql, values) = list_statement(&RunQuery { limit: 9_999, ..RunQuery::default() });
+        assert!(sql.ends_with("WHERE TRUE ORDER BY submitted_at DESC, run DESC LIMIT 1000"), "{sql}");
+        assert!(values.is_empty());
+    }
+}
