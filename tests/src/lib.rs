@@ -1,1 +1,5 @@
-//! Tests.
+//! What the proofs of the promises stand on: servers that other people wrote, and programs that were just built.
+//!
+//! The proofs themselves are the integration tests of this crate.
+
+pub mod tools;
