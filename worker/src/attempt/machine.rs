@@ -1,0 +1,291 @@
+//! The decisions: one job, from its delivery to its end.
+//!
+//! All branching stands in [`Machine`]; it knows what was delivered, what was claimed, which attempts were made and
+//! what interrupted them, and nothing else.
+
+use std::mem;
+use std::time::Duration;
+
+use longshore_backend::Claimed;
+use longshore_proto::{
+    Attempt, AttemptRecord, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES, Job, Next,
+    NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, Settlement, Timestamp,
+};
+use serde_json::Value;
+
+use super::{Effect, End, Input, Interrupt, Reaction};
+use crate::mcp::{Answer, CallFault};
+
+/// A job that was delivered more often than this is not called again: three workers that vanished over one job are no
+/// coincidence, and each further try may cost one more.
+const DELIVERIES_LIMIT: u32 = 3;
+
+/// The longest delay that is waited for while holding a slot. About what a timer and a new job cost anyway, and short
+/// enough that a server which fails for everybody does not fill the worker with sleepers.
+const IN_PLACE_LIMIT: Duration = Duration::from_secs(1);
+
+/// The most calls made for one delivery. A policy may allow thousands of attempts without a delay; this many keep a
+/// slot from the others, and their records fit into one entry of the log.
+const IN_PLACE_CALLS: usize = 10;
+
+/// How soon a job is looked at again that another worker is busy with, at the earliest and at the latest. Its lease may
+/// end by another machine's clock, and may be renewed many times.
+const BUSY_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long a job is left alone that could not be brought on for lack of a working backend.
+const BROKEN_DELAY: Duration = Duration::from_secs(5);
+
+/// The life of one job in this worker.
+pub(crate) struct Machine<'a> {
+    job: &'a Job,
+    worker: &'a NodeId,
+    delivered: u32,
+    /// The claim, while it is held.
+    claim: Option<ClaimKey>,
+    /// Whether a call may have happened: one of this worker's, or of one that held the claim and vanished.
+    spent: bool,
+    /// The first interrupt; later ones change nothing.
+    interrupt: Option<Interrupt>,
+    attempts: Vec<AttemptRecord>,
+    phase: Phase,
+}
+
+/// What is under way, as far as an interrupt can change it.
+enum Phase {
+    Calling,
+    Waiting {
+        due: Timestamp,
+        fault: Fault,
+    },
+    /// Claiming, settling, ending: not to be left half done.
+    Bound,
+}
+
+impl<'a> Machine<'a> {
+    /// A job that this worker is about to look at.
+    pub(crate) fn new(job: &'a Job, worker: &'a NodeId) -> Self {
+        Self {
+            job,
+            worker,
+            delivered: 0,
+            claim: None,
+            spent: false,
+            interrupt: None,
+            attempts: Vec::new(),
+            phase: Phase::Bound,
+        }
+    }
+
+    /// Takes the end of one effect and says which is next.
+    pub(crate) fn handle(&mut self, input: Input) -> Effect {
+        self.phase = Phase::Bound;
+        match input {
+            Input::Delivered { delivered, recalled } => self.delivered(delivered, recalled),
+            Input::Claimed { claimed, now } => self.claimed(claimed, now),
+            Input::Ended { started_at, took, result } => self.ended(started_at, took, result),
+            Input::RetryDue => self.call(),
+            Input::Settled => Effect::End(End::Acknowledge { done: self.claim.take() }),
+            Input::Broken => self.give_back(Some(BROKEN_DELAY)),
+        }
+    }
+
+    /// Takes what came in the middle of an effect and says what becomes of that effect.
+    pub(crate) fn interrupt(&mut self, why: Interrupt) -> Reaction {
+        if self.interrupt.is_some() {
+            return Reaction::GoOn;
+        }
+        self.interrupt = Some(why);
+        match mem::replace(&mut self.phase, Phase::Bound) {
+            Phase::Bound => Reaction::GoOn,
+            Phase::Calling => Reaction::CancelCall,
+            Phase::Waiting { due, fault } => Reaction::Instead(match why {
+                Interrupt::Recalled => self.done(Outcome::Fault(cancelled_after(&fault))),
+                Interrupt::Stopping | Interrupt::ClaimLost => {
+                    self.settle(Settlement::Again { at: due, fault })
+                }
+            }),
+        }
+    }
+
+    fn delivered(&mut self, delivered: u32, recalled: bool) -> Effect {
+        self.delivered = delivered;
+        self.interrupt = recalled.then_some(Interrupt::Recalled);
+        match self.job.claim() {
+            Some(key) => Effect::Claim(key),
+            None => self.begin(),
+        }
+    }
+
+    fn claimed(&mut self, claimed: Claimed, now: Timestamp) -> Effect {
+        match claimed {
+            Claimed::Done => return Effect::End(End::Acknowledge { done: None }),
+            Claimed::Busy { until } => {
+                let (earliest, latest) = BUSY_DELAY;
+                return self.give_back(Some(until.since(now).clamp(earliest, latest)));
+            }
+            Claimed::Won => {}
+            Claimed::Lapsed => self.spent = true,
+        }
+        self.claim = self.job.claim();
+        self.begin()
+    }
+
+    /// The last look before the first call.
+    fn begin(&mut self) -> Effect {
+        let unsafe_to_repeat = self.job.safety == Safety::Unknown;
+        if self.spent && unsafe_to_repeat {
+            let fault = internal("a worker that held this call vanished; the call may have happened");
+            return self.done(Outcome::Indeterminate(fault));
+        }
+        if self.delivered > DELIVERIES_LIMIT {
+            let fault =
+                internal(format!("poison: delivered {} times, and no worker came to an end", self.delivered));
+            return self.done(if unsafe_to_repeat {
+                Outcome::Indeterminate(fault)
+            } else {
+                Outcome::Fault(fault)
+            });
+        }
+        match self.interrupt {
+            None => self.call(),
+            Some(Interrupt::Recalled) => {
+                let fault = Fault::new(FaultClass::Cancelled, "cancelled before the call");
+                self.done(Outcome::Fault(fault))
+            }
+            Some(Interrupt::Stopping | Interrupt::ClaimLost) => self.give_back(None),
+        }
+    }
+
+    fn call(&mut self) -> Effect {
+        self.phase = Phase::Calling;
+        Effect::Call(self.number())
+    }
+
+    /// The number of the attempt that is under way or comes next.
+    fn number(&self) -> Attempt {
+        let made = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        Attempt(self.job.id.attempt.0.saturating_add(made))
+    }
+
+    fn ended(&mut self, started_at: Timestamp, took: Duration, result: Result<Answer, CallFault>) -> Effect {
+        let number = self.number();
+        let result = result.and_then(|answer| self.judged(answer));
+        let (fault, sent) = match &result {
+            Ok(_) => (None, Sent::Answered),
+            Err(CallFault { fault, sent }) => (Some(fault.clone()), *sent),
+        };
+        self.spent |= sent != Sent::Never;
+        self.attempts.push(AttemptRecord { number, started_at, took, fault, sent });
+        match result {
+            Ok(answer) => self.answered(answer),
+            Err(CallFault { fault, sent }) => self.faulted(number, fault, sent, started_at.plus(took)),
+        }
+    }
+
+    /// What the step says about answers that report an error.
+    fn judged(&self, answer: Answer) -> Result<Answer, CallFault> {
+        if answer.is_error && self.job.on_tool_error == OnToolError::Fail {
+            let fault = Fault::new(FaultClass::ToolError, answer.error_text);
+            return Err(CallFault { fault, sent: Sent::Answered });
+        }
+        Ok(answer)
+    }
+
+    fn answered(&mut self, answer: Answer) -> Effect {
+        let mut blobs = Vec::new();
+        let value = carried(answer.value, &mut blobs);
+        let content = self.job.keep_content.then(|| carried(answer.content, &mut blobs));
+        let event = self.event(Settlement::Done(Outcome::Output(Output { value, content })));
+        Effect::Settle { blobs, release: None, event }
+    }
+
+    fn faulted(&mut self, number: Attempt, fault: Fault, sent: Sent, now: Timestamp) -> Effect {
+        let Job { id, retry, safety, .. } = self.job;
+        match (retry.next(id, number, &fault, sent, *safety), self.interrupt) {
+            (Next::Indeterminate, why) => self.done(Outcome::Indeterminate(in_doubt(fault, why))),
+            (Next::Again(_), Some(Interrupt::Recalled)) => self.done(Outcome::Fault(cancelled_after(&fault))),
+            (Next::Again(delay), None) if delay <= IN_PLACE_LIMIT && self.attempts.len() < IN_PLACE_CALLS => {
+                self.phase = Phase::Waiting { due: now.plus(delay), fault };
+                Effect::Wait(delay)
+            }
+            (Next::Again(delay), _) => self.settle(Settlement::Again { at: now.plus(delay), fault }),
+            (Next::GiveUp, Some(Interrupt::Stopping | Interrupt::ClaimLost))
+                if fault.class == FaultClass::Cancelled =>
+            {
+                self.give_back(None)
+            }
+            (Next::GiveUp, _) => self.done(Outcome::Fault(fault)),
+        }
+    }
+
+    fn done(&mut self, outcome: Outcome) -> Effect {
+        self.settle(Settlement::Done(outcome))
+    }
+
+    /// Settles with what needs no blobs.
+    fn settle(&mut self, settlement: Settlement) -> Effect {
+        let release = match settlement {
+            Settlement::Done(_) => None,
+            Settlement::Again { .. } => self.unspent_claim(),
+        };
+        Effect::Settle { blobs: Vec::new(), release, event: self.event(settlement) }
+    }
+
+    fn event(&mut self, settlement: Settlement) -> Box<Event> {
+        Box::new(Event::Settled {
+            job: self.job.id.clone(),
+            settlement,
+            attempts: mem::take(&mut self.attempts),
+            worker: self.worker.clone(),
+        })
+    }
+
+    fn give_back(&mut self, delay: Option<Duration>) -> Effect {
+        Effect::End(End::GiveBack { release: self.unspent_claim(), delay })
+    }
+
+    /// The claim, if whoever comes next may begin afresh: because nothing was called, or because it does no harm.
+    fn unspent_claim(&mut self) -> Option<ClaimKey> {
+        if self.spent && self.job.safety == Safety::Unknown { None } else { self.claim.take() }
+    }
+}
+
+/// A value as it travels in a record: a large one as the address of a blob, which is put aside.
+fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
+    match serde_json::to_vec(&value) {
+        Ok(text) if text.len() > INLINE_LIMIT_BYTES => {
+            let address = Payload::Blob { digest: Digest::of(&text), bytes: text.len() as u64 };
+            blobs.push(text);
+            address
+        }
+        _ => Payload::Inline(value),
+    }
+}
+
+fn internal(message: impl Into<String>) -> Fault {
+    Fault::new(FaultClass::Internal, message)
+}
+
+fn cancelled_after(fault: &Fault) -> Fault {
+    Fault::new(
+        FaultClass::Cancelled,
+        format!("cancelled before the next attempt; the last one ended in {fault}"),
+    )
+}
+
+/// Says why a call was cut off whose effect nobody knows.
+fn in_doubt(fault: Fault, why: Option<Interrupt>) -> Fault {
+    let class = fault.class;
+    match why {
+        Some(Interrupt::Recalled) if class == FaultClass::Cancelled => {
+            Fault::new(FaultClass::Cancelled, "cancelled in flight; the call may have happened")
+        }
+        Some(Interrupt::Stopping) if class == FaultClass::Cancelled => {
+            internal("the worker stopped during the call; the call may have happened")
+        }
+        Some(Interrupt::ClaimLost) if class == FaultClass::Cancelled => {
+            internal("the worker lost its claim during the call; the call may have happened")
+        }
+        _ => fault,
+    }
+}

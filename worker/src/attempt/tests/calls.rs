@@ -1,0 +1,169 @@
+//! From the call to its outcome: answers, faults, attempts.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use longshore_proto::{Attempt, FaultClass, INLINE_LIMIT_BYTES, Job, OnToolError, RetryPolicy};
+
+use super::{check, safe, unsafe_to_repeat};
+
+#[test]
+fn a_safe_job_is_called_without_a_claim() {
+    check(
+        safe(),
+        r#"
+        delivered 1     => call 1
+        answers {"n":1} => settle output {"n":1} [1 answered]
+        settled         => acknowledge
+        "#,
+    );
+}
+
+#[test]
+fn a_safe_job_that_comes_again_is_called_again() {
+    check(safe(), "delivered 3 => call 1");
+}
+
+#[test]
+fn short_delays_are_waited_for_and_every_attempt_is_recorded() {
+    check(
+        safe(),
+        "
+        delivered 1              => call 1
+        faults timeout maybe     => wait 400ms
+        retry due                => call 2
+        faults unavailable never => wait 800ms
+        retry due                => call 3
+        faults timeout maybe     => settle fault timeout: x [1 timeout maybe, 2 unavailable never, 3 timeout maybe]
+        settled                  => acknowledge
+        ",
+    );
+}
+
+#[test]
+fn longer_delays_become_a_timer_and_a_new_job() {
+    let retry = RetryPolicy { jitter: false, delay: Duration::from_secs(2), ..RetryPolicy::default() };
+    check(
+        Job { retry: retry.clone(), ..safe() },
+        "
+        delivered 1          => call 1
+        faults timeout maybe => settle again at 3010: timeout: x [1 timeout maybe]
+        settled              => acknowledge
+        ",
+    );
+    check(
+        Job { retry, ..unsafe_to_repeat() },
+        "
+        delivered 1              => claim fetch
+        claim won                => call 1
+        faults unavailable never => settle again at 3010: unavailable: x [1 unavailable never], releasing the claim
+        settled                  => acknowledge
+        ",
+    );
+}
+
+#[test]
+fn attempts_go_on_counting_from_the_jobs_number() {
+    let mut job = safe();
+    job.id.attempt = Attempt(2);
+    check(
+        job,
+        "
+        delivered 1          => call 2
+        faults timeout maybe => wait 800ms
+        retry due            => call 3
+        answers 1            => settle output 1 [2 timeout maybe, 3 answered]
+        ",
+    );
+}
+
+#[test]
+fn a_slot_is_not_kept_for_calls_without_end() {
+    let retry =
+        RetryPolicy { attempts: 1000, jitter: false, delay: Duration::ZERO, ..RetryPolicy::default() };
+    let mut life = String::from("delivered 1 => call 1\n");
+    let mut attempts = String::from("1 timeout maybe");
+    for next in 2..=10 {
+        life += &format!("faults timeout maybe => wait 0ns\n retry due => call {next}\n");
+        attempts += &format!(", {next} timeout maybe");
+    }
+    life += &format!("faults timeout maybe => settle again at 1010: timeout: x [{attempts}]");
+    check(Job { retry, ..safe() }, &life);
+}
+
+#[test]
+fn a_call_in_doubt_is_repeated_only_where_that_is_safe() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 1              => claim fetch
+        claim won                => call 1
+        faults unavailable never => wait 400ms
+        retry due                => call 2
+        faults timeout maybe     => settle indeterminate timeout: x [1 unavailable never, 2 timeout maybe]
+        settled                  => acknowledge, claim done
+        ",
+    );
+}
+
+#[test]
+fn what_the_caller_got_wrong_is_not_tried_again() {
+    check(
+        safe(),
+        "delivered 1 => call 1\n faults unknown_tool never => settle fault unknown_tool: x [1 unknown_tool never]",
+    );
+}
+
+#[test]
+fn an_error_of_the_tool_means_what_the_step_says() {
+    let reported = "
+        delivered 1        => call 1
+        reports disk full  => settle fault tool_error: disk full [1 tool_error answered]
+        ";
+    check(safe(), reported);
+    check(
+        Job { on_tool_error: OnToolError::Output, ..safe() },
+        r#"
+        delivered 1       => call 1
+        reports disk full => settle output "disk full" [1 answered]
+        "#,
+    );
+    let errors = BTreeSet::from([FaultClass::ToolError]);
+    check(
+        Job { retry: RetryPolicy { errors, ..safe().retry }, ..safe() },
+        "
+        delivered 1       => call 1
+        reports disk full => wait 400ms
+        ",
+    );
+}
+
+#[test]
+fn content_is_kept_only_where_the_plan_reads_it() {
+    check(
+        Job { keep_content: true, ..safe() },
+        r#"
+        delivered 1 => call 1
+        answers 1   => settle output 1 and ["content"] [1 answered]
+        "#,
+    );
+}
+
+#[test]
+fn large_values_travel_as_blobs() {
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+    let (largest, too_large) = (text(INLINE_LIMIT_BYTES), text(INLINE_LIMIT_BYTES + 1));
+    check(
+        safe(),
+        &format!("delivered 1 => call 1\n answers {largest} => settle output {largest} [1 answered]"),
+    );
+    check(
+        safe(),
+        &format!(
+            "
+            delivered 1         => call 1
+            answers {too_large} => settle output blob of 65537 [1 answered], blob of 65537
+            "
+        ),
+    );
+}

@@ -1,0 +1,121 @@
+//! Deliveries that are not the first, and claims.
+
+use longshore_proto::Job;
+
+use super::{check, safe, unsafe_to_repeat};
+
+#[test]
+fn a_call_that_is_not_safe_to_repeat_is_claimed_first() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 1 => claim fetch
+        claim won   => call 1
+        answers 1   => settle output 1 [1 answered]
+        settled     => acknowledge, claim done
+        ",
+    );
+}
+
+#[test]
+fn the_steps_own_key_is_claimed_even_where_repeating_is_safe() {
+    check(
+        Job { own_key: true, ..safe() },
+        "
+        delivered 2    => claim fetch
+        claim lapsed   => call 1
+        faults unavailable maybe => wait 400ms
+        retry due      => call 2
+        answers 1      => settle output 1 [1 unavailable maybe, 2 answered]
+        settled        => acknowledge, claim done
+        ",
+    );
+}
+
+#[test]
+fn a_call_that_vanished_with_its_worker_is_not_repeated() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2  => claim fetch
+        claim lapsed => settle indeterminate internal: a worker that held this call vanished; the call may have happened []
+        settled      => acknowledge, claim done
+        ",
+    );
+}
+
+#[test]
+fn a_call_whose_outcome_is_in_the_log_is_only_acknowledged() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2 => claim fetch
+        claim done  => acknowledge
+        ",
+    );
+}
+
+#[test]
+fn a_call_that_another_worker_is_making_is_left_alone_for_a_bounded_time() {
+    for (until, delay) in [(15_000, "5s"), (10_000, "1s"), (9_000_000, "30s")] {
+        check(
+            unsafe_to_repeat(),
+            &format!(
+                "
+                delivered 9             => claim fetch
+                claim busy until {until} => give back for {delay}
+                "
+            ),
+        );
+    }
+}
+
+#[test]
+fn poison_is_settled_without_another_call() {
+    check(
+        safe(),
+        "
+        delivered 4 => settle fault internal: poison: delivered 4 times, and no worker came to an end []
+        settled     => acknowledge
+        ",
+    );
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 4 => claim fetch
+        claim won   => settle indeterminate internal: poison: delivered 4 times, and no worker came to an end []
+        settled     => acknowledge, claim done
+        ",
+    );
+}
+
+#[test]
+fn without_a_backend_the_job_goes_back_and_the_claim_only_if_nothing_was_called() {
+    check(safe(), "delivered 1 => call 1\n broken => give back for 5s");
+    check(unsafe_to_repeat(), "delivered 1 => claim fetch\n broken => give back for 5s");
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 1 => claim fetch
+        claim won   => call 1
+        broken      => give back for 5s, releasing the claim
+        ",
+    );
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 1 => claim fetch
+        claim won   => call 1
+        answers 1   => settle output 1 [1 answered]
+        broken      => give back for 5s
+        ",
+    );
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2  => claim fetch
+        claim lapsed => settle indeterminate internal: a worker that held this call vanished; the call may have happened []
+        broken       => give back for 5s
+        ",
+    );
+}

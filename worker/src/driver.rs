@@ -1,0 +1,212 @@
+//! The worker's process side: pulls jobs and sees each one through.
+//!
+//! ```text
+//!            one loop per server                    one task per job
+//! queue ──► slot free? pull ──► spawn ──► life: attempt::Machine ⇄ claims, pool, blobs, log ──► ack
+//! ```
+//!
+//! What follows from what happened is decided in [`attempt`](crate::attempt); here it is performed. Which slots are
+//! free belongs to [`slots`], one job's life to [`life`], keeping queue and claim patient to [`pulse`], asking a
+//! struggling backend again to [`insist`].
+
+mod insist;
+mod life;
+mod pulse;
+mod slots;
+
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use longshore_backend::{Backend, Delivery};
+use longshore_proto::{Job, NodeId, ServerName};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error, info, info_span, warn};
+
+use crate::mcp::Pool;
+use insist::insist;
+use slots::{Slot, Slots};
+
+/// How long one request for jobs stays open. Longer saves nothing measurable; shorter bounds how long a connection that
+/// died unnoticed keeps a worker idle.
+const PULL_WAIT: Duration = Duration::from_secs(20);
+
+/// The most jobs taken in one pull: with arguments of at most 64 KiB each, 8 MiB.
+const PULL_LIMIT: usize = 128;
+
+/// How long a queue that refuses to answer is left alone, once it said that asking again does not help.
+const BROKEN_QUEUE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long calls that were cut off at the end of the drain have to be settled or given back. What is left then goes
+/// back to the queue by itself, when its patience ends.
+const CUT_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a holder's name takes of the node's: a node id has at most 128 characters, a dash and a number at most 21.
+const HOLDER_STEM_CHARS: usize = 107;
+
+/// How many jobs a worker takes, and how it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerConfig {
+    /// Jobs at once, over all servers. At least one for each server is given, so that none starves.
+    pub slots: NonZeroUsize,
+    /// How long calls that have begun may go on once the worker is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for WorkerConfig {
+    /// 64 slots: a waiting call costs a task and a connection's attention, not a thread. 30 s of drain: what
+    /// orchestrators grant a process by default before they kill it.
+    fn default() -> Self {
+        Self { slots: NonZeroUsize::MIN.saturating_add(63), drain: Duration::from_secs(30) }
+    }
+}
+
+/// A worker: takes jobs for the servers of its pool and settles them.
+pub struct Worker {
+    shared: Arc<Shared>,
+    config: WorkerConfig,
+}
+
+/// What every job's task needs.
+struct Shared {
+    backend: Backend,
+    pool: Arc<Pool>,
+    node: NodeId,
+    /// Deliveries so far.
+    deliveries: AtomicU64,
+    /// Cancelled when the drain is over: calls are to end now.
+    cut: CancellationToken,
+}
+
+impl Worker {
+    /// A worker called `node` for the servers of `pool`.
+    pub fn new(backend: Backend, pool: Arc<Pool>, node: NodeId, config: WorkerConfig) -> Self {
+        let (deliveries, cut) = (AtomicU64::new(0), CancellationToken::new());
+        Self { shared: Arc::new(Shared { backend, pool, node, deliveries, cut }), config }
+    }
+
+    /// Works until `stop`, then drains: pulls nothing more, lets calls that have begun end within
+    /// [`WorkerConfig::drain`], then cuts them off. The pool stays open; whoever made it closes it.
+    pub async fn run(self, stop: CancellationToken) {
+        let servers: Vec<_> = self.shared.pool.servers().collect();
+        let slots = self.config.slots.get().max(servers.len());
+        let of_worker = slots::semaphore(slots);
+        info!(node = %self.shared.node, servers = servers.len(), slots, "worker started");
+        let serving = join_all(servers.into_iter().map(|(server, limit)| {
+            let slots = Slots::new(&of_worker, limit);
+            self.serve(server, slots, &stop)
+        }));
+        tokio::select! {
+            biased;
+            _ = async { tokio::join!(stop.cancelled(), serving) } => info!("worker drained"),
+            () = self.out_of_time(&stop) => warn!("the drain took too long; jobs are left to the queue"),
+        }
+    }
+
+    /// Sees the jobs of one server through until `stop`, and then those that have begun.
+    async fn serve(&self, server: &ServerName, slots: Slots, stop: &CancellationToken) {
+        let mut jobs = JoinSet::new();
+        self.pull_until(stop, server, &slots, &mut jobs).await;
+        while let Some(ended) = jobs.join_next().await {
+            report(ended);
+        }
+    }
+
+    async fn pull_until(
+        &self,
+        stop: &CancellationToken,
+        server: &ServerName,
+        slots: &Slots,
+        jobs: &mut JoinSet<()>,
+    ) {
+        let mut filling = pin!(self.fill(server, slots));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(ended) = jobs.join_next() => report(ended),
+                filled = &mut filling => {
+                    for (delivery, slot) in filled {
+                        self.begin(delivery, slot, jobs);
+                    }
+                    filling.set(self.fill(server, slots));
+                }
+            }
+        }
+    }
+
+    /// Jobs, each with a slot.
+    ///
+    /// All free slots are offered to what is there already. Then one is kept for whatever comes next, and the others
+    /// go to other servers: a server without jobs must not hold slots that another could use.
+    async fn fill(&self, server: &ServerName, slots: &Slots) -> Vec<(Delivery, Slot)> {
+        let first = slots.wait().await;
+        let mut free: Vec<Slot> = slots.more(PULL_LIMIT - 1);
+        let all = NonZeroUsize::MIN.saturating_add(free.len());
+        free.push(first);
+        let mut ready = self.pull(server, all, Duration::ZERO).await;
+        if ready.is_empty() {
+            free.truncate(1);
+            ready = self.pull(server, NonZeroUsize::MIN, PULL_WAIT).await;
+        }
+        ready.into_iter().zip(free).collect()
+    }
+
+    async fn pull(&self, server: &ServerName, max: NonZeroUsize, wait: Duration) -> Vec<Delivery> {
+        let jobs = &self.shared.backend.jobs;
+        match insist("pulling jobs", || jobs.pull(server, max, wait)).await {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                error!(%error, %server, "the queue refuses to give jobs");
+                sleep(BROKEN_QUEUE_PAUSE).await;
+                Vec::new()
+            }
+        }
+    }
+
+    fn begin(&self, delivery: Delivery, slot: Slot, jobs: &mut JoinSet<()>) {
+        let Job { id, server, tool, .. } = &delivery.job;
+        let span = info_span!("job", run = %id.run, step = %id.step, attempt = %id.attempt, %server, %tool);
+        let shared = Arc::clone(&self.shared);
+        jobs.spawn(
+            async move {
+                life::live(&shared, delivery).await;
+                drop(slot);
+            }
+            .instrument(span),
+        );
+    }
+
+    /// Returns when the drain has used up its time; calls are cut off [`CUT_LIMIT`] before.
+    async fn out_of_time(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        sleep(self.config.drain).await;
+        self.shared.cut.cancel();
+        sleep(CUT_LIMIT).await;
+    }
+}
+
+impl Shared {
+    /// A name for the holder of a claim: this worker, and one delivery. A worker that gets a job again while it still
+    /// has it must not take its own claim for a free one.
+    fn holder(&self) -> NodeId {
+        let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed);
+        let stem: String = self.node.as_str().chars().take(HOLDER_STEM_CHARS).collect();
+        format!("{stem}-{delivery}").parse().unwrap_or_else(|_| self.node.clone())
+    }
+}
+
+/// A panic ends one job's task and nothing else: its delivery was dropped, so the queue gives it to somebody again, and
+/// if that does not help it is poison.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "a job's task panicked; this is a bug");
+    }
+}

@@ -1,0 +1,232 @@
+//! One job's life: performs what [`Machine`] asks for, one effect after the other, and tells it what interrupts.
+
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::time::Duration;
+
+use longshore_backend::{Backend, Claimed, Delivery, Error, Receipt, clock};
+use longshore_proto::{Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Payload, Sent};
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::Shared;
+use super::insist::insist;
+use super::pulse::Pulse;
+use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
+use crate::mcp::{CallFault, ToolCall};
+
+/// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
+/// one, a wait for the end of the lease.
+const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Sees one delivery through to its end.
+pub(super) async fn live(shared: &Shared, delivery: Delivery) {
+    let Delivery { job, delivered, recalled, receipt } = delivery;
+    let holder = shared.holder();
+    let end = {
+        let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
+        let (fetched, cancel) = (OnceCell::new(), CancellationToken::new());
+        let life = Life { shared, job: &job, holder: &holder, pulse, fetched, cancel };
+        life.run(delivered, &recalled).await
+    };
+    part(&shared.backend, &holder, receipt, end).await;
+}
+
+struct Life<'a> {
+    shared: &'a Shared,
+    job: &'a Job,
+    /// Who holds the claim: this delivery.
+    holder: &'a NodeId,
+    pulse: Pulse<'a>,
+    /// Arguments that came as a blob, or why there are none.
+    fetched: OnceCell<Result<Map<String, Value>, Fault>>,
+    /// Cancels the call that is under way.
+    cancel: CancellationToken,
+}
+
+impl Life<'_> {
+    async fn run(&self, delivered: u32, recalled: &CancellationToken) -> End {
+        let mut machine = Machine::new(self.job, &self.shared.node);
+        let delivery = Input::Delivered { delivered, recalled: recalled.is_cancelled() };
+        let mut work = pin!(self.perform(machine.handle(delivery)));
+        let mut interrupt = pin!(self.interrupt(recalled));
+        let mut interrupted = false;
+        let mut pulse = pin!(self.pulse.run());
+        loop {
+            let why = tokio::select! {
+                biased;
+                why = &mut interrupt, if !interrupted => why,
+                done = &mut work => match done {
+                    ControlFlow::Break(end) => return end,
+                    ControlFlow::Continue(input) => {
+                        work.set(self.perform(machine.handle(input)));
+                        continue;
+                    }
+                },
+                never = &mut pulse => match never {},
+            };
+            interrupted = true;
+            match machine.interrupt(why) {
+                Reaction::GoOn => {}
+                Reaction::CancelCall => self.cancel.cancel(),
+                Reaction::Instead(effect) => work.set(self.perform(effect)),
+            }
+        }
+    }
+
+    /// The first thing that comes from outside; the machine has no use for a second one.
+    async fn interrupt(&self, recalled: &CancellationToken) -> Interrupt {
+        tokio::select! {
+            biased;
+            () = recalled.cancelled() => Interrupt::Recalled,
+            () = self.pulse.lost.cancelled() => Interrupt::ClaimLost,
+            () = self.shared.cut.cancelled() => Interrupt::Stopping,
+        }
+    }
+
+    async fn perform(&self, effect: Effect) -> ControlFlow<End, Input> {
+        let done = match effect {
+            Effect::Claim(key) => self.claim(key).await,
+            Effect::Call(number) => self.call(number).await,
+            Effect::Wait(delay) => {
+                sleep(delay).await;
+                Ok(Input::RetryDue)
+            }
+            Effect::Settle { blobs, release, event } => self.settle(blobs, release, *event).await,
+            Effect::End(end) => return ControlFlow::Break(end),
+        };
+        ControlFlow::Continue(done.unwrap_or_else(|error| {
+            error!(%error, "the job cannot be brought on; it goes back to the queue");
+            Input::Broken
+        }))
+    }
+
+    async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {
+        let claims = &self.shared.backend.claims;
+        let (claimed, asked) = insist("claiming a call", || async {
+            let asked = Instant::now();
+            Ok((claims.claim(&key, self.holder, self.pulse.lease()).await?, asked))
+        })
+        .await?;
+        if matches!(claimed, Claimed::Won | Claimed::Lapsed) {
+            self.pulse.hold(key, asked);
+        }
+        Ok(Input::Claimed { claimed, now: clock::now() })
+    }
+
+    async fn call(&self, number: Attempt) -> Result<Input, Error> {
+        let arguments = self.arguments().await?;
+        let (started_at, start) = (clock::now(), Instant::now());
+        let result = match arguments {
+            Err(fault) => Err(CallFault { fault: fault.clone(), sent: Sent::Never }),
+            Ok(arguments) => {
+                let call = ToolCall {
+                    server: &self.job.server,
+                    tool: &self.job.tool,
+                    arguments,
+                    timeout: self.job.timeout,
+                    idempotency_key: &self.job.idempotency_key,
+                    trace: self.job.trace.as_ref(),
+                };
+                self.shared.pool.call(call, &|| self.pulse.progress(), &self.cancel).await
+            }
+        };
+        let took = start.elapsed();
+        match &result {
+            Ok(answer) => debug!(%number, ?took, is_error = answer.is_error, "the tool answered"),
+            Err(CallFault { fault, sent }) => {
+                debug!(%number, ?took, class = %fault.class, ?sent, "the call faulted")
+            }
+        }
+        Ok(Input::Ended { started_at, took, result })
+    }
+
+    /// The arguments of the call, or why there are none.
+    async fn arguments(&self) -> Result<Result<&Map<String, Value>, &Fault>, Error> {
+        if let Payload::Inline(Value::Object(arguments)) = &self.job.arguments {
+            return Ok(Ok(arguments));
+        }
+        let fetched = self.fetched.get_or_try_init(|| async {
+            match &self.job.arguments {
+                Payload::Inline(other) => Ok(as_object(other.clone())),
+                Payload::Blob { digest, .. } => self.fetch(*digest).await,
+            }
+        });
+        Ok(fetched.await?.as_ref())
+    }
+
+    async fn fetch(&self, digest: Digest) -> Result<Result<Map<String, Value>, Fault>, Error> {
+        let blobs = &self.shared.backend.blobs;
+        let Some(text) = insist("fetching arguments", || blobs.get(digest)).await? else {
+            return Ok(Err(unfit(format!("the blob {digest} that holds the arguments is missing"))));
+        };
+        Ok(match serde_json::from_slice(&text) {
+            Ok(value) => as_object(value),
+            Err(error) => {
+                Err(unfit(format!("the blob {digest} that holds the arguments is not JSON: {error}")))
+            }
+        })
+    }
+
+    async fn settle(
+        &self,
+        blobs: Vec<Vec<u8>>,
+        release: Option<ClaimKey>,
+        event: Event,
+    ) -> Result<Input, Error> {
+        let Backend { log, blobs: store, claims, .. } = &self.shared.backend;
+        for blob in blobs {
+            insist("keeping a large value", || store.put(blob.clone())).await?;
+        }
+        if let Some(key) = release {
+            insist("releasing a claim", || claims.release(&key, self.holder)).await?;
+        }
+        let partition = self.job.id.run.partition();
+        insist("appending an outcome", || log.append(partition, vec![event.clone()])).await?;
+        Ok(Input::Settled)
+    }
+}
+
+/// Parts with a job.
+async fn part(backend: &Backend, holder: &NodeId, receipt: Box<dyn Receipt>, end: End) {
+    let claims = &backend.claims;
+    let parted = match end {
+        End::Acknowledge { done: None } => receipt.ack().await,
+        End::Acknowledge { done: Some(key) } => {
+            let done = noted(insist("marking a claim as done", || claims.done(&key, holder)));
+            tokio::join!(receipt.ack(), done).0
+        }
+        End::GiveBack { release, delay } => {
+            if let Some(key) = release {
+                noted(insist("releasing a claim", || claims.release(&key, holder))).await;
+            }
+            receipt.give_back(delay).await
+        }
+    };
+    if let Err(error) = parted {
+        warn!(%error, "the queue was not told how the job ended; it will deliver it again");
+    }
+}
+
+/// Waits for a claim's last word, for as long as that is worth it.
+async fn noted(word: impl Future<Output = Result<(), Error>>) {
+    match timeout(CLAIM_END_LIMIT, word).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the claim was left as it is"),
+        Err(_elapsed) => warn!("the claim was left as it is: no answer in {CLAIM_END_LIMIT:?}"),
+    }
+}
+
+fn as_object(value: Value) -> Result<Map<String, Value>, Fault> {
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(unfit("the arguments are not an object")),
+    }
+}
+
+fn unfit(message: impl Into<String>) -> Fault {
+    Fault::new(FaultClass::Internal, message)
+}

@@ -1,0 +1,125 @@
+//! Keeping the queue and the claim patient while a job is in hand.
+//!
+//! Both are told in one beat. The lease is shorter than the queue's patience, so a job that is delivered to somebody
+//! else finds a lapsed claim and not a busy one. When the claim cannot be renewed for two thirds of its lease, by this
+//! machine's own clock, [`Pulse::lost`] is cancelled: the call must end before another worker may get the claim.
+
+use std::convert::Infallible;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use longshore_backend::{Claims, Error, Receipt};
+use longshore_proto::{ClaimKey, NodeId};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Beats in the queue's patience. Three of them make a lease: two may be missed before the claim counts as lost, and
+/// the fourth keeps the lease shorter than the patience.
+const BEATS_PER_PATIENCE: u32 = 4;
+
+/// Beats in a lease.
+const BEATS_PER_LEASE: u32 = 3;
+
+/// Beats that may be missed in a row: two thirds of a lease.
+const BEATS_MISSED: u32 = 2;
+
+/// The pause after a failed beat, and the shortest between any two, as a part of a beat: soon enough to make several
+/// more tries, rare enough that a tool which reports progress a thousand times a second costs nothing.
+const SHORT_BEAT: u32 = 4;
+
+/// The pulse of one job.
+pub(super) struct Pulse<'a> {
+    receipt: &'a dyn Receipt,
+    claims: &'a dyn Claims,
+    holder: &'a NodeId,
+    beat: Duration,
+    /// The claim, and when it was asked for.
+    held: OnceLock<(ClaimKey, Instant)>,
+    progress: Notify,
+    /// Cancelled when nobody can say any more that the claim is held.
+    pub(super) lost: CancellationToken,
+}
+
+impl<'a> Pulse<'a> {
+    /// A pulse for a job that has no claim yet.
+    pub(super) fn new(receipt: &'a dyn Receipt, claims: &'a dyn Claims, holder: &'a NodeId) -> Self {
+        Self {
+            receipt,
+            claims,
+            holder,
+            beat: receipt.patience() / BEATS_PER_PATIENCE,
+            held: OnceLock::new(),
+            progress: Notify::new(),
+            lost: CancellationToken::new(),
+        }
+    }
+
+    /// How long the claim is asked for.
+    pub(super) fn lease(&self) -> Duration {
+        self.beat * BEATS_PER_LEASE
+    }
+
+    /// From now on the claim is renewed as well; `asked` is when its lease began at the earliest.
+    pub(super) fn hold(&self, claim: ClaimKey, asked: Instant) {
+        // A job asks for its claim once, so there is nothing here to be overwritten.
+        let _ = self.held.set((claim, asked));
+    }
+
+    /// The tool showed that it is alive: beat now, unless the last beat was a moment ago.
+    pub(super) fn progress(&self) {
+        self.progress.notify_one();
+    }
+
+    /// Beats until it is dropped.
+    pub(super) async fn run(&self) -> Infallible {
+        let mut renewed = None;
+        let mut well = true;
+        loop {
+            let short = self.beat / SHORT_BEAT;
+            sleep(short).await;
+            if well {
+                // Either is a reason to beat.
+                let _ = timeout(self.beat.saturating_sub(short), self.progress.notified()).await;
+            }
+            let (told, held) = tokio::join!(self.tell_queue(), self.renew(&mut renewed));
+            well = told && held;
+        }
+    }
+
+    async fn tell_queue(&self) -> bool {
+        match timeout(self.beat, self.receipt.progress()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => unwell(&error, "the queue could not be told that the job goes on"),
+            Err(_elapsed) => {
+                warn!("the queue did not answer in time");
+                false
+            }
+        }
+    }
+
+    async fn renew(&self, renewed: &mut Option<Instant>) -> bool {
+        let Some((claim, asked)) = self.held.get().filter(|_| !self.lost.is_cancelled()) else { return true };
+        let last_sure = renewed.unwrap_or(*asked);
+        let until = last_sure + self.beat * BEATS_MISSED;
+        let now = Instant::now();
+        match timeout_at(until, self.claims.renew(claim, self.holder, self.lease())).await {
+            Ok(Ok(true)) => {
+                *renewed = Some(now);
+                true
+            }
+            Ok(Err(error)) if now < until => unwell(&error, "the claim could not be renewed"),
+            Ok(Ok(false) | Err(_)) | Err(_) => {
+                warn!(%claim, "the claim is lost");
+                self.lost.cancel();
+                false
+            }
+        }
+    }
+}
+
+fn unwell(error: &Error, what: &str) -> bool {
+    warn!(%error, "{what}");
+    false
+}
