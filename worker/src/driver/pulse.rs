@@ -123,3 +123,116 @@ fn unwell(error: &Error, what: &str) -> bool {
     warn!(%error, "{what}");
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use longshore_backend::Claimed;
+    use longshore_proto::{Partition, RunId, Timestamp};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(40);
+    const LEASE: Duration = Duration::from_secs(30);
+
+    /// A queue that counts the words it gets.
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    #[async_trait]
+    impl Receipt for Counting {
+        fn patience(&self) -> Duration {
+            PATIENCE
+        }
+        async fn progress(&self) -> Result<(), Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+        async fn ack(self: Box<Self>) -> Result<(), Error> {
+            Ok(())
+        }
+        async fn give_back(self: Box<Self>, _: Option<Duration>) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    /// A store of claims as it is on a bad day: the real one cannot be made to fail on demand.
+    enum Store {
+        Well,
+        TakenOver,
+        Away,
+        Hanging,
+    }
+
+    #[async_trait]
+    impl Claims for Store {
+        async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<Claimed, Error> {
+            Ok(Claimed::Won)
+        }
+        async fn renew(&self, _: &ClaimKey, _: &NodeId, lease: Duration) -> Result<bool, Error> {
+            assert_eq!(lease, LEASE, "shorter than the queue's patience");
+            match self {
+                Self::Well => Ok(true),
+                Self::TakenOver => Ok(false),
+                Self::Away => Err(Error::transient("renew", "no connection")),
+                Self::Hanging => pending().await,
+            }
+        }
+        async fn done(&self, _: &ClaimKey, _: &NodeId) -> Result<(), Error> {
+            Ok(())
+        }
+        async fn release(&self, _: &ClaimKey, _: &NodeId) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    /// Whether a claim is lost within `time`, and after how many seconds; and how often the queue got word.
+    async fn beat(claims: &Store, time: Duration, progress: Option<Duration>) -> (Option<u64>, u32) {
+        let (queue, holder) = (Counting::default(), "w1".parse().expect("a node id"));
+        let pulse = Pulse::new(&queue, claims, &holder);
+        let run = RunId::new(Partition(0), Timestamp::from_millis(1), 1);
+        let start = Instant::now();
+        pulse.hold(ClaimKey { run, step: "pay".parse().expect("a path") }, start);
+        let shown = async {
+            loop {
+                sleep(progress.unwrap_or(time * 2)).await;
+                pulse.progress();
+            }
+        };
+        let lost = tokio::select! {
+            never = pulse.run() => match never {},
+            () = shown => None,
+            () = pulse.lost.cancelled() => Some(start.elapsed().as_secs()),
+            () = sleep(time) => None,
+        };
+        (lost, queue.0.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_in_hand_keeps_its_claim_and_the_queues_patience() {
+        assert_eq!(beat(&Store::Well, PATIENCE * 10 + LEASE / 10, None).await, (None, 40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_somebody_took_over_is_lost_at_the_next_beat() {
+        assert_eq!(beat(&Store::TakenOver, PATIENCE, None).await.0, Some(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_cannot_be_renewed_is_lost_before_its_lease_ends() {
+        for claims in [Store::Away, Store::Hanging] {
+            let lost = beat(&claims, PATIENCE, None).await.0.expect("lost");
+            assert!((20..=22).contains(&lost), "two thirds of {LEASE:?}, not {lost} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_hastens_the_beat_and_a_flood_of_it_does_not_flood_the_queue() {
+        let time = PATIENCE + Duration::from_secs(1);
+        assert_eq!(beat(&Store::Well, time, Some(Duration::from_secs(5))).await.1, 8);
+        assert_eq!(beat(&Store::Well, time, Some(Duration::from_millis(1))).await.1, 16);
+    }
+}
