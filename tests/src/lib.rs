@@ -2,4 +2,5 @@
 //!
 //! The proofs themselves are the integration tests of this crate.
 
+pub mod contract;
 pub mod tools;

@@ -1,0 +1,272 @@
+//! The contracts of [`Checkpoints`](longshore_backend::Checkpoints).
+
+use std::sync::Arc;
+
+use longshore_backend::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
+use longshore_proto::{
+    CheckpointMark, Incarnation, Namespace, Partition, RollingHash, RunId, RunStatus, Seq,
+};
+use tokio::task::JoinSet;
+
+use super::words::{LOG, mark, run, run_in, summary};
+use super::{Fixture, contracts};
+
+contracts![
+    a_new_store_has_no_checkpoint,
+    a_full_checkpoint_is_loaded_as_it_was_committed,
+    a_delta_changes_what_it_names_and_keeps_the_rest,
+    live_runs_come_in_the_order_of_their_ids,
+    a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing,
+    a_delta_onto_nothing_is_refused,
+    the_same_commit_once_more_changes_nothing,
+    of_many_commits_onto_one_base_one_is_accepted,
+    a_finished_run_is_no_longer_live_and_still_known,
+    a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones,
+    expired_runs_are_forgotten,
+    partitions_are_apart,
+    a_run_is_found_by_its_id,
+    runs_are_listed_newest_first,
+    lists_are_narrowed_by_namespace_and_status,
+    a_list_has_no_more_than_was_asked_for,
+    checkpoints_outlive_the_process,
+];
+
+use RunStatus::{Cancelled, Failed, Running, Succeeded};
+
+fn row(n: u64, status: RunStatus, state: &str) -> RunRow {
+    RunRow { summary: summary(run(n), status, 1_000 + n), state: state.as_bytes().to_vec() }
+}
+
+/// A delta from the mark at `base` to the one at `to`.
+fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
+    Delta { base: Some(mark(base)), ..full(to, changed) }
+}
+
+fn full(to: u64, changed: Vec<RunRow>) -> Delta {
+    Delta {
+        base: None,
+        mark: mark(to),
+        partition: format!("at {to}").into_bytes(),
+        changed,
+        expired: Vec::new(),
+    }
+}
+
+struct Checkpoint(Arc<dyn Checkpoints>);
+
+impl Checkpoint {
+    fn of(fixture: &dyn Fixture) -> Self {
+        Self(fixture.backend().checkpoints)
+    }
+
+    async fn commit(&self, delta: Delta) -> Committed {
+        self.0.commit(LOG, delta).await.expect("answers")
+    }
+
+    async fn accept(&self, delta: Delta) {
+        assert_eq!(self.commit(delta).await, Committed::Accepted);
+    }
+
+    async fn load(&self) -> Loaded {
+        self.0.load(LOG).await.expect("answers").expect("a checkpoint")
+    }
+
+    async fn live(&self) -> Vec<(RunId, String)> {
+        let text = |state| String::from_utf8(state).expect("text");
+        self.load().await.live.into_iter().map(|(run, state)| (run, text(state))).collect()
+    }
+
+    async fn list(&self, query: RunQuery) -> Vec<RunId> {
+        self.0.runs(query).await.expect("lists").into_iter().map(|summary| summary.run).collect()
+    }
+}
+
+async fn a_new_store_has_no_checkpoint(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
+    assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
+    assert!(checkpoint.list(RunQuery::default()).await.is_empty());
+}
+
+async fn a_full_checkpoint_is_loaded_as_it_was_committed(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
+    let loaded = checkpoint.load().await;
+    assert_eq!((loaded.mark, loaded.partition), (mark(7), b"at 7".to_vec()));
+    assert_eq!(loaded.live, [(run(1), b"one".to_vec())]);
+    let ended = row(2, Failed, "").summary.finished_at.expect("it ended");
+    assert_eq!(loaded.finished, [(run(2), ended)]);
+}
+
+async fn a_delta_changes_what_it_names_and_keeps_the_rest(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Running, "two")])).await;
+    checkpoint.accept(delta(7, 9, vec![row(2, Running, "two more"), row(3, Running, "three")])).await;
+    let expected = [(run(1), "one"), (run(2), "two more"), (run(3), "three")];
+    assert_eq!(checkpoint.live().await, expected.map(|(run, state)| (run, state.to_owned())));
+    let loaded = checkpoint.load().await;
+    assert_eq!((loaded.mark, loaded.partition), (mark(9), b"at 9".to_vec()));
+}
+
+async fn live_runs_come_in_the_order_of_their_ids(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    let numbers = [300, 2, 1 << 40, 31, 1, 32];
+    checkpoint.accept(full(1, numbers.iter().map(|n| row(*n, Running, "")).collect())).await;
+    let live: Vec<RunId> = checkpoint.load().await.live.into_iter().map(|(run, _)| run).collect();
+    assert!(live.is_sorted() && live.len() == 6, "{live:?}");
+}
+
+async fn a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
+    let before = checkpoint.load().await;
+    let bases = [
+        mark(6),
+        mark(8),
+        CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(7) },
+        CheckpointMark { version: 2, ..mark(7) },
+        CheckpointMark { hash: RollingHash::default(), ..mark(7) },
+    ];
+    for base in bases {
+        let changed = vec![row(1, Succeeded, "changed"), row(3, Running, "new")];
+        let wrong = Delta { base: Some(base), expired: vec![run(2)], ..full(9, changed) };
+        assert_eq!(checkpoint.commit(wrong).await, Committed::Refused { stored: Some(mark(7)) });
+    }
+    assert_eq!(checkpoint.load().await, before);
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2), run(1)]);
+}
+
+async fn a_delta_onto_nothing_is_refused(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    let refused = checkpoint.commit(delta(1, 2, vec![row(1, Running, "one")])).await;
+    assert_eq!(refused, Committed::Refused { stored: None });
+    assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
+}
+
+async fn the_same_commit_once_more_changes_nothing(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    let first = full(7, vec![row(1, Running, "one")]);
+    checkpoint.accept(first.clone()).await;
+    checkpoint.accept(first).await;
+    let second = delta(7, 9, vec![row(1, Running, "one more"), row(2, Running, "two")]);
+    checkpoint.accept(second.clone()).await;
+    let after = checkpoint.load().await;
+    checkpoint.accept(second).await;
+    assert_eq!(checkpoint.load().await, after);
+}
+
+async fn of_many_commits_onto_one_base_one_is_accepted(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(1, Vec::new())).await;
+    let mut commits = JoinSet::new();
+    for n in 2..30 {
+        let checkpoint = Checkpoint::of(fixture);
+        commits.spawn(async move { (n, checkpoint.commit(delta(1, n, vec![row(n, Running, "")])).await) });
+    }
+    let answers = commits.join_all().await;
+    let accepted: Vec<_> = answers.iter().filter(|(_, answer)| *answer == Committed::Accepted).collect();
+    let [(n, _)] = accepted[..] else { unreachable!("one of them: {answers:?}") };
+    let loaded = checkpoint.load().await;
+    assert_eq!((loaded.mark, loaded.live), (mark(*n), vec![(run(*n), Vec::new())]));
+}
+
+async fn a_finished_run_is_no_longer_live_and_still_known(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(1, vec![row(1, Running, "one")])).await;
+    checkpoint.accept(delta(1, 2, vec![row(1, Cancelled, "the end")])).await;
+    assert!(checkpoint.live().await.is_empty());
+    assert_eq!(checkpoint.load().await.finished.len(), 1);
+    let found = checkpoint.0.run(run(1)).await.expect("answers");
+    assert_eq!(found, Some(row(1, Cancelled, "the end")));
+}
+
+async fn a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(5, vec![row(1, Running, "one"), row(2, Succeeded, "two")])).await;
+    checkpoint.accept(full(3, vec![row(3, Running, "three")])).await;
+    assert_eq!(checkpoint.live().await, [(run(3), "three".to_owned())]);
+    assert_eq!(checkpoint.load().await.mark, mark(3), "a rebuilt state may end before the one it replaces");
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(3), run(2)]);
+    assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), Some(row(2, Succeeded, "two")));
+}
+
+async fn expired_runs_are_forgotten(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(1, vec![row(1, Failed, ""), row(2, Failed, "")])).await;
+    let expired = vec![run(1), run(77)];
+    checkpoint.accept(Delta { expired, ..delta(1, 2, Vec::new()) }).await;
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2)]);
+    assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
+}
+
+async fn partitions_are_apart(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    let other = Partition(1);
+    let there = RunRow { summary: summary(run_in(other, 9), Running, 1), state: b"there".to_vec() };
+    checkpoint.accept(full(1, vec![row(1, Running, "here")])).await;
+    let committed = checkpoint.0.commit(other, full(8, vec![there])).await.expect("answers");
+    assert_eq!(committed, Committed::Accepted);
+    checkpoint.accept(full(2, Vec::new())).await;
+    let loaded = checkpoint.0.load(other).await.expect("answers").expect("a checkpoint");
+    assert_eq!((loaded.mark.seq, loaded.live.len()), (Seq(8), 1));
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run_in(other, 9)]);
+}
+
+async fn a_run_is_found_by_its_id(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(1, vec![row(1, Running, "one"), row(2, Running, "two")])).await;
+    assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), Some(row(2, Running, "two")));
+    assert_eq!(checkpoint.0.run(run(3)).await.expect("answers"), None);
+}
+
+async fn runs_are_listed_newest_first(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    let numbers = [3, 1, 4, 2];
+    let rows = numbers.map(|n| RunRow { summary: summary(run(9 - n), Running, n / 2), state: Vec::new() });
+    checkpoint.accept(full(1, rows.to_vec())).await;
+    // Times 1, 0, 2, 1 for runs 6, 8, 5, 7: where times are equal, the higher id is taken as the newer one.
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(5), run(7), run(6), run(8)]);
+}
+
+async fn lists_are_narrowed_by_namespace_and_status(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    let sales: Namespace = "sales".parse().expect("a namespace");
+    let mut rows: Vec<RunRow> = [Running, Failed, Cancelled, Running]
+        .iter()
+        .zip(1..)
+        .map(|(status, n)| row(n, *status, ""))
+        .collect();
+    for row in &mut rows[2..] {
+        row.summary.namespace = sales.clone();
+    }
+    checkpoint.accept(full(1, rows)).await;
+    let list = |namespace: Option<&str>, statuses: &[RunStatus]| {
+        let namespace = namespace.map(|name| name.parse().expect("a namespace"));
+        checkpoint.list(RunQuery { namespace, statuses: statuses.to_vec(), limit: 0 })
+    };
+    assert_eq!(list(Some("sales"), &[]).await, [run(4), run(3)]);
+    assert_eq!(list(None, &[Running]).await, [run(4), run(1)]);
+    assert_eq!(list(None, &[Failed, Cancelled]).await, [run(3), run(2)]);
+    assert_eq!(list(Some("sales"), &[Running, Failed]).await, [run(4)]);
+    assert!(list(Some("nobody"), &[]).await.is_empty());
+}
+
+async fn a_list_has_no_more_than_was_asked_for(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(1, (1..=1_010).map(|n| row(n, Failed, "")).collect())).await;
+    let list = |limit| checkpoint.list(RunQuery { limit, ..RunQuery::default() });
+    assert_eq!(list(2).await, [run(1_010), run(1_009)]);
+    assert_eq!(list(0).await.len(), 1_000);
+    assert_eq!(list(5_000).await.len(), 1_000);
+}
+
+async fn checkpoints_outlive_the_process(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
+    let before = checkpoint.load().await;
+    fixture.restart().await;
+    let checkpoint = Checkpoint::of(fixture);
+    assert_eq!(checkpoint.load().await, before);
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2), run(1)]);
+    checkpoint.accept(delta(7, 8, Vec::new())).await;
+}

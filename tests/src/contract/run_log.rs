@@ -1,0 +1,299 @@
+//! The contracts of [`RunLog`](longshore_backend::RunLog).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use longshore_backend::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
+use longshore_proto::{Event, Partition, RunId, Seq, Signal, decode};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::words::{LOG, event, events, run};
+use super::{Fixture, contracts};
+
+contracts![
+    sequences_count_from_one_without_gaps,
+    the_events_of_one_call_stand_in_their_order,
+    an_append_of_nothing_does_nothing,
+    many_appenders_at_once_share_one_dense_log,
+    every_reader_sees_the_same,
+    an_entry_is_its_bytes_and_what_they_say,
+    a_reader_gets_no_more_than_it_asked_for,
+    a_reader_begins_where_it_was_told_to,
+    a_long_log_is_read_to_its_end,
+    a_reader_at_the_end_follows,
+    giving_up_on_next_loses_nothing,
+    partitions_are_apart,
+    an_entry_that_is_too_large_is_refused_for_good,
+    what_was_appended_outlives_the_process,
+    what_was_trimmed_cannot_be_read,
+    trimming_keeps_the_rest_and_the_count,
+    trimming_twice_is_trimming_once,
+    a_log_trimmed_to_nothing_goes_on_counting,
+    a_reader_overtaken_by_a_trim_never_skips,
+];
+
+async fn append(backend: &Backend, events: Vec<Event>) -> Vec<u64> {
+    let seqs = backend.log.append(LOG, events).await.expect("appends");
+    seqs.into_iter().map(|seq| seq.0).collect()
+}
+
+async fn reader(backend: &Backend, from: u64) -> Box<dyn LogReader> {
+    backend.log.read(LOG, Seq(from)).await.expect("reads")
+}
+
+/// Reads until `count` entries have come.
+async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        entries.extend(reader.next(count - entries.len()).await.expect("reads on"));
+    }
+    entries
+}
+
+fn seqs(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.seq.0).collect()
+}
+
+fn facts(entries: &[Entry]) -> Vec<&Event> {
+    entries.iter().map(|entry| entry.event.as_ref().expect("decodes")).collect()
+}
+
+async fn sequences_count_from_one_without_gaps(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq::ZERO);
+    assert_eq!(append(&backend, events(0..1)).await, [1]);
+    assert_eq!(append(&backend, events(1..2)).await, [2]);
+    assert_eq!(append(&backend, events(2..4)).await, [3, 4]);
+    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(4));
+}
+
+async fn the_events_of_one_call_stand_in_their_order(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..50)).await;
+    let entries = read(&mut *reader(&backend, 1).await, 50).await;
+    assert_eq!(facts(&entries), events(0..50).iter().collect::<Vec<_>>());
+}
+
+async fn an_append_of_nothing_does_nothing(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    assert!(append(&backend, Vec::new()).await.is_empty());
+    assert_eq!(append(&backend, events(0..1)).await, [1]);
+}
+
+async fn many_appenders_at_once_share_one_dense_log(fixture: &mut dyn Fixture) {
+    const APPENDERS: u64 = 64;
+    const CALLS: u64 = 10;
+    let backend = fixture.backend();
+    let mut appenders = JoinSet::new();
+    for appender in 0..APPENDERS {
+        let backend = backend.clone();
+        appenders.spawn(async move {
+            let mut placed = Vec::new();
+            for call in 0..CALLS {
+                let first = (appender * CALLS + call) * 2;
+                placed.extend(append(&backend, events(first..first + 2)).await.into_iter().zip(first..));
+            }
+            assert!(placed.is_sorted(), "later calls and later events stand later: {placed:?}");
+            placed
+        });
+    }
+    let placed: BTreeMap<u64, u64> = appenders.join_all().await.into_iter().flatten().collect();
+    let count = APPENDERS * CALLS * 2;
+    assert!(placed.keys().copied().eq(1..=count), "dense");
+    let entries = read(&mut *reader(&backend, 1).await, placed.len()).await;
+    let expected: Vec<Event> = placed.values().map(|n| event(*n)).collect();
+    assert_eq!(facts(&entries), expected.iter().collect::<Vec<_>>());
+}
+
+async fn every_reader_sees_the_same(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..10)).await;
+    let mut readers = JoinSet::new();
+    for max in 1..5 {
+        let mut reader = reader(&backend, 1).await;
+        readers.spawn(async move {
+            let mut seen = Vec::new();
+            while seen.len() < 40 {
+                let entries = reader.next(max).await.expect("reads on");
+                seen.extend(entries.into_iter().map(|entry| (entry.seq, entry.at, entry.body)));
+            }
+            seen
+        });
+    }
+    for n in 10..40 {
+        append(&backend, events(n..n + 1)).await;
+    }
+    let seen = readers.join_all().await;
+    assert!(seen.iter().all(|one| *one == seen[0]));
+}
+
+async fn an_entry_is_its_bytes_and_what_they_say(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    let before = longshore_backend::clock::now();
+    append(&backend, events(0..3)).await;
+    for entry in read(&mut *reader(&backend, 1).await, 3).await {
+        assert_eq!(decode::<Event>(&entry.body).expect("decodes"), entry.event.expect("decodes"));
+        assert!(entry.at >= before, "the log stamps what it takes");
+    }
+}
+
+async fn a_reader_gets_no_more_than_it_asked_for(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..5)).await;
+    let mut reader = reader(&backend, 1).await;
+    assert_eq!(seqs(&reader.next(1).await.expect("reads")), [1]);
+    let some = reader.next(3).await.expect("reads");
+    assert!((1..=3).contains(&some.len()), "{some:?}");
+}
+
+async fn a_reader_begins_where_it_was_told_to(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..5)).await;
+    assert_eq!(seqs(&read(&mut *reader(&backend, 4).await, 2).await), [4, 5]);
+    assert_eq!(seqs(&read(&mut *reader(&backend, 0).await, 5).await), [1, 2, 3, 4, 5]);
+}
+
+async fn a_long_log_is_read_to_its_end(fixture: &mut dyn Fixture) {
+    const CALLS: u64 = 100;
+    let backend = fixture.backend();
+    for call in 0..CALLS {
+        append(&backend, events(call * 100..(call + 1) * 100)).await;
+    }
+    fixture.restart().await;
+    let mut reader = reader(&fixture.backend(), 1).await;
+    let mut seen = Seq::ZERO;
+    while seen.0 < CALLS * 100 {
+        for entry in reader.next(usize::MAX).await.expect("reads on") {
+            assert_eq!(entry.seq, seen.next());
+            seen = entry.seq;
+        }
+    }
+}
+
+async fn a_reader_at_the_end_follows(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..1)).await;
+    let mut reader = reader(&backend, 2).await;
+    for n in 1..20 {
+        let (entries, _) = tokio::join!(reader.next(10), append(&backend, events(n..n + 1)));
+        assert_eq!(facts(&entries.expect("reads on")), [&event(n)]);
+    }
+}
+
+async fn giving_up_on_next_loses_nothing(fixture: &mut dyn Fixture) {
+    const COUNT: u64 = 100;
+    let backend = fixture.backend();
+    let mut reader = reader(&backend, 1).await;
+    let appending = async {
+        for n in 0..COUNT {
+            append(&backend, events(n..n + 1)).await;
+        }
+    };
+    let reading = async {
+        let mut seen = Vec::new();
+        let mut waits = (0..).map(|turn| Duration::from_micros(turn * 37 % 1_500));
+        while seen.len() < 100 {
+            // Short enough to be given up at every point of a read, now and then.
+            if let Ok(entries) = timeout(waits.next().unwrap_or_default(), reader.next(3)).await {
+                seen.extend(seqs(&entries.expect("reads on")));
+            }
+        }
+        seen
+    };
+    let ((), seen) = tokio::join!(appending, reading);
+    assert!(seen.into_iter().eq(1..=COUNT));
+}
+
+async fn partitions_are_apart(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..3)).await;
+    let other = Partition(1);
+    assert_eq!(backend.log.append(other, events(7..8)).await.expect("appends"), [Seq(1)]);
+    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(3));
+    let mut reader = backend.log.read(other, Seq(1)).await.expect("reads");
+    assert_eq!(facts(&reader.next(10).await.expect("reads")), [&event(7)]);
+    backend.log.trim(LOG, Seq(3)).await.expect("trims");
+    backend.log.read(other, Seq(1)).await.expect("the other one is whole");
+}
+
+fn large(run: RunId, bytes: usize) -> Event {
+    Event::Signalled { run, signal: Signal::Cancel { reason: "x".repeat(bytes) } }
+}
+
+async fn an_entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    let together = vec![event(0), large(run(1), ENTRY_LIMIT_BYTES)];
+    let (refused, taken) = tokio::join!(backend.log.append(LOG, together), append(&backend, events(5..6)));
+    assert!(!refused.expect_err("too large").retryable);
+    assert_eq!(taken, [1], "nothing of the refused call is in the log, and others do not suffer");
+    assert_eq!(append(&backend, vec![large(run(1), ENTRY_LIMIT_BYTES - 1_024)]).await, [2]);
+}
+
+async fn what_was_appended_outlives_the_process(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    let incarnation = backend.log.incarnation(LOG).await.expect("an incarnation");
+    append(&backend, events(0..3)).await;
+    fixture.restart().await;
+    let backend = fixture.backend();
+    assert_eq!(backend.log.incarnation(LOG).await.expect("an incarnation"), incarnation);
+    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(3));
+    let mut reader = reader(&backend, 1).await;
+    assert_eq!(append(&backend, events(3..4)).await, [4]);
+    let entries = read(&mut *reader, 4).await;
+    assert_eq!(facts(&entries), events(0..4).iter().collect::<Vec<_>>());
+}
+
+async fn what_was_trimmed_cannot_be_read(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..10)).await;
+    backend.log.trim(LOG, Seq(5)).await.expect("trims");
+    for from in [1, 4] {
+        let refusal = backend.log.read(LOG, Seq(from)).await.map(|_| ()).expect_err("it is gone");
+        assert!(!refusal.retryable, "{refusal}");
+        assert!(refusal.to_string().contains('5'), "says where the log begins: {refusal}");
+    }
+}
+
+async fn trimming_keeps_the_rest_and_the_count(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..10)).await;
+    backend.log.trim(LOG, Seq(5)).await.expect("trims");
+    fixture.restart().await;
+    let backend = fixture.backend();
+    assert_eq!(append(&backend, events(10..11)).await, [11]);
+    let entries = read(&mut *reader(&backend, 5).await, 7).await;
+    assert_eq!(facts(&entries), events(4..11).iter().collect::<Vec<_>>());
+}
+
+async fn trimming_twice_is_trimming_once(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..10)).await;
+    for below in [5, 5, 3, 0] {
+        backend.log.trim(LOG, Seq(below)).await.expect("trims");
+    }
+    assert_eq!(seqs(&read(&mut *reader(&backend, 5).await, 6).await), [5, 6, 7, 8, 9, 10]);
+}
+
+async fn a_log_trimmed_to_nothing_goes_on_counting(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..10)).await;
+    backend.log.trim(LOG, Seq(11)).await.expect("trims");
+    fixture.restart().await;
+    let backend = fixture.backend();
+    assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(10));
+    let mut reader = reader(&backend, 11).await;
+    let (entries, placed) = tokio::join!(reader.next(10), append(&backend, events(10..11)));
+    assert_eq!((seqs(&entries.expect("reads on")), placed), (vec![11], vec![11]));
+}
+
+async fn a_reader_overtaken_by_a_trim_never_skips(fixture: &mut dyn Fixture) {
+    let backend = fixture.backend();
+    append(&backend, events(0..10)).await;
+    let mut reader = reader(&backend, 1).await;
+    backend.log.trim(LOG, Seq(5)).await.expect("trims");
+    // What it has in its hands already may still come; what is gone is an error and not a gap.
+    if let Ok(entries) = reader.next(3).await {
+        assert_eq!(entries[0].seq, Seq(1));
+    }
+}

@@ -1,0 +1,91 @@
+//! Words for contracts to use: each is told apart from the others by a number.
+
+use std::time::Duration;
+
+use longshore_proto::{
+    Attempt, CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, NodeId, OnToolError,
+    Partition, Payload, RetryPolicy, RollingHash, RunId, RunStatus, RunSummary, Safety, Seq, ServerName,
+    Signal, StepPath, Timestamp, WorkflowRef,
+};
+use serde_json::json;
+
+/// The partition of every contract that needs only one.
+pub(super) const LOG: Partition = Partition(0);
+
+pub(super) fn run(n: u64) -> RunId {
+    run_in(LOG, n)
+}
+
+pub(super) fn run_in(partition: Partition, n: u64) -> RunId {
+    RunId::new(partition, Timestamp::from_millis(1_000), u128::from(n))
+}
+
+pub(super) fn event(n: u64) -> Event {
+    Event::Signalled { run: run(n), signal: Signal::Cancel { reason: format!("event {n}") } }
+}
+
+pub(super) fn events(numbers: std::ops::Range<u64>) -> Vec<Event> {
+    numbers.map(event).collect()
+}
+
+pub(super) fn server(name: &str) -> ServerName {
+    name.parse().expect("a server name")
+}
+
+pub(super) fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+fn step() -> StepPath {
+    "fetch".parse().expect("a step path")
+}
+
+pub(super) fn claim_key(n: u64) -> ClaimKey {
+    ClaimKey { run: run(n), step: step() }
+}
+
+/// A job for the server `files`.
+pub(super) fn job(n: u64) -> Job {
+    job_for("files", n)
+}
+
+pub(super) fn job_for(name: &str, n: u64) -> Job {
+    Job {
+        id: JobId { run: run(n), step: step(), attempt: Attempt::FIRST },
+        namespace: "default".parse().expect("a namespace"),
+        workflow: "demo".parse().expect("a workflow name"),
+        server: server(name),
+        tool: "read.file".parse().expect("a tool name"),
+        arguments: Payload::Inline(json!({ "n": n })),
+        timeout: Duration::from_secs(60),
+        retry: RetryPolicy::default(),
+        safety: Safety::Unknown,
+        idempotency_key: format!("key-{n}"),
+        own_key: false,
+        on_tool_error: OnToolError::Fail,
+        keep_content: false,
+        trace: None,
+    }
+}
+
+pub(super) fn summary(run: RunId, status: RunStatus, submitted_at: u64) -> RunSummary {
+    RunSummary {
+        run,
+        namespace: "default".parse().expect("a namespace"),
+        workflow: WorkflowRef { name: "demo".parse().expect("a name"), digest: Digest::of(b"text") },
+        status,
+        submitted_at: Timestamp::from_millis(submitted_at),
+        finished_at: status.is_terminal().then(|| Timestamp::from_millis(submitted_at + 5)),
+        error: None,
+        failed_step: None,
+    }
+}
+
+pub(super) fn mark(seq: u64) -> CheckpointMark {
+    CheckpointMark {
+        incarnation: Incarnation("one".to_owned()),
+        seq: Seq(seq),
+        version: 1,
+        hash: RollingHash::default().extend(Seq(seq), Timestamp::default(), b""),
+    }
+}

@@ -1,0 +1,45 @@
+//! Every contract of the ports, kept by the embedded adapters.
+
+#![expect(clippy::expect_used, reason = "a fixture that cannot be made ends its test")]
+
+use std::process::ExitCode;
+
+use async_trait::async_trait;
+use longshore_backend::Backend;
+use longshore_backend::embedded::{Access, Embedded};
+use longshore_tests::contract::{self, Fixture};
+use tempfile::TempDir;
+
+/// A data directory of its own.
+struct Directory {
+    dir: TempDir,
+    embedded: Option<Embedded>,
+}
+
+impl Directory {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let embedded = Some(open(&dir).await);
+        Self { dir, embedded }
+    }
+}
+
+async fn open(dir: &TempDir) -> Embedded {
+    Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens")
+}
+
+#[async_trait]
+impl Fixture for Directory {
+    fn backend(&self) -> Backend {
+        self.embedded.as_ref().expect("open").backend()
+    }
+
+    async fn restart(&mut self) {
+        self.embedded.take().expect("open").close().await;
+        self.embedded = Some(open(&self.dir).await);
+    }
+}
+
+fn main() -> ExitCode {
+    contract::run(Directory::new)
+}
