@@ -254,10 +254,7 @@ impl ServerHandler for Tables {
         let key = context.meta.get(IDEMPOTENCY_KEY).and_then(|key| key.as_str()).map(str::to_owned);
         let tool = request.name.clone();
         let call = self.begin(&tool, request.arguments.as_ref(), key.as_deref())?;
-        let response = tokio::select! {
-            response = self.answer(request, context.clone()) => response,
-            () = context.ct.cancelled() => Ok(CallToolResult::error(vec![ContentBlock::text("cancelled")]).into()),
-        };
+        let response = self.answer(request, context).await;
         let ok = matches!(&response, Ok(CallToolResponse::Complete(result)) if result.is_error != Some(true));
         self.end(call, &tool, key.as_deref(), ok)?;
         response
@@ -270,7 +267,11 @@ impl Tables {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        tokio::time::sleep(self.parts.delay).await;
+        // Only the wait can be cancelled: what has begun is finished, so that the journal tells no lies.
+        tokio::select! {
+            () = tokio::time::sleep(self.parts.delay) => {}
+            () = context.ct.cancelled() => return Ok(CallToolResult::error(vec![ContentBlock::text("cancelled")]).into()),
+        }
         self.router.call(ToolCallContext::new(self, request, context)).await
     }
 

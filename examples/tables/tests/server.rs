@@ -69,6 +69,17 @@ fn journal(scratch: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Waits until the journal has this many whole lines.
+async fn journal_reaches(scratch: &Path, lines: usize) {
+    let path = scratch.join("journal.jsonl");
+    let reached = async {
+        while std::fs::read_to_string(&path).unwrap().lines().count() < lines {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.unwrap();
+}
+
 #[tokio::test]
 async fn both_eras_see_the_same_tools_with_their_hints() {
     let scratch = scratch();
@@ -176,21 +187,27 @@ async fn a_server_killed_in_mid_call_leaves_a_call_that_began() {
     let scratch = scratch();
     let options = ["--journal", "journal.jsonl", "--delay-ms", "60000"];
     let (mut child, client) = connect(scratch.path(), &options, modern()).await;
-    let calling = call(&client, "echo", json!({}));
-    tokio::pin!(calling);
-    let began = async {
-        while std::fs::read_to_string(scratch.path().join("journal.jsonl")).unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
     tokio::select! {
-        _ = &mut calling => panic!("the call takes a minute"),
-        () = began => {}
+        _ = call(&client, "echo", json!({})) => panic!("the call takes a minute"),
+        () = journal_reaches(scratch.path(), 1) => child.kill().await.unwrap(),
     }
-    child.kill().await.unwrap();
     let lines = journal(scratch.path());
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["event"], "begin");
+}
+
+#[tokio::test]
+async fn a_call_that_its_client_gives_up_ends_at_once() {
+    let scratch = scratch();
+    let options = ["--journal", "journal.jsonl", "--delay-ms", "60000"];
+    let (_child, client) = connect(scratch.path(), &options, modern()).await;
+    tokio::select! {
+        _ = call(&client, "note", json!({"text": "hello"})) => panic!("the call takes a minute"),
+        () = journal_reaches(scratch.path(), 1) => {}
+    }
+    journal_reaches(scratch.path(), 2).await;
+    let lines = journal(scratch.path());
+    assert_eq!([&lines[1]["event"], &lines[1]["ok"]], [&json!("end"), &json!(false)], "no note is written");
 }
 
 #[tokio::test]
