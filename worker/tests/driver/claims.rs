@@ -1,0 +1,132 @@
+//! Calls that are not safe to repeat, and deliveries that are not the first.
+
+use std::time::Duration;
+
+use longshore_backend::Claimed;
+use longshore_proto::{ClaimKey, FaultClass, Job, NodeId, Outcome, Sent, Settlement};
+use longshore_worker::WorkerConfig;
+use serde_json::json;
+
+use crate::harness::{Harness, safe, unsafe_to_repeat};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn other() -> NodeId {
+    "worker-2".parse().expect("a node id")
+}
+
+/// Asks for a claim as another worker would.
+async fn claim(harness: &Harness, key: &ClaimKey, lease: Duration) -> Claimed {
+    harness.backend.claims.claim(key, &other(), lease).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_call_that_vanished_with_its_worker_is_in_doubt_and_not_repeated() {
+    let mut harness = Harness::new().await;
+    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    let key = job.claim().expect("a claim");
+    assert_eq!(claim(&harness, &key, Duration::ZERO).await, Claimed::Won);
+    harness.publish(&job).await;
+    harness.start(WorkerConfig::default());
+    let fault = harness.doubt(&job.id).await;
+    assert!(fault.message.contains("may have happened"), "{fault}");
+    harness.stopped().await;
+    assert!(harness.journal().is_empty(), "no call");
+    assert_eq!(claim(&harness, &key, LEASE).await, Claimed::Done);
+    assert!(harness.left_the_queue(&job).await);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn a_claim_is_done_once_the_outcome_is_in_the_log() {
+    let mut harness = Harness::new().await;
+    harness.start(WorkerConfig::default());
+    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    harness.publish(&job).await;
+    assert!(matches!(harness.outcome(&job.id).await.0, Outcome::Output(_)));
+    harness.stopped().await;
+    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, Claimed::Done);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn a_job_that_comes_again_after_its_outcome_is_only_acknowledged() {
+    let mut harness = Harness::new().await;
+    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    let key = job.claim().expect("a claim");
+    claim(&harness, &key, LEASE).await;
+    harness.backend.claims.done(&key, &other()).await.expect("done");
+    harness.publish(&job).await;
+    harness.start(WorkerConfig::default());
+    // The queue keeps its order, so once the second job is settled the first one has been looked at.
+    let last = safe("last", "note", json!({ "text": "last" }));
+    harness.publish(&last).await;
+    harness.outcome(&last.id).await;
+    harness.stopped().await;
+    assert!(harness.left_the_queue(&job).await);
+    assert_eq!(harness.journal(), ["note last"]);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_another_worker_is_making_goes_back_to_the_queue() {
+    let mut harness = Harness::new().await;
+    let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    claim(&harness, &job.claim().expect("a claim"), LEASE).await;
+    harness.publish(&job).await;
+    harness.start(WorkerConfig::default());
+    let last = safe("last", "note", json!({ "text": "last" }));
+    harness.publish(&last).await;
+    harness.outcome(&last.id).await;
+    harness.stopped().await;
+    assert!(!harness.left_the_queue(&job).await, "it still has its place");
+    assert_eq!(harness.journal(), ["note last"]);
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn a_request_that_never_left_lets_go_of_its_claim() {
+    let mut harness = Harness::new().await;
+    let mut job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
+    job.server = "absent".parse().expect("a server name");
+    job.retry.delay = Duration::from_secs(20);
+    harness.publish(&job).await;
+    harness.start(WorkerConfig::default());
+    let (settlement, attempts) = harness.settled(&job.id).await;
+    assert!(matches!(settlement, Settlement::Again { .. }), "{settlement:?}");
+    assert_eq!(attempts[0].sent, Sent::Never);
+    harness.stopped().await;
+    assert_eq!(claim(&harness, &job.claim().expect("a claim"), LEASE).await, Claimed::Won);
+    harness.close().await;
+}
+
+/// Starts a worker on a job that three others took and dropped.
+async fn poisoned(job: &Job) -> Harness {
+    let mut harness = Harness::new().await;
+    harness.publish(job).await;
+    for delivered in 1..=3 {
+        assert_eq!(harness.take().await.expect("a job").delivered, delivered);
+    }
+    harness.start(WorkerConfig::default());
+    harness
+}
+
+#[tokio::test]
+async fn poison_is_settled_without_another_call() {
+    let job = safe("read", "note", json!({}));
+    let harness = poisoned(&job).await;
+    let fault = harness.fault(&job.id).await;
+    assert_eq!(fault.class, FaultClass::Internal);
+    assert!(fault.message.starts_with("poison"), "{fault}");
+    assert!(harness.journal().is_empty());
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn poison_that_may_have_been_called_is_in_doubt() {
+    let job = unsafe_to_repeat("pay", "note", json!({}));
+    let harness = poisoned(&job).await;
+    assert!(harness.doubt(&job.id).await.message.starts_with("poison"));
+    assert!(harness.journal().is_empty());
+    harness.close().await;
+}
