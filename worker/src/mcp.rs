@@ -10,10 +10,20 @@
 //! No type of the MCP library leaves this module. Whether a fault is worth another attempt is decided elsewhere: a
 //! call here is made at most once.
 
+mod answer;
 mod call;
+mod classify;
 mod config;
+mod connection;
+mod distil;
+mod handshake;
+mod http;
+mod listing;
 mod nearest;
 mod pool;
+mod process;
+mod server;
+mod stdio;
 
 pub use call::{Answer, CallFault, Hints, ServerReport, Tool, ToolCall};
 pub use config::{ConfigErrors, ServersConfig};

@@ -1,65 +1,204 @@
 //! Warm connections, one per server, shared by all calls.
+//!
+//! A connection is made on first use, used by any number of calls at once, and replaced when it is no good any more.
+//! A call is made at most once here: whether a fault is worth another attempt is for the caller to say.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use longshore_proto::{Fault, FaultClass, Sent, ServerName};
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, ClientRequest, RequestParamsMeta as _, ServerResult,
+};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::answer::answer;
 use super::call::{Answer, CallFault, ServerReport, Tool, ToolCall};
+use super::classify::Observation;
 use super::config::ServersConfig;
+use super::connection::{Anew, Company, Connection};
+use super::handshake::Home;
+use super::server::Server;
+
+/// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
+const CLOSE: Duration = Duration::from_secs(7);
+
+/// The key of an idempotency key in `_meta`. A vendor prefix of our own: the protocol reserves those whose second label
+/// is `mcp` or `modelcontextprotocol`.
+const IDEMPOTENCY_KEY: &str = "dev.longshore/idempotency-key";
 
 /// Warm connections, made on first use.
 #[derive(Debug)]
 pub struct Pool {
-    servers: BTreeMap<ServerName, usize>,
+    servers: BTreeMap<ServerName, Arc<Server>>,
+    unusable: BTreeMap<ServerName, Vec<String>>,
+    home: Home,
 }
 
 impl Pool {
     /// A pool of no connections yet.
     pub fn new(config: ServersConfig) -> Self {
-        Self { servers: config.names().map(|name| (name.clone(), 8)).collect() }
+        let (servers, unusable) = config.into_parts();
+        let servers = servers
+            .into_iter()
+            .map(|(name, config)| (name.clone(), Arc::new(Server::new(name, config))))
+            .collect();
+        Self { servers, unusable, home: Home::default() }
     }
 
     /// The servers that can be called, each with the number of calls it takes at once.
     pub fn servers(&self) -> impl Iterator<Item = (&ServerName, usize)> {
-        self.servers.iter().map(|(name, max)| (name, *max))
+        self.servers.iter().map(|(name, server)| (name, server.settings().max_concurrency))
     }
 
-    /// Makes one call.
+    /// Makes one call, connecting first if need be.
+    ///
+    /// `progress` is called whenever the tool reports that it got further. `cancelled` ends the call at once and tells
+    /// the server. Dropping the future does the same.
     ///
     /// # Errors
-    /// Whatever kept the tool from answering, already classified.
+    /// Whatever kept the tool from answering, already classified. A tool that says of itself that it failed has
+    /// answered: [`Answer::is_error`].
     pub async fn call(
         &self,
         call: ToolCall<'_>,
         progress: &(dyn Fn() + Send + Sync),
         cancelled: &CancellationToken,
     ) -> Result<Answer, CallFault> {
-        let _ = (progress, cancelled);
-        Err(unknown(call.server))
+        let server = self.server(call.server)?;
+        let prepared = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(Observation::Cancelled),
+            prepared = self.prepare(server, &call) => prepared,
+        };
+        let (connection, arguments) = prepared.map_err(Observation::into_fault_before_call)?;
+        let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params(&call, arguments)));
+        let company = Company { progress, cancelled };
+        let result = connection.request_in(company, request, Instant::now() + limit, limit).await;
+        let answered = match result {
+            Ok(ServerResult::CallToolResult(result)) => answer(result),
+            Ok(ServerResult::InputRequiredResult(_)) => Err(Observation::InputRequired),
+            Ok(ServerResult::CreateTaskResult(task)) => {
+                connection.cancel_task(task);
+                Err(Observation::Task)
+            }
+            Ok(_) => Err(Observation::Unreadable("it is no result of a tool".to_owned())),
+            Err(seen) => Err(seen),
+        };
+        answered.map_err(Observation::into_fault)
     }
 
-    /// The tools of a server.
+    /// A connection, and arguments that fit the tool.
+    async fn prepare(
+        &self,
+        server: &Arc<Server>,
+        call: &ToolCall<'_>,
+    ) -> Result<(Arc<Connection>, Map<String, Value>), Observation> {
+        let connection = server.connection(&self.home).await?;
+        let limit = server.settings().connect_timeout;
+        let listing = connection.listing(limit, Anew::No).await?;
+        let arguments = match listing.arguments(call.tool, call.arguments, call.idempotency_key) {
+            Ok(arguments) => arguments,
+            // The server may have changed since: only a refusal by its present word counts.
+            Err(_) => connection.listing(limit, Anew::Than(listing)).await?.arguments(
+                call.tool,
+                call.arguments,
+                call.idempotency_key,
+            )?,
+        };
+        Ok((connection, arguments))
+    }
+
+    /// The tools of a server, asked for anew.
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
     pub async fn tools(&self, server: &ServerName) -> Result<Vec<Tool>, CallFault> {
-        Err(unknown(server))
+        let server = self.server(server)?;
+        let listed = async {
+            let connection = server.connection(&self.home).await?;
+            connection.listing(server.settings().connect_timeout, Anew::Yes).await
+        };
+        let listing = listed.await.map_err(Observation::into_fault_before_call)?;
+        Ok(listing.tools().cloned().collect())
     }
 
-    /// Connects to a server and lists its tools anew.
+    /// Connects to a server, unless it is connected already, and lists its tools anew.
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
     pub async fn check(&self, server: &ServerName) -> Result<ServerReport, CallFault> {
-        Err(unknown(server))
+        let server = self.server(server)?;
+        let checked = async {
+            let connection = server.connection(&self.home).await?;
+            let asked_at = Instant::now();
+            let listing = connection.listing(server.settings().connect_timeout, Anew::Yes).await?;
+            let about = connection.about().clone();
+            Ok(ServerReport {
+                protocol_version: about.protocol_version,
+                modern: about.modern,
+                name: about.name,
+                version: about.version,
+                connect_time: about.connect_time,
+                list_latency: asked_at.elapsed(),
+                tools: listing.tools().count(),
+                pid: about.pid,
+            })
+        };
+        checked.await.map_err(Observation::into_fault_before_call)
     }
 
-    /// Ends every connection and every child process, in bounded time.
-    pub async fn close(&self) {}
+    /// Ends every connection and every child process, in bounded time. Calls that are under way fault; later ones too.
+    ///
+    /// A pool that is dropped without this ends its children as well, but does not wait for it.
+    pub async fn close(&self) {
+        self.home.closing.cancel();
+        self.home.tasks.close();
+        if tokio::time::timeout(CLOSE, self.home.tasks.wait()).await.is_err() {
+            tracing::warn!("some servers did not end in time");
+        }
+    }
+
+    fn server(&self, name: &ServerName) -> Result<&Arc<Server>, CallFault> {
+        self.servers.get(name).ok_or_else(|| {
+            let message = match self.unusable.get(name) {
+                Some(why) => format!("the server `{name}` cannot be used: {}", why.join("; ")),
+                None => self.unknown(name),
+            };
+            CallFault { fault: Fault::new(FaultClass::UnknownServer, message), sent: Sent::Never }
+        })
+    }
+
+    fn unknown(&self, name: &ServerName) -> String {
+        let names: Vec<&str> = self.servers.keys().map(ServerName::as_str).collect();
+        match (super::nearest::nearest(name.as_str(), names.iter().copied()), names.is_empty()) {
+            (Some(near), _) => format!("no server `{name}` in the servers file; did you mean `{near}`?"),
+            (None, true) => format!("no server `{name}`: the servers file names none"),
+            (None, false) => format!("no server `{name}` in the servers file; it has {}", names.join(", ")),
+        }
+    }
 }
 
-fn unknown(server: &ServerName) -> CallFault {
-    let fault = Fault::new(FaultClass::UnknownServer, format!("no server `{server}` in the servers file"));
-    CallFault { fault, sent: Sent::Never }
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.home.closing.cancel();
+    }
+}
+
+fn params(call: &ToolCall<'_>, arguments: Map<String, Value>) -> CallToolRequestParams {
+    let mut params = CallToolRequestParams::new(call.tool.as_str().to_owned()).with_arguments(arguments);
+    params
+        .meta_or_default()
+        .insert(IDEMPOTENCY_KEY.to_owned(), Value::String(call.idempotency_key.to_owned()));
+    if let Some(trace) = call.trace {
+        params.set_traceparent(&trace.traceparent);
+        if let Some(state) = &trace.tracestate {
+            params.set_tracestate(state);
+        }
+    }
+    params
 }

@@ -1,0 +1,251 @@
+//! What was observed, and what it means: the one place where a fault gets its class.
+//!
+//! `distil` and the connection say what they saw as an [`Observation`]; [`classify`] says, by one table, what kind of
+//! fault that is, how far the call can have come, and how long to stay away. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use longshore_proto::{Fault, FaultClass, Sent};
+
+use super::call::CallFault;
+
+/// What was seen when a call, or the way to it, went wrong. Texts hold no credentials.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Observation {
+    /// The server's process could not be started.
+    NotStarted(String),
+    /// The server could not be reached: refused, no such host, no route, a TLS handshake that failed.
+    NotReached(String),
+    /// No usable connection within the time for connecting.
+    ConnectDeadline(Duration, String),
+    /// The request could not be handed over in full.
+    NotWritten(String),
+    /// The pool is closing.
+    ShuttingDown,
+    /// The run was cancelled.
+    Cancelled,
+    /// No answer before the deadline.
+    Deadline(Duration),
+    /// The connection ended before the answer.
+    Closed(String),
+    /// An HTTP response that is no answer.
+    Http { status: u16, retry_after: Option<Duration>, detail: String },
+    /// The server does not know the session of this connection any more.
+    SessionLost(String),
+    /// A JSON-RPC error.
+    JsonRpc { code: i64, message: String },
+    /// The tool's answer is an error in which a library reports a JSON-RPC error.
+    Reported { code: i64, message: String },
+    /// A message that is larger than this server may send.
+    TooLarge(usize),
+    /// An answer that is not one.
+    Unreadable(String),
+    /// The tool asks a person for something.
+    InputRequired,
+    /// The tool answers later.
+    Task,
+    /// The server does not list this tool.
+    UnknownTool(String),
+    /// The arguments do not fit the tool's schema.
+    InvalidArguments(String),
+}
+
+/// JSON-RPC and MCP error codes that say that a request was turned away before any tool looked at it: parse error,
+/// invalid request, method not found, header mismatch, missing capability, unsupported version (MCP 2026-07-28).
+const TURNED_AWAY: [i64; 6] = [-32700, -32600, METHOD_NOT_FOUND, -32020, -32021, UNSUPPORTED_VERSION];
+
+/// JSON-RPC: the server has no such method.
+pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
+/// JSON-RPC: arguments, or in MCP also the tool's name, are wrong.
+pub(crate) const INVALID_PARAMS: i64 = -32602;
+/// MCP 2026-07-28: the server does not speak the version that was agreed on, so it is not the one it was.
+pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// The class of a fault, how far the call can have come, and how long the server asks to be left alone.
+pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration>) {
+    use Observation as O;
+    let (class, sent) = match seen {
+        O::NotStarted(_) | O::NotReached(_) | O::ConnectDeadline(..) | O::NotWritten(_) | O::ShuttingDown => {
+            (FaultClass::Unavailable, Sent::Never)
+        }
+        O::SessionLost(_) => (FaultClass::Unavailable, Sent::Never),
+        O::Cancelled => (FaultClass::Cancelled, Sent::Maybe),
+        O::Deadline(_) => (FaultClass::Timeout, Sent::Maybe),
+        O::Closed(_) => (FaultClass::Unavailable, Sent::Maybe),
+        O::Http { status, retry_after, .. } => return http(*status, *retry_after),
+        O::JsonRpc { code, message } => json_rpc(*code, message),
+        // The tool has answered, whatever it says about the request.
+        O::Reported { code, message } => (json_rpc(*code, message).0, Sent::Answered),
+        O::TooLarge(_) | O::Unreadable(_) | O::Task => (FaultClass::ProtocolError, Sent::Maybe),
+        O::InputRequired => (FaultClass::ProtocolError, Sent::Answered),
+        O::UnknownTool(_) => (FaultClass::UnknownTool, Sent::Never),
+        O::InvalidArguments(_) => (FaultClass::InvalidArguments, Sent::Never),
+    };
+    (class, sent, None)
+}
+
+fn http(status: u16, retry_after: Option<Duration>) -> (FaultClass, Sent, Option<Duration>) {
+    match status {
+        401 | 403 | 407 => (FaultClass::Unauthorised, Sent::Never, None),
+        429 => (FaultClass::RateLimited, Sent::Never, retry_after),
+        // A server that says when to come back has looked at its load, not at the request.
+        503 if retry_after.is_some() => (FaultClass::Unavailable, Sent::Never, retry_after),
+        500.. => (FaultClass::Unavailable, Sent::Maybe, retry_after),
+        // Redirects are not followed; every other status below 500 turns the request away.
+        _ => (FaultClass::ProtocolError, Sent::Never, None),
+    }
+}
+
+fn json_rpc(code: i64, message: &str) -> (FaultClass, Sent) {
+    match code {
+        INVALID_PARAMS if names_a_missing_tool(message) => (FaultClass::UnknownTool, Sent::Never),
+        INVALID_PARAMS => (FaultClass::InvalidArguments, Sent::Never),
+        code if TURNED_AWAY.contains(&code) => (FaultClass::ProtocolError, Sent::Never),
+        _ => (FaultClass::ProtocolError, Sent::Answered),
+    }
+}
+
+/// MCP has one code for wrong arguments and for an unknown tool; the words are those of the official libraries:
+/// "Unknown tool: x", "Tool x not found".
+fn names_a_missing_tool(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("unknown tool") || (message.contains("tool") && message.contains("not found"))
+}
+
+impl Observation {
+    /// The fault of a call during which this was seen.
+    pub(crate) fn into_fault(self) -> CallFault {
+        let (class, sent, retry_after) = classify(&self);
+        CallFault { fault: Fault::new(class, self.to_string()).after(retry_after), sent }
+    }
+
+    /// The fault of a call that this kept from being sent at all.
+    pub(crate) fn into_fault_before_call(self) -> CallFault {
+        let (class, _, retry_after) = classify(&self);
+        // A server that does not answer the question for its tools is not slow at the call: it is not there.
+        let class = if class == FaultClass::Timeout { FaultClass::Unavailable } else { class };
+        CallFault { fault: Fault::new(class, self.to_string()).after(retry_after), sent: Sent::Never }
+    }
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotStarted(why) => write!(f, "the server could not be started: {why}"),
+            Self::NotReached(why) => write!(f, "the server could not be reached: {why}"),
+            Self::ConnectDeadline(after, why) => {
+                write!(f, "no connection to the server within {after:?}{why}")
+            }
+            Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
+            Self::ShuttingDown => f.write_str("the connections are being closed"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Deadline(after) => write!(f, "no answer within {after:?}"),
+            Self::Closed(why) => write!(f, "the connection ended before the answer: {why}"),
+            Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
+            Self::Http { status, detail, .. } => write!(f, "HTTP {status}: {detail}"),
+            Self::SessionLost(why) => write!(f, "the server has forgotten the session: {why}"),
+            Self::JsonRpc { code, message } | Self::Reported { code, message } => {
+                write!(f, "{message} ({code})")
+            }
+            Self::TooLarge(limit) => write!(
+                f,
+                "the server sent a message of more than {limit} bytes; `max_message_bytes` of the server allows more"
+            ),
+            Self::Unreadable(what) => write!(f, "the answer does not follow the protocol: {what}"),
+            Self::InputRequired => {
+                f.write_str("the tool asks a person for input; answering such questions is not built yet")
+            }
+            Self::Task => {
+                f.write_str("the tool answers later, by a task, and was cancelled; tasks are not built yet")
+            }
+            Self::UnknownTool(why) | Self::InvalidArguments(why) => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use FaultClass::{
+        Cancelled, InvalidArguments, ProtocolError, RateLimited, Timeout, Unauthorised, Unavailable,
+        UnknownTool,
+    };
+    use Sent::{Answered, Maybe, Never};
+
+    fn http(status: u16, retry_after: Option<u64>) -> Observation {
+        Observation::Http { status, retry_after: retry_after.map(Duration::from_secs), detail: String::new() }
+    }
+
+    fn rpc(code: i64, message: &str) -> Observation {
+        Observation::JsonRpc { code, message: message.to_owned() }
+    }
+
+    #[test]
+    fn every_observation_has_one_meaning() {
+        use Observation as O;
+        let text = || "x".to_owned();
+        let second = Duration::from_secs(1);
+        let cases = [
+            (O::NotStarted(text()), Unavailable, Never),
+            (O::NotReached(text()), Unavailable, Never),
+            (O::ConnectDeadline(second, text()), Unavailable, Never),
+            (O::NotWritten(text()), Unavailable, Never),
+            (O::ShuttingDown, Unavailable, Never),
+            (O::SessionLost(text()), Unavailable, Never),
+            (O::Cancelled, Cancelled, Maybe),
+            (O::Deadline(second), Timeout, Maybe),
+            (O::Closed(text()), Unavailable, Maybe),
+            (O::TooLarge(1), ProtocolError, Maybe),
+            (O::Unreadable(text()), ProtocolError, Maybe),
+            (O::Task, ProtocolError, Maybe),
+            (O::InputRequired, ProtocolError, Answered),
+            (O::UnknownTool(text()), UnknownTool, Never),
+            (O::InvalidArguments(text()), InvalidArguments, Never),
+            (http(302, None), ProtocolError, Never),
+            (http(400, None), ProtocolError, Never),
+            (http(401, None), Unauthorised, Never),
+            (http(403, None), Unauthorised, Never),
+            (http(404, None), ProtocolError, Never),
+            (http(429, None), RateLimited, Never),
+            (http(500, None), Unavailable, Maybe),
+            (http(502, None), Unavailable, Maybe),
+            (http(503, None), Unavailable, Maybe),
+            (http(503, Some(2)), Unavailable, Never),
+            (rpc(-32700, "parse error"), ProtocolError, Never),
+            (rpc(-32600, "invalid request"), ProtocolError, Never),
+            (rpc(-32601, "method not found"), ProtocolError, Never),
+            (rpc(-32602, "Unknown tool: x"), UnknownTool, Never),
+            (rpc(-32602, "Tool x not found"), UnknownTool, Never),
+            (rpc(-32602, "Invalid arguments for tool x"), InvalidArguments, Never),
+            (rpc(-32603, "internal error"), ProtocolError, Answered),
+            (rpc(-32000, "anything"), ProtocolError, Answered),
+            (rpc(-32020, "header mismatch"), ProtocolError, Never),
+            (rpc(-32021, "missing capability"), ProtocolError, Never),
+            (rpc(-32022, "unsupported version"), ProtocolError, Never),
+            (O::Reported { code: -32602, message: text() }, InvalidArguments, Answered),
+            (O::Reported { code: -32602, message: "Tool x not found".to_owned() }, UnknownTool, Answered),
+        ];
+        for (seen, class, sent) in cases {
+            let (found, how_far, _) = classify(&seen);
+            assert_eq!((found, how_far), (class, sent), "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_says_when_to_come_back_is_heard() {
+        for (status, wanted) in [(429, Some(7)), (503, Some(7)), (401, None), (400, None)] {
+            let fault = http(status, Some(7)).into_fault().fault;
+            assert_eq!(fault.retry_after, wanted.map(Duration::from_secs), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_happens_before_the_call_never_counts_as_sent() {
+        for seen in [http(500, None), Observation::Closed("x".into()), Observation::Deadline(Duration::ZERO)]
+        {
+            let fault = seen.into_fault_before_call();
+            assert_eq!((fault.fault.class, fault.sent), (Unavailable, Never));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! One live connection to a server, shared by all calls to it.
+//!
+//! Every request has a deadline of ours, is cancelled when nobody waits for it any more, and ends at once when the
+//! connection does. The connection also knows when it should not be used again. It is closed when the last one who
+//! holds it lets go; the task that does so is started by `handshake`.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use longshore_backend::clock;
+use longshore_proto::ServerName;
+use rmcp::ServiceError;
+use rmcp::model::{CancelTaskParams, ClientRequest, CreateTaskResult, ProgressToken, ServerResult};
+use rmcp::service::{Peer, PeerRequestOptions, RequestHandle, RoleClient};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::classify::{Observation, UNSUPPORTED_VERSION};
+use super::config::Secrets;
+use super::distil;
+use super::listing::Listing;
+use super::process::StderrTail;
+use super::stdio::{End, OutputEnd};
+
+/// After so many deadlines in a row without any answer, a connection counts as dead: one slow tool is not enough, and
+/// some servers never come back (a stream that was lost, a session that was forgotten).
+const SILENT_DEADLINES: u32 = 2;
+/// How long a server that just went away is waited for, so that the fault can say how it ended.
+const EXIT_SOON: Duration = Duration::from_millis(500);
+/// How long telling a server to stop may take: a pipe may be full.
+const CANCEL: Duration = Duration::from_secs(1);
+
+/// What a server sends without being asked, passed on by the handler of the connection.
+#[derive(Clone, Debug)]
+pub(super) struct Notices {
+    pub(super) progress: broadcast::Sender<(ProgressToken, f64)>,
+    pub(super) tools_changed: Arc<AtomicBool>,
+}
+
+/// How a server over stdio ends.
+#[derive(Debug)]
+pub(super) struct ChildEnd {
+    pub(super) output: OutputEnd,
+    /// In words, once it has ended.
+    pub(super) exit: watch::Receiver<Option<String>>,
+    pub(super) stderr: Arc<StderrTail>,
+}
+
+/// What became known while connecting.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) protocol_version: String,
+    pub(crate) modern: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) connect_time: Duration,
+    pub(crate) pid: Option<u32>,
+}
+
+/// A live connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) server: ServerName,
+    pub(super) about: About,
+    pub(super) peer: Peer<RoleClient>,
+    pub(super) notices: Notices,
+    pub(super) child: Option<ChildEnd>,
+    pub(super) secrets: Secrets,
+    pub(super) tasks: TaskTracker,
+    pub(super) state: State,
+    /// Closes the connection when the last one who holds it lets go.
+    pub(super) _stop: DropGuard,
+}
+
+/// What changes in the life of a connection.
+#[derive(Debug)]
+pub(super) struct State {
+    silent_deadlines: AtomicU32,
+    condemned: AtomicBool,
+    used_at: Mutex<Instant>,
+    listing: tokio::sync::Mutex<Option<Arc<Listing>>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            silent_deadlines: AtomicU32::new(0),
+            condemned: AtomicBool::new(false),
+            used_at: Mutex::new(Instant::now()),
+            listing: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// Who wants to hear of a request that is under way, and who may end it.
+#[derive(Clone, Copy)]
+pub(crate) struct Company<'a> {
+    pub(crate) progress: &'a (dyn Fn() + Send + Sync),
+    pub(crate) cancelled: &'a CancellationToken,
+}
+
+impl Connection {
+    /// The server's name in the servers file.
+    pub(crate) const fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    /// What became known while connecting.
+    pub(crate) const fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Whether another request should be tried on it.
+    pub(crate) fn is_usable(&self) -> bool {
+        // Not `is_closed` of the library: that stays false when the other side goes away.
+        !self.state.condemned.load(Ordering::Relaxed)
+            && !self.peer.is_transport_closed()
+            && !self.child.as_ref().is_some_and(|child| child.output.is_reached())
+    }
+
+    /// How long nobody has used it.
+    pub(crate) fn idle_for(&self) -> Duration {
+        self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn touch(&self) {
+        *self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// The tools of the server: those already known, unless they are too old, have changed, or `anew` is wanted.
+    pub(crate) async fn listing(&self, limit: Duration, anew: Anew) -> Result<Arc<Listing>, Observation> {
+        let mut known = self.state.listing.lock().await;
+        let changed = self.notices.tools_changed.swap(false, Ordering::Relaxed);
+        if let Some(listing) = known.as_ref()
+            && !changed
+            && match anew {
+                Anew::No => listing.holds(),
+                Anew::Than(seen) => !Arc::ptr_eq(listing, &seen),
+                Anew::Yes => false,
+            }
+        {
+            return Ok(Arc::clone(listing));
+        }
+        if !self.is_usable() {
+            return Err(Observation::NotReached(
+                "the connection was given up while the call waited".to_owned(),
+            ));
+        }
+        let listing = Arc::new(Listing::fetch(self, limit).await?);
+        *known = Some(Arc::clone(&listing));
+        Ok(listing)
+    }
+
+    /// A request that nobody watches.
+    pub(crate) async fn request(
+        &self,
+        request: ClientRequest,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<ServerResult, Observation> {
+        let company = Company { progress: &|| {}, cancelled: &CancellationToken::new() };
+        self.request_in(company, request, deadline, limit).await
+    }
+
+    /// A request: answered, or given up at `deadline`, `limit` after its start.
+    pub(crate) async fn request_in(
+        &self,
+        company: Company<'_>,
+        request: ClientRequest,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<ServerResult, Observation> {
+        self.touch();
+        let answer = self.exchange(company, request, deadline, limit).await;
+        self.touch();
+        match &answer {
+            Err(Observation::Deadline(_)) => {
+                if self.state.silent_deadlines.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_DEADLINES {
+                    tracing::warn!(server = %self.server, "no answers any more, the connection is given up");
+                    self.condemn();
+                }
+            }
+            Err(Observation::Cancelled) => {}
+            Err(seen) if ends_the_connection(seen) => self.condemn(),
+            _ => self.state.silent_deadlines.store(0, Ordering::Relaxed),
+        }
+        answer.map_err(|seen| self.without_secrets(seen))
+    }
+
+    async fn exchange(
+        &self,
+        company: Company<'_>,
+        request: ClientRequest,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<ServerResult, Observation> {
+        // Heard from before the request is sent: its token is known only afterwards.
+        let mut progress = self.notices.progress.subscribe();
+        let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
+        let handle = match timeout_at(deadline, sending).await {
+            Ok(Ok(handle)) => handle,
+            Ok(Err(_)) => return Err(Observation::NotWritten("the connection is closed".to_owned())),
+            Err(_) => {
+                return Err(Observation::NotWritten(format!("too many requests wait, after {limit:?}")));
+            }
+        };
+        let token = handle.progress_token.clone();
+        let mut flight = Flight::new(handle, self.tasks.clone());
+        let mut furthest = f64::NEG_INFINITY;
+        loop {
+            tokio::select! {
+                biased;
+                answer = flight.answer() => return self.settle(answer).await,
+                () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
+                seen = self.end() => return Err(seen),
+                () = tokio::time::sleep_until(deadline) => return Err(Observation::Deadline(limit)),
+                Ok((of, value)) = progress.recv() => {
+                    // Notices may overtake each other; only what grows is progress.
+                    if of == token && value > furthest {
+                        furthest = value;
+                        (company.progress)();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn settle(&self, answer: Result<ServerResult, ServiceError>) -> Result<ServerResult, Observation> {
+        match answer {
+            Ok(result) => Ok(result),
+            Err(ServiceError::TransportClosed) if self.child.is_some() => {
+                // The reason comes from the other end of the same event, if it was not ours.
+                match timeout(EXIT_SOON, self.end()).await {
+                    Ok(seen) => Err(seen),
+                    Err(_) => Err(Observation::Closed("the connection was closed".to_owned())),
+                }
+            }
+            Err(error) => Err(distil::request_error(&error, clock::now())),
+        }
+    }
+
+    /// Waits for the end of a server over stdio; for ever, over HTTP.
+    async fn end(&self) -> Observation {
+        let Some(child) = &self.child else { return std::future::pending().await };
+        match child.output.reached().await {
+            End::TooLarge(limit) => Observation::TooLarge(limit),
+            End::Failed(why) => Observation::Closed(why),
+            End::Closed => Observation::Closed(child.how_it_ended().await),
+        }
+    }
+
+    /// Tells a server that nobody will ask for the result of a task.
+    pub(crate) fn cancel_task(&self, created: CreateTaskResult) {
+        let peer = self.peer.clone();
+        self.tasks.spawn(async move {
+            let _ = timeout(CANCEL, peer.cancel_task(CancelTaskParams::new(created.task.task_id))).await;
+        });
+    }
+
+    fn condemn(&self) {
+        self.state.condemned.store(true, Ordering::Relaxed);
+    }
+
+    /// What a server says may repeat a credential that it was given.
+    fn without_secrets(&self, seen: Observation) -> Observation {
+        let hide = |text: String| self.secrets.hide(&text).into_owned();
+        match seen {
+            Observation::JsonRpc { code, message } => Observation::JsonRpc { code, message: hide(message) },
+            Observation::Http { status, retry_after, detail } => {
+                Observation::Http { status, retry_after, detail: hide(detail) }
+            }
+            Observation::Closed(why) => Observation::Closed(hide(why)),
+            Observation::Unreadable(what) => Observation::Unreadable(hide(what)),
+            other => other,
+        }
+    }
+}
+
+/// Whether the known listing will do.
+#[derive(Clone, Debug)]
+pub(crate) enum Anew {
+    /// It will, while it holds.
+    No,
+    /// Anything newer than this one will.
+    Than(Arc<Listing>),
+    /// Only a fresh one will.
+    Yes,
+}
+
+/// Whether the next call had better start from nothing. Over HTTP most of these leave a handle that still works, but
+/// connecting anew is cheap, and a session that is in doubt is not.
+const fn ends_the_connection(seen: &Observation) -> bool {
+    matches!(
+        seen,
+        Observation::Closed(_)
+            | Observation::NotWritten(_)
+            | Observation::NotReached(_)
+            | Observation::SessionLost(_)
+            | Observation::JsonRpc { code: UNSUPPORTED_VERSION, .. }
+    )
+}
+
+impl ChildEnd {
+    /// How the server ended, as far as that becomes known soon.
+    pub(super) async fn how_it_ended(&self) -> String {
+        let mut exit = self.exit.clone();
+        let exit = match timeout(EXIT_SOON, exit.wait_for(Option::is_some)).await {
+            Ok(Ok(exit)) => exit.clone().unwrap_or_default(),
+            _ => "the server closed its output".to_owned(),
+        };
+        format!("{exit}{}", self.stderr.as_suffix())
+    }
+}
+
+/// A request under way. Dropped without an answer, it is cancelled at the server: the library does so only for some
+/// of its own calls.
+struct Flight {
+    handle: Option<RequestHandle<RoleClient>>,
+    tasks: TaskTracker,
+}
+
+impl Flight {
+    const fn new(handle: RequestHandle<RoleClient>, tasks: TaskTracker) -> Self {
+        Self { handle: Some(handle), tasks }
+    }
+
+    async fn answer(&mut self) -> Result<ServerResult, ServiceError> {
+        let answer = match self.handle.as_mut() {
+            Some(handle) => (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed)),
+            None => Err(ServiceError::TransportClosed),
+        };
+        self.handle = None;
+        answer
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // Without a runtime everything is going down, the server with it.
+        if let Some(handle) = self.handle.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let cancel = async move {
+                let _ = timeout(CANCEL, handle.cancel(Some("nobody waits for it any more".to_owned()))).await;
+            };
+            self.tasks.spawn_on(cancel, &runtime);
+        }
+    }
+}

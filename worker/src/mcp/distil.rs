@@ -1,0 +1,181 @@
+//! From the errors of the MCP library to what was observed.
+//!
+//! The library wraps its transport's errors several times over, so the chain of sources is walked and known types
+//! are taken out of it. Nothing is decided here; `classify` does that. Error texts of the HTTP client are taken
+//! without the URL, which may hold a credential.
+
+use std::error::Error;
+use std::time::Duration;
+
+use longshore_proto::Timestamp;
+use rmcp::ServiceError;
+use rmcp::model::ErrorData;
+use rmcp::service::ClientInitializeError;
+use rmcp::transport::DynamicTransportError;
+use rmcp::transport::streamable_http_client::{HttpStatusError, StreamableHttpError};
+
+use super::classify::Observation;
+
+/// What a request that failed has shown.
+pub(crate) fn request_error(error: &ServiceError, now: Timestamp) -> Observation {
+    match error {
+        ServiceError::McpError(error) => json_rpc(error),
+        ServiceError::TransportSend(error) => transport(error, now),
+        ServiceError::TransportClosed => Observation::Closed("the other side went away".to_owned()),
+        ServiceError::UnexpectedResponse => {
+            Observation::Unreadable("it is none of the answers that this request may have".to_owned())
+        }
+        other => Observation::Unreadable(other.to_string()),
+    }
+}
+
+/// What a handshake that failed has shown.
+pub(crate) fn connect_error(error: &ClientInitializeError, now: Timestamp) -> Observation {
+    match error {
+        ClientInitializeError::JsonRpcError(error) => json_rpc(error),
+        ClientInitializeError::TransportError { error, .. } => transport(error, now),
+        ClientInitializeError::ConnectionClosed(waiting_for) => {
+            Observation::Closed(format!("it was waiting for the {waiting_for}"))
+        }
+        // The discovery said that the server is of the older kind; the handshake then said why it failed.
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => connect_error(fallback, now),
+        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
+            let versions: Vec<String> = server_supported.iter().map(ToString::to_string).collect();
+            Observation::Unreadable(format!(
+                "the server speaks only protocol versions {}",
+                versions.join(", ")
+            ))
+        }
+        ClientInitializeError::ExpectedInitResult(_) | ClientInitializeError::ExpectedInitResponse(_) => {
+            Observation::Unreadable("it does not fit the handshake".to_owned())
+        }
+        other => Observation::Unreadable(other.to_string()),
+    }
+}
+
+/// Whether a server may only be confused by the question about its era, so that the plain handshake is worth a try:
+/// some answer `server/discover`, which they do not know, with an empty result.
+pub(crate) fn may_speak_legacy(error: &ClientInitializeError) -> bool {
+    matches!(
+        error,
+        ClientInitializeError::ExpectedInitResult(_)
+            | ClientInitializeError::ExpectedInitResponse(_)
+            | ClientInitializeError::NoCompatibleProtocolVersion { .. }
+            | ClientInitializeError::ConflictInitResponseId(..)
+            | ClientInitializeError::UncorrelatedErrorResponse { .. }
+    )
+}
+
+fn json_rpc(error: &ErrorData) -> Observation {
+    Observation::JsonRpc { code: i64::from(error.code.0), message: error.message.to_string() }
+}
+
+fn transport(error: &DynamicTransportError, now: Timestamp) -> Observation {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error.error.as_ref());
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+            return http(error, now);
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            // The only other transport is a child's standard input, which reports an error only while the newline
+            // that ends the request has not been written: no server can have read the request.
+            return Observation::NotWritten(error.to_string());
+        }
+        source = error.source();
+    }
+    Observation::Closed(error.error.to_string())
+}
+
+fn http(error: &StreamableHttpError<reqwest::Error>, now: Timestamp) -> Observation {
+    let plain = |status: u16, detail: &str| Observation::Http {
+        status,
+        retry_after: None,
+        detail: detail.to_owned(),
+    };
+    match error {
+        StreamableHttpError::Client(error) => client(error),
+        StreamableHttpError::HttpStatus(HttpStatusError { status, retry_after, .. }) => {
+            let retry_after = retry_after.as_deref().and_then(|text| self::retry_after(text, now));
+            Observation::Http { status: *status, retry_after, detail: String::new() }
+        }
+        StreamableHttpError::AuthRequired(_) => plain(401, "the server wants other credentials"),
+        StreamableHttpError::InsufficientScope(_) => plain(403, "these credentials do not reach that far"),
+        StreamableHttpError::ResponseBodyTooLarge { max_size } => Observation::TooLarge(*max_size),
+        StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_) => {
+            Observation::SessionLost(error.to_string())
+        }
+        StreamableHttpError::ReservedHeaderConflict(_) => Observation::NotWritten(error.to_string()),
+        StreamableHttpError::UnexpectedServerResponse(text) => match status_in(text) {
+            Some((status, detail)) => plain(status, detail),
+            None => Observation::Unreadable(text.to_string()),
+        },
+        StreamableHttpError::UnexpectedContentType(kind) => {
+            Observation::Unreadable(format!("content type {}", kind.as_deref().unwrap_or("missing")))
+        }
+        other => Observation::Closed(other.to_string()),
+    }
+}
+
+/// The library folds most refusals into a text, `HTTP 400 Bad Request: <body>`; there is no other way to the status.
+fn status_in(text: &str) -> Option<(u16, &str)> {
+    let (status, rest) = text.strip_prefix("HTTP ")?.split_at_checked(3)?;
+    Some((status.parse().ok()?, rest.split_once(": ").map_or("", |(_, body)| body.trim())))
+}
+
+/// What the HTTP client says, by its innermost reason, which never holds the URL.
+fn client(error: &reqwest::Error) -> Observation {
+    let mut innermost: &(dyn Error + 'static) = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let why = if std::ptr::addr_eq(innermost, error) {
+        "the request failed".to_owned()
+    } else {
+        innermost.to_string()
+    };
+    if error.is_connect() { Observation::NotReached(why) } else { Observation::Closed(why) }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(since_epoch.saturating_sub(Duration::from_millis(now.as_millis())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_status_in_a_refusal() {
+        let cases = [
+            ("HTTP 400 Bad Request: no session", Some((400, "no session"))),
+            ("HTTP 401 Unauthorized: ", Some((401, ""))),
+            ("could not parse JSON response", None),
+            ("HTTP x", None),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(status_in(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_both_forms_of_retry_after() {
+        let now = Timestamp::from_millis(1_795_187_470_000); // 2026-11-20 15:11:10
+        let cases = [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Fri, 20 Nov 2026 15:11:40 GMT", Some(30)),
+            ("Fri, 20 Nov 2020 15:11:40 GMT", Some(0)),
+            ("soon", None),
+            ("-5", None),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(retry_after(text, now), wanted.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! From nothing to a usable connection, in the right era, within a time of ours.
+//!
+//! The stateless era (2026-07-28) is asked for first, the handshake of the older one is the fallback; both go over a
+//! child's streams or over HTTP. Whatever goes wrong leaves no process behind: a failed or abandoned attempt drops
+//! its process, and a connection that is up belongs to a task that ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use longshore_backend::clock;
+use longshore_proto::ServerName;
+use rmcp::model::{
+    ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProtocolVersion,
+};
+use rmcp::service::{
+    ClientInitializeError, NotificationContext, RoleClient, RunningService,
+    serve_client_with_lifecycle_and_ct,
+};
+use rmcp::{ClientHandler, ClientLifecycleMode};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::classify::Observation;
+use super::config::{Era, HttpServer, Reach, ServerConfig, StdioServer};
+use super::connection::{About, ChildEnd, Connection, Notices, State};
+use super::distil;
+use super::process::{ServerProcess, StderrTail};
+use super::stdio::{self, OutputEnd};
+
+/// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
+const PROGRESS_BUFFER: usize = 256;
+/// How long the library may take to shut a connection down before its process is ended regardless; over HTTP it ends
+/// the session within this time.
+const LIBRARY_CLOSE: Duration = Duration::from_secs(2);
+
+type Service = RunningService<RoleClient, Handler>;
+
+/// Where the tasks of connections live, and what ends them all.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Home {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closing: CancellationToken,
+}
+
+/// Connects to a server.
+pub(crate) async fn connect(
+    server: &ServerName,
+    config: &ServerConfig,
+    home: &Home,
+) -> Result<Connection, Observation> {
+    let limit = config.settings.connect_timeout;
+    let stderr = Arc::new(StderrTail::new(server.clone(), config.secrets.clone()));
+    let attempt = Attempt { server, config, home, stderr: &stderr, started: Instant::now() };
+    let connection = match timeout(limit, attempt.in_the_right_era()).await {
+        Ok(connection) => connection,
+        Err(_) => Err(Observation::ConnectDeadline(limit, stderr.as_suffix())),
+    };
+    match &connection {
+        Ok(connection) => {
+            let About { protocol_version, connect_time, pid, .. } = connection.about();
+            tracing::debug!(%server, %protocol_version, ?connect_time, ?pid, "connected");
+        }
+        Err(seen) => tracing::debug!(%server, %seen, "not connected"),
+    }
+    connection
+}
+
+struct Attempt<'a> {
+    server: &'a ServerName,
+    config: &'a ServerConfig,
+    home: &'a Home,
+    stderr: &'a Arc<StderrTail>,
+    started: Instant,
+}
+
+/// Why an attempt failed, and whether the plain handshake is worth another one.
+struct Failed {
+    seen: Observation,
+    try_legacy: bool,
+}
+
+impl Attempt<'_> {
+    async fn in_the_right_era(&self) -> Result<Connection, Observation> {
+        let preferred_versions = vec![ProtocolVersion::LATEST];
+        let mode = match self.config.settings.protocol {
+            Era::Legacy => ClientLifecycleMode::Initialize,
+            Era::Modern => ClientLifecycleMode::Discover { preferred_versions },
+            Era::Auto => ClientLifecycleMode::Auto {
+                preferred_versions,
+                legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+            },
+        };
+        match self.open(mode).await {
+            Err(failed) if failed.try_legacy && self.config.settings.protocol == Era::Auto => {
+                self.open(ClientLifecycleMode::Initialize).await.map_err(|failed| failed.seen)
+            }
+            opened => opened.map_err(|failed| failed.seen),
+        }
+    }
+
+    async fn open(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
+        match &self.config.reach {
+            Reach::Stdio(stdio) => self.open_stdio(stdio, mode).await,
+            Reach::Http(http) => self.open_http(http, mode).await,
+        }
+    }
+
+    async fn open_stdio(
+        &self,
+        config: &StdioServer,
+        mode: ClientLifecycleMode,
+    ) -> Result<Connection, Failed> {
+        let (process, streams) = ServerProcess::start(config, Arc::clone(self.stderr))
+            .map_err(|why| Failed { seen: Observation::NotStarted(why), try_legacy: false })?;
+        let (output, pid) = (OutputEnd::default(), process.pid());
+        let (exited, exit) = watch::channel(None);
+        let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
+        let transport = stdio::transport(streams, self.config.settings.max_message_bytes, output.clone());
+        let (handler, stop) = (Handler::new(), self.home.closing.child_token());
+        let notices = handler.notices.clone();
+        match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
+            Ok(service) => {
+                let connection = self.connection(&service, notices, Some(child), pid, stop.clone());
+                self.home.tasks.spawn(keep_process(service, process, stop, output, exited));
+                Ok(connection)
+            }
+            Err(error) => {
+                self.home.tasks.spawn(async move { exited.send_replace(Some(ended(process).await)) });
+                Err(self.failed_child(error, child).await)
+            }
+        }
+    }
+
+    /// Why the handshake with a child failed; if it has gone, how it ended says more than what the library saw.
+    async fn failed_child(&self, error: ClientInitializeError, child: ChildEnd) -> Failed {
+        let try_legacy = distil::may_speak_legacy(&error);
+        let seen = match distil::connect_error(&error, clock::now()) {
+            Observation::Closed(_) | Observation::NotWritten(_) => {
+                Observation::NotStarted(child.how_it_ended().await)
+            }
+            seen => seen,
+        };
+        Failed { seen, try_legacy }
+    }
+
+    async fn open_http(&self, config: &HttpServer, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
+        let transport = super::http::transport(config, &self.config.settings)
+            .map_err(|why| Failed { seen: Observation::NotReached(why), try_legacy: false })?;
+        let (handler, stop) = (Handler::new(), self.home.closing.child_token());
+        let notices = handler.notices.clone();
+        match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
+            Ok(service) => {
+                let connection = self.connection(&service, notices, None, None, stop.clone());
+                self.home.tasks.spawn(keep_session(service, stop));
+                Ok(connection)
+            }
+            Err(error) => {
+                let try_legacy = distil::may_speak_legacy(&error);
+                Err(Failed { seen: distil::connect_error(&error, clock::now()), try_legacy })
+            }
+        }
+    }
+
+    fn connection(
+        &self,
+        service: &Service,
+        notices: Notices,
+        child: Option<ChildEnd>,
+        pid: Option<u32>,
+        stop: CancellationToken,
+    ) -> Connection {
+        let info = service.peer_info();
+        let version = info.as_ref().map(|info| info.protocol_version.clone());
+        let implementation = info.as_ref().and_then(|info| info.server_info.clone());
+        let about = About {
+            modern: version.as_ref().is_some_and(|version| !version.has_initialize()),
+            protocol_version: version.map(|version| version.to_string()).unwrap_or_default(),
+            name: implementation.as_ref().map(|it| it.name.clone()),
+            version: implementation.map(|it| it.version),
+            connect_time: self.started.elapsed(),
+            pid,
+        };
+        Connection {
+            server: self.server.clone(),
+            about,
+            peer: service.peer().clone(),
+            notices,
+            child,
+            secrets: self.config.secrets.clone(),
+            tasks: self.home.tasks.clone(),
+            state: State::default(),
+            _stop: stop.drop_guard(),
+        }
+    }
+}
+
+/// Ends a child when its connection is let go of, or when its output has ended.
+async fn keep_process(
+    service: Service,
+    process: ServerProcess,
+    stop: CancellationToken,
+    output: OutputEnd,
+    exited: watch::Sender<Option<String>>,
+) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = output.reached() => {}
+    }
+    // The library closes the child's input, which is how a server is asked to leave.
+    let _ = timeout(LIBRARY_CLOSE, service.waiting()).await;
+    exited.send_replace(Some(ended(process).await));
+}
+
+async fn ended(process: ServerProcess) -> String {
+    match process.end().await {
+        Some(status) => format!("the server ended with {status}"),
+        None => "the server was killed".to_owned(),
+    }
+}
+
+/// Ends a session over HTTP when its connection is let go of.
+async fn keep_session(service: Service, stop: CancellationToken) {
+    stop.cancelled().await;
+    let _ = timeout(LIBRARY_CLOSE, service.waiting()).await;
+}
+
+/// Our side of the protocol: we declare no capability, so a server has nothing to ask us; what it tells us is passed
+/// on.
+struct Handler {
+    notices: Notices,
+}
+
+impl Handler {
+    fn new() -> Self {
+        let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
+        Self { notices: Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) } }
+    }
+}
+
+impl ClientHandler for Handler {
+    fn get_info(&self) -> ClientConfig {
+        let us = Implementation::new("longshore", env!("CARGO_PKG_VERSION"));
+        ClientConfig::new(ClientCapabilities::default(), us)
+    }
+
+    async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
+        // Nobody may be listening any more.
+        let _ = self.notices.progress.send((notice.progress_token, notice.progress));
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.notices.tools_changed.store(true, Ordering::Relaxed);
+    }
+}

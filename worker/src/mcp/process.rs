@@ -1,0 +1,189 @@
+//! The process of a server over stdio: started clean, ended for certain.
+//!
+//! The child leads a process group of its own, because the command is often a wrapper (`sh -c`, `npx`, `uvx`) whose
+//! real server is a grandchild; the group is what gets signalled. A dropped process is killed at once, so that no
+//! path through a cancelled future leaves one behind. Who reads and writes its streams is no matter here.
+
+use std::collections::VecDeque;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use longshore_proto::ServerName;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::config::{Secrets, StdioServer};
+
+/// How long a server may take to leave by itself once its input has ended. The common ones need 0.4 s at most.
+const LEAVE: Duration = Duration::from_millis(1500);
+/// How long it may take after SIGTERM.
+const TERMINATE: Duration = Duration::from_millis(1000);
+/// How long the kernel may take after SIGKILL: a process in an uninterruptible wait is not waited for.
+const KILL: Duration = Duration::from_millis(500);
+
+/// A running server and its process group.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    child: Child,
+    group: Option<Pid>,
+    /// Reads its standard error for as long as it is ours.
+    _stderr: JoinSet<()>,
+}
+
+/// What the server reads and writes.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+}
+
+impl ServerProcess {
+    /// Starts a server. What it prints to standard error goes to `tail`.
+    ///
+    /// # Errors
+    /// In words: what could not be started, and why.
+    pub(crate) fn start(server: &StdioServer, tail: Arc<StderrTail>) -> Result<(Self, Streams), String> {
+        let mut command = Command::new(server.command.value());
+        command
+            .args(server.args.iter().map(super::config::Expanded::value))
+            .env_clear()
+            .envs(server.env.iter().map(|(name, value)| (name, &value.0)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(cwd) = &server.cwd {
+            command.current_dir(cwd.value());
+        }
+        let mut child = command.spawn().map_err(|error| why_not(server, &error))?;
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(format!("`{}` started without its standard streams", server.command));
+        };
+        let mut drain = JoinSet::new();
+        drain.spawn(async move { tail.follow(stderr).await });
+        Ok((Self { child, group, _stderr: drain }, Streams { stdin, stdout }))
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Ends the server and everything it started, in at most three seconds. Its input has ended before.
+    pub(crate) async fn end(mut self) -> Option<ExitStatus> {
+        let mut status = self.wait(LEAVE).await;
+        if status.is_none() {
+            self.signal(Signal::TERM);
+            status = self.wait(TERMINATE).await;
+        }
+        // Also when it left by itself: what a wrapper started may still be there.
+        self.signal(Signal::KILL);
+        if status.is_none() {
+            status = self.wait(KILL).await;
+        }
+        self.group = None;
+        status
+    }
+
+    async fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        timeout(limit, self.child.wait()).await.ok()?.ok()
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group {
+            // The only failure is that nobody is left in the group, which is what we want.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Why a command cannot be started, and how to mend it.
+fn why_not(server: &StdioServer, error: &std::io::Error) -> String {
+    let command = &server.command;
+    if let Some(cwd) = &server.cwd
+        && !std::path::Path::new(cwd.value()).is_dir()
+    {
+        return format!("its folder `{cwd}` does not exist");
+    }
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("no program `{command}`; is it installed, and in the PATH that the server gets?")
+        }
+        std::io::ErrorKind::PermissionDenied => format!("`{command}` may not be executed"),
+        _ => format!("`{command}`: {error}"),
+    }
+}
+
+/// The last lines that a server printed to its standard error, for messages.
+#[derive(Debug)]
+pub(crate) struct StderrTail {
+    server: ServerName,
+    secrets: Secrets,
+    lines: Mutex<VecDeque<String>>,
+}
+
+/// Enough for a stack trace.
+const TAIL_LINES: usize = 20;
+/// Longer lines are cut: a message is not a log.
+const LINE_BYTES: usize = 300;
+
+impl StderrTail {
+    /// Nothing yet.
+    pub(crate) fn new(server: ServerName, secrets: Secrets) -> Self {
+        Self { server, secrets, lines: Mutex::default() }
+    }
+
+    /// Reads until the end, so that the server never blocks on a full pipe.
+    async fn follow(&self, mut stderr: ChildStderr) {
+        let mut chunk = [0; 4096];
+        let mut line = Vec::new();
+        while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
+            for byte in chunk.iter().take(read) {
+                if *byte == b'\n' {
+                    self.add(&std::mem::take(&mut line));
+                } else if line.len() < LINE_BYTES {
+                    line.push(*byte);
+                }
+            }
+        }
+        self.add(&line);
+    }
+
+    fn add(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let line = self.secrets.hide(line.trim_end());
+        if line.is_empty() {
+            return;
+        }
+        tracing::debug!(server = %self.server, %line, "stderr");
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == TAIL_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line.into_owned());
+    }
+
+    /// The lines as the end of a message; empty if there are none.
+    pub(crate) fn as_suffix(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            return String::new();
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        format!("; it said:\n{}", lines.join("\n"))
+    }
+}
