@@ -3,4 +3,10 @@
 //! The proofs themselves are the integration tests of this crate.
 
 pub mod contract;
+pub mod journal;
+pub mod longshore;
+pub mod scratch;
+pub mod small_disk;
+pub mod tables;
 pub mod tools;
+pub mod wait;
