@@ -1,0 +1,272 @@
+//! Who may use a data directory, and what is refused: other processes, other programs' files, files of the future.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise ends the test")]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use longshore_backend::embedded::{Access, Embedded, OpenError};
+use longshore_backend::{Backend, Claimed, Delta};
+use longshore_proto::{
+    CheckpointMark, ClaimKey, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+const LOG: Partition = Partition(0);
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+async fn open(dir: &Path) -> Embedded {
+    Embedded::open(dir, Access::ReadWrite).await.expect("opens")
+}
+
+async fn look_at(dir: &Path) -> Embedded {
+    Embedded::open(dir, Access::ReadOnly).await.expect("opens for reading")
+}
+
+async fn refusal(dir: &Path, access: Access) -> OpenError {
+    Embedded::open(dir, access).await.map(|_| ()).expect_err("is refused")
+}
+
+fn database(dir: &Path) -> Connection {
+    Connection::open(dir.join("longshore.db")).expect("SQLite opens it")
+}
+
+fn event(version: &str) -> Event {
+    Event::LeaderAnnounced { node: node("here"), version: version.to_owned() }
+}
+
+fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+async fn append(backend: &Backend, version: &str) -> Seq {
+    backend.log.append(LOG, vec![event(version)]).await.expect("appends")[0]
+}
+
+#[tokio::test]
+async fn a_directory_is_made_for_its_owner_alone() {
+    let dir = directory();
+    let nested = dir.path().join("not/yet/there");
+    open(&nested).await.close().await;
+    let mode = std::fs::metadata(&nested).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn two_at_once_are_refused_and_one_after_the_other_is_not() {
+    let dir = directory();
+    let first = open(dir.path()).await;
+    let refused = refusal(dir.path(), Access::ReadWrite).await;
+    assert!(matches!(refused, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()));
+    assert!(refused.to_string().contains(&format!("in use by process {}", std::process::id())), "{refused}");
+    first.close().await;
+    open(dir.path()).await.close().await;
+}
+
+#[tokio::test]
+async fn ports_that_outlive_a_close_are_refused() {
+    let dir = directory();
+    let embedded = open(dir.path()).await;
+    let backend = embedded.backend();
+    append(&backend, "1").await;
+    let mut follower = backend.log.read(LOG, Seq(2)).await.expect("reads");
+    let (followed, ()) = tokio::join!(follower.next(1), embedded.close());
+    let errors = [
+        followed.map(|_| ()),
+        backend.log.append(LOG, vec![event("2")]).await.map(|_| ()),
+        backend.log.tail(LOG).await.map(|_| ()),
+    ];
+    for error in errors {
+        let error = error.expect_err("it is closed");
+        assert!(!error.retryable && error.to_string().contains("has been closed"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_at_a_close_is_still_written() {
+    let dir = directory();
+    let embedded = open(dir.path()).await;
+    let backend = embedded.backend();
+    let appends = (0..100).map(|n| {
+        let backend = backend.clone();
+        async move { backend.log.append(LOG, vec![event(&n.to_string())]).await.is_ok() }
+    });
+    let mut writing = tokio::task::JoinSet::from_iter(appends);
+    // At least one is on its way when the directory is closed.
+    let mut written = u64::from(writing.join_next().await.expect("some").expect("ends"));
+    embedded.close().await;
+    written += writing.join_all().await.into_iter().map(u64::from).sum::<u64>();
+    let embedded = open(dir.path()).await;
+    assert_eq!(embedded.backend().log.tail(LOG).await.expect("a tail"), Seq(written));
+    embedded.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_the_future_is_refused() {
+    let dir = directory();
+    open(dir.path()).await.close().await;
+    database(dir.path()).pragma_update(None, "user_version", 99).expect("updates");
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        let refused = refusal(dir.path(), access).await;
+        assert!(matches!(refused, OpenError::Newer { found: 99, known: 1, .. }), "{refused}");
+        assert!(refused.to_string().ends_with("upgrade longshore"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let dir = directory();
+    let path = dir.path().join("longshore.db");
+    let text = "not a database, but a text that is long enough to look at. ".repeat(100);
+    std::fs::write(&path, &text).expect("writes");
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        let refused = refusal(dir.path(), access).await;
+        assert!(matches!(refused, OpenError::NotOurs { .. }), "{refused}");
+    }
+    assert_eq!(std::fs::read_to_string(&path).expect("reads"), text);
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused_and_left_alone() {
+    let dir = directory();
+    database(dir.path()).execute_batch("CREATE TABLE theirs (x)").expect("creates");
+    let before = std::fs::read(dir.path().join("longshore.db")).expect("reads");
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        let refused = refusal(dir.path(), access).await;
+        assert!(matches!(refused, OpenError::NotOurs { .. }), "{refused}");
+    }
+    assert_eq!(std::fs::read(dir.path().join("longshore.db")).expect("reads"), before);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_a_file_is_refused() {
+    let dir = directory();
+    let path = dir.path().join("file");
+    std::fs::write(&path, "").expect("writes");
+    let refused = refusal(&path, Access::ReadWrite).await;
+    assert!(matches!(refused, OpenError::Directory { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_file_that_was_only_begun_is_finished() {
+    let dir = directory();
+    std::fs::write(dir.path().join("longshore.db"), "").expect("writes");
+    assert!(matches!(refusal(dir.path(), Access::ReadOnly).await, OpenError::Absent { .. }));
+    let embedded = open(dir.path()).await;
+    append(&embedded.backend(), "1").await;
+    embedded.close().await;
+}
+
+#[tokio::test]
+async fn looking_at_nothing_makes_nothing() {
+    let dir = directory();
+    let absent = dir.path().join("absent");
+    assert!(matches!(refusal(&absent, Access::ReadOnly).await, OpenError::Absent { .. }));
+    assert!(!absent.exists());
+}
+
+#[tokio::test]
+async fn one_can_look_at_it_beside_a_writer_and_after_it() {
+    let dir = directory();
+    let writer = open(dir.path()).await;
+    append(&writer.backend(), "1").await;
+    let reader = look_at(dir.path()).await;
+    let mut follower = reader.backend().log.read(LOG, Seq(1)).await.expect("reads");
+    assert_eq!(follower.next(10).await.expect("reads on").len(), 1);
+    let writes = writer.backend();
+    let (followed, _) = tokio::join!(follower.next(10), append(&writes, "2"));
+    assert_eq!(followed.expect("follows")[0].event.as_ref().expect("decodes"), &event("2"));
+    writer.close().await;
+    assert_eq!(reader.backend().log.tail(LOG).await.expect("a tail"), Seq(2));
+    reader.close().await;
+    let reader = look_at(dir.path()).await;
+    assert_eq!(reader.backend().log.tail(LOG).await.expect("a tail"), Seq(2));
+}
+
+#[tokio::test]
+async fn whoever_only_looks_cannot_change_anything() {
+    let dir = directory();
+    open(dir.path()).await.close().await;
+    let backend = look_at(dir.path()).await.backend();
+    let mark = CheckpointMark {
+        incarnation: backend.log.incarnation(LOG).await.expect("an incarnation"),
+        seq: Seq(1),
+        version: 1,
+        hash: RollingHash::default(),
+    };
+    let delta = Delta { base: None, mark, partition: Vec::new(), changed: Vec::new(), expired: Vec::new() };
+    let errors = [
+        backend.log.append(LOG, vec![event("1")]).await.map(|_| ()),
+        backend.log.trim(LOG, Seq(1)).await,
+        backend.checkpoints.commit(LOG, delta).await.map(|_| ()),
+        backend.claims.claim(&key(), &node("here"), Duration::ZERO).await.map(|_| ()),
+        backend.blobs.put(b"text".to_vec()).await.map(|_| ()),
+    ];
+    for error in errors {
+        let error = error.expect_err("it only looks");
+        assert!(!error.retryable && error.to_string().contains("for reading only"), "{error}");
+    }
+}
+
+fn key() -> ClaimKey {
+    let run = RunId::new(LOG, Timestamp::default(), 1);
+    ClaimKey { run, step: "pay".parse().expect("a step") }
+}
+
+#[tokio::test]
+async fn a_lease_does_not_outlive_the_process_that_holds_the_directory() {
+    let dir = directory();
+    let embedded = open(dir.path()).await;
+    let hour = Duration::from_secs(3600);
+    let claim = async |embedded: &Embedded, who| {
+        embedded.backend().claims.claim(&key(), &node(who), hour).await.expect("answers")
+    };
+    assert_eq!(claim(&embedded, "before").await, Claimed::Won);
+    embedded.close().await;
+    let embedded = open(dir.path()).await;
+    assert_eq!(claim(&embedded, "after").await, Claimed::Lapsed);
+    embedded.close().await;
+}
+
+#[tokio::test]
+async fn a_blob_that_was_changed_is_not_given_out() {
+    let dir = directory();
+    let embedded = open(dir.path()).await;
+    let digest = embedded.backend().blobs.put(b"text".to_vec()).await.expect("puts");
+    database(dir.path()).execute("UPDATE blobs SET body = x'00'", []).expect("updates");
+    let error = embedded.backend().blobs.get(digest).await.expect_err("it was changed");
+    assert!(!error.retryable, "{error}");
+    assert!(error.to_string().contains(&Digest::of(b"text").to_string()), "{error}");
+    embedded.close().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_read_is_none() {
+    let dir = directory();
+    let embedded = open(dir.path()).await;
+    let backend = embedded.backend();
+    let mark = |seq| CheckpointMark {
+        incarnation: longshore_proto::Incarnation("one".to_owned()),
+        seq: Seq(seq),
+        version: 1,
+        hash: RollingHash::default(),
+    };
+    let delta = |base, seq| Delta {
+        base,
+        mark: mark(seq),
+        partition: Vec::new(),
+        changed: Vec::new(),
+        expired: Vec::new(),
+    };
+    backend.checkpoints.commit(LOG, delta(None, 1)).await.expect("commits");
+    database(dir.path()).execute("UPDATE checkpoints SET mark = x'00'", []).expect("updates");
+    assert_eq!(backend.checkpoints.load(LOG).await.expect("answers"), None);
+    backend.checkpoints.commit(LOG, delta(None, 2)).await.expect("commits");
+    assert_eq!(backend.checkpoints.load(LOG).await.expect("answers").expect("one").mark, mark(2));
+    embedded.close().await;
+}
