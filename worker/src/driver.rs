@@ -7,7 +7,7 @@
 //!
 //! What follows from what happened is decided in [`attempt`](crate::attempt); here it is performed. Which slots are
 //! free belongs to [`slots`], one job's life to [`life`], keeping queue and claim patient to [`pulse`], asking a
-//! struggling backend again to [`insist`].
+//! struggling backend again to [`insist`](mod@insist).
 
 mod insist;
 mod life;
@@ -52,7 +52,8 @@ const HOLDER_STEM_CHARS: usize = 107;
 /// How many jobs a worker takes, and how it ends.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerConfig {
-    /// Jobs at once, over all servers. At least one for each server is given, so that none starves.
+    /// Jobs at once, over all servers. Each server has one more to itself, with which it waits for its next job, so
+    /// that a busy server and many idle ones do not take slots from each other.
     pub slots: NonZeroUsize,
     /// How long calls that have begun may go on once the worker is told to stop.
     pub drain: Duration,
@@ -94,7 +95,7 @@ impl Worker {
     /// [`WorkerConfig::drain`], then cuts them off. The pool stays open; whoever made it closes it.
     pub async fn run(self, stop: CancellationToken) {
         let servers: Vec<_> = self.shared.pool.servers().collect();
-        let slots = self.config.slots.get().max(servers.len());
+        let slots = self.config.slots.get().saturating_add(servers.len());
         let of_worker = slots::semaphore(slots);
         info!(node = %self.shared.node, servers = servers.len(), slots, "worker started");
         let serving = join_all(servers.into_iter().map(|(server, limit)| {
@@ -173,13 +174,7 @@ impl Worker {
         let Job { id, server, tool, .. } = &delivery.job;
         let span = info_span!("job", run = %id.run, step = %id.step, attempt = %id.attempt, %server, %tool);
         let shared = Arc::clone(&self.shared);
-        jobs.spawn(
-            async move {
-                life::live(&shared, delivery).await;
-                drop(slot);
-            }
-            .instrument(span),
-        );
+        jobs.spawn(async move { life::live(&shared, delivery, slot).await }.instrument(span));
     }
 
     /// Returns when the drain has used up its time; calls are cut off [`CUT_LIMIT`] before.

@@ -15,6 +15,7 @@ use tracing::{debug, error, warn};
 use super::Shared;
 use super::insist::insist;
 use super::pulse::Pulse;
+use super::slots::Slot;
 use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
 use crate::mcp::{CallFault, ToolCall};
 
@@ -23,14 +24,14 @@ use crate::mcp::{CallFault, ToolCall};
 const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sees one delivery through to its end.
-pub(super) async fn live(shared: &Shared, delivery: Delivery) {
+pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     let Delivery { job, delivered, recalled, receipt } = delivery;
     let holder = shared.holder();
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
         let (fetched, cancel) = (OnceCell::new(), CancellationToken::new());
         let life = Life { shared, job: &job, holder: &holder, pulse, fetched, cancel };
-        life.run(delivered, &recalled).await
+        life.run(delivered, &recalled, &mut slot).await
     };
     part(&shared.backend, &holder, receipt, end).await;
 }
@@ -48,7 +49,7 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    async fn run(&self, delivered: u32, recalled: &CancellationToken) -> End {
+    async fn run(&self, delivered: u32, recalled: &CancellationToken, slot: &mut Slot) -> End {
         let mut machine = Machine::new(self.job, &self.shared.node);
         let delivery = Input::Delivered { delivered, recalled: recalled.is_cancelled() };
         let mut work = pin!(self.perform(machine.handle(delivery)));
@@ -56,24 +57,29 @@ impl Life<'_> {
         let mut interrupted = false;
         let mut pulse = pin!(self.pulse.run());
         loop {
-            let why = tokio::select! {
+            let effect = tokio::select! {
                 biased;
-                why = &mut interrupt, if !interrupted => why,
-                done = &mut work => match done {
-                    ControlFlow::Break(end) => return end,
-                    ControlFlow::Continue(input) => {
-                        work.set(self.perform(machine.handle(input)));
-                        continue;
+                why = &mut interrupt, if !interrupted => {
+                    interrupted = true;
+                    match machine.interrupt(why) {
+                        Reaction::GoOn => continue,
+                        Reaction::CancelCall => {
+                            self.cancel.cancel();
+                            continue;
+                        }
+                        Reaction::Instead(effect) => effect,
                     }
+                }
+                done = &mut work => match done {
+                    ControlFlow::Continue(input) => machine.handle(input),
+                    ControlFlow::Break(end) => return end,
                 },
                 never = &mut pulse => match never {},
             };
-            interrupted = true;
-            match machine.interrupt(why) {
-                Reaction::GoOn => {}
-                Reaction::CancelCall => self.cancel.cancel(),
-                Reaction::Instead(effect) => work.set(self.perform(effect)),
+            if matches!(effect, Effect::Settle { .. }) {
+                slot.leave_server();
             }
+            work.set(self.perform(effect));
         }
     }
 

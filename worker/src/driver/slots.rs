@@ -1,7 +1,8 @@
 //! Slots: how many jobs may be in hand at once, for a server and for the whole worker.
 //!
 //! A job needs one of each. They are taken before the queue is asked, so that no job ever waits in a worker while
-//! another worker is free.
+//! another worker is free. The server's is given back once no further call will be made, the worker's at the end: a
+//! server that takes one call at a time need not wait for the log, and results that wait for the log have a bound.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,8 +17,15 @@ pub(super) struct Slots {
 
 /// The right to have one job in hand; given back when dropped.
 pub(super) struct Slot {
-    _of_server: OwnedSemaphorePermit,
+    of_server: Option<OwnedSemaphorePermit>,
     _of_worker: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// No further call will be made for the job.
+    pub(super) fn leave_server(&mut self) {
+        self.of_server = None;
+    }
 }
 
 impl Slots {
@@ -28,9 +36,9 @@ impl Slots {
 
     /// Waits for a slot.
     pub(super) async fn wait(&self) -> Slot {
-        let _of_server = wait(&self.of_server).await;
+        let of_server = Some(wait(&self.of_server).await);
         let _of_worker = wait(&self.of_worker).await;
-        Slot { _of_server, _of_worker }
+        Slot { of_server, _of_worker }
     }
 
     /// Those that are free right now, at most `max`.
@@ -39,9 +47,9 @@ impl Slots {
     }
 
     fn one(&self) -> Option<Slot> {
-        let _of_server = Arc::clone(&self.of_server).try_acquire_owned().ok()?;
+        let of_server = Some(Arc::clone(&self.of_server).try_acquire_owned().ok()?);
         let _of_worker = Arc::clone(&self.of_worker).try_acquire_owned().ok()?;
-        Some(Slot { _of_server, _of_worker })
+        Some(Slot { of_server, _of_worker })
     }
 }
 
@@ -72,6 +80,18 @@ mod tests {
         assert_eq!(two.len(), 2, "the worker's limit");
         drop(one);
         assert_eq!(many.more(8).len(), 1, "what one server leaves, another takes");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_makes_no_further_call_leaves_the_server_but_not_the_worker() {
+        let of_worker = semaphore(2);
+        let slots = Slots::new(&of_worker, 1);
+        let mut first = slots.wait().await;
+        first.leave_server();
+        let second = slots.more(2);
+        assert_eq!(second.len(), 1, "the server takes another call");
+        drop(second);
+        assert_eq!(of_worker.available_permits(), 1, "the first job is still in hand");
     }
 
     #[test]

@@ -56,6 +56,25 @@ async fn a_result_waits_for_a_log_that_is_away_and_the_call_is_not_repeated() {
     harness.close().await;
 }
 
+#[tokio::test]
+async fn a_server_that_takes_one_call_at_a_time_does_not_wait_for_the_log() {
+    let mut harness = Harness::new().await;
+    let log = Arc::clone(&harness.backend.log);
+    let away = Arc::new(AwayLog { log, refusals: AtomicU32::new(u32::MAX) });
+    harness.backend.log = Arc::clone(&away) as _;
+    harness.start(WorkerConfig::default());
+    for step in ["one", "two"] {
+        let mut job = safe(step, "note", json!({ "text": step }));
+        job.server = "single".parse().expect("a server name");
+        harness.publish(&job).await;
+    }
+    harness.called(2).await;
+    away.refusals.store(0, Ordering::Relaxed);
+    harness.stopped().await;
+    assert_eq!(harness.journal(), ["note one", "note two"]);
+    harness.close().await;
+}
+
 /// Blobs with a bug.
 struct PanickingBlobs;
 

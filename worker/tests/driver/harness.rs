@@ -43,6 +43,12 @@ impl Harness {
         let journal = dir.path().join("journal");
         let servers = json!({ "mcpServers": {
             "journal": { "command": "python3", "args": [script], "env": { "JOURNAL": journal } },
+            "single": {
+                "command": "python3",
+                "args": [script],
+                "env": { "JOURNAL": journal },
+                "longshore": { "max_concurrency": 1 },
+            },
             "absent": { "command": "/nowhere/to/be/found" },
         }});
         let path =
@@ -152,7 +158,8 @@ impl Harness {
     }
 }
 
-async fn until<Held: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Held) {
+/// Waits until something holds.
+pub(crate) async fn until<Held: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Held) {
     let held = async {
         while !holds().await {
             sleep(Duration::from_millis(5)).await;

@@ -6,4 +6,5 @@ mod breakage;
 mod calls;
 mod claims;
 mod harness;
+mod patience;
 mod stopping;

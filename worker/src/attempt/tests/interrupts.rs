@@ -177,3 +177,41 @@ fn only_the_first_interrupt_counts() {
         ",
     );
 }
+
+#[test]
+fn an_end_that_overtakes_the_stop_is_settled() {
+    check(
+        safe(),
+        "
+        delivered 1        => call 1
+        stopping           => cancel the call
+        reports disk full  => settle fault tool_error: disk full [1 tool_error answered]
+        ",
+    );
+    check(
+        safe(),
+        "
+        delivered 1          => call 1
+        stopping             => cancel the call
+        faults timeout maybe => settle again at 1410: timeout: x [1 timeout maybe]
+        ",
+    );
+}
+
+#[test]
+fn what_is_being_settled_is_not_interrupted() {
+    for interrupt in ["recalled", "stopping", "claim lost"] {
+        check(
+            unsafe_to_repeat(),
+            &format!(
+                "
+                delivered 1 => claim fetch
+                claim won   => call 1
+                answers 1   => settle output 1 [1 answered]
+                {interrupt} => go on
+                settled     => acknowledge, claim done
+                "
+            ),
+        );
+    }
+}
