@@ -1,8 +1,8 @@
 //! Asking a struggling backend again.
 //!
-//! Every request to a port is harmless to repeat, so a job in hand waits for a broker or a disk that is away for a while
-//! instead of failing. There is no limit in time: a result is not dropped while the process lives, and the queue and the
-//! claim are kept patient meanwhile. Whoever does have a limit puts a timeout around it.
+//! Every request to a port is harmless to repeat, so a job in hand waits for a broker or a disk that is away for a
+//! while instead of failing. There is no limit in time: a result is not dropped while the process lives, and the queue
+//! and the claim are kept patient meanwhile. Whoever does have a limit puts a timeout around it.
 
 use std::time::Duration;
 
