@@ -2,9 +2,83 @@
 //!
 //! No I/O, no clock, no randomness: the same text gives the same plan on any machine, which is what lets a run be
 //! pinned to the hash of its workflow's text.
+//!
+//! ```text
+//! text ─ document ─► tree ─ shape ─► draft ─ graph, check ─► assemble ─► Plan
+//!            │                 │                  │
+//!            └─────────────────┴──── problems ────┴─────────────────► Diagnostics
+//! ```
+//!
+//! [`compile`] goes this way; expressions (`expr`) and templates are compiled on it and evaluated later, against
+//! whatever implements [`Scope`].
 
+mod assemble;
+mod check;
+mod codes;
+mod diagnostics;
+mod document;
+mod draft;
+mod duration;
+mod expr;
+mod graph;
+mod inputs;
 mod plan;
+mod shape;
+mod source;
+mod suggest;
+mod template;
 
-pub use plan::{
-    CallStep, Condition, InputSpec, InputType, Plan, Step, StepIndex, StepKind,
-};
+pub use assemble::DEFAULT_CALL_TIMEOUT;
+pub use codes::{codes, explain};
+pub use diagnostics::{Diagnostics, Problem};
+pub use expr::{EvalError, Expr, Reads, Scope, StepField};
+pub use inputs::{InputProblem, InputProblems};
+pub use plan::{CallStep, Condition, InputSpec, InputType, Plan, RETRYABLE, Step, StepIndex, StepKind};
+pub use template::Template;
+
+use codes::Code;
+use diagnostics::{Diagnostic, Report};
+use longshore_proto::Digest;
+use source::{Source, Span, TEXT_LIMIT_BYTES};
+
+/// Checks and compiles a workflow, written in YAML or JSON.
+///
+/// # Errors
+///
+/// All problems of the text, with their places. A text that is not well-formed gives one.
+pub fn compile(text: &str) -> Result<Plan, Diagnostics> {
+    let mut report = Report::default();
+    if text.len() > TEXT_LIMIT_BYTES {
+        let message = format!("the text is {} bytes long; the limit is 1 MiB", text.len());
+        let help = "pass large data as an input, or let a tool fetch it";
+        report.add(Diagnostic::new(Code::TooLarge, Span::default(), message).help(help));
+        return Err(report.finish(&Source::new("")));
+    }
+    let source = Source::new(text);
+    let plan = checked(&source, &mut report);
+    match plan {
+        Some(plan) if report.is_empty() => Ok(plan),
+        _ => {
+            if report.is_empty() {
+                report.add(Diagnostic::new(
+                    Code::Unexplained,
+                    Span::default(),
+                    "the text was refused for no reason",
+                ));
+            }
+            Err(report.finish(&source))
+        }
+    }
+}
+
+/// The plan, if nothing was refused; what was is in the report.
+fn checked(source: &Source<'_>, report: &mut Report) -> Option<Plan> {
+    let root = document::read(source, report)?;
+    let draft = shape::shape(&root, source, report)?;
+    let graph = graph::Graph::new(&draft, report);
+    check::check(&draft, &graph, report);
+    if !report.is_empty() {
+        return None;
+    }
+    assemble::assemble(draft, graph, Digest::of(source.text().as_bytes()))
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{
-    Digest, FaultClass, OnToolError, RetryPolicy, Safety, ServerName, StepPath, ToolName, WorkflowName, WorkflowRef,
+    Digest, FaultClass, OnToolError, RetryPolicy, Safety, ServerName, StepPath, ToolName, WorkflowName,
+    WorkflowRef,
 };
 use serde_json::Value;
 
@@ -19,6 +20,8 @@ pub struct Plan {
     pub digest: Digest,
     /// What it is for, in its author's words.
     pub description: Option<String>,
+    /// Words to find it by.
+    pub labels: BTreeMap<String, String>,
     /// What it takes, in the order of the file.
     pub inputs: Vec<InputSpec>,
     /// The deadline of a whole run.
@@ -156,6 +159,3 @@ pub const RETRYABLE: [FaultClass; 5] = [
     FaultClass::ToolError,
     FaultClass::ProtocolError,
 ];
-
-#[expect(unused, reason = "placeholder until expressions exist")]
-type Unused = BTreeMap<String, Value>;

@@ -1,0 +1,119 @@
+//! A draft without problems to a plan.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use longshore_proto::{Digest, RetryPolicy, Safety, StepPath};
+
+use crate::draft::{CallDraft, Draft, KindDraft, StepDraft};
+use crate::expr::{Expr, Reads, StepField};
+use crate::graph::Graph;
+use crate::plan::{CallStep, Condition, Plan, Step, StepIndex, StepKind};
+
+/// The deadline of an attempt where neither the step nor `defaults` says one: most tools answer within seconds, and
+/// the MCP clients that people know give up after a minute.
+pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The plan; nothing if a part was refused.
+pub(crate) fn assemble(draft: Draft, graph: Graph, digest: Digest) -> Option<Plan> {
+    let reads_content = reads_content(&draft);
+    let defaults = Defaults {
+        timeout: draft.default_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),
+        retry: draft.default_retry.over(RetryPolicy::default()),
+    };
+    let steps = draft.steps.into_iter().zip(graph.after).enumerate().map(|(number, (step, after))| {
+        let keep_content = step.id().is_some_and(|id| reads_content.contains(id));
+        self::step(step, number, after, &defaults, keep_content)
+    });
+    Some(Plan {
+        steps: steps.collect::<Option<_>>()?,
+        name: draft.name?,
+        digest,
+        description: draft.description,
+        labels: draft.labels,
+        inputs: draft.inputs,
+        timeout: draft.timeout,
+        outputs: draft.outputs,
+    })
+}
+
+/// What calls get that say nothing.
+struct Defaults {
+    timeout: Duration,
+    retry: RetryPolicy,
+}
+
+fn step(
+    draft: StepDraft,
+    number: usize,
+    after: Vec<usize>,
+    defaults: &Defaults,
+    keep_content: bool,
+) -> Option<Step> {
+    let kind = match draft.kind {
+        KindDraft::Call(call) => StepKind::Call(Box::new(self::call(*call, defaults, keep_content))),
+        KindDraft::Set(template) => StepKind::Set(template),
+        KindDraft::Parallel { members, timeout } => {
+            StepKind::Parallel { members: members.into_iter().map(StepIndex).collect(), timeout }
+        }
+        KindDraft::Refused => return None,
+    };
+    let path = draft.id.map_or_else(|| format!("#{}", number + 1), |id| id.value);
+    Some(Step {
+        path: path.parse::<StepPath>().ok()?,
+        name: draft.name,
+        parent: draft.parent.map(StepIndex),
+        after: after.into_iter().map(StepIndex).collect(),
+        condition: condition(draft.condition),
+        kind,
+        continue_on_error: draft.continue_on_error,
+    })
+}
+
+fn condition(expr: Option<Expr>) -> Condition {
+    match expr {
+        None => Condition::Success,
+        Some(expr) if expr.reads().status => Condition::Own(expr),
+        Some(expr) => Condition::SuccessAnd(expr),
+    }
+}
+
+fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
+    // Only what the step itself says makes it safe: a default was written without this tool in mind.
+    let retries = draft.retry.as_ref().map(|retry| retry.over(defaults.retry.clone()));
+    let asks_for_retries = retries.as_ref().is_some_and(|retry| retry.attempts > 1);
+    let safety =
+        if asks_for_retries || draft.idempotency_key.is_some() { Safety::Safe } else { Safety::Unknown };
+    CallStep {
+        server: draft.server,
+        tool: draft.tool,
+        with: draft.with,
+        timeout: draft.timeout.unwrap_or(defaults.timeout),
+        retry: retries.unwrap_or_else(|| defaults.retry.clone()),
+        safety,
+        idempotency_key: draft.idempotency_key,
+        on_tool_error: draft.on_tool_error,
+        keep_content,
+    }
+}
+
+/// The ids of the steps whose raw content some expression reads.
+fn reads_content(draft: &Draft) -> BTreeSet<String> {
+    let mut reads = Reads::default();
+    for step in &draft.steps {
+        if let Some(condition) = &step.condition {
+            reads.merge(condition.reads());
+        }
+        match &step.kind {
+            KindDraft::Call(call) => {
+                reads.merge(&call.with.reads());
+                call.idempotency_key.iter().for_each(|key| reads.merge(&key.reads()));
+            }
+            KindDraft::Set(template) => reads.merge(&template.reads()),
+            KindDraft::Parallel { .. } | KindDraft::Refused => {}
+        }
+    }
+    draft.outputs.iter().for_each(|(_, output)| reads.merge(&output.reads()));
+    let content = reads.steps.into_iter().filter(|(_, fields)| fields.contains(&StepField::Content));
+    content.map(|(id, _)| id).collect()
+}

@@ -1,0 +1,145 @@
+//! What expressions refer to: whether it exists, and whether it has a value when it is read.
+
+use std::collections::BTreeMap;
+
+use crate::codes::Code;
+use crate::diagnostics::{Diagnostic, Report};
+use crate::draft::{Draft, KindDraft, Reference, Referent, StepDraft};
+use crate::expr::StepField;
+use crate::graph::Graph;
+use crate::source::{Placed, Span};
+use crate::suggest::{did_you_mean, listed};
+
+/// Checks every reference of a draft.
+pub(crate) fn check(draft: &Draft, graph: &Graph, report: &mut Report) {
+    let mut check = Check { draft, graph, report };
+    for (number, step) in draft.steps.iter().enumerate() {
+        step.references.iter().for_each(|reference| check.reference(reference, Some(number)));
+    }
+    draft.references.iter().for_each(|reference| check.reference(reference, None));
+}
+
+struct Check<'c> {
+    draft: &'c Draft,
+    graph: &'c Graph,
+    report: &'c mut Report,
+}
+
+impl Check<'_> {
+    /// A reference in a step, or in the outputs, which see everything.
+    fn reference(&mut self, reference: &Reference, from: Option<usize>) {
+        match &reference.to {
+            Referent::Input(name) => self.input(name, reference.span),
+            Referent::Step { id, field } => {
+                let Some(number) = self.graph.ids.get(id).copied() else {
+                    return self.unknown_step(id, reference.span);
+                };
+                if let Some(from) = from
+                    && !self.graph.has_ended(number, from)
+                {
+                    return self.not_ended(number, from, id, reference.span);
+                }
+                if let (Some(step), Some(field)) = (self.draft.steps.get(number), field) {
+                    self.field(step, id, field);
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, name: &str, span: Span) {
+        let names = || self.draft.inputs.iter().map(|spec| spec.name.as_str());
+        if names().any(|known| known == name) || self.draft.refused_inputs.contains(name) {
+            return;
+        }
+        let help = did_you_mean(name, names()).unwrap_or_else(|| "declare it under `inputs`".to_owned());
+        let problem = Diagnostic::new(Code::UnknownInput, span, format!("unknown input `{name}`"));
+        self.report.add(problem.label("no input with this name").help(help));
+    }
+
+    fn unknown_step(&mut self, id: &str, span: Span) {
+        let ids = || self.graph.ids.keys().map(String::as_str);
+        let help = did_you_mean(id, ids())
+            .or_else(|| Some(format!("the steps with an id are {}", listed(ids().take(10)))));
+        let problem = Diagnostic::new(Code::UnknownStep, span, format!("unknown step `{id}` in expression"));
+        self.report
+            .add(problem.label("no step with this id").maybe_help(help.filter(|_| ids().next().is_some())));
+    }
+
+    /// The step exists, and need not have ended when it is read.
+    fn not_ended(&mut self, number: usize, from: usize, id: &str, span: Span) {
+        if number == from || self.groups(from).any(|group| group == number) {
+            let message = if number == from {
+                format!("step `{id}` refers to itself")
+            } else {
+                format!("this step is part of the group `{id}`, which has not ended yet")
+            };
+            let help = "a step sees those that ended before it";
+            return self.report.add(Diagnostic::new(Code::OwnStep, span, message).help(help));
+        }
+        if self.graph.has_ended(from, number) {
+            let message = format!("step `{id}` begins only after this one");
+            let help = format!("move this step below `{id}`");
+            return self.report.add(Diagnostic::new(Code::LaterStep, span, message).help(help));
+        }
+        let message = format!("step `{id}` need not have ended when this step begins");
+        let help = self.fix(number, from);
+        self.report.add(Diagnostic::new(Code::NotAnAncestor, span, message).help(help));
+    }
+
+    /// What to put into `needs`, and where: steps wait for steps of the same list.
+    fn fix(&self, number: usize, from: usize) -> String {
+        let parents: BTreeMap<Option<usize>, usize> = std::iter::once(number)
+            .chain(self.groups(number))
+            .map(|step| (self.parent(step), step))
+            .collect();
+        let meeting = std::iter::once(from)
+            .chain(self.groups(from))
+            .find_map(|step| parents.get(&self.parent(step)).map(|other| (step, *other)));
+        let Some((step, other)) = meeting else { return "move this step below it".to_owned() };
+        let whose = if step == from { String::new() } else { format!(" of {}", self.name(step)) };
+        match self.draft.steps.get(other).and_then(StepDraft::id) {
+            Some(id) => format!("add `{id}` to `needs`{whose}"),
+            None => format!("give {} an `id` and add that to `needs`{whose}", self.name(other)),
+        }
+    }
+
+    fn name(&self, number: usize) -> String {
+        match self.draft.steps.get(number).and_then(StepDraft::id) {
+            Some(id) => format!("`{id}`"),
+            None => "the group around".to_owned(),
+        }
+    }
+
+    fn parent(&self, number: usize) -> Option<usize> {
+        self.draft.steps.get(number).and_then(|step| step.parent)
+    }
+
+    fn groups(&self, number: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.parent(number), |group| self.parent(*group))
+    }
+
+    fn field(&mut self, step: &StepDraft, id: &str, field: &Placed<String>) {
+        let known = StepField::from_name(&field.value);
+        let is_call = match step.kind {
+            KindDraft::Refused => return,
+            KindDraft::Call(_) => true,
+            KindDraft::Set(_) | KindDraft::Parallel { .. } => false,
+        };
+        let name = &field.value;
+        let (message, help) = match known {
+            Some(StepField::Content) if !is_call => (
+                format!("step `{id}` calls no tool, so it has no content"),
+                format!("read `steps.{id}.output`"),
+            ),
+            Some(_) => return,
+            None => {
+                let fields = || StepField::ALL.into_iter().map(StepField::as_str);
+                let help = did_you_mean(name, fields()).unwrap_or_else(|| {
+                    format!("what the step gives stands below `output`: `steps.{id}.output.{name}`")
+                });
+                (format!("a step has no `{name}`"), help)
+            }
+        };
+        self.report.add(Diagnostic::new(Code::UnknownField, field.span, message).help(help));
+    }
+}

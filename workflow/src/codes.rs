@@ -1,0 +1,144 @@
+//! Every code a diagnostic can have, each with a paragraph that explains it.
+//!
+//! `LS00` is about the text, `LS01` about keys, values and references, `LS02` about expressions, `LS03` about what
+//! the language has and this version does not. A code never changes its meaning; one that is no longer used is not
+//! given to anything else.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Declares the codes once: variant, text, explanation.
+macro_rules! codes {
+    ($($variant:ident $code:literal $explanation:literal)*) => {
+        /// What kind of problem a diagnostic is.
+        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        pub(crate) enum Code { $($variant),* }
+
+        impl Code {
+            /// Every code, in order.
+            const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The code as people write it.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            const fn explanation(self) -> &'static str {
+                match self { $(Self::$variant => $explanation),* }
+            }
+        }
+    };
+}
+
+codes! {
+    TooLarge "LS0001" "A workflow may be 1 MiB of text, because it has to fit into one message. Large data does not belong into a workflow: pass it as an input, or let a tool fetch it."
+    Syntax "LS0002" "The text is not well-formed YAML 1.2 or JSON. The place is where the parser could not go on, so the mistake stands there or shortly before: a missing quote, an indentation that does not match, a bracket that is never closed. Text that holds `: ` or ` #`, or that begins with one of `{ [ & * ! | > @ %`, needs quotes."
+    TooDeep "LS0003" "Lists and maps may stand in each other up to 64 levels deep. Deeper data is better passed as an input, or computed by a tool."
+    Alias "LS0004" "YAML anchors (`&name`), aliases (`*name`) and merge keys (`<<`) are not part of the format: a few of them can unfold into gigabytes, and a reader has to jump around. Write the value where it is used, or compute it once in a `set` step and refer to that."
+    DuplicateKey "LS0005" "A key stands twice in one map. YAML parsers disagree on which one counts, so neither does."
+    SeveralDocuments "LS0006" "A file holds one workflow. A line `---` begins a second document; put it into a file of its own."
+    NotAMap "LS0007" "A workflow is a map whose first key is `longshore: v1`. This text is empty, or a list, or a single value."
+    Tag "LS0008" "A value that begins with `!` carries a YAML tag, and the format has no tags. Usually it was meant as the `!` of an expression: write `if: ${{ !cancelled() }}`, or put quotes round the text."
+    KeyNotText "LS0009" "The keys of a map are text. YAML would also allow lists and maps as keys; JSON, which the values become, does not."
+    NoJsonNumber "LS0010" "Infinity, not-a-number, and numbers beyond the range of a 64-bit float have no form in JSON, which is what every value becomes."
+    ColonTrap "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ a ? b : c }}` breaks it. Put quotes round the whole value: `\"${{ a ? b : c }}\"`."
+    BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ x }}\" }`."
+
+    Unexplained "LS0100" "The text was refused and no reason was recorded. This is a mistake in Longshore; please report it together with the file."
+    UnknownKey "LS0101" "The format has no such key at this place. Keys are written in lower case with dashes. At the top level, keys that begin with `x-` are free for other tools."
+    MissingKey "LS0102" "A key is missing without which the text says too little: `longshore`, `name` and `steps` at the top level."
+    WrongType "LS0103" "The value is of another type than the key wants, for instance a list where a text is expected."
+    NotAllowed "LS0104" "The value is none of those the key can have. The help lists them."
+    BadName "LS0105" "Names have rules. A workflow's name is 1 to 63 of a-z, 0-9 and `-`. Ids of steps, and names of inputs and outputs, are identifiers of up to 63 characters (letters, digits, `_`, not beginning with a digit, no word that expressions reserve), because expressions refer to them: in `steps.my-step.output` the dash would be a subtraction."
+    BadDuration "LS0106" "A duration is one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`: `30s`, `1h30m`. It is more than nothing where something must happen in it, and at most 365 days."
+    UnknownStep "LS0107" "An expression refers to a step that does not exist. Steps are known by their `id`; a step without one cannot be referred to."
+    LaterStep "LS0108" "An expression refers to a step that begins only later, so there is no value yet. Move the step that reads below the one it reads from, or name that one in `needs`."
+    OwnStep "LS0109" "A step refers to itself, or a step inside a group refers to the group: neither has ended when the value is needed."
+    NotAnAncestor "LS0110" "An expression refers to a step that need not have ended when the value is needed, for instance a member of the same `parallel` group. A step sees those that it waits for, directly or through others. Name the step in `needs`."
+    Cycle "LS0111" "Steps wait for each other in a circle, so none of them could ever begin. A step without `needs` waits for the one above it; that edge is part of the circle as well."
+    DuplicateId "LS0112" "Two steps have the same id. Ids are unique in the whole file, also across groups, so that a step can be named on the command line."
+    NoKind "LS0113" "A step does exactly one thing, named by one of the keys `call`, `set` or `parallel`. This one says none."
+    SeveralKinds "LS0114" "A step does exactly one thing. This one names several; make them steps of their own."
+    KeyOfOtherKind "LS0115" "The key exists, but for another kind of step. `with`, `retry`, `on-tool-error` and `idempotency-key` belong to `call`; `timeout` to `call` and `parallel`."
+    BadCall "LS0116" "`call` names a server and a tool as `server/tool`, split at the first slash. The server is a name in the worker's configuration (letters, digits, `-`, `_`), never a command or a URL."
+    TooManySteps "LS0117" "A workflow may have 1,000 steps, those inside groups counted: a run keeps the state of each in memory and writes it down many times."
+    OutOfRange "LS0118" "The number is outside what the key allows, or contradicts another key."
+    UnknownInput "LS0119" "An expression reads an input that the file does not declare under `inputs`."
+    UnknownField "LS0120" "Of a step, expressions see `output`, `content`, `status`, `error` and `attempts`. What the tool returned stands below `output`: `steps.fetch.output.title`."
+    BadNeed "LS0121" "`needs` names steps of the same list: at the top level those of the top level, inside a group those of the same group. To wait for a step inside a group, wait for the group."
+    DefaultType "LS0122" "The default of an input is not of the type that the input declares."
+    NoSteps "LS0123" "A list of steps needs at least one step."
+    Version "LS0124" "The first key of a workflow is `longshore: v1`. Another version needs another release of Longshore."
+    NoExpressionHere "LS0125" "Expressions work in `if`, in the values of `with`, `set` and `outputs`, and in `idempotency-key`. Everything else is fixed when the file is checked, so that a plan does not change while it runs."
+
+    ExpressionSyntax "LS0201" "The text between `${{` and `}}` is not a CEL expression. Strings stand in single or double quotes; equality is `==`, and `&&`, `||`, `!` combine conditions."
+    ExpressionTooLong "LS0202" "An expression may be 4 KiB of text. Compute parts of it in a `set` step before."
+    ExpressionTooDeep "LS0203" "An expression is nested too deeply, or chains too many operators. Compute parts of it in a `set` step before."
+    TooManyLoops "LS0204" "Loops in an expression (`map`, `filter`, `all`, `exists`, `exists_one`) may stand in each other two levels deep, because each level multiplies the work."
+    UnknownName "LS0205" "Expressions see `inputs`, `steps`, `run`, and the variables of their own loops. Text needs quotes: `'main'`, not `main`."
+    UnknownFunction "LS0206" "Expressions have the functions of standard CEL and a few of Longshore's own; this is none of them, or it takes another number of arguments."
+    DynamicStep "LS0207" "Which steps an expression reads must be known when the file is checked, so a step is always written by its id: `steps.fetch`."
+    Unclosed "LS0208" "An expression begins with `${{` and never ends. Close it with `}}`. A literal `${{` is written as `${{ '${{' }}`."
+    MixedCondition "LS0209" "A condition is one expression. Either leave the braces out, or put them round the whole: `if: ${{ a && b }}`."
+    BadDefault "LS0210" "`default(path, value)` takes a path such as `steps.fetch.output.title` and gives `value` where the path leads nowhere."
+    UnknownRunField "LS0211" "Of the run, expressions see `run.id`, `run.workflow`, `run.attempt` and `run.error`."
+
+    WorkflowStep "LS0301" "Child workflows (`workflow:`) are part of the language, and this version does not have them yet."
+    ForEach "LS0302" "Loops over items (`for-each:`) are part of the language, and this version does not have them yet."
+    Repeat "LS0303" "Loops until a condition holds (`repeat:`) are part of the language, and this version does not have them yet."
+    Switch "LS0304" "Branches (`switch:`) are part of the language, and this version does not have them yet. Steps with `if` do the same for a few cases."
+    Approve "LS0305" "Approvals (`approve:`) are part of the language, and this version does not have them yet."
+    Wait "LS0306" "Waiting for a time or an event (`wait:`) is part of the language, and this version does not have it yet."
+    Emit "LS0307" "Sending events (`emit:`) is part of the language, and this version does not have it yet."
+    FailStep "LS0308" "Ending a run on purpose (`fail:`) is part of the language, and this version does not have it yet."
+    Fallback "LS0309" "Fallbacks are part of the language, and this version does not have them yet. `continue-on-error` and a later step with `if: steps.x.status == 'failed'` come close."
+    Compensate "LS0310" "Compensations are part of the language, and this version does not have them yet."
+    Cache "LS0311" "Caching the result of a step is part of the language, and this version does not have it yet."
+    Triggers "LS0312" "Triggers are part of the language, and this version does not have them yet. Start runs with `longshore run`."
+    Concurrency "LS0313" "Concurrency groups are part of the language, and this version does not have them yet."
+    OnFailure "LS0314" "`on-failure` is part of the language, and this version does not have it yet. A last step with `if: failure()` comes close."
+    Finally "LS0315" "`finally` is part of the language, and this version does not have it yet. A last step with `if: always()` comes close."
+    SecretInput "LS0316" "Secret inputs are part of the language, and this version does not have them yet. Keep credentials in the configuration of the MCP server."
+    NameNotBuilt "LS0317" "The name is part of the language, and this version does not have it yet: `vars`, `secrets`, `item`, `index`, `round`, `batch` and `run.url`."
+    FunctionNotBuilt "LS0318" "`timestamp()` and `duration()` are part of standard CEL, and this version does not have them yet."
+    InputRule "LS0319" "Inputs can be given a `type`. Further rules of JSON Schema, such as `enum` or `items`, are part of the language, and this version does not check them yet."
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What a code means, in a paragraph; nothing if there is no such code. Letters may be lower case.
+pub fn explain(code: &str) -> Option<&'static str> {
+    Code::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(code)).map(|known| known.explanation())
+}
+
+/// Every code, in order.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    Code::ALL.iter().map(|code| code.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_ordered_and_explained() {
+        let all: Vec<_> = codes().collect();
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "{all:?}");
+        for code in all {
+            let explanation = explain(&code.to_lowercase()).expect("every code is explained");
+            assert!(explanation.len() > 40 && explanation.ends_with('.'), "{code}");
+        }
+        assert_eq!(explain("LS9999"), None);
+    }
+}

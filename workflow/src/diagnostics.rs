@@ -1,0 +1,191 @@
+//! Problems of a text: collected in one pass, shown with place, excerpt and help.
+//!
+//! [`Report`] collects while the text is read; [`Diagnostics`] is what the caller gets. How an excerpt looks is the
+//! business of the renderer crate, which shows nowhere outside this file.
+
+use std::fmt;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
+use serde::{Serialize, Serializer};
+
+use crate::codes::Code;
+use crate::source::{Place, Source, Span};
+
+/// How many problems are shown: more than anybody mends before checking again.
+const SHOWN_LIMIT: usize = 50;
+
+/// How many problems are kept, so that they can be put into the order of the file before the rest is left out. A text
+/// at its size limit can hold hundreds of thousands.
+const KEPT_LIMIT: usize = 2_000;
+
+/// One problem.
+#[derive(Clone, Debug)]
+pub(crate) struct Diagnostic {
+    code: Code,
+    span: Span,
+    message: String,
+    label: String,
+    help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A problem at a place. The message is a lower-case fragment.
+    pub(crate) fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self { code, span, message: message.into(), label: String::new(), help: None }
+    }
+
+    /// A few words to stand under the underlined text.
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// How to mend it.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        self.maybe_help(Some(help.into()))
+    }
+
+    /// How to mend it, if that is known.
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    found: Vec<Diagnostic>,
+    dropped: usize,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
+        if self.found.len() < KEPT_LIMIT {
+            self.found.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// The problems in the order of the file.
+    pub(crate) fn finish(mut self, source: &Source<'_>) -> Diagnostics {
+        self.found.sort_by_key(|one| (one.span.start, one.code));
+        let more = self.dropped + self.found.len().saturating_sub(SHOWN_LIMIT);
+        self.found.truncate(SHOWN_LIMIT);
+        let shown = self.found.into_iter().map(|one| (source.place(one.span), one)).collect();
+        Diagnostics { shown, more }
+    }
+}
+
+/// The problems of a text, in its order; at least one.
+///
+/// Serialises as a list of `{code, severity, message, line, column, length, help}`; line and column count from 1, in
+/// characters. `Display` gives one line for each, without colours.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    shown: Vec<(Place, Diagnostic)>,
+    more: usize,
+}
+
+/// One problem, as others see it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Problem<'d> {
+    /// What kind of problem it is; `explain` says more.
+    pub code: &'static str,
+    /// How grave it is. Everything refuses the file so far.
+    pub severity: &'static str,
+    /// What is wrong.
+    pub message: &'d str,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// How many characters are concerned, at least 1.
+    pub length: usize,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<&'d str>,
+}
+
+impl Diagnostics {
+    /// The problems in the order of the text; at most 50.
+    pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
+        self.shown.iter().map(|(place, one)| Problem {
+            code: one.code.as_str(),
+            severity: "error",
+            message: &one.message,
+            line: place.line,
+            column: place.column,
+            length: place.length,
+            help: one.help.as_deref(),
+        })
+    }
+
+    /// How many problems there are beyond those that [`Diagnostics::iter`] gives.
+    pub const fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Every problem with the lines it stands in. `file` is how the text calls itself, `text` what was compiled.
+    pub fn render(&self, file: &str, text: &str, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled().decor_style(DecorStyle::Unicode)
+        } else {
+            Renderer::plain().decor_style(DecorStyle::Ascii)
+        };
+        let source = Source::new(text);
+        let mut all: Vec<String> =
+            self.shown.iter().map(|(_, one)| excerpt(&renderer, one, file, &source)).collect();
+        if self.more > 0 {
+            all.push(format!("and {} more", self.more));
+        }
+        all.join("\n\n") + "\n"
+    }
+}
+
+/// One problem with its lines.
+fn excerpt(renderer: &Renderer, one: &Diagnostic, file: &str, source: &Source<'_>) -> String {
+    let (from, number, lines) = source.excerpt(one.span);
+    let start = one.span.start.saturating_sub(from).min(lines.len());
+    let end = one.span.end.saturating_sub(from).clamp(start, lines.len());
+    let annotation = AnnotationKind::Primary.span(start..end.max(start)).label(one.label.as_str());
+    let title = Level::ERROR.primary_title(one.message.as_str()).id(one.code.as_str());
+    let mut group = title
+        .element(Snippet::source(lines).path(file).line_start(number).fold(false).annotation(annotation));
+    if let Some(help) = &one.help {
+        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+    }
+    let more = format!("longshore explain {}", one.code);
+    group = group.element(Level::NOTE.with_name("more").message(more));
+    renderer.render(&[group])
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, one) in self.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{} at {}:{}: {}", one.code, one.line, one.column, one.message)?;
+            if let Some(help) = one.help {
+                write!(f, "; {help}")?;
+            }
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl Serialize for Diagnostics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}

@@ -1,0 +1,95 @@
+//! JSON as the YAML parser wants it.
+//!
+//! JSON is YAML with one exception: JSON writes a character beyond U+FFFF as two escapes (`\ud83d\ude00`), which YAML
+//! refuses. This writes them as one (`\U0001f600`) and remembers where every character came from.
+
+use std::borrow::Cow;
+
+/// Text to parse, and how its characters map to the bytes of the text people wrote.
+pub(super) struct Prepared<'t> {
+    pub(super) text: Cow<'t, str>,
+    /// The byte in the original for each character, and the end. Nothing if characters are bytes.
+    places: Option<Vec<usize>>,
+}
+
+impl<'t> Prepared<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        if text.trim_start().starts_with('{') && text.contains("\\u") {
+            return Self::joined(text);
+        }
+        let places = (!text.is_ascii())
+            .then(|| text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len())).collect());
+        Self { text: Cow::Borrowed(text), places }
+    }
+
+    /// The byte of the original at which the `index`-th character of the prepared text stands.
+    pub(super) fn byte(&self, index: usize) -> usize {
+        match &self.places {
+            None => index.min(self.text.len()),
+            Some(places) => places.get(index).or(places.last()).copied().unwrap_or_default(),
+        }
+    }
+
+    fn joined(text: &'t str) -> Self {
+        let mut joined = String::with_capacity(text.len());
+        let mut places = Vec::with_capacity(text.len() + 1);
+        let mut rest = text.char_indices();
+        while let Some((at, character)) = rest.next() {
+            let tail = text.get(at..).unwrap_or_default();
+            if let Some(pair) = surrogate_pair(tail) {
+                let escape = format!("\\U{:08x}", u32::from(pair));
+                places.extend(std::iter::repeat_n(at, escape.len()));
+                joined.push_str(&escape);
+                rest.nth(10);
+                continue;
+            }
+            joined.push(character);
+            places.push(at);
+            if character == '\\' {
+                // The escaped character, so that the second backslash of `\\` begins nothing.
+                if let Some((at, character)) = rest.next() {
+                    joined.push(character);
+                    places.push(at);
+                }
+            }
+        }
+        places.push(text.len());
+        Self { text: Cow::Owned(joined), places: Some(places) }
+    }
+}
+
+/// The character behind two escapes at the start of `text`.
+fn surrogate_pair(text: &str) -> Option<char> {
+    let unit = |text: &str| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        digits
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit())
+            .then(|| u16::from_str_radix(digits, 16).ok())
+            .flatten()
+    };
+    let units = [unit(text)?, unit(text.get(6..)?)?];
+    let is_pair = (0xd800..0xdc00).contains(&units[0]) && (0xdc00..0xe000).contains(&units[1]);
+    is_pair.then(|| char::decode_utf16(units).next()?.ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_joined_and_places_kept() {
+        let text = r#"{"a": "\ud83d\ude00!", "b\\ud83d": "\u00e9"}"#;
+        let prepared = Prepared::new(text);
+        assert_eq!(prepared.text, r#"{"a": "\U0001f600!", "b\\ud83d": "\u00e9"}"#);
+        let at = |text: &str, c| text.chars().position(|other| other == c).expect("it is there");
+        assert_eq!(prepared.byte(at(&prepared.text, '!')), at(text, '!'));
+        assert_eq!(prepared.byte(usize::MAX), text.len());
+    }
+
+    #[test]
+    fn yaml_is_left_alone() {
+        let text = "a: \\ud83d\\ude00";
+        assert_eq!(Prepared::new(text).text, text);
+    }
+}

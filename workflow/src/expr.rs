@@ -1,0 +1,129 @@
+//! Expressions: CEL, compiled when the file is checked and evaluated against a [`Scope`].
+//!
+//! The language and its evaluator are the `cel` crate's; nothing of it shows outside this module. What is ours: the
+//! conversion of JSON, what can be seen, a few functions, limits on work and depth, and messages that name the value
+//! that broke an expression. `parse` makes a tree, `bind` prepares it, `slots` fetches values when it runs.
+
+mod bind;
+mod convert;
+mod error;
+pub(crate) mod find;
+mod functions;
+mod meter;
+mod names;
+mod parse;
+mod path;
+mod reads;
+mod refused;
+mod room;
+mod scope;
+mod slots;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use cel::Context;
+use cel::common::ast::{Expr as Tree, IdedExpr};
+use serde_json::Value;
+
+pub use error::EvalError;
+pub(crate) use reads::Mention;
+pub use reads::{Reads, StepField};
+pub(crate) use refused::Refused;
+pub use scope::Scope;
+
+use error::Failure;
+use meter::Meter;
+use slots::{Live, Slot, Walked};
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Expr {
+    source: String,
+    tree: IdedExpr,
+    depth: usize,
+    slots: Vec<Slot>,
+    reads: Reads,
+}
+
+impl Expr {
+    /// Compiles a text without braces. Everything it mentions is to be checked against the file.
+    pub(crate) fn compile(text: &str) -> Result<(Self, Vec<Mention>), Vec<Refused>> {
+        let (tree, info) = parse::parse(text).map_err(|refused| vec![refused])?;
+        let (tree, bound) = bind::bind(text, tree, &info);
+        if !bound.refused.is_empty() {
+            return Err(bound.refused);
+        }
+        let depth = parse::depth(&tree);
+        let source = text.trim().to_owned();
+        Ok((Self { source, tree, depth, slots: bound.slots, reads: bound.reads }, bound.mentions))
+    }
+
+    /// The text, without braces.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What it reads.
+    pub const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// Its value.
+    ///
+    /// # Errors
+    ///
+    /// When a value is missing or of a type that an operator does not take, when the result has no form in JSON, or
+    /// when it would be too much work.
+    pub fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvalError> {
+        let roots: Vec<Option<Cow<'_, Value>>> = self.slots.iter().map(|slot| slot.fetch(scope)).collect();
+        self.passed_on(&roots).map_or_else(|| self.computed(scope, &roots), Ok)
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Expr::evaluate`], and when the value is neither true nor false.
+    pub fn holds(&self, scope: &dyn Scope) -> Result<bool, EvalError> {
+        match self.evaluate(scope)? {
+            Value::Bool(holds) => Ok(holds),
+            other => Err(EvalError::not_a_condition(&self.source, &other)),
+        }
+    }
+
+    /// A path alone needs no evaluator: its value is passed on as it is.
+    fn passed_on(&self, roots: &[Option<Cow<'_, Value>>]) -> Option<Value> {
+        let Tree::Ident(name) = &self.tree.expr else { return None };
+        let index: usize = name.strip_prefix('@')?.parse().ok()?;
+        let slot = self.slots.get(index).filter(|slot| slot.is_plain())?;
+        match slot.walk(roots.get(index)?.as_deref()) {
+            Walked::Found(value) => Some(value.clone()),
+            Walked::Missing(..) => None,
+        }
+    }
+
+    fn computed(&self, scope: &dyn Scope, roots: &[Option<Cow<'_, Value>>]) -> Result<Value, EvalError> {
+        let meter = Meter::new();
+        let status = if self.reads.status { (scope.failed(), scope.cancelled()) } else { (false, false) };
+        let live = Live::new(&self.slots, roots, &meter, status);
+        let mut context = Context::with_env(Arc::clone(&functions::ENV));
+        context.set_variable_resolver(&live);
+        room::to_evaluate(self.depth, || {
+            let failure = |cause| Failure { tree: &self.tree, context: &context, live: &live, cause };
+            let result = cel::Value::resolve_val(&self.tree, &context);
+            if meter.is_spent() {
+                return Err(EvalError::too_much(&self.source));
+            }
+            match result {
+                Ok(value) => {
+                    convert::to_json(value.as_ref()).map_err(|error| EvalError::new(&self.source, error))
+                }
+                Err(cause) => Err(failure(cause).explain(&self.source)),
+            }
+        })
+    }
+}

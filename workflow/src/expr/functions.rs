@@ -1,0 +1,187 @@
+//! The functions that expressions have beside standard CEL, and those that `bind` puts into trees.
+//!
+//! Names that begin with `@` cannot be written by anybody: they are what `bind` makes of the names people write. Where
+//! the first argument is the meter, the function charges for what it does.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::common::functions::Function;
+use cel::common::types::{CelBool, CelInt, CelList, CelMap, CelString, DYN_TYPE};
+use cel::common::value::{CowVal, Val};
+use cel::{Env, ExecutionError};
+
+use super::convert::{to_json, to_owned_val};
+use super::meter::{self, Meter};
+
+type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+
+/// The environment every expression is evaluated in.
+pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    let functions: [(&str, usize, Function); 10] = [
+        ("@copy", 2, copy),
+        ("@scan", 2, scan),
+        ("@size", 2, size),
+        ("@range", 3, range),
+        ("@contains", 2, contains),
+        ("@matches", 3, matches),
+        ("@join", 3, join),
+        ("@format", 3, format),
+        ("@toJSON", 1, to_json_text),
+        ("@fromJSON", 2, from_json_text),
+    ];
+    for (name, arity, function) in functions {
+        // A name declared twice would be a mistake in this list; the tests call each of them.
+        let _ = env.add_overload(name, name, (0..arity).map(|_| DYN_TYPE).collect(), function);
+    }
+    Arc::new(env)
+});
+
+fn fault(function: &str, message: impl ToString) -> ExecutionError {
+    ExecutionError::function_error(function, message)
+}
+
+/// Takes the arguments apart: as many as the overload was declared with.
+fn take<'b, 'v, const N: usize>(args: Vec<CowVal<'b, 'v>>) -> Result<[CowVal<'b, 'v>; N], ExecutionError> {
+    args.try_into().map_err(|args: Vec<_>| ExecutionError::invalid_argument_count(N, args.len()))
+}
+
+fn meter_of<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a Meter, ExecutionError> {
+    value.downcast_ref::<Meter>().ok_or_else(|| fault("meter", "the meter is missing"))
+}
+
+fn text_of<'a>(function: &str, value: &'a dyn Val) -> Result<&'a str, ExecutionError> {
+    let text = value.downcast_ref::<CelString<'_>>().map(CelString::inner);
+    text.ok_or_else(|| fault(function, format!("wants text here, not {}", value.get_type().name())))
+}
+
+/// A value that is about to be copied or compared.
+fn copy<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, value] = take(args)?;
+    meter_of(&meter)?.charge(meter::of_val(value.as_ref()))?;
+    Ok(value)
+}
+
+/// A value that is about to be searched: a map finds its keys at once.
+fn scan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, value] = take(args)?;
+    let units = if value.downcast_ref::<CelMap<'_>>().is_some() { 1 } else { meter::of_val(value.as_ref()) };
+    meter_of(&meter)?.charge(units)?;
+    Ok(value)
+}
+
+/// A value whose size is asked for: only texts are counted through.
+fn size<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, value] = take(args)?;
+    let units =
+        if value.downcast_ref::<CelString<'_>>().is_some() { meter::of_val(value.as_ref()) } else { 1 };
+    meter_of(&meter)?.charge(units)?;
+    Ok(value)
+}
+
+/// What a loop goes over. A map gives its keys, sorted: the crate's own order changes from run to run, and an
+/// expression has to mean the same on every machine. The third argument is the size of the loop's body.
+fn range<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, value, body] = take(args)?;
+    let body =
+        body.downcast_ref::<CelInt>().and_then(|nodes| u64::try_from(*nodes.inner()).ok()).unwrap_or(1);
+    let rounds = value.as_sizer().and_then(|sizer| u64::try_from(*sizer.size().inner()).ok()).unwrap_or(0);
+    meter_of(&meter)?.charge(meter::of_val(value.as_ref()).saturating_add(rounds.saturating_mul(body)))?;
+    let Some(map) = value.downcast_ref::<CelMap<'_>>() else { return Ok(value) };
+    let mut keys: Vec<_> = map.inner().keys().collect();
+    keys.sort_unstable();
+    Ok(CowVal::owned(CelList::from(
+        keys.into_iter().map(|key| key.inner().clone_as_boxed()).collect::<Vec<_>>(),
+    )))
+}
+
+/// `contains(a, b)` and `a.contains(b)`: a text in a text, an item in a list, a key in a map.
+fn contains<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [whole, part] = take(args)?;
+    if let Some(text) = whole.downcast_ref::<CelString<'_>>() {
+        let part = text_of("contains", part.as_ref())?;
+        return Ok(CowVal::owned(CelBool::from(text.inner().contains(part))));
+    }
+    let message = || fault("contains", format!("{} contains nothing", whole.get_type().name()));
+    let found = whole.as_container().ok_or_else(message)?.contains(part.as_ref())?;
+    Ok(CowVal::owned(CelBool::from(found)))
+}
+
+fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, text, pattern] = take(args)?;
+    let (text, pattern) = (text_of("matches", text.as_ref())?, text_of("matches", pattern.as_ref())?);
+    Ok(CowVal::owned(CelBool::from(meter_of(&meter)?.matches(text, pattern)?)))
+}
+
+/// A value inside a text: texts as they are, everything else as JSON.
+fn in_text(function: &str, value: &dyn Val) -> Result<String, ExecutionError> {
+    match value.downcast_ref::<CelString<'_>>() {
+        Some(text) => Ok(text.inner().to_owned()),
+        None => to_json(value).map(|json| json.to_string()).map_err(|error| fault(function, error)),
+    }
+}
+
+fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, list, separator] = take(args)?;
+    let separator = text_of("join", separator.as_ref())?;
+    let Some(list) = list.downcast_ref::<CelList<'_>>() else {
+        return Err(fault("join", format!("wants a list, not {}", list.get_type().name())));
+    };
+    let mut joined = String::new();
+    for (index, item) in list.inner().iter().enumerate() {
+        let part = in_text("join", item.as_ref())?;
+        charge_text(meter_of(&meter)?, part.len() + separator.len())?;
+        joined.push_str(if index == 0 { "" } else { separator });
+        joined.push_str(&part);
+    }
+    Ok(CowVal::owned(CelString::from(joined)))
+}
+
+/// Text that comes into being costs what it will weigh.
+fn charge_text(meter: &Meter, bytes: usize) -> Result<(), ExecutionError> {
+    meter.charge(1 + (bytes / 64) as u64)
+}
+
+/// `format('{0} of {1}', a, b)`; `{{` and `}}` are braces.
+fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, pattern, values] = take(args)?;
+    let pattern = text_of("format", pattern.as_ref())?;
+    let values = values.downcast_ref::<CelList<'_>>().map_or(&[][..], CelList::inner);
+    let mut text = String::new();
+    let mut rest = pattern;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (plain, from) = rest.split_at(at);
+        text.push_str(plain);
+        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
+            text.push_str(from.get(..1).unwrap_or_default());
+            rest = after;
+            continue;
+        }
+        let (number, after) =
+            from.strip_prefix('{').and_then(|inner| inner.split_once('}')).ok_or_else(|| {
+                fault("format", "a brace stands alone; write `{{` or `}}` for the character itself")
+            })?;
+        let value = number.parse::<usize>().ok().and_then(|number| values.get(number));
+        let value = value.ok_or_else(|| fault("format", format!("there is no value for `{{{number}}}`")))?;
+        let value = in_text("format", value.as_ref())?;
+        charge_text(meter_of(&meter)?, value.len())?;
+        text.push_str(&value);
+        rest = after;
+    }
+    text.push_str(rest);
+    Ok(CowVal::owned(CelString::from(text)))
+}
+
+fn to_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [value] = take(args)?;
+    let json = to_json(value.as_ref()).map_err(|error| fault("toJSON", error))?;
+    Ok(CowVal::owned(CelString::from(json.to_string())))
+}
+
+fn from_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let [meter, text] = take(args)?;
+    let json = serde_json::from_str(text_of("fromJSON", text.as_ref())?)
+        .map_err(|error| fault("fromJSON", error))?;
+    meter_of(&meter)?.charge(meter::of_json(&json))?;
+    to_owned_val(&json).map(CowVal::Owned).map_err(|error| fault("fromJSON", error))
+}

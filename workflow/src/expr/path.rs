@@ -1,0 +1,207 @@
+//! Paths in a tree: `steps.fetch.output.title`, each name with its place.
+
+use std::ops::Range;
+
+use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, SourceInfo, operators};
+
+use super::reads::Mention;
+use super::refused::Refused;
+use super::slots::Root;
+use super::{Reads, StepField};
+use crate::codes::Code;
+use crate::suggest::{did_you_mean, listed};
+
+/// What an expression sees.
+const ROOTS: [&str; 3] = ["inputs", "steps", "run"];
+
+/// Names of the language that this version does not have.
+const NOT_BUILT: [&str; 6] = ["vars", "secrets", "item", "index", "round", "batch"];
+
+/// What it sees of the run.
+const RUN_FIELDS: [&str; 4] = ["id", "workflow", "attempt", "error"];
+
+/// A name after a dot.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) optional: bool,
+    at: Range<usize>,
+}
+
+/// A name, and names after it.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    pub(super) root: String,
+    root_at: Range<usize>,
+    pub(super) segments: Vec<Part>,
+    /// Inside `has()`.
+    pub(super) presence: bool,
+}
+
+/// The bytes of a node in the text. The parser's ends are inclusive.
+pub(super) fn range(info: &SourceInfo, id: u64) -> Range<usize> {
+    let (start, stop) = info.offset_for(id).unwrap_or_default();
+    let (start, stop) = (usize::try_from(start).unwrap_or(0), usize::try_from(stop).unwrap_or(0));
+    start..stop.max(start) + 1
+}
+
+/// The path that a node is, if it is one.
+pub(super) fn of(node: &IdedExpr, text: &str, info: &SourceInfo) -> Option<Path> {
+    let mut names = Vec::new();
+    let mut presence = false;
+    let mut next = node;
+    let (root, root_at) = loop {
+        next = match &next.expr {
+            Tree::Ident(name) => break (name.clone(), range(info, next.id)),
+            Tree::Select(select) => {
+                presence |= select.test;
+                names.push((select.field.clone(), false));
+                &select.operand
+            }
+            Tree::Call(call) => {
+                let (operand, name) = optional_select(call)?;
+                names.push((name.to_owned(), true));
+                operand
+            }
+            _ => return None,
+        }
+    };
+    // The parser knows where the dots are, and not the names: they follow each other in the text.
+    let mut from = root_at.end.min(text.len());
+    let segments = names.into_iter().rev().map(|(name, optional)| {
+        let start = text.get(from..).and_then(|rest| rest.find(&name)).map_or(from, |at| from + at);
+        from = (start + name.len()).min(text.len());
+        Part { at: start..from, name, optional }
+    });
+    let segments = segments.collect();
+    Some(Path { root, root_at, segments, presence })
+}
+
+/// `a.?b`, taken apart.
+fn optional_select(call: &CallExpr) -> Option<(&IdedExpr, &str)> {
+    match call.args.as_slice() {
+        [operand, IdedExpr { expr: Tree::Literal(LiteralValue::String(name)), .. }]
+            if call.func_name == operators::OPT_SELECT && call.target.is_none() =>
+        {
+            Some((operand, name.inner()))
+        }
+        _ => None,
+    }
+}
+
+/// The same path with every step of it optional; nothing if it is no path, or none with a step to make optional.
+pub(super) fn optional(node: IdedExpr) -> Option<IdedExpr> {
+    let IdedExpr { id, expr } = node;
+    let (operator, operand, key) = match expr {
+        Tree::Select(select) if !select.test => {
+            let key = Tree::Literal(LiteralValue::String(select.field.into()));
+            (operators::OPT_SELECT, *select.operand, IdedExpr { id, expr: key })
+        }
+        Tree::Call(call) if call.target.is_none() && call.args.len() == 2 => {
+            let operator = match call.func_name.as_str() {
+                operators::OPT_SELECT => operators::OPT_SELECT,
+                operators::INDEX | operators::OPT_INDEX => operators::OPT_INDEX,
+                _ => return None,
+            };
+            let mut args = call.args.into_iter();
+            (operator, args.next()?, args.next()?)
+        }
+        _ => return None,
+    };
+    let operand = match &operand.expr {
+        Tree::Select(select) if !select.test => optional(operand)?,
+        Tree::Call(call) if call.target.is_none() && call.func_name.starts_with("_[") => optional(operand)?,
+        Tree::Call(call) if call.func_name == operators::OPT_SELECT => optional(operand)?,
+        _ => operand,
+    };
+    Some(IdedExpr {
+        id,
+        expr: Tree::Call(CallExpr { func_name: operator.to_owned(), target: None, args: vec![operand, key] }),
+    })
+}
+
+/// `steps[...]`, or `steps` alone.
+pub(super) fn dynamic_step(at: Range<usize>) -> Refused {
+    Refused::new(Code::DynamicStep, at, "which step this reads is not known before the run")
+        .help("write `steps.<id>` with the id of one step")
+}
+
+impl Path {
+    /// Whether it is a name alone.
+    pub(super) fn is_bare(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// What the path begins at, with what it reads and mentions noted down.
+    pub(super) fn resolve(&self, reads: &mut Reads, mentions: &mut Vec<Mention>) -> Result<Root, Refused> {
+        let first = self.segments.first();
+        match self.root.as_str() {
+            "inputs" => {
+                reads.inputs = true;
+                mentions.extend(
+                    first.map(|part| Mention::Input { name: part.name.clone(), at: part.at.clone() }),
+                );
+                Ok(Root::Inputs)
+            }
+            "run" => {
+                reads.run = true;
+                first.map_or(Ok(()), check_run_field)?;
+                Ok(Root::Run)
+            }
+            "steps" => self.step(first, reads, mentions),
+            other => Err(unknown(other, self.root_at.clone())),
+        }
+    }
+
+    fn step(
+        &self,
+        id: Option<&Part>,
+        reads: &mut Reads,
+        mentions: &mut Vec<Mention>,
+    ) -> Result<Root, Refused> {
+        let id = id.ok_or_else(|| dynamic_step(self.root_at.clone()))?;
+        let named = self.segments.get(1);
+        let field = named.and_then(|part| StepField::from_name(&part.name));
+        let read = reads.steps.entry(id.name.clone()).or_default();
+        match field {
+            Some(field) => drop(read.insert(field)),
+            None => read.extend(StepField::ALL),
+        }
+        let named = named.map(|part| (part.name.clone(), part.at.clone()));
+        mentions.push(Mention::Step { id: id.name.clone(), at: id.at.clone(), field: named });
+        Ok(match field {
+            Some(field) => Root::Field(id.name.clone(), field),
+            None => Root::Step(id.name.clone()),
+        })
+    }
+}
+
+fn check_run_field(part: &Part) -> Result<(), Refused> {
+    if part.name == "url" {
+        return Err(Refused::new(
+            Code::NameNotBuilt,
+            part.at.clone(),
+            "`run.url` is part of the language and not built yet",
+        )
+        .help("`run.id` names the run"));
+    }
+    if RUN_FIELDS.contains(&part.name.as_str()) {
+        return Ok(());
+    }
+    let refused =
+        Refused::new(Code::UnknownRunField, part.at.clone(), format!("the run has no `{}`", part.name));
+    Err(refused.help(
+        did_you_mean(&part.name, RUN_FIELDS).unwrap_or_else(|| format!("it has {}", listed(RUN_FIELDS))),
+    ))
+}
+
+fn unknown(name: &str, at: Range<usize>) -> Refused {
+    if NOT_BUILT.contains(&name) {
+        let message = format!("`{name}` is part of the language and not built yet");
+        return Refused::new(Code::NameNotBuilt, at, message);
+    }
+    let refused = Refused::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
+    let help = did_you_mean(name, ROOTS)
+        .unwrap_or_else(|| format!("expressions see {}; text needs quotes: `'{name}'`", listed(ROOTS)));
+    refused.help(help)
+}

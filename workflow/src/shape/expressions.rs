@@ -1,0 +1,180 @@
+//! Conditions and templates, with the place of every expression in the file.
+
+use super::Shaper;
+use crate::codes::Code;
+use crate::diagnostics::Diagnostic;
+use crate::document::{Entry, Kind, Node};
+use crate::draft::{Reference, Referent};
+use crate::expr::find::{OPEN, Piece, pieces};
+use crate::expr::{Expr, Mention};
+use crate::source::{Placed, Span};
+use crate::template::{Part, Template, TextPart};
+
+/// Where an expression stands.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// Written as it is, beginning at this byte.
+    Exact(usize),
+    /// Written with escapes or over several lines: only the value as a whole has a place.
+    Within(Span),
+}
+
+impl Origin {
+    fn span(self, range: &std::ops::Range<usize>) -> Span {
+        match self {
+            Self::Exact(start) => Span::new(start, start).part(range),
+            Self::Within(span) => span,
+        }
+    }
+}
+
+impl Shaper<'_, '_> {
+    /// A condition: an expression whose braces may be left out.
+    pub(super) fn condition(&mut self, entry: &Entry) -> Option<Expr> {
+        let span = self.value_span(entry);
+        let text = match &entry.value.kind {
+            Kind::Bool(value) => return self.expression(&value.to_string(), Origin::Within(span)),
+            Kind::Text(text) => text,
+            _ => {
+                self.wrong_type(entry, "a condition", "as in `if: steps.fetch.output.found`");
+                return None;
+            }
+        };
+        let pieces = self.pieces(text, &entry.value)?;
+        let blank = |piece: &&Piece| match piece {
+            Piece::Text(range) => !text.get(range.clone()).unwrap_or_default().trim().is_empty(),
+            Piece::Expression(_) => true,
+        };
+        let mut cursor = 0;
+        match pieces.iter().filter(blank).collect::<Vec<_>>().as_slice() {
+            [Piece::Expression(range)] => {
+                let inner = text.get(range.clone()).unwrap_or_default();
+                let origin = self.origin(&entry.value, inner, &mut cursor);
+                self.expression(inner, origin)
+            }
+            [] | [Piece::Text(_)] => {
+                let raw = self.source.slice(entry.value.span);
+                let origin = raw
+                    .find(text.as_str())
+                    .map_or(Origin::Within(span), |at| Origin::Exact(entry.value.span.start + at));
+                self.expression(text, origin)
+            }
+            _ => {
+                let message = "a condition is one expression, and here is text beside the braces";
+                let help = "leave the braces out, or put them round the whole";
+                self.refuse(Diagnostic::new(Code::MixedCondition, span, message).help(help));
+                None
+            }
+        }
+    }
+
+    /// A value with expressions in its texts. What is refused becomes null; the report says why.
+    pub(super) fn template(&mut self, node: &Node) -> Template {
+        Template::new(self.part(node))
+    }
+
+    fn part(&mut self, node: &Node) -> Part {
+        match &node.kind {
+            Kind::Text(text) if text.contains(OPEN) => self.text_part(text, node),
+            Kind::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.part(item)).collect();
+                if items.iter().all(|item| matches!(item, Part::Constant(_))) {
+                    return Part::Constant(node.to_json());
+                }
+                Part::List(items)
+            }
+            Kind::Map(entries) => {
+                let entries: Vec<_> = entries.iter().map(|entry| self.entry_part(entry)).collect();
+                if entries.iter().all(|(_, item)| matches!(item, Part::Constant(_))) {
+                    return Part::Constant(node.to_json());
+                }
+                Part::Map(entries)
+            }
+            _ => Part::Constant(node.to_json()),
+        }
+    }
+
+    fn entry_part(&mut self, entry: &Entry) -> (String, Part) {
+        if entry.key.contains(OPEN) {
+            self.no_expression(entry.key_span, "keys");
+        }
+        (entry.key.clone(), self.part(&entry.value))
+    }
+
+    fn text_part(&mut self, text: &str, node: &Node) -> Part {
+        let Some(pieces) = self.pieces(text, node) else { return Part::Constant(node.to_json()) };
+        let alone = pieces.len() == 1;
+        let mut cursor = 0;
+        let mut parts = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(range) => {
+                    parts.push(TextPart::Plain(text.get(range).unwrap_or_default().to_owned()))
+                }
+                Piece::Expression(range) => {
+                    let inner = text.get(range).unwrap_or_default();
+                    let origin = self.origin(node, inner, &mut cursor);
+                    match self.expression(inner, origin) {
+                        Some(expr) if alone => return Part::Whole(expr),
+                        expr => parts.extend(expr.map(TextPart::Expression)),
+                    }
+                }
+            }
+        }
+        Part::Text(parts)
+    }
+
+    /// Splits a text; an expression without end is refused.
+    fn pieces(&mut self, text: &str, node: &Node) -> Option<Vec<Piece>> {
+        let Err(_) = pieces(text) else { return pieces(text).ok() };
+        let raw = self.source.slice(node.span);
+        let span = match raw.rfind(OPEN) {
+            Some(at) => Span::new(node.span.start + at, node.span.start + at + OPEN.len()),
+            None => self.node_span(node),
+        };
+        let help = "close it with `}}`; a literal `${{` is written `${{ '${{' }}`";
+        self.refuse(Diagnostic::new(Code::Unclosed, span, "this expression never ends").help(help));
+        None
+    }
+
+    /// Where the next expression of a text stands, if it is written as it reads.
+    fn origin(&self, node: &Node, inner: &str, cursor: &mut usize) -> Origin {
+        let raw = self.source.slice(node.span);
+        let start = raw.get(*cursor..).and_then(|rest| rest.find(OPEN)).map(|at| *cursor + at + OPEN.len());
+        if let Some(start) = start {
+            *cursor = start;
+            if raw.get(start..).is_some_and(|rest| rest.starts_with(inner)) {
+                *cursor = start + inner.len();
+                return Origin::Exact(node.span.start + start);
+            }
+        }
+        Origin::Within(self.node_span(node))
+    }
+
+    /// Compiles one expression and notes down what it mentions.
+    fn expression(&mut self, text: &str, origin: Origin) -> Option<Expr> {
+        match Expr::compile(text) {
+            Ok((expr, mentions)) => {
+                self.references.extend(mentions.into_iter().map(|mention| reference(mention, origin)));
+                Some(expr)
+            }
+            Err(refused) => {
+                for one in refused {
+                    let diagnostic = Diagnostic::new(one.code, origin.span(&one.at), one.message);
+                    self.refuse(diagnostic.maybe_help(one.help));
+                }
+                None
+            }
+        }
+    }
+}
+
+fn reference(mention: Mention, origin: Origin) -> Reference {
+    match mention {
+        Mention::Input { name, at } => Reference { span: origin.span(&at), to: Referent::Input(name) },
+        Mention::Step { id, at, field } => {
+            let field = field.map(|(value, at)| Placed { value, span: origin.span(&at) });
+            Reference { span: origin.span(&at), to: Referent::Step { id, field } }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Values of one type: text, booleans, durations, lists, maps, identifiers.
+
+use std::time::Duration;
+
+use super::Shaper;
+use crate::codes::Code;
+use crate::diagnostics::Diagnostic;
+use crate::document::{Entry, Kind, Node};
+use crate::duration;
+use crate::expr::find::OPEN;
+use crate::source::{Placed, Span};
+use crate::suggest::{did_you_mean, listed};
+
+/// The longest identifier. It has to fit into a subject together with others.
+const IDENTIFIER_LIMIT: usize = 63;
+
+/// Words that CEL reserves: an id among them could not be written in an expression.
+const RESERVED: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+/// The value of a key among entries.
+pub(super) fn get<'e>(entries: &'e [Entry], key: &str) -> Option<&'e Entry> {
+    entries.iter().find(|entry| entry.key == key)
+}
+
+impl Shaper<'_, '_> {
+    pub(super) fn refuse(&mut self, diagnostic: Diagnostic) {
+        self.report.add(diagnostic);
+    }
+
+    /// Where the value of a key stands; the key itself if there is nothing to see.
+    pub(super) fn value_span(&self, entry: &Entry) -> Span {
+        let span = self.node_span(&entry.value);
+        if span.start == span.end { entry.key_span } else { span }
+    }
+
+    pub(super) fn node_span(&self, node: &Node) -> Span {
+        self.source.first_line(node.span)
+    }
+
+    /// The value is of another type than the key wants.
+    pub(super) fn wrong_type(&mut self, entry: &Entry, wanted: &str, help: &str) {
+        let message = format!("`{}` is {wanted}, and this is {}", entry.key, entry.value.type_name());
+        let span = self.value_span(entry);
+        self.refuse(Diagnostic::new(Code::WrongType, span, message).help(help));
+    }
+
+    /// Refuses every key that is not among `known`.
+    pub(super) fn refuse_unknown_keys(&mut self, entries: &[Entry], known: &[&str], place: &str) {
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            self.unknown_key(entry, known, place);
+        }
+    }
+
+    pub(super) fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &str) {
+        let key: String = entry.key.chars().take(80).collect();
+        let help = did_you_mean(&key, known.iter().copied())
+            .unwrap_or_else(|| format!("{place} has {}", listed(known.iter().copied())));
+        let message = format!("{place} has no key `{key}`");
+        self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(help));
+    }
+
+    pub(super) fn map<'e>(&mut self, entry: &'e Entry, help: &str) -> Option<&'e [Entry]> {
+        if let Kind::Map(entries) = &entry.value.kind {
+            return Some(entries);
+        }
+        self.wrong_type(entry, "a map", help);
+        None
+    }
+
+    pub(super) fn list<'e>(&mut self, entry: &'e Entry, help: &str) -> Option<&'e [Node]> {
+        if let Kind::List(items) = &entry.value.kind {
+            return Some(items);
+        }
+        self.wrong_type(entry, "a list", help);
+        None
+    }
+
+    pub(super) fn boolean(&mut self, entry: &Entry) -> Option<bool> {
+        if let Kind::Bool(value) = entry.value.kind {
+            return Some(value);
+        }
+        self.wrong_type(entry, "true or false", "write `true` or `false`, without quotes");
+        None
+    }
+
+    /// Text in which expressions do not work.
+    pub(super) fn text<'e>(&mut self, entry: &'e Entry) -> Option<&'e str> {
+        let Kind::Text(text) = &entry.value.kind else {
+            self.wrong_type(entry, "text", "put quotes round the value if it is meant as text");
+            return None;
+        };
+        if text.contains(OPEN) {
+            let span = self.value_span(entry);
+            self.no_expression(span, &format!("`{}`", entry.key));
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn no_expression(&mut self, span: Span, place: &str) {
+        let message = format!("expressions do not work in {place}");
+        let help =
+            "they work in `if`, in the values of `with`, `set` and `outputs`, and in `idempotency-key`";
+        self.refuse(Diagnostic::new(Code::NoExpressionHere, span, message).help(help));
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T: Copy>(&mut self, entry: &Entry, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(entry)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let span = self.value_span(entry);
+            self.not_allowed(
+                span,
+                &entry.key,
+                text,
+                &words.iter().map(|(word, _)| *word).collect::<Vec<_>>(),
+            );
+        }
+        found
+    }
+
+    pub(super) fn not_allowed(&mut self, span: Span, key: &str, given: &str, allowed: &[&str]) {
+        let given: String = given.chars().take(80).collect();
+        let message = format!("`{key}` cannot be `{given}`");
+        let help = did_you_mean(&given, allowed.iter().copied())
+            .unwrap_or_else(|| format!("it is one of {}", listed(allowed.iter().copied())));
+        self.refuse(Diagnostic::new(Code::NotAllowed, span, message).help(help));
+    }
+
+    /// A duration of at least `shortest`.
+    pub(super) fn duration(&mut self, entry: &Entry, shortest: Duration) -> Option<Duration> {
+        let span = self.value_span(entry);
+        if let Kind::Number(number) = &entry.value.kind {
+            let message = format!("`{}` needs a unit", entry.key);
+            let help = format!("write `{number}s` for seconds, or another of `ms`, `m`, `h`, `d`");
+            self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
+            return None;
+        }
+        let text = self.text(entry)?;
+        match duration::parse(text) {
+            Ok(duration) if duration >= shortest => return Some(duration),
+            Ok(_) => {
+                let message = format!("`{}` is more than nothing", entry.key);
+                let help = "leave the key out if there is to be no limit";
+                self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
+            }
+            Err(error) => {
+                let help = "write numbers with the units `ms`, `s`, `m`, `h`, `d`, as in `30s` or `1h30m`";
+                self.refuse(Diagnostic::new(Code::BadDuration, span, error.to_string()).help(help));
+            }
+        }
+        None
+    }
+
+    /// An identifier, as ids and names that expressions refer to have to be.
+    pub(super) fn identifier(&mut self, text: &str, span: Span, what: &str) -> Option<Placed<String>> {
+        let mut characters = text.chars();
+        let begins = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+        let shown: String = text.chars().take(80).collect();
+        let problem = if text.len() > IDENTIFIER_LIMIT {
+            format!("the {what} is longer than {IDENTIFIER_LIMIT} characters")
+        } else if !begins || !characters.all(|other| other.is_ascii_alphanumeric() || other == '_') {
+            format!("`{shown}` is not an identifier")
+        } else if RESERVED.contains(&text) {
+            format!("`{shown}` is a word that expressions reserve")
+        } else {
+            return Some(Placed { value: text.to_owned(), span });
+        };
+        let help = match text.replace(['-', ' ', '.'], "_") {
+            other if other != text && text.len() <= IDENTIFIER_LIMIT => {
+                format!("write `{}`", other.chars().take(80).collect::<String>())
+            }
+            _ => "letters, digits and `_`, not beginning with a digit".to_owned(),
+        };
+        self.refuse(Diagnostic::new(Code::BadName, span, problem).help(help));
+        None
+    }
+}

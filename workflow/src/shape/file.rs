@@ -1,0 +1,144 @@
+//! The keys of the file.
+
+use std::time::Duration;
+
+use super::Shaper;
+use super::fields::get;
+use super::unbuilt;
+use crate::codes::Code;
+use crate::diagnostics::Diagnostic;
+use crate::document::{Entry, Kind, Node};
+use crate::source::Span;
+
+/// The keys of the language at the top level; `x-` may begin others.
+const KEYS: [&str; 13] = [
+    "longshore",
+    "name",
+    "description",
+    "labels",
+    "inputs",
+    "triggers",
+    "defaults",
+    "concurrency",
+    "timeout",
+    "steps",
+    "on-failure",
+    "finally",
+    "outputs",
+];
+
+/// Keys that people bring from elsewhere, and what there is instead.
+const FOREIGN: [(&str, &str); 6] = [
+    ("on", "what starts a run stands under `triggers`; runs are started with `longshore run`"),
+    ("jobs", "a workflow is one list of `steps`; those that run together stand under `parallel`"),
+    ("env", "a workflow sees no environment; pass values as `inputs`"),
+    ("servers", "servers come from the worker's configuration, never from a workflow"),
+    ("mcpServers", "servers come from the worker's configuration, never from a workflow"),
+    ("version", "the version of the format is the value of `longshore`"),
+];
+
+/// The shortest time that a timeout can give.
+const MOMENT: Duration = Duration::from_millis(1);
+
+impl Shaper<'_, '_> {
+    /// Reads the whole file; `None` if it is no workflow at all.
+    pub(super) fn file(&mut self, root: &Node) -> Option<()> {
+        let Kind::Map(entries) = &root.kind else {
+            let message = format!("a workflow is a map, and this is {}", root.type_name());
+            let span = self.node_span(root);
+            self.refuse(Diagnostic::new(Code::NotAMap, span, message).help("begin with `longshore: v1`"));
+            return None;
+        };
+        self.version(entries)?;
+        self.file_keys(entries);
+        let name = self.required(entries, "name", "as in `name: summarize-article`");
+        self.draft.name = name.and_then(|entry| self.name(entry));
+        let description = get(entries, "description").and_then(|entry| self.text(entry));
+        self.draft.description = description.map(str::to_owned);
+        get(entries, "labels").into_iter().for_each(|entry| self.labels(entry));
+        get(entries, "inputs").into_iter().for_each(|entry| self.inputs(entry));
+        get(entries, "defaults").into_iter().for_each(|entry| self.defaults(entry));
+        self.draft.timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        if let Some(entry) = self.required(entries, "steps", "a list of what to do") {
+            self.steps(entry, None);
+        }
+        get(entries, "outputs").into_iter().for_each(|entry| self.outputs(entry));
+        Some(())
+    }
+
+    fn version(&mut self, entries: &[Entry]) -> Option<()> {
+        let entry = self.required(entries, "longshore", "begin the file with `longshore: v1`")?;
+        if matches!(&entry.value.kind, Kind::Text(version) if version == "v1") {
+            return Some(());
+        }
+        let span = self.value_span(entry);
+        self.refuse(Diagnostic::new(Code::Version, span, "this version of Longshore reads `longshore: v1`"));
+        None
+    }
+
+    fn required<'e>(&mut self, entries: &'e [Entry], key: &str, help: &str) -> Option<&'e Entry> {
+        let entry = get(entries, key);
+        if entry.is_none() {
+            let first = entries.first().map_or_else(|| Span::new(0, 0), |first| first.key_span);
+            let message = format!("the workflow has no `{key}`");
+            self.refuse(Diagnostic::new(Code::MissingKey, first, message).help(help));
+        }
+        entry
+    }
+
+    fn file_keys(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let key = entry.key.as_str();
+            if key.starts_with("x-") || self.unbuilt(entry, &unbuilt::FILE_KEYS) || KEYS.contains(&key) {
+                continue;
+            }
+            match FOREIGN.iter().find(|(foreign, _)| *foreign == key) {
+                Some((_, help)) => {
+                    let message = format!("a workflow has no key `{key}`");
+                    self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(*help));
+                }
+                None => self.unknown_key(entry, &KEYS, "a workflow"),
+            }
+        }
+    }
+
+    fn name(&mut self, entry: &Entry) -> Option<longshore_proto::WorkflowName> {
+        let text = self.text(entry)?;
+        let name = text.parse().ok();
+        if name.is_none() {
+            let message = format!("`{}` is not a workflow name", text.chars().take(80).collect::<String>());
+            let help = "1 to 63 of a-z, 0-9 and `-`, not beginning or ending with `-`";
+            let span = self.value_span(entry);
+            self.refuse(Diagnostic::new(Code::BadName, span, message).help(help));
+        }
+        name
+    }
+
+    fn labels(&mut self, entry: &Entry) {
+        for label in self.map(entry, "as in `labels: { team: billing }`").unwrap_or_default() {
+            if let Some(text) = self.text(label) {
+                self.draft.labels.insert(label.key.clone(), text.to_owned());
+            }
+        }
+    }
+
+    fn defaults(&mut self, entry: &Entry) {
+        let entries = self.map(entry, "it has `timeout` and `retry`").unwrap_or_default();
+        self.refuse_unknown_keys(entries, &["timeout", "retry"], "`defaults`");
+        self.draft.default_timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        if let Some(entry) = get(entries, "retry") {
+            self.draft.default_retry = self.retry(entry);
+        }
+    }
+
+    fn outputs(&mut self, entry: &Entry) {
+        for output in
+            self.map(entry, "as in `outputs: { id: ${{ steps.store.output.id }} }`").unwrap_or_default()
+        {
+            let name = self.identifier(&output.key, output.key_span, "name of an output");
+            let template = self.template(&output.value);
+            self.draft.outputs.extend(name.map(|name| (name.value, template)));
+        }
+        self.draft.references = std::mem::take(&mut self.references);
+    }
+}

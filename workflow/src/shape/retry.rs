@@ -1,0 +1,99 @@
+//! `retry`: a number of attempts, or a map that says more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use longshore_proto::{Backoff, FaultClass};
+
+use super::Shaper;
+use super::fields::get;
+use crate::codes::Code;
+use crate::diagnostics::Diagnostic;
+use crate::document::{Entry, Kind, Node};
+use crate::draft::RetryDraft;
+use crate::plan::RETRYABLE;
+
+/// The most attempts at one step: each is recorded in the state of the run.
+const ATTEMPTS_LIMIT: u64 = 1_000;
+
+const KEYS: [&str; 6] = ["attempts", "delay", "max-delay", "backoff", "jitter", "errors"];
+
+const BACKOFFS: [(&str, Backoff); 3] =
+    [("none", Backoff::None), ("linear", Backoff::Linear), ("exponential", Backoff::Exponential)];
+
+impl Shaper<'_, '_> {
+    pub(super) fn retry(&mut self, entry: &Entry) -> RetryDraft {
+        match &entry.value.kind {
+            Kind::Number(_) => RetryDraft { attempts: self.attempts(entry), ..RetryDraft::default() },
+            Kind::Map(entries) => self.retry_map(entries),
+            _ => {
+                let help = "as in `retry: 3`, or `retry: { attempts: 3, delay: 2s }`";
+                self.wrong_type(entry, "a number of attempts or a map", help);
+                RetryDraft::default()
+            }
+        }
+    }
+
+    fn retry_map(&mut self, entries: &[Entry]) -> RetryDraft {
+        self.refuse_unknown_keys(entries, &KEYS, "`retry`");
+        let retry = RetryDraft {
+            attempts: get(entries, "attempts").and_then(|entry| self.attempts(entry)),
+            delay: get(entries, "delay").and_then(|entry| self.duration(entry, Duration::ZERO)),
+            max_delay: get(entries, "max-delay").and_then(|entry| self.duration(entry, Duration::ZERO)),
+            backoff: get(entries, "backoff").and_then(|entry| self.word(entry, &BACKOFFS)),
+            jitter: get(entries, "jitter").and_then(|entry| self.boolean(entry)),
+            errors: get(entries, "errors").and_then(|entry| self.errors(entry)),
+        };
+        if let (Some(delay), Some(longest), Some(entry)) =
+            (retry.delay, retry.max_delay, get(entries, "max-delay"))
+            && longest < delay
+        {
+            let message = "`max-delay` is shorter than `delay`";
+            let span = self.value_span(entry);
+            self.refuse(Diagnostic::new(Code::OutOfRange, span, message).help("make it at least as long"));
+        }
+        retry
+    }
+
+    /// Attempts in all. None means one: there is no step without a first try.
+    fn attempts(&mut self, entry: &Entry) -> Option<u32> {
+        let Kind::Number(number) = &entry.value.kind else {
+            self.wrong_type(
+                entry,
+                "a whole number",
+                "the first try counts: `attempts: 3` tries at most three times",
+            );
+            return None;
+        };
+        let attempts = number.as_u64().filter(|attempts| *attempts <= ATTEMPTS_LIMIT);
+        if attempts.is_none() {
+            let message = format!("`{}` is a whole number from 1 to {ATTEMPTS_LIMIT}", entry.key);
+            let span = self.value_span(entry);
+            self.refuse(Diagnostic::new(Code::OutOfRange, span, message).help("the first try counts"));
+        }
+        attempts.and_then(|attempts| u32::try_from(attempts.max(1)).ok())
+    }
+
+    fn errors(&mut self, entry: &Entry) -> Option<BTreeSet<FaultClass>> {
+        let items = self.list(entry, "as in `errors: [timeout, unavailable]`")?;
+        Some(items.iter().flat_map(|item| self.classes(item)).collect())
+    }
+
+    /// The classes that one word stands for.
+    fn classes(&mut self, item: &Node) -> Vec<FaultClass> {
+        let word = match &item.kind {
+            Kind::Text(word) => word.as_str(),
+            _ => "",
+        };
+        if word == "any" {
+            return RETRYABLE.to_vec();
+        }
+        let found = RETRYABLE.into_iter().find(|class| class.as_str() == word);
+        if found.is_none() {
+            let allowed: Vec<_> = RETRYABLE.iter().map(|class| class.as_str()).chain(["any"]).collect();
+            let span = self.node_span(item);
+            self.not_allowed(span, "errors", self.source.slice(span), &allowed);
+        }
+        found.into_iter().collect()
+    }
+}

@@ -1,0 +1,68 @@
+//! What the language has and this version does not: refused, each with its own code, and never ignored.
+
+use super::Shaper;
+use crate::codes::Code;
+use crate::diagnostics::Diagnostic;
+use crate::document::Entry;
+
+/// Keys of the file.
+pub(super) const FILE_KEYS: [(&str, Code); 4] = [
+    ("triggers", Code::Triggers),
+    ("concurrency", Code::Concurrency),
+    ("on-failure", Code::OnFailure),
+    ("finally", Code::Finally),
+];
+
+/// Kinds of steps.
+pub(super) const KINDS: [(&str, Code); 8] = [
+    ("workflow", Code::WorkflowStep),
+    ("for-each", Code::ForEach),
+    ("repeat", Code::Repeat),
+    ("switch", Code::Switch),
+    ("approve", Code::Approve),
+    ("wait", Code::Wait),
+    ("emit", Code::Emit),
+    ("fail", Code::FailStep),
+];
+
+/// Keys of any step.
+pub(super) const STEP_KEYS: [(&str, Code); 3] =
+    [("fallback", Code::Fallback), ("compensate", Code::Compensate), ("cache", Code::Cache)];
+
+/// Rules of JSON Schema for an input.
+pub(super) const INPUT_RULES: [&str; 17] = [
+    "items",
+    "enum",
+    "const",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "properties",
+    "additionalProperties",
+    "oneOf",
+];
+
+impl Shaper<'_, '_> {
+    /// Refuses a key that is in the table; says whether it was.
+    pub(super) fn unbuilt(&mut self, entry: &Entry, table: &[(&str, Code)]) -> bool {
+        let found = table.iter().find(|(key, _)| *key == entry.key);
+        if let Some((_, code)) = found {
+            self.not_built(entry, *code);
+        }
+        found.is_some()
+    }
+
+    pub(super) fn not_built(&mut self, entry: &Entry, code: Code) {
+        let message = format!("`{}` is part of the language and not built yet", entry.key);
+        let help = "remove it for now; `longshore explain` says what comes close";
+        self.refuse(Diagnostic::new(code, entry.key_span, message).help(help));
+    }
+}

@@ -1,0 +1,57 @@
+//! "Did you mean": the known word that is closest to an unknown one.
+
+/// The similarity below which a suggestion is more puzzling than helpful (Jaro-Winkler, 0 to 1).
+const SIMILAR_ENOUGH: f64 = 0.8;
+
+/// Words longer than this are not compared: the cost grows with the square of the length.
+const WORD_LIMIT_CHARS: usize = 64;
+
+/// The closest of `known` to `word`, if any is close. Dashes and underscores count as the same.
+pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if word.chars().nth(WORD_LIMIT_CHARS).is_some() {
+        return None;
+    }
+    let plain = |text: &str| text.to_lowercase().replace('_', "-");
+    let word = plain(word);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&word, &plain(candidate)), candidate))
+        .filter(|(similarity, _)| *similarity >= SIMILAR_ENOUGH)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The same as a sentence.
+pub(crate) fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    closest(word, known).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// A list of words for people: `a`, `b` and `c`.
+pub(crate) fn listed<'k>(words: impl IntoIterator<Item = &'k str>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [] => "nothing".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_close_words_are_suggested() {
+        let known = ["timeout", "retry", "continue-on-error"];
+        assert_eq!(closest("tiemout", known), Some("timeout"));
+        assert_eq!(closest("continue_on_error", known), Some("continue-on-error"));
+        assert_eq!(closest("colour", known), None);
+        assert_eq!(closest(&"t".repeat(100_000), known), None);
+    }
+
+    #[test]
+    fn lists_read_like_a_sentence() {
+        assert_eq!(listed(["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(listed([]), "nothing");
+    }
+}
