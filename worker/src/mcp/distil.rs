@@ -67,6 +67,11 @@ pub(crate) fn may_speak_legacy(error: &ClientInitializeError) -> bool {
 }
 
 fn json_rpc(error: &ErrorData) -> Observation {
+    if error.code.0 == super::http::TOO_LARGE
+        && let Ok(limit) = error.message.parse()
+    {
+        return Observation::TooLarge(limit);
+    }
     Observation::JsonRpc { code: i64::from(error.code.0), message: error.message.to_string() }
 }
 

@@ -1,9 +1,9 @@
 //! A server over streamable HTTP.
 //!
 //! The MCP library's transport on a client of ours: connections are reused, redirects are not followed (a credential
-//! must not travel to another host), proxies are not looked for, broken streams are not reconnected for ever. One
-//! gap is closed: an error response without a JSON-RPC id, which the library drops and waits on, is given to the
-//! request that it answers.
+//! must not travel to another host), proxies are not looked for, broken streams are not reconnected for ever. Two
+//! gaps are closed: an error response without a JSON-RPC id, which the library drops and waits on, is given to the
+//! request that it answers; and an event that is too large is told as such, not as a stream that broke.
 
 #![expect(
     clippy::disallowed_types,
@@ -12,11 +12,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage, RequestId,
+    ServerJsonRpcMessage,
+};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::NeverRetry;
 use rmcp::transport::streamable_http_client::{
@@ -30,6 +35,10 @@ use super::config::{HttpServer, Settings};
 /// Requests of one connection in flight at once; the driver's own limit is reached first (at most 512), and listings
 /// and cancellations come on top.
 const REQUESTS_AT_ONCE: usize = 1024;
+
+/// A TCP connection is used again within this time only. Common servers close idle ones after 5 s, and a request that
+/// meets such a close is lost in doubt; within a burst of calls nothing is in doubt.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// The transport of one connection.
 pub(crate) type HttpTransport = StreamableHttpClientTransport<HttpClient>;
@@ -55,7 +64,8 @@ fn client(server: &HttpServer, settings: &Settings) -> Result<reqwest::Client, r
     let builder = reqwest::Client::builder()
         .redirect(Policy::none())
         .no_proxy()
-        .connect_timeout(settings.connect_timeout);
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(KEEP_ALIVE);
     // Without TLS no root certificates are needed, and a machine may have none.
     let plain = server.url.value().starts_with("http:");
     if plain { builder.tls_certs_only([]).build() } else { builder.build() }
@@ -66,7 +76,8 @@ fn client(server: &HttpServer, settings: &Settings) -> Result<reqwest::Client, r
 pub(crate) struct HttpClient(reqwest::Client);
 
 type PostResult = Result<StreamableHttpPostResponse, StreamableHttpError<reqwest::Error>>;
-type StreamResult = Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<reqwest::Error>>;
+type StreamResult = Result<Events, StreamableHttpError<reqwest::Error>>;
+type Events = BoxStream<'static, Result<Sse, SseError>>;
 type Headers = HashMap<HeaderName, HeaderValue>;
 
 impl StreamableHttpClient for HttpClient {
@@ -101,7 +112,7 @@ impl StreamableHttpClient for HttpClient {
         custom_headers: Headers,
         max_sse_event_size: usize,
     ) -> PostResult {
-        let waits = waits_for_an_answer(&message);
+        let waiting = waiting_request(&message);
         let had_session = session_id.is_some();
         let response = self
             .0
@@ -116,7 +127,7 @@ impl StreamableHttpClient for HttpClient {
             .await?;
         match response {
             StreamableHttpPostResponse::Json(JsonRpcMessage::Error(error), _)
-                if waits && error.id.is_none() =>
+                if waiting.is_some() && error.id.is_none() =>
             {
                 // A server that was restarted says so about a session that it does not know; it did not look at
                 // the request, so the library's way for HTTP 404 (a new session, and once more) is right here too.
@@ -126,6 +137,9 @@ impl StreamableHttpClient for HttpClient {
                 } else {
                     StreamableHttpError::UnexpectedServerResponse(message.into())
                 })
+            }
+            StreamableHttpPostResponse::Sse(events, session) if let Some(id) = waiting => {
+                Ok(StreamableHttpPostResponse::Sse(say_if_too_large(events, id, max_sse_event_size), session))
             }
             response => Ok(response),
         }
@@ -174,14 +188,35 @@ impl StreamableHttpClient for HttpClient {
     }
 }
 
-/// Whether somebody waits for the answer to this message who cannot take one without an id: every request but those
-/// of the handshake, which the library handles.
-fn waits_for_an_answer(message: &ClientJsonRpcMessage) -> bool {
+/// The id of a request whose sender can take an answer only with that id: every request but those of the handshake,
+/// which the library handles.
+fn waiting_request(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     match message {
-        JsonRpcMessage::Request(request) => !matches!(
-            request.request,
-            ClientRequest::InitializeRequest(_) | ClientRequest::DiscoverRequest(_)
-        ),
-        _ => false,
+        JsonRpcMessage::Request(request) => {
+            let handshake = matches!(
+                request.request,
+                ClientRequest::InitializeRequest(_) | ClientRequest::DiscoverRequest(_)
+            );
+            (!handshake).then(|| request.id.clone())
+        }
+        _ => None,
     }
+}
+
+/// The code of the error that stands for an event that was too large; its message is the limit. Outside the range that
+/// JSON-RPC reserves.
+pub(crate) const TOO_LARGE: i32 = 1001;
+
+/// Answers the request itself where the library would only end the stream.
+fn say_if_too_large(events: Events, id: RequestId, limit: usize) -> Events {
+    let answer = move |event| match event {
+        // The error's type is private to the library; its text is all there is.
+        Err(SseError::Body(error)) if error.to_string().contains("exceeded the maximum size") => {
+            let error = ErrorData::new(ErrorCode(TOO_LARGE), limit.to_string(), None);
+            let message = ServerJsonRpcMessage::error(error, Some(id.clone()));
+            Ok(Sse::default().data(serde_json::to_string(&message).unwrap_or_default()))
+        }
+        event => event,
+    };
+    events.map(answer).boxed()
 }

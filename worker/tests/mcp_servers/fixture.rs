@@ -1,0 +1,125 @@
+//! What the tests share: pools of fixture servers, calls in one line, and waiting for a condition.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use longshore_proto::{FaultClass, Sent, TraceContext};
+use longshore_worker::mcp::{Answer, CallFault, Pool, ServersConfig, ToolCall};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// The longest that anything in these tests is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A fixture script.
+pub(crate) fn script(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).display().to_string()
+}
+
+/// The entry of the stdio server with options, and with settings of ours.
+pub(crate) fn entry(options: &[&str], longshore: Value) -> Value {
+    let args: Vec<String> =
+        [script("stdio_server.py")].into_iter().chain(options.iter().map(|it| (*it).to_owned())).collect();
+    json!({"command": "python3", "args": args, "longshore": longshore})
+}
+
+/// A pool of one server, `s`.
+pub(crate) fn pool_of(entry: Value) -> Pool {
+    pool(json!({"s": entry}))
+}
+
+/// A pool of servers.
+pub(crate) fn pool(servers: Value) -> Pool {
+    let text = json!({"mcpServers": servers}).to_string();
+    Pool::new(ServersConfig::parse(&text, &env).expect("a good servers file"))
+}
+
+/// The environment of these tests: that of the process, and a secret that is never in it.
+fn env(name: &str) -> Option<String> {
+    match name {
+        "LONGSHORE_TEST_SECRET" => Some("s3cret-value".to_owned()),
+        #[expect(clippy::disallowed_methods, reason = "fixture servers need the real PATH")]
+        _ => std::env::var(name).ok(),
+    }
+}
+
+/// A call of a tool of `s` with half a minute of time.
+pub(crate) async fn call(pool: &Pool, tool: &str, arguments: Value) -> Result<Answer, CallFault> {
+    call_within(pool, tool, arguments, PATIENCE).await
+}
+
+/// A call of a tool of `s`.
+pub(crate) async fn call_within(
+    pool: &Pool,
+    tool: &str,
+    arguments: Value,
+    timeout: Duration,
+) -> Result<Answer, CallFault> {
+    call_watched(pool, tool, arguments, timeout, &|| {}, &CancellationToken::new()).await
+}
+
+/// A call of a tool of `s`, watched.
+pub(crate) async fn call_watched(
+    pool: &Pool,
+    tool: &str,
+    arguments: Value,
+    timeout: Duration,
+    progress: &(dyn Fn() + Send + Sync),
+    cancelled: &CancellationToken,
+) -> Result<Answer, CallFault> {
+    let (server, tool) = ("s".parse().expect("a name"), tool.parse().expect("a name"));
+    let trace = TraceContext {
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        tracestate: Some("a=b".to_owned()),
+    };
+    let arguments = arguments.as_object().expect("an object");
+    let call = ToolCall {
+        server: &server,
+        tool: &tool,
+        arguments,
+        timeout,
+        idempotency_key: "run/step",
+        trace: Some(&trace),
+    };
+    // Whatever happens, no call may hang.
+    tokio::time::timeout(PATIENCE, pool.call(call, progress, cancelled)).await.expect("the call came back")
+}
+
+/// The class, the reach and the message of a fault.
+pub(crate) fn fault<T: std::fmt::Debug>(result: Result<T, CallFault>) -> (FaultClass, Sent, String) {
+    let fault = result.expect_err("a fault");
+    (fault.fault.class, fault.sent, fault.fault.message)
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("waited too long until {what}"));
+}
+
+/// Whether a process is there and not a zombie.
+pub(crate) fn lives(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'))
+}
+
+/// A file for a server to write to.
+pub(crate) fn file(dir: &tempfile::TempDir, name: &str) -> PathBuf {
+    dir.path().join(name)
+}
+
+/// The lines of a file; none if it is not there yet.
+pub(crate) fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Ends a process that a test started, by its pid.
+pub(crate) fn kill(pid: u32) {
+    let status =
+        std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "pid {pid} was there");
+}

@@ -1,0 +1,242 @@
+//! Answers and faults of a server over streamable HTTP.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use longshore_proto::{FaultClass, Sent};
+use longshore_worker::mcp::Pool;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::fixture::{call, call_within, fault, file, lines, pool_of, script};
+
+/// A running HTTP fixture, ended when it is dropped.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let mut child = Command::new("python3")
+            .arg(script("http_server.py"))
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("its port");
+        Self { child, port: line.trim().parse().expect("a port") }
+    }
+
+    /// The same server again, on the same port, knowing no session.
+    fn restart(&mut self, options: &[&str]) {
+        self.stop();
+        let port = self.port.to_string();
+        *self = Self::start(&[&["--port", port.as_str()], options].concat());
+    }
+
+    fn stop(&mut self) {
+        // It may have ended by itself: that is what some of its tools are for.
+        let _ = self.child.kill();
+        self.child.wait().expect("it ends");
+    }
+
+    fn pool(&self, longshore: Value) -> Pool {
+        pool_of(json!({"url": format!("http://127.0.0.1:{}/mcp", self.port), "longshore": longshore}))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[tokio::test]
+async fn a_tool_answers_in_either_era() {
+    for (options, version) in [(&[][..], "2025-11-25"), (&["--modern"][..], "2026-07-28")] {
+        let server = Server::start(options);
+        let pool = server.pool(json!({}));
+        for tool in ["echo", "stream"] {
+            let answer = call(&pool, tool, json!({"text": "hello"})).await.expect("an answer");
+            assert_eq!(answer.value, json!({"text": "hello"}), "{version} {tool}");
+        }
+        let report = pool.check(&"s".parse().unwrap()).await.expect("a report");
+        assert_eq!((report.protocol_version.as_str(), report.pid), (version, None));
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_headers_of_the_file_are_sent() {
+    let server = Server::start(&["--token", "s3cret-value"]);
+    let url = format!("http://127.0.0.1:{}/mcp", server.port);
+    let headers = json!({"Authorization": "Bearer ${LONGSHORE_TEST_SECRET}", "X-Team": "docks"});
+    let pool = pool_of(json!({"type": "http", "url": url, "headers": headers}));
+    let seen = call(&pool, "headers", json!({})).await.expect("an answer").value;
+    assert_eq!((&seen["authorization"], &seen["x-team"]), (&json!("Bearer s3cret-value"), &json!("docks")));
+    let (class, sent, message) = fault(call(&pool, "plain_401", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::Unauthorised, Sent::Never));
+    assert!(message.contains("***") && !message.contains("s3cret"), "{message}");
+    pool.close().await;
+    let (class, sent, _) = fault(call(&server.pool(json!({})), "echo", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::Unauthorised, Sent::Never), "without a token");
+}
+
+#[tokio::test]
+async fn each_status_has_its_class() {
+    for options in [&[][..], &["--modern"][..]] {
+        let server = Server::start(options);
+        let pool = server.pool(json!({}));
+        let cases = [
+            (429, json!({"Retry-After": "7"}), FaultClass::RateLimited, Sent::Never, Some(7)),
+            (429, json!({}), FaultClass::RateLimited, Sent::Never, None),
+            (503, json!({"Retry-After": "3"}), FaultClass::Unavailable, Sent::Never, Some(3)),
+            (503, json!({}), FaultClass::Unavailable, Sent::Maybe, None),
+            (500, json!({}), FaultClass::Unavailable, Sent::Maybe, None),
+            (401, json!({"WWW-Authenticate": "Bearer"}), FaultClass::Unauthorised, Sent::Never, None),
+            (403, json!({}), FaultClass::Unauthorised, Sent::Never, None),
+            (422, json!({}), FaultClass::ProtocolError, Sent::Never, None),
+        ];
+        for (status, headers, class, sent, after) in cases {
+            let arguments = json!({"status": status, "headers": headers});
+            let seen = call(&pool, "status", arguments).await.expect_err("a fault");
+            assert_eq!((seen.fault.class, seen.sent), (class, sent), "{options:?} {seen:?}");
+            assert_eq!(seen.fault.retry_after, after.map(Duration::from_secs), "{options:?} {seen:?}");
+        }
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_speak_tls_is_not_reached() {
+    let server = Server::start(&[]);
+    let pool = pool_of(json!({"url": format!("https://127.0.0.1:{}/mcp", server.port)}));
+    let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
+    assert!(message.starts_with("the server could not be reached: "), "{message}");
+}
+
+#[tokio::test]
+async fn nothing_but_an_answer_is_taken_for_one() {
+    let server = Server::start(&[]);
+    let pool = server.pool(json!({}));
+    let (class, sent, message) = fault(call(&pool, "moved", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never), "{message}");
+    assert!(message.starts_with("HTTP 307"), "{message}");
+    let (class, sent, message) = fault(call(&pool, "html", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
+    assert!(message.contains("text/html"), "{message}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_known_before_anything_is_sent() {
+    let mut server = Server::start(&["--modern"]);
+    let pool = server.pool(json!({}));
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    server.stop();
+    // One TCP connection may still be open on our side, and what is sent over it is in doubt.
+    let (class, _, _) = fault(call(&pool, "echo", json!({})).await);
+    assert_eq!(class, FaultClass::Unavailable);
+    for _ in 0..2 {
+        let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
+        assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never));
+        assert!(message.contains("could not be reached") && message.contains("refused"), "{message}");
+        assert!(!message.contains("127.0.0.1"), "an address may hold a credential: {message}");
+    }
+    server.restart(&["--modern"]);
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    pool.close().await;
+}
+
+// Two threads, so that the client hears of the closed TCP connection while this test restarts the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_session_is_opened_again_and_the_call_made_once() {
+    for forget in ["400", "404"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let calls = file(&dir, "calls");
+        let options = ["--forget", forget, "--calls", &calls.display().to_string()];
+        let mut server = Server::start(&options);
+        let pool = server.pool(json!({}));
+        assert!(call(&pool, "echo", json!({})).await.is_ok());
+        server.restart(&options);
+        let started = Instant::now();
+        let answer = call_within(&pool, "echo", json!({}), Duration::from_secs(10)).await;
+        assert!(answer.is_ok(), "{forget}: {answer:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{forget}: {:?}", started.elapsed());
+        assert_eq!(lines(&calls).len(), 2, "{forget}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_in_mid_call_is_a_fault_at_once() {
+    for options in [&[][..], &["--modern"][..]] {
+        let mut server = Server::start(options);
+        let pool = server.pool(json!({}));
+        let started = Instant::now();
+        for tool in ["break_stream", "die"] {
+            let (class, sent, message) = fault(call(&pool, tool, json!({})).await);
+            assert_eq!(
+                (class, sent),
+                (FaultClass::Unavailable, Sent::Maybe),
+                "{options:?} {tool}: {message}"
+            );
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{options:?}: {:?}", started.elapsed());
+        server.restart(options);
+        assert!(call(&pool, "echo", json!({})).await.is_ok(), "{options:?}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_takes_too_long_meets_its_deadline() {
+    for options in [&[][..], &["--modern"][..]] {
+        let server = Server::start(options);
+        let pool = server.pool(json!({}));
+        let seen = call_within(&pool, "wait", json!({"seconds": 20}), Duration::from_millis(300)).await;
+        let (class, sent, _) = fault(seen);
+        assert_eq!((class, sent), (FaultClass::Timeout, Sent::Maybe), "{options:?}");
+        assert!(call(&pool, "echo", json!({})).await.is_ok(), "{options:?}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_a_fault_and_not_a_hang() {
+    for options in [&[][..], &["--modern"][..]] {
+        let server = Server::start(options);
+        let pool = server.pool(json!({"max_message_bytes": 1_000_000}));
+        for (tool, bytes) in [("huge", 20_000_000), ("huge_stream", 2_000_000)] {
+            let (class, sent, message) = fault(call(&pool, tool, json!({"bytes": bytes})).await);
+            assert_eq!(
+                (class, sent),
+                (FaultClass::ProtocolError, Sent::Maybe),
+                "{options:?} {tool}: {message}"
+            );
+            assert!(message.contains("a message of more than"), "{options:?} {tool}: {message}");
+        }
+        assert!(call(&pool, "echo", json!({})).await.is_ok(), "{options:?}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn fifty_calls_at_once_do_not_wait_for_each_other() {
+    for options in [&[][..], &["--modern"][..]] {
+        let server = Server::start(options);
+        let pool = server.pool(json!({}));
+        call(&pool, "echo", json!({})).await.expect("an answer");
+        let started = Instant::now();
+        let calls = (0..50).map(|_| call(&pool, "wait", json!({"seconds": 1})));
+        for answer in futures::future::join_all(calls).await {
+            answer.expect("an answer");
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "{options:?}: {:?}", started.elapsed());
+        pool.close().await;
+    }
+}

@@ -1,0 +1,312 @@
+//! Answers and faults of a server over standard input and output.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use longshore_proto::{FaultClass, Sent};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{call, call_watched, call_within, entry, fault, file, lines, pool, pool_of, until};
+
+#[tokio::test]
+async fn a_tool_answers_in_either_era() {
+    for (options, version, modern) in
+        [(&[][..], "2025-11-25", false), (&["--modern"][..], "2026-07-28", true)]
+    {
+        let pool = pool_of(entry(options, json!({})));
+        let answer = call(&pool, "echo", json!({"text": "hello"})).await.expect("an answer");
+        assert_eq!(answer.value, json!({"text": "hello"}));
+        assert_eq!(answer.content[0]["type"], "text");
+        let answer = call(&pool, "structured", json!({})).await.expect("an answer");
+        assert_eq!(answer.value, json!({"answer": 42}));
+        let report = pool.check(&"s".parse().unwrap()).await.expect("a report");
+        assert_eq!((report.protocol_version.as_str(), report.modern), (version, modern));
+        assert_eq!(
+            (report.name.as_deref(), report.version.as_deref()),
+            (Some("fault-server"), Some("1.2.3"))
+        );
+        assert!(report.pid.is_some() && report.tools > 10, "{report:?}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_era_can_be_forced_and_a_sloppy_server_is_tried_again() {
+    let works = |entry: Value| async move {
+        let pool = pool_of(entry);
+        let answer = call(&pool, "echo", json!({})).await;
+        pool.close().await;
+        answer
+    };
+    assert!(works(entry(&["--sloppy"], json!({}))).await.is_ok());
+    assert!(works(entry(&[], json!({"protocol": "legacy"}))).await.is_ok());
+    assert!(works(entry(&["--modern"], json!({"protocol": "modern"}))).await.is_ok());
+    let (class, sent, _) = fault(works(entry(&[], json!({"protocol": "modern"}))).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never));
+    let (class, sent, _) = fault(works(entry(&["--modern"], json!({"protocol": "legacy"}))).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never));
+}
+
+#[tokio::test]
+async fn the_key_and_the_trace_go_along() {
+    let pool = pool_of(entry(&[], json!({})));
+    let meta = call(&pool, "meta", json!({})).await.expect("an answer").value;
+    assert_eq!(meta["dev.longshore/idempotency-key"], "run/step");
+    assert_eq!(meta["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    assert_eq!(meta["tracestate"], "a=b");
+    let keyed = call(&pool, "keyed", json!({})).await.expect("an answer").value;
+    assert_eq!(keyed, json!({"idempotency_key": "run/step"}));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn garbage_on_the_output_is_skipped() {
+    let pool = pool_of(entry(&[], json!({})));
+    assert_eq!(call(&pool, "noise", json!({})).await.expect("an answer").value, "after the noise");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn the_environment_of_a_server_is_clean() {
+    let mut entry = entry(&[], json!({}));
+    entry["env"] = json!({"TOKEN": "${LONGSHORE_TEST_SECRET}"});
+    let pool = pool_of(entry);
+    let env = call(&pool, "env", json!({})).await.expect("an answer").value;
+    assert_eq!(env["TOKEN"], "s3cret-value");
+    assert!(env.get("PATH").is_some());
+    // Cargo's variables are in the environment of every test and must not reach a child.
+    let leaked: Vec<&String> =
+        env.as_object().expect("an object").keys().filter(|name| name.starts_with("CARGO")).collect();
+    assert!(leaked.is_empty(), "{leaked:?}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_server_runs_where_the_file_says() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut entry = entry(&[], json!({}));
+    entry["cwd"] = json!(dir.path());
+    let pool = pool_of(entry);
+    let cwd = call(&pool, "cwd", json!({})).await.expect("an answer").value;
+    assert_eq!(cwd, json!(dir.path().canonicalize().expect("a folder")));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn errors_of_a_tool_and_of_the_protocol_are_told_apart() {
+    let pool = pool_of(entry(&[], json!({})));
+    let failed = call(&pool, "fail", json!({"text": "no such city"})).await.expect("an answer");
+    assert_eq!((failed.is_error, failed.error_text.as_str()), (true, "no such city"));
+    let (class, sent, message) = fault(call(&pool, "reported", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::InvalidArguments, Sent::Answered));
+    assert!(message.contains("Invalid arguments"), "{message}");
+    for (code, class, sent) in [
+        (-32603, FaultClass::ProtocolError, Sent::Answered),
+        (-32601, FaultClass::ProtocolError, Sent::Never),
+        (-32602, FaultClass::InvalidArguments, Sent::Never),
+    ] {
+        let seen = fault(call(&pool, "rpc_error", json!({"code": code, "message": "because"})).await);
+        assert_eq!(seen, (class, sent, format!("because ({code})")));
+    }
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn mistakes_are_found_before_the_call() {
+    let pool = pool_of(entry(&[], json!({})));
+    let (class, sent, message) = fault(call(&pool, "ecco", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));
+    assert!(message.contains("did you mean `echo`?") && message.contains("structured"), "{message}");
+    let (class, sent, message) = fault(call(&pool, "echo", json!({"text": 7})).await);
+    assert_eq!((class, sent), (FaultClass::InvalidArguments, Sent::Never));
+    assert!(message.contains("/text: the value is not of type \"string\""), "{message}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_appears_later_is_found() {
+    for tell in [false, true] {
+        let pool = pool_of(entry(&[], json!({})));
+        call(&pool, "grow", json!({"name": "fresh", "tell": tell})).await.expect("an answer");
+        assert_eq!(call(&pool, "fresh", json!({})).await.expect("an answer").value, "fresh was called");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_list_is_called_all_the_same() {
+    let pool = pool_of(entry(&["--no-list"], json!({})));
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_given_up() {
+    let pool = pool_of(entry(&["--endless-list"], json!({})));
+    let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never));
+    assert!(message.contains("more than"), "{message}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_meets_its_deadline() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let cancelled = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--cancelled", &cancelled.display().to_string()], json!({})));
+    let seen = fault(call_within(&pool, "never", json!({}), Duration::from_millis(300)).await);
+    assert_eq!(seen, (FaultClass::Timeout, Sent::Maybe, "no answer within 300ms".to_owned()));
+    until("the server is told to stop", || lines(&cancelled) == ["call"]).await;
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn the_server_file_can_shorten_every_deadline() {
+    let pool = pool_of(entry(&[], json!({"call_timeout_ms": 200})));
+    let (class, _, message) = fault(call(&pool, "never", json!({})).await);
+    assert_eq!((class, message.as_str()), (FaultClass::Timeout, "no answer within 200ms"));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_after_the_deadline_disturbs_nobody() {
+    let pool = pool_of(entry(&[], json!({})));
+    let (class, _, _) =
+        fault(call_within(&pool, "slow", json!({"seconds": 0.3}), Duration::from_millis(100)).await);
+    assert_eq!(class, FaultClass::Timeout);
+    assert_eq!(call(&pool, "slow", json!({"seconds": 0.4})).await.expect("an answer").value, "slept");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn two_deadlines_in_a_row_replace_the_connection() {
+    let pool = pool_of(entry(&[], json!({})));
+    let pid = |pool| async move { call(pool, "pid", json!({})).await.expect("an answer").value };
+    let first = pid(&pool).await;
+    let wait = Duration::from_millis(100);
+    call_within(&pool, "never", json!({}), wait).await.expect_err("a fault");
+    assert_eq!(pid(&pool).await, first, "one is not enough, and an answer forgives it");
+    call_within(&pool, "never", json!({}), wait).await.expect_err("a fault");
+    call_within(&pool, "never", json!({}), wait).await.expect_err("a fault");
+    assert_ne!(pid(&pool).await, first);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_run_ends_its_call_and_tells_the_server() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let told = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--cancelled", &told.display().to_string()], json!({})));
+    call(&pool, "echo", json!({})).await.expect("an answer");
+    let cancel = CancellationToken::new();
+    let steps = json!({"values": [1, 2, 3, 4, 5, 6, 7, 8, 9]});
+    // The first progress proves that the call has arrived.
+    let progress = || cancel.cancel();
+    let seen = fault(call_watched(&pool, "steps", steps, Duration::from_secs(20), &progress, &cancel).await);
+    assert_eq!((seen.0, seen.1), (FaultClass::Cancelled, Sent::Maybe));
+    until("the server is told", || lines(&told) == ["call"]).await;
+    let early = fault(call_watched(&pool, "echo", json!({}), Duration::from_secs(20), &|| {}, &cancel).await);
+    assert_eq!((early.0, early.1), (FaultClass::Cancelled, Sent::Never));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn an_abandoned_call_is_cancelled_at_the_server() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let told = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--cancelled", &told.display().to_string()], json!({})));
+    call(&pool, "echo", json!({})).await.expect("an answer");
+    let abandoned = tokio::time::timeout(Duration::from_millis(200), call(&pool, "never", json!({}))).await;
+    assert!(abandoned.is_err());
+    until("the server is told", || lines(&told) == ["call"]).await;
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn progress_is_heard_when_it_grows() {
+    let pool = pool_of(entry(&[], json!({})));
+    let heard = AtomicU32::new(0);
+    let progress = || {
+        heard.fetch_add(1, Ordering::Relaxed);
+    };
+    let steps = json!({"values": [1, 2, 2, 1, 3]});
+    let answer =
+        call_watched(&pool, "steps", steps, Duration::from_secs(20), &progress, &CancellationToken::new())
+            .await;
+    assert_eq!(answer.expect("an answer").value, "done");
+    assert_eq!(heard.load(Ordering::Relaxed), 3);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_a_fault_and_not_a_hang() {
+    let pool = pool_of(entry(&[], json!({"max_message_bytes": 1_000_000})));
+    let large = call(&pool, "huge", json!({"bytes": 900_000})).await.expect("an answer");
+    assert_eq!(large.value.as_str().map(str::len), Some(900_000));
+    let (other, huge) = tokio::join!(
+        call(&pool, "slow", json!({"seconds": 20})),
+        call(&pool, "huge", json!({"bytes": 100_000_000}))
+    );
+    for seen in [huge, other] {
+        let (class, sent, message) = fault(seen);
+        assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
+        assert!(message.contains("more than 1000000 bytes; `max_message_bytes`"), "{message}");
+    }
+    assert!(call(&pool, "echo", json!({})).await.is_ok(), "the next call has a new connection");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_are_refused_by_default() {
+    let pool = pool_of(entry(&[], json!({})));
+    let (class, _, message) = fault(call(&pool, "huge", json!({"bytes": 100_000_000})).await);
+    assert_eq!(class, FaultClass::ProtocolError);
+    assert!(message.contains("33554432"), "{message}");
+    let large = call(&pool, "huge", json!({"bytes": 20_000_000})).await.expect("an answer");
+    assert_eq!(large.value.as_str().map(str::len), Some(20_000_000));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn what_is_not_built_yet_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let told = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--modern", "--cancelled", &told.display().to_string()], json!({})));
+    let (class, sent, message) = fault(call(&pool, "ask", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered));
+    assert!(message.contains("not built yet"), "{message}");
+    let (class, sent, message) = fault(call(&pool, "task", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
+    assert!(message.contains("not built yet"), "{message}");
+    until("the task is cancelled", || lines(&told) == ["task t1"]).await;
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn fifty_calls_at_once_share_one_process() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let starts = file(&dir, "starts");
+    let pool = pool_of(entry(&["--starts", &starts.display().to_string()], json!({})));
+    let calls = (0..50).map(|number| {
+        let pool = &pool;
+        async move { (number, call(pool, "echo", json!({"text": number.to_string()})).await) }
+    });
+    for (number, answer) in futures::future::join_all(calls).await {
+        assert_eq!(answer.expect("an answer").value, json!({"text": number.to_string()}));
+    }
+    assert_eq!(lines(&starts).len(), 1);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn an_unknown_server_is_answered_with_what_exists() {
+    let mut off = entry(&[], json!({}));
+    off["disabled"] = json!(true);
+    let none = pool(json!({"files": entry(&[], json!({})), "s": off}));
+    let (class, sent, message) = fault(call(&none, "echo", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::UnknownServer, Sent::Never));
+    assert_eq!(message, "the server `s` cannot be used: it is disabled in the file");
+    let seen = none.tools(&"file".parse().unwrap()).await;
+    assert_eq!(fault(seen).2, "no server `file` in the servers file; did you mean `files`?");
+}
