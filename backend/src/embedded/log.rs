@@ -1,6 +1,6 @@
 //! The log in the data file, and readers that follow it.
 //!
-//! Entries of all partitions stand in one table by their [`place`](entries::place). What was just appended is
+//! Entries of all partitions stand in one table by their [place](entries). What was just appended is
 //! handed to followers [from memory](recent::Recent); whoever is further behind reads it from the file.
 
 mod entries;

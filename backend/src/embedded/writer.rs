@@ -154,19 +154,19 @@ fn commit(connection: &Connection, group: &mut [Box<dyn Change>]) -> Result<(), 
         return Ok(());
     }
     let fate = transact(connection, group).map_err(Failure::from);
-    if let Err(failure) = &fate {
-        tracing::error!(%failure, changes = group.len(), "a group of writes failed");
-        // A commit that failed leaves the transaction open.
-        if !connection.is_autocommit()
-            && let Err(error) = run(connection, "ROLLBACK")
-        {
-            tracing::error!(%error, "a failed group of writes could not be rolled back");
-        }
+    // A commit that failed leaves the transaction open.
+    if !connection.is_autocommit()
+        && let Err(error) = run(connection, "ROLLBACK")
+    {
+        tracing::error!(%error, "a failed group of writes could not be rolled back; the next one tries again");
     }
     fate
 }
 
 fn transact(connection: &Connection, group: &mut [Box<dyn Change>]) -> rusqlite::Result<()> {
+    if !connection.is_autocommit() {
+        run(connection, "ROLLBACK")?;
+    }
     run(connection, "BEGIN IMMEDIATE")?;
     for change in group {
         change.make(connection)?;
@@ -177,4 +177,96 @@ fn transact(connection: &Connection, group: &mut [Box<dyn Change>]) -> rusqlite:
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    /// A writer on a table of numbers, and a connection to look at it.
+    fn numbers(dir: &tempfile::TempDir) -> (Writer, JoinHandle<()>, Connection) {
+        let open = || Connection::open(dir.path().join("numbers")).expect("opens");
+        let connection = open();
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE numbers (n CHECK (n > 0))")
+            .expect("SQL");
+        let (writer, thread) =
+            Writer::start(connection, Lock::take(dir.path()).expect("free")).expect("starts");
+        (writer, thread, open())
+    }
+
+    fn insert(n: i64) -> impl FnOnce(&Connection) -> rusqlite::Result<i64> + Send + 'static {
+        move |connection| connection.execute("INSERT INTO numbers VALUES (?1)", [n]).map(|_| n)
+    }
+
+    /// Hands over 1, `odd` and 2 as one group: they come while the writer is at work on another one.
+    async fn write_together(
+        writer: &Writer,
+        odd: impl FnOnce(&Connection) -> rusqlite::Result<i64> + Send + 'static,
+    ) -> [Result<i64, Failure>; 3] {
+        let (started, has_started) = oneshot::channel();
+        let (work, end_of_work) = sync_channel::<()>(0);
+        let before =
+            writer.write(0, move |_| Ok(started.send(()).is_ok() && end_of_work.recv().is_err()), |ok| ok);
+        let together = async {
+            has_started.await.expect("starts");
+            let (first, odd, second, ()) = tokio::join!(
+                writer.write(0, insert(1), |n| n),
+                writer.write(0, odd, |n| n),
+                writer.write(0, insert(2), |n| n),
+                async { drop(work) },
+            );
+            [first, odd, second]
+        };
+        tokio::join!(before, together).1
+    }
+
+    fn stored(connection: &Connection) -> Vec<i64> {
+        let mut query = connection.prepare("SELECT n FROM numbers ORDER BY n").expect("SQL");
+        query.query_map([], |row| row.get(0)).expect("reads").map(|n| n.expect("a number")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_spoils_no_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (writer, _thread, connection) = numbers(&dir);
+        let half_done = |connection: &Connection| {
+            insert(77)(connection)?;
+            insert(-1)(connection)
+        };
+        let [first, odd, second] = write_together(&writer, half_done).await;
+        assert_eq!((first.ok(), second.ok()), (Some(1), Some(2)));
+        assert!(matches!(odd, Err(Failure::Refused(_))), "{odd:?}");
+        assert_eq!(stored(&connection), [1, 2], "nothing of the odd one is left");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_lost_is_told_to_everybody_in_it_and_the_next_one_goes_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (writer, _thread, connection) = numbers(&dir);
+        // What SQLite does on its own when a disk fails in the middle of a transaction.
+        let lose = |connection: &Connection| {
+            connection.execute_batch("ROLLBACK")?;
+            insert(-1)(connection)
+        };
+        let written = write_together(&writer, lose).await;
+        assert!(written.iter().all(Result::is_err), "{written:?}");
+        assert!(stored(&connection).is_empty());
+        assert_eq!(writer.write(0, insert(3), |n| n).await.expect("goes on"), 3);
+        assert_eq!(stored(&connection), [3]);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_writer_finishes_what_waits_and_gives_the_lock_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (writer, thread, connection) = numbers(&dir);
+        let (written, ()) = tokio::join!(writer.write(0, insert(1), |n| n), writer.stop());
+        assert_eq!(written.expect("it was there first"), 1);
+        thread.join().expect("ends");
+        assert!(matches!(writer.write(0, insert(2), |n| n).await, Err(Failure::Closed)));
+        assert_eq!(stored(&connection), [1]);
+        Lock::take(dir.path()).expect("it is free");
+    }
 }

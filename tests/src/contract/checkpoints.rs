@@ -1,4 +1,4 @@
-//! The contracts of [`Checkpoints`](longshore_backend::Checkpoints).
+//! The contracts of [`Checkpoints`].
 
 use std::sync::Arc;
 

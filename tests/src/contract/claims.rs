@@ -1,4 +1,4 @@
-//! The contracts of [`Claims`](longshore_backend::Claims).
+//! The contracts of [`Claims`].
 //!
 //! Leases that have to run out are short, and the contract asks again until they have; leases that must not are an
 //! hour.

@@ -1,4 +1,4 @@
-//! The contracts of [`JobQueue`](longshore_backend::JobQueue).
+//! The contracts of [`JobQueue`].
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;

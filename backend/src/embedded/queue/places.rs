@@ -115,3 +115,82 @@ impl Place {
         Taken { job: self.job.clone(), delivered: self.delivered, recalled: self.recalled.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use longshore_proto::{Attempt, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Timestamp};
+
+    use super::*;
+
+    fn job(n: u128) -> Job {
+        let run = RunId::new(Partition(0), Timestamp::default(), n);
+        Job {
+            id: JobId { run, step: "fetch".parse().expect("a step"), attempt: Attempt::FIRST },
+            namespace: "default".parse().expect("a namespace"),
+            workflow: "demo".parse().expect("a name"),
+            server: server(),
+            tool: "read".parse().expect("a tool"),
+            arguments: Payload::NULL,
+            timeout: Duration::from_secs(1),
+            retry: RetryPolicy::default(),
+            safety: Safety::Safe,
+            idempotency_key: String::new(),
+            own_key: false,
+            on_tool_error: OnToolError::Fail,
+            keep_content: false,
+            trace: None,
+        }
+    }
+
+    fn server() -> ServerName {
+        "files".parse().expect("a server")
+    }
+
+    fn taken(places: &mut Places, now: Instant) -> Vec<JobId> {
+        places.take(&server(), 9, now).into_iter().map(|taken| taken.job.id).collect()
+    }
+
+    #[test]
+    fn a_full_queue_takes_more_once_a_job_is_gone() {
+        let mut places = Places::default();
+        let publish = |places: &mut Places, n| places.publish(job(n), 2);
+        assert_eq!(
+            [1, 2, 3, 1].map(|n| publish(&mut places, n)),
+            [Some(Queued::New), Some(Queued::New), None, Some(Queued::Already)]
+        );
+        taken(&mut places, Instant::now());
+        assert_eq!(publish(&mut places, 3), None, "a delivered job has its place");
+        places.remove(&job(1).id);
+        assert_eq!(publish(&mut places, 3), Some(Queued::New));
+    }
+
+    #[test]
+    fn a_job_comes_back_at_its_moment() {
+        let (mut places, now) = (Places::default(), Instant::now());
+        for n in 1..=3 {
+            places.publish(job(n), 9);
+        }
+        let ids = taken(&mut places, now);
+        let soon = now + Duration::from_millis(1);
+        places.give_back(&ids[2], Some(soon));
+        places.give_back(&ids[0], Some(soon + Duration::from_millis(1)));
+        places.give_back(&ids[1], None);
+        assert_eq!(taken(&mut places, now), [ids[1].clone()]);
+        assert_eq!(places.next_due(&server()), Some(soon));
+        assert_eq!(taken(&mut places, soon), [ids[2].clone()]);
+        assert_eq!(taken(&mut places, soon + Duration::from_secs(1)), [ids[0].clone()]);
+        assert_eq!(places.next_due(&server()), None);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_line_that_nobody_stands_in() {
+        let mut places = Places::default();
+        places.publish(job(1), 9);
+        for id in taken(&mut places, Instant::now()) {
+            places.remove(&id);
+        }
+        assert!(places.lines.is_empty() && places.places.is_empty());
+    }
+}
