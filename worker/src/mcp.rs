@@ -16,6 +16,7 @@ mod classify;
 mod config;
 mod connection;
 mod distil;
+mod flight;
 mod handshake;
 mod http;
 mod listing;

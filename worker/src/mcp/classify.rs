@@ -9,8 +9,9 @@ use std::time::Duration;
 use longshore_proto::{Fault, FaultClass, Sent};
 
 use super::call::CallFault;
+use super::config::Secrets;
 
-/// What was seen when a call, or the way to it, went wrong. Texts hold no credentials.
+/// What was seen when a call, or the way to it, went wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Observation {
     /// The server's process could not be started.
@@ -19,6 +20,8 @@ pub(crate) enum Observation {
     NotReached(String),
     /// No usable connection within the time for connecting.
     ConnectDeadline(Duration, String),
+    /// The server is there, and does not say which tools it has.
+    NotListed(Duration),
     /// The request could not be handed over in full.
     NotWritten(String),
     /// The pool is closing.
@@ -66,10 +69,10 @@ pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration>) {
     use Observation as O;
     let (class, sent) = match seen {
-        O::NotStarted(_) | O::NotReached(_) | O::ConnectDeadline(..) | O::NotWritten(_) | O::ShuttingDown => {
+        O::NotStarted(_) | O::NotReached(_) | O::ConnectDeadline(..) | O::NotListed(_) => {
             (FaultClass::Unavailable, Sent::Never)
         }
-        O::SessionLost(_) => (FaultClass::Unavailable, Sent::Never),
+        O::NotWritten(_) | O::ShuttingDown | O::SessionLost(_) => (FaultClass::Unavailable, Sent::Never),
         O::Cancelled => (FaultClass::Cancelled, Sent::Maybe),
         O::Deadline(_) => (FaultClass::Timeout, Sent::Maybe),
         O::Closed(_) => (FaultClass::Unavailable, Sent::Maybe),
@@ -122,10 +125,33 @@ impl Observation {
 
     /// The fault of a call that this kept from being sent at all.
     pub(crate) fn into_fault_before_call(self) -> CallFault {
-        let (class, _, retry_after) = classify(&self);
-        // A server that does not answer the question for its tools is not slow at the call: it is not there.
-        let class = if class == FaultClass::Timeout { FaultClass::Unavailable } else { class };
-        CallFault { fault: Fault::new(class, self.to_string()).after(retry_after), sent: Sent::Never }
+        CallFault { sent: Sent::Never, ..self.into_fault() }
+    }
+
+    /// The same without any credential: what a server says may repeat one that it was given.
+    pub(crate) fn without(mut self, secrets: &Secrets) -> Self {
+        match &mut self {
+            Self::NotStarted(text)
+            | Self::NotReached(text)
+            | Self::ConnectDeadline(_, text)
+            | Self::NotWritten(text)
+            | Self::Closed(text)
+            | Self::Http { detail: text, .. }
+            | Self::SessionLost(text)
+            | Self::JsonRpc { message: text, .. }
+            | Self::Reported { message: text, .. }
+            | Self::Unreadable(text)
+            | Self::UnknownTool(text)
+            | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
+            Self::NotListed(_)
+            | Self::ShuttingDown
+            | Self::Cancelled
+            | Self::Deadline(_)
+            | Self::TooLarge(_)
+            | Self::InputRequired
+            | Self::Task => {}
+        }
+        self
     }
 }
 
@@ -137,6 +163,7 @@ impl fmt::Display for Observation {
             Self::ConnectDeadline(after, why) => {
                 write!(f, "no connection to the server within {after:?}{why}")
             }
+            Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
             Self::ShuttingDown => f.write_str("the connections are being closed"),
             Self::Cancelled => f.write_str("cancelled"),
@@ -190,6 +217,7 @@ mod tests {
             (O::NotStarted(text()), Unavailable, Never),
             (O::NotReached(text()), Unavailable, Never),
             (O::ConnectDeadline(second, text()), Unavailable, Never),
+            (O::NotListed(second), Unavailable, Never),
             (O::NotWritten(text()), Unavailable, Never),
             (O::ShuttingDown, Unavailable, Never),
             (O::SessionLost(text()), Unavailable, Never),
@@ -242,10 +270,24 @@ mod tests {
 
     #[test]
     fn what_happens_before_the_call_never_counts_as_sent() {
-        for seen in [http(500, None), Observation::Closed("x".into()), Observation::Deadline(Duration::ZERO)]
-        {
-            let fault = seen.into_fault_before_call();
-            assert_eq!((fault.fault.class, fault.sent), (Unavailable, Never));
+        for seen in [http(500, None), Observation::Closed("x".into()), Observation::Unreadable("x".into())] {
+            assert_eq!(seen.clone().into_fault().sent, Maybe, "{seen:?}");
+            assert_eq!(seen.into_fault_before_call().sent, Never);
+        }
+    }
+
+    #[test]
+    fn no_word_of_a_server_carries_a_credential_out() {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret-token");
+        let said = || "bad token s3cret-token".to_owned();
+        for seen in [
+            Observation::JsonRpc { code: 1, message: said() },
+            Observation::Http { status: 401, retry_after: None, detail: said() },
+            Observation::NotStarted(said()),
+        ] {
+            let message = seen.without(&secrets).into_fault().fault.message;
+            assert!(message.contains("bad token ***"), "{message}");
         }
     }
 }

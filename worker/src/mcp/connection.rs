@@ -12,15 +12,15 @@ use longshore_backend::clock;
 use longshore_proto::ServerName;
 use rmcp::ServiceError;
 use rmcp::model::{CancelTaskParams, ClientRequest, CreateTaskResult, ProgressToken, ServerResult};
-use rmcp::service::{Peer, PeerRequestOptions, RequestHandle, RoleClient};
+use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::classify::{Observation, UNSUPPORTED_VERSION};
-use super::config::Secrets;
 use super::distil;
+use super::flight::{CANCEL, Flight};
 use super::listing::Listing;
 use super::process::StderrTail;
 use super::stdio::{End, OutputEnd};
@@ -30,8 +30,6 @@ use super::stdio::{End, OutputEnd};
 const SILENT_DEADLINES: u32 = 2;
 /// How long a server that just went away is waited for, so that the fault can say how it ended.
 const EXIT_SOON: Duration = Duration::from_millis(500);
-/// How long telling a server to stop may take: a pipe may be full.
-const CANCEL: Duration = Duration::from_secs(1);
 
 /// What a server sends without being asked, passed on by the handler of the connection.
 #[derive(Clone, Debug)]
@@ -68,7 +66,6 @@ pub(crate) struct Connection {
     pub(super) peer: Peer<RoleClient>,
     pub(super) notices: Notices,
     pub(super) child: Option<ChildEnd>,
-    pub(super) secrets: Secrets,
     pub(super) tasks: TaskTracker,
     pub(super) state: State,
     /// Closes the connection when the last one who holds it lets go.
@@ -144,6 +141,7 @@ impl Connection {
         {
             return Ok(Arc::clone(listing));
         }
+        *known = None;
         if !self.is_usable() {
             return Err(Observation::NotReached(
                 "the connection was given up while the call waited".to_owned(),
@@ -187,7 +185,7 @@ impl Connection {
             Err(seen) if ends_the_connection(seen) => self.condemn(),
             _ => self.state.silent_deadlines.store(0, Ordering::Relaxed),
         }
-        answer.map_err(|seen| self.without_secrets(seen))
+        answer
     }
 
     async fn exchange(
@@ -217,9 +215,9 @@ impl Connection {
                 () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
                 seen = self.end() => return Err(seen),
                 () = tokio::time::sleep_until(deadline) => return Err(Observation::Deadline(limit)),
-                Ok((of, value)) = progress.recv() => {
-                    // Notices may overtake each other; only what grows is progress.
-                    if of == token && value > furthest {
+                notice = progress.recv() => {
+                    // Notices may be lost in a crowd, and may overtake each other; only what grows is progress.
+                    if let Ok((of, value)) = notice && of == token && value > furthest {
                         furthest = value;
                         (company.progress)();
                     }
@@ -263,20 +261,6 @@ impl Connection {
     fn condemn(&self) {
         self.state.condemned.store(true, Ordering::Relaxed);
     }
-
-    /// What a server says may repeat a credential that it was given.
-    fn without_secrets(&self, seen: Observation) -> Observation {
-        let hide = |text: String| self.secrets.hide(&text).into_owned();
-        match seen {
-            Observation::JsonRpc { code, message } => Observation::JsonRpc { code, message: hide(message) },
-            Observation::Http { status, retry_after, detail } => {
-                Observation::Http { status, retry_after, detail: hide(detail) }
-            }
-            Observation::Closed(why) => Observation::Closed(hide(why)),
-            Observation::Unreadable(what) => Observation::Unreadable(hide(what)),
-            other => other,
-        }
-    }
 }
 
 /// Whether the known listing will do.
@@ -312,41 +296,5 @@ impl ChildEnd {
             _ => "the server closed its output".to_owned(),
         };
         format!("{exit}{}", self.stderr.as_suffix())
-    }
-}
-
-/// A request under way. Dropped without an answer, it is cancelled at the server: the library does so only for some
-/// of its own calls.
-struct Flight {
-    handle: Option<RequestHandle<RoleClient>>,
-    tasks: TaskTracker,
-}
-
-impl Flight {
-    const fn new(handle: RequestHandle<RoleClient>, tasks: TaskTracker) -> Self {
-        Self { handle: Some(handle), tasks }
-    }
-
-    async fn answer(&mut self) -> Result<ServerResult, ServiceError> {
-        let answer = match self.handle.as_mut() {
-            Some(handle) => (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed)),
-            None => Err(ServiceError::TransportClosed),
-        };
-        self.handle = None;
-        answer
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        // Without a runtime everything is going down, the server with it.
-        if let Some(handle) = self.handle.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let cancel = async move {
-                let _ = timeout(CANCEL, handle.cancel(Some("nobody waits for it any more".to_owned()))).await;
-            };
-            self.tasks.spawn_on(cancel, &runtime);
-        }
     }
 }

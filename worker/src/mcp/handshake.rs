@@ -58,6 +58,7 @@ pub(crate) async fn connect(
         Ok(connection) => connection,
         Err(_) => Err(Observation::ConnectDeadline(limit, stderr.as_suffix())),
     };
+    let connection = connection.map_err(|seen| seen.without(&config.secrets));
     match &connection {
         Ok(connection) => {
             let About { protocol_version, connect_time, pid, .. } = connection.about();
@@ -179,7 +180,7 @@ impl Attempt<'_> {
             modern: version.as_ref().is_some_and(|version| !version.has_initialize()),
             protocol_version: version.map(|version| version.to_string()).unwrap_or_default(),
             name: implementation.as_ref().map(|it| it.name.clone()),
-            version: implementation.map(|it| it.version),
+            version: implementation.map(|it| it.version).filter(|version| !version.is_empty()),
             connect_time: self.started.elapsed(),
             pid,
         };
@@ -189,7 +190,6 @@ impl Attempt<'_> {
             peer: service.peer().clone(),
             notices,
             child,
-            secrets: self.config.secrets.clone(),
             tasks: self.home.tasks.clone(),
             state: State::default(),
             _stop: stop.drop_guard(),

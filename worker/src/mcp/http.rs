@@ -52,7 +52,9 @@ pub(crate) fn transport(server: &HttpServer, settings: &Settings) -> Result<Http
     let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.value())
         .custom_headers(server.headers.iter().cloned().collect())
         .max_concurrent_requests(REQUESTS_AT_ONCE)
-        .max_sse_event_size(settings.max_message_bytes);
+        .max_sse_event_size(settings.max_message_bytes)
+        // A stateful server that forgot its session has forgotten more than that.
+        .reinit_on_expired_session(!settings.stateful);
     // A stream that broke lost its request; asking for it again without end would hide that.
     config.retry_config = Arc::new(NeverRetry::default());
     Ok(StreamableHttpClientTransport::with_client(HttpClient(client), config))

@@ -188,9 +188,11 @@ async fn page(
     limit: Duration,
 ) -> Result<ListToolsResult, Observation> {
     let request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
-    match connection.request(ClientRequest::ListToolsRequest(request), deadline, limit).await? {
-        ServerResult::ListToolsResult(page) => Ok(page),
-        _ => Err(Observation::Unreadable("it is no list of tools".to_owned())),
+    match connection.request(ClientRequest::ListToolsRequest(request), deadline, limit).await {
+        Ok(ServerResult::ListToolsResult(page)) => Ok(page),
+        Err(Observation::Deadline(after)) => Err(Observation::NotListed(after)),
+        Err(seen) => Err(seen),
+        Ok(_) => Err(Observation::Unreadable("it is no list of tools".to_owned())),
     }
 }
 

@@ -74,7 +74,9 @@ impl Pool {
             () = cancelled.cancelled() => Err(Observation::Cancelled),
             prepared = self.prepare(server, &call) => prepared,
         };
-        let (connection, arguments) = prepared.map_err(Observation::into_fault_before_call)?;
+        let secrets = server.secrets();
+        let (connection, arguments) =
+            prepared.map_err(|seen| seen.without(secrets).into_fault_before_call())?;
         let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params(&call, arguments)));
         let company = Company { progress, cancelled };
@@ -89,7 +91,10 @@ impl Pool {
             Ok(_) => Err(Observation::Unreadable("it is no result of a tool".to_owned())),
             Err(seen) => Err(seen),
         };
-        answered.map_err(Observation::into_fault)
+        match answered {
+            Ok(answer) => Ok(Answer { error_text: secrets.hide(&answer.error_text).into_owned(), ..answer }),
+            Err(seen) => Err(seen.without(secrets).into_fault()),
+        }
     }
 
     /// A connection, and arguments that fit the tool.
@@ -123,7 +128,7 @@ impl Pool {
             let connection = server.connection(&self.home).await?;
             connection.listing(server.settings().connect_timeout, Anew::Yes).await
         };
-        let listing = listed.await.map_err(Observation::into_fault_before_call)?;
+        let listing = listed.await.map_err(|seen| seen.without(server.secrets()).into_fault_before_call())?;
         Ok(listing.tools().cloned().collect())
     }
 
@@ -149,7 +154,7 @@ impl Pool {
                 pid: about.pid,
             })
         };
-        checked.await.map_err(Observation::into_fault_before_call)
+        checked.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault_before_call())
     }
 
     /// Ends every connection and every child process, in bounded time. Calls that are under way fault; later ones too.

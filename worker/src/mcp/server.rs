@@ -11,7 +11,7 @@ use longshore_proto::ServerName;
 use tokio::sync::Mutex;
 
 use super::classify::Observation;
-use super::config::{ServerConfig, Settings};
+use super::config::{Secrets, ServerConfig, Settings};
 use super::connection::Connection;
 use super::handshake::{self, Home};
 
@@ -44,6 +44,11 @@ impl Server {
     /// How it is treated.
     pub(crate) const fn settings(&self) -> &Settings {
         &self.config.settings
+    }
+
+    /// What must not be seen in what it says.
+    pub(crate) const fn secrets(&self) -> &Secrets {
+        &self.config.secrets
     }
 
     /// Its connection; a new one if there is none that can be used. One attempt is made.

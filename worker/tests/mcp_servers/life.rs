@@ -6,7 +6,9 @@ use longshore_proto::{FaultClass, Sent};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::fixture::{PATIENCE, call, call_within, entry, fault, file, kill, lines, lives, pool_of, script, until};
+use crate::fixture::{
+    PATIENCE, call, call_within, entry, fault, file, kill, lines, lives, pool_of, script, until,
+};
 
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_named() {

@@ -98,6 +98,7 @@ async fn errors_of_a_tool_and_of_the_protocol_are_told_apart() {
     let pool = pool_of(entry(&[], json!({})));
     let failed = call(&pool, "fail", json!({"text": "no such city"})).await.expect("an answer");
     assert_eq!((failed.is_error, failed.error_text.as_str()), (true, "no such city"));
+    assert_eq!(failed.value, "no such city");
     let (class, sent, message) = fault(call(&pool, "reported", json!({})).await);
     assert_eq!((class, sent), (FaultClass::InvalidArguments, Sent::Answered));
     assert!(message.contains("Invalid arguments"), "{message}");
@@ -158,6 +159,21 @@ async fn a_server_that_never_answers_meets_its_deadline() {
     let seen = fault(call_within(&pool, "never", json!({}), Duration::from_millis(300)).await);
     assert_eq!(seen, (FaultClass::Timeout, Sent::Maybe, "no answer within 300ms".to_owned()));
     until("the server is told to stop", || lines(&cancelled) == ["call"]).await;
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_reading_meets_its_deadline_too() {
+    let pool = pool_of(entry(&[], json!({})));
+    call(&pool, "deafen", json!({})).await.expect("an answer");
+    // More than any pipe holds, so that the request itself cannot be written.
+    let long = json!({"text": "x".repeat(1_000_000)});
+    for _ in 0..2 {
+        let (class, sent, _) =
+            fault(call_within(&pool, "echo", long.clone(), Duration::from_millis(300)).await);
+        assert_eq!((class, sent), (FaultClass::Timeout, Sent::Maybe));
+    }
+    assert!(call(&pool, "echo", long).await.is_ok(), "the next call has a new server");
     pool.close().await;
 }
 

@@ -1,0 +1,8 @@
+//! The pool against real servers that misbehave: every trap has its test.
+//!
+//! The servers are small Python scripts in `../fixtures/`, started as real processes over real pipes and sockets.
+
+mod fixture;
+mod http;
+mod life;
+mod stdio;
