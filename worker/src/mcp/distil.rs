@@ -127,18 +127,19 @@ fn status_in(text: &str) -> Option<(u16, &str)> {
     Some((status.parse().ok()?, rest.split_once(": ").map_or("", |(_, body)| body.trim())))
 }
 
-/// What the HTTP client says, by its innermost reason, which never holds the URL.
+/// What the HTTP client says.
 fn client(error: &reqwest::Error) -> Observation {
-    let mut innermost: &(dyn Error + 'static) = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let why = if std::ptr::addr_eq(innermost, error) {
-        "the request failed".to_owned()
-    } else {
-        innermost.to_string()
-    };
+    let why = innermost(error);
     if error.is_connect() { Observation::NotReached(why) } else { Observation::Closed(why) }
+}
+
+/// The innermost reason of an error of the HTTP client: it says most, and never holds the URL.
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
+    let mut reason = error.source();
+    while let Some(deeper) = reason.and_then(Error::source) {
+        reason = Some(deeper);
+    }
+    reason.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).

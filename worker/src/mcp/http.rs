@@ -48,7 +48,7 @@ pub(crate) type HttpTransport = StreamableHttpClientTransport<HttpClient>;
 /// # Errors
 /// In words, if no client can be made: no root certificates on this machine, most likely.
 pub(crate) fn transport(server: &HttpServer, settings: &Settings) -> Result<HttpTransport, String> {
-    let client = client(server, settings).map_err(|error| format!("no HTTP client: {error}"))?;
+    let client = client(server, settings).map_err(|error| super::distil::innermost(&error))?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.value())
         .custom_headers(server.headers.iter().cloned().collect())
         .max_concurrent_requests(REQUESTS_AT_ONCE)

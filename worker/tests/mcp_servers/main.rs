@@ -2,6 +2,8 @@
 //!
 //! The servers are small Python scripts in `../fixtures/`, started as real processes over real pipes and sockets.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "what fails here ends its test")]
+
 mod fixture;
 mod http;
 mod life;
