@@ -1,0 +1,114 @@
+//! What comes in: submits and signals, checked, made durable, and only then acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use longshore_backend::{Backend, clock};
+use longshore_proto::{
+    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
+};
+use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
+use serde_json::{Map, Value};
+
+/// Plans this process remembers to have registered. Past this, all are forgotten and registered again when they
+/// come back: registering twice is harmless.
+const REMEMBERED: usize = 1_000;
+
+/// The door for everything from outside.
+pub struct Intake {
+    backend: Backend,
+    /// Runs are spread over this many partitions.
+    partitions: u16,
+    registered: Mutex<BTreeMap<Digest, Arc<Plan>>>,
+}
+
+/// What somebody wants to run.
+pub struct Submission {
+    /// The run's id, drawn by [`Intake::draw_id`] or derived from the submitter's own key.
+    pub run: RunId,
+    /// Whose it is.
+    pub namespace: Namespace,
+    /// The plan, registered.
+    pub plan: Arc<Plan>,
+    /// What it is to run with.
+    pub inputs: Map<String, Value>,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// Why nothing was submitted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The workflow has problems.
+    #[error("{0}")]
+    Workflow(Diagnostics),
+    /// The inputs do not fit the workflow.
+    #[error("{0}")]
+    Inputs(InputProblems),
+    /// It could not be made durable.
+    #[error(transparent)]
+    Backend(#[from] longshore_backend::Error),
+}
+
+impl Intake {
+    /// A door onto a backend.
+    pub fn new(backend: Backend, partitions: u16) -> Self {
+        Self { backend, partitions: partitions.max(1), registered: Mutex::default() }
+    }
+
+    /// A new run id, in a partition drawn at random.
+    pub fn draw_id(&self) -> RunId {
+        let random: u128 = rand::random();
+        let partition = u16::try_from(random % u128::from(self.partitions)).unwrap_or_default();
+        RunId::new(Partition(partition), clock::now(), random)
+    }
+
+    /// Checks a workflow and keeps its text, durable once this returns.
+    pub async fn register(&self, text: &str) -> Result<Arc<Plan>, SubmitError> {
+        let digest = Digest::of(text.as_bytes());
+        if let Some(plan) = self.remembered().get(&digest) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = Arc::new(compile(text).map_err(SubmitError::Workflow)?);
+        self.backend.blobs.put(text.as_bytes().to_vec()).await?;
+        let mut remembered = self.remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(digest, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// Submits a run. Once this returns, the run reaches a terminal state.
+    pub async fn submit(&self, submission: Submission) -> Result<RunId, SubmitError> {
+        let Submission { run, namespace, plan, inputs, trace } = submission;
+        let inputs = plan.accept_inputs(inputs).map_err(SubmitError::Inputs)?;
+        let inputs = self.kept(inputs).await?;
+        let event = Event::Submitted { run, namespace, workflow: plan.reference(), inputs, trace };
+        self.backend.log.append(run.partition(), vec![event]).await?;
+        Ok(run)
+    }
+
+    /// Tells a run to stop. Returns once that is in the log; the run ends a little later.
+    pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), longshore_backend::Error> {
+        let signal = Signal::Cancel { reason: reason.to_owned() };
+        self.backend.log.append(run.partition(), vec![Event::Signalled { run, signal }]).await?;
+        Ok(())
+    }
+
+    /// A value as it travels: itself, or the address of a blob.
+    async fn kept(&self, value: Value) -> Result<Payload, longshore_backend::Error> {
+        let text = value.to_string();
+        if text.len() <= INLINE_LIMIT_BYTES {
+            return Ok(Payload::Inline(value));
+        }
+        let bytes = text.len() as u64;
+        let digest = self.backend.blobs.put(text.into_bytes()).await?;
+        Ok(Payload::Blob { digest, bytes })
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Plan>>> {
+        // A panic elsewhere leaves the map whole: every change to it is a single call.
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,373 @@
+//! The machine: the state of one partition, and what follows from each record of its log.
+//!
+//! ```text
+//!            Record (log, in order)                  Dispatch(job) ──► queue
+//!   driver ───────────────────────────► handle ────► Recall(job)   ──► queue
+//!            now (leader's clock)                    Changed(run)  ──► watchers
+//!          ───────────────────────────► tick ──────► Append(Fired) ──► log
+//! ```
+//!
+//! Pure: no await, no clock, no randomness, no channel; ordered maps only. Time is the record's timestamp and never
+//! goes back. The same fold runs live, in recovery and in tests, so the log cannot mean two things. Effects are
+//! harmless to perform twice, and [`Machine::resume`] derives again from state alone what ought to be in flight.
+//!
+//! `handle` only finds the run and delegates: [`settle`] says what a worker's report means, [`stop`] what ends
+//! things early, [`advance`] what begins and ends as a consequence.
+
+mod advance;
+mod checkpoint;
+mod needs;
+mod run;
+mod scope;
+mod settle;
+mod stop;
+mod timers;
+mod view;
+
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod scenario;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use longshore_proto::{
+    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunStatus, RunView, Seq, Signal,
+    StepStatus, Timer, TimerKind, Timestamp,
+};
+use longshore_workflow::{Plan, StepIndex};
+use serde_json::Value;
+
+pub use checkpoint::{Drained, RestoreError, STATE_VERSION};
+pub use needs::Needs;
+pub use run::Run;
+use scope::BlobValues;
+
+/// Timers asked for in one tick: as many as one durable write carries with ease; the rest follow in the next.
+const FIRED_PER_TICK: usize = 1_000;
+
+/// What should now be done. Performing one twice is harmless.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A fact the leader wants recorded.
+    Append(Event),
+    /// A job to be carried out.
+    Dispatch(Box<Job>),
+    /// A job whose outcome is no longer wanted.
+    Recall(JobId),
+    /// Somebody who watches this run has something to see.
+    Changed(RunId),
+}
+
+/// What should now be done, in this order.
+pub type Effects = Vec<Effect>;
+
+/// Why a record changed nothing. Not an error: logs hold duplicates and late reports, and every reader drops the
+/// same ones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// The record was applied before.
+    #[error("already applied")]
+    AlreadyApplied,
+    /// The run was submitted before.
+    #[error("the run was submitted before")]
+    DuplicateRun,
+    /// No such run, or it has ended.
+    #[error("no such run, or it has ended")]
+    UnknownRun,
+    /// The run's plan has no such step.
+    #[error("the run has no such step")]
+    UnknownStep,
+    /// The step has its outcome.
+    #[error("the step has its outcome")]
+    AlreadySettled,
+    /// A newer attempt is out.
+    #[error("a newer attempt is out")]
+    StaleAttempt,
+    /// The leader that wrote it no longer leads.
+    #[error("written by a leader that no longer leads")]
+    StaleEpoch,
+    /// The timer is no longer set.
+    #[error("the timer is no longer set")]
+    TimerNotSet,
+    /// The run is stopping already.
+    #[error("the run is stopping already")]
+    AlreadyStopping,
+    /// The driver did not bring what [`Machine::needs`] asked for.
+    #[error("a plan or a large value is missing")]
+    Unprepared,
+}
+
+/// A plan, or why its text no longer compiles.
+#[derive(Clone, Debug)]
+enum Known {
+    Plan(Arc<Plan>),
+    Broken(String),
+}
+
+/// The state of one partition.
+#[derive(Debug, Default)]
+pub struct Machine {
+    applied: Seq,
+    now: Timestamp,
+    epoch: Epoch,
+    live: BTreeMap<RunId, Run>,
+    /// Runs that have ended and are still kept, and the order they go in.
+    finished: BTreeMap<RunId, Timestamp>,
+    finished_order: BTreeSet<(Timestamp, RunId)>,
+
+    // Derived or soft: never decides anything, never stored.
+    timers: timers::Index,
+    plans: BTreeMap<Digest, Known>,
+    blobs: BlobValues,
+    dirty: checkpoint::Dirty,
+}
+
+impl Machine {
+    /// An empty partition.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The last record applied.
+    pub const fn applied(&self) -> Seq {
+        self.applied
+    }
+
+    /// Whose announcement stands.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// How many runs have not ended.
+    pub fn live_runs(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The runs that have not ended, in the order of their ids.
+    pub fn live_ids(&self) -> impl Iterator<Item = RunId> {
+        self.live.keys().copied()
+    }
+
+    /// Hands over a plan that was asked for, or why it cannot be had.
+    pub fn learn_plan(&mut self, digest: Digest, plan: Result<Arc<Plan>, String>) {
+        self.plans.insert(digest, plan.map_or_else(Known::Broken, Known::Plan));
+    }
+
+    /// Hands over a large value that was asked for.
+    pub fn learn_blob(&mut self, digest: Digest, value: Arc<Value>) {
+        self.blobs.insert(digest, value);
+    }
+
+    /// Lets go of all large values; the next decision that needs one asks again.
+    pub fn forget_blobs(&mut self) {
+        self.blobs.clear();
+    }
+
+    /// A run that has not ended, or has ended since the last checkpoint.
+    pub fn view(&self, run: RunId) -> Option<RunView> {
+        self.live.get(&run).or_else(|| self.dirty.ended(run)).map(Run::view)
+    }
+
+    /// Where a run stands, if it is known.
+    pub fn status(&self, run: RunId) -> Option<RunStatus> {
+        self.live.get(&run).or_else(|| self.dirty.ended(run)).map(|run| run.status)
+    }
+
+    /// Whether the run has ended and is still kept.
+    pub fn has_ended(&self, run: RunId) -> bool {
+        self.finished.contains_key(&run)
+    }
+
+    /// Takes one record and adds what follows from it to `effects`, in the order to be done.
+    ///
+    /// A refusal says why nothing followed; the record counts as applied all the same. The exception is
+    /// [`Refused::Unprepared`]: nothing was changed, and the record is to be handed in again.
+    pub fn handle(&mut self, record: &Record, effects: &mut Effects) -> Result<(), Refused> {
+        if record.seq <= self.applied {
+            return Err(Refused::AlreadyApplied);
+        }
+        if !self.needs(&record.event).is_empty() {
+            return Err(Refused::Unprepared);
+        }
+        self.pass(record.seq, record.at);
+        match &record.event {
+            Event::LeaderAnnounced { .. } => {
+                self.epoch = Epoch(record.seq);
+                self.timers.ask_anew();
+                self.live.values().for_each(|run| self.timers.follow(run));
+                Ok(())
+            }
+            Event::Submitted { run, namespace, workflow, inputs, trace } => {
+                if self.live.contains_key(run) || self.finished.contains_key(run) {
+                    return Err(Refused::DuplicateRun);
+                }
+                let who = (*run, namespace.clone());
+                let run = Run::new(who, workflow.clone(), inputs.clone(), trace.clone(), self.now);
+                self.begin(run, effects);
+                Ok(())
+            }
+            Event::Settled { job, settlement, attempts, .. } => {
+                self.change(job.run, effects, |run, plan, now, _| {
+                    settle::settle(run, plan, job, settlement, attempts, now)
+                })
+            }
+            Event::Signalled { run, signal: Signal::Cancel { .. } } => {
+                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, now, effects))
+            }
+            Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
+        }
+    }
+
+    /// Passes over an entry that cannot be read, as everybody else does.
+    pub fn pass(&mut self, seq: Seq, at: Timestamp) {
+        self.applied = self.applied.max(seq);
+        self.now = self.now.max(at);
+        self.expire();
+    }
+
+    /// The leader's clock has moved: asks the log to record the timers whose moment has come.
+    pub fn tick(&mut self, clock: Timestamp, effects: &mut Effects) {
+        let mut asked = 0;
+        while asked < FIRED_PER_TICK
+            && let Some(run) = self.timers.due(clock).and_then(|run| self.live.get(&run))
+        {
+            for timer in self.timers.ask(run, clock) {
+                asked += 1;
+                effects.push(Effect::Append(Event::Fired { epoch: self.epoch, timer }));
+            }
+            self.timers.follow(run);
+        }
+    }
+
+    /// When the next [`Machine::tick`] is due.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.timers.first()
+    }
+
+    /// What ought to be in flight, from state alone: used by whoever takes a partition over.
+    pub fn resume(&self) -> Effects {
+        let mut effects = Effects::new();
+        for run in self.live.values() {
+            let Some(Known::Plan(plan)) = self.plans.get(&run.workflow.digest) else { continue };
+            for (number, step) in run.steps.iter().enumerate() {
+                if step.status != StepStatus::Running {
+                    continue;
+                }
+                let Some(job) = advance::job(run, plan, StepIndex(number)) else { continue };
+                let id = job.id.clone();
+                effects.push(Effect::Dispatch(Box::new(job)));
+                if step.stopped {
+                    effects.push(Effect::Recall(id));
+                }
+            }
+        }
+        effects
+    }
+
+    /// Begins a run.
+    fn begin(&mut self, mut run: Run, effects: &mut Effects) {
+        match self.plans.get(&run.workflow.digest) {
+            Some(Known::Plan(plan)) => {
+                let plan = Arc::clone(plan);
+                run.adopt(&plan);
+                advance::advance(&mut run, &plan, &self.blobs, self.now, effects);
+            }
+            Some(Known::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
+            None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
+        }
+        self.keep(run, effects);
+    }
+
+    /// Changes a live run, and lets it go on from there.
+    fn change(
+        &mut self,
+        id: RunId,
+        effects: &mut Effects,
+        change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let mut run = self.live.remove(&id).ok_or(Refused::UnknownRun)?;
+        let plan = match self.plans.get(&run.workflow.digest) {
+            Some(Known::Plan(plan)) => Arc::clone(plan),
+            Some(Known::Broken(why)) => {
+                run.fail(Fault::new(FaultClass::Internal, why), self.now);
+                self.keep(run, effects);
+                return Ok(());
+            }
+            None => {
+                self.live.insert(id, run);
+                return Err(Refused::Unprepared);
+            }
+        };
+        let changed = change(&mut run, &plan, self.now, effects);
+        if changed.is_ok() {
+            advance::advance(&mut run, &plan, &self.blobs, self.now, effects);
+            self.keep(run, effects);
+        } else {
+            self.live.insert(id, run);
+        }
+        changed
+    }
+
+    /// A timer's moment has come, says the log.
+    fn fire(&mut self, epoch: Epoch, timer: &Timer, effects: &mut Effects) -> Result<(), Refused> {
+        if epoch != self.epoch {
+            return Err(Refused::StaleEpoch);
+        }
+        self.timers.heard(timer);
+        let fired = self.change(timer.run, effects, |run, plan, now, effects| {
+            run.timers.remove(&timer.kind).ok_or(Refused::TimerNotSet)?;
+            match &timer.kind {
+                TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
+                TimerKind::Lost { step, sent, .. } => {
+                    retry(run, plan, step, now, sent.saturating_add(1), effects)
+                }
+                TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),
+                TimerKind::Run => {
+                    stop::run_out_of_time(run, plan, now, effects);
+                    Ok(())
+                }
+                TimerKind::Grace => {
+                    stop::grace_is_over(run, plan, now);
+                    Ok(())
+                }
+            }
+        });
+        if let Some(run) = self.live.get(&timer.run) {
+            self.timers.follow(run);
+        }
+        fired
+    }
+
+    /// Puts a run back where it belongs after a change.
+    fn keep(&mut self, run: Run, effects: &mut Effects) {
+        effects.push(Effect::Changed(run.id));
+        if run.status.is_terminal() {
+            self.timers.forget(run.id);
+            self.finished.insert(run.id, self.now);
+            self.finished_order.insert((self.now, run.id));
+            self.dirty.end(run);
+        } else {
+            self.timers.follow(&run);
+            self.dirty.change(run.id);
+            self.live.insert(run.id, run);
+        }
+    }
+}
+
+/// Sends the job of a step whose moment has come, for the first or for another time.
+fn retry(
+    run: &mut Run,
+    plan: &Plan,
+    path: &longshore_proto::StepPath,
+    now: Timestamp,
+    sent: u32,
+    effects: &mut Effects,
+) -> Result<(), Refused> {
+    let index = run.find(path).ok_or(Refused::UnknownStep)?;
+    let step = run.step_mut(index).filter(|step| step.call.is_some()).ok_or(Refused::AlreadySettled)?;
+    step.status = StepStatus::Running;
+    advance::dispatch(run, plan, index, now, sent, effects);
+    Ok(())
+}

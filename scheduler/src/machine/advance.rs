@@ -1,0 +1,362 @@
+//! What follows in a run from what has happened so far.
+//!
+//! Goes over the steps until nothing more can begin or end: a step begins when everything before it has ended, a
+//! group ends when its members have, and a run ends when its steps have. Called after every change of a run.
+//!
+//! What a finished call means belongs to [`settle`](super::settle), what stops a run to [`stop`](super::stop).
+
+use longshore_proto::{
+    Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
+};
+use longshore_workflow::{CallStep, Condition, Plan, StepIndex, StepKind, Template};
+use serde_json::{Map, Value};
+
+use super::run::{Outstanding, RunError};
+use super::scope::{BlobValues, RunScope};
+use super::{Effect, Effects, Run, timers};
+
+/// Calls of one run that may be out at once. One run cannot fill the queue, and a group of a thousand still goes
+/// out in a few waves.
+pub(super) const WINDOW: usize = 256;
+
+/// Begins and ends whatever can.
+pub(super) fn advance(run: &mut Run, plan: &Plan, blobs: &BlobValues, now: Timestamp, effects: &mut Effects) {
+    let mut cursor = Cursor { plan, blobs, now, effects };
+    // Every pass that changes something ends or begins a step, so there are at most two passes a step.
+    while cursor.pass(run) {}
+    if run.steps.iter().all(|step| step.status.is_terminal()) {
+        cursor.finish(run);
+    } else if run.error.is_some() && run.status == RunStatus::Running {
+        run.status = RunStatus::Failing;
+    }
+}
+
+/// Whether a step of this group (or of the whole run, at the top) has failed with nothing to handle it, here or in
+/// the groups around it.
+pub(super) fn failed_within(run: &Run, plan: &Plan, group: Option<StepIndex>) -> bool {
+    let here = plan
+        .steps
+        .iter()
+        .zip(&run.steps)
+        .any(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
+    here || match group {
+        Some(index) => failed_within(run, plan, plan.step(index).and_then(|step| step.parent)),
+        None => run.error.is_some(),
+    }
+}
+
+struct Cursor<'a> {
+    plan: &'a Plan,
+    blobs: &'a BlobValues,
+    now: Timestamp,
+    effects: &'a mut Effects,
+}
+
+impl Cursor<'_> {
+    /// Goes over all steps once; true if anything changed.
+    fn pass(&mut self, run: &mut Run) -> bool {
+        let mut changed = false;
+        let mut room = WINDOW.saturating_sub(run.outstanding());
+        for (number, step) in self.plan.steps.iter().enumerate() {
+            let index = StepIndex(number);
+            let Some(status) = run.step(index).map(|state| state.status) else { continue };
+            match (&step.kind, status) {
+                (StepKind::Parallel { members, .. }, StepStatus::Running) => {
+                    changed |= self.end_group(run, index, members);
+                }
+                (kind, StepStatus::Pending) if is_ready(run, step) => {
+                    let is_call = matches!(kind, StepKind::Call(_));
+                    if is_call && room == 0 {
+                        continue;
+                    }
+                    self.begin(run, index, step);
+                    changed = true;
+                    room -= usize::from(is_call && run.step(index).is_some_and(|state| state.call.is_some()));
+                }
+                _ => {}
+            }
+        }
+        changed
+    }
+
+    /// Begins a step whose turn has come, or passes it over.
+    fn begin(&mut self, run: &mut Run, index: StepIndex, step: &longshore_workflow::Step) {
+        let decided = self.wanted(run, step);
+        if let Some(state) = run.step_mut(index) {
+            state.started_at = Some(self.now);
+        }
+        match decided {
+            Ok(true) => match &step.kind {
+                StepKind::Call(call) => self.call(run, index, call),
+                StepKind::Set(values) => self.set(run, index, values),
+                StepKind::Parallel { members, timeout } => {
+                    if let Some(timeout) = timeout {
+                        let kind = TimerKind::Step { step: step.path.clone() };
+                        run.timers.insert(kind, self.now.plus(*timeout));
+                    }
+                    if let Some(state) = run.step_mut(index) {
+                        state.status = StepStatus::Running;
+                    }
+                    debug_assert!(!members.is_empty(), "the language refuses empty groups");
+                }
+            },
+            Ok(false) => self.skip(run, index),
+            Err(fault) => self.end(run, index, StepStatus::Failed, Some(fault)),
+        }
+    }
+
+    /// Whether a step runs at all.
+    fn wanted(&self, run: &Run, step: &longshore_workflow::Step) -> Result<bool, Fault> {
+        let scope = RunScope { run, plan: self.plan, blobs: self.blobs, group: step.parent };
+        let stopped_above =
+            groups_above(self.plan, step).any(|group| run.step(group).is_some_and(|g| g.stopped));
+        let smooth = !failed_within(run, self.plan, step.parent) && run.status != RunStatus::Cancelling;
+        match &step.condition {
+            _ if stopped_above => Ok(false),
+            Condition::Success => Ok(smooth),
+            Condition::SuccessAnd(expr) => {
+                if smooth {
+                    expr.holds(&scope).map_err(expression_fault)
+                } else {
+                    Ok(false)
+                }
+            }
+            Condition::Own(expr) => expr.holds(&scope).map_err(expression_fault),
+        }
+    }
+
+    /// Passes a step over, and with it everything inside.
+    fn skip(&mut self, run: &mut Run, index: StepIndex) {
+        if let Some(StepKind::Parallel { members, .. }) = self.plan.step(index).map(|step| &step.kind) {
+            for member in members {
+                self.skip(run, *member);
+            }
+        }
+        if let Some(state) = run.step_mut(index) {
+            state.started_at = None;
+            state.end(StepStatus::Skipped, self.now);
+        }
+    }
+
+    fn set(&mut self, run: &mut Run, index: StepIndex, values: &Template) {
+        match self.render(run, index, values) {
+            Ok(value) => {
+                if let Some(state) = run.step_mut(index) {
+                    state.output =
+                        Some(longshore_proto::Output { value: Payload::Inline(value), content: None });
+                    state.end(StepStatus::Succeeded, self.now);
+                }
+            }
+            Err(fault) => self.end(run, index, StepStatus::Failed, Some(fault)),
+        }
+    }
+
+    fn call(&mut self, run: &mut Run, index: StepIndex, call: &CallStep) {
+        match self.prepare(run, index, call) {
+            Ok(outstanding) => {
+                if let Some(state) = run.step_mut(index) {
+                    state.status = StepStatus::Running;
+                    state.call = Some(outstanding);
+                }
+                dispatch(run, self.plan, index, self.now, 0, self.effects);
+            }
+            Err(fault) => self.end(run, index, StepStatus::Failed, Some(fault)),
+        }
+    }
+
+    /// Renders what every attempt of the step will send.
+    fn prepare(&self, run: &Run, index: StepIndex, call: &CallStep) -> Result<Outstanding, Fault> {
+        let arguments = match self.render(run, index, &call.with)? {
+            Value::Object(arguments) => arguments,
+            Value::Null => Map::new(),
+            other => {
+                let problem = format!("`with` gives {}, and a tool takes an object", kind_of(&other));
+                return Err(Fault::new(FaultClass::Expression, problem));
+            }
+        };
+        let own_key = match &call.idempotency_key {
+            None => None,
+            Some(template) => Some(match self.render(run, index, template)? {
+                Value::String(key) if !key.is_empty() => key,
+                other => {
+                    let problem = format!("`idempotency-key` gives {}, and must give text", kind_of(&other));
+                    return Err(Fault::new(FaultClass::Expression, problem));
+                }
+            }),
+        };
+        Ok(Outstanding { attempt: longshore_proto::Attempt::FIRST, arguments, own_key })
+    }
+
+    fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
+        let group = self.plan.step(index).and_then(|step| step.parent);
+        let scope = RunScope { run, plan: self.plan, blobs: self.blobs, group };
+        template.render(&scope).map_err(expression_fault)
+    }
+
+    /// Ends a group whose members have all ended; true if it did.
+    fn end_group(&mut self, run: &mut Run, index: StepIndex, members: &[StepIndex]) -> bool {
+        if !members.iter().all(|member| run.step(*member).is_some_and(|state| state.status.is_terminal())) {
+            return false;
+        }
+        let Some(group) = run.step(index) else { return false };
+        let (path, out_of_time) = (group.path.clone(), group.error.clone());
+        let failed = first_failed(run, self.plan, members);
+        let cancelled =
+            members.iter().any(|m| run.step(*m).is_some_and(|s| s.status == StepStatus::Cancelled));
+        run.timers.remove(&TimerKind::Step { step: path });
+        if let Some(fault) = out_of_time {
+            self.end(run, index, StepStatus::Failed, Some(fault));
+        } else if let Some(state) = failed.and_then(|member| run.step(member)) {
+            let class = state.error.as_ref().map_or(FaultClass::Internal, |fault| fault.class);
+            let message = state.error.as_ref().map_or("", |fault| fault.message.as_str());
+            let fault = Fault::new(class, format!("`{}`: {message}", state.path));
+            self.end(run, index, StepStatus::Failed, Some(fault));
+        } else if cancelled {
+            self.end(run, index, StepStatus::Cancelled, None);
+        } else {
+            self.end(run, index, StepStatus::Succeeded, None);
+        }
+        true
+    }
+
+    fn end(&mut self, run: &mut Run, index: StepIndex, status: StepStatus, fault: Option<Fault>) {
+        if let Some(state) = run.step_mut(index) {
+            state.end(status, self.now);
+            state.error = fault;
+        }
+        note_failure(run, self.plan, index);
+    }
+
+    /// Ends a run whose steps have all ended.
+    fn finish(&mut self, run: &mut Run) {
+        let scope = RunScope { run, plan: self.plan, blobs: self.blobs, group: None };
+        let mut outputs = Map::new();
+        let mut broken = None;
+        if run.error.is_none() && run.status != RunStatus::Cancelling {
+            for (name, template) in &self.plan.outputs {
+                match template.render(&scope) {
+                    Ok(value) => _ = outputs.insert(name.clone(), value),
+                    Err(error) => {
+                        let problem = format!("output `{name}`: {error}");
+                        broken.get_or_insert_with(|| Fault::new(FaultClass::Expression, problem));
+                    }
+                }
+            }
+        }
+        if let Some(fault) = broken {
+            run.error = Some(RunError { fault, step: None });
+        }
+        run.status = match (&run.error, run.status) {
+            (_, RunStatus::Cancelling) => RunStatus::Cancelled,
+            (Some(_), _) => RunStatus::Failed,
+            (None, _) => {
+                run.outputs = Some(Value::Object(outputs));
+                RunStatus::Succeeded
+            }
+        };
+        run.finished_at = Some(self.now);
+        run.timers.clear();
+    }
+}
+
+/// If a step at the top has failed and nothing handles it, the run has.
+pub(super) fn note_failure(run: &mut Run, plan: &Plan, index: StepIndex) {
+    let Some(step) = plan.step(index) else { return };
+    let failed = run.step(index).is_some_and(super::run::Step::has_failed);
+    if step.parent.is_some() || step.continue_on_error || !failed || run.error.is_some() {
+        return;
+    }
+    if let Some((path, fault)) = cause(run, plan, index) {
+        run.error = Some(RunError { fault, step: Some(path) });
+    }
+}
+
+/// The innermost failed step, and why: a group fails because one of its members did, unless it ran out of time.
+fn cause(run: &Run, plan: &Plan, index: StepIndex) -> Option<(StepPath, Fault)> {
+    let state = run.step(index)?;
+    if let StepKind::Parallel { members, .. } = &plan.step(index)?.kind
+        && !state.stopped
+        && let Some(member) = first_failed(run, plan, members)
+    {
+        return cause(run, plan, member);
+    }
+    let unknown = || Fault::new(FaultClass::Internal, "no reason was recorded");
+    Some((state.path.clone(), state.error.clone().unwrap_or_else(unknown)))
+}
+
+/// The first member that failed with nothing to handle it.
+fn first_failed(run: &Run, plan: &Plan, members: &[StepIndex]) -> Option<StepIndex> {
+    members.iter().copied().find(|member| {
+        let handled = plan.step(*member).is_some_and(|step| step.continue_on_error);
+        !handled && run.step(*member).is_some_and(super::run::Step::has_failed)
+    })
+}
+
+/// Sends the job of a step that is running, and sets the timer that sends it again if it is never heard of.
+pub(super) fn dispatch(
+    run: &mut Run,
+    plan: &Plan,
+    index: StepIndex,
+    now: Timestamp,
+    sent: u32,
+    effects: &mut Effects,
+) {
+    let Some(job) = job(run, plan, index) else { return };
+    let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
+    run.timers.insert(kind, now.plus(timers::patience(&job)));
+    effects.push(Effect::Dispatch(Box::new(job)));
+}
+
+/// The job of a step that is running, as state and plan tell it.
+pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
+    let StepKind::Call(call) = &plan.step(index)?.kind else { return None };
+    let outstanding = run.step(index)?.call.as_ref()?;
+    let id = run.job_id(index)?;
+    let derived = || format!("{}/{}", id.run, id.step);
+    Some(Job {
+        idempotency_key: outstanding.own_key.clone().unwrap_or_else(derived),
+        id,
+        namespace: run.namespace.clone(),
+        workflow: run.workflow.name.clone(),
+        server: call.server.clone(),
+        tool: call.tool.clone(),
+        arguments: Payload::Inline(Value::Object(outstanding.arguments.clone())),
+        timeout: call.timeout,
+        retry: call.retry.clone(),
+        safety: call.safety,
+        own_key: outstanding.own_key.is_some(),
+        on_tool_error: call.on_tool_error,
+        keep_content: call.keep_content,
+        trace: run.trace.clone(),
+    })
+}
+
+/// Whether everything before a step has ended, and the group around it has begun.
+fn is_ready(run: &Run, step: &longshore_workflow::Step) -> bool {
+    let begun =
+        step.parent.is_none_or(|group| run.step(group).is_some_and(|g| g.status == StepStatus::Running));
+    begun && step.after.iter().all(|before| run.step(*before).is_some_and(|state| state.status.is_terminal()))
+}
+
+/// The groups around a step, from the inside out.
+pub(super) fn groups_above<'a>(
+    plan: &'a Plan,
+    step: &longshore_workflow::Step,
+) -> impl Iterator<Item = StepIndex> + use<'a> {
+    std::iter::successors(step.parent, |group| plan.step(*group).and_then(|step| step.parent))
+}
+
+fn expression_fault(error: longshore_workflow::EvalError) -> Fault {
+    Fault::new(FaultClass::Expression, error.to_string())
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

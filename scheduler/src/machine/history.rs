@@ -1,0 +1,317 @@
+//! Random histories: the same log gives the same state, however it is folded.
+//!
+//! A history is made by a machine that leads, with workers that answer in random ways, people who cancel, clocks
+//! that jump, and leaders that change. The log that comes out is then folded again: straight, with every record
+//! twice, and through a stored state at every place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_proto::{
+    AttemptRecord, Event, Fault, FaultClass, Job, JobId, Outcome, Output, Partition, Payload, Record, RunId,
+    Sent, Seq, Settlement, Signal, Timestamp,
+};
+use longshore_workflow::{Plan, compile};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::scenario::{leader, submitted};
+use super::{Effect, Effects, Machine, Refused, Run};
+
+const PLANS: [&str; 3] = [
+    "longshore: v1
+name: chain
+timeout: 10m
+steps:
+  - { id: a, call: s/t, retry: 3 }
+  - { id: b, call: s/t, if: steps.a.output.n > 2 }
+  - { id: c, set: { n: '${{ default(steps.b.output.n, 0) }}' } }
+  - { id: d, call: s/t, if: always() }
+outputs: { n: '${{ steps.c.output.n }}' }
+",
+    "longshore: v1
+name: groups
+steps:
+  - id: g
+    timeout: 1m
+    parallel:
+      - { id: a, call: s/t }
+      - { id: b, call: s/t, needs: [a], continue-on-error: true }
+      - parallel: [{ id: c, call: s/t, retry: 5 }, { id: d, call: s/t }]
+  - { id: e, call: s/t, if: failure() }
+  - { id: f, call: s/t }
+",
+    "longshore: v1
+name: graph
+steps:
+  - { id: a, call: s/t, timeout: 5s }
+  - { id: b, call: s/t, needs: [] }
+  - { id: c, call: s/t, needs: [a, b], with: { n: '${{ steps.a.output.n + steps.b.output.n }}' } }
+  - { id: d, call: s/t, needs: [b], retry: 2 }
+",
+];
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Happening {
+    Submit(usize),
+    Settle { which: usize, how: u8, n: i64 },
+    Cancel(usize),
+    Wait(u64),
+    Lead,
+    Repeat(usize),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        2 => (0..PLANS.len()).prop_map(Happening::Submit),
+        12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| Happening::Settle { which, how, n }),
+        1 => any::<usize>().prop_map(Happening::Cancel),
+        3 => (0_u64..120_000).prop_map(Happening::Wait),
+        1 => Just(Happening::Lead),
+        2 => any::<usize>().prop_map(Happening::Repeat),
+    ]
+}
+
+fn plans() -> Vec<Arc<Plan>> {
+    PLANS.iter().map(|text| Arc::new(compile(text).unwrap_or_else(|problems| panic!("{problems}")))).collect()
+}
+
+fn machine(plans: &[Arc<Plan>]) -> Machine {
+    let mut machine = Machine::new();
+    teach(&mut machine, plans);
+    machine
+}
+
+fn teach(machine: &mut Machine, plans: &[Arc<Plan>]) {
+    for plan in plans {
+        machine.learn_plan(plan.digest, Ok(Arc::clone(plan)));
+    }
+}
+
+/// A world in which a history happens.
+struct World {
+    machine: Machine,
+    log: Vec<Record>,
+    out: Vec<Job>,
+    runs: Vec<RunId>,
+    now: Timestamp,
+}
+
+impl World {
+    fn append(&mut self, event: Event) {
+        let record = Record { seq: Seq(self.log.len() as u64 + 1), at: self.now, event };
+        self.log.push(record.clone());
+        let mut effects = Effects::new();
+        let taken = self.machine.handle(&record, &mut effects);
+        assert_ne!(taken, Err(Refused::Unprepared));
+        for effect in effects {
+            match effect {
+                Effect::Dispatch(job) => {
+                    self.out.retain(|out| out.id != job.id);
+                    self.out.push(*job);
+                }
+                Effect::Append(event) => panic!("only ticks append: {event:?}"),
+                Effect::Recall(_) | Effect::Changed(_) => {}
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let mut effects = Effects::new();
+        self.machine.tick(self.now, &mut effects);
+        for effect in effects {
+            if let Effect::Append(event) = effect {
+                self.append(event);
+            }
+        }
+    }
+
+    fn happen(&mut self, what: &Happening, plans: &[Arc<Plan>]) {
+        match what {
+            Happening::Submit(plan) => {
+                let run = RunId::new(Partition(0), self.now, self.runs.len() as u128);
+                self.runs.push(run);
+                self.append(submitted(run, &plans[*plan], ""));
+            }
+            Happening::Settle { which, how, n } if !self.out.is_empty() => {
+                let job = self.out.swap_remove(which % self.out.len());
+                let event = answer(&job, *how, *n, self.now);
+                self.append(event);
+            }
+            Happening::Cancel(which) if !self.runs.is_empty() => {
+                let run = self.runs[which % self.runs.len()];
+                self.append(Event::Signalled { run, signal: Signal::Cancel { reason: "test".to_owned() } });
+            }
+            Happening::Wait(millis) => {
+                self.now = self.now.plus(Duration::from_millis(*millis));
+                self.tick();
+            }
+            Happening::Lead => self.append(leader()),
+            Happening::Repeat(which) if !self.log.is_empty() => {
+                let event = self.log[which % self.log.len()].event.clone();
+                if !matches!(event, Event::LeaderAnnounced { .. }) {
+                    self.append(event);
+                }
+            }
+            Happening::Settle { .. } | Happening::Cancel(_) | Happening::Repeat(_) => {}
+        }
+    }
+}
+
+/// What a worker may say about a job.
+fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
+    let fault = Fault::new(FaultClass::Unavailable, "test");
+    let settlement = match how % 8 {
+        0 => Settlement::Done(Outcome::Fault(fault.clone())),
+        1 => Settlement::Done(Outcome::Indeterminate(fault.clone())),
+        2 | 3 => Settlement::Again { at: at.plus(Duration::from_secs(5)), fault: fault.clone() },
+        _ => {
+            let value = Payload::Inline(json!({ "n": n }));
+            Settlement::Done(Outcome::Output(Output { value, content: None }))
+        }
+    };
+    let took = Duration::from_millis(1);
+    let attempt =
+        AttemptRecord { number: job.id.attempt, started_at: at, took, fault: Some(fault), sent: Sent::Maybe };
+    Event::Settled {
+        job: job.id.clone(),
+        settlement,
+        attempts: vec![attempt],
+        worker: "worker".parse().expect("a node"),
+    }
+}
+
+fn history(happenings: &[Happening], plans: &[Arc<Plan>]) -> World {
+    let now = Timestamp::from_millis(1_000_000);
+    let mut world =
+        World { machine: machine(plans), log: Vec::new(), out: Vec::new(), runs: Vec::new(), now };
+    world.append(leader());
+    for what in happenings {
+        world.happen(what, plans);
+    }
+    world
+}
+
+/// Everything that decides: two machines that agree on it agree on what follows from any record.
+fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
+    let live = machine.live.values().cloned().collect();
+    (machine.now, live, machine.finished.iter().map(|(run, at)| (*run, *at)).collect())
+}
+
+fn outstanding(machine: &Machine) -> Vec<JobId> {
+    let jobs = machine.resume().into_iter().filter_map(|effect| match effect {
+        Effect::Dispatch(job) => Some(job.id),
+        _ => None,
+    });
+    jobs.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_log_gives_the_same_state(happenings in prop::collection::vec(happening(), 1..80)) {
+        let plans = plans();
+        let world = history(&happenings, &plans);
+        let mut again = machine(&plans);
+        for record in &world.log {
+            let _ = again.handle(record, &mut Effects::new());
+        }
+        prop_assert_eq!(state(&again), state(&world.machine));
+    }
+
+    #[test]
+    fn every_record_twice_gives_the_same_runs(happenings in prop::collection::vec(happening(), 1..60)) {
+        let plans = plans();
+        let world = history(&happenings, &plans);
+        let mut again = machine(&plans);
+        let (mut seq, mut epochs) = (0, std::collections::BTreeMap::new());
+        for record in &world.log {
+            // A leader's own announcement is written once; what it writes about itself names the new place.
+            let times = if matches!(record.event, Event::LeaderAnnounced { .. }) { 1 } else { 2 };
+            let mut event = record.event.clone();
+            if let Event::Fired { epoch, .. } = &mut event {
+                *epoch = epochs.get(epoch).copied().unwrap_or(*epoch);
+            }
+            for _ in 0..times {
+                seq += 1;
+                let _ = again.handle(&Record { seq: Seq(seq), at: record.at, event: event.clone() }, &mut Effects::new());
+            }
+            if matches!(record.event, Event::LeaderAnnounced { .. }) {
+                epochs.insert(longshore_proto::Epoch(record.seq), longshore_proto::Epoch(Seq(seq)));
+            }
+        }
+        prop_assert_eq!(state(&again), state(&world.machine));
+    }
+
+    #[test]
+    fn a_stored_state_at_any_place_goes_on_as_if_nothing_had_been(
+        happenings in prop::collection::vec(happening(), 1..40),
+    ) {
+        let plans = plans();
+        let world = history(&happenings, &plans);
+        for place in 0..world.log.len() {
+            let mut first = machine(&plans);
+            for record in &world.log[..place] {
+                let _ = first.handle(record, &mut Effects::new());
+            }
+            let out = outstanding(&first);
+            let finished: Vec<_> = first.finished.iter().map(|(run, at)| (*run, *at)).collect();
+            let drained = first.drain(true).expect("drains");
+            let live: Vec<_> = drained
+                .changed
+                .into_iter()
+                .filter(|(summary, _)| !summary.status.is_terminal())
+                .map(|(summary, bytes)| (summary.run, bytes))
+                .collect();
+            let mut second = Machine::restore(&drained.partition, &live, &finished).expect("restores");
+            teach(&mut second, &plans);
+            prop_assert_eq!(outstanding(&second), out);
+            for record in &world.log[place..] {
+                let _ = second.handle(record, &mut Effects::new());
+            }
+            prop_assert_eq!(state(&second), state(&world.machine));
+        }
+    }
+
+    #[test]
+    fn what_is_out_is_always_in_the_state_and_every_run_comes_to_an_end(
+        happenings in prop::collection::vec(happening(), 1..80),
+    ) {
+        let plans = plans();
+        let mut world = history(&happenings, &plans);
+        let mut expected: Vec<_> = outstanding(&world.machine);
+        expected.retain(|id| !world.out.iter().any(|job| job.id == *id));
+        // A job whose answer was lost on the way (taken from `out` and refused) is the only one missing from it.
+        for id in expected {
+            let answered = world.log.iter().any(|record| match &record.event {
+                Event::Settled { job, .. } => *job == id,
+                _ => false,
+            });
+            prop_assert!(answered, "{id} is in the state and was never sent");
+        }
+        // Everybody answers well from here on, and time passes.
+        for _ in 0..2_000 {
+            if world.machine.live_runs() == 0 {
+                break;
+            }
+            match outstanding(&world.machine).into_iter().next() {
+                Some(id) => {
+                    let resumed = world.machine.resume();
+                    let job = resumed.into_iter().find_map(|effect| match effect {
+                        Effect::Dispatch(job) if job.id == id => Some(*job),
+                        _ => None,
+                    });
+                    let event = answer(&job.expect("it was just listed"), 7, 5, world.now);
+                    world.append(event);
+                }
+                None => {
+                    world.now = world.now.plus(Duration::from_secs(60));
+                    world.tick();
+                }
+            }
+        }
+        prop_assert_eq!(world.machine.live_runs(), 0);
+    }
+}

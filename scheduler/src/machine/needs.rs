@@ -1,0 +1,165 @@
+//! What the machine must have at hand before it can take a record.
+//!
+//! A plan and a large value are immutable and known by their content, so fetching them before the decision keeps
+//! the decision pure: the driver asks here, fetches, and hands over with
+//! [`Machine::learn_plan`](super::Machine::learn_plan) and [`Machine::learn_blob`](super::Machine::learn_blob).
+
+use std::collections::BTreeSet;
+
+use longshore_proto::{Digest, Event, Outcome, Payload, Settlement, StepStatus};
+use longshore_workflow::{Condition, Plan, Reads, StepField, StepIndex, StepKind};
+
+use super::{Known, Machine, Run};
+
+/// Content addresses of what is missing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Needs {
+    /// Texts of workflows.
+    pub plans: BTreeSet<Digest>,
+    /// Large values.
+    pub blobs: BTreeSet<Digest>,
+}
+
+impl Needs {
+    /// Whether nothing is missing.
+    pub fn is_empty(&self) -> bool {
+        self.plans.is_empty() && self.blobs.is_empty()
+    }
+}
+
+impl Machine {
+    /// What is missing before this event can be taken. Ask again after learning: a plan tells which values it reads.
+    pub fn needs(&self, event: &Event) -> Needs {
+        let mut needs = Needs::default();
+        match event {
+            Event::LeaderAnnounced { .. } => {}
+            Event::Submitted { workflow, inputs, .. } => match self.plans.get(&workflow.digest) {
+                None => _ = needs.plans.insert(workflow.digest),
+                Some(Known::Plan(plan)) => {
+                    if let Some(digest) = inputs.blob()
+                        && all_reads(plan).any(|reads| reads.inputs)
+                    {
+                        needs.blobs.insert(digest);
+                    }
+                }
+                Some(Known::Broken(_)) => {}
+            },
+            Event::Settled { job, settlement, .. } => {
+                if let Some(run) = self.live.get(&job.run) {
+                    self.needs_of(run, fresh_blobs(settlement), &mut needs);
+                }
+            }
+            Event::Signalled { run, .. } => {
+                if let Some(run) = self.live.get(run) {
+                    self.needs_of(run, Vec::new(), &mut needs);
+                }
+            }
+            Event::Fired { timer, .. } => {
+                if let Some(run) = self.live.get(&timer.run) {
+                    self.needs_of(run, Vec::new(), &mut needs);
+                }
+            }
+        }
+        needs.blobs.retain(|digest| !self.blobs.contains_key(digest));
+        needs
+    }
+
+    /// The plans of live runs that are missing: asked once, after a checkpoint was loaded.
+    pub fn missing_plans(&self) -> BTreeSet<Digest> {
+        self.live
+            .values()
+            .map(|run| run.workflow.digest)
+            .filter(|digest| !self.plans.contains_key(digest))
+            .collect()
+    }
+
+    /// Every large value that a step which has not begun, or an output of the run, reads.
+    fn needs_of(&self, run: &Run, fresh: Vec<Digest>, needs: &mut Needs) {
+        let Some(Known::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
+            needs.plans.insert(run.workflow.digest);
+            return;
+        };
+        let keeps_blobs = run.inputs.blob().is_some()
+            || run.steps.iter().any(|step| {
+                step.output.as_ref().is_some_and(|output| {
+                    output.value.blob().is_some()
+                        || output.content.as_ref().is_some_and(|c| c.blob().is_some())
+                })
+            });
+        if fresh.is_empty() && !keeps_blobs {
+            return; // nearly always: no large value in the run, nothing to look for
+        }
+        needs.blobs.extend(fresh);
+        for reads in pending_reads(plan, run) {
+            if reads.inputs {
+                needs.blobs.extend(run.inputs.blob());
+            }
+            for (id, fields) in &reads.steps {
+                let Some(index) = run.steps.iter().position(|step| step.path.as_str() == id) else {
+                    continue;
+                };
+                blobs_of(plan, run, StepIndex(index), fields, &mut needs.blobs);
+            }
+        }
+    }
+}
+
+/// The blobs that a settlement brings. Whether a step reads them is known only once it is applied, so they are
+/// fetched in any case: a worker that has just stored them leaves them warm.
+fn fresh_blobs(settlement: &Settlement) -> Vec<Digest> {
+    let Settlement::Done(Outcome::Output(output)) = settlement else { return Vec::new() };
+    output.value.blob().into_iter().chain(output.content.as_ref().and_then(Payload::blob)).collect()
+}
+
+/// The blobs behind some fields of a step; a group's output is made of its members'.
+fn blobs_of(
+    plan: &Plan,
+    run: &Run,
+    index: StepIndex,
+    fields: &BTreeSet<StepField>,
+    found: &mut BTreeSet<Digest>,
+) {
+    if let Some(output) = run.step(index).and_then(|step| step.output.as_ref()) {
+        if fields.contains(&StepField::Output) {
+            found.extend(output.value.blob());
+        }
+        if fields.contains(&StepField::Content) {
+            found.extend(output.content.as_ref().and_then(Payload::blob));
+        }
+    }
+    if let Some(StepKind::Parallel { members, .. }) = plan.step(index).map(|step| &step.kind) {
+        for member in members {
+            blobs_of(plan, run, *member, fields, found);
+        }
+    }
+}
+
+/// What everything that is still to be evaluated reads.
+fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = Reads> {
+    let pending = plan.steps.iter().zip(&run.steps).filter(|(_, state)| state.status == StepStatus::Pending);
+    pending
+        .flat_map(|(step, _)| step_reads(step))
+        .chain(plan.outputs.iter().map(|(_, output)| output.reads()))
+}
+
+fn all_reads(plan: &Plan) -> impl Iterator<Item = Reads> {
+    plan.steps.iter().flat_map(step_reads).chain(plan.outputs.iter().map(|(_, output)| output.reads()))
+}
+
+fn step_reads(step: &longshore_workflow::Step) -> Vec<Reads> {
+    let condition = match &step.condition {
+        Condition::Success => None,
+        Condition::SuccessAnd(expr) | Condition::Own(expr) => Some(expr.reads().clone()),
+    };
+    let body = match &step.kind {
+        StepKind::Call(call) => {
+            vec![
+                Some(call.with.reads()),
+                call.idempotency_key.as_ref().map(longshore_workflow::Template::reads),
+            ]
+        }
+        StepKind::Set(values) => vec![Some(values.reads())],
+        StepKind::Parallel { .. } => Vec::new(),
+    };
+    condition.into_iter().chain(body.into_iter().flatten()).collect()
+}

@@ -1,0 +1,171 @@
+//! A run as the machine keeps it: what happened so far, and what is outstanding.
+//!
+//! This is what a checkpoint stores, so a change of shape is a change of format: new fields need a default, anything
+//! more raises [`STATE_VERSION`](super::STATE_VERSION).
+
+use std::collections::BTreeMap;
+
+use longshore_proto::{
+    Attempt, AttemptRecord, Fault, JobId, Namespace, Output, Payload, RunId, RunStatus, StepPath, StepStatus,
+    TimerKind, Timestamp, TraceContext, WorkflowRef,
+};
+use longshore_workflow::{Plan, StepIndex, StepKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One execution of a plan.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Run {
+    pub(super) id: RunId,
+    pub(super) namespace: Namespace,
+    pub(super) workflow: WorkflowRef,
+    pub(super) inputs: Payload,
+    pub(super) trace: Option<TraceContext>,
+    pub(super) status: RunStatus,
+    pub(super) submitted_at: Timestamp,
+    pub(super) finished_at: Option<Timestamp>,
+    /// The steps of the plan, in its order.
+    pub(super) steps: Vec<Step>,
+    /// The timers that are set. Which moment comes first is indexed by the machine.
+    pub(super) timers: BTreeMap<TimerKind, Timestamp>,
+    /// The first failure that nothing handles.
+    pub(super) error: Option<RunError>,
+    pub(super) outputs: Option<Value>,
+}
+
+/// What a run fails with.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct RunError {
+    pub(super) fault: Fault,
+    pub(super) step: Option<StepPath>,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Step {
+    pub(super) path: StepPath,
+    /// What it does, in a word or two: kept so that a run can be shown without its plan.
+    pub(super) does: String,
+    pub(super) depth: u16,
+    pub(super) status: StepStatus,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Option<Timestamp>,
+    pub(super) attempts: Vec<AttemptRecord>,
+    pub(super) output: Option<Output>,
+    pub(super) error: Option<Fault>,
+    /// The call that is out, or waits for its next attempt.
+    pub(super) call: Option<Outstanding>,
+    /// Told to stop: it starts nothing more, and what it has out was recalled.
+    pub(super) stopped: bool,
+}
+
+/// A call that has begun and has no outcome yet: the state is the outbox.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Outstanding {
+    /// The first attempt of the job that is out, or that will go out when its timer fires.
+    pub(super) attempt: Attempt,
+    /// Rendered once, so that every attempt sends the same.
+    pub(super) arguments: Map<String, Value>,
+    /// The step's own key, rendered once.
+    pub(super) own_key: Option<String>,
+}
+
+impl Run {
+    /// A run that has just been submitted: every step is pending.
+    pub(super) fn new(
+        (id, namespace): (RunId, Namespace),
+        workflow: WorkflowRef,
+        inputs: Payload,
+        trace: Option<TraceContext>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            namespace,
+            workflow,
+            inputs,
+            trace,
+            status: RunStatus::Running,
+            submitted_at: at,
+            finished_at: None,
+            steps: Vec::new(),
+            timers: BTreeMap::new(),
+            error: None,
+            outputs: None,
+        }
+    }
+
+    /// Gives the run the steps of its plan.
+    pub(super) fn adopt(&mut self, plan: &Plan) {
+        self.steps = plan.steps.iter().map(|step| Step::pending(plan, step)).collect();
+        if let Some(timeout) = plan.timeout {
+            self.timers.insert(TimerKind::Run, self.submitted_at.plus(timeout));
+        }
+    }
+
+    pub(super) fn step(&self, index: StepIndex) -> Option<&Step> {
+        self.steps.get(index.0)
+    }
+
+    pub(super) fn step_mut(&mut self, index: StepIndex) -> Option<&mut Step> {
+        self.steps.get_mut(index.0)
+    }
+
+    /// The place of a step in the plan and in the run.
+    pub(super) fn find(&self, path: &StepPath) -> Option<StepIndex> {
+        self.steps.iter().position(|step| step.path == *path).map(StepIndex)
+    }
+
+    /// How many calls have begun and have no outcome yet.
+    pub(super) fn outstanding(&self) -> usize {
+        self.steps.iter().filter(|step| step.call.is_some()).count()
+    }
+
+    /// The job of a step that is running.
+    pub(super) fn job_id(&self, index: StepIndex) -> Option<JobId> {
+        let step = self.step(index)?;
+        let call = step.call.as_ref()?;
+        Some(JobId { run: self.id, step: step.path.clone(), attempt: call.attempt })
+    }
+}
+
+impl Step {
+    fn pending(plan: &Plan, step: &longshore_workflow::Step) -> Self {
+        let does = match &step.kind {
+            StepKind::Call(call) => format!("{}/{}", call.server, call.tool),
+            StepKind::Set(_) => "set".to_owned(),
+            StepKind::Parallel { .. } => "parallel".to_owned(),
+        };
+        let mut depth = 0;
+        let mut parent = step.parent;
+        while let Some(above) = parent {
+            depth += 1;
+            parent = plan.step(above).and_then(|step| step.parent);
+        }
+        Self {
+            path: step.path.clone(),
+            does,
+            depth,
+            status: StepStatus::Pending,
+            started_at: None,
+            finished_at: None,
+            attempts: Vec::new(),
+            output: None,
+            error: None,
+            call: None,
+            stopped: false,
+        }
+    }
+
+    /// Ends the step.
+    pub(super) fn end(&mut self, status: StepStatus, at: Timestamp) {
+        self.status = status;
+        self.finished_at = Some(at);
+        self.call = None;
+    }
+
+    /// Whether it ended badly.
+    pub(super) const fn has_failed(&self) -> bool {
+        matches!(self.status, StepStatus::Failed | StepStatus::Indeterminate)
+    }
+}

@@ -1,0 +1,261 @@
+//! Scenarios as text: given a workflow, when this happens, then that follows.
+//!
+//! A script has one line for each input: `input -> what follows`. A line may begin with the moment it happens,
+//! `@90s`, counted from the submit; time stands still otherwise. [`check`] runs the script and compares the whole,
+//! so a failure shows the story with the difference.
+
+mod order;
+mod recovery;
+mod retry;
+mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_proto::{
+    Attempt, AttemptRecord, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output, Partition,
+    Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
+};
+use longshore_workflow::{Plan, compile};
+use serde_json::{Map, Value};
+
+use super::{Effect, Effects, Machine};
+
+/// A machine that leads, one run, and the log it reads.
+pub(super) struct Scenario {
+    pub(super) machine: Machine,
+    pub(super) plan: Arc<Plan>,
+    pub(super) run: RunId,
+    pub(super) log: Vec<Record>,
+    pub(super) jobs: Vec<Job>,
+    at: Timestamp,
+}
+
+/// The moment of the submit.
+const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+/// Runs a script over a workflow and compares what follows from every line.
+pub(super) fn check(workflow: &str, script: &str) {
+    let mut scenario = Scenario::of(workflow);
+    let lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (mut expected, mut actual) = (String::new(), String::new());
+    for line in lines {
+        let (input, then) = line.split_once(" ->").expect("a line is `input -> what follows`");
+        expected += &format!("{} -> {}\n", input.trim(), then.trim());
+        actual += &format!("{} -> {}\n", input.trim(), scenario.input(input.trim()));
+    }
+    assert_eq!(actual, expected, "\n--- what happened:\n{actual}\n--- what was expected:\n{expected}");
+}
+
+impl Scenario {
+    pub(super) fn of(workflow: &str) -> Self {
+        let text = format!("longshore: v1\nname: scenario\n{workflow}");
+        let plan = Arc::new(compile(&text).unwrap_or_else(|problems| panic!("{problems}")));
+        let mut machine = Machine::new();
+        machine.learn_plan(plan.digest, Ok(Arc::clone(&plan)));
+        let run = RunId::new(Partition(0), START, 1);
+        let mut scenario = Self { machine, plan, run, log: Vec::new(), jobs: Vec::new(), at: START };
+        scenario.record(leader());
+        scenario
+    }
+
+    /// One line of a script: does what it says, and says what followed.
+    pub(super) fn input(&mut self, line: &str) -> String {
+        let (moment, input) = match line.strip_prefix('@').and_then(|rest| rest.split_once(' ')) {
+            Some((moment, input)) => (Some(moment), input),
+            None => (None, line),
+        };
+        if let Some(moment) = moment {
+            self.at = START.plus(duration(moment));
+        }
+        let (word, rest) = input.split_once(' ').unwrap_or((input, ""));
+        match word {
+            "submit" => self.record(submitted(self.run, &self.plan, rest)),
+            "settle" => {
+                let event = settled(self.run, rest, self.at);
+                self.record(event)
+            }
+            "cancel" => {
+                let signal = Signal::Cancel { reason: "test".to_owned() };
+                self.record(Event::Signalled { run: self.run, signal })
+            }
+            "lead" => self.record(leader()),
+            "tick" => self.tick(),
+            "resume" => {
+                let effects = self.machine.resume();
+                self.told(effects)
+            }
+            "restart" => self.restart(),
+            "again" => {
+                let event = self.log.last().expect("a record").event.clone();
+                self.record(event)
+            }
+            "status" => self.status(rest),
+            other => panic!("no such input: {other}"),
+        }
+    }
+
+    /// Appends an event to the log, and hands it to the machine.
+    pub(super) fn record(&mut self, event: Event) -> String {
+        let seq = Seq(self.log.len() as u64 + 1);
+        let record = Record { seq, at: self.at, event };
+        self.log.push(record.clone());
+        let mut effects = Effects::new();
+        match self.machine.handle(&record, &mut effects) {
+            Ok(()) => self.told(effects),
+            Err(refused) => format!("refused: {refused}"),
+        }
+    }
+
+    /// Lets the leader look at its clock; what it asks the log to record is recorded at once.
+    fn tick(&mut self) -> String {
+        let mut effects = Effects::new();
+        self.machine.tick(self.at, &mut effects);
+        let mut told = Vec::new();
+        for effect in effects {
+            let Effect::Append(event) = effect else { panic!("a tick only appends: {effect:?}") };
+            if let Event::Fired { timer, .. } = &event {
+                told.push(format!("fired {}", timer_text(timer)));
+            }
+            let then = self.record(event);
+            if then != "nothing" {
+                told.push(then);
+            }
+        }
+        if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
+    }
+
+    /// Stores the state, and goes on with what can be read back.
+    fn restart(&mut self) -> String {
+        let drained = self.machine.drain(true).expect("drains");
+        let live: Vec<_> = drained
+            .changed
+            .into_iter()
+            .filter(|(summary, _)| !summary.status.is_terminal())
+            .map(|(summary, state)| (summary.run, state))
+            .collect();
+        self.machine = Machine::restore(&drained.partition, &live, &[]).expect("restores");
+        assert_eq!(self.machine.missing_plans().is_empty(), live.is_empty());
+        self.machine.learn_plan(self.plan.digest, Ok(Arc::clone(&self.plan)));
+        "nothing".to_owned()
+    }
+
+    /// Where steps stand, in the words people see.
+    fn status(&self, steps: &str) -> String {
+        let view = self.machine.view(self.run).expect("the run is known");
+        let wanted = |path: &StepPath| steps.is_empty() || steps.split(' ').any(|name| name == path.as_str());
+        let steps: Vec<_> = view
+            .steps
+            .iter()
+            .filter(|step| wanted(&step.path))
+            .map(|step| format!("{} {}", step.path, step.status))
+            .collect();
+        steps.join(", ")
+    }
+
+    fn told(&mut self, effects: Effects) -> String {
+        let mut told = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Dispatch(job) => {
+                    let arguments = match &job.arguments {
+                        Payload::Inline(Value::Object(arguments)) if arguments.is_empty() => String::new(),
+                        Payload::Inline(arguments) => format!(" {arguments}"),
+                        Payload::Blob { .. } => " (blob)".to_owned(),
+                    };
+                    told.push(format!("dispatch {}#{}{arguments}", job.id.step, job.id.attempt));
+                    self.jobs.push(*job);
+                }
+                Effect::Recall(job) => told.push(format!("recall {}#{}", job.step, job.attempt)),
+                Effect::Append(event) => told.push(format!("append {event:?}")),
+                Effect::Changed(run) => {
+                    let view = self.machine.view(run).expect("what has changed can be seen");
+                    if view.summary.status.is_terminal() {
+                        told.push(ending(&view));
+                    }
+                }
+            }
+        }
+        if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
+    }
+}
+
+fn ending(view: &longshore_proto::RunView) -> String {
+    match (&view.outputs, &view.summary.error, &view.summary.failed_step) {
+        (Some(outputs), _, _) if outputs.as_object().is_some_and(Map::is_empty) => "succeeded".to_owned(),
+        (Some(outputs), _, _) => format!("succeeded {outputs}"),
+        (None, Some(fault), Some(step)) => format!("{} at {step}: {fault}", view.summary.status),
+        (None, Some(fault), None) => format!("{}: {fault}", view.summary.status),
+        (None, None, _) => view.summary.status.to_string(),
+    }
+}
+
+pub(super) fn leader() -> Event {
+    Event::LeaderAnnounced { node: "test".parse().expect("a node"), version: "0".to_owned() }
+}
+
+pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
+    let given: Map<String, Value> = match inputs {
+        "" => Map::new(),
+        text => serde_json::from_str(text).expect("inputs are an object"),
+    };
+    let inputs = plan.accept_inputs(given).unwrap_or_else(|problems| panic!("{problems}"));
+    let namespace: Namespace = "default".parse().expect("a namespace");
+    Event::Submitted { run, namespace, workflow: plan.reference(), inputs: inputs.into(), trace: None }
+}
+
+/// `fetch#1 output {"n": 1}`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`.
+fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
+    let (name, rest) = text.split_once(' ').expect("a job and what became of it");
+    let (step, attempt) = name.rsplit_once('#').expect("step#attempt");
+    let (word, rest) = rest.split_once(' ').unwrap_or((rest, "null"));
+    let fault = |class: &str| {
+        let class = FaultClass::ALL.into_iter().find(|known| known.as_str() == class).expect("a fault class");
+        Fault::new(class, "test")
+    };
+    let settlement = match word {
+        "output" => {
+            let value: Value = serde_json::from_str(rest).expect("an output is JSON");
+            Settlement::Done(Outcome::Output(Output { value: value.into(), content: None }))
+        }
+        "fault" => Settlement::Done(Outcome::Fault(fault(rest))),
+        "indeterminate" => Settlement::Done(Outcome::Indeterminate(fault(rest))),
+        "again" => Settlement::Again { at: at.plus(duration(rest)), fault: fault("unavailable") },
+        other => panic!("no such settlement: {other}"),
+    };
+    let number = Attempt(attempt.parse().expect("an attempt"));
+    let failed = match &settlement {
+        Settlement::Done(Outcome::Output(_)) => None,
+        Settlement::Done(Outcome::Fault(fault) | Outcome::Indeterminate(fault))
+        | Settlement::Again { fault, .. } => Some(fault.clone()),
+    };
+    let took = Duration::from_millis(5);
+    Event::Settled {
+        job: JobId { run, step: step.parse().expect("a path"), attempt: number },
+        settlement,
+        attempts: vec![AttemptRecord { number, started_at: at, took, fault: failed, sent: Sent::Maybe }],
+        worker: "worker".parse().expect("a node"),
+    }
+}
+
+fn timer_text(timer: &Timer) -> String {
+    match &timer.kind {
+        TimerKind::Retry { step, attempt } => format!("retry {step}#{attempt}"),
+        TimerKind::Lost { step, attempt, .. } => format!("lost {step}#{attempt}"),
+        TimerKind::Step { step } => format!("deadline of {step}"),
+        TimerKind::Run => "deadline of the run".to_owned(),
+        TimerKind::Grace => "grace".to_owned(),
+    }
+}
+
+fn duration(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).expect("a unit"));
+    let number: u64 = number.parse().expect("a number");
+    match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number * 60),
+        "h" => Duration::from_secs(number * 3600),
+        other => panic!("no such unit: {other}"),
+    }
+}

@@ -1,0 +1,73 @@
+//! What a scheduler that takes over finds in the state.
+
+use super::check;
+
+const PAIR: &str = "
+steps:
+  - { id: a, call: s/t }
+  - { id: b, call: s/t, needs: [], retry: 3 }
+  - { id: c, call: s/t, needs: [a, b] }
+";
+
+#[test]
+fn what_is_out_is_derived_from_state_alone() {
+    check(
+        PAIR,
+        r#"
+        submit               -> dispatch a#1, dispatch b#1
+        settle b#1 again 5s  -> nothing
+        restart              -> nothing
+        lead                 -> nothing
+        resume               -> dispatch a#1
+        @5s tick             -> fired retry b#2, dispatch b#2
+        resume               -> dispatch a#1, dispatch b#2
+        settle a#1 output 1  -> nothing
+        settle b#2 output 1  -> dispatch c#1
+        "#,
+    );
+}
+
+#[test]
+fn what_was_recalled_is_recalled_again() {
+    check(
+        PAIR,
+        r#"
+        submit   -> dispatch a#1, dispatch b#1
+        cancel   -> recall a#1, recall b#1
+        restart  -> nothing
+        resume   -> dispatch a#1, recall a#1, dispatch b#1, recall b#1
+        "#,
+    );
+}
+
+#[test]
+fn a_finished_run_leaves_nothing_to_resume() {
+    check(
+        "steps: [{ id: a, call: s/t }]",
+        r#"
+        submit              -> dispatch a#1
+        settle a#1 output 1 -> succeeded
+        restart             -> nothing
+        resume              -> nothing
+        "#,
+    );
+}
+
+#[test]
+fn a_timer_of_an_older_leader_is_dropped_and_asked_for_again() {
+    let mut scenario = super::Scenario::of(PAIR);
+    scenario.input("submit");
+    scenario.input("settle b#1 again 5s");
+    let old = scenario.machine.epoch();
+    scenario.input("lead");
+    let timer = longshore_proto::Timer {
+        run: scenario.run,
+        kind: longshore_proto::TimerKind::Retry {
+            step: "b".parse().expect("a path"),
+            attempt: longshore_proto::Attempt(2),
+        },
+    };
+    let stale = longshore_proto::Event::Fired { epoch: old, timer };
+    assert_eq!(scenario.record(stale), "refused: written by a leader that no longer leads");
+    assert_eq!(scenario.input("@5s tick"), "fired retry b#2, dispatch b#2");
+}

@@ -1,0 +1,107 @@
+//! What is tried again, when, and what becomes of late reports.
+
+use super::check;
+
+const ONE: &str = "
+steps:
+  - { id: a, call: s/t, timeout: 10s, retry: { attempts: 5, delay: 5s, jitter: false } }
+";
+
+#[test]
+fn a_long_wait_is_a_timer_and_a_new_job() {
+    check(
+        ONE,
+        r#"
+        submit                     -> dispatch a#1
+        @1s settle a#1 again 5s    -> nothing
+        status                     -> a retrying
+        @5s tick                   -> nothing
+        @6s tick                   -> fired retry a#2, dispatch a#2
+        @7s settle a#2 output 1    -> succeeded
+        "#,
+    );
+}
+
+#[test]
+fn a_timer_fires_once() {
+    check(
+        ONE,
+        r#"
+        submit                  -> dispatch a#1
+        settle a#1 again 5s     -> nothing
+        @5s tick                -> fired retry a#2, dispatch a#2
+        again                   -> refused: the timer is no longer set
+        @6s tick                -> nothing
+        "#,
+    );
+}
+
+#[test]
+fn a_fault_of_an_older_attempt_is_stale_but_its_output_is_taken() {
+    check(
+        ONE,
+        r#"
+        submit                   -> dispatch a#1
+        settle a#1 again 5s      -> nothing
+        settle a#1 again 5s      -> refused: a newer attempt is out
+        @5s tick                 -> fired retry a#2, dispatch a#2
+        settle a#1 fault timeout -> refused: a newer attempt is out
+        settle a#1 output 1      -> succeeded
+        "#,
+    );
+}
+
+#[test]
+fn a_job_that_is_never_heard_of_is_sent_again() {
+    // Five attempts of ten seconds, a second between them, and five minutes for the queue.
+    check(
+        ONE,
+        r#"
+        submit                -> dispatch a#1
+        @354s tick            -> nothing
+        @355s tick            -> fired lost a#1, dispatch a#1
+        @709s tick            -> nothing
+        @710s tick            -> fired lost a#1, dispatch a#1
+        settle a#1 output 1   -> succeeded
+        "#,
+    );
+}
+
+#[test]
+fn every_attempt_is_recorded_once() {
+    let mut scenario = super::Scenario::of(ONE);
+    scenario.input("submit");
+    scenario.input("settle a#1 again 5s");
+    scenario.input("@5s tick");
+    scenario.input("settle a#2 output 1");
+    let view = scenario.machine.view(scenario.run).expect("the run is known");
+    let numbers: Vec<_> = view.steps[0].attempts.iter().map(|a| (a.number.0, a.fault.is_some())).collect();
+    assert_eq!(numbers, [(1, true), (2, false)]);
+}
+
+#[test]
+fn all_attempts_send_the_same() {
+    let mut scenario = super::Scenario::of(
+        "
+inputs: { n: { type: integer, default: 3 } }
+steps:
+  - { id: a, call: s/t, with: { n: '${{ inputs.n }}' }, idempotency-key: 'key-${{ inputs.n }}', retry: 3 }
+",
+    );
+    scenario.input("submit");
+    scenario.input("settle a#1 again 5s");
+    scenario.input("restart");
+    scenario.input("@5s tick");
+    let [first, second] = scenario.jobs.as_slice() else { panic!("two jobs") };
+    assert_eq!((&first.arguments, &first.idempotency_key), (&second.arguments, &second.idempotency_key));
+    assert_eq!(first.idempotency_key, "key-3");
+    assert_ne!(first.id, second.id);
+}
+
+#[test]
+fn without_its_own_key_a_step_gets_a_derived_one() {
+    let mut scenario = super::Scenario::of("steps: [{ id: a, call: s/t }]");
+    scenario.input("submit");
+    assert_eq!(scenario.jobs[0].idempotency_key, format!("{}/a", scenario.run));
+    assert!(!scenario.jobs[0].own_key);
+}

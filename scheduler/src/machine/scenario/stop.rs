@@ -1,0 +1,146 @@
+//! What stops a run before its end: a cancel, and deadlines.
+
+use super::check;
+
+const TWO: &str = "
+steps:
+  - { id: a, call: s/t }
+  - { id: b, call: s/t }
+  - { id: clean, call: s/t, if: always() }
+";
+
+#[test]
+fn a_cancel_recalls_what_is_out_and_still_hears_its_word() {
+    check(
+        TWO,
+        r#"
+        submit                      -> dispatch a#1
+        cancel                      -> recall a#1
+        cancel                      -> refused: the run is stopping already
+        settle a#1 fault cancelled  -> dispatch clean#1
+        settle clean#1 output 1     -> cancelled
+        status                      -> a cancelled, b skipped, clean succeeded
+        "#,
+    );
+}
+
+#[test]
+fn a_call_that_was_done_before_it_could_be_stopped_is_done() {
+    check(
+        "steps: [{ id: a, call: s/t }, { id: b, call: s/t }]",
+        r#"
+        submit               -> dispatch a#1
+        cancel               -> recall a#1
+        settle a#1 output 1  -> cancelled
+        status               -> a succeeded, b skipped
+        "#,
+    );
+}
+
+#[test]
+fn nobody_waits_for_ever_for_a_recalled_call() {
+    check(
+        "steps: [{ id: a, call: s/t }, { id: b, call: s/t, needs: [], retry: 3 }]",
+        r#"
+        submit     -> dispatch a#1, dispatch b#1
+        cancel     -> recall a#1, recall b#1
+        @29s tick  -> nothing
+        @30s tick  -> fired grace, cancelled at a: cancelled: told to stop, and not heard of for 30 s; the call may have happened
+        status     -> a indeterminate, b cancelled
+        "#,
+    );
+}
+
+#[test]
+fn a_cancel_gives_up_retries() {
+    check(
+        "steps: [{ id: a, call: s/t, retry: 3 }]",
+        r#"
+        submit              -> dispatch a#1
+        settle a#1 again 5s -> nothing
+        cancel              -> cancelled
+        @5s tick            -> nothing
+        "#,
+    );
+}
+
+#[test]
+fn a_retry_that_arrives_after_a_cancel_is_not_made() {
+    check(
+        "steps: [{ id: a, call: s/t, retry: 3 }]",
+        r#"
+        submit              -> dispatch a#1
+        cancel              -> recall a#1
+        settle a#1 again 5s -> cancelled
+        "#,
+    );
+}
+
+#[test]
+fn a_run_has_a_deadline() {
+    check(
+        "
+timeout: 1m
+steps: [{ id: a, call: s/t }, { id: b, call: s/t }]
+",
+        r#"
+        submit                     -> dispatch a#1
+        @59s tick                  -> nothing
+        @60s tick                  -> fired deadline of the run, recall a#1
+        settle a#1 fault cancelled -> failed: timeout: the run did not end within its timeout of 60s
+        status                     -> a cancelled, b skipped
+        "#,
+    );
+}
+
+#[test]
+fn a_group_has_a_deadline() {
+    check(
+        "
+steps:
+  - id: g
+    timeout: 10s
+    continue-on-error: true
+    parallel:
+      - { id: a, call: s/t }
+      - { id: b, call: s/t, needs: [a] }
+      - { id: c, call: s/t }
+  - { id: d, call: s/t, with: { g: '${{ steps.g.error.class }}' } }
+",
+        r#"
+        submit                     -> dispatch a#1, dispatch c#1
+        settle c#1 output 1        -> nothing
+        @10s tick                  -> fired deadline of g, recall a#1
+        settle a#1 fault cancelled -> dispatch d#1 {"g":"timeout"}
+        settle d#1 output 1        -> succeeded
+        "#,
+    );
+}
+
+#[test]
+fn a_group_that_ends_in_time_forgets_its_deadline() {
+    check(
+        "
+steps:
+  - { id: g, timeout: 10s, parallel: [{ id: a, call: s/t }] }
+  - { id: d, call: s/t }
+",
+        r#"
+        submit              -> dispatch a#1
+        settle a#1 output 1 -> dispatch d#1
+        @10s tick           -> nothing
+        "#,
+    );
+}
+
+#[test]
+fn a_run_that_has_ended_cannot_be_cancelled() {
+    check(
+        "steps: [{ id: a, call: s/t }]",
+        r#"
+        submit              -> dispatch a#1
+        settle a#1 output 1 -> succeeded
+        cancel              -> refused: no such run, or it has ended
+        "#,
+    );
+}

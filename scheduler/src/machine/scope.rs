@@ -1,0 +1,98 @@
+//! What the expressions of a run can see.
+//!
+//! Everything comes from the run's state, so the same state gives the same values. Large values are looked up among
+//! those the driver has brought: see [`needs`](super::needs).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use longshore_proto::{Digest, Payload, StepStatus};
+use longshore_workflow::{Plan, Scope, StepField, StepIndex, StepKind};
+use serde_json::{Map, Value, json};
+
+use super::Run;
+
+/// Values the driver has brought, by content address.
+pub(super) type BlobValues = BTreeMap<Digest, Arc<Value>>;
+
+/// A run, as an expression sees it.
+pub(super) struct RunScope<'a> {
+    pub(super) run: &'a Run,
+    pub(super) plan: &'a Plan,
+    pub(super) blobs: &'a BlobValues,
+    /// The group whose failures count for `success()`; nothing at the top.
+    pub(super) group: Option<StepIndex>,
+}
+
+impl RunScope<'_> {
+    fn value<'a>(&'a self, payload: &'a Payload) -> Option<Cow<'a, Value>> {
+        match payload {
+            Payload::Inline(value) => Some(Cow::Borrowed(value)),
+            Payload::Blob { digest, .. } => self.blobs.get(digest).map(|value| Cow::Borrowed(&**value)),
+        }
+    }
+
+    /// What a step gives: a group gives what its members give, under their ids.
+    fn output(&self, index: StepIndex) -> Option<Cow<'_, Value>> {
+        let step = self.run.step(index)?;
+        match &self.plan.step(index)?.kind {
+            StepKind::Parallel { members, .. } if step.status == StepStatus::Succeeded => {
+                let mut all = Map::new();
+                for member in members {
+                    let (Some(state), Some(output)) = (self.run.step(*member), self.output(*member)) else {
+                        continue;
+                    };
+                    all.insert(state.path.to_string(), output.into_owned());
+                }
+                Some(Cow::Owned(Value::Object(all)))
+            }
+            _ => self.value(&step.output.as_ref()?.value),
+        }
+    }
+}
+
+impl Scope for RunScope<'_> {
+    fn inputs(&self) -> Cow<'_, Value> {
+        self.value(&self.run.inputs).unwrap_or(Cow::Owned(Value::Null))
+    }
+
+    fn step(&self, id: &str, field: StepField) -> Option<Cow<'_, Value>> {
+        let index = StepIndex(self.run.steps.iter().position(|step| step.path.as_str() == id)?);
+        let step = self.run.step(index)?;
+        match field {
+            StepField::Output => self.output(index),
+            StepField::Content => self.value(step.output.as_ref()?.content.as_ref()?),
+            StepField::Status => Some(Cow::Owned(json!(step.status.as_str()))),
+            StepField::Error => step
+                .error
+                .as_ref()
+                .map(|fault| Cow::Owned(json!({ "class": fault.class.as_str(), "message": fault.message }))),
+            StepField::Attempts => Some(Cow::Owned(json!(step.attempts.len()))),
+        }
+    }
+
+    fn run(&self) -> Cow<'_, Value> {
+        let mut run = json!({
+            "id": self.run.id.to_string(),
+            "workflow": self.run.workflow.name.as_str(),
+            // A run is executed once; running it again makes a new run.
+            "attempt": 1,
+        });
+        if let (Some(error), Some(object)) = (&self.run.error, run.as_object_mut()) {
+            let step = error.step.as_ref().map(ToString::to_string);
+            let fault =
+                json!({ "class": error.fault.class.as_str(), "message": error.fault.message, "step": step });
+            object.insert("error".to_owned(), fault);
+        }
+        Cow::Owned(run)
+    }
+
+    fn failed(&self) -> bool {
+        super::advance::failed_within(self.run, self.plan, self.group)
+    }
+
+    fn cancelled(&self) -> bool {
+        self.run.status == longshore_proto::RunStatus::Cancelling
+    }
+}

@@ -1,0 +1,101 @@
+//! What a worker's report means for its run.
+//!
+//! One of three things follows: the step has ended, the step is to be tried again at its moment, or the report is
+//! stale and nothing follows. What then begins is [`advance`](super::advance)'s business.
+
+use longshore_proto::{
+    AttemptRecord, Fault, FaultClass, JobId, Outcome, Settlement, StepStatus, TimerKind, Timestamp,
+};
+use longshore_workflow::{Plan, StepIndex};
+
+use super::{Refused, Run, advance};
+
+/// Attempts of one step that are kept in its record: all of them under any sane policy; a policy of a million
+/// attempts keeps the newest.
+const ATTEMPTS_KEPT: usize = 100;
+
+/// Takes a worker's report.
+pub(super) fn settle(
+    run: &mut Run,
+    plan: &Plan,
+    job: &JobId,
+    settlement: &Settlement,
+    attempts: &[AttemptRecord],
+    now: Timestamp,
+) -> Result<(), Refused> {
+    let index = run.find(&job.step).ok_or(Refused::UnknownStep)?;
+    let step = run.step_mut(index).ok_or(Refused::UnknownStep)?;
+    let current = step.call.as_ref().ok_or(Refused::AlreadySettled)?.attempt;
+    // A job that was thought lost may still have worked: its output is as good as any, because the call did happen.
+    // Its faults are not: a newer attempt is out.
+    let is_output = matches!(settlement, Settlement::Done(Outcome::Output(_)));
+    if job.attempt != current && !is_output {
+        return Err(Refused::StaleAttempt);
+    }
+    keep_attempts(&mut step.attempts, attempts);
+    forget_timers(run, &job.step);
+    match settlement {
+        Settlement::Done(outcome) => end(run, index, outcome, now),
+        Settlement::Again { at, fault } => again(run, index, *at, fault, now),
+    }
+    advance::note_failure(run, plan, index);
+    Ok(())
+}
+
+/// Ends the step with its one outcome.
+fn end(run: &mut Run, index: StepIndex, outcome: &Outcome, now: Timestamp) {
+    let Some(step) = run.step_mut(index) else { return };
+    match outcome {
+        Outcome::Output(output) => {
+            step.output = Some(output.clone());
+            step.error = None;
+            step.end(StepStatus::Succeeded, now);
+        }
+        Outcome::Fault(fault) => {
+            let told_to = step.stopped && fault.class == FaultClass::Cancelled;
+            step.error = Some(fault.clone());
+            step.end(if told_to { StepStatus::Cancelled } else { StepStatus::Failed }, now);
+        }
+        Outcome::Indeterminate(fault) => {
+            step.error = Some(fault.clone());
+            step.end(StepStatus::Indeterminate, now);
+        }
+    }
+}
+
+/// Waits for the moment of the next attempt, unless the step was told to stop.
+fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Timestamp) {
+    let Some(step) = run.step_mut(index) else { return };
+    step.error = Some(fault.clone());
+    if step.stopped {
+        step.end(StepStatus::Cancelled, now);
+        return;
+    }
+    step.status = StepStatus::Retrying;
+    let made = step.attempts.last().map(|attempt| attempt.number);
+    if let Some(call) = &mut step.call {
+        // Numbers only grow, or an old report could pass for a new one.
+        call.attempt = made.unwrap_or(call.attempt).max(call.attempt).next();
+        let kind = TimerKind::Retry { step: step.path.clone(), attempt: call.attempt };
+        run.timers.insert(kind, at);
+    }
+}
+
+/// Adds what is new, by number, and bounds the whole.
+fn keep_attempts(kept: &mut Vec<AttemptRecord>, new: &[AttemptRecord]) {
+    for attempt in new {
+        if kept.last().is_none_or(|last| last.number < attempt.number) {
+            kept.push(attempt.clone());
+        }
+    }
+    let surplus = kept.len().saturating_sub(ATTEMPTS_KEPT);
+    kept.drain(..surplus);
+}
+
+/// What was set for the job that has now been heard of.
+fn forget_timers(run: &mut Run, path: &longshore_proto::StepPath) {
+    run.timers.retain(|kind, _| match kind {
+        TimerKind::Lost { step, .. } | TimerKind::Retry { step, .. } => step != path,
+        TimerKind::Step { .. } | TimerKind::Run | TimerKind::Grace => true,
+    });
+}

@@ -1,0 +1,110 @@
+//! What stops a run, or a part of it, before its end: a cancel, and deadlines.
+//!
+//! Nothing new begins, retries are given up, and the calls that are out are recalled. A recalled call still settles,
+//! so that what really happened is recorded; after [`GRACE`] nobody waits for its word any longer.
+
+use std::time::Duration;
+
+use longshore_proto::{Fault, FaultClass, RunStatus, Safety, StepPath, StepStatus, TimerKind, Timestamp};
+use longshore_workflow::{Plan, StepIndex, StepKind};
+
+use super::run::RunError;
+use super::{Effect, Effects, Refused, Run, advance};
+
+/// How long the word of a recalled call is waited for: longer than a worker takes to cancel a call and to report
+/// it, short enough for a person who waits.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+
+/// Somebody wants the run to stop.
+pub(super) fn cancel(run: &mut Run, now: Timestamp, effects: &mut Effects) -> Result<(), Refused> {
+    if run.status == RunStatus::Cancelling {
+        return Err(Refused::AlreadyStopping);
+    }
+    run.status = RunStatus::Cancelling;
+    recall(run, |_| true, now, effects);
+    Ok(())
+}
+
+/// The run has reached its deadline.
+pub(super) fn run_out_of_time(run: &mut Run, plan: &Plan, now: Timestamp, effects: &mut Effects) {
+    let limit = plan.timeout.unwrap_or_default();
+    if run.error.is_none() {
+        let fault =
+            Fault::new(FaultClass::Timeout, format!("the run did not end within its timeout of {limit:?}"));
+        run.error = Some(RunError { fault, step: None });
+    }
+    recall(run, |_| true, now, effects);
+}
+
+/// A group has reached its deadline.
+pub(super) fn group_out_of_time(
+    run: &mut Run,
+    plan: &Plan,
+    path: &StepPath,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Result<(), Refused> {
+    let index = run.find(path).ok_or(Refused::UnknownStep)?;
+    let Some(StepKind::Parallel { timeout, .. }) = plan.step(index).map(|step| &step.kind) else {
+        return Err(Refused::UnknownStep);
+    };
+    let limit = timeout.unwrap_or_default();
+    let group =
+        run.step_mut(index).filter(|group| !group.status.is_terminal()).ok_or(Refused::AlreadySettled)?;
+    group.stopped = true;
+    group.error = Some(Fault::new(FaultClass::Timeout, format!("the group did not end within {limit:?}")));
+    let inside = |step: StepIndex| {
+        plan.step(step).is_some_and(|step| advance::groups_above(plan, step).any(|group| group == index))
+    };
+    recall(run, inside, now, effects);
+    Ok(())
+}
+
+/// Nobody waits any longer for calls that were told to stop.
+pub(super) fn grace_is_over(run: &mut Run, plan: &Plan, now: Timestamp) {
+    for number in 0..run.steps.len() {
+        let index = StepIndex(number);
+        let Some(step) = run.step_mut(index).filter(|step| step.stopped && step.call.is_some()) else {
+            continue;
+        };
+        let in_doubt = matches!(
+            plan.step(index).map(|step| &step.kind),
+            Some(StepKind::Call(call)) if call.safety == Safety::Unknown
+        );
+        let waited = GRACE.as_secs();
+        let message = format!("told to stop, and not heard of for {waited} s; the call may have happened");
+        step.error = Some(Fault::new(FaultClass::Cancelled, message));
+        step.end(if in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
+        let path = step.path.clone();
+        run.timers.retain(|kind, _| !matches!(kind, TimerKind::Lost { step, .. } if *step == path));
+        advance::note_failure(run, plan, index);
+    }
+}
+
+/// Gives up the retries of some steps, and recalls what they have out.
+fn recall(run: &mut Run, which: impl Fn(StepIndex) -> bool, now: Timestamp, effects: &mut Effects) {
+    let mut out = false;
+    for number in 0..run.steps.len() {
+        let index = StepIndex(number);
+        let job = run.job_id(index);
+        let Some(step) = run.step_mut(index).filter(|step| which(index) && step.call.is_some()) else {
+            continue;
+        };
+        step.stopped = true;
+        match (step.status, job) {
+            (StepStatus::Retrying, _) => {
+                let path = step.path.clone();
+                step.end(StepStatus::Cancelled, now);
+                run.timers.retain(|kind, _| !matches!(kind, TimerKind::Retry { step, .. } if *step == path));
+            }
+            (_, Some(job)) => {
+                out = true;
+                effects.push(Effect::Recall(job));
+            }
+            (_, None) => {}
+        }
+    }
+    if out {
+        run.timers.insert(TimerKind::Grace, now.plus(GRACE));
+    }
+}

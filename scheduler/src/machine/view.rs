@@ -1,0 +1,75 @@
+//! A run as people see it.
+
+use longshore_proto::{Payload, RunSummary, RunView, StepStatus, StepView, TimerKind};
+use serde_json::{Value, json};
+
+use super::Run;
+use super::run::Step;
+
+impl Run {
+    /// The line it has in a list.
+    pub fn summary(&self) -> RunSummary {
+        RunSummary {
+            run: self.id,
+            namespace: self.namespace.clone(),
+            workflow: self.workflow.clone(),
+            status: self.status,
+            submitted_at: self.submitted_at,
+            finished_at: self.finished_at,
+            error: self.error.as_ref().map(|error| error.fault.clone()),
+            failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
+        }
+    }
+
+    /// The run in full.
+    pub fn view(&self) -> RunView {
+        RunView {
+            summary: self.summary(),
+            inputs: shown(&self.inputs),
+            steps: self.steps.iter().map(|step| self.step_view(step)).collect(),
+            outputs: self.outputs.clone(),
+        }
+    }
+
+    fn step_view(&self, step: &Step) -> StepView {
+        StepView {
+            path: step.path.clone(),
+            does: step.does.clone(),
+            depth: step.depth,
+            status: step.status,
+            started_at: step.started_at,
+            finished_at: step.finished_at,
+            attempts: step.attempts.clone(),
+            output: step.output.as_ref().map(|output| shown(&output.value)),
+            error: step.error.clone(),
+            waiting_for: self.waiting_for(step),
+        }
+    }
+
+    /// Why a step waits.
+    fn waiting_for(&self, step: &Step) -> Option<String> {
+        match step.status {
+            StepStatus::Retrying => {
+                let at = self.timers.iter().find_map(|(kind, at)| match kind {
+                    TimerKind::Retry { step: path, .. } if *path == step.path => Some(*at),
+                    _ => None,
+                });
+                at.map(|at| format!("its next attempt at {at}"))
+            }
+            StepStatus::Running if step.stopped && step.call.is_some() => {
+                Some("the word of a call that was told to stop".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A value, or what stands for a large one.
+fn shown(payload: &Payload) -> Value {
+    match payload {
+        Payload::Inline(value) => value.clone(),
+        Payload::Blob { digest, bytes } => {
+            json!({ "blob": { "digest": digest.to_string(), "bytes": bytes } })
+        }
+    }
+}
