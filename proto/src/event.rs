@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attempt, AttemptRecord, Digest, Epoch, JobId, Namespace, NodeId, Payload, RunId, Seq, Settlement, StepPath,
-    Timestamp, TraceContext, WorkflowName,
+    Attempt, AttemptRecord, Digest, Epoch, JobId, Namespace, NodeId, Payload, RunId, Seq, Settlement,
+    StepPath, Timestamp, TraceContext, WorkflowName,
 };
 
 /// A workflow by name and content: the plan a run is pinned to.

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, ServerName, ToolName, WorkflowName,
-};
+use crate::{ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, ServerName, ToolName, WorkflowName};
 
 /// What a result with `isError: true` means for the step.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

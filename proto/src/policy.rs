@@ -176,7 +176,10 @@ mod tests {
     fn delays_grow_to_their_limit_and_honour_retry_after() {
         let policy = RetryPolicy { max_delay: Duration::from_secs(5), ..plain(100) };
         let delay = |attempt, asked| policy.delay_after(&job(), Attempt(attempt), asked).as_secs();
-        assert_eq!([delay(1, None), delay(2, None), delay(3, None), delay(4, None), delay(90, None)], [1, 2, 4, 5, 5]);
+        assert_eq!(
+            [delay(1, None), delay(2, None), delay(3, None), delay(4, None), delay(90, None)],
+            [1, 2, 4, 5, 5]
+        );
         assert_eq!(delay(1, Some(Duration::from_secs(30))), 30);
         assert_eq!(delay(1, Some(Duration::from_secs(999_999))), 3600);
     }

@@ -61,7 +61,9 @@ mod tests {
                 run,
                 namespace: "default".parse().expect("a namespace"),
                 workflow: WorkflowRef { name: "demo".parse().expect("a name"), digest: Digest::of(b"text") },
-                inputs: Payload::Inline(json!({"n": 1, "big": u64::MAX, "f": 1.5, "s": "ü", "l": [null, true]})),
+                inputs: Payload::Inline(
+                    json!({"n": 1, "big": u64::MAX, "f": 1.5, "s": "ü", "l": [null, true]}),
+                ),
                 trace: None,
             },
             Event::Settled {
