@@ -26,7 +26,8 @@ const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 
 /// Variables that would change what `longshore` does; tests set what they mean.
-const FOREIGN: [&str; 5] = ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE"];
+const FOREIGN: [&str; 5] =
+    ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE"];
 
 /// A command that has not been started.
 #[derive(Debug)]
@@ -204,7 +205,8 @@ impl Ended {
     /// When it is something else.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
     }
 
     /// Its results, each of which is a JSON document on a line.
@@ -232,7 +234,8 @@ impl Printed {
     }
 
     fn file(&self, name: &str) -> File {
-        File::create(self.folder.path().join(name)).unwrap_or_else(|error| panic!("no file for {name}: {error}"))
+        File::create(self.folder.path().join(name))
+            .unwrap_or_else(|error| panic!("no file for {name}: {error}"))
     }
 
     fn text(&self, name: &str) -> String {

@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use longshore_proto::{RunView, StepView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -65,8 +66,7 @@ impl Scratch {
     /// Reads a file.
     pub fn read(&self, name: &str) -> String {
         let path = self.path().join(name);
-        fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()))
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()))
     }
 
     /// The journal of a server that was told to keep it here.
@@ -84,11 +84,21 @@ impl Scratch {
         self.longshore(["run", WORKFLOW]).run().await
     }
 
-    /// The only run of the data directory, as `runs show` describes it.
-    pub async fn the_run(&self) -> Value {
+    /// The newest run of the data directory, as `runs show` describes it.
+    pub async fn newest(&self) -> RunView {
         let listed = self.longshore(["runs", "list", "--json"]).run().await.expecting(0).json_lines();
-        let [run] = listed.as_slice() else { panic!("one run was made here, and these are listed: {listed:?}") };
-        let id = run.get("run").and_then(Value::as_str).unwrap_or_default();
-        self.longshore(["runs", "show", id, "--json"]).run().await.expecting(0).json()
+        let run = listed.first().and_then(|run| run.get("run")).and_then(Value::as_str).unwrap_or_default();
+        let shown = self.longshore(["runs", "show", run, "--json"]).run().await.expecting(0).json();
+        serde_json::from_value(shown).unwrap_or_else(|error| panic!("that is no run: {error}"))
     }
+}
+
+/// A step of a run, by its path.
+///
+/// # Panics
+/// When the run has no such step.
+#[track_caller]
+pub fn step<'a>(run: &'a RunView, path: &str) -> &'a StepView {
+    let found = run.steps.iter().find(|step| step.path.as_str() == path);
+    found.unwrap_or_else(|| panic!("the run has no step {path}: {run:#?}"))
 }

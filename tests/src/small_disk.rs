@@ -46,7 +46,8 @@ impl SmallDisk {
 
     /// The beginning of a command line that sees the disk.
     pub fn enter(&self) -> Vec<String> {
-        let mut line = vec!["nsenter".to_owned(), format!("--target={}", self.keeper.id()), "--mount".to_owned()];
+        let mut line =
+            vec!["nsenter".to_owned(), format!("--target={}", self.keeper.id()), "--mount".to_owned()];
         if self.owns_users {
             line.extend(["--user".to_owned(), "--preserve-credentials".to_owned()]);
         }

@@ -1,0 +1,184 @@
+//! Real workflows over real servers: our own, and four that other people wrote, over stdio and over HTTP.
+//!
+//! What is proved here is that values travel: from one server to the next, as structure where there is structure, and
+//! that what goes wrong at a server arrives as a fault that says how to mend it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::process::Command;
+
+use longshore_proto::{FaultClass, RunStatus, StepStatus};
+use longshore_tests::scratch::{Scratch, step};
+use longshore_tests::tables::Tables;
+use longshore_tests::tools::Tools;
+use serde_json::{Value, json};
+
+/// Each server gives something that another one needs.
+const JOURNEY: &str = r#"
+longshore: v1
+name: journey
+inputs:
+  folder: { type: string, required: true }
+steps:
+  - id: ask
+    parallel:
+      - id: noon
+        call: time/convert_time
+        with: { source_timezone: UTC, time: "12:00", target_timezone: Asia/Tokyo }
+      - id: weather
+        call: everything/get-structured-content
+        with: { location: Chicago }
+      - id: history
+        call: git/git_log
+        with: { repo_path: "${{ inputs.folder }}" }
+      - id: list
+        call: tables/list_files
+  - id: sum
+    call: everything/get-sum
+    with:
+      a: ${{ steps.weather.output.humidity }}
+      b: ${{ steps.list.output.files[0].bytes }}
+  - id: write
+    call: files/write_file
+    with:
+      path: ${{ inputs.folder }}/answer.txt
+      content: ${{ steps.noon.output.target.timezone }} and ${{ steps.sum.output }}
+  - id: read
+    call: files/read_text_file
+    with: { path: "${{ inputs.folder }}/answer.txt" }
+    retry: 2
+  - id: same
+    call: tables/echo
+    with:
+      text: ${{ steps.read.output.content }}
+      committed: ${{ contains(steps.history.output, 'the first commit') }}
+outputs:
+  text: ${{ steps.same.output.text }}
+  committed: ${{ steps.same.output.committed }}
+  warm: ${{ steps.weather.output.temperature > 0 }}
+"#;
+
+/// A folder with a table and a repository.
+fn folder() -> Scratch {
+    let scratch = Scratch::with(JOURNEY, &json!({}));
+    scratch.write("sales.csv", "product,units\ntea,2\n");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &[
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@example.test",
+            "commit",
+            "-qm",
+            "the first commit",
+            "--allow-empty",
+        ],
+    ] {
+        let git = Command::new("git").args(arguments).current_dir(scratch.path()).status();
+        assert!(git.unwrap().success());
+    }
+    scratch
+}
+
+/// All of them over stdio.
+fn over_stdio(tools: &Tools, folder: &Path) -> Value {
+    json!({
+        "tables": Tables::of(folder).entry(),
+        "everything": tools.everything().entry(),
+        "files": tools.filesystem(folder).entry(),
+        "time": tools.time().entry(),
+        "git": tools.git(folder).entry(),
+    })
+}
+
+async fn journey(scratch: &Scratch) -> Value {
+    let input = format!("folder={}", scratch.path().display());
+    scratch.longshore(["run", "workflow.yaml", "-i", &input]).run().await.expecting(0).json()
+}
+
+fn expected() -> Value {
+    // 82 is the humidity that server-everything has for Chicago, 20 the size of the table.
+    json!({"text": "Asia/Tokyo and The sum of 82 and 20 is 102.", "committed": true, "warm": true})
+}
+
+#[tokio::test]
+async fn values_travel_through_five_servers_over_stdio() {
+    let scratch = folder();
+    scratch.servers(&over_stdio(&Tools::find(), scratch.path()));
+    assert_eq!(journey(&scratch).await, expected());
+    let run = scratch.newest().await;
+    assert!(run.steps.iter().all(|step| step.status == StepStatus::Succeeded), "{run:#?}");
+    assert_eq!(
+        scratch.journal().begun().into_iter().collect::<Vec<_>>(),
+        [("list".to_owned(), 1), ("same".to_owned(), 1)]
+    );
+}
+
+#[tokio::test]
+async fn over_http_the_same_workflow_gives_the_same() {
+    let (scratch, tools) = (folder(), Tools::find());
+    let (tables, everything) = (Tables::of(scratch.path()).over_http(), tools.everything_over_http());
+    let mut servers = over_stdio(&tools, scratch.path());
+    servers["tables"] = tables.entry();
+    servers["everything"] = everything.entry();
+    scratch.servers(&servers);
+    assert_eq!(journey(&scratch).await, expected());
+}
+
+/// A workflow of one call.
+fn one_call(call: &str, with: &Value) -> String {
+    json!({"longshore": "v1", "name": "one-call", "steps": [{"id": "it", "call": call, "with": with}],
+           "outputs": {"it": "${{ steps.it.output }}"}})
+    .to_string()
+}
+
+#[tokio::test]
+async fn an_operation_that_reports_progress_is_one_attempt() {
+    let tools = Tools::find();
+    let http = tools.everything_over_http();
+    for entry in [tools.everything().entry(), http.entry()] {
+        let call = one_call("everything/trigger-long-running-operation", &json!({"duration": 2, "steps": 4}));
+        let scratch = Scratch::with(&call, &json!({ "everything": entry }));
+        let ended = scratch.run().await.expecting(0);
+        assert!(ended.json()["it"].as_str().unwrap().contains("Steps: 4"), "{ended}");
+        assert_eq!(step(&scratch.newest().await, "it").attempts.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_a_fault_that_says_how_to_mend_it() {
+    use FaultClass::{InvalidArguments, ToolError, UnknownTool};
+    let (scratch, tools) = (Scratch::new(&json!({})), Tools::find());
+    let http = tools.everything_over_http();
+    let mut servers = over_stdio(&tools, scratch.path());
+    servers["remote"] = http.entry();
+    scratch.servers(&servers);
+    let cases = [
+        ("files/read_text_file", json!({"path": "/etc/passwd"}), ToolError, "Access denied"),
+        ("time/get_current_time", json!({"timezone": "Nowhere/No"}), ToolError, "Nowhere/No"),
+        ("tables/summarise_csv", json!({"file": "none.csv"}), ToolError, "none.csv"),
+        ("everything/get-sun", json!({}), UnknownTool, "did you mean `get-sum`"),
+        ("remote/get-sun", json!({}), UnknownTool, "did you mean `get-sum`"),
+        ("git/git_push", json!({}), UnknownTool, "git_status"),
+        ("tables/list_file", json!({}), UnknownTool, "did you mean `list_files`"),
+        ("everything/get-sum", json!({"a": "x", "b": 1}), InvalidArguments, "/a"),
+        ("remote/get-sum", json!({"a": "x", "b": 1}), InvalidArguments, "/a"),
+        ("time/convert_time", json!({"time": "12:00"}), InvalidArguments, "source_timezone"),
+    ];
+    for (call, with, class, words) in cases {
+        scratch.write("workflow.yaml", one_call(call, &with));
+        scratch.run().await.expecting(20).saying(&[words]);
+        let run = scratch.newest().await;
+        let it = step(&run, "it");
+        let fault = it.error.as_ref().unwrap();
+        assert_eq!(
+            (run.summary.status, it.status, fault.class),
+            (RunStatus::Failed, StepStatus::Failed, class),
+            "{call}"
+        );
+        assert!(fault.message.contains(words), "{call}: {fault}");
+        assert_eq!(it.attempts.len(), 1, "{call}: what is refused is not asked for twice");
+    }
+}

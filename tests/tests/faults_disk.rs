@@ -1,0 +1,126 @@
+//! A disk that is full: said clearly, nothing acknowledged is lost, and the run goes on when there is room again.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use longshore_proto::{RunStatus, StepStatus};
+use longshore_tests::longshore::Longshore;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::small_disk::SmallDisk;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+
+/// What a data directory takes before anything is in it, and a little more.
+const DISK_KIBIBYTES: u32 = 4096;
+/// What is left when a run is to hit the end of the disk on its way.
+const LEFT_KIBIBYTES: u64 = 700;
+/// Together they are more than what is left, and each of them less.
+const STEPS: usize = 20;
+/// An output of this size stands in the log itself, and in the arguments of the next step.
+const TEXT_BYTES: usize = 50_000;
+
+/// Steps in a row that pass a long text on, all safe to repeat.
+fn workflow() -> String {
+    let mut steps = vec![json!({
+        "id": "s0", "call": "tables/echo", "with": { "text": "x".repeat(TEXT_BYTES), "n": 0 }, "retry": 3,
+    })];
+    for n in 1..STEPS {
+        let before = n - 1;
+        steps.push(json!({
+            "id": format!("s{n}"), "call": "tables/echo", "retry": 3,
+            "with": {
+                "text": format!("${{{{ steps.s{before}.output.text }}}}"),
+                "n": format!("${{{{ steps.s{before}.output.n + 1 }}}}"),
+            },
+        }));
+    }
+    let last = format!("${{{{ steps.s{}.output.n }}}}", STEPS - 1);
+    json!({ "longshore": "v1", "name": "long", "steps": steps, "outputs": { "n": last } }).to_string()
+}
+
+/// A run on a small disk.
+struct OnDisk {
+    scratch: Scratch,
+    disk: SmallDisk,
+}
+
+impl OnDisk {
+    fn new() -> Self {
+        let scratch = Scratch::with(&workflow(), &json!({}));
+        scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+        let folder = scratch.path().join("disk");
+        std::fs::create_dir(&folder).unwrap();
+        let disk = SmallDisk::new(&folder, DISK_KIBIBYTES);
+        Self { scratch, disk }
+    }
+
+    /// A command with the data directory on the disk.
+    fn longshore(&self, command: &[&str]) -> Longshore {
+        let data = self.disk.path().join("data").display().to_string();
+        let mut line: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
+        line.extend(["--data".to_owned(), data]);
+        Longshore::on(&self.disk, line)
+    }
+
+    /// A command that works, with the servers file.
+    fn working(&self, command: &[&str]) -> Longshore {
+        let servers = self.scratch.path().join(".mcp.json").display().to_string();
+        self.longshore(&[command, &["--mcp-config", &servers]].concat())
+    }
+
+    fn run(&self) -> Longshore {
+        self.working(&["run", &self.scratch.path().join("workflow.yaml").display().to_string()])
+    }
+
+    async fn runs(&self) -> Vec<Value> {
+        self.longshore(&["runs", "list", "--json"]).run().await.expecting(0).json_lines()
+    }
+}
+
+fn done() -> Value {
+    json!({ "n": STEPS - 1 })
+}
+
+#[tokio::test]
+async fn a_run_that_meets_a_full_disk_waits_and_goes_on_when_there_is_room() {
+    let on_disk = OnDisk::new();
+    on_disk.disk.fill_but(LEFT_KIBIBYTES);
+    let mut started = on_disk.run().start();
+    until("the disk is full", || started.stderr().contains("disk is full")).await;
+    assert!(started.is_running());
+    on_disk.disk.free();
+    assert_eq!(started.end().await.expecting(0).json(), done());
+    assert_eq!(on_disk.runs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_at_a_full_disk_is_resumed() {
+    let on_disk = OnDisk::new();
+    on_disk.disk.fill_but(LEFT_KIBIBYTES);
+    let started = on_disk.run().start();
+    until("the disk is full", || started.stderr().contains("disk is full")).await;
+    assert!(started.kill().await.was_killed());
+
+    // Nothing can be done before there is room, and what was acknowledged can be read.
+    let before = on_disk.runs().await;
+    assert_eq!(before.first().and_then(|run| run.get("status")), Some(&json!("running")));
+
+    on_disk.disk.free();
+    assert_eq!(on_disk.working(&["resume"]).run().await.expecting(0).json(), done());
+    let run = before.first().and_then(|run| run.get("run")).and_then(Value::as_str).unwrap();
+    let shown = on_disk.longshore(&["runs", "show", run, "--json"]).run().await.expecting(0).json();
+    let shown: longshore_proto::RunView = serde_json::from_value(shown).unwrap();
+    assert_eq!(shown.summary.status, RunStatus::Succeeded);
+    assert!(shown.steps.iter().all(|step| step.status == StepStatus::Succeeded));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_from_the_start_refuses_the_run() {
+    let on_disk = OnDisk::new();
+    on_disk.disk.fill_but(0);
+    let refused = on_disk.run().run().await.expecting(1);
+    assert!(refused.stderr.contains("full") || refused.stderr.contains("No space"), "{refused}");
+    assert_eq!(on_disk.scratch.journal().lines(), 0, "nothing was called");
+    on_disk.disk.free();
+    assert_eq!(on_disk.run().run().await.expecting(0).json(), done());
+}

@@ -1,0 +1,124 @@
+//! What goes wrong while a run is under way, without any server being at fault: expressions, interrupts, and other
+//! processes.
+
+use longshore_proto::{FaultClass, RunStatus, StepStatus};
+use longshore_tests::broken_server::dying;
+use longshore_tests::scratch::{Scratch, step};
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::json;
+
+/// A step that waits until the file `open` is there, one after it, and what comes of both.
+const GATED: &str = r"
+longshore: v1
+name: gated
+inputs:
+  path: { type: string, required: true }
+steps:
+  - id: gate
+    call: slow/gate
+    with: { path: '${{ inputs.path }}' }
+    retry: 3
+  - id: after
+    call: slow/note
+    with: { text: done }
+outputs:
+  text: ${{ steps.after.output }}
+";
+
+/// A scratch folder where a run waits for a file, and the arguments that run it.
+fn gated() -> (Scratch, [String; 4]) {
+    let scratch = Scratch::with(GATED, &json!({}));
+    scratch.servers(&json!({ "slow": dying(&scratch.path().join("calls")) }));
+    let path = format!("path={}", scratch.path().join("open").display());
+    (scratch, ["run".to_owned(), "workflow.yaml".to_owned(), "-i".to_owned(), path])
+}
+
+/// How many calls the server has seen.
+fn calls(scratch: &Scratch) -> usize {
+    std::fs::read_to_string(scratch.path().join("calls")).unwrap_or_default().lines().count()
+}
+
+#[tokio::test]
+async fn an_expression_that_fails_is_shown_with_the_value_that_broke_it() {
+    let scratch = Scratch::new(&json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+    let cases = [
+        (
+            "${{ steps.a.output.total / steps.a.output.none }}",
+            "steps.a.output.total / steps.a.output.none",
+            "12",
+        ),
+        ("${{ steps.a.output.words + 1 }}", "steps.a.output.words + 1", "many words"),
+        ("${{ steps.a.output.missing.deeper }}", "steps.a.output.missing.deeper", "missing"),
+    ];
+    for (template, expression, value) in cases {
+        let workflow = json!({
+            "longshore": "v1", "name": "wrong", "steps": [
+                { "id": "a", "call": "tables/echo", "with": { "total": 12, "none": 0, "words": "many words" } },
+                { "id": "b", "set": { "x": template } },
+                { "id": "c", "call": "tables/echo", "with": { "x": "${{ steps.b.output.x }}" } },
+            ],
+        });
+        scratch.write("workflow.yaml", workflow.to_string());
+        scratch.run().await.expecting(20).saying(&[expression, value]);
+        let run = scratch.newest().await;
+        let fault = step(&run, "b").error.as_ref().unwrap();
+        assert_eq!(fault.class, FaultClass::Expression);
+        assert!(fault.message.contains(expression) && fault.message.contains(value), "{fault}");
+        assert_eq!(step(&run, "a").status, StepStatus::Succeeded);
+        assert_eq!(step(&run, "c").status, StepStatus::Skipped);
+    }
+}
+
+#[tokio::test]
+async fn the_second_process_on_a_data_directory_is_refused_and_told_of_the_first() {
+    let (scratch, line) = gated();
+    let first = scratch.longshore(&line).start();
+    until("the first run is under way", || calls(&scratch) == 1).await;
+
+    let pid = first.pid().to_string();
+    for second in [&line[..], &["resume".to_owned()]] {
+        scratch.longshore(second).run().await.expecting(1).saying(&["in use", &pid, ".longshore"]);
+    }
+    // Looking is allowed.
+    assert_eq!(scratch.newest().await.summary.status, RunStatus::Running);
+
+    scratch.write("open", "");
+    assert_eq!(first.end().await.expecting(0).json(), json!({ "text": "done" }));
+    assert_eq!(calls(&scratch), 2);
+}
+
+#[tokio::test]
+async fn an_interrupt_cancels_the_run() {
+    let (scratch, line) = gated();
+    let started = scratch.longshore(&line).start();
+    until("the run is under way", || calls(&scratch) == 1).await;
+    started.interrupt();
+    started.end().await.expecting(21).saying(&["cancelled"]);
+    let run = scratch.newest().await;
+    assert_eq!(run.summary.status, RunStatus::Cancelled);
+    assert_eq!(step(&run, "gate").status, StepStatus::Cancelled);
+    scratch.longshore(["resume"]).run().await.expecting(0).saying(&["nothing to resume"]);
+    assert_eq!(calls(&scratch), 1);
+}
+
+#[tokio::test]
+async fn an_interrupted_resume_leaves_the_run_for_the_next() {
+    let (scratch, line) = gated();
+    let started = scratch.longshore(&line).start();
+    until("the run is under way", || calls(&scratch) == 1).await;
+    started.kill().await;
+
+    let resumed = scratch.longshore(["resume"]).start();
+    until("the call is made again", || calls(&scratch) == 2).await;
+    resumed.interrupt();
+    until("it drains", || resumed.stderr().contains("stopping")).await;
+    resumed.interrupt();
+    resumed.end().await.expecting(130).saying(&["longshore resume"]);
+    assert_eq!(scratch.newest().await.summary.status, RunStatus::Running);
+
+    scratch.write("open", "");
+    let done = scratch.longshore(["resume"]).run().await.expecting(0);
+    assert_eq!(done.json(), json!({ "text": "done" }));
+}

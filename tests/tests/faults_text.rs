@@ -1,0 +1,130 @@
+//! Bad workflows and bad inputs: refused at once, with a place and a way to mend it, and nothing is left behind.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use longshore_tests::longshore::Ended;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use serde_json::json;
+
+/// However large the text, it is refused within this, also by a program that was not built for speed.
+const QUICKLY: Duration = Duration::from_secs(5);
+
+fn scratch(workflow: &str) -> Scratch {
+    let scratch = Scratch::with(workflow, &json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+    scratch
+}
+
+/// Both doors refuse a workflow: `validate`, and `run` before anything is called or written.
+async fn refused(workflow: &str, words: &[&str]) -> Ended {
+    let scratch = scratch(workflow);
+    let validated = scratch.longshore(["validate", "workflow.yaml"]).run().await.expecting(3).saying(words);
+    let run = scratch.run().await.expecting(3).saying(words);
+    assert!(run.took < QUICKLY, "refused after {:?}", run.took);
+    assert_eq!(run.stdout, "");
+    assert_eq!(scratch.journal().lines(), 0, "nothing was called");
+    scratch.longshore(["runs", "list"]).run().await.expecting(5);
+    validated
+}
+
+fn calls(steps: &str) -> String {
+    format!("longshore: v1\nname: bad\nsteps:\n{steps}")
+}
+
+#[tokio::test]
+async fn text_that_is_no_yaml_or_json_is_refused_with_its_place() {
+    refused("longshore: v1\nname: [bad\nsteps: 1\n", &["LS0002", "workflow.yaml:"]).await;
+    refused("{\"longshore\": \"v1\", \"name\": }", &["LS0002", "workflow.yaml:1"]).await;
+    refused("", &["LS0007"]).await;
+    refused("\u{0}\u{1}\u{fffd}", &["workflow.yaml"]).await;
+}
+
+#[tokio::test]
+async fn all_problems_of_a_file_are_reported_in_one_pass() {
+    let text = calls(
+        "  - id: a\n    call: tables/echo\n    timeout: soon\n    retyr: 3\n  - id: b\n    call: tables/echo\n    with: 5\n",
+    );
+    refused(&text, &["`retry`", "LS0101", "LS0103", "LS0106", "workflow.yaml:6"]).await;
+}
+
+#[tokio::test]
+async fn steps_that_wait_for_each_other_are_a_cycle() {
+    let text = calls(
+        "  - id: a\n    needs: [b]\n    call: tables/echo\n  - id: b\n    needs: [a]\n    call: tables/echo\n",
+    );
+    refused(&text, &["LS0111"]).await;
+}
+
+#[tokio::test]
+async fn references_to_unknown_and_later_steps_are_refused() {
+    let text = |first: &str| {
+        calls(&format!(
+            "  - id: fetch\n    call: tables/echo\n    with:\n      text: ${{{{ steps.{first}.output }}}}\n  \
+               - id: store\n    call: tables/echo\n    with:\n      text: ${{{{ steps.fetsh.output }}}}\n"
+        ))
+    };
+    refused(&text("nobody"), &["LS0107", "`fetch`"]).await;
+    refused(&text("store"), &["LS0108"]).await;
+}
+
+#[tokio::test]
+async fn ten_megabytes_are_refused_without_being_read_through() {
+    let text = calls("  - id: a\n    call: tables/echo\n") + "# " + &"x".repeat(10 * 1024 * 1024);
+    refused(&text, &["LS0001"]).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_steps_are_refused() {
+    let mut steps = String::new();
+    for step in 0..10_000 {
+        writeln!(steps, "  - id: s{step}\n    call: tables/echo").unwrap();
+    }
+    refused(&calls(&steps), &["LS0117"]).await;
+}
+
+#[tokio::test]
+async fn a_thousand_levels_are_refused() {
+    let nested = format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000));
+    let yaml = calls(&format!("  - id: a\n    call: tables/echo\n    with: {{ x: {nested} }}\n"));
+    refused(&yaml, &["LS0003"]).await;
+    let json = format!("{{\"longshore\": \"v1\", \"name\": \"bad\", \"x-deep\": {nested}}}");
+    refused(&json, &["LS0003"]).await;
+    let deep = format!("${{{{ {}1{} }}}}", "(".repeat(1_000), ")".repeat(1_000));
+    refused(&calls(&format!("  - id: a\n    set:\n      x: {deep}\n")), &["LS0203"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_the_file_does_not_name_is_refused_with_those_it_does() {
+    refused(&calls("  - id: a\n    call: tabels/echo\n"), &["tabels", "did you mean `tables`"]).await;
+}
+
+#[tokio::test]
+async fn inputs_that_do_not_fit_are_refused() {
+    let text = "longshore: v1\nname: fits\ninputs:\n  n: { type: integer, required: true }\n  s: { type: string }\n\
+                steps:\n  - id: a\n    call: tables/echo\n    with:\n      n: ${{ inputs.n }}\n\
+                outputs:\n  n: ${{ steps.a.output.n }}\n";
+    let scratch = scratch(text);
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&[], &["n"]),
+        (&["-i", "n=many"], &["n", "integer"]),
+        (&["-i", "n=1", "-i", "s=[1]"], &["s", "string"]),
+        (&["-i", "n=1", "-i", "m=2"], &["m", "`n`"]),
+    ];
+    for (inputs, words) in cases {
+        let line = ["run", "workflow.yaml"].into_iter().chain(inputs.iter().copied());
+        scratch.longshore(line).run().await.expecting(3).saying(words);
+    }
+    assert_eq!(scratch.journal().lines(), 0, "nothing was called");
+    let fits = scratch.longshore(["run", "workflow.yaml", "-i", "n=1"]).run().await.expecting(0);
+    assert_eq!(fits.json(), json!({"n": 1}));
+}
+
+#[tokio::test]
+async fn files_that_are_not_there_are_named() {
+    let scratch = scratch("");
+    scratch.longshore(["run", "none.yaml"]).run().await.saying(&["none.yaml"]);
+    let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", "none.json"]).run().await;
+    assert_ne!(run.saying(&["none.json"]).code(), Some(0));
+}

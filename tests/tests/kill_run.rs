@@ -1,0 +1,227 @@
+//! The kill test: `longshore` is killed with kill -9 at a random moment of a run of 50 steps, and the run is resumed.
+//!
+//! What must come out is what an unbroken run gives: the same outputs, every step once, no run lost. The server's own
+//! journal says what really happened: a step whose outcome was recorded is never called again, a call that is not
+//! safe to repeat is never made twice, and no server outlives its caller. The seed is printed; set `KILL_SEED` to it to see the
+//! same moments again.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use longshore_proto::{RunStatus, RunView, StepStatus};
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::{is_gone, until};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+/// Members of a group, called together.
+const WIDTH: usize = 5;
+/// Groups in a row. Each is the group, its members, and a step that adds them up; one step more makes 50.
+const GROUPS: usize = 7;
+/// How long a call takes: long enough to be killed in.
+const DELAY_MS: u64 = 15;
+
+/// What each call is: its tool, its arguments but for the number, and what its step says besides.
+struct Calls {
+    tool: &'static str,
+    with: fn(&str) -> String,
+    output: &'static str,
+    retry: &'static str,
+}
+
+/// Safe to repeat, and says so.
+const SAFE: Calls = Calls {
+    tool: "echo",
+    with: |number| format!("number: ${{{{ {number} }}}}"),
+    output: "number",
+    retry: "retry: { attempts: 3, delay: 10ms }",
+};
+
+/// Not safe to repeat.
+const UNSAFE: Calls = Calls {
+    tool: "note",
+    with: |number| format!("text: ${{{{ string({number}) }}}}"),
+    output: "text",
+    retry: "timeout: 30s",
+};
+
+/// Fifty steps: groups whose sum goes into the next group's members.
+fn workflow(calls: &Calls) -> String {
+    let mut text = "longshore: v1\nname: fifty\nsteps:\n".to_owned();
+    let mut before = "1".to_owned();
+    for group in 0..GROUPS {
+        writeln!(text, "  - id: group{group}\n    parallel:").unwrap();
+        let mut sum = Vec::new();
+        for member in 0..WIDTH {
+            let with = (calls.with)(&format!("{before} + {member}"));
+            let id = format!("call{group}_{member}");
+            writeln!(text, "      - id: {id}\n        call: tables/{}", calls.tool).unwrap();
+            writeln!(text, "        with: {{ {} }}\n        {}", quoted(&with), calls.retry).unwrap();
+            sum.push(format!("int(steps.{id}.output.{})", calls.output));
+        }
+        writeln!(text, "  - id: sum{group}\n    set:\n      total: ${{{{ {} }}}}", sum.join(" + ")).unwrap();
+        before = format!("steps.sum{group}.output.total");
+    }
+    writeln!(
+        text,
+        "  - id: last\n    call: tables/{}\n    with: {{ {} }}",
+        calls.tool,
+        quoted(&(calls.with)(&before))
+    )
+    .unwrap();
+    writeln!(text, "    {}\noutputs:\n  last: ${{{{ steps.last.output.{} }}}}", calls.retry, calls.output)
+        .unwrap();
+    text
+}
+
+/// `key: value`, with the value in quotes.
+fn quoted(pair: &str) -> String {
+    let (key, value) = pair.split_once(": ").unwrap();
+    format!("{key}: \"{value}\"")
+}
+
+fn scratch(calls: &Calls) -> Scratch {
+    let scratch = Scratch::with(&workflow(calls), &json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(DELAY_MS).entry() }));
+    scratch
+}
+
+fn seed() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "the person who repeats a failure says with which seed")]
+    let given = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(rand::random)
+}
+
+/// The steps whose outcome was recorded by now.
+fn recorded(run: &RunView) -> BTreeSet<String> {
+    let ended = run.steps.iter().filter(|step| step.status.is_terminal());
+    ended.map(|step| step.path.as_str().to_owned()).collect()
+}
+
+/// Starts `longshore` with these arguments and kills it once the journal has this many lines. Returns the run as it
+/// stands then, and what the journal says of each step.
+async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> RunView {
+    let mut started = scratch.longshore(arguments).start();
+    until("the journal has grown, or the run has ended", || {
+        scratch.journal().lines() >= lines || !started.is_running()
+    })
+    .await;
+    let ended = started.kill().await;
+    assert!(ended.was_killed() || ended.code() == Some(0) || ended.code() == Some(20), "{ended}");
+    for pid in scratch.journal().pids() {
+        until("the servers of the killed process are gone", || is_gone(pid)).await;
+    }
+    scratch.newest().await
+}
+
+/// What an unbroken run gives.
+async fn reference(calls: &Calls) -> (Value, usize) {
+    let scratch = scratch(calls);
+    let outputs = scratch.run().await.expecting(0).json();
+    let run = scratch.newest().await;
+    assert_eq!(run.steps.len(), 50);
+    assert_eq!(scratch.journal().repeated(), BTreeSet::new());
+    (outputs, scratch.journal().calls().len() * 2)
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
+    const ROUNDS: usize = 20;
+    let seed = seed();
+    println!("KILL_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let (outputs, lines) = reference(&SAFE).await;
+    let (mut repeated, mut broken) = (0, 0);
+    for round in 0..ROUNDS {
+        let scratch = scratch(&SAFE);
+        let kills = if random.random_bool(0.3) { 2 } else { 1 };
+        let mut moments: Vec<_> = (0..kills).map(|_| random.random_range(1..lines)).collect();
+        moments.sort_unstable();
+        println!("round {round}: killed at {moments:?} of {lines} lines");
+
+        let mut before = BTreeSet::new();
+        let mut command = &["run", "workflow.yaml"][..];
+        for moment in moments {
+            let run = kill_at(&scratch, command, moment).await;
+            broken += usize::from(!run.summary.status.is_terminal());
+            let now = recorded(&run);
+            assert!(now.is_superset(&before), "what was recorded stays: {before:?} and {now:?}");
+            let repeats = scratch.journal().repeated();
+            assert!(repeats.is_disjoint(&before), "recorded and called again: {repeats:?} of {before:?}");
+            before = now;
+            command = &["resume"];
+        }
+        scratch.longshore(["resume"]).run().await.expecting(0);
+
+        let run = scratch.newest().await;
+        assert_eq!(run.outputs.as_ref(), Some(&outputs), "round {round}");
+        assert_eq!(run.summary.status, RunStatus::Succeeded);
+        assert!(
+            run.steps.len() == 50 && run.steps.iter().all(|step| step.status == StepStatus::Succeeded),
+            "{run:#?}"
+        );
+        assert_eq!(scratch.longshore(["runs", "list", "--json"]).run().await.json_lines().len(), 1);
+        repeated += check_repeats(&scratch, &before, kills);
+    }
+    println!("{ROUNDS} rounds, {broken} kills in mid-run, {repeated} calls repeated");
+    assert!(broken >= ROUNDS / 2, "most kills come in mid-run");
+}
+
+/// Every step was called, those that had been recorded once; and no more were called again than a kill can catch.
+fn check_repeats(scratch: &Scratch, recorded: &BTreeSet<String>, kills: usize) -> usize {
+    let (begun, repeated) = (scratch.journal().begun(), scratch.journal().repeated());
+    assert_eq!(begun.len(), GROUPS * WIDTH + 1, "every call was made");
+    assert!(repeated.is_disjoint(recorded), "recorded and called again: {repeated:?} of {recorded:?}");
+    let extra: usize = begun.values().map(|times| times - 1).sum();
+    assert!(extra <= kills * WIDTH, "{extra} repetitions, and {WIDTH} calls can be caught by a kill");
+    extra
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_safe_is_never_made_twice() {
+    const ROUNDS: usize = 10;
+    let seed = seed();
+    println!("KILL_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let (outputs, lines) = reference(&UNSAFE).await;
+    let mut doubtful = 0;
+    for round in 0..ROUNDS {
+        let scratch = scratch(&UNSAFE);
+        let moment = random.random_range(1..lines);
+        println!("round {round}: killed at {moment} of {lines} lines");
+        let before = kill_at(&scratch, &["run", "workflow.yaml"], moment).await;
+        let resumed = scratch.longshore(["resume"]).run().await;
+
+        let (run, begun) = (scratch.newest().await, scratch.journal().begun());
+        assert_eq!(scratch.journal().repeated(), BTreeSet::new(), "round {round}");
+        let status = |path: &str| run.steps.iter().find(|step| step.path.as_str() == path).unwrap().status;
+        for called in begun.keys() {
+            let known = matches!(status(called), StepStatus::Succeeded | StepStatus::Indeterminate);
+            assert!(known, "{called} was called and is {}", status(called));
+        }
+        let in_doubt: BTreeSet<_> = run
+            .steps
+            .iter()
+            .filter(|step| step.status == StepStatus::Indeterminate)
+            .map(|step| step.path.as_str())
+            .collect();
+        assert!(
+            in_doubt.iter().all(|path| !recorded(&before).contains(*path)),
+            "what was recorded is not in doubt"
+        );
+        if in_doubt.is_empty() {
+            assert!(matches!(resumed.code(), Some(0)), "{resumed}");
+            assert_eq!((run.summary.status, run.outputs.as_ref()), (RunStatus::Succeeded, Some(&outputs)));
+        } else {
+            resumed.expecting(20).saying(&["may have"]);
+            assert_eq!(run.summary.status, RunStatus::Failed);
+        }
+        doubtful += in_doubt.len();
+    }
+    println!("{ROUNDS} rounds, {doubtful} calls in doubt");
+    assert!(doubtful > 0, "a kill in mid-call leaves a call in doubt");
+}
