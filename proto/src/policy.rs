@@ -145,7 +145,7 @@ mod tests {
         let cases = [
             (Timeout, Maybe, Safe, again.clone()),
             (Timeout, Maybe, Unknown, Next::Indeterminate),
-            (Unavailable, Never, Unknown, again.clone()),
+            (Unavailable, Never, Unknown, again),
             (Unavailable, Maybe, Unknown, Next::Indeterminate),
             (ToolError, Answered, Safe, Next::GiveUp), // not among the errors of the policy
             (ToolError, Answered, Unknown, Next::GiveUp),

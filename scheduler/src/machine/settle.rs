@@ -1,7 +1,7 @@
 //! What a worker's report means for its run.
 //!
 //! One of three things follows: the step has ended, the step is to be tried again at its moment, or the report is
-//! stale and nothing follows. What then begins is [`advance`](super::advance)'s business.
+//! stale and nothing follows. What then begins is [`advance`]'s business.
 
 use longshore_proto::{
     AttemptRecord, Fault, FaultClass, JobId, Outcome, Settlement, StepStatus, TimerKind, Timestamp,

@@ -1,0 +1,306 @@
+//! A driver on the embedded backend: what it does for a run, and how it takes a partition over.
+//!
+//! The test plays the worker: it pulls jobs from the queue and appends what became of them.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::embedded::{Access, Embedded};
+use longshore_backend::{Backend, Delivery, Queued, RunQuery};
+use longshore_proto::{
+    Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
+    Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
+};
+use longshore_scheduler::{Driver, Ended, Intake, Submission, Watch, Watchers};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Far longer than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const P0: Partition = Partition(0);
+
+/// A process that leads partition 0 of a data directory.
+struct Leader {
+    embedded: Embedded,
+    backend: Backend,
+    intake: Intake,
+    watchers: Arc<Watchers>,
+    stop: CancellationToken,
+    leading: JoinHandle<Ended>,
+}
+
+impl Leader {
+    async fn start(dir: &Path) -> Self {
+        let embedded = Embedded::open(dir, Access::ReadWrite).await.expect("opens");
+        let backend = embedded.backend();
+        let watchers = Arc::new(Watchers::default());
+        let (stop, leading) = lead(&backend, &watchers, "leader").await;
+        Self { intake: Intake::new(backend.clone(), 1), embedded, backend, watchers, stop, leading }
+    }
+
+    async fn submit(&self, text: &str, inputs: Value) -> (RunId, Watch) {
+        let plan = self.intake.register(text).await.expect("registers");
+        let run = self.intake.draw_id();
+        let watch = self.watchers.watch(run);
+        let Value::Object(inputs) = inputs else { panic!("inputs are an object") };
+        let namespace = "default".parse().expect("a namespace");
+        let submission = Submission { run, namespace, plan, inputs, trace: None };
+        (self.intake.submit(submission).await.expect("submits"), watch)
+    }
+
+    async fn pull(&self) -> Delivery {
+        pull(&self.backend).await
+    }
+
+    async fn settle(&self, delivery: Delivery, settlement: Settlement) {
+        let event = settled(&delivery.job, settlement);
+        self.backend.log.append(P0, vec![event]).await.expect("appends");
+        delivery.receipt.ack().await.expect("acks");
+    }
+
+    /// Ends in order, with a last checkpoint.
+    async fn stop(self) {
+        self.stop.cancel();
+        assert_eq!(timeout(LIMIT, self.leading).await.expect("in time").expect("no panic"), Ended::Stopped);
+        self.embedded.close().await;
+    }
+
+    /// Ends as a killed process does: nothing is written any more.
+    async fn kill(self) {
+        self.leading.abort();
+        let _ = self.leading.await;
+        self.embedded.close().await;
+    }
+}
+
+async fn lead(
+    backend: &Backend,
+    watchers: &Arc<Watchers>,
+    name: &str,
+) -> (CancellationToken, JoinHandle<Ended>) {
+    let node: NodeId = name.parse().expect("a node");
+    let driver = Driver::take_over(backend.clone(), P0, node, Arc::clone(watchers))
+        .await
+        .expect("takes the partition over");
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "the test holds the handle and waits for it")]
+    let leading = tokio::spawn(async move { driver.lead(until).await.expect("leads") });
+    (stop, leading)
+}
+
+async fn pull(backend: &Backend) -> Delivery {
+    let server = "s".parse().expect("a server");
+    let pulled = backend.jobs.pull(&server, NonZeroUsize::MIN, LIMIT).await.expect("pulls");
+    pulled.into_iter().next().expect("a job within the limit")
+}
+
+fn settled(job: &Job, settlement: Settlement) -> Event {
+    let attempt = AttemptRecord {
+        number: job.id.attempt,
+        started_at: Timestamp::from_millis(1),
+        took: Duration::from_millis(1),
+        fault: None,
+        sent: Sent::Answered,
+    };
+    let worker = "worker".parse().expect("a node");
+    Event::Settled { job: job.id.clone(), settlement, attempts: vec![attempt], worker }
+}
+
+fn output(value: impl Into<Payload>) -> Settlement {
+    Settlement::Done(Outcome::Output(Output { value: value.into(), content: None }))
+}
+
+async fn ended(mut watch: Watch) -> Arc<RunView> {
+    let over =
+        |view: &Option<Arc<RunView>>| view.as_ref().is_some_and(|view| view.summary.status.is_terminal());
+    let view = timeout(LIMIT, watch.wait_for(over)).await.expect("in time").expect("the driver lives");
+    view.clone().expect("a view")
+}
+
+const CHAIN: &str = "longshore: v1
+name: chain
+inputs: { n: { type: integer, default: 1 } }
+steps:
+  - { id: a, call: s/t, with: { n: '${{ inputs.n }}' } }
+  - { id: b, call: s/t, with: { text: '${{ steps.a.output.text }}' } }
+outputs: { length: '${{ size(steps.a.output.text) }}', b: '${{ steps.b.output }}' }
+";
+
+#[tokio::test]
+async fn a_submitted_run_goes_through_jobs_to_its_outputs() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (run, watch) = leader.submit(CHAIN, json!({ "n": 7 })).await;
+    let first = leader.pull().await;
+    assert_eq!(first.job.arguments, Payload::Inline(json!({ "n": 7 })));
+    leader.settle(first, output(json!({ "text": "hello" }))).await;
+    let second = leader.pull().await;
+    leader.settle(second, output(json!(true))).await;
+    let view = ended(watch).await;
+    assert_eq!(view.outputs, Some(json!({ "length": 5, "b": true })));
+    let backend = leader.backend.clone();
+    leader.stop().await;
+    drop(backend);
+    let reader = Embedded::open(dir.path(), Access::ReadOnly).await.expect("opens");
+    let runs = reader.backend().checkpoints.runs(RunQuery::default()).await.expect("lists");
+    assert_eq!(
+        runs.iter().map(|run| (run.run, run.status)).collect::<Vec<_>>(),
+        [(run, RunStatus::Succeeded)]
+    );
+}
+
+#[tokio::test]
+async fn what_is_out_is_published_again_after_a_crash_and_what_is_done_is_not() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (run, _) = leader.submit(CHAIN, json!({})).await;
+    let first = leader.pull().await;
+    leader.settle(first, output(json!({ "text": "x" }))).await;
+    let lost = leader.pull().await.job.id;
+    leader.kill().await;
+
+    let leader = Leader::start(dir.path()).await;
+    let watch = leader.watchers.watch(run);
+    let again = leader.pull().await;
+    assert_eq!(again.job.id, lost);
+    leader.settle(again, output(json!(2))).await;
+    assert_eq!(ended(watch).await.outputs, Some(json!({ "length": 1, "b": 2 })));
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_does_not_fit_its_log_is_not_used() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (run, _) = leader.submit(CHAIN, json!({})).await;
+    let job = leader.pull().await.job.id;
+    leader.stop().await;
+
+    // The record the checkpoint ends with becomes another one, as after a log that lost its end and grew anew.
+    let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
+    let later = "UPDATE entries SET at = at + 1 WHERE place = (SELECT max(place) FROM entries)";
+    let changed = database.execute(later, []).expect("updates");
+    assert_eq!(changed, 1);
+    drop(database);
+
+    let leader = Leader::start(dir.path()).await;
+    let watch = leader.watchers.watch(run);
+    let again = leader.pull().await;
+    assert_eq!(again.job.id, job, "the log alone tells what is out");
+    leader.settle(again, output(json!({ "text": "x" }))).await;
+    let second = leader.pull().await;
+    leader.settle(second, output(json!(1))).await;
+    assert_eq!(ended(watch).await.summary.status, RunStatus::Succeeded);
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_announced_last_leads() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (stop, second) = lead(&leader.backend, &leader.watchers, "second").await;
+    let first = timeout(LIMIT, leader.leading).await.expect("in time").expect("no panic");
+    assert_eq!(first, Ended::SteppedDown);
+    let plan = leader.intake.register(CHAIN).await.expect("registers");
+    let run = leader.intake.draw_id();
+    let watch = leader.watchers.watch(run);
+    let namespace = "default".parse().expect("a namespace");
+    let submission = Submission { run, namespace, plan, inputs: Map::new(), trace: None };
+    leader.intake.submit(submission).await.expect("submits");
+    let delivery = pull(&leader.backend).await;
+    let failed = Settlement::Done(Outcome::Fault(Fault::new(FaultClass::ToolError, "no")));
+    leader.backend.log.append(P0, vec![settled(&delivery.job, failed)]).await.expect("appends");
+    assert_eq!(ended(watch).await.summary.status, RunStatus::Failed);
+    stop.cancel();
+    assert_eq!(timeout(LIMIT, second).await.expect("in time").expect("no panic"), Ended::Stopped);
+    leader.embedded.close().await;
+}
+
+#[tokio::test]
+async fn large_values_travel_as_blobs_and_expressions_see_them_whole() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (_, watch) = leader.submit(CHAIN, json!({})).await;
+    let first = leader.pull().await;
+    let text = "x".repeat(300_000);
+    let large = json!({ "text": text }).to_string().into_bytes();
+    let bytes = large.len() as u64;
+    let digest = leader.backend.blobs.put(large).await.expect("puts");
+    leader.settle(first, output(Payload::Blob { digest, bytes })).await;
+    let second = leader.pull().await;
+    let Payload::Blob { digest, .. } = second.job.arguments else { panic!("large arguments are a blob") };
+    let arguments = leader.backend.blobs.get(digest).await.expect("gets").expect("is there");
+    let arguments: Value = serde_json::from_slice(&arguments).expect("is JSON");
+    assert_eq!(arguments, json!({ "text": text }));
+    leader.settle(second, output(json!(1))).await;
+    assert_eq!(ended(watch).await.outputs, Some(json!({ "length": 300_000, "b": 1 })));
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_comes_at_its_moment_as_a_new_job() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (_, _watch) = leader.submit(CHAIN, json!({})).await;
+    let first = leader.pull().await;
+    let fault = Fault::new(FaultClass::Unavailable, "away");
+    let at = longshore_backend::clock::now().plus(Duration::from_millis(300));
+    leader.settle(first, Settlement::Again { at, fault }).await;
+    let second = leader.pull().await;
+    assert_eq!(second.job.id.attempt, Attempt(2));
+    assert!(longshore_backend::clock::now() >= at, "not before its moment");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_workflow_is_gone_ends_and_says_so() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let run = leader.intake.draw_id();
+    let watch = leader.watchers.watch(run);
+    let workflow = WorkflowRef { name: "gone".parse().expect("a name"), digest: Digest::of(b"never kept") };
+    let namespace = "default".parse().expect("a namespace");
+    let event = Event::Submitted { run, namespace, workflow, inputs: json!({}).into(), trace: None };
+    leader.backend.log.append(P0, vec![event]).await.expect("appends");
+    let view = ended(watch).await;
+    assert_eq!(view.summary.status, RunStatus::Failed);
+    let fault = view.summary.error.as_ref().expect("a reason");
+    assert!(fault.message.contains("is gone"), "{fault}");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_passed_over() {
+    let dir = TempDir::new().expect("a folder");
+    Leader::start(dir.path()).await.stop().await;
+    let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
+    let changed = database.execute("UPDATE entries SET body = x'01c1'", []).expect("updates");
+    assert_eq!(changed, 1);
+    drop(database);
+    let leader = Leader::start(dir.path()).await;
+    let (_, watch) = leader.submit(CHAIN, json!({})).await;
+    let first = leader.pull().await;
+    let failed = Settlement::Done(Outcome::Fault(Fault::new(FaultClass::ToolError, "no")));
+    leader.settle(first, failed).await;
+    assert_eq!(ended(watch).await.summary.status, RunStatus::Failed);
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_still_queued_is_not_queued_twice() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let (_, _watch) = leader.submit(CHAIN, json!({})).await;
+    let delivery = leader.pull().await;
+    let again = leader.backend.jobs.publish(vec![delivery.job.clone()]).await.expect("publishes");
+    assert_eq!(again, [Queued::Already]);
+    leader.stop().await;
+}
