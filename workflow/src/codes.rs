@@ -68,7 +68,7 @@ codes! {
     UnknownField "LS0120" "Of a step, expressions see `output`, `content`, `status`, `error` and `attempts`. What the tool returned stands below `output`: `steps.fetch.output.title`."
     BadNeed "LS0121" "`needs` names steps of the same list: at the top level those of the top level, inside a group those of the same group. To wait for a step inside a group, wait for the group."
     DefaultType "LS0122" "The default of an input is not of the type that the input declares."
-    NoSteps "LS0123" "A list of steps needs at least one step."
+    NoSteps "LS0123" "A list of steps, of the file or of a group, needs at least one step."
     Version "LS0124" "The first key of a workflow is `longshore: v1`. Another version needs another release of Longshore."
     NoExpressionHere "LS0125" "Expressions work in `if`, in the values of `with`, `set` and `outputs`, and in `idempotency-key`. Everything else is fixed when the file is checked, so that a plan does not change while it runs."
 
@@ -83,6 +83,7 @@ codes! {
     MixedCondition "LS0209" "A condition is one expression. Either leave the braces out, or put them round the whole: `if: ${{ a && b }}`."
     BadDefault "LS0210" "`default(path, value)` takes a path such as `steps.fetch.output.title` and gives `value` where the path leads nowhere."
     UnknownRunField "LS0211" "Of the run, expressions see `run.id`, `run.workflow`, `run.attempt` and `run.error`."
+    TooManyExpressions "LS0212" "A workflow may have 10,000 expressions, and 256 KiB of them together: each is parsed when the file is checked, and checking must stay quick even for a file that was written to be slow."
 
     WorkflowStep "LS0301" "Child workflows (`workflow:`) are part of the language, and this version does not have them yet."
     ForEach "LS0302" "Loops over items (`for-each:`) are part of the language, and this version does not have them yet."

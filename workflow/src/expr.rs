@@ -7,6 +7,7 @@
 mod bind;
 mod convert;
 mod error;
+mod failure;
 pub(crate) mod find;
 mod functions;
 mod meter;
@@ -18,6 +19,7 @@ mod refused;
 mod room;
 mod scope;
 mod slots;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,7 @@ pub use reads::{Reads, StepField};
 pub(crate) use refused::Refused;
 pub use scope::Scope;
 
-use error::Failure;
+use failure::Failure;
 use meter::Meter;
 use slots::{Live, Slot, Walked};
 

@@ -18,7 +18,14 @@ use crate::source::Source;
 
 /// Reads a draft. `None` if the text is no workflow at all.
 pub(crate) fn shape(root: &Node, source: &Source<'_>, report: &mut Report) -> Option<Draft> {
-    let mut shaper = Shaper { source, report, draft: Draft::default(), references: Vec::new(), full: false };
+    let mut shaper = Shaper {
+        source,
+        report,
+        draft: Draft::default(),
+        references: Vec::new(),
+        full: false,
+        expressions: (0, 0),
+    };
     shaper.file(root)?;
     Some(shaper.draft)
 }
@@ -32,4 +39,6 @@ struct Shaper<'s, 't> {
     references: Vec<Reference>,
     /// Whether there are as many steps as there may be.
     full: bool,
+    /// How many expressions there are so far, and how many bytes of them.
+    expressions: (usize, usize),
 }

@@ -26,7 +26,7 @@ impl<'t> Prepared<'t> {
     pub(super) fn byte(&self, index: usize) -> usize {
         match &self.places {
             None => index.min(self.text.len()),
-            Some(places) => places.get(index).or(places.last()).copied().unwrap_or_default(),
+            Some(places) => places.get(index).or_else(|| places.last()).copied().unwrap_or_default(),
         }
     }
 

@@ -15,21 +15,55 @@ pub(super) fn syntax(source: &Source<'_>, at: usize, info: &str) -> Diagnostic {
     if info.contains("recursion limit") {
         return too_deep(span);
     }
+    if info.contains("unknown anchor") {
+        return alias(span);
+    }
     let (line_start, line) = source.line_at(at);
     let line = line.trim_end();
     let before = line.get(..at - line_start).unwrap_or(line);
     if info.contains("mapping values are not allowed") {
         return colon(line_start, line, before, span);
     }
-    brace(line_start, line, before)
-        .unwrap_or_else(|| Diagnostic::new(Code::Syntax, span, format!("not well-formed: {info}")))
+    brace(line_start, line, before).unwrap_or_else(|| plainer(span, info))
+}
+
+/// What the parser says, with a help for what happens often.
+fn plainer(span: Span, info: &str) -> Diagnostic {
+    let known: [(&str, &str, &str); 5] = [
+        ("tabs disallowed", "a tab cannot indent", "use spaces"),
+        (
+            "quoted scalar",
+            "this quote is never closed, or its text is indented too little",
+            "close it on the same line",
+        ),
+        (
+            "illegal placement of ':'",
+            "`:` is not expected here",
+            "a bracket or brace before it may not be closed",
+        ),
+        (
+            "did not find expected key",
+            "the indentation does not match",
+            "keys of one map begin in the same column",
+        ),
+        (
+            "did not find expected ',' or",
+            "`,` or a closing bracket is missing",
+            "close what was opened with `[` or `{`",
+        ),
+    ];
+    match known.iter().find(|(part, ..)| info.contains(part)) {
+        Some((_, message, help)) => Diagnostic::new(Code::Syntax, span, *message).help(*help),
+        None => Diagnostic::new(Code::Syntax, span, format!("not well-formed: {info}")),
+    }
 }
 
 /// `x: ${{ a ? b : c }}`: the value ends at the second colon.
 fn colon(line_start: usize, line: &str, before: &str, at: Span) -> Diagnostic {
     let message = "`: ` ends a value that has no quotes";
     let Some(from) = before.find("${{") else {
-        return Diagnostic::new(Code::Syntax, at, message).help("put quotes round the whole value");
+        let help = "put quotes round the whole value, or check the indentation";
+        return Diagnostic::new(Code::Syntax, at, message).help(help);
     };
     let written = line.get(from..).unwrap_or_default();
     let span = Span::new(line_start + from, line_start + line.len());

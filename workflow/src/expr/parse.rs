@@ -118,19 +118,24 @@ fn refusal(text: &str, error: Option<ParseError>) -> Refused {
     if said.contains("Recursion limit") {
         return too_deep(0..text.len());
     }
-    let message = if quoted == "<EOF>" {
-        "the expression ends too early".to_owned()
-    } else if said.starts_with("token recognition error") {
-        let rest =
-            said.split_once("at: '").map_or(quoted, |(_, rest)| rest.strip_suffix('\'').unwrap_or(rest));
-        format!("cannot read `{}`", rest.trim_end())
-    } else if ["extraneous", "mismatched", "no viable"].iter().any(|word| said.starts_with(word)) {
-        format!("`{quoted}` is not expected here")
-    } else if said.contains("has() macro") {
-        "`has()` takes a field, as in `has(steps.fetch.output.title)`".to_owned()
-    } else {
-        said.to_owned()
-    };
+    let message =
+        if let Some(missing) = said.strip_prefix("missing '").and_then(|rest| rest.split('\'').next()) {
+            format!("`{missing}` is missing")
+        } else if quoted == "<EOF>" {
+            "the expression ends too early".to_owned()
+        } else if let Some(word) = said.strip_prefix("reserved identifier: ") {
+            format!("`{word}` is a word that expressions reserve")
+        } else if said.starts_with("token recognition error") {
+            let rest =
+                said.split_once("at: '").map_or(quoted, |(_, rest)| rest.strip_suffix('\'').unwrap_or(rest));
+            format!("cannot read `{}`", rest.trim_end())
+        } else if ["extraneous", "mismatched", "no viable"].iter().any(|word| said.starts_with(word)) {
+            format!("`{}` is not expected here", quoted.trim())
+        } else if said.contains("has() macro") {
+            "`has()` takes a field, as in `has(steps.fetch.output.title)`".to_owned()
+        } else {
+            said.to_owned()
+        };
     let refused = Refused::new(Code::ExpressionSyntax, at.clone(), message);
     match hint(text, at.start) {
         Some(help) => refused.help(help),

@@ -179,7 +179,7 @@ impl VariableResolver for Live<'_> {
             number => {
                 let index: usize = number.parse().ok()?;
                 let value = self.values.get(index)?.get_or_init(|| self.make(index));
-                value.as_deref().map(|value| CowVal::Borrowed(value))
+                value.as_deref().map(CowVal::Borrowed)
             }
         }
     }

@@ -1,1 +1,210 @@
+//! Expressions as tables: value in, value out, error text.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A scope of fixed values.
+struct Fixed {
+    inputs: Value,
+    steps: BTreeMap<&'static str, Value>,
+    failed: bool,
+    cancelled: bool,
+}
+
+impl Scope for Fixed {
+    fn inputs(&self) -> Cow<'_, Value> {
+        Cow::Borrowed(&self.inputs)
+    }
+
+    fn step(&self, id: &str, field: StepField) -> Option<Cow<'_, Value>> {
+        self.steps.get(id)?.get(field.as_str()).map(Cow::Borrowed)
+    }
+
+    fn run(&self) -> Cow<'_, Value> {
+        Cow::Owned(json!({"id": "run_00_x", "workflow": "demo", "attempt": 1}))
+    }
+
+    fn failed(&self) -> bool {
+        self.failed
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled
+    }
+}
+
+fn scope() -> Fixed {
+    Fixed {
+        inputs: json!({
+            "n": 3, "half": 0.5, "big": u64::MAX, "name": "Ada", "none": null, "flag": true,
+            "items": [{"id": 1, "tag": "b"}, {"id": 2, "tag": "a"}, {"id": 3}],
+            "words": ["x", "y"],
+            "map": {"b": 1, "a": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7, "h": 8, "key with space": 9},
+        }),
+        steps: BTreeMap::from([
+            (
+                "a",
+                json!({"output": {"n": 3, "title": "T", "list": [1, 2]}, "status": "succeeded", "attempts": 2}),
+            ),
+            ("skipped", json!({"status": "skipped", "attempts": 0})),
+            (
+                "bad",
+                json!({"status": "failed", "attempts": 3, "error": {"class": "timeout", "message": "m"}}),
+            ),
+            (
+                "text",
+                json!({"output": "plain", "content": [{"type": "text"}], "status": "succeeded", "attempts": 1}),
+            ),
+        ]),
+        failed: false,
+        cancelled: false,
+    }
+}
+
+fn compile(text: &str) -> Expr {
+    match Expr::compile(text) {
+        Ok((expr, _)) => expr,
+        Err(refused) => panic!("{text}: {refused:?}"),
+    }
+}
+
+fn value(text: &str) -> Result<Value, String> {
+    compile(text).evaluate(&scope()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn values() {
+    let cases = [
+        ("1 + 2", json!(3)),
+        ("inputs.n + 1", json!(4)),
+        ("inputs.big", json!(u64::MAX)),
+        ("inputs.big > 1u", json!(true)),
+        ("inputs.n > 2.5", json!(true)),
+        ("double(inputs.n) * inputs.half", json!(1.5)),
+        ("'a' + \"b\"", json!("ab")),
+        ("inputs.none == null", json!(true)),
+        ("steps.a.output", json!({"n": 3, "title": "T", "list": [1, 2]})),
+        ("steps.a.output.list[1]", json!(2)),
+        ("steps.a.output['title']", json!("T")),
+        ("steps.a.status == 'succeeded' && steps.a.attempts == 2", json!(true)),
+        ("steps.bad.error.class", json!("timeout")),
+        ("steps.text.content[0].type", json!("text")),
+        ("steps.a == steps.a", json!(true)),
+        ("size(steps.a)", json!(3)),
+        ("run.workflow + '/' + run.id", json!("demo/run_00_x")),
+        ("inputs.items.filter(i, i.id > 1).map(i, i.id)", json!([2, 3])),
+        ("inputs.items.map(i, i.id > 1, i.id * 10)", json!([20, 30])),
+        ("inputs.items.exists(i, i.id == 2)", json!(true)),
+        ("inputs.items.all(i, i.id > 0)", json!(true)),
+        ("inputs.items.exists_one(i, i.id == 2)", json!(true)),
+        ("inputs.items.map(i, has(i.tag))", json!([true, true, false])),
+        ("inputs.items.map(i, default(i.tag, '-'))", json!(["b", "a", "-"])),
+        ("inputs.words.map(a, inputs.words.map(b, a + b))", json!([["xx", "xy"], ["yx", "yy"]])),
+        ("{'b': 1, 'a': [true, null]}", json!({"a": [true, null], "b": 1})),
+        ("{1: 'one', true: 'yes'}", json!({"1": "one", "true": "yes"})),
+        ("[1, 2.5, 'x', null]", json!([1, 2.5, "x", null])),
+        ("has(inputs.n)", json!(true)),
+        ("has(inputs.nothing)", json!(false)),
+        ("has(steps.skipped.output)", json!(false)),
+        ("has(steps.a.output.title)", json!(true)),
+        ("default(inputs.nothing, 7)", json!(7)),
+        ("default(inputs.n, 7)", json!(3)),
+        ("default(inputs.none, 7)", json!(null)),
+        ("default(steps.skipped.output.a.b, 'x')", json!("x")),
+        ("default(steps.a.output.title, steps.skipped.output.title)", json!("T")),
+        ("default(steps.a.output.list[5], -1)", json!(-1)),
+        ("default(steps.a.output.list[1], -1)", json!(2)),
+        ("default(steps.skipped.output.x, default(inputs.nothing, 'deep'))", json!("deep")),
+        ("default(fromJSON('{\"a\": {\"b\": 1}}').a.b, 0)", json!(1)),
+        ("default(inputs.map['key with space'], 0)", json!(9)),
+        ("steps.a.output.?title.orValue('x')", json!("T")),
+        ("steps.a.?output.?nothing.orValue('x')", json!("x")),
+        ("steps.skipped.?output.hasValue()", json!(false)),
+        ("optional.of(1).value()", json!(1)),
+        ("inputs.flag ? 'yes' : 'no'", json!("yes")),
+        ("steps.bad.status == 'failed' || steps.skipped.output.x", json!(true)),
+        ("size(inputs.words) + size('äb') + inputs.words.size()", json!(6)),
+        ("contains('hello', 'ell') && 'hello'.contains('ell')", json!(true)),
+        ("contains(inputs.words, 'y')", json!(true)),
+        ("contains(inputs.map, 'a')", json!(true)),
+        ("'z' in inputs.words", json!(false)),
+        ("'a' in inputs.map", json!(true)),
+        ("startsWith('hello', 'he') && 'hello'.endsWith('lo')", json!(true)),
+        ("join(inputs.words, '-') + inputs.words.join()", json!("x-yx,y")),
+        ("[1, 'a', null, [2]].join(' ')", json!("1 a null [2]")),
+        ("format('{0} of {1}: {{{0}}}', inputs.n, 'x')", json!("3 of x: {3}")),
+        ("toJSON(steps.a.output.list)", json!("[1,2]")),
+        ("fromJSON('{\"a\": [1, 2.5]}').a", json!([1, 2.5])),
+        ("'abc123'.matches('^[a-z]+[0-9]+$')", json!(true)),
+        ("matches('x', 'y')", json!(false)),
+        ("int('42') + int(2.9)", json!(44)),
+        ("string(1.5) + string(true) + string(7)", json!("1.5true7")),
+        ("type(1) == int && type('x') == string", json!(true)),
+        ("-inputs.n", json!(-3)),
+        ("7 / 2", json!(3)),
+        ("7 % 4", json!(3)),
+        ("2 in [1, 2] && !(3 in [1, 2])", json!(true)),
+        ("success()", json!(true)),
+        ("failure() || cancelled()", json!(false)),
+        ("always()", json!(true)),
+        ("'${{ not again }}'", json!("${{ not again }}")),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(value(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn errors_name_what_broke_the_expression() {
+    let cases = [
+        "steps.a.output.n + 1.5",
+        "1.5 * steps.a.output.n",
+        "inputs.big + 1",
+        "'n: ' + inputs.n",
+        "inputs.none + 1",
+        "inputs.name - 1",
+        "'list: ' + steps.a.output.list",
+        "inputs.n > 'x'",
+        "steps.a.output.titel",
+        "steps.a.output.title.x",
+        "steps.a.output.list.x",
+        "steps.skipped.output.x",
+        "steps.skipped.output",
+        "steps.a.error.message",
+        "inputs.nothing",
+        "run.error.message",
+        "inputs.items.map(i, i.tag)",
+        "inputs.items.map(i, i.id + 0.5)",
+        "steps.a.output.list[7]",
+        "steps.a.output.list['x']",
+        "1 / 0",
+        "1 % 0",
+        "9223372036854775807 + 1",
+        "inputs.n && true",
+        "!inputs.n",
+        "inputs.n ? 1 : 2",
+        "inputs.n.map(x, x)",
+        "size(inputs.n)",
+        "int('x')",
+        "fromJSON('{')",
+        "format('{0} {1}', 1)",
+        "format('{', 1)",
+        "join('x', ',')",
+        "'x'.matches('(')",
+        "'x'.matches('\\\\w{1000}{1000}')",
+        "steps.a.?output",
+        "b'x'",
+        "type(1)",
+        "0.0 / 0.0",
+        "{null: 1}",
+        "{'a': 1, 'a': 2}",
+        "inputs.n.startsWith('x')",
+        "1 in 2",
+    ];
+    let said: Vec<String> = cases.iter().map(|text| value(text).expect_err(text)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}

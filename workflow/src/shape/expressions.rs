@@ -10,6 +10,11 @@ use crate::expr::{Expr, Mention};
 use crate::source::{Placed, Span};
 use crate::template::{Part, Template, TextPart};
 
+/// The most expressions of a file, and the most bytes of them together: the parser takes up to 3 ms for each KiB of an
+/// expression that was written to be slow (release build), and some 30 µs for an ordinary one.
+const COUNT_LIMIT: usize = 10_000;
+const BYTES_LIMIT: usize = 256 * 1024;
+
 /// Where an expression stands.
 #[derive(Clone, Copy)]
 enum Origin {
@@ -132,7 +137,10 @@ impl Shaper<'_, '_> {
             Some(at) => Span::new(node.span.start + at, node.span.start + at + OPEN.len()),
             None => self.node_span(node),
         };
-        let help = "close it with `}}`; a literal `${{` is written `${{ '${{' }}`";
+        let help = match self.source.text().get(span.end..node.span.end) {
+            Some(rest) if rest.contains("}}") => "a quote or a bracket inside it is not closed",
+            _ => "close it with `}}`; a literal `${{` is written `${{ '${{' }}`",
+        };
         self.refuse(Diagnostic::new(Code::Unclosed, span, "this expression never ends").help(help));
         None
     }
@@ -153,6 +161,9 @@ impl Shaper<'_, '_> {
 
     /// Compiles one expression and notes down what it mentions.
     fn expression(&mut self, text: &str, origin: Origin) -> Option<Expr> {
+        if !self.may_have_another(text, origin) {
+            return None;
+        }
         match Expr::compile(text) {
             Ok((expr, mentions)) => {
                 self.references.extend(mentions.into_iter().map(|mention| reference(mention, origin)));
@@ -166,6 +177,24 @@ impl Shaper<'_, '_> {
                 None
             }
         }
+    }
+}
+
+impl Shaper<'_, '_> {
+    /// Counts an expression; past the limits, says so once.
+    fn may_have_another(&mut self, text: &str, origin: Origin) -> bool {
+        let within = |(count, bytes): (usize, usize)| count <= COUNT_LIMIT && bytes <= BYTES_LIMIT;
+        let before = within(self.expressions);
+        let (count, bytes) = self.expressions;
+        self.expressions = (count.saturating_add(1), bytes.saturating_add(text.len()));
+        let after = within(self.expressions);
+        if before && !after {
+            let message = "the workflow has too many expressions";
+            let help = "at most 10,000, and 256 KiB of them together; let several smaller workflows do it";
+            let span = origin.span(&(0..text.len().min(1)));
+            self.refuse(Diagnostic::new(Code::TooManyExpressions, span, message).help(help));
+        }
+        after
     }
 }
 

@@ -6,7 +6,7 @@ use super::Shaper;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Entry, Kind, Node};
-use crate::duration;
+use crate::duration::{self, DurationError};
 use crate::expr::find::OPEN;
 use crate::source::{Placed, Span};
 use crate::suggest::{did_you_mean, listed};
@@ -61,7 +61,7 @@ impl Shaper<'_, '_> {
 
     /// The value is of another type than the key wants.
     pub(super) fn wrong_type(&mut self, entry: &Entry, wanted: &str, help: &str) {
-        let message = format!("`{}` is {wanted}, and this is {}", entry.key, entry.value.type_name());
+        let message = format!("`{}` must be {wanted}, and this is {}", entry.key, entry.value.type_name());
         let span = self.value_span(entry);
         self.refuse(Diagnostic::new(Code::WrongType, span, message).help(help));
     }
@@ -163,12 +163,17 @@ impl Shaper<'_, '_> {
         match duration::parse(text) {
             Ok(duration) if duration >= shortest => return Some(duration),
             Ok(_) => {
-                let message = format!("`{}` is more than nothing", entry.key);
+                let message = format!("`{}` must be more than nothing", entry.key);
                 let help = "leave the key out if there is to be no limit";
                 self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
             }
             Err(error) => {
-                let help = "write numbers with the units `ms`, `s`, `m`, `h`, `d`, as in `30s` or `1h30m`";
+                let help = match error {
+                    DurationError::Malformed(_) => {
+                        "write numbers with the units `ms`, `s`, `m`, `h`, `d`, as in `30s` or `1h30m`"
+                    }
+                    DurationError::TooLong(_) => "leave the key out if there is to be no limit",
+                };
                 self.refuse(Diagnostic::new(Code::BadDuration, span, error.to_string()).help(help));
             }
         }

@@ -62,7 +62,6 @@ impl Shaper<'_, '_> {
 
     pub(super) fn not_built(&mut self, entry: &Entry, code: Code) {
         let message = format!("`{}` is part of the language and not built yet", entry.key);
-        let help = "remove it for now; `longshore explain` says what comes close";
-        self.refuse(Diagnostic::new(code, entry.key_span, message).help(help));
+        self.refuse(Diagnostic::new(code, entry.key_span, message).help("remove it for now"));
     }
 }

@@ -1,0 +1,167 @@
+//! What the evaluator says, made plainer.
+//!
+//! Without a look at the tree: what can be said from the evaluator's error alone, which is all there is when it comes
+//! from inside a loop.
+
+use cel::ExecutionError;
+use cel::common::value::Val;
+use serde_json::Value;
+
+use super::convert::to_json;
+use super::error::{excerpt, kind};
+use crate::suggest::{did_you_mean, listed};
+
+/// What is said about a failure.
+pub(super) struct Said {
+    pub(super) message: String,
+    /// An excerpt of the value it is about.
+    pub(super) value: Option<String>,
+}
+
+impl Said {
+    pub(super) fn plain(message: impl Into<String>) -> Self {
+        Self { message: message.into(), value: None }
+    }
+}
+
+/// An operand of an operator.
+pub(super) struct Operand {
+    pub(super) type_name: String,
+    /// How it was written, if it is a path.
+    pub(super) name: Option<String>,
+    pub(super) excerpt: String,
+}
+
+/// Two values that an operator does not take.
+pub(super) fn no_overload(symbol: &str, left: &Operand, right: &Operand) -> Said {
+    let mut message = format!("no such overload: {} {symbol} {}", left.type_name, right.type_name);
+    let named: Vec<_> = [left, right]
+        .into_iter()
+        .filter_map(|operand| Some(format!("{} is {}", operand.name.as_ref()?, operand.excerpt)))
+        .collect();
+    if named.is_empty() {
+        message.push_str(&format!(" ({} {symbol} {})", left.excerpt, right.excerpt));
+    } else {
+        message.push_str(&format!(" ({})", named.join(", ")));
+    }
+    if let Some(help) = mend(symbol, left, right) {
+        message.push_str(&format!("; {help}"));
+    }
+    let shown = if left.name.is_some() { left } else { right };
+    Said { message, value: Some(shown.excerpt.clone()) }
+}
+
+/// What can be done about two types that do not go together.
+fn mend(symbol: &str, left: &Operand, right: &Operand) -> Option<String> {
+    let name = |operand: &Operand| operand.name.clone().unwrap_or_else(|| "n".to_owned());
+    let (one, other) = (name(left), name(right));
+    Some(match (left.type_name.as_str(), symbol, right.type_name.as_str()) {
+        ("int" | "uint", _, "double") => format!("write `double({one})`"),
+        ("double", _, "int" | "uint") => format!("write `double({other})`, or a literal such as `2.0`"),
+        ("uint", _, "int") => format!("write `int({one})`, or a literal such as `1u`"),
+        ("int", _, "uint") => format!("write `int({other})`"),
+        ("null_type", ..) | (.., "null_type") => {
+            "check for `null` before, as in `x == null ? 0 : x`".to_owned()
+        }
+        ("string", "+", "int" | "uint" | "double" | "bool") => format!("write `string({other})`"),
+        ("int" | "uint" | "double" | "bool", "+", "string") => format!("write `string({one})`"),
+        ("string", "+", "list" | "map") => format!("write `toJSON({other})`"),
+        ("string", _, "int" | "uint" | "double") => format!("write `double({one})` if the text is a number"),
+        ("int" | "uint" | "double", _, "string") => {
+            format!("write `double({other})` if the text is a number")
+        }
+        _ => return None,
+    })
+}
+
+/// A value without such a field.
+pub(super) fn no_field(name: &str, value: &Value, field: &str, instead: &str) -> Said {
+    let excerpt = excerpt(value);
+    let message = match value {
+        Value::Object(entries) => {
+            let keys = entries.keys().map(String::as_str);
+            let hint = did_you_mean(field, keys.clone())
+                .unwrap_or_else(|| format!("it has {}; {instead}", listed(keys.take(10))));
+            format!("`{name}` has no `{field}`; {hint}")
+        }
+        Value::Array(_) => {
+            format!("`{name}` is a list and has no `{field}`; take one item: `{name}[0].{field}`")
+        }
+        other => format!("`{name}` is {} ({excerpt}) and has no `{field}`; {instead}", kind(other)),
+    };
+    Said { message, value: Some(excerpt) }
+}
+
+/// The operator as it is written.
+pub(super) fn symbol(function: &str) -> Option<&str> {
+    let inner = function.strip_prefix('_')?.strip_suffix('_')?;
+    (!inner.is_empty() && inner.len() <= 2).then_some(inner)
+}
+
+/// A value of the evaluator as people can read it.
+pub(super) fn excerpt_of(value: &dyn Val) -> String {
+    to_json(value).map_or_else(|_| format!("a {}", value.get_type().name()), |json| excerpt(&json))
+}
+
+fn operand(value: &cel::Value) -> Option<Operand> {
+    let value: Box<dyn Val> = value.clone().try_into().ok()?;
+    let type_name = value.get_type().name().to_owned();
+    Some(Operand { type_name, name: None, excerpt: excerpt_of(value.as_ref()) })
+}
+
+/// The evaluator's own words, made plainer.
+pub(super) fn in_words(cause: &ExecutionError) -> Said {
+    let of =
+        |value: &cel::Value| operand(value).map_or_else(|| "a value".to_owned(), |operand| operand.excerpt);
+    Said::plain(match cause {
+        ExecutionError::NoSuchKey(key) => {
+            format!("there is no `{key}`; write `default(path, value)` if it may be missing")
+        }
+        ExecutionError::IndexOutOfBounds(index) => format!("the list has no item {}", of(index)),
+        ExecutionError::DivisionByZero(value) => format!("{} is divided by zero", of(value)),
+        ExecutionError::RemainderByZero(value) => format!("the remainder of {} by zero", of(value)),
+        ExecutionError::Overflow(_, left, right) => {
+            format!("the result with {} and {} does not fit 64 bits", of(left), of(right))
+        }
+        ExecutionError::FunctionError { function, message } => {
+            let message = message.lines().last().unwrap_or_default();
+            format!("`{}()`: {}", function.trim_start_matches('@'), message.trim_start_matches("error: "))
+        }
+        ExecutionError::UnexpectedType { got, want } => {
+            let want = if want == "iterable" { "a list or a map" } else { want };
+            format!("{want} is wanted here, and this is {got}")
+        }
+        ExecutionError::UnsupportedBinaryOperator(name, left, right) => {
+            let symbol = match *name {
+                "add" => "+",
+                "sub" => "-",
+                "mul" => "*",
+                "div" => "/",
+                _ => "%",
+            };
+            return match (operand(left), operand(right)) {
+                (Some(left), Some(right)) => no_overload(symbol, &left, &right),
+                _ => Said::plain(format!("these values have no `{symbol}`")),
+            };
+        }
+        ExecutionError::NoSuchOverload(overload) => {
+            overload_in_words(overload.function(), overload.argument_types())
+        }
+        ExecutionError::DuplicateKey(key) => format!("the key {} stands twice in a map", of(key)),
+        ExecutionError::UnsupportedKeyType(key) => format!("{} cannot be the key of a map", of(key)),
+        other => other.to_string(),
+    })
+}
+
+fn overload_in_words(function: &str, types: &[String]) -> String {
+    match (function, types) {
+        ("!_", [given]) => format!("`!` wants true or false, and this is {given}"),
+        ("_[_]" | "_[?_]", [whole, index]) => format!("{whole} cannot be indexed with {index}"),
+        ("_._", [whole, _]) => format!("{whole} has no fields"),
+        ("@in", [_, whole]) => format!("`in` wants a list or a map on its right, and this is {whole}"),
+        _ => match (symbol(function), types) {
+            (Some(symbol), [left, right]) => format!("no such overload: {left} {symbol} {right}"),
+            _ => format!("`{}()` does not take ({})", function.trim_start_matches('@'), types.join(", ")),
+        },
+    }
+}

@@ -1,0 +1,309 @@
+//! Every diagnostic as people see it: one text for each code, and the look of the answer as a snapshot.
+
+use std::collections::BTreeSet;
+
+use longshore_workflow::{codes, compile, explain};
+
+/// A workflow around some steps.
+fn steps(steps: &str) -> String {
+    format!("longshore: v1\nname: demo\ninputs:\n  url: {{ type: string }}\nsteps:\n{steps}")
+}
+
+/// A workflow with one step before, and one `set` around an expression.
+fn expression(expression: &str) -> String {
+    steps(&format!("  - id: fetch\n    call: web/fetch\n  - set:\n      x: ${{{{ {expression} }}}}\n"))
+}
+
+/// What stands at the top level beside the usual.
+fn file(keys: &str) -> String {
+    format!("longshore: v1\nname: demo\n{keys}\nsteps:\n  - call: web/fetch\n")
+}
+
+/// Keys of a call.
+fn call(keys: &str) -> String {
+    steps(&format!("  - id: fetch\n    call: web/fetch\n{keys}\n"))
+}
+
+/// For each code, texts that give it. The first is what people are most likely to write.
+fn texts() -> Vec<(&'static str, Vec<String>)> {
+    let nested = |depth| format!("longshore: v1\nx-deep: {}1{}\n", "[".repeat(depth), "]".repeat(depth));
+    let many = "  - call: web/fetch\n".repeat(1_001);
+    vec![
+        ("LS0001", vec![format!("longshore: v1\n# {}", "x".repeat(1024 * 1024))]),
+        (
+            "LS0002",
+            vec![
+                "longshore: v1\nname: [demo\nsteps: 1\n".to_owned(),
+                "longshore: v1\n  name: demo\n".to_owned(),
+                "longshore: v1\nname: \"demo\nsteps: []\n".to_owned(),
+                "longshore: v1\nsteps:\n\t- call: a/b\n".to_owned(),
+                "longshore: v1\nname: a: b\n".to_owned(),
+                "{\"longshore\": \"v1\", \"name\": }}".to_owned(),
+            ],
+        ),
+        ("LS0003", vec![nested(70), nested(1_000)]),
+        ("LS0004", vec![file("x-a: &a 1"), file("x-a: *a"), file("x-a: &a {b: 1}\ninputs:\n  <<: *a")]),
+        ("LS0005", vec![file("name: again")]),
+        ("LS0006", vec!["longshore: v1\n---\nlongshore: v1\n".to_owned()]),
+        ("LS0007", vec![String::new(), "- a\n- b\n".to_owned(), "just text".to_owned()]),
+        ("LS0008", vec![steps("  - if: !cancelled()\n    call: web/fetch\n"), file("x-a: !!str 1")]),
+        ("LS0009", vec![file("? [a, b]\n: 1")]),
+        ("LS0010", vec![file("x-a: .inf"), file("x-a: 1e999")]),
+        ("LS0011", vec![steps("  - set:\n      x: ${{ inputs.url ? 'a' : 'b' }}\n")]),
+        (
+            "LS0012",
+            vec![
+                steps("  - call: web/fetch\n    with: { url: ${{ inputs.url }} }\n"),
+                steps("  - call: web/fetch\n    with:\n      urls: [${{ inputs.url }}]\n"),
+            ],
+        ),
+        (
+            "LS0101",
+            vec![
+                call("    retries: 3"),
+                file("on: push"),
+                file("servers: {}"),
+                call("    retry: { attempt: 3 }"),
+                file("inputs: { a: { typ: string } }"),
+            ],
+        ),
+        ("LS0102", vec!["name: demo\n".to_owned(), "longshore: v1\n".to_owned()]),
+        (
+            "LS0103",
+            vec![
+                call("    with: [a]"),
+                steps("  - id: 7\n    call: web/fetch\n"),
+                call("    continue-on-error: yes"),
+                call("    needs: fetch"),
+                call("    if: [a]"),
+                call("    retry: often"),
+                steps("  - web/fetch\n"),
+                file("inputs: [a]"),
+                file("timeout: [1]"),
+                call("    idempotency-key: 1"),
+            ],
+        ),
+        (
+            "LS0104",
+            vec![
+                file("inputs: { a: { type: str } }"),
+                call("    retry: { errors: [timeout, invalid_arguments] }"),
+                call("    on-tool-error: ignore"),
+            ],
+        ),
+        (
+            "LS0105",
+            vec![
+                steps("  - id: my-step\n    call: web/fetch\n"),
+                "longshore: v1\nname: My Workflow\nsteps:\n  - call: a/b\n".to_owned(),
+                steps("  - id: loop\n    call: web/fetch\n"),
+                file("outputs: { 1st: 1 }"),
+            ],
+        ),
+        (
+            "LS0106",
+            vec![
+                call("    timeout: 30"),
+                call("    timeout: 30 seconds"),
+                call("    timeout: 0s"),
+                call("    timeout: 400d"),
+            ],
+        ),
+        (
+            "LS0107",
+            vec![
+                steps(
+                    "  - id: fetch\n    call: web/fetch\n  - call: llm/summarize\n    with:\n      text: ${{ steps.fetsh.output.markdown }}\n",
+                ),
+                call("    needs: [fetsh]"),
+                expression("has(steps.nothing.output)"),
+            ],
+        ),
+        (
+            "LS0108",
+            vec![steps("  - set:\n      x: ${{ steps.later.output }}\n  - id: later\n    call: web/fetch\n")],
+        ),
+        (
+            "LS0109",
+            vec![
+                call("    with:\n      x: ${{ steps.fetch.output }}"),
+                steps("  - id: both\n    parallel:\n      - set:\n          x: ${{ steps.both.output }}\n"),
+            ],
+        ),
+        (
+            "LS0110",
+            vec![
+                steps(
+                    "  - parallel:\n      - id: a\n        call: web/fetch\n      - id: b\n        set:\n          x: ${{ steps.a.output }}\n",
+                ),
+                steps(
+                    "  - id: a\n    call: web/fetch\n  - id: b\n    needs: []\n    set:\n      x: ${{ steps.a.output }}\n",
+                ),
+                steps(
+                    "  - parallel:\n      - id: a\n        call: web/fetch\n  - needs: []\n    if: steps.a.status == 'failed'\n    call: web/fetch\n",
+                ),
+            ],
+        ),
+        (
+            "LS0111",
+            vec![
+                steps(
+                    "  - id: a\n    needs: [c]\n    call: x/y\n  - id: b\n    call: x/y\n  - id: c\n    call: x/y\n",
+                ),
+                steps("  - id: a\n    needs: [b]\n    call: x/y\n  - id: b\n    needs: [a]\n    call: x/y\n"),
+            ],
+        ),
+        ("LS0112", vec![steps("  - id: a\n    call: x/y\n  - id: a\n    call: x/y\n")]),
+        ("LS0113", vec![steps("  - id: a\n    with: {}\n")]),
+        ("LS0114", vec![steps("  - call: x/y\n    set: {}\n")]),
+        ("LS0115", vec![steps("  - set: {}\n    retry: 3\n"), call("    max-parallel: 3")]),
+        ("LS0116", vec![steps("  - call: fetch\n"), steps("  - call: https://example.com/tool\n")]),
+        ("LS0117", vec![steps(&many)]),
+        (
+            "LS0118",
+            vec![
+                call("    retry: 5000"),
+                call("    retry: { delay: 2m, max-delay: 1m }"),
+                call("    retry: -1"),
+            ],
+        ),
+        ("LS0119", vec![expression("inputs.ulr"), expression("default(inputs.other, 1)")]),
+        ("LS0120", vec![expression("steps.fetch.outputs.title"), expression("steps.fetch.title")]),
+        (
+            "LS0121",
+            vec![
+                steps("  - parallel:\n      - id: a\n        call: x/y\n  - needs: [a]\n    call: x/y\n"),
+                call("    needs: [fetch]"),
+            ],
+        ),
+        ("LS0122", vec![file("inputs: { n: { type: integer, default: many } }")]),
+        ("LS0123", vec!["longshore: v1\nname: demo\nsteps: []\n".to_owned()]),
+        ("LS0124", vec!["longshore: v2\n".to_owned(), "longshore: 1\n".to_owned()]),
+        (
+            "LS0125",
+            vec![
+                call("    timeout: ${{ inputs.url }}"),
+                file("inputs: { a: { default: '${{ 1 }}' } }"),
+                call("    with: { '${{ inputs.url }}': 1 }"),
+            ],
+        ),
+        (
+            "LS0201",
+            vec![
+                expression("steps.fetch.output.n = 3"),
+                expression("steps.fetch."),
+                expression("inputs.url and true"),
+                call("    if: inputs.url == 'open"),
+                expression("(1 + 2"),
+                expression(""),
+                expression("inputs.url | upper"),
+                expression("has(1)"),
+                call("    if: \"Point{x: 1}.x == 1\""),
+                expression("loop.index"),
+                expression("1 2"),
+            ],
+        ),
+        ("LS0202", vec![expression(&"1 + ".repeat(2_000))]),
+        (
+            "LS0203",
+            vec![
+                expression(&format!("{}1{}", "(".repeat(40), ")".repeat(40))),
+                expression(&format!("1{}", " + 1".repeat(100))),
+            ],
+        ),
+        ("LS0204", vec![expression("[1].map(a, [1].map(b, [1].map(c, a + b + c)))")]),
+        ("LS0205", vec![expression("main"), expression("input.url"), expression("[1].map(x, y)")]),
+        (
+            "LS0206",
+            vec![
+                expression("siz(inputs.url)"),
+                expression("upper(inputs.url)"),
+                expression("size()"),
+                expression("filter(inputs.url)"),
+                expression("[1].map(x)"),
+                expression("inputs.url.toJSON()"),
+            ],
+        ),
+        ("LS0207", vec![expression("steps[inputs.url].output"), expression("toJSON(steps)")]),
+        ("LS0208", vec![steps("  - set:\n      x: a ${{ inputs.url }\n"), expression("'open")]),
+        ("LS0209", vec![call("    if: ${{ inputs.url }} && true")]),
+        ("LS0210", vec![expression("default('x', 1)"), expression("default(inputs, 1)")]),
+        ("LS0211", vec![expression("run.ids"), expression("run.started_at")]),
+        ("LS0212", vec![expression("1") + &format!("      y: {}\n", "${{ 1 }}".repeat(10_000))]),
+        ("LS0301", vec![steps("  - workflow: other\n    with: {}\n")]),
+        ("LS0302", vec![steps("  - for-each: [1]\n    as: n\n    steps: []\n")]),
+        ("LS0303", vec![steps("  - repeat: { max: 3 }\n    steps: []\n")]),
+        ("LS0304", vec![steps("  - switch: []\n    else: []\n")]),
+        ("LS0305", vec![steps("  - approve: { prompt: ok? }\n")]),
+        ("LS0306", vec![steps("  - wait: 5m\n")]),
+        ("LS0307", vec![steps("  - emit: { type: done }\n")]),
+        ("LS0308", vec![steps("  - fail: no\n")]),
+        ("LS0309", vec![call("    fallback: []")]),
+        ("LS0310", vec![call("    compensate: []")]),
+        ("LS0311", vec![call("    cache: {}")]),
+        ("LS0312", vec![file("triggers: {}")]),
+        ("LS0313", vec![file("concurrency: {}")]),
+        ("LS0314", vec![file("on-failure: []")]),
+        ("LS0315", vec![file("finally: []")]),
+        ("LS0316", vec![file("inputs: { token: { secret: true } }")]),
+        ("LS0317", vec![expression("secrets.token"), expression("run.url")]),
+        ("LS0318", vec![expression("timestamp('2026-01-01T00:00:00Z')")]),
+        ("LS0319", vec![file("inputs: { n: { type: integer, minimum: 1 } }")]),
+    ]
+}
+
+#[test]
+fn every_code_has_its_look() {
+    for (code, texts) in texts() {
+        let mut shown = format!("{}\n", explain(code).expect("the code exists"));
+        for text in texts {
+            let problems = compile(&text).expect_err(code);
+            let found: Vec<_> = problems.iter().map(|one| one.code).collect();
+            assert!(found.contains(&code), "{code}: {found:?} in {text:.200}");
+            // Long lines and long lists say nothing more; the rest of the line is cut.
+            let look = problems.render("demo.yaml", &text, false);
+            let look: Vec<String> =
+                look.lines().take(40).map(|line| line.chars().take(240).collect()).collect();
+            shown.push_str(&format!("\n{}\n", look.join("\n")));
+        }
+        insta::assert_snapshot!(code, shown);
+    }
+}
+
+#[test]
+fn no_code_is_without_a_text() {
+    let covered: BTreeSet<_> = texts().into_iter().map(|(code, _)| code).collect();
+    let missing: Vec<_> = codes().filter(|code| !covered.contains(code)).collect();
+    assert_eq!(missing, ["LS0100"], "LS0100 stands for a mistake of our own");
+}
+
+#[test]
+fn all_problems_come_in_one_pass_and_in_the_order_of_the_file() {
+    let text = "longshore: v1\nname: Demo\nnmae: x\nsteps:\n  - id: a\n    call: web\n    retry: { attempts: many }\n  - id: a\n    set:\n      x: ${{ steps.b.output }}\n      y: ${{ 1 + }}\noutputs:\n  z: ${{ inputs.q }}\n";
+    let problems = compile(text).expect_err("there are problems");
+    let found: Vec<_> = problems.iter().map(|one| (one.line, one.code)).collect();
+    let expected = [
+        (2, "LS0105"),
+        (3, "LS0101"),
+        (6, "LS0116"),
+        (7, "LS0103"),
+        (8, "LS0112"),
+        (10, "LS0107"),
+        (11, "LS0201"),
+        (13, "LS0119"),
+    ];
+    assert_eq!(found, expected);
+    insta::assert_snapshot!("display", problems.to_string());
+    insta::assert_snapshot!("json", serde_json::to_string_pretty(&problems).expect("it is JSON"));
+    insta::assert_snapshot!("colour", problems.render("demo.yaml", text, true));
+}
+
+#[test]
+fn no_more_than_fifty_are_shown() {
+    let text = steps(&"  - wait: 1s\n".repeat(200));
+    let problems = compile(&text).expect_err("none of them is built");
+    assert_eq!(problems.iter().count(), 50);
+    assert_eq!(problems.more(), 150);
+    assert!(problems.to_string().ends_with("\nand 150 more"));
+    assert!(problems.render("demo.yaml", &text, false).ends_with("\nand 150 more\n"));
+}

@@ -1,0 +1,197 @@
+//! Texts that want to break the reader: huge, deep, endless, or nearly right.
+//!
+//! Every one is answered, quickly, on the 2 MiB stack of a test thread in a debug build.
+
+use std::time::{Duration, Instant};
+
+use longshore_workflow::compile;
+use proptest::prelude::*;
+
+/// Far more than any of these takes, and far less than a person or a scheduler would notice as an attack.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn codes(text: &str) -> Vec<String> {
+    #[expect(clippy::disallowed_methods, reason = "a test of how long something really takes")]
+    let begun = Instant::now();
+    let codes = match compile(text) {
+        Ok(_) => Vec::new(),
+        Err(problems) => {
+            // What is shown must work as well.
+            assert!(!problems.to_string().is_empty());
+            assert!(!problems.render("hostile.yaml", text, false).is_empty());
+            problems.iter().map(|one| one.code.to_owned()).collect()
+        }
+    };
+    let took = begun.elapsed();
+    assert!(took < PATIENCE, "{took:?} for {} bytes: {text:.80}", text.len());
+    codes
+}
+
+fn head(steps: &str) -> String {
+    format!("longshore: v1\nname: hostile\nsteps:\n{steps}")
+}
+
+fn expression(expression: &str) -> String {
+    head(&format!("  - set:\n      x: \"${{{{ {expression} }}}}\"\n"))
+}
+
+#[test]
+fn size_and_number_are_bounded() {
+    assert_eq!(codes(&head(&"# padding\n".repeat(1024 * 1024))), ["LS0001"], "10 MB");
+    let steps = codes(&head(&"  - call: a/b\n".repeat(10_000)));
+    assert_eq!(steps, ["LS0117"], "10,000 steps");
+    let many = head(&"  - call: a/b\n".repeat(1_000));
+    assert_eq!(codes(&many), [""; 0], "1,000 steps are fine");
+}
+
+#[test]
+fn depth_is_bounded() {
+    let block: String = (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    let groups: String = (0..200).map(|depth| format!("{}- parallel:\n", "    ".repeat(depth))).collect();
+    let texts = [
+        format!("x-a: {}", "[".repeat(1_000)),
+        format!("x-a: {}", "{a: ".repeat(1_000)),
+        format!("{}1{}", "{\"a\":".repeat(1_000), "}".repeat(1_000)),
+        format!("{}1{}", "[".repeat(100), "]".repeat(100)),
+        block,
+        "- ".repeat(1_000),
+        "? ".repeat(1_000),
+        head(&groups),
+    ];
+    for text in texts {
+        assert!(codes(&text).iter().any(|code| code == "LS0003" || code == "LS0009"), "{text:.80}");
+    }
+}
+
+#[test]
+fn expressions_are_bounded() {
+    let deep = |open: &str, close: &str, times: usize| {
+        expression(&format!("{}1{}", open.repeat(times), close.repeat(times)))
+    };
+    for times in [30, 33, 90, 500, 1_000] {
+        let texts = [
+            deep("(", ")", times),
+            deep("[", "]", times),
+            deep("{'a':", "}", times),
+            deep("size(", ")", times),
+            deep("[1].map(x,", ")", times),
+            deep("-", "", times),
+            deep("!", "", times),
+            deep("true?1:", "", times),
+            deep("1+", "", times),
+            deep("true&&", "", times),
+            deep("(", "", times),
+            deep("{[(", "", times),
+            deep("!-", "", times),
+            deep("?:", "", times),
+            expression(&format!("inputs{}", ".a".repeat(times))),
+            expression(&format!("inputs{}", "[0]".repeat(times))),
+            expression(&format!("inputs{}", ".size()".repeat(times))),
+            expression(&format!("default(inputs{}, 1)", ".a".repeat(times))),
+            expression(&format!("{}inputs.a{}", "default(inputs.a, ".repeat(times), ")".repeat(times))),
+        ];
+        for text in texts {
+            codes(&text);
+        }
+    }
+    let texts = [
+        expression(&"1 + ".repeat(2_000)),
+        expression(&"a".repeat(100_000)),
+        head(&format!("  - set:\n      x: \"{}\"\n", "${{ 1 }}".repeat(50_000))),
+        head(&format!("  - set:\n      x: '{}'\n", "${{".repeat(100_000))),
+        head(&format!("  - if: {}\n    call: a/b\n", "(".repeat(100_000))),
+    ];
+    for text in texts {
+        codes(&text);
+    }
+}
+
+#[test]
+fn a_thousand_wrong_expressions_take_no_longer_than_right_ones() {
+    let wrong = "(".repeat(30) + &"1 +".repeat(1_000);
+    let text = head(&format!("  - set:\n      x: \"${{{{ {wrong} }}}}\"\n").repeat(250));
+    assert!(!codes(&text).is_empty());
+}
+
+#[test]
+fn long_chains_of_steps_and_references_are_quick() {
+    let mut steps = String::from("  - id: s0\n    call: a/b\n");
+    for number in 1..1_000 {
+        let refers = format!("${{{{ steps.s{}.output }}}} ${{{{ steps.s0.output.x }}}}", number - 1);
+        steps.push_str(&format!("  - id: s{number}\n    set: {{ x: '{refers}' }}\n"));
+    }
+    assert_eq!(codes(&head(&steps)), [""; 0]);
+    let circle: String = (0..1_000)
+        .map(|number| format!("  - id: s{number}\n    needs: [s{}]\n    call: a/b\n", (number + 1) % 1_000))
+        .collect();
+    assert_eq!(codes(&head(&circle)), ["LS0111"]);
+}
+
+/// A text with a bit of everything, to be damaged.
+const SOUND: &str = r#"longshore: v1
+name: sound
+description: "ünïcode and \u00e9scapes"
+inputs: { url: { type: string, required: true }, n: { type: integer, default: 3 } }
+defaults: { timeout: 10s, retry: { attempts: 2, errors: [any] } }
+steps:
+  - id: fetch
+    call: web/fetch
+    with:
+      url: ${{ inputs.url }}
+      text: |
+        several ${{ inputs.n + 1 }}
+        lines
+  - id: both
+    parallel:
+      - id: left
+        if: "!cancelled() && steps.fetch.output.ok"
+        set: { a: "${{ default(steps.fetch.output.a.b, [1].map(x, x + 1)) }}" }
+      - id: right
+        needs: [left]
+        call: llm/summarize
+        idempotency-key: k-${{ run.id }}
+  - if: always()
+    set: { b: "${{ steps.both.output }}" }
+outputs:
+  c: ${{ steps.left.output.a }}
+"#;
+
+#[test]
+fn the_sound_text_is_sound() {
+    assert_eq!(codes(SOUND), [""; 0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn arbitrary_text_is_answered(text in "\\PC{0,300}") {
+        codes(&text);
+    }
+
+    #[test]
+    fn text_of_the_right_letters_is_answered(text in "[-a-c:{}\\[\\]\"'$&*!|>?#,. \n\t\\\\0-9]{0,300}") {
+        codes(&text);
+        codes(&head(&text));
+        codes(&format!("{{{text}"));
+    }
+
+    #[test]
+    fn arbitrary_expressions_are_answered(text in "[-a-c.?:(){}\\[\\]'+*/%<>=!&|, 0-9]{0,200}") {
+        codes(&expression(&text.replace('"', "'")));
+        codes(&head(&format!("  - set: {{}}\n    if: |\n      {text}\n")));
+    }
+
+    #[test]
+    fn damaged_text_is_answered(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..20, "[-a-c:{}\\[\\]\"'$ \n.é]{0,6}"), 1..6),
+    ) {
+        let mut text: Vec<char> = SOUND.chars().collect();
+        for (at, length, insert) in cuts {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(at..end, insert.chars());
+        }
+        codes(&text.into_iter().collect::<String>());
+    }
+}
