@@ -1,0 +1,118 @@
+//! The house rules that a machine can keep.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longer files are more than one noun.
+const LONGEST_LINES: usize = 450;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Every Rust file of the workspace with its text, by its path from the root.
+fn sources() -> Vec<(String, String)> {
+    let parts = ["proto", "workflow", "backend", "scheduler", "worker", "cli", "tests", "examples"];
+    let mut open: Vec<_> = parts.map(|part| root().join(part)).into();
+    let mut found = Vec::new();
+    while let Some(folder) = open.pop() {
+        for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && !["target", "node_modules"].contains(&name) && !name.starts_with('.') {
+                open.push(path);
+            } else if name.ends_with(".rs") {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let shown = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+                found.push((shown, text));
+            }
+        }
+    }
+    assert!(found.len() > 50, "the walk finds the workspace: {} files", found.len());
+    found
+}
+
+/// The files that break a rule.
+fn offenders(broken: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    sources().into_iter().filter(|(path, text)| broken(path, text)).map(|(path, _)| path).collect()
+}
+
+/// The lines of a manifest's `[dependencies]`.
+fn dependencies(part: &str) -> String {
+    let manifest = fs::read_to_string(root().join(part).join("Cargo.toml")).unwrap_or_default();
+    let after = manifest.split_once("[dependencies]").map(|(_, after)| after.to_owned()).unwrap_or_default();
+    let list = after.split("\n[").next().unwrap_or_default().to_owned();
+    assert!(list.contains("workspace = true"), "{part} has a list of dependencies");
+    list
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let without = offenders(|_, text| !text.starts_with("//! "));
+    assert!(without.is_empty(), "files without a header: {without:#?}");
+}
+
+#[test]
+fn a_file_is_one_noun() {
+    let long = offenders(|_, text| text.lines().count() > LONGEST_LINES);
+    assert!(long.is_empty(), "files of over {LONGEST_LINES} lines: {long:#?}");
+    let vague = offenders(|path, _| {
+        let name = Path::new(path).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        ["mod", "util", "utils", "helper", "helpers", "manager", "common", "misc"].contains(&name)
+    });
+    assert!(vague.is_empty(), "files whose name says nothing: {vague:#?}");
+}
+
+#[test]
+fn the_machine_and_the_attempt_are_pure() {
+    let banned = ["tokio", "async ", ".await", "SystemTime", "Instant::", "rand::", "HashMap", "HashSet"];
+    let pure = |path: &str| {
+        path.starts_with("scheduler/src/machine")
+            || path.starts_with("worker/src/attempt")
+            || path == "worker/src/mcp/classify.rs"
+    };
+    let looked_at = sources().iter().filter(|(path, _)| pure(path)).count();
+    assert!(looked_at > 10, "the pure files are where this test looks: {looked_at}");
+    let impure = offenders(|path, text| {
+        let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        pure(path) && code.any(|line| banned.iter().any(|word| line.contains(word)))
+    });
+    assert!(impure.is_empty(), "pure files that are not: {impure:#?}");
+}
+
+#[test]
+fn the_words_and_the_language_do_no_io() {
+    for part in ["proto", "workflow"] {
+        let list = dependencies(part);
+        for banned in ["tokio", "async", "reqwest", "rusqlite", "redis", "rand", "rmcp", "mio", "socket"] {
+            assert!(!list.contains(banned), "{part} depends on {banned}");
+        }
+    }
+}
+
+#[test]
+fn arrows_go_one_way() {
+    let forbidden: [(&str, &[&str]); 5] = [
+        ("proto", &["longshore-"]),
+        ("workflow", &["longshore-backend", "longshore-scheduler", "longshore-worker"]),
+        ("backend", &["longshore-workflow", "longshore-scheduler", "longshore-worker"]),
+        ("scheduler", &["longshore-worker"]),
+        ("worker", &["longshore-workflow", "longshore-scheduler"]),
+    ];
+    for (part, others) in forbidden {
+        let list = dependencies(part);
+        for other in others {
+            assert!(!list.contains(other), "{part} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn adapters_are_named_only_where_a_process_is_composed() {
+    let named = offenders(|path, text| {
+        let composes =
+            path.starts_with("backend/") || path.starts_with("tests/") || path == "cli/src/embedded.rs";
+        let is_test = path.contains("/tests/") || path.contains("/benches/");
+        !composes && !is_test && text.contains("longshore_backend::embedded")
+    });
+    assert!(named.is_empty(), "adapters named outside: {named:#?}");
+}
