@@ -1,3 +1,5 @@
+//! The servers file as people write it: what is read, what is refused, and what never shows.
+
 use super::*;
 
 fn env(name: &str) -> Option<String> {
