@@ -208,3 +208,115 @@ fn errors_name_what_broke_the_expression() {
     let said: Vec<String> = cases.iter().map(|text| value(text).expect_err(text)).collect();
     insta::assert_snapshot!(said.join("\n"));
 }
+
+#[test]
+fn maps_are_gone_through_in_the_order_of_their_keys() {
+    let expected = json!(["a", "b", "c", "d", "e", "f", "g", "h", "key with space"]);
+    for _ in 0..20 {
+        assert_eq!(value("inputs.map.map(k, k)"), Ok(expected.clone()));
+        assert_eq!(value("{3: 'x', 1: 'y', 2: 'z'}.map(k, k)"), Ok(json!([1, 2, 3])));
+        let nested = value("[{'b': 1, 'a': 2}].map(m, m.map(k, m[k]))");
+        assert_eq!(nested, Ok(json!([[2, 1]])));
+    }
+}
+
+#[test]
+fn the_state_of_the_run_is_seen() {
+    let table = [
+        // failed, cancelled, and then success(), failure(), cancelled()
+        (false, false, [true, false, false]),
+        (true, false, [false, true, false]),
+        (false, true, [false, false, true]),
+        (true, true, [false, true, true]),
+    ];
+    for (failed, cancelled, expected) in table {
+        let scope = Fixed { failed, cancelled, ..scope() };
+        let found =
+            ["success()", "failure()", "cancelled()"].map(|text| compile(text).holds(&scope).expect(text));
+        assert_eq!(found, expected, "{failed} {cancelled}");
+        assert!(compile("always()").holds(&scope).expect("always"));
+    }
+}
+
+#[test]
+fn a_condition_is_true_or_false_and_nothing_else() {
+    let error = compile("steps.a.output.title").holds(&scope()).expect_err("it is a text");
+    assert_eq!(
+        error.to_string(),
+        "`steps.a.output.title`: a condition is true or false, and this gives a text (\"T\"); compare it with something"
+    );
+    assert_eq!(error.value.as_deref(), Some("\"T\""));
+}
+
+#[test]
+fn what_is_read_is_known() {
+    let reads = |text| compile(text).reads().clone();
+    let fields = |id: &str, fields: &[StepField]| (id.to_owned(), fields.iter().copied().collect());
+    let all = fields("a", &StepField::ALL);
+    assert_eq!(reads("toJSON(steps.a)").steps, BTreeMap::from([all.clone()]));
+    assert_eq!(reads("steps.a['output']").steps, BTreeMap::from([all]));
+    let some = "default(steps.a.output.x, steps.b.?error) == steps.a.status && has(steps.c.attempts)";
+    let expected = [
+        fields("a", &[StepField::Output, StepField::Status]),
+        fields("b", &[StepField::Error]),
+        fields("c", &[StepField::Attempts]),
+    ];
+    assert_eq!(reads(some).steps, BTreeMap::from(expected));
+    assert_eq!(reads("inputs.n + 1"), Reads { inputs: true, ..Reads::default() });
+    assert_eq!(reads("run.id"), Reads { run: true, ..Reads::default() });
+    assert_eq!(reads("!failure()"), Reads { status: true, ..Reads::default() });
+    assert_eq!(reads("['inputs'].map(inputs, inputs)"), Reads::default(), "a loop's own variable");
+}
+
+#[test]
+fn work_is_bounded() {
+    let scope = Fixed {
+        inputs: json!({
+            "many": (0..5_000).collect::<Vec<_>>(),
+            "long": "x".repeat(1_000_000),
+            "big": (0..200_000).collect::<Vec<_>>(),
+        }),
+        ..scope()
+    };
+    let fine = [
+        ("size(inputs.many.filter(n, n % 2 == 0))", json!(2_500)),
+        ("size(inputs.big.map(n, n + 1))", json!(200_000)),
+        ("size(inputs.long + inputs.long)", json!(2_000_000)),
+        ("inputs.many.exists(n, n in inputs.many)", json!(true)),
+    ];
+    for (text, expected) in fine {
+        assert_eq!(compile(text).evaluate(&scope), Ok(expected), "{text}");
+    }
+    let too_much = [
+        "inputs.many.map(a, inputs.many.map(b, a * b))",
+        "inputs.many.map(a, inputs.long)",
+        "inputs.many.map(a, inputs.long + inputs.long)",
+        "inputs.many.map(a, [inputs.long, {'x': inputs.long}])",
+        "inputs.many.filter(a, inputs.long == inputs.long + 'x')",
+        "inputs.many.filter(a, inputs.long.contains('y'))",
+        "inputs.many.filter(a, size(inputs.long) > a)",
+        "inputs.many.filter(a, 'x'.matches(string(a)))",
+        "inputs.many.map(a, default(inputs.long, a))",
+        "inputs.many.map(a, format('{0}{0}{0}', inputs.long))",
+        "inputs.many.map(a, toJSON(inputs.many))",
+        "inputs.many.map(a, a in inputs.big)",
+        "inputs.many.map(a, inputs.many.join('-'))",
+    ];
+    for text in too_much {
+        let error = compile(text).evaluate(&scope).expect_err(text);
+        assert!(error.message.starts_with("the expression does too much work"), "{error}");
+    }
+}
+
+#[test]
+fn the_deepest_tree_and_the_deepest_value_fit_the_stack() {
+    let deep = (0..1_000).fold(json!(1), |inner, _| json!([inner]));
+    let scope = Fixed { inputs: json!({ "deep": deep, "n": 1 }), ..scope() };
+    let sum = format!("inputs.n{}", " + inputs.n".repeat(60));
+    assert_eq!(compile(&sum).evaluate(&scope), Ok(json!(61)));
+    let lists = format!("{}inputs.n{}", "[".repeat(32), "]".repeat(32));
+    assert!(compile(&lists).evaluate(&scope).is_ok());
+    let error = compile("size(inputs.deep)").evaluate(&scope).expect_err("it is too deep");
+    assert_eq!(error.message, "the value is nested too deeply");
+    assert!(compile("inputs.deep").evaluate(&scope).is_ok(), "what is only passed on is not looked at");
+}
