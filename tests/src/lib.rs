@@ -4,6 +4,7 @@
 
 pub mod broken_server;
 pub mod contract;
+pub mod history;
 pub mod journal;
 pub mod longshore;
 pub mod scratch;

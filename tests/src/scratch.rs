@@ -12,6 +12,7 @@ use longshore_proto::{RunView, StepView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::history::History;
 use crate::journal::Journal;
 use crate::longshore::{Ended, Longshore};
 
@@ -72,6 +73,11 @@ impl Scratch {
     /// The journal of a server that was told to keep it here.
     pub fn journal(&self) -> Journal {
         Journal::at(self.path().join("journal"))
+    }
+
+    /// What the log of the data directory says, while nobody works in it.
+    pub async fn history(&self) -> History {
+        History::of(&self.path().join(".longshore")).await
     }
 
     /// `longshore` with these arguments, in this folder.

@@ -150,7 +150,7 @@ async fn an_operation_that_reports_progress_is_one_attempt() {
 #[tokio::test]
 async fn what_a_server_refuses_is_a_fault_that_says_how_to_mend_it() {
     use FaultClass::{InvalidArguments, ToolError, UnknownTool};
-    let (scratch, tools) = (Scratch::new(&json!({})), Tools::find());
+    let (scratch, tools) = (folder(), Tools::find());
     let http = tools.everything_over_http();
     let mut servers = over_stdio(&tools, scratch.path());
     servers["remote"] = http.entry();

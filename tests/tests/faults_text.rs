@@ -36,7 +36,7 @@ fn calls(steps: &str) -> String {
 #[tokio::test]
 async fn text_that_is_no_yaml_or_json_is_refused_with_its_place() {
     refused("longshore: v1\nname: [bad\nsteps: 1\n", &["LS0002", "workflow.yaml:"]).await;
-    refused("{\"longshore\": \"v1\", \"name\": }", &["LS0002", "workflow.yaml:1"]).await;
+    refused("{\"longshore\": \"v1\", \"name\": \"bad\"", &["LS0002", "workflow.yaml:1"]).await;
     refused("", &["LS0007"]).await;
     refused("\u{0}\u{1}\u{fffd}", &["workflow.yaml"]).await;
 }
@@ -106,11 +106,12 @@ async fn inputs_that_do_not_fit_are_refused() {
                 steps:\n  - id: a\n    call: tables/echo\n    with:\n      n: ${{ inputs.n }}\n\
                 outputs:\n  n: ${{ steps.a.output.n }}\n";
     let scratch = scratch(text);
+    scratch.write("inputs.json", r#"{ "n": 1, "s": [1] }"#);
     let cases: [(&[&str], &[&str]); 4] = [
-        (&[], &["n"]),
-        (&["-i", "n=many"], &["n", "integer"]),
-        (&["-i", "n=1", "-i", "s=[1]"], &["s", "string"]),
-        (&["-i", "n=1", "-i", "m=2"], &["m", "`n`"]),
+        (&[], &["`n`"]),
+        (&["-i", "n=many"], &["`n`", "whole number", "`many`"]),
+        (&["--input-file", "inputs.json"], &["`s`", "text"]),
+        (&["-i", "n=1", "-i", "m=2"], &["`m`"]),
     ];
     for (inputs, words) in cases {
         let line = ["run", "workflow.yaml"].into_iter().chain(inputs.iter().copied());
@@ -123,8 +124,17 @@ async fn inputs_that_do_not_fit_are_refused() {
 
 #[tokio::test]
 async fn files_that_are_not_there_are_named() {
-    let scratch = scratch("");
-    scratch.longshore(["run", "none.yaml"]).run().await.saying(&["none.yaml"]);
-    let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", "none.json"]).run().await;
-    assert_ne!(run.saying(&["none.json"]).code(), Some(0));
+    let scratch = scratch(&calls("  - id: a\n    call: tables/echo\n"));
+    let cases = [
+        (["run", "none.yaml", "--json"].as_slice(), "none.yaml"),
+        (&["validate", "none.yaml"], "none.yaml"),
+        (&["run", "workflow.yaml", "--mcp-config", "none.json"], "none.json"),
+        (&["run", "workflow.yaml", "--input-file", "none.inputs"], "none.inputs"),
+        (&["resume", "--data", "none.data"], "none.data"),
+        (&["runs", "list", "--data", "none.data"], "none.data"),
+    ];
+    for (line, name) in cases {
+        let ended = scratch.longshore(line.iter().copied()).run().await.saying(&[name]);
+        assert!(matches!(ended.code(), Some(3 | 5)), "{ended}");
+    }
 }

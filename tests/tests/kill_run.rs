@@ -7,21 +7,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use longshore_proto::{RunStatus, RunView, StepStatus};
+use longshore_proto::{RunStatus, StepStatus};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::{is_gone, until};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Members of a group, called together.
 const WIDTH: usize = 5;
 /// Groups in a row. Each is the group, its members, and a step that adds them up; one step more makes 50.
 const GROUPS: usize = 7;
+/// Calls in all.
+const CALLS: usize = GROUPS * WIDTH + 1;
 /// How long a call takes: long enough to be killed in.
 const DELAY_MS: u64 = 15;
 
@@ -96,15 +99,11 @@ fn seed() -> u64 {
     given.unwrap_or_else(rand::random)
 }
 
-/// The steps whose outcome was recorded by now.
-fn recorded(run: &RunView) -> BTreeSet<String> {
-    let ended = run.steps.iter().filter(|step| step.status.is_terminal());
-    ended.map(|step| step.path.as_str().to_owned()).collect()
-}
+/// The steps whose outcome was recorded at a kill, with how often they had been called.
+type Recorded = BTreeMap<String, usize>;
 
-/// Starts `longshore` with these arguments and kills it once the journal has this many lines. Returns the run as it
-/// stands then, and what the journal says of each step.
-async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> RunView {
+/// Starts `longshore` with these arguments and kills it once the journal has this many lines.
+async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> Recorded {
     let mut started = scratch.longshore(arguments).start();
     until("the journal has grown, or the run has ended", || {
         scratch.journal().lines() >= lines || !started.is_running()
@@ -115,7 +114,13 @@ async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> RunView
     for pid in scratch.journal().pids() {
         until("the servers of the killed process are gone", || is_gone(pid)).await;
     }
-    scratch.newest().await
+    let history = scratch.history().await;
+    assert_eq!(history.runs(), 1, "what was submitted is in the log");
+    let begun = scratch.journal().begun();
+    history
+        .outcomes()
+        .map(|(step, _)| (step.to_owned(), begun.get(step).copied().unwrap_or_default()))
+        .collect()
 }
 
 /// What an unbroken run gives.
@@ -143,18 +148,13 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
         moments.sort_unstable();
         println!("round {round}: killed at {moments:?} of {lines} lines");
 
-        let mut before = BTreeSet::new();
+        let mut recorded = Vec::new();
         let mut command = &["run", "workflow.yaml"][..];
         for moment in moments {
-            let run = kill_at(&scratch, command, moment).await;
-            broken += usize::from(!run.summary.status.is_terminal());
-            let now = recorded(&run);
-            assert!(now.is_superset(&before), "what was recorded stays: {before:?} and {now:?}");
-            let repeats = scratch.journal().repeated();
-            assert!(repeats.is_disjoint(&before), "recorded and called again: {repeats:?} of {before:?}");
-            before = now;
+            recorded.push(kill_at(&scratch, command, moment).await);
             command = &["resume"];
         }
+        broken += usize::from(recorded.iter().any(|recorded| recorded.len() < CALLS));
         scratch.longshore(["resume"]).run().await.expecting(0);
 
         let run = scratch.newest().await;
@@ -165,19 +165,26 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
             "{run:#?}"
         );
         assert_eq!(scratch.longshore(["runs", "list", "--json"]).run().await.json_lines().len(), 1);
-        repeated += check_repeats(&scratch, &before, kills);
+        let outcomes = scratch.history().await.outcomes().count();
+        assert_eq!(outcomes, CALLS, "each call has one recorded outcome");
+        repeated += check_repeats(&scratch, &recorded);
     }
     println!("{ROUNDS} rounds, {broken} kills in mid-run, {repeated} calls repeated");
     assert!(broken >= ROUNDS / 2, "most kills come in mid-run");
 }
 
-/// Every step was called, those that had been recorded once; and no more were called again than a kill can catch.
-fn check_repeats(scratch: &Scratch, recorded: &BTreeSet<String>, kills: usize) -> usize {
-    let (begun, repeated) = (scratch.journal().begun(), scratch.journal().repeated());
-    assert_eq!(begun.len(), GROUPS * WIDTH + 1, "every call was made");
-    assert!(repeated.is_disjoint(recorded), "recorded and called again: {repeated:?} of {recorded:?}");
+/// Every step was called; those whose outcome a kill found recorded, never again; and no more were repeated than the
+/// kills can have caught. Returns how many.
+fn check_repeats(scratch: &Scratch, kills: &[Recorded]) -> usize {
+    let begun = scratch.journal().begun();
+    assert_eq!(begun.len(), CALLS, "every call was made");
+    for recorded in kills {
+        for (step, times) in recorded {
+            assert_eq!(begun.get(step), Some(times), "{step} was recorded and called again: {recorded:?}");
+        }
+    }
     let extra: usize = begun.values().map(|times| times - 1).sum();
-    assert!(extra <= kills * WIDTH, "{extra} repetitions, and {WIDTH} calls can be caught by a kill");
+    assert!(extra <= kills.len() * WIDTH, "{extra} repetitions, and {WIDTH} calls can be caught by a kill");
     extra
 }
 
@@ -193,7 +200,7 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
         let scratch = scratch(&UNSAFE);
         let moment = random.random_range(1..lines);
         println!("round {round}: killed at {moment} of {lines} lines");
-        let before = kill_at(&scratch, &["run", "workflow.yaml"], moment).await;
+        let recorded = kill_at(&scratch, &["run", "workflow.yaml"], moment).await;
         let resumed = scratch.longshore(["resume"]).run().await;
 
         let (run, begun) = (scratch.newest().await, scratch.journal().begun());
@@ -210,7 +217,7 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
             .map(|step| step.path.as_str())
             .collect();
         assert!(
-            in_doubt.iter().all(|path| !recorded(&before).contains(*path)),
+            in_doubt.iter().all(|path| !recorded.contains_key(*path)),
             "what was recorded is not in doubt"
         );
         if in_doubt.is_empty() {
@@ -224,4 +231,39 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
     }
     println!("{ROUNDS} rounds, {doubtful} calls in doubt");
     assert!(doubtful > 0, "a kill in mid-call leaves a call in doubt");
+}
+
+#[tokio::test]
+async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_that_works() {
+    const ROUNDS: u32 = 12;
+    let seed = seed();
+    println!("KILL_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let acknowledged = |said: &str| said.contains("submitted");
+
+    // The first is killed when it has said that the run is submitted, the others at some moment around that.
+    let first = scratch(&SAFE);
+    let since = Instant::now();
+    let started = first.longshore(["run", "workflow.yaml"]).start();
+    until("the run is acknowledged", || acknowledged(&started.stderr())).await;
+    let usual = since.elapsed();
+    started.kill().await;
+    first.longshore(["resume"]).run().await.expecting(0);
+    assert_eq!(first.newest().await.summary.status, RunStatus::Succeeded);
+
+    for _ in 0..ROUNDS {
+        let scratch = scratch(&SAFE);
+        let started = scratch.longshore(["run", "workflow.yaml"]).start();
+        tokio::time::sleep(usual.mul_f64(random.random_range(0.0..1.5))).await;
+        let killed = started.kill().await;
+        let resumed = scratch.longshore(["resume"]).run().await;
+        if acknowledged(&killed.stderr) {
+            assert!(resumed.code() == Some(0), "{killed}\n{resumed}");
+            assert_eq!(scratch.newest().await.summary.status, RunStatus::Succeeded);
+        } else {
+            // There is no data directory, or nothing in it, or a run that nobody was told of.
+            assert!(matches!(resumed.code(), Some(0 | 5)), "{killed}\n{resumed}");
+        }
+        scratch.run().await.expecting(0);
+    }
 }
