@@ -1,1 +1,68 @@
-fn main() {}
+//! The `longshore` binary: every command, and the composition of the parts into a process.
+//!
+//! ```text
+//!   args ──► command ──► embedded (scheduler + worker + store in one process)
+//!               │            │
+//!               │            └──► follow ──► live view
+//!               └──► output: results on stdout, messages on stderr, one exit code
+//! ```
+//!
+//! This file parses, begins to log, dispatches and ends with the exit code.
+
+mod args;
+mod command;
+mod embedded;
+mod environment;
+mod exit;
+mod failure;
+mod follow;
+mod input_text;
+mod inputs;
+mod live;
+mod logging;
+mod node;
+mod output;
+mod servers_file;
+mod signals;
+mod suggest;
+mod which_run;
+mod workflow_file;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How long threads that are still busy may take once everything has ended in order: a read from the disk at most.
+const LAST_THREADS_LIMIT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let output = Output::new();
+    let exit = match Cli::try_parse() {
+        Ok(cli) => perform(cli, &output).unwrap_or_else(|failure| {
+            output.failure(&failure);
+            failure.exit
+        }),
+        Err(usage) => {
+            // Help and version are results, the rest are messages; clap knows which is which.
+            let _ = usage.print();
+            if usage.use_stderr() { Exit::Usage } else { Exit::Success }
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn perform(cli: Cli, output: &Output) -> Result<Exit, Failure> {
+    logging::start(output)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(Exit::Error, format!("no threads can be started: {error}")))?;
+    let ended = runtime.block_on(command::perform(cli.command, output));
+    runtime.shutdown_timeout(LAST_THREADS_LIMIT);
+    ended
+}

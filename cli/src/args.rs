@@ -1,0 +1,314 @@
+//! The command line: every command and option, with its help.
+//!
+//! What is checked here is the form alone; whether a file is there or an input fits is for the command to say.
+
+mod value;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use longshore_proto::{RunStatus, ServerName};
+
+pub(crate) use value::{Pair, Target};
+
+/// Where a data directory is unless somebody says otherwise.
+pub(crate) const USUAL_DATA: &str = ".longshore";
+
+/// What runs look like in `runs list --status`.
+const STATUSES: [RunStatus; 6] = [
+    RunStatus::Running,
+    RunStatus::Failing,
+    RunStatus::Cancelling,
+    RunStatus::Succeeded,
+    RunStatus::Failed,
+    RunStatus::Cancelled,
+];
+
+/// Durable workflows of MCP tool calls.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 success          1 unexpected error        2 wrong usage
+  3 workflow, inputs or servers file invalid   5 not found
+  20 the run failed  21 the run was cancelled  130 interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workflow and wait for its end
+    Run(RunArgs),
+    /// Go on with interrupted runs
+    Resume(ResumeArgs),
+    /// Look at runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Look at MCP servers, and call their tools
+    #[command(subcommand)]
+    Servers(ServersCommand),
+    /// Check workflows without running them
+    Validate(ValidateArgs),
+    /// Explain the code of a problem
+    Explain(ExplainArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// The data directory: runs, their history and their results
+    #[arg(long, value_name = "DIR", env = "LONGSHORE_DATA", default_value = USUAL_DATA, value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServersFileArgs {
+    /// The servers file, in the format of `mcpServers` [default: ./.mcp.json]
+    #[arg(long, value_name = "FILE", env = "LONGSHORE_MCP_CONFIG", value_hint = ValueHint::FilePath)]
+    pub(crate) mcp_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkArgs {
+    #[command(flatten)]
+    pub(crate) servers: ServersFileArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// How many calls may be under way at once
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) slots: NonZeroUsize,
+    /// Print runs as JSON, one on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore run workflow.yaml
+  longshore run workflow.yaml -i region=north -i 'limits=[1, 2]'
+  generate-inputs | longshore run workflow.yaml --input-file - --json
+
+The outputs of the run are printed to stdout. Ctrl-C cancels the run; a second Ctrl-C stops at once and leaves the run
+where it is, for `longshore resume`.")]
+pub(crate) struct RunArgs {
+    /// The workflow, as YAML or JSON
+    #[arg(value_name = "WORKFLOW", value_hint = ValueHint::FilePath)]
+    pub(crate) workflow: PathBuf,
+    /// An input of the workflow; goes before the same input of --input-file
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<Pair>,
+    /// A JSON object of inputs; `-` reads it from stdin
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore resume
+  longshore resume qm3v --data /var/lib/longshore
+
+Without an id it goes on with every interrupted run of the data directory. Ctrl-C stops it again and leaves the runs
+where they are.")]
+pub(crate) struct ResumeArgs {
+    /// Runs to wait for: ids, or the beginning or end of one
+    #[arg(value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first
+    List(RunsListArgs),
+    /// Show a run: its steps, their attempts, its outputs
+    Show(RunsShowArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs list --status failed --limit 5
+  longshore runs list --json | jq -r .run")]
+pub(crate) struct RunsListArgs {
+    /// Only runs with this status; may be given several times
+    #[arg(long = "status", value_name = "STATUS", value_parser = status())]
+    pub(crate) statuses: Vec<RunStatus>,
+    /// At most this many, up to 1000
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print JSON, one run on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs show run_00_01kbgq5v8m3n4p5q6r7s8t9v0w
+  longshore runs show 9v0w --json | jq '.steps[].attempts'")]
+pub(crate) struct RunsShowArgs {
+    /// The run: its id, or the beginning or end of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServersCommand {
+    /// Connect to every server and say how it does
+    List(ServersListArgs),
+    /// List the tools of servers
+    Tools(ServersToolsArgs),
+    /// Call a tool once
+    Call(ServersCallArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore servers list
+  longshore servers list --mcp-config servers.json --json | jq -r 'select(.status != \"ready\")'
+
+All servers are asked at the same time. The exit code is 1 if any of them cannot be used.")]
+pub(crate) struct ServersListArgs {
+    #[command(flatten)]
+    pub(crate) servers: ServersFileArgs,
+    /// Print JSON, one server on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore servers tools
+  longshore servers tools tables --json | jq .input_schema")]
+pub(crate) struct ServersToolsArgs {
+    /// Only the tools of this server
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: Option<ServerName>,
+    #[command(flatten)]
+    pub(crate) servers: ServersFileArgs,
+    /// Print JSON, one tool on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore servers call tables/list_files
+  longshore servers call tables/validate_csv '{\"file\": \"north.csv\"}'
+  longshore servers call tables/summarise_csv -a file=north.csv -a 'columns=[\"units\"]'
+
+What the tool gives is printed to stdout: its structured content, or else its text.")]
+pub(crate) struct ServersCallArgs {
+    /// The server and the tool
+    #[arg(value_name = "SERVER/TOOL")]
+    pub(crate) target: Target,
+    /// The arguments, as a JSON object
+    #[arg(value_name = "JSON")]
+    pub(crate) arguments: Option<String>,
+    /// One argument; the value is JSON, or else text. Goes before the same argument of the object
+    #[arg(short, long = "argument", value_name = "NAME=VALUE")]
+    pub(crate) argument: Vec<Pair>,
+    /// How long the tool may take, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = value::duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) servers: ServersFileArgs,
+    /// Print JSON: the value, the content as it came, and how long it took
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore validate workflow.yaml
+  longshore validate workflows/*.yaml --json
+  longshore validate workflow.yaml --online
+
+If there is a servers file, the servers that the workflow calls must stand in it.")]
+pub(crate) struct ValidateArgs {
+    /// The workflows, as YAML or JSON
+    #[arg(value_name = "WORKFLOW", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) workflows: Vec<PathBuf>,
+    /// Ask the servers for their tools, and check that those that the workflow calls are there
+    #[arg(long)]
+    pub(crate) online: bool,
+    #[command(flatten)]
+    pub(crate) servers: ServersFileArgs,
+    /// Print JSON, one file on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  longshore explain LS0107")]
+pub(crate) struct ExplainArgs {
+    /// The code, as it stands in a diagnostic
+    #[arg(value_name = "CODE")]
+    pub(crate) code: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore completions bash > ~/.local/share/bash-completion/completions/longshore
+  longshore completions fish > ~/.config/fish/completions/longshore.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn status() -> impl TypedValueParser<Value = RunStatus> {
+    let names = PossibleValuesParser::new(STATUSES.map(RunStatus::as_str));
+    names.try_map(|name| STATUSES.into_iter().find(|status| status.as_str() == name).ok_or("no such status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_status_can_be_asked_for() {
+        for status in STATUSES {
+            let cli = Cli::try_parse_from(["longshore", "runs", "list", "--status", status.as_str()]);
+            let Ok(Cli { command: Command::Runs(RunsCommand::List(list)) }) = cli else {
+                panic!("{cli:?}");
+            };
+            assert_eq!(list.statuses, [status]);
+        }
+        assert!(Cli::try_parse_from(["longshore", "runs", "list", "--status", "done"]).is_err());
+    }
+}

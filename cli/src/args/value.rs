@@ -1,0 +1,100 @@
+//! Values of options that have a form of their own.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use longshore_proto::{ServerName, ToolName};
+
+/// No tool call is worth a longer wait at a terminal.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// `name=value`; the value may hold further `=`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Pair {
+    /// What stands before the first `=`.
+    pub(crate) name: String,
+    /// Everything behind it.
+    pub(crate) value: String,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                Ok(Self { name: name.trim().to_owned(), value: value.to_owned() })
+            }
+            _ => Err("write it as name=value".to_owned()),
+        }
+    }
+}
+
+/// `server/tool`, split at the first slash as in a workflow.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Target {
+    /// The server.
+    pub(crate) server: ServerName,
+    /// The tool.
+    pub(crate) tool: ToolName,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (server, tool) = text.split_once('/').ok_or("write it as server/tool")?;
+        let server = server.parse().map_err(|error: longshore_proto::IdError| error.to_string())?;
+        let tool = tool.parse().map_err(|error: longshore_proto::IdError| error.to_string())?;
+        Ok(Self { server, tool })
+    }
+}
+
+/// `500ms`, `30s`, `5m` or `1h`: a whole number and a unit, as in a workflow.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let millis = match text.get(digits.len()..) {
+        Some("ms") => 1,
+        Some("s") => 1_000,
+        Some("m") => 60_000,
+        Some("h") => 3_600_000,
+        _ => return Err("write a whole number and a unit: 500ms, 30s, 5m or 1h".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("`{digits}` is not a whole number"))?;
+    let duration = Duration::from_millis(number.saturating_mul(millis));
+    if duration.is_zero() || duration > LONGEST {
+        return Err("it must be more than nothing, and at most 24h".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_splits_at_its_first_equals_sign() {
+        let pair: Pair = "query=a=b".parse().expect("a pair");
+        assert_eq!((pair.name.as_str(), pair.value.as_str()), ("query", "a=b"));
+        assert_eq!("empty=".parse::<Pair>().expect("a pair").value, "");
+        assert!("=x".parse::<Pair>().is_err());
+        assert!("x".parse::<Pair>().is_err());
+    }
+
+    #[test]
+    fn a_target_splits_at_its_first_slash() {
+        let target: Target = "files/dir/read.text".parse().expect("a target");
+        assert_eq!((target.server.as_str(), target.tool.as_str()), ("files", "dir/read.text"));
+        assert!("files".parse::<Target>().is_err());
+        assert!("fi les/x".parse::<Target>().is_err());
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_and_a_bound() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["", "5", "s", "0s", "1.5s", "-1s", "25h", "99999999999999999999h", "5 s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

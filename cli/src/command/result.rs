@@ -1,0 +1,78 @@
+//! What is printed when runs have ended, and what their ends come to.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use longshore_proto::{RunStatus, RunView};
+use serde_json::{Map, Value};
+
+use crate::args::USUAL_DATA;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::follow::Followed;
+use crate::output::Output;
+
+/// What a run is called in JSON.
+pub(super) const RUN_SCHEMA: &str = "longshore.run";
+
+/// Prints the results of runs that were followed.
+pub(super) fn print(
+    followed: Result<Followed, Failure>,
+    data: &Path,
+    json: bool,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    match followed {
+        Ok(Followed::Ended(views)) => {
+            for view in &views {
+                ended(view, data, json, output)?;
+            }
+            Ok(Exit::worst(views.iter().map(|view| view.summary.status)))
+        }
+        Ok(Followed::Stopped) => {
+            Err(Failure::new(Exit::Interrupted, "stopped; what has not ended can be resumed")
+                .help(resume_hint(data)))
+        }
+        Err(failure) => Err(failure.help(resume_hint(data))),
+    }
+}
+
+fn ended(view: &Arc<RunView>, data: &Path, json: bool, output: &Output) -> Result<(), Failure> {
+    let summary = &view.summary;
+    if json {
+        output.document(RUN_SCHEMA, view.as_ref())?;
+    } else if summary.status == RunStatus::Succeeded {
+        let none = Value::Object(Map::new());
+        output.value(view.outputs.as_ref().unwrap_or(&none))?;
+    }
+    match summary.status {
+        RunStatus::Failed => output.failure(&failed(view).help(show_hint(view, data))),
+        RunStatus::Cancelled => {
+            let message = format!("the run {} was cancelled", summary.run);
+            output.failure(&Failure::new(Exit::RunCancelled, message));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn failed(view: &RunView) -> Failure {
+    let summary = &view.summary;
+    let at = summary.failed_step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default();
+    let why = summary.error.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
+    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}", summary.run))
+}
+
+/// The command that shows every attempt of a run.
+fn show_hint(view: &RunView, data: &Path) -> String {
+    format!("`longshore runs show {}{}` shows every attempt", view.summary.run, data_option(data))
+}
+
+/// The command that goes on with what was left behind.
+pub(super) fn resume_hint(data: &Path) -> String {
+    format!("go on with `longshore resume{}`", data_option(data))
+}
+
+fn data_option(data: &Path) -> String {
+    if data == Path::new(USUAL_DATA) { String::new() } else { format!(" --data {}", data.display()) }
+}

@@ -1,0 +1,64 @@
+//! `longshore run`: one workflow, from its file to its outputs.
+//!
+//! ```text
+//!   file ──► plan ──► inputs fit? ──► servers there? ──► data directory ──► submit ──► follow ──► outputs
+//! ```
+//!
+//! Whatever can be refused is refused before anything is written.
+
+use longshore_proto::RunId;
+
+use super::result;
+use crate::args::RunArgs;
+use crate::embedded::Opened;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::follow::{OnInterrupt, follow};
+use crate::inputs;
+use crate::live::Live;
+use crate::node;
+use crate::output::Output;
+use crate::servers_file::ServersFile;
+use crate::signals::Signals;
+use crate::workflow_file::WorkflowFile;
+
+/// Runs a workflow and waits for its end.
+pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure> {
+    let WorkflowFile { text, plan } = WorkflowFile::load(&args.workflow, output)?;
+    let inputs = inputs::gather(&plan, args.input_file.as_deref(), &args.inputs)?;
+    let work = args.work;
+    let servers = ServersFile::find(work.servers.mcp_config.as_deref(), output)?;
+    ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
+
+    let data = work.data.data;
+    let opened = Opened::take_over(&data, node::name()?).await?;
+    let others: Vec<RunId> = opened.interrupted().iter().map(|view| view.summary.run).collect();
+    let signals = Signals::listen()?;
+    let process = opened.start(servers.config(), work.slots);
+    let (run, watch) = process.prepare();
+    if let Err(failure) = process.submit(run, &text, inputs).await {
+        process.end(std::future::pending()).await;
+        return Err(failure);
+    }
+    if !output.is_live {
+        output.message(&format!("{run} of {} submitted; its data is in {}", plan.name, data.display()));
+    }
+    tell_of(&others, output);
+    let live = Live::new(output, false);
+    let followed = follow(process, signals, output, live, vec![(run, watch)], OnInterrupt::Cancel).await;
+    result::print(followed, &data, work.json, output)
+}
+
+/// How many runs are named when some go on beside the one that was asked for.
+const NAMED: usize = 5;
+
+fn tell_of(others: &[RunId], output: &Output) {
+    if others.is_empty() {
+        return;
+    }
+    let named: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = if others.len() > NAMED { ", ..." } else { "" };
+    let (count, runs) = (others.len(), if others.len() == 1 { "run goes" } else { "runs go" });
+    let named = named.join(", ");
+    output.message(&format!("{count} interrupted {runs} on beside this one, not waited for: {named}{more}"));
+}

@@ -1,0 +1,185 @@
+//! Runs on a page: what `runs list` and `runs show` print for people.
+
+use longshore_proto::{AttemptRecord, RunSummary, RunView, StepView, Timestamp};
+use serde_json::Value;
+
+use crate::output::{BAD, Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned};
+
+/// A row for each run.
+pub(super) fn list(runs: &[RunSummary], symbols: Symbols) -> Vec<Line> {
+    let heading = ["RUN", "STATUS", "WORKFLOW", "SUBMITTED", "TOOK", "ERROR"];
+    let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
+    rows.extend(runs.iter().map(|summary| {
+        let (sign, style) = symbols.run(summary.status);
+        vec![
+            Line::of(PLAIN, &summary.run.to_string()),
+            Line::of(style, &format!("{sign} {}", summary.status)),
+            Line::of(PLAIN, summary.workflow.name.as_str()),
+            Line::of(FAINT, &summary.submitted_at.to_string()),
+            Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
+            error(summary),
+        ]
+    }));
+    aligned(rows)
+}
+
+/// A run in full.
+pub(super) fn show(view: &RunView, symbols: Symbols) -> Vec<Line> {
+    let summary = &view.summary;
+    let (sign, style) = symbols.run(summary.status);
+    let workflow = format!("{}  {}", summary.workflow.name, summary.workflow.digest.short());
+    let mut facts = vec![
+        fact("run", Line::of(PLAIN, &summary.run.to_string())),
+        fact("workflow", Line::of(PLAIN, &workflow)),
+        fact("status", Line::of(style, &format!("{sign} {}", summary.status))),
+        fact("submitted", Line::of(PLAIN, &summary.submitted_at.to_string())),
+    ];
+    if summary.finished_at.is_some() {
+        facts.push(fact("took", Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at))));
+    }
+    if summary.error.is_some() {
+        facts.push(fact("error", error(summary)));
+    }
+    facts.push(fact("inputs", json(&view.inputs)));
+    facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs))));
+    let mut lines = aligned(facts);
+    lines.push(Line::default());
+    lines.extend(steps(&view.steps, symbols));
+    lines
+}
+
+fn fact(name: &str, value: Line) -> Vec<Line> {
+    vec![Line::of(STRONG, name), value]
+}
+
+fn json(value: &Value) -> Line {
+    Line::of(PLAIN, &value.to_string())
+}
+
+/// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
+fn steps(steps: &[StepView], symbols: Symbols) -> Vec<Line> {
+    let rows = aligned(steps.iter().map(|step| row(step, symbols)).collect());
+    steps.iter().zip(rows).flat_map(|(step, row)| std::iter::once(row).chain(below(step))).collect()
+}
+
+fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
+    let (sign, style) = symbols.step(step.status);
+    let name = Line::of(style, &indent(step, sign)).with(PLAIN, &format!(" {}", step.path));
+    vec![
+        name,
+        Line::of(style, step.status.as_str()),
+        Line::of(PLAIN, &between(step.started_at, step.finished_at)),
+        Line::of(FAINT, &step.does),
+    ]
+}
+
+fn below(step: &StepView) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(what) = &step.waiting_for {
+        lines.push(Line::of(PLAIN, &indent(step, &format!("    waits for {what}"))));
+    }
+    if let Some(fault) = &step.error {
+        lines.push(Line::of(BAD, &indent(step, &format!("    {fault}"))));
+    }
+    lines.extend(step.attempts.iter().map(|made| attempt(step, made)));
+    lines
+}
+
+fn attempt(step: &StepView, made: &AttemptRecord) -> Line {
+    let AttemptRecord { number, started_at, took, .. } = made;
+    let text = format!("    attempt {number}  {started_at}  {}", Elapsed(*took));
+    let line = Line::of(FAINT, &indent(step, &text));
+    match &made.fault {
+        Some(fault) => line.with(PLAIN, &format!("  {fault}")),
+        None => line,
+    }
+}
+
+fn indent(step: &StepView, text: &str) -> String {
+    format!("{}{text}", " ".repeat(2 * usize::from(step.depth)))
+}
+
+fn error(summary: &RunSummary) -> Line {
+    match (&summary.failed_step, &summary.error) {
+        (Some(step), Some(fault)) => Line::of(BAD, &format!("{step}: {fault}")),
+        (None, Some(fault)) => Line::of(BAD, &fault.to_string()),
+        (_, None) => Line::default(),
+    }
+}
+
+fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> String {
+    match (from, until) {
+        (Some(from), Some(until)) => Elapsed(until.since(from)).to_string(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view() -> RunView {
+        let fault = json!({ "class": "tool_error", "message": "row 7 has no number" });
+        serde_json::from_value(json!({
+            "run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "namespace": "default",
+            "workflow": { "name": "sales-report", "digest": "ab".repeat(32) },
+            "status": "failed",
+            "submitted_at": 1_795_187_471_000_u64,
+            "finished_at": 1_795_187_473_000_u64,
+            "error": fault,
+            "failed_step": "check_west",
+            "inputs": { "region": "west" },
+            "steps": [
+                { "path": "check", "does": "parallel", "depth": 0, "status": "failed",
+                  "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64 },
+                { "path": "check_west", "does": "tables/validate", "depth": 1, "status": "failed", "error": fault,
+                  "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64,
+                  "attempts": [{ "number": 1, "started_at": 1_795_187_471_500_u64,
+                                 "took": { "secs": 1, "nanos": 0 }, "fault": fault, "sent": "answered" }] },
+                { "path": "report", "does": "tables/write", "depth": 0, "status": "pending" },
+            ],
+        }))
+        .expect("a run")
+    }
+
+    fn texts(lines: &[Line]) -> Vec<String> {
+        lines.iter().map(Line::text).collect()
+    }
+
+    #[test]
+    fn a_run_is_shown_with_every_attempt() {
+        assert_eq!(
+            texts(&show(&view(), Symbols::Ascii)),
+            [
+                "run        run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+                "workflow   sales-report  abababababab",
+                "status     x failed",
+                "submitted  2026-11-20T15:11:11.000Z",
+                "took       2.0s",
+                "error      check_west: tool_error: row 7 has no number",
+                "inputs     {\"region\":\"west\"}",
+                "",
+                "x check         failed   2.0s  parallel",
+                "  x check_west  failed   2.0s  tables/validate",
+                "      tool_error: row 7 has no number",
+                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  tool_error: row 7 has no number",
+                ". report        pending        tables/write",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_has_a_row_for_each_run() {
+        assert_eq!(
+            texts(&list(&[view().summary], Symbols::Unicode)),
+            [
+                "RUN                                STATUS    WORKFLOW      SUBMITTED                 TOOK  ERROR",
+                "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11.000Z  2.0s  check_west: \
+                 tool_error: row 7 has no number",
+            ]
+        );
+    }
+}

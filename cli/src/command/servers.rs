@@ -1,0 +1,219 @@
+//! `longshore servers`: a doctor for MCP servers.
+//!
+//! All servers are asked at the same time, and one that is broken hides no other.
+
+mod page;
+mod report;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use longshore_proto::{FaultClass, ServerName};
+use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::report::{CallReport, Health, ToolReport};
+use crate::args::{Pair, ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, Target};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::servers_file::ServersFile;
+use crate::signals::Signals;
+use crate::suggest;
+
+/// Connects to every server and says how it does.
+pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit, Failure> {
+    let file = find(&args.servers, output)?;
+    let unusable: Vec<Health> =
+        file.unusable().map(|(name, reasons)| Health::unusable(name, reasons)).collect();
+    let mut all = with_pool(&file, async |pool, names| {
+        Ok(join_all(names.iter().map(async |name| Health::of(name, pool.check(name).await))).await)
+    })
+    .await?;
+    all.extend(unusable);
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    if args.json {
+        all.iter().try_for_each(|health| output.document("longshore.server", health))?;
+    } else if all.is_empty() {
+        output.message("the servers file names no server");
+    } else {
+        output.lines(page::servers(&all, output.symbols))?;
+    }
+    Ok(if all.iter().all(Health::is_ready) { Exit::Success } else { Exit::Error })
+}
+
+/// Lists the tools of one server, or of all.
+pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exit, Failure> {
+    let file = find(&args.servers, output)?;
+    if let Some(server) = &args.server {
+        usable(&file, server)?;
+    }
+    let asked = with_pool(&file, async |pool, names| {
+        let wanted = names.iter().filter(|name| args.server.as_ref().is_none_or(|server| *name == server));
+        Ok(join_all(wanted.map(async |name| (name.clone(), pool.tools(name).await))).await)
+    })
+    .await?;
+    let mut exit = Exit::Success;
+    let mut reports = Vec::new();
+    for (server, tools) in asked {
+        match tools {
+            Ok(tools) => {
+                reports.extend(tools.into_iter().map(|tool| ToolReport { server: server.clone(), tool }))
+            }
+            Err(fault) => {
+                exit = Exit::Error;
+                output.failure(&unanswered(&server, &fault));
+            }
+        }
+    }
+    if args.json {
+        reports.iter().try_for_each(|report| output.document("longshore.tool", report))?;
+    } else {
+        output.lines(page::tools(&reports))?;
+    }
+    Ok(exit)
+}
+
+/// Calls a tool once.
+pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit, Failure> {
+    let arguments = arguments(args.arguments.as_deref(), &args.argument)?;
+    let file = find(&args.servers, output)?;
+    usable(&file, &args.target.server)?;
+    let report = with_pool(&file, async |pool, _| {
+        let Target { server, tool } = &args.target;
+        let tools = pool.tools(server).await.map_err(|fault| unanswered(server, &fault))?;
+        known(&tools, &args.target)?;
+        let began = Instant::now();
+        let answer = make_call(pool, &args.target, &arguments, args.timeout).await?;
+        let (server, tool) = (server.clone(), tool.clone());
+        Ok(CallReport::new(server, tool, answer, began.elapsed()))
+    })
+    .await?;
+    if args.json {
+        output.document("longshore.call", &report)?;
+    } else if !report.is_error {
+        match &report.value {
+            Value::String(text) => output.result(text)?,
+            other => output.value(other)?,
+        }
+    }
+    match report.error {
+        None => Ok(Exit::Success),
+        Some(text) => {
+            Err(Failure::new(Exit::Error, format!("the tool `{}` reports an error: {text}", report.tool)))
+        }
+    }
+}
+
+async fn make_call(
+    pool: &Pool,
+    Target { server, tool }: &Target,
+    arguments: &Map<String, Value>,
+    timeout: Duration,
+) -> Result<Answer, Failure> {
+    let key = format!("call-{:032x}", rand::random::<u128>());
+    let call = ToolCall { server, tool, arguments, timeout, idempotency_key: &key, trace: None };
+    pool.call(call, &|| {}, &CancellationToken::new()).await.map_err(|CallFault { fault, .. }| {
+        let exit = match fault.class {
+            FaultClass::InvalidArguments => Exit::Invalid,
+            FaultClass::UnknownTool | FaultClass::UnknownServer => Exit::NotFound,
+            _ => Exit::Error,
+        };
+        Failure::new(exit, format!("the call of {server}/{tool} failed: {fault}"))
+    })
+}
+
+/// Does something with a pool of the file's servers, and closes it whatever comes of that. A signal gives up.
+pub(super) async fn with_pool<T>(
+    file: &ServersFile,
+    work: impl AsyncFnOnce(&Pool, Vec<ServerName>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let names = file.names().cloned().collect();
+    let mut signals = Signals::listen()?;
+    let pool = Pool::new(file.config());
+    let done = tokio::select! {
+        done = work(&pool, names) => done,
+        _ = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+    };
+    pool.close().await;
+    done
+}
+
+fn find(args: &ServersFileArgs, output: &Output) -> Result<ServersFile, Failure> {
+    ServersFile::find(args.mcp_config.as_deref(), output)?.required()
+}
+
+fn usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
+    match file.lack(server) {
+        None => Ok(()),
+        Some((message, help)) => Err(Failure::new(Exit::NotFound, message).maybe_help(help)),
+    }
+}
+
+fn known(tools: &[Tool], target: &Target) -> Result<(), Failure> {
+    match lacks(tools, target.tool.as_str()) {
+        None => Ok(()),
+        Some(help) => {
+            let message = format!("the server `{}` has no tool `{}`", target.server, target.tool);
+            Err(Failure::new(Exit::NotFound, message).help(help))
+        }
+    }
+}
+
+/// What to say about a tool that is not among these; nothing if it is.
+pub(super) fn lacks(tools: &[Tool], wanted: &str) -> Option<String> {
+    let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    if names.contains(&wanted) {
+        return None;
+    }
+    Some(suggest::among(wanted, &names))
+}
+
+fn unanswered(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
+    Failure::new(Exit::Error, format!("the server `{server}` cannot be used: {fault}"))
+}
+
+/// The arguments of a call: an object, with single ones put over it.
+fn arguments(object: Option<&str>, pairs: &[Pair]) -> Result<Map<String, Value>, Failure> {
+    let invalid = |why: String| {
+        Failure::new(Exit::Invalid, format!("the arguments {why}")).help(
+            "write them as a JSON object: '{\"file\": \"north.csv\"}', or one by one: -a file=north.csv",
+        )
+    };
+    let mut arguments = match object.map(serde_json::from_str) {
+        None => Map::new(),
+        Some(Ok(Value::Object(object))) => object,
+        Some(Ok(_)) => return Err(invalid("are no JSON object".to_owned())),
+        Some(Err(error)) => return Err(invalid(format!("are not valid JSON: {error}"))),
+    };
+    for Pair { name, value } in pairs {
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
+        arguments.insert(name.clone(), value);
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn single_arguments_go_over_the_object_and_are_json_where_they_can_be() {
+        let pairs =
+            ["file=north.csv", "limit=3", r#"columns=["a"]"#].map(|pair| pair.parse().expect("a pair"));
+        let arguments = arguments(Some(r#"{"limit": 1, "deep": true}"#), &pairs).expect("arguments");
+        let expected = json!({ "limit": 3, "deep": true, "file": "north.csv", "columns": ["a"] });
+        assert_eq!(Value::Object(arguments), expected);
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_are_refused() {
+        for bad in ["[1]", "{", "north.csv"] {
+            assert_eq!(arguments(Some(bad), &[]).expect_err("refused").exit, Exit::Invalid, "{bad}");
+        }
+    }
+}

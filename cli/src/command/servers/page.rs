@@ -1,0 +1,151 @@
+//! Servers and tools on a page: what `servers list` and `servers tools` print for people.
+
+use longshore_proto::StepStatus;
+
+use super::report::{Health, ToolReport};
+use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, Symbols, aligned};
+
+/// A row for each server, and a line below those that cannot be used.
+pub(super) fn servers(all: &[Health], symbols: Symbols) -> Vec<Line> {
+    let rows = aligned(all.iter().map(|health| row(health, symbols)).collect());
+    all.iter().zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
+}
+
+/// Why a server cannot be used.
+fn why(health: &Health) -> Option<Line> {
+    match health {
+        Health::Ready { .. } => None,
+        Health::Broken { fault, .. } => Some(Line::of(BAD, &format!("    {fault}"))),
+        Health::Unusable { reasons, .. } => Some(Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))),
+    }
+}
+
+fn row(health: &Health, symbols: Symbols) -> Vec<Line> {
+    let (sign, style) = symbols.step(match health {
+        Health::Ready { .. } => StepStatus::Succeeded,
+        Health::Broken { .. } => StepStatus::Failed,
+        Health::Unusable { .. } => StepStatus::Skipped,
+    });
+    let name = Line::of(style, sign).with(STRONG, &format!(" {}", health.name()));
+    let Health::Ready {
+        name: own,
+        server_version,
+        protocol_version,
+        era,
+        connect_ms,
+        list_ms,
+        tools,
+        pid,
+        ..
+    } = health
+    else {
+        let word = if matches!(health, Health::Broken { .. }) { "broken" } else { "unusable" };
+        return vec![name, Line::of(style, word)];
+    };
+    let own = [own.as_deref(), server_version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let pid = pid.map(|pid| format!("pid {pid}")).unwrap_or_default();
+    vec![
+        name,
+        Line::of(style, "ready"),
+        Line::of(PLAIN, &own),
+        Line::of(PLAIN, &format!("{protocol_version} ({era})")),
+        Line::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
+        Line::of(PLAIN, &format!("{tools} tools in {list_ms:.1}ms")),
+        Line::of(FAINT, &pid),
+    ]
+}
+
+/// A row for each tool.
+pub(super) fn tools(reports: &[ToolReport]) -> Vec<Line> {
+    let row = |report: &ToolReport| {
+        vec![
+            Line::of(STRONG, &format!("{}/{}", report.server, report.tool.name)),
+            hints(report),
+            Line::of(FAINT, report.tool.description.as_deref().unwrap_or_default()),
+        ]
+    };
+    aligned(reports.iter().map(row).collect())
+}
+
+/// What the server says about repeating a call.
+fn hints(report: &ToolReport) -> Line {
+    let hints = report.tool.hints;
+    let named = [
+        (hints.read_only == Some(true), GOOD, "read-only"),
+        (hints.idempotent == Some(true), GOOD, "idempotent"),
+        (hints.destructive == Some(true), BAD, "destructive"),
+        (hints.open_world == Some(true), PLAIN, "open-world"),
+    ];
+    let mut line = Line::default();
+    for (_, style, name) in named.into_iter().filter(|(given, ..)| *given) {
+        let gap = if line == Line::default() { "" } else { " " };
+        line = line.with(PLAIN, gap).with(style, name);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_proto::{Fault, FaultClass};
+    use longshore_worker::mcp::{Hints, Tool};
+
+    use super::*;
+
+    fn texts(lines: &[Line]) -> Vec<String> {
+        lines.iter().map(Line::text).collect()
+    }
+
+    #[test]
+    fn a_broken_server_says_why_and_hides_no_other() {
+        let name = |text: &str| text.parse().expect("a name");
+        let all = [
+            Health::Broken {
+                server: name("crm"),
+                fault: Fault::new(FaultClass::Unavailable, "no such file"),
+            },
+            Health::Unusable { server: name("git"), reasons: vec!["it is disabled".to_owned()] },
+            Health::Ready {
+                server: name("tables"),
+                name: Some("tables".to_owned()),
+                server_version: Some("0.1.0".to_owned()),
+                protocol_version: "2026-07-28".to_owned(),
+                era: "stateless",
+                connect_ms: 31.4,
+                list_ms: 0.62,
+                tools: 6,
+                pid: Some(77),
+            },
+        ];
+        assert_eq!(
+            texts(&servers(&all, Symbols::Ascii)),
+            [
+                "x crm     broken",
+                "    unavailable: no such file",
+                "- git     unusable",
+                "    it is disabled",
+                "+ tables  ready     tables 0.1.0  2026-07-28 (stateless)  connected in 31ms  6 tools in 0.6ms  pid 77",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tool_is_listed_with_its_hints() {
+        let tool = |name: &str, hints| ToolReport {
+            server: "tables".parse().expect("a name"),
+            tool: Tool {
+                name: name.parse().expect("a name"),
+                description: Some("Does\nsomething.".to_owned()),
+                input_schema: serde_json::json!({}),
+                hints,
+            },
+        };
+        let hints = Hints { read_only: Some(true), idempotent: Some(true), ..Hints::default() };
+        assert_eq!(
+            texts(&tools(&[tool("read", hints), tool("write_report", Hints::default())])),
+            [
+                "tables/read          read-only idempotent  Does something.",
+                "tables/write_report                        Does something.",
+            ]
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! What is known about a server, a tool or a call, as JSON documents have it.
+
+use std::time::Duration;
+
+use longshore_proto::{Fault, ServerName, ToolName};
+use longshore_worker::mcp::{Answer, CallFault, ServerReport, Tool};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How a server does.
+#[derive(Debug, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(super) enum Health {
+    /// It answers.
+    Ready {
+        server: ServerName,
+        /// What it calls itself.
+        name: Option<String>,
+        server_version: Option<String>,
+        protocol_version: String,
+        /// `stateless`: 2026-07-28 and later; `handshake`: earlier.
+        era: &'static str,
+        connect_ms: f64,
+        list_ms: f64,
+        tools: usize,
+        pid: Option<u32>,
+    },
+    /// It does not.
+    Broken { server: ServerName, fault: Fault },
+    /// It stands in the file, and cannot be used here.
+    Unusable { server: ServerName, reasons: Vec<String> },
+}
+
+impl Health {
+    pub(super) fn of(server: &ServerName, checked: Result<ServerReport, CallFault>) -> Self {
+        let server = server.clone();
+        match checked {
+            Err(CallFault { fault, .. }) => Self::Broken { server, fault },
+            Ok(report) => Self::Ready {
+                server,
+                name: report.name,
+                server_version: report.version,
+                era: if report.modern { "stateless" } else { "handshake" },
+                protocol_version: report.protocol_version,
+                connect_ms: millis(report.connect_time),
+                list_ms: millis(report.list_latency),
+                tools: report.tools,
+                pid: report.pid,
+            },
+        }
+    }
+
+    pub(super) fn unusable(server: &ServerName, reasons: &[String]) -> Self {
+        Self::Unusable { server: server.clone(), reasons: reasons.to_vec() }
+    }
+
+    pub(super) const fn name(&self) -> &ServerName {
+        match self {
+            Self::Ready { server, .. } | Self::Broken { server, .. } | Self::Unusable { server, .. } => {
+                server
+            }
+        }
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+}
+
+/// A tool, and whose it is.
+#[derive(Debug, Serialize)]
+pub(super) struct ToolReport {
+    pub(super) server: ServerName,
+    #[serde(flatten)]
+    pub(super) tool: Tool,
+}
+
+/// What came of a call.
+#[derive(Debug, Serialize)]
+pub(super) struct CallReport {
+    server: ServerName,
+    pub(super) tool: ToolName,
+    pub(super) is_error: bool,
+    /// What a step would see as `output`.
+    pub(super) value: Value,
+    /// What it would see as `content`.
+    content: Value,
+    took_ms: f64,
+    /// What the tool says went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+}
+
+impl CallReport {
+    pub(super) fn new(server: ServerName, tool: ToolName, answer: Answer, took: Duration) -> Self {
+        let Answer { value, content, is_error, error_text } = answer;
+        let error = is_error.then_some(error_text);
+        Self { server, tool, is_error, value, content, took_ms: millis(took), error }
+    }
+}
+
+/// Milliseconds with three digits behind the point.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}

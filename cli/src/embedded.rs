@@ -1,0 +1,224 @@
+//! Everything in one process, on one data directory: the only file that names adapters.
+//!
+//! ```text
+//!   take_over ──► Opened ──start──► Process ──end──► worker drained, driver stopped, servers gone, store closed
+//!   (store, driver)            (worker, driver running)
+//! ```
+//!
+//! Between the two, nothing moves yet: whoever opened can look at the runs that were left behind, and refuse to go on
+//! before a single call is made.
+
+use std::future::pending;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::Backend;
+use longshore_backend::embedded::{Access, Embedded, OpenError};
+use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
+use longshore_scheduler::{Driver, DriverError, Ended, Intake, Submission, SubmitError, Watch, Watchers};
+use longshore_worker::mcp::{Pool, ServersConfig};
+use longshore_worker::{Worker, WorkerConfig};
+use longshore_workflow::Plan;
+use serde_json::{Map, Value};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// One process leads one partition: nothing is gained by more on one disk.
+const PARTITION: Partition = Partition(0);
+
+/// How long calls that have begun may go on after an end was asked for. People wait at a terminal for it.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long the driver may take to write its last checkpoint. Without it the next process replays a little more.
+const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long servers and store may take to close: what a child process gets to end by itself, and some more.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A data directory for looking only, beside a process that works in it.
+pub(crate) async fn look_at(dir: &Path) -> Result<(Embedded, Backend), Failure> {
+    let store = Embedded::open(dir, Access::ReadOnly).await.map_err(unopened)?;
+    let backend = store.backend();
+    Ok((store, backend))
+}
+
+/// A data directory that is ours, with nothing running yet.
+pub(crate) struct Opened {
+    store: Embedded,
+    backend: Backend,
+    driver: Driver,
+    watchers: Arc<Watchers>,
+    node: NodeId,
+}
+
+impl Opened {
+    /// Opens a data directory for work, and takes over what is in it.
+    pub(crate) async fn take_over(dir: &Path, node: NodeId) -> Result<Self, Failure> {
+        let store = Embedded::open(dir, Access::ReadWrite).await.map_err(unopened)?;
+        let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
+        match Driver::take_over(backend.clone(), PARTITION, node.clone(), Arc::clone(&watchers)).await {
+            Ok(driver) => Ok(Self { store, backend, driver, watchers, node }),
+            Err(error) => {
+                store.close().await;
+                let message = format!("the data directory {} cannot be taken over: {error}", dir.display());
+                Err(Failure::new(Exit::Error, message))
+            }
+        }
+    }
+
+    /// The runs that were left behind, as they stand.
+    pub(crate) fn interrupted(&self) -> Vec<RunView> {
+        self.driver.live_runs().into_iter().filter_map(|run| self.driver.view(run)).collect()
+    }
+
+    /// The text of a workflow that was registered.
+    pub(crate) async fn text(&self, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.backend.blobs.get(digest).await?)
+    }
+
+    /// Lets go of the data directory.
+    pub(crate) async fn close(self) {
+        drop(self.driver);
+        self.store.close().await;
+    }
+
+    /// Begins to work.
+    pub(crate) fn start(self, servers: ServersConfig, slots: NonZeroUsize) -> Process {
+        let Self { store, backend, driver, watchers, node } = self;
+        let pool = Arc::new(Pool::new(servers));
+        let config = WorkerConfig { slots, drain: DRAIN };
+        let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config);
+        let (stop_worker, stop_driver) = (CancellationToken::new(), CancellationToken::new());
+        let mut process = Process {
+            intake: Intake::new(backend, 1),
+            watchers,
+            pool,
+            store,
+            worker: JoinSet::new(),
+            driver: JoinSet::new(),
+            stop_worker: stop_worker.clone(),
+            stop_driver: stop_driver.clone(),
+        };
+        process.worker.spawn(worker.run(stop_worker));
+        process.driver.spawn(driver.lead(stop_driver));
+        process
+    }
+}
+
+/// Scheduler and worker at work.
+pub(crate) struct Process {
+    intake: Intake,
+    watchers: Arc<Watchers>,
+    pool: Arc<Pool>,
+    store: Embedded,
+    /// One task each; empty once it has ended.
+    worker: JoinSet<()>,
+    driver: JoinSet<Result<Ended, DriverError>>,
+    stop_worker: CancellationToken,
+    stop_driver: CancellationToken,
+}
+
+impl Process {
+    /// Draws the id of a run and watches it, so that nothing of it is missed.
+    pub(crate) fn prepare(&self) -> (RunId, Watch) {
+        let run = self.intake.draw_id();
+        (run, self.watch(run))
+    }
+
+    /// Watches a run.
+    pub(crate) fn watch(&self, run: RunId) -> Watch {
+        self.watchers.watch(run)
+    }
+
+    /// Submits a run of a workflow. Once this returns, the run reaches a terminal state, whatever is killed.
+    pub(crate) async fn submit(
+        &self,
+        run: RunId,
+        text: &str,
+        inputs: Map<String, Value>,
+    ) -> Result<Arc<Plan>, Failure> {
+        let plan = self.intake.register(text).await.map_err(unsubmitted)?;
+        let namespace = namespace()?;
+        let submission = Submission { run, namespace, plan: Arc::clone(&plan), inputs, trace: None };
+        self.intake.submit(submission).await.map_err(unsubmitted)?;
+        Ok(plan)
+    }
+
+    /// Tells a run to stop.
+    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
+        Ok(self.intake.cancel(run, reason).await?)
+    }
+
+    /// Returns when a part has ended although nobody asked it to. Safe to cancel.
+    pub(crate) async fn broken(&mut self) -> Failure {
+        let message = tokio::select! {
+            Some(ended) = self.driver.join_next() => match ended {
+                Ok(Err(error)) => format!("the scheduler cannot go on: {error}"),
+                Ok(Ok(ended)) => format!("the scheduler has ended: {ended:?}"),
+                Err(panic) => bug("the scheduler", &panic),
+            },
+            Some(ended) = self.worker.join_next() => match ended {
+                Ok(()) => "the worker has ended".to_owned(),
+                Err(panic) => bug("the worker", &panic),
+            },
+            else => pending().await,
+        };
+        Failure::new(Exit::Error, message)
+    }
+
+    /// Ends everything in order; `hurry` cuts short what waits for calls under way.
+    ///
+    /// What is cut short stays outstanding in the log, so another process goes on with it.
+    pub(crate) async fn end(mut self, hurry: impl Future<Output = ()>) {
+        let calm = async {
+            self.stop_worker.cancel();
+            while self.worker.join_next().await.is_some() {}
+            self.stop_driver.cancel();
+            if timeout(LAST_CHECKPOINT_LIMIT, self.driver.join_next()).await.is_err() {
+                warn!("the last checkpoint was not written in time; the log has everything");
+            }
+        };
+        tokio::select! {
+            biased;
+            () = hurry => {}
+            () = calm => {}
+        }
+        self.worker.shutdown().await;
+        self.driver.shutdown().await;
+        if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
+            warn!("the MCP servers were not closed in time");
+        }
+        if timeout(CLOSE_LIMIT, self.store.close()).await.is_err() {
+            warn!("the data directory was not closed in time; nothing is lost by that");
+        }
+    }
+}
+
+/// Whose runs they are, where there is only one person.
+fn namespace() -> Result<Namespace, Failure> {
+    "default".parse().map_err(|error| Failure::new(Exit::Error, format!("{error}")))
+}
+
+fn bug(who: &str, panic: &JoinError) -> String {
+    format!("{who} stopped because of a bug in longshore: {panic}")
+}
+
+fn unopened(error: OpenError) -> Failure {
+    let exit = if matches!(error, OpenError::Absent { .. }) { Exit::NotFound } else { Exit::Error };
+    Failure::new(exit, error.to_string())
+}
+
+fn unsubmitted(error: SubmitError) -> Failure {
+    let exit = match error {
+        SubmitError::Workflow(_) | SubmitError::Inputs(_) => Exit::Invalid,
+        SubmitError::Backend(_) => Exit::Error,
+    };
+    Failure::new(exit, format!("the run was not submitted: {error}"))
+}

@@ -1,0 +1,77 @@
+//! How a command ended, as the number that scripts see.
+//!
+//! The numbers follow common practice where there is one (2 for wrong usage, 130 for an interrupt) and never change
+//! their meaning. They are documented for users in `docs/cli.md`; a test keeps the two together.
+
+use longshore_proto::RunStatus;
+
+/// Every way to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// It did what it was asked; a run succeeded.
+    Success = 0,
+    /// Something unexpected: a disk, a process, a server that does not answer.
+    Error = 1,
+    /// The command line is wrong, or a setting in the environment.
+    Usage = 2,
+    /// The workflow, its inputs or the servers file are wrong.
+    Invalid = 3,
+    /// There is no such run, server, tool, code or data directory.
+    NotFound = 5,
+    /// The run failed.
+    RunFailed = 20,
+    /// The run was cancelled.
+    RunCancelled = 21,
+    /// It was interrupted; runs that had begun can be resumed. 128 and the number of SIGINT, as shells have it.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What the ends of several runs come to: one that failed outweighs one that was cancelled.
+    pub(crate) fn worst(statuses: impl IntoIterator<Item = RunStatus>) -> Self {
+        statuses.into_iter().fold(Self::Success, |worst, status| match (status, worst) {
+            (RunStatus::Failed | RunStatus::Failing, _) | (_, Self::RunFailed) => Self::RunFailed,
+            (RunStatus::Cancelled | RunStatus::Cancelling, _) => Self::RunCancelled,
+            (RunStatus::Succeeded | RunStatus::Running, worst) => worst,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_run_decides() {
+        use RunStatus::{Cancelled, Failed, Succeeded};
+        assert_eq!(Exit::worst([]), Exit::Success);
+        assert_eq!(Exit::worst([Succeeded, Succeeded]), Exit::Success);
+        assert_eq!(Exit::worst([Succeeded, Cancelled]), Exit::RunCancelled);
+        assert_eq!(Exit::worst([Cancelled, Succeeded]), Exit::RunCancelled);
+        assert_eq!(Exit::worst([Failed, Cancelled, Succeeded]), Exit::RunFailed);
+    }
+
+    #[test]
+    fn the_reference_names_every_number() {
+        let reference = include_str!("../../docs/cli.md");
+        let all = [
+            Exit::Success,
+            Exit::Error,
+            Exit::Usage,
+            Exit::Invalid,
+            Exit::NotFound,
+            Exit::RunFailed,
+            Exit::RunCancelled,
+            Exit::Interrupted,
+        ];
+        for exit in all {
+            assert!(reference.contains(&format!("| {} |", exit.code())), "{exit:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Stays with runs until they have ended, or until somebody asks this process to stop.
+//!
+//! Four things can happen next: a run has changed, a signal came, a frame is due, a part broke. What the ends of the
+//! runs mean is for the command to say.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use longshore_proto::{RunId, RunView};
+use longshore_scheduler::Watch;
+
+use crate::embedded::{DRAIN, Process};
+use crate::failure::Failure;
+use crate::live::Live;
+use crate::output::{Elapsed, Output};
+use crate::signals::{Asked, Signals};
+
+/// What the first Ctrl-C means; a second one always stops at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OnInterrupt {
+    /// The runs are cancelled, and followed to their end.
+    Cancel,
+    /// The process stops in good order, and the runs wait for another one.
+    Drain,
+}
+
+/// How following came to an end.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    /// Every run has ended, in this order.
+    Ended(Vec<Arc<RunView>>),
+    /// Somebody asked for an end before that; what has not ended can be resumed.
+    Stopped,
+}
+
+/// Why nobody looks any further.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Enough {
+    /// Every run has ended.
+    Ended,
+    /// An end in good order was asked for.
+    Drain,
+    /// An end at once was asked for.
+    CutOff,
+}
+
+/// Follows runs to their end and shows them; then ends the process, whatever happened.
+pub(crate) async fn follow(
+    mut process: Process,
+    mut signals: Signals,
+    output: &Output,
+    live: Live,
+    runs: Vec<(RunId, Watch)>,
+    on_interrupt: OnInterrupt,
+) -> Result<Followed, Failure> {
+    let mut following = Following::new(live, runs);
+    let enough = following.watch(&mut process, &mut signals, output, on_interrupt).await;
+    if matches!(enough, Ok(Enough::Drain)) {
+        let limit = Elapsed(DRAIN);
+        output.message(&format!("stopping: calls under way get {limit} to end; Ctrl-C stops at once"));
+    }
+    let hurry = async {
+        if !matches!(enough, Ok(Enough::CutOff)) {
+            signals.next().await;
+        }
+    };
+    tokio::select! {
+        () = process.end(hurry) => {}
+        never = following.look_on() => match never {},
+    }
+    // What was under way may have come to its end meanwhile, even if that was not waited for.
+    let ended = following.finish();
+    enough.map(|_| ended.map_or(Followed::Stopped, Followed::Ended))
+}
+
+/// A run's next view, and the means to wait for another one.
+type NextView = BoxFuture<'static, (Watch, Arc<RunView>)>;
+
+/// Runs, and how far they have come.
+struct Following {
+    live: Live,
+    open: BTreeSet<RunId>,
+    changes: FuturesUnordered<NextView>,
+    ended: Vec<Arc<RunView>>,
+}
+
+impl Following {
+    fn new(live: Live, runs: Vec<(RunId, Watch)>) -> Self {
+        let open = runs.iter().map(|(run, _)| *run).collect();
+        let changes = runs.into_iter().map(|(_, watch)| next_view(watch).boxed()).collect();
+        Self { live, open, changes, ended: Vec::new() }
+    }
+
+    /// Until all have ended, or somebody asks to stop, or a part breaks.
+    async fn watch(
+        &mut self,
+        process: &mut Process,
+        signals: &mut Signals,
+        output: &Output,
+        on_interrupt: OnInterrupt,
+    ) -> Result<Enough, Failure> {
+        let mut cancelled = false;
+        while !self.open.is_empty() {
+            let asked = tokio::select! {
+                asked = signals.next() => asked,
+                failure = process.broken() => return Err(failure),
+                () = self.step() => continue,
+            };
+            match (asked, on_interrupt) {
+                (Asked::Interrupt, _) if cancelled => return Ok(Enough::CutOff),
+                (Asked::Interrupt, OnInterrupt::Cancel) => {
+                    output.message("cancelling the run; Ctrl-C again stops at once");
+                    cancelled = true;
+                    self.cancel(process).await?;
+                }
+                (Asked::Interrupt, OnInterrupt::Drain) | (Asked::Drain, _) => return Ok(Enough::Drain),
+            }
+        }
+        Ok(Enough::Ended)
+    }
+
+    /// One change, or one frame. Safe to cancel.
+    async fn step(&mut self) {
+        tokio::select! {
+            Some((watch, view)) = self.changes.next() => self.take(watch, view),
+            () = self.live.frame() => {}
+        }
+    }
+
+    fn take(&mut self, watch: Watch, view: Arc<RunView>) {
+        self.live.show(Arc::clone(&view));
+        if view.summary.status.is_terminal() {
+            self.open.remove(&view.summary.run);
+            self.ended.push(view);
+        } else {
+            self.changes.push(next_view(watch).boxed());
+        }
+    }
+
+    /// Shows what still happens while the process ends.
+    async fn look_on(&mut self) -> Infallible {
+        loop {
+            self.step().await;
+        }
+    }
+
+    async fn cancel(&self, process: &Process) -> Result<(), Failure> {
+        for run in &self.open {
+            process.cancel(*run, "interrupted at the terminal").await?;
+        }
+        Ok(())
+    }
+
+    /// Shows the last of it. What comes back are the runs, if all of them have ended.
+    fn finish(mut self) -> Option<Vec<Arc<RunView>>> {
+        while let Some(Some((watch, view))) = self.changes.next().now_or_never() {
+            self.take(watch, view);
+        }
+        self.live.finish();
+        self.open.is_empty().then_some(self.ended)
+    }
+}
+
+/// The next view of a run, and the means to wait for another one. Safe to cancel.
+async fn next_view(mut watch: Watch) -> (Watch, Arc<RunView>) {
+    // Nobody shows the run any more only if the driver has ended, and that is noticed elsewhere.
+    while watch.changed().await.is_ok() {
+        let view = watch.borrow_and_update().clone();
+        if let Some(view) = view {
+            return (watch, view);
+        }
+    }
+    pending().await
+}

@@ -1,0 +1,70 @@
+//! Text that a command reads from a file or from stdin: bounded, and UTF-8.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The most that is read. A workflow may have 1 MiB and says so itself; inputs live in memory wherever a decision is
+/// made, and what is larger belongs into a file that a tool reads.
+const LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Reads a file. `what` is what it should hold: "workflow", "servers file".
+pub(crate) fn read(path: &Path, what: &str) -> Result<String, Failure> {
+    let file = File::open(path).map_err(|error| unreadable(path, what, &error))?;
+    text(file, path, what)
+}
+
+/// Reads a file, or stdin if the path is `-`.
+pub(crate) fn read_or_stdin(path: &Path, what: &str) -> Result<String, Failure> {
+    if path == Path::new("-") { text(io::stdin().lock(), Path::new("stdin"), what) } else { read(path, what) }
+}
+
+fn text(source: impl Read, path: &Path, what: &str) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    source.take(LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, what, &error))?;
+    if bytes.len() as u64 > LIMIT_BYTES {
+        let message = format!("the {what} {} has more than {LIMIT_BYTES} bytes", path.display());
+        return Err(Failure::new(Exit::Invalid, message)
+            .help("pass large data by the name of a file that a tool reads"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to() + 1;
+        let message = format!("the {what} {} is not UTF-8 text: byte {place} is none", path.display());
+        Failure::new(Exit::Invalid, message).help("save it as UTF-8")
+    })
+}
+
+fn unreadable(path: &Path, what: &str, error: &io::Error) -> Failure {
+    let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Error };
+    Failure::new(exit, format!("the {what} {} cannot be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(source: impl Read) -> String {
+        text(source, Path::new("wf.yaml"), "workflow").expect_err("refused").message
+    }
+
+    #[test]
+    fn what_is_no_text_or_has_no_end_is_refused() {
+        assert_eq!(text(&b"a: 1"[..], Path::new("x"), "workflow").expect("text"), "a: 1");
+        assert_eq!(refusal(&b"ab\xffc"[..]), "the workflow wf.yaml is not UTF-8 text: byte 3 is none");
+        assert_eq!(refusal(io::repeat(b' ')), "the workflow wf.yaml has more than 16777216 bytes");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let missing = read(Path::new("/no/such/file"), "servers file").expect_err("there is none");
+        assert_eq!(missing.exit, Exit::NotFound);
+        assert!(
+            missing.message.starts_with("the servers file /no/such/file cannot be read"),
+            "{}",
+            missing.message
+        );
+    }
+}

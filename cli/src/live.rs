@@ -1,0 +1,128 @@
+//! Runs as they go, for whoever started them.
+//!
+//! On a terminal a tree of steps is drawn over and over below the messages; elsewhere each change of a step is a line
+//! with its time. What a tree looks like is in [`tree`], which steps fit into it in [`fit`], which lines a change
+//! gives in [`journal`]: all of it text made from [`RunView`]s.
+
+mod fit;
+mod journal;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::clock;
+use longshore_proto::{RunId, RunView};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::output::Output;
+
+/// How often a frame is drawn at most: more is not seen, and costs a terminal over a slow line its patience.
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The view of some runs.
+pub(crate) struct Live {
+    output: Output,
+    runs: BTreeMap<RunId, Arc<RunView>>,
+    /// Whether lines say which run they are about.
+    several: bool,
+    frames: Interval,
+}
+
+impl Live {
+    /// A view of nothing yet. `several` says that more than one run will be shown.
+    pub(crate) fn new(output: &Output, several: bool) -> Self {
+        let mut frames = interval(FRAME_INTERVAL);
+        frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { output: output.clone(), runs: BTreeMap::new(), several, frames }
+    }
+
+    /// Takes the newest state of a run.
+    pub(crate) fn show(&mut self, view: Arc<RunView>) {
+        let run = view.summary.run;
+        let before = self.runs.insert(run, Arc::clone(&view));
+        if !self.output.is_live {
+            for line in journal::changes(before.as_deref(), &view, self.several) {
+                self.output.say(&line);
+            }
+        }
+    }
+
+    /// Takes a run as it was left behind: what is known already is no news.
+    pub(crate) fn begin_with(&mut self, view: Arc<RunView>) {
+        self.runs.insert(view.summary.run, view);
+    }
+
+    /// Waits until the next frame is due, and draws it; for ever where nothing is drawn. Safe to cancel.
+    pub(crate) async fn frame(&mut self) {
+        if !self.output.is_live {
+            pending::<()>().await;
+        }
+        self.frames.tick().await;
+        self.draw();
+    }
+
+    /// Draws the last frame and leaves it where it is.
+    pub(crate) fn finish(&self) {
+        self.draw();
+        self.output.keep_frame();
+    }
+
+    fn draw(&self) {
+        if self.output.is_live {
+            let (size, symbols) = (self.output.size(), self.output.symbols);
+            self.output.draw(&tree::frame(self.runs.values().map(Arc::as_ref), clock::now(), symbols, size));
+        }
+    }
+}
+
+#[cfg(test)]
+mod sample {
+    //! A run to look at in tests.
+
+    use longshore_proto::{RunView, StepView};
+    use serde_json::{Value, json};
+
+    /// When the sample was submitted.
+    pub(super) const BEGAN: u64 = 1_795_187_471_000;
+
+    /// A run of steps, each with its status and further fields.
+    pub(super) fn run(status: &str, steps: Vec<StepView>) -> RunView {
+        let mut run = json!({
+            "run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "namespace": "default",
+            "workflow": { "name": "sales-report", "digest": "ab".repeat(32) },
+            "status": status,
+            "submitted_at": BEGAN,
+            "inputs": {},
+            "steps": [],
+        });
+        if !matches!(status, "running" | "failing" | "cancelling") {
+            run["finished_at"] = json!(BEGAN + 5_000);
+        }
+        RunView { steps, ..serde_json::from_value(run).expect("a run") }
+    }
+
+    /// A step; `more` adds to it or overrides.
+    pub(super) fn step(path: &str, status: &str, more: Value) -> StepView {
+        let mut step = json!({ "path": path, "does": "tables/read", "depth": 0, "status": status });
+        if status != "pending" {
+            step["started_at"] = json!(BEGAN + 1_000);
+        }
+        if !matches!(status, "pending" | "running" | "retrying") {
+            step["finished_at"] = json!(BEGAN + 1_250);
+        }
+        step.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        serde_json::from_value(step).expect("a step")
+    }
+
+    /// An attempt that met a fault.
+    pub(super) fn attempt(number: u32, class: &str, message: &str) -> Value {
+        json!({
+            "number": number, "started_at": BEGAN + 1_000, "took": { "secs": 0, "nanos": 200_000_000 },
+            "fault": { "class": class, "message": message }, "sent": "maybe",
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! Runs as lines of a log: one for each change of a step, with the moment it happened.
+//!
+//! For output that is kept or read by programs. A view may skip states that nobody saw; a line then tells the newest.
+
+use longshore_proto::{RunView, StepStatus, StepView, Timestamp};
+
+use crate::output::{Elapsed, Line, PLAIN};
+
+/// The lines between two views of a run, in the order of their moments.
+pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool) -> Vec<Line> {
+    let old = before.map_or(&[][..], |view| &view.steps);
+    let changed = now.steps.iter().enumerate().filter(|(place, step)| match old.get(*place) {
+        Some(before) => state(before) != state(step),
+        None => step.status != StepStatus::Pending,
+    });
+    let mut changed: Vec<(Timestamp, &StepView)> =
+        changed.map(|(_, step)| (moment(step, now.summary.submitted_at), step)).collect();
+    changed.sort_by_key(|(at, step)| (*at, turn(step)));
+    let mut told: Vec<_> = changed.into_iter().map(|(at, step)| (at, words(step))).collect();
+    told.extend(ended(before, now));
+    let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
+    told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
+}
+
+/// What comes first within a millisecond: an end before the beginning it allows, and a group round its members.
+fn turn(step: &StepView) -> (bool, u16) {
+    let has_ended = step.status.is_terminal();
+    (!has_ended, if has_ended { u16::MAX - step.depth } else { step.depth })
+}
+
+/// What a change is a change of.
+fn state(step: &StepView) -> (StepStatus, usize) {
+    // Attempts that are made in place, without waiting, show one by one as well.
+    (step.status, step.attempts.len())
+}
+
+/// When a step came into its state.
+fn moment(step: &StepView, submitted_at: Timestamp) -> Timestamp {
+    let last = step.attempts.last().map(|attempt| attempt.started_at.plus(attempt.took));
+    step.finished_at.or(last).or(step.started_at).unwrap_or(submitted_at)
+}
+
+fn words(step: &StepView) -> String {
+    let mut words = format!("{}  {}  {}", step.path, step.status, step.does);
+    if let (Some(began), Some(ended)) = (step.started_at, step.finished_at) {
+        words.push_str(&format!("  {}", Elapsed(ended.since(began))));
+    }
+    if step.attempts.len() > 1 {
+        words.push_str(&format!("  {} attempts", step.attempts.len()));
+    }
+    let last = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
+    let fault = step.error.as_ref().or_else(|| last.filter(|_| !step.status.is_terminal()));
+    if let Some(fault) = fault {
+        words.push_str(&format!("  {fault}"));
+    }
+    words
+}
+
+/// The line that says that the run is over, or about to be.
+fn ended(before: Option<&RunView>, now: &RunView) -> Option<(Timestamp, String)> {
+    let summary = &now.summary;
+    let news = before.is_none_or(|before| before.summary.status != summary.status);
+    let at = summary.finished_at.filter(|_| news && summary.status.is_terminal())?;
+    let took = Elapsed(at.since(summary.submitted_at));
+    Some((at, format!("run  {}  {}  {took}", summary.status, summary.workflow.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::sample::{attempt, run, step};
+    use super::*;
+
+    fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
+        let lines = changes(before, now, several);
+        assert_eq!(lines.iter().map(Line::text).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn only_what_changed_is_told_in_the_order_it_happened() {
+        let first = run("running", vec![step("a", "running", json!({})), step("b", "pending", json!({}))]);
+        check(None, &first, false, &["2026-11-20T15:11:12.000Z  a  running  tables/read"]);
+        check(Some(&first), &first, false, &[]);
+        let fault = json!({ "class": "timeout", "message": "no answer in 5 s" });
+        let attempts = json!([attempt(1, "timeout", "x"), attempt(2, "timeout", "y")]);
+        let second = run(
+            "failed",
+            vec![
+                step("a", "failed", json!({ "error": fault, "attempts": attempts })),
+                step("b", "skipped", json!({ "started_at": null, "finished_at": 1_795_187_471_500_u64 })),
+            ],
+        );
+        check(
+            Some(&first),
+            &second,
+            false,
+            &[
+                "2026-11-20T15:11:11.500Z  b  skipped  tables/read",
+                "2026-11-20T15:11:12.250Z  a  failed  tables/read  250ms  2 attempts  timeout: no answer in 5 s",
+                "2026-11-20T15:11:16.000Z  run  failed  sales-report  5.0s",
+            ],
+        );
+        check(Some(&second), &second, false, &[]);
+    }
+
+    #[test]
+    fn an_attempt_that_will_be_repeated_is_told_with_its_fault() {
+        let first = run("running", vec![step("a", "running", json!({}))]);
+        let second = run(
+            "running",
+            vec![step("a", "retrying", json!({ "attempts": [attempt(1, "unavailable", "gone")] }))],
+        );
+        check(
+            Some(&first),
+            &second,
+            true,
+            &[
+                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  unavailable: gone",
+            ],
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! Logs: to stderr, as text for a person and as JSON for a program.
+//!
+//! They go through [`Output`], so a log line stands above the live view instead of within it. Which lines are
+//! written is the business of `LONGSHORE_LOG` or `RUST_LOG`.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// What is logged when nobody chose: what a person should know about. The MCP library reports as warnings what is
+/// reported here as the fault of a call.
+const USUAL_FILTER: &str = "warn,rmcp=off";
+
+/// Begins to log.
+pub(crate) fn start(output: &Output) -> Result<(), Failure> {
+    let filter = filter(environment::log_filter())?;
+    let writer = {
+        let output = output.clone();
+        move || output.clone()
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let started = if output.has_reader {
+        logs.with_ansi(output.has_colour()).with_target(false).try_init()
+    } else {
+        logs.json().flatten_event(true).try_init()
+    };
+    started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))
+}
+
+fn filter(chosen: Option<(&'static str, String)>) -> Result<EnvFilter, Failure> {
+    let Some((name, text)) = chosen else { return Ok(EnvFilter::new(USUAL_FILTER)) };
+    EnvFilter::try_new(&text).map_err(|error| {
+        Failure::new(Exit::Usage, format!("{name} is not a log filter: {error}")).help(
+            "write a level (error, warn, info, debug, trace), or pairs such as `info,longshore_worker=debug`",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_refused_by_its_variable() {
+        assert!(filter(None).is_ok());
+        assert!(filter(Some(("RUST_LOG", "info,longshore_worker=debug".to_owned()))).is_ok());
+        let refusal = filter(Some(("LONGSHORE_LOG", "a=b=c".to_owned()))).expect_err("nonsense");
+        assert_eq!(refusal.exit, Exit::Usage);
+        assert!(refusal.message.contains("LONGSHORE_LOG"), "{}", refusal.message);
+    }
+}

@@ -1,0 +1,207 @@
+//! What people and programs see: results on stdout, everything else on stderr.
+//!
+//! The only writer of either. Results are lines of text or JSON; a reader that has gone away (`| head`) is no error.
+//! Messages, log lines and the live view share one [`Screen`], so that they do not tear each other.
+
+mod elapsed;
+mod line;
+mod printable;
+mod screen;
+mod symbols;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+
+pub(crate) use elapsed::Elapsed;
+pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, aligned};
+pub(crate) use printable::printable;
+pub(crate) use screen::Screen;
+pub(crate) use symbols::Symbols;
+
+use crate::environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The version of every JSON document. Fields may be added; anything else would raise it.
+const DOCUMENT_VERSION: u32 = 1;
+
+/// What a terminal that does not tell its size is taken for.
+const USUAL_SIZE: Size = Size { columns: 80, rows: 24 };
+
+/// How large a terminal is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Size {
+    /// Characters in a row.
+    pub(crate) columns: usize,
+    /// Rows.
+    pub(crate) rows: usize,
+}
+
+/// Stdout and stderr.
+#[derive(Clone)]
+pub(crate) struct Output {
+    screen: Arc<Mutex<Screen>>,
+    /// Which signs to use.
+    pub(crate) symbols: Symbols,
+    /// Whether a frame may be drawn over and over on stderr.
+    pub(crate) is_live: bool,
+    /// Whether a person reads messages as they come, rather than a program or a file.
+    pub(crate) has_reader: bool,
+}
+
+/// A JSON document as it is printed: what it is, and in which version, before its own fields.
+#[derive(Serialize)]
+struct Document<'a, T> {
+    schema: &'static str,
+    version: u32,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+impl Output {
+    /// What the process was given.
+    pub(crate) fn new() -> Self {
+        let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+        let has_reader = io::stderr().is_terminal();
+        Self {
+            screen: Arc::new(Mutex::new(Screen::new(Box::new(io::stderr()), colour))),
+            symbols: if environment::has_unicode(environment::variable) {
+                Symbols::Unicode
+            } else {
+                Symbols::Ascii
+            },
+            is_live: has_reader && environment::can_redraw(environment::variable),
+            has_reader,
+        }
+    }
+
+    /// Prints a result.
+    pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
+        let choice = AutoStream::choice(&io::stdout());
+        let mut stdout = AutoStream::new(io::stdout().lock(), choice);
+        match stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::new(Exit::Error, format!("the result cannot be written to stdout: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints a result in lines, cut to the terminal if there is one.
+    pub(crate) fn lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let columns = io::stdout().is_terminal().then(|| size_of(io::stdout()).columns);
+        let ellipsis = self.symbols.ellipsis();
+        let cut = |line: Line| match columns {
+            Some(columns) => line.cut(columns, ellipsis).to_string(),
+            None => line.to_string(),
+        };
+        self.result(&lines.into_iter().map(cut).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Prints a JSON document on one line, named and versioned.
+    pub(crate) fn document(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
+        let document = Document { schema, version: DOCUMENT_VERSION, body };
+        self.result(&serde_json::to_string(&document).map_err(unwritable)?)
+    }
+
+    /// Prints a JSON value that is a result by itself: laid out for a person, on one line for a program.
+    pub(crate) fn value(&self, value: &serde_json::Value) -> Result<(), Failure> {
+        let text = if io::stdout().is_terminal() {
+            serde_json::to_string_pretty(value)
+        } else {
+            serde_json::to_string(value)
+        };
+        self.result(&text.map_err(unwritable)?)
+    }
+
+    /// Prints a message.
+    pub(crate) fn message(&self, text: &str) {
+        self.screen().say(&printable(text), self.size().columns);
+    }
+
+    /// Prints a line as a message.
+    pub(crate) fn say(&self, line: &Line) {
+        self.screen().say(&line.to_string(), self.size().columns);
+    }
+
+    /// Prints text that was laid out elsewhere, escapes and all.
+    pub(crate) fn laid_out(&self, text: &str) {
+        self.screen().say(text, self.size().columns);
+    }
+
+    /// Prints what went wrong.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if let Some(findings) = &failure.findings {
+            self.laid_out(findings);
+        }
+        self.labelled(Line::of(BAD, "error:"), &failure.message);
+        if let Some(help) = &failure.help {
+            self.labelled(Line::of(BUSY, "help:"), help);
+        }
+    }
+
+    /// Prints a word of caution.
+    pub(crate) fn warning(&self, text: &str) {
+        self.labelled(Line::of(DOUBTFUL, "warning:"), text);
+    }
+
+    fn labelled(&self, label: Line, text: &str) {
+        self.laid_out(&format!("{label} {}", printable(text)));
+    }
+
+    /// Puts another frame in the place of the last one.
+    pub(crate) fn draw(&self, lines: &[Line]) {
+        self.screen().draw(lines, self.size().columns);
+    }
+
+    /// Leaves the frame where it is.
+    pub(crate) fn keep_frame(&self) {
+        self.screen().keep();
+    }
+
+    /// Whether messages may have colours.
+    pub(crate) fn has_colour(&self) -> bool {
+        self.screen().has_colour()
+    }
+
+    /// How large the terminal behind stderr is right now.
+    pub(crate) fn size(&self) -> Size {
+        size_of(io::stderr())
+    }
+
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        // A panic elsewhere can at worst have left a frame half drawn.
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn size_of(stream: impl rustix::fd::AsFd) -> Size {
+    match rustix::termios::tcgetwinsize(stream) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            Size { columns: size.ws_col.into(), rows: size.ws_row.into() }
+        }
+        _ => USUAL_SIZE,
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::new(Exit::Error, format!("the result cannot be written as JSON: {error}"))
+}
+
+/// A log line is a message like any other.
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.laid_out(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

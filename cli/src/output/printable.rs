@@ -1,0 +1,50 @@
+//! Text from elsewhere, made harmless for a terminal.
+//!
+//! A tool's message is data: its control characters must not move the cursor, change colours or ring a bell.
+
+use std::borrow::Cow;
+
+/// The text with line breaks kept and every other control character shown as a replacement character.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    replaced(text, |c| c == '\n')
+}
+
+/// The text on one line: runs of white space are one space, control characters are replaced.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    let clean = replaced(text, |c| matches!(c, '\n' | '\r' | '\t'));
+    if clean.contains(['\n', '\r', '\t']) {
+        return Cow::Owned(clean.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    clean
+}
+
+fn replaced(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let harmful = |c: char| (c.is_control() && !keep(c)) || is_direction(c);
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
+
+/// Characters that turn the direction of what follows: a name could show as another one.
+const fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_a_tool_do_not_reach_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), "a\u{fffd}[2Jb\nc\u{fffd}d");
+        assert_eq!(printable("gnp\u{202e}.exe"), "gnp\u{fffd}.exe");
+        assert_eq!(printable("grün"), "grün");
+    }
+
+    #[test]
+    fn a_message_of_many_lines_fits_into_one() {
+        assert_eq!(one_line("first\n\n  second\tthird"), "first second third");
+        assert_eq!(one_line("two  spaces stay"), "two  spaces stay");
+    }
+}

@@ -1,0 +1,160 @@
+//! What stands on stderr: messages above, and below them a frame that is drawn over and over.
+//!
+//! Everything that goes to stderr goes through here, log lines too, so that none of it lands within the frame: a
+//! message takes the frame's place, and the frame is drawn again below it. One update is one write, so a terminal
+//! shows no half of it.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use super::line::Line;
+
+/// Messages, and a frame below them.
+pub(crate) struct Screen {
+    out: Box<dyn Write + Send>,
+    colour: bool,
+    /// The frame as it was last drawn, and how many columns each of its lines takes.
+    frame: Vec<(String, usize)>,
+}
+
+impl Screen {
+    /// An empty screen.
+    pub(crate) fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
+        Self { out, colour, frame: Vec::new() }
+    }
+
+    /// Prints lines above the frame. `columns` is how wide the terminal is now.
+    pub(crate) fn say(&mut self, text: &str, columns: usize) {
+        let mut bytes = self.to_top(columns);
+        if !bytes.is_empty() {
+            bytes.push_str(CLEAR_BELOW);
+        }
+        bytes.push_str(&self.coloured(text.trim_end_matches('\n')));
+        bytes.push('\n');
+        for (line, _) in &self.frame {
+            bytes.push_str(line);
+            bytes.push('\n');
+        }
+        self.write(&bytes);
+    }
+
+    /// Puts another frame in the place of the last one.
+    pub(crate) fn draw(&mut self, lines: &[Line], columns: usize) {
+        let frame: Vec<_> =
+            lines.iter().map(|line| (self.coloured(&line.to_string()), line.width())).collect();
+        if frame == self.frame {
+            return;
+        }
+        let mut bytes = self.to_top(columns);
+        for (line, _) in &frame {
+            // Each line clears what is left of its predecessor: clearing all first would flicker.
+            let _ = writeln!(bytes, "{line}{CLEAR_LINE}");
+        }
+        bytes.push_str(CLEAR_BELOW);
+        self.frame = frame;
+        self.write(&bytes);
+    }
+
+    /// Leaves the frame where it is; what comes next stands below it.
+    pub(crate) fn keep(&mut self) {
+        self.frame.clear();
+    }
+
+    /// Whether styles are shown.
+    pub(crate) const fn has_colour(&self) -> bool {
+        self.colour
+    }
+
+    fn coloured(&self, text: &str) -> String {
+        if self.colour { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
+    }
+
+    /// The way to where the frame begins. A terminal that has become narrower has wrapped its lines.
+    fn to_top(&self, columns: usize) -> String {
+        let rows: usize = self.frame.iter().map(|(_, width)| width.div_ceil(columns.max(1)).max(1)).sum();
+        if rows == 0 { String::new() } else { format!("\x1b[{rows}A\r") }
+    }
+
+    fn write(&mut self, bytes: &str) {
+        // Nobody is left to be told when stderr is gone.
+        let _ = self.out.write_all(bytes.as_bytes());
+        let _ = self.out.flush();
+    }
+}
+
+/// Erases from the cursor to the end of the line.
+const CLEAR_LINE: &str = "\x1b[K";
+
+/// Erases from the cursor to the end of the screen.
+const CLEAR_BELOW: &str = "\x1b[J";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::line::{GOOD, PLAIN};
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Tape(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Tape {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Tape {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut self.0.lock().expect("no panic"))).expect("text")
+        }
+    }
+
+    fn lines(texts: &[&str]) -> Vec<Line> {
+        texts.iter().map(|text| Line::of(PLAIN, text)).collect()
+    }
+
+    #[test]
+    fn a_message_stands_above_the_frame() {
+        let tape = Tape::default();
+        let mut screen = Screen::new(Box::new(tape.clone()), false);
+        screen.draw(&lines(&["one", "two"]), 80);
+        assert_eq!(tape.take(), "one\x1b[K\ntwo\x1b[K\n\x1b[J");
+        screen.say("careful", 80);
+        assert_eq!(tape.take(), "\x1b[2A\r\x1b[Jcareful\none\ntwo\n");
+        screen.keep();
+        screen.say("done", 80);
+        assert_eq!(tape.take(), "done\n");
+    }
+
+    #[test]
+    fn a_frame_that_did_not_change_is_not_drawn_again() {
+        let tape = Tape::default();
+        let mut screen = Screen::new(Box::new(tape.clone()), false);
+        screen.draw(&lines(&["same"]), 80);
+        tape.take();
+        screen.draw(&lines(&["same"]), 80);
+        assert_eq!(tape.take(), "");
+    }
+
+    #[test]
+    fn lines_that_a_narrower_terminal_wrapped_are_counted() {
+        let tape = Tape::default();
+        let mut screen = Screen::new(Box::new(tape.clone()), false);
+        screen.draw(&lines(&["0123456789", "x"]), 80);
+        tape.take();
+        screen.draw(&lines(&["y"]), 4);
+        assert_eq!(tape.take(), "\x1b[4A\ry\x1b[K\n\x1b[J");
+    }
+
+    #[test]
+    fn styles_are_left_out_where_they_are_not_wanted() {
+        let tape = Tape::default();
+        let mut screen = Screen::new(Box::new(tape.clone()), false);
+        screen.say(&Line::of(GOOD, "fine").to_string(), 80);
+        assert_eq!(tape.take(), "fine\n");
+    }
+}

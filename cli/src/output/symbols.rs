@@ -1,0 +1,56 @@
+//! The signs that stand for a status, in Unicode or in ASCII.
+//!
+//! Colour is never the only difference: each status has its own sign, and its name stands beside it.
+
+use anstyle::Style;
+use longshore_proto::{RunStatus, StepStatus};
+
+use super::line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD};
+
+/// Which signs the locale can show.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Symbols {
+    /// One column each.
+    Unicode,
+    /// One character each.
+    Ascii,
+}
+
+impl Symbols {
+    /// The sign of a step, and its style.
+    pub(crate) const fn step(self, status: StepStatus) -> (&'static str, Style) {
+        let (unicode, ascii, style) = match status {
+            StepStatus::Pending => ("·", ".", FAINT),
+            StepStatus::Running => ("▸", ">", BUSY),
+            StepStatus::Retrying => ("↻", "~", DOUBTFUL),
+            StepStatus::Succeeded => ("✓", "+", GOOD),
+            StepStatus::Failed => ("✗", "x", BAD),
+            StepStatus::Indeterminate => ("?", "?", BAD),
+            StepStatus::Skipped => ("-", "-", FAINT),
+            StepStatus::Cancelled => ("⊘", "o", DOUBTFUL),
+        };
+        (self.either(unicode, ascii), style)
+    }
+
+    /// The sign of a run, and its style.
+    pub(crate) const fn run(self, status: RunStatus) -> (&'static str, Style) {
+        self.step(match status {
+            RunStatus::Running => StepStatus::Running,
+            RunStatus::Succeeded => StepStatus::Succeeded,
+            RunStatus::Failing | RunStatus::Failed => StepStatus::Failed,
+            RunStatus::Cancelling | RunStatus::Cancelled => StepStatus::Cancelled,
+        })
+    }
+
+    /// What stands for text that was cut off.
+    pub(crate) const fn ellipsis(self) -> &'static str {
+        self.either("…", "...")
+    }
+
+    const fn either(self, unicode: &'static str, ascii: &'static str) -> &'static str {
+        match self {
+            Self::Unicode => unicode,
+            Self::Ascii => ascii,
+        }
+    }
+}

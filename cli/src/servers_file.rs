@@ -1,0 +1,207 @@
+//! The servers file (`.mcp.json`): where it is, and whether it has what a workflow needs.
+//!
+//! What stands in it is read by the worker's part; this finds it and compares names, before anything is begun.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use longshore_proto::ServerName;
+use longshore_worker::mcp::ServersConfig;
+use longshore_workflow::{CallStep, Plan, StepKind};
+use serde::Serialize;
+
+use crate::environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input_text;
+use crate::output::Output;
+use crate::suggest;
+
+/// Where the file is unless somebody says otherwise: where other MCP hosts look for it, too.
+const USUAL_PATH: &str = ".mcp.json";
+
+/// The servers of this process, and where they come from.
+#[derive(Debug)]
+pub(crate) struct ServersFile {
+    path: PathBuf,
+    /// What is in it; nothing if there is no such file.
+    config: Option<ServersConfig>,
+}
+
+/// A step that cannot be carried out here.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(crate) struct Problem {
+    /// The step.
+    pub(crate) step: String,
+    /// What it calls.
+    pub(crate) call: String,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<String>,
+}
+
+impl ServersFile {
+    /// Reads the file that was asked for, or the usual one if there is one.
+    pub(crate) fn find(given: Option<&Path>, output: &Output) -> Result<Self, Failure> {
+        let path = given.unwrap_or_else(|| Path::new(USUAL_PATH));
+        if given.is_none() && !path.exists() {
+            return Ok(Self { path: path.to_owned(), config: None });
+        }
+        let text = input_text::read(path, "servers file")?;
+        let config = ServersConfig::parse(&text, &environment::variable).map_err(|errors| {
+            let lines: String = errors.0.iter().map(|error| format!("\n  {error}")).collect();
+            Failure::new(Exit::Invalid, format!("the servers file {} is wrong:{lines}", path.display()))
+        })?;
+        for warning in config.warnings() {
+            output.warning(&format!("{}: {warning}", path.display()));
+        }
+        Ok(Self { path: path.to_owned(), config: Some(config) })
+    }
+
+    /// Whether there is a file at all.
+    pub(crate) const fn exists(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// The names of the servers that can be called.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ServerName> {
+        self.config.iter().flat_map(ServersConfig::names)
+    }
+
+    /// Servers that stand in the file and cannot be used here, each with the reasons.
+    pub(crate) fn unusable(&self) -> impl Iterator<Item = (&ServerName, &[String])> {
+        let unusable = self.config.iter().flat_map(ServersConfig::unusable);
+        unusable.map(|(name, reasons)| (name, reasons.as_slice()))
+    }
+
+    /// The servers, for a pool.
+    pub(crate) fn config(&self) -> ServersConfig {
+        self.config.clone().unwrap_or_default()
+    }
+
+    /// The file, or a word on how to get one.
+    pub(crate) fn required(self) -> Result<Self, Failure> {
+        if self.config.is_some() {
+            return Ok(self);
+        }
+        let message = format!("there is no servers file {}", self.path.display());
+        Err(Failure::new(Exit::NotFound, message).help(HOW_TO_NAME_A_FILE))
+    }
+
+    /// What keeps the steps of a plan from being carried out, by the names of servers alone.
+    pub(crate) fn problems(&self, plan: &Plan) -> Vec<Problem> {
+        let calls = plan.steps.iter().filter_map(|step| match &step.kind {
+            StepKind::Call(call) => Some((step.path.as_str(), call.as_ref())),
+            StepKind::Set(_) | StepKind::Parallel { .. } => None,
+        });
+        calls.filter_map(|(step, call)| self.problem(step, call)).collect()
+    }
+
+    fn problem(&self, step: &str, call: &CallStep) -> Option<Problem> {
+        let (message, help) = self.lack(&call.server)?;
+        Some(Problem { step: step.to_owned(), call: format!("{}/{}", call.server, call.tool), message, help })
+    }
+
+    /// Why a server cannot be called, and what to do about it; nothing if it can.
+    pub(crate) fn lack(&self, server: &ServerName) -> Option<(String, Option<String>)> {
+        let path = self.path.display();
+        let Some(config) = &self.config else {
+            let message = format!("there is no servers file {path} that says what `{server}` is");
+            return Some((message, Some(HOW_TO_NAME_A_FILE.to_owned())));
+        };
+        if config.names().any(|name| name == server) {
+            return None;
+        }
+        if let Some(reasons) = config.unusable().get(server) {
+            let message = format!("the server `{server}` of {path} cannot be used: {}", reasons.join("; "));
+            return Some((message, None));
+        }
+        let names: Vec<&str> = config.names().map(ServerName::as_str).collect();
+        let help = suggest::among(server.as_str(), &names);
+        Some((format!("there is no server `{server}` in {path}"), Some(help)))
+    }
+
+    /// Refuses to begin with steps that cannot be carried out. `whose` says what they are steps of.
+    pub(crate) fn refuse(whose: &str, problems: &[Problem]) -> Result<(), Failure> {
+        // A workflow of many steps usually lacks one server: it is told once, with the steps that call it.
+        let mut by_cause: BTreeMap<&str, (Vec<&str>, Option<&str>)> = BTreeMap::new();
+        for problem in problems {
+            let (steps, help) = by_cause.entry(&problem.message).or_default();
+            steps.push(&problem.step);
+            *help = problem.help.as_deref();
+        }
+        if by_cause.is_empty() {
+            return Ok(());
+        }
+        let told = by_cause.iter().map(|(message, (steps, _))| format!("\n  {}: {message}", some_of(steps)));
+        let message = format!("{whose} cannot run here:{}", told.collect::<String>());
+        let mut helps: Vec<&str> = by_cause.values().filter_map(|(_, help)| *help).collect();
+        helps.dedup();
+        let help = (!helps.is_empty()).then(|| helps.join("; "));
+        Err(Failure::new(Exit::Invalid, message).maybe_help(help))
+    }
+}
+
+const HOW_TO_NAME_A_FILE: &str = "write one with an object `mcpServers`, or name it with --mcp-config or \
+                                  LONGSHORE_MCP_CONFIG";
+
+/// How many steps are named for one cause.
+const NAMED_STEPS: usize = 3;
+
+fn some_of(steps: &[&str]) -> String {
+    let named: Vec<_> = steps.iter().take(NAMED_STEPS).map(|step| format!("`{step}`")).collect();
+    let more = steps.len().saturating_sub(NAMED_STEPS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let noun = if steps.len() == 1 { "step" } else { "steps" };
+    format!("{noun} {}{more}", named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(text: Option<&str>) -> ServersFile {
+        let environment = |_: &str| None;
+        let config = text.map(|text| ServersConfig::parse(text, &environment).expect("a servers file"));
+        ServersFile { path: PathBuf::from(".mcp.json"), config }
+    }
+
+    fn refusal(servers: &ServersFile) -> (String, Option<String>) {
+        let text = "
+longshore: v1
+name: demo
+steps:
+  - { id: a, call: tabels/list }
+  - { id: b, call: tabels/sum }
+  - { id: c, call: git/log }
+";
+        let plan = longshore_workflow::compile(text).expect("compiles");
+        let refused = ServersFile::refuse("the workflow `demo`", &servers.problems(&plan));
+        refused.map_or_else(|failure| (failure.message, failure.help), |()| (String::new(), None))
+    }
+
+    #[test]
+    fn a_server_that_is_missing_is_told_with_its_steps_and_what_there_is() {
+        let file = r#"{"mcpServers": {"tables": {"command": "t"}, "git": {"command": "${NOT_SET}"}}}"#;
+        let (message, help) = refusal(&servers(Some(file)));
+        assert!(message.starts_with("the workflow `demo` cannot run here:"), "{message}");
+        assert!(message.contains("steps `a`, `b`: there is no server `tabels` in .mcp.json"), "{message}");
+        assert!(message.contains("step `c`: the server `git` of .mcp.json cannot be used: "), "{message}");
+        assert_eq!(help.as_deref(), Some("did you mean `tables`? Known: `tables`"));
+    }
+
+    #[test]
+    fn no_file_at_all_is_told_as_well() {
+        let (message, help) = refusal(&servers(None));
+        assert!(message.contains("there is no servers file .mcp.json that says what `git` is"), "{message}");
+        assert_eq!(help.as_deref(), Some(HOW_TO_NAME_A_FILE));
+    }
+
+    #[test]
+    fn what_can_be_called_is_fine() {
+        let file = r#"{"mcpServers": {"tabels": {"command": "t"}, "git": {"url": "http://localhost/mcp"}}}"#;
+        assert_eq!(refusal(&servers(Some(file))), (String::new(), None));
+    }
+}

@@ -1,0 +1,42 @@
+//! A workflow as it comes from a file: its text, and the plan or everything that is wrong with it.
+
+use std::path::Path;
+
+use longshore_workflow::{Diagnostics, Plan, compile};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input_text;
+use crate::output::Output;
+
+/// A workflow that compiles.
+#[derive(Debug)]
+pub(crate) struct WorkflowFile {
+    /// What stands in the file.
+    pub(crate) text: String,
+    /// What it means.
+    pub(crate) plan: Plan,
+}
+
+impl WorkflowFile {
+    /// Reads and checks a file; every problem is shown with its place.
+    pub(crate) fn load(path: &Path, output: &Output) -> Result<Self, Failure> {
+        let text = input_text::read(path, "workflow")?;
+        match compile(&text) {
+            Ok(plan) => Ok(Self { text, plan }),
+            Err(problems) => Err(refused(path, &text, &problems, output)),
+        }
+    }
+}
+
+/// What is said about a text that does not compile.
+pub(crate) fn refused(path: &Path, text: &str, problems: &Diagnostics, output: &Output) -> Failure {
+    let count = problems.iter().count() + problems.more();
+    let problem = if count == 1 { "one problem".to_owned() } else { format!("{count} problems") };
+    let file = path.display().to_string();
+    Failure::new(Exit::Invalid, format!("the workflow {file} has {problem}")).findings(problems.render(
+        &file,
+        text,
+        output.has_colour(),
+    ))
+}
