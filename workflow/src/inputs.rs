@@ -166,11 +166,7 @@ impl InputSpec {
             InputType::Array => ("a list", "as JSON: `[\"a\", \"b\"]`"),
             InputType::Object => ("a map", "as JSON: `{\"key\": \"value\"}`"),
         };
-        let value = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let value = value.chars().take(EXCERPT_CHARS).collect();
+        let value = value.to_string().chars().take(EXCERPT_CHARS).collect();
         InputProblem::WrongType { name: self.name.clone(), wanted, value, help }
     }
 }

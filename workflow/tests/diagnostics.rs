@@ -218,6 +218,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
             vec![
                 expression("siz(inputs.url)"),
                 expression("upper(inputs.url)"),
+                expression("_f(1)"),
                 expression("size()"),
                 expression("filter(inputs.url)"),
                 expression("[1].map(x)"),
@@ -275,6 +276,21 @@ fn no_code_is_without_a_text() {
     let covered: BTreeSet<_> = texts().into_iter().map(|(code, _)| code).collect();
     let missing: Vec<_> = codes().filter(|code| !covered.contains(code)).collect();
     assert_eq!(missing, ["LS0100"], "LS0100 stands for a mistake of our own");
+}
+
+#[test]
+fn the_documentation_lists_every_code() {
+    let page = include_str!("../../docs/language.md");
+    let missing: Vec<_> = codes().filter(|code| !page.contains(code)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_example_of_the_documentation_compiles() {
+    let page = include_str!("../../docs/language.md");
+    let example =
+        page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("there is one");
+    compile(example).unwrap_or_else(|problems| panic!("{}", problems.render("example", example, false)));
 }
 
 #[test]

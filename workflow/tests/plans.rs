@@ -1,5 +1,7 @@
 //! What a plan says: order, conditions, retries, safety, templates, inputs.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a surprise ends the test")]
+
 use std::borrow::Cow;
 use std::time::Duration;
 

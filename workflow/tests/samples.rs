@@ -1,5 +1,7 @@
 //! Whole workflows: what is built compiles, and what is not built yet is refused as that and nothing else.
 
+#![expect(clippy::expect_used, reason = "a surprise ends the test")]
+
 use longshore_workflow::{Condition, Plan, StepKind, compile};
 
 fn refusals(text: &str) -> Vec<String> {

@@ -7,14 +7,16 @@
 //! * loops go over maps in the order of their keys, and at most two stand in each other;
 //! * whatever copies, compares or loops is charged to the meter.
 
+mod call;
+
 use std::ops::Range;
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr as Tree, IdedEntryExpr, IdedExpr, ListExpr, LiteralValue,
-    MapEntryExpr, SelectExpr, SourceInfo, operators,
+    MapEntryExpr, SelectExpr, SourceInfo,
 };
 
-use super::names::{self, Style};
+use super::names;
 use super::path::{self, Path};
 use super::reads::Mention;
 use super::refused::Refused;
@@ -176,169 +178,6 @@ impl Binder<'_> {
             result,
             ..each
         }))
-    }
-
-    fn call(&mut self, id: u64, mut call: CallExpr) -> Tree {
-        if let Some(target) = call.target.take() {
-            return self.method(id, *target, call.func_name, call.args);
-        }
-        let args = call.args;
-        match (call.func_name.as_str(), args.len()) {
-            (operators::INDEX | operators::OPT_INDEX, 2) => self.index(id, &call.func_name, args),
-            (operators::OPT_SELECT, 2) => self.each(call.func_name, args, Self::copied),
-            (
-                operators::CONDITIONAL
-                | operators::LOGICAL_AND
-                | operators::LOGICAL_OR
-                | operators::LOGICAL_NOT,
-                _,
-            )
-            | (operators::NEGATE | operators::NOT_STRICTLY_FALSE, _) => {
-                self.each(call.func_name, args, Self::tree)
-            }
-            (operators::IN, 2) => self.membership(call.func_name, args),
-            ("default", 2) => self.default(id, args),
-            (name, _) if name.starts_with(['_', '@', '!', '-']) => {
-                self.each(call.func_name, args, Self::copied)
-            }
-            _ => self.function(id, call.func_name, args),
-        }
-    }
-
-    /// The same call, with each argument bound in one way.
-    fn each(
-        &mut self,
-        func_name: String,
-        args: Vec<IdedExpr>,
-        bind: fn(&mut Self, IdedExpr) -> IdedExpr,
-    ) -> Tree {
-        let args = args.into_iter().map(|arg| bind(self, arg)).collect();
-        Tree::Call(CallExpr { func_name, target: None, args })
-    }
-
-    fn index(&mut self, id: u64, operator: &str, args: Vec<IdedExpr>) -> Tree {
-        if let Some(Tree::Ident(name)) = args.first().map(|target| &target.expr)
-            && name == "steps"
-            && !self.is_local(name)
-        {
-            self.refuse(path::dynamic_step(self.at(id)));
-            return Tree::Literal(LiteralValue::Null);
-        }
-        let bind = if operator == operators::INDEX { Self::tree } else { Self::copied };
-        self.each(operator.to_owned(), args, bind)
-    }
-
-    fn membership(&mut self, func_name: String, args: Vec<IdedExpr>) -> Tree {
-        let mut number = 0;
-        let args = args.into_iter().map(|arg| {
-            number += 1;
-            if number == 1 { self.copied(arg) } else { self.charged("@scan", arg) }
-        });
-        let args = args.collect();
-        Tree::Call(CallExpr { func_name, target: None, args })
-    }
-
-    /// `default(path, value)`: `let found = path, each name optional, in found.hasValue() ? found.value() : value`.
-    fn default(&mut self, id: u64, args: Vec<IdedExpr>) -> Tree {
-        let mut args = args.into_iter();
-        let (Some(path), Some(value)) = (args.next(), args.next()) else {
-            return Tree::Literal(LiteralValue::Null);
-        };
-        let Some(path) = path::optional(path) else {
-            let refused = Refused::new(Code::BadDefault, self.at(id), "`default()` takes a path and a value");
-            self.refuse(refused.help("as in `default(steps.fetch.output.title, 'untitled')`"));
-            return Tree::Literal(LiteralValue::Null);
-        };
-        let found = |method: &str| {
-            let target = Some(Box::new(IdedExpr { id, expr: Tree::Ident("@found".to_owned()) }));
-            IdedExpr {
-                id,
-                expr: Tree::Call(CallExpr { func_name: method.to_owned(), target, args: Vec::new() }),
-            }
-        };
-        let accu_init = self.tree(path);
-        let value = self.tree(value);
-        let result = call(id, operators::CONDITIONAL, vec![found("hasValue"), found("value"), value]);
-        let ident = |name: &str| IdedExpr { id, expr: Tree::Ident(name.to_owned()) };
-        Tree::Comprehension(Box::new(ComprehensionExpr {
-            iter_range: IdedExpr { id, expr: Tree::List(ListExpr::new(Vec::new())) },
-            iter_var: "@nothing".to_owned(),
-            iter_var2: None,
-            accu_var: "@found".to_owned(),
-            accu_init,
-            loop_cond: IdedExpr { id, expr: Tree::Literal(LiteralValue::Boolean(false.into())) },
-            loop_step: ident("@found"),
-            result,
-        }))
-    }
-
-    /// A function that is called by its name alone.
-    fn function(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
-        if let Err(refused) = names::check(Style::Function, &name, args.len(), self.at(id), self.text) {
-            self.refuse(refused);
-        }
-        self.known(id, name, args)
-    }
-
-    /// A function that is called on a value.
-    fn method(&mut self, id: u64, target: IdedExpr, name: String, mut args: Vec<IdedExpr>) -> Tree {
-        let is_library =
-            matches!(&target.expr, Tree::Ident(root) if root == "optional" && !self.is_local(root));
-        if is_library && names::OPTIONAL.contains(&name.as_str()) {
-            let args = args.into_iter().map(|arg| self.copied(arg)).collect();
-            return Tree::Call(CallExpr { func_name: name, target: Some(Box::new(target)), args });
-        }
-        if let Err(refused) = names::check(Style::Method, &name, args.len(), self.at(id), self.text) {
-            self.refuse(refused);
-        }
-        if names::IS_BOTH.contains(&name.as_str()) {
-            args.insert(0, target);
-            return self.known(id, name, args);
-        }
-        let target = Some(Box::new(self.copied(target)));
-        let args = args.into_iter().map(|arg| self.copied(arg)).collect();
-        Tree::Call(CallExpr { func_name: name, target, args })
-    }
-
-    /// A function that exists: ours get their own names, and the meter where they charge.
-    fn known(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
-        let status = |name: &str| Tree::Ident(format!("@{name}"));
-        match name.as_str() {
-            "always" => {
-                self.bound.reads.status = true;
-                return Tree::Literal(LiteralValue::Boolean(true.into()));
-            }
-            "success" | "failure" | "cancelled" => {
-                self.bound.reads.status = true;
-                return status(&name);
-            }
-            _ => {}
-        }
-        let charge = match name.as_str() {
-            "contains" => "@scan",
-            "size" => "@size",
-            _ => "@copy",
-        };
-        let mut args: Vec<_> = args.into_iter().map(|arg| self.charged(charge, arg)).collect();
-        match name.as_str() {
-            "startsWith" | "endsWith" if args.len() == 2 => {
-                let target = Some(Box::new(args.remove(0)));
-                return Tree::Call(CallExpr { func_name: name, target, args });
-            }
-            "format" if !args.is_empty() => {
-                let values = args.split_off(1);
-                args.push(IdedExpr { id, expr: Tree::List(ListExpr::new(values)) });
-            }
-            "join" if args.len() == 1 => {
-                args.push(IdedExpr { id, expr: Tree::Literal(LiteralValue::String(",".into())) });
-            }
-            _ => {}
-        }
-        if matches!(name.as_str(), "matches" | "join" | "format" | "fromJSON") {
-            args.insert(0, meter(id));
-        }
-        let func_name = if names::IS_OURS.contains(&name.as_str()) { format!("@{name}") } else { name };
-        Tree::Call(CallExpr { func_name, target: None, args })
     }
 }
 

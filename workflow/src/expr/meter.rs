@@ -14,7 +14,8 @@ use cel::common::value::{StaticVal, Val};
 use regex::Regex;
 use serde_json::Value;
 
-/// How many units an evaluation may spend: about a second of work at worst, and some hundred megabytes.
+/// How many units an evaluation may spend: a quarter of a second of work in a release build, and some hundred
+/// megabytes of memory at worst.
 const UNITS: u64 = 5_000_000;
 
 /// Bytes of text that cost as much as one value.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -300,6 +301,7 @@ fn work_is_bounded() {
         "inputs.many.map(a, format('{0}{0}{0}', inputs.long))",
         "inputs.many.map(a, toJSON(inputs.many))",
         "inputs.many.map(a, a in inputs.big)",
+        "inputs.many.filter(a, default(inputs.big, [1])[0] == a)",
         "inputs.many.map(a, inputs.many.join('-'))",
     ];
     for text in too_much {
@@ -319,4 +321,119 @@ fn the_deepest_tree_and_the_deepest_value_fit_the_stack() {
     let error = compile("size(inputs.deep)").evaluate(&scope).expect_err("it is too deep");
     assert_eq!(error.message, "the value is nested too deeply");
     assert!(compile("inputs.deep").evaluate(&scope).is_ok(), "what is only passed on is not looked at");
+}
+
+/// Expressions of every form, most of them with types that do not go together.
+fn any_expression() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "inputs",
+        "inputs.n",
+        "inputs.items",
+        "inputs.map",
+        "inputs.words",
+        "inputs.none",
+        "inputs.big",
+        "inputs.nope",
+        "steps.a",
+        "steps.a.output",
+        "steps.skipped.output.x",
+        "steps.a.?output",
+        "run.error",
+        "x",
+        "1",
+        "0",
+        "-9223372036854775808",
+        "2u",
+        "1.5",
+        "'x'",
+        "b'x'",
+        "null",
+        "true",
+        "optional.none()",
+        "[]",
+        "{}",
+        "success()",
+    ]);
+    leaf.prop_map(str::to_owned).prop_recursive(5, 24, 3, |inner| {
+        let forms = prop::sample::select(vec![
+            "(A) + (B)",
+            "(A) - (B)",
+            "(A) * (B)",
+            "(A) / (B)",
+            "(A) % (B)",
+            "(A) == (B)",
+            "(A) < (B)",
+            "(A) in (B)",
+            "(A) && (B)",
+            "(A) || (B)",
+            "!(A)",
+            "-(A)",
+            "(A) ? (B) : (C)",
+            "(A)[B]",
+            "(A)[?B]",
+            "(A).f",
+            "(A).?f",
+            "[A, ?B, C]",
+            "{A: B}",
+            "{'k': A, ?'l': B}",
+            "(A).map(x, B)",
+            "(A).filter(x, B)",
+            "(A).all(x, B)",
+            "(A).exists_one(x, B)",
+            "has((A).f)",
+            "default(x.f, A)",
+            "default(inputs.map.a, A)",
+            "size(A)",
+            "int(A)",
+            "string(A)",
+            "double(A)",
+            "type(A)",
+            "bytes(A)",
+            "bool(A)",
+            "dyn(A)",
+            "uint(A)",
+            "toJSON(A)",
+            "fromJSON(A)",
+            "join(A, B)",
+            "format(A, B, C)",
+            "contains(A, B)",
+            "startsWith(A, B)",
+            "matches(A, B)",
+            "optional.of(A)",
+            "optional.ofNonZeroValue(A)",
+            "(A).orValue(B)",
+            "(A).or(B)",
+            "(A).value()",
+            "(A).hasValue()",
+        ]);
+        (forms, inner.clone(), inner.clone(), inner)
+            .prop_map(|(form, a, b, c)| form.replace('C', &c).replace('B', &b).replace('A', &a))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn whatever_compiles_has_a_value_or_an_error(text in any_expression()) {
+        let text = format!("[1].map(x, {text})");
+        if let Ok((expr, _)) = Expr::compile(&text) {
+            let once = expr.evaluate(&scope());
+            prop_assert_eq!(once, expr.evaluate(&scope()), "the same values give the same result");
+        }
+    }
+}
+
+#[test]
+fn numbers_at_their_limits_do_not_wrap() {
+    let least = "-9223372036854775808";
+    for text in [
+        format!("{least} / -1"),
+        format!("{least} % -1"),
+        format!("-({least})"),
+        format!("{least} - 1"),
+        "0u - 1u".to_owned(),
+    ] {
+        assert!(value(&text).is_err(), "{text}");
+    }
 }

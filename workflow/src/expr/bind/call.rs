@@ -1,0 +1,163 @@
+//! Calls and operators: which there are, what they are charged for, and what ours are made of.
+
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, Expr as Tree, IdedExpr, ListExpr, LiteralValue, operators,
+};
+
+use super::{Binder, call, meter};
+use crate::codes::Code;
+use crate::expr::names::{self, Style};
+use crate::expr::path;
+use crate::expr::refused::Refused;
+
+/// How an argument is bound.
+type Bind<'t> = fn(&mut Binder<'t>, IdedExpr) -> IdedExpr;
+
+impl<'t> Binder<'t> {
+    pub(super) fn call(&mut self, id: u64, mut call: CallExpr) -> Tree {
+        use operators as op;
+        if let Some(target) = call.target.take() {
+            return self.method(id, *target, call.func_name, call.args);
+        }
+        let bind: [Bind<'t>; 2] = match call.func_name.as_str() {
+            "default" if call.args.len() == 2 => return self.default(id, call.args),
+            op::INDEX if self.is_steps(&call.args) => return self.dynamic_step(id),
+            op::INDEX
+            | op::CONDITIONAL
+            | op::LOGICAL_AND
+            | op::LOGICAL_OR
+            | op::LOGICAL_NOT
+            | op::NEGATE
+            | op::NOT_STRICTLY_FALSE => [Self::tree, Self::tree],
+            op::IN => [Self::copied, Self::scanned],
+            name if is_operator(name) => [Self::copied, Self::copied],
+            _ => return self.function(id, call.func_name, call.args),
+        };
+        let [first, others] = bind;
+        let args = call.args.into_iter().enumerate();
+        let args = args
+            .map(|(number, arg)| if number == 0 { first(self, arg) } else { others(self, arg) })
+            .collect();
+        Tree::Call(CallExpr { func_name: call.func_name, target: None, args })
+    }
+
+    fn scanned(&mut self, node: IdedExpr) -> IdedExpr {
+        self.charged("@scan", node)
+    }
+
+    /// Whether the first of these is `steps` itself.
+    fn is_steps(&self, args: &[IdedExpr]) -> bool {
+        matches!(args.first().map(|target| &target.expr), Some(Tree::Ident(name)) if name == "steps" && !self.is_local(name))
+    }
+
+    fn dynamic_step(&mut self, id: u64) -> Tree {
+        self.refuse(path::dynamic_step(self.at(id)));
+        Tree::Literal(LiteralValue::Null)
+    }
+
+    /// `default(path, value)`: `let found = path, each name optional, in found.hasValue() ? found.value() : value`.
+    /// A loop over nothing is how this tree says `let`.
+    fn default(&mut self, id: u64, args: Vec<IdedExpr>) -> Tree {
+        let mut args = args.into_iter();
+        let (Some(path), Some(value)) = (args.next().and_then(path::optional), args.next()) else {
+            let refused = Refused::new(Code::BadDefault, self.at(id), "`default()` takes a path and a value");
+            self.refuse(refused.help("as in `default(steps.fetch.output.title, 'untitled')`"));
+            return Tree::Literal(LiteralValue::Null);
+        };
+        let node = |expr| IdedExpr { id, expr };
+        let found = || node(Tree::Ident("@found".to_owned()));
+        let ask = |method: &str| {
+            let target = Some(Box::new(found()));
+            node(Tree::Call(CallExpr { func_name: method.to_owned(), target, args: Vec::new() }))
+        };
+        let accu_init = self.copied(path);
+        let value = self.copied(value);
+        Tree::Comprehension(Box::new(ComprehensionExpr {
+            iter_range: node(Tree::List(ListExpr::new(Vec::new()))),
+            iter_var: "@nothing".to_owned(),
+            iter_var2: None,
+            accu_var: "@found".to_owned(),
+            accu_init,
+            loop_cond: node(Tree::Literal(LiteralValue::Boolean(false.into()))),
+            loop_step: found(),
+            result: call(id, operators::CONDITIONAL, vec![ask("hasValue"), ask("value"), value]),
+        }))
+    }
+
+    /// A function that is called by its name alone.
+    fn function(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
+        if let Err(refused) = names::check(Style::Function, &name, args.len(), self.at(id), self.text) {
+            self.refuse(refused);
+        }
+        self.known(id, name, args)
+    }
+
+    /// A function that is called on a value.
+    fn method(&mut self, id: u64, target: IdedExpr, name: String, mut args: Vec<IdedExpr>) -> Tree {
+        let is_library =
+            matches!(&target.expr, Tree::Ident(root) if root == "optional" && !self.is_local(root));
+        let target = if is_library && names::OPTIONAL.contains(&name.as_str()) {
+            target
+        } else {
+            if let Err(refused) = names::check(Style::Method, &name, args.len(), self.at(id), self.text) {
+                self.refuse(refused);
+            }
+            if names::IS_BOTH.contains(&name.as_str()) {
+                args.insert(0, target);
+                return self.known(id, name, args);
+            }
+            self.copied(target)
+        };
+        let args = args.into_iter().map(|arg| self.copied(arg)).collect();
+        Tree::Call(CallExpr { func_name: name, target: Some(Box::new(target)), args })
+    }
+
+    /// A function that exists.
+    fn known(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
+        let charge = match name.as_str() {
+            "always" | "success" | "failure" | "cancelled" => return self.status(&name),
+            "contains" => "@scan",
+            "size" => "@size",
+            _ => "@copy",
+        };
+        let args = args.into_iter().map(|arg| self.charged(charge, arg)).collect();
+        ours(id, name, args)
+    }
+
+    /// How the run stands is known before the expression is evaluated.
+    fn status(&mut self, name: &str) -> Tree {
+        self.bound.reads.status = true;
+        match name {
+            "always" => Tree::Literal(LiteralValue::Boolean(true.into())),
+            other => Tree::Ident(format!("@{other}")),
+        }
+    }
+}
+
+/// The parser writes operators as functions whose names nobody could write.
+fn is_operator(name: &str) -> bool {
+    !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Functions of ours get their own names, and the meter where they charge.
+fn ours(id: u64, name: String, mut args: Vec<IdedExpr>) -> Tree {
+    match name.as_str() {
+        "startsWith" | "endsWith" if args.len() == 2 => {
+            let target = Some(Box::new(args.remove(0)));
+            return Tree::Call(CallExpr { func_name: name, target, args });
+        }
+        "format" if !args.is_empty() => {
+            let values = args.split_off(1);
+            args.push(IdedExpr { id, expr: Tree::List(ListExpr::new(values)) });
+        }
+        "join" if args.len() == 1 => {
+            args.push(IdedExpr { id, expr: Tree::Literal(LiteralValue::String(",".into())) });
+        }
+        _ => {}
+    }
+    if matches!(name.as_str(), "matches" | "join" | "format" | "fromJSON") {
+        args.insert(0, meter(id));
+    }
+    let func_name = if names::IS_OURS.contains(&name.as_str()) { format!("@{name}") } else { name };
+    Tree::Call(CallExpr { func_name, target: None, args })
+}
