@@ -107,6 +107,23 @@ async fn what_waits_at_a_close_is_still_written() {
 }
 
 #[tokio::test]
+async fn a_directory_that_was_closed_holds_one_file_of_data() {
+    // Once is not enough: the connections close on threads of their own.
+    for _ in 0..20 {
+        let dir = directory();
+        let store = open(dir.path()).await;
+        let backend = store.backend();
+        append(&backend, "1").await;
+        assert_eq!(backend.log.tail(LOG).await.expect("reads"), Seq(1));
+        store.close().await;
+        let rest = std::fs::read_dir(dir.path()).expect("lists").map(|file| file.expect("lists").file_name());
+        let mut rest: Vec<_> = rest.collect();
+        rest.sort();
+        assert_eq!(rest, ["lock", "longshore.db"]);
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_the_future_is_refused() {
     let dir = directory();
     open(dir.path()).await.close().await;

@@ -42,9 +42,11 @@ impl Store {
 
     /// Finishes what waits; whatever is asked from now on is refused.
     pub(super) async fn close(&self) {
+        // Readers first: only a connection that may write merges the write-ahead log into the file, and only as the
+        // last one to close.
+        self.readers.close().await;
         if let Some(writer) = &self.writer {
             writer.stop().await;
         }
-        self.readers.close().await;
     }
 }
