@@ -24,11 +24,16 @@ pub struct TablesOverHttp {
 }
 
 impl Tables {
+    /// It serves this folder.
+    pub fn silent(folder: &Path) -> Self {
+        Self { args: vec!["--root".to_owned(), folder.display().to_string()] }
+    }
+
     /// It serves this folder, and keeps its journal in it.
     pub fn of(folder: &Path) -> Self {
-        let journal = folder.join("journal");
-        let args = ["--root", &folder.display().to_string(), "--journal", &journal.display().to_string()];
-        Self { args: args.map(str::to_owned).into() }
+        let mut tables = Self::silent(folder);
+        tables.args.extend(["--journal".to_owned(), folder.join("journal").display().to_string()]);
+        tables
     }
 
     /// Each call takes this long.

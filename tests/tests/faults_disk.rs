@@ -1,4 +1,5 @@
-//! A disk that is full: said clearly, nothing acknowledged is lost, and the run goes on when there is room again.
+//! A disk that is full, and a data file that is not ours or damaged: said clearly, nothing acknowledged is lost, and a
+//! run goes on when there is room again.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,8 +11,8 @@ use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
-/// What a data directory takes before anything is in it, and a little more.
-const DISK_KIBIBYTES: u32 = 4096;
+/// Plenty for the data of a run, its write-ahead log among it.
+const DISK_KIBIBYTES: u32 = 32 * 1024;
 /// What is left when a run is to hit the end of the disk on its way.
 const LEFT_KIBIBYTES: u64 = 700;
 /// Together they are more than what is left, and each of them less.
@@ -102,12 +103,13 @@ async fn a_run_that_was_killed_at_a_full_disk_is_resumed() {
     assert!(started.kill().await.was_killed());
 
     on_disk.disk.free();
-    assert_eq!(on_disk.working(&["resume"]).run().await.expecting(0).json(), done());
+    let resumed = on_disk.working(&["resume"]).run().await.expecting(0);
+    assert_eq!(resumed.json(), done());
     let runs = on_disk.runs().await;
     let run = runs.first().and_then(|run| run.get("run")).and_then(Value::as_str).unwrap();
     let shown = on_disk.longshore(&["runs", "show", run, "--json"]).run().await.expecting(0).json();
     let shown: longshore_proto::RunView = serde_json::from_value(shown).unwrap();
-    assert_eq!(shown.summary.status, RunStatus::Succeeded);
+    assert_eq!(shown.summary.status, RunStatus::Succeeded, "{resumed}");
     assert!(shown.steps.iter().all(|step| step.status == StepStatus::Succeeded));
 }
 
@@ -120,4 +122,33 @@ async fn a_disk_that_is_full_from_the_start_refuses_the_run() {
     assert_eq!(on_disk.scratch.journal().lines(), 0, "nothing was called");
     on_disk.disk.free();
     assert_eq!(on_disk.run().run().await.expecting(0).json(), done());
+}
+
+#[tokio::test]
+async fn a_data_file_that_is_damaged_or_of_somebody_else_is_refused_by_name() {
+    let scratch = Scratch::with(&workflow(), &json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+    scratch.run().await.expecting(0);
+    let whole = std::fs::read(scratch.path().join(".longshore/longshore.db")).unwrap();
+    let mut damaged = whole.clone();
+    for page in damaged.chunks_mut(4096).skip(1) {
+        page[..100].fill(0xff);
+    }
+    for (name, bytes) in [("noise", vec![7; 8192]), ("damaged", damaged)] {
+        scratch.write(&format!("{name}/longshore.db"), bytes);
+        let before = scratch.journal().lines();
+        for command in [&["run", "workflow.yaml"][..], &["resume"]] {
+            let line = [command, &["--data", name]].concat();
+            scratch.longshore(line).run().await.expecting(1).saying(&[&format!("{name}/longshore.db")]);
+        }
+        scratch.longshore(["runs", "list", "--data", name]).run().await.expecting(1);
+        assert_eq!(scratch.journal().lines(), before, "nothing was called");
+    }
+    scratch.write("file", "");
+    scratch
+        .longshore(["run", "workflow.yaml", "--data", "file"])
+        .run()
+        .await
+        .expecting(1)
+        .saying(&["file cannot be used"]);
 }
