@@ -96,8 +96,8 @@ Examples:
   longshore run workflow.yaml -i region=north -i 'limits=[1, 2]'
   generate-inputs | longshore run workflow.yaml --input-file - --json
 
-The outputs of the run are printed to stdout. Ctrl-C cancels the run; a second Ctrl-C stops at once and leaves the run
-where it is, for `longshore resume`.")]
+The outputs of the run are printed to stdout.
+Ctrl-C cancels the run. A second Ctrl-C stops at once and leaves the rest to `longshore resume`.")]
 pub(crate) struct RunArgs {
     /// The workflow, as YAML or JSON
     #[arg(value_name = "WORKFLOW", value_hint = ValueHint::FilePath)]
@@ -118,8 +118,8 @@ Examples:
   longshore resume
   longshore resume qm3v --data /var/lib/longshore
 
-Without an id it goes on with every interrupted run of the data directory. Ctrl-C stops it again and leaves the runs
-where they are.")]
+Without an id it goes on with every interrupted run of the data directory.
+Ctrl-C stops again, and the runs stay where they are.")]
 pub(crate) struct ResumeArgs {
     /// Runs to wait for: ids, or the beginning or end of one
     #[arg(value_name = "RUN")]
