@@ -6,11 +6,11 @@
 use std::fmt;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
 use crate::codes::Code;
-use crate::source::{Place, Source, Span};
+use crate::source::{Excerpt, Place, Source, Span};
 
 /// How many problems are shown: more than anybody mends before checking again.
 const SHOWN_LIMIT: usize = 50;
@@ -32,7 +32,7 @@ pub(crate) struct Diagnostic {
 impl Diagnostic {
     /// A problem at a place. The message is a lower-case fragment.
     pub(crate) fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self { code, span, message: message.into(), label: String::new(), help: None }
+        Self { code, span, message: printable(message.into()), label: String::new(), help: None }
     }
 
     /// A few words to stand under the underlined text.
@@ -48,9 +48,17 @@ impl Diagnostic {
 
     /// How to mend it, if that is known.
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
-        self.help = help;
+        self.help = help.map(printable);
         self
     }
+}
+
+/// The same text without control characters: what a file holds must not steer a terminal.
+fn printable(text: String) -> String {
+    if text.contains(char::is_control) {
+        return text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    }
+    text
 }
 
 /// The problems found so far.
@@ -141,7 +149,7 @@ impl Diagnostics {
         };
         let source = Source::new(text);
         let mut all: Vec<String> =
-            self.shown.iter().map(|(_, one)| excerpt(&renderer, one, file, &source)).collect();
+            self.shown.iter().map(|(place, one)| excerpt(&renderer, one, *place, file, &source)).collect();
         if self.more > 0 {
             all.push(format!("and {} more", self.more));
         }
@@ -150,16 +158,19 @@ impl Diagnostics {
 }
 
 /// One problem with its lines.
-fn excerpt(renderer: &Renderer, one: &Diagnostic, file: &str, source: &Source<'_>) -> String {
-    let (from, number, lines) = source.excerpt(one.span);
-    let start = one.span.start.saturating_sub(from).min(lines.len());
-    let end = one.span.end.saturating_sub(from).clamp(start, lines.len());
-    let annotation = AnnotationKind::Primary.span(start..end.max(start)).label(one.label.as_str());
+fn excerpt(renderer: &Renderer, one: &Diagnostic, place: Place, file: &str, source: &Source<'_>) -> String {
+    let Excerpt { text, line, span, is_cut } = source.excerpt(one.span);
     let title = Level::ERROR.primary_title(one.message.as_str()).id(one.code.as_str());
-    let mut group = title
-        .element(Snippet::source(lines).path(file).line_start(number).fold(false).annotation(annotation));
+    let annotation = AnnotationKind::Primary.span(span.start..span.end).label(one.label.as_str());
+    let snippet = Snippet::source(text).line_start(line).fold(false).annotation(annotation);
+    let mut group = if is_cut {
+        // The renderer would count the columns of the part.
+        title.element(Origin::path(file).line(place.line).char_column(place.column)).element(snippet)
+    } else {
+        title.element(snippet.path(file))
+    };
     if let Some(help) = &one.help {
-        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+        group = group.element(Level::HELP.message(help.as_str()));
     }
     let more = format!("longshore explain {}", one.code);
     group = group.element(Level::NOTE.with_name("more").message(more));

@@ -9,6 +9,9 @@ use std::ops::Range;
 /// must fit into one message.
 pub(crate) const TEXT_LIMIT_BYTES: usize = 1024 * 1024;
 
+/// The longest excerpt: a few lines of a wide terminal, and little enough to be drawn fifty times.
+const LINE_LIMIT_BYTES: usize = 800;
+
 /// Bytes of the text: start, and end past the last one.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Span {
@@ -42,6 +45,18 @@ pub(crate) struct Place {
     pub(crate) length: usize,
 }
 
+/// A few lines of the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Excerpt<'t> {
+    pub(crate) text: &'t str,
+    /// The number of the first of these lines, from 1.
+    pub(crate) line: usize,
+    /// The span in question, in bytes of the excerpt.
+    pub(crate) span: Span,
+    /// Whether it is only a part of a line.
+    pub(crate) is_cut: bool,
+}
+
 /// The text with an index of its lines.
 #[derive(Debug)]
 pub(crate) struct Source<'t> {
@@ -67,6 +82,7 @@ impl<'t> Source<'t> {
 
     /// Line, column and length of a span.
     pub(crate) fn place(&self, span: Span) -> Place {
+        let span = self.whole_characters(span);
         let line = self.line_of(span.start);
         let from = self.line_start(line);
         let count = |span| self.slice(span).chars().count();
@@ -88,14 +104,34 @@ impl<'t> Source<'t> {
         (start, self.text.get(start..end).unwrap_or_default())
     }
 
-    /// The lines around a span: where they start, the number of the first, and their text.
-    pub(crate) fn excerpt(&self, span: Span) -> (usize, usize, &'t str) {
+    /// The line a span begins in, and the one before it.
+    ///
+    /// Of a line that is very long, as in JSON without line breaks, only the part around the span is given.
+    pub(crate) fn excerpt(&self, span: Span) -> Excerpt<'t> {
+        let span = self.whole_characters(span);
         let line = self.line_of(span.start);
+        let (line_start, text) = self.line_at(span.start);
         let first = line.saturating_sub(1);
-        let start = self.line_start(first);
-        let last = self.line_of(span.end.max(span.start + 1) - 1).min(line);
-        let end = self.lines.get(last + 1).map_or(self.text.len(), |next| next - 1);
-        (start, first + 1, self.text.get(start..end).unwrap_or_default())
+        let end = line_start + text.len();
+        let is_cut = end - self.line_start(first) > LINE_LIMIT_BYTES;
+        let (line, from, to) = if is_cut {
+            let from = self
+                .text
+                .floor_char_boundary(span.start.saturating_sub(LINE_LIMIT_BYTES / 4))
+                .max(line_start);
+            (line, from, self.text.ceil_char_boundary(span.start + LINE_LIMIT_BYTES / 2).min(end))
+        } else {
+            (first, self.line_start(first), end)
+        };
+        let start = span.start.clamp(from, to) - from;
+        let span = Span::new(start, span.end.clamp(from + start, to) - from);
+        Excerpt { text: self.text.get(from..to).unwrap_or_default(), line: line + 1, span, is_cut }
+    }
+
+    /// The span, widened to characters and kept inside the text: whatever found it may have counted bytes.
+    fn whole_characters(&self, span: Span) -> Span {
+        let start = self.text.floor_char_boundary(span.start);
+        Span::new(start, self.text.ceil_char_boundary(span.end).max(start))
     }
 
     fn line_of(&self, byte: usize) -> usize {
@@ -117,7 +153,26 @@ mod tests {
         let at = source.text().find("xyz").expect("it is there");
         let place = source.place(Span::new(at, at + 3));
         assert_eq!((place.line, place.column, place.length), (2, 5, 3));
-        assert_eq!(source.excerpt(Span::new(at, at + 3)), (0, 1, "ä: 1\nbö: xyz"));
+        let excerpt =
+            Excerpt { text: "ä: 1\nbö: xyz", line: 1, span: Span::new(at, at + 3), is_cut: false };
+        assert_eq!(source.excerpt(Span::new(at, at + 3)), excerpt);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let text = format!("first\n{}here{}", "ä".repeat(5_000), "ü".repeat(5_000));
+        let source = Source::new(&text);
+        let at = text.find("here").expect("it is there");
+        let excerpt = source.excerpt(Span::new(at, at + 4));
+        assert!(excerpt.text.len() <= LINE_LIMIT_BYTES, "{}", excerpt.text.len());
+        assert_eq!((excerpt.line, &excerpt.text[excerpt.span.start..excerpt.span.end]), (2, "here"));
+    }
+
+    #[test]
+    fn a_place_never_cuts_a_character() {
+        let source = Source::new("aéz");
+        assert_eq!(source.place(Span::new(2, 2)), Place { line: 1, column: 2, length: 1 });
+        assert_eq!(source.excerpt(Span::new(2, 99)).span, Span::new(1, 4));
     }
 
     #[test]

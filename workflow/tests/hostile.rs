@@ -127,6 +127,21 @@ fn long_chains_of_steps_and_references_are_quick() {
     assert_eq!(codes(&head(&circle)), ["LS0111"]);
 }
 
+#[test]
+fn problems_on_one_long_line_are_shown() {
+    let keys: String = (0..40_000).map(|number| format!(",\"unknown{number}\": 1")).collect();
+    let text = format!("{{\"longshore\": \"v1\", \"name\": \"long\", \"steps\": []{keys}}}");
+    assert_eq!(codes(&text).len(), 50);
+}
+
+#[test]
+fn nothing_in_a_text_steers_the_terminal() {
+    let text = "longshore: v1\nname: evil\n\"\\e[31m\\x07key\": 1\nsteps:\n  - call: \"\\e]0;x\\x07\"\n";
+    let problems = compile(text).expect_err("it has an unknown key");
+    let shown = format!("{problems}{}", problems.render("evil.yaml", text, false));
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+}
+
 /// A text with a bit of everything, to be damaged.
 const SOUND: &str = r#"longshore: v1
 name: sound

@@ -286,6 +286,12 @@ fn templates_keep_types_and_never_look_twice() {
     assert!(template.reads().inputs);
 }
 
+#[test]
+fn plans_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    shared(&plan("", "  - call: x/y\n"));
+}
+
 fn accept(plan: &Plan, given: Value) -> Result<Value, InputProblems> {
     let Value::Object(given) = given else { panic!("inputs are an object") };
     plan.accept_inputs(given)

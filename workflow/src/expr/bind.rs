@@ -145,7 +145,8 @@ impl Binder<'_> {
         let node = self.tree(node);
         // Literals are bounded by the text; what an accumulator holds was charged when it came into being.
         let free = match &node.expr {
-            Tree::Literal(_) | Tree::List(_) | Tree::Map(_) => true,
+            Tree::Literal(_) | Tree::List(_) => true,
+            Tree::Map(_) => charge != "@addend",
             Tree::Ident(name) => name == "@result",
             _ => false,
         };

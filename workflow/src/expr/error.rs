@@ -59,7 +59,7 @@ pub(super) fn excerpt(value: &Value) -> String {
 }
 
 /// A text cut to so many characters.
-fn cut(text: &str, chars: usize) -> String {
+pub(super) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

@@ -18,7 +18,8 @@ type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 /// The environment every expression is evaluated in.
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    let functions: [(&str, usize, Function); 10] = [
+    let functions: [(&str, usize, Function); 11] = [
+        ("@addend", 2, addend),
         ("@copy", 2, copy),
         ("@scan", 2, scan),
         ("@size", 2, size),
@@ -59,6 +60,16 @@ fn text_of<'a>(function: &str, value: &'a dyn Val) -> Result<&'a str, ExecutionE
 fn copy<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     let [meter, value] = take(args)?;
     meter_of(&meter)?.charge(meter::of_val(value.as_ref()))?;
+    Ok(value)
+}
+
+/// A value that is about to be added. To a list the crate would add the keys of a map, in an order of its own, where
+/// CEL has no such thing.
+fn addend<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
+    let value = copy(args)?;
+    if value.downcast_ref::<CelMap<'_>>().is_some() {
+        return Err(fault("+", "a map cannot be added to anything"));
+    }
     Ok(value)
 }
 

@@ -8,8 +8,11 @@ use cel::common::value::Val;
 use serde_json::Value;
 
 use super::convert::to_json;
-use super::error::{excerpt, kind};
+use super::error::{cut, excerpt, kind};
 use crate::suggest::{did_you_mean, listed};
+
+/// How much of the evaluator's own words is passed on: they may repeat a text that came from anywhere.
+const WORDS_CHARS: usize = 200;
 
 /// What is said about a failure.
 pub(super) struct Said {
@@ -110,47 +113,80 @@ fn operand(value: &cel::Value) -> Option<Operand> {
 }
 
 /// The evaluator's own words, made plainer.
+///
+/// Its texts are never passed on where they hold a value: it prints maps in an order that changes from run to run, and
+/// however large they are.
 pub(super) fn in_words(cause: &ExecutionError) -> Said {
     let of =
         |value: &cel::Value| operand(value).map_or_else(|| "a value".to_owned(), |operand| operand.excerpt);
-    Said::plain(match cause {
+    let message = match cause {
+        ExecutionError::UnsupportedBinaryOperator(name, left, right) => return arithmetic(name, left, right),
         ExecutionError::NoSuchKey(key) => {
-            format!("there is no `{key}`; write `default(path, value)` if it may be missing")
+            format!(
+                "there is no `{}`; write `default(path, value)` if it may be missing",
+                cut(key, WORDS_CHARS)
+            )
         }
         ExecutionError::IndexOutOfBounds(index) => format!("the list has no item {}", of(index)),
+        ExecutionError::UnsupportedIndex(index, whole) => {
+            format!("{} cannot be indexed with {}", of(whole), of(index))
+        }
         ExecutionError::DivisionByZero(value) => format!("{} is divided by zero", of(value)),
         ExecutionError::RemainderByZero(value) => format!("the remainder of {} by zero", of(value)),
         ExecutionError::Overflow(_, left, right) => {
             format!("the result with {} and {} does not fit 64 bits", of(left), of(right))
         }
-        ExecutionError::FunctionError { function, message } => {
-            let message = message.lines().last().unwrap_or_default();
-            format!("`{}()`: {}", function.trim_start_matches('@'), message.trim_start_matches("error: "))
+        ExecutionError::ValuesNotComparable(left, right) => {
+            format!("{} and {} cannot be compared", of(left), of(right))
         }
-        ExecutionError::UnexpectedType { got, want } => {
-            let want = if want == "iterable" { "a list or a map" } else { want };
-            format!("{want} is wanted here, and this is {got}")
-        }
-        ExecutionError::UnsupportedBinaryOperator(name, left, right) => {
-            let symbol = match *name {
-                "add" => "+",
-                "sub" => "-",
-                "mul" => "*",
-                "div" => "/",
-                _ => "%",
-            };
-            return match (operand(left), operand(right)) {
-                (Some(left), Some(right)) => no_overload(symbol, &left, &right),
-                _ => Said::plain(format!("these values have no `{symbol}`")),
-            };
-        }
+        ExecutionError::FunctionError { function, message } => function_in_words(function, message),
+        ExecutionError::UnexpectedType { got, want } => wanted(want, got),
         ExecutionError::NoSuchOverload(overload) => {
             overload_in_words(overload.function(), overload.argument_types())
         }
         ExecutionError::DuplicateKey(key) => format!("the key {} stands twice in a map", of(key)),
         ExecutionError::UnsupportedKeyType(key) => format!("{} cannot be the key of a map", of(key)),
-        other => other.to_string(),
-    })
+        _ => "the values here do not go together".to_owned(),
+    };
+    Said::plain(message)
+}
+
+fn wanted(want: &str, got: &str) -> String {
+    let want = if want == "iterable" { "a list or a map" } else { want };
+    // Mostly the name of a type, and sometimes a whole value.
+    if is_word(got) {
+        format!("{want} is wanted here, and this is {got}")
+    } else {
+        format!("{want} is wanted here")
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> Said {
+    let symbol = match name {
+        "add" => "+",
+        "sub" => "-",
+        "mul" => "*",
+        "div" => "/",
+        _ => "%",
+    };
+    match (operand(left), operand(right)) {
+        (Some(left), Some(right)) => no_overload(symbol, &left, &right),
+        _ => Said::plain(format!("these values have no `{symbol}`")),
+    }
+}
+
+/// The last line of what a function says: before it stand drawings for a terminal.
+fn function_in_words(function: &str, message: &str) -> String {
+    let message = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    let message = cut(message, WORDS_CHARS);
+    match function.trim_start_matches('@') {
+        name if is_word(name) => format!("`{name}()`: {message}"),
+        _ => message,
+    }
 }
 
 fn overload_in_words(function: &str, types: &[String]) -> String {

@@ -115,8 +115,29 @@ impl Shaper<'_, '_> {
             self.refuse(Diagnostic::new(Code::WrongType, span, message).help("as in `- call: server/tool`"));
             return None;
         };
-        self.references.clear();
         let span = entries.first().map_or_else(|| self.node_span(node), |first| first.key_span);
+        let number = self.draft.steps.len();
+        let (step, members) = self.step_map(entries, span, parent, previous);
+        self.draft.steps.push(step);
+        // The members follow their group, so that a group always has the smaller number.
+        if let Some(entry) = members {
+            let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+            let members = self.steps(entry, Some(number));
+            if let Some(step) = self.draft.steps.get_mut(number) {
+                step.kind = KindDraft::Parallel { members, timeout };
+            }
+        }
+        Some(number)
+    }
+
+    /// A step, and the entry that holds its members if it is a group.
+    fn step_map<'e>(
+        &mut self,
+        entries: &'e [Entry],
+        span: Span,
+        parent: Option<usize>,
+        previous: Option<usize>,
+    ) -> (StepDraft, Option<&'e Entry>) {
         let id = get(entries, "id").and_then(|entry| self.id(entry));
         let name = get(entries, "name").and_then(|entry| self.text(entry)).map(str::to_owned);
         let condition = get(entries, "if").and_then(|entry| self.condition(entry));
@@ -132,8 +153,7 @@ impl Shaper<'_, '_> {
             _ => KindDraft::Refused,
         };
         let references = std::mem::take(&mut self.references);
-        let number = self.draft.steps.len();
-        self.draft.steps.push(StepDraft {
+        let step = StepDraft {
             span,
             id,
             name,
@@ -144,15 +164,8 @@ impl Shaper<'_, '_> {
             continue_on_error,
             kind,
             references,
-        });
-        if let Some(entry) = built.filter(|entry| entry.key == "parallel") {
-            let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
-            let members = self.steps(entry, Some(number));
-            if let Some(step) = self.draft.steps.get_mut(number) {
-                step.kind = KindDraft::Parallel { members, timeout };
-            }
-        }
-        Some(number)
+        };
+        (step, built.filter(|entry| entry.key == "parallel"))
     }
 
     fn id(&mut self, entry: &Entry) -> Option<Placed<String>> {

@@ -30,6 +30,7 @@ impl<'t> Binder<'t> {
             | op::NEGATE
             | op::NOT_STRICTLY_FALSE => [Self::tree, Self::tree],
             op::IN => [Self::copied, Self::scanned],
+            op::ADD => [Self::copied, Self::added],
             name if is_operator(name) => [Self::copied, Self::copied],
             _ => return self.function(id, call.func_name, call.args),
         };
@@ -43,6 +44,10 @@ impl<'t> Binder<'t> {
 
     fn scanned(&mut self, node: IdedExpr) -> IdedExpr {
         self.charged("@scan", node)
+    }
+
+    fn added(&mut self, node: IdedExpr) -> IdedExpr {
+        self.charged("@addend", node)
     }
 
     /// Whether the first of these is `steps` itself.
