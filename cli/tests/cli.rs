@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -113,6 +114,16 @@ impl Ended {
     #[track_caller]
     fn json_lines(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).expect("a JSON document")).collect()
+    }
+}
+
+/// Reads messages until one holds `words`; they are read off.
+async fn until_it_says(child: &mut Child, words: &str) {
+    let stderr = child.stderr.as_mut().expect("a pipe");
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains(words) {
+        let read = timeout(PATIENCE, stderr.read_buf(&mut said)).await.expect("says something");
+        assert_ne!(read.expect("reads"), 0, "it ended: {}", String::from_utf8_lossy(&said));
     }
 }
 
@@ -245,10 +256,11 @@ async fn ctrl_c_cancels_the_run() {
 #[tokio::test]
 async fn a_run_that_was_stopped_at_once_is_resumed() {
     let folder = Folder::with(HOLD);
-    let run = folder.start(&["run", "wf.yaml"]);
+    let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     send(&run, rustix::process::Signal::TERM);
-    // The call never ends, so only the second signal ends the drain this soon.
+    until_it_says(&mut run, "stopping").await;
+    // The call never ends, and the drain would wait for it.
     send(&run, rustix::process::Signal::INT);
     Ended::of(run).await.expecting(130, &["longshore resume"]);
 
