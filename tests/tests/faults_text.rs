@@ -109,7 +109,7 @@ async fn inputs_that_do_not_fit_are_refused() {
     scratch.write("inputs.json", r#"{ "n": 1, "s": [1] }"#);
     let cases: [(&[&str], &[&str]); 4] = [
         (&[], &["`n`"]),
-        (&["-i", "n=many"], &["`n`", "whole number", "`many`"]),
+        (&["-i", "n=many"], &["`n`", "whole number", "many"]),
         (&["--input-file", "inputs.json"], &["`s`", "text"]),
         (&["-i", "n=1", "-i", "m=2"], &["`m`"]),
     ];
