@@ -8,7 +8,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use longshore_proto::{RunStatus, StepStatus};
 use longshore_tests::scratch::Scratch;
@@ -24,71 +23,75 @@ const WIDTH: usize = 5;
 /// Groups in a row. Each is the group, its members, and a step that adds them up; one step more makes 50.
 const GROUPS: usize = 7;
 /// Calls in all.
-const CALLS: usize = GROUPS * WIDTH + 1;
+const EVERY_CALL: usize = GROUPS * WIDTH + 1;
 /// How long a call takes: long enough to be killed in.
 const DELAY_MS: u64 = 15;
 
-/// What each call is: its tool, its arguments but for the number, and what its step says besides.
-struct Calls {
-    tool: &'static str,
-    with: fn(&str) -> String,
-    output: &'static str,
-    retry: &'static str,
+/// What does not fit into a record, in bytes: records hold 64 KiB at most.
+const BULK_BYTES: usize = 70_000;
+
+/// What the steps call.
+#[derive(Clone, Copy)]
+enum Calls {
+    /// A tool that is safe to repeat, and the step says so.
+    Safe,
+    /// A tool that is not.
+    Unsafe,
 }
 
-/// Safe to repeat, and says so.
-const SAFE: Calls = Calls {
-    tool: "echo",
-    with: |number| format!("number: ${{{{ {number} }}}}"),
-    output: "number",
-    retry: "retry: { attempts: 3, delay: 10ms }",
-};
-
-/// Not safe to repeat.
-const UNSAFE: Calls = Calls {
-    tool: "note",
-    with: |number| format!("text: ${{{{ string({number}) }}}}"),
-    output: "text",
-    retry: "timeout: 30s",
-};
-
-/// Fifty steps: groups whose sum goes into the next group's members.
-fn workflow(calls: &Calls) -> String {
-    let mut text = "longshore: v1\nname: fifty\nsteps:\n".to_owned();
-    let mut before = "1".to_owned();
-    for group in 0..GROUPS {
-        writeln!(text, "  - id: group{group}\n    parallel:").unwrap();
-        let mut sum = Vec::new();
-        for member in 0..WIDTH {
-            let with = (calls.with)(&format!("{before} + {member}"));
-            let id = format!("call{group}_{member}");
-            writeln!(text, "      - id: {id}\n        call: tables/{}", calls.tool).unwrap();
-            writeln!(text, "        with: {{ {} }}\n        {}", quoted(&with), calls.retry).unwrap();
-            sum.push(format!("int(steps.{id}.output.{})", calls.output));
+impl Calls {
+    /// A step that gives back a number. Some bring along a large value, which travels by reference there and back.
+    fn step(self, id: &str, number: &str, has_bulk: bool) -> Value {
+        match self {
+            Self::Safe => {
+                let number = format!("${{{{ {number} }}}}");
+                let with = if has_bulk {
+                    json!({ "number": number, "bulk": "${{ inputs.bulk }}" })
+                } else {
+                    json!({ "number": number })
+                };
+                let retry = json!({ "attempts": 3, "delay": "10ms" });
+                json!({ "id": id, "call": "tables/echo", "with": with, "retry": retry })
+            }
+            Self::Unsafe => {
+                let text = format!("${{{{ string({number}) }}}}");
+                json!({ "id": id, "call": "tables/note", "with": { "text": text } })
+            }
         }
-        writeln!(text, "  - id: sum{group}\n    set:\n      total: ${{{{ {} }}}}", sum.join(" + ")).unwrap();
-        before = format!("steps.sum{group}.output.total");
     }
-    writeln!(
-        text,
-        "  - id: last\n    call: tables/{}\n    with: {{ {} }}",
-        calls.tool,
-        quoted(&(calls.with)(&before))
-    )
-    .unwrap();
-    writeln!(text, "    {}\noutputs:\n  last: ${{{{ steps.last.output.{} }}}}", calls.retry, calls.output)
-        .unwrap();
-    text
+
+    /// The number that a step gave back.
+    fn number_of(self, id: &str) -> String {
+        match self {
+            Self::Safe => format!("steps.{id}.output.number"),
+            Self::Unsafe => format!("int(steps.{id}.output.text)"),
+        }
+    }
+
+    /// Fifty steps: groups whose sum goes into the next group's members.
+    fn workflow(self) -> String {
+        let (mut steps, mut before) = (Vec::new(), "1".to_owned());
+        for group in 0..GROUPS {
+            let ids: Vec<_> = (0..WIDTH).map(|member| format!("call{group}_{member}")).collect();
+            let numbered = ids.iter().enumerate();
+            let members: Vec<_> =
+                numbered.map(|(n, id)| self.step(id, &format!("{before} + {n}"), n == 0)).collect();
+            let sum: Vec<_> = ids.iter().map(|id| self.number_of(id)).collect();
+            let total = format!("${{{{ {} }}}}", sum.join(" + "));
+            steps.push(json!({ "id": format!("group{group}"), "parallel": members }));
+            steps.push(json!({ "id": format!("sum{group}"), "set": { "total": total } }));
+            before = format!("steps.sum{group}.output.total");
+        }
+        steps.push(self.step("last", &before, true));
+        let inputs = json!({ "bulk": { "default": "x".repeat(BULK_BYTES) } });
+        let outputs = json!({ "last": "${{ steps.last.output }}" });
+        json!({ "longshore": "v1", "name": "fifty", "inputs": inputs, "steps": steps, "outputs": outputs })
+            .to_string()
+    }
 }
 
-/// `key: value`, with the value in quotes.
-fn quoted(pair: &str) -> String {
-    let (key, value) = pair.split_once(": ").unwrap();
-    format!("{key}: \"{value}\"")
-}
-
-fn scratch(calls: &Calls) -> Scratch {
-    let scratch = Scratch::with(&workflow(calls), &json!({}));
+fn scratch(calls: Calls) -> Scratch {
+    let scratch = Scratch::with(&calls.workflow(), &json!({}));
     scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(DELAY_MS).entry() }));
     scratch
 }
@@ -124,7 +127,7 @@ async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> Recorde
 }
 
 /// What an unbroken run gives.
-async fn reference(calls: &Calls) -> (Value, usize) {
+async fn reference(calls: Calls) -> (Value, usize) {
     let scratch = scratch(calls);
     let outputs = scratch.run().await.expecting(0).json();
     let run = scratch.newest().await;
@@ -139,10 +142,10 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
     let seed = seed();
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let (outputs, lines) = reference(&SAFE).await;
+    let (outputs, lines) = reference(Calls::Safe).await;
     let (mut repeated, mut broken) = (0, 0);
     for round in 0..ROUNDS {
-        let scratch = scratch(&SAFE);
+        let scratch = scratch(Calls::Safe);
         let kills = if random.random_bool(0.3) { 2 } else { 1 };
         let mut moments: Vec<_> = (0..kills).map(|_| random.random_range(1..lines)).collect();
         moments.sort_unstable();
@@ -154,7 +157,7 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
             recorded.push(kill_at(&scratch, command, moment).await);
             command = &["resume"];
         }
-        broken += usize::from(recorded.iter().any(|recorded| recorded.len() < CALLS));
+        broken += usize::from(recorded.iter().any(|recorded| recorded.len() < EVERY_CALL));
         scratch.longshore(["resume"]).run().await.expecting(0);
 
         let run = scratch.newest().await;
@@ -166,7 +169,7 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
         );
         assert_eq!(scratch.longshore(["runs", "list", "--json"]).run().await.json_lines().len(), 1);
         let outcomes = scratch.history().await.outcomes().count();
-        assert_eq!(outcomes, CALLS, "each call has one recorded outcome");
+        assert_eq!(outcomes, EVERY_CALL, "each call has one recorded outcome");
         repeated += check_repeats(&scratch, &recorded);
     }
     println!("{ROUNDS} rounds, {broken} kills in mid-run, {repeated} calls repeated");
@@ -177,7 +180,7 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
 /// kills can have caught. Returns how many.
 fn check_repeats(scratch: &Scratch, kills: &[Recorded]) -> usize {
     let begun = scratch.journal().begun();
-    assert_eq!(begun.len(), CALLS, "every call was made");
+    assert_eq!(begun.len(), EVERY_CALL, "every call was made");
     for recorded in kills {
         for (step, times) in recorded {
             assert_eq!(begun.get(step), Some(times), "{step} was recorded and called again: {recorded:?}");
@@ -194,10 +197,10 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
     let seed = seed();
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let (outputs, lines) = reference(&UNSAFE).await;
+    let (outputs, lines) = reference(Calls::Unsafe).await;
     let mut doubtful = 0;
     for round in 0..ROUNDS {
-        let scratch = scratch(&UNSAFE);
+        let scratch = scratch(Calls::Unsafe);
         let moment = random.random_range(1..lines);
         println!("round {round}: killed at {moment} of {lines} lines");
         let recorded = kill_at(&scratch, &["run", "workflow.yaml"], moment).await;
@@ -242,7 +245,7 @@ async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_t
     let acknowledged = |said: &str| said.contains("submitted");
 
     // The first is killed when it has said that the run is submitted, the others at some moment around that.
-    let first = scratch(&SAFE);
+    let first = scratch(Calls::Safe);
     let since = Instant::now();
     let started = first.longshore(["run", "workflow.yaml"]).start();
     until("the run is acknowledged", || acknowledged(&started.stderr())).await;
@@ -252,7 +255,7 @@ async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_t
     assert_eq!(first.newest().await.summary.status, RunStatus::Succeeded);
 
     for _ in 0..ROUNDS {
-        let scratch = scratch(&SAFE);
+        let scratch = scratch(Calls::Safe);
         let started = scratch.longshore(["run", "workflow.yaml"]).start();
         tokio::time::sleep(usual.mul_f64(random.random_range(0.0..1.5))).await;
         let killed = started.kill().await;
