@@ -121,7 +121,7 @@ mod sample {
     /// An attempt that met a fault.
     pub(super) fn attempt(number: u32, class: &str, message: &str) -> Value {
         json!({
-            "number": number, "started_at": BEGAN + 1_000, "took": { "secs": 0, "nanos": 200_000_000 },
+            "number": number, "started_at": BEGAN + 1_000, "took_ms": 200,
             "fault": { "class": class, "message": message }, "sent": "maybe",
         })
     }

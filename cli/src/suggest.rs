@@ -1,20 +1,9 @@
-//! "Did you mean": the known name that somebody probably wanted to write.
+//! What help texts say about a name that is not known.
 
-/// How alike two names must be, as Jaro-Winkler similarity: one slip in a short name, two or three in a long one.
-const ALIKE: f64 = 0.8;
+use longshore_proto::closest;
 
 /// How many names a list shows: a screen has no room for the tools of a large server.
 const LISTED: usize = 20;
-
-/// The name that is most like `wanted`, if any is like it at all.
-pub(crate) fn closest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
-}
 
 /// The names there are, and the one that was probably meant.
 pub(crate) fn among(wanted: &str, names: &[&str]) -> String {
@@ -37,12 +26,6 @@ fn listed(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_a_slip_and_nothing_far_off() {
-        assert_eq!(closest("tabels", ["git", "tables"]), Some("tables"));
-        assert_eq!(closest("tabels", ["git", "files"]), None);
-    }
 
     #[test]
     fn a_long_list_is_cut() {

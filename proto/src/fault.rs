@@ -13,7 +13,12 @@ pub struct Fault {
     /// What happened, in words that help to mend it. Never holds a secret.
     pub message: String,
     /// How long the other side asked to be left alone (`Retry-After`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "retry_after_ms",
+        with = "crate::time::millis::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub retry_after: Option<Duration>,
 }
 

@@ -22,6 +22,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number; the manifest proves it.
 
 mod checkpoint;
+mod closest;
 mod digest;
 mod event;
 mod fault;
@@ -35,6 +36,7 @@ mod view;
 mod wire;
 
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
+pub use closest::closest;
 pub use digest::{Digest, DigestError};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};

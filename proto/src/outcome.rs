@@ -53,6 +53,7 @@ pub struct AttemptRecord {
     /// When the call began.
     pub started_at: Timestamp,
     /// How long it took.
+    #[serde(rename = "took_ms", with = "crate::time::millis")]
     pub took: Duration,
     /// What went wrong; nothing if it gave an output.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,8 @@ mod tests {
     fn events_round_trip() {
         let run = RunId::new(Partition(3), Timestamp::from_millis(9), 77);
         let step: StepPath = "fetch".parse().expect("a path");
-        let fault = Fault::new(FaultClass::Timeout, "no answer in 5 s");
+        let fault =
+            Fault::new(FaultClass::RateLimited, "slower").after(Some(std::time::Duration::from_secs(5)));
         let events = [
             Event::Submitted {
                 run,
@@ -72,7 +73,7 @@ mod tests {
                 attempts: vec![AttemptRecord {
                     number: Attempt(2),
                     started_at: Timestamp::from_millis(10),
-                    took: std::time::Duration::from_micros(1500),
+                    took: std::time::Duration::from_millis(15),
                     fault: Some(fault),
                     sent: Sent::Maybe,
                 }],

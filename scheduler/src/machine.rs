@@ -250,7 +250,15 @@ impl Machine {
     pub fn resume(&self) -> Effects {
         let mut effects = Effects::new();
         for run in self.live.values() {
-            let Some(Known::Plan(plan)) = self.plans.get(&run.workflow.digest) else { continue };
+            let Some(Known::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
+                // Nothing of it can go on, and any record about it ends it; so that it does not wait for ever for one.
+                let reason = "its workflow cannot be compiled any more".to_owned();
+                effects.push(Effect::Append(Event::Signalled {
+                    run: run.id,
+                    signal: Signal::Cancel { reason },
+                }));
+                continue;
+            };
             for (number, step) in run.steps.iter().enumerate() {
                 if step.status != StepStatus::Running {
                     continue;

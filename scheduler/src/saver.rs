@@ -21,8 +21,9 @@ use crate::recovery::{Position, StoredPartition};
 /// that a takeover has little to replay.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Pause after a commit that failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// First and longest pause after a commit that failed: each is twice the last. Whoever reads the log is told of a store
+/// that stays away a few times a minute, not every second.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 type Commit = Pin<Box<dyn Future<Output = (Delta, Result<Committed, longshore_backend::Error>)> + Send>>;
 
@@ -36,11 +37,20 @@ pub(crate) struct Saver {
     unsaved: (Vec<RunRow>, Vec<RunId>),
     commit: Option<Commit>,
     due: Option<Instant>,
+    pause: Duration,
 }
 
 impl Saver {
     pub(crate) const fn new(backend: Backend, partition: Partition, stored: Option<CheckpointMark>) -> Self {
-        Self { backend, partition, stored, unsaved: (Vec::new(), Vec::new()), commit: None, due: None }
+        Self {
+            backend,
+            partition,
+            stored,
+            unsaved: (Vec::new(), Vec::new()),
+            commit: None,
+            due: None,
+            pause: PAUSE.0,
+        }
     }
 
     /// The machine has changed.
@@ -88,7 +98,10 @@ impl Saver {
     /// Takes note of how a commit ended.
     pub(crate) fn ended(&mut self, delta: Delta, result: Result<Committed, longshore_backend::Error>) {
         match result {
-            Ok(Committed::Accepted) => self.stored = Some(delta.mark),
+            Ok(Committed::Accepted) => {
+                self.stored = Some(delta.mark);
+                self.pause = PAUSE.0;
+            }
             Ok(Committed::Refused { stored }) => {
                 warn!(partition = %self.partition, ?stored, "checkpoint refused; writing a full one");
                 self.stored = None;
@@ -98,7 +111,8 @@ impl Saver {
                 warn!(partition = %self.partition, %error, "checkpoint not written; it will be tried again");
                 // It may have been written all the same: only a full one fits onto whatever is there.
                 self.stored = None;
-                self.keep(delta, PAUSE);
+                self.keep(delta, self.pause);
+                self.pause = (self.pause * 2).min(PAUSE.1);
             }
         }
     }

@@ -20,7 +20,6 @@ mod flight;
 mod handshake;
 mod http;
 mod listing;
-mod nearest;
 mod pool;
 mod process;
 mod server;

@@ -75,9 +75,13 @@ impl Machine {
 
     /// Every large value that a step which has not begun, or an output of the run, reads.
     fn needs_of(&self, run: &Run, fresh: Vec<Digest>, needs: &mut Needs) {
-        let Some(Known::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
-            needs.plans.insert(run.workflow.digest);
-            return;
+        let plan = match self.plans.get(&run.workflow.digest) {
+            Some(Known::Plan(plan)) => plan,
+            Some(Known::Broken(_)) => return, // the next record ends the run, whatever its values are
+            None => {
+                needs.plans.insert(run.workflow.digest);
+                return;
+            }
         };
         let keeps_blobs = run.inputs.blob().is_some()
             || run.steps.iter().any(|step| {

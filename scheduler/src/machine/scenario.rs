@@ -86,6 +86,10 @@ impl Scenario {
                 self.told(effects)
             }
             "restart" => self.restart(),
+            "forget" => {
+                self.machine.learn_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
+                "nothing".to_owned()
+            }
             "again" => {
                 let event = self.log.last().expect("a record").event.clone();
                 self.record(event)
@@ -167,6 +171,9 @@ impl Scenario {
                     self.jobs.push(*job);
                 }
                 Effect::Recall(job) => told.push(format!("recall {}#{}", job.step, job.attempt)),
+                Effect::Append(Event::Signalled { signal: Signal::Cancel { .. }, .. }) => {
+                    told.push("append cancel".to_owned())
+                }
                 Effect::Append(event) => told.push(format!("append {event:?}")),
                 Effect::Changed(run) => {
                     let view = self.machine.view(run).expect("what has changed can be seen");

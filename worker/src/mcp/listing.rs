@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use jsonschema::{PatternOptions, Validator};
-use longshore_proto::{ServerName, ToolName};
+use longshore_proto::{ServerName, ToolName, closest};
 use rmcp::model::{ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ServerResult};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -17,7 +17,6 @@ use tokio::time::Instant;
 use super::call::{Hints, Tool};
 use super::classify::{METHOD_NOT_FOUND, Observation};
 use super::connection::Connection;
-use super::nearest::nearest;
 
 /// Pages of a listing; a cursor that leads in a circle ends here.
 const MOST_PAGES: usize = 100;
@@ -120,7 +119,7 @@ impl Listing {
 
     fn unknown(&self, tool: &ToolName) -> Observation {
         let names = || self.tools.keys().map(ToolName::as_str);
-        let it_has = match nearest(tool.as_str(), names()) {
+        let it_has = match closest(tool.as_str(), names()) {
             Some(near) => format!("; did you mean `{near}`? It has"),
             None => "; it has".to_owned(),
         };

@@ -138,7 +138,7 @@ mod tests {
                 { "path": "check_west", "does": "tables/validate", "depth": 1, "status": "failed", "error": fault,
                   "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64,
                   "attempts": [{ "number": 1, "started_at": 1_795_187_471_500_u64,
-                                 "took": { "secs": 1, "nanos": 0 }, "fault": fault, "sent": "answered" }] },
+                                 "took_ms": 1000, "fault": fault, "sent": "answered" }] },
                 { "path": "report", "does": "tables/write", "depth": 0, "status": "pending" },
             ],
         }))

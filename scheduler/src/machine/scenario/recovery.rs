@@ -54,6 +54,21 @@ fn a_finished_run_leaves_nothing_to_resume() {
 }
 
 #[test]
+fn a_run_whose_plan_no_longer_compiles_comes_to_an_end() {
+    check(
+        "steps: [{ id: a, call: s/t, retry: 3 }]",
+        r#"
+        submit              -> dispatch a#1
+        settle a#1 again 5s -> nothing
+        restart             -> nothing
+        forget              -> nothing
+        resume              -> append cancel
+        cancel              -> failed: internal: the plan is no plan any more
+        "#,
+    );
+}
+
+#[test]
 fn a_timer_of_an_older_leader_is_dropped_and_asked_for_again() {
     let mut scenario = super::Scenario::of(PAIR);
     scenario.input("submit");

@@ -127,7 +127,7 @@ fn unknown_setting(name: &str) -> String {
     if NOT_BUILT.contains(&name) {
         return "this setting is not built yet; leave it out".to_owned();
     }
-    match crate::mcp::nearest::nearest(name, KNOWN) {
+    match longshore_proto::closest(name, KNOWN) {
         Some(near) => format!("no such setting; did you mean `{near}`?"),
         None => format!("no such setting; there are {}", KNOWN.join(", ")),
     }
