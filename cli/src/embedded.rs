@@ -29,6 +29,7 @@ use tracing::warn;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::trace;
 
 /// One process leads one partition: nothing is gained by more on one disk.
 const PARTITION: Partition = Partition(0);
@@ -76,6 +77,16 @@ impl Opened {
     /// The runs that were left behind, as they stand.
     pub(crate) fn interrupted(&self) -> Vec<RunView> {
         self.driver.live_runs().into_iter().filter_map(|run| self.driver.view(run)).collect()
+    }
+
+    /// Watches a run that was left behind, from before it goes on.
+    pub(crate) fn watch(&self, run: RunId) -> Watch {
+        self.watchers.watch(run)
+    }
+
+    /// Leaves runs as they are: their calls are for a process that waits for them.
+    pub(crate) fn leave_alone(&mut self, runs: impl IntoIterator<Item = RunId>) {
+        self.driver.leave_alone(runs);
     }
 
     /// The text of a workflow that was registered.
@@ -129,12 +140,7 @@ impl Process {
     /// Draws the id of a run and watches it, so that nothing of it is missed.
     pub(crate) fn prepare(&self) -> (RunId, Watch) {
         let run = self.intake.draw_id();
-        (run, self.watch(run))
-    }
-
-    /// Watches a run.
-    pub(crate) fn watch(&self, run: RunId) -> Watch {
-        self.watchers.watch(run)
+        (run, self.watchers.watch(run))
     }
 
     /// Submits a run of a workflow. Once this returns, the run reaches a terminal state, whatever is killed.
@@ -146,7 +152,8 @@ impl Process {
     ) -> Result<Arc<Plan>, Failure> {
         let plan = self.intake.register(text).await.map_err(unsubmitted)?;
         let namespace = namespace()?;
-        let submission = Submission { run, namespace, plan: Arc::clone(&plan), inputs, trace: None };
+        let submission =
+            Submission { run, namespace, plan: Arc::clone(&plan), inputs, trace: Some(trace::context()) };
         self.intake.submit(submission).await.map_err(unsubmitted)?;
         Ok(plan)
     }

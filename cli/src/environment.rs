@@ -17,6 +17,11 @@ pub(crate) fn log_filter() -> Option<(&'static str, String)> {
     })
 }
 
+/// The trace the caller belongs to, if it says so: `TRACEPARENT` and `TRACESTATE`.
+pub(crate) fn trace() -> Option<(String, Option<String>)> {
+    Some((variable("TRACEPARENT").filter(|value| !value.is_empty())?, variable("TRACESTATE")))
+}
+
 /// Whether the locale has more than ASCII to show, by the order in which POSIX asks the variables.
 pub(crate) fn has_unicode(variable: impl Fn(&str) -> Option<String>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]

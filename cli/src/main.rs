@@ -25,6 +25,7 @@ mod output;
 mod servers_file;
 mod signals;
 mod suggest;
+mod trace;
 mod which_run;
 mod workflow_file;
 

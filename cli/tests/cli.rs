@@ -273,15 +273,20 @@ async fn a_run_that_was_stopped_at_once_is_resumed() {
 }
 
 #[tokio::test]
-async fn an_interrupted_run_goes_on_beside_the_next_one() {
+async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
     let folder = Folder::with(HOLD);
     let mut first = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     first.kill().await.expect("is killed");
     folder.write("open", "");
     folder.write("wf.yaml", ECHO);
-    folder.run(&["run", "wf.yaml", "-i", "who=me"]).await.expecting(0, &["1 interrupted run goes on beside"]);
-    folder.called(2).await;
+    folder
+        .run(&["run", "wf.yaml", "-i", "who=me"])
+        .await
+        .expecting(0, &["1 interrupted run is left as before"]);
+    let interrupted = folder.run(&["runs", "list", "--status", "running", "--json"]).await.expecting(0, &[]);
+    assert_eq!(interrupted.json_lines().len(), 1);
+    folder.run(&["resume"]).await.expecting(0, &["resuming"]);
 }
 
 #[tokio::test]

@@ -63,8 +63,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// The claim to make before the call: only where repeating is unsafe, or where the step's own key must not be
-    /// used by two calls at once. Safe calls skip the round trip.
+    /// The claim to make before the call: only where repeating is unsafe, or where the step brought a key of its own, so
+    /// that two deliveries of it never call at once. Other safe calls skip the round trip.
     pub fn claim(&self) -> Option<ClaimKey> {
         (self.safety == Safety::Unknown || self.own_key)
             .then(|| ClaimKey { run: self.id.run, step: self.id.step.clone() })

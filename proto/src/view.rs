@@ -128,6 +128,9 @@ pub struct RunSummary {
 pub struct StepView {
     /// Which one.
     pub path: StepPath,
+    /// What its author calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it does, in a word or two: `server/tool`, `parallel`, `set`.
     pub does: String,
     /// How deep it stands in groups; 0 at the top.
@@ -152,6 +155,16 @@ pub struct StepView {
     /// Why it waits, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+}
+
+impl StepView {
+    /// What it does, and what its author calls it.
+    pub fn caption(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{}  {name}", self.does),
+            None => self.does.clone(),
+        }
+    }
 }
 
 /// A run in full.

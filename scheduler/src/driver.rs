@@ -9,6 +9,7 @@
 //! Everything it performs is harmless to do twice, so a port that is away is asked again until it answers; the log
 //! remembers the rest. Retrying a port lives here and nowhere else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,16 @@ pub enum DriverError {
         /// The next one the log gave.
         found: Seq,
     },
+    /// A newer version has written to the log.
+    #[error(
+        "entry {seq} of the log has format version {found}, which this version of longshore cannot read: upgrade it"
+    )]
+    Newer {
+        /// The entry.
+        seq: Seq,
+        /// Its format.
+        found: u8,
+    },
     /// A large value is gone.
     #[error("the blob {0} is missing, and a run needs it")]
     BlobMissing(Digest),
@@ -88,6 +99,8 @@ pub struct Driver {
     watchers: Arc<Watchers>,
     /// Bytes of large values the machine holds.
     values_held: usize,
+    /// Runs whose jobs are not sent.
+    left_alone: BTreeSet<RunId>,
 }
 
 impl Driver {
@@ -105,8 +118,18 @@ impl Driver {
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
         let reader = backend.log.read(partition, position.seq.next()).await?;
         let saver = Saver::new(backend.clone(), partition, stored);
-        let mut driver =
-            Self { backend, partition, machine, position, saver, reader, epoch, watchers, values_held: 0 };
+        let mut driver = Self {
+            backend,
+            partition,
+            machine,
+            position,
+            saver,
+            reader,
+            epoch,
+            watchers,
+            values_held: 0,
+            left_alone: BTreeSet::new(),
+        };
         driver.learn_plans().await?;
         let from = driver.position.seq;
         while driver.machine.applied() < epoch.0 {
@@ -126,6 +149,13 @@ impl Driver {
     /// A run that has not ended, as of the takeover.
     pub fn view(&self, run: RunId) -> Option<RunView> {
         self.machine.view(run)
+    }
+
+    /// Sends no jobs of these runs: they stay as they are, for another process to go on with.
+    ///
+    /// A process that ends when one run has ended must not begin the calls of others, which it would cut off.
+    pub fn leave_alone(&mut self, runs: impl IntoIterator<Item = RunId>) {
+        self.left_alone.extend(runs);
     }
 
     /// Leads until told to stop, or until somebody else leads.
@@ -179,6 +209,10 @@ impl Driver {
             self.machine.forget_blobs();
             self.values_held = 0;
         }
+        // Entries may keep coming for a long time; timers must not wait for a lull.
+        if self.machine.wake_at().is_some_and(|at| at <= clock::now()) {
+            self.tick().await?;
+        }
         Ok(())
     }
 
@@ -193,6 +227,8 @@ impl Driver {
             });
         }
         match event {
+            // Passing over what a newer version wrote would lose it for good once a checkpoint has moved past it.
+            Err(WireError::Version { found }) => return Err(DriverError::Newer { seq, found }),
             Err(error) => {
                 warn!(partition = %self.partition, %seq, %error, "entry passed over: it cannot be read");
                 self.machine.pass(seq, at);
@@ -273,6 +309,7 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Append(event) => facts.push(event),
+                Effect::Dispatch(job) if self.left_alone.contains(&job.id.run) => {}
                 Effect::Dispatch(job) => jobs.push(*job),
                 Effect::Recall(job) => recalls.push(job),
                 Effect::Changed(run) => changed.push(run),

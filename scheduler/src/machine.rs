@@ -33,8 +33,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunStatus, RunView, Seq, Signal,
-    StepStatus, Timer, TimerKind, Timestamp,
+    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunView, Seq, Signal, StepStatus,
+    Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
@@ -168,16 +168,6 @@ impl Machine {
     /// A run that has not ended, or has ended since the last checkpoint.
     pub fn view(&self, run: RunId) -> Option<RunView> {
         self.live.get(&run).or_else(|| self.dirty.ended(run)).map(Run::view)
-    }
-
-    /// Where a run stands, if it is known.
-    pub fn status(&self, run: RunId) -> Option<RunStatus> {
-        self.live.get(&run).or_else(|| self.dirty.ended(run)).map(|run| run.status)
-    }
-
-    /// Whether the run has ended and is still kept.
-    pub fn has_ended(&self, run: RunId) -> bool {
-        self.finished.contains_key(&run)
     }
 
     /// Takes one record and adds what follows from it to `effects`, in the order to be done.
@@ -325,7 +315,11 @@ impl Machine {
         }
         self.timers.heard(timer);
         let fired = self.change(timer.run, effects, |run, plan, now, effects| {
-            run.timers.remove(&timer.kind).ok_or(Refused::TimerNotSet)?;
+            let set = run.timers.get(&timer.kind).copied().ok_or(Refused::TimerNotSet)?;
+            if timer.kind == TimerKind::Grace && set > now.plus(stop::GRACE / 2) {
+                return Err(Refused::TimerNotSet); // set anew since it was asked for
+            }
+            run.timers.remove(&timer.kind);
             match &timer.kind {
                 TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
                 TimerKind::Lost { step, sent, .. } => {
@@ -376,6 +370,10 @@ fn retry(
     let index = run.find(path).ok_or(Refused::UnknownStep)?;
     let step = run.step_mut(index).filter(|step| step.call.is_some()).ok_or(Refused::AlreadySettled)?;
     step.status = StepStatus::Running;
+    let stopped = step.stopped;
     advance::dispatch(run, plan, index, now, sent, effects);
+    if let (true, Some(job)) = (stopped, run.job_id(index)) {
+        effects.push(Effect::Recall(job));
+    }
     Ok(())
 }

@@ -184,7 +184,8 @@ mod tests {
     #[test]
     fn every_server_that_was_written_elsewhere_is_where_its_command_line_says() {
         let tools = Tools::find();
-        let folder = Path::new("/tmp");
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
         for server in [tools.everything(), tools.filesystem(folder), tools.time(), tools.git(folder)] {
             assert!(server.command.is_file(), "{}", server.command.display());
         }

@@ -40,7 +40,11 @@ impl crate::Claims for Claims {
         let row = Key::new(key, holder);
         let renew = move |connection: &_| renew(connection, &row, clock::now().plus(lease));
         let renewed = self.store.write(CLAIM_BYTES, renew).await;
-        renewed.map_err(|failure| failure.when(format!("renew the claim on {key}")))
+        match renewed.map_err(|failure| failure.when(format!("renew the claim on {key}"))) {
+            // Nobody else can claim while this process has the directory, so a full disk costs no holder its claim.
+            Err(error) if error.retryable => self.holds(key, holder).await,
+            renewed => renewed,
+        }
     }
 
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
@@ -54,6 +58,15 @@ impl crate::Claims for Claims {
         let row = Key::new(key, holder);
         let released = self.store.write(CLAIM_BYTES, move |connection| release(connection, &row)).await;
         released.map_err(|failure| failure.when(format!("release the claim on {key}")))
+    }
+}
+
+impl Claims {
+    /// Whether a claim is its holder's, by what is on the disk.
+    async fn holds(&self, key: &ClaimKey, holder: &NodeId) -> Result<bool, Error> {
+        let row = Key::new(key, holder);
+        let held = self.store.read(move |connection| Ok(holds(connection, &row)?)).await;
+        held.map_err(|failure| failure.when(format!("look up the claim on {key}")))
     }
 }
 
@@ -104,6 +117,12 @@ fn renew(connection: &Connection, key: &Key, until: Timestamp) -> rusqlite::Resu
                WHERE run = ?1 AND step = ?2 AND holder = ?3 AND done_at IS NULL AND lease_until > 0";
     let until = storable(until.as_millis());
     Ok(connection.prepare_cached(sql)?.execute(params![key.run, key.step, key.holder, until])? > 0)
+}
+
+fn holds(connection: &Connection, key: &Key) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM claims
+               WHERE run = ?1 AND step = ?2 AND holder = ?3 AND done_at IS NULL AND lease_until > 0)";
+    connection.prepare_cached(sql)?.query_row([&key.run, &key.step, &key.holder], |row| row.get(0))
 }
 
 fn done(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::Result<()> {

@@ -1,10 +1,10 @@
 //! `longshore resume`: goes on with runs that were left behind.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use longshore_proto::{Digest, RunView};
+use longshore_proto::{Digest, RunId, RunView};
 use longshore_workflow::{Plan, compile};
 
 use super::result;
@@ -30,7 +30,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         let message = format!("there is no data directory {}", data.display());
         return Err(Failure::new(Exit::NotFound, message).help("name it with --data or LONGSHORE_DATA"));
     }
-    let opened = Opened::take_over(&data, node::name()?).await?;
+    let mut opened = Opened::take_over(&data, node::name()?).await?;
     let chosen = match choose(&opened, &args.runs, &servers).await {
         Ok(chosen) => chosen,
         Err(failure) => {
@@ -48,8 +48,11 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     }
     let signals = Signals::listen()?;
     let mut live = Live::new(output, chosen.len() > 1);
+    let chosen_runs: BTreeSet<RunId> = chosen.iter().map(|view| view.summary.run).collect();
+    let others = opened.interrupted().into_iter().map(|view| view.summary.run);
+    opened.leave_alone(others.filter(|run| !chosen_runs.contains(run)).collect::<Vec<_>>());
+    let watches = chosen_runs.iter().map(|run| (*run, opened.watch(*run))).collect();
     let process = opened.start(servers.config(), work.slots);
-    let watches = chosen.iter().map(|view| (view.summary.run, process.watch(view.summary.run))).collect();
     for view in chosen {
         live.begin_with(Arc::new(view));
     }

@@ -31,8 +31,9 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
 
     let data = work.data.data;
-    let opened = Opened::take_over(&data, node::name()?).await?;
+    let mut opened = Opened::take_over(&data, node::name()?).await?;
     let others: Vec<RunId> = opened.interrupted().iter().map(|view| view.summary.run).collect();
+    opened.leave_alone(others.iter().copied());
     let signals = Signals::listen()?;
     let process = opened.start(servers.config(), work.slots);
     let (run, watch) = process.prepare();
@@ -49,7 +50,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     result::print(followed, &data, work.json, output)
 }
 
-/// How many runs are named when some go on beside the one that was asked for.
+/// How many runs are named when some are left as they are.
 const NAMED: usize = 5;
 
 fn tell_of(others: &[RunId], output: &Output) {
@@ -58,7 +59,9 @@ fn tell_of(others: &[RunId], output: &Output) {
     }
     let named: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
     let more = if others.len() > NAMED { ", ..." } else { "" };
-    let (count, runs) = (others.len(), if others.len() == 1 { "run goes" } else { "runs go" });
+    let (count, runs) = (others.len(), if others.len() == 1 { "run is" } else { "runs are" });
     let named = named.join(", ");
-    output.message(&format!("{count} interrupted {runs} on beside this one, not waited for: {named}{more}"));
+    output.message(&format!(
+        "{count} interrupted {runs} left as before, for `longshore resume`: {named}{more}"
+    ));
 }

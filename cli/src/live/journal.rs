@@ -41,7 +41,7 @@ fn moment(step: &StepView, submitted_at: Timestamp) -> Timestamp {
 }
 
 fn words(step: &StepView) -> String {
-    let mut words = format!("{}  {}  {}", step.path, step.status, step.does);
+    let mut words = format!("{}  {}  {}", step.path, step.status, step.caption());
     if let (Some(began), Some(ended)) = (step.started_at, step.finished_at) {
         words.push_str(&format!("  {}", Elapsed(ended.since(began))));
     }

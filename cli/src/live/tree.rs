@@ -78,7 +78,7 @@ fn cells(step: &StepView, now: Timestamp, symbols: Symbols) -> Vec<Line> {
         .started_at
         .map(|began| format!("{:>6}", Elapsed(step.finished_at.unwrap_or(now).since(began))))
         .unwrap_or_default();
-    let does = Line::of(FAINT, &step.does).with(PLAIN, &note(step));
+    let does = Line::of(FAINT, &step.caption()).with(PLAIN, &note(step));
     vec![name, Line::of(style, step.status.as_str()), Line::of(PLAIN, &took), does]
 }
 

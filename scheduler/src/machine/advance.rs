@@ -139,8 +139,11 @@ impl Cursor<'_> {
     }
 
     fn set(&mut self, run: &mut Run, index: StepIndex, values: &Template) {
-        match self.render(run, index, values) {
-            Ok(value) => {
+        let rendered = self.render(run, index, values);
+        let sized = rendered.map(|value| (size(&value), value));
+        match sized.and_then(|(bytes, value)| run.room_for(bytes).map(|()| (bytes, value))) {
+            Ok((bytes, value)) => {
+                run.set_bytes += bytes;
                 if let Some(state) = run.step_mut(index) {
                     state.output =
                         Some(longshore_proto::Output { value: Payload::Inline(value), content: None });
@@ -152,7 +155,8 @@ impl Cursor<'_> {
     }
 
     fn call(&mut self, run: &mut Run, index: StepIndex, call: &CallStep) {
-        match self.prepare(run, index, call) {
+        let prepared = self.prepare(run, index, call);
+        match prepared.and_then(|call| run.room_for(call.bytes).map(|()| call)) {
             Ok(outstanding) => {
                 if let Some(state) = run.step_mut(index) {
                     state.status = StepStatus::Running;
@@ -184,7 +188,8 @@ impl Cursor<'_> {
                 }
             }),
         };
-        Ok(Outstanding { attempt: longshore_proto::Attempt::FIRST, arguments, own_key })
+        let bytes = size(&arguments);
+        Ok(Outstanding { attempt: longshore_proto::Attempt::FIRST, arguments, own_key, bytes })
     }
 
     fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
@@ -344,6 +349,25 @@ pub(super) fn groups_above<'a>(
     step: &longshore_workflow::Step,
 ) -> impl Iterator<Item = StepIndex> + use<'a> {
     std::iter::successors(step.parent, |group| plan.step(*group).and_then(|step| step.parent))
+}
+
+/// The size of a value as JSON text, in bytes.
+fn size(value: &impl serde::Serialize) -> usize {
+    /// Counts what is written to it.
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.saturating_add(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither a JSON value nor a counter can fail; if they did, the value would count for what was written.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 fn expression_fault(error: longshore_workflow::EvalError) -> Fault {

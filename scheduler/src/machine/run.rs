@@ -6,12 +6,16 @@
 use std::collections::BTreeMap;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, Fault, JobId, Namespace, Output, Payload, RunId, RunStatus, StepPath, StepStatus,
-    TimerKind, Timestamp, TraceContext, WorkflowRef,
+    Attempt, AttemptRecord, Fault, FaultClass, JobId, Namespace, Output, Payload, RunId, RunStatus, StepPath,
+    StepStatus, TimerKind, Timestamp, TraceContext, WorkflowRef,
 };
 use longshore_workflow::{Plan, StepIndex, StepKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// What a run may hold of values it made itself. Every checkpoint of a changed run writes them again, so this is
+/// already a slow run; a tool's own large outputs are blobs and do not count.
+const KEPT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// One execution of a plan.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -31,6 +35,9 @@ pub struct Run {
     /// The first failure that nothing handles.
     pub(super) error: Option<RunError>,
     pub(super) outputs: Option<Value>,
+    /// The size of what `set` steps gave, as JSON text.
+    #[serde(default)]
+    pub(super) set_bytes: usize,
 }
 
 /// What a run fails with.
@@ -44,6 +51,8 @@ pub(super) struct RunError {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Step {
     pub(super) path: StepPath,
+    #[serde(default)]
+    pub(super) name: Option<String>,
     /// What it does, in a word or two: kept so that a run can be shown without its plan.
     pub(super) does: String,
     pub(super) depth: u16,
@@ -68,6 +77,9 @@ pub(super) struct Outstanding {
     pub(super) arguments: Map<String, Value>,
     /// The step's own key, rendered once.
     pub(super) own_key: Option<String>,
+    /// The size of the arguments, as JSON text.
+    #[serde(default)]
+    pub(super) bytes: usize,
 }
 
 impl Run {
@@ -92,6 +104,7 @@ impl Run {
             timers: BTreeMap::new(),
             error: None,
             outputs: None,
+            set_bytes: 0,
         }
     }
 
@@ -114,6 +127,17 @@ impl Run {
     /// The place of a step in the plan and in the run.
     pub(super) fn find(&self, path: &StepPath) -> Option<StepIndex> {
         self.steps.iter().position(|step| step.path == *path).map(StepIndex)
+    }
+
+    /// Whether one more value of this size may stand in the state; if not, why.
+    pub(super) fn room_for(&self, bytes: usize) -> Result<(), Fault> {
+        let out: usize = self.steps.iter().filter_map(|step| step.call.as_ref()).map(|call| call.bytes).sum();
+        if self.set_bytes.saturating_add(out).saturating_add(bytes) <= KEPT_LIMIT_BYTES {
+            return Ok(());
+        }
+        let limit = KEPT_LIMIT_BYTES / (1024 * 1024);
+        let problem = format!("the values that this run makes and holds at once grow beyond {limit} MiB");
+        Err(Fault::new(FaultClass::Expression, problem))
     }
 
     /// How many calls have begun and have no outcome yet.
@@ -144,6 +168,7 @@ impl Step {
         }
         Self {
             path: step.path.clone(),
+            name: step.name.clone(),
             does,
             depth,
             status: StepStatus::Pending,

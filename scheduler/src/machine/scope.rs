@@ -68,7 +68,9 @@ impl Scope for RunScope<'_> {
                 .error
                 .as_ref()
                 .map(|fault| Cow::Owned(json!({ "class": fault.class.as_str(), "message": fault.message }))),
-            StepField::Attempts => Some(Cow::Owned(json!(step.attempts.len()))),
+            StepField::Attempts => {
+                Some(Cow::Owned(json!(step.attempts.last().map_or(0, |attempt| attempt.number.0))))
+            }
         }
     }
 

@@ -34,6 +34,7 @@ impl Run {
     fn step_view(&self, step: &Step) -> StepView {
         StepView {
             path: step.path.clone(),
+            name: step.name.clone(),
             does: step.does.clone(),
             depth: step.depth,
             status: step.status,

@@ -6,7 +6,7 @@
 use std::mem;
 use std::time::Duration;
 
-use longshore_backend::Claimed;
+use longshore_backend::{BLOB_LIMIT_BYTES, Claimed};
 use longshore_proto::{
     Attempt, AttemptRecord, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES, Job, Next,
     NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, Settlement, Timestamp,
@@ -195,6 +195,11 @@ impl<'a> Machine<'a> {
         let mut blobs = Vec::new();
         let value = carried(answer.value, &mut blobs);
         let content = self.job.keep_content.then(|| carried(answer.content, &mut blobs));
+        if let Some(large) = blobs.iter().map(Vec::len).find(|bytes| *bytes > BLOB_LIMIT_BYTES) {
+            let problem =
+                format!("the tool answered, with {large} bytes; at most {BLOB_LIMIT_BYTES} can be kept");
+            return self.done(Outcome::Fault(Fault::new(FaultClass::ProtocolError, problem)));
+        }
         let event = self.event(Settlement::Done(Outcome::Output(Output { value, content })));
         Effect::Settle { blobs, release: None, event }
     }

@@ -69,7 +69,7 @@ fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
         name,
         Line::of(style, step.status.as_str()),
         Line::of(PLAIN, &between(step.started_at, step.finished_at)),
-        Line::of(FAINT, &step.does),
+        Line::of(FAINT, &step.caption()),
     ]
 }
 

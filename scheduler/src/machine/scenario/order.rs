@@ -245,6 +245,29 @@ fn an_indeterminate_call_fails_the_run_and_says_so() {
 }
 
 #[test]
+fn values_made_of_themselves_over_and_over_end_in_a_fault() {
+    let mut steps = format!("  - {{ id: s0, set: {{ a: '{}' }} }}\n", "x".repeat(100_000));
+    for n in 1..40 {
+        let before = format!("${{{{ steps.s{}.output }}}}", n - 1);
+        steps += &format!("  - {{ id: s{n}, set: {{ l: '{before}', r: '{before}' }} }}\n");
+    }
+    let mut scenario = super::Scenario::of(&format!("steps:\n{steps}"));
+    let ended = scenario.input("submit");
+    assert!(ended.starts_with("failed at s") && ended.contains("grow"), "{ended}");
+}
+
+#[test]
+fn values_nested_in_themselves_end_in_a_fault() {
+    let mut steps = "  - { id: s0, set: { a: 1 } }\n".to_owned();
+    for n in 1..200 {
+        steps += &format!("  - {{ id: s{n}, set: {{ a: '${{{{ steps.s{}.output }}}}' }} }}\n", n - 1);
+    }
+    let mut scenario = super::Scenario::of(&format!("steps:\n{steps}"));
+    let ended = scenario.input("submit");
+    assert!(ended.starts_with("failed at s") && ended.contains("deeper than"), "{ended}");
+}
+
+#[test]
 fn a_wide_group_goes_out_in_waves() {
     let members: String = (0..300).map(|n| format!("      - {{ id: m{n}, call: s/t }}\n")).collect();
     let mut scenario = super::Scenario::of(&format!("steps:\n  - parallel:\n{members}"));

@@ -52,6 +52,37 @@ fn nobody_waits_for_ever_for_a_recalled_call() {
 }
 
 #[test]
+fn a_second_wait_for_recalled_calls_is_as_long_as_the_first() {
+    check(
+        "
+steps:
+  - { id: g, timeout: 10s, continue-on-error: true, parallel: [{ id: a, call: s/t }] }
+  - { id: h, needs: [], timeout: 40s, parallel: [{ id: b, call: s/t }] }
+",
+        r#"
+        submit                     -> dispatch a#1, dispatch b#1
+        @10s tick                  -> fired deadline of g, recall a#1
+        @40s tick                  -> fired deadline of h, recall b#1, fired grace, refused: the timer is no longer set
+        settle b#1 fault cancelled -> nothing
+        @69s tick                  -> nothing
+        @70s tick                  -> fired grace, failed at h: timeout: the group did not end within 40s
+        "#,
+    );
+}
+
+#[test]
+fn a_stopped_job_that_is_sent_again_is_recalled_again() {
+    check(
+        "steps: [{ id: a, call: s/t, timeout: 10s }]",
+        r#"
+        submit       -> dispatch a#1
+        @332s cancel -> recall a#1
+        @333s tick   -> fired lost a#1, dispatch a#1, recall a#1
+        "#,
+    );
+}
+
+#[test]
 fn a_cancel_gives_up_retries() {
     check(
         "steps: [{ id: a, call: s/t, retry: 3 }]",

@@ -1,0 +1,33 @@
+//! The trace a run belongs to: every call it makes carries it in `_meta`.
+
+use longshore_proto::TraceContext;
+
+use crate::environment;
+
+/// The caller's trace (`TRACEPARENT`, `TRACESTATE`), or a new one.
+///
+/// The form is W3C Trace Context, version 00: trace id, parent id, and the flag that says it is sampled.
+pub(crate) fn context() -> TraceContext {
+    match environment::trace() {
+        Some((traceparent, tracestate)) => TraceContext { traceparent, tracestate },
+        None => drawn(),
+    }
+}
+
+fn drawn() -> TraceContext {
+    // Neither id may be all zeros.
+    let (trace, parent) = (rand::random::<u128>().max(1), rand::random::<u64>().max(1));
+    TraceContext { traceparent: format!("00-{trace:032x}-{parent:016x}-01"), tracestate: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_trace_has_the_form_of_the_standard() {
+        let parts: Vec<_> = drawn().traceparent.split('-').map(str::len).collect();
+        assert_eq!(parts, [2, 32, 16, 2]);
+        assert_ne!(drawn(), drawn());
+    }
+}
