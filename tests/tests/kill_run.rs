@@ -5,8 +5,6 @@
 //! safe to repeat is never made twice, and no server outlives its caller. The seed is printed; set `KILL_SEED` to it to see the
 //! same moments again.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{RunStatus, StepStatus};
