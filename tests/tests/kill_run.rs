@@ -1,9 +1,9 @@
 //! The kill test: `longshore` is killed with kill -9 at a random moment of a run of 50 steps, and the run is resumed.
 //!
-//! What must come out is what an unbroken run gives: the same outputs, every step once, no run lost. The server's own
-//! journal says what really happened: a step whose outcome was recorded is never called again, a call that is not
-//! safe to repeat is never made twice, and no server outlives its caller. The seed is printed; set `KILL_SEED` to it to see the
-//! same moments again.
+//! What must come out is what an unbroken run gives: the same outputs, every step once, no run lost. The log says what
+//! was recorded before the kill, and the server's own journal says what really happened: a step whose outcome was
+//! recorded is never called again, a call that is not safe to repeat is never made twice, and no server outlives its
+//! caller. The seed is printed; set `KILL_SEED` to it to see the same moments again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
