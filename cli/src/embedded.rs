@@ -37,8 +37,9 @@ const PARTITION: Partition = Partition(0);
 /// How long calls that have begun may go on after an end was asked for. People wait at a terminal for it.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long the driver may take to write its last checkpoint. Without it the next process replays a little more.
-const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the driver may take to write its last checkpoint, also when somebody asked to stop at once. Without it the
+/// next process replays a little more, and lists are a little behind until then.
+const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long servers and store may take to close: what a child process gets to end by itself, and some more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -184,20 +185,19 @@ impl Process {
     ///
     /// What is cut short stays outstanding in the log, so another process goes on with it.
     pub(crate) async fn end(mut self, hurry: impl Future<Output = ()>) {
-        let calm = async {
-            self.stop_worker.cancel();
-            while self.worker.join_next().await.is_some() {}
-            self.stop_driver.cancel();
-            if timeout(LAST_CHECKPOINT_LIMIT, self.driver.join_next()).await.is_err() {
-                warn!("the last checkpoint was not written in time; the log has everything");
-            }
-        };
+        let drained = async { while self.worker.join_next().await.is_some() {} };
+        self.stop_worker.cancel();
         tokio::select! {
             biased;
             () = hurry => {}
-            () = calm => {}
+            () = drained => {}
         }
         self.worker.shutdown().await;
+        // Also in a hurry: whoever looks at the directory next sees the runs as they stand.
+        self.stop_driver.cancel();
+        if timeout(LAST_CHECKPOINT_LIMIT, self.driver.join_next()).await.is_err() {
+            warn!("the last checkpoint was not written in time; the log has everything");
+        }
         self.driver.shutdown().await;
         if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
             warn!("the MCP servers were not closed in time");
