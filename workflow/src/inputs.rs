@@ -27,14 +27,13 @@ impl InputType {
         }
     }
 
-    /// Whether a value is of this type. As in JSON Schema, `2.0` is an integer.
+    /// Whether a value is of this type. An integer fits into 64 bits and is written without a point: `2.0` would be
+    /// another type in every expression.
     pub fn accepts(self, value: &Value) -> bool {
         match self {
             Self::String => value.is_string(),
             Self::Number => value.is_number(),
-            Self::Integer => {
-                value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|number| number.fract() == 0.0)
-            }
+            Self::Integer => value.is_i64(),
             Self::Boolean => value.is_boolean(),
             Self::Array => value.is_array(),
             Self::Object => value.is_object(),
@@ -161,7 +160,7 @@ impl InputSpec {
         let (wanted, help) = match kind {
             InputType::String => ("text", "put quotes round it"),
             InputType::Number => ("a number", "as in 2.5"),
-            InputType::Integer => ("a whole number", "as in 42"),
+            InputType::Integer => ("a whole number of at most 64 bits", "as in 42, without a point"),
             InputType::Boolean => ("true or false", "write `true` or `false`"),
             InputType::Array => ("a list", "as JSON: `[\"a\", \"b\"]`"),
             InputType::Object => ("a map", "as JSON: `{\"key\": \"value\"}`"),

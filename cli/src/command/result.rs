@@ -19,6 +19,7 @@ pub(super) const RUN_SCHEMA: &str = "longshore.run";
 pub(super) fn print(
     followed: Result<Followed, Failure>,
     data: &Path,
+    servers: Option<&Path>,
     json: bool,
     output: &Output,
 ) -> Result<Exit, Failure> {
@@ -31,9 +32,9 @@ pub(super) fn print(
         }
         Ok(Followed::Stopped) => {
             Err(Failure::new(Exit::Interrupted, "stopped; what has not ended can be resumed")
-                .help(resume_hint(data)))
+                .help(resume_hint(data, servers)))
         }
-        Err(failure) => Err(failure.help(resume_hint(data))),
+        Err(failure) => Err(failure.help(resume_hint(data, servers))),
     }
 }
 
@@ -69,10 +70,34 @@ fn show_hint(view: &RunView, data: &Path) -> String {
 }
 
 /// The command that goes on with what was left behind.
-pub(super) fn resume_hint(data: &Path) -> String {
-    format!("go on with `longshore resume{}`", data_option(data))
+fn resume_hint(data: &Path, servers: Option<&Path>) -> String {
+    let servers = servers.map(|file| format!(" --mcp-config {}", quoted(file))).unwrap_or_default();
+    format!("go on with `longshore resume{}{servers}`", data_option(data))
 }
 
 fn data_option(data: &Path) -> String {
-    if data == Path::new(USUAL_DATA) { String::new() } else { format!(" --data {}", data.display()) }
+    if data == Path::new(USUAL_DATA) { String::new() } else { format!(" --data {}", quoted(data)) }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_repeats_where_data_and_servers_are() {
+        assert_eq!(resume_hint(Path::new(USUAL_DATA), None), "go on with `longshore resume`");
+        let hint = resume_hint(Path::new("my data"), Some(Path::new("../mcp.json")));
+        assert_eq!(hint, "go on with `longshore resume --data 'my data' --mcp-config ../mcp.json`");
+    }
 }

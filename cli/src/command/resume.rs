@@ -57,7 +57,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         live.begin_with(Arc::new(view));
     }
     let followed = follow(process, signals, output, live, watches, OnInterrupt::Drain).await;
-    result::print(followed, &data, work.json, output)
+    result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output)
 }
 
 /// The runs to follow, all of whose steps can be carried out here.

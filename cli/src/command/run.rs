@@ -47,7 +47,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     tell_of(&others, output);
     let live = Live::new(output, false);
     let followed = follow(process, signals, output, live, vec![(run, watch)], OnInterrupt::Cancel).await;
-    result::print(followed, &data, work.json, output)
+    result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output)
 }
 
 /// How many runs are named when some are left as they are.

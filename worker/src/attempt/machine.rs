@@ -134,7 +134,7 @@ impl<'a> Machine<'a> {
     fn begin(&mut self) -> Effect {
         let unsafe_to_repeat = self.job.safety == Safety::Unknown;
         if self.spent && unsafe_to_repeat {
-            let fault = internal("a worker that held this call vanished; the call may have happened");
+            let fault = lost();
             return self.done(Outcome::Indeterminate(fault));
         }
         if self.delivered > DELIVERIES_LIMIT {
@@ -265,6 +265,13 @@ fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
         }
         _ => Payload::Inline(value),
     }
+}
+
+/// What is known of a call whose maker never reported it.
+fn lost() -> Fault {
+    let message = "the process that made this call ended without a word; the call may have happened, and is not \
+                   repeated because the step does not say that it is safe (`retry`)";
+    Fault::new(FaultClass::Unavailable, message)
 }
 
 fn internal(message: impl Into<String>) -> Fault {

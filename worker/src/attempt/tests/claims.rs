@@ -38,7 +38,7 @@ fn a_call_that_vanished_with_its_worker_is_not_repeated() {
         unsafe_to_repeat(),
         "
         delivered 2  => claim fetch
-        claim lapsed => settle indeterminate internal: a worker that held this call vanished; the call may have happened []
+        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) []
         settled      => acknowledge, claim done
         ",
     );
@@ -114,7 +114,7 @@ fn without_a_backend_the_job_goes_back_and_the_claim_only_if_nothing_was_called(
         unsafe_to_repeat(),
         "
         delivered 2  => claim fetch
-        claim lapsed => settle indeterminate internal: a worker that held this call vanished; the call may have happened []
+        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) []
         broken       => give back for 5s
         ",
     );
