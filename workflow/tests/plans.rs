@@ -315,9 +315,9 @@ inputs:
     );
     assert_eq!(plan.timeout, Some(Duration::from_secs(3600)));
     assert_eq!(plan.labels.get("team").map(String::as_str), Some("a"));
-    let given = json!({"url": "u", "ratio": 2, "list": [], "map": {}, "any": null, "count": 2.0});
+    let given = json!({"url": "u", "ratio": 2, "list": [], "map": {}, "any": null, "count": 2});
     let expected =
-        json!({"url": "u", "ratio": 2, "list": [], "map": {}, "any": null, "count": 2.0, "flag": false});
+        json!({"url": "u", "ratio": 2, "list": [], "map": {}, "any": null, "count": 2, "flag": false});
     assert_eq!(accept(&plan, given), Ok(expected));
     let wrong = json!({"ulr": "u", "count": "3", "ratio": "x", "flag": 1, "list": {}, "map": [], "other": 1});
     insta::assert_snapshot!("inputs", accept(&plan, wrong).expect_err("nothing fits").to_string());
@@ -356,7 +356,15 @@ fn inputs_given_as_text_are_read_by_their_type() {
     for (name, text, expected) in cases {
         assert_eq!(read(name, text), expected, "{name}={text}");
     }
-    let refused = [("n", "many"), ("i", "1.5"), ("b", "yes"), ("a", "a,b"), ("o", "[]")];
+    let refused = [
+        ("n", "many"),
+        ("i", "1.5"),
+        ("i", "2.0"),
+        ("i", "9223372036854775808"),
+        ("b", "yes"),
+        ("a", "a,b"),
+        ("o", "[]"),
+    ];
     let said: Vec<_> = refused.map(|(name, text)| read(name, text).expect_err(text)).into();
     insta::assert_snapshot!("inputs_as_text", said.join("\n"));
 }
