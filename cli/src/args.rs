@@ -2,6 +2,7 @@
 //!
 //! What is checked here is the form alone; whether a file is there or an input fits is for the command to say.
 
+mod cluster;
 mod value;
 
 use std::num::NonZeroUsize;
@@ -12,7 +13,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use longshore_proto::{RunStatus, ServerName};
 
-pub(crate) use value::{Pair, Target};
+pub(crate) use cluster::{
+    ClusterCommand, DlqCommand, DlqListArgs, DlqShowArgs, NamespaceArgs, SubmitArgs, WatchArgs,
+    WorkflowsCommand, WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs,
+};
+pub(crate) use value::{Pair, Target, duration};
 
 /// Where a data directory is unless somebody says otherwise.
 pub(crate) const USUAL_DATA: &str = ".longshore";
@@ -38,7 +43,8 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0 success          1 unexpected error        2 wrong usage
-  3 workflow, inputs or servers file invalid   5 not found
+  3 workflow, inputs or servers file invalid   4 not allowed
+  5 not found        6 cluster unreachable
   20 the run failed  21 the run was cancelled  130 interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -47,9 +53,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Go on with interrupted runs
     Resume(ResumeArgs),
-    /// Look at runs
-    #[command(subcommand)]
-    Runs(RunsCommand),
+    /// What works with a cluster
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// Look at MCP servers, and call their tools
     #[command(subcommand)]
     Servers(ServersCommand),
@@ -134,6 +140,38 @@ pub(crate) enum RunsCommand {
     List(RunsListArgs),
     /// Show a run: its steps, their attempts, its outputs
     Show(RunsShowArgs),
+    /// Tell runs of the cluster to stop
+    Cancel(RunsCancelArgs),
+}
+
+/// Where runs are looked for: in the cluster if one is named anywhere, else in a data directory.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Look into this data directory, even if a cluster is configured [default: .longshore]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "nats_url")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: cluster::ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs cancel 9v0w
+  longshore runs cancel 9v0w --reason 'wrong file'
+
+What is under way gets 30 s to end. A run of one process is cancelled by Ctrl-C there.")]
+pub(crate) struct RunsCancelArgs {
+    /// The runs: ids, or the beginning or end of one
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<String>,
+    /// Why, for whoever looks at the run later
+    #[arg(long, value_name = "TEXT", default_value = "cancelled on the command line")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +187,7 @@ pub(crate) struct RunsListArgs {
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
     #[command(flatten)]
-    pub(crate) data: DataArgs,
+    pub(crate) place: PlaceArgs,
     /// Print JSON, one run on each line
     #[arg(long)]
     pub(crate) json: bool,
@@ -165,7 +203,7 @@ pub(crate) struct RunsShowArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     #[command(flatten)]
-    pub(crate) data: DataArgs,
+    pub(crate) place: PlaceArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -304,7 +342,8 @@ mod tests {
     fn every_status_can_be_asked_for() {
         for status in STATUSES {
             let cli = Cli::try_parse_from(["longshore", "runs", "list", "--status", status.as_str()]);
-            let Ok(Cli { command: Command::Runs(RunsCommand::List(list)) }) = cli else {
+            let Ok(Cli { command: Command::Cluster(ClusterCommand::Runs(RunsCommand::List(list))) }) = cli
+            else {
                 panic!("{cli:?}");
             };
             assert_eq!(list.statuses, [status]);

@@ -1,31 +1,73 @@
 //! The commands: each takes its arguments to an exit code, or to a failure.
 
 mod completions;
+mod dlq;
+mod doctor;
 mod explain;
 mod result;
 mod resume;
 mod run;
 mod runs;
 mod servers;
+mod submit;
 mod validate;
+mod watch;
+mod workflows;
 
-use crate::args::{Command, RunsCommand, ServersCommand};
+use crate::args::{ClusterCommand, Command, DlqCommand, RunsCommand, ServersCommand, WorkflowsCommand};
+use crate::cluster;
+use crate::config::Config;
+use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::logging;
 use crate::output::Output;
 
 /// Does what the command line asks for.
 pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, Failure> {
+    if !matches!(command, Command::Cluster(_)) {
+        logging::start(output)?;
+    }
     match command {
         Command::Run(args) => run::run(args, output).await,
         Command::Resume(args) => resume::resume(args, output).await,
-        Command::Runs(RunsCommand::List(args)) => runs::list(args, output).await,
-        Command::Runs(RunsCommand::Show(args)) => runs::show(args, output).await,
         Command::Servers(ServersCommand::List(args)) => servers::list(args, output).await,
         Command::Servers(ServersCommand::Tools(args)) => servers::tools(args, output).await,
         Command::Servers(ServersCommand::Call(args)) => servers::call(args, output).await,
         Command::Validate(args) => validate::validate(args, output).await,
         Command::Explain(args) => explain::explain(&args, output),
         Command::Completions(args) => completions::print(args, output),
+        Command::Cluster(command) => with_cluster(command, output).await,
+    }
+}
+
+/// Reads the configuration first, whole.
+async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, Failure> {
+    let config = Config::load(&command.flags(), &environment::all())?;
+    let is_process = matches!(command, ClusterCommand::Scheduler(_) | ClusterCommand::Worker(_));
+    logging::start_with(&config, is_process, output)?;
+    if let (true, Some(file)) = (command.cluster().verbose, &config.file) {
+        output.message(&format!("configuration: {}", file.display()));
+    }
+    match command {
+        ClusterCommand::Runs(RunsCommand::List(args)) => runs::list(args, &config, output).await,
+        ClusterCommand::Runs(RunsCommand::Show(args)) => runs::show(args, &config, output).await,
+        ClusterCommand::Runs(RunsCommand::Cancel(args)) => runs::cancel(args, &config, output).await,
+        ClusterCommand::Submit(args) => submit::submit(args, &config, output).await,
+        ClusterCommand::Watch(args) => watch::watch(args, &config, output).await,
+        ClusterCommand::Workflows(WorkflowsCommand::Push(args)) => {
+            workflows::push(args, &config, output).await
+        }
+        ClusterCommand::Workflows(WorkflowsCommand::List(args)) => {
+            workflows::list(args, &config, output).await
+        }
+        ClusterCommand::Workflows(WorkflowsCommand::Show(args)) => {
+            workflows::show(args, &config, output).await
+        }
+        ClusterCommand::Dlq(DlqCommand::List(args)) => dlq::list(args, &config, output).await,
+        ClusterCommand::Dlq(DlqCommand::Show(args)) => dlq::show(args, &config, output).await,
+        ClusterCommand::Doctor(args) => doctor::doctor(&config, args.json, output).await,
+        ClusterCommand::Scheduler(_) => cluster::scheduler(&config).await,
+        ClusterCommand::Worker(_) => cluster::worker(&config, output).await,
     }
 }

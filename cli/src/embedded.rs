@@ -65,7 +65,7 @@ impl Opened {
     pub(crate) async fn take_over(dir: &Path, node: NodeId) -> Result<Self, Failure> {
         let store = Embedded::open(dir, Access::ReadWrite).await.map_err(unopened)?;
         let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
-        match Driver::take_over(backend.clone(), PARTITION, node.clone(), Arc::clone(&watchers)).await {
+        match Driver::take_over(backend.clone(), PARTITION, node.clone(), watchers.clone()).await {
             Ok(driver) => Ok(Self { store, backend, driver, watchers, node }),
             Err(error) => {
                 store.close().await;
@@ -225,7 +225,7 @@ fn unopened(error: OpenError) -> Failure {
 fn unsubmitted(error: SubmitError) -> Failure {
     let exit = match error {
         SubmitError::Workflow(_) | SubmitError::Inputs(_) => Exit::Invalid,
-        SubmitError::Backend(_) => Exit::Error,
+        SubmitError::TextMissing(_) | SubmitError::Backend(_) => Exit::Error,
     };
     Failure::new(exit, format!("the run was not submitted: {error}"))
 }

@@ -1,12 +1,21 @@
 //! The environment of the process: the only place where it is read.
 //!
 //! Where data and servers are (`LONGSHORE_DATA`, `LONGSHORE_MCP_CONFIG`) is read by clap beside the options of the
-//! same meaning; colours (`NO_COLOR`, `CLICOLOR_FORCE`) by anstream. Everything else goes through [`variable`].
+//! same meaning; colours (`NO_COLOR`, `CLICOLOR_FORCE`) by anstream. Everything else goes through [`variable`], and the
+//! settings of a cluster through [`all`].
+
+use std::collections::BTreeMap;
 
 /// The value of a variable; nothing if it is unset or no text.
 pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the configuration that the rule points to")]
     std::env::var(name).ok()
+}
+
+/// Every variable whose name and value are text.
+pub(crate) fn all() -> BTreeMap<String, String> {
+    let texts = std::env::vars_os().map(|(name, value)| (name.into_string(), value.into_string()));
+    texts.filter_map(|(name, value)| Some((name.ok()?, value.ok()?))).collect()
 }
 
 /// The log filter somebody chose, with the variable it stands in. Ours goes before the one that all of Rust shares.

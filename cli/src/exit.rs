@@ -17,8 +17,12 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The workflow, its inputs or the servers file are wrong.
     Invalid = 3,
+    /// NATS or Redis does not accept the credentials.
+    Denied = 4,
     /// There is no such run, server, tool, code or data directory.
     NotFound = 5,
+    /// NATS or Redis did not answer in time, or no scheduler did.
+    Unreachable = 6,
     /// The run failed.
     RunFailed = 20,
     /// The run was cancelled.
@@ -65,7 +69,9 @@ mod tests {
             Exit::Error,
             Exit::Usage,
             Exit::Invalid,
+            Exit::Denied,
             Exit::NotFound,
+            Exit::Unreachable,
             Exit::RunFailed,
             Exit::RunCancelled,
             Exit::Interrupted,

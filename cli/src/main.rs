@@ -1,25 +1,30 @@
 //! The `longshore` binary: every command, and the composition of the parts into a process.
 //!
 //! ```text
-//!   args ──► command ──► embedded (scheduler + worker + store in one process)
-//!               │            │
-//!               │            └──► follow ──► live view
-//!               └──► output: results on stdout, messages on stderr, one exit code
+//!   args ──► config ──► command ──► embedded (scheduler + worker + store in one process)
+//!                          │   └──► cluster  (one of them, on NATS and Redis; or a client of theirs)
+//!                          ├──► live view
+//!                          └──► output: results on stdout, messages on stderr, one exit code
 //! ```
 //!
-//! This file parses, begins to log, dispatches and ends with the exit code.
+//! This file parses, dispatches and ends with the exit code.
 
 mod args;
+mod cluster;
 mod command;
+mod config;
 mod embedded;
 mod environment;
 mod exit;
 mod failure;
+mod finding;
 mod follow;
+mod health;
 mod input_text;
 mod inputs;
 mod live;
 mod logging;
+mod metering;
 mod node;
 mod output;
 mod servers_file;
@@ -59,7 +64,6 @@ fn main() -> ExitCode {
 }
 
 fn perform(cli: Cli, output: &Output) -> Result<Exit, Failure> {
-    logging::start(output)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Error, format!("no threads can be started: {error}")))?;

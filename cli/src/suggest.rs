@@ -13,6 +13,14 @@ pub(crate) fn among(wanted: &str, names: &[&str]) -> String {
     }
 }
 
+/// The one that was probably meant, or else the names there are: for lists that are long and written down elsewhere.
+pub(crate) fn nearest(wanted: &str, names: &[&str]) -> String {
+    match closest(wanted, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known: {}", listed(names)),
+    }
+}
+
 /// The names, as a sentence has them.
 fn listed(names: &[&str]) -> String {
     let shown: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();

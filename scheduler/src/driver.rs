@@ -1,7 +1,7 @@
 //! Leads one partition: next input, ask the machine, perform what follows, in order.
 //!
 //! ```text
-//!   LOG ──entries──► Driver ──Record──► Machine ──Effects──► Driver ──► LOG (Fired), JOBS, watchers
+//!   LOG ──entries──► Driver ──Record──► Machine ──Effects──► Driver ──► LOG (Fired), JOBS, observer
 //!                      │                                       └──► checkpoints (Saver)
 //!                   clock ──tick──► Machine
 //! ```
@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::machine::{Effect, Effects, Machine, Refused};
+use crate::observer::{self, Observer};
 use crate::recovery::{self, Position, Recovered};
 use crate::saver::{Ready, Saver};
-use crate::watchers::Watchers;
 
 /// Entries taken at once: what follows from them is appended and published together, and a batch of small records
 /// stays within a few megabytes.
@@ -96,7 +96,7 @@ pub struct Driver {
     saver: Saver,
     reader: Box<dyn LogReader>,
     epoch: Epoch,
-    watchers: Arc<Watchers>,
+    observer: Arc<dyn Observer>,
     /// Bytes of large values the machine holds.
     values_held: usize,
     /// Runs whose jobs are not sent.
@@ -109,7 +109,7 @@ impl Driver {
         backend: Backend,
         partition: Partition,
         node: NodeId,
-        watchers: Arc<Watchers>,
+        observer: Arc<dyn Observer>,
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, stored } = recovery::load(&backend, partition).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -126,17 +126,21 @@ impl Driver {
             saver,
             reader,
             epoch,
-            watchers,
+            observer,
             values_held: 0,
             left_alone: BTreeSet::new(),
         };
         driver.learn_plans().await?;
         let from = driver.position.seq;
+        let mut last = Effects::new();
         while driver.machine.applied() < epoch.0 {
+            last.clear();
             for entry in driver.reader.next(BATCH).await? {
-                driver.apply(entry, &mut Effects::new()).await?;
+                driver.apply(entry, &mut last).await?;
             }
         }
+        // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
+        observer::tell(&*driver.observer, &driver.machine, &last);
         info!(%partition, %epoch, %from, runs = driver.machine.live_runs(), "leading");
         Ok(driver)
     }
@@ -174,6 +178,11 @@ impl Driver {
 
     /// Takes inputs and performs effects until somebody else leads.
     async fn lead_on(&mut self) -> Result<Ended, DriverError> {
+        if self.machine.epoch() > self.epoch {
+            return Ok(Ended::SteppedDown);
+        }
+        // What was replayed is seen by others only once it is in a checkpoint.
+        self.saver.touched();
         let resumed = self.machine.resume();
         self.perform(resumed).await?;
         loop {
@@ -304,21 +313,16 @@ impl Driver {
 
     /// Does what follows: facts and jobs fly together, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
-        let (mut facts, mut jobs, mut recalls, mut changed) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        observer::tell(&*self.observer, &self.machine, &effects);
+        let (mut facts, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Append(event) => facts.push(event),
                 Effect::Dispatch(job) if self.left_alone.contains(&job.id.run) => {}
                 Effect::Dispatch(job) => jobs.push(*job),
                 Effect::Recall(job) => recalls.push(job),
-                Effect::Changed(run) => changed.push(run),
+                Effect::Changed(_) => {} // told already
             }
-        }
-        changed.sort_unstable();
-        changed.dedup();
-        for run in changed {
-            self.watchers.show(run, || self.machine.view(run));
         }
         tokio::try_join!(append(&self.backend, self.partition, facts), dispatch(&self.backend, jobs))?;
         // After the jobs they mean: a recall looks for a job that is queued or out.

@@ -45,6 +45,9 @@ pub enum SubmitError {
     /// The inputs do not fit the workflow.
     #[error("{0}")]
     Inputs(InputProblems),
+    /// The text of a registered workflow is gone.
+    #[error("the text of workflow {} is gone: push it again", .0.short())]
+    TextMissing(Digest),
     /// It could not be made durable.
     #[error(transparent)]
     Backend(#[from] longshore_backend::Error),
@@ -71,12 +74,28 @@ impl Intake {
         }
         let plan = Arc::new(compile(text).map_err(SubmitError::Workflow)?);
         self.backend.blobs.put(text.as_bytes().to_vec()).await?;
+        self.remember(&plan);
+        Ok(plan)
+    }
+
+    /// The plan of a workflow whose text is kept.
+    pub async fn plan(&self, digest: Digest) -> Result<Arc<Plan>, SubmitError> {
+        if let Some(plan) = self.remembered().get(&digest) {
+            return Ok(Arc::clone(plan));
+        }
+        let bytes = self.backend.blobs.get(digest).await?.ok_or(SubmitError::TextMissing(digest))?;
+        // Only texts that compiled are registered, but perhaps by a version with another language.
+        let plan = Arc::new(compile(&String::from_utf8_lossy(&bytes)).map_err(SubmitError::Workflow)?);
+        self.remember(&plan);
+        Ok(plan)
+    }
+
+    fn remember(&self, plan: &Arc<Plan>) {
         let mut remembered = self.remembered();
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(digest, Arc::clone(&plan));
-        Ok(plan)
+        remembered.insert(plan.digest, Arc::clone(plan));
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.

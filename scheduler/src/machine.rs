@@ -3,7 +3,7 @@
 //! ```text
 //!            Record (log, in order)                  Dispatch(job) ──► queue
 //!   driver ───────────────────────────► handle ────► Recall(job)   ──► queue
-//!            now (leader's clock)                    Changed(run)  ──► watchers
+//!            now (leader's clock)                    Changed       ──► observer
 //!          ───────────────────────────► tick ──────► Append(Fired) ──► log
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! things early, [`advance`] what begins and ends as a consequence.
 
 mod advance;
+mod change;
 mod checkpoint;
 mod needs;
 mod run;
@@ -39,6 +40,8 @@ use longshore_proto::{
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
 
+pub use change::Change;
+use change::Turn;
 pub use checkpoint::{Drained, RestoreError, STATE_VERSION};
 pub use needs::Needs;
 pub use run::Run;
@@ -56,8 +59,8 @@ pub enum Effect {
     Dispatch(Box<Job>),
     /// A job whose outcome is no longer wanted.
     Recall(JobId),
-    /// Somebody who watches this run has something to see.
-    Changed(RunId),
+    /// Somebody who watches a run has something to see.
+    Changed(Change),
 }
 
 /// What should now be done, in this order.
@@ -167,7 +170,12 @@ impl Machine {
 
     /// A run that has not ended, or has ended since the last checkpoint.
     pub fn view(&self, run: RunId) -> Option<RunView> {
-        self.live.get(&run).or_else(|| self.dirty.ended(run)).map(Run::view)
+        self.run(run).map(Run::view)
+    }
+
+    /// A run that has not ended, or has ended since the last checkpoint, as it is kept.
+    pub fn run(&self, run: RunId) -> Option<&Run> {
+        self.live.get(&run).or_else(|| self.dirty.ended(run))
     }
 
     /// Takes one record and adds what follows from it to `effects`, in the order to be done.
@@ -275,7 +283,7 @@ impl Machine {
             Some(Known::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
             None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
         }
-        self.keep(run, effects);
+        self.keep(run, Turn::Began, effects);
     }
 
     /// Changes a live run, and lets it go on from there.
@@ -286,11 +294,12 @@ impl Machine {
         change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let mut run = self.live.remove(&id).ok_or(Refused::UnknownRun)?;
+        let before = run.status;
         let plan = match self.plans.get(&run.workflow.digest) {
             Some(Known::Plan(plan)) => Arc::clone(plan),
             Some(Known::Broken(why)) => {
                 run.fail(Fault::new(FaultClass::Internal, why), self.now);
-                self.keep(run, effects);
+                self.keep(run, Turn::Turned, effects);
                 return Ok(());
             }
             None => {
@@ -301,8 +310,10 @@ impl Machine {
         let changed = change(&mut run, &plan, self.now, effects);
         if changed.is_ok() {
             advance::advance(&mut run, &plan, &self.blobs, self.now, effects);
-            self.keep(run, effects);
+            let turn = if run.status == before { Turn::Same } else { Turn::Turned };
+            self.keep(run, turn, effects);
         } else {
+            run.touched.clear();
             self.live.insert(id, run);
         }
         changed
@@ -343,8 +354,9 @@ impl Machine {
     }
 
     /// Puts a run back where it belongs after a change.
-    fn keep(&mut self, run: Run, effects: &mut Effects) {
-        effects.push(Effect::Changed(run.id));
+    fn keep(&mut self, mut run: Run, turn: Turn, effects: &mut Effects) {
+        let steps = std::mem::take(&mut run.touched).into_iter().collect();
+        effects.push(Effect::Changed(Change::new(run.id, turn, steps)));
         if run.status.is_terminal() {
             self.timers.forget(run.id);
             self.finished.insert(run.id, self.now);
@@ -368,7 +380,7 @@ fn retry(
     effects: &mut Effects,
 ) -> Result<(), Refused> {
     let index = run.find(path).ok_or(Refused::UnknownStep)?;
-    let step = run.step_mut(index).filter(|step| step.call.is_some()).ok_or(Refused::AlreadySettled)?;
+    let step = run.step_if(index, |step| step.call.is_some()).ok_or(Refused::AlreadySettled)?;
     step.status = StepStatus::Running;
     let stopped = step.stopped;
     advance::dispatch(run, plan, index, now, sent, effects);

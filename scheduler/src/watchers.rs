@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use longshore_proto::{RunId, RunView};
 use tokio::sync::watch;
 
+use crate::machine::{Change, Run};
+use crate::observer::Observer;
+
 /// The newest view of a run; nothing until the first one.
 pub type Watch = watch::Receiver<Option<Arc<RunView>>>;
 
@@ -23,24 +26,25 @@ impl Watchers {
         self.lock().entry(run).or_insert_with(|| watch::Sender::new(None)).subscribe()
     }
 
-    /// Shows a run to those who look at it; `view` is made only if somebody does.
-    pub(crate) fn show(&self, run: RunId, view: impl FnOnce() -> Option<RunView>) {
-        let mut by_run = self.lock();
-        let Some(sender) = by_run.get(&run) else { return };
-        if sender.receiver_count() == 0 {
-            by_run.remove(&run);
-            return;
-        }
-        let Some(view) = view() else { return };
-        let ended = view.summary.status.is_terminal();
-        sender.send_replace(Some(Arc::new(view)));
-        if ended {
-            by_run.remove(&run); // receivers keep the last view
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RunId, watch::Sender<Option<Arc<RunView>>>>> {
         // A panic elsewhere leaves the map whole: every change to it is a single call.
         self.by_run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Watchers {
+    fn changed(&self, run: &Run, _: &Change) {
+        let mut by_run = self.lock();
+        let Some(sender) = by_run.get(&run.id()) else { return };
+        if sender.receiver_count() == 0 {
+            by_run.remove(&run.id());
+            return;
+        }
+        let view = run.view(); // made only if somebody looks
+        let ended = view.summary.status.is_terminal();
+        sender.send_replace(Some(Arc::new(view)));
+        if ended {
+            by_run.remove(&run.id()); // receivers keep the last view
+        }
     }
 }

@@ -86,7 +86,7 @@ async fn lead(
     name: &str,
 ) -> (CancellationToken, JoinHandle<Ended>) {
     let node: NodeId = name.parse().expect("a node");
-    let driver = Driver::take_over(backend.clone(), P0, node, Arc::clone(watchers))
+    let driver = Driver::take_over(backend.clone(), P0, node, watchers.clone())
         .await
         .expect("takes the partition over");
     let stop = CancellationToken::new();

@@ -89,7 +89,7 @@ impl Longshore {
         let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
         let node: NodeId = "measure".parse().unwrap();
         let pool = Arc::new(Pool::new(servers(folder)));
-        let driver = Driver::take_over(backend.clone(), PARTITION, node.clone(), Arc::clone(&watchers));
+        let driver = Driver::take_over(backend.clone(), PARTITION, node.clone(), watchers.clone());
         let driver = driver.await.unwrap();
         let config =
             WorkerConfig { slots: NonZeroUsize::new(CALLS_AT_ONCE).unwrap(), ..WorkerConfig::default() };

@@ -9,19 +9,22 @@
 #![expect(clippy::indexing_slicing, reason = "a check that fails ends its test")]
 
 pub mod blobs;
+pub mod catalog;
 pub mod checkpoints;
 pub mod claims;
 pub mod job_queue;
+pub mod lease;
 pub mod run_log;
 mod words;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Trial};
-use longshore_backend::Backend;
+use longshore_backend::{Backend, Catalog, Lease};
 
 /// How long a contract may take on a busy machine; each takes well under a second on an idle one.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,6 +37,20 @@ pub trait Fixture: Send {
 
     /// Ends the process, as far as the adapters can tell, and begins another one on the same storage.
     async fn restart(&mut self);
+
+    /// The ports that only a cluster has, if this is a set of adapters for one.
+    fn cluster(&self) -> Option<Cluster> {
+        None
+    }
+}
+
+/// The ports of processes that have to find each other.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Who should try to lead.
+    pub lease: Arc<dyn Lease>,
+    /// Which workers are there.
+    pub catalog: Arc<dyn Catalog>,
 }
 
 /// A sentence of a port's documentation, with its check.
@@ -56,8 +73,11 @@ macro_rules! contracts {
 }
 use contracts;
 
-/// Every contract of every port.
-pub const ALL: &[(&str, &[Contract])] = &[
+/// A port with its contracts.
+pub type Port = (&'static str, &'static [Contract]);
+
+/// Every contract of every port that all sets of adapters have.
+pub const ALL: &[Port] = &[
     ("run_log", run_log::ALL),
     ("job_queue", job_queue::ALL),
     ("checkpoints", checkpoints::ALL),
@@ -65,9 +85,15 @@ pub const ALL: &[(&str, &[Contract])] = &[
     ("blobs", blobs::ALL),
 ];
 
-/// The `main` of a test binary: every contract against the fixtures that `open` makes, one for each.
-pub fn run<F: Fixture + 'static>(open: impl AsyncFn() -> F + Copy + Send + 'static) -> ExitCode {
-    let trials = ALL.iter().flat_map(|(port, contracts)| {
+/// Every contract of every port that only a cluster has.
+pub const CLUSTER: &[Port] = &[("lease", lease::ALL), ("catalog", catalog::ALL)];
+
+/// The `main` of a test binary: every contract of these ports against the fixtures that `open` makes, one for each.
+pub fn run<F: Fixture + 'static>(
+    ports: &[&[Port]],
+    open: impl AsyncFn() -> F + Copy + Send + 'static,
+) -> ExitCode {
+    let trials = ports.iter().copied().flatten().flat_map(|(port, contracts)| {
         contracts.iter().map(move |contract| {
             Trial::test(format!("{port}::{}", contract.name), move || {
                 check(*contract, open);

@@ -3,10 +3,14 @@
 //! The proofs themselves are the integration tests of this crate.
 
 pub mod broken_server;
+pub mod cluster;
+pub mod commits;
 pub mod contract;
 pub mod history;
 pub mod journal;
 pub mod longshore;
+pub mod nats_server;
+pub mod redis_server;
 pub mod scratch;
 pub mod small_disk;
 pub mod tables;

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -137,10 +138,19 @@ impl Started {
 
     /// Sends it SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        self.signal(Signal::INT);
+    }
+
+    /// Sends it SIGTERM, as whoever wants it to end in order does.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         let Some(pid) = pid else { panic!("{} has no process id", self.shown) };
         // It may have ended in between; then there is nobody to tell.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let _ = kill_process(pid, signal);
     }
 
     /// Kills it, as kill -9 does, and waits until it is gone.

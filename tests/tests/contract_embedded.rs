@@ -41,5 +41,5 @@ impl Fixture for Directory {
 }
 
 fn main() -> ExitCode {
-    contract::run(Directory::new)
+    contract::run(&[contract::ALL], Directory::new)
 }

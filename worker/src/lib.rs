@@ -11,5 +11,7 @@
 mod attempt;
 mod driver;
 pub mod mcp;
+mod presence;
 
 pub use driver::{Worker, WorkerConfig};
+pub use presence::Presence;

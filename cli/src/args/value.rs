@@ -51,7 +51,7 @@ impl FromStr for Target {
 }
 
 /// `500ms`, `30s`, `5m` or `1h`: a whole number and a unit, as in a workflow.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let millis = match text.get(digits.len()..) {
         Some("ms") => 1,

@@ -1,7 +1,6 @@
 //! What is printed when runs have ended, and what their ends come to.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use longshore_proto::{RunStatus, RunView};
 use serde_json::{Map, Value};
@@ -26,7 +25,7 @@ pub(super) fn print(
     match followed {
         Ok(Followed::Ended(views)) => {
             for view in &views {
-                ended(view, data, json, output)?;
+                ended(view, &show_hint(view, data), json, output)?;
             }
             Ok(Exit::worst(views.iter().map(|view| view.summary.status)))
         }
@@ -38,16 +37,17 @@ pub(super) fn print(
     }
 }
 
-fn ended(view: &Arc<RunView>, data: &Path, json: bool, output: &Output) -> Result<(), Failure> {
+/// Prints a run that has ended; `show_hint` says how to see all of it.
+pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output) -> Result<(), Failure> {
     let summary = &view.summary;
     if json {
-        output.document(RUN_SCHEMA, view.as_ref())?;
+        output.document(RUN_SCHEMA, view)?;
     } else if summary.status == RunStatus::Succeeded {
         let none = Value::Object(Map::new());
         output.value(view.outputs.as_ref().unwrap_or(&none))?;
     }
     match summary.status {
-        RunStatus::Failed => output.failure(&failed(view).help(show_hint(view, data))),
+        RunStatus::Failed => output.failure(&failed(view).help(show_hint)),
         RunStatus::Cancelled => {
             let message = format!("the run {} was cancelled", summary.run);
             output.failure(&Failure::new(Exit::RunCancelled, message));

@@ -1,16 +1,22 @@
-//! `longshore runs`: what is kept about runs, read beside whoever works in the data directory.
+//! `longshore runs`: what is kept about runs, in the cluster or in a data directory.
 //!
-//! What is shown is as of the last checkpoint, about a tenth of a second behind the log.
+//! What is shown is as of the last checkpoint, about a tenth of a second behind the log. A data directory is read beside
+//! whoever works in it.
 
 mod page;
+
+use std::path::{Path, PathBuf};
 
 use longshore_backend::{Backend, RunQuery};
 use longshore_proto::{RunId, RunSummary, RunView};
 use longshore_scheduler::Run;
 
 use super::result::RUN_SCHEMA;
-use crate::args::{RunsListArgs, RunsShowArgs};
+use crate::args::{PlaceArgs, RunsCancelArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
+use crate::cluster::Client;
+use crate::config::Config;
 use crate::embedded::look_at;
+use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -19,13 +25,40 @@ use crate::which_run::which_run;
 /// What a line of a list is called in JSON.
 const SUMMARY_SCHEMA: &str = "longshore.run-summary";
 
+/// How many of the newest runs are looked at for the beginning or end of an id.
+const NEWEST: usize = 1_000;
+
+/// Where runs are looked for.
+enum Place {
+    /// In a data directory.
+    Data(PathBuf),
+    /// In a cluster.
+    Cluster(Box<Client>),
+}
+
+impl Place {
+    /// The cluster if one is named anywhere and no data directory on the command line; else a data directory.
+    async fn choose(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
+        if args.data.is_none() && config.names_cluster() {
+            let client = Client::connect(config, args.cluster.verbose, output).await?;
+            return Ok(Self::Cluster(Box::new(client)));
+        }
+        let usual =
+            || environment::variable("LONGSHORE_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let data = args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(USUAL_DATA));
+        if args.cluster.verbose {
+            output.message(&format!("looking into the data directory {}", data.display()));
+        }
+        Ok(Self::Data(data))
+    }
+}
+
 /// Lists runs, newest first.
-pub(super) async fn list(args: RunsListArgs, output: &Output) -> Result<Exit, Failure> {
-    let (store, backend) = look_at(&args.data.data).await?;
-    let query = RunQuery { statuses: args.statuses, limit: args.limit.into(), ..RunQuery::default() };
-    let found = backend.checkpoints.runs(query).await;
-    store.close().await;
-    let runs = found?;
+pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let runs = match Place::choose(&args.place, config, output).await? {
+        Place::Data(dir) => listed(&dir, &args).await?,
+        Place::Cluster(client) => client.list(&config.namespace, &args.statuses, args.limit.into()).await?,
+    };
     if args.json {
         runs.iter().try_for_each(|summary| output.document(SUMMARY_SCHEMA, summary))?;
     } else if runs.is_empty() {
@@ -37,11 +70,11 @@ pub(super) async fn list(args: RunsListArgs, output: &Output) -> Result<Exit, Fa
 }
 
 /// Shows a run in full.
-pub(super) async fn show(args: RunsShowArgs, output: &Output) -> Result<Exit, Failure> {
-    let (store, backend) = look_at(&args.data.data).await?;
-    let found = find(&backend, &args.run).await;
-    store.close().await;
-    let view = found?;
+pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let view = match Place::choose(&args.place, config, output).await? {
+        Place::Data(dir) => shown(&dir, &args.run).await?,
+        Place::Cluster(client) => client.get(find_in(&client, config, &args.run).await?).await?,
+    };
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
     } else {
@@ -50,7 +83,61 @@ pub(super) async fn show(args: RunsShowArgs, output: &Output) -> Result<Exit, Fa
     Ok(Exit::Success)
 }
 
-/// The run that a text means: its whole id, or what tells it from the newest ones.
+/// Tells runs of the cluster to stop.
+pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let Place::Cluster(client) = Place::choose(&args.place, config, output).await? else {
+        let message = "a run of one process is cancelled where it runs";
+        return Err(Failure::new(Exit::Usage, message)
+            .help("press Ctrl-C there; for a run of a cluster, name it with --nats-url or NATS_URL"));
+    };
+    let mut runs = Vec::with_capacity(args.runs.len());
+    for text in &args.runs {
+        runs.push(find_in(&client, config, text).await?);
+    }
+    for run in runs {
+        client.cancel(run, &args.reason).await?;
+        output.message(&format!("cancelling {run}"));
+    }
+    Ok(Exit::Success)
+}
+
+/// The run of the cluster that a text means: its whole id, or what tells it from the newest ones.
+pub(super) async fn find_in(client: &Client, config: &Config, text: &str) -> Result<RunId, Failure> {
+    match text.parse() {
+        Ok(run) => Ok(run),
+        Err(_) => {
+            let newest = client.list(&config.namespace, &[], NEWEST).await?;
+            which_run(text, newest.iter().map(|summary| summary.run))
+        }
+    }
+}
+
+async fn listed(dir: &Path, args: &RunsListArgs) -> Result<Vec<RunSummary>, Failure> {
+    let (store, backend) = look_at(dir).await.map_err(or_a_cluster)?;
+    let query = RunQuery { statuses: args.statuses.clone(), limit: args.limit.into(), ..RunQuery::default() };
+    let found = backend.checkpoints.runs(query).await;
+    store.close().await;
+    Ok(found?)
+}
+
+async fn shown(dir: &Path, text: &str) -> Result<RunView, Failure> {
+    let (store, backend) = look_at(dir).await.map_err(or_a_cluster)?;
+    let found = find(&backend, text).await;
+    store.close().await;
+    found
+}
+
+/// Somebody who looks into a directory that is not there may have forgotten to name the cluster.
+fn or_a_cluster(failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::NotFound if failure.help.is_none() => {
+            failure.help("name another one with --data, or a cluster with --nats-url or NATS_URL")
+        }
+        _ => failure,
+    }
+}
+
+/// The run of a data directory that a text means: its whole id, or what tells it from the newest ones.
 async fn find(backend: &Backend, text: &str) -> Result<RunView, Failure> {
     let run: RunId = match text.parse() {
         Ok(run) => run,

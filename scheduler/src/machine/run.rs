@@ -3,7 +3,7 @@
 //! This is what a checkpoint stores, so a change of shape is a change of format: new fields need a default, anything
 //! more raises [`STATE_VERSION`](super::STATE_VERSION).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{
     Attempt, AttemptRecord, Fault, FaultClass, JobId, Namespace, Output, Payload, RunId, RunStatus, StepPath,
@@ -35,6 +35,9 @@ pub struct Run {
     /// The first failure that nothing handles.
     pub(super) error: Option<RunError>,
     pub(super) outputs: Option<Value>,
+    /// The steps that were changed since the machine last told of them. Empty whenever no record is being applied.
+    #[serde(skip)]
+    pub(super) touched: BTreeSet<StepIndex>,
     /// The size of what `set` steps gave, as JSON text.
     #[serde(default)]
     pub(super) set_bytes: usize,
@@ -104,6 +107,7 @@ impl Run {
             timers: BTreeMap::new(),
             error: None,
             outputs: None,
+            touched: BTreeSet::new(),
             set_bytes: 0,
         }
     }
@@ -120,8 +124,20 @@ impl Run {
         self.steps.get(index.0)
     }
 
+    /// A step, to be changed.
     pub(super) fn step_mut(&mut self, index: StepIndex) -> Option<&mut Step> {
-        self.steps.get_mut(index.0)
+        self.step_if(index, |_| true)
+    }
+
+    /// A step, to be changed if it fits.
+    pub(super) fn step_if(
+        &mut self,
+        index: StepIndex,
+        fits: impl FnOnce(&Step) -> bool,
+    ) -> Option<&mut Step> {
+        let step = self.steps.get_mut(index.0).filter(|step| fits(step))?;
+        self.touched.insert(index);
+        Some(step)
     }
 
     /// The place of a step in the plan and in the run.

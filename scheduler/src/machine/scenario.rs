@@ -175,8 +175,8 @@ impl Scenario {
                     told.push("append cancel".to_owned())
                 }
                 Effect::Append(event) => told.push(format!("append {event:?}")),
-                Effect::Changed(run) => {
-                    let view = self.machine.view(run).expect("what has changed can be seen");
+                Effect::Changed(change) => {
+                    let view = self.machine.view(change.run).expect("what has changed can be seen");
                     if view.summary.status.is_terminal() {
                         told.push(ending(&view));
                     }

@@ -49,8 +49,7 @@ pub(super) fn group_out_of_time(
         return Err(Refused::UnknownStep);
     };
     let limit = timeout.unwrap_or_default();
-    let group =
-        run.step_mut(index).filter(|group| !group.status.is_terminal()).ok_or(Refused::AlreadySettled)?;
+    let group = run.step_if(index, |group| !group.status.is_terminal()).ok_or(Refused::AlreadySettled)?;
     group.stopped = true;
     group.error = Some(Fault::new(FaultClass::Timeout, format!("the group did not end within {limit:?}")));
     let inside = |step: StepIndex| {
@@ -64,7 +63,7 @@ pub(super) fn group_out_of_time(
 pub(super) fn grace_is_over(run: &mut Run, plan: &Plan, now: Timestamp) {
     for number in 0..run.steps.len() {
         let index = StepIndex(number);
-        let Some(step) = run.step_mut(index).filter(|step| step.stopped && step.call.is_some()) else {
+        let Some(step) = run.step_if(index, |step| step.stopped && step.call.is_some()) else {
             continue;
         };
         let in_doubt = matches!(
@@ -87,7 +86,7 @@ fn recall(run: &mut Run, which: impl Fn(StepIndex) -> bool, now: Timestamp, effe
     for number in 0..run.steps.len() {
         let index = StepIndex(number);
         let job = run.job_id(index);
-        let Some(step) = run.step_mut(index).filter(|step| which(index) && step.call.is_some()) else {
+        let Some(step) = run.step_if(index, |step| which(index) && step.call.is_some()) else {
             continue;
         };
         step.stopped = true;

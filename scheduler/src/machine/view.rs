@@ -1,6 +1,7 @@
 //! A run as people see it.
 
-use longshore_proto::{Payload, RunSummary, RunView, StepStatus, StepView, TimerKind};
+use longshore_proto::{Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind};
+use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
 
 use super::Run;
@@ -29,6 +30,16 @@ impl Run {
             steps: self.steps.iter().map(|step| self.step_view(step)).collect(),
             outputs: self.outputs.clone(),
         }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// Some of its steps.
+    pub fn steps(&self, which: &[StepIndex]) -> Vec<StepView> {
+        which.iter().filter_map(|index| self.step(*index)).map(|step| self.step_view(step)).collect()
     }
 
     fn step_view(&self, step: &Step) -> StepView {

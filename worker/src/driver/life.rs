@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use longshore_backend::{Backend, Claimed, Delivery, Error, Receipt, clock};
 use longshore_proto::{Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Payload, Sent};
+use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,7 +18,7 @@ use super::insist::insist;
 use super::pulse::Pulse;
 use super::slots::Slot;
 use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
-use crate::mcp::{CallFault, ToolCall};
+use crate::mcp::{Answer, CallFault, ToolCall};
 
 /// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
 /// one, a wait for the end of the lease.
@@ -26,6 +27,7 @@ const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
 /// Sees one delivery through to its end.
 pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     let Delivery { job, delivered, recalled, receipt } = delivery;
+    let _busy = Busy::new();
     let holder = shared.holder();
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
@@ -34,6 +36,22 @@ pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
         life.run(delivered, &recalled, &mut slot).await
     };
     part(&shared.backend, &holder, receipt, end).await;
+}
+
+/// Counts a slot as busy for as long as it lives, however the job ends.
+struct Busy;
+
+impl Busy {
+    fn new() -> Self {
+        gauge!("longshore_worker_slots", "state" => "busy").increment(1);
+        Self
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        gauge!("longshore_worker_slots", "state" => "busy").decrement(1);
+    }
 }
 
 struct Life<'a> {
@@ -141,6 +159,7 @@ impl Life<'_> {
             }
         };
         let took = start.elapsed();
+        count_call(self.job, number, took, &result);
         match &result {
             Ok(answer) => debug!(%number, ?took, is_error = answer.is_error, "the tool answered"),
             Err(CallFault { fault, sent }) => {
@@ -223,6 +242,24 @@ async fn noted(word: impl Future<Output = Result<(), Error>>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "the claim was left as it is"),
         Err(_elapsed) => warn!("the claim was left as it is: no answer in {CLAIM_END_LIMIT:?}"),
+    }
+}
+
+/// Counts a call that was made, or could not be.
+fn count_call(job: &Job, number: Attempt, took: Duration, result: &Result<Answer, CallFault>) {
+    let outcome = match result {
+        Ok(answer) if answer.is_error => FaultClass::ToolError.as_str(),
+        Ok(_) => "ok",
+        Err(CallFault { fault, .. }) => fault.class.as_str(),
+    };
+    let called = [("server", job.server.to_string()), ("tool", job.tool.to_string())];
+    histogram!("longshore_tool_call_duration_seconds", &called).record(took);
+    let [server, tool] = called;
+    counter!("longshore_tool_calls_total", &[server.clone(), tool, ("outcome", outcome.to_owned())])
+        .increment(1);
+    if number > job.id.attempt {
+        let reason = ("reason", "in_place".to_owned());
+        counter!("longshore_step_retries_total", &[server, reason]).increment(1);
     }
 }
 

@@ -1,0 +1,183 @@
+//! The cluster's adapters on NATS: log, queue, blobs, registry, submits, dead letters and events.
+//!
+//! [`Nats::connect`] waits for a server, looks at its version and its JetStream, and creates the streams or verifies
+//! them; what it hands out stands under the ports. Checkpoints, claims and leases live in Redis.
+
+mod api;
+mod blobs;
+mod connection;
+mod dead_letters;
+mod error;
+mod events;
+mod failure;
+mod jobs;
+mod line;
+mod log;
+mod news;
+mod publisher;
+mod pull;
+mod receipt;
+mod scan;
+mod service;
+mod status;
+mod streams;
+mod submissions;
+mod workflows;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use self::connection::Connection;
+pub use self::error::{ConnectError, NEEDED_VERSION};
+pub use self::events::Events;
+pub use self::service::serve;
+pub use self::status::{ConsumerStatus, Status, StreamStatus};
+use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
+
+/// How long [`Nats::close`] waits for what runs in the background: a word to the server for each message it holds.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Where NATS is, and how it is used.
+#[derive(Clone, Debug)]
+pub struct NatsConfig {
+    /// The servers of one cluster: `nats://host:4222`, ...
+    pub urls: Vec<String>,
+    /// A file with a user's JWT and seed.
+    pub credentials: Option<PathBuf>,
+    /// What this process calls itself, for the server's list of connections.
+    pub name: String,
+    /// How many servers keep each stream; 1, 3 or 5.
+    pub replicas: usize,
+    /// How many logs there are. It may grow later, and never shrink.
+    pub partitions: u16,
+    /// How long to wait for a server.
+    pub connect_deadline: Duration,
+}
+
+/// A connection to NATS, with everything in place.
+///
+/// What runs in the background goes on until [`Nats::close`], or with the runtime.
+#[derive(Clone)]
+pub struct Nats {
+    connection: Connection,
+    log: Arc<log::Log>,
+    jobs: Arc<jobs::Jobs>,
+    blobs: Arc<blobs::Blobs>,
+    workflows: Arc<workflows::Workflows>,
+    submissions: Arc<submissions::Submissions>,
+    dead_letters: Arc<dead_letters::DeadLetters>,
+    events: Events,
+}
+
+impl Nats {
+    /// Waits for a server, looks at it, and creates or verifies the streams.
+    ///
+    /// # Errors
+    /// When there is no server until the deadline, or one that will not do; see [`ConnectError`].
+    pub async fn connect(config: NatsConfig) -> Result<Self, ConnectError> {
+        let connection = Connection::make(&config).await?;
+        streams::ensure(&connection.context, config.partitions, config.replicas).await?;
+        Self::open(connection, config.partitions).await
+    }
+
+    /// The same for a client, which has no say in what the streams are like: they are neither created nor verified.
+    ///
+    /// # Errors
+    /// As for [`Nats::connect`], except for what is about streams.
+    pub async fn attach(config: NatsConfig) -> Result<Self, ConnectError> {
+        let connection = Connection::make(&config).await?;
+        Self::open(connection, config.partitions).await
+    }
+
+    async fn open(connection: Connection, partitions: u16) -> Result<Self, ConnectError> {
+        Ok(Self {
+            log: Arc::new(log::Log::new(&connection, partitions)),
+            jobs: Arc::new(jobs::Jobs::open(&connection).await?),
+            blobs: Arc::new(blobs::Blobs::new(&connection)),
+            workflows: Arc::new(workflows::Workflows::new(&connection)),
+            submissions: Arc::new(submissions::Submissions::new(&connection)),
+            dead_letters: Arc::new(dead_letters::DeadLetters::new(&connection)),
+            events: Events::new(&connection),
+            connection,
+        })
+    }
+
+    /// The log.
+    pub fn log(&self) -> Arc<dyn RunLog> {
+        Arc::clone(&self.log) as _
+    }
+
+    /// The queue.
+    pub fn jobs(&self) -> Arc<dyn JobQueue> {
+        Arc::clone(&self.jobs) as _
+    }
+
+    /// Large values.
+    pub fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::clone(&self.blobs) as _
+    }
+
+    /// The registry.
+    pub fn workflows(&self) -> Arc<dyn Workflows> {
+        Arc::clone(&self.workflows) as _
+    }
+
+    /// Submits that were published.
+    pub fn submissions(&self) -> Arc<dyn Submissions> {
+        Arc::clone(&self.submissions) as _
+    }
+
+    /// What was refused.
+    pub fn dead_letters(&self) -> Arc<dyn DeadLetters> {
+        Arc::clone(&self.dead_letters) as _
+    }
+
+    /// What happens to runs.
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// The connection itself, for a micro service.
+    pub fn client(&self) -> async_nats::Client {
+        self.connection.client.clone()
+    }
+
+    /// The version of the server.
+    pub fn server_version(&self) -> String {
+        self.connection.client.server_info().version
+    }
+
+    /// Whether there is a connection at this moment.
+    pub fn is_connected(&self) -> bool {
+        self.connection.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Streams and consumers as they are.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn status(&self) -> Result<Status, Error> {
+        status::look(&self.connection).await
+    }
+
+    /// Waits until the server has everything that was sent.
+    ///
+    /// # Errors
+    /// When it does not answer within ten seconds.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.connection.round_trip("flush").await
+    }
+
+    /// Ends what runs in the background, gives back what was delivered and not taken, and closes the connection.
+    pub async fn close(&self) {
+        self.connection.stop.cancel();
+        self.connection.tasks.close();
+        // Whatever cannot be said in time, the server finds out by itself.
+        let _ = timeout(CLOSING, self.connection.tasks.wait()).await;
+        let _ = timeout(CLOSING, self.connection.client.flush()).await;
+        let _ = timeout(CLOSING, self.connection.client.drain()).await;
+    }
+}

@@ -1,0 +1,275 @@
+//! One connection to NATS, shared by everything in a process.
+//!
+//! It is made once, patiently; after that the client reconnects by itself for ever, and whoever holds state on the
+//! server (a consumer, a pull) watches [`Connection::connected`] to set it up again.
+
+use std::error::Error as StdError;
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::jetstream::account::Account;
+use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
+use async_nats::jetstream::{Context, ErrorCode};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::NatsConfig;
+use super::api::{ApiError, Nothing, ask};
+use super::error::{ConnectError, NEEDED_VERSION};
+use super::failure::failed;
+use crate::Error;
+
+/// How long an answer may take, of the server or of the log. A leader election of JetStream takes about four seconds.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long one try to connect may take.
+const TRY: Duration = Duration::from_secs(2);
+
+/// How long to wait between tries while there is no server.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// The longest pause between two tries to get the connection back: a restarted server is found within it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How often the server is asked whether it is still there; two silent pings end the connection.
+const PING: Duration = Duration::from_secs(10);
+
+/// How many publishes may wait for their acknowledgement at once in a process. The server itself takes 10,000
+/// before it says "too many requests".
+const UNACKNOWLEDGED: usize = 4_096;
+
+/// A connection, and what runs on it in the background until it is told to stop.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) context: Context,
+    /// Counts how often the connection was made.
+    connected: watch::Receiver<u64>,
+    /// What runs in the background; it ends with `stop`.
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl Connection {
+    /// Waits for a server until the deadline, and refuses one that will not do.
+    pub(super) async fn make(config: &NatsConfig) -> Result<Self, ConnectError> {
+        let deadline = Instant::now() + config.connect_deadline;
+        let servers = config.urls.iter().map(|url| address(url)).collect::<Result<Vec<_>, _>>()?;
+        let urls = shown(&servers);
+        let (counter, connected) = watch::channel(0);
+        let client = reach(config, &urls, &servers, &counter, deadline).await?;
+        check_version(&client.server_info().version)?;
+        let context = ContextBuilder::new()
+            .timeout(ANSWER)
+            .ack_timeout(ANSWER)
+            .max_ack_inflight(UNACKNOWLEDGED)
+            .backpressure_on_inflight(true)
+            .build(client.clone());
+        check_jetstream(&context, &urls, deadline).await?;
+        Ok(Self { client, context, connected, tasks: TaskTracker::new(), stop: CancellationToken::new() })
+    }
+
+    /// Waits until the server has taken in everything that was sent before: it works through a connection in order,
+    /// and the client's own flush only writes.
+    pub(super) async fn round_trip(&self, doing: &str) -> Result<(), Error> {
+        let answer: Result<Account, _> = ask(&self.context, "INFO".to_owned(), &Nothing {}).await;
+        answer.map(drop).map_err(|error| failed(doing, error))
+    }
+
+    /// Runs something until it ends or the connection is closed.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
+    }
+
+    /// Changes whenever the connection was lost and made again: what lived on the server with it may be gone.
+    pub(super) fn connected(&self) -> watch::Receiver<u64> {
+        let mut connected = self.connected.clone();
+        connected.mark_unchanged();
+        connected
+    }
+}
+
+fn address(url: &str) -> Result<ServerAddr, ConnectError> {
+    url.trim()
+        .parse()
+        .map_err(|error: std::io::Error| ConnectError::Url { url: url.to_owned(), cause: error.to_string() })
+}
+
+/// The addresses, without the passwords that may stand in them.
+fn shown(servers: &[ServerAddr]) -> String {
+    let each = servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+async fn reach(
+    config: &NatsConfig,
+    urls: &str,
+    servers: &[ServerAddr],
+    counter: &watch::Sender<u64>,
+    deadline: Instant,
+) -> Result<Client, ConnectError> {
+    loop {
+        let options = options(config, servers, counter.clone()).await?;
+        let error = match options.connect(servers).await {
+            Ok(client) => return Ok(client),
+            Err(error) => error,
+        };
+        let cause = chain(&error);
+        match error.kind() {
+            ConnectErrorKind::Authentication
+            | ConnectErrorKind::AuthorizationViolation
+            | ConnectErrorKind::Tls => {
+                return Err(ConnectError::Refused { urls: urls.to_owned(), cause });
+            }
+            _ if Instant::now() + BETWEEN_TRIES >= deadline => {
+                let waited = config.connect_deadline;
+                return Err(ConnectError::Unreachable { urls: urls.to_owned(), waited, cause });
+            }
+            _ => debug!(%urls, %cause, "waiting for NATS"),
+        }
+        sleep(BETWEEN_TRIES).await;
+    }
+}
+
+async fn options(
+    config: &NatsConfig,
+    servers: &[ServerAddr],
+    counter: watch::Sender<u64>,
+) -> Result<ConnectOptions, ConnectError> {
+    let options = ConnectOptions::new()
+        .name(&config.name)
+        .connection_timeout(TRY)
+        .ping_interval(PING)
+        .request_timeout(Some(ANSWER))
+        .reconnect_delay_callback(pause)
+        .event_callback(move |event| {
+            notice(&event, &counter);
+            async {}
+        });
+    if let Some(path) = &config.credentials {
+        return options.credentials_file(path).await.map_err(|error| unusable(path, &error));
+    }
+    // The client library leaves it to us to look at what stands before the host.
+    let Some(server) = servers.iter().find(|server| server.has_user_pass()) else { return Ok(options) };
+    let user = server.username().unwrap_or_default().to_owned();
+    Ok(match server.password() {
+        Some(password) => options.user_and_password(user, password.to_owned()),
+        None => options.token(user),
+    })
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> ConnectError {
+    ConnectError::Credentials { path: path.to_owned(), cause: error.to_string() }
+}
+
+/// At once at first, then ever slower, up to [`LONGEST_PAUSE`].
+fn pause(tries: usize) -> Duration {
+    let doublings = u32::try_from(tries).unwrap_or(u32::MAX).min(10);
+    Duration::from_millis(2_u64.pow(doublings)).min(LONGEST_PAUSE)
+}
+
+fn notice(event: &Event, counter: &watch::Sender<u64>) {
+    match event {
+        Event::Connected => {
+            counter.send_modify(|count| *count += 1);
+            info!("connected to NATS");
+        }
+        Event::Disconnected => warn!("lost the connection to NATS; trying to get it back"),
+        Event::SlowConsumer(subscription) => {
+            warn!(subscription, "messages from NATS came faster than they were taken; some were dropped");
+        }
+        event => info!(%event, "NATS"),
+    }
+}
+
+fn check_version(found: &str) -> Result<(), ConnectError> {
+    if number(found) >= number(NEEDED_VERSION) {
+        return Ok(());
+    }
+    Err(ConnectError::TooOld { found: found.to_owned(), needed: NEEDED_VERSION })
+}
+
+/// A version in three numbers; whatever follows them (`-beta.1`) is left out. A text that is none is the oldest.
+fn number(version: &str) -> [u32; 3] {
+    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    [(); 3].map(|()| parts.next().unwrap_or(0))
+}
+
+async fn check_jetstream(context: &Context, urls: &str, deadline: Instant) -> Result<(), ConnectError> {
+    loop {
+        let Err(error) = ask::<Account>(context, "INFO".to_owned(), &Nothing {}).await else { return Ok(()) };
+        if is_disabled(&error, context.client().server_info().jetstream) {
+            return Err(ConnectError::NoJetStream { urls: urls.to_owned(), cause: chain(&error) });
+        }
+        if Instant::now() + BETWEEN_TRIES >= deadline {
+            return Err(failed(format!("ask JetStream at {urls} for its limits"), error).into());
+        }
+        sleep(BETWEEN_TRIES).await;
+    }
+}
+
+/// Nobody answers where there is no JetStream; the server at hand may leave it to others of its cluster.
+fn is_disabled(error: &ApiError, here: bool) -> bool {
+    let codes = [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT];
+    match error {
+        ApiError::Said(word) => codes.contains(&word.error_code()),
+        ApiError::NoAnswer(error) => error.kind() == RequestErrorKind::NoResponders && !here,
+    }
+}
+
+/// An error with its causes, where its own text leaves them out.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers_and_not_texts() {
+        let cases = [
+            ("2.14.8", true),
+            ("2.15.1", true),
+            ("2.14.10", true),
+            ("3.0.0", true),
+            ("2.15.0-preview.2", true),
+            ("2.14.7", false),
+            ("2.9.10", false),
+            ("2.14.8", true),
+            ("", false),
+            ("unknown", false),
+        ];
+        for (version, good) in cases {
+            assert_eq!(check_version(version).is_ok(), good, "{version}");
+        }
+        let refusal = check_version("2.9.10").expect_err("too old").to_string();
+        assert!(refusal.contains("2.9.10") && refusal.contains("2.14.8"), "{refusal}");
+    }
+
+    #[test]
+    fn pauses_between_tries_are_bounded() {
+        assert!(pause(0) < Duration::from_millis(5));
+        assert_eq!(pause(usize::MAX), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_refused_and_passwords_are_not_shown() {
+        assert!(matches!(address("not a url://"), Err(ConnectError::Url { .. })));
+        let server = address("nats://me:secret@db.example:4333").expect("an address");
+        assert_eq!(shown(&[server]), "db.example:4333");
+    }
+}

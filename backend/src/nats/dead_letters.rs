@@ -1,0 +1,77 @@
+//! What was refused and could not be answered: a stream that forgets after a month.
+//!
+//! Letters are JSON, for people look at them with whatever NATS tool they have.
+
+use async_nats::jetstream::stream::DirectGetErrorKind;
+use async_trait::async_trait;
+use longshore_proto::subject;
+
+use super::connection::Connection;
+use super::failure::failed;
+use super::publisher::{Outgoing, Publisher};
+use super::scan::scan;
+use super::streams::look;
+use crate::{DeadLetter, Error};
+
+/// How many letters a list has at most.
+const LONGEST_LIST: u64 = 1_000;
+
+/// The dead letters of a cluster.
+pub(super) struct DeadLetters {
+    connection: Connection,
+    publisher: Publisher,
+}
+
+impl DeadLetters {
+    pub(super) fn new(connection: &Connection) -> Self {
+        Self { connection: connection.clone(), publisher: Publisher::open(connection) }
+    }
+}
+
+#[async_trait]
+impl crate::DeadLetters for DeadLetters {
+    async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
+        let doing = "keep a dead letter";
+        let body = serde_json::to_vec(letter).map_err(|error| Error::permanent(doing, error))?;
+        let subject = subject::dead_letter(&token(&letter.code)).into();
+        self.publisher.publish(doing, vec![Outgoing { subject, body: body.into(), once: false }]).await?;
+        Ok(())
+    }
+
+    async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+        let info = look(&self.connection.context, subject::DEAD_LETTER_STREAM).await;
+        let state = info.map_err(|error| failed("list dead letters", error))?.state;
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX).min(LONGEST_LIST);
+        if limit == 0 || state.messages == 0 {
+            return Ok(Vec::new());
+        }
+        let from = (state.last_sequence + 1).saturating_sub(limit).max(state.first_sequence);
+        let all = subject::dead_letter(">");
+        let found = scan(&self.connection, subject::DEAD_LETTER_STREAM, &all, from).await?;
+        let newest_first = found.into_iter().rev().take(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(newest_first.filter_map(|stored| letter(stored.seq, &stored.body)).collect())
+    }
+
+    async fn get(&self, seq: u64) -> Result<Option<DeadLetter>, Error> {
+        let doing = || format!("read dead letter {seq}");
+        let stream = self.connection.context.get_stream_no_info(subject::DEAD_LETTER_STREAM).await;
+        match stream.map_err(|error| failed(doing(), error))?.direct_get(seq).await {
+            Ok(message) => Ok(letter(seq, &message.payload)),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(doing(), error)),
+        }
+    }
+}
+
+/// A letter as it was kept; nothing if somebody else put something there.
+fn letter(seq: u64, body: &[u8]) -> Option<DeadLetter> {
+    let letter: DeadLetter = serde_json::from_slice(body).ok()?;
+    Some(DeadLetter { seq, ..letter })
+}
+
+/// A code as a token of a subject.
+fn token(code: &str) -> String {
+    let token = code.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' });
+    let token: String = token.take(64).collect();
+    if token.is_empty() { "unknown".to_owned() } else { token }
+}

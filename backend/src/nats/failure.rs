@@ -1,0 +1,97 @@
+//! Whether it can help to ask NATS again.
+//!
+//! A server that is away, busy or choosing a leader comes back, and so does room in a stream; what is not allowed, not
+//! there or too large stays so. Errors of the client library carry the server's own word somewhere in their chain.
+
+use std::error::Error as StdError;
+
+use async_nats::jetstream::{self, ErrorCode};
+
+use crate::Error;
+
+/// Words of the server that will not change by asking again, beside those with a code in the four hundreds.
+const FOR_GOOD: [ErrorCode; 3] = [
+    ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
+    ErrorCode::JETSTREAM_NOT_ENABLED,
+    ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT,
+];
+
+/// Words with a code in the four hundreds that pass: an equal publish is on its way, another batch has to end first,
+/// or part of a batch was lost with a connection.
+const PASSING: [ErrorCode; 5] = [
+    ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,
+    ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
+    ErrorCode::ATOMIC_PUBLISH_INCOMPLETE_BATCH,
+    ErrorCode::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT,
+    ErrorCode::MAXIMUM_CONSUMERS_LIMIT,
+];
+
+/// Too many requests: the server's own bound on what it has not stored yet.
+const BUSY: usize = 429;
+
+/// The server's own word, if the error carries one.
+pub(super) fn word<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(word) = error.downcast_ref() {
+            return Some(word);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The code of the server's own word.
+pub(super) fn code(error: &(dyn StdError + 'static)) -> Option<ErrorCode> {
+    word(error).map(jetstream::Error::error_code)
+}
+
+/// What a failed request means for whoever asked.
+pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Sync + 'static) -> Error {
+    let for_good = word(&error).is_some_and(is_for_good);
+    if for_good { Error::permanent(doing, error) } else { Error::transient(doing, error) }
+}
+
+fn is_for_good(word: &jetstream::Error) -> bool {
+    let code = word.error_code();
+    FOR_GOOD.contains(&code)
+        || ((400..500).contains(&word.code()) && word.code() != BUSY && !PASSING.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(code: u16, err_code: u16) -> Error {
+        let word = json!({ "code": code, "err_code": err_code, "description": "so it is" });
+        let word: jetstream::Error = serde_json::from_value(word).expect("a word");
+        failed("publish", PublishError::with_source(PublishErrorKind::Other, word))
+    }
+
+    #[test]
+    fn the_servers_word_decides() {
+        let cases = [
+            (503, 10077, true), // full
+            (503, 10008, true), // no leader yet
+            (429, 10167, true),
+            (400, 10164, true),
+            (400, 10054, false), // too large
+            (503, 10076, false), // no JetStream at all
+            (404, 10059, false), // no such stream
+            (403, 10000, false),
+        ];
+        for (code, err_code, retryable) in cases {
+            let error = said(code, err_code);
+            assert_eq!(error.retryable, retryable, "{error}");
+            assert!(error.to_string().contains("so it is"), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_a_word_it_may_work_later() {
+        assert!(failed("publish", PublishError::new(PublishErrorKind::TimedOut)).retryable);
+    }
+}

@@ -1,0 +1,122 @@
+//! The work queue: one stream with one message for each subject, and so one place for each job.
+//!
+//! The subject is made of the job's id, and a job is published on condition that its subject has no message; no window
+//! of time is involved, and a killed server remembers it. Each server has a [line](super::line), a durable consumer that
+//! whoever pulls first creates. There is none for a server that nobody serves, so a misspelt name costs nothing.
+
+mod recalls;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Message, jetstream};
+use async_trait::async_trait;
+use longshore_proto::{Job, JobId, ServerName, decode, encode, subject};
+use tracing::error;
+
+use self::recalls::Recalls;
+use super::connection::Connection;
+use super::failure::failed;
+use super::line::Line;
+use super::publisher::{Outgoing, Placed, Publisher};
+use super::receipt::Held;
+use crate::{Delivery, Error, JobQueue, Queued};
+
+/// The only class of jobs there is yet. Others would have consumers of their own, pulled before or after these.
+const CLASS: &str = "std";
+
+/// How long a recall may wait for a connection: it is only good for a while.
+const RECALL: Duration = Duration::from_secs(2);
+
+/// The queue of a cluster.
+pub(super) struct Jobs {
+    connection: Connection,
+    publisher: Publisher,
+    recalls: Arc<Recalls>,
+    /// The servers this process pulls for.
+    lines: Mutex<BTreeMap<ServerName, Arc<Line>>>,
+}
+
+impl Jobs {
+    /// Begins to listen to recalls.
+    pub(super) async fn open(connection: &Connection) -> Result<Self, Error> {
+        Ok(Self {
+            connection: connection.clone(),
+            publisher: Publisher::open(connection),
+            recalls: Recalls::listen(connection).await?,
+            lines: Mutex::default(),
+        })
+    }
+
+    fn line(&self, server: &ServerName) -> Arc<Line> {
+        // No code that holds the lock can panic half-way.
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.entry(server.clone()).or_insert_with(|| {
+            let consumer = subject::jobs_consumer(CLASS, server);
+            Line::new(&self.connection, subject::JOBS_STREAM, &consumer, &subject::jobs_of(CLASS, server))
+        });
+        Arc::clone(line)
+    }
+
+    /// A job as it came; nothing if it is none, and then it is taken out of the queue.
+    fn deliver(&self, message: Message) -> Option<Delivery> {
+        let receipt = Held::new(&self.connection, &message);
+        let job = match decode::<Job>(&message.payload) {
+            Ok(job) => job,
+            Err(reason) => {
+                error!(subject = %message.subject, %reason, "a message in the queue is no job; it is taken out");
+                receipt.discard();
+                return None;
+            }
+        };
+        let recalled = self.recalls.watch(&job.id);
+        let (recalls, id) = (Arc::clone(&self.recalls), job.id.clone());
+        let receipt = receipt.when_gone(move || recalls.forget(&id));
+        let message = jetstream::Message { message, context: self.connection.context.clone() };
+        // One that does not say how often it was delivered did not come from a queue, and cannot be acknowledged.
+        let delivered = message.info().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
+        Some(Delivery { job, delivered, recalled, receipt: Box::new(receipt) })
+    }
+}
+
+#[async_trait]
+impl JobQueue for Jobs {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+        let messages = jobs.iter().map(message).collect::<Result<_, _>>();
+        let messages = messages.map_err(|error| Error::permanent("queue jobs", error))?;
+        let placed = self.publisher.publish("queue jobs", messages).await?;
+        Ok(placed.into_iter().map(queued).collect())
+    }
+
+    async fn recall(&self, job: &JobId) -> Result<(), Error> {
+        let sent = self.connection.client.publish(subject::recall(job), bytes::Bytes::new());
+        match tokio::time::timeout(RECALL, sent).await {
+            Ok(sent) => sent.map_err(|error| failed(format!("recall job {job}"), error)),
+            Err(_) => Err(Error::transient(format!("recall job {job}"), "there is no connection to NATS")),
+        }
+    }
+
+    async fn pull(
+        &self,
+        server: &ServerName,
+        max: NonZeroUsize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, Error> {
+        let messages = self.line(server).pull(max.get(), wait).await?;
+        Ok(messages.into_iter().filter_map(|message| self.deliver(message)).collect())
+    }
+}
+
+fn message(job: &Job) -> Result<Outgoing, longshore_proto::WireError> {
+    let subject = subject::job(CLASS, &job.server, &job.id).into();
+    Ok(Outgoing { subject, body: encode(job)?.into(), once: true })
+}
+
+fn queued(placed: Placed) -> Queued {
+    match placed {
+        Placed::New(_) => Queued::New,
+        Placed::Already => Queued::Already,
+    }
+}

@@ -1,0 +1,114 @@
+//! The micro service `longshore` (ADR-32): requests on `longshore.v1.api.<verb>`, answered by whoever knows.
+//!
+//! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. This file only
+//! carries: what a request means is the business of an [`Api`]. Every scheduler serves, as one queue group, so each
+//! request is answered once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, ServiceExt, endpoint};
+use futures::StreamExt;
+use futures::stream::select_all;
+use longshore_proto::subject;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{Api, Denied, Error, Request, Verb};
+
+/// What the service is called.
+const NAME: &str = "longshore";
+
+/// Requests being answered at once; the client library keeps those that come on top, up to its own bound.
+const AT_ONCE: usize = 1_024;
+
+/// How long an answer may take. Longer than anybody waits who asks.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the requests that had come before a stop have to be answered.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves requests until `stop`, and answers what it has in hand.
+pub async fn serve(
+    client: async_nats::Client,
+    api: Arc<dyn Api>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let failed = |error: async_nats::Error| Error::transient("offer the micro service", error);
+    let version = env!("CARGO_PKG_VERSION");
+    let described = client.service_builder().description("Durable workflows of MCP tool calls");
+    let service = described.start(NAME, version).await.map_err(failed)?;
+    let mut requests = Vec::new();
+    for verb in Verb::ALL {
+        let endpoint = endpoint(&service, verb).await.map_err(failed)?;
+        requests.push(endpoint.map(move |request| (verb, request)));
+    }
+    info!(service = NAME, version, "serving requests");
+    let serving = select_all(requests).for_each_concurrent(AT_ONCE, |(verb, request)| {
+        let api = Arc::clone(&api);
+        async move { answer(&*api, verb, &request).await }
+    });
+    let ending = async {
+        stop.cancelled().await;
+        // The endpoints unsubscribe, and end once they have given out what had come before.
+        service.stop().await.map_err(failed)?;
+        sleep(DRAIN).await;
+        Ok(())
+    };
+    tokio::select! { biased;
+        () = serving => Ok(()),
+        ended = ending => ended,
+    }
+}
+
+/// The endpoint of a verb, which says what it takes.
+async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, async_nats::Error> {
+    let metadata = [("request", verb.takes()), ("format", "JSON")];
+    let builder = service.endpoint_builder().name(verb.as_str());
+    let builder = builder.metadata(metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    builder.add(subject::api(verb.as_str())).await
+}
+
+async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Request) {
+    let message = &request.message;
+    let asked = Request { headers: headers(message.headers.as_ref()), body: message.payload.to_vec() };
+    let answer = timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()));
+    let sent = match answer {
+        Ok(body) => request.respond(Ok(body.into())).await,
+        // The library sends no body with an error of its own making, and the body has the list of problems.
+        Err(denied) => request.respond_with_headers(Ok(denied.body.clone().into()), error(&denied)).await,
+    };
+    match sent {
+        Err(error) if message.reply.is_some() => warn!(verb = verb.as_str(), %error, "not answered"),
+        Err(_) => debug!(verb = verb.as_str(), "a request that wants no answer"),
+        Ok(()) => {}
+    }
+}
+
+/// The headers of an error, as ADR-32 has them.
+fn error(denied: &Denied) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    // A header is one line; whatever would break it becomes a space.
+    let line: String = denied.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    headers.insert(NATS_SERVICE_ERROR, line.as_str());
+    headers.insert(NATS_SERVICE_ERROR_CODE, denied.code.to_string().as_str());
+    headers
+}
+
+fn late() -> Denied {
+    let message = "no answer in time: something behind the scheduler is slow or away; try again".to_owned();
+    let body = serde_json::json!({ "error": message, "reason": "internal", "problems": [] });
+    Denied { code: 503, message, body: body.to_string().into_bytes() }
+}
+
+/// All headers, their names in lower case.
+fn headers(map: Option<&HeaderMap>) -> Vec<(String, String)> {
+    let all = map.into_iter().flat_map(HeaderMap::iter);
+    all.flat_map(|(name, values)| {
+        let name = name.to_string().to_ascii_lowercase();
+        values.iter().map(move |value| (name.clone(), value.as_str().to_owned()))
+    })
+    .collect()
+}

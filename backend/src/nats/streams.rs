@@ -1,0 +1,243 @@
+//! The streams a cluster needs, and whether those that are there will do.
+//!
+//! Created when absent, verified when present: a stream with another retention or storage would break promises
+//! silently. What an operator may tune (bytes, placement, compression) is not looked at.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
+use futures::{StreamExt, TryStreamExt, stream};
+use longshore_proto::{Partition, subject};
+
+use super::api::{ApiError, Nothing, ask};
+use super::error::ConnectError;
+use super::failure::failed;
+
+/// Where a stream's life is written: drawn when it is created, gone when it is deleted.
+pub(super) const INCARNATION: &str = "longshore.incarnation";
+
+/// The stream behind the bucket of workflows, named as the key-value stores of NATS are.
+pub(super) const WORKFLOWS_STREAM: &str = "KV_LS_WORKFLOWS";
+
+/// What the keys of that bucket begin with.
+pub(super) const WORKFLOWS_PREFIX: &str = "$KV.LS_WORKFLOWS";
+
+/// How long a stream remembers the ids of messages. Ours carry none; submits of other clients may, and two minutes
+/// is what NATS gives them by default. An id costs the server about 200 bytes of memory.
+const DUPLICATES: Duration = Duration::from_secs(120);
+
+/// The same where nobody but us publishes: as good as none.
+const NO_DUPLICATES: Duration = Duration::from_secs(1);
+
+/// How many servers of the tool kind can have a queue: each is a consumer. The default of nats-server 2.15.
+const MOST_CONSUMERS: i32 = 1_000;
+
+/// How many jobs, and how many submits, wait at most; beyond that, publishing fails and is tried again. At 2 KiB each
+/// that is 2 GiB on disk.
+const MOST_WAITING: i64 = 1_000_000;
+
+/// How long a refused message is kept.
+const DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How much of them.
+const DEAD_LETTER_BYTES: i64 = 256 * 1024 * 1024;
+
+/// How many streams are looked at together while connecting.
+const TOGETHER: usize = 8;
+
+/// Every stream, as it has to be.
+fn needed(partitions: u16, replicas: usize) -> Vec<Config> {
+    let logs = (0..partitions).map(|number| log(Partition(number)));
+    logs.chain([jobs(), blobs(), workflows(), submits(), dead_letters()])
+        .map(|config| Config { storage: StorageType::File, num_replicas: replicas, ..config })
+        .collect()
+}
+
+fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {
+    Config {
+        name: name.into(),
+        subjects: vec![subjects.into()],
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_bytes: -1,
+        discard: DiscardPolicy::New,
+        duplicate_window: NO_DUPLICATES,
+        ..Config::default()
+    }
+}
+
+/// Nothing leaves a log but by our own trimming; it goes by prefix, so no single message can be deleted.
+fn log(partition: Partition) -> Config {
+    Config {
+        deny_delete: true,
+        allow_atomic_publish: true,
+        ..stream(subject::log_stream(partition), subject::log(partition))
+    }
+}
+
+/// One place for each subject, and so for each job.
+fn jobs() -> Config {
+    Config {
+        retention: RetentionPolicy::WorkQueue,
+        max_messages_per_subject: 1,
+        discard_new_per_subject: true,
+        max_messages: MOST_WAITING,
+        max_consumers: MOST_CONSUMERS,
+        allow_atomic_publish: true,
+        ..stream(subject::JOBS_STREAM, format!("{}.jobs.>", subject::ROOT))
+    }
+}
+
+fn blobs() -> Config {
+    Config {
+        max_messages_per_subject: 1,
+        discard_new_per_subject: true,
+        allow_direct: true,
+        ..stream(subject::BLOBS_STREAM, format!("{}.blob.>", subject::ROOT))
+    }
+}
+
+fn workflows() -> Config {
+    Config {
+        max_messages_per_subject: 1,
+        deny_delete: true,
+        allow_rollup: true,
+        allow_direct: true,
+        ..stream(WORKFLOWS_STREAM, format!("{WORKFLOWS_PREFIX}.>"))
+    }
+}
+
+fn submits() -> Config {
+    Config {
+        retention: RetentionPolicy::WorkQueue,
+        max_messages: MOST_WAITING,
+        duplicate_window: DUPLICATES,
+        ..stream(subject::SUBMIT_STREAM, format!("{}.submit.>", subject::ROOT))
+    }
+}
+
+fn dead_letters() -> Config {
+    Config {
+        discard: DiscardPolicy::Old,
+        max_age: DEAD_LETTER_AGE,
+        max_bytes: DEAD_LETTER_BYTES,
+        allow_direct: true,
+        ..stream(subject::DEAD_LETTER_STREAM, format!("{}.dlq.>", subject::ROOT))
+    }
+}
+
+/// Creates what is absent and verifies what is present.
+pub(super) async fn ensure(context: &Context, partitions: u16, replicas: usize) -> Result<(), ConnectError> {
+    count_logs(context, partitions).await?;
+    let each = needed(partitions, replicas).into_iter().map(|config| ensure_one(context, config));
+    stream::iter(each).buffer_unordered(TOGETHER).try_collect::<()>().await
+}
+
+/// More logs than we know of hold runs that we would never look at.
+async fn count_logs(context: &Context, partitions: u16) -> Result<(), ConnectError> {
+    let names: BTreeSet<String> =
+        context.stream_names().try_collect().await.map_err(|error| failed("list streams", error))?;
+    let logs = names.iter().filter(|name| name.starts_with("LS_LOG_")).count();
+    if logs > usize::from(partitions) {
+        return Err(ConnectError::Mismatch {
+            what: "the number of partitions (streams LS_LOG_...)".to_owned(),
+            found: logs.to_string(),
+            needed: format!("{partitions} by this process's configuration"),
+        });
+    }
+    Ok(())
+}
+
+async fn ensure_one(context: &Context, needed: Config) -> Result<(), ConnectError> {
+    let found = match look(context, &needed.name).await {
+        Err(error) if error.code() == Some(ErrorCode::STREAM_NOT_FOUND) => create(context, &needed).await,
+        found => found,
+    };
+    let found = found.map_err(|error| failed(format!("look for stream {}", needed.name), error))?;
+    match difference(&found.config, &needed) {
+        None => Ok(()),
+        Some((setting, found, should)) => {
+            let what = format!("{setting} of stream {}", needed.name);
+            Err(ConnectError::Mismatch { what, found, needed: should })
+        }
+    }
+}
+
+/// A stream as it is.
+pub(super) async fn look(context: &Context, name: &str) -> Result<Info, ApiError> {
+    ask(context, format!("STREAM.INFO.{name}"), &Nothing {}).await
+}
+
+async fn create(context: &Context, needed: &Config) -> Result<Info, ApiError> {
+    let mut config = needed.clone();
+    config.metadata.insert(INCARNATION.to_owned(), format!("{:032x}", rand::random::<u128>()));
+    match ask(context, format!("STREAM.CREATE.{}", config.name), &config).await {
+        // Another process was quicker, and drew another incarnation.
+        Err(error) if error.code() == Some(ErrorCode::STREAM_NAME_EXIST) => look(context, &config.name).await,
+        created => created,
+    }
+}
+
+/// The first setting that matters and differs: its name, and both values.
+fn difference(found: &Config, needed: &Config) -> Option<(&'static str, String, String)> {
+    let found = settings(found);
+    let needed = settings(needed);
+    let mut pairs = found.into_iter().zip(needed);
+    pairs.find_map(|((setting, found), (_, needed))| (found != needed).then_some((setting, found, needed)))
+}
+
+/// The settings that promises rest on, by the names NATS gives them.
+fn settings(config: &Config) -> Vec<(&'static str, String)> {
+    vec![
+        ("subjects", config.subjects.join(", ")),
+        ("retention", format!("{:?}", config.retention)),
+        ("storage", format!("{:?}", config.storage)),
+        ("num_replicas", config.num_replicas.to_string()),
+        ("discard", format!("{:?}", config.discard)),
+        ("discard_new_per_subject", config.discard_new_per_subject.to_string()),
+        ("max_msgs", config.max_messages.to_string()),
+        ("max_msgs_per_subject", config.max_messages_per_subject.to_string()),
+        ("max_age", format!("{:?}", config.max_age)),
+        ("duplicate_window", format!("{:?}", config.duplicate_window)),
+        ("deny_delete", config.deny_delete.to_string()),
+        ("deny_purge", config.deny_purge.to_string()),
+        ("allow_direct", config.allow_direct.to_string()),
+        ("allow_atomic", config.allow_atomic_publish.to_string()),
+        ("sealed", config.sealed.to_string()),
+        ("no_ack", config.no_ack.to_string()),
+        ("mirror", config.mirror.is_some().to_string()),
+        ("sources", config.sources.as_ref().map_or(0, Vec::len).to_string()),
+        ("subject_transform", config.subject_transform.is_some().to_string()),
+        // Acknowledges before it writes, and so takes back every promise.
+        ("persist_mode async", format!("{:?}", config.persist_mode).contains("Async").to_string()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_as_it_has_to_be_is_no_mismatch() {
+        for config in needed(2, 1) {
+            assert_eq!(difference(&config, &config), None);
+        }
+    }
+
+    #[test]
+    fn a_difference_names_the_setting_and_both_values() {
+        let needed = jobs();
+        let found = Config { retention: RetentionPolicy::Limits, ..needed.clone() };
+        let (setting, found, needed) = difference(&found, &needed).expect("they differ");
+        assert_eq!((setting, found.as_str(), needed.as_str()), ("retention", "Limits", "WorkQueue"));
+    }
+
+    #[test]
+    fn what_an_operator_may_tune_is_no_mismatch() {
+        let needed = log(Partition(0));
+        let found = Config { max_bytes: 1 << 30, description: Some("ours".to_owned()), ..needed.clone() };
+        assert_eq!(difference(&found, &needed), None);
+    }
+}

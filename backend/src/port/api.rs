@@ -1,0 +1,78 @@
+//! Requests from outside that are answered: what a transport asks of whoever knows the answers.
+
+use async_trait::async_trait;
+
+/// What can be asked for, as in `longshore.v1.api.<verb>`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Have a workflow run.
+    Submit,
+    /// One run in full.
+    Get,
+    /// Runs, newest first.
+    List,
+    /// Tell a run to stop.
+    Cancel,
+    /// The workflows that are registered.
+    Workflows,
+    /// Register a workflow.
+    Push,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Self; 6] =
+        [Self::Submit, Self::Get, Self::List, Self::Cancel, Self::Workflows, Self::Push];
+
+    /// The name in subjects.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Cancel => "cancel",
+            Self::Workflows => "workflows",
+            Self::Push => "push",
+        }
+    }
+
+    /// What it takes, for whoever asks a service what it can do.
+    pub const fn takes(self) -> &'static str {
+        match self {
+            Self::Submit => "{workflow, namespace?, id?, version?, inputs?}",
+            Self::Get => "{run}",
+            Self::List => "{namespace?, status?, limit?}",
+            Self::Cancel => "{run, reason?}",
+            Self::Workflows => "{namespace?}",
+            Self::Push => "{text, namespace?}",
+        }
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Headers, their names in lower case: `content-type`, `traceparent`, ...
+    pub headers: Vec<(String, String)>,
+    /// The body: JSON. Empty counts as an empty object.
+    pub body: Vec<u8>,
+}
+
+/// Why a request was not granted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denied {
+    /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it is something else already, 503 try again
+    /// later, 500 somebody has to mend something.
+    pub code: u16,
+    /// Why, in one line.
+    pub message: String,
+    /// The same as JSON, with every problem there is: `{"error": …, "problems": […]}`.
+    pub body: Vec<u8>,
+}
+
+/// Whoever knows the answers.
+#[async_trait]
+pub trait Api: Send + Sync {
+    /// Answers a request with a JSON document.
+    async fn answer(&self, verb: Verb, request: Request) -> Result<Vec<u8>, Denied>;
+}

@@ -1,0 +1,65 @@
+//! Submits that were published to a subject, until a scheduler has taken them in; and the ones that were refused.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_proto::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Receipt};
+
+/// A message as it came, unchecked.
+pub struct Incoming {
+    /// The place in the stream it was kept in, with the stream's life: the same for every delivery, another for every
+    /// message. The run's id is derived from it when the submitter brought none.
+    pub place: String,
+    /// The token of the subject that names a namespace.
+    pub namespace: String,
+    /// The token of the subject that names a workflow.
+    pub workflow: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Headers in lower case: `content-type`, `nats-msg-id`, `traceparent`, `tracestate`, ...
+    pub headers: Vec<(String, String)>,
+    /// The means to answer the stream. Acknowledged once the submit is in the log, or in the dead letters.
+    pub receipt: Box<dyn Receipt>,
+}
+
+/// The door for submits by plain publish.
+#[async_trait]
+pub trait Submissions: Send + Sync {
+    /// Takes up to `max` messages, waiting up to `wait` for the first. May come back with none.
+    async fn pull(&self, max: NonZeroUsize, wait: Duration) -> Result<Vec<Incoming>, Error>;
+}
+
+/// A message that was refused and could not be answered.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DeadLetter {
+    /// Where it is kept; zero until it is.
+    #[serde(default)]
+    pub seq: u64,
+    /// When it was refused.
+    pub at: Timestamp,
+    /// The kind of reason, one token: `malformed`, `unknown_workflow`, `invalid_inputs`, ...
+    pub code: String,
+    /// The reason, in words that help to mend it.
+    pub reason: String,
+    /// The subject it came on.
+    pub subject: String,
+    /// Its body, as text if it is text; cut if it is long.
+    pub body: String,
+}
+
+/// What was refused.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Keeps a letter, durably.
+    async fn put(&self, letter: &DeadLetter) -> Result<(), Error>;
+
+    /// The newest letters first, at most `limit`.
+    async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+
+    /// One letter.
+    async fn get(&self, seq: u64) -> Result<Option<DeadLetter>, Error>;
+}

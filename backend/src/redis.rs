@@ -1,0 +1,91 @@
+//! The cluster's adapters on Redis: checkpoints, claims, leases and the list of workers.
+//!
+//! [`Redis::connect`] waits for a server and looks at its version and its settings; what it hands out stands under the
+//! ports. Everything shares one connection, on which requests do not wait for each other's answers. Every write is
+//! harmless to send twice, so an error only ever means: unknown.
+//!
+//! Nothing here is the truth: whatever Redis holds can be rebuilt from the log, and is recognised when it is stale or
+//! in part.
+
+mod catalog;
+mod checkpoints;
+mod claims;
+mod connect;
+mod lease;
+mod link;
+mod roll;
+mod status;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::connect::{ConnectError, NEEDED_VERSION};
+use self::link::Link;
+pub use self::status::{Keys, Persistence, Status};
+use crate::{Catalog, Checkpoints, Claims, Error, Lease};
+
+/// Where Redis is, and what Longshore's keys begin with.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// The server: `redis://user:password@host:6379/0`, or `rediss://` for TLS.
+    pub url: String,
+    /// How long to wait for a server that is not there yet.
+    pub connect_deadline: Duration,
+    /// What every key begins with, so that several clusters can share a server: `ls`.
+    pub prefix: String,
+}
+
+impl fmt::Debug for RedisConfig {
+    /// Without the URL: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, connect_deadline, prefix } = self;
+        f.debug_struct("RedisConfig")
+            .field("connect_deadline", connect_deadline)
+            .field("prefix", prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection to Redis. Lost connections are made again by themselves; what was under way on them fails.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    link: Link,
+}
+
+impl Redis {
+    /// Connects, waiting for the server, and refuses one that cannot be relied on.
+    pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
+        connect::connect(config).await.map(|link| Self { link })
+    }
+
+    /// State, so that the log need not be read from its start.
+    pub fn checkpoints(&self) -> Arc<dyn Checkpoints> {
+        Arc::new(checkpoints::Checkpoints::new(self.link.clone()))
+    }
+
+    /// Idempotency records.
+    pub fn claims(&self) -> Arc<dyn Claims> {
+        Arc::new(claims::Claims::new(self.link.clone()))
+    }
+
+    /// Leases on partitions, and who is there to hold them.
+    pub fn lease(&self) -> Arc<dyn Lease> {
+        Arc::new(lease::Lease::new(self.link.clone()))
+    }
+
+    /// The list of workers.
+    pub fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::new(catalog::Catalog::new(self.link.clone()))
+    }
+
+    /// Everything that a person who looks for trouble wants to know about the server.
+    pub async fn status(&self) -> Result<Status, Error> {
+        status::status(&self.link).await
+    }
+
+    /// Whether the server answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.link.query(redis::cmd("PING"), "ping Redis").await
+    }
+}

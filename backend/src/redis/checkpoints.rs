@@ -1,0 +1,162 @@
+//! Checkpoints in Redis: a few keys for each partition, moved on by scripts.
+//!
+//! ```text
+//! delta ──chunks──► one     ──► COMMIT: compare the mark, put the rows in, all in one script
+//!                   several ──► brought one by one ──► REPLACE: compare, flip ──► SETTLE, piece by piece
+//! ```
+//!
+//! A script holds the server up for everybody, so each does a bounded piece of work. A commit that is larger is decided
+//! in an instant all the same: its rows lie ready, the flip writes down that they belong to the checkpoint, and whoever
+//! reads or commits next puts in what is left before it looks. Full checkpoints always go this way.
+//!
+//! Redis may lose keys, or parts of them. The numbers of entries are kept beside the mark and compared by every
+//! script; where they disagree there is no checkpoint, and the log is replayed.
+
+mod chunk;
+mod list;
+mod load;
+mod place;
+mod row;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_proto::{CheckpointMark, Partition, RunId, RunSummary, WireError, decode, encode};
+use redis::{ScriptInvocation, cmd, pipe};
+use tracing::{debug, warn};
+
+use self::chunk::Chunk;
+use self::place::{COMMIT, Place, REPLACE};
+use super::link::{Link, millis};
+use crate::{Committed, Delta, Error, Loaded, RunQuery, RunRow};
+
+/// How long the chunks of a commit that was given up lie about.
+const STAGE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// How often to look again at what somebody else leaves unsettled. Two leaders at once are rare, and last for a moment.
+const ATTEMPTS: usize = 20;
+
+/// All checkpoints of a cluster.
+pub(super) struct Checkpoints {
+    link: Link,
+    /// Tells the chunks of this process from those of others.
+    token: u64,
+    stages: Arc<AtomicU64>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, token: rand::random(), stages: Arc::default() }
+    }
+
+    fn place(&self, partition: Partition) -> Place {
+        Place::new(self.link.clone(), partition)
+    }
+
+    /// Brings chunks to where a script finds them.
+    async fn stage(&self, place: &Place, chunks: Vec<Chunk>) -> Result<String, Error> {
+        let number = self.stages.fetch_add(1, Ordering::Relaxed);
+        let key = place.key(&format!("stage:{:016x}-{number}", self.token));
+        for chunk in chunks {
+            let mut push = pipe();
+            push.cmd("RPUSH").arg(&key).arg(chunk.items.len()).arg(chunk.items).ignore();
+            push.cmd("PEXPIRE").arg(&key).arg(millis(STAGE_LIFETIME)).ignore();
+            self.link.query_all::<()>(push, &place.doing("bring a part of")).await?;
+        }
+        Ok(key)
+    }
+}
+
+#[async_trait]
+impl crate::Checkpoints for Checkpoints {
+    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+        load::load(&self.place(partition), partition).await
+    }
+
+    async fn commit(&self, partition: Partition, mut delta: Delta) -> Result<Committed, Error> {
+        let place = self.place(partition);
+        let unwritable = |error| Error::permanent(place.doing("write"), error);
+        let parts = Parts::of(&mut delta).map_err(unwritable)?;
+        let mut chunks = chunk::chunks(delta).map_err(unwritable)?;
+        if parts.base.is_some() && chunks.len() <= 1 {
+            let mut call = parts.call(place.script(&COMMIT));
+            call.arg(chunks.pop().unwrap_or_default().items);
+            return decided(&place, &call).await;
+        }
+        let mut known = cmd("SADD");
+        known.arg(list::partitions_key(self.link.prefix())).arg(partition.0);
+        self.link.query::<()>(known, &place.doing("announce")).await?;
+        // Each chunk is preceded by its length.
+        let items: usize = chunks.iter().map(|chunk| chunk.items.len() + 1).sum();
+        let stage = self.stage(&place, chunks).await?;
+        let mut call = parts.call(place.script(&REPLACE));
+        call.key(stage).arg(items);
+        let committed = decided(&place, &call).await?;
+        if committed == Committed::Accepted
+            && let Err(error) = place.settle().await
+        {
+            debug!(%partition, %error, "the commit stands; putting its rows in is left to the next one");
+        }
+        Ok(committed)
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
+        let place = self.place(run.partition());
+        place.settle().await?;
+        let mut get = pipe();
+        get.atomic();
+        for key in ["rows", "live", "done"] {
+            get.cmd("HGET").arg(place.key(key)).arg(run.to_string());
+        }
+        let doing = format!("look up {run}");
+        let (row, live, done): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) =
+            self.link.query_all(get, &doing).await?;
+        let (Some(row), Some(state)) = (row, live.or(done)) else { return Ok(None) };
+        let summary = row::read(&row).map_err(|error| Error::permanent(doing, error))?;
+        Ok(Some(RunRow { summary, state }))
+    }
+
+    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error> {
+        list::list(&self.link, &query).await
+    }
+}
+
+/// A delta without its runs, as it is stored.
+struct Parts {
+    base: Option<Vec<u8>>,
+    mark: Vec<u8>,
+    partition: Vec<u8>,
+}
+
+impl Parts {
+    fn of(delta: &mut Delta) -> Result<Self, WireError> {
+        let base = delta.base.as_ref().map(encode).transpose()?;
+        Ok(Self { base, mark: encode(&delta.mark)?, partition: std::mem::take(&mut delta.partition) })
+    }
+
+    /// With the arguments that every commit has.
+    fn call<'a>(&self, mut script: ScriptInvocation<'a>) -> ScriptInvocation<'a> {
+        script.arg(self.base.as_deref().unwrap_or_default()).arg(&self.mark).arg(&self.partition);
+        script
+    }
+}
+
+/// Asks until the answer is a decision; what an earlier commit left to be done is done first.
+async fn decided(place: &Place, call: &ScriptInvocation<'_>) -> Result<Committed, Error> {
+    for _ in 0..ATTEMPTS {
+        let (how, stored, damage): (String, Vec<u8>, String) = place.run(call, "commit").await?;
+        if !damage.is_empty() {
+            warn!(why = damage, "{} was of no use", place.doing("what is stored as"));
+        }
+        match how.as_str() {
+            "accepted" => return Ok(Committed::Accepted),
+            // A mark that cannot be read is none: a checkpoint that is lost costs time, and nothing else.
+            "refused" => return Ok(Committed::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
+            "unsettled" => place.settle().await?,
+            _ => return Err(Error::transient(place.doing("commit"), "what was brought for it is gone")),
+        }
+    }
+    Err(Error::transient(place.doing("commit"), "somebody else's commits are in the way"))
+}

@@ -1,0 +1,22 @@
+-- Moves a checkpoint on by one chunk of runs, if it stands where the caller takes it to stand.
+--
+-- ARGV  the mark it must have, the mark it gets, the partition's state; then for each run
+--       its id, its row and its state
+--
+-- Answers {what became of it, the mark that is stored, why that cannot be used}.
+
+local base, mark, partition = ARGV[1], ARGV[2], ARGV[3]
+
+local state, damage = look()
+if not state then return {'refused', '', damage or ''} end
+if state.mark ~= base then
+  return {state.mark == mark and 'accepted' or 'refused', state.mark, ''}
+end
+if state.unsettled then return {'unsettled', '', ''} end
+
+begin()
+apply(state, ARGV, 4)
+redis.call('HSET', meta, 'mark', mark, 'partition', partition)
+redis.call('HINCRBY', meta, 'turn', 1)
+finish(state)
+return {'accepted', '', ''}

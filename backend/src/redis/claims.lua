@@ -1,0 +1,55 @@
+-- One claim, moved on by one word of a worker, by this server's clock.
+--
+-- KEYS[1]  a hash: holder, lease_until (ms), doubtful, done
+-- ARGV     the word, who says it, the lease (ms), how long to keep what is done, and what was abandoned (ms)
+--
+-- Answers {what became of it, when the present lease ends}.
+
+local key = KEYS[1]
+local word, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local kept = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'done')
+local known, lease_until, doubtful, done = kept[1], tonumber(kept[2]), kept[3], kept[4]
+
+-- Numbers of this size must not be written with an exponent.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- Gives it to the holder. What is abandoned is kept for long after its lease: it is the only trace of a call that may
+-- have happened.
+local function hold(in_doubt)
+  local lease_end = now + lease
+  redis.call('HSET', key, 'holder', holder, 'lease_until', whole(lease_end), 'doubtful', in_doubt)
+  redis.call('PEXPIREAT', key, whole(lease_end + keep_abandoned))
+end
+
+if word == 'claim' then
+  if done then return {'done', 0} end
+  if not known then
+    hold('0')
+    return {'won', 0}
+  end
+  if now < lease_until then return {'busy', lease_until} end
+  hold('1')
+  return {'lapsed', 0}
+end
+
+-- Every other word is the holder's alone. Nobody holds what was done or released.
+if done or not known or known ~= holder then return {'other', 0} end
+
+if word == 'renew' then
+  hold(doubtful)
+elseif word == 'done' then
+  redis.call('HSET', key, 'done', '1')
+  redis.call('PEXPIRE', key, keep_done)
+elseif word == 'release' and doubtful == '1' then
+  -- What was in doubt before this holder came is still in doubt when it leaves. No node is called by this name.
+  redis.call('HSET', key, 'holder', '', 'lease_until', '0')
+elseif word == 'release' then
+  redis.call('DEL', key)
+end
+return {'held', 0}

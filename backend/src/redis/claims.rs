@@ -1,0 +1,71 @@
+//! Claims in Redis: one small hash for each, moved on by one script.
+//!
+//! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Claims that ended vanish by
+//! themselves: done ones after [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use redis::Script;
+
+use super::link::{Link, millis};
+use crate::{CLAIM_RETENTION, Claimed, Error};
+
+/// How long the trace of a call that may have happened is kept: as long as a finished run. A job that comes back later
+/// than that would be made again.
+const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
+
+/// All claims of a cluster.
+pub(super) struct Claims {
+    link: Link,
+}
+
+impl Claims {
+    pub(super) const fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    async fn say(
+        &self,
+        word: &str,
+        key: &ClaimKey,
+        holder: &NodeId,
+        lease: Duration,
+    ) -> Result<(String, u64), Error> {
+        let mut script = SCRIPT.key(format!("{}:claim:{key}", self.link.prefix()));
+        script.arg(word).arg(holder.as_str()).arg(millis(lease));
+        script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));
+        self.link.run(&script, &format!("{word} the claim on {key}")).await
+    }
+}
+
+#[async_trait]
+impl crate::Claims for Claims {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+        let (answer, until) = self.say("claim", key, holder, lease).await?;
+        match answer.as_str() {
+            "won" => Ok(Claimed::Won),
+            "lapsed" => Ok(Claimed::Lapsed),
+            "busy" => Ok(Claimed::Busy { until: Timestamp::from_millis(until) }),
+            "done" => Ok(Claimed::Done),
+            _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{answer}`"))),
+        }
+    }
+
+    async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
+        let (answer, _) = self.say("renew", key, holder, lease).await?;
+        Ok(answer == "held")
+    }
+
+    async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.say("done", key, holder, Duration::ZERO).await.map(|_| ())
+    }
+
+    async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.say("release", key, holder, Duration::ZERO).await.map(|_| ())
+    }
+}

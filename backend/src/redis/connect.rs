@@ -1,0 +1,231 @@
+//! The way to a server that can be relied on.
+//!
+//! A server that is not there yet is waited for; one that is there and will not do is refused at once, with what would
+//! mend it. What is asked of it is little: a version whose scripts behave, the right to write, and that it never
+//! forgets a key by itself, because a claim that is forgotten is a call that is made twice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+
+use super::RedisConfig;
+use super::link::{Link, is_passing};
+
+/// The oldest version that will do: from here on scripts may mix reads of the clock with writes, and are replicated
+/// by their effects.
+pub const NEEDED_VERSION: &str = "7.0";
+
+/// [`NEEDED_VERSION`], to compare with.
+const NEEDED: (u32, u32) = (7, 0);
+
+/// Between attempts to reach a server: short against the time that a server takes to start.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How long the other end of a connection may leave unacknowledged what was sent. The system itself would wait for a
+/// quarter of an hour, and meanwhile never ask for the address of a server that took over.
+#[cfg(target_os = "linux")]
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why Redis cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is none.
+    #[error("that is no address of Redis ({source}): write it as redis://user:password@host:6379/0")]
+    Address {
+        /// What is wrong with it.
+        source: RedisError,
+    },
+    /// Nobody answered in time.
+    #[error("no Redis at {address} within {waited:?} ({source}): start it, or correct the address")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What the last attempt said.
+        source: RedisError,
+    },
+    /// It does not know the user, or not with this password, or this user may not do anything.
+    #[error(
+        "Redis at {address} refuses the credentials ({source}): correct user and password in the address"
+    )]
+    Credentials {
+        /// Where.
+        address: String,
+        /// What it said.
+        source: RedisError,
+    },
+    /// It is too old.
+    #[error("Redis at {address} is version {found}, and {needed} or newer is needed: upgrade it")]
+    TooOld {
+        /// Where.
+        address: String,
+        /// Its version.
+        found: String,
+        /// [`NEEDED_VERSION`].
+        needed: &'static str,
+    },
+    /// It forgets keys when its memory is full.
+    #[error(
+        "Redis at {address} has `maxmemory-policy {policy}` and would forget which calls were made when its memory is \
+         full: set `maxmemory-policy noeviction`"
+    )]
+    Evicting {
+        /// Where.
+        address: String,
+        /// What it does when its memory is full.
+        policy: String,
+    },
+    /// It is a copy of another server, and takes no writes.
+    #[error(
+        "Redis at {address} is a replica and takes no writes: give the address of its primary, {primary}"
+    )]
+    Replica {
+        /// Where.
+        address: String,
+        /// Where its primary is, as it says.
+        primary: String,
+    },
+    /// Anything else.
+    #[error("Redis at {address} cannot be used ({source})")]
+    Other {
+        /// Where.
+        address: String,
+        /// What it said.
+        source: RedisError,
+    },
+}
+
+/// Connects, waiting for the server until the deadline.
+pub(super) async fn connect(config: RedisConfig) -> Result<Link, ConnectError> {
+    let info = config.url.as_str().into_connection_info();
+    let info = info.map_err(|source| ConnectError::Address { source })?;
+    let info = info.set_tcp_settings(tcp_settings());
+    // Without user and password.
+    let address = info.addr().to_string();
+    let client = Client::open(info).map_err(|source| ConnectError::Address { source })?;
+    let deadline = Instant::now() + config.connect_deadline;
+    loop {
+        let source = match open(client.clone(), &config.prefix).await {
+            Ok((link, about)) => return about.check(address).map(|()| link),
+            Err(source) => source,
+        };
+        if !is_passing(&source) {
+            return Err(refusal(address, source));
+        }
+        if Instant::now() + PAUSE > deadline {
+            let waited = config.connect_deadline;
+            return Err(ConnectError::Unreachable { address, waited, source });
+        }
+        debug!(address, error = %source, "waiting for Redis");
+        sleep(PAUSE).await;
+    }
+}
+
+/// Requests go out as they come.
+#[cfg(not(target_os = "linux"))]
+fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
+/// Requests go out as they come, and a connection whose other end has vanished is given up.
+#[cfg(target_os = "linux")]
+fn tcp_settings() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true).set_user_timeout(SILENCE_LIMIT)
+}
+
+async fn open(client: Client, prefix: &str) -> Result<(Link, About), RedisError> {
+    let link = Link::open(client, prefix).await?;
+    let text: Result<String, RedisError> = link.ask(redis::cmd("INFO")).await;
+    match text {
+        Ok(text) => Ok((link, About::parse(&text))),
+        Err(error) if error.code() == Some("NOPERM") => {
+            warn!("Redis does not say what it is: its user may not ask INFO, so nothing about it is checked");
+            Ok((link, About::default()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The refusal for an error that will not pass.
+fn refusal(address: String, source: RedisError) -> ConnectError {
+    let credentials = source.kind() == ErrorKind::AuthenticationFailed
+        || matches!(source.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+    if credentials {
+        ConnectError::Credentials { address, source }
+    } else {
+        ConnectError::Other { address, source }
+    }
+}
+
+/// What a server says about itself in answer to `INFO`.
+#[derive(Debug, Default)]
+pub(super) struct About(BTreeMap<String, String>);
+
+impl About {
+    pub(super) fn parse(text: &str) -> Self {
+        let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+        Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// A field by its name.
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    /// A field that is a number.
+    pub(super) fn number(&self, field: &str) -> Option<u64> {
+        self.get(field)?.parse().ok()
+    }
+
+    /// Whether this server will do. What it does not say is taken to be in order.
+    fn check(&self, address: String) -> Result<(), ConnectError> {
+        if let Some(found) = self.get("redis_version")
+            && major_minor(found).is_some_and(|version| version < NEEDED)
+        {
+            return Err(ConnectError::TooOld { address, found: found.to_owned(), needed: NEEDED_VERSION });
+        }
+        if self.get("role") == Some("slave") {
+            let field = |name| self.get(name).unwrap_or("unknown");
+            let primary = format!("{}:{}", field("master_host"), field("master_port"));
+            return Err(ConnectError::Replica { address, primary });
+        }
+        match self.get("maxmemory_policy") {
+            Some(policy) if policy != "noeviction" => {
+                Err(ConnectError::Evicting { address, policy: policy.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(info: &str) -> String {
+        let checked = About::parse(info).check("host:6379".to_owned());
+        checked.map_or_else(|refused| refused.to_string(), |()| "fine".to_owned())
+    }
+
+    #[test]
+    fn a_server_is_judged_by_what_it_says() {
+        let good = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n";
+        assert_eq!(check(good), "fine");
+        assert_eq!(check(""), "fine");
+        let old = check("redis_version:6.2.14\r\n");
+        assert_eq!(old, "Redis at host:6379 is version 6.2.14, and 7.0 or newer is needed: upgrade it");
+        assert!(check("redis_version:10.0.1\r\nmaxmemory_policy:allkeys-lru\r\n").contains("allkeys-lru"));
+        let replica = check("role:slave\r\nmaster_host:10.0.0.5\r\nmaster_port:6380\r\n");
+        assert!(replica.ends_with("the address of its primary, 10.0.0.5:6380"), "{replica}");
+    }
+}

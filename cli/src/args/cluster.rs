@@ -1,0 +1,372 @@
+//! What the commands of a cluster take: where it is, and what each of them adds.
+//!
+//! Options that are settings stay text here; the configuration types them beside the environment and the file.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use super::{Pair, RunsCommand};
+use crate::config::{Flags, Key};
+
+/// Commands that work with a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Look at runs, and cancel them
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Have the cluster run a workflow
+    Submit(SubmitArgs),
+    /// Watch a run of the cluster
+    Watch(WatchArgs),
+    /// Register workflows in the cluster, and look at them
+    #[command(subcommand)]
+    Workflows(WorkflowsCommand),
+    /// Look at submits that were refused and could not be answered
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Check configuration, NATS, Redis and who is there
+    Doctor(DoctorArgs),
+    /// Be a scheduler of a cluster
+    Scheduler(SchedulerArgs),
+    /// Be a worker of a cluster
+    Worker(WorkerArgs),
+}
+
+/// Where the cluster is. Every command of a cluster has these.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ClusterArgs {
+    /// The configuration file [default: ./longshore.toml, else /etc/longshore/longshore.toml]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Where NATS is; several servers with commas
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats_url: Option<String>,
+    /// A file with a NATS user's JWT and seed
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) nats_creds: Option<String>,
+    /// How long to wait for NATS and Redis, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) connect_deadline: Option<String>,
+    /// Say what is asked of whom
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Whose runs and workflows.
+#[derive(Debug, Default, Args)]
+pub(crate) struct NamespaceArgs {
+    /// Whose they are
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
+/// Where a process of the cluster is found, and where it finds Redis.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ProcessArgs {
+    /// Where Redis is
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    pub(crate) redis_url: Option<String>,
+    /// Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore scheduler --nats-url nats://nats:4222 --redis-url redis://redis:6379
+  longshore scheduler --config /etc/longshore/longshore.toml --metrics-listen 0.0.0.0:9464
+
+SIGTERM and Ctrl-C end it in order; a second one ends it at once. Any number of schedulers share the partitions.")]
+pub(crate) struct SchedulerArgs {
+    /// How many logs runs are spread over; it may grow, and never shrink
+    #[arg(long, value_name = "N")]
+    pub(crate) partitions: Option<String>,
+    /// How many NATS servers keep each stream: 1, 3 or 5
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<String>,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore worker --mcp-config servers.json --slots 16
+  longshore worker --drain 2m --nats-url nats://nats:4222 --redis-url redis://redis:6379
+
+It serves the MCP servers of its servers file. On SIGTERM and Ctrl-C it takes nothing more, lets calls that have begun
+end, and gives the rest back; a second one ends it at once.")]
+pub(crate) struct WorkerArgs {
+    /// The servers file, in the format of `mcpServers` [default: ./.mcp.json]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) mcp_config: Option<String>,
+    /// How many calls may be under way at once
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<String>,
+    /// How long calls that have begun may go on when it ends, such as 30s or 5m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) drain: Option<String>,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore submit workflow.yaml -i region=north
+  longshore submit sales-report --id report-2026-11-20 --watch
+  generate-inputs | longshore submit workflow.yaml --input-file - --json
+
+A file is registered first, and then the version in it is run. The id of the run is printed to stdout; with --watch,
+its outputs are.")]
+pub(crate) struct SubmitArgs {
+    /// A workflow: a file as YAML or JSON, or the name of one that is registered
+    #[arg(value_name = "WORKFLOW", value_hint = ValueHint::FilePath)]
+    pub(crate) workflow: String,
+    /// An input of the workflow; goes before the same input of --input-file
+    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<Pair>,
+    /// A JSON object of inputs; `-` reads it from stdin
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input_file: Option<PathBuf>,
+    /// An id of your own: the same id twice is one run
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Stay until the run has ended, and end as it did
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore watch 9v0w
+  longshore watch run_00_01kbgq5v8m3n4p5q6r7s8t9v0w --exit-status
+
+Ctrl-C stops watching; the run goes on.")]
+pub(crate) struct WatchArgs {
+    /// The run: its id, or the beginning or end of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// End with 20 if the run failed, and with 21 if it was cancelled
+    #[arg(long)]
+    pub(crate) exit_status: bool,
+    /// Print the run as JSON once it has ended
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowsCommand {
+    /// Register a workflow: its version becomes the current one
+    Push(WorkflowsPushArgs),
+    /// List the current version of every workflow
+    List(WorkflowsListArgs),
+    /// Show the text of a workflow
+    Show(WorkflowsShowArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  longshore workflows push workflows/*.yaml")]
+pub(crate) struct WorkflowsPushArgs {
+    /// The workflows, as YAML or JSON
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) workflows: Vec<PathBuf>,
+    /// Print JSON, one workflow on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  longshore workflows list --json | jq -r .name")]
+pub(crate) struct WorkflowsListArgs {
+    /// Print JSON, one workflow on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore workflows show sales-report
+  longshore workflows show sales-report --version 5ab15c")]
+pub(crate) struct WorkflowsShowArgs {
+    /// The name of the workflow
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// A version, as the beginning of its digest [default: the current one]
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) version: Option<String>,
+    /// Print JSON: all versions, and the text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List refused submits, newest first
+    List(DlqListArgs),
+    /// Show a refused submit with its body
+    Show(DlqShowArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  longshore dlq list --limit 5")]
+pub(crate) struct DlqListArgs {
+    /// At most this many, up to 1000
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Print JSON, one on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  longshore dlq show 17")]
+pub(crate) struct DlqShowArgs {
+    /// Its number, as `dlq list` shows it
+    #[arg(value_name = "NUMBER")]
+    pub(crate) number: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore doctor
+  longshore doctor --json | jq '.checks[] | select(.status != \"ok\")'
+
+The exit code is 1 if anything is wrong, and 6 if NATS or Redis cannot be reached.")]
+pub(crate) struct DoctorArgs {
+    /// The servers file to look at [default: ./.mcp.json]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) mcp_config: Option<String>,
+    /// Where Redis is
+    #[arg(long, value_name = "URL", help_heading = "Cluster")]
+    pub(crate) redis_url: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Options that are settings, as they were given.
+type Given<'a> = Vec<(Key, &'static str, Option<&'a String>)>;
+
+impl ClusterCommand {
+    /// What the command line says about settings.
+    pub(crate) fn flags(&self) -> Flags {
+        let mut given = self.own();
+        let cluster = self.cluster();
+        given.extend([
+            (Key::NatsUrl, "--nats-url", cluster.nats_url.as_ref()),
+            (Key::NatsCredentials, "--nats-creds", cluster.nats_creds.as_ref()),
+            (Key::ConnectDeadline, "--connect-deadline", cluster.connect_deadline.as_ref()),
+        ]);
+        let values = given.into_iter().filter_map(|(key, name, value)| Some((key, name, value?.clone())));
+        Flags { file: cluster.config.clone(), values: values.collect() }
+    }
+
+    /// Where the cluster is.
+    pub(crate) const fn cluster(&self) -> &ClusterArgs {
+        match self {
+            Self::Runs(RunsCommand::List(args)) => &args.place.cluster,
+            Self::Runs(RunsCommand::Show(args)) => &args.place.cluster,
+            Self::Runs(RunsCommand::Cancel(args)) => &args.place.cluster,
+            Self::Submit(args) => &args.cluster,
+            Self::Watch(args) => &args.cluster,
+            Self::Workflows(WorkflowsCommand::Push(args)) => &args.cluster,
+            Self::Workflows(WorkflowsCommand::List(args)) => &args.cluster,
+            Self::Workflows(WorkflowsCommand::Show(args)) => &args.cluster,
+            Self::Dlq(DlqCommand::List(args)) => &args.cluster,
+            Self::Dlq(DlqCommand::Show(args)) => &args.cluster,
+            Self::Doctor(args) => &args.cluster,
+            Self::Scheduler(args) => &args.process.cluster,
+            Self::Worker(args) => &args.process.cluster,
+        }
+    }
+
+    /// Settings that only some commands have as options.
+    fn own(&self) -> Given<'_> {
+        match self {
+            Self::Scheduler(args) => {
+                let mut given = of_process(&args.process);
+                given.push((Key::Partitions, "--partitions", args.partitions.as_ref()));
+                given.push((Key::Replicas, "--replicas", args.replicas.as_ref()));
+                given
+            }
+            Self::Worker(args) => {
+                let mut given = of_process(&args.process);
+                given.push((Key::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()));
+                given.push((Key::WorkerSlots, "--slots", args.slots.as_ref()));
+                given.push((Key::WorkerDrain, "--drain", args.drain.as_ref()));
+                given
+            }
+            Self::Doctor(args) => vec![
+                (Key::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()),
+                (Key::RedisUrl, "--redis-url", args.redis_url.as_ref()),
+            ],
+            _ => vec![(
+                Key::Namespace,
+                "--namespace",
+                self.namespace().and_then(|args| args.namespace.as_ref()),
+            )],
+        }
+    }
+
+    const fn namespace(&self) -> Option<&NamespaceArgs> {
+        match self {
+            Self::Runs(RunsCommand::List(args)) => Some(&args.place.namespace),
+            Self::Runs(RunsCommand::Show(args)) => Some(&args.place.namespace),
+            Self::Runs(RunsCommand::Cancel(args)) => Some(&args.place.namespace),
+            Self::Submit(args) => Some(&args.namespace),
+            Self::Watch(args) => Some(&args.namespace),
+            Self::Workflows(WorkflowsCommand::Push(args)) => Some(&args.namespace),
+            Self::Workflows(WorkflowsCommand::List(args)) => Some(&args.namespace),
+            Self::Workflows(WorkflowsCommand::Show(args)) => Some(&args.namespace),
+            Self::Dlq(_) | Self::Doctor(_) | Self::Scheduler(_) | Self::Worker(_) => None,
+        }
+    }
+}
+
+fn of_process(args: &ProcessArgs) -> Given<'_> {
+    vec![
+        (Key::RedisUrl, "--redis-url", args.redis_url.as_ref()),
+        (Key::MetricsListen, "--metrics-listen", args.metrics_listen.as_ref()),
+    ]
+}

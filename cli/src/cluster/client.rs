@@ -1,0 +1,245 @@
+//! A client of the cluster: asks its micro service, which every scheduler answers, and hears the news of runs.
+//!
+//! Requests and answers are JSON on `longshore.v1.api.<verb>`, the same that any other NATS client sends.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::RequestErrorKind;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use longshore_backend::nats::Nats;
+use longshore_backend::{DeadLetter, Registered, Verb};
+use longshore_proto::{
+    Digest, Namespace, RunId, RunStatus, RunSummary, RunView, TraceContext, WorkflowName, subject,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::time::timeout;
+
+use super::reach;
+use crate::config::{Config, Key};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::trace;
+
+/// How long an answer may take. A scheduler answers a submit once the log has it, and an election of JetStream's
+/// leaders takes about four seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The headers of an answer that says no, as NATS' micro services have them (ADR-32).
+const ERROR_CODE: &str = "Nats-Service-Error-Code";
+const ERROR_TEXT: &str = "Nats-Service-Error";
+
+/// A connection to ask through.
+pub(crate) struct Client {
+    nats: Nats,
+    /// Where NATS is and who said so, for messages.
+    place: String,
+}
+
+/// What is to be run, with what.
+#[derive(Debug, Serialize)]
+pub(crate) struct SubmitBody {
+    /// The workflow's name.
+    pub(crate) workflow: String,
+    /// Whose run it is to be.
+    pub(crate) namespace: Namespace,
+    /// The submitter's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    /// The version, as its digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    /// The inputs.
+    pub(crate) inputs: Map<String, Value>,
+}
+
+/// The answer to a submit.
+#[derive(Debug, Deserialize)]
+struct Submitted {
+    run: RunId,
+}
+
+/// What news of a run come to for whoever then looks at it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Heard {
+    /// Something has changed.
+    Change,
+    /// The run has ended.
+    End,
+}
+
+/// What is wrong with a request, in full.
+#[derive(Debug, Default, Deserialize)]
+struct Problems {
+    #[serde(default)]
+    problems: Vec<Value>,
+}
+
+impl Client {
+    /// Connects. With `verbose` it says whom it asks.
+    pub(crate) async fn connect(config: &Config, verbose: bool, output: &Output) -> Result<Self, Failure> {
+        let place = format!("the cluster at {} ({})", config.nats(), config.origin(Key::NatsUrl));
+        if verbose {
+            output.message(&format!("asking {place}"));
+        }
+        let nats = reach::attach(config, "longshore-cli", config.connect_deadline).await?;
+        Ok(Self { nats, place })
+    }
+
+    /// Submits a run. Once this returns, the run reaches a terminal state.
+    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<RunId, Failure> {
+        self.ask(Verb::Submit, body).await.map(|Submitted { run }| run)
+    }
+
+    /// A run in full.
+    pub(crate) async fn get(&self, run: RunId) -> Result<RunView, Failure> {
+        self.ask(Verb::Get, &json!({ "run": run })).await
+    }
+
+    /// Runs, newest first.
+    pub(crate) async fn list(
+        &self,
+        namespace: &Namespace,
+        statuses: &[RunStatus],
+        limit: usize,
+    ) -> Result<Vec<RunSummary>, Failure> {
+        let body = json!({ "namespace": namespace, "status": statuses, "limit": limit });
+        self.ask(Verb::List, &body).await
+    }
+
+    /// Tells a run to stop.
+    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
+        let _: Value = self.ask(Verb::Cancel, &json!({ "run": run, "reason": reason })).await?;
+        Ok(())
+    }
+
+    /// Registers a workflow.
+    pub(crate) async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Failure> {
+        self.ask(Verb::Push, &json!({ "namespace": namespace, "text": text })).await
+    }
+
+    /// The current version of every workflow.
+    pub(crate) async fn workflows(&self, namespace: &Namespace) -> Result<Vec<Registered>, Failure> {
+        self.ask(Verb::Workflows, &json!({ "namespace": namespace })).await
+    }
+
+    /// All versions of a workflow, the current one first.
+    pub(crate) async fn versions(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+    ) -> Result<Vec<Registered>, Failure> {
+        Ok(self.nats.workflows().versions(namespace, name).await?)
+    }
+
+    /// The text of a workflow.
+    pub(crate) async fn text(&self, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.nats.blobs().get(digest).await?)
+    }
+
+    /// The newest submits that were refused.
+    pub(crate) async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Failure> {
+        Ok(self.nats.dead_letters().list(limit).await?)
+    }
+
+    /// One of them.
+    pub(crate) async fn dead_letter(&self, number: u64) -> Result<Option<DeadLetter>, Failure> {
+        Ok(self.nats.dead_letters().get(number).await?)
+    }
+
+    /// Hears the news of a run from now on.
+    pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, Heard>, Failure> {
+        let events = self.nats.events().subscribe(run).await?;
+        Ok(events.map(|(what, body)| heard(&what, &body)).boxed())
+    }
+
+    /// Whom it asks, for people.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        verb: Verb,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let broken =
+            |why: String| Failure::new(Exit::Error, format!("{} of {}: {why}", verb.as_str(), self.place));
+        let body = serde_json::to_vec(body).map_err(|error| broken(error.to_string()))?;
+        let client = self.nats.client();
+        let asking = client.request_with_headers(subject::api(verb.as_str()), trace(), body.into());
+        let answer = match timeout(ANSWER_LIMIT, asking).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(self.nobody()),
+            Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
+                return Err(broken(error.to_string()));
+            }
+            _ => {
+                let message = format!("no scheduler of {} answered within {ANSWER_LIMIT:?}", self.place);
+                return Err(
+                    Failure::new(Exit::Unreachable, message).help("`longshore doctor` looks for the reason")
+                );
+            }
+        };
+        if let Some(denied) = answer.headers.as_ref().and_then(|headers| denied(headers, &answer.payload)) {
+            return Err(denied);
+        }
+        serde_json::from_slice(&answer.payload)
+            .map_err(|error| broken(format!("its answer cannot be read: {error}")))
+    }
+
+    fn nobody(&self) -> Failure {
+        Failure::new(Exit::Unreachable, format!("no scheduler answers in {}", self.place)).help(
+            "start one with `longshore scheduler`; with --data, runs of one process are looked at instead",
+        )
+    }
+}
+
+/// The trace that a request belongs to: a run goes on with it.
+fn trace() -> HeaderMap {
+    let TraceContext { traceparent, tracestate } = trace::context();
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", traceparent.as_str());
+    if let Some(tracestate) = tracestate {
+        headers.insert("tracestate", tracestate.as_str());
+    }
+    headers
+}
+
+/// What a scheduler says that does not do what it was asked.
+fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Failure> {
+    let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
+    let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
+    let exit = match code {
+        400 | 409 | 413 => Exit::Invalid,
+        404 => Exit::NotFound,
+        503 => Exit::Unreachable,
+        _ => Exit::Error,
+    };
+    let Problems { problems } = serde_json::from_slice(body).unwrap_or_default();
+    let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
+    let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
+    Some(Failure::new(exit, format!("{text}{lines}")))
+}
+
+fn heard(what: &str, body: &[u8]) -> Heard {
+    let summary = (what == "run").then(|| serde_json::from_slice::<RunSummary>(body).ok()).flatten();
+    let is_over = summary.is_some_and(|summary| summary.status.is_terminal());
+    if is_over { Heard::End } else { Heard::Change }
+}
+
+/// A problem as a line.
+fn words(problem: &Value) -> String {
+    match problem {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => match fields.get("message") {
+            Some(Value::String(text)) => text.clone(),
+            _ => problem.to_string(),
+        },
+        _ => problem.to_string(),
+    }
+}

@@ -1,0 +1,86 @@
+//! `longshore scheduler`: takes submits in, leads its share of the partitions, answers requests, tells the news.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::nats::{self, Nats};
+use longshore_backend::redis::Redis;
+use longshore_proto::{NodeId, Partition};
+use longshore_scheduler::{Announcer, Desk, Doorway, Meter, Node, NodeConfig};
+use metrics::gauge;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::process::Process;
+use super::watched::Watched;
+use super::{backend, close, reach};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::metering::Role;
+use crate::node;
+use crate::signals::Signals;
+
+/// How long ending may take: the doors need two seconds, the last checkpoints five, and leases and news some more.
+const END_LIMIT: Duration = Duration::from_secs(15);
+
+/// Is a scheduler until a signal.
+pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let ending = CancellationToken::new();
+    let watched = Watched::start(config, Role::Scheduler, ending.clone()).await?;
+    let id = node::name()?;
+    let (nats, redis) = tokio::select! {
+        reached = reach::both(config, id.as_str()) => reached?,
+        _ = signals.next() => return Ok(Exit::Interrupted),
+    };
+    watched.reached(&nats, &redis);
+    let process = compose(config, id, &nats, &redis, ending);
+    let ended = process.run(signals, END_LIMIT).await;
+    close(&nats).await;
+    ended
+}
+
+/// The parts, in the order of their ends: doors, leadership.
+fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: CancellationToken) -> Process {
+    let backend = backend(nats, redis);
+    let desk = Desk::new(backend.clone(), nats.workflows(), redis.catalog(), config.partitions);
+    let desk = Arc::new(desk);
+    let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters());
+    let announcer = Announcer::new(Arc::new(nats.events()));
+    let observer = Arc::new(Meter::new(Arc::new(announcer)));
+    let sharing = NodeConfig { partitions: config.partitions, ..NodeConfig::default() };
+    let node = Node::new(backend, redis.lease(), id, sharing, observer);
+    let led = node.led();
+
+    let mut process = Process::new(ending);
+    let stop = process.stage();
+    process.start("the intake of submits", doorway.run(stop.clone()));
+    process.start("the service", serve(nats.client(), desk, stop));
+    let stop = process.stage();
+    process.start("leadership", node.run(stop.clone()));
+    process.start("the count of partitions", count(led, stop));
+    process
+}
+
+async fn serve(client: async_nats::Client, desk: Arc<Desk>, stop: CancellationToken) {
+    if let Err(error) = nats::serve(client, desk, stop).await {
+        error!(%error, "requests cannot be served");
+    }
+}
+
+/// Keeps the number of partitions that are led in the metrics.
+async fn count(mut led: watch::Receiver<BTreeSet<Partition>>, stop: CancellationToken) {
+    let counting = async {
+        loop {
+            let count = led.borrow_and_update().len();
+            gauge!("longshore_partitions_led").set(u32::try_from(count).unwrap_or(u32::MAX));
+            if led.changed().await.is_err() {
+                return stop.cancelled().await;
+            }
+        }
+    };
+    let _ = stop.run_until_cancelled(counting).await;
+}

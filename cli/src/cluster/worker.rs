@@ -1,0 +1,84 @@
+//! `longshore worker`: serves the MCP servers of its servers file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::nats::Nats;
+use longshore_backend::redis::Redis;
+use longshore_backend::{WorkerEntry, clock};
+use longshore_proto::NodeId;
+use longshore_worker::mcp::Pool;
+use longshore_worker::{Presence, Worker, WorkerConfig};
+use metrics::gauge;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::process::Process;
+use super::watched::Watched;
+use super::{backend, close, reach};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::metering::Role;
+use crate::node;
+use crate::output::Output;
+use crate::servers_file::ServersFile;
+use crate::signals::Signals;
+
+/// What ending takes beyond the drain: cutting off what is left of it, and telling NATS and Redis.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long servers may take to close: what a child process gets to end by itself, and some more.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Is a worker until a signal.
+pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Failure> {
+    // What is wrong with the servers file is said before anything is waited for.
+    let servers = ServersFile::find(config.mcp_config.as_deref(), output)?.required()?;
+    let pool = Arc::new(Pool::new(servers.config()));
+    let mut signals = Signals::listen()?;
+    let ending = CancellationToken::new();
+    let watched = Watched::start(config, Role::Worker, ending.clone()).await?;
+    let id = node::name()?;
+    let (nats, redis) = tokio::select! {
+        reached = reach::both(config, id.as_str()) => reached?,
+        _ = signals.next() => return Ok(Exit::Interrupted),
+    };
+    watched.reached(&nats, &redis);
+    let process = compose(config, id, &pool, &nats, &redis, ending);
+    let ended = process.run(signals, config.drain + END_LIMIT).await;
+    if timeout(CLOSE_LIMIT, pool.close()).await.is_err() {
+        warn!("the MCP servers were not closed in time");
+    }
+    close(&nats).await;
+    ended
+}
+
+fn compose(
+    config: &Config,
+    id: NodeId,
+    pool: &Arc<Pool>,
+    nats: &Nats,
+    redis: &Redis,
+    ending: CancellationToken,
+) -> Process {
+    let entry = WorkerEntry {
+        worker: id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: clock::now(),
+        slots: config.slots.get(),
+        servers: pool.servers().map(|(server, _)| server.clone()).collect(),
+    };
+    let total = u32::try_from(entry.slots).unwrap_or(u32::MAX);
+    gauge!("longshore_worker_slots", "state" => "total").set(total);
+    let presence = Presence::new(redis.catalog(), entry);
+    let working = WorkerConfig { slots: config.slots, drain: config.drain };
+    let worker = Worker::new(backend(nats, redis), Arc::clone(pool), id, working);
+
+    let mut process = Process::new(ending);
+    let stop = process.stage();
+    process.start("the worker", worker.run(stop.clone()));
+    process.start("its presence", presence.run(stop));
+    process
+}

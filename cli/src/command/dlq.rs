@@ -1,0 +1,103 @@
+//! `longshore dlq`: submits that were refused and could not be answered.
+
+use longshore_backend::DeadLetter;
+
+use crate::args::{DlqListArgs, DlqShowArgs};
+use crate::cluster::Client;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, aligned, printable};
+
+/// What a refused submit is called in JSON.
+const SCHEMA: &str = "longshore.dead-letter";
+
+/// Lists them, newest first.
+pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let letters = client.dead_letters(args.limit.into()).await?;
+    if args.json {
+        letters.iter().try_for_each(|letter| output.document(SCHEMA, letter))?;
+    } else if letters.is_empty() {
+        output.message("nothing was refused");
+    } else {
+        output.lines(table(&letters))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Shows one with its body.
+pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let letter = client.dead_letter(args.number).await?;
+    let letter = letter.ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("there is no refused submit {}", args.number))
+            .help("`longshore dlq list` shows what there is; they are kept for 30 days")
+    })?;
+    if args.json {
+        output.document(SCHEMA, &letter)?;
+    } else {
+        output.lines(page(&letter))?;
+        output.result(&printable(&letter.body))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn table(letters: &[DeadLetter]) -> Vec<Line> {
+    let heading = ["NUMBER", "REFUSED", "REASON", "SUBJECT", "IN WORDS"];
+    let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
+    rows.extend(letters.iter().map(|letter| {
+        vec![
+            Line::of(PLAIN, &letter.seq.to_string()),
+            Line::of(FAINT, &letter.at.to_string()),
+            Line::of(BAD, &letter.code),
+            Line::of(PLAIN, &letter.subject),
+            Line::of(PLAIN, &letter.reason),
+        ]
+    }));
+    aligned(rows)
+}
+
+fn page(letter: &DeadLetter) -> Vec<Line> {
+    let fact = |name: &str, value: Line| vec![Line::of(STRONG, name), value];
+    let mut lines = aligned(vec![
+        fact("refused", Line::of(PLAIN, &letter.at.to_string())),
+        fact("reason", Line::of(BAD, &letter.code).with(PLAIN, &format!(": {}", letter.reason))),
+        fact("subject", Line::of(PLAIN, &letter.subject)),
+        fact("body", Line::default()),
+    ]);
+    lines.push(Line::default());
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_proto::Timestamp;
+
+    use super::*;
+
+    fn letter() -> DeadLetter {
+        DeadLetter {
+            seq: 17,
+            at: Timestamp::from_millis(1_795_187_471_000),
+            code: "unknown_workflow".to_owned(),
+            reason: "no workflow `x` is registered\nin namespace `default`".to_owned(),
+            subject: "longshore.v1.submit.default.x".to_owned(),
+            body: "{}".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refused_submit_takes_a_row_and_fills_a_page() {
+        let rows: Vec<_> = table(&[letter()]).iter().map(Line::text).collect();
+        assert!(
+            rows[1].starts_with("17      2026-11-20T15:11:11.000Z  unknown_workflow  longshore.v1"),
+            "{rows:?}"
+        );
+        assert!(rows[1].ends_with("no workflow `x` is registered in namespace `default`"), "{rows:?}");
+        assert_eq!(
+            page(&letter())[1].text(),
+            "reason   unknown_workflow: no workflow `x` is registered in namespace `default`"
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! `longshore doctor`: the configuration with its origins, and everything a cluster stands on.
+//!
+//! It changes nothing. The exit code says whether anything is wrong; what is merely worth a look does not count.
+
+mod page;
+
+use longshore_backend::WorkerEntry;
+use serde::Serialize;
+
+use crate::cluster::{self, Examination, SchedulerSeen, StreamSeen};
+use crate::config::{Config, Setting};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::finding::{Finding, Level};
+use crate::output::Output;
+use crate::servers_file::ServersFile;
+
+/// What the report is called in JSON.
+const SCHEMA: &str = "longshore.doctor";
+
+/// Everything that was found.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// The version of this binary.
+    longshore: &'static str,
+    file: Option<String>,
+    settings: Vec<SettingLine<'a>>,
+    checks: &'a [Finding],
+    streams: &'a [StreamSeen],
+    schedulers: &'a [SchedulerSeen],
+    workers: &'a [WorkerEntry],
+}
+
+#[derive(Serialize)]
+struct SettingLine<'a> {
+    name: &'static str,
+    value: Option<&'a str>,
+    origin: String,
+}
+
+/// Looks at everything and says how it stands.
+pub(super) async fn doctor(config: &Config, json: bool, output: &Output) -> Result<Exit, Failure> {
+    let servers = servers(config, output);
+    let mut examination = cluster::examine(config).await;
+    if examination.exit == Exit::Success && servers.level == Level::Wrong {
+        examination.exit = Exit::Error;
+    }
+    examination.findings.push(servers);
+    let Examination { findings, streams, schedulers, workers, exit } = &examination;
+    let report = Report {
+        longshore: env!("CARGO_PKG_VERSION"),
+        file: config.file.as_ref().map(|path| path.display().to_string()),
+        settings: config.settings.iter().map(line).collect(),
+        checks: findings,
+        streams,
+        schedulers,
+        workers,
+    };
+    if json {
+        output.document(SCHEMA, &report)?;
+    } else {
+        output.lines(page::page(&report, output.symbols))?;
+    }
+    Ok(*exit)
+}
+
+fn line(setting: &Setting) -> SettingLine<'_> {
+    SettingLine {
+        name: setting.key.name(),
+        value: setting.shown.as_deref(),
+        origin: setting.origin.to_string(),
+    }
+}
+
+/// The servers file, as a worker here would find it.
+fn servers(config: &Config, output: &Output) -> Finding {
+    const NAME: &str = "servers file";
+    let file = match ServersFile::find(config.mcp_config.as_deref(), output) {
+        Ok(file) => file,
+        Err(failure) => return Finding::new(NAME, Level::Wrong, &failure.message),
+    };
+    if !file.exists() {
+        return Finding::new(NAME, Level::Unknown, "none here; each worker has its own");
+    }
+    let names: Vec<_> = file.names().map(|name| name.as_str()).collect();
+    let unusable: Vec<_> =
+        file.unusable().map(|(name, why)| format!("`{name}`: {}", why.join("; "))).collect();
+    if unusable.is_empty() {
+        return Finding::new(NAME, Level::Good, &names.join(", "));
+    }
+    Finding::new(NAME, Level::Doubtful, &format!("cannot be used here: {}", unusable.join(", ")))
+}

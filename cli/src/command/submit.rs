@@ -1,0 +1,105 @@
+//! `longshore submit`: has the cluster run a workflow.
+//!
+//! ```text
+//!   file ──► plan ──► inputs fit? ──► push ──► submit (that version) ──► run id
+//!   name ──► plan of the registered text ──┘
+//! ```
+//!
+//! The submit is a request, so a refusal is answered with its reasons.
+
+use std::path::Path;
+
+use longshore_proto::WorkflowName;
+use longshore_workflow::{Plan, compile};
+use serde::Serialize;
+
+use super::{result, watch};
+use crate::args::SubmitArgs;
+use crate::cluster::{Client, SubmitBody};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::inputs;
+use crate::output::Output;
+use crate::suggest;
+use crate::workflow_file::WorkflowFile;
+
+/// What a submit is called in JSON.
+const SUBMITTED_SCHEMA: &str = "longshore.submitted";
+
+#[derive(Serialize)]
+struct Submitted {
+    run: String,
+    workflow: String,
+    digest: String,
+}
+
+/// Submits a run, and watches it if that is asked for.
+pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    // A file is read and checked before anybody is asked for anything.
+    let file =
+        is_file(&args.workflow).then(|| WorkflowFile::load(Path::new(&args.workflow), output)).transpose()?;
+    let gather = |plan: &Plan| inputs::gather(plan, args.input_file.as_deref(), &args.inputs);
+    let checked = file.as_ref().map(|file| gather(&file.plan)).transpose()?;
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let (plan, inputs) = match (file, checked) {
+        (Some(WorkflowFile { text, plan }), Some(inputs)) => {
+            client.push(&config.namespace, &text).await?;
+            (plan, inputs)
+        }
+        _ => {
+            let plan = registered(&client, config, &args.workflow).await?;
+            let inputs = gather(&plan)?;
+            (plan, inputs)
+        }
+    };
+    let body = SubmitBody {
+        workflow: plan.name.to_string(),
+        namespace: config.namespace.clone(),
+        id: args.id,
+        version: Some(plan.digest.to_string()),
+        inputs,
+    };
+    let run = client.submit(&body).await?;
+    if args.watch {
+        output.message(&format!("{run} of {} submitted to {}", plan.name, client.place()));
+        let Some(view) = watch::to_end(&client, run, output).await? else { return Err(watch::stopped(run)) };
+        result::ended(&view, &watch::show_hint(run), args.json, output)?;
+        return Ok(Exit::worst([view.summary.status]));
+    }
+    if args.json {
+        let (workflow, digest) = (plan.name.to_string(), plan.digest.to_string());
+        output.document(SUBMITTED_SCHEMA, &Submitted { run: run.to_string(), workflow, digest })?;
+    } else {
+        output.result(&run.to_string())?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Whether a file is meant: there is one, or it is written as one. The name of a workflow has neither dots nor slashes.
+fn is_file(text: &str) -> bool {
+    text.contains(['.', '/']) || Path::new(text).is_file()
+}
+
+/// The plan of the current version of a registered workflow.
+async fn registered(client: &Client, config: &Config, name: &str) -> Result<Plan, Failure> {
+    let name: WorkflowName = name.parse().map_err(|error| {
+        Failure::new(Exit::Usage, format!("{error}")).help("give a file, or a registered name")
+    })?;
+    let versions = client.versions(&config.namespace, &name).await?;
+    let Some(current) = versions.first() else { return Err(unknown(client, config, &name).await) };
+    let broken =
+        |why: String| Failure::new(Exit::Error, format!("the workflow `{name}` cannot be used: {why}"));
+    let text = client.text(current.digest).await?.ok_or_else(|| broken("its text is gone".to_owned()))?;
+    let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
+    compile(&text).map_err(|problems| broken(format!("it does not compile with this version: {problems}")))
+}
+
+/// What is said about a name that nothing is registered under.
+pub(super) async fn unknown(client: &Client, config: &Config, name: &WorkflowName) -> Failure {
+    let known = client.workflows(&config.namespace).await.unwrap_or_default();
+    let names: Vec<&str> = known.iter().map(|workflow| workflow.name.as_str()).collect();
+    let namespace = &config.namespace;
+    Failure::new(Exit::NotFound, format!("no workflow `{name}` is registered in the namespace `{namespace}`"))
+        .help(suggest::among(name.as_str(), &names))
+}

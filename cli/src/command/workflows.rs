@@ -1,0 +1,99 @@
+//! `longshore workflows`: what is registered in the cluster.
+
+use longshore_backend::Registered;
+use longshore_proto::WorkflowName;
+use serde::Serialize;
+
+use super::submit::unknown;
+use crate::args::{WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs};
+use crate::cluster::Client;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{FAINT, Line, Output, PLAIN, aligned};
+use crate::workflow_file::WorkflowFile;
+
+/// What a registered workflow is called in JSON.
+const REGISTERED_SCHEMA: &str = "longshore.registered-workflow";
+
+/// What a workflow with its text is called in JSON.
+const WORKFLOW_SCHEMA: &str = "longshore.workflow";
+
+#[derive(Serialize)]
+struct WithText<'a> {
+    #[serde(flatten)]
+    shown: &'a Registered,
+    versions: &'a [Registered],
+    text: &'a str,
+}
+
+/// Registers workflows. All are checked before the first is registered.
+pub(super) async fn push(args: WorkflowsPushArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let files = args.workflows.iter().map(|path| WorkflowFile::load(path, output));
+    let files: Vec<WorkflowFile> = files.collect::<Result<_, _>>()?;
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let mut registered = Vec::with_capacity(files.len());
+    for file in files {
+        registered.push(client.push(&config.namespace, &file.text).await?);
+    }
+    print(&registered, args.json, output)?;
+    Ok(Exit::Success)
+}
+
+/// Lists the current versions.
+pub(super) async fn list(args: WorkflowsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let workflows = client.workflows(&config.namespace).await?;
+    if workflows.is_empty() && !args.json {
+        output.message(&format!("no workflows are registered in the namespace `{}`", config.namespace));
+    }
+    print(&workflows, args.json, output)?;
+    Ok(Exit::Success)
+}
+
+/// Shows the text of a workflow.
+pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let name: WorkflowName =
+        args.name.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let versions = client.versions(&config.namespace, &name).await?;
+    if versions.is_empty() {
+        return Err(unknown(&client, config, &name).await);
+    }
+    let version = args.version.unwrap_or_default().to_ascii_lowercase();
+    let found = versions.iter().find(|one| one.digest.to_string().starts_with(&version));
+    let shown = found.ok_or_else(|| {
+        let known: Vec<_> = versions.iter().map(|one| one.digest.short()).collect();
+        Failure::new(Exit::NotFound, format!("`{name}` has no version that begins with `{version}`"))
+            .help(format!("its versions, newest first: {}", known.join(", ")))
+    })?;
+    let text = client.text(shown.digest).await?;
+    let text = text.ok_or_else(|| Failure::new(Exit::Error, format!("the text of `{name}` is gone")))?;
+    let text = String::from_utf8_lossy(&text);
+    if args.json {
+        output.document(WORKFLOW_SCHEMA, &WithText { shown, versions: &versions, text: &text })?;
+    } else {
+        let (version, count) = (shown.digest.short(), versions.len());
+        output.message(&format!("{name}, version {version} of {}; versions: {count}", shown.at));
+        output.result(text.trim_end())?;
+    }
+    Ok(Exit::Success)
+}
+
+fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Failure> {
+    if json {
+        return workflows.iter().try_for_each(|workflow| output.document(REGISTERED_SCHEMA, workflow));
+    }
+    if workflows.is_empty() {
+        return Ok(());
+    }
+    let mut rows = vec![["WORKFLOW", "VERSION", "REGISTERED"].map(|title| Line::of(FAINT, title)).to_vec()];
+    rows.extend(workflows.iter().map(|workflow| {
+        vec![
+            Line::of(PLAIN, workflow.name.as_str()),
+            Line::of(PLAIN, &workflow.digest.short()),
+            Line::of(FAINT, &workflow.at.to_string()),
+        ]
+    }));
+    output.lines(aligned(rows))
+}

@@ -1,0 +1,321 @@
+//! The configuration: flags before environment before file before defaults, read whole and first.
+//!
+//! ```text
+//!   --flag ─► LONGSHORE_A__B, NATS_URL, ..., X_FILE ─► longshore.toml ─► default      the first that says something
+//!                         │
+//!                         ▼
+//!          text and origin of each key ──► types with bounds      all problems at once
+//! ```
+//!
+//! Nothing begins before every value was found, typed and bounded. Each keeps its [`Origin`], for messages and for
+//! `longshore doctor`. Values that may hold a password are shown without.
+
+mod file;
+mod key;
+mod origin;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use longshore_proto::Namespace;
+
+pub(crate) use key::Key;
+use key::PREFIX;
+pub(crate) use origin::Origin;
+pub(crate) use value::{Address, LogFormat};
+
+use self::file::ConfigFile;
+use crate::args;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input_text;
+use crate::suggest;
+
+/// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
+const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
+
+/// What the command line says about settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// The configuration file, if one is named.
+    pub(crate) file: Option<PathBuf>,
+    /// Settings, each with the option it came by.
+    pub(crate) values: Vec<(Key, &'static str, String)>,
+}
+
+/// Everything that can be set, typed.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where NATS is.
+    pub(crate) nats_urls: Vec<Address>,
+    /// A file with a NATS user's JWT and seed.
+    pub(crate) nats_credentials: Option<PathBuf>,
+    /// Where Redis is.
+    pub(crate) redis_url: Address,
+    /// What keys in Redis begin with.
+    pub(crate) redis_prefix: String,
+    /// Whose runs they are.
+    pub(crate) namespace: Namespace,
+    /// How many logs there are.
+    pub(crate) partitions: u16,
+    /// How many servers keep each stream.
+    pub(crate) replicas: usize,
+    /// How long to wait for NATS and Redis.
+    pub(crate) connect_deadline: Duration,
+    /// How many jobs a worker takes at once.
+    pub(crate) slots: NonZeroUsize,
+    /// How long its calls may go on when it ends.
+    pub(crate) drain: Duration,
+    /// The servers file.
+    pub(crate) mcp_config: Option<PathBuf>,
+    /// Where metrics and health are served, if they are.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// How log lines look.
+    pub(crate) log_format: LogFormat,
+    /// Which log lines are written, and where that was said.
+    pub(crate) log_filter: Option<(String, Origin)>,
+    /// The configuration file, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// Every setting as it is shown, with its origin.
+    pub(crate) settings: Vec<Setting>,
+}
+
+/// A setting as people see it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Setting {
+    /// Which one.
+    pub(crate) key: Key,
+    /// Its value without secrets; nothing if it is off.
+    pub(crate) shown: Option<String>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+impl Config {
+    /// Reads everything. `environment` is that of the process.
+    pub(crate) fn load(flags: &Flags, environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
+        let named = flags.file.clone().or_else(|| set(environment, "LONGSHORE_CONFIG").map(PathBuf::from));
+        let file = ConfigFile::find(named.as_deref())?;
+        Self::from_sources(flags, environment, file)
+    }
+
+    fn from_sources(
+        flags: &Flags,
+        environment: &BTreeMap<String, String>,
+        mut file: ConfigFile,
+    ) -> Result<Self, Failure> {
+        let mut problems = std::mem::take(&mut file.problems);
+        problems.extend(unknown_variables(environment));
+        let mut reading = Reading { flags, environment, file: &file, settings: Vec::new(), problems };
+        let config = reading.all();
+        let Reading { settings, problems, .. } = reading;
+        match config {
+            Some(config) if problems.is_empty() => {
+                Ok(Self { settings, file: file.path().map(Path::to_owned), ..config })
+            }
+            _ => Err(refused(&problems)),
+        }
+    }
+
+    /// Where a setting comes from.
+    pub(crate) fn origin(&self, key: Key) -> &Origin {
+        self.settings
+            .iter()
+            .find(|setting| setting.key == key)
+            .map_or(&Origin::Default, |found| &found.origin)
+    }
+
+    /// Whether somebody said where NATS is: then commands that work with either go to the cluster.
+    pub(crate) fn names_cluster(&self) -> bool {
+        *self.origin(Key::NatsUrl) != Origin::Default
+    }
+
+    /// Where NATS is, for people.
+    pub(crate) fn nats(&self) -> String {
+        self.nats_urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+fn refused(problems: &[String]) -> Failure {
+    let message = match problems {
+        [only] => format!("the configuration is wrong: {only}"),
+        several => {
+            let lines: String = several.iter().map(|problem| format!("\n  {problem}")).collect();
+            format!("the configuration is wrong:{lines}")
+        }
+    };
+    Failure::new(Exit::Usage, message)
+}
+
+/// Reads one setting after the other and remembers what was found.
+struct Reading<'a> {
+    flags: &'a Flags,
+    environment: &'a BTreeMap<String, String>,
+    file: &'a ConfigFile,
+    settings: Vec<Setting>,
+    problems: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// Every setting; nothing if any is wrong, after all have been looked at.
+    fn all(&mut self) -> Option<Config> {
+        let nats_urls = self.shown(Key::NatsUrl, value::nats_urls, |urls| {
+            urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        });
+        let nats_credentials = self.plain(Key::NatsCredentials, value::path);
+        let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
+        let redis_prefix = self.plain(Key::RedisPrefix, value::prefix);
+        let namespace = self.plain(Key::Namespace, |text| {
+            text.trim().parse().map_err(|_| "1 to 63 of A-Z, a-z, 0-9, `-` and `_`".to_owned())
+        });
+        let partitions = self.plain(Key::Partitions, |text| value::number(text, &value::PARTITIONS));
+        let replicas = self.plain(Key::Replicas, value::replicas);
+        let connect_deadline = self.plain(Key::ConnectDeadline, duration);
+        let slots = self.plain(Key::WorkerSlots, |text| value::number(text, &value::SLOTS));
+        let drain = self.plain(Key::WorkerDrain, duration);
+        let mcp_config = self.plain(Key::WorkerMcpConfig, value::path);
+        let metrics_listen = self.plain(Key::MetricsListen, value::listen);
+        let log_format = self.plain(Key::LogFormat, value::log_format);
+        let log_filter = self.plain(Key::LogFilter, |text| Ok(text.to_owned()));
+        let filter_origin = self.settings.last().map_or(Origin::Default, |setting| setting.origin.clone());
+        Some(Config {
+            nats_urls: nats_urls?,
+            nats_credentials,
+            redis_url: redis_url?,
+            redis_prefix: redis_prefix?,
+            namespace: namespace?,
+            partitions: partitions?,
+            replicas: replicas?,
+            connect_deadline: connect_deadline?,
+            slots: slots?,
+            drain: drain?,
+            mcp_config,
+            metrics_listen,
+            log_format: log_format?,
+            log_filter: log_filter.map(|filter| (filter, filter_origin)),
+            file: None,
+            settings: Vec::new(),
+        })
+    }
+
+    /// A setting that is shown as it was written.
+    fn plain<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (text, origin) = self.find(key)?;
+        let value = self.typed(key, &text, &origin, parse)?;
+        self.settings.push(Setting { key, shown: Some(text), origin });
+        Some(value)
+    }
+
+    /// A setting that is shown in a way of its own.
+    fn shown<T>(
+        &mut self,
+        key: Key,
+        parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        let (text, origin) = self.find(key)?;
+        let value = self.typed(key, &text, &origin, parse)?;
+        self.settings.push(Setting { key, shown: Some(show(&value)), origin });
+        Some(value)
+    }
+
+    fn typed<T>(
+        &mut self,
+        key: Key,
+        text: &str,
+        origin: &Origin,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let problem = match parse(text) {
+            Ok(value) => return Some(value),
+            Err(wanted) if key.is_secret() => format!("`{}` ({origin}) is not {wanted}", key.name()),
+            Err(wanted) => format!("`{}` ({origin}) is `{text}`, and should be {wanted}", key.name()),
+        };
+        self.problems.push(problem);
+        None
+    }
+
+    /// The first source that says something. A setting that is off is remembered as such.
+    fn find(&mut self, key: Key) -> Option<(String, Origin)> {
+        let flag = self.flags.values.iter().find(|(known, ..)| *known == key);
+        let flag = flag.map(|(_, name, value)| (value.clone(), Origin::Flag(name)));
+        let found = flag.or_else(|| self.in_environment(key)).or_else(|| self.file.get(key));
+        let found = found.or_else(|| key.default().map(|value| (value.to_owned(), Origin::Default)));
+        if found.is_none() {
+            self.settings.push(Setting { key, shown: None, origin: Origin::Default });
+        }
+        found
+    }
+
+    fn in_environment(&mut self, key: Key) -> Option<(String, Origin)> {
+        for variable in key.variables() {
+            let own = set(self.environment, &variable);
+            let file_variable = key.file_variable(&variable);
+            let file = file_variable.and_then(|name| set(self.environment, &name).map(|path| (name, path)));
+            match (own, file) {
+                (Some(_), Some((name, _))) => {
+                    self.problems.push(format!("both {variable} and {name} are set: keep one of them"));
+                    return None;
+                }
+                (Some(value), None) => return Some((value.to_owned(), Origin::Variable(variable))),
+                (None, Some((name, path))) => return self.in_file_of(name, path),
+                (None, None) => {}
+            }
+        }
+        None
+    }
+
+    /// A secret in a file of its own, as orchestrators mount them.
+    fn in_file_of(&mut self, variable: String, path: &str) -> Option<(String, Origin)> {
+        match input_text::read(Path::new(path), "file") {
+            Ok(text) => {
+                Some((text.trim().to_owned(), Origin::FileOf { variable, path: PathBuf::from(path) }))
+            }
+            Err(failure) => {
+                self.problems.push(format!("{variable}: {}", failure.message));
+                None
+            }
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    args::duration(text.trim())
+        .map_err(|_| "a whole number and a unit (500ms, 30s, 5m), at most 24h".to_owned())
+}
+
+/// A variable that is set to something: orchestrators set those that are left out to nothing.
+fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+}
+
+/// Variables that look like ours and mean nothing.
+fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+    for key in Key::ALL {
+        for variable in key.variables() {
+            known.extend(key.file_variable(&variable));
+            known.push(variable);
+        }
+    }
+    known.sort();
+    let names: Vec<&str> = known.iter().map(String::as_str).filter(|name| name.starts_with(PREFIX)).collect();
+    let ours = environment.keys().filter(|name| name.starts_with(PREFIX) && !is_service_link(name));
+    let unknown = ours.filter(|name| !names.contains(&name.as_str()));
+    unknown
+        .map(|name| format!("no setting has the variable {name}; {}", suggest::nearest(name, &names)))
+        .collect()
+}
+
+/// Kubernetes tells every process about a service called `longshore` in variables that look like ours.
+fn is_service_link(name: &str) -> bool {
+    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|end| name.ends_with(end))
+        || ["_SERVICE_PORT_", "_PORT_"].iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests;

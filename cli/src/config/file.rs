@@ -1,0 +1,117 @@
+//! The configuration file: TOML, flattened to the names of settings with the lines they stand in.
+//!
+//! Nothing is typed here: a number is its text, a list its parts joined by commas. Names that no setting has are
+//! refused with the one that was probably meant.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::key::Key;
+use super::origin::Origin;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input_text;
+use crate::suggest;
+
+/// Where a file is looked for when nobody names one: beside the work, then where the system keeps such files.
+pub(super) const USUAL_PATHS: [&str; 2] = ["longshore.toml", "/etc/longshore/longshore.toml"];
+
+/// What stands in a file.
+#[derive(Debug, Default)]
+pub(super) struct ConfigFile {
+    path: PathBuf,
+    values: Vec<(Key, String, usize)>,
+    /// What is wrong with it, each with its line.
+    pub(super) problems: Vec<String>,
+}
+
+impl ConfigFile {
+    /// Reads the file that was named, or the first of the usual ones that is there.
+    pub(super) fn find(named: Option<&Path>) -> Result<Self, Failure> {
+        let usual = || USUAL_PATHS.iter().map(Path::new).find(|path| path.exists());
+        let Some(path) = named.or_else(usual) else { return Ok(Self::default()) };
+        let text = input_text::read(path, "configuration file").map_err(|failure| match named {
+            Some(_) => failure.help("name another one with --config or LONGSHORE_CONFIG"),
+            None => failure,
+        })?;
+        Self::parse(path, &text)
+    }
+
+    /// Takes a text apart. Only what is no TOML at all is refused here.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
+        let root = DeTable::parse(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            let message = format!("{}:{line} is no TOML: {}", path.display(), error.message());
+            Failure::new(Exit::Usage, message)
+                .help("a setting looks like `slots = 64`, in a table such as `[worker]`")
+        })?;
+        let mut file = Self { path: path.to_owned(), ..Self::default() };
+        file.take_table(text, "", root.get_ref());
+        Ok(file)
+    }
+
+    /// The path, if there is a file.
+    pub(super) fn path(&self) -> Option<&Path> {
+        (!self.path.as_os_str().is_empty()).then_some(&*self.path)
+    }
+
+    /// What the file says about a setting.
+    pub(super) fn get(&self, key: Key) -> Option<(String, Origin)> {
+        let (_, value, line) = self.values.iter().find(|(known, ..)| *known == key)?;
+        Some((value.clone(), Origin::File { path: self.path.clone(), line: *line }))
+    }
+
+    fn take_table(&mut self, text: &str, prefix: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let full = if prefix.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", name.get_ref())
+            };
+            let line = line_of(text, name.span().start);
+            if let DeValue::Table(inner) = value.get_ref()
+                && Key::ALL.iter().any(|key| key.name().starts_with(&format!("{full}.")))
+            {
+                self.take_table(text, &full, inner);
+            } else {
+                self.take_value(&full, value, line);
+            }
+        }
+    }
+
+    fn take_value(&mut self, name: &str, value: &Spanned<DeValue<'_>>, line: usize) {
+        let place = format!("{}:{line}", self.path.display());
+        let Some(key) = Key::ALL.into_iter().find(|key| key.name() == name) else {
+            let names = Key::ALL.map(Key::name);
+            self.problems
+                .push(format!("{place}: there is no setting `{name}`; {}", suggest::nearest(name, &names)));
+            return;
+        };
+        match flat(value.get_ref()) {
+            Some(text) => self.values.push((key, text, line)),
+            None => self.problems.push(format!("{place}: `{name}` is not one value")),
+        }
+    }
+}
+
+/// A value as somebody would write it into a variable.
+fn flat(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(yes) => Some(yes.to_string()),
+        DeValue::Array(parts) => {
+            let parts: Option<Vec<_>> = parts.iter().map(|part| flat(part.get_ref())).collect();
+            parts.map(|parts| parts.join(","))
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// The line of a place in a text, from 1.
+fn line_of(text: &str, place: usize) -> usize {
+    text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+}

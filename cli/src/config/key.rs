@@ -1,0 +1,127 @@
+//! Every setting there is: its name, the variables it may stand in, and what counts when nobody says anything.
+//!
+//! Names are those of the file (`worker.slots` is `slots` in the table `[worker]`); the variable is derived from the
+//! name. `docs/configuration.md` explains each one; a test keeps the two together.
+
+/// A setting.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Key {
+    /// Where NATS is.
+    NatsUrl,
+    /// A file with a NATS user's JWT and seed.
+    NatsCredentials,
+    /// Where Redis is.
+    RedisUrl,
+    /// What keys in Redis begin with.
+    RedisPrefix,
+    /// Whose runs they are, unless a command says so.
+    Namespace,
+    /// How many logs runs are spread over.
+    Partitions,
+    /// How many NATS servers keep each stream.
+    Replicas,
+    /// How long to wait for NATS and Redis.
+    ConnectDeadline,
+    /// How many jobs a worker takes at once.
+    WorkerSlots,
+    /// How long calls that have begun may go on when a worker ends.
+    WorkerDrain,
+    /// The servers file.
+    WorkerMcpConfig,
+    /// Where metrics and health are served.
+    MetricsListen,
+    /// How log lines look.
+    LogFormat,
+    /// Which log lines are written.
+    LogFilter,
+}
+
+/// What every variable of ours begins with.
+pub(crate) const PREFIX: &str = "LONGSHORE_";
+
+/// What a variable ends with that names a file instead of a value.
+const FILE_SUFFIX: &str = "_FILE";
+
+impl Key {
+    /// Every setting, in the order of the reference.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::NatsUrl,
+        Self::NatsCredentials,
+        Self::RedisUrl,
+        Self::RedisPrefix,
+        Self::Namespace,
+        Self::Partitions,
+        Self::Replicas,
+        Self::ConnectDeadline,
+        Self::WorkerSlots,
+        Self::WorkerDrain,
+        Self::WorkerMcpConfig,
+        Self::MetricsListen,
+        Self::LogFormat,
+        Self::LogFilter,
+    ];
+
+    /// The name in files and messages.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::NatsUrl => "nats.url",
+            Self::NatsCredentials => "nats.credentials",
+            Self::RedisUrl => "redis.url",
+            Self::RedisPrefix => "redis.prefix",
+            Self::Namespace => "namespace",
+            Self::Partitions => "partitions",
+            Self::Replicas => "replicas",
+            Self::ConnectDeadline => "connect_deadline",
+            Self::WorkerSlots => "worker.slots",
+            Self::WorkerDrain => "worker.drain",
+            Self::WorkerMcpConfig => "worker.mcp_config",
+            Self::MetricsListen => "metrics.listen",
+            Self::LogFormat => "log.format",
+            Self::LogFilter => "log.filter",
+        }
+    }
+
+    /// What counts when nobody says anything; nothing if the setting is then off.
+    pub(crate) const fn default(self) -> Option<&'static str> {
+        match self {
+            Self::NatsUrl => Some("nats://127.0.0.1:4222"),
+            Self::RedisUrl => Some("redis://127.0.0.1:6379"),
+            Self::RedisPrefix => Some("ls"),
+            Self::Namespace => Some("default"),
+            Self::Partitions => Some("8"),
+            Self::Replicas => Some("1"),
+            Self::ConnectDeadline | Self::WorkerDrain => Some("30s"),
+            Self::WorkerSlots => Some("64"),
+            Self::LogFormat => Some("auto"),
+            Self::NatsCredentials | Self::WorkerMcpConfig | Self::MetricsListen | Self::LogFilter => None,
+        }
+    }
+
+    /// The variables it may stand in; the first one that is set counts.
+    pub(crate) fn variables(self) -> impl Iterator<Item = String> {
+        let own = format!("{PREFIX}{}", self.name().replace('.', "__").to_ascii_uppercase());
+        std::iter::once(own).chain(self.shared().iter().map(|name| (*name).to_owned()))
+    }
+
+    /// The variable that names a file with the value in it, for what may hold a secret.
+    pub(crate) fn file_variable(self, variable: &str) -> Option<String> {
+        self.is_secret().then(|| format!("{variable}{FILE_SUFFIX}"))
+    }
+
+    /// Whether a password may stand in it.
+    pub(crate) const fn is_secret(self) -> bool {
+        matches!(self, Self::NatsUrl | Self::RedisUrl)
+    }
+
+    /// Variables that other programs use for the same, or that were there before.
+    const fn shared(self) -> &'static [&'static str] {
+        match self {
+            Self::NatsUrl => &["NATS_URL"],
+            Self::NatsCredentials => &["NATS_CREDS"],
+            Self::RedisUrl => &["REDIS_URL"],
+            Self::WorkerMcpConfig => &["LONGSHORE_MCP_CONFIG"],
+            Self::LogFilter => &["LONGSHORE_LOG", "RUST_LOG"],
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the configuration comes to, as tables of sources and results.
+
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn flags(values: &[(Key, &'static str, &str)]) -> Flags {
+    let values = values.iter().map(|(key, name, value)| (*key, *name, (*value).to_owned())).collect();
+    Flags { file: None, values }
+}
+
+fn load(flags: &Flags, pairs: &[(&str, &str)], file: &str) -> Result<Config, String> {
+    let file = ConfigFile::parse(Path::new("l.toml"), file).map_err(|failure| failure.message)?;
+    Config::from_sources(flags, &environment(pairs), file).map_err(|failure| failure.message)
+}
+
+/// Where a setting comes from, and how it is shown.
+fn setting(config: &Config, key: Key) -> (String, String) {
+    let setting = config.settings.iter().find(|setting| setting.key == key).expect("every key is there");
+    (setting.shown.clone().unwrap_or_default(), setting.origin.to_string())
+}
+
+#[test]
+fn the_first_source_that_says_something_counts() {
+    let file = "namespace = \"file\"\n\n[worker]\nslots = 3\n";
+    let ours = ("LONGSHORE_WORKER__SLOTS", "2");
+    let flag = flags(&[(Key::WorkerSlots, "--slots", "1")]);
+    let none = Flags::default();
+    type Case<'a> = (&'a Flags, &'a [(&'a str, &'a str)], &'a str, (&'a str, &'a str));
+    let cases: [Case<'_>; 5] = [
+        (&flag, &[ours], file, ("1", "--slots")),
+        (&none, &[ours], file, ("2", "LONGSHORE_WORKER__SLOTS")),
+        (&none, &[("LONGSHORE_WORKER__SLOTS", "")], file, ("3", "l.toml:4")),
+        (&none, &[], file, ("3", "l.toml:4")),
+        (&none, &[], "", ("64", "default")),
+    ];
+    for (flags, pairs, file, (shown, origin)) in cases {
+        let config = load(flags, pairs, file).expect("a configuration");
+        assert_eq!(setting(&config, Key::WorkerSlots), (shown.to_owned(), origin.to_owned()));
+        assert_eq!(config.slots.to_string(), shown);
+    }
+}
+
+#[test]
+fn variables_that_others_use_come_after_our_own() {
+    let shared = ("NATS_URL", "nats://shared:4222");
+    let own = ("LONGSHORE_NATS__URL", "nats://own:4222");
+    let config = load(&Flags::default(), &[shared], "").expect("a configuration");
+    assert_eq!(setting(&config, Key::NatsUrl), ("nats://shared:4222".to_owned(), "NATS_URL".to_owned()));
+    assert!(config.names_cluster());
+    let config = load(&Flags::default(), &[shared, own], "").expect("a configuration");
+    assert_eq!(config.nats(), "nats://own:4222");
+}
+
+#[test]
+fn without_a_word_everything_has_its_default_and_no_cluster_is_named() {
+    let config =
+        load(&Flags::default(), &[("PATH", "/bin"), ("LONGSHORE_PORT_4222_TCP", "x")], "").expect("defaults");
+    assert!(!config.names_cluster());
+    assert_eq!((config.partitions, config.replicas, config.slots.get()), (8, 1, 64));
+    assert_eq!((config.metrics_listen, config.nats_credentials, config.log_filter), (None, None, None));
+    assert_eq!(config.settings.len(), Key::ALL.len());
+}
+
+#[test]
+fn lists_and_numbers_of_the_file_are_taken_as_they_are() {
+    let file = "connect_deadline = \"5s\"\npartitions = 4\n[nats]\nurl = [\"nats://a\", \"nats://b:1\"]\n";
+    let config = load(&Flags::default(), &[], file).expect("a configuration");
+    assert_eq!((config.nats().as_str(), config.partitions), ("nats://a,nats://b:1", 4));
+    assert_eq!(config.connect_deadline, Duration::from_secs(5));
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own_and_is_never_shown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("redis");
+    std::fs::write(&path, "redis://:s3cret@host:6379\n").expect("writes");
+    let path = path.to_str().expect("text");
+    let config = load(&Flags::default(), &[("REDIS_URL_FILE", path)], "").expect("a configuration");
+    assert_eq!(config.redis_url.reveal(), "redis://:s3cret@host:6379");
+    let (shown, origin) = setting(&config, Key::RedisUrl);
+    assert_eq!((shown.as_str(), origin), ("redis://:***@host:6379", format!("{path} (REDIS_URL_FILE)")));
+    assert!(!format!("{config:?}").contains("s3cret"));
+
+    let both = load(&Flags::default(), &[("REDIS_URL_FILE", path), ("REDIS_URL", "redis://x")], "");
+    assert!(both.expect_err("two").contains("both REDIS_URL and REDIS_URL_FILE are set"));
+    let missing = load(&Flags::default(), &[("REDIS_URL_FILE", "/no/such/file")], "").expect_err("none");
+    assert!(missing.contains("REDIS_URL_FILE: the file /no/such/file cannot be read"), "{missing}");
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let file = "[worker]\nslot = 3\ndrain = 30\n\n[nats]\nurl = \"redis://:s3cret@a\"\n[redsi]\nurl = 1\n";
+    let pairs = [("LONGSHORE_WORKER__SLTOS", "1"), ("LONGSHORE_REPLICAS", "2")];
+    let refusal =
+        load(&flags(&[(Key::MetricsListen, "--metrics", "9464")]), &pairs, file).expect_err("wrong");
+    for expected in [
+        "l.toml:2: there is no setting `worker.slot`; did you mean `worker.slots`?",
+        "`worker.drain` (l.toml:3) is `30`, and should be a whole number and a unit",
+        "`nats.url` (l.toml:6) is not nats://host:4222",
+        "l.toml:7: there is no setting `redsi`",
+        "no setting has the variable LONGSHORE_WORKER__SLTOS; did you mean `LONGSHORE_WORKER__SLOTS`?",
+        "`replicas` (LONGSHORE_REPLICAS) is `2`, and should be 1, 3 or 5",
+        "`metrics.listen` (--metrics) is `9464`, and should be an address and a port",
+    ] {
+        assert!(refusal.contains(expected), "{expected}\n{refusal}");
+    }
+    assert!(!refusal.contains("s3cret"), "{refusal}");
+}
+
+#[test]
+fn what_is_no_toml_is_refused_with_its_line() {
+    let refusal = load(&Flags::default(), &[], "namespace = \"a\"\nslots == 3\n").expect_err("no TOML");
+    assert!(refusal.starts_with("l.toml:2 is no TOML: "), "{refusal}");
+}
+
+#[test]
+fn the_reference_explains_every_setting_and_every_variable() {
+    let reference = include_str!("../../../docs/configuration.md");
+    for key in Key::ALL {
+        assert!(reference.contains(&format!("`{}`", key.name())), "{}", key.name());
+        for variable in key.variables() {
+            assert!(reference.contains(&format!("`{variable}`")), "{variable}");
+        }
+        if let Some(default) = key.default() {
+            assert!(reference.contains(&format!("`{default}`")), "{default}");
+        }
+    }
+}

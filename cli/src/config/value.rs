@@ -1,0 +1,180 @@
+//! Settings as types: each text becomes a value within its bounds, or a word on what it should look like.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use url::Url;
+
+/// How many logs there may be. Each is a stream with files of its own, and one led by every few schedulers is plenty.
+pub(super) const PARTITIONS: RangeInclusive<u16> = 1..=256;
+
+/// How many jobs a worker may take at once. A job costs a task and some kilobytes; more than this needs more
+/// connections to servers than a process is usually allowed to have open.
+pub(super) const SLOTS: RangeInclusive<NonZeroUsize> =
+    NonZeroUsize::MIN..=NonZeroUsize::MIN.saturating_add(9_999);
+
+/// How many servers may keep a stream: what JetStream offers, and odd, so that a majority is clear.
+const REPLICAS: [usize; 3] = [1, 3, 5];
+
+/// Longest beginning of keys: it stands in every one of them.
+const PREFIX_CHARS: usize = 32;
+
+/// Longest address: what a line of an environment file can reasonably hold.
+const ADDRESS_LIMIT: usize = 2_048;
+
+/// An address that may hold a password. It is shown without.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct Address(String);
+
+impl Address {
+    /// The address with everything in it, for whoever connects.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Url::parse(&self.0) {
+            Ok(mut url) if url.password().is_some() => {
+                let masked = url.set_password(Some("***")).is_ok();
+                f.write_str(if masked { url.as_str() } else { "***" })
+            }
+            // A name without a password is a token for NATS.
+            Ok(mut url) if !url.username().is_empty() => {
+                let masked = url.set_username("***").is_ok();
+                f.write_str(if masked { url.as_str() } else { "***" })
+            }
+            Ok(_) => f.write_str(&self.0),
+            Err(_) => f.write_str("***"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `nats://host:4222`, several with commas; a host alone is one, too.
+pub(super) fn nats_urls(text: &str) -> Result<Vec<Address>, String> {
+    let whole = |part: &str| if part.contains("://") { part.to_owned() } else { format!("nats://{part}") };
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let urls: Option<Vec<_>> = parts.map(|part| address(&whole(part), &["nats", "tls"])).collect();
+    let urls = urls.filter(|urls| !urls.is_empty());
+    urls.ok_or_else(|| "nats://host:4222 or tls://host:4222, or several with commas".to_owned())
+}
+
+/// `redis://host:6379/0`.
+pub(super) fn redis_url(text: &str) -> Result<Address, String> {
+    address(text.trim(), &["redis", "rediss", "unix", "redis+unix"])
+        .ok_or_else(|| "redis://host:6379, or redis://user:password@host:6379/0".to_owned())
+}
+
+fn address(text: &str, schemes: &[&str]) -> Option<Address> {
+    let url = Url::parse(text).ok()?;
+    let has_place = url.host_str().is_some_and(|host| !host.is_empty()) || url.scheme().ends_with("unix");
+    (schemes.contains(&url.scheme()) && has_place && text.len() <= ADDRESS_LIMIT)
+        .then(|| Address(text.to_owned()))
+}
+
+/// What keys begin with: a word that is no pattern and has none of the signs that keys have.
+pub(super) fn prefix(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_prefix = (1..=PREFIX_CHARS).contains(&text.len()) && text.chars().all(fits);
+    if is_prefix { Ok(text.to_owned()) } else { Err("1 to 32 of A-Z, a-z, 0-9, `-` and `_`".to_owned()) }
+}
+
+/// A whole number within bounds.
+pub(super) fn number<T>(text: &str, range: &RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    let number = text.trim().parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// How many servers keep a stream.
+pub(super) fn replicas(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse().ok().filter(|number| REPLICAS.contains(number));
+    number.ok_or_else(|| "1, 3 or 5".to_owned())
+}
+
+/// Where to listen.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| "an address and a port, such as 127.0.0.1:9464 or [::]:9464".to_owned())
+}
+
+/// A file that will be read later.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    let is_path = !text.trim().is_empty() && !text.contains('\0');
+    if is_path { Ok(PathBuf::from(text)) } else { Err("the path of a file".to_owned()) }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How log lines look.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text.trim() {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("auto, text or json".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_is_secret_in_it() {
+        let cases = [
+            ("redis://:s3cret@host:6379/0", "redis://:***@host:6379/0"),
+            ("redis://me:s3cret@host", "redis://me:***@host"),
+            ("redis://host:6379", "redis://host:6379"),
+        ];
+        for (text, shown) in cases {
+            let address = redis_url(text).expect(text);
+            assert_eq!((address.to_string().as_str(), address.reveal()), (shown, text));
+            assert_eq!(format!("{address:?}"), shown);
+        }
+        let urls = nats_urls("nats://t0ken@a:4222, tls://b , c:4223").expect("addresses");
+        let shown: Vec<_> = urls.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["nats://***@a:4222", "tls://b", "nats://c:4223"]);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for bad in ["", ",", "http://a", "nats://", "nats://a b", "redis://a"] {
+            assert!(nats_urls(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "host:6379", "http://a", "redis://"] {
+            assert!(redis_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        assert_eq!(number("8", &PARTITIONS), Ok(8));
+        for bad in ["0", "257", "-1", "1.5", "eight", ""] {
+            assert!(number(bad, &PARTITIONS).is_err(), "{bad}");
+        }
+        assert_eq!(replicas("3"), Ok(3));
+        assert!(replicas("2").is_err());
+    }
+}

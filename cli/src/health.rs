@@ -1,0 +1,168 @@
+//! `/livez`, `/readyz` and `/metrics` of a process, over HTTP.
+//!
+//! `/livez` says that the process answers, and looks at nothing else: a probe that looks outside has a process
+//! restarted for the faults of others. `/readyz` asks what the process stands on, and fails first when it is to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures::future::{BoxFuture, join_all};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How long a check may take: less than the second or so that probes usually grant.
+const CHECK_LIMIT: Duration = Duration::from_millis(800);
+
+/// The type of Prometheus' text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Something that the process stands on.
+pub(crate) struct Check {
+    /// What it is called in answers.
+    pub(crate) name: &'static str,
+    /// Whether it is there, or why not.
+    pub(crate) ask: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+}
+
+/// What answers are made from.
+struct Health {
+    checks: Vec<Check>,
+    metrics: PrometheusHandle,
+    /// Cancelled once the process is to end.
+    ending: CancellationToken,
+}
+
+/// A listener that answers nobody yet.
+pub(crate) struct HealthServer {
+    listener: TcpListener,
+    router: Router,
+}
+
+impl HealthServer {
+    /// Listens. From `ending` on, the process is no longer ready.
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        checks: Vec<Check>,
+        metrics: PrometheusHandle,
+        ending: CancellationToken,
+    ) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Failure::new(Exit::Error, format!("cannot listen on {address} for metrics: {error}"))
+                .help("give another address with --metrics-listen or LONGSHORE_METRICS__LISTEN")
+        })?;
+        Ok(Self { listener, router: router(Health { checks, metrics, ending }) })
+    }
+
+    /// Answers for as long as it is polled: answers that are under way when it is dropped are of no use any more.
+    pub(crate) async fn run(self) {
+        if let Err(error) = axum::serve(self.listener, self.router).await {
+            warn!(%error, "metrics and health are no longer served");
+        }
+    }
+}
+
+fn router(health: Health) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(health))
+}
+
+async fn metrics(State(health): State<Arc<Health>>) -> Response {
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], health.metrics.render()).into_response()
+}
+
+async fn ready(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> Response {
+    let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let answers = health.checks.iter().map(async |check| {
+        let answer = timeout(CHECK_LIMIT, (check.ask)()).await;
+        (check.name, answer.unwrap_or_else(|_| Err(format!("no answer within {CHECK_LIMIT:?}"))))
+    });
+    let mut answers = join_all(answers).await;
+    if health.ending.is_cancelled() {
+        answers.push(("shutdown", Err("the process is ending".to_owned())));
+    }
+    let is_ready = answers.iter().all(|(_, answer)| answer.is_ok());
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let text = if is_ready && !is_verbose { "ok\n".to_owned() } else { answers.iter().map(line).collect() };
+    (status, text).into_response()
+}
+
+/// As Kubernetes writes its own: `[+]nats ok`.
+fn line((name, answer): &(&str, Result<(), String>)) -> String {
+    match answer {
+        Ok(()) => format!("[+]{name} ok\n"),
+        Err(why) => format!("[-]{name} failed: {why}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::FutureExt;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sends");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        format!("{status} {}", body.trim_end().replace('\n', "|"))
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_its_checks_and_fails_first_at_the_end_while_life_looks_at_nothing() {
+        let there = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&there);
+        let check = Check {
+            name: "nats",
+            ask: Box::new(move || {
+                let there = asked.load(Ordering::Relaxed);
+                async move { if there { Ok(()) } else { Err("no connection".to_owned()) } }.boxed()
+            }),
+        };
+        let redis = Check { name: "redis", ask: Box::new(|| async { Ok(()) }.boxed()) };
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let ending = CancellationToken::new();
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = HealthServer::bind(local, vec![check, redis], metrics, ending.clone()).await;
+        let server = server.expect("listens");
+        let address = server.listener.local_addr().expect("an address");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.run());
+
+        assert_eq!(ask(address, "/readyz").await, "200 ok");
+        assert_eq!(ask(address, "/readyz?verbose").await, "200 [+]nats ok|[+]redis ok");
+        assert_eq!(ask(address, "/metrics").await, "200 ");
+        there.store(false, Ordering::Relaxed);
+        assert_eq!(ask(address, "/readyz").await, "503 [-]nats failed: no connection|[+]redis ok");
+        assert_eq!(ask(address, "/livez").await, "200 ok");
+        there.store(true, Ordering::Relaxed);
+        ending.cancel();
+        let last = "503 [+]nats ok|[+]redis ok|[-]shutdown failed: the process is ending";
+        assert_eq!(ask(address, "/readyz").await, last);
+        assert_eq!(ask(address, "/livez").await, "200 ok");
+    }
+}

@@ -1,0 +1,77 @@
+//! The metrics of a process: one recorder, what each metric means, and the buckets of its histograms.
+//!
+//! Counting happens where things happen, through the crate `metrics`. Names begin with `longshore_` and end with their
+//! base unit; runs, steps of one run and items are never labels, because each value of a label is a series for ever.
+
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::interval;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Upper bounds of buckets in seconds: from a call within one machine to a run that waits for an hour.
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0];
+
+/// How often the samples of histograms are put into their buckets: what waits for it is memory.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    /// It leads partitions and answers requests.
+    Scheduler,
+    /// It makes calls.
+    Worker,
+}
+
+impl Role {
+    /// The name in metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// Begins to count, for the whole process.
+pub(crate) fn start(role: Role) -> Result<PrometheusHandle, Failure> {
+    let failed = |why: String| Failure::new(Exit::Error, format!("metrics cannot be counted: {why}"));
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .map_err(|error| failed(error.to_string()))?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|error| failed(error.to_string()))?;
+    describe();
+    let version = env!("CARGO_PKG_VERSION");
+    gauge!("longshore_build_info", "version" => version, "role" => role.as_str()).set(1);
+    Ok(handle)
+}
+
+/// Keeps the histograms small, for as long as the process runs.
+pub(crate) async fn upkeep(metrics: PrometheusHandle) {
+    let mut beat = interval(UPKEEP);
+    loop {
+        beat.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_gauge!("longshore_build_info", "The version and role of this process; always 1.");
+    describe_counter!("longshore_runs_started_total", "Runs that began, by workflow.");
+    describe_counter!("longshore_runs_finished_total", "Runs that ended, by workflow and status.");
+    describe_histogram!("longshore_run_duration_seconds", Unit::Seconds, "From submit to end of a run.");
+    describe_counter!("longshore_steps_finished_total", "Steps that ended, by workflow, step and status.");
+    describe_counter!("longshore_step_retries_total", "Further attempts, by server and reason.");
+    describe_counter!("longshore_tool_calls_total", "Tool calls, by server, tool and outcome.");
+    describe_histogram!("longshore_tool_call_duration_seconds", Unit::Seconds, "How long tool calls took.");
+    describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
+    describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
+    describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
+}

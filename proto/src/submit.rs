@@ -1,0 +1,19 @@
+//! What a client sends to have a workflow run.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The body of a submit, as JSON or, by its `Content-Type`, MessagePack. An empty body submits with no inputs.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitRequest {
+    /// The submitter's own id: the same id twice, in one namespace, is one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The workflow's version, as the beginning of its digest; the newest one registered, if not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The inputs.
+    #[serde(default)]
+    pub inputs: Map<String, Value>,
+}

@@ -1,0 +1,232 @@
+//! What people ask for and get, whatever they ask through: submit, get, list, cancel, workflows, push.
+//!
+//! ```text
+//!   doorway (plain publishes) ─┐
+//!   api (requests)            ─┴─► Desk ──► Intake ──► LOG
+//!                                   ├─────► Workflows, blobs   which version, its text
+//!                                   └─────► checkpoints, Catalog   where a run stands, and why it waits
+//! ```
+//!
+//! Runs are shown as of their last checkpoint, a tenth of a second ago: every scheduler can answer for every partition.
+
+mod answers;
+mod refusal;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::{Backend, Catalog, Registered, RunQuery, RunRow, Workflows, clock};
+use longshore_proto::{Digest, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName};
+use longshore_workflow::Plan;
+use serde_json::{Map, Value};
+use tokio::time::sleep;
+
+use crate::intake::{Intake, Submission};
+use crate::machine::Run;
+pub(crate) use answers::REQUEST_LIMIT_BYTES;
+pub use refusal::Refusal;
+
+/// Characters of an id that a submitter chooses: room for a UUID with a prefix, and a bound for logs.
+const ID_LIMIT_CHARS: usize = 256;
+
+/// How often, and with what pause, a run that is not known yet is looked for: it may have been submitted a moment ago
+/// and stand in the next checkpoint.
+const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
+
+/// What somebody wants to run, by name.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Whose run it is.
+    pub namespace: Namespace,
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// Its version, as the beginning of its digest; the current one, if not said.
+    pub version: Option<String>,
+    /// The submitter's own id: the same id twice, in one namespace, is one run.
+    pub id: Option<String>,
+    /// What it is to run with.
+    pub inputs: Map<String, Value>,
+    /// The trace it belongs to.
+    pub trace: Option<TraceContext>,
+}
+
+/// Where requests are served.
+pub struct Desk {
+    backend: Backend,
+    intake: Intake,
+    workflows: Arc<dyn Workflows>,
+    catalog: Arc<dyn Catalog>,
+    partitions: u16,
+}
+
+impl Desk {
+    /// A desk in front of a backend.
+    pub fn new(
+        backend: Backend,
+        workflows: Arc<dyn Workflows>,
+        catalog: Arc<dyn Catalog>,
+        partitions: u16,
+    ) -> Self {
+        let intake = Intake::new(backend.clone(), partitions);
+        Self { backend, intake, workflows, catalog, partitions: partitions.max(1) }
+    }
+
+    /// Submits a run. Once this returns, the run reaches a terminal state.
+    pub async fn submit(&self, order: Order) -> Result<RunId, Refusal> {
+        let plan = self.plan(&order.namespace, &order.workflow, order.version.as_deref()).await?;
+        let run = match &order.id {
+            Some(id) => self.run_of_id(&order.namespace, id)?,
+            None => self.intake.draw_id(),
+        };
+        self.submit_as(run, order, plan).await
+    }
+
+    /// Submits a run whose id and plan are known.
+    pub(crate) async fn submit_as(
+        &self,
+        run: RunId,
+        order: Order,
+        plan: Arc<Plan>,
+    ) -> Result<RunId, Refusal> {
+        let Order { namespace, inputs, trace, .. } = order;
+        Ok(self.intake.submit(Submission { run, namespace, plan, inputs, trace }).await?)
+    }
+
+    /// The plan of a registered workflow.
+    pub(crate) async fn plan(
+        &self,
+        namespace: &Namespace,
+        workflow: &WorkflowName,
+        version: Option<&str>,
+    ) -> Result<Arc<Plan>, Refusal> {
+        let versions = self.workflows.versions(namespace, workflow).await?;
+        let digest = choose(&versions, namespace, workflow, version)?;
+        Ok(self.intake.plan(digest).await?)
+    }
+
+    /// The run that a submitter's own id stands for: always the same one.
+    pub(crate) fn run_of_id(&self, namespace: &Namespace, id: &str) -> Result<RunId, Refusal> {
+        if id.is_empty() || id.chars().count() > ID_LIMIT_CHARS || id.chars().any(char::is_control) {
+            return Err(Refusal::Id);
+        }
+        Ok(self.derived(namespace, id))
+    }
+
+    /// The run that a message stands for when its submitter chose no id: the same for every delivery of it.
+    pub(crate) fn run_of_place(&self, namespace: &Namespace, place: &str) -> RunId {
+        // An id holds no control characters, so no id can mean the same run.
+        self.derived(namespace, &format!("\0{place}"))
+    }
+
+    fn derived(&self, namespace: &Namespace, key: &str) -> RunId {
+        let hash = Digest::of(format!("{namespace}/{key}").as_bytes()).prefix();
+        let partition = u16::try_from(hash % u128::from(self.partitions)).unwrap_or_default();
+        RunId::derived(Partition(partition), namespace, key)
+    }
+
+    /// A run in full, with the reasons why it waits.
+    pub async fn get(&self, run: RunId) -> Result<RunView, Refusal> {
+        let row = self.find(run).await?;
+        let run = Run::read(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
+        let mut view = run.view();
+        waiting::explain(&mut view, &*self.catalog).await;
+        Ok(view)
+    }
+
+    /// Runs, newest first.
+    pub async fn list(&self, query: RunQuery) -> Result<Vec<RunSummary>, Refusal> {
+        Ok(self.backend.checkpoints.runs(query).await?)
+    }
+
+    /// Tells a run to stop. Returns once that is in the log; the run ends a little later.
+    pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Refusal> {
+        let status = self.find(run).await?.summary.status;
+        if status.is_terminal() {
+            return Err(Refusal::Ended { run, status });
+        }
+        Ok(self.intake.cancel(run, reason).await?)
+    }
+
+    /// The current version of every workflow.
+    pub async fn workflows(&self, namespace: &Namespace) -> Result<Vec<Registered>, Refusal> {
+        Ok(self.workflows.list(namespace).await?)
+    }
+
+    /// Registers a workflow and makes it the current version.
+    pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Refusal> {
+        let plan = self.intake.register(text).await?;
+        let registered = Registered { name: plan.name.clone(), digest: plan.digest, at: clock::now() };
+        self.workflows.register(namespace, &registered).await?;
+        Ok(registered)
+    }
+
+    /// A run as it is kept; waits a moment for one that may just have been submitted.
+    async fn find(&self, run: RunId) -> Result<RunRow, Refusal> {
+        let (looks, pause) = LOOKS;
+        // A partition that does not exist has no log and no checkpoint to ask for.
+        if run.partition().0 < self.partitions {
+            for _ in 0..looks {
+                if let Some(row) = self.backend.checkpoints.run(run).await? {
+                    return Ok(row);
+                }
+                sleep(pause).await;
+            }
+        }
+        Err(Refusal::UnknownRun(run))
+    }
+}
+
+/// The version that is meant, of those that are registered.
+fn choose(
+    versions: &[Registered],
+    namespace: &Namespace,
+    workflow: &WorkflowName,
+    version: Option<&str>,
+) -> Result<Digest, Refusal> {
+    let current = versions.first().ok_or_else(|| Refusal::UnknownWorkflow {
+        namespace: namespace.clone(),
+        workflow: workflow.clone(),
+    })?;
+    let Some(prefix) = version else { return Ok(current.digest) };
+    let prefix = prefix.to_ascii_lowercase();
+    let meant: Vec<_> = versions.iter().filter(|one| one.digest.to_string().starts_with(&prefix)).collect();
+    match meant.as_slice() {
+        [one] if !prefix.is_empty() => Ok(one.digest),
+        [] => Err(Refusal::UnknownVersion {
+            workflow: workflow.clone(),
+            version: prefix.chars().take(64).collect(),
+            current: current.digest.short(),
+        }),
+        several => Err(Refusal::AmbiguousVersion {
+            workflow: workflow.clone(),
+            version: prefix,
+            count: several.len(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longshore_proto::Timestamp;
+
+    #[test]
+    fn a_version_is_chosen_by_the_beginning_of_its_digest() {
+        let namespace: Namespace = "default".parse().expect("a namespace");
+        let name: WorkflowName = "demo".parse().expect("a name");
+        let registered = |text: &[u8]| Registered {
+            name: name.clone(),
+            digest: Digest::of(text),
+            at: Timestamp::default(),
+        };
+        let versions = [registered(b"new"), registered(b"old")];
+        let choose = |version: Option<&str>| choose(&versions, &namespace, &name, version);
+        assert_eq!(choose(None).expect("the current one"), Digest::of(b"new"));
+        let old = Digest::of(b"old");
+        assert_eq!(choose(Some(&old.short())).expect("an older one"), old);
+        assert_eq!(choose(Some(&old.to_string().to_uppercase())).expect("in capitals"), old);
+        assert!(matches!(choose(Some("zz")), Err(Refusal::UnknownVersion { .. })));
+        assert!(matches!(choose(Some("")), Err(Refusal::AmbiguousVersion { count: 2, .. })));
+    }
+}

@@ -1,0 +1,169 @@
+//! The desk as an [`Api`]: JSON in, JSON out.
+
+use async_trait::async_trait;
+use longshore_backend::{Api, Denied, Request, RunQuery, Verb};
+use longshore_proto::{Namespace, RunId, RunStatus, WorkflowName};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Desk, Order, Refusal};
+use crate::trace;
+
+/// How large a request may be, in bytes: what a broker takes in one message by default.
+pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// The namespace of whoever names none.
+fn default_namespace() -> Namespace {
+    #[expect(clippy::expect_used, reason = "a constant that the tests parse")]
+    "default".parse().expect("a namespace")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Submit {
+    workflow: WorkflowName,
+    #[serde(default = "default_namespace")]
+    namespace: Namespace,
+    id: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    inputs: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Get {
+    run: RunId,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    namespace: Option<Namespace>,
+    status: Option<OneOrMany<RunStatus>>,
+    #[serde(default)]
+    limit: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cancel {
+    run: RunId,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfNamespace {
+    #[serde(default = "default_namespace")]
+    namespace: Namespace,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Push {
+    text: String,
+    #[serde(default = "default_namespace")]
+    namespace: Namespace,
+}
+
+#[async_trait]
+impl Api for Desk {
+    async fn answer(&self, verb: Verb, request: Request) -> Result<Vec<u8>, Denied> {
+        let answer = match verb {
+            Verb::Submit => self.answer_submit(&request).await,
+            Verb::Get => match read::<Get>(&request) {
+                Ok(Get { run }) => self.get(run).await.and_then(document),
+                Err(refusal) => Err(refusal),
+            },
+            Verb::List => self.answer_list(&request).await,
+            Verb::Cancel => self.answer_cancel(&request).await,
+            Verb::Workflows => match read::<OfNamespace>(&request) {
+                Ok(of) => self.workflows(&of.namespace).await.and_then(document),
+                Err(refusal) => Err(refusal),
+            },
+            Verb::Push => match read::<Push>(&request) {
+                Ok(Push { text, namespace }) => self.push(&namespace, &text).await.and_then(document),
+                Err(refusal) => Err(refusal),
+            },
+        };
+        answer.map_err(Denied::from)
+    }
+}
+
+impl Desk {
+    async fn answer_submit(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
+        let Submit { workflow, namespace, id, version, inputs } = read(request)?;
+        let trace = trace::of_headers(&request.headers);
+        let run = self.submit(Order { namespace, workflow, version, id, inputs, trace }).await?;
+        document(json!({ "run": run }))
+    }
+
+    async fn answer_list(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
+        let List { namespace, status, limit } = read(request)?;
+        let statuses = match status {
+            None => Vec::new(),
+            Some(OneOrMany::One(status)) => vec![status],
+            Some(OneOrMany::Many(statuses)) => statuses,
+        };
+        document(self.list(RunQuery { namespace, statuses, limit }).await?)
+    }
+
+    async fn answer_cancel(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
+        let Cancel { run, reason } = read(request)?;
+        let reason = if reason.is_empty() { "asked for" } else { &reason };
+        self.cancel(run, reason).await?;
+        document(json!({ "run": run }))
+    }
+}
+
+/// What a request asks; an empty body asks for the defaults.
+fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
+    let body = request.body.as_slice();
+    if body.len() > REQUEST_LIMIT_BYTES {
+        return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
+    }
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))
+}
+
+fn document(answer: impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(&answer)
+        .map_err(|error| Refusal::Malformed(format!("the answer cannot be written as JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_namespace_is_one() {
+        assert_eq!(default_namespace().as_str(), "default");
+    }
+
+    #[test]
+    fn requests_are_read_strictly_and_an_empty_one_asks_for_the_defaults() {
+        let request = |body: &str| Request { headers: Vec::new(), body: body.as_bytes().to_vec() };
+        assert_eq!(read::<List>(&request(" ")).map(|list| list.limit).ok(), Some(0));
+        let many = read::<List>(&request(r#"{"status": ["failed", "running"]}"#)).expect("a list");
+        assert!(matches!(many.status, Some(OneOrMany::Many(statuses)) if statuses.len() == 2));
+        for (body, reason) in [
+            ("{", "EOF"),
+            (r#"{"run": "x"}"#, "not a run id"),
+            (r#"{"run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "to": 1}"#, "unknown field `to`"),
+        ] {
+            let refused = read::<Get>(&request(body)).err().expect("refused").to_string();
+            assert!(refused.contains(reason), "{body}: {refused}");
+        }
+    }
+}

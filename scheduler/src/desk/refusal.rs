@@ -1,0 +1,144 @@
+//! Why a request is not granted: a code, a sentence, and every problem there is.
+
+use longshore_backend::Denied;
+use longshore_proto::{Namespace, RunId, RunStatus, WireError, WorkflowName};
+use serde_json::{Value, json};
+
+use crate::intake::SubmitError;
+
+/// Why a request is not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request is not what was expected.
+    #[error("{0}")]
+    Malformed(String),
+    /// More than is taken in.
+    #[error("the request is {bytes} bytes long; the limit is {limit}")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// An id that cannot be one.
+    #[error("an id is 1 to 256 characters, and none of them a control character")]
+    Id,
+    /// Nothing is registered under this name.
+    #[error("no workflow `{workflow}` is registered in namespace `{namespace}`: push it first")]
+    UnknownWorkflow {
+        /// Where it was looked for.
+        namespace: Namespace,
+        /// What was asked for.
+        workflow: WorkflowName,
+    },
+    /// The workflow has no such version.
+    #[error(
+        "workflow `{workflow}` has no version that begins with `{version}`; the current one is {current}"
+    )]
+    UnknownVersion {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// What was asked for.
+        version: String,
+        /// What there is.
+        current: String,
+    },
+    /// Several versions begin like this.
+    #[error("{count} versions of workflow `{workflow}` begin with `{version}`: give more of the digest")]
+    AmbiguousVersion {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// What was asked for.
+        version: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The workflow or its inputs have problems, or they could not be made durable.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// No such run.
+    #[error("there is no run {0}, or it is no longer kept")]
+    UnknownRun(RunId),
+    /// The run has ended.
+    #[error("{run} has ended: it {status}")]
+    Ended {
+        /// The run.
+        run: RunId,
+        /// How.
+        status: RunStatus,
+    },
+    /// The run was stored by another version.
+    #[error("{run} cannot be read: {error}")]
+    Unreadable {
+        /// The run.
+        run: RunId,
+        /// Why.
+        error: WireError,
+    },
+    /// Something behind the desk is away or broken.
+    #[error(transparent)]
+    Backend(#[from] longshore_backend::Error),
+}
+
+impl Refusal {
+    /// What kind of reason it is, as one token: the last one in the subject of a dead letter.
+    pub const fn token(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::Id => "invalid_id",
+            Self::UnknownWorkflow { .. } => "unknown_workflow",
+            Self::UnknownVersion { .. } | Self::AmbiguousVersion { .. } => "unknown_version",
+            Self::Submit(SubmitError::Workflow(_)) => "invalid_workflow",
+            Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
+            Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
+            Self::UnknownRun(_) => "unknown_run",
+            Self::Ended { .. } => "ended",
+            Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
+        }
+    }
+
+    /// Whether the same request may be granted a little later.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Backend(error) | Self::Submit(SubmitError::Backend(error)) => error.retryable,
+            _ => false,
+        }
+    }
+
+    /// The code, as in HTTP.
+    const fn code(&self) -> u16 {
+        match self {
+            _ if self.may_pass() => 503,
+            Self::Malformed(_) | Self::Id | Self::AmbiguousVersion { .. } => 400,
+            Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
+            Self::TooLarge { .. } => 413,
+            Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
+            Self::Ended { .. } => 409,
+            Self::Unreadable { .. } | Self::Submit(_) | Self::Backend(_) => 500,
+        }
+    }
+
+    /// Everything that is wrong, one object each.
+    fn problems(&self) -> Value {
+        match self {
+            Self::Submit(SubmitError::Workflow(problems)) => {
+                serde_json::to_value(problems).unwrap_or_default()
+            }
+            Self::Submit(SubmitError::Inputs(problems)) => {
+                problems.iter().map(|problem| json!({ "message": problem.to_string() })).collect()
+            }
+            other => json!([{ "message": other.to_string() }]),
+        }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        let body = json!({ "error": text, "reason": refusal.token(), "problems": refusal.problems() });
+        // The message travels in a header, which is one line; the body has the rest.
+        let message = text.lines().next().unwrap_or_default().to_owned();
+        Self { code: refusal.code(), message, body: body.to_string().into_bytes() }
+    }
+}

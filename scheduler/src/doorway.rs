@@ -1,0 +1,200 @@
+//! The door for submits by plain publish: pull, check, append, acknowledge.
+//!
+//! ```text
+//!   LS_SUBMIT ──Incoming──► read ──Order──► plan ──► Submitted in the log ──► ack
+//!                             └────────────── refused ──► dead letter ──────► ack
+//! ```
+//!
+//! A message that comes twice is the same run, because its id is derived from what the submitter sent or from the
+//! message's place. So whatever fails on the way is left to the next delivery.
+
+mod order;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use longshore_backend::{DeadLetter, DeadLetters, Incoming, Receipt, Submissions, clock};
+use longshore_proto::{Namespace, RunId, WorkflowName, subject};
+use longshore_workflow::Plan;
+use metrics::counter;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::desk::{Desk, Order, Refusal};
+
+/// Messages taken at once. Workflows are looked up once for all of them.
+const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// Batches under way at once: while one waits for the log, the next is read.
+const BATCHES: usize = 4;
+
+/// How long one request for messages stays open, and so how long a stop may take.
+const PULL_WAIT: Duration = Duration::from_secs(2);
+
+/// How long messages and the stream are left alone when something is away.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How much of a refused message is kept, in bytes: enough to recognise it by.
+const KEPT_BYTES: usize = 8 * 1024;
+
+/// Takes submits in.
+pub struct Doorway {
+    desk: Arc<Desk>,
+    submissions: Arc<dyn Submissions>,
+    dead_letters: Arc<dyn DeadLetters>,
+}
+
+/// Which version of which workflow is meant.
+type Wanted = (Namespace, WorkflowName, Option<String>);
+
+impl Doorway {
+    /// A door into a desk.
+    pub fn new(
+        desk: Arc<Desk>,
+        submissions: Arc<dyn Submissions>,
+        dead_letters: Arc<dyn DeadLetters>,
+    ) -> Self {
+        Self { desk, submissions, dead_letters }
+    }
+
+    /// Takes submits in until `stop`, and finishes what it has in hand.
+    pub async fn run(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let mut batches = JoinSet::new();
+        while !stop.is_cancelled() {
+            // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
+            match this.submissions.pull(BATCH, PULL_WAIT).await {
+                Ok(batch) if batch.is_empty() => {}
+                Ok(batch) => drop(batches.spawn(Arc::clone(&this).take_in(batch))),
+                Err(error) => {
+                    warn!(%error, "submits cannot be taken in; trying again");
+                    stop.run_until_cancelled(sleep(PAUSE)).await;
+                }
+            }
+            while batches.len() >= BATCHES {
+                report(batches.join_next().await);
+            }
+            while let Some(ended) = batches.try_join_next() {
+                report(Some(ended));
+            }
+        }
+        while let Some(ended) = batches.join_next().await {
+            report(Some(ended));
+        }
+        info!("no more submits are taken in");
+    }
+
+    /// Takes a batch of messages in, all together.
+    async fn take_in(self: Arc<Self>, batch: Vec<Incoming>) {
+        let read: Vec<_> = batch.into_iter().map(|message| (order::read(&message), message)).collect();
+        let plans = self.plans(read.iter().filter_map(|(order, _)| order.as_ref().ok())).await;
+        join_all(read.into_iter().map(|(order, message)| self.see_through(order, message, &plans))).await;
+    }
+
+    /// The plans of all orders. Looked up after the messages were pulled, so a workflow that was registered before a
+    /// submit was published is found.
+    async fn plans(
+        &self,
+        orders: impl Iterator<Item = &Order>,
+    ) -> BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>> {
+        let mut wanted: Vec<Wanted> = orders.map(wanted).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let looked_up =
+            join_all(wanted.iter().map(|(namespace, workflow, version)| {
+                self.desk.plan(namespace, workflow, version.as_deref())
+            }));
+        let plans: Vec<_> = looked_up.await.into_iter().map(|plan| plan.map_err(Arc::new)).collect();
+        wanted.into_iter().zip(plans).collect()
+    }
+
+    /// Submits one run and answers the stream.
+    async fn see_through(
+        &self,
+        order: Result<Order, Refusal>,
+        message: Incoming,
+        plans: &BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>>,
+    ) {
+        match self.submit(order, &message, plans).await {
+            Ok(run) => {
+                debug!(%run, "submitted");
+                acknowledge(message.receipt).await;
+            }
+            Err(refusal) if refusal.may_pass() => {
+                warn!(%refusal, "a submit cannot be taken in now; trying again");
+                give_back(message.receipt).await;
+            }
+            Err(refusal) => self.bury(&refusal, message).await,
+        }
+    }
+
+    async fn submit(
+        &self,
+        order: Result<Order, Refusal>,
+        message: &Incoming,
+        plans: &BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>>,
+    ) -> Result<RunId, Arc<Refusal>> {
+        let order = order?;
+        let run = match &order.id {
+            Some(id) => self.desk.run_of_id(&order.namespace, id)?,
+            None => self.desk.run_of_place(&order.namespace, &message.place),
+        };
+        match plans.get(&wanted(&order)) {
+            Some(Ok(plan)) => Ok(self.desk.submit_as(run, order, Arc::clone(plan)).await?),
+            Some(Err(refusal)) => Err(Arc::clone(refusal)),
+            None => Err(Refusal::Malformed("its workflow was not looked up".to_owned()))?,
+        }
+    }
+
+    /// Keeps a message that is refused for good, with the reason.
+    async fn bury(&self, refusal: &Refusal, message: Incoming) {
+        let mut body = message.body;
+        body.truncate(KEPT_BYTES);
+        let letter = DeadLetter {
+            seq: 0,
+            at: clock::now(),
+            code: refusal.token().to_owned(),
+            reason: refusal.to_string(),
+            subject: format!("{}.submit.{}.{}", subject::ROOT, message.namespace, message.workflow),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        };
+        match self.dead_letters.put(&letter).await {
+            Ok(()) => {
+                info!(subject = letter.subject, reason = letter.reason, "submit refused");
+                counter!("longshore_dlq_messages_total", "reason" => refusal.token()).increment(1);
+                acknowledge(message.receipt).await;
+            }
+            Err(error) => {
+                warn!(%error, "a refused submit cannot be kept now; trying again");
+                give_back(message.receipt).await;
+            }
+        }
+    }
+}
+
+fn wanted(order: &Order) -> Wanted {
+    (order.namespace.clone(), order.workflow.clone(), order.version.clone())
+}
+
+async fn acknowledge(receipt: Box<dyn Receipt>) {
+    if let Err(error) = receipt.ack().await {
+        debug!(%error, "not acknowledged; it will come once more and be the same run");
+    }
+}
+
+async fn give_back(receipt: Box<dyn Receipt>) {
+    if let Err(error) = receipt.give_back(Some(PAUSE)).await {
+        debug!(%error, "not given back; it comes again when the stream's patience ends");
+    }
+}
+
+fn report(ended: Option<Result<(), tokio::task::JoinError>>) {
+    if let Some(Err(error)) = ended {
+        error!(%error, "taking submits in panicked; this is a bug");
+    }
+}

@@ -1,0 +1,90 @@
+//! Counts what happens to runs, for whoever collects metrics.
+//!
+//! Stands between the driver and another [`Observer`]. After a takeover the last records before it may be counted once
+//! more, by another process: counters tell rates, the log tells the truth.
+
+use std::sync::Arc;
+
+use longshore_proto::{RunSummary, StepStatus, StepView};
+use metrics::{counter, histogram};
+
+use crate::machine::{Change, Run};
+use crate::observer::Observer;
+
+/// An observer that counts, and passes everything on.
+pub struct Meter {
+    next: Arc<dyn Observer>,
+}
+
+impl Meter {
+    /// A meter before another observer.
+    pub fn new(next: Arc<dyn Observer>) -> Self {
+        Self { next }
+    }
+}
+
+impl Observer for Meter {
+    fn changed(&self, run: &Run, change: &Change) {
+        let summary = run.summary();
+        let workflow = summary.workflow.name.to_string();
+        if change.began {
+            counter!("longshore_runs_started_total", "workflow" => workflow.clone()).increment(1);
+        }
+        for step in run.steps(&change.steps) {
+            count_step(&workflow, &step);
+        }
+        if change.status && summary.status.is_terminal() {
+            count_end(workflow, &summary);
+        }
+        self.next.changed(run, change);
+    }
+}
+
+fn count_step(workflow: &str, step: &StepView) {
+    if step.status == StepStatus::Retrying {
+        let fault = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
+        let reason = fault.map_or("unknown", |fault| fault.class.as_str());
+        let server = step.does.split_once('/').map_or("", |(server, _)| server).to_owned();
+        counter!("longshore_step_retries_total", "server" => server, "reason" => reason).increment(1);
+    }
+    if step.status.is_terminal() {
+        let labels = [
+            ("workflow", workflow.to_owned()),
+            ("step", without_indices(step.path.as_str())),
+            ("status", step.status.as_str().to_owned()),
+        ];
+        counter!("longshore_steps_finished_total", &labels).increment(1);
+    }
+}
+
+fn count_end(workflow: String, summary: &RunSummary) {
+    let labels = [("workflow", workflow), ("status", summary.status.as_str().to_owned())];
+    counter!("longshore_runs_finished_total", &labels).increment(1);
+    if let Some(at) = summary.finished_at {
+        histogram!("longshore_run_duration_seconds", &labels).record(at.since(summary.submitted_at));
+    }
+}
+
+/// A path for a label: `by_region[2].sales` is one of many `by_region.sales`, and each value of a label is a series.
+fn without_indices(path: &str) -> String {
+    let mut is_inside = false;
+    let outside = |c: &char| {
+        is_inside = (is_inside || *c == '[') && *c != ']';
+        !is_inside && *c != ']'
+    };
+    path.chars().filter(outside).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_a_fan_out_share_a_label() {
+        for (path, label) in
+            [("a", "a"), ("by_region[2].sales", "by_region.sales"), ("a[1].b[12].c[3]", "a.b.c")]
+        {
+            assert_eq!(without_indices(path), label);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Who is told when a run changes.
+//!
+//! The driver tells an [`Observer`] after each batch of records, once for each run that changed. In one process these
+//! are [`Watchers`](crate::Watchers); on a cluster an [`Announcer`] passes the news on to whoever listens on the
+//! broker. Neither may slow the driver down: news that cannot be told at once are dropped, because the run itself can
+//! always be looked at.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use longshore_backend::{Events, News};
+use longshore_proto::{RunId, StepView};
+
+use crate::machine::{Change, Effect, Machine, Run};
+
+/// Hears of every change of the runs of a partition.
+pub trait Observer: Send + Sync {
+    /// A run, or some of its steps, stand elsewhere now. Called in the order of the log and from within the driver, so
+    /// it must not wait for anything.
+    fn changed(&self, run: &Run, change: &Change);
+}
+
+/// Tells what changed, once for each run: whoever looks sees the newest.
+pub(crate) fn tell(observer: &dyn Observer, machine: &Machine, effects: &[Effect]) {
+    let mut changes: BTreeMap<RunId, Change> = BTreeMap::new();
+    for effect in effects {
+        let Effect::Changed(change) = effect else { continue };
+        match changes.entry(change.run) {
+            Entry::Vacant(entry) => _ = entry.insert(change.clone()),
+            Entry::Occupied(entry) => entry.into_mut().merge(change),
+        }
+    }
+    for change in changes.values() {
+        if let Some(run) = machine.run(change.run) {
+            observer.changed(run, change);
+        }
+    }
+}
+
+/// Passes changes on as news, for whoever listens anywhere.
+pub struct Announcer {
+    events: Arc<dyn Events>,
+}
+
+impl Announcer {
+    /// An announcer of everything that changes.
+    pub fn new(events: Arc<dyn Events>) -> Self {
+        Self { events }
+    }
+}
+
+impl Observer for Announcer {
+    fn changed(&self, run: &Run, change: &Change) {
+        let summary = run.summary();
+        // A run that begins is told before its steps, one that ends after them.
+        let ended = summary.status.is_terminal();
+        if change.status && !ended {
+            self.events.tell(&News::Run(summary.clone()));
+        }
+        for step in run.steps(&change.steps) {
+            self.events.tell(&News::Step {
+                namespace: summary.namespace.clone(),
+                workflow: summary.workflow.name.clone(),
+                run: summary.run,
+                step: StepView { output: None, ..step }, // it may be large
+            });
+        }
+        if change.status && ended {
+            self.events.tell(&News::Run(summary));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What those hear who listen to a run.
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use longshore_backend::embedded::{Access, Embedded};
+use longshore_backend::{Backend, Events, News};
+use longshore_proto::{Event, Outcome, Output, Partition, Settlement};
+use longshore_scheduler::{Announcer, Driver, Intake, Submission};
+use serde_json::{Map, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+const WORKFLOW: &str = "longshore: v1
+name: chain
+steps:
+  - { id: a, call: s/t }
+  - { id: never, call: s/t, if: steps.a.output == 2 }
+  - parallel: [{ id: b, call: s/t }, { id: c, call: s/t }]
+";
+
+/// Everything that was told, one line each.
+struct Heard {
+    lines: Mutex<Vec<String>>,
+    count: watch::Sender<usize>,
+}
+
+impl Events for Heard {
+    fn tell(&self, news: &News) {
+        let line = match news {
+            News::Run(summary) => format!("{} {}", summary.workflow.name, summary.status),
+            News::Step { step, .. } => {
+                assert_eq!(step.output, None, "outputs are left out");
+                format!("{} {}", step.path, step.status)
+            }
+        };
+        self.lines.lock().expect("unharmed").push(line);
+        self.count.send_modify(|count| *count += 1);
+    }
+}
+
+impl Heard {
+    /// Waits for as many lines, and takes them.
+    async fn next(&self, count: usize) -> String {
+        let mut counted = self.count.subscribe();
+        let heard = timeout(LIMIT, counted.wait_for(|heard| *heard >= count)).await;
+        drop(heard.expect("in time").expect("lives"));
+        self.count.send_modify(|heard| *heard -= count);
+        self.lines.lock().expect("unharmed").drain(..count).collect::<Vec<_>>().join(", ")
+    }
+}
+
+async fn settle(backend: &Backend, jobs: usize) {
+    let server = "s".parse().expect("a server");
+    for _ in 0..jobs {
+        let pulled = backend.jobs.pull(&server, NonZeroUsize::MIN, LIMIT).await.expect("pulls");
+        let delivery = pulled.into_iter().next().expect("a job within the limit");
+        let output = Output { value: json!(1).into(), content: None };
+        let event = Event::Settled {
+            job: delivery.job.id.clone(),
+            settlement: Settlement::Done(Outcome::Output(output)),
+            attempts: Vec::new(),
+            worker: "worker".parse().expect("a node"),
+        };
+        backend.log.append(Partition(0), vec![event]).await.expect("appends");
+        delivery.receipt.ack().await.expect("acks");
+    }
+}
+
+#[tokio::test]
+async fn only_what_changed_is_told_and_in_its_order() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let embedded = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
+    let backend = embedded.backend();
+    let heard = Arc::new(Heard { lines: Mutex::default(), count: watch::Sender::new(0) });
+    let (announcer, node) = (Arc::new(Announcer::new(heard.clone())), "leader".parse().expect("a node"));
+    let driver = Driver::take_over(backend.clone(), Partition(0), node, announcer).await.expect("leads");
+    let (stop, mut leading) = (CancellationToken::new(), JoinSet::new());
+    leading.spawn(driver.lead(stop.clone()));
+
+    let intake = Intake::new(backend.clone(), 1);
+    let plan = intake.register(WORKFLOW).await.expect("registers");
+    let (run, namespace) = (intake.draw_id(), "default".parse().expect("a namespace"));
+    let submission = Submission { run, namespace, plan, inputs: Map::new(), trace: None };
+    intake.submit(submission).await.expect("submits");
+    assert_eq!(heard.next(2).await, "chain running, a running");
+    settle(&backend, 1).await;
+    assert_eq!(heard.next(5).await, "a succeeded, never skipped, #3 running, b running, c running");
+    settle(&backend, 1).await;
+    let first = heard.next(1).await;
+    assert!(["b succeeded", "c succeeded"].contains(&first.as_str()), "{first}");
+    settle(&backend, 1).await;
+    let last = heard.next(3).await;
+    assert!(last.ends_with("chain succeeded") && last.contains("#3 succeeded"), "{last}");
+
+    stop.cancel();
+    leading.join_next().await.expect("a task").expect("no panic").expect("ends");
+    embedded.close().await;
+}

@@ -1,0 +1,83 @@
+//! What breaks is tried again, alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_backend::{Backend, Error, LogReader, RunLog};
+use longshore_proto::{Event, Incarnation, Partition, Seq};
+use longshore_scheduler::{Driver, Watchers};
+
+use crate::harness::{Cluster, PARTITIONS};
+
+const TTL: Duration = Duration::from_secs(6);
+
+/// The partition that breaks.
+const BROKEN: Partition = Partition(5);
+
+/// A log of which one partition cannot be read for a while.
+struct Breaking {
+    log: Arc<dyn RunLog>,
+    broken: AtomicBool,
+}
+
+#[async_trait]
+impl RunLog for Breaking {
+    async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
+        self.log.incarnation(partition).await
+    }
+
+    async fn append(&self, partition: Partition, events: Vec<Event>) -> Result<Vec<Seq>, Error> {
+        self.log.append(partition, events).await
+    }
+
+    async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
+        self.log.tail(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
+        if partition == BROKEN && self.broken.load(Ordering::Relaxed) {
+            return Err(Error::permanent("read the log", "its disk is gone"));
+        }
+        self.log.read(partition, from).await
+    }
+
+    async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
+        self.log.trim(partition, below).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_breaks_takes_no_other_down_and_is_tried_again() {
+    let mut cluster = Cluster::start().await;
+    let log = Arc::new(Breaking { log: cluster.backend.log.clone(), broken: AtomicBool::new(true) });
+    let backend = Backend { log: log.clone(), ..cluster.backend.clone() };
+    let mut a = cluster.scheduler_on(backend, "a", TTL);
+    let led = a.leads(usize::from(PARTITIONS) - 1).await;
+    assert!(!led.contains(&BROKEN));
+    let runs = cluster.submit(40).await;
+    let (stuck, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.partition() == BROKEN);
+    cluster.all_succeed(&others).await;
+    log.broken.store(false, Ordering::Relaxed);
+    a.leads(PARTITIONS.into()).await;
+    cluster.all_succeed(&stuck).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_steps_down_and_still_has_the_lease_leads_again() {
+    let mut cluster = Cluster::start().await;
+    let mut a = cluster.scheduler("a", TTL);
+    a.leads(PARTITIONS.into()).await;
+    // Somebody without a lease announces itself, and goes away again.
+    let stranger = "stranger".parse().expect("a node");
+    let watchers = Arc::new(Watchers::default());
+    let driver = Driver::take_over(cluster.backend.clone(), Partition(2), stranger, watchers).await;
+    drop(driver.expect("takes over"));
+    a.until(|led| !led.contains(&Partition(2))).await;
+    a.leads(PARTITIONS.into()).await;
+    let runs = cluster.submit(20).await;
+    cluster.all_succeed(&runs).await;
+    cluster.end().await;
+}

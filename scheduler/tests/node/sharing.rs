@@ -1,0 +1,66 @@
+//! Partitions follow the schedulers that are there.
+
+use std::time::Duration;
+
+use longshore_proto::Partition;
+use tokio::time::Instant;
+
+use crate::harness::{Cluster, PARTITIONS};
+
+/// Short, so that the test is; long enough for a machine that is busy with other tests.
+const TTL: Duration = Duration::from_millis(1_500);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_shared_taken_over_from_the_dead_and_shared_again() {
+    let mut cluster = Cluster::start().await;
+    let (mut a, mut b) = (cluster.scheduler("a", TTL), cluster.scheduler("b", TTL));
+    let ours = b.leads(4).await;
+    let theirs = a.leads(4).await;
+    assert!(ours.is_disjoint(&theirs), "{ours:?} {theirs:?}");
+    let mut runs = cluster.submit(40).await;
+
+    a.kill();
+    let killed = Instant::now();
+    runs.extend(cluster.submit(40).await);
+    b.leads(PARTITIONS.into()).await;
+    // The lease's time, a beat, and some for the machine.
+    assert!(killed.elapsed() < TTL + TTL / 3 + Duration::from_secs(2), "{:?}", killed.elapsed());
+
+    let mut c = cluster.scheduler("c", TTL);
+    runs.extend(cluster.submit(40).await);
+    let theirs = c.leads(4).await;
+    let ours = b.leads(4).await;
+    assert!(ours.is_disjoint(&theirs), "{ours:?} {theirs:?}");
+    cluster.all_succeed(&runs).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_in_order_leaves_everything_to_the_others_at_once() {
+    // So long that nothing here can be the doing of a lease that ran out.
+    let ttl = Duration::from_secs(3 * 60);
+    let mut cluster = Cluster::start().await;
+    let mut a = cluster.scheduler("a", ttl);
+    a.leads(PARTITIONS.into()).await;
+    let runs = cluster.submit(10).await;
+    a.stopped().await;
+    assert_eq!(cluster.leases.held(), []);
+    let mut b = cluster.scheduler("b", ttl);
+    b.leads(PARTITIONS.into()).await;
+    cluster.all_succeed(&runs).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_whose_lease_is_lost_is_let_go_and_taken_back_when_it_is_free() {
+    let mut cluster = Cluster::start().await;
+    let mut a = cluster.scheduler("a", TTL);
+    a.leads(PARTITIONS.into()).await;
+    cluster.leases.give(Partition(3), "stranger", TTL);
+    let left = a.until(|led| !led.contains(&Partition(3))).await;
+    assert_eq!(left.len(), usize::from(PARTITIONS) - 1, "the others stay");
+    a.leads(PARTITIONS.into()).await;
+    let runs = cluster.submit(20).await;
+    cluster.all_succeed(&runs).await;
+    cluster.end().await;
+}

@@ -1,0 +1,153 @@
+//! A real nats-server of its own: a free port, a folder that vanishes, and every way to lose it.
+
+#![expect(clippy::panic, reason = "a server that does not start has failed the test")]
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::wait::until;
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The program.
+    pub program: PathBuf,
+    /// Whether it has JetStream.
+    pub jetstream: bool,
+    /// Whether JetStream writes everything through before it acknowledges: `sync_interval: always`.
+    pub always: bool,
+    /// More of its configuration file.
+    pub more: String,
+}
+
+impl Default for Setup {
+    /// The server that `./verify` installs, with JetStream as it comes.
+    fn default() -> Self {
+        Self { program: installed(), jetstream: true, always: false, more: String::new() }
+    }
+}
+
+/// A server. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct NatsServer {
+    folder: TempDir,
+    port: u16,
+    setup: Setup,
+    process: Option<Child>,
+}
+
+impl NatsServer {
+    /// A new server with JetStream, once it listens.
+    ///
+    /// # Panics
+    /// When it does not start; as does everything else here that it does not do.
+    pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// A new server that writes everything through before it acknowledges.
+    pub async fn start_always() -> Self {
+        Self::start_with(Setup { always: true, ..Setup::default() }).await
+    }
+
+    /// A new server of any kind.
+    pub async fn start_with(setup: Setup) -> Self {
+        let mut server = Self::absent_with(setup);
+        server.start_again().await;
+        server
+    }
+
+    /// A port and a folder, and nobody there yet.
+    pub fn absent() -> Self {
+        Self::absent_with(Setup::default())
+    }
+
+    fn absent_with(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for NATS: {error}"));
+        Self { folder, port: free_port(), setup, process: None }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process, while it has one.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Child::id)
+    }
+
+    /// Where it keeps its data, its configuration and what it says.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it on the data that is there, and waits until it listens.
+    pub async fn start_again(&mut self) {
+        let configuration = self.folder.path().join("nats.conf");
+        fs::write(&configuration, self.configuration())
+            .unwrap_or_else(|error| panic!("no configuration for NATS: {error}"));
+        let output = File::create(self.folder.path().join("output"));
+        let output = output.unwrap_or_else(|error| panic!("no file for NATS: {error}"));
+        let mut command = Command::new(&self.setup.program);
+        command.arg("--config").arg(configuration);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).kill_on_drop(true);
+        let process = command.spawn().unwrap_or_else(|error| {
+            panic!("{} does not start ({error}): run ./verify once", self.setup.program.display())
+        });
+        self.process = Some(process);
+        until("NATS listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok()).await;
+    }
+
+    fn configuration(&self) -> String {
+        let mut text = format!("listen: 127.0.0.1:{}\n", self.port);
+        if self.setup.jetstream {
+            let sync = if self.setup.always { ", sync_interval: always" } else { "" };
+            let store = self.folder.path().join("store");
+            let _ = writeln!(text, "jetstream {{ store_dir: {:?}{sync} }}", store.display().to_string());
+        }
+        text + &self.setup.more
+    }
+
+    /// Kills it, as kill -9 does, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.start_kill();
+            let _ = process.wait().await;
+        }
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub async fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let pid = process.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+            let _ = process.wait().await;
+        }
+    }
+
+    /// Kills it and starts it again on the data that it left.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.start_again().await;
+    }
+}
+
+/// The server that `./verify` installs.
+fn installed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools").join("nats/bin/nats-server")
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.unwrap_or_else(|error| panic!("no free port: {error}")).port()
+}

@@ -1,0 +1,231 @@
+//! What the processes and clients of a cluster say and do at their edges: at the start, when something is away, when
+//! they are told to end, and to those who look at them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use longshore_tests::cluster::{Cluster, chain};
+use longshore_tests::longshore::Longshore;
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+
+/// What is given up after two seconds is given up well before this.
+const IN_TIME: Duration = Duration::from_secs(20);
+
+/// A process in an empty folder, told by the environment where its servers are.
+fn process(scratch: &Scratch, arguments: &[&str], nats: &str, redis: &str) -> Longshore {
+    scratch.longshore(arguments).env("NATS_URL", nats).env("REDIS_URL", redis)
+}
+
+/// A port that was free a moment ago.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The status and the body of an answer over HTTP; nothing while nobody answers.
+fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+}
+
+fn status(address: &str, path: &str) -> u16 {
+    get(address, path).map_or(0, |(status, _)| status)
+}
+
+#[tokio::test]
+async fn who_finds_no_nats_or_no_redis_says_so_and_gives_up_in_time() {
+    let scratch = Scratch::new(&json!({}));
+    let (absent_nats, absent_redis) = (NatsServer::absent(), RedisServer::absent());
+    let (nats, redis) = (NatsServer::start().await, RedisServer::start().await);
+    let cases = [
+        ("scheduler", absent_nats.url(), redis.url(), "NATS", "`nats.url` comes from: NATS_URL"),
+        ("worker", nats.url(), absent_redis.url(), "Redis", "`redis.url` comes from: REDIS_URL"),
+    ];
+    for (role, nats, redis, what, origin) in cases {
+        let ended = process(&scratch, &[role, "--connect-deadline", "2s"], &nats, &redis).run().await;
+        let ended = ended.expecting(6).saying(&[&format!("waiting for {what}"), "within 2s", origin]);
+        assert!(ended.took < IN_TIME, "{ended}");
+    }
+    let listing = ["runs", "list", "--connect-deadline", "1s"];
+    process(&scratch, &listing, &absent_nats.url(), &redis.url()).run().await.expecting(6);
+    // NATS is there, and nobody answers for the cluster.
+    let nobody = process(&scratch, &listing, &nats.url(), &redis.url()).run().await;
+    nobody.expecting(6).saying(&["no scheduler answers", "longshore scheduler"]);
+}
+
+#[tokio::test]
+async fn who_comes_before_nats_waits_and_works_once_it_is_there() {
+    let scratch = Scratch::new(&json!({}));
+    let (mut nats, redis) = (NatsServer::absent(), RedisServer::start().await);
+    let scheduler = process(&scratch, &["scheduler"], &nats.url(), &redis.url()).start();
+    until("it says what it waits for", || scheduler.stderr().contains("waiting for NATS")).await;
+    nats.start_again().await;
+    until("it works", || scheduler.stderr().contains("scheduler started")).await;
+    scheduler.terminate();
+    scheduler.end().await.expecting(0).saying(&["scheduler stopped"]);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused_at_once_and_not_shown() {
+    let scratch = Scratch::new(&json!({}));
+    let more = "authorization { user: longshore, password: right }\n".to_owned();
+    let nats = NatsServer::start_with(Setup { more, ..Setup::default() }).await;
+    let (open_nats, redis) = (NatsServer::start().await, RedisServer::start().await);
+    let with = |url: &str, user: &str| url.replacen("://", &format!("://{user}@"), 1);
+
+    let wrong = process(&scratch, &["scheduler"], &with(&nats.url(), "longshore:wr0ng"), &redis.url());
+    let refused = wrong.run().await.expecting(4).saying(&["refuses the connection"]);
+    assert!(!refused.stderr.contains("wr0ng"), "{refused}");
+    let wrong = process(&scratch, &["worker"], &open_nats.url(), &with(&redis.url(), "me:wr0ng"));
+    let refused = wrong.run().await.expecting(4).saying(&["refuses the credentials"]);
+    assert!(!refused.stderr.contains("wr0ng"), "{refused}");
+
+    let secret = scratch.write("secret", with(&nats.url(), "longshore:right"));
+    let doctor = scratch.longshore(["doctor", "--json"]).env("REDIS_URL", &redis.url());
+    let report = doctor.env("NATS_URL_FILE", secret.to_str().unwrap()).run().await.expecting(0);
+    assert!(!report.stdout.contains("right"), "{report}");
+    let url = setting(&report.json(), "nats.url");
+    assert!(url["value"].as_str().unwrap().contains("longshore:***@"), "{url}");
+}
+
+/// A setting in a doctor's report.
+fn setting(report: &Value, name: &str) -> Value {
+    let mut settings = report["settings"].as_array().unwrap().iter();
+    settings.find(|setting| setting["name"] == name).unwrap().clone()
+}
+
+/// How a thing stands in a doctor's report.
+fn level(report: &Value, name: &str) -> String {
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    let check = checks.find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {report}"));
+    check["level"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_doctor_finds_what_is_there_and_what_is_not() {
+    let mut cluster = Cluster::start(1, 1, 0).await;
+    let report = cluster.client(["doctor", "--json"]).run().await.expecting(0).json();
+    for name in ["NATS", "streams", "clock of NATS", "schedulers", "clock of Redis", "partitions", "workers"]
+    {
+        assert_eq!(level(&report, name), "good", "{name}");
+    }
+    assert_eq!(setting(&report, "partitions")["origin"], "longshore.toml:1");
+    assert_eq!(report["workers"][0]["servers"], json!(["tables"]));
+    let page = cluster.client(["doctor"]).run().await.expecting(0);
+    assert!(page.stdout.contains("LS_JOBS") && page.stdout.contains("workqueue"), "{page}");
+
+    let other = cluster.client(["doctor", "--json"]).env("LONGSHORE_PARTITIONS", "2").run().await;
+    assert_eq!(level(&other.expecting(1).json(), "streams"), "wrong");
+    cluster.redis.stop().await;
+    let alone = cluster.client(["doctor", "--json", "--connect-deadline", "1s"]).run().await;
+    let alone = alone.expecting(6).json();
+    assert_eq!((level(&alone, "NATS").as_str(), level(&alone, "Redis").as_str()), ("good", "wrong"));
+}
+
+#[tokio::test]
+async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
+    let mut cluster = Cluster::start(1, 0, 0).await;
+    let address = free_address();
+    let worker = cluster.client(["worker", "--metrics-listen", &address]).start();
+    until("the worker is ready", || status(&address, "/readyz") == 200).await;
+    cluster.scratch.write("chain.json", chain("chain", 3));
+    cluster.client(["submit", "chain.json", "--watch"]).run().await.expecting(0);
+    let (_, metrics) = get(&address, "/metrics").unwrap();
+    let calls = r#"longshore_tool_calls_total{server="tables",tool="echo",outcome="ok"} 3"#;
+    assert!(metrics.contains(calls), "{metrics}");
+    assert!(metrics.contains(r#"longshore_worker_slots{state="total"} 64"#), "{metrics}");
+
+    cluster.nats.kill().await;
+    until("the worker is not ready", || status(&address, "/readyz") == 503).await;
+    assert_eq!(get(&address, "/livez").unwrap(), (200, "ok\n".to_owned()));
+    assert!(get(&address, "/readyz").unwrap().1.contains("[-]nats failed: the connection is lost"));
+    cluster.nats.start_again().await;
+    until("the worker is ready again", || status(&address, "/readyz") == 200).await;
+    worker.terminate();
+    worker.end().await.expecting(0);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_end_finishes_its_calls_first_unless_it_is_told_twice() {
+    let cluster = Cluster::start(1, 0, 3_000).await;
+    cluster.scratch.write("chain.json", chain("chain", 2));
+    let address = free_address();
+    let patient = cluster.client(["worker", "--metrics-listen", &address]).start();
+    let run = cluster.submit(&["chain.json"]).await;
+    until("a call has begun", || cluster.scratch.journal().begun().len() == 1).await;
+    patient.terminate();
+    until("it is not ready while it drains", || status(&address, "/readyz") == 503).await;
+    patient.end().await.expecting(0).saying(&["ending in order", "worker drained"]);
+    assert_eq!(cluster.scratch.journal().begun().len(), 1, "it took nothing more");
+    let steps = &cluster.shown(&run).await["steps"];
+    assert_eq!(steps[0]["status"], "succeeded", "{steps}");
+
+    let hasty = cluster.client(["worker"]).start();
+    until("the second call has begun", || cluster.scratch.journal().begun().len() == 2).await;
+    hasty.terminate();
+    until("it drains", || hasty.stderr().contains("ending in order")).await;
+    hasty.terminate();
+    let ended = hasty.end().await.expecting(130);
+    assert!(ended.took < IN_TIME, "{ended}");
+    let _last = cluster.client(["worker"]).start();
+    assert_eq!(cluster.ended(&run).await["outputs"], json!({ "number": 2 }));
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 2));
+    let run = cluster.submit(&["chain.json"]).await;
+    let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
+    assert!(shown.stdout.contains("waits for a worker that serves `tables`"), "{shown}");
+    cluster.client(["runs", "cancel", &run, "--reason", "no worker"]).run().await.expecting(0);
+    cluster.client(["watch", &run, "--exit-status"]).run().await.expecting(21);
+    cluster.client(["runs", "cancel", &run]).run().await.expecting(3).saying(&["has ended"]);
+    let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
+    assert_eq!(cancelled.expecting(0).json_lines().len(), 1);
+
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    client.publish("longshore.v1.submit.default.chian", "{}".into()).await.unwrap();
+    client.flush().await.unwrap();
+    let kept = loop {
+        let listed = cluster.client(["dlq", "list", "--json"]).run().await.expecting(0).json_lines();
+        if let Some(first) = listed.into_iter().next() {
+            break first;
+        }
+    };
+    assert_eq!(kept["code"], "unknown_workflow");
+    let number = kept["seq"].to_string();
+    let letter = cluster.client(["dlq", "show", &number]).run().await.expecting(0);
+    assert!(letter.stdout.contains("longshore.v1.submit.default.chian"), "{letter}");
+    cluster.client(["dlq", "show", "99"]).run().await.expecting(5);
+}
+
+#[tokio::test]
+async fn workflows_are_listed_with_their_versions() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("one.json", chain("chain", 1));
+    cluster.scratch.write("two.json", chain("chain", 2));
+    cluster.client(["workflows", "push", "one.json"]).run().await.expecting(0);
+    cluster.client(["workflows", "push", "two.json"]).run().await.expecting(0);
+    let listed = cluster.client(["workflows", "list", "--json"]).run().await.expecting(0).json_lines();
+    assert_eq!(listed.len(), 1);
+    let shown = cluster.client(["workflows", "show", "chain", "--json"]).run().await.expecting(0).json();
+    assert_eq!(shown["text"], chain("chain", 2));
+    assert_eq!(shown["versions"].as_array().unwrap().len(), 2);
+    let older = shown["versions"][1]["digest"].as_str().unwrap();
+    let older = cluster.client(["workflows", "show", "chain", "--version", &older[..8]]).run().await;
+    assert_eq!(older.expecting(0).stdout.trim_end(), chain("chain", 1));
+    cluster.client(["workflows", "show", "chian"]).run().await.expecting(5).saying(&["did you mean `chain`"]);
+    cluster.client(["submit", "chian"]).run().await.expecting(5).saying(&["did you mean `chain`"]);
+}

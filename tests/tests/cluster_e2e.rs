@@ -1,0 +1,174 @@
+//! A whole cluster of processes, used as people use it: by the command line, by a plain publish, by requests.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use longshore_tests::cluster::{Cluster, chain};
+use longshore_tests::longshore::PATIENCE;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+/// Schedulers are the first members, workers those behind them.
+const SCHEDULERS: usize = 2;
+const WORKERS: usize = 2;
+
+async fn cluster(delay_ms: u64) -> Cluster {
+    let cluster = Cluster::start(SCHEDULERS, WORKERS, delay_ms).await;
+    cluster.scratch.write("chain.json", chain("chain", 5));
+    cluster.client(["workflows", "push", "chain.json"]).run().await.expecting(0);
+    cluster
+}
+
+/// Publishes a submit into JetStream, as a client does that knows nothing but NATS.
+async fn publish(cluster: &Cluster, workflow: &str, body: &str) {
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let subject = format!("longshore.v1.submit.default.{workflow}");
+    let receipt = jetstream::new(client).publish(subject, body.to_owned().into()).await.unwrap();
+    receipt.await.unwrap();
+}
+
+/// Asks the micro service, and returns the body of its answer.
+async fn ask(cluster: &Cluster, verb: &str, request: &Value) -> Value {
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let answer =
+        client.request(format!("longshore.v1.api.{verb}"), request.to_string().into()).await.unwrap();
+    serde_json::from_slice(&answer.payload).unwrap()
+}
+
+/// Waits until the cluster has this many runs, and returns their ids.
+async fn runs(cluster: &Cluster, count: usize) -> Vec<String> {
+    let listing = async {
+        loop {
+            let runs = cluster.runs().await;
+            if runs.len() >= count {
+                return runs.iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect();
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, listing).await.expect("runs in time")
+}
+
+#[tokio::test]
+async fn a_file_is_submitted_and_watched_to_its_end() {
+    let cluster = cluster(5).await;
+    let arguments = ["submit", "chain.json", "-i", "number=3", "--watch"];
+    let ended = cluster.client(arguments).run().await.expecting(0);
+    assert_eq!(ended.json(), json!({ "number": 8 }));
+    let refused = cluster.client(["submit", "chain", "-i", "number=x"]).run().await;
+    refused.expecting(3).saying(&["number"]);
+    cluster.client(["doctor"]).run().await.expecting(0);
+}
+
+#[tokio::test]
+async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
+    let cluster = cluster(5).await;
+    publish(&cluster, "chain", r#"{"inputs": {"number": 10}, "id": "order-1"}"#).await;
+    let published = runs(&cluster, 1).await.remove(0);
+    assert_eq!(cluster.ended(&published).await["outputs"], json!({ "number": 15 }));
+
+    publish(&cluster, "chain", r#"{"id": "order-1"}"#).await;
+    assert_eq!(cluster.submit(&["chain", "--id", "order-1"]).await, published);
+    let asked = ask(&cluster, "submit", &json!({ "workflow": "chain", "id": "order-1" })).await;
+    assert_eq!(asked["run"], published);
+    // Another submit, taken in behind the copy: when it is a run, the copy would be one too.
+    publish(&cluster, "chain", r#"{"id": "order-2"}"#).await;
+    assert_eq!(runs(&cluster, 2).await.len(), 2);
+    assert_eq!(cluster.scratch.journal().repeated().len(), 0, "{:?}", cluster.scratch.journal().begun());
+}
+
+#[tokio::test]
+async fn a_request_is_answered_with_a_run_or_with_what_is_wrong() {
+    let cluster = cluster(5).await;
+    let good = ask(&cluster, "submit", &json!({ "workflow": "chain", "inputs": { "number": 1 } })).await;
+    assert_eq!(cluster.ended(good["run"].as_str().unwrap()).await["outputs"], json!({ "number": 6 }));
+    let bad = ask(&cluster, "submit", &json!({ "workflow": "chain", "inputs": { "numer": 1 } })).await;
+    assert_eq!(bad["reason"], "invalid_inputs", "{bad}");
+    assert!(bad["problems"][0]["message"].as_str().is_some_and(|message| message.contains("numer")), "{bad}");
+}
+
+#[tokio::test]
+async fn a_publish_of_garbage_is_found_among_what_was_refused() {
+    let cluster = cluster(5).await;
+    publish(&cluster, "chain", "{ this is no JSON").await;
+    let waiting = async {
+        loop {
+            let listed = cluster.client(["dlq", "list", "--json"]).run().await.expecting(0).json_lines();
+            if let Some(letter) = listed.into_iter().next() {
+                return letter;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let letter = timeout(PATIENCE, waiting).await.expect("refused in time");
+    assert_eq!(letter["code"], "malformed", "{letter}");
+    assert_eq!(letter["subject"], "longshore.v1.submit.default.chain");
+    let number = letter["seq"].to_string();
+    let shown = cluster.client(["dlq", "show", &number]).run().await.expecting(0);
+    assert!(shown.stdout.contains("{ this is no JSON"), "{shown}");
+    assert!(cluster.runs().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_run_is_cancelled_and_calls_nothing_more() {
+    let cluster = cluster(500).await;
+    let run = cluster.submit(&["chain"]).await;
+    until("a call has begun", || cluster.scratch.journal().lines() > 0).await;
+    cluster.client(["runs", "cancel", &run]).run().await.expecting(0);
+    cluster.client(["watch", &run, "--exit-status"]).run().await.expecting(21);
+    assert_eq!(cluster.shown(&run).await["status"], "cancelled");
+    assert!(cluster.scratch.journal().calls().len() < 5);
+}
+
+#[tokio::test]
+async fn a_run_whose_server_nobody_serves_says_why_it_waits() {
+    let cluster = cluster(5).await;
+    let text = chain("lonely", 1).replace("tables/echo", "payments/charge");
+    cluster.scratch.write("lonely.json", text);
+    let run = cluster.submit(&["lonely.json"]).await;
+    let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
+    assert!(shown.stdout.contains("a worker that serves `payments`"), "{shown}");
+    cluster.client(["runs", "cancel", &run]).run().await.expecting(0);
+}
+
+#[tokio::test]
+async fn a_redis_that_forgets_everything_in_mid_run_loses_nothing() {
+    const RUNS: usize = 10;
+    let cluster = cluster(50).await;
+    let mut submitted = Vec::new();
+    for number in 0..RUNS {
+        submitted.push(cluster.submit(&["chain", "-i", &format!("number={number}")]).await);
+    }
+    until("calls are under way", || cluster.scratch.journal().lines() > RUNS).await;
+    cluster.redis.flushall();
+    for (number, run) in submitted.iter().enumerate() {
+        let ended = cluster.ended(run).await;
+        assert_eq!(ended["outputs"], json!({ "number": number + 5 }), "{ended}\n{}", cluster.said());
+    }
+    assert_eq!(cluster.runs().await.len(), RUNS);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_end_ends_its_calls_and_leaves_the_rest_to_others() {
+    let mut cluster = cluster(700).await;
+    let mut submitted = Vec::new();
+    for _ in 0..4 {
+        submitted.push(cluster.submit(&["chain"]).await);
+    }
+    let journal = cluster.scratch.journal();
+    until("calls are under way", || journal.lines() > 0).await;
+    cluster.end_member(SCHEDULERS).await.expecting(0).saying(&["worker drained"]);
+    for run in &submitted {
+        assert_eq!(cluster.ended(run).await["status"], "succeeded", "{}", cluster.said());
+    }
+    assert!(journal.calls().iter().all(|call| call.ok == Some(true)), "{:?}", journal.calls());
+    let calls = journal.calls().len();
+    assert_eq!(calls, 4 * 5, "no call is made twice");
+    // The other ends as well, and so does a scheduler.
+    cluster.end_member(SCHEDULERS + 1).await.expecting(0);
+    cluster.end_member(0).await.expecting(0);
+    assert_eq!(cluster.runs().await.len(), 4, "the other scheduler answers");
+}

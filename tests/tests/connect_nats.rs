@@ -1,0 +1,172 @@
+//! Connecting to NATS: what is waited for, what is set up, and every refusal with the way to mend it.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use longshore_backend::nats::{ConnectError, Nats, NatsConfig};
+use longshore_proto::{Partition, subject};
+use longshore_tests::nats_server::{NatsServer, Setup};
+use tokio::time::Instant;
+
+fn config(server: &NatsServer) -> NatsConfig {
+    NatsConfig {
+        urls: vec![server.url()],
+        credentials: None,
+        name: "connect".to_owned(),
+        replicas: 1,
+        partitions: 2,
+        connect_deadline: Duration::from_secs(30),
+    }
+}
+
+async fn refused(config: NatsConfig) -> ConnectError {
+    Nats::connect(config).await.map(|_| ()).expect_err("a refusal")
+}
+
+fn says(refusal: &ConnectError, words: &[&str]) {
+    let text = refusal.to_string();
+    for word in words {
+        assert!(text.contains(word), "`{word}` stands in: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_is_waited_for_until_the_deadline() {
+    let server = NatsServer::absent();
+    let deadline = Duration::from_millis(400);
+    let started = Instant::now();
+    let refusal = refused(NatsConfig { connect_deadline: deadline, ..config(&server) }).await;
+    assert!(started.elapsed() >= deadline / 2, "it was waited for");
+    assert!(refusal.is_unreachable(), "{refusal}");
+    says(&refusal, &[server.url().trim_start_matches("nats://"), "400ms"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_late_is_connected_to() {
+    let mut server = NatsServer::absent();
+    let connecting = Nats::connect(config(&server));
+    let (nats, ()) = tokio::join!(connecting, server.start_again());
+    let nats = nats.expect("connects");
+    assert!(nats.is_connected());
+    assert_eq!(nats.server_version(), "2.15.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_created_once_and_found_again() {
+    let server = NatsServer::start().await;
+    // Several processes begin at the same moment.
+    let together = (0..4).map(|_| Nats::connect(config(&server)));
+    let together: Result<Vec<_>, _> = futures::future::join_all(together).await.into_iter().collect();
+    let together = together.expect("all connect");
+    let mut lives = Vec::new();
+    for nats in &together {
+        lives.push(nats.log().incarnation(Partition(1)).await.expect("a life"));
+    }
+    lives.dedup();
+    assert_eq!(lives.len(), 1, "one log for all");
+
+    let status = together[0].status().await.expect("a status");
+    let names: Vec<_> = status.streams.iter().map(|stream| stream.name.as_str()).collect();
+    let expected =
+        ["KV_LS_WORKFLOWS", "LS_BLOBS", "LS_DLQ", "LS_JOBS", "LS_LOG_00", "LS_LOG_01", "LS_SUBMIT"];
+    assert_eq!(names, expected);
+    assert_eq!(status.version, "2.15.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_another_setting_is_refused_with_both_values() {
+    let server = NatsServer::start().await;
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let stream = Config {
+        name: subject::JOBS_STREAM.to_owned(),
+        subjects: vec![format!("{}.jobs.>", subject::ROOT)],
+        retention: RetentionPolicy::Limits,
+        ..Config::default()
+    };
+    jetstream::new(client).create_stream(stream).await.expect("is made");
+    let refusal = refused(config(&server)).await;
+    assert!(matches!(refusal, ConnectError::Mismatch { .. }), "{refusal}");
+    says(&refusal, &["LS_JOBS", "retention", "Limits", "WorkQueue"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_with_more_partitions_is_refused_and_one_with_fewer_grows() {
+    let server = NatsServer::start().await;
+    Nats::connect(config(&server)).await.expect("two");
+    Nats::connect(NatsConfig { partitions: 4, ..config(&server) }).await.expect("four");
+    let refusal = refused(config(&server)).await;
+    assert!(matches!(refusal, ConnectError::Mismatch { .. }), "{refusal}");
+    says(&refusal, &["partitions", "is 4", "2 by this process"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_replicas_than_servers_are_refused() {
+    let server = NatsServer::start().await;
+    let refusal = refused(NatsConfig { replicas: 3, ..config(&server) }).await;
+    says(&refusal, &["replicas"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_jetstream_is_refused() {
+    let server = NatsServer::start_with(Setup { jetstream: false, ..Setup::default() }).await;
+    let refusal = refused(config(&server)).await;
+    assert!(matches!(refusal, ConnectError::NoJetStream { .. }), "{refusal}");
+    says(&refusal, &["-js"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_jetstream_is_refused() {
+    let more = r#"
+        accounts { plain { users: [{ user: "someone", password: "secret" }] } }
+        no_auth_user: someone
+    "#;
+    let server = NatsServer::start_with(Setup { more: more.to_owned(), ..Setup::default() }).await;
+    let refusal = refused(config(&server)).await;
+    assert!(matches!(refusal, ConnectError::NoJetStream { .. }), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_the_server_does_not_know_is_refused_without_showing_the_password() {
+    let more = "authorization { user: right, password: word }\n";
+    let server = NatsServer::start_with(Setup { more: more.to_owned(), ..Setup::default() }).await;
+    let right = server.url().replace("nats://", "nats://right:word@");
+    Nats::connect(NatsConfig { urls: vec![right], ..config(&server) }).await.expect("the right one");
+    let wrong = server.url().replace("nats://", "nats://wrong:guess@");
+    let refusal = refused(NatsConfig { urls: vec![wrong], ..config(&server) }).await;
+    assert!(matches!(refusal, ConnectError::Refused { .. }), "{refusal}");
+    assert!(!refusal.to_string().contains("guess"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_cannot_be_read_are_refused_by_name() {
+    let server = NatsServer::absent();
+    let absent = PathBuf::from("/nowhere/some.creds");
+    let garbage = server.folder().join("garbage.creds");
+    std::fs::write(&garbage, "no credentials").expect("is written");
+    for path in [absent, garbage] {
+        let refusal = refused(NatsConfig { credentials: Some(path.clone()), ..config(&server) }).await;
+        assert!(matches!(refusal, ConnectError::Credentials { .. }), "{refusal}");
+        says(&refusal, &[&path.display().to_string()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_none_is_refused_at_once() {
+    let server = NatsServer::absent();
+    let refusal = refused(NatsConfig { urls: vec!["http://[".to_owned()], ..config(&server) }).await;
+    assert!(matches!(refusal, ConnectError::Url { .. }), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_server_is_refused_with_the_version_found_and_the_one_needed() {
+    let program =
+        Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools/nats-old/usr/sbin/nats-server");
+    let server = NatsServer::start_with(Setup { program, ..Setup::default() }).await;
+    let refusal = refused(config(&server)).await;
+    assert!(matches!(refusal, ConnectError::TooOld { .. }), "{refusal}");
+    says(&refusal, &["2.14.8"]);
+}

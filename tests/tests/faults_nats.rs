@@ -1,0 +1,370 @@
+//! NATS killed, emptied, filled with garbage and come back: what the adapters on it make of that.
+//!
+//! Whatever happens to the server, what was acknowledged is there, and an error says whether asking again helps.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use longshore_backend::nats::{Nats, NatsConfig};
+use longshore_backend::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
+use longshore_proto::{
+    Attempt, Event, Job, JobId, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq, ServerName,
+    Signal, Timestamp, WireError, subject,
+};
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::wait::until;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+const LOG: Partition = Partition(0);
+
+/// More than a client needs to find a server that came back, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn connect(server: &NatsServer) -> Nats {
+    let config = NatsConfig {
+        urls: vec![server.url()],
+        credentials: None,
+        name: "faults".to_owned(),
+        replicas: 1,
+        partitions: 1,
+        connect_deadline: PATIENCE,
+    };
+    Nats::connect(config).await.expect("connects")
+}
+
+fn run(n: u64) -> RunId {
+    RunId::new(LOG, Timestamp::from_millis(1_000), u128::from(n))
+}
+
+fn event(n: u64) -> Event {
+    Event::Signalled { run: run(n), signal: Signal::Cancel { reason: format!("event {n}") } }
+}
+
+fn job(n: u64) -> Job {
+    Job {
+        id: JobId { run: run(n), step: "fetch".parse().expect("a path"), attempt: Attempt::FIRST },
+        namespace: "default".parse().expect("a namespace"),
+        workflow: "demo".parse().expect("a workflow name"),
+        server: files(),
+        tool: "read.file".parse().expect("a tool name"),
+        arguments: Payload::Inline(json!({ "n": n })),
+        timeout: Duration::from_secs(60),
+        retry: RetryPolicy::default(),
+        safety: Safety::Unknown,
+        idempotency_key: format!("key-{n}"),
+        own_key: false,
+        on_tool_error: OnToolError::Fail,
+        keep_content: false,
+        trace: None,
+    }
+}
+
+fn files() -> ServerName {
+    "files".parse().expect("a server name")
+}
+
+/// Asks again while that can help.
+macro_rules! insist {
+    ($ask:expr) => {{
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match $ask.await {
+                Ok(answer) => break answer,
+                Err(error) => assert!(error.retryable && Instant::now() < deadline, "{error}"),
+            }
+        }
+    }};
+}
+
+async fn pull(jobs: &dyn JobQueue) -> Delivery {
+    loop {
+        let pulled = insist!(jobs.pull(&files(), NonZeroUsize::MIN, PATIENCE));
+        if let Some(delivery) = pulled.into_iter().next() {
+            return delivery;
+        }
+    }
+}
+
+async fn next(reader: &mut dyn LogReader) -> Entry {
+    let read = timeout(PATIENCE, async { insist!(reader.next(1)) }).await;
+    read.expect("in time").into_iter().next().expect("an entry")
+}
+
+/// Everything that is in the log.
+async fn read_all(log: &dyn RunLog) -> BTreeMap<u64, Event> {
+    let tail = log.tail(LOG).await.expect("a tail");
+    let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
+    let mut entries = BTreeMap::new();
+    while (entries.len() as u64) < tail.0 {
+        for entry in reader.next(1_000).await.expect("reads on") {
+            assert_eq!(entry.seq.0, entries.len() as u64 + 1, "dense");
+            entries.insert(entry.seq.0, entry.event.expect("decodes"));
+        }
+    }
+    entries
+}
+
+async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
+    const KILLS: usize = 5;
+    const APPENDERS: u64 = 20;
+    let nats = connect(&server).await;
+    let (acknowledged, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut appenders = JoinSet::new();
+    for appender in 0..APPENDERS {
+        let (log, acknowledged, stop) = (nats.log(), Arc::clone(&acknowledged), Arc::clone(&stop));
+        appenders.spawn(async move {
+            let mut placed = Vec::new();
+            let mut numbers = (0..).map(|n| appender + n * APPENDERS);
+            while !stop.load(Ordering::Relaxed) {
+                let events: Vec<_> = numbers.by_ref().take(3).map(event).collect();
+                let seqs = insist!(log.append(LOG, events.clone()));
+                acknowledged.fetch_add(seqs.len(), Ordering::Relaxed);
+                placed.extend(seqs.into_iter().zip(events));
+            }
+            placed
+        });
+    }
+    for _ in 0..KILLS {
+        let before = acknowledged.load(Ordering::Relaxed);
+        until("appends go on", || acknowledged.load(Ordering::Relaxed) > before + 200).await;
+        server.restart().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let placed = appenders.join_all().await.concat();
+    let entries = read_all(&*nats.log()).await;
+    for (seq, event) in &placed {
+        assert_eq!(entries.get(&seq.0), Some(event), "at {seq}");
+    }
+    assert!(placed.len() > KILLS * 200, "{} were acknowledged", placed.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_the_middle_of_appends_loses_nothing_that_was_acknowledged() {
+    kill_in_the_middle_of_appends(NatsServer::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_does_one_that_writes_everything_through() {
+    kill_in_the_middle_of_appends(NatsServer::start_always().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_the_middle_of_publishing_has_every_job_once() {
+    const JOBS: u64 = 600;
+    let mut server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let queue = nats.jobs();
+    let publishing = async {
+        for first in (0..JOBS).step_by(20) {
+            let jobs: Vec<_> = (first..first + 20).map(job).collect();
+            insist!(queue.publish(jobs.clone()));
+        }
+    };
+    let killing = async {
+        for _ in 0..3 {
+            server.restart().await;
+        }
+    };
+    tokio::join!(publishing, killing);
+    let mut seen = BTreeMap::<String, u32>::new();
+    while (seen.len() as u64) < JOBS {
+        let many = NonZeroUsize::new(50).expect("not zero");
+        let pulled = insist!(nats.jobs().pull(&files(), many, PATIENCE));
+        for delivery in pulled {
+            *seen.entry(delivery.job.idempotency_key.clone()).or_default() += 1;
+            delivery.receipt.ack().await.expect("acks");
+        }
+    }
+    nats.flush().await.expect("acks arrive");
+    assert!(seen.values().all(|count| *count == 1), "{seen:?}");
+    let answers = insist!(nats.jobs().publish(vec![job(0)]));
+    assert_eq!(answers, [Queued::New], "an acknowledged job is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
+    let mut server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let (log, jobs) = (nats.log(), nats.jobs());
+    log.append(LOG, vec![event(1)]).await.expect("appends");
+    jobs.publish(vec![job(1)]).await.expect("publishes");
+    let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
+    assert_eq!(next(&mut *reader).await.seq, Seq(1));
+    let held = pull(&*jobs).await;
+
+    let pulling = async {
+        let mut delivery = pull(&*jobs).await;
+        // A server that was killed may have forgotten what it had delivered.
+        while delivery.job == job(1) {
+            delivery = pull(&*jobs).await;
+        }
+        delivery.job
+    };
+    let killing = async {
+        server.kill().await;
+        let other = "other".parse().expect("a server name");
+        let gone = jobs.pull(&other, NonZeroUsize::MIN, Duration::from_millis(50));
+        let gone = timeout(PATIENCE, gone).await.expect("nobody hangs");
+        assert!(gone.map_or_else(|error| error.retryable, |pulled| pulled.is_empty()));
+        server.start_again().await;
+        insist!(log.append(LOG, vec![event(2)]));
+        insist!(jobs.publish(vec![job(2)]));
+    };
+    let (read, pulled, ()) = tokio::join!(next(&mut *reader), pulling, killing);
+    assert_eq!(read.seq, Seq(2));
+    assert_eq!(pulled, job(2));
+    held.receipt.ack().await.expect("acks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_in_the_log_is_an_entry_that_says_so() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let context = jetstream::new(nats.client());
+    nats.log().append(LOG, vec![event(1)]).await.expect("appends");
+    let newer = [&[9], b"from the future".as_slice()].concat();
+    let garbage = [b"garbage".to_vec(), Vec::new(), newer, vec![1; 900_000]];
+    for body in garbage.clone() {
+        let ack = context.publish(subject::log(LOG), body.into()).await.expect("sends");
+        ack.await.expect("is stored");
+    }
+    nats.log().append(LOG, vec![event(2)]).await.expect("appends");
+
+    let mut reader = nats.log().read(LOG, Seq(1)).await.expect("reads");
+    assert_eq!(next(&mut *reader).await.event.expect("decodes"), event(1));
+    for body in garbage {
+        let entry = next(&mut *reader).await;
+        let reason = entry.event.expect_err("no event");
+        assert_eq!(entry.body, body, "kept as it came");
+        assert_eq!(
+            matches!(reason, WireError::Version { .. }),
+            [b'g', 9].contains(body.first().unwrap_or(&0))
+        );
+    }
+    assert_eq!(next(&mut *reader).await.event.expect("decodes"), event(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_in_the_queue_is_taken_out_and_stands_in_nobodys_way() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let context = jetstream::new(nats.client());
+    for n in 0..3 {
+        let subject = format!("{}{n}", subject::jobs_of("std", &files()).trim_end_matches('>'));
+        context.publish(subject, "garbage".into()).await.expect("sends").await.expect("is stored");
+    }
+    let jobs = nats.jobs();
+    jobs.publish(vec![job(1)]).await.expect("publishes");
+    let delivery = pull(&*jobs).await;
+    assert_eq!(delivery.job, job(1));
+    delivery.receipt.ack().await.expect("acks");
+    let mut stream = context.get_stream(subject::JOBS_STREAM).await.expect("the queue");
+    timeout(PATIENCE, async {
+        while stream.info().await.expect("answers").state.messages > 0 {
+            nats.flush().await.expect("words arrive");
+        }
+    })
+    .await
+    .expect("the queue is empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_replaced_is_not_read_on() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    nats.log().append(LOG, vec![event(1), event(2)]).await.expect("appends");
+    let before = nats.log().incarnation(LOG).await.expect("a life");
+    let mut reader = nats.log().read(LOG, Seq(1)).await.expect("reads");
+    assert_eq!(next(&mut *reader).await.seq, Seq(1));
+    assert_eq!(next(&mut *reader).await.seq, Seq(2));
+    let context = jetstream::new(nats.client());
+    context.delete_stream(subject::log_stream(LOG)).await.expect("is deleted");
+    let again = connect(&server).await;
+    again.log().append(LOG, vec![event(3), event(4), event(5)]).await.expect("appends");
+
+    assert_ne!(again.log().incarnation(LOG).await.expect("a life"), before);
+    let refusal = timeout(PATIENCE, reader.next(1)).await.expect("in time").expect_err("another log");
+    assert!(!refusal.retryable, "{refusal}");
+    assert!(refusal.to_string().contains("replaced"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_somebody_deleted_is_made_again() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let jobs = nats.jobs();
+    jobs.publish(vec![job(1)]).await.expect("publishes");
+    pull(&*jobs).await.receipt.ack().await.expect("acks");
+    let deleting = async {
+        let stream = jetstream::new(nats.client()).get_stream(subject::JOBS_STREAM).await.expect("the queue");
+        stream.delete_consumer("std-files").await.expect("is deleted");
+        jobs.publish(vec![job(2)]).await.expect("publishes");
+    };
+    let (pulled, ()) = tokio::join!(timeout(PATIENCE, pull(&*jobs)), deleting);
+    assert_eq!(pulled.expect("in time").job, job(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_with_other_settings_is_refused_with_both_values() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let stream = jetstream::new(nats.client()).get_stream(subject::JOBS_STREAM).await.expect("the queue");
+    let config = jetstream::consumer::pull::Config {
+        durable_name: Some("std-files".to_owned()),
+        filter_subject: subject::jobs_of("std", &files()),
+        max_deliver: 3,
+        ..Default::default()
+    };
+    stream.create_consumer(config).await.expect("is made");
+    let pulled = nats.jobs().pull(&files(), NonZeroUsize::MIN, Duration::ZERO).await;
+    let refusal = pulled.map(|pulled| pulled.len()).expect_err("other settings");
+    assert!(!refusal.retryable, "{refusal}");
+    for word in ["std-files", "LS_JOBS"] {
+        assert!(refusal.to_string().contains(word), "{refusal}");
+    }
+    assert!(refusal.to_string().contains(" is "), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_will_not_take_in_one_message_is_refused_for_good() {
+    let setup = Setup { more: "max_payload: 64KB\n".to_owned(), ..Setup::default() };
+    let server = NatsServer::start_with(setup).await;
+    let nats = connect(&server).await;
+    let large = Job { arguments: Payload::Inline(json!({ "text": "x".repeat(70_000) })), ..job(1) };
+    let refusal = nats.jobs().publish(vec![job(2), large]).await.expect_err("too large");
+    assert!(!refusal.retryable, "{refusal}");
+    assert!(refusal.to_string().contains("65536"), "says what is allowed: {refusal}");
+    assert!(refusal.to_string().contains("70"), "says how large it is: {refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_appends_at_once_are_dense_where_each_costs_an_fsync() {
+    const APPENDERS: u64 = 200;
+    let server = NatsServer::start_always().await;
+    let nats = connect(&server).await;
+    let mut appenders = JoinSet::new();
+    for appender in 0..APPENDERS {
+        let log = nats.log();
+        appenders.spawn(async move {
+            let mut placed = Vec::new();
+            for n in 0..5 {
+                let events = vec![event(appender * 10 + n * 2), event(appender * 10 + n * 2 + 1)];
+                placed
+                    .extend(log.append(LOG, events.clone()).await.expect("appends").into_iter().zip(events));
+            }
+            assert!(placed.is_sorted_by_key(|(seq, _)| *seq), "later ones stand later");
+            placed
+        });
+    }
+    let placed: BTreeMap<u64, Event> =
+        appenders.join_all().await.into_iter().flatten().map(|(seq, event)| (seq.0, event)).collect();
+    assert_eq!(placed, read_all(&*nats.log()).await);
+}

@@ -1,0 +1,236 @@
+//! Redis away, refused, full, emptied and come back: what the adapters on it make of that.
+//!
+//! A server that will not do is refused with what would mend it, and an error says whether asking again helps.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::time::Duration;
+
+use longshore_backend::redis::{ConnectError, Persistence, Redis, RedisConfig};
+use longshore_backend::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery};
+use longshore_proto::{ClaimKey, NodeId, RunStatus};
+use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
+use longshore_tests::redis_server::RedisServer;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn config(server: &RedisServer) -> RedisConfig {
+    RedisConfig { url: server.url(), connect_deadline: Duration::from_secs(30), prefix: "ls".to_owned() }
+}
+
+async fn connect(server: &RedisServer) -> Redis {
+    Redis::connect(config(server)).await.expect("connects")
+}
+
+async fn refused(config: RedisConfig) -> ConnectError {
+    Redis::connect(config).await.expect_err("a refusal")
+}
+
+async fn accept(checkpoints: &dyn Checkpoints, delta: Delta) {
+    assert_eq!(checkpoints.commit(LOG, delta).await.expect("answers"), Committed::Accepted);
+}
+
+async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
+    checkpoints.load(LOG).await.expect("answers")
+}
+
+fn claim_key() -> ClaimKey {
+    ClaimKey { run: run(1), step: "pay".parse().expect("a step path") }
+}
+
+fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+/// Asks again as long as that can help.
+async fn at_last<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => assert!(error.retryable, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_waited_for_and_then_named() {
+    let server = RedisServer::absent();
+    let config = RedisConfig { connect_deadline: Duration::from_millis(300), ..config(&server) };
+    let said = refused(config).await.to_string();
+    assert!(said.starts_with(&format!("no Redis at {} within 300ms", server.address())), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_that_comes_late_is_used() {
+    let mut server = RedisServer::absent();
+    let connecting = Redis::connect(config(&server));
+    let (redis, ()) = tokio::join!(connecting, server.start_again());
+    redis.expect("connects").ping().await.expect("answers");
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused_at_once_and_not_shown() {
+    let server = RedisServer::start_with(&["--requirepass", "right-word"]).await;
+    connect(&server).await.ping().await.expect("answers");
+    for url in [format!("redis://:wrong-word@{}", server.address()), format!("redis://{}", server.address())]
+    {
+        let refused = refused(RedisConfig { url, ..config(&server) }).await;
+        assert!(matches!(refused, ConnectError::Credentials { .. }), "{refused}");
+        assert!(!format!("{refused} {refused:?}").contains("-word"), "{refused:?}");
+    }
+    assert!(!format!("{:?} {:?}", config(&server), connect(&server).await).contains("right-word"));
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_is_refused() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]).await;
+    let said = refused(config(&server)).await.to_string();
+    assert!(said.contains("`maxmemory-policy allkeys-lru`"), "{said}");
+    assert!(said.ends_with("set `maxmemory-policy noeviction`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_with_the_address_of_its_primary() {
+    let primary = RedisServer::start().await;
+    let address = primary.address();
+    let (host, port) = address.split_once(':').expect("an address");
+    let replica = RedisServer::start_with(&["--replicaof", &format!("{host} {port}")]).await;
+    let said = refused(config(&replica)).await.to_string();
+    assert!(said.ends_with(&format!("the address of its primary, {address}")), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_refused() {
+    let server = RedisServer::absent();
+    for url in ["", "nats://host:4222", "redis://host:port"] {
+        let refused = refused(RedisConfig { url: url.to_owned(), ..config(&server) }).await;
+        assert!(matches!(refused, ConnectError::Address { .. }), "{url}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_and_comes_back_is_used_again() {
+    let mut server = RedisServer::start_with(&["--appendfsync", "always"]).await;
+    let redis = connect(&server).await;
+    let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
+    accept(&*checkpoints, full(1, rows(1..10))).await;
+    let before = load(&*checkpoints).await;
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    server.kill().await;
+    for _ in 0..3 {
+        assert!(redis.ping().await.expect_err("nobody is there").retryable);
+        assert!(checkpoints.load(LOG).await.expect_err("nobody is there").retryable);
+        assert!(
+            checkpoints.commit(LOG, delta(1, 2, Vec::new())).await.expect_err("nobody is there").retryable
+        );
+    }
+    server.start_again().await;
+    assert_eq!(at_last(async || checkpoints.load(LOG).await).await, before);
+    accept(&*checkpoints, delta(1, 2, rows(5..15))).await;
+    let asked = at_last(async || claims.claim(&claim_key(), &node("b"), HOUR).await).await;
+    assert!(matches!(asked, Claimed::Busy { .. }), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
+    let server = RedisServer::start().await;
+    let redis = connect(&server).await;
+    let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
+    accept(&*checkpoints, full(1, rows(1..10))).await;
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    server.flushall();
+    assert_eq!(load(&*checkpoints).await, None);
+    assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").is_empty());
+    let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3))).await.expect("answers");
+    assert_eq!(committed, Committed::Refused { stored: None });
+    assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
+    assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+    accept(&*checkpoints, full(2, rows(1..10))).await;
+    assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").len(), 9);
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_says_so_and_goes_on_when_it_has_room() {
+    let server = RedisServer::start_with(&["--maxmemory", "8mb"]).await;
+    let redis = connect(&server).await;
+    let checkpoints = redis.checkpoints();
+    accept(&*checkpoints, full(1, rows(1..10))).await;
+    let large = |seq| delta(seq, seq + 1, vec![row(100 + seq, RunStatus::Running, vec![7; 1 << 20])]);
+    let mut seq = 1;
+    let error = loop {
+        match checkpoints.commit(LOG, large(seq)).await {
+            Ok(committed) => assert_eq!(committed, Committed::Accepted),
+            Err(error) => break error,
+        }
+        seq += 1;
+    };
+    assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
+    assert_eq!(load(&*checkpoints).await.expect("a checkpoint").mark, mark(seq));
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "100mb"]);
+    accept(&*checkpoints, large(seq)).await;
+}
+
+#[tokio::test]
+async fn a_claim_that_is_none_is_an_error_that_stays() {
+    let server = RedisServer::start().await;
+    let claims = connect(&server).await.claims();
+    let _: String = server.ask(&["SET", &format!("ls:claim:{}", claim_key()), "a string"]);
+    let error = claims.claim(&claim_key(), &node("a"), HOUR).await.expect_err("no claim");
+    assert!(!error.retryable && error.to_string().contains("claim"), "{error}");
+}
+
+#[tokio::test]
+async fn claims_are_kept_long_after_their_leases() {
+    let server = RedisServer::start().await;
+    let claims = connect(&server).await.claims();
+    let key = format!("ls:claim:{}", claim_key());
+    let days = || server.ask::<u64>(&["TTL", &key]) / 86_400;
+    claims.claim(&claim_key(), &node("a"), Duration::ZERO).await.expect("answers");
+    assert!(days() >= 29, "an abandoned claim is the only trace of a call that may have happened");
+    claims.done(&claim_key(), &node("a")).await.expect("answers");
+    assert!((85_000..=86_400).contains(&server.ask::<u64>(&["TTL", &key])));
+    assert_eq!(claims.claim(&claim_key(), &node("b"), Duration::MAX).await.expect("answers"), Claimed::Done);
+}
+
+#[tokio::test]
+async fn scripts_that_a_server_forgot_are_taught_again() {
+    let server = RedisServer::start().await;
+    let claims = connect(&server).await.claims();
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    let _: String = server.ask(&["SCRIPT", "FLUSH"]);
+    assert!(claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"));
+}
+
+#[tokio::test]
+async fn clusters_with_other_prefixes_are_apart() {
+    let server = RedisServer::start().await;
+    let one = connect(&server).await;
+    let other = Redis::connect(RedisConfig { prefix: "other".to_owned(), ..config(&server) }).await;
+    let other = other.expect("connects");
+    accept(&*one.checkpoints(), full(1, rows(1..10))).await;
+    assert_eq!(load(&*other.checkpoints()).await, None);
+    assert!(one.lease().hold(LOG, &node("a"), HOUR).await.expect("answers"));
+    assert!(other.lease().hold(LOG, &node("b"), HOUR).await.expect("answers"));
+}
+
+#[tokio::test]
+async fn the_status_counts_what_is_there() {
+    let server = RedisServer::start_with(&["--maxmemory", "100mb"]).await;
+    let redis = connect(&server).await;
+    accept(&*redis.checkpoints(), full(1, rows(1..10))).await;
+    redis.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
+    redis.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
+    let attending = redis.lease();
+    attending.attend(&node("a"), HOUR).await.expect("answers");
+    attending.attend(&node("b"), HOUR).await.expect("answers");
+    let status = redis.status().await.expect("answers");
+    assert!(status.version.starts_with(|first: char| first.is_ascii_digit()), "{status:?}");
+    assert_eq!((status.policy.as_str(), status.memory_limit_bytes), ("noeviction", Some(100 << 20)));
+    assert_eq!((status.persistence, status.disk_failing), (Persistence::AppendOnly, false));
+    let keys = status.keys;
+    assert_eq!((keys.checkpoints, keys.leases, keys.claims), (1, 1, 1));
+    assert_eq!((keys.schedulers, keys.workers, keys.more), (2, 0, false));
+    let away = status.clock.since(longshore_backend::clock::now());
+    assert!(away < Duration::from_secs(60), "{away:?}");
+}

@@ -1,0 +1,169 @@
+//! The ports that only NATS keeps: the registry, submits by plain publish, dead letters, and events.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, jetstream};
+use futures::StreamExt;
+use longshore_backend::nats::{Nats, NatsConfig};
+use longshore_backend::{DeadLetter, Incoming, Registered};
+use longshore_proto::{Digest, Namespace, Partition, RunId, Timestamp, WorkflowName};
+use longshore_tests::nats_server::NatsServer;
+use tokio::time::timeout;
+
+/// More than any of this takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn connect(server: &NatsServer) -> Nats {
+    let config = NatsConfig {
+        urls: vec![server.url()],
+        credentials: None,
+        name: "ports".to_owned(),
+        replicas: 1,
+        partitions: 1,
+        connect_deadline: PATIENCE,
+    };
+    Nats::connect(config).await.expect("connects")
+}
+
+fn namespace(name: &str) -> Namespace {
+    name.parse().expect("a namespace")
+}
+
+fn name(name: &str) -> WorkflowName {
+    name.parse().expect("a workflow name")
+}
+
+fn version(of: &str, text: &str) -> Registered {
+    Registered { name: name(of), digest: Digest::of(text.as_bytes()), at: Timestamp::from_millis(5) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_version_registered_last_is_the_current_one() {
+    let mut server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let (registry, team) = (nats.workflows(), namespace("team"));
+    assert!(registry.versions(&team, &name("report")).await.expect("answers").is_empty());
+    assert!(registry.list(&team).await.expect("answers").is_empty());
+
+    let (one, two) = (version("report", "one"), version("report", "two"));
+    for version in [&one, &two] {
+        registry.register(&team, version).await.expect("registers");
+    }
+    assert_eq!(registry.versions(&team, &name("report")).await.expect("answers"), [two.clone(), one.clone()]);
+    registry.register(&team, &one).await.expect("registers again");
+    assert_eq!(registry.versions(&team, &name("report")).await.expect("answers"), [one.clone(), two]);
+
+    let other = version("audit", "three");
+    registry.register(&team, &other).await.expect("registers");
+    registry.register(&namespace("others"), &version("report", "four")).await.expect("registers");
+    server.restart().await;
+    let registry = connect(&server).await.workflows();
+    assert_eq!(
+        registry.list(&team).await.expect("answers"),
+        [other, one],
+        "by name, and outliving the server"
+    );
+}
+
+async fn submitted(nats: &Nats) -> Incoming {
+    let some = NonZeroUsize::new(10).expect("not zero");
+    let mut pulled = nats.submissions().pull(some, PATIENCE).await.expect("pulls");
+    assert_eq!(pulled.len(), 1);
+    pulled.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_publish_is_a_submit_until_somebody_took_it_in() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    // Any client: nothing of ours but the subject.
+    let client = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
+    let mut headers = HeaderMap::new();
+    headers.insert("Content-Type", "application/json");
+    headers.insert("Nats-Msg-Id", "order-7");
+    for duplicate in [false, true] {
+        let subject = "longshore.v1.submit.team.report";
+        let sent = client.publish_with_headers(subject, headers.clone(), r#"{"inputs":{}}"#.into()).await;
+        let receipt = sent.expect("sends").await.expect("a receipt");
+        assert_eq!((receipt.stream.as_str(), receipt.duplicate), ("LS_SUBMIT", duplicate));
+    }
+
+    let incoming = submitted(&nats).await;
+    assert_eq!((incoming.namespace.as_str(), incoming.workflow.as_str()), ("team", "report"));
+    assert_eq!(incoming.body, br#"{"inputs":{}}"#);
+    for (name, value) in [("content-type", "application/json"), ("nats-msg-id", "order-7")] {
+        assert!(incoming.headers.contains(&(name.to_owned(), value.to_owned())), "{:?}", incoming.headers);
+    }
+    let place = incoming.place.clone();
+    drop(incoming);
+    let again = submitted(&nats).await;
+    assert_eq!(again.place, place, "the same message, the same place");
+    again.receipt.ack().await.expect("acks");
+
+    client
+        .publish("longshore.v1.submit.team.report", "".into())
+        .await
+        .expect("sends")
+        .await
+        .expect("a receipt");
+    let next = submitted(&nats).await;
+    assert_ne!(next.place, place);
+    assert!(next.body.is_empty());
+}
+
+fn letter(n: u64) -> DeadLetter {
+    DeadLetter {
+        seq: 0,
+        at: Timestamp::from_millis(n),
+        code: "unknown.workflow > *".to_owned(),
+        reason: format!("reason {n}"),
+        subject: "longshore.v1.submit.team.report".to_owned(),
+        body: "{".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_kept_and_listed_newest_first() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let letters = nats.dead_letters();
+    assert!(letters.list(10).await.expect("answers").is_empty());
+    assert_eq!(letters.get(1).await.expect("answers"), None);
+    for n in 1..=5 {
+        letters.put(&letter(n)).await.expect("keeps it");
+    }
+    let listed = letters.list(2).await.expect("answers");
+    assert_eq!(listed, [DeadLetter { seq: 5, ..letter(5) }, DeadLetter { seq: 4, ..letter(4) }]);
+    assert_eq!(letters.list(usize::MAX).await.expect("answers").len(), 5);
+    assert_eq!(letters.get(3).await.expect("answers"), Some(DeadLetter { seq: 3, ..letter(3) }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_reach_who_listens_to_their_run() {
+    let server = NatsServer::start().await;
+    let (teller, listener) = (connect(&server).await.events(), connect(&server).await.events());
+    let run = |n| RunId::new(Partition(0), Timestamp::from_millis(1), n);
+    let mut heard = listener.subscribe(run(1)).await.expect("listens");
+    let (team, report) = (namespace("team"), name("report"));
+    teller.publish(&team, &report, run(2), "run", b"another".to_vec());
+    teller.publish(&team, &report, run(1), "step", b"mine".to_vec());
+    let (what, body) = timeout(PATIENCE, heard.next()).await.expect("in time").expect("an event");
+    assert_eq!((what.as_str(), body.as_slice()), ("step", b"mine".as_slice()));
+    assert_eq!(teller.dropped(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn telling_events_never_waits_for_a_server_that_is_gone() {
+    let mut server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    server.kill().await;
+    let events = nats.events();
+    let run = RunId::new(Partition(0), Timestamp::from_millis(1), 1);
+    for _ in 0..100_000 {
+        events.publish(&namespace("team"), &name("report"), run, "step", vec![0; 100]);
+    }
+    assert!(events.dropped() > 0, "they are counted");
+}

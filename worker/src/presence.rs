@@ -1,0 +1,50 @@
+//! Says that a worker is there, and which servers it serves.
+//!
+//! Nothing depends on it but the answer to "why does this wait": work finds its worker through the queue. So a
+//! catalogue that is away is warned about and otherwise left alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::{Catalog, WorkerEntry};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// How often a worker presents itself.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How long its word lasts: three beats, so that one that is late or lost changes nothing.
+const LIFETIME: Duration = Duration::from_secs(15);
+
+/// A worker's entry in the catalogue, kept up to date.
+pub struct Presence {
+    catalog: Arc<dyn Catalog>,
+    entry: WorkerEntry,
+}
+
+impl Presence {
+    /// The presence of a worker.
+    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry) -> Self {
+        Self { catalog, entry }
+    }
+
+    /// Presents the worker until `stop`, which is when it begins to drain, and withdraws it then.
+    pub async fn run(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(self.beat()).await.is_some() {}
+        match timeout(BEAT, self.catalog.withdraw(&self.entry.worker)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the catalogue still lists this worker, for a few seconds"),
+            Err(_) => warn!("the catalogue does not answer and still lists this worker, for a few seconds"),
+        }
+    }
+
+    async fn beat(&self) {
+        match timeout(BEAT, self.catalog.present(&self.entry, LIFETIME)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the catalogue does not list this worker"),
+            Err(_) => warn!("the catalogue does not answer, and may not list this worker"),
+        }
+        tokio::time::sleep(BEAT).await;
+    }
+}
