@@ -20,6 +20,7 @@ mod flight;
 mod handshake;
 mod http;
 mod listing;
+mod noop;
 mod pool;
 mod process;
 mod server;

@@ -17,6 +17,7 @@ use rmcp::service::{
     ClientInitializeError, NotificationContext, RoleClient, RunningService,
     serve_client_with_lifecycle_and_ct,
 };
+use rmcp::transport::Transport;
 use rmcp::{ClientHandler, ClientLifecycleMode};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout};
@@ -27,6 +28,7 @@ use super::classify::Observation;
 use super::config::{Era, HttpServer, Reach, ServerConfig, StdioServer};
 use super::connection::{About, ChildEnd, Connection, Notices, State};
 use super::distil;
+use super::noop::Noop;
 use super::process::{ServerProcess, StderrTail};
 use super::stdio::{self, OutputEnd};
 
@@ -106,6 +108,7 @@ impl Attempt<'_> {
         match &self.config.reach {
             Reach::Stdio(stdio) => self.open_stdio(stdio, mode).await,
             Reach::Http(http) => self.open_http(http, mode).await,
+            Reach::Noop => self.open_session(Noop::new(), mode).await,
         }
     }
 
@@ -150,6 +153,14 @@ impl Attempt<'_> {
     async fn open_http(&self, config: &HttpServer, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
         let transport = super::http::transport(config, &self.config.settings)
             .map_err(|why| Failed { seen: Observation::NotReached(why), try_legacy: false })?;
+        self.open_session(transport, mode).await
+    }
+
+    /// A connection behind which no process of ours stands.
+    async fn open_session<T>(&self, transport: T, mode: ClientLifecycleMode) -> Result<Connection, Failed>
+    where
+        T: Transport<RoleClient> + 'static,
+    {
         let (handler, stop) = (Handler::new(), self.home.closing.child_token());
         let notices = handler.notices.clone();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {

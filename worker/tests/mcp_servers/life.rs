@@ -223,3 +223,13 @@ async fn an_idle_server_is_ended_unless_it_is_stateful() {
     stateful.close().await;
     stateless.close().await;
 }
+
+#[tokio::test]
+async fn the_server_for_measuring_answers_with_its_arguments() {
+    let pool = pool_of(json!({"type": "noop"}));
+    let answer = call(&pool, "echo", json!({"text": "hello"})).await.expect("an answer");
+    assert_eq!(answer.value, json!({"text": "hello"}));
+    let (class, sent, _) = fault(call(&pool, "sing", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));
+    pool.close().await;
+}

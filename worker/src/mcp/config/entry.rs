@@ -1,4 +1,4 @@
-//! One entry of the servers file: a command to start, or a URL.
+//! One entry of the servers file: a command to start, a URL, or the server without either that measurements need.
 //!
 //! The fields are those of other hosts (`command`, `args`, `env`, `cwd`; `url`, `headers`; `type`), plus our own
 //! nested `longshore` object. The environment of a child process is put together here, clean: a short list of
@@ -34,6 +34,8 @@ pub(crate) enum Reach {
     Stdio(StdioServer),
     /// Streamable HTTP.
     Http(HttpServer),
+    /// The worker itself, for measuring.
+    Noop,
 }
 
 /// A command to start.
@@ -104,6 +106,7 @@ pub(super) fn read(
     let reach = match transport(&mut fields, expansion.unusable) {
         Some(Transport::Stdio) => stdio(&mut fields, &mut expansion).map(Reach::Stdio),
         Some(Transport::Http) => http(&mut fields, &mut expansion).map(Reach::Http),
+        Some(Transport::Noop) => Some(Reach::Noop),
         None => None,
     };
     if reach.is_some() {
@@ -121,6 +124,7 @@ pub(super) fn read(
 enum Transport {
     Stdio,
     Http,
+    Noop,
 }
 
 /// Which transport an entry means: by its `type`, else by what it brings.
@@ -129,6 +133,7 @@ fn transport(fields: &mut Fields<'_>, unusable: &mut Vec<String>) -> Option<Tran
     match kind.as_deref() {
         Some("stdio") => Some(Transport::Stdio),
         Some("http" | "streamable-http" | "streamableHttp") => Some(Transport::Http),
+        Some("noop") => Some(Transport::Noop),
         Some("sse") => {
             unusable.push(
                 "its transport `sse` was replaced by streamable HTTP in 2025; most servers offer that at `/mcp`: \

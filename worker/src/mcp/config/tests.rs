@@ -25,7 +25,7 @@ fn usable(text: &str) -> ServerConfig {
 fn stdio(server: &ServerConfig) -> &StdioServer {
     match &server.reach {
         Reach::Stdio(stdio) => stdio,
-        Reach::Http(_) => panic!("over HTTP"),
+        Reach::Http(_) | Reach::Noop => panic!("not over stdio"),
     }
 }
 
