@@ -5,8 +5,9 @@
 //! ```
 //!
 //! The lease only says who should try; who leads is what the log says, and [`Driver`] keeps to that. So a lease that is
-//! held twice for a moment, or a list of schedulers that is out of date, costs double work and nothing else. Each
-//! partition is led by a task of its own: one that breaks is tried again, and takes no other down.
+//! held twice for a moment, or a list of schedulers that is out of date, costs double work and nothing else. And so whoever
+//! leads goes on when the store of leases is away, until the log names somebody else; only to begin takes a lease that is
+//! fresh. Each partition is led by a task of its own: one that breaks is tried again, and takes no other down.
 
 mod assignment;
 mod place;
@@ -156,8 +157,9 @@ impl Node {
     async fn attend(&mut self) {
         let Shared { id, .. } = &*self.shared;
         let live = asked(self.beat(), self.lease.attend(id, self.config.ttl)).await;
-        self.answered = live.is_ok();
+        let was_away = !std::mem::replace(&mut self.answered, live.is_ok()) && !self.wanted.is_empty();
         match live {
+            Ok(_) if was_away => info!("the list of schedulers is back; within a beat all are on it again"),
             Ok(live) => {
                 let share = assignment::share(&live, id, self.config.partitions);
                 if share != self.wanted {
@@ -194,9 +196,8 @@ impl Node {
                     place.lose();
                 }
                 Ok(false) => {}
-                Err(error) if place.renewed.is_some_and(|at| at.elapsed() >= ttl) => {
-                    warn!(%partition, %error, "its lease could not be renewed in time");
-                    place.lose();
+                Err(error) if place.turns_stale(ttl) => {
+                    warn!(%partition, %error, "its lease has run out; leading on until the log names another leader");
                 }
                 Err(error) => debug!(%partition, %error, "lease not renewed"),
             }
@@ -232,8 +233,9 @@ impl Node {
 
     /// Takes over what is wanted and free.
     fn begin(&mut self) {
+        let ttl = self.config.ttl;
         for partition in &self.wanted {
-            let Some(place) = self.places.get_mut(partition).filter(|place| place.is_free()) else {
+            let Some(place) = self.places.get_mut(partition).filter(|place| place.is_free(ttl)) else {
                 continue;
             };
             let stop = CancellationToken::new();

@@ -14,6 +14,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub(super) struct Place {
     /// When the lease was last renewed, if it is held.
     pub(super) renewed: Option<Instant>,
+    /// The renewal of which somebody knows that it has run out.
+    known_stale: Option<Instant>,
     leading: Option<Leading>,
     /// Not taken over before this moment.
     not_before: Instant,
@@ -28,7 +30,7 @@ struct Leading {
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { renewed: None, leading: None, not_before: Instant::now(), pause: BACKOFF.0 }
+        Self { renewed: None, known_stale: None, leading: None, not_before: Instant::now(), pause: BACKOFF.0 }
     }
 
     /// Whether there is a task that leads it, or is about to, or is about to end.
@@ -36,9 +38,19 @@ impl Place {
         self.leading.is_some()
     }
 
-    /// Whether it is time to take it over: the lease is held, and nothing says to wait.
-    pub(super) fn is_free(&self) -> bool {
-        self.renewed.is_some() && self.leading.is_none() && self.not_before <= Instant::now()
+    /// Whether it is time to take it over: the lease is held and has not run out, and nothing says to wait. Who stepped
+    /// down while the store of leases was away must not take the partition back from whoever has the lease by now.
+    pub(super) fn is_free(&self, ttl: Duration) -> bool {
+        let is_fresh = self.renewed.is_some_and(|at| at.elapsed() < ttl);
+        is_fresh && self.leading.is_none() && self.not_before <= Instant::now()
+    }
+
+    /// Whether a lease that is held has run out, and this is the first time that somebody asks.
+    pub(super) fn turns_stale(&mut self, ttl: Duration) -> bool {
+        let has_run_out = self.renewed.is_some_and(|at| at.elapsed() >= ttl);
+        let is_known = self.known_stale == self.renewed;
+        self.known_stale = self.renewed.filter(|_| has_run_out);
+        has_run_out && !is_known
     }
 
     /// A task leads it from now on.

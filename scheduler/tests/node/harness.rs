@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,11 +38,14 @@ steps:
 pub(crate) struct Leases {
     held: Mutex<BTreeMap<Partition, (NodeId, Instant)>>,
     there: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Whether it does not answer.
+    pub(crate) away: AtomicBool,
 }
 
 #[async_trait]
 impl Lease for Leases {
     async fn hold(&self, partition: Partition, holder: &NodeId, ttl: Duration) -> Result<bool, Error> {
+        self.answers()?;
         let (mut held, now) = (self.held.lock().expect("unharmed"), Instant::now());
         if held.get(&partition).is_some_and(|(other, until)| other != holder && *until > now) {
             return Ok(false);
@@ -51,11 +55,13 @@ impl Lease for Leases {
     }
 
     async fn release(&self, partition: Partition, holder: &NodeId) -> Result<(), Error> {
+        self.answers()?;
         self.held.lock().expect("unharmed").retain(|at, (other, _)| *at != partition || other != holder);
         Ok(())
     }
 
     async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
+        self.answers()?;
         let (mut there, now) = (self.there.lock().expect("unharmed"), Instant::now());
         there.insert(node.clone(), now + ttl);
         there.retain(|_, until| *until > now);
@@ -63,6 +69,7 @@ impl Lease for Leases {
     }
 
     async fn leave(&self, node: &NodeId) -> Result<(), Error> {
+        self.answers()?;
         self.there.lock().expect("unharmed").remove(node);
         Ok(())
     }
@@ -73,6 +80,30 @@ impl Leases {
     pub(crate) fn give(&self, partition: Partition, to: &str, ttl: Duration) {
         let to = to.parse().expect("a node");
         self.held.lock().expect("unharmed").insert(partition, (to, Instant::now() + ttl));
+    }
+
+    fn answers(&self) -> Result<(), Error> {
+        if self.away.load(Ordering::Relaxed) {
+            Err(Error::transient("ask for a lease", "away"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn forget(&self) {
+        self.held.lock().expect("unharmed").clear();
+        self.there.lock().expect("unharmed").clear();
+    }
+
+    /// Waits until somebody holds each.
+    pub(crate) async fn all_held(&self) {
+        let held = async {
+            while self.held().len() < usize::from(PARTITIONS) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LIMIT, held).await.expect("in time");
     }
 
     /// Who holds what.
@@ -169,6 +200,24 @@ impl Scheduler {
 
     pub(crate) async fn leads(&mut self, count: usize) -> BTreeSet<Partition> {
         self.until(|led| led.len() == count).await
+    }
+
+    /// Waits until it and another lead half of all partitions each. On the way there each may lead as many of others.
+    pub(crate) async fn halves(&mut self, other: &mut Self) {
+        let shared = async {
+            loop {
+                let (ours, theirs) =
+                    (self.led.borrow_and_update().clone(), other.led.borrow_and_update().clone());
+                if ours.len() == theirs.len() && ours.union(&theirs).count() == usize::from(PARTITIONS) {
+                    return;
+                }
+                tokio::select! {
+                    changed = self.led.changed() => changed.expect("the scheduler lives"),
+                    changed = other.led.changed() => changed.expect("the scheduler lives"),
+                }
+            }
+        };
+        timeout(LIMIT, shared).await.expect("in time");
     }
 
     /// Ends as a killed process does: nothing is written or released any more.

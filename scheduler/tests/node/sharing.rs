@@ -1,5 +1,6 @@
 //! Partitions follow the schedulers that are there.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use longshore_proto::Partition;
@@ -14,9 +15,7 @@ const TTL: Duration = Duration::from_millis(1_500);
 async fn partitions_are_shared_taken_over_from_the_dead_and_shared_again() {
     let mut cluster = Cluster::start().await;
     let (mut a, mut b) = (cluster.scheduler("a", TTL), cluster.scheduler("b", TTL));
-    let ours = b.leads(4).await;
-    let theirs = a.leads(4).await;
-    assert!(ours.is_disjoint(&theirs), "{ours:?} {theirs:?}");
+    a.halves(&mut b).await;
     let mut runs = cluster.submit(40).await;
 
     a.kill();
@@ -28,9 +27,7 @@ async fn partitions_are_shared_taken_over_from_the_dead_and_shared_again() {
 
     let mut c = cluster.scheduler("c", TTL);
     runs.extend(cluster.submit(40).await);
-    let theirs = c.leads(4).await;
-    let ours = b.leads(4).await;
-    assert!(ours.is_disjoint(&theirs), "{ours:?} {theirs:?}");
+    b.halves(&mut c).await;
     cluster.all_succeed(&runs).await;
     cluster.end().await;
 }
@@ -62,5 +59,29 @@ async fn a_partition_whose_lease_is_lost_is_let_go_and_taken_back_when_it_is_fre
     a.leads(PARTITIONS.into()).await;
     let runs = cluster.submit(20).await;
     cluster.all_succeed(&runs).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_leads_goes_on_while_the_store_of_leases_is_away() {
+    let mut cluster = Cluster::start().await;
+    let (mut a, mut b) = (cluster.scheduler("a", TTL), cluster.scheduler("b", TTL));
+    a.halves(&mut b).await;
+    let (ours, theirs) = (a.led.borrow().clone(), b.led.borrow().clone());
+    cluster.leases.away.store(true, Ordering::Relaxed);
+    let away = Instant::now();
+    let mut runs = Vec::new();
+    // Longer than any lease lasts.
+    while away.elapsed() < TTL * 2 {
+        let more = cluster.submit(8).await;
+        cluster.all_succeed(&more).await;
+        runs.extend(more);
+    }
+    assert_eq!((a.led.borrow().clone(), b.led.borrow().clone()), (ours.clone(), theirs.clone()));
+    cluster.leases.forget();
+    cluster.leases.away.store(false, Ordering::Relaxed);
+    cluster.leases.all_held().await;
+    cluster.all_succeed(&cluster.submit(8).await).await;
+    assert_eq!((a.led.borrow().clone(), b.led.borrow().clone()), (ours, theirs), "nobody took over");
     cluster.end().await;
 }
