@@ -39,9 +39,12 @@ struct Arguments {
     /// The folder that `write_report` writes to; made if it is not there.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Serves streamable HTTP at /mcp on this loopback address instead of stdio; port 0 takes a free one.
+    /// Serves streamable HTTP at /mcp on this address instead of stdio; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// A name by which other machines may call it. Without one, only a loopback address is served.
+    #[arg(long, value_name = "NAME", requires = "http")]
+    allow_host: Vec<String>,
     /// Appends one JSON line to this file when a call begins and one when it ends.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -69,7 +72,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Duration::from_millis(arguments.delay_ms),
     );
     match arguments.http {
-        Some(address) => http::serve(tables, address, |url| say(&format!("listening on {url}"))).await?,
+        Some(address) => http::serve(tables, address, arguments.allow_host, |url| say(&format!("listening on {url}"))).await?,
         // Ends when the client closes our stdin.
         None => _ = tables.serve(rmcp::transport::stdio_pipes()).await?.waiting().await?,
     }
