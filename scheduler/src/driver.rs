@@ -7,32 +7,29 @@
 //! ```
 //!
 //! Everything it performs is harmless to do twice, so a port that is away is asked again until it answers; the log
-//! remembers the rest. Retrying a port lives here and nowhere else.
+//! remembers the rest. Retrying a port lives in [`insist`] and nowhere else.
+
+mod insist;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::{Backend, Entry, LogReader, clock};
-use longshore_proto::{
-    Digest, Epoch, Event, INLINE_LIMIT_BYTES, Job, NodeId, Partition, Payload, Record, RunId, RunView, Seq,
-    WireError,
-};
+use longshore_proto::{Digest, Epoch, Event, NodeId, Partition, Record, RunId, RunView, Seq, WireError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::insist::{append, dispatch, insist};
 use crate::machine::{Effect, Effects, Machine, Refused};
 use crate::observer::{self, Observer};
 use crate::recovery::{self, Position, Recovered};
-use crate::saver::{Ready, Saver};
+use crate::saver::{Ready, Saver, Standing};
 
 /// Entries taken at once: what follows from them is appended and published together, and a batch of small records
 /// stays within a few megabytes.
 const BATCH: usize = 512;
-
-/// First and longest pause before a port is asked again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
 /// Large values held between two batches, as bytes of JSON text: enough for a run that passes some around, and a
 /// bound for the process.
@@ -130,19 +127,44 @@ impl Driver {
             values_held: 0,
             left_alone: BTreeSet::new(),
         };
-        driver.learn_plans().await?;
         let from = driver.position.seq;
-        let mut last = Effects::new();
-        while driver.machine.applied() < epoch.0 {
-            last.clear();
-            for entry in driver.reader.next(BATCH).await? {
-                driver.apply(entry, &mut last).await?;
-            }
-        }
         // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
-        observer::tell(&*driver.observer, &driver.machine, &last);
+        driver.replay(epoch.0, from).await?;
         info!(%partition, %epoch, %from, runs = driver.machine.live_runs(), "leading");
         Ok(driver)
+    }
+
+    /// Applies entries silently until `to` is reached, and tells the news of the last ones beyond `told`.
+    async fn replay(&mut self, to: Seq, told: Seq) -> Result<(), DriverError> {
+        self.learn_plans().await?;
+        let mut last = Effects::new();
+        while self.machine.applied() < to {
+            last.clear();
+            for entry in self.reader.next(BATCH).await? {
+                let is_told = entry.seq <= told;
+                self.apply(entry, &mut last).await?;
+                if is_told {
+                    last.clear();
+                }
+            }
+        }
+        observer::tell(&*self.observer, &self.machine, &last);
+        Ok(())
+    }
+
+    /// Builds the state again from what the checkpoint store holds and from the log, so that the next checkpoint brings
+    /// back what was lost there: runs that have ended are in the log alone.
+    async fn rebuild(&mut self) -> Result<(), DriverError> {
+        let reach = self.position.seq;
+        let Recovered { machine, position, stored } =
+            insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
+        let from = position.seq;
+        self.reader = self.backend.log.read(self.partition, from.next()).await?;
+        (self.machine, self.position, self.values_held) = (machine, position, 0);
+        self.saver = Saver::new(self.backend.clone(), self.partition, stored);
+        self.replay(reach, reach).await?;
+        info!(partition = %self.partition, %from, to = %self.position.seq, "state built again from the log");
+        Ok(())
     }
 
     /// The runs that have not ended, as of the takeover.
@@ -176,31 +198,38 @@ impl Driver {
         Ok(ended)
     }
 
-    /// Takes inputs and performs effects until somebody else leads.
+    /// Leads until somebody else does.
     async fn lead_on(&mut self) -> Result<Ended, DriverError> {
-        if self.machine.epoch() > self.epoch {
-            return Ok(Ended::SteppedDown);
+        while self.machine.epoch() <= self.epoch {
+            // What was replayed is seen by others only once it is in a checkpoint.
+            self.saver.touched();
+            let resumed = self.machine.resume();
+            self.perform(resumed).await?;
+            if self.work().await? == Standing::Lost {
+                self.rebuild().await?;
+            }
         }
-        // What was replayed is seen by others only once it is in a checkpoint.
-        self.saver.touched();
-        let resumed = self.machine.resume();
-        self.perform(resumed).await?;
-        loop {
+        Ok(Ended::SteppedDown)
+    }
+
+    /// Takes inputs and performs effects until somebody else leads, or the checkpoint is lost.
+    async fn work(&mut self) -> Result<Standing, DriverError> {
+        while self.machine.epoch() <= self.epoch {
             let wake = self.until_wake();
             tokio::select! { biased;
                 ready = self.saver.ready() => match ready {
                     Ready::Due => self.saver.begin(&mut self.machine, &self.position)?,
-                    Ready::Ended(delta, result) => self.saver.ended(*delta, result),
-                },
-                entries = self.reader.next(BATCH) => {
-                    self.take(entries?).await?;
-                    if self.machine.epoch() > self.epoch {
-                        return Ok(Ended::SteppedDown);
+                    Ready::Ended(delta, result) => {
+                        if self.saver.ended(*delta, result) == Standing::Lost {
+                            return Ok(Standing::Lost);
+                        }
                     }
-                }
+                },
+                entries = self.reader.next(BATCH) => self.take(entries?).await?,
                 () = tokio::time::sleep(wake) => self.tick().await?,
             }
         }
+        Ok(Standing::Kept)
     }
 
     /// Takes a batch of entries and performs what follows from all of them.
@@ -330,54 +359,5 @@ impl Driver {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;
         }
         Ok(())
-    }
-}
-
-async fn append(backend: &Backend, partition: Partition, facts: Vec<Event>) -> Result<(), DriverError> {
-    if !facts.is_empty() {
-        insist("append to the log", || backend.log.append(partition, facts.clone())).await?;
-    }
-    Ok(())
-}
-
-async fn dispatch(backend: &Backend, mut jobs: Vec<Job>) -> Result<(), DriverError> {
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    for job in &mut jobs {
-        lighten(backend, &mut job.arguments).await?;
-    }
-    insist("publish jobs", || backend.jobs.publish(jobs.clone())).await?;
-    Ok(())
-}
-
-/// Puts large arguments into a blob, so that the job fits into a message.
-async fn lighten(backend: &Backend, arguments: &mut Payload) -> Result<(), DriverError> {
-    let Payload::Inline(value) = &*arguments else { return Ok(()) };
-    let text = value.to_string();
-    if text.len() > INLINE_LIMIT_BYTES {
-        let bytes = text.len() as u64;
-        let digest = insist("keep arguments", || backend.blobs.put(text.clone().into_bytes())).await?;
-        *arguments = Payload::Blob { digest, bytes };
-    }
-    Ok(())
-}
-
-/// Asks a port until it answers, or says that asking again is no use.
-async fn insist<T, F>(what: &str, ask: impl Fn() -> F) -> Result<T, DriverError>
-where
-    F: Future<Output = Result<T, longshore_backend::Error>>,
-{
-    let (mut pause, longest) = BACKOFF;
-    loop {
-        match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if error.retryable => {
-                warn!(%error, ?pause, "could not {what}; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(longest);
-            }
-            Err(error) => return Err(error.into()),
-        }
     }
 }

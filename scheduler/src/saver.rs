@@ -1,15 +1,17 @@
 //! When and how a partition's state is checkpointed.
 //!
-//! One commit at a time, at most one every [`INTERVAL`], each with everything that changed since the last. What was
-//! not accepted is kept and goes along with the next one, so a checkpoint store that is away costs replay time and
-//! nothing else.
+//! One commit at a time, at most one every [`INTERVAL`], each with everything that changed since the last. One whose fate
+//! is unknown is sent again as it was, until it is accepted or refused, so a checkpoint store that is away costs replay
+//! time and nothing else. A refusal says that the store holds something else than it was given: it has lost some, or
+//! somebody else leads. What it ought to hold is in the log alone, because runs that have ended leave the memory; so
+//! the driver has to build its state again.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use longshore_backend::{Backend, Committed, Delta, RunRow};
-use longshore_proto::{CheckpointMark, Partition, RunId, encode};
+use longshore_proto::{CheckpointMark, Partition, encode};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -25,6 +27,10 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// that stays away a few times a minute, not every second.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How often a leader to whom nothing happens makes sure that the store still holds what it was given: what is lost
+/// there is missing from lists until then.
+const LOOK: Duration = Duration::from_secs(5);
+
 type Commit = Pin<Box<dyn Future<Output = (Delta, Result<Committed, longshore_backend::Error>)> + Send>>;
 
 /// The checkpoints of one partition.
@@ -33,22 +39,25 @@ pub(crate) struct Saver {
     partition: Partition,
     /// What the store holds, as far as is known. Nothing: the next commit is a full one.
     stored: Option<CheckpointMark>,
-    /// Rows that were drained from the machine and not accepted yet.
-    unsaved: (Vec<RunRow>, Vec<RunId>),
+    /// A commit that may have been written or not.
+    unsure: Option<Delta>,
     commit: Option<Commit>,
     due: Option<Instant>,
+    /// When the store last said that it holds what it was given.
+    seen: Instant,
     pause: Duration,
 }
 
 impl Saver {
-    pub(crate) const fn new(backend: Backend, partition: Partition, stored: Option<CheckpointMark>) -> Self {
+    pub(crate) fn new(backend: Backend, partition: Partition, stored: Option<CheckpointMark>) -> Self {
         Self {
             backend,
             partition,
             stored,
-            unsaved: (Vec::new(), Vec::new()),
+            unsure: None,
             commit: None,
             due: None,
+            seen: Instant::now(),
             pause: PAUSE.0,
         }
     }
@@ -70,23 +79,24 @@ impl Saver {
                 self.commit = None;
                 Ready::Ended(Box::new(delta), result)
             }
-            (None, Some(due)) => {
-                tokio::time::sleep_until(due).await;
+            (None, due) => {
+                tokio::time::sleep_until(due.unwrap_or(self.seen + LOOK)).await;
                 Ready::Due
             }
-            (None, None) => std::future::pending().await,
         }
     }
 
-    /// Begins a commit of everything that has changed.
+    /// Begins a commit of everything that has changed, or once more the one whose fate is unknown.
     pub(crate) fn begin(&mut self, machine: &mut Machine, position: &Position) -> Result<(), DriverError> {
         self.due = None;
-        let drained = machine.drain(self.stored.is_none())?;
-        let (mut changed, mut expired) = std::mem::take(&mut self.unsaved);
-        changed.extend(drained.changed.into_iter().map(|(summary, state)| RunRow { summary, state }));
-        expired.extend(drained.expired);
-        let partition = encode(&StoredPartition { before: position.before, machine: drained.partition })?;
-        let delta = Delta { base: self.stored.clone(), mark: position.mark(), partition, changed, expired };
+        let delta = match self.unsure.take() {
+            Some(delta) => {
+                // What has changed meanwhile goes with the next one.
+                self.touched();
+                delta
+            }
+            None => self.delta(machine, position)?,
+        };
         let (checkpoints, number) = (self.backend.checkpoints.clone(), self.partition);
         self.commit = Some(Box::pin(async move {
             let result = checkpoints.commit(number, delta.clone()).await;
@@ -95,26 +105,40 @@ impl Saver {
         Ok(())
     }
 
+    /// What has changed since the last call.
+    fn delta(&self, machine: &mut Machine, position: &Position) -> Result<Delta, DriverError> {
+        let drained = machine.drain(self.stored.is_none())?;
+        let changed = drained.changed.into_iter().map(|(summary, state)| RunRow { summary, state }).collect();
+        let partition = encode(&StoredPartition { before: position.before, machine: drained.partition })?;
+        let (base, mark) = (self.stored.clone(), position.mark());
+        Ok(Delta { base, mark, partition, changed, expired: drained.expired })
+    }
+
     /// Takes note of how a commit ended.
-    pub(crate) fn ended(&mut self, delta: Delta, result: Result<Committed, longshore_backend::Error>) {
+    pub(crate) fn ended(
+        &mut self,
+        delta: Delta,
+        result: Result<Committed, longshore_backend::Error>,
+    ) -> Standing {
         match result {
             Ok(Committed::Accepted) => {
                 self.stored = Some(delta.mark);
+                self.seen = Instant::now();
                 self.pause = PAUSE.0;
             }
             Ok(Committed::Refused { stored }) => {
-                warn!(partition = %self.partition, ?stored, "checkpoint refused; writing a full one");
-                self.stored = None;
-                self.keep(delta, Duration::ZERO);
+                let (given, found) = (delta.base.map(|mark| mark.seq), stored.map(|mark| mark.seq));
+                warn!(partition = %self.partition, ?given, ?found, "the checkpoint is not the one it was given");
+                return Standing::Lost;
             }
             Err(error) => {
                 warn!(partition = %self.partition, %error, "checkpoint not written; it will be tried again");
-                // It may have been written all the same: only a full one fits onto whatever is there.
-                self.stored = None;
-                self.keep(delta, self.pause);
+                self.unsure = Some(delta);
+                self.due = Some(Instant::now() + self.pause);
                 self.pause = (self.pause * 2).min(PAUSE.1);
             }
         }
+        Standing::Kept
     }
 
     /// Writes what is left and waits for it; used when the partition is given up.
@@ -123,13 +147,15 @@ impl Saver {
         machine: &mut Machine,
         position: &Position,
     ) -> Result<(), DriverError> {
-        // The commit that is under way, a last one, and a full one if that is refused.
+        // The commit that is under way, that one once more, and a last one.
         for _ in 0..3 {
             if let Some(commit) = self.commit.take() {
                 let (delta, result) = commit.await;
-                self.ended(delta, result);
+                if self.ended(delta, result) == Standing::Lost {
+                    return Ok(()); // whoever takes over replays
+                }
             }
-            if self.due.is_none() && !machine.is_dirty() {
+            if self.unsure.is_none() && self.due.is_none() && !machine.is_dirty() {
                 return Ok(());
             }
             self.begin(machine, position)?;
@@ -140,12 +166,15 @@ impl Saver {
         }
         Ok(())
     }
+}
 
-    /// Rows that are not stored go along with the next commit. Rows of live runs too: a newer one overrides them.
-    fn keep(&mut self, delta: Delta, pause: Duration) {
-        self.unsaved = (delta.changed, delta.expired);
-        self.due = Some(Instant::now() + pause);
-    }
+/// Whether the store holds what it was given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// It does, or may do.
+    Kept,
+    /// It holds something else, or nothing.
+    Lost,
 }
 
 /// What the saver waits for.
