@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Config, DeliverPolicy, Info};
-use async_nats::{SubscribeError, jetstream};
+use async_nats::{SubscribeError, Subscriber, jetstream};
 use bytes::Bytes;
 use futures::StreamExt;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
+use tracing::debug;
 
-use super::api::{ApiError, ask};
+use super::api::{ApiError, Nothing, ask};
 use super::connection::{ANSWER, Connection};
 use super::failure::failed;
 use super::pull::{Arrived, Pull, Puller, arrived};
@@ -18,8 +20,12 @@ use crate::Error;
 /// How much is read at most: a registry of 10,000 workflow versions.
 const MOST: usize = 10_000;
 
-/// How long the server keeps the consumer after the scan.
+/// How long the server keeps a consumer that could not be taken away after the scan.
 const CONSUMER_IDLE: Duration = Duration::from_secs(10);
+
+/// The answer to a request that is only carried out.
+#[derive(Deserialize)]
+struct Success {}
 
 /// A message as it is stored.
 pub(super) struct Stored {
@@ -36,11 +42,30 @@ pub(super) async fn scan(
 ) -> Result<Vec<Stored>, Error> {
     let doing = || format!("read stream {stream}");
     let name = format!("scan-{:032x}", rand::random::<u128>());
-    let (puller, mut inbox) = Puller::open(&connection.client, stream, &name)
+    let (puller, inbox) = Puller::open(&connection.client, stream, &name)
         .await
         .map_err(|error: SubscribeError| failed(doing(), error))?;
     let pending = begin(connection, stream, &name, filter, from).await;
     let count = usize::try_from(pending.map_err(|error| failed(doing(), error))?).unwrap_or(MOST).min(MOST);
+    let found = read(connection, stream, puller, inbox, count).await;
+    // A stream has room for a thousand consumers. One that stays goes by itself.
+    let gone: Result<Success, _> =
+        ask(&connection.context, format!("CONSUMER.DELETE.{stream}.{name}"), &Nothing {}).await;
+    if let Err(error) = gone {
+        debug!(%error, stream, "the consumer of a scan is left to its time");
+    }
+    found
+}
+
+/// Reads so many messages.
+async fn read(
+    connection: &Connection,
+    stream: &str,
+    puller: Puller,
+    mut inbox: Subscriber,
+    count: usize,
+) -> Result<Vec<Stored>, Error> {
+    let doing = || format!("read stream {stream}");
     let mut found = Vec::with_capacity(count);
     if count == 0 {
         return Ok(found);

@@ -2,32 +2,72 @@
 //!
 //! The order of their last registration is the order of the stream behind the bucket, so the newest version is the last
 //! one, and registering an old version again makes it the newest. `nats kv ls LS_WORKFLOWS` lists them.
+//!
+//! Every submit asks for versions, and they seldom change: what was read is remembered with the stream's last sequence,
+//! and read again when that has moved. The leader of the stream is asked for it, so nothing older than the question is
+//! ever given.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use longshore_proto::{Namespace, WorkflowName, decode, encode};
 use tracing::warn;
 
 use super::connection::Connection;
+use super::failure::failed;
 use super::publisher::{Outgoing, Publisher};
 use super::scan::scan;
-use super::streams::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
+use super::streams::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM, look};
 use crate::{Error, Registered};
+
+/// Questions whose answers are remembered: the workflows that are submitted again and again.
+const REMEMBERED: usize = 1_000;
 
 /// The registry of a cluster.
 pub(super) struct Workflows {
     connection: Connection,
     publisher: Publisher,
+    /// What was found for some keys, and of which state of the stream.
+    remembered: Mutex<BTreeMap<String, (State, Vec<Registered>)>>,
 }
+
+/// A state of the stream: when it was made, and its last sequence.
+type State = (i128, u64);
 
 impl Workflows {
     pub(super) fn new(connection: &Connection) -> Self {
-        Self { connection: connection.clone(), publisher: Publisher::open(connection) }
+        Self {
+            connection: connection.clone(),
+            publisher: Publisher::open(connection),
+            remembered: Mutex::default(),
+        }
     }
 
     /// The versions whose keys match, in the order of their last registration.
     async fn registered(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+        let info = look(&self.connection.context, WORKFLOWS_STREAM).await;
+        let info = info.map_err(|error| failed(format!("look at stream {WORKFLOWS_STREAM}"), error))?;
+        let state = (info.created.unix_timestamp_nanos(), info.state.last_sequence);
+        if let Some((_, found)) = self.remembered().get(keys).filter(|(of, _)| *of == state) {
+            return Ok(found.clone());
+        }
+        let found = self.read(keys).await?;
+        let mut remembered = self.remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(keys.to_owned(), (state, found.clone()));
+        Ok(found)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, (State, Vec<Registered>)>> {
+        // Nothing can panic half-way through a change of it.
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads them from the stream.
+    async fn read(&self, keys: &str) -> Result<Vec<Registered>, Error> {
         let filter = format!("{WORKFLOWS_PREFIX}.{keys}");
         let found = scan(&self.connection, WORKFLOWS_STREAM, &filter, 1).await?;
         // A key that somebody deleted has an empty value.
