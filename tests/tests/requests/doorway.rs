@@ -1,0 +1,117 @@
+//! Submits by plain publish: taken in, recognised when they come twice, or refused with the reason.
+
+use longshore_proto::{Payload, TraceContext};
+use serde_json::json;
+
+use crate::harness::{Cluster, WORKFLOW};
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_is_a_run_in_json_and_in_messagepack_and_carries_its_trace() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let headers = [("traceparent", TRACE), ("Content-Type", "application/json; charset=utf-8")];
+    cluster.publish("default.report", &headers, r#"{"inputs": {"month": 7}}"#).await;
+    let job = cluster.job().await;
+    assert_eq!(job.job.arguments, Payload::Inline(json!({ "month": 7 })));
+    assert_eq!(job.job.trace, Some(TraceContext { traceparent: TRACE.to_owned(), tracestate: None }));
+
+    // {"inputs": {"month": 8}}, as any MessagePack library writes it.
+    let packed = b"\x81\xa6inputs\x81\xa5month\x08".to_vec();
+    cluster.publish("default.report", &[("content-type", "application/msgpack")], packed).await;
+    let second = cluster.job().await; // held, or the queue would give it out again
+    assert_eq!(second.job.arguments, Payload::Inline(json!({ "month": 8 })));
+
+    cluster.publish("default.report", &[], "").await;
+    assert_eq!(cluster.job().await.job.arguments, Payload::Inline(json!({ "month": 1 })), "the default");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_is_the_same_run_however_it_comes() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let submit = json!({ "workflow": "report", "id": "order-1" });
+    let first = cluster.ask("submit", submit.clone()).await.expect("submits");
+    let job = cluster.job().await;
+    assert_eq!(first["run"], job.job.id.run.to_string());
+    assert_eq!(cluster.ask("submit", submit).await.expect("submits"), first);
+    cluster.publish("default.report", &[], r#"{"id": "order-1"}"#).await;
+    cluster.publish("default.report", &[("Nats-Msg-Id", "order-1")], "").await;
+    // Another id, taken in behind the copies: when its job is out, theirs would have been too.
+    cluster.publish("default.report", &[("Nats-Msg-Id", "order-2")], "").await;
+    let other = cluster.job().await;
+    assert_ne!(other.job.id.run, job.job.id.run);
+    let runs = [job.job.id.run, other.job.id.run].map(|run| json!({ "run": run }));
+    cluster.settle(job, json!([])).await;
+    cluster.settle(other, json!([])).await;
+    for run in runs {
+        cluster.ask("get", run).await.expect("shows");
+    }
+    assert_eq!(cluster.runs().await, 2);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_a_run_is_kept_with_the_reason() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let large = format!(r#"{{"id": "{}"}}"#, "x".repeat(300));
+    let yaml = [("content-type", "application/yaml")];
+    let cases: [(&str, &[(&str, &str)], &[u8], &str, &str); 11] = [
+        ("default.report", &[], b"{", "malformed", "EOF while parsing"),
+        ("default.report", &[], b"\xff\xfe\x00garbage", "malformed", "no submit request"),
+        ("default.report", &[], br#"{"input": {}}"#, "malformed", "unknown field `input`"),
+        (
+            "default.report",
+            &[("content-type", "application/msgpack")],
+            b"{}",
+            "malformed",
+            "no submit request",
+        ),
+        ("default.report", &yaml, b"inputs: {}", "malformed", "send application/json or application/msgpack"),
+        ("default.report", &[], large.as_bytes(), "invalid_id", "1 to 256 characters"),
+        ("default.nobody", &[], b"", "unknown_workflow", "no workflow `nobody` is registered"),
+        ("other.report", &[], b"", "unknown_workflow", "in namespace `other`"),
+        ("default.Report_1", &[], b"", "malformed", "`Report_1` is not a workflow name"),
+        ("default.report", &[], br#"{"version": "0000"}"#, "unknown_version", "begins with `0000`"),
+        (
+            "default.report",
+            &[],
+            br#"{"inputs": {"month": "x", "n": 1}}"#,
+            "invalid_inputs",
+            "wants a whole number",
+        ),
+    ];
+    for (count, (to, headers, body, code, reason)) in cases.iter().enumerate() {
+        cluster.publish(to, headers, *body).await;
+        let letters = cluster.dead_letters(count + 1).await;
+        let letter = letters.last().expect("a letter");
+        assert_eq!(letter.code, *code, "{to}: {letter:?}");
+        assert!(letter.reason.contains(reason), "{to}: {letter:?}");
+        assert_eq!(letter.subject, format!("longshore.v1.submit.{to}"));
+        assert_eq!(letter.body, String::from_utf8_lossy(body));
+    }
+    assert_eq!(cluster.runs().await, 0);
+    // The door stays open behind all of them.
+    cluster.publish("default.report", &[], "{}").await;
+    cluster.job().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_all_taken_in() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    for number in 0..500 {
+        cluster.publish("default.report", &[], format!(r#"{{"id": "n{number}"}}"#)).await;
+    }
+    let mut runs = std::collections::BTreeSet::new();
+    while runs.len() < 500 {
+        let job = cluster.job().await;
+        runs.insert(job.job.id.run);
+        job.receipt.ack().await.expect("acks");
+    }
+    cluster.end().await;
+}

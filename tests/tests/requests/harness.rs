@@ -1,0 +1,197 @@
+//! NATS, Redis, and the parts of one scheduler in this process.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
+use async_nats::{HeaderMap, jetstream};
+use longshore_backend::nats::{self, Nats, NatsConfig};
+use longshore_backend::redis::{Redis, RedisConfig};
+use longshore_backend::{Backend, DeadLetter, Delivery};
+use longshore_proto::{AttemptRecord, Event, Outcome, Output, Settlement};
+use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
+use longshore_tests::nats_server::NatsServer;
+use longshore_tests::redis_server::RedisServer;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// More than any of this takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const PARTITIONS: u16 = 2;
+
+pub(crate) const WORKFLOW: &str = "longshore: v1
+name: report
+inputs: { month: { type: integer, default: 1 } }
+steps:
+  - { id: fetch, call: crm/list, with: { month: '${{ inputs.month }}' } }
+outputs: { rows: '${{ steps.fetch.output }}' }
+";
+
+/// One scheduler and what it stands on.
+pub(crate) struct Cluster {
+    pub(crate) nats: Nats,
+    pub(crate) redis: Redis,
+    pub(crate) client: async_nats::Client,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) backend: Backend,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    pub(crate) redis_server: RedisServer,
+    _nats_server: NatsServer,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(NodeConfig::default().ttl).await
+    }
+
+    /// With leases that last this long.
+    pub(crate) async fn start_with(ttl: Duration) -> Self {
+        let (nats_server, redis_server) = (NatsServer::start().await, RedisServer::start().await);
+        let nats = Nats::connect(NatsConfig {
+            urls: vec![nats_server.url()],
+            credentials: None,
+            name: "requests".to_owned(),
+            replicas: 1,
+            partitions: PARTITIONS,
+            connect_deadline: PATIENCE,
+        });
+        let redis = Redis::connect(RedisConfig {
+            url: redis_server.url(),
+            connect_deadline: PATIENCE,
+            prefix: "ls".to_owned(),
+        });
+        let (nats, redis) = (nats.await.expect("connects"), redis.await.expect("connects"));
+        let backend = Backend {
+            log: nats.log(),
+            jobs: nats.jobs(),
+            checkpoints: redis.checkpoints(),
+            claims: redis.claims(),
+            blobs: nats.blobs(),
+        };
+        let client = async_nats::connect(nats_server.url()).await.expect("connects");
+        let desk = Arc::new(Desk::new(backend.clone(), nats.workflows(), redis.catalog(), PARTITIONS));
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters());
+        tasks.spawn(doorway.run(stop.clone()));
+        let served = nats::serve(nats.client(), Arc::clone(&desk) as _, stop.clone());
+        tasks.spawn(async move { served.await.expect("serves") });
+        let config = NodeConfig { partitions: PARTITIONS, ttl };
+        let announcer = Arc::new(Announcer::new(Arc::new(nats.events())));
+        let id = "scheduler".parse().expect("a node");
+        let node = Node::new(backend.clone(), redis.lease(), id, config, announcer);
+        tasks.spawn(node.run(stop.clone()));
+        Self { nats, redis, client, desk, backend, stop, tasks, redis_server, _nats_server: nats_server }
+    }
+
+    /// Ends in order.
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        let ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                ended.expect("no panic")
+            }
+        };
+        timeout(PATIENCE, ended).await.expect("in time");
+        self.nats.close().await;
+    }
+
+    /// Registers a workflow.
+    pub(crate) async fn push(&self, text: &str) {
+        let namespace = "default".parse().expect("a namespace");
+        self.desk.push(&namespace, text).await.expect("registers");
+    }
+
+    /// Publishes a submit, as any client does.
+    pub(crate) async fn publish(&self, to: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        let (subject, body) = (format!("longshore.v1.submit.{to}"), body.into());
+        let jetstream = jetstream::new(self.client.clone());
+        let receipt = jetstream.publish_with_headers(subject, map, body.into()).await.expect("publishes");
+        receipt.await.expect("a receipt");
+    }
+
+    /// Asks the micro service: its answer, or the code of its error with the body.
+    pub(crate) async fn ask(&self, verb: &str, request: Value) -> Result<Value, (u16, Value)> {
+        self.ask_raw(verb, request.to_string()).await
+    }
+
+    pub(crate) async fn ask_raw(&self, verb: &str, body: impl Into<Vec<u8>>) -> Result<Value, (u16, Value)> {
+        let (subject, body): (_, Vec<u8>) = (format!("longshore.v1.api.{verb}"), body.into());
+        let answer = loop {
+            let request = async_nats::Request::new().payload(body.clone().into()).timeout(Some(PATIENCE));
+            match self.client.send_request(subject.clone(), request).await {
+                Ok(answer) => break answer,
+                // The service is about to subscribe.
+                Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{verb}: {error}"),
+            }
+        };
+        let document = serde_json::from_slice(&answer.payload).expect("JSON");
+        let header =
+            |name| answer.headers.as_ref().and_then(|headers| headers.get(name)).map(ToString::to_string);
+        match header(NATS_SERVICE_ERROR_CODE) {
+            None => Ok(document),
+            Some(code) => {
+                assert!(header(NATS_SERVICE_ERROR).is_some_and(|text| !text.is_empty()), "an error says why");
+                Err((code.parse().expect("a number"), document))
+            }
+        }
+    }
+
+    /// Takes a job of the server `crm`.
+    pub(crate) async fn job(&self) -> Delivery {
+        let crm = "crm".parse().expect("a server");
+        let pulling = async {
+            loop {
+                let jobs = self.backend.jobs.pull(&crm, NonZeroUsize::MIN, Duration::from_secs(5)).await;
+                if let Some(job) = jobs.expect("pulls").into_iter().next() {
+                    return job;
+                }
+            }
+        };
+        timeout(PATIENCE, pulling).await.expect("a job in time")
+    }
+
+    /// Carries a job out.
+    pub(crate) async fn settle(&self, delivery: Delivery, output: Value) {
+        let id = delivery.job.id.clone();
+        let event = Event::Settled {
+            settlement: Settlement::Done(Outcome::Output(Output { value: output.into(), content: None })),
+            attempts: Vec::<AttemptRecord>::new(),
+            worker: "worker".parse().expect("a node"),
+            job: id.clone(),
+        };
+        self.backend.log.append(id.run.partition(), vec![event]).await.expect("appends");
+        delivery.receipt.ack().await.expect("acks");
+    }
+
+    /// Waits until as many letters are dead, and returns them, oldest first.
+    pub(crate) async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
+        let waiting = async {
+            loop {
+                let letters = self.nats.dead_letters().list(100).await.expect("lists");
+                if letters.len() >= count {
+                    return letters.into_iter().rev().collect();
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("refused in time")
+    }
+
+    /// How many runs there are, as of the last checkpoint.
+    pub(crate) async fn runs(&self) -> usize {
+        let runs = self.ask("list", json!({})).await.expect("lists");
+        runs.as_array().expect("a list").len()
+    }
+}

@@ -1,0 +1,114 @@
+//! Redis forgets everything, or is away: what was shown before is shown again, and what runs goes on.
+
+use std::time::Duration;
+
+use longshore_proto::{Event, Partition, Seq};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
+
+/// Short, so that an outage that is longer is short too.
+const TTL: Duration = Duration::from_millis(1_500);
+
+/// Submits a run under an id of ours.
+async fn submit(cluster: &Cluster, id: &str) -> Value {
+    let submit = json!({ "workflow": "report", "id": id });
+    cluster.ask("submit", submit).await.expect("submits")["run"].clone()
+}
+
+/// Waits until a run is shown with this status. Until then it may be unknown, and Redis may be away.
+async fn shown(cluster: &Cluster, run: &Value, status: &str) {
+    let looking = async {
+        while cluster.ask("get", json!({ "run": run })).await.map(|view| view["status"] == *status)
+            != Ok(true)
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{run} is not shown as {status}"));
+}
+
+/// How often somebody announced that it leads.
+async fn announcements(cluster: &Cluster) -> usize {
+    let mut count = 0;
+    for partition in (0..PARTITIONS).map(Partition) {
+        let log = &cluster.backend.log;
+        let tail = log.tail(partition).await.expect("answers");
+        let mut reader = log.read(partition, Seq(1)).await.expect("reads");
+        let mut read = Seq::ZERO;
+        while read < tail {
+            for entry in reader.next(100).await.expect("reads") {
+                count += usize::from(matches!(entry.event, Ok(Event::LeaderAnnounced { .. })));
+                read = entry.seq;
+            }
+        }
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_forgets_under_a_living_leader_is_brought_back_from_the_log() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let mut ended = Vec::new();
+    for number in 0..6 {
+        ended.push(submit(&cluster, &format!("ended-{number}")).await);
+        let job = cluster.job().await;
+        cluster.settle(job, json!([number])).await;
+    }
+    for run in &ended {
+        shown(&cluster, run, "succeeded").await;
+    }
+    let running = submit(&cluster, "running").await;
+    let job = cluster.job().await;
+    shown(&cluster, &running, "running").await;
+
+    cluster.redis_server.flushall();
+    // Nothing happens that would make anybody look.
+    for run in &ended {
+        shown(&cluster, run, "succeeded").await;
+    }
+    shown(&cluster, &running, "running").await;
+    cluster.settle(job, json!([])).await;
+    shown(&cluster, &running, "succeeded").await;
+
+    cluster.redis_server.flushall();
+    let new = submit(&cluster, "new").await;
+    for (number, run) in ended.iter().enumerate() {
+        assert_eq!(submit(&cluster, &format!("ended-{number}")).await, *run);
+    }
+    let job = cluster.job().await;
+    assert_eq!(new, job.job.id.run.to_string(), "no other run has begun");
+    cluster.settle(job, json!([])).await;
+    for run in ended.iter().chain([&running, &new]) {
+        shown(&cluster, run, "succeeded").await;
+    }
+    assert_eq!(cluster.runs().await, ended.len() + 2);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_go_on_while_redis_is_away_for_longer_than_a_lease() {
+    let mut cluster = Cluster::start_with(TTL).await;
+    cluster.push(WORKFLOW).await;
+    let mut runs = vec![submit(&cluster, "before").await];
+    let job = cluster.job().await;
+    cluster.settle(job, json!([])).await;
+    shown(&cluster, &runs[0], "succeeded").await;
+
+    cluster.redis_server.kill().await;
+    let away = Instant::now();
+    while away.elapsed() < 3 * TTL {
+        runs.push(submit(&cluster, &format!("meanwhile-{}", runs.len())).await);
+        // Only a leader hands out jobs.
+        let job = cluster.job().await;
+        cluster.settle(job, json!([])).await;
+    }
+    cluster.redis_server.start_again().await;
+    for run in &runs {
+        shown(&cluster, run, "succeeded").await;
+    }
+    assert_eq!(announcements(&cluster).await, usize::from(PARTITIONS), "nobody had to take over");
+    cluster.end().await;
+}

@@ -1,0 +1,145 @@
+//! Requests to the micro service: what it says of itself, and every verb with what it refuses.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use longshore_backend::WorkerEntry;
+use longshore_proto::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Cluster, PATIENCE, WORKFLOW};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_says_what_it_is() {
+    let cluster = Cluster::start().await;
+    cluster.ask("workflows", json!({})).await.expect("serves");
+    let info = cluster.client.request("$SRV.INFO.longshore", "".into()).await.expect("answers");
+    let info: Value = serde_json::from_slice(&info.payload).expect("JSON");
+    assert_eq!((&info["name"], &info["version"]), (&json!("longshore"), &json!(env!("CARGO_PKG_VERSION"))));
+    let endpoints: Vec<_> = info["endpoints"].as_array().expect("a list").iter().collect();
+    let mut subjects: Vec<_> = endpoints.iter().filter_map(|endpoint| endpoint["subject"].as_str()).collect();
+    subjects.sort_unstable();
+    let verbs = ["cancel", "get", "list", "push", "submit", "workflows"];
+    assert_eq!(subjects, verbs.map(|verb| format!("longshore.v1.api.{verb}")));
+    assert!(endpoints.iter().all(|endpoint| endpoint["metadata"]["request"].is_string()), "{endpoints:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workflow_is_pushed_run_looked_at_and_listed() {
+    let cluster = Cluster::start().await;
+    let pushed = cluster.ask("push", json!({ "text": WORKFLOW })).await.expect("registers");
+    assert_eq!(pushed["name"], "report");
+    let listed = cluster.ask_raw("workflows", "").await.expect("lists");
+    assert_eq!(listed, json!([pushed]));
+
+    let mut heard = cluster.client.subscribe("longshore.v1.evt.default.report.>").await.expect("subscribes");
+    cluster.client.flush().await.expect("flushes");
+    let submit = json!({ "workflow": "report", "version": pushed["digest"], "inputs": { "month": 3 } });
+    let run = cluster.ask("submit", submit).await.expect("submits")["run"].clone();
+    let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+    assert_eq!((&view["status"], &view["inputs"]), (&json!("running"), &json!({ "month": 3 })));
+    let job = cluster.job().await;
+    cluster.settle(job, json!([1, 2])).await;
+    let view = loop {
+        let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+        if view["status"] != "running" {
+            break view;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((&view["status"], &view["outputs"]), (&json!("succeeded"), &json!({ "rows": [1, 2] })));
+    let listed = cluster.ask("list", json!({ "status": "succeeded", "namespace": "default" })).await;
+    assert_eq!(listed.expect("lists")[0]["run"], run);
+    let listed = cluster.ask("list", json!({ "status": ["failed", "running"] })).await;
+    assert_eq!(listed, Ok(json!([])));
+
+    let mut told = Vec::new();
+    while told.len() < 4 {
+        let message = timeout(PATIENCE, heard.next()).await.expect("in time").expect("news");
+        let news: Value = serde_json::from_slice(&message.payload).expect("JSON");
+        let what = message.subject.rsplit('.').next().expect("a token").to_owned();
+        assert_eq!(
+            message.subject.as_str(),
+            format!("longshore.v1.evt.default.report.{}.{what}", text(&run))
+        );
+        told.push(format!("{what} {}", text(&news["status"])));
+    }
+    assert_eq!(told, ["run running", "step running", "step succeeded", "run succeeded"]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_nobody_serves_says_so_and_can_be_cancelled() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
+    let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+    assert_eq!(view["steps"][0]["waiting_for"], "a worker that serves `crm`: none does");
+    let entry = WorkerEntry {
+        worker: "worker".parse().expect("a node"),
+        version: "1".to_owned(),
+        started_at: Timestamp::from_millis(1),
+        slots: 1,
+        servers: vec!["crm".parse().expect("a server")],
+    };
+    cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
+    let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+    assert_eq!(view["steps"][0]["waiting_for"], Value::Null);
+
+    let job = cluster.job().await;
+    let cancelled = cluster.ask("cancel", json!({ "run": run, "reason": "a test" })).await;
+    assert_eq!(cancelled, Ok(json!({ "run": run })));
+    timeout(PATIENCE, job.recalled.cancelled()).await.expect("recalled in time");
+    cluster.settle(job, json!([])).await;
+    let again = loop {
+        match cluster.ask("cancel", json!({ "run": run })).await {
+            Ok(_) => sleep(Duration::from_millis(20)).await,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((again.0, &again.1["reason"]), (409, &json!("ended")));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let unknown = json!({ "run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w" });
+    let elsewhere = json!({ "run": "run_77_01kbgq5v8m3n4p5q6r7s8t9v0w" });
+    let two_problems = json!({ "workflow": "report", "inputs": { "month": "x", "n": 1 } });
+    let broken = json!({ "text": "longshore: v1\nname: broken\nsteps:\n  - { id: a, cal: s/t }\n" });
+    let cases = [
+        ("submit", json!({ "workflow": "nobody" }), 404, "unknown_workflow", 1),
+        ("submit", json!({ "workflow": "Not A Name" }), 400, "malformed", 1),
+        ("submit", json!({ "inputs": {} }), 400, "malformed", 1),
+        ("submit", json!([1]), 400, "malformed", 1),
+        ("submit", two_problems, 400, "invalid_inputs", 2),
+        ("submit", json!({ "workflow": "report", "id": "" }), 400, "invalid_id", 1),
+        ("submit", json!({ "workflow": "report", "version": "zz" }), 404, "unknown_version", 1),
+        ("get", unknown.clone(), 404, "unknown_run", 1),
+        ("get", elsewhere.clone(), 404, "unknown_run", 1),
+        ("cancel", unknown, 404, "unknown_run", 1),
+        ("cancel", elsewhere, 404, "unknown_run", 1),
+        ("list", json!({ "status": "lost" }), 400, "malformed", 1),
+        ("push", broken, 400, "invalid_workflow", 1),
+    ];
+    for (verb, request, code, reason, problems) in cases {
+        let Err((found, body)) = cluster.ask(verb, request.clone()).await else {
+            panic!("{verb} {request} was granted")
+        };
+        assert_eq!((found, &body["reason"]), (code, &json!(reason)), "{verb} {request}: {body}");
+        let listed = body["problems"].as_array().expect("a list");
+        assert!(listed.len() >= problems && body["error"].is_string(), "{verb} {request}: {body}");
+        assert!(listed.iter().all(|problem| problem["message"].is_string()), "{verb} {request}: {body}");
+    }
+    let garbage = cluster.ask_raw("submit", vec![0xff, 0x00, 0x7b]).await;
+    assert!(matches!(garbage, Err((400, _))), "{garbage:?}");
+    cluster.end().await;
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
