@@ -2,6 +2,7 @@
 //!
 //! What is checked here is the form alone; whether a file is there or an input fits is for the command to say.
 
+mod bench;
 mod cluster;
 mod value;
 
@@ -13,6 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use longshore_proto::{RunStatus, ServerName};
 
+pub(crate) use bench::{BenchArgs, Sync};
 pub(crate) use cluster::{
     ClusterCommand, DlqCommand, DlqListArgs, DlqShowArgs, NamespaceArgs, SubmitArgs, WatchArgs,
     WorkflowsCommand, WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs,

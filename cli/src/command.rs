@@ -1,5 +1,6 @@
 //! The commands: each takes its arguments to an exit code, or to a failure.
 
+mod bench;
 mod completions;
 mod dlq;
 mod doctor;
@@ -66,6 +67,7 @@ async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, 
         }
         ClusterCommand::Dlq(DlqCommand::List(args)) => dlq::list(args, &config, output).await,
         ClusterCommand::Dlq(DlqCommand::Show(args)) => dlq::show(args, &config, output).await,
+        ClusterCommand::Bench(args) => bench::bench(&args, &config, output).await,
         ClusterCommand::Doctor(args) => doctor::doctor(&config, args.json, output).await,
         ClusterCommand::Scheduler(_) => cluster::scheduler(&config).await,
         ClusterCommand::Worker(_) => cluster::worker(&config, output).await,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{Pair, RunsCommand};
+use super::{BenchArgs, Pair, RunsCommand};
 use crate::config::{Flags, Key};
 
 /// Commands that work with a cluster.
@@ -27,6 +27,8 @@ pub(crate) enum ClusterCommand {
     Dlq(DlqCommand),
     /// Check configuration, NATS, Redis and who is there
     Doctor(DoctorArgs),
+    /// Measure a cluster against what its broker could do at best
+    Bench(BenchArgs),
     /// Be a scheduler of a cluster
     Scheduler(SchedulerArgs),
     /// Be a worker of a cluster
@@ -268,7 +270,7 @@ pub(crate) struct DlqShowArgs {
 #[command(after_help = "\
 Examples:
   longshore doctor
-  longshore doctor --json | jq '.checks[] | select(.status != \"ok\")'
+  longshore doctor --json | jq '.checks[] | select(.level != \"good\")'
 
 The exit code is 1 if anything is wrong, and 6 if NATS or Redis cannot be reached.")]
 pub(crate) struct DoctorArgs {
@@ -316,6 +318,7 @@ impl ClusterCommand {
             Self::Dlq(DlqCommand::List(args)) => &args.cluster,
             Self::Dlq(DlqCommand::Show(args)) => &args.cluster,
             Self::Doctor(args) => &args.cluster,
+            Self::Bench(args) => &args.cluster,
             Self::Scheduler(args) => &args.process.cluster,
             Self::Worker(args) => &args.process.cluster,
         }
@@ -359,7 +362,7 @@ impl ClusterCommand {
             Self::Workflows(WorkflowsCommand::Push(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::List(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Show(args)) => Some(&args.namespace),
-            Self::Dlq(_) | Self::Doctor(_) | Self::Scheduler(_) | Self::Worker(_) => None,
+            Self::Dlq(_) | Self::Doctor(_) | Self::Bench(_) | Self::Scheduler(_) | Self::Worker(_) => None,
         }
     }
 }

@@ -157,6 +157,16 @@ impl Client {
         Ok(events.map(|(what, body)| heard(&what, &body)).boxed())
     }
 
+    /// The connection itself, for measuring.
+    pub(crate) fn connection(&self) -> async_nats::Client {
+        self.nats.client()
+    }
+
+    /// Ends the connection. One that is dropped goes on until the process ends.
+    pub(crate) async fn close(&self) {
+        super::close(&self.nats).await;
+    }
+
     /// Whom it asks, for people.
     pub(crate) fn place(&self) -> &str {
         &self.place

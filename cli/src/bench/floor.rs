@@ -1,0 +1,239 @@
+//! The bare loop: the least that a broker has to do for one step, written plainly against it.
+//!
+//! ```text
+//!   publish a job (once) ──► work queue ──► pull ──► publish the result ──► ack the job
+//!                                                          └──► log ──► read
+//! ```
+//!
+//! Four things that every step of Longshore needs as well, with the same settings of the streams and the same order of
+//! acknowledgements, and nothing else: no state, no claims, no checkpoints, one log. Measured with messages published
+//! one by one, many on their way, and in atomic batches; whichever is faster is the floor.
+
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{Context, Message};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::figures::{Floor, Latency};
+use super::publish::{Way, publish};
+use super::{Step, broken};
+use crate::failure::Failure;
+
+const JOBS: &str = "LS_BENCH_JOBS";
+const LOG: &str = "LS_BENCH_LOG";
+const LOG_SUBJECT: &str = "longshore-bench.log";
+
+/// Steps before the first that counts.
+const WARM_UP: u32 = 500;
+
+/// Messages of a part on their way at once, and pulled at once.
+const WINDOW: usize = 1_000;
+
+/// Messages of an atomic batch, and batches of a part on their way at once.
+const BATCH: usize = 200;
+const BATCHES: usize = 4;
+
+/// Nothing here takes a tenth of this.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Bytes of a job and of a result: about what they are of a small call.
+const BODY: [u8; 256] = [b'x'; 256];
+
+/// The client's side, with a connection for each part.
+pub(super) struct BareLoop {
+    submitter: Context,
+    workers: Vec<Context>,
+    reader: Context,
+    /// The next step, by which jobs are told apart.
+    next: u64,
+}
+
+impl BareLoop {
+    /// One connection submits, one reads, and the others work.
+    pub(super) fn new(submitter: &Client, reader: &Client, workers: &[Client]) -> Self {
+        let workers = workers.iter().map(context).collect();
+        Self { submitter: context(submitter), workers, reader: context(reader), next: 0 }
+    }
+
+    /// Measures one round of everything, on streams that are new.
+    pub(super) async fn measure(&mut self, steps: u32, lone_steps: u32) -> Result<Floor, Failure> {
+        self.clear().await;
+        self.create().await.map_err(broken("create the streams of the bare loop"))?;
+        let measured = timeout(LIMIT, self.round(steps, lone_steps)).await;
+        self.clear().await;
+        measured.map_err(broken("measure the bare loop"))?.map_err(broken("measure the bare loop"))
+    }
+
+    /// Deletes what a round left behind.
+    pub(super) async fn clear(&self) {
+        for name in [JOBS, LOG] {
+            // It is not there, most often.
+            let _ = self.submitter.delete_stream(name).await;
+        }
+    }
+
+    async fn create(&self) -> Step<()> {
+        let common = Config {
+            storage: StorageType::File,
+            discard: DiscardPolicy::New,
+            allow_atomic_publish: true,
+            duplicate_window: Duration::from_secs(1),
+            ..Config::default()
+        };
+        let jobs = Config {
+            name: JOBS.to_owned(),
+            subjects: vec!["longshore-bench.jobs.>".to_owned()],
+            retention: RetentionPolicy::WorkQueue,
+            max_messages_per_subject: 1,
+            discard_new_per_subject: true,
+            ..common.clone()
+        };
+        let log = Config {
+            name: LOG.to_owned(),
+            subjects: vec![LOG_SUBJECT.to_owned()],
+            deny_delete: true,
+            ..common
+        };
+        self.submitter.create_stream(jobs).await?;
+        self.submitter.create_stream(log).await?;
+        Ok(())
+    }
+
+    async fn round(&mut self, steps: u32, lone_steps: u32) -> Step<Floor> {
+        self.many(WARM_UP, Way::Singly).await?;
+        let pipelined = self.many(steps, Way::Singly).await?;
+        self.many(WARM_UP, Way::AsBatch).await?;
+        let batched = self.many(steps, Way::AsBatch).await?;
+        let step = self.one_by_one(lone_steps).await?;
+        Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched, step })
+    }
+
+    /// Steps in a second, as many on their way as there is room for.
+    async fn many(&mut self, steps: u32, way: Way) -> Step<f64> {
+        let mut log = self.log().await?;
+        let mut workers = self.work(way).await?;
+        let jobs: Vec<_> = (0..steps).map(|_| self.job()).collect();
+        let started = Instant::now();
+        let submit = async {
+            let (size, at_once) = way.window();
+            let chunks = stream::iter(jobs.chunks(size));
+            let sent = chunks.map(|chunk| publish(&self.submitter, chunk, &BODY, true, way));
+            sent.buffer_unordered(at_once).try_collect::<()>().await
+        };
+        let read = async {
+            for _ in 0..steps {
+                log.next().await.ok_or("the log has ended")??;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            done = async { tokio::try_join!(submit, read) } => done?,
+            Some(ended) = workers.join_next() => return Err(ended.map_or_else(Into::into, failed_worker)),
+        };
+        Ok(f64::from(steps) / started.elapsed().as_secs_f64())
+    }
+
+    /// How long a step takes that has the broker to itself.
+    async fn one_by_one(&mut self, steps: u32) -> Step<Latency> {
+        let mut log = self.log().await?;
+        let _workers = self.work(Way::Singly).await?;
+        let mut samples = Vec::new();
+        for number in 0..steps + WARM_UP / 10 {
+            let job = self.job();
+            let started = Instant::now();
+            let (sent, read) = tokio::join!(
+                publish(&self.submitter, std::slice::from_ref(&job), &BODY, true, Way::Singly),
+                log.next()
+            );
+            let took = started.elapsed();
+            sent?;
+            read.ok_or("the log has ended")??;
+            if number >= WARM_UP / 10 {
+                samples.push(took);
+            }
+        }
+        Ok(Latency::of(samples))
+    }
+
+    fn job(&mut self) -> String {
+        self.next += 1;
+        format!("longshore-bench.jobs.{}", self.next)
+    }
+
+    /// What the log gets from now on.
+    async fn log(&self) -> Step<pull::Stream> {
+        let info = self.reader.get_stream(LOG).await?.cached_info().state.last_sequence;
+        let config = pull::Config {
+            ack_policy: AckPolicy::None,
+            deliver_policy: async_nats::jetstream::consumer::DeliverPolicy::ByStartSequence {
+                start_sequence: info + 1,
+            },
+            ..pull::Config::default()
+        };
+        let consumer = self.reader.create_consumer_on_stream(config, LOG).await?;
+        Ok(consumer.stream().max_messages_per_batch(WINDOW).messages().await?)
+    }
+
+    /// The workers. They end when they are dropped.
+    async fn work(&self, way: Way) -> Step<JoinSet<Step<()>>> {
+        let config = pull::Config {
+            durable_name: Some("work".to_owned()),
+            max_ack_pending: i64::try_from(WINDOW * 8)?,
+            ..pull::Config::default()
+        };
+        let mut workers = JoinSet::new();
+        for context in &self.workers {
+            let consumer = context.create_consumer_on_stream(config.clone(), JOBS).await?;
+            let jobs = consumer.stream().max_messages_per_batch(WINDOW).messages().await?;
+            workers.spawn(see_through(context.clone(), jobs, way));
+        }
+        Ok(workers)
+    }
+}
+
+fn context(client: &Client) -> Context {
+    let limit = Duration::from_secs(30);
+    ContextBuilder::new().timeout(limit).ack_timeout(limit).max_ack_inflight(WINDOW * 4).build(client.clone())
+}
+
+fn failed_worker(ended: Step<()>) -> Box<dyn std::error::Error + Send + Sync> {
+    ended.err().unwrap_or_else(|| "a worker of the bare loop has ended".into())
+}
+
+/// Publishes the results of jobs, and then acknowledges the jobs.
+async fn see_through(context: Context, jobs: pull::Stream, way: Way) -> Step<()> {
+    let (size, at_once) = way.window();
+    let chunks = jobs.ready_chunks(size);
+    let done = chunks.map(|chunk| settle(&context, chunk, way)).buffer_unordered(at_once);
+    done.try_collect().await
+}
+
+async fn settle<E: std::error::Error + Send + Sync + 'static>(
+    context: &Context,
+    jobs: Vec<Result<Message, E>>,
+    way: Way,
+) -> Step<()> {
+    let jobs = jobs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let subjects: Vec<_> = jobs.iter().map(|_| LOG_SUBJECT.to_owned()).collect();
+    publish(context, &subjects, &BODY, false, way).await?;
+    for job in jobs {
+        job.ack().await?;
+    }
+    Ok(())
+}
+
+impl Way {
+    /// Messages that go together, and how many such are on their way.
+    const fn window(self) -> (usize, usize) {
+        match self {
+            Self::Singly => (1, WINDOW),
+            Self::AsBatch => (BATCH, BATCHES),
+        }
+    }
+}

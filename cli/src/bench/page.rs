@@ -1,0 +1,89 @@
+//! The figures on a page.
+
+use super::figures::{Figures, Floor, Latency, Lone, OfProcess, Rate, Setting};
+use crate::output::{FAINT, Line, PLAIN, STRONG, aligned};
+
+/// The whole page.
+pub(crate) fn page(figures: &Figures) -> Vec<Line> {
+    let mut lines = vec![setting(&figures.setting), Line::default()];
+    lines.extend(aligned(rows(figures)));
+    if figures.setting.sync.is_some() && figures.tools.len() == 1 {
+        lines.push(Line::of(FAINT, "stdio/echo was not measured: name a server with --echo"));
+    }
+    if !figures.processes.is_empty() {
+        lines.push(Line::default());
+        lines.extend(aligned(processes(&figures.processes)));
+    }
+    if let Some(takeover) = figures.takeover {
+        let text = format!(
+            "a scheduler killed: of {} runs submitted at once, the first ended after {:.2} s and the last after {:.2} s",
+            takeover.runs, takeover.first_seconds, takeover.last_seconds,
+        );
+        lines.extend([Line::default(), Line::of(PLAIN, &text)]);
+    }
+    lines
+}
+
+fn setting(setting: &Setting) -> Line {
+    let Setting { cores, nats, workers, .. } = setting;
+    let schedulers = setting.schedulers.map(|count| format!(", schedulers: {count}")).unwrap_or_default();
+    let sync = setting.sync.map(|sync| format!(", sync {sync}")).unwrap_or_default();
+    let load = setting.load_before.map(|load| format!(", load before {load:.2}")).unwrap_or_default();
+    let text = format!("cores: {cores}{load}, nats-server {nats}{sync}{schedulers}, workers: {workers}");
+    Line::of(FAINT, &text)
+}
+
+fn rows(figures: &Figures) -> Vec<Vec<Line>> {
+    let Floor { steps_per_second, pipelined, batched, step } = figures.floor;
+    let titles = ["", "STEPS/S", "P50 MS", "P99 MS", "OF FLOOR", ""];
+    let mut rows = vec![titles.map(|title| Line::of(FAINT, title)).to_vec()];
+    let ways = format!("one by one {pipelined:.0}, in atomic batches {batched:.0}");
+    rows.push(row("bare loop, many at once", Some(steps_per_second), None, Some(1.0), &ways));
+    rows.push(row("bare loop, one at a time", None, Some(step), Some(1.0), ""));
+    for tool in &figures.tools {
+        rows.push(vec![Line::of(STRONG, &tool.tool)]);
+        rows.push(rate("  runs of one step", &tool.one_step));
+        rows.push(rate("  chains of ten", &tool.chains));
+        rows.push(lone("  one run at a time, published", &tool.idle));
+        rows.push(lone("  one run at a time, requested", &tool.idle_request));
+    }
+    rows
+}
+
+fn rate(name: &str, rate: &Rate) -> Vec<Line> {
+    let note = format!("{} runs in {:.1} s", rate.runs, rate.seconds);
+    row(name, Some(rate.steps_per_second), None, Some(rate.of_floor), &note)
+}
+
+fn lone(name: &str, lone: &Lone) -> Vec<Line> {
+    row(name, None, Some(lone.run), Some(lone.of_floor), "")
+}
+
+fn row(
+    name: &str,
+    per_second: Option<f64>,
+    latency: Option<Latency>,
+    of_floor: Option<f64>,
+    note: &str,
+) -> Vec<Line> {
+    let cell = |text: Option<String>| Line::of(PLAIN, &text.unwrap_or_default());
+    vec![
+        Line::of(PLAIN, name),
+        cell(per_second.map(|figure| format!("{figure:.0}"))),
+        cell(latency.map(|latency| format!("{:.2}", latency.p50_ms))),
+        cell(latency.map(|latency| format!("{:.2}", latency.p99_ms))),
+        cell(of_floor.map(|figure| format!("{figure:.2}"))),
+        Line::of(FAINT, note),
+    ]
+}
+
+fn processes(processes: &[OfProcess]) -> Vec<Vec<Line>> {
+    let titles = ["PROCESS", "MIB IDLE", "MIB AT MOST", "CPU US/STEP"];
+    let mut rows = vec![titles.map(|title| Line::of(FAINT, title)).to_vec()];
+    rows.extend(processes.iter().map(|process| {
+        let figures = [process.idle_mib, process.most_mib, process.cpu_us_per_step];
+        let cells = figures.map(|figure| Line::of(PLAIN, &format!("{figure:.0}")));
+        std::iter::once(Line::of(PLAIN, &process.process)).chain(cells).collect()
+    }));
+    rows
+}

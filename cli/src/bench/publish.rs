@@ -1,0 +1,68 @@
+//! Publishes of the bare loop: plain ones, and atomic batches.
+
+use async_nats::HeaderMap;
+use async_nats::header::{
+    NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
+    NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+};
+use async_nats::jetstream::Context;
+use async_nats::jetstream::message::PublishMessage;
+use futures::future::try_join_all;
+
+use super::Step;
+
+/// How several messages are published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// Each by itself.
+    Singly,
+    /// All of them or none, with one acknowledgement.
+    AsBatch,
+}
+
+/// Publishes a body to each subject and waits for the acknowledgements. With `once` only where there is none yet.
+pub(super) async fn publish(
+    context: &Context,
+    subjects: &[String],
+    body: &'static [u8],
+    once: bool,
+    way: Way,
+) -> Step<()> {
+    match (subjects, way) {
+        ([], _) => Ok(()),
+        ([_], _) | (_, Way::Singly) => {
+            let sent = subjects.iter().map(async |subject| {
+                let mut message = PublishMessage::build().payload(body.into());
+                if once {
+                    message = message.expected_last_subject_sequence(0);
+                }
+                context.send_publish(subject.clone(), message).await?.await
+            });
+            try_join_all(sent).await?;
+            Ok(())
+        }
+        ([first @ .., last], Way::AsBatch) => {
+            let id = format!("{:032x}", rand::random::<u128>());
+            let client = context.client();
+            for (subject, number) in first.iter().zip(1_usize..) {
+                let headers = headers(&id, number, once);
+                client.publish_with_headers(subject.clone(), headers, body.into()).await?;
+            }
+            let mut headers = headers(&id, subjects.len(), once);
+            headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
+            let message = PublishMessage::build().payload(body.into()).headers(headers);
+            context.send_publish(last.clone(), message).await?.await?;
+            Ok(())
+        }
+    }
+}
+
+fn headers(batch: &str, number: usize, once: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_BATCH_ID, batch);
+    headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
+    if once {
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+    }
+    headers
+}
