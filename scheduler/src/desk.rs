@@ -9,6 +9,7 @@
 //!
 //! Runs are shown as of their last checkpoint, a tenth of a second ago: every scheduler can answer for every partition.
 
+mod admission;
 mod answers;
 mod refusal;
 mod waiting;
@@ -24,6 +25,7 @@ use tokio::time::sleep;
 
 use crate::intake::{Intake, Submission};
 use crate::machine::Run;
+use admission::Admission;
 pub(crate) use answers::REQUEST_LIMIT_BYTES;
 pub use refusal::Refusal;
 
@@ -58,6 +60,7 @@ pub struct Desk {
     workflows: Arc<dyn Workflows>,
     catalog: Arc<dyn Catalog>,
     partitions: u16,
+    admission: Admission,
 }
 
 impl Desk {
@@ -69,7 +72,8 @@ impl Desk {
         partitions: u16,
     ) -> Self {
         let intake = Intake::new(backend.clone(), partitions);
-        Self { backend, intake, workflows, catalog, partitions: partitions.max(1) }
+        let admission = Admission::default();
+        Self { backend, intake, workflows, catalog, partitions: partitions.max(1), admission }
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
@@ -89,6 +93,7 @@ impl Desk {
         order: Order,
         plan: Arc<Plan>,
     ) -> Result<RunId, Refusal> {
+        self.admission.admit(&*self.backend.log, run.partition()).await?;
         let Order { namespace, inputs, trace, .. } = order;
         Ok(self.intake.submit(Submission { run, namespace, plan, inputs, trace }).await?)
     }

@@ -62,6 +62,13 @@ impl RunLog for Log {
         Ok(Seq(self.info(partition, "read the tail of the log").await?.state.last_sequence))
     }
 
+    async fn fullness(&self, partition: Partition) -> Result<u64, Error> {
+        let info = self.info(partition, "look how full the log is").await?;
+        // A limit that is not set is -1, or 0.
+        let limit = u64::try_from(info.config.max_bytes).unwrap_or_default();
+        Ok(info.state.bytes.saturating_mul(100).checked_div(limit).unwrap_or_default())
+    }
+
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
         Ok(Box::new(Reader::open(self.connection.clone(), partition, from.max(Seq(1))).await?))
     }

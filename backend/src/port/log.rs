@@ -31,6 +31,11 @@ pub trait RunLog: Send + Sync {
     /// The place of the last entry; zero if there is none.
     async fn tail(&self, partition: Partition) -> Result<Seq, Error>;
 
+    /// How full it is, in per cent of what it may hold. Zero where nothing but the disk is its bound.
+    async fn fullness(&self, _partition: Partition) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     /// Reads from `from` on, and then follows. Fails if `from` lies below what was trimmed.
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error>;
 

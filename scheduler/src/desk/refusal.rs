@@ -1,7 +1,7 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
 use longshore_backend::Denied;
-use longshore_proto::{Namespace, RunId, RunStatus, WireError, WorkflowName};
+use longshore_proto::{Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
 use crate::intake::SubmitError;
@@ -75,6 +75,17 @@ pub enum Refusal {
         /// Why.
         error: WireError,
     },
+    /// There is no room for more runs.
+    #[error(
+        "the log of partition {partition} is {percent} % full, and submits are taken in below 70 %: try again later, \
+         or raise the max_bytes of its stream"
+    )]
+    Full {
+        /// The partition.
+        partition: Partition,
+        /// How full its log is.
+        percent: u64,
+    },
     /// Something behind the desk is away or broken.
     #[error(transparent)]
     Backend(#[from] longshore_backend::Error),
@@ -92,6 +103,7 @@ impl Refusal {
             Self::Submit(SubmitError::Workflow(_)) => "invalid_workflow",
             Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
+            Self::Full { .. } => "full",
             Self::UnknownRun(_) => "unknown_run",
             Self::Ended { .. } => "ended",
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
@@ -102,6 +114,7 @@ impl Refusal {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Backend(error) | Self::Submit(SubmitError::Backend(error)) => error.retryable,
+            Self::Full { .. } => true,
             _ => false,
         }
     }
@@ -115,6 +128,7 @@ impl Refusal {
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
             Self::Ended { .. } => 409,
+            Self::Full { .. } => 503,
             Self::Unreadable { .. } | Self::Submit(_) | Self::Backend(_) => 500,
         }
     }

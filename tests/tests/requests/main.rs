@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "what does not answer has failed the test")]
 
 mod doorway;
+mod full;
 mod harness;
 mod lost;
 mod service;
