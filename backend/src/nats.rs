@@ -150,9 +150,12 @@ impl Nats {
         self.connection.client.server_info().version
     }
 
-    /// Whether there is a connection at this moment.
-    pub fn is_connected(&self) -> bool {
-        self.connection.client.connection_state() == async_nats::connection::State::Connected
+    /// Whether there is a connection at this moment, to a server that will do: one that came back may be an older one.
+    ///
+    /// # Errors
+    /// When there is none, or the server is too old.
+    pub fn check(&self) -> Result<(), Error> {
+        self.connection.check()
     }
 
     /// Streams and consumers as they are.

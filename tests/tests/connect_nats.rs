@@ -10,6 +10,10 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use longshore_backend::nats::{ConnectError, Nats, NatsConfig};
 use longshore_proto::{Partition, subject};
 use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::wait::until;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 fn config(server: &NatsServer) -> NatsConfig {
@@ -51,8 +55,43 @@ async fn a_server_that_comes_late_is_connected_to() {
     let connecting = Nats::connect(config(&server));
     let (nats, ()) = tokio::join!(connecting, server.start_again());
     let nats = nats.expect("connects");
-    assert!(nats.is_connected());
+    nats.check().expect("a connection");
     assert_eq!(nats.server_version(), "2.15.1");
+}
+
+/// Answers where a server was, as one of another version, for as long as it is polled.
+async fn pretend(address: String, version: &str) {
+    let listener = TcpListener::bind(&address).await.expect("listens");
+    let info =
+        format!(r#"INFO {{"server_id":"X","version":"{version}","max_payload":1048576,"headers":true}}"#);
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (reading, mut writing) = stream.split();
+        writing.write_all(format!("{info}\r\n").as_bytes()).await.expect("writes");
+        let mut lines = BufReader::new(reading).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line == "PING" {
+                writing.write_all(b"PONG\r\n").await.expect("writes");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_server_in_the_place_of_a_good_one_is_not_relied_on() {
+    let mut server = NatsServer::start().await;
+    let nats = Nats::connect(config(&server)).await.expect("connects");
+    nats.check().expect("a good one");
+    server.kill().await;
+    let mut old = JoinSet::new();
+    let address = server.url().trim_start_matches("nats://").to_owned();
+    old.spawn(async { pretend(address, "2.9.10").await });
+    until("the old one is found out", || {
+        nats.check().is_err_and(|error| error.to_string().contains("2.9.10 is too old"))
+    })
+    .await;
+    old.shutdown().await;
+    server.start_again().await;
+    until("the good one is back", || nats.check().is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::path::Path;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::account::Account;
 use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::NatsConfig;
 use super::api::{ApiError, Nothing, ask};
@@ -70,7 +71,35 @@ impl Connection {
             .backpressure_on_inflight(true)
             .build(client.clone());
         check_jetstream(&context, &urls, deadline).await?;
-        Ok(Self { client, context, connected, tasks: TaskTracker::new(), stop: CancellationToken::new() })
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let connection = Self { client, context, connected, tasks, stop };
+        connection.spawn(connection.clone().look_again());
+        Ok(connection)
+    }
+
+    /// Looks at every server that the connection is made to later: it may be an older one.
+    async fn look_again(self) {
+        let mut connected = self.connected();
+        while connected.changed().await.is_ok() {
+            // By the time it answers, the client knows what it says of itself.
+            let answer = self.round_trip("look at the server again").await;
+            match (answer, self.check()) {
+                (_, Err(error)) => {
+                    error!(%error, "this server of NATS will not do; not ready until it is upgraded")
+                }
+                (Err(error), Ok(())) => warn!(%error, "NATS is back and JetStream does not answer yet"),
+                (Ok(()), Ok(())) => {}
+            }
+        }
+    }
+
+    /// Whether there is a connection at this moment, to a server that will do.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        const DOING: &str = "rely on NATS";
+        if self.client.connection_state() != State::Connected {
+            return Err(Error::transient(DOING, "the connection is lost"));
+        }
+        check_version(&self.client.server_info().version).map_err(|error| Error::permanent(DOING, error))
     }
 
     /// Waits until the server has taken in everything that was sent before: it works through a connection in order,

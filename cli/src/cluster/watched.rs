@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_nats::connection::State;
 use async_nats::jetstream;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -53,7 +52,9 @@ impl Watched {
 
 fn checks(reached: &Reached) -> Vec<Check> {
     vec![
-        check(reached, "nats", |nats, _| async move { connected(&nats) }.boxed()),
+        check(reached, "nats", |nats, _| {
+            async move { nats.check().map_err(|error| error.to_string()) }.boxed()
+        }),
         check(reached, "streams", |nats, _| streams(nats).boxed()),
         check(reached, "redis", |_, redis| {
             async move { redis.ping().await.map_err(|error| error.to_string()) }.boxed()
@@ -73,13 +74,6 @@ fn check(
         None => async { Err("not connected yet".to_owned()) }.boxed(),
     };
     Check { name, ask: Box::new(ask) }
-}
-
-fn connected(nats: &Nats) -> Result<(), String> {
-    match nats.client().connection_state() {
-        State::Connected => Ok(()),
-        State::Pending | State::Disconnected => Err("the connection is lost".to_owned()),
-    }
 }
 
 /// Whether the streams that every process needs can be asked: they exist, and have a leader.
