@@ -58,8 +58,13 @@ impl Process {
         }
     }
 
-    /// Works until a signal, then ends in order within `limit`.
-    pub(super) async fn run(mut self, mut signals: Signals, limit: Duration) -> Result<Exit, Failure> {
+    /// Works until a signal, then ends in order within `limit`, and closes at last. A second signal cuts both short.
+    pub(super) async fn run(
+        mut self,
+        mut signals: Signals,
+        limit: Duration,
+        closing: impl Future<Output = ()>,
+    ) -> Result<Exit, Failure> {
         let broken = tokio::select! {
             biased;
             asked = signals.next() => {
@@ -69,17 +74,20 @@ impl Process {
             failure = self.broken() => Some(failure),
         };
         self.ending.cancel();
-        let mut calm = pin!(timeout(limit, self.end()));
-        let is_over = tokio::select! {
+        let in_order = async {
+            if timeout(limit, self.end()).await.is_err() {
+                warn!("not ended within {}; what was under way is left to others", Elapsed(limit));
+            }
+            closing.await;
+        };
+        let mut in_order = pin!(in_order);
+        tokio::select! {
             biased;
-            ended = &mut calm => ended.is_ok(),
+            () = &mut in_order => {}
             _ = signals.next() => {
                 warn!("asked again: ending at once");
                 return Ok(Exit::Interrupted);
             }
-        };
-        if !is_over {
-            warn!("not ended within {}; what was under way is left to others", Elapsed(limit));
         }
         broken.map_or(Ok(Exit::Success), Err)
     }
@@ -144,7 +152,7 @@ mod tests {
         process.start("core", async move { stop.cancelled().await });
         process.start("door", async {});
         let signals = Signals::listen().expect("signals");
-        let failure = process.run(signals, Duration::from_secs(5)).await.expect_err("it broke");
+        let failure = process.run(signals, Duration::from_secs(5), async {}).await.expect_err("it broke");
         assert_eq!(failure.message, "door has ended");
     }
 }

@@ -38,9 +38,7 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
     };
     watched.reached(&nats, &redis);
     let process = compose(config, id, &nats, &redis, ending);
-    let ended = process.run(signals, END_LIMIT).await;
-    close(&nats).await;
-    ended
+    process.run(signals, END_LIMIT, close(&nats)).await
 }
 
 /// The parts, in the order of their ends: doors, leadership.

@@ -47,12 +47,13 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     };
     watched.reached(&nats, &redis);
     let process = compose(config, id, &pool, &nats, &redis, ending);
-    let ended = process.run(signals, config.drain + END_LIMIT).await;
-    if timeout(CLOSE_LIMIT, pool.close()).await.is_err() {
-        warn!("the MCP servers were not closed in time");
-    }
-    close(&nats).await;
-    ended
+    let closing = async {
+        if timeout(CLOSE_LIMIT, pool.close()).await.is_err() {
+            warn!("the MCP servers were not closed in time");
+        }
+        close(&nats).await;
+    };
+    process.run(signals, config.drain + END_LIMIT, closing).await
 }
 
 fn compose(
