@@ -1,15 +1,17 @@
 //! A whole cluster of processes: NATS, Redis, schedulers and workers on free ports, and clients beside them.
 //!
 //! Everything lies in one scratch folder, whose configuration file says where the servers are. Workers serve `tables`,
-//! which keeps its journal there. All processes end with the cluster, by their ids.
+//! which keeps its journal there, unless a test brings servers of its own. A process finds its number in `MEMBER`, for
+//! servers files that tell workers apart. All processes end with the cluster, by their ids.
 
 #![expect(clippy::panic, reason = "a cluster that does not work has failed the test")]
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use crate::longshore::{Ended, Longshore, Started};
+use crate::longshore::{Ended, Longshore, PATIENCE, Started};
 use crate::nats_server::NatsServer;
 use crate::redis_server::RedisServer;
 use crate::scratch::Scratch;
@@ -17,7 +19,7 @@ use crate::tables::Tables;
 use crate::wait::until;
 
 /// How many logs the runs are spread over: more than schedulers, so that each has several.
-const PARTITIONS: u16 = 4;
+pub const PARTITIONS: u16 = 4;
 
 /// What a process of the cluster is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,26 +58,46 @@ impl Cluster {
     pub async fn start(schedulers: usize, workers: usize, delay_ms: u64) -> Self {
         let scratch = Scratch::new(&json!({}));
         scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(delay_ms).entry() }));
-        let (nats, redis) = (NatsServer::start().await, RedisServer::start().await);
+        Self::start_in(scratch, schedulers, workers).await
+    }
+
+    /// A cluster that answers, with the servers file of this folder.
+    pub async fn start_in(scratch: Scratch, schedulers: usize, workers: usize) -> Self {
+        let nats = NatsServer::start().await;
+        Self::start_on(nats, scratch, schedulers, workers).await
+    }
+
+    /// The same on a broker of another kind.
+    pub async fn start_on(nats: NatsServer, scratch: Scratch, schedulers: usize, workers: usize) -> Self {
+        let redis = RedisServer::start().await;
         let (nats_url, redis_url) = (nats.url(), redis.url());
         let settings = format!(
             "partitions = {PARTITIONS}\n[nats]\nurl = \"{nats_url}\"\n[redis]\nurl = \"{redis_url}\"\n"
         );
         scratch.write("longshore.toml", settings);
-        let roles = std::iter::repeat_n(Role::Scheduler, schedulers);
-        let roles = roles.chain(std::iter::repeat_n(Role::Worker, workers));
-        let members = roles.map(|role| Member { role, process: None }).collect();
-        let mut cluster = Self { members, nats, redis, scratch };
-        for member in 0..cluster.members.len() {
-            cluster.start_member(member);
+        let mut cluster = Self { members: Vec::new(), nats, redis, scratch };
+        for role in std::iter::repeat_n(Role::Scheduler, schedulers) {
+            cluster.add(role);
+        }
+        for role in std::iter::repeat_n(Role::Worker, workers) {
+            cluster.add(role);
         }
         cluster.answers().await;
         cluster
     }
 
+    /// Starts one more process, and returns its number.
+    pub fn add(&mut self, role: Role) -> usize {
+        let number = self.members.len();
+        self.members.push(Member { role, process: None });
+        self.start_member(number);
+        number
+    }
+
     /// Starts a member that is not there.
     pub fn start_member(&mut self, member: usize) {
-        let process = |role| self.scratch.longshore([command(role)]).start();
+        let number = member.to_string();
+        let process = |role| self.scratch.longshore([command(role)]).env("MEMBER", &number).start();
         let Some(member) = self.members.get_mut(member) else { panic!("there is no member {member}") };
         member.process = Some(process(member.role));
     }
@@ -92,13 +114,19 @@ impl Cluster {
         process.end().await
     }
 
+    /// The process of a member.
+    pub fn pid(&self, member: usize) -> u32 {
+        let process = self.members.get(member).and_then(|member| member.process.as_ref());
+        process.map_or_else(|| panic!("member {member} is not running"), Started::pid)
+    }
+
     fn taken(&mut self, member: usize) -> Started {
         let taken = self.members.get_mut(member).and_then(|member| member.process.take());
         taken.unwrap_or_else(|| panic!("member {member} is not running"))
     }
 
     /// Waits until every process says that it has started, and a scheduler answers.
-    async fn answers(&self) {
+    pub async fn answers(&self) {
         for member in &self.members {
             let process = member.process.as_ref();
             let said = format!("{} started", command(member.role));
@@ -110,6 +138,15 @@ impl Cluster {
     /// `longshore` as a client of this cluster.
     pub fn client<A: AsRef<str>>(&self, arguments: impl IntoIterator<Item = A>) -> Longshore {
         self.scratch.longshore(arguments)
+    }
+
+    /// Asks the micro service, and returns the body of its answer.
+    pub async fn request(&self, verb: &str, request: &Value) -> Value {
+        let client = async_nats::connect(self.nats.url()).await;
+        let client = client.unwrap_or_else(|error| panic!("no connection to NATS: {error}"));
+        let answer = client.request(format!("longshore.v1.api.{verb}"), request.to_string().into()).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{verb}: {error}\n{}", self.said()));
+        serde_json::from_slice(&answer.payload).unwrap_or_else(|error| panic!("{verb}: {error}"))
     }
 
     /// Submits by the command line, and returns the id of the run.
@@ -126,6 +163,18 @@ impl Cluster {
     /// A run as `runs show` shows it.
     pub async fn shown(&self, run: &str) -> Value {
         self.client(["runs", "show", run, "--json"]).run().await.expecting(0).json()
+    }
+
+    /// Waits until a run is shown like this. What is shown is a moment old.
+    pub async fn shows(&self, run: &str, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.shown(run).await;
+            if so(&shown) {
+                return shown;
+            }
+            assert!(Instant::now() < deadline, "{what}: {shown}\n{}", self.said());
+        }
     }
 
     /// All runs, newest first.

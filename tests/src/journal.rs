@@ -25,6 +25,10 @@ pub struct Call {
     pub tool: String,
     /// The idempotency key it came with.
     pub key: String,
+    /// When it began, in milliseconds since 1970.
+    pub begun_at: u64,
+    /// When it was answered; nothing if it never was.
+    pub ended_at: Option<u64>,
     /// Whether it was answered well; nothing if it was never answered.
     pub ok: Option<bool>,
 }
@@ -60,12 +64,14 @@ impl Journal {
             match text("event").as_str() {
                 "begin" => {
                     places.insert((pid, call), calls.len());
-                    calls.push(Call { pid, tool: text("tool"), key: text("idempotency_key"), ok: None });
+                    let (tool, key, begun_at) = (text("tool"), text("idempotency_key"), number("at_ms"));
+                    calls.push(Call { pid, tool, key, begun_at, ended_at: None, ok: None });
                 }
                 "end" => {
                     let begun = places.get(&(pid, call)).and_then(|&place| calls.get_mut(place));
                     let Some(begun) = begun else { panic!("{line} ends a call that never began") };
                     begun.ok = line.get("ok").and_then(Value::as_bool);
+                    begun.ended_at = Some(number("at_ms"));
                 }
                 _ => {}
             }

@@ -78,6 +78,11 @@ impl Tools {
         self.python("mcp-server-git", [OsStr::new("--repository"), repository.as_os_str()])
     }
 
+    /// A script for the Python that has a NATS client.
+    pub fn python_script(&self, script: &Path) -> CommandLine {
+        self.python("python", [script])
+    }
+
     /// Starts `server-everything` over HTTP on a free port, and returns once it listens; 2025-11-25, with sessions.
     ///
     /// # Panics

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use longshore_tests::cluster::{Cluster, chain};
+use longshore_tests::journey;
 use longshore_tests::longshore::PATIENCE;
+use longshore_tests::tables::Tables;
+use longshore_tests::tools::Tools;
 use longshore_tests::wait::until;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 /// Schedulers are the first members, workers those behind them.
@@ -24,18 +27,9 @@ async fn cluster(delay_ms: u64) -> Cluster {
 
 /// Publishes a submit into JetStream, as a client does that knows nothing but NATS.
 async fn publish(cluster: &Cluster, workflow: &str, body: &str) {
-    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let jetstream = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
     let subject = format!("longshore.v1.submit.default.{workflow}");
-    let receipt = jetstream::new(client).publish(subject, body.to_owned().into()).await.unwrap();
-    receipt.await.unwrap();
-}
-
-/// Asks the micro service, and returns the body of its answer.
-async fn ask(cluster: &Cluster, verb: &str, request: &Value) -> Value {
-    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
-    let answer =
-        client.request(format!("longshore.v1.api.{verb}"), request.to_string().into()).await.unwrap();
-    serde_json::from_slice(&answer.payload).unwrap()
+    jetstream.publish(subject, body.to_owned().into()).await.unwrap().await.unwrap();
 }
 
 /// Waits until the cluster has this many runs, and returns their ids.
@@ -64,6 +58,33 @@ async fn a_file_is_submitted_and_watched_to_its_end() {
 }
 
 #[tokio::test]
+async fn values_travel_through_five_servers_and_two_workers_as_they_do_alone() {
+    let (folder, tools) = (journey::folder(), Tools::find());
+    let input = format!("folder={}", folder.path().display());
+    let (tables, everything) = (Tables::of(folder.path()).over_http(), tools.everything_over_http());
+    let over_stdio = journey::over_stdio(&tools, folder.path());
+    folder.servers(&over_stdio);
+    let mut cluster = Cluster::start_in(folder, SCHEDULERS, WORKERS).await;
+    let arguments = ["submit", "workflow.yaml", "-i", &input, "--watch"];
+    let ended = cluster.client(arguments).run().await.expecting(0);
+    assert_eq!(ended.json(), journey::expected(), "over stdio");
+
+    // The same with two of them over HTTP.
+    let mut over_http = over_stdio;
+    over_http["tables"] = tables.entry();
+    over_http["everything"] = everything.entry();
+    cluster.scratch.servers(&over_http);
+    for worker in SCHEDULERS..SCHEDULERS + WORKERS {
+        cluster.end_member(worker).await.expecting(0);
+        cluster.start_member(worker);
+    }
+    let ended = cluster.client(arguments).run().await.expecting(0);
+    assert_eq!(ended.json(), journey::expected(), "over HTTP");
+    let list = cluster.client(["runs", "list", "--status", "succeeded", "--json"]).run().await;
+    assert_eq!(list.expecting(0).json_lines().len(), 2);
+}
+
+#[tokio::test]
 async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
     let cluster = cluster(5).await;
     publish(&cluster, "chain", r#"{"inputs": {"number": 10}, "id": "order-1"}"#).await;
@@ -72,20 +93,24 @@ async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
 
     publish(&cluster, "chain", r#"{"id": "order-1"}"#).await;
     assert_eq!(cluster.submit(&["chain", "--id", "order-1"]).await, published);
-    let asked = ask(&cluster, "submit", &json!({ "workflow": "chain", "id": "order-1" })).await;
+    let asked = cluster.request("submit", &json!({ "workflow": "chain", "id": "order-1" })).await;
     assert_eq!(asked["run"], published);
     // Another submit, taken in behind the copy: when it is a run, the copy would be one too.
     publish(&cluster, "chain", r#"{"id": "order-2"}"#).await;
-    assert_eq!(runs(&cluster, 2).await.len(), 2);
-    assert_eq!(cluster.scratch.journal().repeated().len(), 0, "{:?}", cluster.scratch.journal().begun());
+    let both = runs(&cluster, 2).await;
+    assert_eq!(both.len(), 2);
+    for run in &both {
+        assert_eq!(cluster.ended(run).await["status"], "succeeded");
+    }
+    assert_eq!(cluster.scratch.journal().calls().len(), 2 * 5);
 }
 
 #[tokio::test]
 async fn a_request_is_answered_with_a_run_or_with_what_is_wrong() {
     let cluster = cluster(5).await;
-    let good = ask(&cluster, "submit", &json!({ "workflow": "chain", "inputs": { "number": 1 } })).await;
+    let good = cluster.request("submit", &json!({ "workflow": "chain", "inputs": { "number": 1 } })).await;
     assert_eq!(cluster.ended(good["run"].as_str().unwrap()).await["outputs"], json!({ "number": 6 }));
-    let bad = ask(&cluster, "submit", &json!({ "workflow": "chain", "inputs": { "numer": 1 } })).await;
+    let bad = cluster.request("submit", &json!({ "workflow": "chain", "inputs": { "numer": 1 } })).await;
     assert_eq!(bad["reason"], "invalid_inputs", "{bad}");
     assert!(bad["problems"][0]["message"].as_str().is_some_and(|message| message.contains("numer")), "{bad}");
 }
@@ -144,6 +169,8 @@ async fn a_redis_that_forgets_everything_in_mid_run_loses_nothing() {
     }
     until("calls are under way", || cluster.scratch.journal().lines() > RUNS).await;
     cluster.redis.flushall();
+    // Until the leaders notice, and build their checkpoints again from the log, nobody knows the runs.
+    runs(&cluster, RUNS).await;
     for (number, run) in submitted.iter().enumerate() {
         let ended = cluster.ended(run).await;
         assert_eq!(ended["outputs"], json!({ "number": number + 5 }), "{ended}\n{}", cluster.said());
