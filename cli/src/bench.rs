@@ -59,37 +59,48 @@ type Step<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Measures, in a cluster of its own if that is asked for. Ctrl-C ends it early, and everything it started.
 pub(crate) async fn bench(args: &BenchArgs, config: &Config, output: &Output) -> Result<Figures, Failure> {
     let mut signals = Signals::listen()?;
-    let work = async {
-        if !args.start {
-            return measure(args, config, None, output).await;
-        }
-        output.message("starting NATS, Redis, schedulers and workers");
-        let mut started = Started::start(args).await?;
-        let config = started.config()?;
-        let measured = measure(args, &config, Some(&mut started), output).await;
-        let measured = measured.map_err(|failure| started.explain(failure));
-        started.end().await;
-        measured
-    };
-    tokio::select! {
-        measured = Box::pin(work) => measured,
-        // What was started is killed when it is dropped.
-        _ = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; nothing was measured")),
+    if !args.start {
+        return measure(args, config, None, &mut signals, output).await;
     }
+    output.message("starting NATS, Redis, schedulers and workers");
+    let mut started = tokio::select! {
+        started = Started::start(args) => started?,
+        _ = signals.next() => return Err(interrupted()),
+    };
+    let config = started.config()?;
+    let measured = measure(args, &config, Some(&mut started), &mut signals, output).await;
+    let measured = measured.map_err(|failure| started.explain(failure));
+    started.end().await;
+    measured
 }
 
+/// Measures until a signal, and leaves nothing of the bare loop behind.
 async fn measure(
     args: &BenchArgs,
     config: &Config,
     started: Option<&mut Started>,
+    signals: &mut Signals,
     output: &Output,
 ) -> Result<Figures, Failure> {
     let connections = args.workers.get() + 2;
     let connecting = (0..connections).map(|_| Client::connect(config, false, output));
-    let clients = try_join_all(connecting).await?;
-    let measured = measure_through(args, &clients, config, started, output).await;
+    let clients = tokio::select! {
+        clients = try_join_all(connecting) => clients?,
+        _ = signals.next() => return Err(interrupted()),
+    };
+    let measured = tokio::select! {
+        measured = Box::pin(measure_through(args, &clients, config, started, output)) => measured,
+        _ = signals.next() => Err(interrupted()),
+    };
+    for client in clients.iter().take(1) {
+        floor::clear(&client.connection()).await;
+    }
     join_all(clients.iter().map(Client::close)).await;
     measured
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted before everything was measured")
 }
 
 /// Measures through several connections: one submits, one hears, the others are workers of the bare loop.

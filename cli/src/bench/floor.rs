@@ -63,19 +63,10 @@ impl BareLoop {
 
     /// Measures one round of everything, on streams that are new.
     pub(super) async fn measure(&mut self, steps: u32, lone_steps: u32) -> Result<Floor, Failure> {
-        self.clear().await;
+        clear(&self.submitter.client()).await;
         self.create().await.map_err(broken("create the streams of the bare loop"))?;
         let measured = timeout(LIMIT, self.round(steps, lone_steps)).await;
-        self.clear().await;
         measured.map_err(broken("measure the bare loop"))?.map_err(broken("measure the bare loop"))
-    }
-
-    /// Deletes what a round left behind.
-    pub(super) async fn clear(&self) {
-        for name in [JOBS, LOG] {
-            // It is not there, most often.
-            let _ = self.submitter.delete_stream(name).await;
-        }
     }
 
     async fn create(&self) -> Step<()> {
@@ -194,6 +185,15 @@ impl BareLoop {
             workers.spawn(see_through(context.clone(), jobs, way));
         }
         Ok(workers)
+    }
+}
+
+/// Deletes what a round leaves behind.
+pub(super) async fn clear(client: &Client) {
+    let context = context(client);
+    for name in [JOBS, LOG] {
+        // It may not be there.
+        let _ = context.delete_stream(name).await;
     }
 }
 
