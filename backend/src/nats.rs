@@ -31,7 +31,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use self::connection::Connection;
-pub use self::error::{ConnectError, NEEDED_VERSION};
+pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
 pub use self::events::Events;
 pub use self::service::serve;
 pub use self::status::{ConsumerStatus, Status, StreamStatus};
@@ -154,7 +154,7 @@ impl Nats {
     ///
     /// # Errors
     /// When there is none, or the server is too old.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Unfit> {
         self.connection.check()
     }
 

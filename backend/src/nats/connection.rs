@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::NatsConfig;
 use super::api::{ApiError, Nothing, ask};
-use super::error::{ConnectError, NEEDED_VERSION};
+use super::error::{ConnectError, NEEDED_VERSION, Unfit};
 use super::failure::failed;
 use crate::Error;
 
@@ -84,22 +84,21 @@ impl Connection {
             // By the time it answers, the client knows what it says of itself.
             let answer = self.round_trip("look at the server again").await;
             match (answer, self.check()) {
-                (_, Err(error)) => {
+                (_, Err(error @ Unfit::Server(_))) => {
                     error!(%error, "this server of NATS will not do; not ready until it is upgraded")
                 }
                 (Err(error), Ok(())) => warn!(%error, "NATS is back and JetStream does not answer yet"),
-                (Ok(()), Ok(())) => {}
+                _ => {}
             }
         }
     }
 
     /// Whether there is a connection at this moment, to a server that will do.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        const DOING: &str = "rely on NATS";
-        if self.client.connection_state() != State::Connected {
-            return Err(Error::transient(DOING, "the connection is lost"));
+    pub(super) fn check(&self) -> Result<(), Unfit> {
+        match self.client.connection_state() {
+            State::Connected => Ok(check_version(&self.client.server_info().version)?),
+            State::Pending | State::Disconnected => Err(Unfit::Lost),
         }
-        check_version(&self.client.server_info().version).map_err(|error| Error::permanent(DOING, error))
     }
 
     /// Waits until the server has taken in everything that was sent before: it works through a connection in order,

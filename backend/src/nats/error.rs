@@ -90,6 +90,17 @@ pub enum ConnectError {
     Other(#[from] crate::Error),
 }
 
+/// Why a connection that was made cannot be relied on now.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// There is none at the moment; it is tried to get it back.
+    #[error("the connection is lost")]
+    Lost,
+    /// It leads to another server by now, and that one will not do.
+    #[error(transparent)]
+    Server(#[from] ConnectError),
+}
+
 impl ConnectError {
     /// Whether nobody answered, so that trying again later may be all it takes.
     pub const fn is_unreachable(&self) -> bool {
