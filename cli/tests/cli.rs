@@ -61,8 +61,11 @@ impl Folder {
 
     fn start(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        for name in ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE"]
-        {
+        // Also where a cluster is: with it, commands that work with either go there.
+        let ours = |name: &String| name.starts_with("LONGSHORE_");
+        let others = ["NATS_URL", "REDIS_URL", "RUST_LOG", "CLICOLOR_FORCE"].map(str::to_owned);
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in names.filter(ours).chain(others) {
             command.env_remove(name);
         }
         command.args(arguments).current_dir(self.path()).kill_on_drop(true);
