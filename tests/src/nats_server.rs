@@ -22,6 +22,8 @@ pub struct Setup {
     pub jetstream: bool,
     /// Whether JetStream writes everything through before it acknowledges: `sync_interval: always`.
     pub always: bool,
+    /// More settings of JetStream.
+    pub settings: String,
     /// More of its configuration file.
     pub more: String,
 }
@@ -29,7 +31,13 @@ pub struct Setup {
 impl Default for Setup {
     /// The server that `./verify` installs, with JetStream as it comes.
     fn default() -> Self {
-        Self { program: installed(), jetstream: true, always: false, more: String::new() }
+        Self {
+            program: installed(),
+            jetstream: true,
+            always: false,
+            settings: String::new(),
+            more: String::new(),
+        }
     }
 }
 
@@ -110,7 +118,8 @@ impl NatsServer {
         if self.setup.jetstream {
             let sync = if self.setup.always { ", sync_interval: always" } else { "" };
             let store = self.folder.path().join("store");
-            let _ = writeln!(text, "jetstream {{ store_dir: {:?}{sync} }}", store.display().to_string());
+            let store = store.display().to_string();
+            let _ = writeln!(text, "jetstream {{ store_dir: {store:?}{sync}\n{} }}", self.setup.settings);
         }
         text + &self.setup.more
     }

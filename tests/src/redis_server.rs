@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use redis::{Connection, FromRedisValue, RedisResult};
@@ -35,6 +35,7 @@ const SETTINGS: [&str; 10] = [
 pub struct RedisServer {
     folder: TempDir,
     port: u16,
+    configuration: Option<PathBuf>,
     settings: Vec<String>,
     password: Option<String>,
     process: Option<Child>,
@@ -55,7 +56,16 @@ impl RedisServer {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let password = settings.iter().position(|setting| setting == "--requirepass");
         let password = password.and_then(|at| settings.get(at + 1)).cloned();
-        let mut server = Self { folder, port: free_port(), settings, password, process: None };
+        let mut server =
+            Self { folder, port: free_port(), configuration: None, settings, password, process: None };
+        server.start_again().await;
+        server
+    }
+
+    /// A new server with a configuration file of its own.
+    pub async fn start_on(configuration: &Path) -> Self {
+        let mut server = Self::absent();
+        server.configuration = Some(configuration.to_owned());
         server.start_again().await;
         server
     }
@@ -63,7 +73,14 @@ impl RedisServer {
     /// A port and a folder, and nobody there yet.
     pub fn absent() -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for Redis: {error}"));
-        Self { folder, port: free_port(), settings: Vec::new(), password: None, process: None }
+        Self {
+            folder,
+            port: free_port(),
+            configuration: None,
+            settings: Vec::new(),
+            password: None,
+            process: None,
+        }
     }
 
     /// Its address, with the password if it has one.
@@ -92,8 +109,11 @@ impl RedisServer {
         let output = File::create(self.folder.path().join("output"));
         let output = output.unwrap_or_else(|error| panic!("no file for Redis: {error}"));
         let mut command = Command::new("redis-server");
+        command.args(&self.configuration);
         command.arg("--port").arg(self.port.to_string()).arg("--dir").arg(self.folder.path());
-        command.args(SETTINGS).args(&self.settings);
+        if self.configuration.is_none() {
+            command.args(SETTINGS).args(&self.settings);
+        }
         command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(output).kill_on_drop(true);
         let process = command.spawn();
         self.process = Some(process.unwrap_or_else(|error| panic!("redis-server does not start: {error}")));

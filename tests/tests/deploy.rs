@@ -1,0 +1,115 @@
+//! What `deploy/` ships: the real servers take its configuration, and the shape of its Compose file works, brought up here
+//! as plain processes: NATS and Redis as configured there, two schedulers, two workers, the sample server over HTTP,
+//! and the check that the containers are asked for their health with.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use longshore_tests::cluster::{Cluster, Role, chain};
+use longshore_tests::longshore::Started;
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::json;
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(shipped(path)).expect("it is shipped")
+}
+
+/// A port that was free a moment ago.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string()
+}
+
+/// The part of the shipped file that holds JetStream's settings, but for its folder.
+fn jetstream_settings() -> String {
+    let text = read("nats/nats-server.conf");
+    let (_, block) = text.split_once("jetstream {").expect("a block");
+    let (block, _) = block.split_once("\n}").expect("its end");
+    block.lines().filter(|line| !line.contains("store_dir")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn nats_takes_its_configuration() {
+    let mut check = Command::new(Setup::default().program);
+    let Output { status, stderr, .. } =
+        check.arg("-t").arg("-c").arg(shipped("nats/nats-server.conf")).output().expect("./verify has run");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+}
+
+#[tokio::test]
+async fn redis_takes_its_configuration_and_never_evicts() {
+    let redis = RedisServer::start_on(&shipped("redis/redis.conf")).await;
+    let setting = |name: &str| redis.ask::<Vec<String>>(&["CONFIG", "GET", name]).pop().expect("a setting");
+    assert_eq!(setting("maxmemory-policy"), "noeviction");
+    assert_eq!(setting("appendonly"), "yes");
+    assert_eq!(setting("maxmemory"), (1024 * 1024 * 1024).to_string());
+}
+
+/// `deploy/healthy`, as a container's health check runs it.
+fn healthy(address: &str, path: &str) -> bool {
+    let asked = Command::new(shipped("healthy")).arg(path).env("LONGSHORE_METRICS__LISTEN", address).output();
+    asked.expect("bash").status.success()
+}
+
+fn process(cluster: &Cluster, role: &str, address: &str) -> Started {
+    cluster.client([role]).env("LONGSHORE_METRICS__LISTEN", address).start()
+}
+
+#[tokio::test]
+async fn the_shape_of_the_compose_file_works() {
+    let scratch = Scratch::new(&json!({}));
+    let sample = Tables::of(scratch.path()).over_http();
+    scratch.servers(&json!({ "tables": sample.entry() }));
+    let workflow = scratch.write("chain.yaml", chain("chain", 3));
+    let nats = NatsServer::start_with(Setup { settings: jetstream_settings(), ..Setup::default() }).await;
+    let mut cluster = Cluster::start_on(nats, scratch, 1, 1).await;
+
+    let addresses = [free_address(), free_address()];
+    let others = [process(&cluster, "scheduler", &addresses[0]), process(&cluster, "worker", &addresses[1])];
+    for address in &addresses {
+        until("it is ready", || healthy(address, "/readyz")).await;
+        assert!(healthy(address, "/livez"));
+    }
+    let submit = ["submit", workflow.to_str().expect("a path"), "--watch"];
+    cluster.client(submit).run().await.expecting(0);
+
+    // One of each is enough.
+    let firsts: Vec<_> = (0..cluster.members.len()).collect();
+    for member in firsts {
+        cluster.end_member(member).await.expecting(0);
+    }
+    cluster.client(submit).run().await.expecting(0);
+
+    cluster.nats.stop().await;
+    for address in &addresses {
+        until("it is not ready without NATS", || !healthy(address, "/readyz")).await;
+        assert!(healthy(address, "/livez"), "it lives all the same");
+    }
+    drop(others);
+}
+
+#[test]
+fn the_compose_file_names_what_there_is() {
+    let compose = read("compose.yaml");
+    for mounted in ["nats/nats-server.conf", "redis/redis.conf", "sample/mcp.json"] {
+        assert!(compose.contains(&format!("./{mounted}:")) && shipped(mounted).is_file(), "{mounted}");
+    }
+    let dockerfile = read("Dockerfile");
+    for target in ["longshore", "sample"] {
+        assert!(
+            compose.contains(&format!("target: {target}")) && dockerfile.contains(&format!("AS {target}"))
+        );
+    }
+    for role in [Role::Scheduler, Role::Worker].map(|role| format!("{role:?}").to_lowercase()) {
+        assert!(compose.contains(&format!("command: [{role}]")));
+    }
+}
