@@ -16,9 +16,10 @@ use serde_json::Value;
 use super::{Effect, End, Input, Interrupt, Reaction};
 use crate::mcp::{Answer, CallFault};
 
-/// A job that was delivered more often than this is not called again: three workers that vanished over one job are no
-/// coincidence, and each further try may cost one more.
-const DELIVERIES_LIMIT: u32 = 3;
+/// A job that was delivered more often than this is not called again: each further try may cost one more worker. Not
+/// every delivery did: one that came while its worker was ending, or on a connection that had just been lost, counts
+/// as well, and two of those for each restart are usual.
+const DELIVERIES_LIMIT: u32 = 10;
 
 /// The longest delay that is waited for while holding a slot. About what a timer and a new job cost anyway, and short
 /// enough that a server which fails for everybody does not fill the worker with sleepers.

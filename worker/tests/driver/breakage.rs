@@ -97,7 +97,7 @@ async fn a_panic_ends_one_job_and_not_the_worker() {
     harness.publish(&bad).await;
     let fault = harness.fault(&bad.id).await;
     assert!(fault.message.starts_with("poison"), "{fault}");
-    assert_eq!(harness.journal().len(), 3, "and then no more");
+    assert_eq!(harness.journal().len(), 10, "and then no more");
     let good = safe("good", "note", json!({ "text": "fine" }));
     harness.publish(&good).await;
     assert!(matches!(harness.outcome(&good.id).await.0, Outcome::Output(_)));

@@ -100,11 +100,11 @@ async fn a_request_that_never_left_lets_go_of_its_claim() {
     harness.close().await;
 }
 
-/// Starts a worker on a job that three others took and dropped.
+/// Starts a worker on a job that ten others took and dropped.
 async fn poisoned(job: &Job) -> Harness {
     let mut harness = Harness::new().await;
     harness.publish(job).await;
-    for delivered in 1..=3 {
+    for delivered in 1..=10 {
         assert_eq!(harness.take().await.expect("a job").delivered, delivered);
     }
     harness.start(WorkerConfig::default());

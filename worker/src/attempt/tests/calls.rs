@@ -21,7 +21,7 @@ fn a_safe_job_is_called_without_a_claim() {
 
 #[test]
 fn a_safe_job_that_comes_again_is_called_again() {
-    check(safe(), "delivered 3 => call 1");
+    check(safe(), "delivered 10 => call 1");
 }
 
 #[test]

@@ -75,15 +75,15 @@ fn poison_is_settled_without_another_call() {
     check(
         safe(),
         "
-        delivered 4 => settle fault internal: poison: delivered 4 times, and no worker came to an end []
+        delivered 11 => settle fault internal: poison: delivered 11 times, and no worker came to an end []
         settled     => acknowledge
         ",
     );
     check(
         unsafe_to_repeat(),
         "
-        delivered 4 => claim fetch
-        claim won   => settle indeterminate internal: poison: delivered 4 times, and no worker came to an end []
+        delivered 11 => claim fetch
+        claim won   => settle indeterminate internal: poison: delivered 11 times, and no worker came to an end []
         settled     => acknowledge, claim done
         ",
     );
