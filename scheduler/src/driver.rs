@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::{Backend, Entry, LogReader, clock};
-use longshore_proto::{Digest, Epoch, Event, NodeId, Partition, Record, RunId, RunView, Seq, WireError};
+use longshore_proto::{Digest, Epoch, Event, Job, NodeId, Partition, Record, RunId, RunView, Seq, WireError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -203,13 +203,35 @@ impl Driver {
         while self.machine.epoch() <= self.epoch {
             // What was replayed is seen by others only once it is in a checkpoint.
             self.saver.touched();
-            let resumed = self.machine.resume();
-            self.perform(resumed).await?;
+            self.resume().await?;
             if self.work().await? == Standing::Lost {
                 self.rebuild().await?;
             }
         }
         Ok(Ended::SteppedDown)
+    }
+
+    /// Sends what ought to be out and is not.
+    ///
+    /// A job that is not in the queue was never sent, or it was settled in the meantime; then its outcome is in the log
+    /// already, because workers report before they acknowledge. So the queue is looked at first, and the log is read
+    /// to its end after that: what is still outstanding then may be sent, and no call is made once more.
+    async fn resume(&mut self) -> Result<(), DriverError> {
+        let mut jobs: Vec<Job> = self.machine.resume().into_iter().filter_map(job).collect();
+        jobs.retain(|job| !self.left_alone.contains(&job.id.run));
+        let mut queued = BTreeSet::new();
+        if !jobs.is_empty() {
+            let holds = insist("look for jobs", || self.backend.jobs.holds(&jobs)).await?;
+            queued.extend(jobs.into_iter().zip(holds).filter(|(_, held)| *held).map(|(job, _)| job.id));
+            let tail = insist("find the end of the log", || self.backend.log.tail(self.partition)).await?;
+            self.replay(tail, self.position.seq).await?;
+        }
+        if self.machine.epoch() > self.epoch {
+            return Ok(()); // it is the new leader's to do
+        }
+        let mut resumed = self.machine.resume();
+        resumed.retain(|effect| !matches!(effect, Effect::Dispatch(job) if queued.contains(&job.id)));
+        self.perform(resumed).await
     }
 
     /// Takes inputs and performs effects until somebody else leads, or the checkpoint is lost.
@@ -359,5 +381,13 @@ impl Driver {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;
         }
         Ok(())
+    }
+}
+
+/// The job that is to be sent, if that is what follows.
+fn job(effect: Effect) -> Option<Job> {
+    match effect {
+        Effect::Dispatch(job) => Some(*job),
+        _ => None,
     }
 }

@@ -88,6 +88,11 @@ impl JobQueue for Queue {
         })
     }
 
+    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+        let places = self.shared.places();
+        Ok(jobs.iter().map(|job| places.holds(&job.id)).collect())
+    }
+
     async fn recall(&self, job: &JobId) -> Result<(), Error> {
         self.shared.places().recall(job);
         Ok(())

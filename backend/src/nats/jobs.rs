@@ -11,12 +11,17 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
 use longshore_proto::{Job, JobId, ServerName, decode, encode, subject};
+use serde::de::IgnoredAny;
+use serde_json::json;
 use tracing::error;
 
 use self::recalls::Recalls;
+use super::api::ask;
 use super::connection::Connection;
 use super::failure::failed;
 use super::line::Line;
@@ -26,6 +31,9 @@ use crate::{Delivery, Error, JobQueue, Queued};
 
 /// The only class of jobs there is yet. Others would have consumers of their own, pulled before or after these.
 const CLASS: &str = "std";
+
+/// How many jobs are looked for at once: enough to hide the round trip, and few enough to leave the server to others.
+const LOOKS: usize = 64;
 
 /// How long a recall may wait for a connection: it is only good for a while.
 const RECALL: Duration = Duration::from_secs(2);
@@ -60,6 +68,17 @@ impl Jobs {
         Arc::clone(line)
     }
 
+    /// Whether the queue has a message under a subject.
+    async fn is_held(&self, subject: String) -> Result<bool, Error> {
+        let request = json!({ "last_by_subj": subject });
+        let get = format!("STREAM.MSG.GET.{}", subject::JOBS_STREAM);
+        match ask::<IgnoredAny>(&self.connection.context, get, &request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(false),
+            Err(error) => Err(failed("look for jobs in the queue", error)),
+        }
+    }
+
     /// A job as it came; nothing if it is none, and then it is taken out of the queue.
     fn deliver(&self, message: Message) -> Option<Delivery> {
         let receipt = Held::new(&self.connection, &message);
@@ -88,6 +107,11 @@ impl JobQueue for Jobs {
         let messages = messages.map_err(|error| Error::permanent("queue jobs", error))?;
         let placed = self.publisher.publish("queue jobs", messages).await?;
         Ok(placed.into_iter().map(queued).collect())
+    }
+
+    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+        let subjects: Vec<_> = jobs.iter().map(|job| subject::job(CLASS, &job.server, &job.id)).collect();
+        stream::iter(subjects).map(|subject| self.is_held(subject)).buffered(LOOKS).try_collect().await
     }
 
     async fn recall(&self, job: &JobId) -> Result<(), Error> {

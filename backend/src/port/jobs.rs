@@ -23,6 +23,9 @@ pub trait JobQueue: Send + Sync {
     /// Queues jobs; the answers stand in the order of the jobs.
     async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error>;
 
+    /// Which of these jobs have a place in the queue, queued or delivered; the answers stand in the order of the jobs.
+    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error>;
+
     /// Tells whoever has the job, or will get it, that its outcome is no longer wanted. The job is still delivered
     /// and settled, so that what happened is known. Best effort; an id that is not in the queue is passed over.
     async fn recall(&self, job: &JobId) -> Result<(), Error>;

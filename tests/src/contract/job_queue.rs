@@ -19,6 +19,7 @@ contracts![
     a_queued_job_is_not_queued_twice,
     a_delivered_job_is_not_queued_again,
     an_acknowledged_job_is_gone_and_its_id_is_free,
+    a_job_is_held_until_it_is_acknowledged,
     of_many_publishers_at_once_one_is_first,
     jobs_come_in_their_order,
     a_pull_takes_no_more_than_it_asked_for,
@@ -123,6 +124,22 @@ async fn an_acknowledged_job_is_gone_and_its_id_is_free(fixture: &mut dyn Fixtur
     assert!(line.is_empty().await);
     assert_eq!(line.publish(vec![job(1)]).await, [Queued::New]);
     assert_eq!(line.pull().await.delivered, 1, "counted from the start");
+}
+
+async fn a_job_is_held_until_it_is_acknowledged(fixture: &mut dyn Fixture) {
+    let line = Line::of(fixture);
+    let jobs: Vec<Job> = (0..100).map(job).collect();
+    let held = async || line.0.holds(&jobs).await.expect("looks");
+    assert!(!held().await.contains(&true));
+    line.publish(vec![job(3), job(70)]).await;
+    let both: Vec<_> = (0..100).map(|n| n == 3 || n == 70).collect();
+    assert_eq!(held().await, both);
+    let delivery = line.pull().await;
+    assert_eq!(held().await, both, "also while a worker has one");
+    delivery.receipt.ack().await.expect("acks");
+    // An acknowledgement is a word that is not answered: the queue hears of it a little later.
+    let one: Vec<_> = (0..100).map(|n| n == 70).collect();
+    timeout(PATIENCE, async { while held().await != one {} }).await.expect("no longer held");
 }
 
 async fn of_many_publishers_at_once_one_is_first(fixture: &mut dyn Fixture) {

@@ -21,6 +21,9 @@ impl JobQueue for Hasty {
     async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
         self.0.publish(jobs).await
     }
+    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+        self.0.holds(jobs).await
+    }
     async fn recall(&self, job: &JobId) -> Result<(), Error> {
         self.0.recall(job).await
     }

@@ -41,7 +41,7 @@ pub(super) struct Taken {
 impl Places {
     /// Puts a job at the end of its server's line, unless it has a place. Nothing if there is no room for it.
     pub(super) fn publish(&mut self, job: Job, room: usize) -> Option<Queued> {
-        if self.places.contains_key(&job.id) {
+        if self.holds(&job.id) {
             return Some(Queued::Already);
         }
         if self.places.len() >= room {
@@ -51,6 +51,11 @@ impl Places {
         let place = Place { job, delivered: 0, recalled: CancellationToken::new() };
         self.places.insert(place.job.id.clone(), place);
         Some(Queued::New)
+    }
+
+    /// Whether a job has a place.
+    pub(super) fn holds(&self, id: &JobId) -> bool {
+        self.places.contains_key(id)
     }
 
     /// Takes up to `max` jobs that are ready now.
