@@ -1,6 +1,6 @@
 //! Looks at everything a cluster stands on, for `longshore doctor`. It changes nothing and creates nothing.
 //!
-//! What the findings mean is for [`judge`](super::judge) to say; here they are only brought together.
+//! What the findings mean is for `judge` to say; here they are only brought together.
 
 use std::time::Duration;
 
