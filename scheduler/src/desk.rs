@@ -14,9 +14,11 @@ mod answers;
 mod refusal;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use longshore_backend::{Backend, Catalog, Registered, RunQuery, RunRow, Workflows, clock};
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName};
 use longshore_workflow::Plan;
@@ -78,12 +80,22 @@ impl Desk {
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
     pub async fn submit(&self, order: Order) -> Result<RunId, Refusal> {
-        let plan = self.plan(&order.namespace, &order.workflow, order.version.as_deref()).await?;
         let run = match &order.id {
             Some(id) => self.run_of_id(&order.namespace, id)?,
             None => self.intake.draw_id(),
         };
-        self.submit_as(run, order, plan).await
+        let plan = self.plan(&order.namespace, &order.workflow, order.version.as_deref());
+        let (plan, ()) = tokio::join!(plan, self.look_at_logs([run.partition()]));
+        self.submit_as(run, order, plan?).await
+    }
+
+    /// Looks whether the logs of some partitions have room, so that submits to them need not wait for that.
+    pub(crate) async fn look_at_logs(&self, partitions: impl IntoIterator<Item = Partition>) {
+        let partitions: BTreeSet<Partition> = partitions.into_iter().collect();
+        let looks =
+            partitions.into_iter().map(|partition| self.admission.admit(&*self.backend.log, partition));
+        // What was not seen, or has no room, is for each submit to find.
+        join_all(looks).await;
     }
 
     /// Submits a run whose id and plan are known.

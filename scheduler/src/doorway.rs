@@ -91,9 +91,21 @@ impl Doorway {
 
     /// Takes a batch of messages in, all together.
     async fn take_in(self: Arc<Self>, batch: Vec<Incoming>) {
-        let read: Vec<_> = batch.into_iter().map(|message| (order::read(&message), message)).collect();
-        let plans = self.plans(read.iter().filter_map(|(order, _)| order.as_ref().ok())).await;
+        let read: Vec<_> = batch.into_iter().map(|message| (self.read(&message), message)).collect();
+        let good = || read.iter().filter_map(|(order, _)| order.as_ref().ok());
+        let logs = self.desk.look_at_logs(good().map(|(run, _)| run.partition()));
+        let (plans, ()) = tokio::join!(self.plans(good().map(|(_, order)| order)), logs);
         join_all(read.into_iter().map(|(order, message)| self.see_through(order, message, &plans))).await;
+    }
+
+    /// What a message orders, and the run that it stands for.
+    fn read(&self, message: &Incoming) -> Result<(RunId, Order), Refusal> {
+        let order = order::read(message)?;
+        let run = match &order.id {
+            Some(id) => self.desk.run_of_id(&order.namespace, id)?,
+            None => self.desk.run_of_place(&order.namespace, &message.place),
+        };
+        Ok((run, order))
     }
 
     /// The plans of all orders. Looked up after the messages were pulled, so a workflow that was registered before a
@@ -116,11 +128,11 @@ impl Doorway {
     /// Submits one run and answers the stream.
     async fn see_through(
         &self,
-        order: Result<Order, Refusal>,
+        order: Result<(RunId, Order), Refusal>,
         message: Incoming,
         plans: &BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>>,
     ) {
-        match self.submit(order, &message, plans).await {
+        match self.submit(order, plans).await {
             Ok(run) => {
                 debug!(%run, "submitted");
                 acknowledge(message.receipt).await;
@@ -135,15 +147,10 @@ impl Doorway {
 
     async fn submit(
         &self,
-        order: Result<Order, Refusal>,
-        message: &Incoming,
+        order: Result<(RunId, Order), Refusal>,
         plans: &BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>>,
     ) -> Result<RunId, Arc<Refusal>> {
-        let order = order?;
-        let run = match &order.id {
-            Some(id) => self.desk.run_of_id(&order.namespace, id)?,
-            None => self.desk.run_of_place(&order.namespace, &message.place),
-        };
+        let (run, order) = order?;
         match plans.get(&wanted(&order)) {
             Some(Ok(plan)) => Ok(self.desk.submit_as(run, order, Arc::clone(plan)).await?),
             Some(Err(refusal)) => Err(Arc::clone(refusal)),
