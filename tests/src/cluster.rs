@@ -182,6 +182,18 @@ impl Cluster {
         self.client(["runs", "list", "--limit", "1000", "--json"]).run().await.expecting(0).json_lines()
     }
 
+    /// The submits that were refused and could not be answered, once there are so many.
+    pub async fn dead_letters(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let letters = self.client(["dlq", "list", "--json"]).run().await.expecting(0).json_lines();
+            if letters.len() >= count {
+                return letters;
+            }
+            assert!(Instant::now() < deadline, "{letters:?}\n{}", self.said());
+        }
+    }
+
     /// What every process that is running has said.
     pub fn said(&self) -> String {
         let mut text = String::new();
