@@ -15,10 +15,10 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_proto::{Job, JobId, ServerName, decode, encode, subject};
+use longshore_proto::{Job, JobId, ServerName, WireError, decode, encode, subject};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use tracing::error;
+use tracing::{error, warn};
 
 use self::recalls::Recalls;
 use super::api::ask;
@@ -31,6 +31,9 @@ use crate::{Delivery, Error, JobQueue, Queued};
 
 /// The only class of jobs there is yet. Others would have consumers of their own, pulled before or after these.
 const CLASS: &str = "std";
+
+/// How long a job is left alone that a newer version has written: workers are being replaced, which takes a while.
+const NEWER_PAUSE: Duration = Duration::from_secs(10);
 
 /// How many jobs are looked for at once: enough to hide the round trip, and few enough to leave the server to others.
 const LOOKS: usize = 64;
@@ -79,11 +82,17 @@ impl Jobs {
         }
     }
 
-    /// A job as it came; nothing if it is none, and then it is taken out of the queue.
+    /// A job as it came; nothing if it is none, and then it is taken out of the queue; and nothing if only a newer worker
+    /// can read it.
     fn deliver(&self, message: Message) -> Option<Delivery> {
         let receipt = Held::new(&self.connection, &message);
         let job = match decode::<Job>(&message.payload) {
             Ok(job) => job,
+            Err(reason @ WireError::Version { .. }) => {
+                warn!(subject = %message.subject, %reason, "a job is left to a newer worker");
+                receipt.put_off(NEWER_PAUSE);
+                return None;
+            }
             Err(reason) => {
                 error!(subject = %message.subject, %reason, "a message in the queue is no job; it is taken out");
                 receipt.discard();
@@ -133,7 +142,7 @@ impl JobQueue for Jobs {
     }
 }
 
-fn message(job: &Job) -> Result<Outgoing, longshore_proto::WireError> {
+fn message(job: &Job) -> Result<Outgoing, WireError> {
     let subject = subject::job(CLASS, &job.server, &job.id).into();
     Ok(Outgoing { subject, body: encode(job)?.into(), once: true })
 }
