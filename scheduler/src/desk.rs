@@ -157,7 +157,7 @@ impl Desk {
         let row = self.find(run).await?;
         let run = Run::read(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
         let mut view = run.view();
-        waiting::explain(&mut view, &*self.catalog).await;
+        waiting::explain(&mut view, &run, &*self.catalog, &*self.backend.jobs).await;
         Ok(view)
     }
 

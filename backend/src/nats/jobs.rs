@@ -12,16 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::Info;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_proto::{Job, JobId, ServerName, WireError, decode, encode, subject};
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use serde_json::json;
 use tracing::{error, warn};
 
 use self::recalls::Recalls;
-use super::api::ask;
+use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
 use super::line::Line;
@@ -71,13 +72,13 @@ impl Jobs {
         Arc::clone(line)
     }
 
-    /// Whether the queue has a message under a subject.
-    async fn is_held(&self, subject: String) -> Result<bool, Error> {
+    /// Where in the queue the message under a subject stands, if there is one.
+    async fn place(&self, subject: String) -> Result<Option<u64>, Error> {
         let request = json!({ "last_by_subj": subject });
         let get = format!("STREAM.MSG.GET.{}", subject::JOBS_STREAM);
-        match ask::<IgnoredAny>(&self.connection.context, get, &request).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(false),
+        match ask::<Found>(&self.connection.context, get, &request).await {
+            Ok(found) => Ok(Some(found.message.seq)),
+            Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
             Err(error) => Err(failed("look for jobs in the queue", error)),
         }
     }
@@ -120,7 +121,20 @@ impl JobQueue for Jobs {
 
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
         let subjects: Vec<_> = jobs.iter().map(|job| subject::job(CLASS, &job.server, &job.id)).collect();
-        stream::iter(subjects).map(|subject| self.is_held(subject)).buffered(LOOKS).try_collect().await
+        let places = stream::iter(subjects).map(|subject| self.place(subject)).buffered(LOOKS);
+        places.map_ok(|place| place.is_some()).try_collect().await
+    }
+
+    async fn waiting(&self, server: &ServerName, job: &JobId) -> Result<Option<u64>, Error> {
+        let Some(place) = self.place(subject::job(CLASS, server, job)).await? else { return Ok(None) };
+        let consumer = subject::jobs_consumer(CLASS, server);
+        let info = format!("CONSUMER.INFO.{}.{consumer}", subject::JOBS_STREAM);
+        match ask::<Info>(&self.connection.context, info, &Nothing {}).await {
+            // What stands before the last delivery is out, or was given back and goes first.
+            Ok(info) => Ok((place > info.delivered.stream_sequence).then_some(info.num_pending)),
+            Err(error) if error.code() == Some(ErrorCode::CONSUMER_NOT_FOUND) => Ok(None),
+            Err(error) => Err(failed(format!("look at consumer {consumer}"), error)),
+        }
     }
 
     async fn recall(&self, job: &JobId) -> Result<(), Error> {
@@ -140,6 +154,18 @@ impl JobQueue for Jobs {
         let messages = self.line(server).pull(max.get(), wait).await?;
         Ok(messages.into_iter().filter_map(|message| self.deliver(message)).collect())
     }
+}
+
+/// The answer to a request for a message.
+#[derive(Deserialize)]
+struct Found {
+    message: Stored,
+}
+
+/// Of a message only its place.
+#[derive(Deserialize)]
+struct Stored {
+    seq: u64,
 }
 
 fn message(job: &Job) -> Result<Outgoing, WireError> {
