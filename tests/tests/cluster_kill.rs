@@ -11,6 +11,7 @@
 //! no more than the default would; it is the setting in which the cluster is slowest.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,

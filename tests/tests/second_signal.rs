@@ -1,7 +1,5 @@
 //! A process of a cluster that is told twice to end, ends at once, whatever it still waits for.
 
-#![expect(clippy::expect_used, reason = "what does not end has failed the test")]
-
 use std::time::Duration;
 
 use longshore_tests::cluster::{Cluster, chain};
