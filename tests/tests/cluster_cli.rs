@@ -5,7 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::longshore::Longshore;
@@ -14,6 +14,8 @@ use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio::time::Instant;
 
 /// What is given up after two seconds is given up well before this.
 const IN_TIME: Duration = Duration::from_secs(20);

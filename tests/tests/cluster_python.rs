@@ -1,7 +1,7 @@
 //! Submitting and watching with a NATS client in another language, and no Longshore code on its side: what nats-py is
 //! told by JetStream, by the news of runs and by the micro service.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
