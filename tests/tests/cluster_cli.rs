@@ -15,7 +15,6 @@ use longshore_tests::scratch::Scratch;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tokio::time::Instant;
 
 /// What is given up after two seconds is given up well before this.
 const IN_TIME: Duration = Duration::from_secs(20);

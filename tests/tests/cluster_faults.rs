@@ -1,13 +1,7 @@
 //! What a running cluster makes of what should not be: messages that are none, outcomes that nobody asked for, clocks
 //! that are wrong, and servers that go away for a while or will not do at all.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 
