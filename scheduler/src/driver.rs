@@ -10,18 +10,22 @@
 //! remembers the rest. Retrying a port lives in [`insist`] and nowhere else.
 
 mod insist;
+mod log_time;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::{Backend, Entry, LogReader, clock};
-use longshore_proto::{Digest, Epoch, Event, Job, NodeId, Partition, Record, RunId, RunView, Seq, WireError};
+use longshore_proto::{
+    Digest, Epoch, Event, Job, NodeId, Partition, Record, RunId, RunView, Seq, Timestamp, WireError,
+};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::insist::{append, dispatch, insist};
+use self::log_time::LogTime;
 use crate::machine::{Effect, Effects, Machine, Refused};
 use crate::observer::{self, Observer};
 use crate::recovery::{self, Position, Recovered};
@@ -94,6 +98,7 @@ pub struct Driver {
     reader: Box<dyn LogReader>,
     epoch: Epoch,
     observer: Arc<dyn Observer>,
+    time: LogTime,
     /// Bytes of large values the machine holds.
     values_held: usize,
     /// Runs whose jobs are not sent.
@@ -124,6 +129,7 @@ impl Driver {
             reader,
             epoch,
             observer,
+            time: LogTime::default(),
             values_held: 0,
             left_alone: BTreeSet::new(),
         };
@@ -270,7 +276,7 @@ impl Driver {
             self.values_held = 0;
         }
         // Entries may keep coming for a long time; timers must not wait for a lull.
-        if self.machine.wake_at().is_some_and(|at| at <= clock::now()) {
+        if self.machine.wake_at().is_some_and(|at| at <= self.now()) {
             self.tick().await?;
         }
         Ok(())
@@ -279,6 +285,7 @@ impl Driver {
     /// Applies one entry, having brought what the machine needs for it.
     async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
         let Entry { seq, at, body, event } = entry;
+        self.time.read(at, clock::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {
                 partition: self.partition,
@@ -311,13 +318,18 @@ impl Driver {
     /// Asks the machine which timers are due.
     async fn tick(&mut self) -> Result<(), DriverError> {
         let mut effects = Effects::new();
-        self.machine.tick(clock::now(), &mut effects);
+        self.machine.tick(self.now(), &mut effects);
         self.perform(effects).await
+    }
+
+    /// What time it is for timers.
+    fn now(&self) -> Timestamp {
+        self.time.at(clock::now())
     }
 
     /// How long until the next timer.
     fn until_wake(&self) -> Duration {
-        self.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(clock::now()).min(LONGEST_SLEEP))
+        self.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(self.now()).min(LONGEST_SLEEP))
     }
 
     /// Brings the plans of every live run.
