@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use crate::journal::Call;
 
 /// How long after the record of an outcome the job of its call may still be unconfirmed, in milliseconds: the way of two
-/// messages, and what a broker that is killed had not written yet.
-pub const CONFIRMED_MS: u64 = 1_000;
+/// messages, which takes some of them, on a machine that is busy with everything at once.
+pub const CONFIRMED_MS: u64 = 500;
 
 /// What was killed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
