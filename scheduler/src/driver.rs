@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything it performs is harmless to do twice, so a port that is away is asked again until it answers; the log
-//! remembers the rest. Retrying a port lives in [`insist`] and nowhere else.
+//! remembers the rest. Retrying a port lives in [`insist`](mod@insist) and nowhere else.
 
 mod insist;
 mod log_time;
