@@ -53,6 +53,10 @@ const CHAIN: u32 = 10;
 /// Runs submitted after a scheduler was killed: enough that each of its partitions gets some.
 const TAKEOVER_RUNS: u32 = 128;
 
+/// How long everything is left alone between two steps or runs that are measured one at a time: what is idle has gone to
+/// sleep by then, in the bare loop as in a cluster.
+const REST: Duration = Duration::from_millis(20);
+
 /// What a step against NATS itself comes to: the errors of its client are of many types.
 type Step<T> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -18,11 +18,11 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{Context, Message};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::figures::{Floor, Latency};
 use super::publish::{Way, publish};
-use super::{Step, broken};
+use super::{REST, Step, broken};
 use crate::failure::Failure;
 
 const JOBS: &str = "LS_BENCH_JOBS";
@@ -148,6 +148,7 @@ impl BareLoop {
             if number >= WARM_UP / 10 {
                 samples.push(took);
             }
+            sleep(REST).await;
         }
         Ok(Latency::of(samples))
     }
