@@ -37,7 +37,7 @@ fn database(dir: &Path) -> Connection {
 }
 
 fn event(version: &str) -> Event {
-    Event::LeaderAnnounced { node: node("here"), version: version.to_owned() }
+    Event::LeaderAnnounced { node: node("here"), version: version.to_owned(), jobs_lost: false }
 }
 
 fn node(name: &str) -> NodeId {

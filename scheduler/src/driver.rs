@@ -113,7 +113,8 @@ impl Driver {
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, stored } = recovery::load(&backend, partition).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let announce = Event::LeaderAnnounced { node, version };
+        let jobs_lost = !backend.jobs.outlives_process();
+        let announce = Event::LeaderAnnounced { node, version, jobs_lost };
         let announced = backend.log.append(partition, vec![announce]).await?;
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
         let reader = backend.log.read(partition, position.seq.next()).await?;

@@ -183,8 +183,11 @@ impl Machine {
         }
         self.pass(record.seq, record.at);
         match &record.event {
-            Event::LeaderAnnounced { .. } => {
+            Event::LeaderAnnounced { jobs_lost, .. } => {
                 self.epoch = Epoch(record.seq);
+                if *jobs_lost {
+                    self.lose_jobs();
+                }
                 self.timers.ask_anew();
                 self.live.values().for_each(|run| self.timers.follow(run));
                 Ok(())
@@ -323,6 +326,7 @@ impl Machine {
             match &timer.kind {
                 TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
                 TimerKind::Lost { step, sent, .. } => {
+                    settle::lose_job(run, step, now);
                     retry(run, plan, step, now, sent.saturating_add(1), effects)
                 }
                 TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),
@@ -340,6 +344,15 @@ impl Machine {
             self.timers.follow(run);
         }
         fired
+    }
+
+    /// Notes that the calls which were out will not be reported; [`Machine::resume`] sends their jobs again.
+    fn lose_jobs(&mut self) {
+        for run in self.live.values_mut() {
+            if settle::lose_jobs(run, self.now) {
+                self.dirty.change(run.id);
+            }
+        }
     }
 
     /// Puts a run back where it belongs after a change.

@@ -189,7 +189,7 @@ impl Cursor<'_> {
             }),
         };
         let bytes = size(&arguments);
-        Ok(Outstanding { attempt: longshore_proto::Attempt::FIRST, arguments, own_key, bytes })
+        Ok(Outstanding { attempt: longshore_proto::Attempt::FIRST, arguments, own_key, bytes, sent_at: None })
     }
 
     fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
@@ -309,6 +309,9 @@ pub(super) fn dispatch(
     let Some(job) = job(run, plan, index) else { return };
     let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
     run.timers.insert(kind, now.plus(timers::patience(&job)));
+    if let Some(call) = run.step_mut(index).and_then(|step| step.call.as_mut()) {
+        call.sent_at = Some(now);
+    }
     effects.push(Effect::Dispatch(Box::new(job)));
 }
 

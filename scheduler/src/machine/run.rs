@@ -80,6 +80,9 @@ pub(super) struct Outstanding {
     /// The size of the arguments, as JSON text.
     #[serde(default)]
     pub(super) bytes: usize,
+    /// When its job was last sent.
+    #[serde(default)]
+    pub(super) sent_at: Option<Timestamp>,
 }
 
 impl Run {
