@@ -17,7 +17,9 @@ use std::time::Duration;
 use longshore_backend::Backend;
 use longshore_backend::embedded::{Access, Embedded, OpenError};
 use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
-use longshore_scheduler::{Driver, DriverError, Ended, Intake, Submission, SubmitError, Watch, Watchers};
+use longshore_scheduler::{
+    Driver, DriverError, Ended, Intake, Observed, Submission, SubmitError, Watch, Watchers,
+};
 use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use longshore_workflow::Plan;
@@ -44,11 +46,26 @@ const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
 /// How long servers and store may take to close: what a child process gets to end by itself, and some more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A data directory for looking only, beside a process that works in it.
-pub(crate) async fn look_at(dir: &Path) -> Result<(Embedded, Backend), Failure> {
-    let store = Embedded::open(dir, Access::ReadOnly).await.map_err(unopened)?;
-    let backend = store.backend();
-    Ok((store, backend))
+/// A data directory for looking only, beside a process that works in it or without one.
+pub(crate) struct Looked {
+    pub(crate) store: Embedded,
+    pub(crate) backend: Backend,
+    /// What the log has; nothing if it cannot be followed.
+    pub(crate) observed: Option<Observed>,
+}
+
+impl Looked {
+    /// Looks at a directory as it is now. A log that cannot be followed leaves its checkpoint to look at: the error
+    /// comes beside it.
+    pub(crate) async fn at(dir: &Path) -> Result<(Self, Option<DriverError>), Failure> {
+        let store = Embedded::open(dir, Access::ReadOnly).await.map_err(unopened)?;
+        let backend = store.backend();
+        let (observed, blind) = match Observed::look(backend.clone(), PARTITION).await {
+            Ok(observed) => (Some(observed), None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok((Self { store, backend, observed }, blind))
+    }
 }
 
 /// A data directory that is ours, with nothing running yet.

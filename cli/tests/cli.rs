@@ -290,6 +290,25 @@ async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_run_is_shown_from_the_moment_it_was_submitted() {
+    let folder = Folder::with(HOLD);
+    let mut run = folder.start(&["run", "wf.yaml"]);
+    until_it_says(&mut run, "submitted").await;
+    run.kill().await.expect("is killed");
+    for _ in 0..2 {
+        let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+        assert_eq!((listed.len(), &listed[0]["status"]), (1, &json!("running")), "{listed:#?}");
+        let id = listed[0]["run"].as_str().expect("an id");
+        let shown = folder.run(&["runs", "show", id, "--json"]).await.expecting(0, &[]).json_lines();
+        assert_eq!(shown[0]["steps"][0]["path"], "hold");
+    }
+    folder.write("open", "");
+    folder.run(&["resume"]).await.expecting(0, &["resuming"]);
+    let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+    assert_eq!((listed.len(), &listed[0]["status"]), (1, &json!("succeeded")), "{listed:#?}");
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_is_no_error() {
     let folder = Folder::with(ECHO);
     let mut listing = folder.start(&["completions", "bash"]);
