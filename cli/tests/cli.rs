@@ -38,6 +38,15 @@ outputs:
   held: ${{ steps.hold.output.held }}
 ";
 
+/// A workflow that tidies up after itself, also when it is cancelled; both steps wait for the file `open`.
+const TIDY: &str = "
+longshore: v1
+name: tidy
+steps:
+  - { id: hold, call: test/hold, retry: 3 }
+  - { id: tidy, call: test/hold, retry: 3, if: always() }
+";
+
 /// A folder with a workflow and a servers file.
 struct Folder(TempDir);
 
@@ -45,10 +54,16 @@ impl Folder {
     fn with(workflow: &str) -> Self {
         let folder = Self(tempfile::tempdir().expect("a folder"));
         folder.write("wf.yaml", workflow);
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/echo_server.py");
-        let servers = json!({ "mcpServers": { "test": { "command": "python3", "args": [script] } } });
-        folder.write(".mcp.json", &servers.to_string());
+        folder.serve(&[]);
         folder
+    }
+
+    /// Writes the servers file.
+    fn serve(&self, arguments: &[&str]) {
+        let mut all = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/echo_server.py")];
+        all.extend(arguments);
+        let servers = json!({ "mcpServers": { "test": { "command": "python3", "args": all } } });
+        self.write(".mcp.json", &servers.to_string());
     }
 
     fn path(&self) -> &Path {
@@ -60,6 +75,10 @@ impl Folder {
     }
 
     fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("starts")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
         for name in ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE"]
         {
@@ -67,7 +86,7 @@ impl Folder {
         }
         command.args(arguments).current_dir(self.path()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().expect("starts")
+        command
     }
 
     async fn run(&self, arguments: &[&str]) -> Ended {
@@ -181,6 +200,21 @@ async fn what_can_be_refused_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_used_is_told_with_how_to_mend_it() {
+    let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
+    folder.run(&["run", "wf.yaml", "--slots", "0"]).await.expecting(2, &["a whole number from 1 to 65535"]);
+    for command in [["run", "wf.yaml"], ["runs", "list"], ["runs", "show"]] {
+        let arguments = [command.as_slice(), &["--data", ".mcp.json"]].concat();
+        let arguments = if command[1] == "show" { [&arguments[..], &["x"]].concat() } else { arguments };
+        folder.run(&arguments).await.expecting(2, &[".mcp.json is not a directory: name a directory"]);
+    }
+    let mut command = folder.command(&["runs", "list"]);
+    command.env("LONGSHORE_LOG", "inof");
+    let ended = Ended::of(command.spawn().expect("starts")).await;
+    ended.expecting(2, &["LONGSHORE_LOG: `inof` is no level", "did you mean `info`?"]);
+}
+
+#[tokio::test]
 async fn validate_finds_problems_in_text_servers_and_tools() {
     let folder = Folder::with(ECHO);
     let fine = folder.run(&["validate", "wf.yaml", "--online"]).await.expecting(0, &[]);
@@ -251,6 +285,42 @@ async fn ctrl_c_cancels_the_run() {
     let ended = Ended::of(run).await.expecting(21, &["cancelling", "was cancelled"]);
     assert_eq!(ended.json_lines()[0]["status"], "cancelled");
     folder.run(&["resume"]).await.expecting(0, &["nothing to resume"]);
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
+    let folder = Folder::with(TIDY);
+    let mut run = folder.start(&["run", "wf.yaml"]);
+    folder.called(1).await;
+    send(&run, rustix::process::Signal::INT);
+    until_it_says(&mut run, "cancelling").await;
+    folder.called(2).await;
+    // The second call never ends, and the run waits for it.
+    send(&run, rustix::process::Signal::INT);
+    Ended::of(run).await.expecting(130, &["longshore resume"]);
+
+    let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+    assert_eq!(listed[0]["status"], "cancelling");
+    folder.write("open", "");
+    let resumed = folder.run(&["resume", "--json"]).await.expecting(21, &["1 of 2 steps have ended"]);
+    assert_eq!(resumed.json_lines()[0]["steps"][1]["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn the_result_is_printed_before_the_servers_are_closed_and_ctrl_c_does_not_wait_for_them() {
+    let folder = Folder::with(ECHO);
+    folder.serve(&["--linger"]);
+    let mut run = folder.start(&["run", "wf.yaml", "-i", "who=me"]);
+    let stdout = run.stdout.as_mut().expect("a pipe");
+    let mut printed = Vec::new();
+    while !printed.ends_with(b"\n") {
+        let read = timeout(PATIENCE, stdout.read_buf(&mut printed)).await.expect("prints").expect("reads");
+        assert_ne!(read, 0, "it ended without a result");
+    }
+    assert_eq!(String::from_utf8_lossy(&printed), "{\"text\":\"Hello, me!\"}\n");
+    send(&run, rustix::process::Signal::INT);
+    Ended::of(run).await.expecting(0, &[]);
+    assert!(!folder.path().join("terminated").exists(), "nobody waited for the server to leave by itself");
 }
 
 #[tokio::test]
