@@ -82,7 +82,7 @@ pub(crate) struct WorkArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// How many calls may be under way at once
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value::slots)]
     pub(crate) slots: NonZeroUsize,
     /// Print runs as JSON, one on each line
     #[arg(long)]
