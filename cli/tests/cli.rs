@@ -221,8 +221,26 @@ async fn validate_finds_problems_in_text_servers_and_tools() {
     assert_eq!(fine.stdout, "wf.yaml: `echo` is valid\n");
     folder.write("tool.yaml", &ECHO.replace("test/echo", "test/ecko"));
     folder.run(&["validate", "tool.yaml"]).await.expecting(0, &[]);
-    let words = ["tool.yaml: step `greet` calls test/ecko", "did you mean `echo`?"];
+    let words = ["LS0403", "has no tool `ecko`", "tool.yaml:7:29", "did you mean `echo`?"];
     folder.run(&["validate", "tool.yaml", "--online"]).await.expecting(3, &words);
+    folder.write("server.yaml", &ECHO.replace("test/echo", "tset/echo"));
+    let words = ["LS0401", "no server `tset`", "server.yaml:7:24", "did you mean `test`?"];
+    folder.run(&["validate", "server.yaml"]).await.expecting(3, &words);
+    let strict = ECHO.replace("test/echo", "test/strict").replace("text:", "txt:");
+    folder.write("strict.yaml", &strict.replace("}!' }", "}!', count: many }"));
+    folder.run(&["validate", "strict.yaml"]).await.expecting(0, &[]);
+    let words = [
+        "LS0404",
+        "takes no argument `txt`",
+        "did you mean `text`?",
+        "LS0405",
+        "requires the argument `text`",
+        "add `text` to `with`",
+        "LS0406",
+        "`count` must be of type integer, and this is string",
+        "strict.yaml has 3 problems",
+    ];
+    folder.run(&["validate", "strict.yaml", "--online"]).await.expecting(3, &words);
     folder.write("bad.yaml", &ECHO.replace("steps:", "setps:"));
     let bad = folder
         .run(&["validate", "bad.yaml", "wf.yaml"])
@@ -240,11 +258,27 @@ async fn validate_finds_problems_in_text_servers_and_tools() {
 }
 
 #[tokio::test]
+async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
+    let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
+    std::fs::write(folder.path().join("latin.yaml"), b"name: \xff").expect("writes");
+    let words = ["none.yaml cannot be read", "latin.yaml is not UTF-8"];
+    let files = ["validate", "none.yaml", "latin.yaml", "wf.yaml"];
+    let told = folder.run(&files).await.expecting(3, &words);
+    assert_eq!(told.stdout, "wf.yaml: `fine` is valid\n");
+    let told = folder.run(&[&files[..], &["--json"]].concat()).await.expecting(3, &[]);
+    let json = told.json_lines();
+    let valid: Vec<_> = json.iter().map(|one| (one["file"].as_str(), one["valid"].as_bool())).collect();
+    let expected = [("none.yaml", false), ("latin.yaml", false), ("wf.yaml", true)];
+    assert_eq!(valid, expected.map(|(file, valid)| (Some(file), Some(valid))));
+    assert!(json[0]["error"].as_str().is_some_and(|error| error.contains("cannot be read")), "{json:#?}");
+}
+
+#[tokio::test]
 async fn the_doctor_tells_good_servers_from_bad_ones() {
     let folder = Folder::with(ECHO);
     let listed = folder.run(&["servers", "list", "--json"]).await.expecting(0, &[]).json_lines();
     assert_eq!(listed[0]["protocol_version"], "2025-11-25");
-    assert_eq!((&listed[0]["status"], &listed[0]["tools"]), (&json!("ready"), &json!(3)));
+    assert_eq!((&listed[0]["status"], &listed[0]["tools"]), (&json!("ready"), &json!(4)));
     let tools = folder.run(&["servers", "tools", "test", "--json"]).await.expecting(0, &[]).json_lines();
     assert!(
         tools.iter().any(|tool| tool["name"] == "echo" && tool["hints"]["read_only"] == true),
