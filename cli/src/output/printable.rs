@@ -4,9 +4,20 @@
 
 use std::borrow::Cow;
 
-/// The text with line breaks kept and every other control character shown as a replacement character.
+/// The text with line breaks and tabs kept and every other control character shown as a replacement character.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    replaced(text, |c| c == '\n')
+    replaced(text, |c| matches!(c, '\n' | '\t'))
+}
+
+/// The same with every line but the first indented by at least two columns, so that no line of a text from elsewhere
+/// passes for one of ours. Empty lines are left out.
+pub(crate) fn hanging(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let hung = lines.enumerate().map(|(number, line)| {
+        let margin = if number == 0 || line.starts_with("  ") { "" } else { "  " };
+        format!("{margin}{}", printable(line.trim_end()))
+    });
+    hung.collect::<Vec<_>>().join("\n")
 }
 
 /// The text on one line: runs of white space are one space, control characters are replaced.
@@ -19,16 +30,17 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let harmful = |c: char| (c.is_control() && !keep(c)) || is_direction(c);
+    let harmful = |c: char| (c.is_control() && !keep(c)) || is_layout(c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().map(|c| if harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
 }
 
-/// Characters that turn the direction of what follows: a name could show as another one.
-const fn is_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that turn the direction of what follows, so that a name could show as another one, and the two that
+/// separate lines or paragraphs in some terminals.
+const fn is_layout(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -40,6 +52,13 @@ mod tests {
         assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), "a\u{fffd}[2Jb\nc\u{fffd}d");
         assert_eq!(printable("gnp\u{202e}.exe"), "gnp\u{fffd}.exe");
         assert_eq!(printable("grün"), "grün");
+    }
+
+    #[test]
+    fn further_lines_of_a_message_hang_below_its_first() {
+        let text = "tool_error: no\r\n\nerror: forged\n    at main\x1b[2J\n";
+        assert_eq!(hanging(text), "tool_error: no\n  error: forged\n    at main\u{fffd}[2J");
+        assert_eq!(hanging("one"), "one");
     }
 
     #[test]
