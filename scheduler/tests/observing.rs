@@ -10,7 +10,7 @@ use longshore_proto::{
     Attempt, AttemptRecord, Event, JobId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
     StepStatus, Timestamp,
 };
-use longshore_scheduler::{Intake, Observed, Submission};
+use longshore_scheduler::{DriverError, Intake, Observed, Submission};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -73,4 +73,20 @@ async fn a_run_is_seen_before_anybody_leads_and_nothing_is_written() {
     assert_eq!(checkpoint, None);
     looker.close().await;
     writer.close().await;
+}
+
+#[tokio::test]
+async fn a_log_of_a_newer_version_is_refused_and_its_checkpoint_is_left() {
+    let dir = TempDir::new().expect("a folder");
+    let writer = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
+    let node = "node".parse().expect("a node");
+    let announced = Event::LeaderAnnounced { node, version: "1".to_owned() };
+    writer.backend().log.append(P0, vec![announced]).await.expect("appends");
+    writer.close().await;
+    let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
+    assert_eq!(database.execute("UPDATE entries SET body = x'63c0'", []).expect("updates"), 1);
+    drop(database);
+    let looker = Embedded::open(dir.path(), Access::ReadOnly).await.expect("opens");
+    let refused = Observed::look(looker.backend(), P0).await.err().expect("refused");
+    assert!(matches!(refused, DriverError::Newer { found: 0x63, .. }), "{refused}");
 }
