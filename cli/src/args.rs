@@ -252,7 +252,7 @@ pub(crate) struct ValidateArgs {
     /// The workflows, as YAML or JSON
     #[arg(value_name = "WORKFLOW", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) workflows: Vec<PathBuf>,
-    /// Ask the servers for their tools, and check that those that the workflow calls are there
+    /// Ask the servers for their tools, and check that those that the workflow calls are there and take its arguments
     #[arg(long)]
     pub(crate) online: bool,
     #[command(flatten)]

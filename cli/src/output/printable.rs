@@ -15,18 +15,27 @@ pub(crate) fn hanging(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let hung = lines.enumerate().map(|(number, line)| {
         let margin = if number == 0 || line.starts_with("  ") { "" } else { "  " };
-        format!("{margin}{}", printable(line.trim_end()))
+        format!("{margin}{}", printable(&line.trim_end().replace('\t', "    ")))
     });
     hung.collect::<Vec<_>>().join("\n")
 }
 
-/// The text on one line: runs of white space are one space, control characters are replaced.
+/// The text on one line: white space with a line break or a tab in it is one space, control characters are replaced.
+/// Other spaces stay, because they are the layout of whoever put the line together.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    let clean = replaced(text, |c| matches!(c, '\n' | '\r' | '\t'));
-    if clean.contains(['\n', '\r', '\t']) {
-        return Cow::Owned(clean.split_whitespace().collect::<Vec<_>>().join(" "));
+    const BREAKS: [char; 3] = ['\n', '\r', '\t'];
+    let clean = replaced(text, |c| BREAKS.contains(&c));
+    if !clean.contains(BREAKS) {
+        return clean;
     }
-    clean
+    let (mut line, mut rest) = (String::with_capacity(clean.len()), clean.as_ref());
+    while let Some((before, after)) = rest.split_once(BREAKS) {
+        line.push_str(before.trim_end());
+        line.push(' ');
+        rest = after.trim_start();
+    }
+    line.push_str(rest);
+    Cow::Owned(line)
 }
 
 fn replaced(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -56,14 +65,16 @@ mod tests {
 
     #[test]
     fn further_lines_of_a_message_hang_below_its_first() {
-        let text = "tool_error: no\r\n\nerror: forged\n    at main\x1b[2J\n";
-        assert_eq!(hanging(text), "tool_error: no\n  error: forged\n    at main\u{fffd}[2J");
+        let text = "tool_error: no\r\n\nerror: forged\n    at main\x1b[2J\n\tat\tx";
+        let hung = "tool_error: no\n  error: forged\n    at main\u{fffd}[2J\n      at    x";
+        assert_eq!(hanging(text), hung);
         assert_eq!(hanging("one"), "one");
     }
 
     #[test]
     fn a_message_of_many_lines_fits_into_one() {
         assert_eq!(one_line("first\n\n  second\tthird"), "first second third");
+        assert_eq!(one_line("    a  b  first \r\n\tsecond  c"), "    a  b  first second  c");
         assert_eq!(one_line("two  spaces stay"), "two  spaces stay");
     }
 }
