@@ -166,7 +166,7 @@ async fn a_directory_that_is_a_file_is_refused() {
     let path = dir.path().join("file");
     std::fs::write(&path, "").expect("writes");
     let refused = refusal(&path, Access::ReadWrite).await;
-    assert!(matches!(refused, OpenError::Directory { .. }), "{refused}");
+    assert!(matches!(refused, OpenError::NotADirectory { .. }), "{refused}");
 }
 
 #[tokio::test]

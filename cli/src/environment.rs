@@ -9,9 +9,12 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Our own variable for the log filter.
+pub(crate) const LOG_FILTER: &str = "LONGSHORE_LOG";
+
 /// The log filter somebody chose, with the variable it stands in. Ours goes before the one that all of Rust shares.
 pub(crate) fn log_filter() -> Option<(&'static str, String)> {
-    ["LONGSHORE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+    [LOG_FILTER, "RUST_LOG"].into_iter().find_map(|name| {
         let value = variable(name).filter(|value| !value.trim().is_empty())?;
         Some((name, value))
     })

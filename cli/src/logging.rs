@@ -4,11 +4,13 @@
 //! written is the business of `LONGSHORE_LOG` or `RUST_LOG`.
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::suggest;
 
 /// What is logged when nobody chose: what a person should know about. The MCP library reports as warnings what is
 /// reported here as the fault of a call.
@@ -32,11 +34,27 @@ pub(crate) fn start(output: &Output) -> Result<(), Failure> {
 
 fn filter(chosen: Option<(&'static str, String)>) -> Result<EnvFilter, Failure> {
     let Some((name, text)) = chosen else { return Ok(EnvFilter::new(USUAL_FILTER)) };
+    if name == environment::LOG_FILTER
+        && let Some(word) = unknown_level(&text)
+    {
+        let help = format!("{}; {HOW_TO_WRITE_A_FILTER}", suggest::among(word, &LEVELS));
+        return Err(Failure::new(Exit::Usage, format!("{name}: `{word}` is no level")).help(help));
+    }
     EnvFilter::try_new(&text).map_err(|error| {
-        Failure::new(Exit::Usage, format!("{name} is not a log filter: {error}")).help(
-            "write a level (error, warn, info, debug, trace), or pairs such as `info,longshore_worker=debug`",
-        )
+        Failure::new(Exit::Usage, format!("{name} is not a log filter: {error}")).help(HOW_TO_WRITE_A_FILTER)
     })
+}
+
+const HOW_TO_WRITE_A_FILTER: &str = "write a level, or pairs such as `info,longshore_worker=debug`";
+
+/// What a level is called.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// A word that stands alone and is no level. The filter would take it for the name of a module that never logs, and
+/// say nothing; in our own variable that is a slip. In `RUST_LOG` it may be meant for another program.
+fn unknown_level(text: &str) -> Option<&str> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.filter(|word| !word.contains(['=', '['])).find(|word| word.parse::<LevelFilter>().is_err())
 }
 
 #[cfg(test)]
@@ -50,5 +68,20 @@ mod tests {
         let refusal = filter(Some(("LONGSHORE_LOG", "a=b=c".to_owned()))).expect_err("nonsense");
         assert_eq!(refusal.exit, Exit::Usage);
         assert!(refusal.message.contains("LONGSHORE_LOG"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_mistyped_level_is_refused_in_our_own_variable() {
+        let ours = |text: &str| filter(Some(("LONGSHORE_LOG", text.to_owned())));
+        for good in ["info", "WARN", "off", "warn,longshore_worker=debug", "[span]=info"] {
+            assert!(ours(good).is_ok(), "{good}");
+        }
+        let refusal = ours("warn,inof").expect_err("a slip");
+        assert_eq!(
+            (refusal.exit, refusal.message.as_str()),
+            (Exit::Usage, "LONGSHORE_LOG: `inof` is no level")
+        );
+        assert!(refusal.help.is_some_and(|help| help.starts_with("did you mean `info`?")));
+        assert!(filter(Some(("RUST_LOG", "hyper".to_owned()))).is_ok());
     }
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use longshore_proto::ServerName;
 use longshore_worker::mcp::ServersConfig;
 use longshore_workflow::{CallStep, Plan, StepKind};
-use serde::Serialize;
 
 use crate::environment;
 use crate::exit::Exit;
@@ -29,16 +28,13 @@ pub(crate) struct ServersFile {
 }
 
 /// A step that cannot be carried out here.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Problem {
     /// The step.
     pub(crate) step: String,
-    /// What it calls.
-    pub(crate) call: String,
     /// What is wrong.
     pub(crate) message: String,
     /// How to mend it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
 }
 
@@ -101,7 +97,7 @@ impl ServersFile {
 
     fn problem(&self, step: &str, call: &CallStep) -> Option<Problem> {
         let (message, help) = self.lack(&call.server)?;
-        Some(Problem { step: step.to_owned(), call: format!("{}/{}", call.server, call.tool), message, help })
+        Some(Problem { step: step.to_owned(), message, help })
     }
 
     /// Why a server cannot be called, and what to do about it; nothing if it can.

@@ -33,8 +33,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunView, Seq, Signal, StepStatus,
-    Timer, TimerKind, Timestamp,
+    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunSummary, RunView, Seq, Signal,
+    StepStatus, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
@@ -168,6 +168,13 @@ impl Machine {
     /// A run that has not ended, or has ended since the last checkpoint.
     pub fn view(&self, run: RunId) -> Option<RunView> {
         self.live.get(&run).or_else(|| self.dirty.ended(run)).map(Run::view)
+    }
+
+    /// Every run that [`Machine::view`] shows, in the order of the ids.
+    pub fn summaries(&self) -> Vec<RunSummary> {
+        let mut all: Vec<_> = self.live.values().chain(self.dirty.all_ended()).map(Run::summary).collect();
+        all.sort_unstable_by_key(|summary| summary.run);
+        all
     }
 
     /// Takes one record and adds what follows from it to `effects`, in the order to be done.

@@ -1,7 +1,7 @@
 //! Every code a diagnostic can have, each with a paragraph that explains it.
 //!
 //! `LS00` is about the text, `LS01` about keys, values and references, `LS02` about expressions, `LS03` about what
-//! the language has and this version does not. A code never changes its meaning; one that is no longer used is not
+//! the language has and this version does not, `LS04` about servers and their tools. A code never changes its meaning; one that is no longer used is not
 //! given to anything else.
 
 use std::fmt;
@@ -104,6 +104,13 @@ codes! {
     NameNotBuilt "LS0317" "The name is part of the language, and this version does not have it yet: `vars`, `secrets`, `item`, `index`, `round`, `batch` and `run.url`."
     FunctionNotBuilt "LS0318" "`timestamp()` and `duration()` are part of standard CEL, and this version does not have them yet."
     InputRule "LS0319" "Inputs can be given a `type`. Further rules of JSON Schema, such as `enum` or `items`, are part of the language, and this version does not check them yet."
+
+    UnknownServer "LS0401" "The servers file has no server of this name. The name before the `/` of a `call` is a key of `mcpServers`; servers are never named by a command or a URL in a workflow."
+    UnusableServer "LS0402" "The servers file has this server, and it cannot be used here: a variable that it needs is not set, it is disabled, or it did not answer when it was asked for its tools. `longshore servers list` says more."
+    UnknownTool "LS0403" "The server has no tool of this name. `longshore servers tools` lists what it has."
+    UnknownArgument "LS0404" "The tool takes no argument of this name: the schema of its input does not name it, and allows no others (`additionalProperties: false`)."
+    MissingArgument "LS0405" "The schema of the tool's input requires an argument that `with` does not have, so every call would be refused."
+    ArgumentType "LS0406" "The value is of another type than the schema of the tool's input wants. Values that come from expressions are known only when the step runs, and are not looked at here."
 }
 
 impl fmt::Display for Code {

@@ -46,6 +46,18 @@ impl Template {
         Self { part }
     }
 
+    /// The entries of a map by their keys, in the order of the file, each with its value unless an expression makes it.
+    /// Nothing, if the template is no map.
+    pub fn entries(&self) -> Vec<(&str, Option<&Value>)> {
+        match &self.part {
+            Part::Constant(Value::Object(map)) => {
+                map.iter().map(|(key, value)| (key.as_str(), Some(value))).collect()
+            }
+            Part::Map(entries) => entries.iter().map(|(key, part)| (key.as_str(), part.constant())).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What its expressions read, all together.
     pub fn reads(&self) -> Reads {
         let mut reads = Reads::default();
@@ -64,6 +76,13 @@ impl Template {
 }
 
 impl Part {
+    const fn constant(&self) -> Option<&Value> {
+        match self {
+            Self::Constant(value) => Some(value),
+            Self::Whole(_) | Self::Text(_) | Self::List(_) | Self::Map(_) => None,
+        }
+    }
+
     fn collect_reads(&self, reads: &mut Reads) {
         match self {
             Self::Constant(_) => {}

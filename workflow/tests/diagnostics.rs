@@ -39,6 +39,14 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 "longshore: v1\nsteps:\n\t- call: a/b\n".to_owned(),
                 "longshore: v1\nname: a: b\n".to_owned(),
                 "{\"longshore\": \"v1\", \"name\": }}".to_owned(),
+                "longshore: v1\nname: demo\nsteps:\n  - id: a\n   call: a/b\n".to_owned(),
+                "longshore: v1\nname: demo\nsteps:\n  - id: a\n call: a/b\n".to_owned(),
+                "longshore: v1\nname: demo\nsteps:\n  -id: a\n   call: a/b\n".to_owned(),
+                " longshore: v1\nname: demo\n".to_owned(),
+                "longshore: v1\nname: demo\nsteps\n  - call: a/b\n".to_owned(),
+                "longshore: v1\nname: @demo\n".to_owned(),
+                "longshore: v1\nname: \"a\" b\n".to_owned(),
+                "longshore: v1\nname: |demo\n".to_owned(),
             ],
         ),
         ("LS0003", vec![nested(70), nested(1_000)]),
@@ -274,7 +282,9 @@ fn every_code_has_its_look() {
 #[test]
 fn no_code_is_without_a_text() {
     let covered: BTreeSet<_> = texts().into_iter().map(|(code, _)| code).collect();
-    let missing: Vec<_> = codes().filter(|code| !covered.contains(code)).collect();
+    // LS04 is about servers, which no text shows; `finding` has them all.
+    let of_texts = codes().filter(|code| !code.starts_with("LS04"));
+    let missing: Vec<_> = of_texts.filter(|code| !covered.contains(code)).collect();
     assert_eq!(missing, ["LS0100"], "LS0100 stands for a mistake of our own");
 }
 

@@ -1,16 +1,17 @@
 //! `longshore runs`: what is kept about runs, read beside whoever works in the data directory.
 //!
-//! What is shown is as of the last checkpoint, about a tenth of a second behind the log.
+//! What is shown is as of the end of the log; how that comes about is in [`look`].
 
+mod look;
 mod page;
 
-use longshore_backend::{Backend, RunQuery};
+use longshore_backend::RunQuery;
 use longshore_proto::{RunId, RunSummary, RunView};
-use longshore_scheduler::Run;
+
+use self::look::Look;
 
 use super::result::RUN_SCHEMA;
 use crate::args::{RunsListArgs, RunsShowArgs};
-use crate::embedded::look_at;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -21,10 +22,10 @@ const SUMMARY_SCHEMA: &str = "longshore.run-summary";
 
 /// Lists runs, newest first.
 pub(super) async fn list(args: RunsListArgs, output: &Output) -> Result<Exit, Failure> {
-    let (store, backend) = look_at(&args.data.data).await?;
+    let look = Look::at(&args.data.data, output).await?;
     let query = RunQuery { statuses: args.statuses, limit: args.limit.into(), ..RunQuery::default() };
-    let found = backend.checkpoints.runs(query).await;
-    store.close().await;
+    let found = look.runs(query).await;
+    look.close().await;
     let runs = found?;
     if args.json {
         runs.iter().try_for_each(|summary| output.document(SUMMARY_SCHEMA, summary))?;
@@ -38,9 +39,9 @@ pub(super) async fn list(args: RunsListArgs, output: &Output) -> Result<Exit, Fa
 
 /// Shows a run in full.
 pub(super) async fn show(args: RunsShowArgs, output: &Output) -> Result<Exit, Failure> {
-    let (store, backend) = look_at(&args.data.data).await?;
-    let found = find(&backend, &args.run).await;
-    store.close().await;
+    let look = Look::at(&args.data.data, output).await?;
+    let found = find(&look, &args.run).await;
+    look.close().await;
     let view = found?;
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
@@ -51,20 +52,16 @@ pub(super) async fn show(args: RunsShowArgs, output: &Output) -> Result<Exit, Fa
 }
 
 /// The run that a text means: its whole id, or what tells it from the newest ones.
-async fn find(backend: &Backend, text: &str) -> Result<RunView, Failure> {
+async fn find(look: &Look, text: &str) -> Result<RunView, Failure> {
     let run: RunId = match text.parse() {
         Ok(run) => run,
         Err(_) => {
-            let newest = backend.checkpoints.runs(RunQuery::default()).await?;
+            let newest = look.runs(RunQuery::default()).await?;
             which_run(text, newest.iter().map(|summary: &RunSummary| summary.run))?
         }
     };
-    let row = backend.checkpoints.run(run).await?;
-    let row = row.ok_or_else(|| {
+    look.run(run).await?.ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no run {run}"))
             .help("`longshore runs list` shows what there is")
-    })?;
-    let run = Run::read(&row.state)
-        .map_err(|error| Failure::new(Exit::Error, format!("the state of {run} cannot be read: {error}")))?;
-    Ok(run.view())
+    })
 }
