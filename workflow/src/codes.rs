@@ -71,6 +71,7 @@ codes! {
     NoSteps "LS0123" "A list of steps, of the file or of a group, needs at least one step."
     Version "LS0124" "The first key of a workflow is `longshore: v1`. Another version needs another release of Longshore."
     NoExpressionHere "LS0125" "Expressions work in `if`, in the values of `with`, `set` and `outputs`, and in `idempotency-key`. Everything else is fixed when the file is checked, so that a plan does not change while it runs."
+    BadItems "LS0126" "`items` says what the items of a list must be, as in `{ type: array, items: { type: string } }`. It belongs to `type: array`, has the keys `type`, `items` and `description`, and describes at most 8 lists in each other."
 
     ExpressionSyntax "LS0201" "The text between `${{` and `}}` is not a CEL expression. Strings stand in single or double quotes; equality is `==`, and `&&`, `||`, `!` combine conditions."
     ExpressionTooLong "LS0202" "An expression may be 4 KiB of text. Compute parts of it in a `set` step before."
@@ -103,7 +104,7 @@ codes! {
     SecretInput "LS0316" "Secret inputs are part of the language, and this version does not have them yet. Keep credentials in the configuration of the MCP server."
     NameNotBuilt "LS0317" "The name is part of the language, and this version does not have it yet: `vars`, `secrets`, `item`, `index`, `round`, `batch` and `run.url`."
     FunctionNotBuilt "LS0318" "`timestamp()` and `duration()` are part of standard CEL, and this version does not have them yet."
-    InputRule "LS0319" "Inputs can be given a `type`. Further rules of JSON Schema, such as `enum` or `items`, are part of the language, and this version does not check them yet."
+    InputRule "LS0319" "Inputs can be given a `type`, and lists the type of their `items`. Further rules of JSON Schema, such as `enum` or `minimum`, are part of the language, and this version does not check them yet."
 }
 
 impl fmt::Display for Code {

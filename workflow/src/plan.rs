@@ -124,6 +124,15 @@ pub enum InputType {
     Object,
 }
 
+/// What each item of a list must be.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ItemSpec {
+    /// What it must be; anything, if not said.
+    pub kind: Option<InputType>,
+    /// What the items of an item that is a list must be.
+    pub items: Option<Box<Self>>,
+}
+
 /// One input of a workflow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputSpec {
@@ -131,6 +140,8 @@ pub struct InputSpec {
     pub name: String,
     /// What it must be; anything, if not said.
     pub kind: Option<InputType>,
+    /// What the items of a list must be; anything, if not said.
+    pub items: Option<ItemSpec>,
     /// Whether a submit must bring it.
     pub required: bool,
     /// What it is when a submit does not bring it.

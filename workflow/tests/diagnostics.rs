@@ -65,6 +65,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 file("servers: {}"),
                 call("    retry: { attempt: 3 }"),
                 file("inputs: { a: { typ: string } }"),
+                file("inputs: { a: { type: array, items: { required: true } } }"),
             ],
         ),
         ("LS0102", vec!["name: demo\n".to_owned(), "longshore: v1\n".to_owned()]),
@@ -176,7 +177,13 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("    needs: [fetch]"),
             ],
         ),
-        ("LS0122", vec![file("inputs: { n: { type: integer, default: many } }")]),
+        (
+            "LS0122",
+            vec![
+                file("inputs: { n: { type: integer, default: many } }"),
+                file("inputs: { l: { type: array, items: { type: string }, default: [eu, 5] } }"),
+            ],
+        ),
         ("LS0123", vec!["longshore: v1\nname: demo\nsteps: []\n".to_owned()]),
         ("LS0124", vec!["longshore: v2\n".to_owned(), "longshore: 1\n".to_owned()]),
         (
@@ -185,6 +192,19 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("    timeout: ${{ inputs.url }}"),
                 file("inputs: { a: { default: '${{ 1 }}' } }"),
                 call("    with: { '${{ inputs.url }}': 1 }"),
+            ],
+        ),
+        (
+            "LS0126",
+            vec![
+                file("inputs: { l: { type: string, items: { type: string } } }"),
+                file("inputs: { l: { items: { type: string } } }"),
+                file("inputs: { l: { type: array, items: { items: { type: string } } } }"),
+                file(&format!(
+                    "inputs: {{ l: {}type: string{} }}",
+                    "{ type: array, items: ".repeat(9) + "{ ",
+                    " }".repeat(10)
+                )),
             ],
         ),
         (
@@ -249,7 +269,13 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
         ("LS0316", vec![file("inputs: { token: { secret: true } }")]),
         ("LS0317", vec![expression("secrets.token"), expression("run.url")]),
         ("LS0318", vec![expression("timestamp('2026-01-01T00:00:00Z')")]),
-        ("LS0319", vec![file("inputs: { n: { type: integer, minimum: 1 } }")]),
+        (
+            "LS0319",
+            vec![
+                file("inputs: { n: { type: integer, minimum: 1 } }"),
+                file("inputs: { l: { type: array, items: { type: string, enum: [a] } } }"),
+            ],
+        ),
     ]
 }
 
