@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use longshore_proto::SecretName;
 use serde_json::{Map, Value};
 
 use crate::plan::{InputSpec, InputType, ItemSpec, Plan};
@@ -72,6 +73,16 @@ pub enum InputProblem {
         /// How to write it.
         help: &'static str,
     },
+    /// A secret input was given something else than the name of a secret. What it was is not repeated: most likely it
+    /// is the secret itself.
+    #[error(
+        "input `{name}` is secret: give the name of a secret of the workers, as in `secret:{}`, never the value itself",
+        name.to_ascii_uppercase()
+    )]
+    NotASecretName {
+        /// The input.
+        name: String,
+    },
 }
 
 /// Everything that is wrong with the inputs of a run; at least one thing.
@@ -126,6 +137,17 @@ impl Plan {
         if problems.is_empty() { Ok(Value::Object(accepted)) } else { Err(InputProblems(problems)) }
     }
 
+    /// The secrets that the inputs of a run name, each with its input. Defaults count where nothing is given.
+    pub fn secrets_named<'a>(
+        &'a self,
+        given: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = (&'a str, SecretName)> {
+        self.inputs.iter().filter(|spec| spec.secret).filter_map(|spec| {
+            let value = given.get(&spec.name).or(spec.default.as_ref())?;
+            Some((spec.name.as_str(), secret_name(value)?))
+        })
+    }
+
     fn unknown_input(&self, name: String) -> InputProblem {
         let names = || self.inputs.iter().map(|spec| spec.name.as_str());
         let help =
@@ -151,6 +173,9 @@ impl InputSpec {
     }
 
     fn check(&self, value: &Value) -> Result<(), InputProblem> {
+        if self.secret && secret_name(value).is_none() {
+            return Err(InputProblem::NotASecretName { name: self.name.clone() });
+        }
         self.misfit(value).map_or(Ok(()), |misfit| Err(self.wrong_type(&misfit)))
     }
 
@@ -166,6 +191,11 @@ impl InputSpec {
         let value = misfit.found.to_string().chars().take(EXCERPT_CHARS).collect();
         InputProblem::WrongType { name: format!("{}{}", self.name, misfit.place()), wanted, value, help }
     }
+}
+
+/// The secret that the value of a secret input names.
+pub(crate) fn secret_name(value: &Value) -> Option<SecretName> {
+    value.as_str().and_then(SecretName::referred_to)
 }
 
 /// A value that is not of the type it should have.

@@ -90,7 +90,7 @@ pub struct CallStep {
     pub server: ServerName,
     /// The tool.
     pub tool: ToolName,
-    /// The arguments, which render to an object.
+    /// The arguments, which render to an object. Secrets have their places in here and nowhere else.
     pub with: Template,
     /// The deadline of each attempt.
     pub timeout: Duration,
@@ -148,12 +148,19 @@ pub struct InputSpec {
     pub default: Option<Value>,
     /// What it is for.
     pub description: Option<String>,
+    /// Whether it names a secret of the workers, whose value is put in right before a call.
+    pub secret: bool,
 }
 
 impl Plan {
     /// Name and content together: what a run is pinned to.
     pub fn reference(&self) -> WorkflowRef {
         WorkflowRef { name: self.name.clone(), digest: self.digest }
+    }
+
+    /// Whether there is an input of this name, and it is secret.
+    pub fn is_secret(&self, input: &str) -> bool {
+        self.inputs.iter().any(|spec| spec.secret && spec.name == input)
     }
 
     /// The step at an index.

@@ -24,6 +24,13 @@ fn call(keys: &str) -> String {
     steps(&format!("  - id: fetch\n    call: web/fetch\n{keys}\n"))
 }
 
+/// A call, in a workflow with a secret input, and what comes after it.
+fn secret(rest: &str) -> String {
+    format!(
+        "longshore: v1\nname: demo\ninputs:\n  token: {{ secret: true }}\nsteps:\n  - call: web/fetch\n{rest}"
+    )
+}
+
 /// For each code, texts that give it. The first is what people are most likely to write.
 fn texts() -> Vec<(&'static str, Vec<String>)> {
     let nested = |depth| format!("longshore: v1\nx-deep: {}1{}\n", "[".repeat(depth), "]".repeat(depth));
@@ -208,6 +215,25 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
             ],
         ),
         (
+            "LS0127",
+            vec![
+                file("inputs: { token: { type: integer, secret: true } }"),
+                file("inputs: { token: { secret: true, default: hunter2 } }"),
+                file("inputs: { token: { secret: true, default: 'secret:not a name' } }"),
+            ],
+        ),
+        (
+            "LS0128",
+            vec![
+                secret("    with:\n      auth: ${{ 'Bearer ' + inputs.token }}\n"),
+                secret("    if: inputs.token != ''\n"),
+                secret("    idempotency-key: key-${{ inputs.token }}\n"),
+                secret("  - set:\n      x: ${{ inputs.token }}\n"),
+                secret("outputs:\n  x: ${{ inputs.token }}\n"),
+                secret("    with:\n      auth: ${{ default(inputs.token, '') }}\n"),
+            ],
+        ),
+        (
             "LS0201",
             vec![
                 expression("steps.fetch.output.n = 3"),
@@ -266,7 +292,6 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
         ("LS0313", vec![file("concurrency: {}")]),
         ("LS0314", vec![file("on-failure: []")]),
         ("LS0315", vec![file("finally: []")]),
-        ("LS0316", vec![file("inputs: { token: { secret: true } }")]),
         ("LS0317", vec![expression("secrets.token"), expression("run.url")]),
         ("LS0318", vec![expression("timestamp('2026-01-01T00:00:00Z')")]),
         (

@@ -9,6 +9,7 @@ use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Entry, Kind, Node};
 use crate::expr::find::OPEN;
+use crate::inputs::secret_name;
 use crate::plan::{InputSpec, InputType, ItemSpec};
 
 const KEYS: [&str; 7] = ["type", "items", "required", "default", "description", "format", "secret"];
@@ -40,12 +41,11 @@ impl Shaper<'_, '_> {
         let description = get(entries, "description").and_then(|entry| self.text(entry)).map(str::to_owned);
         // A note for people and other tools, as in JSON Schema; nothing is checked by it.
         get(entries, "format").map(|entry| self.text(entry));
-        if let Some(secret) = get(entries, "secret")
-            && self.boolean(secret) == Some(true)
-        {
-            self.not_built(secret, Code::SecretInput);
-        }
-        let mut spec = InputSpec { name: String::new(), kind, items, required, default: None, description };
+        let secret = get(entries, "secret").and_then(|entry| self.boolean(entry)).unwrap_or(false);
+        let kind = if secret { self.secret_type(entries, kind) } else { kind };
+        let nameless = String::new();
+        let mut spec =
+            InputSpec { name: nameless, kind, items, required, default: None, description, secret };
         spec.default = get(entries, "default").map(|entry| self.default(entry, &spec));
         name.map(|name| InputSpec { name: name.value, ..spec })
     }
@@ -64,6 +64,19 @@ impl Shaper<'_, '_> {
     fn input_type(&mut self, entries: &[Entry]) -> Option<InputType> {
         let types = InputType::ALL.map(|kind| (kind.as_str(), kind));
         get(entries, "type").and_then(|entry| self.word(entry, &types))
+    }
+
+    /// What a secret input is: text, which names a secret.
+    fn secret_type(&mut self, entries: &[Entry], kind: Option<InputType>) -> Option<InputType> {
+        if let Some(other) = kind.filter(|kind| *kind != InputType::String)
+            && let Some(entry) = get(entries, "type")
+        {
+            let message = format!("a secret is text, and this input is of type `{}`", other.as_str());
+            let span = self.value_span(entry);
+            let help = "write `type: string`, or leave `type` out";
+            self.refuse(Diagnostic::new(Code::SecretInput, span, message).help(help));
+        }
+        Some(InputType::String)
     }
 
     /// What the items of a list must be. `level` counts the lists around them.
@@ -105,6 +118,14 @@ impl Shaper<'_, '_> {
         let value = entry.value.to_json();
         if has_expression(&entry.value) {
             self.no_expression(self.value_span(entry), "the default of an input");
+        } else if spec.secret {
+            if secret_name(&value).is_none() {
+                let message =
+                    "the default of a secret input names a secret of the workers, and this does not";
+                let help = "as in `default: secret:CARD_TOKEN`; the value itself never stands in a workflow";
+                // The key, not the value: that may be the secret.
+                self.refuse(Diagnostic::new(Code::SecretInput, entry.key_span, message).help(help));
+            }
         } else if let Some(misfit) = spec.misfit(&value) {
             let (place, wanted) = (misfit.place(), misfit.wanted.as_str());
             let node = misfit.path().try_fold(&entry.value, item).unwrap_or(&entry.value);
