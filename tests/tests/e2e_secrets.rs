@@ -91,7 +91,8 @@ fn assert_untold(ended: &Ended) {
 fn given(scratch: &Scratch) -> Value {
     let journal = scratch.read("journal");
     let first = journal.lines().next().unwrap();
-    serde_json::from_str::<Value>(first).unwrap()["arguments"].take()
+    let entry: Value = serde_json::from_str(first).unwrap();
+    entry.get("arguments").cloned().unwrap()
 }
 
 #[tokio::test]

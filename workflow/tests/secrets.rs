@@ -1,6 +1,6 @@
 //! Secret inputs: what they take, and where their values belong in the arguments of a call.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a surprise ends the test")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a surprise ends the test")]
 
 use std::borrow::Cow;
 
