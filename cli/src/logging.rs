@@ -3,8 +3,11 @@
 //! They go through [`Output`], so a log line stands above the live view instead of within it. Which lines are
 //! written is the business of `LONGSHORE_LOG` or `RUST_LOG`.
 
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::environment;
 use crate::exit::Exit;
@@ -12,9 +15,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::suggest;
 
-/// What is logged when nobody chose: what a person should know about. The MCP library reports as warnings what is
-/// reported here as the fault of a call.
-const USUAL_FILTER: &str = "warn,rmcp=off";
+/// What is logged when nobody chose: what a person should know about.
+const USUAL_FILTER: &str = "warn";
 
 /// Begins to log.
 pub(crate) fn start(output: &Output) -> Result<(), Failure> {
@@ -24,12 +26,19 @@ pub(crate) fn start(output: &Output) -> Result<(), Failure> {
         move || output.clone()
     };
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let speaks = filter_fn(may_speak);
     let started = if output.has_reader {
-        logs.with_ansi(output.has_colour()).with_target(false).try_init()
+        logs.with_ansi(output.has_colour()).with_target(false).finish().with(speaks).try_init()
     } else {
-        logs.json().flatten_event(true).try_init()
+        logs.json().flatten_event(true).finish().with(speaks).try_init()
     };
     started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))
+}
+
+/// Whether a line may be logged, whatever filter somebody chose. The MCP library writes whole messages into its lines,
+/// and so the secrets that went into a call; what matters of them is reported here as the fault of that call.
+fn may_speak(line: &Metadata<'_>) -> bool {
+    !line.target().starts_with("rmcp")
 }
 
 fn filter(chosen: Option<(&'static str, String)>) -> Result<EnvFilter, Failure> {

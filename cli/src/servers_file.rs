@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use longshore_proto::ServerName;
+use longshore_proto::{SecretName, ServerName};
 use longshore_worker::mcp::ServersConfig;
 use longshore_workflow::{CallStep, Plan, StepKind};
+use serde_json::{Map, Value};
 
 use crate::environment;
 use crate::exit::Exit;
@@ -119,6 +120,25 @@ impl ServersFile {
         Some((format!("there is no server `{server}` in {path}"), Some(help)))
     }
 
+    /// Refuses to begin with inputs that name secrets which this file does not have.
+    pub(crate) fn refuse_secrets(&self, plan: &Plan, inputs: &Map<String, Value>) -> Result<(), Failure> {
+        let known: Vec<&str> =
+            self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
+        let mut told = String::new();
+        let mut help = None;
+        for (input, name) in plan.secrets_named(inputs).filter(|(_, name)| !known.contains(&name.as_str())) {
+            told.push_str(&format!(
+                "\n  input `{input}`: there is no secret `{name}` in {}",
+                self.path.display()
+            ));
+            help.get_or_insert_with(|| suggest::among(name.as_str(), &known));
+        }
+        let Some(help) = help else { return Ok(()) };
+        let message = format!("the workflow `{}` cannot run here:{told}", plan.name);
+        let help = format!("{help}; add it under `longshore.secrets` of the servers file");
+        Err(Failure::new(Exit::Invalid, message).help(help))
+    }
+
     /// Refuses to begin with steps that cannot be carried out. `whose` says what they are steps of.
     pub(crate) fn refuse(whose: &str, problems: &[Problem]) -> Result<(), Failure> {
         // A workflow of many steps usually lacks one server: it is told once, with the steps that call it.
@@ -193,6 +213,32 @@ steps:
         let (message, help) = refusal(&servers(None));
         assert!(message.contains("there is no servers file .mcp.json that says what `git` is"), "{message}");
         assert_eq!(help.as_deref(), Some(HOW_TO_NAME_A_FILE));
+    }
+
+    #[test]
+    fn a_secret_that_is_missing_is_told_with_its_input_and_what_there_is() {
+        let text = "
+longshore: v1
+name: demo
+inputs: { card: { secret: true, required: true }, key: { secret: true, default: 'secret:API_KEY' } }
+steps: [{ set: { a: 1 } }]
+";
+        let plan = longshore_workflow::compile(text).expect("compiles");
+        let inputs = Map::from_iter([("card".to_owned(), Value::from("secret:CARD_TOKN"))]);
+        let file =
+            r#"{"mcpServers": {}, "longshore": {"secrets": {"CARD_TOKEN": "v4lue", "API_KEY": "v4lue"}}}"#;
+        let refused = servers(Some(file)).refuse_secrets(&plan, &inputs).expect_err("one is missing");
+        assert_eq!(
+            refused.message,
+            "the workflow `demo` cannot run here:\n  input `card`: there is no secret `CARD_TOKN` in .mcp.json"
+        );
+        let help = refused.help.expect("there is help");
+        assert!(
+            help.contains("did you mean `CARD_TOKEN`?") && help.contains("`longshore.secrets`"),
+            "{help}"
+        );
+        assert!(servers(Some(file)).refuse_secrets(&plan, &Map::new()).is_ok(), "the default is there");
+        assert!(servers(None).refuse_secrets(&plan, &Map::new()).is_err(), "without a file there is none");
     }
 
     #[test]

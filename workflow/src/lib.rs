@@ -35,7 +35,9 @@ pub use diagnostics::{Diagnostics, Problem};
 pub use expr::{EvalError, Expr, Reads, Scope, StepField};
 pub use finding::{CallMistake, Finding};
 pub use inputs::{InputProblem, InputProblems};
-pub use plan::{CallStep, Condition, InputSpec, InputType, Plan, RETRYABLE, Step, StepIndex, StepKind};
+pub use plan::{
+    CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
+};
 pub use template::Template;
 
 use codes::Code;

@@ -29,6 +29,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let work = args.work;
     let servers = ServersFile::find(work.servers.mcp_config.as_deref(), output)?;
     ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
+    servers.refuse_secrets(&plan, &inputs)?;
 
     let data = work.data.data;
     let mut opened = Opened::take_over(&data, node::name()?).await?;
