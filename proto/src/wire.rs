@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 /// The format this code writes, and the newest it reads.
 pub const FORMAT_VERSION: u8 = 1;
 
+/// The newest format that there may be some day. What begins with a greater byte was not written by any version of
+/// longshore: text begins with the code of a character, from the line feed, which is 10, upwards.
+const FORMAT_VERSIONS_END: u8 = 9;
+
 /// Why bytes are not a word.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -19,6 +23,12 @@ pub enum WireError {
     #[error("format version {found}, and this version of longshore reads up to {FORMAT_VERSION}: upgrade it")]
     Version {
         /// The version byte.
+        found: u8,
+    },
+    /// Written by something else.
+    #[error("not a message of longshore: it begins with the byte {found}, which is no format version")]
+    Foreign {
+        /// The first byte.
         found: u8,
     },
     /// Not MessagePack, or not this word.
@@ -39,10 +49,11 @@ pub fn encode<T: Serialize>(word: &T) -> Result<Vec<u8>, WireError> {
 /// Reads a word.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     let (version, body) = bytes.split_first().ok_or(WireError::Empty)?;
-    if *version != FORMAT_VERSION {
-        return Err(WireError::Version { found: *version });
+    match *version {
+        FORMAT_VERSION => Ok(rmp_serde::from_slice(body)?),
+        found if found > FORMAT_VERSION && found <= FORMAT_VERSIONS_END => Err(WireError::Version { found }),
+        found => Err(WireError::Foreign { found }),
     }
-    Ok(rmp_serde::from_slice(body)?)
 }
 
 #[cfg(test)]
@@ -91,6 +102,12 @@ mod tests {
     fn garbage_is_refused_with_a_reason() {
         assert!(matches!(decode::<Event>(b""), Err(WireError::Empty)));
         assert!(matches!(decode::<Event>(b"\x09abc"), Err(WireError::Version { found: 9 })));
+        for foreign in ["\0", "\n{}", "{}", "garbage", "\u{ff}"] {
+            assert!(
+                matches!(decode::<Event>(foreign.as_bytes()), Err(WireError::Foreign { .. })),
+                "{foreign:?}"
+            );
+        }
         assert!(matches!(decode::<Event>(b"\x01garbage"), Err(WireError::Malformed(_))));
     }
 }

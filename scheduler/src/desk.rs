@@ -11,6 +11,7 @@
 
 mod admission;
 mod answers;
+mod known;
 mod refusal;
 mod waiting;
 
@@ -29,6 +30,7 @@ use crate::intake::{Intake, Submission};
 use crate::machine::Run;
 use admission::Admission;
 pub(crate) use answers::REQUEST_LIMIT_BYTES;
+use known::Known;
 pub use refusal::Refusal;
 
 /// Characters of an id that a submitter chooses: room for a UUID with a prefix, and a bound for logs.
@@ -63,6 +65,7 @@ pub struct Desk {
     catalog: Arc<dyn Catalog>,
     partitions: u16,
     admission: Admission,
+    known: Known,
 }
 
 impl Desk {
@@ -74,8 +77,8 @@ impl Desk {
         partitions: u16,
     ) -> Self {
         let intake = Intake::new(backend.clone(), partitions);
-        let admission = Admission::default();
-        Self { backend, intake, workflows, catalog, partitions: partitions.max(1), admission }
+        let (admission, known) = (Admission::default(), Known::default());
+        Self { backend, intake, workflows, catalog, partitions: partitions.max(1), admission, known }
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
@@ -117,8 +120,15 @@ impl Desk {
         workflow: &WorkflowName,
         version: Option<&str>,
     ) -> Result<Arc<Plan>, Refusal> {
-        let versions = self.workflows.versions(namespace, workflow).await?;
-        let digest = choose(&versions, namespace, workflow, version)?;
+        let digest = match self.known.named(namespace, workflow, version) {
+            Some(digest) => digest,
+            None => {
+                let versions = self.workflows.versions(namespace, workflow).await?;
+                let digest = choose(&versions, namespace, workflow, version)?;
+                self.known.note(namespace, workflow, digest);
+                digest
+            }
+        };
         Ok(self.intake.plan(digest).await?)
     }
 
@@ -147,7 +157,7 @@ impl Desk {
         let row = self.find(run).await?;
         let run = Run::read(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
         let mut view = run.view();
-        waiting::explain(&mut view, &*self.catalog).await;
+        waiting::explain(&mut view, &run, &*self.catalog, &*self.backend.jobs).await;
         Ok(view)
     }
 

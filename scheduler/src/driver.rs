@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Entry, LogReader, clock};
+use longshore_backend::{Backend, Entry, LogReader};
 use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, RunView, Seq};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -199,7 +199,7 @@ impl Driver {
         self.perform(effects).await?;
         self.fold.make_room();
         // Entries may keep coming for a long time; timers must not wait for a lull.
-        if self.fold.machine.wake_at().is_some_and(|at| at <= clock::now()) {
+        if self.fold.machine.wake_at().is_some_and(|at| at <= self.fold.now()) {
             self.tick().await?;
         }
         Ok(())
@@ -208,13 +208,14 @@ impl Driver {
     /// Asks the machine which timers are due.
     async fn tick(&mut self) -> Result<(), DriverError> {
         let mut effects = Effects::new();
-        self.fold.machine.tick(clock::now(), &mut effects);
+        let now = self.fold.now();
+        self.fold.machine.tick(now, &mut effects);
         self.perform(effects).await
     }
 
     /// How long until the next timer.
     fn until_wake(&self) -> Duration {
-        self.fold.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(clock::now()).min(LONGEST_SLEEP))
+        self.fold.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(self.fold.now()).min(LONGEST_SLEEP))
     }
 
     /// Does what follows: facts and jobs fly together, each kind in its own order.

@@ -3,14 +3,17 @@
 //! The same fold runs under a leader ([`Driver`](crate::driver::Driver)), which performs what follows, and for
 //! somebody who only looks ([`Observed`](crate::observed::Observed)), who drops it. It reads ports and writes none. Asking a port again is for this and the driver, and happens nowhere else.
 
+mod log_time;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Entry, LogReader};
-use longshore_proto::{Digest, Event, Partition, Record, Seq, WireError};
+use longshore_backend::{Backend, Entry, LogReader, clock};
+use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tracing::{debug, warn};
 
+use self::log_time::LogTime;
 use crate::machine::{Effects, Machine, Refused};
 use crate::recovery::{Position, Recovered};
 
@@ -68,6 +71,7 @@ pub(crate) struct Fold {
     pub(crate) partition: Partition,
     pub(crate) machine: Machine,
     pub(crate) position: Position,
+    time: LogTime,
     /// Bytes of large values the machine holds.
     values_held: usize,
 }
@@ -80,7 +84,8 @@ impl Fold {
         from: Recovered,
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, .. } = from;
-        let mut fold = Self { backend, partition, machine, position, values_held: 0 };
+        let time = LogTime::default();
+        let mut fold = Self { backend, partition, machine, position, time, values_held: 0 };
         fold.learn_plans().await?;
         Ok(fold)
     }
@@ -108,6 +113,11 @@ impl Fold {
         Ok(last)
     }
 
+    /// What time it is for timers.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.time.at(clock::now())
+    }
+
     /// Lets go of large values once they are many; what needs one again asks again.
     pub(crate) fn make_room(&mut self) {
         if self.values_held > VALUES_HELD_BYTES {
@@ -119,6 +129,7 @@ impl Fold {
     /// Applies one entry, having brought what the machine needs for it.
     pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
         let Entry { seq, at, body, event } = entry;
+        self.time.read(at, clock::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {
                 partition: self.partition,

@@ -127,8 +127,8 @@ impl Saver {
                 self.pause = PAUSE.0;
             }
             Ok(Committed::Refused { stored }) => {
-                let (given, found) = (delta.base.map(|mark| mark.seq), stored.map(|mark| mark.seq));
-                warn!(partition = %self.partition, ?given, ?found, "the checkpoint is not the one it was given");
+                let (given, found) = (up_to(delta.base.as_ref()), up_to(stored.as_ref()));
+                warn!(partition = %self.partition, given, found, "the checkpoint is not the one it was given");
                 return Standing::Lost;
             }
             Err(error) => {
@@ -166,6 +166,11 @@ impl Saver {
         }
         Ok(())
     }
+}
+
+/// Where a checkpoint ends, for people.
+fn up_to(mark: Option<&CheckpointMark>) -> String {
+    mark.map_or_else(|| "nothing".to_owned(), |mark| mark.seq.to_string())
 }
 
 /// Whether the store holds what it was given.

@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use async_nats::RequestErrorKind;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -140,13 +141,22 @@ impl Cluster {
         self.scratch.longshore(arguments)
     }
 
-    /// Asks the micro service, and returns the body of its answer.
+    /// Asks the micro service, as soon as there is one, and returns the body of its answer.
     pub async fn request(&self, verb: &str, request: &Value) -> Value {
         let client = async_nats::connect(self.nats.url()).await;
         let client = client.unwrap_or_else(|error| panic!("no connection to NATS: {error}"));
-        let answer = client.request(format!("longshore.v1.api.{verb}"), request.to_string().into()).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{verb}: {error}\n{}", self.said()));
-        serde_json::from_slice(&answer.payload).unwrap_or_else(|error| panic!("{verb}: {error}"))
+        let (subject, deadline) = (format!("longshore.v1.api.{verb}"), Instant::now() + PATIENCE);
+        loop {
+            match client.request(subject.clone(), request.to_string().into()).await {
+                Ok(answer) => {
+                    let answer = serde_json::from_slice(&answer.payload);
+                    return answer.unwrap_or_else(|error| panic!("{verb}: {error}"));
+                }
+                Err(error) if error.kind() == RequestErrorKind::NoResponders && Instant::now() < deadline => {
+                }
+                Err(error) => panic!("{verb}: {error}\n{}", self.said()),
+            }
+        }
     }
 
     /// Submits by the command line, and returns the id of the run.
@@ -180,6 +190,18 @@ impl Cluster {
     /// All runs, newest first.
     pub async fn runs(&self) -> Vec<Value> {
         self.client(["runs", "list", "--limit", "1000", "--json"]).run().await.expecting(0).json_lines()
+    }
+
+    /// The submits that were refused and could not be answered, once there are so many.
+    pub async fn dead_letters(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let letters = self.client(["dlq", "list", "--json"]).run().await.expecting(0).json_lines();
+            if letters.len() >= count {
+                return letters;
+            }
+            assert!(Instant::now() < deadline, "{letters:?}\n{}", self.said());
+        }
     }
 
     /// What every process that is running has said.

@@ -1,5 +1,7 @@
 //! `longshore bench` with a cluster of its own: its figures, and that it leaves nothing behind however it ends.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

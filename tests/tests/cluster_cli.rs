@@ -14,6 +14,7 @@ use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// What is given up after two seconds is given up well before this.
 const IN_TIME: Duration = Duration::from_secs(20);
@@ -168,8 +169,7 @@ async fn a_worker_that_is_told_to_end_finishes_its_calls_first_unless_it_is_told
     until("it is not ready while it drains", || status(&address, "/readyz") == 503).await;
     patient.end().await.expecting(0).saying(&["ending in order", "worker drained"]);
     assert_eq!(cluster.scratch.journal().begun().len(), 1, "it took nothing more");
-    let steps = &cluster.shown(&run).await["steps"];
-    assert_eq!(steps[0]["status"], "succeeded", "{steps}");
+    cluster.shows(&run, "its outcome is known", |run| run["steps"][0]["status"] == "succeeded").await;
 
     let hasty = cluster.client(["worker"]).start();
     until("the second call has begun", || cluster.scratch.journal().begun().len() == 2).await;
@@ -179,7 +179,26 @@ async fn a_worker_that_is_told_to_end_finishes_its_calls_first_unless_it_is_told
     let ended = hasty.end().await.expecting(130);
     assert!(ended.took < IN_TIME, "{ended}");
     let _last = cluster.client(["worker"]).start();
-    assert_eq!(cluster.ended(&run).await["outputs"], json!({ "number": 2 }));
+    let ended = cluster.ended(&run).await;
+    assert_eq!(ended["outputs"], json!({ "number": 2 }), "{ended}");
+}
+
+#[tokio::test]
+async fn a_call_that_outlasts_the_drain_is_cut_off_and_goes_to_somebody_else() {
+    let cluster = Cluster::start(1, 0, 4_000).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    let short = cluster.client(["worker", "--drain", "500ms"]).start();
+    let run = cluster.submit(&["chain.json"]).await;
+    let journal = cluster.scratch.journal();
+    until("the call has begun", || journal.lines() == 1).await;
+    let told = Instant::now();
+    short.terminate();
+    short.end().await.expecting(0);
+    assert!(told.elapsed() < IN_TIME, "{:?}", told.elapsed());
+    let _other = cluster.client(["worker"]).start();
+    assert_eq!(cluster.ended(&run).await["outputs"], json!({ "number": 1 }));
+    let answers: Vec<_> = journal.calls().iter().map(|call| call.ok).collect();
+    assert_eq!(answers, [Some(false), Some(true)], "cut off, and made again");
 }
 
 #[tokio::test]
@@ -198,12 +217,7 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     client.publish("longshore.v1.submit.default.chian", "{}".into()).await.unwrap();
     client.flush().await.unwrap();
-    let kept = loop {
-        let listed = cluster.client(["dlq", "list", "--json"]).run().await.expecting(0).json_lines();
-        if let Some(first) = listed.into_iter().next() {
-            break first;
-        }
-    };
+    let kept = cluster.dead_letters(1).await.remove(0);
     assert_eq!(kept["code"], "unknown_workflow");
     let number = kept["seq"].to_string();
     let letter = cluster.client(["dlq", "show", &number]).run().await.expecting(0);

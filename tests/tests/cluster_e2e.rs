@@ -119,16 +119,7 @@ async fn a_request_is_answered_with_a_run_or_with_what_is_wrong() {
 async fn a_publish_of_garbage_is_found_among_what_was_refused() {
     let cluster = cluster(5).await;
     publish(&cluster, "chain", "{ this is no JSON").await;
-    let waiting = async {
-        loop {
-            let listed = cluster.client(["dlq", "list", "--json"]).run().await.expecting(0).json_lines();
-            if let Some(letter) = listed.into_iter().next() {
-                return letter;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let letter = timeout(PATIENCE, waiting).await.expect("refused in time");
+    let letter = cluster.dead_letters(1).await.remove(0);
     assert_eq!(letter["code"], "malformed", "{letter}");
     assert_eq!(letter["subject"], "longshore.v1.submit.default.chain");
     let number = letter["seq"].to_string();

@@ -4,8 +4,6 @@
 //! backlog is there before anything is counted, and what is counted is answers in the journal of the tool over some
 //! seconds, after a warm-up. A busy machine may spoil a measurement, so there is a second one.
 
-#![expect(clippy::print_stdout, reason = "a measurement tells what it found")]
-
 use std::time::Duration;
 
 use longshore_tests::cluster::{Cluster, Role};

@@ -3,8 +3,6 @@
 //! What is proved here is that values travel: from one server to the next, as structure where there is structure, and
 //! that what goes wrong at a server arrives as a fault that says how to mend it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use longshore_proto::{FaultClass, RunStatus, StepStatus};
 use longshore_tests::journey::{expected, folder, over_stdio};
 use longshore_tests::scratch::{Scratch, step};

@@ -245,10 +245,7 @@ async fn garbage_in_the_log_is_an_entry_that_says_so() {
         let entry = next(&mut *reader).await;
         let reason = entry.event.expect_err("no event");
         assert_eq!(entry.body, body, "kept as it came");
-        assert_eq!(
-            matches!(reason, WireError::Version { .. }),
-            [b'g', 9].contains(body.first().unwrap_or(&0))
-        );
+        assert_eq!(matches!(reason, WireError::Version { .. }), body.first() == Some(&9), "{reason}");
     }
     assert_eq!(next(&mut *reader).await.event.expect("decodes"), event(2));
 }

@@ -12,16 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::consumer::Info;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_proto::{Job, JobId, ServerName, decode, encode, subject};
-use serde::de::IgnoredAny;
+use longshore_proto::{Job, JobId, ServerName, WireError, decode, encode, subject};
+use serde::Deserialize;
 use serde_json::json;
-use tracing::error;
+use tracing::{error, warn};
 
 use self::recalls::Recalls;
-use super::api::ask;
+use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
 use super::line::Line;
@@ -31,6 +32,9 @@ use crate::{Delivery, Error, JobQueue, Queued};
 
 /// The only class of jobs there is yet. Others would have consumers of their own, pulled before or after these.
 const CLASS: &str = "std";
+
+/// How long a job is left alone that a newer version has written: workers are being replaced, which takes a while.
+const NEWER_PAUSE: Duration = Duration::from_secs(10);
 
 /// How many jobs are looked for at once: enough to hide the round trip, and few enough to leave the server to others.
 const LOOKS: usize = 64;
@@ -68,22 +72,28 @@ impl Jobs {
         Arc::clone(line)
     }
 
-    /// Whether the queue has a message under a subject.
-    async fn is_held(&self, subject: String) -> Result<bool, Error> {
+    /// Where in the queue the message under a subject stands, if there is one.
+    async fn place(&self, subject: String) -> Result<Option<u64>, Error> {
         let request = json!({ "last_by_subj": subject });
         let get = format!("STREAM.MSG.GET.{}", subject::JOBS_STREAM);
-        match ask::<IgnoredAny>(&self.connection.context, get, &request).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(false),
+        match ask::<Found>(&self.connection.context, get, &request).await {
+            Ok(found) => Ok(Some(found.message.seq)),
+            Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
             Err(error) => Err(failed("look for jobs in the queue", error)),
         }
     }
 
-    /// A job as it came; nothing if it is none, and then it is taken out of the queue.
+    /// A job as it came; nothing if it is none, and then it is taken out of the queue; and nothing if only a newer worker
+    /// can read it.
     fn deliver(&self, message: Message) -> Option<Delivery> {
         let receipt = Held::new(&self.connection, &message);
         let job = match decode::<Job>(&message.payload) {
             Ok(job) => job,
+            Err(reason @ WireError::Version { .. }) => {
+                warn!(subject = %message.subject, %reason, "a job is left to a newer worker");
+                receipt.put_off(NEWER_PAUSE);
+                return None;
+            }
             Err(reason) => {
                 error!(subject = %message.subject, %reason, "a message in the queue is no job; it is taken out");
                 receipt.discard();
@@ -111,7 +121,20 @@ impl JobQueue for Jobs {
 
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
         let subjects: Vec<_> = jobs.iter().map(|job| subject::job(CLASS, &job.server, &job.id)).collect();
-        stream::iter(subjects).map(|subject| self.is_held(subject)).buffered(LOOKS).try_collect().await
+        let places = stream::iter(subjects).map(|subject| self.place(subject)).buffered(LOOKS);
+        places.map_ok(|place| place.is_some()).try_collect().await
+    }
+
+    async fn waiting(&self, server: &ServerName, job: &JobId) -> Result<Option<u64>, Error> {
+        let Some(place) = self.place(subject::job(CLASS, server, job)).await? else { return Ok(None) };
+        let consumer = subject::jobs_consumer(CLASS, server);
+        let info = format!("CONSUMER.INFO.{}.{consumer}", subject::JOBS_STREAM);
+        match ask::<Info>(&self.connection.context, info, &Nothing {}).await {
+            // What stands before the last delivery is out, or was given back and goes first.
+            Ok(info) => Ok((place > info.delivered.stream_sequence).then_some(info.num_pending)),
+            Err(error) if error.code() == Some(ErrorCode::CONSUMER_NOT_FOUND) => Ok(None),
+            Err(error) => Err(failed(format!("look at consumer {consumer}"), error)),
+        }
     }
 
     async fn recall(&self, job: &JobId) -> Result<(), Error> {
@@ -137,7 +160,19 @@ impl JobQueue for Jobs {
     }
 }
 
-fn message(job: &Job) -> Result<Outgoing, longshore_proto::WireError> {
+/// The answer to a request for a message.
+#[derive(Deserialize)]
+struct Found {
+    message: Stored,
+}
+
+/// Of a message only its place.
+#[derive(Deserialize)]
+struct Stored {
+    seq: u64,
+}
+
+fn message(job: &Job) -> Result<Outgoing, WireError> {
     let subject = subject::job(CLASS, &job.server, &job.id).into();
     Ok(Outgoing { subject, body: encode(job)?.into(), once: true })
 }

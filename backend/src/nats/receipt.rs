@@ -74,6 +74,12 @@ impl Held {
         self
     }
 
+    /// Leaves the message to somebody else, who can read it.
+    pub(super) fn put_off(mut self, delay: Duration) {
+        self.answered = true;
+        self.reply.say_later(AckKind::Nak(Some(delay)));
+    }
+
     /// Takes the message out of the queue unread.
     pub(super) fn discard(mut self) {
         self.answered = true;

@@ -11,7 +11,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client as Connection, Subscriber};
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_proto::{Namespace, RunStatus, RunSummary, WorkflowName, subject};
+use longshore_proto::{Digest, Namespace, RunStatus, RunSummary, WorkflowName, subject};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -40,6 +40,7 @@ pub(super) struct Load<'a> {
     context: Context,
     namespace: &'a Namespace,
     workflow: WorkflowName,
+    version: Digest,
     news: Subscriber,
     subject: String,
 }
@@ -55,7 +56,7 @@ impl<'a> Load<'a> {
     ) -> Result<Self, Failure> {
         let name = format!("bench-{}-{steps}", tool.server);
         let text = workflow(&name, tool, steps);
-        registered(client, namespace, &text).await?;
+        let version = registered(client, namespace, &text).await?;
         let workflow: WorkflowName = name.parse().map_err(broken("name the workflow"))?;
         let news = format!("{}.evt.{namespace}.{workflow}.*.run", subject::ROOT);
         let news = hearing.subscribe(news).await.map_err(broken("listen to the news of runs"))?;
@@ -63,7 +64,15 @@ impl<'a> Load<'a> {
         let limit = Duration::from_secs(30);
         let context = ContextBuilder::new().timeout(limit).ack_timeout(limit).max_ack_inflight(WINDOW * 2);
         let subject = subject::submit(namespace, &workflow);
-        Ok(Self { client, context: context.build(client.connection()), namespace, workflow, news, subject })
+        Ok(Self {
+            client,
+            context: context.build(client.connection()),
+            namespace,
+            workflow,
+            version,
+            news,
+            subject,
+        })
     }
 
     /// From the first submit to the last end.
@@ -103,7 +112,7 @@ impl<'a> Load<'a> {
         Ok(Latency::of(samples))
     }
 
-    /// The same, submitted by a request, as `longshore submit` does.
+    /// The same, submitted by a request with the version, as `longshore submit` does.
     pub(super) async fn one_by_one_asked(&mut self, runs: u32) -> Result<Latency, Failure> {
         let mut samples = Vec::new();
         for _ in 0..runs {
@@ -111,7 +120,7 @@ impl<'a> Load<'a> {
                 workflow: self.workflow.to_string(),
                 namespace: self.namespace.clone(),
                 id: None,
-                version: None,
+                version: Some(self.version.to_string()),
                 inputs: Map::new(),
             };
             let started = Instant::now();
@@ -131,7 +140,7 @@ impl<'a> Load<'a> {
 }
 
 /// Waits until a scheduler answers, and registers a workflow.
-async fn registered(client: &Client, namespace: &Namespace, text: &str) -> Result<(), Failure> {
+async fn registered(client: &Client, namespace: &Namespace, text: &str) -> Result<Digest, Failure> {
     let (limit, pause) = READY;
     let deadline = Instant::now() + limit;
     loop {
@@ -139,7 +148,7 @@ async fn registered(client: &Client, namespace: &Namespace, text: &str) -> Resul
             Err(failure) if failure.exit == Exit::Unreachable && Instant::now() < deadline => {
                 sleep(pause).await;
             }
-            pushed => return pushed.map(drop),
+            pushed => return pushed.map(|registered| registered.digest),
         }
     }
 }

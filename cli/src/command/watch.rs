@@ -33,6 +33,10 @@ const LOOK_AFTER_NEWS: Duration = Duration::from_millis(150);
 /// How long nobody may answer while a run is watched: longer than a partition takes to change hands.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a run may be unknown before there is none: one that was acknowledged a moment ago is known once its partition
+/// has a leader, which takes a lease and a third, 8 s, if the last one was killed.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(15);
+
 /// Watches a run until it has ended.
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
@@ -94,8 +98,7 @@ impl Watching {
                     }
                 }
                 // A scheduler that goes is followed by another one.
-                Err(failure)
-                    if failure.exit == Exit::Unreachable && answered_at.elapsed() < SILENCE_LIMIT => {}
+                Err(failure) if answered_at.elapsed() < patience(&failure) => {}
                 Err(failure) => return Err(failure),
             }
             self.wait().await;
@@ -127,6 +130,15 @@ impl Watching {
                 }
             }
         }
+    }
+}
+
+/// How long it may be like this before it is told.
+fn patience(failure: &Failure) -> Duration {
+    match failure.exit {
+        Exit::Unreachable => SILENCE_LIMIT,
+        Exit::NotFound => UNKNOWN_LIMIT,
+        _ => Duration::ZERO,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A run as people see it.
 
-use longshore_proto::{Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind};
+use longshore_proto::{JobId, Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind};
 use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
 
@@ -35,6 +35,11 @@ impl Run {
     /// Its id.
     pub const fn id(&self) -> RunId {
         self.id
+    }
+
+    /// The jobs of its steps that are running, in the order of the view's steps.
+    pub fn jobs(&self) -> impl Iterator<Item = Option<JobId>> {
+        (0..self.steps.len()).map(|number| self.job_id(StepIndex(number)))
     }
 
     /// Some of its steps.

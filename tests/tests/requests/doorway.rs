@@ -5,6 +5,9 @@ use serde_json::json;
 
 use crate::harness::{Cluster, WORKFLOW};
 
+/// Where something is published, with which headers and body, and the code and words of its refusal.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str, &'a str);
+
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +62,7 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
     cluster.push(WORKFLOW).await;
     let large = format!(r#"{{"id": "{}"}}"#, "x".repeat(300));
     let yaml = [("content-type", "application/yaml")];
-    let cases: [(&str, &[(&str, &str)], &[u8], &str, &str); 11] = [
+    let cases: [Refused<'_>; 11] = [
         ("default.report", &[], b"{", "malformed", "EOF while parsing"),
         ("default.report", &[], b"\xff\xfe\x00garbage", "malformed", "no submit request"),
         ("default.report", &[], br#"{"input": {}}"#, "malformed", "unknown field `input`"),

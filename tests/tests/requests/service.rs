@@ -104,6 +104,44 @@ async fn a_run_that_nobody_serves_says_so_and_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_queued_behind_others_says_so() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let entry = WorkerEntry {
+        worker: "worker".parse().expect("a node"),
+        version: "1".to_owned(),
+        started_at: Timestamp::from_millis(1),
+        slots: 1,
+        servers: vec!["crm".parse().expect("a server")],
+    };
+    cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");
+        runs.push(run["run"].clone());
+    }
+    let held = cluster.job().await;
+    let out = held.job.id.run.to_string();
+    for run in runs {
+        let waits = async {
+            loop {
+                let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+                let waiting_for = view["steps"][0]["waiting_for"].clone();
+                // The others may be on their way into the queue.
+                if waiting_for == Value::Null && run == out
+                    || waiting_for == "a free worker that serves `crm`: 2 jobs are queued"
+                {
+                    return waiting_for == Value::Null;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert_eq!(timeout(PATIENCE, waits).await.expect("in time"), run == out);
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;

@@ -1,0 +1,299 @@
+//! What a running cluster makes of what should not be: messages that are none, outcomes that nobody asked for, clocks
+//! that are wrong, and servers that go away for a while or will not do at all.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+
+use async_nats::jetstream;
+use longshore_proto::{
+    Event, FORMAT_VERSION, JobId, NodeId, Outcome, Output, Partition, Payload, RunId, Settlement, Timestamp,
+    encode, subject,
+};
+use longshore_tests::cluster::{Cluster, PARTITIONS, Role, chain};
+use longshore_tests::ledger::{Ledger, connect};
+use longshore_tests::longshore::{Longshore, PATIENCE};
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// A format that is not there yet.
+const NEWER: u8 = FORMAT_VERSION + 1;
+
+/// A cluster that knows the workflow `chain`, of three calls.
+async fn cluster(schedulers: usize, workers: usize, delay_ms: u64) -> Cluster {
+    let cluster = Cluster::start(schedulers, workers, delay_ms).await;
+    cluster.scratch.write("chain.json", chain("chain", 3));
+    cluster.client(["workflows", "push", "chain.json"]).run().await.expecting(0);
+    cluster
+}
+
+/// Runs end as they should, whichever partition they fall into; nobody has panicked, and nobody has left.
+async fn works(cluster: &Cluster) {
+    let mut runs = Vec::new();
+    for number in 0..2 * PARTITIONS {
+        let inputs = json!({ "workflow": "chain", "inputs": { "number": number } });
+        let submitted = cluster.request("submit", &inputs).await;
+        runs.push((number, submitted["run"].as_str().unwrap_or_else(|| panic!("{submitted}")).to_owned()));
+    }
+    for (number, run) in runs {
+        assert_eq!(
+            cluster.ended(&run).await["outputs"],
+            json!({ "number": number + 3 }),
+            "{}",
+            cluster.said()
+        );
+    }
+    assert!(!cluster.said().contains("panicked"), "{}", cluster.said());
+}
+
+fn settled(run: RunId, step: &str, attempt: u32, output: Value) -> Event {
+    let outcome = Outcome::Output(Output { value: Payload::Inline(output), content: None });
+    let job = JobId { run, step: step.parse().unwrap(), attempt: longshore_proto::Attempt(attempt) };
+    let worker: NodeId = "stranger".parse().unwrap();
+    Event::Settled { job, settlement: Settlement::Done(outcome), attempts: Vec::new(), worker }
+}
+
+#[tokio::test]
+async fn a_server_that_will_not_do_is_refused_with_what_is_needed() {
+    let scratch = Scratch::new(&json!({}));
+    let redis = RedisServer::start().await;
+    let plain = NatsServer::start_with(Setup { jetstream: false, ..Setup::default() }).await;
+    let program =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools/nats-old/usr/sbin/nats-server");
+    let old = NatsServer::start_with(Setup { program, ..Setup::default() }).await;
+    let other = NatsServer::start().await;
+    let context = jetstream::new(async_nats::connect(other.url()).await.unwrap());
+    let memory = jetstream::stream::Config {
+        name: subject::JOBS_STREAM.to_owned(),
+        subjects: vec![format!("{}.jobs.>", subject::ROOT)],
+        ..jetstream::stream::Config::default()
+    };
+    context.create_stream(memory).await.unwrap();
+    let cases: [(&NatsServer, &[&str]); 3] = [
+        (&plain, &["JetStream"]),
+        (&old, &["2.9.10", "2.14.8"]),
+        (&other, &["LS_JOBS", "retention", "Limits", "WorkQueue"]),
+    ];
+    for role in ["scheduler", "worker"] {
+        for (nats, words) in cases {
+            let process = scratch.longshore([role, "--connect-deadline", "5s"]);
+            let ended = process.env("NATS_URL", &nats.url()).env("REDIS_URL", &redis.url()).run().await;
+            assert!(matches!(ended.code(), Some(code) if code != 0), "{ended}");
+            ended.saying(words);
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_none_stop_nobody() {
+    let cluster = cluster(2, 1, 0).await;
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let event =
+        encode(&settled(RunId::new(Partition(0), Timestamp::from_millis(1), 1), "s0", 1, json!(1))).unwrap();
+    let mut newer = event.clone();
+    newer[0] = NEWER;
+    let half = event[..event.len() / 2].to_vec();
+    let bodies = [Vec::new(), b"garbage".to_vec(), half, vec![b'x'; 1024 * 1024], newer];
+    let job = subject::jobs_of("std", &"tables".parse().unwrap()).replace('>', "run_00_1:s0:1");
+    let subjects = [
+        "submit.default.chain",
+        "submit.default.a.b.c",
+        "submit.x",
+        "recall.x",
+        "evt.a.b.c.run",
+        "api.nothing",
+    ]
+    .map(|tail| format!("{}.{tail}", subject::ROOT));
+    let verbs = ["submit", "get", "list", "cancel", "workflows", "push"].map(subject::api);
+    for (number, body) in bodies.iter().enumerate() {
+        for to in subjects.iter().chain(&verbs) {
+            client.publish(to.clone(), body.clone().into()).await.unwrap();
+        }
+        client.publish(format!("{job}{number}"), body.clone().into()).await.unwrap();
+        // What a newer version has written is no garbage, and nobody may pass it over.
+        if body.first() != Some(&NEWER) {
+            client.publish(subject::log(Partition(0)), body.clone().into()).await.unwrap();
+        }
+    }
+    client.flush().await.unwrap();
+    works(&cluster).await;
+
+    // Each submit is found again, with the reason; an empty one is a submit without inputs.
+    let refused = 2 * bodies.len() + bodies.len() - 1;
+    let letters = cluster.dead_letters(refused).await;
+    let codes: Vec<_> = letters.iter().map(|letter| letter["code"].as_str().unwrap()).collect();
+    assert!(codes.iter().all(|code| ["malformed", "too_large"].contains(code)), "{codes:?}");
+    assert_eq!(cluster.runs().await.len(), 1 + 2 * usize::from(PARTITIONS));
+    let asked = client.request(subject::api("get"), "garbage".into()).await.unwrap();
+    let asked: Value = serde_json::from_slice(&asked.payload).unwrap();
+    assert_eq!(asked["reason"], "malformed", "{asked}");
+    // What was no job was taken out of the queue; what a newer worker can read is left to it.
+    let context = jetstream::new(client);
+    let jobs = async || context.get_stream(subject::JOBS_STREAM).await.unwrap().cached_info().state.messages;
+    timeout(PATIENCE, async { while jobs().await > 1 {} }).await.expect("the queue is empty but for one");
+    assert!(cluster.said().contains("a job is left to a newer worker"), "{}", cluster.said());
+}
+
+#[tokio::test]
+async fn an_entry_of_a_newer_version_is_never_passed_over_and_stops_its_partition_alone() {
+    let cluster = cluster(1, 1, 0).await;
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    client.publish(subject::log(Partition(2)), vec![NEWER, 1, 2].into()).await.unwrap();
+    client.flush().await.unwrap();
+    until("it says what it found", || cluster.said().contains(&format!("format version {NEWER}"))).await;
+    assert!(cluster.said().contains("upgrade it"), "{}", cluster.said());
+    let mut done = 0;
+    while done < 4 {
+        let run = cluster.request("submit", &json!({ "workflow": "chain" })).await;
+        let run = run["run"].as_str().unwrap().to_owned();
+        if run.starts_with("run_02_") {
+            continue;
+        }
+        assert_eq!(cluster.ended(&run).await["status"], "succeeded");
+        done += 1;
+    }
+}
+
+#[tokio::test]
+async fn outcomes_that_nobody_asked_for_change_nothing() {
+    let mut cluster = cluster(1, 0, 0).await;
+    // A run that waits for its second call: the worker has gone after the first.
+    cluster.scratch.write("slow.json", chain("slow", 2));
+    let run = cluster.submit(&["slow.json"]).await;
+    let id: RunId = run.parse().unwrap();
+    let nats = connect(cluster.nats.url()).await;
+    let log = nats.log();
+    let append = |partition: u16, events: Vec<Event>| log.append(Partition(partition), events);
+    append(id.partition().0, vec![settled(id, "s0", 1, json!({ "number": 1 }))]).await.unwrap();
+    cluster.shows(&run, "the first outcome counts", |run| run["steps"][0]["status"] == "succeeded").await;
+
+    let unknown = RunId::new(id.partition(), Timestamp::from_millis(5), 99);
+    let stranger = Partition((id.partition().0 + 1) % PARTITIONS);
+    append(
+        id.partition().0,
+        vec![
+            settled(id, "s0", 1, json!({ "number": 70 })),
+            settled(id, "s0", 7, json!({ "number": 77 })),
+            settled(id, "nowhere", 1, json!({ "number": 7 })),
+            settled(unknown, "s0", 1, json!({ "number": 7 })),
+            settled(RunId::new(stranger, Timestamp::from_millis(5), 3), "s0", 1, json!(7)),
+        ],
+    )
+    .await
+    .unwrap();
+    append(stranger.0, vec![settled(id, "s1", 1, json!({ "number": 7 }))]).await.unwrap();
+    nats.close().await;
+
+    cluster.add(Role::Worker);
+    let ended = cluster.ended(&run).await;
+    assert_eq!(ended["outputs"], json!({ "number": 2 }), "{ended}");
+    let ledger = Ledger::read(cluster.nats.url()).await;
+    assert!(ledger.reports[&format!("{run}/s0")].len() >= 3, "all of them stand in the log");
+    assert_eq!(cluster.runs().await.len(), 1);
+    assert!(!cluster.said().contains("panicked"), "{}", cluster.said());
+}
+
+#[tokio::test]
+async fn one_id_in_two_namespaces_is_two_runs_and_each_sees_its_own() {
+    let cluster = cluster(1, 1, 0).await;
+    let ours = cluster.submit(&["chain", "--id", "one"]).await;
+    cluster.client(["submit", "chain", "--namespace", "others"]).run().await.expecting(5);
+    cluster.client(["workflows", "push", "chain.json", "--namespace", "others"]).run().await.expecting(0);
+    let theirs = cluster.submit(&["chain", "--id", "one", "--namespace", "others"]).await;
+    assert_ne!(ours, theirs);
+    for (namespace, run) in [("default", &ours), ("others", &theirs)] {
+        cluster.client(["watch", run, "--namespace", namespace]).run().await.expecting(0);
+        let listed = cluster.client(["runs", "list", "--namespace", namespace, "--json"]).run().await;
+        let listed = listed.expecting(0).json_lines();
+        assert_eq!((listed.len(), &listed[0]["run"]), (1, &json!(run)), "{listed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_server_ends_once_a_worker_brings_it() {
+    let mut cluster = cluster(1, 1, 0).await;
+    cluster.scratch.write("lonely.json", chain("lonely", 2).replace("tables/echo", "late/echo"));
+    let run = cluster.submit(&["lonely.json"]).await;
+    let why = "a worker that serves `late`: none does";
+    cluster.shows(&run, "it says what it waits for", |run| run["steps"][0]["waiting_for"] == why).await;
+    // The worker that is there serves something that nobody asks for, and is content.
+    let tables = Tables::of(cluster.scratch.path()).entry();
+    cluster.scratch.servers(&json!({ "late": tables, "unwanted": tables }));
+    cluster.add(Role::Worker);
+    assert_eq!(cluster.ended(&run).await["outputs"], json!({ "number": 2 }));
+    cluster.client(["doctor"]).run().await.expecting(0);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_the_absence_of_nats_and_of_redis() {
+    let mut cluster = cluster(2, 1, 300).await;
+    let mut submitted = Vec::new();
+    for number in 0..6 {
+        submitted.push((number, cluster.submit(&["chain", "-i", &format!("number={number}")]).await));
+    }
+    until("calls are under way", || cluster.scratch.journal().lines() > 2).await;
+    cluster.redis.stop().await;
+    until("calls go on without Redis", || cluster.scratch.journal().lines() > 12).await;
+    cluster.nats.stop().await;
+    let refused = cluster.client(["submit", "chain", "--connect-deadline", "1s"]).run().await;
+    refused.expecting(6).saying(&["NATS"]);
+    cluster.nats.start_again().await;
+    cluster.redis.start_again().await;
+    for (number, run) in &submitted {
+        assert_eq!(
+            cluster.ended(run).await["outputs"],
+            json!({ "number": number + 3 }),
+            "{}",
+            cluster.said()
+        );
+    }
+    works(&cluster).await;
+}
+
+/// The same command, whose clock is wrong by this much: `+30s`.
+fn wrong_clock(command: Longshore, by: &str) -> Longshore {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
+    let library = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|path| path.is_file());
+    let library = library.unwrap_or_else(|| panic!("libfaketime is not installed: run ./verify once"));
+    let command = command.env("LD_PRELOAD", library.to_str().unwrap()).env("FAKETIME", by);
+    // Only what day it is; the clock that never goes back stays as it is, as it does on a machine that is set wrong.
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1")
+}
+
+#[tokio::test]
+async fn clocks_that_are_half_a_minute_wrong_are_told_and_runs_end() {
+    let mut cluster = cluster(1, 1, 0).await;
+    works(&cluster).await;
+    for member in [0, 1] {
+        cluster.end_member(member).await.expecting(0);
+    }
+    for by in ["+30s", "-30s"] {
+        let scheduler = wrong_clock(cluster.client(["scheduler"]), by).start();
+        let worker = wrong_clock(cluster.client(["worker"]), by).start();
+        until("both have started", || {
+            scheduler.stderr().contains("scheduler started") && worker.stderr().contains("worker started")
+        })
+        .await;
+        works(&cluster).await;
+        let report = wrong_clock(cluster.client(["doctor", "--json"]), by).run().await.expecting(1).json();
+        let checks = report["checks"].as_array().unwrap();
+        for name in ["clock of NATS", "clock of Redis"] {
+            let check = checks.iter().find(|check| check["name"] == name).unwrap();
+            assert_eq!(check["level"], "wrong", "{check}");
+        }
+        scheduler.terminate();
+        worker.terminate();
+        scheduler.end().await.expecting(0);
+        worker.end().await.expecting(0);
+    }
+    // Whoever follows has another clock, and time never goes back for a run.
+    cluster.start_member(0);
+    cluster.start_member(1);
+    cluster.answers().await;
+    works(&cluster).await;
+}
