@@ -84,9 +84,9 @@ async fn a_log_of_a_newer_version_is_refused_and_its_checkpoint_is_left() {
     writer.backend().log.append(P0, vec![announced]).await.expect("appends");
     writer.close().await;
     let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
-    assert_eq!(database.execute("UPDATE entries SET body = x'63c0'", []).expect("updates"), 1);
+    assert_eq!(database.execute("UPDATE entries SET body = x'09c0'", []).expect("updates"), 1);
     drop(database);
     let looker = Embedded::open(dir.path(), Access::ReadOnly).await.expect("opens");
     let refused = Observed::look(looker.backend(), P0).await.err().expect("refused");
-    assert!(matches!(refused, DriverError::Newer { found: 0x63, .. }), "{refused}");
+    assert!(matches!(refused, DriverError::Newer { found: 9, .. }), "{refused}");
 }
