@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use crate::journal::Call;
 
 /// How long after the record of an outcome the job of its call may still be unconfirmed, in milliseconds: the way of two
-/// messages, and what a broker that is killed had not written yet.
-pub const CONFIRMED_MS: u64 = 1_000;
+/// messages, which takes some of them, on a machine that is busy with everything at once.
+pub const CONFIRMED_MS: u64 = 500;
 
 /// What was killed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -67,24 +67,14 @@ impl Kill {
         self.to >= from && self.from <= to
     }
 
-    /// Whether it may have made the queue deliver again the job of this call.
-    fn hits(&self, made: &Made, out: Out) -> bool {
+    /// Whether it caught a call, so that the queue may deliver its job again.
+    pub fn hits(&self, made: &Made, out: Out) -> bool {
         let until = out.settled.map_or(u64::MAX, |at| at.saturating_add(CONFIRMED_MS));
         match self.victim {
             Victim::Worker(worker) => worker == made.worker && self.is_within(made.call.begun_at, until),
             Victim::Broker => self.is_within(out.from, until),
             Victim::Scheduler(_) | Victim::Store => false,
         }
-    }
-
-    /// Whether a call was under way at it.
-    pub fn is_during(&self, made: &Made) -> bool {
-        let affected = match self.victim {
-            Victim::Worker(worker) => worker == made.worker,
-            Victim::Broker => true,
-            Victim::Scheduler(_) | Victim::Store => false,
-        };
-        affected && self.is_within(made.call.begun_at, made.call.ended_at.unwrap_or(u64::MAX))
     }
 }
 
@@ -168,7 +158,6 @@ mod tests {
         let (first, second) = (kill(Victim::Worker(1), 1_100), kill(Victim::Worker(2), 1_600));
         assert_eq!(unexplained(&thrice, &[first], out).len(), 1);
         assert_eq!(unexplained(&thrice, &[first, second], out).len(), 0);
-        assert!(first.is_during(&thrice[0]) && !first.is_during(&thrice[1]));
         assert_eq!(by_key(thrice.to_vec()).len(), 1);
     }
 }

@@ -260,13 +260,28 @@ fn check_calls(
     assert_eq!(calls.keys().cloned().collect::<BTreeSet<_>>(), wanted, "these calls and no others");
 
     let made: usize = calls.values().map(Vec::len).sum();
-    let in_flight: usize =
-        kills.iter().map(|kill| calls.values().flatten().filter(|made| kill.is_during(made)).count()).sum();
+    let repeated = made - calls.len();
+    // How often a kill caught a call that was being made, or its job before or after.
+    let under_way = |kill: &&Kill, made: &Made| {
+        kill.to >= made.call.begun_at && kill.from <= made.call.ended_at.unwrap_or(u64::MAX)
+    };
+    let caught = |(key, calls): (&String, &Vec<Made>)| {
+        let out = out(key, ledger);
+        let hits: Vec<_> =
+            kills.iter().filter(|kill| calls.iter().any(|made| kill.hits(made, out))).collect();
+        let during = hits.iter().filter(|kill| calls.iter().any(|made| under_way(kill, made))).count();
+        (during, hits.len() - during)
+    };
+    let caught: Vec<_> = calls.iter().map(caught).collect();
+    let in_flight: usize = caught.iter().map(|(during, _)| during).sum();
+    let otherwise: usize = caught.iter().map(|(_, otherwise)| otherwise).sum();
     let kinds = [Victim::Scheduler(0), Victim::Worker(0), Victim::Broker, Victim::Store];
     let counts = kinds.map(|kind| of_kind(kills, kind));
     let [schedulers, workers, brokers, stores] = counts;
     println!("{schedulers} kills of schedulers, {workers} of workers, {brokers} of NATS, {stores} of Redis");
-    println!("{made} calls, {} repeated, {in_flight} in flight at kills", made - calls.len());
+    println!(
+        "{made} calls, {repeated} repeated; kills caught {in_flight} in flight, {otherwise} queued or unconfirmed"
+    );
 
     let mut wrong = Vec::new();
     for (key, calls) in calls {
@@ -287,6 +302,7 @@ fn check_calls(
     );
     assert!(counts.iter().all(|count| *count >= KILLS_OF_A_KIND) && kills.len() >= KILLS, "{counts:?}");
     assert!(in_flight > KILLS_OF_A_KIND, "kills catch calls");
+    assert!(repeated <= in_flight + otherwise, "no more is repeated than kills have caught");
 }
 
 /// When the job of a call was out: from the outcome of the step before, or from the submit, to its own outcome.
