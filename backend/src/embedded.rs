@@ -81,6 +81,20 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The name belongs to a file, or leads through one.
+    #[error("{path} is not a directory: name a directory for the data, such as .longshore")]
+    NotADirectory {
+        /// What was named as the directory.
+        path: PathBuf,
+    },
+    /// Somebody else's directory.
+    #[error(
+        "{path}: permission denied; run this as the user who owns the data directory, or name one of your own"
+    )]
+    Denied {
+        /// The directory, or the file in it.
+        path: PathBuf,
+    },
     /// The file system cannot do what the store needs.
     #[error(
         "{path} is on a file system without shared memory (a network mount?): use a local data directory"
@@ -105,6 +119,19 @@ pub enum OpenError {
         /// What the database says.
         source: Box<dyn StdError + Send + Sync>,
     },
+}
+
+impl OpenError {
+    /// Why `path`, the directory or a file in it, cannot be reached.
+    fn unreachable(dir: &Path, path: &Path, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied};
+        match source.kind() {
+            NotFound => Self::Absent { path: path.to_owned() },
+            PermissionDenied => Self::Denied { path: path.to_owned() },
+            NotADirectory | AlreadyExists => Self::NotADirectory { path: dir.to_owned() },
+            _ => Self::Directory { path: path.to_owned(), source },
+        }
+    }
 }
 
 fn describe(pid: Option<u32>) -> String {
@@ -150,6 +177,7 @@ fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {
     let path = database::path(dir);
     let (writer, thread) = match access {
         Access::ReadOnly => {
+            File::open(&path).map_err(|source| OpenError::unreachable(dir, &path, source))?;
             database::check(&path)?;
             (None, None)
         }
@@ -171,7 +199,7 @@ fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {
 }
 
 fn open_writer(dir: &Path, path: &Path) -> Result<(Writer, JoinHandle<()>), OpenError> {
-    make(dir).map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+    make(dir).map_err(|source| OpenError::unreachable(dir, dir, source))?;
     let lock = Lock::take(dir)?;
     let connection = database::open_writer(path)?;
     claims::settle_in(&connection, clock::now())
@@ -189,4 +217,35 @@ fn make(dir: &Path) -> std::io::Result<()> {
     // SQLite syncs the directory of its files; that the directory itself stays is for us to see to.
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_reached_is_told_with_the_reason() {
+        let (dir, file) = (Path::new("data"), Path::new("data/longshore.db"));
+        let told = |kind| OpenError::unreachable(dir, file, Error::from(kind)).to_string();
+        assert!(told(ErrorKind::NotFound).starts_with("data/longshore.db does not exist"));
+        assert!(told(ErrorKind::PermissionDenied).starts_with("data/longshore.db: permission denied"));
+        assert!(told(ErrorKind::NotADirectory).starts_with("data is not a directory"));
+        assert!(told(ErrorKind::StorageFull).contains("no storage space"));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_no_data_directory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("notes.txt");
+        std::fs::write(&file, "mine").expect("writes");
+        for dir in [file.clone(), file.join("below")] {
+            for access in [Access::ReadOnly, Access::ReadWrite] {
+                let refused = Embedded::open(&dir, access).await.err().expect("refused");
+                assert!(matches!(&refused, OpenError::NotADirectory { path } if *path == dir), "{refused:?}");
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&file).expect("reads"), "mine");
+    }
 }

@@ -37,7 +37,7 @@ fn database(dir: &Path) -> Connection {
 }
 
 fn event(version: &str) -> Event {
-    Event::LeaderAnnounced { node: node("here"), version: version.to_owned() }
+    Event::LeaderAnnounced { node: node("here"), version: version.to_owned(), jobs_lost: false }
 }
 
 fn node(name: &str) -> NodeId {
@@ -166,7 +166,7 @@ async fn a_directory_that_is_a_file_is_refused() {
     let path = dir.path().join("file");
     std::fs::write(&path, "").expect("writes");
     let refused = refusal(&path, Access::ReadWrite).await;
-    assert!(matches!(refused, OpenError::Directory { .. }), "{refused}");
+    assert!(matches!(refused, OpenError::NotADirectory { .. }), "{refused}");
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ fn node() -> NodeId {
 }
 
 fn event(n: u64) -> Event {
-    Event::LeaderAnnounced { node: node(), version: format!("{n} {}", "x".repeat(500)) }
+    Event::LeaderAnnounced { node: node(), version: format!("{n} {}", "x".repeat(500)), jobs_lost: false }
 }
 
 fn delta() -> Delta {

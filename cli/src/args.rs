@@ -90,7 +90,7 @@ pub(crate) struct WorkArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// How many calls may be under way at once
-    #[arg(long, value_name = "N", default_value = "64")]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value::slots)]
     pub(crate) slots: NonZeroUsize,
     /// Print runs as JSON, one on each line
     #[arg(long)]
@@ -292,7 +292,7 @@ pub(crate) struct ValidateArgs {
     /// The workflows, as YAML or JSON
     #[arg(value_name = "WORKFLOW", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) workflows: Vec<PathBuf>,
-    /// Ask the servers for their tools, and check that those that the workflow calls are there
+    /// Ask the servers for their tools, and check that those that the workflow calls are there and take its arguments
     #[arg(long)]
     pub(crate) online: bool,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! Everything in one process, on one data directory: the only file that names adapters.
 //!
 //! ```text
-//!   take_over ──► Opened ──start──► Process ──end──► worker drained, driver stopped, servers gone, store closed
+//!   take_over ──► Opened ──start──► Process ──stop──► worker drained, driver stopped ──end──► servers gone, store closed
 //!   (store, driver)            (worker, driver running)
 //! ```
 //!
@@ -17,7 +17,9 @@ use std::time::Duration;
 use longshore_backend::Backend;
 use longshore_backend::embedded::{Access, Embedded, OpenError};
 use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
-use longshore_scheduler::{Driver, DriverError, Ended, Intake, Submission, SubmitError, Watch, Watchers};
+use longshore_scheduler::{
+    Driver, DriverError, Ended, Intake, Observed, Submission, SubmitError, Watch, Watchers,
+};
 use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use longshore_workflow::Plan;
@@ -44,11 +46,26 @@ const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
 /// How long servers and store may take to close: what a child process gets to end by itself, and some more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A data directory for looking only, beside a process that works in it.
-pub(crate) async fn look_at(dir: &Path) -> Result<(Embedded, Backend), Failure> {
-    let store = Embedded::open(dir, Access::ReadOnly).await.map_err(unopened)?;
-    let backend = store.backend();
-    Ok((store, backend))
+/// A data directory for looking only, beside a process that works in it or without one.
+pub(crate) struct Looked {
+    pub(crate) store: Embedded,
+    pub(crate) backend: Backend,
+    /// What the log has; nothing if it cannot be followed.
+    pub(crate) observed: Option<Observed>,
+}
+
+impl Looked {
+    /// Looks at a directory as it is now. A log that cannot be followed leaves its checkpoint to look at: the error
+    /// comes beside it.
+    pub(crate) async fn at(dir: &Path) -> Result<(Self, Option<DriverError>), Failure> {
+        let store = Embedded::open(dir, Access::ReadOnly).await.map_err(unopened)?;
+        let backend = store.backend();
+        let (observed, blind) = match Observed::look(backend.clone(), PARTITION).await {
+            Ok(observed) => (Some(observed), None),
+            Err(error) => (None, Some(error)),
+        };
+        Ok((Self { store, backend, observed }, blind))
+    }
 }
 
 /// A data directory that is ours, with nothing running yet.
@@ -181,10 +198,10 @@ impl Process {
         Failure::new(Exit::Error, message)
     }
 
-    /// Ends everything in order; `hurry` cuts short what waits for calls under way.
+    /// Stops the work in order; `hurry` cuts short what waits for calls under way. Once it is stopped, nothing happens.
     ///
     /// What is cut short stays outstanding in the log, so another process goes on with it.
-    pub(crate) async fn end(mut self, hurry: impl Future<Output = ()>) {
+    pub(crate) async fn stop(&mut self, hurry: impl Future<Output = ()>) {
         let drained = async { while self.worker.join_next().await.is_some() {} };
         self.stop_worker.cancel();
         tokio::select! {
@@ -193,12 +210,29 @@ impl Process {
             () = drained => {}
         }
         self.worker.shutdown().await;
-        // Also in a hurry: whoever looks at the directory next sees the runs as they stand.
+        // Also in a hurry: the next process has less to replay.
         self.stop_driver.cancel();
-        if timeout(LAST_CHECKPOINT_LIMIT, self.driver.join_next()).await.is_err() {
+        let checkpointed = async { while self.driver.join_next().await.is_some() {} };
+        if timeout(LAST_CHECKPOINT_LIMIT, checkpointed).await.is_err() {
             warn!("the last checkpoint was not written in time; the log has everything");
         }
         self.driver.shutdown().await;
+    }
+
+    /// Ends everything in order, the work too if it was not stopped; `hurry` leaves off wherever that has come to.
+    ///
+    /// Nothing is lost by a hurry: servers are killed with their connections, and the data directory is let go of with
+    /// the process.
+    pub(crate) async fn end(self, hurry: impl Future) {
+        tokio::select! {
+            biased;
+            _ = hurry => {}
+            () = self.end_in_order() => {}
+        }
+    }
+
+    async fn end_in_order(mut self) {
+        self.stop(pending()).await;
         if timeout(CLOSE_LIMIT, self.pool.close()).await.is_err() {
             warn!("the MCP servers were not closed in time");
         }
@@ -218,7 +252,11 @@ fn bug(who: &str, panic: &JoinError) -> String {
 }
 
 fn unopened(error: OpenError) -> Failure {
-    let exit = if matches!(error, OpenError::Absent { .. }) { Exit::NotFound } else { Exit::Error };
+    let exit = match error {
+        OpenError::Absent { .. } => Exit::NotFound,
+        OpenError::NotADirectory { .. } => Exit::Usage,
+        _ => Exit::Error,
+    };
     Failure::new(exit, error.to_string())
 }
 

@@ -12,6 +12,9 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The variable for a log filter that all of Rust shares.
+pub(crate) const FOREIGN_LOG_FILTER: &str = "RUST_LOG";
+
 /// Every variable whose name and value are text.
 pub(crate) fn all() -> BTreeMap<String, String> {
     let texts = std::env::vars_os().map(|(name, value)| (name.into_string(), value.into_string()));
@@ -20,7 +23,7 @@ pub(crate) fn all() -> BTreeMap<String, String> {
 
 /// The log filter somebody chose, with the variable it stands in. Ours goes before the one that all of Rust shares.
 pub(crate) fn log_filter() -> Option<(&'static str, String)> {
-    ["LONGSHORE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+    ["LONGSHORE_LOG", FOREIGN_LOG_FILTER].into_iter().find_map(|name| {
         let value = variable(name).filter(|value| !value.trim().is_empty())?;
         Some((name, value))
     })

@@ -4,8 +4,8 @@
 //! runs mean is for the command to say.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -49,17 +49,33 @@ enum Enough {
     CutOff,
 }
 
-/// Follows runs to their end and shows them; then ends the process, whatever happened.
+/// Follows runs to their end and shows them. If somebody asks to stop, or a part breaks, the work is stopped; what
+/// is left of the process is for the caller to end, once it has printed what there is.
 pub(crate) async fn follow(
-    mut process: Process,
-    mut signals: Signals,
+    process: &mut Process,
+    signals: &mut Signals,
     output: &Output,
     live: Live,
     runs: Vec<(RunId, Watch)>,
     on_interrupt: OnInterrupt,
 ) -> Result<Followed, Failure> {
     let mut following = Following::new(live, runs);
-    let enough = following.watch(&mut process, &mut signals, output, on_interrupt).await;
+    let enough = following.watch(process, signals, output, on_interrupt).await;
+    if !matches!(enough, Ok(Enough::Ended)) {
+        following.look_on_until(stopped(process, signals, output, &enough)).await;
+    }
+    // What was under way may have come to its end meanwhile, even if that was not waited for.
+    let ended = following.finish();
+    enough.map(|_| ended.map_or(Followed::Stopped, Followed::Ended))
+}
+
+/// Stops the work: in good order, or at once if that was asked for or is asked for now.
+async fn stopped(
+    process: &mut Process,
+    signals: &mut Signals,
+    output: &Output,
+    enough: &Result<Enough, Failure>,
+) {
     if matches!(enough, Ok(Enough::Drain)) {
         let limit = Elapsed(DRAIN);
         output.message(&format!("stopping: calls under way get {limit} to end; Ctrl-C stops at once"));
@@ -69,13 +85,7 @@ pub(crate) async fn follow(
             signals.next().await;
         }
     };
-    tokio::select! {
-        () = process.end(hurry) => {}
-        never = following.look_on() => match never {},
-    }
-    // What was under way may have come to its end meanwhile, even if that was not waited for.
-    let ended = following.finish();
-    enough.map(|_| ended.map_or(Followed::Stopped, Followed::Ended))
+    process.stop(hurry).await;
 }
 
 /// A run's next view, and the means to wait for another one.
@@ -142,10 +152,14 @@ impl Following {
         }
     }
 
-    /// Shows what still happens while the process ends.
-    async fn look_on(&mut self) -> Infallible {
+    /// Shows what still happens until something else is done.
+    async fn look_on_until(&mut self, done: impl Future<Output = ()>) {
+        let mut done = pin!(done);
         loop {
-            self.step().await;
+            tokio::select! {
+                () = &mut done => return,
+                () = self.step() => {}
+            }
         }
     }
 

@@ -48,11 +48,10 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// A value as the plan wants it. One that does not fit stays text: the plan then says why it does not.
+/// A value as the plan wants it; if it cannot be read as that, the plan then says why it does not fit.
 fn typed(plan: &Plan, pair: &Pair) -> Value {
     let spec = plan.inputs.iter().find(|spec| spec.name == pair.name);
-    spec.and_then(|spec| spec.parse_text(&pair.value).ok())
-        .unwrap_or_else(|| Value::String(pair.value.clone()))
+    spec.map_or_else(|| Value::String(pair.value.clone()), |spec| spec.read_text(&pair.value))
 }
 
 #[cfg(test)]
@@ -68,7 +67,7 @@ name: demo
 inputs:
   region: { type: string, required: true }
   limit: { type: integer, default: 3 }
-  tags: { type: array, default: [] }
+  tags: { type: array, items: { type: string }, default: [] }
   free: {}
 steps:
   - set: { done: true }
@@ -102,10 +101,14 @@ steps:
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let refusal = gathered(None, &["limit=many", "regoin=north"]).expect_err("does not fit");
-        for expected in
-            ["`region` is required", "`limit` wants a whole number", "no input `regoin`; did you mean"]
-        {
+        let refusal =
+            gathered(None, &["limit=many", "tags=[\"a\", 1]", "regoin=north"]).expect_err("does not fit");
+        for expected in [
+            "`region` is required",
+            "`limit` wants a whole number",
+            "`tags[1]` wants text, and this is `1`",
+            "no input `regoin`; did you mean",
+        ] {
             assert!(refusal.contains(expected), "{refusal}");
         }
     }

@@ -17,7 +17,7 @@ use longshore_backend::clock;
 use longshore_proto::{RunId, RunView};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::output::Output;
+use crate::output::{Output, Size};
 
 /// How often a frame is drawn at most: more is not seen, and costs a terminal over a slow line its patience.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -61,19 +61,20 @@ impl Live {
             pending::<()>().await;
         }
         self.frames.tick().await;
-        self.draw();
+        self.draw(self.output.size());
     }
 
-    /// Draws the last frame and leaves it where it is.
+    /// Draws the last frame and leaves it where it is: all of it, because nothing is drawn over it any more and what
+    /// does not fit scrolls away.
     pub(crate) fn finish(&self) {
-        self.draw();
+        self.draw(Size { rows: usize::MAX, ..self.output.size() });
         self.output.keep_frame();
     }
 
-    fn draw(&self) {
+    fn draw(&self, size: Size) {
         if self.output.is_live {
-            let (size, symbols) = (self.output.size(), self.output.symbols);
-            self.output.draw(&tree::frame(self.runs.values().map(Arc::as_ref), clock::now(), symbols, size));
+            let runs = self.runs.values().map(Arc::as_ref);
+            self.output.draw(&tree::frame(runs, clock::now(), self.output.symbols, size));
         }
     }
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
 pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, aligned};
-pub(crate) use printable::printable;
+pub(crate) use printable::{hanging, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
 
@@ -117,12 +117,17 @@ impl Output {
         } else {
             serde_json::to_string(value)
         };
-        self.result(&text.map_err(unwritable)?)
+        self.text(&text.map_err(unwritable)?)
+    }
+
+    /// Prints text from elsewhere as a result: as it is for a program, without what steers a terminal for a person.
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        if io::stdout().is_terminal() { self.result(&printable(text)) } else { self.result(text) }
     }
 
     /// Prints a message.
     pub(crate) fn message(&self, text: &str) {
-        self.screen().say(&printable(text), self.size().columns);
+        self.screen().say(&hanging(text), self.size().columns);
     }
 
     /// Prints a line as a message.
@@ -152,7 +157,7 @@ impl Output {
     }
 
     fn labelled(&self, label: Line, text: &str) {
-        self.laid_out(&format!("{label} {}", printable(text)));
+        self.laid_out(&format!("{label} {}", hanging(text)));
     }
 
     /// Puts another frame in the place of the last one.

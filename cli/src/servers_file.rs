@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use longshore_proto::ServerName;
+use longshore_proto::{SecretName, ServerName};
 use longshore_worker::mcp::ServersConfig;
 use longshore_workflow::{CallStep, Plan, StepKind};
-use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::environment;
 use crate::exit::Exit;
@@ -29,16 +29,13 @@ pub(crate) struct ServersFile {
 }
 
 /// A step that cannot be carried out here.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Problem {
     /// The step.
     pub(crate) step: String,
-    /// What it calls.
-    pub(crate) call: String,
     /// What is wrong.
     pub(crate) message: String,
     /// How to mend it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
 }
 
@@ -101,7 +98,7 @@ impl ServersFile {
 
     fn problem(&self, step: &str, call: &CallStep) -> Option<Problem> {
         let (message, help) = self.lack(&call.server)?;
-        Some(Problem { step: step.to_owned(), call: format!("{}/{}", call.server, call.tool), message, help })
+        Some(Problem { step: step.to_owned(), message, help })
     }
 
     /// Why a server cannot be called, and what to do about it; nothing if it can.
@@ -121,6 +118,25 @@ impl ServersFile {
         let names: Vec<&str> = config.names().map(ServerName::as_str).collect();
         let help = suggest::among(server.as_str(), &names);
         Some((format!("there is no server `{server}` in {path}"), Some(help)))
+    }
+
+    /// Refuses to begin with inputs that name secrets which this file does not have.
+    pub(crate) fn refuse_secrets(&self, plan: &Plan, inputs: &Map<String, Value>) -> Result<(), Failure> {
+        let known: Vec<&str> =
+            self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
+        let mut told = String::new();
+        let mut help = None;
+        for (input, name) in plan.secrets_named(inputs).filter(|(_, name)| !known.contains(&name.as_str())) {
+            told.push_str(&format!(
+                "\n  input `{input}`: there is no secret `{name}` in {}",
+                self.path.display()
+            ));
+            help.get_or_insert_with(|| suggest::among(name.as_str(), &known));
+        }
+        let Some(help) = help else { return Ok(()) };
+        let message = format!("the workflow `{}` cannot run here:{told}", plan.name);
+        let help = format!("{help}; add it under `longshore.secrets` of the servers file");
+        Err(Failure::new(Exit::Invalid, message).help(help))
     }
 
     /// Refuses to begin with steps that cannot be carried out. `whose` says what they are steps of.
@@ -197,6 +213,32 @@ steps:
         let (message, help) = refusal(&servers(None));
         assert!(message.contains("there is no servers file .mcp.json that says what `git` is"), "{message}");
         assert_eq!(help.as_deref(), Some(HOW_TO_NAME_A_FILE));
+    }
+
+    #[test]
+    fn a_secret_that_is_missing_is_told_with_its_input_and_what_there_is() {
+        let text = "
+longshore: v1
+name: demo
+inputs: { card: { secret: true, required: true }, key: { secret: true, default: 'secret:API_KEY' } }
+steps: [{ set: { a: 1 } }]
+";
+        let plan = longshore_workflow::compile(text).expect("compiles");
+        let inputs = Map::from_iter([("card".to_owned(), Value::from("secret:CARD_TOKN"))]);
+        let file =
+            r#"{"mcpServers": {}, "longshore": {"secrets": {"CARD_TOKEN": "v4lue", "API_KEY": "v4lue"}}}"#;
+        let refused = servers(Some(file)).refuse_secrets(&plan, &inputs).expect_err("one is missing");
+        assert_eq!(
+            refused.message,
+            "the workflow `demo` cannot run here:\n  input `card`: there is no secret `CARD_TOKN` in .mcp.json"
+        );
+        let help = refused.help.expect("there is help");
+        assert!(
+            help.contains("did you mean `CARD_TOKEN`?") && help.contains("`longshore.secrets`"),
+            "{help}"
+        );
+        assert!(servers(Some(file)).refuse_secrets(&plan, &Map::new()).is_ok(), "the default is there");
+        assert!(servers(None).refuse_secrets(&plan, &Map::new()).is_err(), "without a file there is none");
     }
 
     #[test]

@@ -77,6 +77,9 @@ pub enum Event {
         node: NodeId,
         /// The version of its code.
         version: String,
+        /// Whether the queue ended with the process before this one: every job that was out is lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        jobs_lost: bool,
     },
     /// A run was asked for; once this is in the log, it reaches a terminal state.
     Submitted {

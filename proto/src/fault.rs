@@ -72,7 +72,7 @@ pub enum FaultClass {
     UnknownTool,
     /// No worker's configuration has such a server. Never retried.
     UnknownServer,
-    /// The server wants other credentials. Never retried.
+    /// The server wants other credentials, or the worker has no secret of that name. Never retried.
     Unauthorised,
     /// The run was cancelled. Never retried.
     Cancelled,

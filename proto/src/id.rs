@@ -158,6 +158,11 @@ name! {
     |text| word(text, 64, &['-', '_'])
 }
 name! {
+    /// A secret of the workers, by the name it has in their configuration.
+    SecretName, "name of a secret", "1 to 63 of A-Z, a-z, 0-9 and `_`, not starting with a digit",
+    |text| word(text, 63, &['_']) && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+name! {
     /// A tool of a server. May hold dots, so it never stands in a subject.
     ToolName, "tool name", "1 to 128 printable characters without spaces",
     |text| !text.is_empty() && text.len() <= 128 && !text.contains(|c: char| c.is_whitespace() || c.is_control())

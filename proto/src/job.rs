@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, ServerName, ToolName, WorkflowName};
+use crate::{
+    ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, SecretPlace, ServerName, ToolName, WorkflowName,
+};
 
 /// What a result with `isError: true` means for the step.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,6 +45,9 @@ pub struct Job {
     pub tool: ToolName,
     /// The arguments, an object.
     pub arguments: Payload,
+    /// Where in the arguments the worker puts its secrets, in the order of the arguments. Only names, never values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretPlace>,
     /// The deadline of each attempt, counted from the start of its call.
     pub timeout: Duration,
     /// When to try again.

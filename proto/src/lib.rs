@@ -31,6 +31,7 @@ mod job;
 mod outcome;
 mod payload;
 mod policy;
+mod secret;
 pub mod subject;
 mod submit;
 mod time;
@@ -43,13 +44,14 @@ pub use digest::{Digest, DigestError};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};
 pub use id::{
-    Attempt, ClaimKey, Epoch, IdError, JobId, Namespace, NodeId, Partition, RunId, Seq, ServerName, StepPath,
-    ToolName, WorkflowName,
+    Attempt, ClaimKey, Epoch, IdError, JobId, Namespace, NodeId, Partition, RunId, SecretName, Seq,
+    ServerName, StepPath, ToolName, WorkflowName,
 };
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, Settlement};
 pub use payload::{INLINE_LIMIT_BYTES, Payload};
 pub use policy::{Backoff, Next, RetryPolicy, Safety};
+pub use secret::SecretPlace;
 pub use submit::SubmitRequest;
 pub use time::Timestamp;
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};

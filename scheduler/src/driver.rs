@@ -7,77 +7,28 @@
 //! ```
 //!
 //! Everything it performs is harmless to do twice, so a port that is away is asked again until it answers; the log
-//! remembers the rest. Retrying a port lives in [`insist`](mod@insist) and nowhere else.
+//! remembers the rest. How entries get into the machine is in [`fold`](crate::fold).
 
-mod insist;
-mod log_time;
+mod send;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Entry, LogReader, clock};
-use longshore_proto::{
-    Digest, Epoch, Event, Job, NodeId, Partition, Record, RunId, RunView, Seq, Timestamp, WireError,
-};
-use serde_json::Value;
+use longshore_backend::{Backend, Entry, LogReader};
+use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, RunView, Seq};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::info;
 
-use self::insist::{append, dispatch, insist};
-use self::log_time::LogTime;
-use crate::machine::{Effect, Effects, Machine, Refused};
+use self::send::{append, dispatch};
+use crate::fold::{BATCH, DriverError, Fold, insist};
+use crate::machine::{Effect, Effects};
 use crate::observer::{self, Observer};
-use crate::recovery::{self, Position, Recovered};
+use crate::recovery;
 use crate::saver::{Ready, Saver, Standing};
-
-/// Entries taken at once: what follows from them is appended and published together, and a batch of small records
-/// stays within a few megabytes.
-const BATCH: usize = 512;
-
-/// Large values held between two batches, as bytes of JSON text: enough for a run that passes some around, and a
-/// bound for the process.
-const VALUES_HELD_BYTES: usize = 64 * 1024 * 1024;
 
 /// Longest sleep between two looks at the clock: the time of day may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
-
-/// Why a partition could not be led any further.
-#[derive(Debug, thiserror::Error)]
-pub enum DriverError {
-    /// A port is broken for good.
-    #[error(transparent)]
-    Backend(#[from] longshore_backend::Error),
-    /// The log has a hole.
-    #[error("the log of partition {partition} jumps from {applied} to {found}: entries are missing")]
-    Gap {
-        /// The partition.
-        partition: Partition,
-        /// The last entry applied.
-        applied: Seq,
-        /// The next one the log gave.
-        found: Seq,
-    },
-    /// A newer version has written to the log.
-    #[error(
-        "entry {seq} of the log has format version {found}, which this version of longshore cannot read: upgrade it"
-    )]
-    Newer {
-        /// The entry.
-        seq: Seq,
-        /// Its format.
-        found: u8,
-    },
-    /// A large value is gone.
-    #[error("the blob {0} is missing, and a run needs it")]
-    BlobMissing(Digest),
-    /// A large value is no JSON.
-    #[error("the blob {0} holds no JSON value")]
-    BlobMalformed(Digest),
-    /// The machine's state cannot be written down.
-    #[error("the state cannot be written: {0}")]
-    State(#[from] WireError),
-}
 
 /// Why a partition is no longer led.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,15 +43,11 @@ pub enum Ended {
 pub struct Driver {
     backend: Backend,
     partition: Partition,
-    machine: Machine,
-    position: Position,
+    fold: Fold,
     saver: Saver,
     reader: Box<dyn LogReader>,
     epoch: Epoch,
     observer: Arc<dyn Observer>,
-    time: LogTime,
-    /// Bytes of large values the machine holds.
-    values_held: usize,
     /// Runs whose jobs are not sent.
     left_alone: BTreeSet<RunId>,
 }
@@ -113,74 +60,53 @@ impl Driver {
         node: NodeId,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, DriverError> {
-        let Recovered { machine, position, stored } = recovery::load(&backend, partition).await?;
+        let recovered = recovery::load(&backend, partition).await?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let announce = Event::LeaderAnnounced { node, version };
+        let jobs_lost = !backend.jobs.outlives_process();
+        let announce = Event::LeaderAnnounced { node, version, jobs_lost };
         let announced = backend.log.append(partition, vec![announce]).await?;
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
-        let reader = backend.log.read(partition, position.seq.next()).await?;
-        let saver = Saver::new(backend.clone(), partition, stored);
-        let mut driver = Self {
-            backend,
-            partition,
-            machine,
-            position,
-            saver,
-            reader,
-            epoch,
-            observer,
-            time: LogTime::default(),
-            values_held: 0,
-            left_alone: BTreeSet::new(),
-        };
-        let from = driver.position.seq;
+        let from = recovered.position.seq;
+        let reader = backend.log.read(partition, from.next()).await?;
+        let saver = Saver::new(backend.clone(), partition, recovered.stored.clone());
+        let fold = Fold::begin(backend.clone(), partition, recovered).await?;
+        let left_alone = BTreeSet::new();
+        let mut driver = Self { backend, partition, fold, saver, reader, epoch, observer, left_alone };
         // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
         driver.replay(epoch.0, from).await?;
-        info!(%partition, %epoch, %from, runs = driver.machine.live_runs(), "leading");
+        info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
         Ok(driver)
     }
 
     /// Applies entries silently until `to` is reached, and tells the news of the last ones beyond `told`.
     async fn replay(&mut self, to: Seq, told: Seq) -> Result<(), DriverError> {
-        self.learn_plans().await?;
-        let mut last = Effects::new();
-        while self.machine.applied() < to {
-            last.clear();
-            for entry in self.reader.next(BATCH).await? {
-                let is_told = entry.seq <= told;
-                self.apply(entry, &mut last).await?;
-                if is_told {
-                    last.clear();
-                }
-            }
-        }
-        observer::tell(&*self.observer, &self.machine, &last);
+        let last = self.fold.replay(self.reader.as_mut(), to, told).await?;
+        observer::tell(&*self.observer, &self.fold.machine, &last);
         Ok(())
     }
 
     /// Builds the state again from what the checkpoint store holds and from the log, so that the next checkpoint brings
     /// back what was lost there: runs that have ended are in the log alone.
     async fn rebuild(&mut self) -> Result<(), DriverError> {
-        let reach = self.position.seq;
-        let Recovered { machine, position, stored } =
-            insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
-        let from = position.seq;
+        let reach = self.fold.position.seq;
+        let recovered = insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
+        let from = recovered.position.seq;
         self.reader = self.backend.log.read(self.partition, from.next()).await?;
-        (self.machine, self.position, self.values_held) = (machine, position, 0);
-        self.saver = Saver::new(self.backend.clone(), self.partition, stored);
+        self.saver = Saver::new(self.backend.clone(), self.partition, recovered.stored.clone());
+        self.fold = Fold::begin(self.backend.clone(), self.partition, recovered).await?;
         self.replay(reach, reach).await?;
-        info!(partition = %self.partition, %from, to = %self.position.seq, "state built again from the log");
+        info!(partition = %self.partition, %from, to = %self.fold.position.seq, "state built again from the log");
         Ok(())
     }
 
     /// The runs that have not ended, as of the takeover.
     pub fn live_runs(&self) -> Vec<RunId> {
-        self.machine.live_ids().collect()
+        self.fold.machine.live_ids().collect()
     }
 
     /// A run that has not ended, as of the takeover.
     pub fn view(&self, run: RunId) -> Option<RunView> {
-        self.machine.view(run)
+        self.fold.machine.view(run)
     }
 
     /// Sends no jobs of these runs: they stay as they are, for another process to go on with.
@@ -199,14 +125,14 @@ impl Driver {
         };
         info!(partition = %self.partition, epoch = %self.epoch, ?ended, "no longer leading");
         if ended == Ended::Stopped {
-            self.saver.finish(&mut self.machine, &self.position).await?;
+            self.saver.finish(&mut self.fold.machine, &self.fold.position).await?;
         }
         Ok(ended)
     }
 
     /// Leads until somebody else does.
     async fn lead_on(&mut self) -> Result<Ended, DriverError> {
-        while self.machine.epoch() <= self.epoch {
+        while self.fold.machine.epoch() <= self.epoch {
             // What was replayed is seen by others only once it is in a checkpoint.
             self.saver.touched();
             self.resume().await?;
@@ -223,30 +149,30 @@ impl Driver {
     /// already, because workers report before they acknowledge. So the queue is looked at first, and the log is read
     /// to its end after that: what is still outstanding then may be sent, and no call is made once more.
     async fn resume(&mut self) -> Result<(), DriverError> {
-        let mut jobs: Vec<Job> = self.machine.resume().into_iter().filter_map(job).collect();
+        let mut jobs: Vec<Job> = self.fold.machine.resume().into_iter().filter_map(job).collect();
         jobs.retain(|job| !self.left_alone.contains(&job.id.run));
         let mut queued = BTreeSet::new();
         if !jobs.is_empty() {
             let holds = insist("look for jobs", || self.backend.jobs.holds(&jobs)).await?;
             queued.extend(jobs.into_iter().zip(holds).filter(|(_, held)| *held).map(|(job, _)| job.id));
             let tail = insist("find the end of the log", || self.backend.log.tail(self.partition)).await?;
-            self.replay(tail, self.position.seq).await?;
+            self.replay(tail, self.fold.position.seq).await?;
         }
-        if self.machine.epoch() > self.epoch {
+        if self.fold.machine.epoch() > self.epoch {
             return Ok(()); // it is the new leader's to do
         }
-        let mut resumed = self.machine.resume();
+        let mut resumed = self.fold.machine.resume();
         resumed.retain(|effect| !matches!(effect, Effect::Dispatch(job) if queued.contains(&job.id)));
         self.perform(resumed).await
     }
 
     /// Takes inputs and performs effects until somebody else leads, or the checkpoint is lost.
     async fn work(&mut self) -> Result<Standing, DriverError> {
-        while self.machine.epoch() <= self.epoch {
+        while self.fold.machine.epoch() <= self.epoch {
             let wake = self.until_wake();
             tokio::select! { biased;
                 ready = self.saver.ready() => match ready {
-                    Ready::Due => self.saver.begin(&mut self.machine, &self.position)?,
+                    Ready::Due => self.saver.begin(&mut self.fold.machine, &self.fold.position)?,
                     Ready::Ended(delta, result) => {
                         if self.saver.ended(*delta, result) == Standing::Lost {
                             return Ok(Standing::Lost);
@@ -264,119 +190,37 @@ impl Driver {
     async fn take(&mut self, entries: Vec<Entry>) -> Result<(), DriverError> {
         let mut effects = Effects::new();
         for entry in entries {
-            self.apply(entry, &mut effects).await?;
+            self.fold.apply(entry, &mut effects).await?;
         }
         self.saver.touched();
-        if self.machine.epoch() > self.epoch {
+        if self.fold.machine.epoch() > self.epoch {
             return Ok(()); // what follows is the new leader's to do
         }
         self.perform(effects).await?;
-        if self.values_held > VALUES_HELD_BYTES {
-            self.machine.forget_blobs();
-            self.values_held = 0;
-        }
+        self.fold.make_room();
         // Entries may keep coming for a long time; timers must not wait for a lull.
-        if self.machine.wake_at().is_some_and(|at| at <= self.now()) {
+        if self.fold.machine.wake_at().is_some_and(|at| at <= self.fold.now()) {
             self.tick().await?;
         }
-        Ok(())
-    }
-
-    /// Applies one entry, having brought what the machine needs for it.
-    async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
-        let Entry { seq, at, body, event } = entry;
-        self.time.read(at, clock::now());
-        if seq != self.position.seq.next() {
-            return Err(DriverError::Gap {
-                partition: self.partition,
-                applied: self.position.seq,
-                found: seq,
-            });
-        }
-        match event {
-            // Passing over what a newer version wrote would lose it for good once a checkpoint has moved past it.
-            Err(WireError::Version { found }) => return Err(DriverError::Newer { seq, found }),
-            Err(error) => {
-                warn!(partition = %self.partition, %seq, %error, "entry passed over: it cannot be read");
-                self.machine.pass(seq, at);
-            }
-            Ok(event) => {
-                self.learn(&event).await?;
-                let record = Record { seq, at, event };
-                if let Err(refused) = self.machine.handle(&record, effects) {
-                    debug!(partition = %self.partition, %seq, %refused, "record changes nothing");
-                    debug_assert!(refused != Refused::Unprepared, "everything needed was brought");
-                }
-            }
-        }
-        self.position.before = self.position.hash;
-        self.position.hash = self.position.hash.extend(seq, at, &body);
-        self.position.seq = seq;
         Ok(())
     }
 
     /// Asks the machine which timers are due.
     async fn tick(&mut self) -> Result<(), DriverError> {
         let mut effects = Effects::new();
-        self.machine.tick(self.now(), &mut effects);
+        let now = self.fold.now();
+        self.fold.machine.tick(now, &mut effects);
         self.perform(effects).await
-    }
-
-    /// What time it is for timers.
-    fn now(&self) -> Timestamp {
-        self.time.at(clock::now())
     }
 
     /// How long until the next timer.
     fn until_wake(&self) -> Duration {
-        self.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(self.now()).min(LONGEST_SLEEP))
-    }
-
-    /// Brings the plans of every live run.
-    async fn learn_plans(&mut self) -> Result<(), DriverError> {
-        for digest in self.machine.missing_plans() {
-            self.learn_plan(digest).await?;
-        }
-        Ok(())
-    }
-
-    /// Brings whatever the machine needs for an event. Twice, because a plan tells which values it reads.
-    async fn learn(&mut self, event: &Event) -> Result<(), DriverError> {
-        loop {
-            let needs = self.machine.needs(event);
-            if needs.is_empty() {
-                return Ok(());
-            }
-            for digest in needs.plans {
-                self.learn_plan(digest).await?;
-            }
-            for digest in needs.blobs {
-                let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
-                let bytes = bytes.ok_or(DriverError::BlobMissing(digest))?;
-                let value: Value =
-                    serde_json::from_slice(&bytes).map_err(|_| DriverError::BlobMalformed(digest))?;
-                self.values_held += bytes.len();
-                self.machine.learn_blob(digest, Arc::new(value));
-            }
-        }
-    }
-
-    async fn learn_plan(&mut self, digest: Digest) -> Result<(), DriverError> {
-        let bytes = insist("fetch a workflow", || self.backend.blobs.get(digest)).await?;
-        let plan = match bytes.map(String::from_utf8) {
-            None => Err(format!("the text of workflow {} is gone", digest.short())),
-            Some(Err(_)) => Err(format!("the text of workflow {} is no text", digest.short())),
-            Some(Ok(text)) => longshore_workflow::compile(&text).map(Arc::new).map_err(|problems| {
-                format!("workflow {} does not compile with this version: {problems}", digest.short())
-            }),
-        };
-        self.machine.learn_plan(digest, plan);
-        Ok(())
+        self.fold.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(self.fold.now()).min(LONGEST_SLEEP))
     }
 
     /// Does what follows: facts and jobs fly together, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
-        observer::tell(&*self.observer, &self.machine, &effects);
+        observer::tell(&*self.observer, &self.fold.machine, &effects);
         let (mut facts, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {

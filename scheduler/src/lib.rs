@@ -7,15 +7,18 @@
 //! ```
 //!
 //! [`Intake`] checks what comes in and appends it. [`Machine`] decides, purely. [`Driver`] leads one partition: it
-//! reads the log, asks the machine, and performs what follows, in order. Nothing here knows how a call is made.
+//! reads the log, asks the machine, and performs what follows, in order; [`Observed`] reads and asks only. Nothing here
+//! knows how a call is made.
 
 mod desk;
 mod doorway;
 mod driver;
+mod fold;
 mod intake;
 mod machine;
 mod meter;
 mod node;
+mod observed;
 mod observer;
 mod recovery;
 mod saver;
@@ -24,12 +27,14 @@ mod watchers;
 
 pub use desk::{Desk, Order, Refusal};
 pub use doorway::Doorway;
-pub use driver::{Driver, DriverError, Ended};
+pub use driver::{Driver, Ended};
+pub use fold::DriverError;
 pub use intake::{Intake, Submission, SubmitError};
 pub use machine::{
     Change, Drained, Effect, Effects, Machine, Needs, Refused, RestoreError, Run, STATE_VERSION,
 };
 pub use meter::Meter;
 pub use node::{Node, NodeConfig};
+pub use observed::Observed;
 pub use observer::{Announcer, Observer};
 pub use watchers::{Watch, Watchers};

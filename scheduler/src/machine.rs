@@ -34,8 +34,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunView, Seq, Signal, StepStatus,
-    Timer, TimerKind, Timestamp,
+    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunSummary, RunView, Seq, Signal,
+    StepStatus, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
@@ -178,6 +178,13 @@ impl Machine {
         self.live.get(&run).or_else(|| self.dirty.ended(run))
     }
 
+    /// Every run that [`Machine::view`] shows, in the order of the ids.
+    pub fn summaries(&self) -> Vec<RunSummary> {
+        let mut all: Vec<_> = self.live.values().chain(self.dirty.all_ended()).map(Run::summary).collect();
+        all.sort_unstable_by_key(|summary| summary.run);
+        all
+    }
+
     /// Takes one record and adds what follows from it to `effects`, in the order to be done.
     ///
     /// A refusal says why nothing followed; the record counts as applied all the same. The exception is
@@ -191,8 +198,11 @@ impl Machine {
         }
         self.pass(record.seq, record.at);
         match &record.event {
-            Event::LeaderAnnounced { .. } => {
+            Event::LeaderAnnounced { jobs_lost, .. } => {
                 self.epoch = Epoch(record.seq);
+                if *jobs_lost {
+                    self.lose_jobs();
+                }
                 self.timers.ask_anew();
                 self.live.values().for_each(|run| self.timers.follow(run));
                 Ok(())
@@ -334,6 +344,7 @@ impl Machine {
             match &timer.kind {
                 TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
                 TimerKind::Lost { step, sent, .. } => {
+                    settle::lose_job(run, step, now);
                     retry(run, plan, step, now, sent.saturating_add(1), effects)
                 }
                 TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),
@@ -351,6 +362,15 @@ impl Machine {
             self.timers.follow(run);
         }
         fired
+    }
+
+    /// Notes that the calls which were out will not be reported; [`Machine::resume`] sends their jobs again.
+    fn lose_jobs(&mut self) {
+        for run in self.live.values_mut() {
+            if settle::lose_jobs(run, self.now) {
+                self.dirty.change(run.id);
+            }
+        }
     }
 
     /// Puts a run back where it belongs after a change.

@@ -25,7 +25,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::driver::{Driver, DriverError, Ended};
+use crate::driver::{Driver, Ended};
+use crate::fold::DriverError;
 use crate::observer::Observer;
 use place::Place;
 

@@ -15,7 +15,7 @@ use longshore_proto::{CheckpointMark, Partition, encode};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::driver::DriverError;
+use crate::fold::DriverError;
 use crate::machine::Machine;
 use crate::recovery::{Position, StoredPartition};
 

@@ -198,7 +198,8 @@ async fn a_call_that_outlasts_the_drain_is_cut_off_and_goes_to_somebody_else() {
     let _other = cluster.client(["worker"]).start();
     assert_eq!(cluster.ended(&run).await["outputs"], json!({ "number": 1 }));
     let answers: Vec<_> = journal.calls().iter().map(|call| call.ok).collect();
-    assert_eq!(answers, [Some(false), Some(true)], "cut off, and made again");
+    // The server is told to stop and then killed; it need not live to write down that it stopped.
+    assert!(matches!(answers[..], [None | Some(false), Some(true)]), "cut off, and made again: {answers:?}");
 }
 
 #[tokio::test]

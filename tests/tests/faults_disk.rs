@@ -149,6 +149,6 @@ async fn a_data_file_that_is_damaged_or_of_somebody_else_is_refused_by_name() {
         .longshore(["run", "workflow.yaml", "--data", "file"])
         .run()
         .await
-        .expecting(1)
-        .saying(&["file cannot be used"]);
+        .expecting(2)
+        .saying(&["file is not a directory"]);
 }

@@ -56,6 +56,7 @@ fn job(n: u64) -> Job {
         server: files(),
         tool: "read.file".parse().expect("a tool name"),
         arguments: Payload::Inline(json!({ "n": n })),
+        secrets: Vec::new(),
         timeout: Duration::from_secs(60),
         retry: RetryPolicy::default(),
         safety: Safety::Unknown,

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_proto::{RunStatus, StepStatus};
+use longshore_proto::{RunStatus, RunView, StepStatus};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::{is_gone, until};
@@ -168,10 +168,20 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
         assert_eq!(scratch.longshore(["runs", "list", "--json"]).run().await.json_lines().len(), 1);
         let outcomes = scratch.history().await.outcomes().count();
         assert_eq!(outcomes, EVERY_CALL, "each call has one recorded outcome");
+        check_attempts(&scratch, &run);
         repeated += check_repeats(&scratch, &recorded);
     }
     println!("{ROUNDS} rounds, {broken} kills in mid-run, {repeated} calls repeated");
     assert!(broken >= ROUNDS / 2, "most kills come in mid-run");
+}
+
+/// Every call that was made is an attempt on record, those that were killed as well.
+fn check_attempts(scratch: &Scratch, run: &RunView) {
+    let begun = scratch.journal().begun();
+    for step in &run.steps {
+        let calls = begun.get(step.path.as_str()).copied().unwrap_or_default();
+        assert!(step.attempts.len() >= calls, "{calls} calls: {step:#?}");
+    }
 }
 
 /// Every step was called; those whose outcome a kill found recorded, never again; and no more were repeated than the
@@ -206,6 +216,7 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
 
         let (run, begun) = (scratch.newest().await, scratch.journal().begun());
         assert_eq!(scratch.journal().repeated(), BTreeSet::new(), "round {round}");
+        check_attempts(&scratch, &run);
         let status = |path: &str| run.steps.iter().find(|step| step.path.as_str() == path).unwrap().status;
         for called in begun.keys() {
             let known = matches!(status(called), StepStatus::Succeeded | StepStatus::Indeterminate);

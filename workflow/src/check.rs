@@ -29,7 +29,7 @@ impl Check<'_> {
     /// A reference in a step, or in the outputs, which see everything.
     fn reference(&mut self, reference: &Reference, from: Option<usize>) {
         match &reference.to {
-            Referent::Input(name) => self.input(name, reference.span),
+            Referent::Input { name, takes_secret } => self.input(name, *takes_secret, reference.span),
             Referent::Step { id, field } => {
                 let Some(number) = self.graph.ids.get(id).copied() else {
                     return self.unknown_step(id, reference.span);
@@ -46,14 +46,30 @@ impl Check<'_> {
         }
     }
 
-    fn input(&mut self, name: &str, span: Span) {
-        let names = || self.draft.inputs.iter().map(|spec| spec.name.as_str());
-        if names().any(|known| known == name) || self.draft.refused_inputs.contains(name) {
+    fn input(&mut self, name: &str, takes_secret: bool, span: Span) {
+        if let Some(spec) = self.draft.inputs.iter().find(|spec| spec.name == name) {
+            if spec.secret && !takes_secret {
+                self.secret_elsewhere(name, span);
+            }
             return;
         }
+        if self.draft.refused_inputs.contains(name) {
+            return;
+        }
+        let names = || self.draft.inputs.iter().map(|spec| spec.name.as_str());
         let help = did_you_mean(name, names()).unwrap_or_else(|| "declare it under `inputs`".to_owned());
         let problem = Diagnostic::new(Code::UnknownInput, span, format!("unknown input `{name}`"));
         self.report.add(problem.label("no input with this name").help(help));
+    }
+
+    fn secret_elsewhere(&mut self, name: &str, span: Span) {
+        let message = format!("the value of the secret `{name}` is not put in here");
+        let help = format!(
+            "write `${{{{ inputs.{name} }}}}` by itself in `with` of a call, alone or within text; nowhere else is the \
+             value known"
+        );
+        let problem = Diagnostic::new(Code::SecretUse, span, message);
+        self.report.add(problem.label("this would be its name").help(help));
     }
 
     fn unknown_step(&mut self, id: &str, span: Span) {

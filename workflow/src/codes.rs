@@ -1,7 +1,7 @@
 //! Every code a diagnostic can have, each with a paragraph that explains it.
 //!
 //! `LS00` is about the text, `LS01` about keys, values and references, `LS02` about expressions, `LS03` about what
-//! the language has and this version does not. A code never changes its meaning; one that is no longer used is not
+//! the language has and this version does not, `LS04` about servers and their tools. A code never changes its meaning; one that is no longer used is not
 //! given to anything else.
 
 use std::fmt;
@@ -71,6 +71,9 @@ codes! {
     NoSteps "LS0123" "A list of steps, of the file or of a group, needs at least one step."
     Version "LS0124" "The first key of a workflow is `longshore: v1`. Another version needs another release of Longshore."
     NoExpressionHere "LS0125" "Expressions work in `if`, in the values of `with`, `set` and `outputs`, and in `idempotency-key`. Everything else is fixed when the file is checked, so that a plan does not change while it runs."
+    BadItems "LS0126" "`items` says what the items of a list must be, as in `{ type: array, items: { type: string } }`. It belongs to `type: array`, has the keys `type`, `items` and `description`, and describes at most 8 lists in each other."
+    SecretInput "LS0127" "The value of a secret input is always the name of a secret that the workers have, as in `secret:CARD_TOKEN`: a text. So it is of type `string`, and its default, if it has one, is of that form. The value of a secret stands in the configuration of the workers and never in a workflow."
+    SecretUse "LS0128" "A secret input is the name of a secret until the moment of a call. The worker puts the value in place of `${{ inputs.card_token }}` where that stands by itself in `with` of a call, alone or within text, as in `Bearer ${{ inputs.card_token }}`. In a larger expression, in `if`, `set`, `outputs` or `idempotency-key`, there would only be the name."
 
     ExpressionSyntax "LS0201" "The text between `${{` and `}}` is not a CEL expression. Strings stand in single or double quotes; equality is `==`, and `&&`, `||`, `!` combine conditions."
     ExpressionTooLong "LS0202" "An expression may be 4 KiB of text. Compute parts of it in a `set` step before."
@@ -100,10 +103,17 @@ codes! {
     Concurrency "LS0313" "Concurrency groups are part of the language, and this version does not have them yet."
     OnFailure "LS0314" "`on-failure` is part of the language, and this version does not have it yet. A last step with `if: failure()` comes close."
     Finally "LS0315" "`finally` is part of the language, and this version does not have it yet. A last step with `if: always()` comes close."
-    SecretInput "LS0316" "Secret inputs are part of the language, and this version does not have them yet. Keep credentials in the configuration of the MCP server."
+    // LS0316 was: secret inputs are not built yet.
     NameNotBuilt "LS0317" "The name is part of the language, and this version does not have it yet: `vars`, `secrets`, `item`, `index`, `round`, `batch` and `run.url`."
     FunctionNotBuilt "LS0318" "`timestamp()` and `duration()` are part of standard CEL, and this version does not have them yet."
-    InputRule "LS0319" "Inputs can be given a `type`. Further rules of JSON Schema, such as `enum` or `items`, are part of the language, and this version does not check them yet."
+    InputRule "LS0319" "Inputs can be given a `type`, and lists the type of their `items`. Further rules of JSON Schema, such as `enum` or `minimum`, are part of the language, and this version does not check them yet."
+
+    UnknownServer "LS0401" "The servers file has no server of this name. The name before the `/` of a `call` is a key of `mcpServers`; servers are never named by a command or a URL in a workflow."
+    UnusableServer "LS0402" "The servers file has this server, and it cannot be used here: a variable that it needs is not set, it is disabled, or it did not answer when it was asked for its tools. `longshore servers list` says more."
+    UnknownTool "LS0403" "The server has no tool of this name. `longshore servers tools` lists what it has."
+    UnknownArgument "LS0404" "The tool takes no argument of this name: the schema of its input does not name it, and allows no others (`additionalProperties: false`)."
+    MissingArgument "LS0405" "The schema of the tool's input requires an argument that `with` does not have, so every call would be refused."
+    ArgumentType "LS0406" "The value is of another type than the schema of the tool's input wants. Values that come from expressions are known only when the step runs, and are not looked at here."
 }
 
 impl fmt::Display for Code {

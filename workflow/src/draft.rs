@@ -122,10 +122,11 @@ pub(crate) struct Reference {
 /// What is mentioned.
 #[derive(Clone, Debug)]
 pub(crate) enum Referent {
-    Input(String),
-    /// A step, and the field of it that is read, unless it is used whole.
-    Step {
-        id: String,
-        field: Option<Placed<String>>,
+    Input {
+        name: String,
+        /// Whether this is a place where the worker puts the value of a secret.
+        takes_secret: bool,
     },
+    /// A step, and the field of it that is read, unless it is used whole.
+    Step { id: String, field: Option<Placed<String>> },
 }

@@ -97,11 +97,21 @@ impl Expr {
         }
     }
 
-    /// A path alone needs no evaluator: its value is passed on as it is.
-    fn passed_on(&self, roots: &[Option<Cow<'_, Value>>]) -> Option<Value> {
+    /// The input whose value it gives, if it is `inputs.<name>` and nothing else.
+    pub(crate) fn input(&self) -> Option<&str> {
+        self.path()?.1.input()
+    }
+
+    /// The path that it is, if it is nothing else.
+    fn path(&self) -> Option<(usize, &Slot)> {
         let Tree::Ident(name) = &self.tree.expr else { return None };
         let index: usize = name.strip_prefix('@')?.parse().ok()?;
-        let slot = self.slots.get(index).filter(|slot| slot.is_plain())?;
+        Some((index, self.slots.get(index).filter(|slot| slot.is_plain())?))
+    }
+
+    /// A path alone needs no evaluator: its value is passed on as it is.
+    fn passed_on(&self, roots: &[Option<Cow<'_, Value>>]) -> Option<Value> {
+        let (index, slot) = self.path()?;
         match slot.walk(roots.get(index)?.as_deref()) {
             Walked::Found(value) => Some(value.clone()),
             Walked::Missing(..) => None,

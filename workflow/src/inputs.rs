@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use longshore_proto::SecretName;
 use serde_json::{Map, Value};
 
-use crate::plan::{InputSpec, InputType, Plan};
+use crate::plan::{InputSpec, InputType, ItemSpec, Plan};
 use crate::suggest::{did_you_mean, listed};
 
 /// How much of a value that does not fit is shown.
@@ -63,7 +64,7 @@ pub enum InputProblem {
     /// The value is of another type.
     #[error("input `{name}` wants {wanted}, and this is `{value}`; {help}")]
     WrongType {
-        /// The input.
+        /// The input, or an item of it: `regions[3]`.
         name: String,
         /// The type it wants.
         wanted: &'static str,
@@ -71,6 +72,16 @@ pub enum InputProblem {
         value: String,
         /// How to write it.
         help: &'static str,
+    },
+    /// A secret input was given something else than the name of a secret. What it was is not repeated: most likely it
+    /// is the secret itself.
+    #[error(
+        "input `{name}` is secret: give the name of a secret of the workers, as in `secret:{}`, never the value itself",
+        name.to_ascii_uppercase()
+    )]
+    NotASecretName {
+        /// The input.
+        name: String,
     },
 }
 
@@ -101,7 +112,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// All problems at once: inputs that are missing, unknown, or of another type.
+    /// All problems at once: inputs that are missing, unknown, or of another type. Of a list, the first item that does
+    /// not fit speaks for the rest.
     pub fn accept_inputs(&self, mut given: Map<String, Value>) -> Result<Value, InputProblems> {
         let mut problems = Vec::new();
         let mut accepted = Map::new();
@@ -125,6 +137,17 @@ impl Plan {
         if problems.is_empty() { Ok(Value::Object(accepted)) } else { Err(InputProblems(problems)) }
     }
 
+    /// The secrets that the inputs of a run name, each with its input. Defaults count where nothing is given.
+    pub fn secrets_named<'a>(
+        &'a self,
+        given: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = (&'a str, SecretName)> {
+        self.inputs.iter().filter(|spec| spec.secret).filter_map(|spec| {
+            let value = given.get(&spec.name).or(spec.default.as_ref())?;
+            Some((spec.name.as_str(), secret_name(value)?))
+        })
+    }
+
     fn unknown_input(&self, name: String) -> InputProblem {
         let names = || self.inputs.iter().map(|spec| spec.name.as_str());
         let help =
@@ -134,30 +157,30 @@ impl Plan {
 }
 
 impl InputSpec {
-    /// Reads a value given as text, as in `-i name=value`: by the declared type, lists and maps as JSON. Without a
-    /// type, the text is JSON if it parses, else a text.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no value of the declared type.
-    pub fn parse_text(&self, text: &str) -> Result<Value, InputProblem> {
+    /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON. Without a type,
+    /// the text is JSON if it parses, else a text. Whether it fits is for [`Plan::accept_inputs`] to say.
+    pub fn read_text(&self, text: &str) -> Value {
         let as_text = || Value::String(text.to_owned());
         if self.kind == Some(InputType::String) {
-            return Ok(as_text());
+            return as_text();
         }
-        let value = serde_json::from_str(text.trim()).unwrap_or_else(|_| as_text());
-        self.check(&value).map(|()| value)
+        serde_json::from_str(text.trim()).unwrap_or_else(|_| as_text())
+    }
+
+    /// The first part of a value that does not fit.
+    pub(crate) fn misfit<'v>(&self, value: &'v Value) -> Option<Misfit<'v>> {
+        misfit(self.kind, self.items.as_ref(), value)
     }
 
     fn check(&self, value: &Value) -> Result<(), InputProblem> {
-        match self.kind {
-            Some(kind) if !kind.accepts(value) => Err(self.wrong_type(kind, value)),
-            _ => Ok(()),
+        if self.secret && secret_name(value).is_none() {
+            return Err(InputProblem::NotASecretName { name: self.name.clone() });
         }
+        self.misfit(value).map_or(Ok(()), |misfit| Err(self.wrong_type(&misfit)))
     }
 
-    fn wrong_type(&self, kind: InputType, value: &Value) -> InputProblem {
-        let (wanted, help) = match kind {
+    fn wrong_type(&self, misfit: &Misfit<'_>) -> InputProblem {
+        let (wanted, help) = match misfit.wanted {
             InputType::String => ("text", "put quotes round it"),
             InputType::Number => ("a number", "as in 2.5"),
             InputType::Integer => ("a whole number of at most 64 bits", "as in 42, without a point"),
@@ -165,7 +188,47 @@ impl InputSpec {
             InputType::Array => ("a list", "as JSON: `[\"a\", \"b\"]`"),
             InputType::Object => ("a map", "as JSON: `{\"key\": \"value\"}`"),
         };
-        let value = value.to_string().chars().take(EXCERPT_CHARS).collect();
-        InputProblem::WrongType { name: self.name.clone(), wanted, value, help }
+        let value = misfit.found.to_string().chars().take(EXCERPT_CHARS).collect();
+        InputProblem::WrongType { name: format!("{}{}", self.name, misfit.place()), wanted, value, help }
     }
+}
+
+/// The secret that the value of a secret input names.
+pub(crate) fn secret_name(value: &Value) -> Option<SecretName> {
+    value.as_str().and_then(SecretName::referred_to)
+}
+
+/// A value that is not of the type it should have.
+#[derive(Debug)]
+pub(crate) struct Misfit<'v> {
+    /// The way to it from the input: the numbers of the items, counted from 0, the innermost first.
+    inwards: Vec<usize>,
+    /// The type it should have.
+    pub(crate) wanted: InputType,
+    /// What it is.
+    found: &'v Value,
+}
+
+impl Misfit<'_> {
+    /// The numbers of the items on the way to it, the outermost first; none for the input itself.
+    pub(crate) fn path(&self) -> impl Iterator<Item = usize> {
+        self.inwards.iter().rev().copied()
+    }
+
+    /// The same as an expression would say it: `[3][0]`.
+    pub(crate) fn place(&self) -> String {
+        self.path().map(|number| format!("[{number}]")).collect()
+    }
+}
+
+fn misfit<'v>(kind: Option<InputType>, items: Option<&ItemSpec>, value: &'v Value) -> Option<Misfit<'v>> {
+    if let Some(wanted) = kind.filter(|kind| !kind.accepts(value)) {
+        return Some(Misfit { inwards: Vec::new(), wanted, found: value });
+    }
+    let item = items?;
+    value.as_array()?.iter().enumerate().find_map(|(number, value)| {
+        let mut misfit = misfit(item.kind, item.items.as_deref(), value)?;
+        misfit.inwards.push(number);
+        Some(misfit)
+    })
 }

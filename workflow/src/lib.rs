@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`compile`] goes this way; expressions (`expr`) and templates are compiled on it and evaluated later, against
-//! whatever implements [`Scope`].
+//! whatever implements [`Scope`]. What shows only beside the servers comes in as [`Finding`]s and goes out as diagnostics.
 
 mod assemble;
 mod check;
@@ -20,6 +20,7 @@ mod document;
 mod draft;
 mod duration;
 mod expr;
+mod finding;
 mod graph;
 mod inputs;
 mod plan;
@@ -32,8 +33,11 @@ pub use assemble::DEFAULT_CALL_TIMEOUT;
 pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
 pub use expr::{EvalError, Expr, Reads, Scope, StepField};
+pub use finding::{CallMistake, Finding};
 pub use inputs::{InputProblem, InputProblems};
-pub use plan::{CallStep, Condition, InputSpec, InputType, Plan, RETRYABLE, Step, StepIndex, StepKind};
+pub use plan::{
+    CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
+};
 pub use template::Template;
 
 use codes::Code;

@@ -90,7 +90,7 @@ pub struct CallStep {
     pub server: ServerName,
     /// The tool.
     pub tool: ToolName,
-    /// The arguments, which render to an object.
+    /// The arguments, which render to an object. Secrets have their places in here and nowhere else.
     pub with: Template,
     /// The deadline of each attempt.
     pub timeout: Duration,
@@ -124,6 +124,15 @@ pub enum InputType {
     Object,
 }
 
+/// What each item of a list must be.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ItemSpec {
+    /// What it must be; anything, if not said.
+    pub kind: Option<InputType>,
+    /// What the items of an item that is a list must be.
+    pub items: Option<Box<Self>>,
+}
+
 /// One input of a workflow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputSpec {
@@ -131,18 +140,27 @@ pub struct InputSpec {
     pub name: String,
     /// What it must be; anything, if not said.
     pub kind: Option<InputType>,
+    /// What the items of a list must be; anything, if not said.
+    pub items: Option<ItemSpec>,
     /// Whether a submit must bring it.
     pub required: bool,
     /// What it is when a submit does not bring it.
     pub default: Option<Value>,
     /// What it is for.
     pub description: Option<String>,
+    /// Whether it names a secret of the workers, whose value is put in right before a call.
+    pub secret: bool,
 }
 
 impl Plan {
     /// Name and content together: what a run is pinned to.
     pub fn reference(&self) -> WorkflowRef {
         WorkflowRef { name: self.name.clone(), digest: self.digest }
+    }
+
+    /// Whether there is an input of this name, and it is secret.
+    pub fn is_secret(&self, input: &str) -> bool {
+        self.inputs.iter().any(|spec| spec.secret && spec.name == input)
     }
 
     /// The step at an index.

@@ -24,6 +24,7 @@ pub(crate) fn shape(root: &Node, source: &Source<'_>, report: &mut Report) -> Op
         draft: Draft::default(),
         references: Vec::new(),
         full: false,
+        in_arguments: false,
         expressions: (0, 0),
     };
     shaper.file(root)?;
@@ -39,6 +40,8 @@ struct Shaper<'s, 't> {
     references: Vec<Reference>,
     /// Whether there are as many steps as there may be.
     full: bool,
+    /// Whether what is read are the arguments of a call.
+    in_arguments: bool,
     /// How many expressions there are so far, and how many bytes of them.
     expressions: (usize, usize),
 }

@@ -3,9 +3,13 @@
 //! A text that is one expression and nothing else becomes the expression's value, of whatever type; an expression
 //! within other text becomes text. What comes out of an expression is never searched for expressions again.
 
+mod places;
+
+use longshore_proto::SecretPlace;
 use serde_json::{Map, Value};
 
 use crate::expr::{EvalError, Expr, Reads, Scope};
+use places::{Places, Segment};
 
 /// The most that a template puts together, as JSON text: what a tool can be expected to take as one argument, and what
 /// keeps values that are made of themselves over and over from filling the memory.
@@ -46,6 +50,18 @@ impl Template {
         Self { part }
     }
 
+    /// The entries of a map by their keys, in the order of the file, each with its value unless an expression makes it.
+    /// Nothing, if the template is no map.
+    pub fn entries(&self) -> Vec<(&str, Option<&Value>)> {
+        match &self.part {
+            Part::Constant(Value::Object(map)) => {
+                map.iter().map(|(key, value)| (key.as_str(), Some(value))).collect()
+            }
+            Part::Map(entries) => entries.iter().map(|(key, part)| (key.as_str(), part.constant())).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What its expressions read, all together.
     pub fn reads(&self) -> Reads {
         let mut reads = Reads::default();
@@ -59,11 +75,34 @@ impl Template {
     ///
     /// The first expression, in the order of the file, that has no value.
     pub fn render(&self, scope: &dyn Scope) -> Result<Value, EvalError> {
-        self.part.render(scope, &mut Room { bytes: LIMIT_BYTES, level: 0 })
+        self.part.render(scope, &mut Rendering::new(&|_| false))
+    }
+
+    /// The same for the arguments of a call, and the places in them that secrets belong into: wherever an input of which
+    /// `is_secret` holds stands by itself. Its name stands there meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::render`], and when such an input does not name a secret, or the places are too many for one call.
+    pub fn render_arguments(
+        &self,
+        scope: &dyn Scope,
+        is_secret: &dyn Fn(&str) -> bool,
+    ) -> Result<(Value, Vec<SecretPlace>), EvalError> {
+        let mut rendering = Rendering::new(is_secret);
+        let value = self.part.render(scope, &mut rendering)?;
+        Ok((value, rendering.secrets.found()))
     }
 }
 
 impl Part {
+    const fn constant(&self) -> Option<&Value> {
+        match self {
+            Self::Constant(value) => Some(value),
+            Self::Whole(_) | Self::Text(_) | Self::List(_) | Self::Map(_) => None,
+        }
+    }
+
     fn collect_reads(&self, reads: &mut Reads) {
         match self {
             Self::Constant(_) => {}
@@ -80,44 +119,61 @@ impl Part {
         }
     }
 
-    fn render(&self, scope: &dyn Scope, room: &mut Room) -> Result<Value, EvalError> {
+    fn render<'t>(&'t self, scope: &dyn Scope, rendering: &mut Rendering<'t>) -> Result<Value, EvalError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Whole(expr) => {
-                let value = expr.evaluate(scope)?;
-                room.take(&value, expr)?;
-                Ok(value)
-            }
-            Self::Text(parts) => text(parts, scope, room),
+            Self::Whole(expr) => rendering.evaluate(expr, scope, 0),
+            Self::Text(parts) => text(parts, scope, rendering),
             Self::List(items) => {
-                room.below(|room| items.iter().map(|item| item.render(scope, room)).collect())
+                let items = items.iter().enumerate().map(|(number, item)| {
+                    rendering.below(Segment::Item(number), |rendering| item.render(scope, rendering))
+                });
+                items.collect()
             }
-            Self::Map(entries) => room.below(|room| {
-                let entries = entries.iter().map(|(key, item)| Ok((key.clone(), item.render(scope, room)?)));
+            Self::Map(entries) => {
+                let entries = entries.iter().map(|(key, item)| {
+                    let value =
+                        rendering.below(Segment::Key(key), |rendering| item.render(scope, rendering))?;
+                    Ok((key.clone(), value))
+                });
                 entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
-            }),
+            }
         }
     }
 }
 
-/// What may still be added to a value that is being rendered.
-struct Room {
+/// A value that is being rendered.
+struct Rendering<'t> {
+    /// How many bytes may still be added to it.
     bytes: usize,
-    level: usize,
+    /// The way to the part that is being rendered.
+    way: Vec<Segment<'t>>,
+    secrets: Places<'t>,
 }
 
-impl Room {
+impl<'t> Rendering<'t> {
+    fn new(is_secret: &'t dyn Fn(&str) -> bool) -> Self {
+        Self { bytes: LIMIT_BYTES, way: Vec::new(), secrets: Places::new(is_secret) }
+    }
+
     /// Goes one level down for a while.
-    fn below<T>(&mut self, render: impl FnOnce(&mut Self) -> T) -> T {
-        self.level += 1;
+    fn below<T>(&mut self, segment: Segment<'t>, render: impl FnOnce(&mut Self) -> T) -> T {
+        self.way.push(segment);
         let rendered = render(self);
-        self.level -= 1;
+        self.way.pop();
         rendered
     }
 
-    /// Takes the room that the value of an expression needs.
-    fn take(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
-        let problem = match weight(value, LIMIT_LEVELS.saturating_sub(self.level)) {
+    /// The value of an expression whose text begins at this byte.
+    fn evaluate(&mut self, expr: &Expr, scope: &dyn Scope, at: usize) -> Result<Value, EvalError> {
+        let value = expr.evaluate(scope)?;
+        self.take_room(&value, expr)?;
+        self.secrets.note(expr, &value, &self.way, at)?;
+        Ok(value)
+    }
+
+    fn take_room(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
+        let problem = match weight(value, LIMIT_LEVELS.saturating_sub(self.way.len())) {
             None => format!("the value it stands in nests deeper than {LIMIT_LEVELS} levels"),
             Some(bytes) => match self.bytes.checked_sub(bytes) {
                 Some(left) => {
@@ -127,8 +183,12 @@ impl Room {
                 None => "the value it stands in grows beyond 16 MiB".to_owned(),
             },
         };
-        Err(EvalError { expression: expr.source().to_owned(), message: problem, value: None })
+        Err(error(expr, problem))
     }
+}
+
+fn error(expr: &Expr, problem: impl Into<String>) -> EvalError {
+    EvalError { expression: expr.source().to_owned(), message: problem.into(), value: None }
 }
 
 /// About how many bytes a value has as JSON text; nothing if it nests deeper than `levels`.
@@ -151,19 +211,15 @@ fn weight(value: &Value, levels: usize) -> Option<usize> {
     }
 }
 
-fn text(parts: &[TextPart], scope: &dyn Scope, room: &mut Room) -> Result<Value, EvalError> {
+fn text(parts: &[TextPart], scope: &dyn Scope, rendering: &mut Rendering<'_>) -> Result<Value, EvalError> {
     let mut text = String::new();
     for part in parts {
         match part {
             TextPart::Plain(plain) => text.push_str(plain),
-            TextPart::Expression(expr) => {
-                let value = expr.evaluate(scope)?;
-                room.take(&value, expr)?;
-                match value {
-                    Value::String(value) => text.push_str(&value),
-                    other => text.push_str(&other.to_string()),
-                }
-            }
+            TextPart::Expression(expr) => match rendering.evaluate(expr, scope, text.len())? {
+                Value::String(value) => text.push_str(&value),
+                other => text.push_str(&other.to_string()),
+            },
         }
     }
     Ok(Value::String(text))

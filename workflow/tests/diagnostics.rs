@@ -24,6 +24,13 @@ fn call(keys: &str) -> String {
     steps(&format!("  - id: fetch\n    call: web/fetch\n{keys}\n"))
 }
 
+/// A call, in a workflow with a secret input, and what comes after it.
+fn secret(rest: &str) -> String {
+    format!(
+        "longshore: v1\nname: demo\ninputs:\n  token: {{ secret: true }}\nsteps:\n  - call: web/fetch\n{rest}"
+    )
+}
+
 /// For each code, texts that give it. The first is what people are most likely to write.
 fn texts() -> Vec<(&'static str, Vec<String>)> {
     let nested = |depth| format!("longshore: v1\nx-deep: {}1{}\n", "[".repeat(depth), "]".repeat(depth));
@@ -39,6 +46,14 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 "longshore: v1\nsteps:\n\t- call: a/b\n".to_owned(),
                 "longshore: v1\nname: a: b\n".to_owned(),
                 "{\"longshore\": \"v1\", \"name\": }}".to_owned(),
+                "longshore: v1\nname: demo\nsteps:\n  - id: a\n   call: a/b\n".to_owned(),
+                "longshore: v1\nname: demo\nsteps:\n  - id: a\n call: a/b\n".to_owned(),
+                "longshore: v1\nname: demo\nsteps:\n  -id: a\n   call: a/b\n".to_owned(),
+                " longshore: v1\nname: demo\n".to_owned(),
+                "longshore: v1\nname: demo\nsteps\n  - call: a/b\n".to_owned(),
+                "longshore: v1\nname: @demo\n".to_owned(),
+                "longshore: v1\nname: \"a\" b\n".to_owned(),
+                "longshore: v1\nname: |demo\n".to_owned(),
             ],
         ),
         ("LS0003", vec![nested(70), nested(1_000)]),
@@ -65,6 +80,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 file("servers: {}"),
                 call("    retry: { attempt: 3 }"),
                 file("inputs: { a: { typ: string } }"),
+                file("inputs: { a: { type: array, items: { required: true } } }"),
             ],
         ),
         ("LS0102", vec!["name: demo\n".to_owned(), "longshore: v1\n".to_owned()]),
@@ -176,7 +192,13 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("    needs: [fetch]"),
             ],
         ),
-        ("LS0122", vec![file("inputs: { n: { type: integer, default: many } }")]),
+        (
+            "LS0122",
+            vec![
+                file("inputs: { n: { type: integer, default: many } }"),
+                file("inputs: { l: { type: array, items: { type: string }, default: [eu, 5] } }"),
+            ],
+        ),
         ("LS0123", vec!["longshore: v1\nname: demo\nsteps: []\n".to_owned()]),
         ("LS0124", vec!["longshore: v2\n".to_owned(), "longshore: 1\n".to_owned()]),
         (
@@ -185,6 +207,38 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("    timeout: ${{ inputs.url }}"),
                 file("inputs: { a: { default: '${{ 1 }}' } }"),
                 call("    with: { '${{ inputs.url }}': 1 }"),
+            ],
+        ),
+        (
+            "LS0126",
+            vec![
+                file("inputs: { l: { type: string, items: { type: string } } }"),
+                file("inputs: { l: { items: { type: string } } }"),
+                file("inputs: { l: { type: array, items: { items: { type: string } } } }"),
+                file(&format!(
+                    "inputs: {{ l: {}type: string{} }}",
+                    "{ type: array, items: ".repeat(9) + "{ ",
+                    " }".repeat(10)
+                )),
+            ],
+        ),
+        (
+            "LS0127",
+            vec![
+                file("inputs: { token: { type: integer, secret: true } }"),
+                file("inputs: { token: { secret: true, default: hunter2 } }"),
+                file("inputs: { token: { secret: true, default: 'secret:not a name' } }"),
+            ],
+        ),
+        (
+            "LS0128",
+            vec![
+                secret("    with:\n      auth: ${{ 'Bearer ' + inputs.token }}\n"),
+                secret("    if: inputs.token != ''\n"),
+                secret("    idempotency-key: key-${{ inputs.token }}\n"),
+                secret("  - set:\n      x: ${{ inputs.token }}\n"),
+                secret("outputs:\n  x: ${{ inputs.token }}\n"),
+                secret("    with:\n      auth: ${{ default(inputs.token, '') }}\n"),
             ],
         ),
         (
@@ -246,10 +300,15 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
         ("LS0313", vec![file("concurrency: {}")]),
         ("LS0314", vec![file("on-failure: []")]),
         ("LS0315", vec![file("finally: []")]),
-        ("LS0316", vec![file("inputs: { token: { secret: true } }")]),
         ("LS0317", vec![expression("secrets.token"), expression("run.url")]),
         ("LS0318", vec![expression("timestamp('2026-01-01T00:00:00Z')")]),
-        ("LS0319", vec![file("inputs: { n: { type: integer, minimum: 1 } }")]),
+        (
+            "LS0319",
+            vec![
+                file("inputs: { n: { type: integer, minimum: 1 } }"),
+                file("inputs: { l: { type: array, items: { type: string, enum: [a] } } }"),
+            ],
+        ),
     ]
 }
 
@@ -274,7 +333,9 @@ fn every_code_has_its_look() {
 #[test]
 fn no_code_is_without_a_text() {
     let covered: BTreeSet<_> = texts().into_iter().map(|(code, _)| code).collect();
-    let missing: Vec<_> = codes().filter(|code| !covered.contains(code)).collect();
+    // LS04 is about servers, which no text shows; `finding` has them all.
+    let of_texts = codes().filter(|code| !code.starts_with("LS04"));
+    let missing: Vec<_> = of_texts.filter(|code| !covered.contains(code)).collect();
     assert_eq!(missing, ["LS0100"], "LS0100 stands for a mistake of our own");
 }
 

@@ -326,6 +326,24 @@ inputs:
 }
 
 #[test]
+fn items_of_lists_are_checked_one_by_one() {
+    let plan = plan(
+        "inputs:
+  regions: { type: array, items: { type: string, description: a code }, default: [eu, us] }
+  table: { type: array, items: { type: array, items: { type: integer } } }
+  any: { type: array, items: {} }",
+        "  - call: x/y\n",
+    );
+    let given = json!({"regions": ["apac"], "table": [[1, 2], []], "any": [1, "a", null]});
+    assert_eq!(accept(&plan, given.clone()), Ok(given));
+    assert_eq!(accept(&plan, json!({})), Ok(json!({"regions": ["eu", "us"]})));
+    let wrong = json!({"regions": ["eu", "us", "apac", 4, 5], "table": [[1], [2, "x"]], "any": {}});
+    insta::assert_snapshot!("items", accept(&plan, wrong).expect_err("nothing fits").to_string());
+    let flat = accept(&plan, json!({"table": [[1], 2]})).expect_err("the second row is none");
+    assert!(flat.to_string().starts_with("input `table[1]` wants a list, and this is `2`"), "{flat}");
+}
+
+#[test]
 fn inputs_given_as_text_are_read_by_their_type() {
     let plan = plan(
         "inputs:
@@ -335,12 +353,15 @@ fn inputs_given_as_text_are_read_by_their_type() {
   b: { type: boolean }
   a: { type: array }
   o: { type: object }
+  l: { type: array, items: { type: integer } }
   u: {}",
         "  - call: x/y\n",
     );
     let read = |name: &str, text: &str| {
         let spec = plan.inputs.iter().find(|spec| spec.name == name).expect("declared");
-        spec.parse_text(text).map_err(|problem| problem.to_string())
+        let given = Map::from_iter([(name.to_owned(), spec.read_text(text))]);
+        let accepted = plan.accept_inputs(given).map_err(|problems| problems.to_string())?;
+        Ok::<_, String>(accepted[name].clone())
     };
     let cases = [
         ("s", "12", Ok(json!("12"))),
@@ -349,6 +370,7 @@ fn inputs_given_as_text_are_read_by_their_type() {
         ("b", "true", Ok(json!(true))),
         ("a", "[1, \"x\"]", Ok(json!([1, "x"]))),
         ("o", "{\"a\": 1}", Ok(json!({"a": 1}))),
+        ("l", "[1, 2]", Ok(json!([1, 2]))),
         ("u", "[1]", Ok(json!([1]))),
         ("u", "plain text", Ok(json!("plain text"))),
         ("u", "", Ok(json!(""))),
@@ -364,6 +386,7 @@ fn inputs_given_as_text_are_read_by_their_type() {
         ("b", "yes"),
         ("a", "a,b"),
         ("o", "[]"),
+        ("l", "[1, 2.5]"),
     ];
     let said: Vec<_> = refused.map(|(name, text)| read(name, text).expect_err(text)).into();
     insta::assert_snapshot!("inputs_as_text", said.join("\n"));

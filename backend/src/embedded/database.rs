@@ -63,11 +63,8 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
-/// Whether there is a file that this code can read.
+/// Whether a file that is there is one that this code can read.
 pub(super) fn check(path: &Path) -> Result<(), OpenError> {
-    if !path.exists() {
-        return Err(OpenError::Absent { path: path.to_owned() });
-    }
     let connection = open_reader(path).map_err(|source| broken(path, source))?;
     match identify(path, &connection)? {
         Identity::Ours => Ok(()),
@@ -115,6 +112,10 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
 
 fn broken(path: &Path, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
+        // Also for reading, the directory must be writable unless its shared memory is there: somebody else's.
+        Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
+            OpenError::Denied { path: path.to_owned() }
+        }
         Some(ErrorCode::NotADatabase) => OpenError::NotOurs { path: path.to_owned() },
         _ => OpenError::Database { path: path.to_owned(), source: Box::new(source) },
     }

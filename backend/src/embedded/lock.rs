@@ -22,7 +22,8 @@ impl Lock {
         let path = dir.join("lock");
         let broken = |source| OpenError::Directory { path: path.clone(), source };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-        let mut file = options.open(&path).map_err(broken)?;
+        let opened = options.open(&path);
+        let mut file = opened.map_err(|source| OpenError::unreachable(dir, &path, source))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -98,6 +98,10 @@ impl JobQueue for Queue {
         Ok(())
     }
 
+    fn outlives_process(&self) -> bool {
+        false
+    }
+
     async fn pull(
         &self,
         server: &ServerName,

@@ -145,6 +145,10 @@ impl JobQueue for Jobs {
         }
     }
 
+    fn outlives_process(&self) -> bool {
+        true
+    }
+
     async fn pull(
         &self,
         server: &ServerName,

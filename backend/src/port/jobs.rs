@@ -36,6 +36,10 @@ pub trait JobQueue: Send + Sync {
     /// and settled, so that what happened is known. Best effort; an id that is not in the queue is passed over.
     async fn recall(&self, job: &JobId) -> Result<(), Error>;
 
+    /// Whether jobs stay in the queue when this process ends. If not, a process that ends takes with it what is known of
+    /// the jobs that were out.
+    fn outlives_process(&self) -> bool;
+
     /// Takes up to `max` jobs for a server, waiting up to `wait` for the first. May come back with none.
     ///
     /// Safe to cancel: a job that was not returned is still in the queue.

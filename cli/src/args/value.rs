@@ -1,5 +1,6 @@
 //! Values of options that have a form of their own.
 
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -68,6 +69,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// How many calls at once: at least one, and no more than a machine has ports to make them from.
+pub(super) fn slots(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<u16>().ok().and_then(NonZeroU16::new) {
+        Some(slots) => Ok(slots.into()),
+        None => {
+            Err(format!("write a whole number from 1 to {}; with 1, calls are made one by one", u16::MAX))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +106,15 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         for bad in ["", "5", "s", "0s", "1.5s", "-1s", "25h", "99999999999999999999h", "5 s"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn slots_are_at_least_one() {
+        assert_eq!(slots("1"), Ok(NonZeroUsize::MIN));
+        assert_eq!(slots("65535").map(NonZeroUsize::get), Ok(65_535));
+        for bad in ["0", "-1", "65536", "many", ""] {
+            assert!(slots(bad).is_err_and(|why| why.starts_with("write a whole number from 1")), "{bad}");
         }
     }
 }

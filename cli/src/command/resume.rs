@@ -25,7 +25,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     let work = args.work;
     let servers = ServersFile::find(work.servers.mcp_config.as_deref(), output)?;
     let data = work.data.data;
-    if !data.exists() {
+    if matches!(data.try_exists(), Ok(false)) {
         // Opening for work would make it, and a mistyped name would look like one without runs.
         let message = format!("there is no data directory {}", data.display());
         return Err(Failure::new(Exit::NotFound, message).help("name it with --data or LONGSHORE_DATA"));
@@ -46,18 +46,20 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     for view in &chosen {
         output.message(&progress(view));
     }
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let mut live = Live::new(output, chosen.len() > 1);
     let chosen_runs: BTreeSet<RunId> = chosen.iter().map(|view| view.summary.run).collect();
     let others = opened.interrupted().into_iter().map(|view| view.summary.run);
     opened.leave_alone(others.filter(|run| !chosen_runs.contains(run)).collect::<Vec<_>>());
     let watches = chosen_runs.iter().map(|run| (*run, opened.watch(*run))).collect();
-    let process = opened.start(servers.config(), work.slots);
+    let mut process = opened.start(servers.config(), work.slots);
     for view in chosen {
         live.begin_with(Arc::new(view));
     }
-    let followed = follow(process, signals, output, live, watches, OnInterrupt::Drain).await;
-    result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output)
+    let followed = follow(&mut process, &mut signals, output, live, watches, OnInterrupt::Drain).await;
+    let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);
+    process.end(signals.next()).await;
+    exit
 }
 
 /// The runs to follow, all of whose steps can be carried out here.

@@ -1,7 +1,7 @@
 //! `longshore run`: one workflow, from its file to its outputs.
 //!
 //! ```text
-//!   file ──► plan ──► inputs fit? ──► servers there? ──► data directory ──► submit ──► follow ──► outputs
+//!   file ──► plan ──► inputs fit? ──► servers there? ──► data directory ──► submit ──► follow ──► outputs ──► end
 //! ```
 //!
 //! Whatever can be refused is refused before anything is written.
@@ -29,16 +29,17 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let work = args.work;
     let servers = ServersFile::find(work.servers.mcp_config.as_deref(), output)?;
     ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
+    servers.refuse_secrets(&plan, &inputs)?;
 
     let data = work.data.data;
     let mut opened = Opened::take_over(&data, node::name()?).await?;
     let others: Vec<RunId> = opened.interrupted().iter().map(|view| view.summary.run).collect();
     opened.leave_alone(others.iter().copied());
-    let signals = Signals::listen()?;
-    let process = opened.start(servers.config(), work.slots);
+    let mut signals = Signals::listen()?;
+    let mut process = opened.start(servers.config(), work.slots);
     let (run, watch) = process.prepare();
     if let Err(failure) = process.submit(run, &text, inputs).await {
-        process.end(std::future::pending()).await;
+        process.end(signals.next()).await;
         return Err(failure);
     }
     if !output.is_live {
@@ -46,8 +47,12 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     }
     tell_of(&others, output);
     let live = Live::new(output, false);
-    let followed = follow(process, signals, output, live, vec![(run, watch)], OnInterrupt::Cancel).await;
-    result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output)
+    let runs = vec![(run, watch)];
+    let followed = follow(&mut process, &mut signals, output, live, runs, OnInterrupt::Cancel).await;
+    // Before the servers are closed, some of which take their time: whoever reads the result has it now.
+    let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);
+    process.end(signals.next()).await;
+    exit
 }
 
 /// How many runs are named when some are left as they are.

@@ -1,21 +1,22 @@
 //! `longshore runs`: what is kept about runs, in the cluster or in a data directory.
 //!
-//! What is shown is as of the last checkpoint, about a tenth of a second behind the log. A data directory is read beside
-//! whoever works in it.
+//! A cluster shows what it has checkpointed, about a tenth of a second behind its logs; a data directory is shown as of
+//! the end of its log, which is in [`look`].
 
+mod look;
 mod page;
 
 use std::path::{Path, PathBuf};
 
-use longshore_backend::{Backend, RunQuery};
+use longshore_backend::RunQuery;
 use longshore_proto::{RunId, RunSummary, RunView};
-use longshore_scheduler::Run;
+
+use self::look::Look;
 
 use super::result::RUN_SCHEMA;
 use crate::args::{PlaceArgs, RunsCancelArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
 use crate::cluster::Client;
 use crate::config::Config;
-use crate::embedded::look_at;
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -56,7 +57,7 @@ impl Place {
 /// Lists runs, newest first.
 pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let runs = match Place::choose(&args.place, config, output).await? {
-        Place::Data(dir) => listed(&dir, &args).await?,
+        Place::Data(dir) => listed(&dir, &args, output).await?,
         Place::Cluster(client) => client.list(&config.namespace, &args.statuses, args.limit.into()).await?,
     };
     if args.json {
@@ -72,7 +73,7 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
 /// Shows a run in full.
 pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let view = match Place::choose(&args.place, config, output).await? {
-        Place::Data(dir) => shown(&dir, &args.run).await?,
+        Place::Data(dir) => shown(&dir, &args.run, output).await?,
         Place::Cluster(client) => client.get(find_in(&client, config, &args.run).await?).await?,
     };
     if args.json {
@@ -112,18 +113,18 @@ pub(super) async fn find_in(client: &Client, config: &Config, text: &str) -> Res
     }
 }
 
-async fn listed(dir: &Path, args: &RunsListArgs) -> Result<Vec<RunSummary>, Failure> {
-    let (store, backend) = look_at(dir).await.map_err(or_a_cluster)?;
+async fn listed(dir: &Path, args: &RunsListArgs, output: &Output) -> Result<Vec<RunSummary>, Failure> {
+    let look = Look::at(dir, output).await.map_err(or_a_cluster)?;
     let query = RunQuery { statuses: args.statuses.clone(), limit: args.limit.into(), ..RunQuery::default() };
-    let found = backend.checkpoints.runs(query).await;
-    store.close().await;
-    Ok(found?)
+    let found = look.runs(query).await;
+    look.close().await;
+    found
 }
 
-async fn shown(dir: &Path, text: &str) -> Result<RunView, Failure> {
-    let (store, backend) = look_at(dir).await.map_err(or_a_cluster)?;
-    let found = find(&backend, text).await;
-    store.close().await;
+async fn shown(dir: &Path, text: &str, output: &Output) -> Result<RunView, Failure> {
+    let look = Look::at(dir, output).await.map_err(or_a_cluster)?;
+    let found = find(&look, text).await;
+    look.close().await;
     found
 }
 
@@ -138,20 +139,16 @@ fn or_a_cluster(failure: Failure) -> Failure {
 }
 
 /// The run of a data directory that a text means: its whole id, or what tells it from the newest ones.
-async fn find(backend: &Backend, text: &str) -> Result<RunView, Failure> {
+async fn find(look: &Look, text: &str) -> Result<RunView, Failure> {
     let run: RunId = match text.parse() {
         Ok(run) => run,
         Err(_) => {
-            let newest = backend.checkpoints.runs(RunQuery::default()).await?;
+            let newest = look.runs(RunQuery::default()).await?;
             which_run(text, newest.iter().map(|summary: &RunSummary| summary.run))?
         }
     };
-    let row = backend.checkpoints.run(run).await?;
-    let row = row.ok_or_else(|| {
+    look.run(run).await?.ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no run {run}"))
             .help("`longshore runs list` shows what there is")
-    })?;
-    let run = Run::read(&row.state)
-        .map_err(|error| Failure::new(Exit::Error, format!("the state of {run} cannot be read: {error}")))?;
-    Ok(run.view())
+    })
 }

@@ -95,7 +95,7 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
         output.document("longshore.call", &report)?;
     } else if !report.is_error {
         match &report.value {
-            Value::String(text) => output.result(text)?,
+            Value::String(text) => output.text(text)?,
             other => output.value(other)?,
         }
     }

@@ -1,7 +1,9 @@
 //! `longshore validate`: what is wrong with workflows, without running them.
 //!
-//! Three circles: the text by itself; the servers it names, if there is a servers file; the tools it names, if the
-//! servers may be asked.
+//! Three circles: the text by itself; the servers it names, if there is a servers file; the tools it names and what
+//! it passes to them, if the servers may be asked.
+
+mod arguments;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 use futures::future::join_all;
 use longshore_proto::{ServerName, WorkflowRef};
 use longshore_worker::mcp::{CallFault, Tool};
-use longshore_workflow::{Diagnostics, Plan, StepKind, compile};
+use longshore_workflow::{CallMistake, CallStep, Diagnostics, Finding, Plan, Step, StepKind, compile};
 use serde::Serialize;
 
 use super::servers::{lacks, with_pool};
@@ -18,7 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
-use crate::servers_file::{Problem, ServersFile};
+use crate::servers_file::ServersFile;
 use crate::workflow_file;
 
 /// What was found out about one file.
@@ -28,42 +30,47 @@ struct Validation {
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     workflow: Option<WorkflowRef>,
-    /// What is wrong with the text.
+    /// What is wrong with the text, or with its calls beside these servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<Diagnostics>,
-    /// Steps that cannot be carried out with these servers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    steps: Vec<Problem>,
+    /// Why the file cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     #[serde(skip)]
     text: String,
 }
+
+/// A file, as far as it could be read.
+type Read = Result<(String, Result<Plan, Diagnostics>), Failure>;
 
 /// Checks files; all of them, whatever is wrong with the first.
 pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit, Failure> {
     let servers = ServersFile::find(args.servers.mcp_config.as_deref(), output)?;
     let servers = if args.online { servers.required()? } else { servers };
-    let (mut files, mut exit) = (Vec::new(), Exit::Success);
-    for path in &args.workflows {
-        match input_text::read(path, "workflow") {
-            Ok(text) => files.push((path.as_path(), compile(&text), text)),
-            Err(failure) => {
-                output.failure(&failure);
-                exit = failure.exit;
-            }
-        }
-    }
+    let read = |path: &Path| -> Read {
+        let text = input_text::read(path, "workflow")?;
+        let compiled = compile(&text);
+        Ok((text, compiled))
+    };
+    let files: Vec<(&PathBuf, Read)> = args.workflows.iter().map(|path| (path, read(path))).collect();
     let tools = if args.online {
-        ask(&servers, files.iter().flat_map(|(_, plan, _)| plan)).await?
+        ask(&servers, files.iter().filter_map(|(_, read)| read.as_ref().ok()?.1.as_ref().ok())).await?
     } else {
         Tools::new()
     };
-    for (path, compiled, text) in files {
-        let validation = check(path, compiled, text, &servers, &tools);
-        if !validation.valid && exit == Exit::Success {
+    let mut exit = Exit::Success;
+    for (path, read) in files {
+        let (validation, failure) = match read {
+            Err(failure) => (Validation::unread(path, &failure), Some(failure)),
+            Ok((text, compiled)) => (Validation::of(path, text, compiled, &servers, &tools), None),
+        };
+        if !validation.valid {
             exit = Exit::Invalid;
         }
         if args.json {
             output.document("longshore.validation", &validation)?;
+        } else if let Some(failure) = failure {
+            output.failure(&failure);
         } else {
             show(&validation, output)?;
         }
@@ -71,45 +78,35 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
     Ok(exit)
 }
 
-fn check(
-    path: &Path,
-    compiled: Result<Plan, Diagnostics>,
-    text: String,
-    servers: &ServersFile,
-    tools: &Tools,
-) -> Validation {
-    let file = path.to_owned();
-    match compiled {
-        Err(problems) => Validation {
-            file,
-            valid: false,
-            workflow: None,
-            problems: Some(problems),
-            steps: Vec::new(),
-            text,
-        },
-        Ok(plan) => {
-            // Without a servers file nobody has said which servers there are.
-            let mut steps = if servers.exists() { servers.problems(&plan) } else { Vec::new() };
-            steps.extend(missing_tools(&plan, tools));
-            let workflow = Some(plan.reference());
-            Validation { file, valid: steps.is_empty(), workflow, problems: None, steps, text }
-        }
+impl Validation {
+    fn unread(path: &Path, failure: &Failure) -> Self {
+        let (file, error) = (path.to_owned(), Some(failure.message.clone()));
+        Self { file, valid: false, workflow: None, problems: None, error, text: String::new() }
+    }
+
+    fn of(
+        path: &Path,
+        text: String,
+        compiled: Result<Plan, Diagnostics>,
+        servers: &ServersFile,
+        tools: &Tools,
+    ) -> Self {
+        let (workflow, problems) = match compiled {
+            Err(problems) => (None, Some(problems)),
+            Ok(plan) => {
+                let findings = findings(&plan, servers, tools);
+                (Some(plan.reference()), Diagnostics::of_findings(&text, findings))
+            }
+        };
+        Self { file: path.to_owned(), valid: problems.is_none(), workflow, problems, error: None, text }
     }
 }
 
 fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
-    let Validation { file, workflow, problems, steps, text, .. } = validation;
+    let Validation { file, workflow, problems, text, .. } = validation;
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));
-    }
-    for Problem { step, call, message, help } in steps {
-        let message = format!("{}: step `{step}` calls {call}: {message}", file.display());
-        output.failure(&Failure::new(Exit::Invalid, message).maybe_help(help.clone()));
-    }
-    if validation.valid
-        && let Some(workflow) = workflow
-    {
+    } else if let Some(workflow) = workflow {
         output.result(&format!("{}: `{}` is valid", file.display(), workflow.name))?;
     }
     Ok(())
@@ -136,25 +133,41 @@ async fn ask<'p>(servers: &ServersFile, plans: impl Iterator<Item = &'p Plan>) -
     .await
 }
 
-/// Steps whose tool its server does not have, or whose server does not answer.
-fn missing_tools(plan: &Plan, tools: &Tools) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for step in &plan.steps {
-        let StepKind::Call(call) = &step.kind else { continue };
-        let (message, help) = match tools.get(&call.server) {
-            None => continue,
-            Some(Err(CallFault { fault, .. })) => {
-                (format!("the server `{}` cannot be asked: {fault}", call.server), None)
-            }
-            Some(Ok(tools)) => match lacks(tools, call.tool.as_str()) {
-                None => continue,
-                Some(help) => {
-                    (format!("the server `{}` has no tool `{}`", call.server, call.tool), Some(help))
-                }
-            },
-        };
-        let (step, call) = (step.path.to_string(), format!("{}/{}", call.server, call.tool));
-        problems.push(Problem { step, call, message, help });
+/// What keeps the calls of a plan from being carried out, or from being taken by their tools.
+fn findings(plan: &Plan, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
+    let calls = plan.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Call(call) => Some((step, call.as_ref())),
+        StepKind::Set(_) | StepKind::Parallel { .. } => None,
+    });
+    calls.flat_map(|(step, call)| of_call(step, call, servers, tools)).collect()
+}
+
+fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
+    let finding = |mistake, message, help| Finding { step: step.path.clone(), mistake, message, help };
+    // Without a servers file nobody has said which servers there are.
+    if servers.exists()
+        && let Some((message, help)) = servers.lack(&call.server)
+    {
+        let is_there = servers.unusable().any(|(name, _)| *name == call.server);
+        let mistake = if is_there { CallMistake::UnusableServer } else { CallMistake::UnknownServer };
+        return vec![finding(mistake, message, help)];
     }
-    problems
+    match tools.get(&call.server) {
+        None => Vec::new(),
+        Some(Err(CallFault { fault, .. })) => {
+            let message = format!("the server `{}` cannot be asked: {fault}", call.server);
+            let help = Some("`longshore servers list` says how each server does".to_owned());
+            vec![finding(CallMistake::UnusableServer, message, help)]
+        }
+        Some(Ok(tools)) => match tools.iter().find(|tool| tool.name == call.tool) {
+            Some(tool) => arguments::mistakes(&call.with.entries(), &tool.input_schema)
+                .into_iter()
+                .map(|arguments::Mistake { mistake, message, help }| finding(mistake, message, Some(help)))
+                .collect(),
+            None => {
+                let message = format!("the server `{}` has no tool `{}`", call.server, call.tool);
+                vec![finding(CallMistake::UnknownTool, message, lacks(tools, call.tool.as_str()))]
+            }
+        },
+    }
 }

@@ -105,6 +105,15 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_of_several_lines_is_still_one_line_of_columns() {
+        let fault = json!({ "class": "tool_error", "message": "no\n\tat x\u{1b}[2J\r\n  end" });
+        let now = run("failing", vec![step("a", "failed", json!({ "error": fault }))]);
+        let expected =
+            "2026-11-20T15:11:12.250Z  a  failed  tables/read  250ms  tool_error: no at x\u{fffd}[2J end";
+        check(None, &now, false, &[expected]);
+    }
+
+    #[test]
     fn an_attempt_that_will_be_repeated_is_told_with_its_fault() {
         let first = run("running", vec![step("a", "running", json!({}))]);
         let second = run(

@@ -212,6 +212,15 @@ mod tests {
     }
 
     #[test]
+    fn the_last_frame_shows_every_step() {
+        let steps = (0..200).map(|n| step(&format!("s{n}"), "succeeded", json!({}))).collect();
+        let size = Size { columns: 80, rows: usize::MAX };
+        let ended = run("succeeded", steps);
+        let lines = frame(std::iter::once(&ended), Timestamp::from_millis(BEGAN), Symbols::Ascii, size);
+        assert_eq!(lines.len(), 1 + 200);
+    }
+
+    #[test]
     fn runs_that_have_ended_make_room_for_the_others() {
         let ended = run("succeeded", vec![step("files", "succeeded", json!({}))]);
         let mut going = run("running", vec![step("files", "running", json!({}))]);

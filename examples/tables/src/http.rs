@@ -42,10 +42,7 @@ pub(crate) async fn serve(
     let bound = listener.local_addr().map_err(refuse)?;
     let mut config = StreamableHttpServerConfig::default();
     config.allowed_hosts.extend(hosts);
-    let config = config
-        .with_legacy_session_mode(false)
-        .with_json_response(true)
-        .enforce_origin_validation();
+    let config = config.with_legacy_session_mode(false).with_json_response(true).enforce_origin_validation();
     let service = StreamableHttpService::new(
         move || Ok(tables.clone()),
         Arc::new(NeverSessionManager::default()),

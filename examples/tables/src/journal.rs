@@ -1,8 +1,8 @@
 //! The journal: one JSON line when a call begins, one when it ends.
 //!
 //! It is what a test believes about the calls that really happened, so a line is a single write to a file opened for
-//! appending: several servers may share one journal, and a killed server leaves whole lines. A call that cannot be
-//! written down is refused.
+//! appending: several servers may share one journal, and a killed server leaves whole lines, because they are short.
+//! A call that cannot be written down is refused.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,9 +10,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// The longest argument that is written down; of others, the size. A kill can cut a write between two pages of memory
+/// (4 KiB), so a line that is to be whole or absent stays within one, but for calls with many arguments.
+const ARGUMENT_LIMIT_BYTES: usize = 1024;
 
 /// A file that only grows.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ pub(crate) enum Entry<'a> {
         /// Equal in the two lines of a call; counted from 1 in each process.
         call: u64,
         tool: &'a str,
+        #[serde(serialize_with = "short")]
         arguments: &'a Map<String, Value>,
         /// Equal for all attempts of a step.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +99,14 @@ impl Journal {
     }
 }
 
+/// Arguments, with the size in place of a large one.
+fn short<S: Serializer>(arguments: &Map<String, Value>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(arguments.iter().map(|(name, value)| match value.to_string().len() {
+        bytes if bytes > ARGUMENT_LIMIT_BYTES => (name, Value::from(format!("({bytes} bytes)"))),
+        _ => (name, value.clone()),
+    }))
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "an example stands alone, and has no clock of Longshore's to ask"
@@ -125,6 +138,18 @@ mod tests {
         let written = std::fs::read_to_string(&path).unwrap();
         let whole = written.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         assert_eq!(whole.filter(|line| line["text"] == text.as_str()).count(), 2 * LINES);
+    }
+
+    #[test]
+    fn a_large_argument_is_written_down_by_its_size() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("journal.jsonl");
+        let large = "x".repeat(70_000);
+        let Value::Object(arguments) = serde_json::json!({ "n": 1, "bulk": large }) else { unreachable!() };
+        let entry = Entry::Begin { call: 1, tool: "echo", arguments: &arguments, idempotency_key: None };
+        Journal::open(path.clone()).unwrap().append(&entry).unwrap();
+        let line: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(line["arguments"], serde_json::json!({ "n": 1, "bulk": "(70002 bytes)" }));
     }
 
     #[test]

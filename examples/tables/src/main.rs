@@ -72,7 +72,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Duration::from_millis(arguments.delay_ms),
     );
     match arguments.http {
-        Some(address) => http::serve(tables, address, arguments.allow_host, |url| say(&format!("listening on {url}"))).await?,
+        Some(address) => {
+            http::serve(tables, address, arguments.allow_host, |url| say(&format!("listening on {url}")))
+                .await?
+        }
         // Ends when the client closes our stdin.
         None => _ = tables.serve(rmcp::transport::stdio_pipes()).await?.waiting().await?,
     }

@@ -170,7 +170,10 @@ impl Cursor<'_> {
 
     /// Renders what every attempt of the step will send.
     fn prepare(&self, run: &Run, index: StepIndex, call: &CallStep) -> Result<Outstanding, Fault> {
-        let arguments = match self.render(run, index, &call.with)? {
+        let scope = self.scope(run, index);
+        let rendered = call.with.render_arguments(&scope, &|input| self.plan.is_secret(input));
+        let (rendered, secrets) = rendered.map_err(expression_fault)?;
+        let arguments = match rendered {
             Value::Object(arguments) => arguments,
             Value::Null => Map::new(),
             other => {
@@ -189,13 +192,18 @@ impl Cursor<'_> {
             }),
         };
         let bytes = size(&arguments);
-        Ok(Outstanding { attempt: longshore_proto::Attempt::FIRST, arguments, own_key, bytes })
+        let attempt = longshore_proto::Attempt::FIRST;
+        Ok(Outstanding { attempt, arguments, secrets, own_key, bytes, sent_at: None })
     }
 
     fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
+        template.render(&self.scope(run, index)).map_err(expression_fault)
+    }
+
+    /// What the expressions of a step see.
+    fn scope<'r>(&'r self, run: &'r Run, index: StepIndex) -> RunScope<'r> {
         let group = self.plan.step(index).and_then(|step| step.parent);
-        let scope = RunScope { run, plan: self.plan, blobs: self.blobs, group };
-        template.render(&scope).map_err(expression_fault)
+        RunScope { run, plan: self.plan, blobs: self.blobs, group }
     }
 
     /// Ends a group whose members have all ended; true if it did.
@@ -309,6 +317,9 @@ pub(super) fn dispatch(
     let Some(job) = job(run, plan, index) else { return };
     let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
     run.timers.insert(kind, now.plus(timers::patience(&job)));
+    if let Some(call) = run.step_mut(index).and_then(|step| step.call.as_mut()) {
+        call.sent_at = Some(now);
+    }
     effects.push(Effect::Dispatch(Box::new(job)));
 }
 
@@ -326,6 +337,7 @@ pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
         server: call.server.clone(),
         tool: call.tool.clone(),
         arguments: Payload::Inline(Value::Object(outstanding.arguments.clone())),
+        secrets: outstanding.secrets.clone(),
         timeout: call.timeout,
         retry: call.retry.clone(),
         safety: call.safety,

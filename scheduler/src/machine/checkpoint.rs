@@ -44,6 +44,10 @@ impl Dirty {
     pub(super) fn ended(&self, run: RunId) -> Option<&Run> {
         self.ended.get(&run)
     }
+
+    pub(super) fn all_ended(&self) -> impl Iterator<Item = &Run> {
+        self.ended.values()
+    }
 }
 
 /// The part of the state that belongs to no run.

@@ -147,7 +147,7 @@ impl World {
                 self.now = self.now.plus(Duration::from_millis(*millis));
                 self.tick();
             }
-            Happening::Lead => self.append(leader()),
+            Happening::Lead => self.append(leader(self.log.len().is_multiple_of(2))),
             Happening::Repeat(which) if !self.log.is_empty() => {
                 let event = self.log[which % self.log.len()].event.clone();
                 if !matches!(event, Event::LeaderAnnounced { .. }) {
@@ -186,7 +186,7 @@ fn history(happenings: &[Happening], plans: &[Arc<Plan>]) -> World {
     let now = Timestamp::from_millis(1_000_000);
     let mut world =
         World { machine: machine(plans), log: Vec::new(), out: Vec::new(), runs: Vec::new(), now };
-    world.append(leader());
+    world.append(leader(false));
     for what in happenings {
         world.happen(what, plans);
     }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{
-    Attempt, AttemptRecord, Fault, FaultClass, JobId, Namespace, Output, Payload, RunId, RunStatus, StepPath,
-    StepStatus, TimerKind, Timestamp, TraceContext, WorkflowRef,
+    Attempt, AttemptRecord, Fault, FaultClass, JobId, Namespace, Output, Payload, RunId, RunStatus,
+    SecretPlace, StepPath, StepStatus, TimerKind, Timestamp, TraceContext, WorkflowRef,
 };
 use longshore_workflow::{Plan, StepIndex, StepKind};
 use serde::{Deserialize, Serialize};
@@ -78,11 +78,17 @@ pub(super) struct Outstanding {
     pub(super) attempt: Attempt,
     /// Rendered once, so that every attempt sends the same.
     pub(super) arguments: Map<String, Value>,
+    /// Where in the arguments the worker puts its secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) secrets: Vec<SecretPlace>,
     /// The step's own key, rendered once.
     pub(super) own_key: Option<String>,
     /// The size of the arguments, as JSON text.
     #[serde(default)]
     pub(super) bytes: usize,
+    /// When its job was last sent.
+    #[serde(default)]
+    pub(super) sent_at: Option<Timestamp>,
 }
 
 impl Run {

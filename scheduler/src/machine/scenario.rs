@@ -55,7 +55,7 @@ impl Scenario {
         machine.learn_plan(plan.digest, Ok(Arc::clone(&plan)));
         let run = RunId::new(Partition(0), START, 1);
         let mut scenario = Self { machine, plan, run, log: Vec::new(), jobs: Vec::new(), at: START };
-        scenario.record(leader());
+        scenario.record(leader(false));
         scenario
     }
 
@@ -79,7 +79,7 @@ impl Scenario {
                 let signal = Signal::Cancel { reason: "test".to_owned() };
                 self.record(Event::Signalled { run: self.run, signal })
             }
-            "lead" => self.record(leader()),
+            "lead" => self.record(leader(rest == "with its jobs lost")),
             "tick" => self.tick(),
             "resume" => {
                 let effects = self.machine.resume();
@@ -95,6 +95,7 @@ impl Scenario {
                 self.record(event)
             }
             "status" => self.status(rest),
+            "attempts" => self.attempts(rest),
             other => panic!("no such input: {other}"),
         }
     }
@@ -157,6 +158,17 @@ impl Scenario {
         steps.join(", ")
     }
 
+    /// The attempts of a step: number, how long it took, what went wrong.
+    fn attempts(&self, step: &str) -> String {
+        let view = self.machine.view(self.run).expect("the run is known");
+        let step = view.steps.iter().find(|one| one.path.as_str() == step).expect("a step");
+        let words = step.attempts.iter().map(|AttemptRecord { number, took, fault, .. }| {
+            let went = fault.as_ref().map_or("output", |fault| fault.class.as_str());
+            format!("#{number} {}ms {went}", took.as_millis())
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
     fn told(&mut self, effects: Effects) -> String {
         let mut told = Vec::new();
         for effect in effects {
@@ -197,8 +209,8 @@ fn ending(view: &longshore_proto::RunView) -> String {
     }
 }
 
-pub(super) fn leader() -> Event {
-    Event::LeaderAnnounced { node: "test".parse().expect("a node"), version: "0".to_owned() }
+pub(super) fn leader(jobs_lost: bool) -> Event {
+    Event::LeaderAnnounced { node: "test".parse().expect("a node"), version: "0".to_owned(), jobs_lost }
 }
 
 pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {

@@ -4,10 +4,12 @@
 //! stale and nothing follows. What then begins is [`advance`]'s business.
 
 use longshore_proto::{
-    AttemptRecord, Fault, FaultClass, JobId, Outcome, Settlement, StepStatus, TimerKind, Timestamp,
+    AttemptRecord, Fault, FaultClass, JobId, Outcome, Sent, Settlement, StepPath, StepStatus, TimerKind,
+    Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 
+use super::run::Step;
 use super::{Refused, Run, advance};
 
 /// Attempts of one step that are kept in its record: all of them under any sane policy; a policy of a million
@@ -81,10 +83,39 @@ fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Tim
     }
 }
 
-/// Adds what is new, by number, and bounds the whole.
+/// Notes of every job that is out that nobody will report it. Says whether there is one.
+pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
+    run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
+}
+
+/// The same for one job.
+pub(super) fn lose_job(run: &mut Run, path: &StepPath, now: Timestamp) {
+    if let Some(step) = run.find(path).and_then(|index| run.step_mut(index)) {
+        lose(step, now);
+    }
+}
+
+/// The job is sent again under the same number: whether a call was made is not known, so none is counted.
+fn lose(step: &mut Step, now: Timestamp) -> bool {
+    let Some(call) = step.call.as_mut().filter(|_| step.status == StepStatus::Running) else { return false };
+    let started_at = call.sent_at.replace(now).unwrap_or(now);
+    let silence = "whoever had the job was not heard of again; whether it made the call is not known";
+    let lost = AttemptRecord {
+        number: call.attempt,
+        started_at,
+        took: now.since(started_at),
+        fault: Some(Fault::new(FaultClass::Unavailable, silence)),
+        sent: Sent::Maybe,
+    };
+    keep_attempts(&mut step.attempts, &[lost]);
+    true
+}
+
+/// Adds what is new, by number and time, and bounds the whole.
 fn keep_attempts(kept: &mut Vec<AttemptRecord>, new: &[AttemptRecord]) {
+    let place = |attempt: &AttemptRecord| (attempt.number, attempt.started_at);
     for attempt in new {
-        if kept.last().is_none_or(|last| last.number < attempt.number) {
+        if kept.last().is_none_or(|last| place(last) < place(attempt)) {
             kept.push(attempt.clone());
         }
     }
@@ -93,7 +124,7 @@ fn keep_attempts(kept: &mut Vec<AttemptRecord>, new: &[AttemptRecord]) {
 }
 
 /// What was set for the job that has now been heard of.
-fn forget_timers(run: &mut Run, path: &longshore_proto::StepPath) {
+fn forget_timers(run: &mut Run, path: &StepPath) {
     run.timers.retain(|kind, _| match kind {
         TimerKind::Lost { step, .. } | TimerKind::Retry { step, .. } => step != path,
         TimerKind::Step { .. } | TimerKind::Run | TimerKind::Grace => true,

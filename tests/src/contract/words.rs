@@ -57,6 +57,7 @@ pub(super) fn job_for(name: &str, n: u64) -> Job {
         server: server(name),
         tool: "read.file".parse().expect("a tool name"),
         arguments: Payload::Inline(json!({ "n": n })),
+        secrets: Vec::new(),
         timeout: Duration::from_secs(60),
         retry: RetryPolicy::default(),
         safety: Safety::Unknown,

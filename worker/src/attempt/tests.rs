@@ -29,6 +29,7 @@ fn safe() -> Job {
         server: "tables".parse().expect("a server name"),
         tool: "sum".parse().expect("a tool name"),
         arguments: Payload::Inline(json!({})),
+        secrets: Vec::new(),
         timeout: Duration::from_secs(5),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(400), ..RetryPolicy::default() },
         safety: Safety::Safe,

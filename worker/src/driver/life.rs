@@ -144,18 +144,20 @@ impl Life<'_> {
     async fn call(&self, number: Attempt) -> Result<Input, Error> {
         let arguments = self.arguments().await?;
         let (started_at, start) = (clock::now(), Instant::now());
-        let result = match arguments {
-            Err(fault) => Err(CallFault { fault: fault.clone(), sent: Sent::Never }),
-            Ok(arguments) => {
+        let pool = &self.shared.pool;
+        let filled = arguments.map_err(Fault::clone);
+        let result = match filled.and_then(|arguments| pool.vault().fill(arguments, &self.job.secrets)) {
+            Err(fault) => Err(CallFault { fault, sent: Sent::Never }),
+            Ok(filled) => {
                 let call = ToolCall {
                     server: &self.job.server,
                     tool: &self.job.tool,
-                    arguments,
+                    arguments: filled.arguments(),
                     timeout: self.job.timeout,
                     idempotency_key: &self.job.idempotency_key,
                     trace: self.job.trace.as_ref(),
                 };
-                self.shared.pool.call(call, &|| self.pulse.progress(), &self.cancel).await
+                filled.masked(pool.call(call, &|| self.pulse.progress(), &self.cancel).await)
             }
         };
         let took = start.elapsed();

@@ -2,23 +2,26 @@
 //!
 //! Read once, at start. A mistake in the file refuses the whole file, all mistakes at once; an entry that is right
 //! but cannot be used here (an unset variable, a transport that is not spoken) only makes that server unusable,
-//! because the file may be shared with other hosts. What a field means is in `entry` and `settings`.
+//! because the file may be shared with other hosts. What a field means is in `entry` and `settings`; the secrets that
+//! runs may name are in `vault`.
 
 mod entry;
 mod expand;
 mod fields;
 mod secret;
 mod settings;
+mod vault;
 
 use std::collections::BTreeMap;
 
-use longshore_proto::ServerName;
-use serde_json::Value;
+use longshore_proto::{SecretName, ServerName};
+use serde_json::{Map, Value};
 
 pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
 pub(crate) use expand::Expanded;
 pub(crate) use secret::Secrets;
 pub(crate) use settings::{Era, Settings};
+pub(crate) use vault::Vault;
 
 use fields::Fields;
 
@@ -32,6 +35,7 @@ const MOST_FILE_BYTES: usize = 1024 * 1024;
 pub struct ServersConfig {
     servers: BTreeMap<ServerName, ServerConfig>,
     unusable: BTreeMap<ServerName, Vec<String>>,
+    vault: Vault,
     warnings: Vec<String>,
 }
 
@@ -51,11 +55,15 @@ impl ServersConfig {
     pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         let mut config = Self::default();
-        if let Some(entries) = entries(text, &mut config.warnings, &mut problems) {
+        if let Some((entries, own)) = parts(text, &mut config.warnings, &mut problems) {
             for (name, entry) in entries {
                 config.add(&name, entry, env, &mut problems);
             }
+            config.vault = own.map(|own| vault::read(own, env, &mut problems)).unwrap_or_default();
+            config.warnings.extend(config.vault.warnings());
         }
+        // A server may repeat in any message what it was given in an earlier call.
+        config.servers.values_mut().for_each(|server| config.vault.add_to(&mut server.secrets));
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 
@@ -98,20 +106,25 @@ impl ServersConfig {
         &self.warnings
     }
 
+    /// The names of the secrets that a run may name in its inputs.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.vault.names()
+    }
+
     /// The parts, for the pool.
     pub(crate) fn into_parts(
         self,
-    ) -> (BTreeMap<ServerName, ServerConfig>, BTreeMap<ServerName, Vec<String>>) {
-        (self.servers, self.unusable)
+    ) -> (BTreeMap<ServerName, ServerConfig>, BTreeMap<ServerName, Vec<String>>, Vault) {
+        (self.servers, self.unusable, self.vault)
     }
 }
 
-/// The object of server entries, under `mcpServers` or `servers`.
-fn entries(
+/// The object of server entries, under `mcpServers` or `servers`, and our own object beside it.
+fn parts(
     text: &str,
     warnings: &mut Vec<String>,
     problems: &mut Vec<String>,
-) -> Option<serde_json::Map<String, Value>> {
+) -> Option<(Map<String, Value>, Option<Value>)> {
     if text.len() > MOST_FILE_BYTES {
         problems.push(format!("the file has {} bytes; at most {MOST_FILE_BYTES} are read", text.len()));
         return None;
@@ -136,10 +149,10 @@ fn entries(
             return None;
         }
     };
-    let servers = fields.take(key)?;
+    let (servers, own) = (fields.take(key)?, fields.take("longshore"));
     warnings.extend(fields.rest().iter().map(|field| format!("`{field}` is not a known field of the file")));
     match servers {
-        Value::Object(map) => Some(map),
+        Value::Object(map) => Some((map, own)),
         _ => {
             fields.refuse(key, "must be an object of servers");
             None

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::answer;
 use super::call::{Answer, CallFault, ServerReport, Tool, ToolCall};
 use super::classify::Observation;
-use super::config::ServersConfig;
+use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
 use super::handshake::Home;
 use super::server::Server;
@@ -35,18 +35,24 @@ const IDEMPOTENCY_KEY: &str = "dev.longshore/idempotency-key";
 pub struct Pool {
     servers: BTreeMap<ServerName, Arc<Server>>,
     unusable: BTreeMap<ServerName, Vec<String>>,
+    vault: Vault,
     home: Home,
 }
 
 impl Pool {
     /// A pool of no connections yet.
     pub fn new(config: ServersConfig) -> Self {
-        let (servers, unusable) = config.into_parts();
+        let (servers, unusable, vault) = config.into_parts();
         let servers = servers
             .into_iter()
             .map(|(name, config)| (name.clone(), Arc::new(Server::new(name, config))))
             .collect();
-        Self { servers, unusable, home: Home::default() }
+        Self { servers, unusable, vault, home: Home::default() }
+    }
+
+    /// The secrets that calls may name.
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// The servers that can be called, each with the number of calls it takes at once.

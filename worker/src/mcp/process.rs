@@ -140,6 +140,8 @@ pub(crate) struct StderrTail {
 const TAIL_LINES: usize = 20;
 /// Longer lines are cut: a message is not a log.
 const LINE_BYTES: usize = 300;
+/// What is read of a line: more than is shown, so that a credential at the cut is seen whole and hidden.
+const READ_LINE_BYTES: usize = 4096;
 
 impl StderrTail {
     /// Nothing yet.
@@ -155,7 +157,7 @@ impl StderrTail {
             for byte in chunk.iter().take(read) {
                 if *byte == b'\n' {
                     self.add(&std::mem::take(&mut line));
-                } else if line.len() < LINE_BYTES {
+                } else if line.len() < READ_LINE_BYTES {
                     line.push(*byte);
                 }
             }
@@ -166,6 +168,7 @@ impl StderrTail {
     fn add(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let line = self.secrets.hide(line.trim_end());
+        let line = line.get(..line.floor_char_boundary(LINE_BYTES)).unwrap_or_default();
         if line.is_empty() {
             return;
         }
@@ -174,7 +177,7 @@ impl StderrTail {
         if lines.len() == TAIL_LINES {
             lines.pop_front();
         }
-        lines.push_back(line.into_owned());
+        lines.push_back(line.to_owned());
     }
 
     /// The lines as the end of a message; empty if there are none.

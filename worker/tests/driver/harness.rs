@@ -24,6 +24,10 @@ const PARTITION: Partition = Partition(0);
 /// Far more than anything here takes, even on a machine that compiles something else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The secrets of the worker.
+pub(crate) const TOKEN: &str = "s3cret \"tökén\" of the worker";
+pub(crate) const PIN: &str = "4111111111111111";
+
 /// A queue, a log, claims, blobs, a server, and a worker once it is started.
 pub(crate) struct Harness {
     dir: TempDir,
@@ -50,10 +54,13 @@ impl Harness {
                 "longshore": { "max_concurrency": 1 },
             },
             "absent": { "command": "/nowhere/to/be/found" },
-        }});
-        let path =
-            |name: &str| (name == "PATH").then(|| option_env!("PATH").unwrap_or("/usr/bin").to_owned());
-        let servers = ServersConfig::parse(&servers.to_string(), &path).expect("a servers file");
+        }, "longshore": { "secrets": { "TOKEN": "${TOKEN}", "PIN": PIN } } });
+        let env = |name: &str| match name {
+            "PATH" => Some(option_env!("PATH").unwrap_or("/usr/bin").to_owned()),
+            "TOKEN" => Some(TOKEN.to_owned()),
+            _ => None,
+        };
+        let servers = ServersConfig::parse(&servers.to_string(), &env).expect("a servers file");
         let backend = embedded.backend();
         let (pool, stop) = (Arc::new(Pool::new(servers)), CancellationToken::new());
         Self { dir, embedded, backend, pool, stop, worker: JoinSet::new() }
@@ -182,6 +189,7 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
         server: server(),
         tool: tool.parse().expect("a tool name"),
         arguments: Payload::Inline(arguments),
+        secrets: Vec::new(),
         timeout: Duration::from_secs(30),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(50), ..RetryPolicy::default() },
         safety: Safety::Safe,

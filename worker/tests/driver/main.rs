@@ -7,4 +7,5 @@ mod calls;
 mod claims;
 mod harness;
 mod patience;
+mod secrets;
 mod stopping;

@@ -27,6 +27,9 @@ impl JobQueue for Hasty {
     async fn recall(&self, job: &JobId) -> Result<(), Error> {
         self.0.recall(job).await
     }
+    fn outlives_process(&self) -> bool {
+        self.0.outlives_process()
+    }
     async fn pull(
         &self,
         server: &ServerName,

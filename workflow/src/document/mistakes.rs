@@ -22,48 +22,126 @@ pub(super) fn syntax(source: &Source<'_>, at: usize, info: &str) -> Diagnostic {
     let line = line.trim_end();
     let before = line.get(..at - line_start).unwrap_or(line);
     if info.contains("mapping values are not allowed") {
-        return colon(line_start, line, before, span);
+        let above = source.line_at(line_start.saturating_sub(1)).1;
+        return indented_into(line_start, before, above)
+            .unwrap_or_else(|| colon(line_start, line, before, span));
     }
     brace(line_start, line, before).unwrap_or_else(|| plainer(span, info))
 }
 
-/// What the parser says, with a help for what happens often.
+/// What the parser says, what that means, and what helps. The first that fits is told.
+const MEANINGS: [(&str, &str, &str); 21] = [
+    (
+        "expected '-' indicator",
+        OUT_OF_LINE,
+        "the keys of a step begin in the same column, two behind its `-`",
+    ),
+    ("did not find expected key", OUT_OF_LINE, SAME_COLUMN),
+    (
+        "invalid indentation in quoted",
+        "this quote is never closed, or its text is indented too little",
+        "close it on the same line",
+    ),
+    ("invalid indentation", OUT_OF_LINE, SAME_COLUMN),
+    ("mapping keys are not allowed", OUT_OF_LINE, SAME_COLUMN),
+    (
+        "wrongly indented line in block",
+        OUT_OF_LINE,
+        "indent all lines of a text as its first one, or further",
+    ),
+    (
+        "<document start>",
+        "this line does not belong to what stands above it",
+        "begin the keys at the top in the first column",
+    ),
+    ("unprintable", "this character cannot be printed", "remove it"),
+    ("tab", "a tab cannot indent", "use spaces"),
+    (
+        "trailing content",
+        "nothing can follow a closing quote",
+        "put the whole value into quotes, or `,` between two values",
+    ),
+    (
+        "quoted scalar, found un",
+        "this quote is never closed, or its text is indented too little",
+        "close it on the same line",
+    ),
+    (
+        "parsing a quoted scalar",
+        "a backslash begins an escape, and this is none",
+        "use single quotes, or write the backslash twice",
+    ),
+    (
+        "illegal placement of ':'",
+        "`:` is not expected here",
+        "a bracket or brace before it may not be closed",
+    ),
+    ("expected ',' or", "`,` or a closing bracket is missing", "close what was opened with `[` or `{`"),
+    (
+        "misplaced bracket",
+        "this bracket closes nothing",
+        "remove it, or put quotes round the text it belongs to",
+    ),
+    (
+        "simple key expect",
+        "a key that stands before this place has no `:`",
+        "write `key: value`; indent further lines of a text below its key",
+    ),
+    (
+        "unexpected character",
+        "a value without quotes cannot begin with this character",
+        "put quotes round the text",
+    ),
+    (
+        "scanning a block scalar",
+        "nothing can follow `|` or `>` on its line",
+        "begin the text on the next line, indented further than its key",
+    ),
+    ("block sequence entries", "a list cannot begin here", "begin it on a line of its own, below its key"),
+    ("'-'", "a `-` that begins an entry needs a space behind it", "write `- `, or put quotes round the text"),
+    (
+        "unexpected e",
+        "the text ends before this is complete",
+        "close what was opened with a quote, `[` or `{`",
+    ),
+];
+
+const OUT_OF_LINE: &str = "the indentation does not match";
+const SAME_COLUMN: &str = "keys of one map begin in the same column, and so do the `-` of one list";
+
+/// What the parser says, in plainer words.
 fn plainer(span: Span, info: &str) -> Diagnostic {
-    let known: [(&str, &str, &str); 5] = [
-        ("tabs disallowed", "a tab cannot indent", "use spaces"),
-        (
-            "quoted scalar",
-            "this quote is never closed, or its text is indented too little",
-            "close it on the same line",
-        ),
-        (
-            "illegal placement of ':'",
-            "`:` is not expected here",
-            "a bracket or brace before it may not be closed",
-        ),
-        (
-            "did not find expected key",
-            "the indentation does not match",
-            "keys of one map begin in the same column",
-        ),
-        (
-            "did not find expected ',' or",
-            "`,` or a closing bracket is missing",
-            "close what was opened with `[` or `{`",
-        ),
-    ];
-    match known.iter().find(|(part, ..)| info.contains(part)) {
+    match MEANINGS.iter().find(|(part, ..)| info.contains(part)) {
         Some((_, message, help)) => Diagnostic::new(Code::Syntax, span, *message).help(*help),
-        None => Diagnostic::new(Code::Syntax, span, format!("not well-formed: {info}")),
+        None => Diagnostic::new(Code::Syntax, span, format!("not well-formed: {info}"))
+            .help("check quotes, brackets and indentation, here and in the line above"),
     }
+}
+
+/// A key that is indented as if it belonged to the value above it.
+fn indented_into(line_start: usize, before: &str, above: &str) -> Option<Diagnostic> {
+    let key = before.trim_start();
+    if key.is_empty() || key.contains([':', '{', '[', '"', '\'']) || above.trim().is_empty() {
+        return None;
+    }
+    let from = line_start + before.len() - key.len();
+    let span = Span::new(from, from + key.len());
+    let dash =
+        above.trim_start().strip_prefix('-').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+    let help = if dash {
+        "a `-` that begins an entry needs a space behind it: check the line above"
+    } else {
+        "begin it in the column of the keys it belongs to"
+    };
+    let message = "this line is indented as if it were more of the value above it";
+    Some(Diagnostic::new(Code::Syntax, span, message).help(help))
 }
 
 /// `x: ${{ a ? b : c }}`: the value ends at the second colon.
 fn colon(line_start: usize, line: &str, before: &str, at: Span) -> Diagnostic {
     let message = "`: ` ends a value that has no quotes";
     let Some(from) = before.find("${{") else {
-        let help = "put quotes round the whole value, or check the indentation";
-        return Diagnostic::new(Code::Syntax, at, message).help(help);
+        return Diagnostic::new(Code::Syntax, at, message).help("put quotes round the whole value");
     };
     let written = line.get(from..).unwrap_or_default();
     let span = Span::new(line_start + from, line_start + line.len());

@@ -98,6 +98,14 @@ impl Slot {
         self.wanted == Wanted::Value && self.first_optional().is_none()
     }
 
+    /// The input that it is, if it is one and nothing within it.
+    pub(super) fn input(&self) -> Option<&str> {
+        match (&self.root, self.path.as_slice()) {
+            (Root::Inputs, [only]) => Some(&only.name),
+            _ => None,
+        }
+    }
+
     /// The path as it is written, up to and without segment `end`.
     pub(super) fn text(&self, end: usize) -> String {
         let mut text = match &self.root {

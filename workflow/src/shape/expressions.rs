@@ -166,7 +166,9 @@ impl Shaper<'_, '_> {
         }
         match Expr::compile(text) {
             Ok((expr, mentions)) => {
-                self.references.extend(mentions.into_iter().map(|mention| reference(mention, origin)));
+                let takes_secret = self.in_arguments && expr.input().is_some();
+                let references = mentions.into_iter().map(|mention| reference(mention, origin, takes_secret));
+                self.references.extend(references);
                 Some(expr)
             }
             Err(refused) => {
@@ -198,9 +200,11 @@ impl Shaper<'_, '_> {
     }
 }
 
-fn reference(mention: Mention, origin: Origin) -> Reference {
+fn reference(mention: Mention, origin: Origin, takes_secret: bool) -> Reference {
     match mention {
-        Mention::Input { name, at } => Reference { span: origin.span(&at), to: Referent::Input(name) },
+        Mention::Input { name, at } => {
+            Reference { span: origin.span(&at), to: Referent::Input { name, takes_secret } }
+        }
         Mention::Step { id, at, field } => {
             let field = field.map(|(value, at)| Placed { value, span: origin.span(&at) });
             Reference { span: origin.span(&at), to: Referent::Step { id, field } }

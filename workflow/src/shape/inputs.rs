@@ -1,5 +1,7 @@
 //! `inputs`: what a workflow takes.
 
+use serde_json::Value;
+
 use super::Shaper;
 use super::fields::get;
 use super::unbuilt;
@@ -7,9 +9,15 @@ use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Entry, Kind, Node};
 use crate::expr::find::OPEN;
-use crate::plan::{InputSpec, InputType};
+use crate::inputs::secret_name;
+use crate::plan::{InputSpec, InputType, ItemSpec};
 
-const KEYS: [&str; 6] = ["type", "required", "default", "description", "format", "secret"];
+const KEYS: [&str; 7] = ["type", "items", "required", "default", "description", "format", "secret"];
+
+const ITEM_KEYS: [&str; 3] = ["type", "items", "description"];
+
+/// How many lists may stand in each other: more dimensions than any table that a person fills in.
+const NESTED_LISTS_LIMIT: usize = 8;
 
 impl Shaper<'_, '_> {
     pub(super) fn inputs(&mut self, entry: &Entry) {
@@ -26,44 +34,121 @@ impl Shaper<'_, '_> {
     fn input(&mut self, input: &Entry) -> Option<InputSpec> {
         let name = self.identifier(&input.key, input.key_span, "name of an input");
         let entries = self.map(input, "as in `url: { type: string, required: true }`")?;
-        for entry in entries.iter().filter(|entry| !KEYS.contains(&entry.key.as_str())) {
-            if unbuilt::INPUT_RULES.contains(&entry.key.as_str()) {
-                self.not_built(entry, Code::InputRule);
-            } else {
-                self.unknown_key(entry, &KEYS, "an input");
-            }
-        }
-        let types = InputType::ALL.map(|kind| (kind.as_str(), kind));
-        let kind = get(entries, "type").and_then(|entry| self.word(entry, &types));
+        self.rules(entries, &KEYS, "an input");
+        let kind = self.input_type(entries);
+        let items = self.items(entries, kind, 1);
         let required = get(entries, "required").and_then(|entry| self.boolean(entry)).unwrap_or(false);
         let description = get(entries, "description").and_then(|entry| self.text(entry)).map(str::to_owned);
         // A note for people and other tools, as in JSON Schema; nothing is checked by it.
         get(entries, "format").map(|entry| self.text(entry));
-        if let Some(secret) = get(entries, "secret")
-            && self.boolean(secret) == Some(true)
-        {
-            self.not_built(secret, Code::SecretInput);
-        }
-        let default = get(entries, "default").map(|entry| self.default(entry, kind));
-        Some(InputSpec { name: name?.value, kind, required, default, description })
+        let secret = get(entries, "secret").and_then(|entry| self.boolean(entry)).unwrap_or(false);
+        let kind = if secret { self.secret_type(entries, kind) } else { kind };
+        let nameless = String::new();
+        let mut spec =
+            InputSpec { name: nameless, kind, items, required, default: None, description, secret };
+        spec.default = get(entries, "default").map(|entry| self.default(entry, &spec));
+        name.map(|name| InputSpec { name: name.value, ..spec })
     }
 
-    fn default(&mut self, entry: &Entry, kind: Option<InputType>) -> serde_json::Value {
+    /// Refuses keys that are not among `known`: rules of JSON Schema as not built yet, others as unknown.
+    fn rules(&mut self, entries: &[Entry], known: &[&str], place: &str) {
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            if unbuilt::INPUT_RULES.contains(&entry.key.as_str()) {
+                self.not_built(entry, Code::InputRule);
+            } else {
+                self.unknown_key(entry, known, place);
+            }
+        }
+    }
+
+    fn input_type(&mut self, entries: &[Entry]) -> Option<InputType> {
+        let types = InputType::ALL.map(|kind| (kind.as_str(), kind));
+        get(entries, "type").and_then(|entry| self.word(entry, &types))
+    }
+
+    /// What a secret input is: text, which names a secret.
+    fn secret_type(&mut self, entries: &[Entry], kind: Option<InputType>) -> Option<InputType> {
+        if let Some(other) = kind.filter(|kind| *kind != InputType::String)
+            && let Some(entry) = get(entries, "type")
+        {
+            let message = format!("a secret is text, and this input is of type `{}`", other.as_str());
+            let span = self.value_span(entry);
+            let help = "write `type: string`, or leave `type` out";
+            self.refuse(Diagnostic::new(Code::SecretInput, span, message).help(help));
+        }
+        Some(InputType::String)
+    }
+
+    /// What the items of a list must be. `level` counts the lists around them.
+    fn items(&mut self, around: &[Entry], kind: Option<InputType>, level: usize) -> Option<ItemSpec> {
+        let entry = get(around, "items")?;
+        if kind != Some(InputType::Array) {
+            self.items_of_no_list(entry, kind, get(around, "type").is_some());
+            return None;
+        }
+        if level > NESTED_LISTS_LIMIT {
+            let message = format!("more than {NESTED_LISTS_LIMIT} lists stand in each other");
+            let help = "leave `items` out here: what is deeper is not checked then";
+            self.refuse(Diagnostic::new(Code::BadItems, entry.key_span, message).help(help));
+            return None;
+        }
+        let entries = self.map(entry, "as in `items: { type: string }`")?;
+        self.rules(entries, &ITEM_KEYS, "`items`");
+        let kind = self.input_type(entries);
+        get(entries, "description").map(|entry| self.text(entry));
+        let items = self.items(entries, kind, level + 1).map(Box::new);
+        Some(ItemSpec { kind, items })
+    }
+
+    fn items_of_no_list(&mut self, entry: &Entry, kind: Option<InputType>, has_type: bool) {
+        let (message, help) = match kind {
+            Some(kind) => {
+                let message = format!("only a list has `items`, and this is of type `{}`", kind.as_str());
+                (message, "remove `items`, or write `type: array`")
+            }
+            None if has_type => return, // refused already
+            None => {
+                ("only a list has `items`, and nothing says that this is one".to_owned(), "add `type: array`")
+            }
+        };
+        self.refuse(Diagnostic::new(Code::BadItems, entry.key_span, message).help(help));
+    }
+
+    fn default(&mut self, entry: &Entry, spec: &InputSpec) -> Value {
         let value = entry.value.to_json();
-        let span = self.value_span(entry);
         if has_expression(&entry.value) {
-            self.no_expression(span, "the default of an input");
-        } else if let Some(kind) = kind.filter(|kind| !kind.accepts(&value)) {
-            let message = format!(
-                "the default is {}, and the input is of type `{}`",
-                entry.value.type_name(),
-                kind.as_str()
-            );
-            self.refuse(
-                Diagnostic::new(Code::DefaultType, span, message).help("change the default or the type"),
-            );
+            self.no_expression(self.value_span(entry), "the default of an input");
+        } else if spec.secret {
+            if secret_name(&value).is_none() {
+                let message =
+                    "the default of a secret input names a secret of the workers, and this does not";
+                let help = "as in `default: secret:CARD_TOKEN`; the value itself never stands in a workflow";
+                // The key, not the value: that may be the secret.
+                self.refuse(Diagnostic::new(Code::SecretInput, entry.key_span, message).help(help));
+            }
+        } else if let Some(misfit) = spec.misfit(&value) {
+            let (place, wanted) = (misfit.place(), misfit.wanted.as_str());
+            let node = misfit.path().try_fold(&entry.value, item).unwrap_or(&entry.value);
+            let found = node.type_name();
+            let (span, message) = if place.is_empty() {
+                let message = format!("the default is {found}, and the input is of type `{wanted}`");
+                (self.value_span(entry), message)
+            } else {
+                let message =
+                    format!("`{place}` of the default is {found}, and `items` wants type `{wanted}`");
+                (self.node_span(node), message)
+            };
+            let help = "change the default or the type";
+            self.refuse(Diagnostic::new(Code::DefaultType, span, message).help(help));
         }
         value
+    }
+}
+
+fn item(node: &Node, number: usize) -> Option<&Node> {
+    match &node.kind {
+        Kind::List(items) => items.get(number),
+        _ => None,
     }
 }
 

@@ -289,7 +289,10 @@ impl Shaper<'_, '_> {
         if self.map(entry, "the arguments of the tool by name").is_none() {
             return Template::new(Part::Constant(Value::Null));
         }
-        self.template(&entry.value)
+        self.in_arguments = true;
+        let template = self.template(&entry.value);
+        self.in_arguments = false;
+        template
     }
 
     fn key(&mut self, entry: &Entry) -> Option<Template> {

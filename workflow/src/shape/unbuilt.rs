@@ -30,8 +30,7 @@ pub(super) const STEP_KEYS: [(&str, Code); 3] =
     [("fallback", Code::Fallback), ("compensate", Code::Compensate), ("cache", Code::Cache)];
 
 /// Rules of JSON Schema for an input.
-pub(super) const INPUT_RULES: [&str; 17] = [
-    "items",
+pub(super) const INPUT_RULES: [&str; 16] = [
     "enum",
     "const",
     "minimum",

@@ -138,6 +138,7 @@ mod tests {
             server: server(),
             tool: "read".parse().expect("a tool"),
             arguments: Payload::NULL,
+            secrets: Vec::new(),
             timeout: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             safety: Safety::Safe,

@@ -1,9 +1,10 @@
 //! Runs on a page: what `runs list` and `runs show` print for people.
 
-use longshore_proto::{AttemptRecord, RunSummary, RunView, StepView, Timestamp};
+use anstyle::Style;
+use longshore_proto::{AttemptRecord, Fault, RunSummary, RunView, StepView, Timestamp};
 use serde_json::Value;
 
-use crate::output::{BAD, Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned};
+use crate::output::{BAD, Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned, hanging};
 
 /// A row for each run.
 pub(super) fn list(runs: &[RunSummary], symbols: Symbols) -> Vec<Line> {
@@ -79,20 +80,29 @@ fn below(step: &StepView) -> Vec<Line> {
         lines.push(Line::of(PLAIN, &indent(step, &format!("    waits for {what}"))));
     }
     if let Some(fault) = &step.error {
-        lines.push(Line::of(BAD, &indent(step, &format!("    {fault}"))));
+        lines.extend(told(fault, Line::of(BAD, &indent(step, "    ")), BAD, step));
     }
-    lines.extend(step.attempts.iter().map(|made| attempt(step, made)));
+    lines.extend(step.attempts.iter().flat_map(|made| attempt(step, made)));
     lines
 }
 
-fn attempt(step: &StepView, made: &AttemptRecord) -> Line {
+fn attempt(step: &StepView, made: &AttemptRecord) -> Vec<Line> {
     let AttemptRecord { number, started_at, took, .. } = made;
     let text = format!("    attempt {number}  {started_at}  {}", Elapsed(*took));
     let line = Line::of(FAINT, &indent(step, &text));
     match &made.fault {
-        Some(fault) => line.with(PLAIN, &format!("  {fault}")),
-        None => line,
+        Some(fault) => told(fault, line.with(PLAIN, "  "), PLAIN, step),
+        None => vec![line],
     }
+}
+
+/// A fault behind `line`; if it has several lines, the others stand below, indented further.
+fn told(fault: &Fault, line: Line, style: Style, step: &StepView) -> Vec<Line> {
+    let text = hanging(&fault.to_string());
+    let mut texts = text.lines();
+    let first = line.with(style, texts.next().unwrap_or_default());
+    let others = texts.map(|text| Line::of(style, &indent(step, &format!("      {text}"))));
+    std::iter::once(first).chain(others).collect()
 }
 
 fn indent(step: &StepView, text: &str) -> String {
@@ -116,6 +126,7 @@ fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use longshore_proto::FaultClass;
     use serde_json::json;
 
     use super::*;
@@ -167,6 +178,30 @@ mod tests {
                 "      tool_error: row 7 has no number",
                 "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  tool_error: row 7 has no number",
                 ". report        pending        tables/write",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_fault_of_several_lines_keeps_the_layout() {
+        let mut view = view();
+        let fault = Fault::new(FaultClass::ToolError, "no\n\nx failed  \u{1b}[31m1\n    at main");
+        view.steps.truncate(2);
+        view.steps.remove(0);
+        if let [step] = view.steps.as_mut_slice() {
+            step.error = Some(fault.clone());
+            step.attempts.iter_mut().for_each(|made| made.fault = Some(fault.clone()));
+        }
+        assert_eq!(
+            texts(&show(&view, Symbols::Ascii))[8..],
+            [
+                "  x check_west  failed  2.0s  tables/validate",
+                "      tool_error: no",
+                "          x failed  \u{fffd}[31m1",
+                "            at main",
+                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  tool_error: no",
+                "          x failed  \u{fffd}[31m1",
+                "            at main",
             ]
         );
     }

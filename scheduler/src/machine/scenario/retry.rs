@@ -99,6 +99,29 @@ steps:
 }
 
 #[test]
+fn a_secret_is_a_name_and_a_place_in_every_job() {
+    let mut scenario = super::Scenario::of(
+        "
+inputs: { token: { secret: true }, forged: {} }
+steps:
+  - { id: a, call: s/t, with: { auth: 'Bearer ${{ inputs.token }}', text: '${{ inputs.forged }}' }, retry: 3 }
+  - { id: b, call: s/t, with: { text: '${{ steps.a.output }}' } }
+",
+    );
+    let dispatched = scenario.input(r#"submit {"token": "secret:T", "forged": "secret:T"}"#);
+    assert_eq!(dispatched, r#"dispatch a#1 {"auth":"Bearer secret:T","text":"secret:T"}"#);
+    scenario.input("settle a#1 again 5s");
+    scenario.input("restart");
+    scenario.input("@5s tick");
+    scenario.input(r#"settle a#2 output "secret:T""#);
+    let [first, second, next] = scenario.jobs.as_slice() else { panic!("three jobs") };
+    let [place] = first.secrets.as_slice() else { panic!("one place: {:?}", first.secrets) };
+    assert_eq!((place.pointer.as_str(), place.at, place.name.as_str()), ("/auth", 7, "T"));
+    assert_eq!(second.secrets, first.secrets, "also after a checkpoint");
+    assert_eq!(next.secrets, [], "what a tool answers is text");
+}
+
+#[test]
 fn without_its_own_key_a_step_gets_a_derived_one() {
     let mut scenario = super::Scenario::of("steps: [{ id: a, call: s/t }]");
     scenario.input("submit");

@@ -198,6 +198,50 @@ fn settings_have_defaults_and_can_be_set() {
 }
 
 #[test]
+fn secrets_that_runs_may_name_are_read_and_never_shown() {
+    let config = parse(
+        r#"{"mcpServers": {"s": {"command": "c"}}, "longshore": {"secrets": {
+            "CARD_TOKEN": "${API_TOKEN}", "_literal": "s3cret-literal", "PIN": "123"}}}"#,
+    )
+    .expect("a good file");
+    assert_eq!(
+        config.secrets().map(SecretName::as_str).collect::<Vec<_>>(),
+        ["CARD_TOKEN", "PIN", "_literal"]
+    );
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("123"), "{shown}");
+    assert_eq!(config.warnings().len(), 1);
+    assert!(config.warnings()[0].starts_with("longshore.secrets.PIN has less than 4 bytes"));
+    let server = &config.servers[&"s".parse().unwrap()];
+    assert_eq!(server.secrets.hide("card s3cret-token"), "card ***", "in whatever a server says");
+}
+
+#[test]
+fn mistakes_in_secrets_are_told_without_their_values() {
+    let errors = parse(
+        r#"{"mcpServers": {}, "longshore": {"secret": {}, "secrets": {
+            "A-B": "s3cret", "UNSET": "${NOT_SET}", "EMPTY": "", "ODD": "s3cret${s3cret"}}}"#,
+    )
+    .expect_err("many mistakes");
+    let mut found = errors.0;
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "longshore.secret: no such setting; there is `secrets`",
+            "longshore.secrets.EMPTY: is empty, and an empty secret keeps nobody out",
+            "longshore.secrets.ODD: holds what is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+            "longshore.secrets.UNSET: variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`",
+            "longshore.secrets: `A-B` is not a name of a secret: 1 to 63 of A-Z, a-z, 0-9 and `_`, not starting with a \
+             digit",
+        ]
+    );
+    let mistyped =
+        parse(r#"{"mcpServers": {}, "longshore": {"secrets": {"A": 4111}}}"#).expect_err("no text");
+    assert_eq!(mistyped.0, ["longshore.secrets: must be an object of texts"]);
+}
+
+#[test]
 fn unknown_fields_are_warnings() {
     let config =
         parse(r#"{"inputs": [], "servers": {"s": {"command": "c", "envFile": ".env"}}}"#).expect("odd");

@@ -1,15 +1,9 @@
-//! Asks ports until they answer: whatever a driver wants of them is harmless to ask for twice.
-
-use std::time::Duration;
+//! Sends what follows from a record: facts to the log, jobs to the queue.
 
 use longshore_backend::Backend;
 use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, Partition, Payload};
-use tracing::warn;
 
-use super::DriverError;
-
-/// First and longest pause before a port is asked again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+use crate::fold::{DriverError, insist};
 
 /// Records facts.
 pub(super) async fn append(
@@ -45,23 +39,4 @@ async fn lighten(backend: &Backend, arguments: &mut Payload) -> Result<(), Drive
         *arguments = Payload::Blob { digest, bytes };
     }
     Ok(())
-}
-
-/// Asks a port until it answers, or says that asking again is no use.
-pub(super) async fn insist<T, F>(what: &str, ask: impl Fn() -> F) -> Result<T, DriverError>
-where
-    F: Future<Output = Result<T, longshore_backend::Error>>,
-{
-    let (mut pause, longest) = BACKOFF;
-    loop {
-        match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if error.retryable => {
-                warn!(%error, ?pause, "could not {what}; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(longest);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

@@ -1,0 +1,157 @@
+//! Whether a tool takes the arguments that a step writes down, as far as its schema and the text alone can tell.
+//!
+//! Values of expressions come only when the step runs; the worker checks them then, against the whole schema. Here a
+//! schema that says more than names and types is taken to allow what is written.
+
+use longshore_workflow::CallMistake;
+use serde_json::{Map, Value};
+
+use crate::suggest;
+
+/// Something that the tool would refuse.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Mistake {
+    pub(super) mistake: CallMistake,
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+/// What is wrong with arguments, each with its value unless an expression makes it.
+pub(super) fn mistakes(arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
+    let Value::Object(schema) = schema else { return Vec::new() };
+    let none = Map::new();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for (name, value) in arguments {
+        match properties.get(*name) {
+            None if is_closed(schema) => found.push(Mistake {
+                mistake: CallMistake::UnknownArgument((*name).to_owned()),
+                message: format!("the tool takes no argument `{name}`"),
+                help: suggest::among(name, &names),
+            }),
+            None => {}
+            Some(property) => found.extend(value.and_then(|value| of_type(name, value, property))),
+        }
+    }
+    found.extend(missing(arguments, schema));
+    found
+}
+
+/// Whether the names of the properties are all there are.
+fn is_closed(schema: &Map<String, Value>) -> bool {
+    schema.get("additionalProperties") == Some(&Value::Bool(false))
+        && !schema.contains_key("patternProperties")
+}
+
+/// All that is required and not written, as one mistake: it is mended in one place.
+fn missing(arguments: &[(&str, Option<&Value>)], schema: &Map<String, Value>) -> Option<Mistake> {
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    let missing: Vec<String> = required
+        .filter_map(Value::as_str)
+        .filter(|name| !arguments.iter().any(|(written, _)| written == name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let arguments = if missing.len() == 1 { "the argument" } else { "the arguments" };
+    let missing = missing.join(", ");
+    Some(Mistake {
+        mistake: CallMistake::MissingArgument,
+        message: format!("the tool requires {arguments} {missing}"),
+        help: format!("add {missing} to `with`"),
+    })
+}
+
+/// A value that is of none of the types that the schema names.
+fn of_type(name: &str, value: &Value, property: &Value) -> Option<Mistake> {
+    let wanted: Vec<&str> = match property.get("type")? {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    if wanted.iter().any(|wanted| is_a(value, wanted)) {
+        return None;
+    }
+    let wanted = wanted.join(" or ");
+    Some(Mistake {
+        mistake: CallMistake::ArgumentType(name.to_owned()),
+        message: format!("the argument `{name}` must be of type {wanted}, and this is {}", type_of(value)),
+        help: format!("write a value of type {wanted}, or an expression that gives one"),
+    })
+}
+
+/// Whether a value has a type of JSON Schema; a type that is not known fits everything.
+fn is_a(value: &Value, wanted: &str) -> bool {
+    match wanted {
+        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        "number" | "string" | "boolean" | "array" | "object" | "null" => type_of(value) == wanted,
+        _ => true,
+    }
+}
+
+const fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(arguments: &Value, schema: &Value, expected: &[&str]) {
+        let arguments: Vec<_> = arguments.as_object().expect("a map").iter().collect();
+        // A text `$` stands for an expression.
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|(name, value)| (name.as_str(), (**value != json!("$")).then_some(*value)))
+            .collect();
+        let found: Vec<_> = mistakes(&arguments, schema).into_iter().map(|one| one.message).collect();
+        assert_eq!(found, expected, "{arguments:?}");
+    }
+
+    #[test]
+    fn arguments_are_held_against_names_and_types() {
+        let schema = json!({
+            "type": "object",
+            "properties": { "file": { "type": "string" }, "limit": { "type": ["integer", "null"] }, "any": {} },
+            "required": ["file", "mode"],
+            "additionalProperties": false,
+        });
+        check(&json!({ "file": "a.csv", "mode": "$" }), &schema, &["the tool takes no argument `mode`"]);
+        check(
+            &json!({ "file": 7, "fiel": "$", "limit": 1.5 }),
+            &schema,
+            &[
+                "the tool takes no argument `fiel`",
+                "the argument `file` must be of type string, and this is number",
+                "the argument `limit` must be of type integer or null, and this is number",
+                "the tool requires the argument `mode`",
+            ],
+        );
+        check(
+            &json!({ "limit": 2.0, "any": [] }),
+            &schema,
+            &["the tool requires the arguments `file`, `mode`"],
+        );
+        check(&json!({ "file": "$", "limit": "$" }), &schema, &["the tool requires the argument `mode`"]);
+    }
+
+    #[test]
+    fn a_schema_that_is_open_takes_any_name() {
+        check(&json!({ "more": 1 }), &json!({ "type": "object" }), &[]);
+        check(&json!({ "more": 1 }), &json!(true), &[]);
+        let schema = json!({ "additionalProperties": false, "patternProperties": { "^m": {} } });
+        check(&json!({ "more": 1 }), &schema, &[]);
+        check(&json!({ "x": 1 }), &json!({ "properties": { "x": { "type": "date" } } }), &[]);
+    }
+}

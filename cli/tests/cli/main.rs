@@ -1,0 +1,95 @@
+//! The built `longshore`, as a shell sees it: what it prints where, how it ends, and what it leaves behind.
+//!
+//! Each test has a folder of its own with a servers file; the server is a small one beside this folder.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod folder;
+mod refusals;
+mod stopping;
+
+use serde_json::json;
+
+use crate::folder::{ECHO, Ended, Folder};
+
+#[tokio::test]
+async fn a_workflow_gives_its_outputs_and_is_listed_afterwards() {
+    let folder = Folder::with(ECHO);
+    let ran = folder.run(&["run", "wf.yaml", "-i", "who=you"]).await.expecting(0, &["greet  succeeded"]);
+    assert_eq!(ran.json_lines(), [json!({ "text": "Hello, you!" })]);
+
+    let ran = folder.run(&["run", "wf.yaml", "-i", "who=me", "--json"]).await.expecting(0, &[]);
+    let [document] = &ran.json_lines()[..] else { panic!("{ran:#?}") };
+    assert_eq!((&document["schema"], &document["version"]), (&json!("longshore.run"), &json!(1)));
+    assert_eq!(document["outputs"], json!({ "text": "Hello, me!" }));
+
+    let listed = folder.run(&["runs", "list", "--status", "succeeded", "--json"]).await.expecting(0, &[]);
+    let listed = listed.json_lines();
+    assert_eq!((listed.len(), &listed[0]["run"]), (2, &document["run"]), "newest first: {listed:#?}");
+    assert_eq!(listed[0]["schema"], "longshore.run-summary");
+
+    let id = document["run"].as_str().expect("an id");
+    let shown = folder.run(&["runs", "show", &id[id.len() - 8..], "--json"]).await.expecting(0, &[]);
+    assert_eq!(shown.json_lines()[0]["steps"][0]["attempts"][0]["number"], 1);
+    let shown = folder.run(&["runs", "show", id]).await.expecting(0, &[]);
+    assert!(shown.stdout.contains("attempt 1") && shown.stdout.contains("Hello, me!"), "{shown:#?}");
+    folder.run(&["runs", "show", "zzzz"]).await.expecting(5, &["no run `zzzz`"]);
+}
+
+#[tokio::test]
+async fn a_run_that_fails_says_where_and_why() {
+    let folder = Folder::with("longshore: v1\nname: bad\nsteps:\n  - { id: it, call: test/fail }\n");
+    let words = ["failed at step `it`: tool_error", "row 7 has no number", "longshore runs show run_00_"];
+    let ran = folder.run(&["run", "wf.yaml"]).await.expecting(20, &words);
+    assert_eq!(ran.stdout, "");
+}
+
+#[tokio::test]
+async fn the_doctor_tells_good_servers_from_bad_ones() {
+    let folder = Folder::with(ECHO);
+    let listed = folder.run(&["servers", "list", "--json"]).await.expecting(0, &[]).json_lines();
+    assert_eq!(listed[0]["protocol_version"], "2025-11-25");
+    assert_eq!((&listed[0]["status"], &listed[0]["tools"]), (&json!("ready"), &json!(4)));
+    let tools = folder.run(&["servers", "tools", "test", "--json"]).await.expecting(0, &[]).json_lines();
+    assert!(
+        tools.iter().any(|tool| tool["name"] == "echo" && tool["hints"]["read_only"] == true),
+        "{tools:#?}"
+    );
+
+    let called =
+        folder.run(&["servers", "call", "test/echo", r#"{"a": 1}"#, "-a", "b=x"]).await.expecting(0, &[]);
+    assert_eq!(called.json_lines(), [json!({ "a": 1, "b": "x" })]);
+    folder.run(&["servers", "call", "test/fail"]).await.expecting(1, &["row 7 has no number"]);
+    folder.run(&["servers", "call", "test/ehco"]).await.expecting(5, &["did you mean `echo`?"]);
+    folder.run(&["servers", "call", "tset/echo"]).await.expecting(5, &["did you mean `test`?"]);
+    folder.run(&["servers", "call", "test/hold", "--timeout", "200ms"]).await.expecting(1, &["timeout"]);
+
+    folder.write(".mcp.json", r#"{"mcpServers": {"gone": {"command": "/no/such/program"}}}"#);
+    let listed = folder.run(&["servers", "list", "--json"]).await.expecting(1, &[]).json_lines();
+    assert_eq!((&listed[0]["server"], &listed[0]["status"]), (&json!("gone"), &json!("broken")));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_error() {
+    let folder = Folder::with(ECHO);
+    let mut listing = folder.start(&["completions", "bash"]);
+    drop(listing.stdout.take());
+    Ended::of(listing).await.expecting(0, &[]);
+}
+
+#[tokio::test]
+async fn codes_and_completions_are_printed() {
+    let folder = Folder::with(ECHO);
+    let explained = folder.run(&["explain", "ls0107"]).await.expecting(0, &[]);
+    assert!(explained.stdout.starts_with("LS0107: "), "{explained:#?}");
+    let explained = folder.run(&["explain", "LS0107", "--json"]).await.expecting(0, &[]);
+    assert_eq!(explained.json_lines()[0]["schema"], "longshore.explanation");
+    folder.run(&["explain", "LS9999"]).await.expecting(5, &["no code `LS9999`"]);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = folder.run(&["completions", shell]).await.expecting(0, &[]);
+        assert!(script.stdout.contains("mcp-config"), "{shell}");
+    }
+    let version = folder.run(&["--version"]).await.expecting(0, &[]);
+    assert_eq!(version.stdout, concat!("longshore ", env!("CARGO_PKG_VERSION"), "\n"));
+    folder.run(&["walk"]).await.expecting(2, &["unrecognized subcommand"]);
+}

@@ -1,0 +1,95 @@
+//! What `longshore` refuses, and what it says about that.
+
+use serde_json::json;
+
+use crate::folder::{ECHO, Ended, Folder};
+
+#[tokio::test]
+async fn what_can_be_refused_is_refused_before_anything_is_written() {
+    let folder = Folder::with(ECHO);
+    folder.run(&["run", "wf.yaml"]).await.expecting(3, &["`who` is required", "help:"]);
+    folder.run(&["run", "wf.yaml", "-i", "whom=x"]).await.expecting(3, &["did you mean `who`?"]);
+    folder.run(&["run", "none.yaml"]).await.expecting(5, &["none.yaml"]);
+    folder.run(&["run", "wf.yaml", "-i", "who"]).await.expecting(2, &["name=value"]);
+    folder.write("wf.yaml", &ECHO.replace("test/echo", "tset/echo").replace(", required: true", ""));
+    folder.run(&["run", "wf.yaml"]).await.expecting(3, &["`greet`", "`tset`", "did you mean `test`?"]);
+    std::fs::remove_file(folder.path().join(".mcp.json")).expect("removes");
+    folder.run(&["run", "wf.yaml"]).await.expecting(3, &["no servers file .mcp.json", "--mcp-config"]);
+    assert!(!folder.path().join(".longshore").exists(), "nothing was written");
+    folder.run(&["runs", "list"]).await.expecting(5, &[".longshore"]);
+    folder.run(&["resume"]).await.expecting(5, &["no data directory .longshore"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_told_with_how_to_mend_it() {
+    let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
+    folder.run(&["run", "wf.yaml", "--slots", "0"]).await.expecting(2, &["a whole number from 1 to 65535"]);
+    for command in [["run", "wf.yaml"], ["runs", "list"], ["runs", "show"]] {
+        let arguments = [command.as_slice(), &["--data", ".mcp.json"]].concat();
+        let arguments = if command[1] == "show" { [&arguments[..], &["x"]].concat() } else { arguments };
+        folder.run(&arguments).await.expecting(2, &[".mcp.json is not a directory: name a directory"]);
+    }
+    let mut command = folder.command(&["runs", "list"]);
+    command.env("LONGSHORE_LOG", "inof");
+    let ended = Ended::of(command.spawn().expect("starts")).await;
+    ended.expecting(2, &["LONGSHORE_LOG: `inof` is no level", "did you mean `info`?"]);
+}
+
+#[tokio::test]
+async fn validate_finds_problems_in_text_servers_and_tools() {
+    let folder = Folder::with(ECHO);
+    let fine = folder.run(&["validate", "wf.yaml", "--online"]).await.expecting(0, &[]);
+    assert_eq!(fine.stdout, "wf.yaml: `echo` is valid\n");
+    folder.write("tool.yaml", &ECHO.replace("test/echo", "test/ecko"));
+    folder.run(&["validate", "tool.yaml"]).await.expecting(0, &[]);
+    let words = ["LS0403", "has no tool `ecko`", "tool.yaml:7:29", "did you mean `echo`?"];
+    folder.run(&["validate", "tool.yaml", "--online"]).await.expecting(3, &words);
+    folder.write("server.yaml", &ECHO.replace("test/echo", "tset/echo"));
+    let words = ["LS0401", "no server `tset`", "server.yaml:7:24", "did you mean `test`?"];
+    folder.run(&["validate", "server.yaml"]).await.expecting(3, &words);
+    let strict = ECHO.replace("test/echo", "test/strict").replace("text:", "txt:");
+    folder.write("strict.yaml", &strict.replace("}!' }", "}!', count: many }"));
+    folder.run(&["validate", "strict.yaml"]).await.expecting(0, &[]);
+    let words = [
+        "LS0404",
+        "takes no argument `txt`",
+        "did you mean `text`?",
+        "LS0405",
+        "requires the argument `text`",
+        "add `text` to `with`",
+        "LS0406",
+        "`count` must be of type integer, and this is string",
+        "strict.yaml has 3 problems",
+    ];
+    folder.run(&["validate", "strict.yaml", "--online"]).await.expecting(3, &words);
+    folder.write("bad.yaml", &ECHO.replace("steps:", "setps:"));
+    let bad = folder
+        .run(&["validate", "bad.yaml", "wf.yaml"])
+        .await
+        .expecting(3, &["bad.yaml:6", "`steps`", "LS0"]);
+    assert_eq!(bad.stdout, "wf.yaml: `echo` is valid\n", "the second file is checked all the same");
+
+    let json =
+        folder.run(&["validate", "bad.yaml", "wf.yaml", "--json"]).await.expecting(3, &[]).json_lines();
+    assert_eq!([&json[0]["valid"], &json[1]["valid"]], [&json!(false), &json!(true)]);
+    assert!(
+        json[0]["problems"].as_array().is_some_and(|all| all.iter().any(|one| one["line"] == 6)),
+        "{json:#?}"
+    );
+}
+
+#[tokio::test]
+async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
+    let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
+    std::fs::write(folder.path().join("latin.yaml"), b"name: \xff").expect("writes");
+    let words = ["none.yaml cannot be read", "latin.yaml is not UTF-8"];
+    let files = ["validate", "none.yaml", "latin.yaml", "wf.yaml"];
+    let told = folder.run(&files).await.expecting(3, &words);
+    assert_eq!(told.stdout, "wf.yaml: `fine` is valid\n");
+    let told = folder.run(&[&files[..], &["--json"]].concat()).await.expecting(3, &[]);
+    let json = told.json_lines();
+    let valid: Vec<_> = json.iter().map(|one| (one["file"].as_str(), one["valid"].as_bool())).collect();
+    let expected = [("none.yaml", false), ("latin.yaml", false), ("wf.yaml", true)];
+    assert_eq!(valid, expected.map(|(file, valid)| (Some(file), Some(valid))));
+    assert!(json[0]["error"].as_str().is_some_and(|error| error.contains("cannot be read")), "{json:#?}");
+}

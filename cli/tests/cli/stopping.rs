@@ -1,0 +1,156 @@
+//! What becomes of runs when their process is told to stop, is killed, or is looked at meanwhile.
+
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::process::Child;
+use tokio::time::timeout;
+
+use crate::folder::{ECHO, Ended, Folder, PATIENCE};
+
+/// A workflow that waits until the file `open` is there. Waiting may be repeated.
+const HOLD: &str = "
+longshore: v1
+name: hold
+steps:
+  - { id: hold, call: test/hold, with: { held: true }, retry: 3 }
+outputs:
+  held: ${{ steps.hold.output.held }}
+";
+
+/// A workflow that tidies up after itself, also when it is cancelled; both steps wait for the file `open`.
+const TIDY: &str = "
+longshore: v1
+name: tidy
+steps:
+  - { id: hold, call: test/hold, retry: 3 }
+  - { id: tidy, call: test/hold, retry: 3, if: always() }
+";
+
+/// Reads messages until one holds `words`; they are read off.
+async fn until_it_says(child: &mut Child, words: &str) {
+    let stderr = child.stderr.as_mut().expect("a pipe");
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains(words) {
+        let read = timeout(PATIENCE, stderr.read_buf(&mut said)).await.expect("says something");
+        assert_ne!(read.expect("reads"), 0, "it ended: {}", String::from_utf8_lossy(&said));
+    }
+}
+
+fn send(child: &Child, signal: rustix::process::Signal) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("it runs"), signal).expect("is sent");
+}
+
+#[tokio::test]
+async fn a_data_directory_belongs_to_one_process_and_others_may_look() {
+    let folder = Folder::with(HOLD);
+    let first = folder.start(&["run", "wf.yaml"]);
+    folder.called(1).await;
+    let pid = first.id().expect("it runs").to_string();
+    folder.run(&["run", "wf.yaml"]).await.expecting(1, &["in use", &pid]);
+    folder.write("open", "");
+    let ended = Ended::of(first).await.expecting(0, &[]);
+    assert_eq!(ended.json_lines(), [json!({ "held": true })]);
+}
+
+#[tokio::test]
+async fn ctrl_c_cancels_the_run() {
+    let folder = Folder::with(HOLD);
+    let run = folder.start(&["run", "wf.yaml", "--json"]);
+    folder.called(1).await;
+    send(&run, rustix::process::Signal::INT);
+    let ended = Ended::of(run).await.expecting(21, &["cancelling", "was cancelled"]);
+    assert_eq!(ended.json_lines()[0]["status"], "cancelled");
+    folder.run(&["resume"]).await.expecting(0, &["nothing to resume"]);
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
+    let folder = Folder::with(TIDY);
+    let mut run = folder.start(&["run", "wf.yaml"]);
+    folder.called(1).await;
+    send(&run, rustix::process::Signal::INT);
+    until_it_says(&mut run, "cancelling").await;
+    folder.called(2).await;
+    // The second call never ends, and the run waits for it.
+    send(&run, rustix::process::Signal::INT);
+    Ended::of(run).await.expecting(130, &["longshore resume"]);
+
+    let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+    assert_eq!(listed[0]["status"], "cancelling");
+    folder.write("open", "");
+    let resumed = folder.run(&["resume", "--json"]).await.expecting(21, &["1 of 2 steps have ended"]);
+    assert_eq!(resumed.json_lines()[0]["steps"][1]["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn the_result_is_printed_before_the_servers_are_closed_and_ctrl_c_does_not_wait_for_them() {
+    let folder = Folder::with(ECHO);
+    folder.serve(&["--linger"]);
+    let mut run = folder.start(&["run", "wf.yaml", "-i", "who=me"]);
+    let stdout = run.stdout.as_mut().expect("a pipe");
+    let mut printed = Vec::new();
+    while !printed.ends_with(b"\n") {
+        let read = timeout(PATIENCE, stdout.read_buf(&mut printed)).await.expect("prints").expect("reads");
+        assert_ne!(read, 0, "it ended without a result");
+    }
+    assert_eq!(String::from_utf8_lossy(&printed), "{\"text\":\"Hello, me!\"}\n");
+    send(&run, rustix::process::Signal::INT);
+    Ended::of(run).await.expecting(0, &[]);
+    assert!(!folder.path().join("terminated").exists(), "nobody waited for the server to leave by itself");
+}
+
+#[tokio::test]
+async fn a_run_that_was_stopped_at_once_is_resumed() {
+    let folder = Folder::with(HOLD);
+    let mut run = folder.start(&["run", "wf.yaml"]);
+    folder.called(1).await;
+    send(&run, rustix::process::Signal::TERM);
+    until_it_says(&mut run, "stopping").await;
+    // The call never ends, and the drain would wait for it.
+    send(&run, rustix::process::Signal::INT);
+    Ended::of(run).await.expecting(130, &["longshore resume"]);
+
+    let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+    let id = listed[0]["run"].as_str().expect("an id");
+    folder.run(&["resume", "zzzz"]).await.expecting(5, &["no run `zzzz` among the interrupted ones"]);
+    folder.write("open", "");
+    let resumed = folder.run(&["resume", id]).await.expecting(0, &["resuming", "0 of 1 steps have ended"]);
+    assert_eq!(resumed.json_lines(), [json!({ "held": true })]);
+}
+
+#[tokio::test]
+async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
+    let folder = Folder::with(HOLD);
+    let mut first = folder.start(&["run", "wf.yaml"]);
+    folder.called(1).await;
+    first.kill().await.expect("is killed");
+    folder.write("open", "");
+    folder.write("wf.yaml", ECHO);
+    folder
+        .run(&["run", "wf.yaml", "-i", "who=me"])
+        .await
+        .expecting(0, &["1 interrupted run is left as before"]);
+    let interrupted = folder.run(&["runs", "list", "--status", "running", "--json"]).await.expecting(0, &[]);
+    assert_eq!(interrupted.json_lines().len(), 1);
+    folder.run(&["resume"]).await.expecting(0, &["resuming"]);
+}
+
+#[tokio::test]
+async fn a_run_is_shown_from_the_moment_it_was_submitted() {
+    let folder = Folder::with(HOLD);
+    let mut run = folder.start(&["run", "wf.yaml"]);
+    until_it_says(&mut run, "submitted").await;
+    run.kill().await.expect("is killed");
+    for _ in 0..2 {
+        let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+        assert_eq!((listed.len(), &listed[0]["status"]), (1, &json!("running")), "{listed:#?}");
+        let id = listed[0]["run"].as_str().expect("an id");
+        let shown = folder.run(&["runs", "show", id, "--json"]).await.expecting(0, &[]).json_lines();
+        assert_eq!(shown[0]["steps"][0]["path"], "hold");
+    }
+    folder.write("open", "");
+    folder.run(&["resume"]).await.expecting(0, &["resuming"]);
+    let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
+    assert_eq!((listed.len(), &listed[0]["status"]), (1, &json!("succeeded")), "{listed:#?}");
+}

@@ -1,0 +1,222 @@
+//! The fold of a partition's log: entry after entry into the machine, each with what the machine needs for it.
+//!
+//! The same fold runs under a leader ([`Driver`](crate::driver::Driver)), which performs what follows, and for
+//! somebody who only looks ([`Observed`](crate::observed::Observed)), who drops it. It reads ports and writes none. Asking a port again is for this and the driver, and happens nowhere else.
+
+mod log_time;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::{Backend, Entry, LogReader, clock};
+use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
+use serde_json::Value;
+use tracing::{debug, warn};
+
+use self::log_time::LogTime;
+use crate::machine::{Effects, Machine, Refused};
+use crate::recovery::{Position, Recovered};
+
+/// Entries taken at once: what follows from them is appended and published together, and a batch of small records
+/// stays within a few megabytes.
+pub(crate) const BATCH: usize = 512;
+
+/// First and longest pause before a port is asked again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+
+/// Large values held between two batches, as bytes of JSON text: enough for a run that passes some around, and a
+/// bound for the process.
+const VALUES_HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why the log of a partition could not be followed, or its leader not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A port is broken for good.
+    #[error(transparent)]
+    Backend(#[from] longshore_backend::Error),
+    /// The log has a hole.
+    #[error("the log of partition {partition} jumps from {applied} to {found}: entries are missing")]
+    Gap {
+        /// The partition.
+        partition: Partition,
+        /// The last entry applied.
+        applied: Seq,
+        /// The next one the log gave.
+        found: Seq,
+    },
+    /// A newer version has written to the log.
+    #[error(
+        "entry {seq} of the log has format version {found}, which this version of longshore cannot read: upgrade it"
+    )]
+    Newer {
+        /// The entry.
+        seq: Seq,
+        /// Its format.
+        found: u8,
+    },
+    /// A large value is gone.
+    #[error("the blob {0} is missing, and a run needs it")]
+    BlobMissing(Digest),
+    /// A large value is no JSON.
+    #[error("the blob {0} holds no JSON value")]
+    BlobMalformed(Digest),
+    /// The machine's state cannot be written down.
+    #[error("the state cannot be written: {0}")]
+    State(#[from] WireError),
+}
+
+/// A machine, and how far it has come in its log.
+pub(crate) struct Fold {
+    pub(crate) backend: Backend,
+    pub(crate) partition: Partition,
+    pub(crate) machine: Machine,
+    pub(crate) position: Position,
+    time: LogTime,
+    /// Bytes of large values the machine holds.
+    values_held: usize,
+}
+
+impl Fold {
+    /// Begins at the newest checkpoint, with the plans of every run that is live in it.
+    pub(crate) async fn begin(
+        backend: Backend,
+        partition: Partition,
+        from: Recovered,
+    ) -> Result<Self, DriverError> {
+        let Recovered { machine, position, .. } = from;
+        let time = LogTime::default();
+        let mut fold = Self { backend, partition, machine, position, time, values_held: 0 };
+        fold.learn_plans().await?;
+        Ok(fold)
+    }
+
+    /// Goes on to an entry that the log has, and drops what follows: it has been done, or is for somebody else to do.
+    /// Of the last entries beyond `told` it is returned, for the news in it.
+    pub(crate) async fn replay(
+        &mut self,
+        reader: &mut dyn LogReader,
+        until: Seq,
+        told: Seq,
+    ) -> Result<Effects, DriverError> {
+        let mut last = Effects::new();
+        while self.position.seq < until {
+            last.clear();
+            for entry in reader.next(BATCH).await? {
+                let is_told = entry.seq <= told;
+                self.apply(entry, &mut last).await?;
+                if is_told {
+                    last.clear();
+                }
+            }
+            self.make_room();
+        }
+        Ok(last)
+    }
+
+    /// What time it is for timers.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.time.at(clock::now())
+    }
+
+    /// Lets go of large values once they are many; what needs one again asks again.
+    pub(crate) fn make_room(&mut self) {
+        if self.values_held > VALUES_HELD_BYTES {
+            self.machine.forget_blobs();
+            self.values_held = 0;
+        }
+    }
+
+    /// Applies one entry, having brought what the machine needs for it.
+    pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
+        let Entry { seq, at, body, event } = entry;
+        self.time.read(at, clock::now());
+        if seq != self.position.seq.next() {
+            return Err(DriverError::Gap {
+                partition: self.partition,
+                applied: self.position.seq,
+                found: seq,
+            });
+        }
+        match event {
+            // Passing over what a newer version wrote would lose it for good once a checkpoint has moved past it.
+            Err(WireError::Version { found }) => return Err(DriverError::Newer { seq, found }),
+            Err(error) => {
+                warn!(partition = %self.partition, %seq, %error, "entry passed over: it cannot be read");
+                self.machine.pass(seq, at);
+            }
+            Ok(event) => {
+                self.learn(&event).await?;
+                let record = Record { seq, at, event };
+                if let Err(refused) = self.machine.handle(&record, effects) {
+                    debug!(partition = %self.partition, %seq, %refused, "record changes nothing");
+                    debug_assert!(refused != Refused::Unprepared, "everything needed was brought");
+                }
+            }
+        }
+        self.position.before = self.position.hash;
+        self.position.hash = self.position.hash.extend(seq, at, &body);
+        self.position.seq = seq;
+        Ok(())
+    }
+
+    /// Brings the plans of every live run.
+    async fn learn_plans(&mut self) -> Result<(), DriverError> {
+        for digest in self.machine.missing_plans() {
+            self.learn_plan(digest).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings whatever the machine needs for an event. Twice, because a plan tells which values it reads.
+    async fn learn(&mut self, event: &Event) -> Result<(), DriverError> {
+        loop {
+            let needs = self.machine.needs(event);
+            if needs.is_empty() {
+                return Ok(());
+            }
+            for digest in needs.plans {
+                self.learn_plan(digest).await?;
+            }
+            for digest in needs.blobs {
+                let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
+                let bytes = bytes.ok_or(DriverError::BlobMissing(digest))?;
+                let value: Value =
+                    serde_json::from_slice(&bytes).map_err(|_| DriverError::BlobMalformed(digest))?;
+                self.values_held += bytes.len();
+                self.machine.learn_blob(digest, Arc::new(value));
+            }
+        }
+    }
+
+    async fn learn_plan(&mut self, digest: Digest) -> Result<(), DriverError> {
+        let bytes = insist("fetch a workflow", || self.backend.blobs.get(digest)).await?;
+        let plan = match bytes.map(String::from_utf8) {
+            None => Err(format!("the text of workflow {} is gone", digest.short())),
+            Some(Err(_)) => Err(format!("the text of workflow {} is no text", digest.short())),
+            Some(Ok(text)) => longshore_workflow::compile(&text).map(Arc::new).map_err(|problems| {
+                format!("workflow {} does not compile with this version: {problems}", digest.short())
+            }),
+        };
+        self.machine.learn_plan(digest, plan);
+        Ok(())
+    }
+}
+
+/// Asks a port until it answers, or says that asking again is no use.
+pub(crate) async fn insist<T, F>(what: &str, ask: impl Fn() -> F) -> Result<T, DriverError>
+where
+    F: Future<Output = Result<T, longshore_backend::Error>>,
+{
+    let (mut pause, longest) = BACKOFF;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.retryable => {
+                warn!(%error, ?pause, "could not {what}; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(longest);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

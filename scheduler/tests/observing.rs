@@ -1,0 +1,92 @@
+//! Looking at a partition beside whoever writes its log: everything is seen, and nothing is changed.
+//!
+//! Nobody leads here, so no checkpoint is ever written; the test plays the worker.
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+use longshore_backend::embedded::{Access, Embedded};
+use longshore_proto::{
+    Attempt, AttemptRecord, Event, JobId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
+    StepStatus, Timestamp,
+};
+use longshore_scheduler::{DriverError, Intake, Observed, Submission};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+const P0: Partition = Partition(0);
+
+const CHAIN: &str = "longshore: v1
+name: chain
+steps:
+  - { id: a, call: s/t }
+  - { id: b, call: s/t, with: { text: '${{ steps.a.output.text }}' } }
+outputs: { b: '${{ steps.b.output }}' }
+";
+
+fn settled(run: RunId, step: &str, value: Value) -> Event {
+    let attempt = AttemptRecord {
+        number: Attempt(1),
+        started_at: Timestamp::from_millis(1),
+        took: Duration::from_millis(1),
+        fault: None,
+        sent: Sent::Answered,
+    };
+    let output = Output { value: value.into(), content: None };
+    Event::Settled {
+        job: JobId { run, step: step.parse().expect("a path"), attempt: Attempt(1) },
+        settlement: Settlement::Done(Outcome::Output(output)),
+        attempts: vec![attempt],
+        worker: "worker".parse().expect("a node"),
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_seen_before_anybody_leads_and_nothing_is_written() {
+    let dir = TempDir::new().expect("a folder");
+    let writer = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
+    let intake = Intake::new(writer.backend(), 1);
+    let plan = intake.register(CHAIN).await.expect("registers");
+    let (run, namespace) = (intake.draw_id(), "default".parse().expect("a namespace"));
+    let submission = Submission { run, namespace, plan, inputs: Map::new(), trace: None };
+    intake.submit(submission).await.expect("submits");
+
+    // A store of its own, as another process has it.
+    let looker = Embedded::open(dir.path(), Access::ReadOnly).await.expect("opens");
+    let look = async || Observed::look(looker.backend(), P0).await.expect("looks");
+    let view = look().await.run(run).expect("is seen");
+    assert_eq!(view.summary.status, RunStatus::Running);
+    let statuses: Vec<_> = view.steps.iter().map(|step| step.status).collect();
+    assert_eq!(statuses, [StepStatus::Running, StepStatus::Pending]);
+
+    let log = writer.backend().log;
+    log.append(P0, vec![settled(run, "a", json!({ "text": "x" }))]).await.expect("appends");
+    assert_eq!(look().await.run(run).expect("is seen").steps[1].status, StepStatus::Running);
+    log.append(P0, vec![settled(run, "b", json!(2))]).await.expect("appends");
+    let seen = look().await;
+    assert_eq!(seen.run(run).expect("is seen").outputs, Some(json!({ "b": 2 })));
+    let runs: Vec<_> = seen.runs().iter().map(|summary| (summary.run, summary.status)).collect();
+    assert_eq!(runs, [(run, RunStatus::Succeeded)]);
+
+    assert_eq!(log.tail(P0).await.expect("a tail").0, 3, "the submit and the two reports");
+    let checkpoint = writer.backend().checkpoints.load(P0).await.expect("loads");
+    assert_eq!(checkpoint, None);
+    looker.close().await;
+    writer.close().await;
+}
+
+#[tokio::test]
+async fn a_log_of_a_newer_version_is_refused_and_its_checkpoint_is_left() {
+    let dir = TempDir::new().expect("a folder");
+    let writer = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
+    let node = "node".parse().expect("a node");
+    let announced = Event::LeaderAnnounced { node, version: "1".to_owned(), jobs_lost: false };
+    writer.backend().log.append(P0, vec![announced]).await.expect("appends");
+    writer.close().await;
+    let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
+    assert_eq!(database.execute("UPDATE entries SET body = x'09c0'", []).expect("updates"), 1);
+    drop(database);
+    let looker = Embedded::open(dir.path(), Access::ReadOnly).await.expect("opens");
+    let refused = Observed::look(looker.backend(), P0).await.err().expect("refused");
+    assert!(matches!(refused, DriverError::Newer { found: 9, .. }), "{refused}");
+}

@@ -1,0 +1,176 @@
+//! Secrets from end to end: the tool gets the value, and it stands nowhere else.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use longshore_proto::StepStatus;
+use longshore_tests::broken_server::dying;
+use longshore_tests::longshore::{Ended, Longshore};
+use longshore_tests::scratch::{Scratch, step};
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+
+/// What the operator's variable holds.
+const VALUE: &str = "v4lue-\"of\"-the-cärd-token";
+
+/// What can be found of it, however it was written.
+const TRACE: &str = "v4lue";
+
+const WORKFLOW: &str = r"
+longshore: v1
+name: charge
+inputs:
+  card_token: { type: string, required: true, secret: true }
+  path: { type: string, default: none }
+steps:
+  - id: echo
+    call: tables/echo
+    with:
+      header: Bearer ${{ inputs.card_token }}
+      deep: [{ plain: '${{ inputs.card_token }}' }]
+      forged: secret:CARD_TOKEN
+  - id: note
+    call: slow/note
+    with: { text: '${{ inputs.card_token }}' }
+  - id: gate
+    if: inputs.path != 'none'
+    call: slow/gate
+    with: { path: '${{ inputs.path }}', token: '${{ inputs.card_token }}' }
+    retry: 3
+  - id: shout
+    call: slow/shout
+    with: { text: 'no ${{ inputs.card_token }}' }
+    continue-on-error: true
+outputs:
+  echoed: ${{ steps.echo.output }}
+  noted: ${{ steps.note.output }}
+  content: ${{ steps.note.content }}
+  error: ${{ steps.shout.error.message }}
+";
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::with(WORKFLOW, &json!({}));
+    let servers = json!({
+        "mcpServers": {
+            "tables": Tables::of(scratch.path()).entry(),
+            "slow": dying(&scratch.path().join("calls")),
+        },
+        "longshore": { "secrets": { "CARD_TOKEN": "${CARD_TOKEN}", "OTHER": "another-v4lue" } },
+    });
+    scratch.write(".mcp.json", servers.to_string());
+    scratch
+}
+
+/// `longshore`, with the operator's variable and every log line that there is.
+fn longshore(scratch: &Scratch, arguments: &[&str]) -> Longshore {
+    scratch.longshore(arguments).env("CARD_TOKEN", VALUE).env("LONGSHORE_LOG", "trace")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// How many files of the data directory hold a text.
+fn holding(scratch: &Scratch, text: &str) -> usize {
+    let files = files(&scratch.path().join(".longshore"));
+    let holds =
+        |path: &&PathBuf| fs::read(path).unwrap().windows(text.len()).any(|part| part == text.as_bytes());
+    files.iter().filter(holds).count()
+}
+
+#[track_caller]
+fn assert_untold(ended: &Ended) {
+    assert!(!ended.stdout.contains(TRACE) && !ended.stderr.contains(TRACE), "{ended}");
+}
+
+/// What `tables` was given, as it wrote it down itself.
+fn given(scratch: &Scratch) -> Value {
+    let journal = scratch.read("journal");
+    let first = journal.lines().next().unwrap();
+    let entry: Value = serde_json::from_str(first).unwrap();
+    entry.get("arguments").cloned().unwrap()
+}
+
+#[tokio::test]
+async fn the_tool_gets_the_value_and_it_stands_nowhere_else() {
+    let scratch = scratch();
+    let line = ["run", "workflow.yaml", "-i", "card_token=secret:CARD_TOKEN"];
+    let ended = longshore(&scratch, &line).run().await.expecting(0);
+    assert_untold(&ended);
+    assert!(
+        ended.stderr.contains("TRACE") || ended.stderr.contains("DEBUG"),
+        "everything was logged\n{ended}"
+    );
+
+    let expected = json!({
+        "header": format!("Bearer {VALUE}"), "deep": [{ "plain": VALUE }], "forged": "secret:CARD_TOKEN",
+    });
+    assert_eq!(given(&scratch), expected);
+    assert!(scratch.read("calls").contains(&format!("note {VALUE}")));
+
+    let outputs = ended.json();
+    let expected =
+        json!({ "header": "Bearer ***", "deep": [{ "plain": "***" }], "forged": "secret:CARD_TOKEN" });
+    assert_eq!((&outputs["echoed"], &outputs["noted"]), (&expected, &json!("***")));
+    assert_eq!(outputs["content"], json!([{ "type": "text", "text": "***" }]));
+    assert!(outputs["error"].as_str().unwrap().contains("no ***"), "{outputs}");
+
+    let run = scratch.newest().await;
+    assert_eq!(step(&run, "shout").status, StepStatus::Indeterminate);
+    let id = run.summary.run.to_string();
+    for arguments in
+        [vec!["runs", "list", "--json"], vec!["runs", "show", &id, "--json"], vec!["runs", "show", &id]]
+    {
+        assert_untold(&longshore(&scratch, &arguments).run().await.expecting(0));
+    }
+    assert!(holding(&scratch, "secret:CARD_TOKEN") > 0, "the name is what was kept");
+    assert_eq!(holding(&scratch, TRACE), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_goes_on_with_the_name_it_kept() {
+    let scratch = scratch();
+    let open = scratch.path().join("open");
+    let path = format!("path={}", open.display());
+    let started =
+        longshore(&scratch, &["run", "workflow.yaml", "-i", "card_token=secret:CARD_TOKEN", "-i", &path])
+            .start();
+    let calls = || fs::read_to_string(scratch.path().join("calls")).unwrap_or_default();
+    until("the gate is called", || calls().contains("gate")).await;
+    let killed = started.kill().await;
+    assert!(killed.was_killed(), "{killed}");
+    assert_untold(&killed);
+    assert!(holding(&scratch, "secret:CARD_TOKEN") > 0, "the name is what was kept");
+    assert_eq!(holding(&scratch, TRACE), 0, "the write-ahead log is among the files");
+
+    fs::write(&open, "").unwrap();
+    let resumed = longshore(&scratch, &["resume"]).run().await.expecting(0);
+    assert_untold(&resumed);
+    assert_eq!(resumed.json()["noted"], "***");
+    assert!(calls().contains(&format!("shout no {VALUE}")), "{}", calls());
+    assert_eq!(holding(&scratch, TRACE), 0);
+}
+
+#[tokio::test]
+async fn values_and_unknown_names_are_refused_before_anything_is_kept() {
+    let scratch = scratch();
+    let value = format!("card_token={VALUE}");
+    scratch.write("inputs.json", json!({ "card_token": [VALUE] }).to_string());
+    let never = ["`card_token` is secret", "`secret:CARD_TOKEN`", "never the value itself"];
+    let cases: [(&[&str], &[&str]); 3] = [
+        (&["-i", &value], &never),
+        (&["--input-file", "inputs.json"], &never),
+        (&["-i", "card_token=secret:CARD_TOKN"], &["no secret `CARD_TOKN`", "did you mean `CARD_TOKEN`?"]),
+    ];
+    for (inputs, words) in cases {
+        let line: Vec<_> = ["run", "workflow.yaml"].into_iter().chain(inputs.iter().copied()).collect();
+        assert_untold(&longshore(&scratch, &line).run().await.expecting(3).saying(words));
+    }
+    let unset = scratch.longshore(["run", "workflow.yaml", "-i", "card_token=secret:CARD_TOKEN"]);
+    unset.run().await.expecting(3).saying(&["longshore.secrets.CARD_TOKEN", "`CARD_TOKEN` is not set"]);
+    assert!(!scratch.path().join(".longshore").exists());
+}
