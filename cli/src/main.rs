@@ -45,6 +45,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
+/// Many small messages are made and dropped, often by another thread than the one that made them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long threads that are still busy may take once everything has ended in order: a read from the disk at most.
 const LAST_THREADS_LIMIT: Duration = Duration::from_secs(1);
 

@@ -3,16 +3,21 @@
 //! The order of their last registration is the order of the stream behind the bucket, so the newest version is the last
 //! one, and registering an old version again makes it the newest. `nats kv ls LS_WORKFLOWS` lists them.
 //!
-//! Every submit asks for versions, and they seldom change: what was read is remembered with the stream's last sequence,
-//! and read again when that has moved. The leader of the stream is asked for it, so nothing older than the question is
-//! ever given.
+//! Every submit by name asks for versions, and they seldom change. So this process listens to changes, and believes what
+//! it knows until it hears of one, or [for a second](BELIEVED). Then the stream's leader is asked for the last sequence,
+//! and the versions are read again only if that has moved. Whoever registers a version waits for the stream's answer,
+//! and by then the change is on its way to every listener, ahead of any submit that follows.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use longshore_proto::{Namespace, WorkflowName, decode, encode};
-use tracing::warn;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::failure::failed;
@@ -24,12 +29,31 @@ use crate::{Error, Registered};
 /// Questions whose answers are remembered: the workflows that are submitted again and again.
 const REMEMBERED: usize = 1_000;
 
+/// How long an answer is believed while no change is heard of. News of a change may get lost, with a connection or for
+/// lack of a permission to listen, and a version that was registered a moment ago must not be missed for long.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// How long to wait before listening again.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// The registry of a cluster.
 pub(super) struct Workflows {
     connection: Connection,
     publisher: Publisher,
-    /// What was found for some keys, and of which state of the stream.
-    remembered: Mutex<BTreeMap<String, (State, Vec<Registered>)>>,
+    /// Moves whenever something may have changed; nought until somebody listens.
+    changes: Arc<AtomicU64>,
+    remembered: Mutex<BTreeMap<String, Remembered>>,
+}
+
+/// What was found for some keys.
+#[derive(Clone)]
+struct Remembered {
+    found: Vec<Registered>,
+    /// Of which state of the stream.
+    of: State,
+    /// When that was the state, and how many changes had been heard of.
+    asked: Instant,
+    changes: u64,
 }
 
 /// A state of the stream: when it was made, and its last sequence.
@@ -37,31 +61,40 @@ type State = (i128, u64);
 
 impl Workflows {
     pub(super) fn new(connection: &Connection) -> Self {
-        Self {
-            connection: connection.clone(),
-            publisher: Publisher::open(connection),
-            remembered: Mutex::default(),
-        }
+        let changes = Arc::default();
+        connection.spawn(listen(connection.clone(), Arc::clone(&changes)));
+        let publisher = Publisher::open(connection);
+        Self { connection: connection.clone(), publisher, changes, remembered: Mutex::default() }
     }
 
     /// The versions whose keys match, in the order of their last registration.
     async fn registered(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let known = self.remembered().get(keys).cloned();
+        if let Some(known) = &known
+            && changes > 0
+            && known.changes == changes
+            && known.asked.elapsed() < BELIEVED
+        {
+            return Ok(known.found.clone());
+        }
+        let asked = Instant::now();
         let info = look(&self.connection.context, WORKFLOWS_STREAM).await;
         let info = info.map_err(|error| failed(format!("look at stream {WORKFLOWS_STREAM}"), error))?;
-        let state = (info.created.unix_timestamp_nanos(), info.state.last_sequence);
-        if let Some((_, found)) = self.remembered().get(keys).filter(|(of, _)| *of == state) {
-            return Ok(found.clone());
-        }
-        let found = self.read(keys).await?;
+        let of = (info.created.unix_timestamp_nanos(), info.state.last_sequence);
+        let found = match known.filter(|known| known.of == of) {
+            Some(known) => known.found,
+            None => self.read(keys).await?,
+        };
         let mut remembered = self.remembered();
         if remembered.len() >= REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(keys.to_owned(), (state, found.clone()));
+        remembered.insert(keys.to_owned(), Remembered { found: found.clone(), of, asked, changes });
         Ok(found)
     }
 
-    fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, (State, Vec<Registered>)>> {
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, Remembered>> {
         // Nothing can panic half-way through a change of it.
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,6 +113,27 @@ impl Workflows {
             }
         });
         Ok(read.collect())
+    }
+}
+
+/// Counts the changes of the registry, and the times when some may have been missed.
+async fn listen(connection: Connection, changes: Arc<AtomicU64>) {
+    let mut connected = connection.connected();
+    loop {
+        match connection.client.subscribe(format!("{WORKFLOWS_PREFIX}.>")).await {
+            Ok(mut news) => {
+                changes.fetch_add(1, Ordering::Release);
+                while tokio::select! {
+                    changed = news.next() => changed.is_some(),
+                    again = connected.changed() => again.is_ok(),
+                } {
+                    changes.fetch_add(1, Ordering::Release);
+                }
+            }
+            Err(error) => debug!(%error, "changes of the registry cannot be listened to"),
+        }
+        changes.fetch_add(1, Ordering::Release);
+        sleep(LISTEN_PAUSE).await;
     }
 }
 

@@ -131,7 +131,8 @@ fn start_nats(args: &BenchArgs, folder: &Path, port: u16) -> Result<Process, Fai
 /// Redis as deploy/redis/redis.conf has it.
 fn start_redis(args: &BenchArgs, folder: &Path, port: u16) -> Result<Process, Failure> {
     let settings = format!(
-        "bind 127.0.0.1\nport {port}\nappendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n"
+        "bind 127.0.0.1\nport {port}\nappendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n\
+         auto-aof-rewrite-min-size 256mb\n"
     );
     write(folder, "redis.conf", &settings)?;
     Process::start("redis-server", folder, &program(&args.redis_server), &["redis.conf".to_owned()])

@@ -17,8 +17,9 @@ use super::Refusal;
 /// that were admitted; `longshore doctor` warns from here on.
 const FULL_PERCENT: u64 = 70;
 
-/// How long what was seen is believed. What is admitted meanwhile is little against three tenths of a log.
-const BELIEVED: Duration = Duration::from_millis(250);
+/// How long what was seen is believed of a log that is less than half as full as it may be, and of others. What is
+/// admitted meanwhile is little against what is left.
+const BELIEVED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(250));
 
 /// What was seen of each log, and when.
 #[derive(Default)]
@@ -46,6 +47,9 @@ impl Admission {
     fn seen(&self, partition: Partition) -> Option<u64> {
         // Nothing can panic half-way through a change of it.
         let all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&partition).filter(|(at, _)| at.elapsed() < BELIEVED).map(|(_, percent)| *percent)
+        let (at, percent) = *all.get(&partition)?;
+        let (spacious, others) = BELIEVED;
+        let believed = if percent < FULL_PERCENT / 2 { spacious } else { others };
+        (at.elapsed() < believed).then_some(percent)
     }
 }

@@ -89,12 +89,12 @@ impl Machine {
     /// are looked up in the checkpoint from then on.
     pub fn drain(&mut self, everything: bool) -> Result<Drained, WireError> {
         let mut changed = Vec::with_capacity(self.dirty.changed.len() + self.dirty.ended.len());
-        for run in self.live.values() {
-            if everything || self.dirty.changed.contains(&run.id) {
-                changed.push((run.summary(), encode(run)?));
-            }
-        }
-        for run in self.dirty.ended.values() {
+        let live: Box<dyn Iterator<Item = &Run>> = if everything {
+            Box::new(self.live.values())
+        } else {
+            Box::new(self.dirty.changed.iter().filter_map(|run| self.live.get(run)))
+        };
+        for run in live.chain(self.dirty.ended.values()) {
             changed.push((run.summary(), encode(run)?));
         }
         let state = PartitionState { applied: self.applied, now: self.now, epoch: self.epoch };
