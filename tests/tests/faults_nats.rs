@@ -29,12 +29,16 @@ const LOG: Partition = Partition(0);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connect(server: &NatsServer) -> Nats {
+    connect_with(server, 1).await
+}
+
+async fn connect_with(server: &NatsServer, partitions: u16) -> Nats {
     let config = NatsConfig {
         urls: vec![server.url()],
         credentials: None,
         name: "faults".to_owned(),
         replicas: 1,
-        partitions: 1,
+        partitions,
         connect_deadline: PATIENCE,
     };
     Nats::connect(config).await.expect("connects")
@@ -155,6 +159,23 @@ async fn a_server_killed_in_the_middle_of_appends_loses_nothing_that_was_acknowl
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_does_one_that_writes_everything_through() {
     kill_in_the_middle_of_appends(NatsServer::start_always().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_are_appended_to_in_bulk_do_not_wait_for_one_another_for_ever() {
+    const LOGS: u16 = 8;
+    let server = NatsServer::start().await;
+    let nats = connect_with(&server, LOGS).await;
+    let mut appends = JoinSet::new();
+    for partition in (0..LOGS).map(Partition) {
+        let log = nats.log();
+        // One more than goes together, so that what is left of a call waits for its turn as well.
+        let events: Vec<_> = (0..1_001).map(event).collect();
+        appends.spawn(async move { log.append(partition, events).await.map(|places| places.len()) });
+    }
+    for appended in timeout(PATIENCE, appends.join_all()).await.expect("in time") {
+        assert_eq!(appended.expect("appends"), 1_001);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

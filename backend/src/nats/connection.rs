@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -12,7 +13,7 @@ use async_nats::jetstream::account::Account;
 use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,8 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the server is asked whether it is still there; two silent pings end the connection.
 const PING: Duration = Duration::from_secs(10);
 
-/// How many publishes may wait for their acknowledgement at once in a process. The server itself takes 10,000
-/// before it says "too many requests".
+/// How many publishes may wait for their acknowledgement at once in a process: room for four groups of the largest
+/// size. The server itself takes 10,000 before it says "too many requests".
 const UNACKNOWLEDGED: usize = 4_096;
 
 /// A connection, and what runs on it in the background until it is told to stop.
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     pub(super) context: Context,
     /// Counts how often the connection was made.
     connected: watch::Receiver<u64>,
+    /// Room for publishes that wait for their acknowledgement.
+    pub(super) room: Arc<Semaphore>,
     /// What runs in the background; it ends with `stop`.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -64,6 +67,8 @@ impl Connection {
         let (counter, connected) = watch::channel(0);
         let client = reach(config, &urls, &servers, &counter, deadline).await?;
         check_version(&client.server_info().version)?;
+        // The library's own bound is taken message by message, and two groups that each have a part of what they need
+        // would wait for each other. So it is no smaller than `room`, which is taken for a whole group.
         let context = ContextBuilder::new()
             .timeout(ANSWER)
             .ack_timeout(ANSWER)
@@ -72,7 +77,8 @@ impl Connection {
             .build(client.clone());
         check_jetstream(&context, &urls, deadline).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let connection = Self { client, context, connected, tasks, stop };
+        let room = Arc::new(Semaphore::new(UNACKNOWLEDGED));
+        let connection = Self { client, context, connected, room, tasks, stop };
         connection.spawn(connection.clone().look_again());
         Ok(connection)
     }

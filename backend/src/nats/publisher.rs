@@ -119,14 +119,26 @@ async fn serve(mut link: Link, mut waiting: mpsc::Receiver<Call>) {
             Some(()) = groups.next() => {}
             call = waiting.recv(), if groups.len() < GROUPS => {
                 let Some(call) = call else { break };
-                link.wait_for_connection().await;
-                let calls = gather(call, &mut waiting);
-                let group = begin(&link, calls).await;
+                let group = along(&mut groups, begin(&mut link, call, &mut waiting)).await;
                 groups.push(group);
             }
         }
     }
     groups.collect::<()>().await;
+}
+
+/// Waits for something while groups go on: what it waits for may be held by them until they have ended.
+async fn along<T>(
+    groups: &mut FuturesUnordered<BoxFuture<'static, ()>>,
+    something: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(something);
+    loop {
+        tokio::select! {
+            something = &mut something => return something,
+            Some(()) = groups.next() => {}
+        }
+    }
 }
 
 /// The first call, and those that wait behind it.
@@ -144,7 +156,12 @@ fn gather(first: Call, waiting: &mut mpsc::Receiver<Call>) -> Vec<Call> {
 }
 
 /// Sends the messages of some calls in their order. What it returns waits for the acknowledgements, and answers.
-async fn begin(link: &Link, calls: Vec<Call>) -> BoxFuture<'static, ()> {
+async fn begin(link: &mut Link, first: Call, waiting: &mut mpsc::Receiver<Call>) -> BoxFuture<'static, ()> {
+    link.wait_for_connection().await;
+    let calls = gather(first, waiting);
+    let count: usize = calls.iter().map(|call| call.messages.len()).sum();
+    // What is beyond that goes when these are acknowledged.
+    let room = link.reserve(count.min(TOGETHER)).await;
     let mut messages = Vec::new();
     let mut answers = Vec::with_capacity(calls.len());
     // Whoever gave up will ask again, and then it should not be there twice.
@@ -169,5 +186,6 @@ async fn begin(link: &Link, calls: Vec<Call>) -> BoxFuture<'static, ()> {
             // Nobody may be waiting any more, which is no reason not to have published.
             let _ = answer.send(placed.by_ref().take(count).collect());
         }
+        drop(room);
     })
 }

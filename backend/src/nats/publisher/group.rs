@@ -21,7 +21,7 @@ use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, HeaderMap};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::costs::{Costs, Way};
@@ -45,6 +45,7 @@ pub(super) struct Link {
     client: Client,
     context: Context,
     connected: watch::Receiver<u64>,
+    room: Arc<Semaphore>,
     /// Batches of one process, and of different processes, are told apart by their ids.
     process: u64,
     batches: Arc<AtomicU64>,
@@ -60,6 +61,7 @@ impl Link {
             client: connection.client.clone(),
             context: connection.context.clone(),
             connected: connection.connected(),
+            room: Arc::clone(&connection.room),
             process: rand::random(),
             batches: Arc::default(),
             costs: Arc::default(),
@@ -72,6 +74,13 @@ impl Link {
             // The connection may have been made between the two, so the wait for it has an end.
             let _ = timeout(LOOK_AGAIN, self.connected.changed()).await;
         }
+    }
+
+    /// Waits until so many messages may be on their way. All of it is taken at once, for those that had a part of what
+    /// they need could wait for each other for ever.
+    pub(super) async fn reserve(&self, count: usize) -> Option<OwnedSemaphorePermit> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(count).await.ok()
     }
 
     /// Sends messages. What it returns waits for the answers, and no longer than the connection lasts: what was not
