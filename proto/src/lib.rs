@@ -52,7 +52,7 @@ pub use outcome::{AttemptRecord, Outcome, Output, Settlement};
 pub use payload::{INLINE_LIMIT_BYTES, Payload};
 pub use policy::{Backoff, Next, RetryPolicy, Safety};
 pub use secret::SecretPlace;
-pub use submit::SubmitRequest;
+pub use submit::{ID_HEADER, SubmitRequest};
 pub use time::Timestamp;
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
 pub use wire::{FORMAT_VERSION, WireError, decode, encode};

@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The header that says what [`SubmitRequest::id`] does, for bodies that have none.
+///
+/// `Nats-Msg-Id` is understood too, but JetStream drops a message whose `Nats-Msg-Id` it saw a tenth of a second ago under
+/// any subject, and so for any namespace; ids in this header and in bodies are its submitter's alone.
+pub const ID_HEADER: &str = "Longshore-Id";
+
 /// The body of a submit, as JSON or, by its `Content-Type`, MessagePack. An empty body submits with no inputs.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]

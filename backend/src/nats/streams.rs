@@ -24,12 +24,10 @@ pub(super) const WORKFLOWS_STREAM: &str = "KV_LS_WORKFLOWS";
 /// What the keys of that bucket begin with.
 pub(super) const WORKFLOWS_PREFIX: &str = "$KV.LS_WORKFLOWS";
 
-/// How long a stream remembers the ids of messages. Ours carry none; submits of other clients may, and two minutes
-/// is what NATS gives them by default. An id costs the server about 200 bytes of memory.
-const DUPLICATES: Duration = Duration::from_secs(120);
-
-/// The same where nobody but us publishes: as good as none.
-const NO_DUPLICATES: Duration = Duration::from_secs(1);
+/// How long a stream remembers the ids of messages: the least that the server allows. Ours carry none, but submits of
+/// other clients may, and the server takes a message for a duplicate by its id alone, whatever its subject: one
+/// namespace's submit would be acknowledged and dropped for another's.
+const DUPLICATES: Duration = Duration::from_millis(100);
 
 /// How many servers of the tool kind can have a queue: each is a consumer. The default of nats-server 2.15.
 const MOST_CONSUMERS: i32 = 1_000;
@@ -63,7 +61,7 @@ fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {
         max_messages_per_subject: -1,
         max_bytes: -1,
         discard: DiscardPolicy::New,
-        duplicate_window: NO_DUPLICATES,
+        duplicate_window: DUPLICATES,
         ..Config::default()
     }
 }
@@ -113,7 +111,6 @@ fn submits() -> Config {
     Config {
         retention: RetentionPolicy::WorkQueue,
         max_messages: MOST_WAITING,
-        duplicate_window: DUPLICATES,
         ..stream(subject::SUBMIT_STREAM, format!("{}.submit.>", subject::ROOT))
     }
 }

@@ -20,7 +20,7 @@ pub struct Incoming {
     pub workflow: String,
     /// The body.
     pub body: Vec<u8>,
-    /// Headers in lower case: `content-type`, `nats-msg-id`, `traceparent`, `tracestate`, ...
+    /// Headers in lower case: `content-type`, `longshore-id`, `nats-msg-id`, `traceparent`, `tracestate`, ...
     pub headers: Vec<(String, String)>,
     /// The means to answer the stream. Acknowledged once the submit is in the log, or in the dead letters.
     pub receipt: Box<dyn Receipt>,

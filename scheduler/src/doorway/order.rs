@@ -1,7 +1,7 @@
 //! What a published message asks for.
 
 use longshore_backend::Incoming;
-use longshore_proto::SubmitRequest;
+use longshore_proto::{ID_HEADER, SubmitRequest};
 
 use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
 use crate::trace;
@@ -15,7 +15,8 @@ pub(super) fn read(message: &Incoming) -> Result<Order, Refusal> {
     let namespace = message.namespace.parse().map_err(malformed)?;
     let workflow = message.workflow.parse().map_err(malformed)?;
     let SubmitRequest { id, version, inputs } = body(message)?;
-    let id = id.or_else(|| header(message, "nats-msg-id").map(str::to_owned));
+    let of_headers = || header(message, ID_HEADER).or_else(|| header(message, "nats-msg-id"));
+    let id = id.or_else(|| of_headers().map(str::to_owned));
     Ok(Order { namespace, workflow, version, id, inputs, trace: trace::of_headers(&message.headers) })
 }
 
@@ -43,5 +44,5 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
 }
 
 fn header<'m>(message: &'m Incoming, name: &str) -> Option<&'m str> {
-    message.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim())
+    message.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }

@@ -57,6 +57,29 @@ async fn the_same_id_is_the_same_run_however_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_in_our_own_header_is_one_run_in_a_namespace_and_another_in_the_next() {
+    let cluster = Cluster::start().await;
+    for namespace in ["default", "team"] {
+        let namespace = namespace.parse().expect("a namespace");
+        cluster.desk.push(&namespace, WORKFLOW).await.expect("registers");
+    }
+    let id = [("Longshore-Id", "order-1")];
+    for to in ["default.report", "team.report", "default.report"] {
+        cluster.publish(to, &id, "").await;
+    }
+    let jobs = [cluster.job().await, cluster.job().await];
+    let mut namespaces: Vec<_> = jobs.iter().map(|job| job.job.namespace.to_string()).collect();
+    namespaces.sort_unstable();
+    assert_eq!(namespaces, ["default", "team"]);
+    for job in jobs {
+        let run = cluster.run_of("order-1", &job.job.namespace).await;
+        assert_eq!(job.job.id.run.to_string(), run);
+        cluster.settle(job, json!([])).await;
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_run_is_kept_with_the_reason() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;

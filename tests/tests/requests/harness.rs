@@ -9,7 +9,7 @@ use async_nats::{HeaderMap, jetstream};
 use longshore_backend::nats::{self, Nats, NatsConfig};
 use longshore_backend::redis::{Redis, RedisConfig};
 use longshore_backend::{Backend, DeadLetter, Delivery};
-use longshore_proto::{AttemptRecord, Event, Outcome, Output, Settlement};
+use longshore_proto::{AttemptRecord, Event, Namespace, Outcome, Output, Settlement};
 use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
 use longshore_tests::nats_server::NatsServer;
 use longshore_tests::redis_server::RedisServer;
@@ -146,6 +146,13 @@ impl Cluster {
                 Err((code.parse().expect("a number"), document))
             }
         }
+    }
+
+    /// The run that an id stands for.
+    pub(crate) async fn run_of(&self, id: &str, namespace: &Namespace) -> String {
+        let submit = json!({ "workflow": "report", "id": id, "namespace": namespace });
+        let answer = self.ask("submit", submit).await.expect("submits");
+        answer["run"].as_str().expect("a run").to_owned()
     }
 
     /// Takes a job of the server `crm`.
