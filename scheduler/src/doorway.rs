@@ -39,7 +39,8 @@ const PULL_WAIT: Duration = Duration::from_secs(2);
 /// How long messages and the stream are left alone when something is away.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much of a refused message is kept, in bytes: enough to recognise it by.
+/// How much of a refused message is kept, and of the reason, in bytes: enough to recognise it by, and little enough that
+/// both together can always be kept.
 const KEPT_BYTES: usize = 8 * 1024;
 
 /// Takes submits in.
@@ -166,7 +167,7 @@ impl Doorway {
             seq: 0,
             at: clock::now(),
             code: refusal.token().to_owned(),
-            reason: refusal.to_string(),
+            reason: beginning(refusal.to_string()),
             subject: format!("{}.submit.{}.{}", subject::ROOT, message.namespace, message.workflow),
             body: String::from_utf8_lossy(&body).into_owned(),
         };
@@ -186,6 +187,15 @@ impl Doorway {
 
 fn wanted(order: &Order) -> Wanted {
     (order.namespace.clone(), order.workflow.clone(), order.version.clone())
+}
+
+/// The beginning of a reason: every input may have a problem of its own.
+fn beginning(mut reason: String) -> String {
+    if reason.len() > KEPT_BYTES {
+        reason.truncate(reason.floor_char_boundary(KEPT_BYTES));
+        reason.push('…');
+    }
+    reason
 }
 
 async fn acknowledge(receipt: Box<dyn Receipt>) {

@@ -127,6 +127,19 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reason_that_is_too_long_to_be_kept_is_cut() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    // Each is a problem of its own, and all of them together do not fit into a message.
+    let unknown: serde_json::Map<_, _> = (0..40_000).map(|n| (format!("é{n}"), json!(0))).collect();
+    cluster.publish("default.report", &[], json!({ "inputs": unknown }).to_string()).await;
+    let letters = cluster.dead_letters(1).await;
+    assert_eq!(letters[0].code, "invalid_inputs");
+    assert!(letters[0].reason.contains("é1") && letters[0].reason.len() < 10_000, "{:?}", letters[0]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_all_taken_in() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
