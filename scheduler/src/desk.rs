@@ -25,6 +25,7 @@ use longshore_proto::{Digest, Namespace, Partition, RunId, RunSummary, RunView, 
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
 use tokio::time::sleep;
+use tracing::debug;
 
 use crate::intake::{Intake, Submission};
 use crate::machine::Run;
@@ -167,12 +168,28 @@ impl Desk {
     }
 
     /// Tells a run to stop. Returns once that is in the log; the run ends a little later.
+    ///
+    /// While it cannot be seen where runs stand, all are told: its leader passes over one that is unknown or has ended.
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Refusal> {
-        let status = self.find(run).await?.summary.status;
-        if status.is_terminal() {
-            return Err(Refusal::Ended { run, status });
+        match self.find(run).await {
+            Ok(row) if row.summary.status.is_terminal() => {
+                return Err(Refusal::Ended { run, status: row.summary.status });
+            }
+            Ok(_) => {}
+            Err(Refusal::UnknownRun(_)) if !self.is_forgotten(run.partition()).await => {
+                return Err(Refusal::UnknownRun(run));
+            }
+            Err(Refusal::UnknownRun(_)) => {}
+            Err(refusal) if refusal.may_pass() => debug!(%run, %refusal, "cancelled without a look at it"),
+            Err(refusal) => return Err(refusal),
         }
         Ok(self.intake.cancel(run, reason).await?)
+    }
+
+    /// Whether a partition has no checkpoint, so that its runs are in the log alone.
+    async fn is_forgotten(&self, partition: Partition) -> bool {
+        partition.0 < self.partitions
+            && self.backend.checkpoints.load(partition).await.is_ok_and(|loaded| loaded.is_none())
     }
 
     /// The current version of every workflow.

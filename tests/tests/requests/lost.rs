@@ -105,7 +105,14 @@ async fn runs_go_on_while_redis_is_away_for_longer_than_a_lease() {
         let job = cluster.job().await;
         cluster.settle(job, json!([])).await;
     }
+    let unwanted = submit(&cluster, "unwanted").await;
+    let job = cluster.job().await;
+    let cancelled = cluster.ask("cancel", json!({ "run": unwanted })).await;
+    assert_eq!(cancelled, Ok(json!({ "run": unwanted })), "it takes the log, and nothing else");
+    timeout(PATIENCE, job.recalled.cancelled()).await.expect("recalled in time");
+    cluster.settle(job, json!([])).await;
     cluster.redis_server.start_again().await;
+    shown(&cluster, &unwanted, "cancelled").await;
     for run in &runs {
         shown(&cluster, run, "succeeded").await;
     }
