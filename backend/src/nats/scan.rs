@@ -23,6 +23,16 @@ const MOST: usize = 10_000;
 /// How long the server keeps a consumer that could not be taken away after the scan.
 const CONSUMER_IDLE: Duration = Duration::from_secs(10);
 
+/// More than can be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{pending} messages under {filter} are more than the {MOST} that are read: remove old ones (`nats stream purge --subject`)"
+)]
+struct TooMany {
+    filter: String,
+    pending: u64,
+}
+
 /// The answer to a request that is only carried out.
 #[derive(Deserialize)]
 struct Success {}
@@ -46,8 +56,12 @@ pub(super) async fn scan(
         .await
         .map_err(|error: SubscribeError| failed(doing(), error))?;
     let pending = begin(connection, stream, &name, filter, from).await;
-    let count = usize::try_from(pending.map_err(|error| failed(doing(), error))?).unwrap_or(MOST).min(MOST);
-    let found = read(connection, stream, puller, inbox, count).await;
+    let pending = pending.map_err(|error| failed(doing(), error))?;
+    let found = match usize::try_from(pending) {
+        Ok(count) if count <= MOST => read(connection, stream, puller, inbox, count).await,
+        // What is left out would be the newest, and that is what is asked for.
+        _ => Err(Error::permanent(doing(), TooMany { filter: filter.to_owned(), pending })),
+    };
     // A stream has room for a thousand consumers. One that stays goes by itself.
     let gone: Result<Success, _> =
         ask(&connection.context, format!("CONSUMER.DELETE.{stream}.{name}"), &Nothing {}).await;
