@@ -3,15 +3,20 @@
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::{HeaderMap, RequestErrorKind, jetstream};
+use async_trait::async_trait;
 use futures::StreamExt;
-use longshore_backend::nats::{Nats, NatsConfig};
-use longshore_backend::{DeadLetter, Incoming, Registered};
+use longshore_backend::nats::{self, Nats, NatsConfig};
+use longshore_backend::{Api, DeadLetter, Denied, Incoming, Registered, Request, Verb};
 use longshore_proto::{Digest, Namespace, Partition, RunId, Timestamp, WorkflowName};
 use longshore_tests::nats_server::NatsServer;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// More than any of this takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -132,6 +137,66 @@ async fn the_message_id_of_one_team_soon_stands_in_no_others_way() {
         incoming.receipt.ack().await.expect("acks");
     }
     assert_eq!(teams, ["one", "two"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_too_large_to_be_read_says_so() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let (team, report) = (namespace("team"), version("report", "newest"));
+    let client = nats.client();
+    for n in 0..10_000 {
+        let key = format!("$KV.LS_WORKFLOWS.team.report.{n:064x}");
+        client.publish(key, "old".into()).await.expect("publishes");
+    }
+    nats.workflows().register(&team, &report).await.expect("registers");
+    let refused =
+        nats.workflows().versions(&team, &report.name).await.expect_err("it is not in what is read");
+    assert!(!refused.retryable && refused.to_string().contains("10001"), "{refused}");
+}
+
+/// Answers everything at great length.
+struct Verbose;
+
+#[async_trait]
+impl Api for Verbose {
+    async fn answer(&self, verb: Verb, _request: Request) -> Result<Vec<u8>, Denied> {
+        let text = "x".repeat(2 * 1024 * 1024);
+        match verb {
+            Verb::List => Ok(json!([text]).to_string().into_bytes()),
+            _ => {
+                let body = json!({ "error": text, "reason": "malformed", "problems": [] });
+                Err(Denied { code: 400, message: text, body: body.to_string().into_bytes() })
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_fits_into_no_message_is_an_error_that_does() {
+    let server = NatsServer::start().await;
+    let nats = connect(&server).await;
+    let stop = CancellationToken::new();
+    let mut serving = JoinSet::new();
+    serving.spawn(nats::serve(nats.client(), Arc::new(Verbose), stop.clone()));
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let ask = async |verb: &str| {
+        loop {
+            let asked = async_nats::Request::new().timeout(Some(PATIENCE));
+            match client.send_request(format!("longshore.v1.api.{verb}"), asked).await {
+                Ok(answer) => break serde_json::from_slice::<Value>(&answer.payload).expect("JSON"),
+                Err(error) => assert_eq!(error.kind(), RequestErrorKind::NoResponders, "{verb}"),
+            }
+        }
+    };
+    assert_eq!(ask("list").await["reason"], "too_large");
+    let denied = ask("get").await;
+    assert_eq!(denied["reason"], "malformed");
+    assert!(denied["problems"][0]["message"].is_string(), "{denied}");
+    stop.cancel();
+    for ended in serving.join_all().await {
+        ended.expect("ends");
+    }
 }
 
 fn letter(n: u64) -> DeadLetter {

@@ -12,6 +12,7 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, 
 use futures::StreamExt;
 use futures::stream::select_all;
 use longshore_proto::subject;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -30,6 +31,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long the requests that had come before a stop have to be answered.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How much of an error its header tells; the body has all of it.
+const LINE_CHARS: usize = 1_000;
+
+/// What the headers of an answer take at most, in bytes: the line, in letters of four bytes, with a name and a code.
+const HEADERS_BYTES: usize = 5 * 1024;
+
 /// Serves requests until `stop`, and answers what it has in hand.
 pub async fn serve(
     client: async_nats::Client,
@@ -47,8 +54,8 @@ pub async fn serve(
     }
     info!(service = NAME, version, "serving requests");
     let serving = select_all(requests).for_each_concurrent(AT_ONCE, |(verb, request)| {
-        let api = Arc::clone(&api);
-        async move { answer(&*api, verb, &request).await }
+        let (api, room) = (Arc::clone(&api), client.max_payload());
+        async move { answer(&*api, verb, &request, room).await }
     });
     let ending = async {
         stop.cancelled().await;
@@ -71,10 +78,12 @@ async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, a
     builder.add(subject::api(verb.as_str())).await
 }
 
-async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Request) {
+/// Answers a request in a message with so much room.
+async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Request, room: usize) {
     let message = &request.message;
     let asked = Request { headers: headers(message.headers.as_ref()), body: message.payload.to_vec() };
     let answer = timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()));
+    let answer = fitting(answer, room.saturating_sub(HEADERS_BYTES));
     let sent = match answer {
         Ok(body) => request.respond(Ok(body.into())).await,
         // The library sends no body with an error of its own making, and the body has the list of problems.
@@ -91,15 +100,40 @@ async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Reques
 fn error(denied: &Denied) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // A header is one line; whatever would break it becomes a space.
-    let line: String = denied.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String =
+        denied.message.chars().take(LINE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     headers.insert(NATS_SERVICE_ERROR, line.as_str());
     headers.insert(NATS_SERVICE_ERROR_CODE, denied.code.to_string().as_str());
     headers
 }
 
+/// An answer that fits into a message, for one that does not would never arrive.
+fn fitting(answer: Result<Vec<u8>, Denied>, room: usize) -> Result<Vec<u8>, Denied> {
+    match answer {
+        Ok(body) if body.len() > room => Err(too_large(body.len(), room)),
+        Err(denied) if denied.body.len() > room => {
+            let line: String = denied.message.chars().take(LINE_CHARS).collect();
+            let known: serde_json::Value = serde_json::from_slice(&denied.body).unwrap_or_default();
+            let more = "there are more problems than fit into an answer";
+            let body = json!({ "error": line, "reason": known["reason"], "problems": [{ "message": more }] });
+            Err(Denied { body: body.to_string().into_bytes(), ..denied })
+        }
+        answer => answer,
+    }
+}
+
+fn too_large(bytes: usize, room: usize) -> Denied {
+    let message = format!(
+        "the answer of {bytes} bytes does not fit into the {room} of a message: ask for less (`limit`), or raise \
+         `max_payload` of nats-server"
+    );
+    let body = json!({ "error": message, "reason": "too_large", "problems": [{ "message": message }] });
+    Denied { code: 413, message, body: body.to_string().into_bytes() }
+}
+
 fn late() -> Denied {
     let message = "no answer in time: something behind the scheduler is slow or away; try again".to_owned();
-    let body = serde_json::json!({ "error": message, "reason": "internal", "problems": [] });
+    let body = json!({ "error": message, "reason": "internal", "problems": [] });
     Denied { code: 503, message, body: body.to_string().into_bytes() }
 }
 

@@ -61,7 +61,8 @@ pub struct Request {
 /// Why a request was not granted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denied {
-    /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it is something else already, 503 try again
+    /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it is something else already, 413 it is
+    /// too large, 503 try again
     /// later, 500 somebody has to mend something.
     pub code: u16,
     /// Why, in one line.
