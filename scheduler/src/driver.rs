@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Everything it performs is harmless to do twice, so a port that is away is asked again until it answers; the log
-//! remembers the rest. How entries get into the machine is in [`fold`](crate::fold).
+//! remembers the rest. Only jobs are not waited for: those that the queue has no room for are [held](held::Held). How entries get into the machine is in [`fold`](crate::fold).
 
+mod held;
 mod send;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, RunView, Seq}
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::held::Held;
 use self::send::{append, dispatch};
 use crate::fold::{BATCH, DriverError, Fold, insist};
 use crate::machine::{Effect, Effects};
@@ -50,6 +52,7 @@ pub struct Driver {
     observer: Arc<dyn Observer>,
     /// Runs whose jobs are not sent.
     left_alone: BTreeSet<RunId>,
+    held: Held,
 }
 
 impl Driver {
@@ -70,8 +73,8 @@ impl Driver {
         let reader = backend.log.read(partition, from.next()).await?;
         let saver = Saver::new(backend.clone(), partition, recovered.stored.clone());
         let fold = Fold::begin(backend.clone(), partition, recovered).await?;
-        let left_alone = BTreeSet::new();
-        let mut driver = Self { backend, partition, fold, saver, reader, epoch, observer, left_alone };
+        let (left_alone, held) = (BTreeSet::new(), Held::default());
+        let mut driver = Self { backend, partition, fold, saver, reader, epoch, observer, left_alone, held };
         // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
         driver.replay(epoch.0, from).await?;
         info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
@@ -161,6 +164,7 @@ impl Driver {
         if self.fold.machine.epoch() > self.epoch {
             return Ok(()); // it is the new leader's to do
         }
+        self.held.take(); // they are among those that are outstanding
         let mut resumed = self.fold.machine.resume();
         resumed.retain(|effect| !matches!(effect, Effect::Dispatch(job) if queued.contains(&job.id)));
         self.perform(resumed).await
@@ -179,6 +183,7 @@ impl Driver {
                         }
                     }
                 },
+                () = self.held.due() => self.send_held().await?,
                 entries = self.reader.next(BATCH) => self.take(entries?).await?,
                 () = tokio::time::sleep(wake) => self.tick().await?,
             }
@@ -203,6 +208,18 @@ impl Driver {
             self.tick().await?;
         }
         Ok(())
+    }
+
+    /// Sends what there was no room for and is still wanted.
+    async fn send_held(&mut self) -> Result<(), DriverError> {
+        let held = self.held.take();
+        let mut effects = self.fold.machine.resume();
+        effects.retain(|effect| match effect {
+            Effect::Dispatch(job) => held.contains(&job.id),
+            Effect::Recall(id) => held.contains(id),
+            _ => false,
+        });
+        self.perform(effects).await
     }
 
     /// Asks the machine which timers are due.
@@ -231,7 +248,17 @@ impl Driver {
                 Effect::Changed(_) => {} // told already
             }
         }
-        tokio::try_join!(append(&self.backend, self.partition, facts), dispatch(&self.backend, jobs))?;
+        let dispatched = async {
+            // They would be refused as well, and wait for that.
+            let full = !self.held.is_empty();
+            if full {
+                Ok(jobs.into_iter().map(|job| job.id).collect())
+            } else {
+                dispatch(&self.backend, jobs).await
+            }
+        };
+        let ((), refused) = tokio::try_join!(append(&self.backend, self.partition, facts), dispatched)?;
+        self.held.add(refused);
         // After the jobs they mean: a recall looks for a job that is queued or out.
         for job in recalls {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;

@@ -1,9 +1,16 @@
 //! Sends what follows from a record: facts to the log, jobs to the queue.
+//!
+//! Without the log nothing goes on, so it is asked until it answers; a queue that is full must not keep anybody from
+//! reading the results that make room in it.
 
 use longshore_backend::Backend;
-use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, Partition, Payload};
+use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, JobId, Partition, Payload};
+use tracing::warn;
 
 use crate::fold::{DriverError, insist};
+
+/// Jobs published at once: as many as a broker takes in one go, and so few that a full queue is noticed soon.
+const TOGETHER: usize = 1_000;
 
 /// Records facts.
 pub(super) async fn append(
@@ -17,16 +24,28 @@ pub(super) async fn append(
     Ok(())
 }
 
-/// Publishes jobs.
-pub(super) async fn dispatch(backend: &Backend, mut jobs: Vec<Job>) -> Result<(), DriverError> {
-    if jobs.is_empty() {
-        return Ok(());
+/// Publishes jobs, and returns those that the queue does not take now, or that may not be in it.
+pub(super) async fn dispatch(backend: &Backend, jobs: Vec<Job>) -> Result<Vec<JobId>, DriverError> {
+    let mut jobs = jobs.into_iter();
+    loop {
+        let mut some: Vec<Job> = jobs.by_ref().take(TOGETHER).collect();
+        if some.is_empty() {
+            return Ok(Vec::new());
+        }
+        for job in &mut some {
+            lighten(backend, &mut job.arguments).await?;
+        }
+        let ids: Vec<JobId> = some.iter().map(|job| job.id.clone()).collect();
+        match backend.jobs.publish(some).await {
+            Ok(_) => {}
+            Err(error) if error.retryable => {
+                let refused: Vec<_> = ids.into_iter().chain(jobs.map(|job| job.id)).collect();
+                warn!(%error, jobs = refused.len(), "the queue takes no jobs now; trying again");
+                return Ok(refused);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    for job in &mut jobs {
-        lighten(backend, &mut job.arguments).await?;
-    }
-    insist("publish jobs", || backend.jobs.publish(jobs.clone())).await?;
-    Ok(())
 }
 
 /// Puts large arguments into a blob, so that the job fits into a message.

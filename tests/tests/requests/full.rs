@@ -1,8 +1,10 @@
-//! A log that is nearly full: submits are turned away while there is room for results, and taken in again later.
+//! A log that is nearly full: submits are turned away while there is room for results, and taken in again later. And a
+//! queue that is full: results are taken in all the same.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::jetstream::{self, stream::Config};
 use longshore_proto::{Event, Partition, Payload, RunId, Signal, Timestamp, subject};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -64,5 +66,44 @@ async fn submits_wait_while_the_log_is_nearly_full_and_results_do_not() {
     // Those before it were admitted while what had been seen of the log was still believed.
     while cluster.job().await.job.arguments != Payload::Inline(json!({ "month": 42 })) {}
     assert!(cluster.nats.dead_letters().list(1).await.expect("lists").is_empty(), "it was not thrown away");
+    cluster.end().await;
+}
+
+/// Says how many jobs the queue may hold.
+async fn bound_queue(cluster: &Cluster, max_messages: i64) {
+    let jetstream = jetstream::new(cluster.client.clone());
+    let mut stream = jetstream.get_stream(subject::JOBS_STREAM).await.expect("is there");
+    let config = Config { max_messages, ..stream.info().await.expect("answers").config.clone() };
+    jetstream.update_stream(config).await.expect("is changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_are_taken_in_while_the_queue_has_no_room_and_jobs_go_out_when_it_has() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    bound_queue(&cluster, 1).await;
+    let first = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");
+    let job = cluster.job().await;
+    // Jobs of every partition, and so of the first one's, find the queue full.
+    for number in 0..20 {
+        let submit = json!({ "workflow": "report", "id": format!("n{number}") });
+        cluster.ask("submit", submit).await.expect("submits");
+    }
+    cluster.report(&job, json!([])).await;
+    let ended = async {
+        while cluster.ask("get", first.clone()).await.expect("shows")["status"] != "succeeded" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("nobody waits for room");
+
+    job.receipt.ack().await.expect("acks");
+    let mut runs = BTreeSet::new();
+    while runs.len() < 20 {
+        let job = cluster.job().await;
+        assert!(runs.insert(job.job.id.run), "sent once");
+        cluster.settle(job, json!([])).await;
+        bound_queue(&cluster, 1_000_000).await;
+    }
     cluster.end().await;
 }

@@ -171,6 +171,12 @@ impl Cluster {
 
     /// Carries a job out.
     pub(crate) async fn settle(&self, delivery: Delivery, output: Value) {
+        self.report(&delivery, output).await;
+        delivery.receipt.ack().await.expect("acks");
+    }
+
+    /// Says what came of a job, which stays in the queue.
+    pub(crate) async fn report(&self, delivery: &Delivery, output: Value) {
         let id = delivery.job.id.clone();
         let event = Event::Settled {
             settlement: Settlement::Done(Outcome::Output(Output { value: output.into(), content: None })),
@@ -179,7 +185,6 @@ impl Cluster {
             job: id.clone(),
         };
         self.backend.log.append(id.run.partition(), vec![event]).await.expect("appends");
-        delivery.receipt.ack().await.expect("acks");
     }
 
     /// Waits until as many letters are dead, and returns them, oldest first.
