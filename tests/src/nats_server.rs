@@ -26,6 +26,8 @@ pub struct Setup {
     pub settings: String,
     /// More of its configuration file.
     pub more: String,
+    /// Who its clients say they are: `user:password`, if anything.
+    pub user: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -37,6 +39,7 @@ impl Default for Setup {
             always: false,
             settings: String::new(),
             more: String::new(),
+            user: None,
         }
     }
 }
@@ -83,7 +86,8 @@ impl NatsServer {
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        let user = self.setup.user.map_or_else(String::new, |user| format!("{user}@"));
+        format!("nats://{user}127.0.0.1:{}", self.port)
     }
 
     /// Its process, while it has one.

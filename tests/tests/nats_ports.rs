@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_backend::nats::{self, Nats, NatsConfig};
 use longshore_backend::{Api, DeadLetter, Denied, Incoming, Registered, Request, Verb};
-use longshore_proto::{Digest, Namespace, Partition, RunId, Timestamp, WorkflowName};
-use longshore_tests::nats_server::NatsServer;
+use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
+use longshore_tests::nats_server::{NatsServer, Setup};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -153,6 +153,19 @@ async fn a_registry_that_is_too_large_to_be_read_says_so() {
     let refused =
         nats.workflows().versions(&team, &report.name).await.expect_err("it is not in what is read");
     assert!(!refused.retryable && refused.to_string().contains("10001"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_as_full_as_its_account() {
+    // As much as the streams ask for when they are made, and a little more.
+    let account = "accounts { A { jetstream { max_file: 257MiB }, users: [{ user: a }] } }\nno_auth_user: a";
+    let server = NatsServer::start_with(Setup { more: account.to_owned(), ..Setup::default() }).await;
+    let nats = connect(&server).await;
+    let (log, run) = (nats.log(), RunId::new(Partition(0), Timestamp::from_millis(1), 1));
+    assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 0);
+    let event = || Event::Signalled { run, signal: Signal::Cancel { reason: "x".repeat(64 * 1024) } };
+    log.append(Partition(0), (0..128).map(|_| event()).collect()).await.expect("appends");
+    assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 3, "8 of 257");
 }
 
 /// Answers everything at great length.

@@ -17,8 +17,9 @@ const FOR_GOOD: [ErrorCode; 3] = [
 ];
 
 /// Words with a code in the four hundreds that pass: an equal publish is on its way, another batch has to end first,
-/// or part of a batch was lost with a connection.
-const PASSING: [ErrorCode; 5] = [
+/// part of a batch was lost with a connection, or the account has no room.
+const PASSING: [ErrorCode; 6] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
     ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,
     ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
     ErrorCode::ATOMIC_PUBLISH_INCOMPLETE_BATCH,
@@ -78,6 +79,7 @@ mod tests {
             (503, 10008, true), // no leader yet
             (429, 10167, true),
             (400, 10164, true),
+            (400, 10002, true),  // the account is full
             (400, 10054, false), // too large
             (503, 10076, false), // no JetStream at all
             (404, 10059, false), // no such stream

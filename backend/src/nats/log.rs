@@ -6,13 +6,14 @@
 
 mod reader;
 
+use async_nats::jetstream::account::Account;
 use async_nats::jetstream::stream::{Info, PurgeResponse};
 use async_trait::async_trait;
 use longshore_proto::{Event, Incarnation, Partition, Seq, encode, subject};
 use serde_json::json;
 
 use self::reader::Reader;
-use super::api::ask;
+use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{Outgoing, Placed, Publisher};
@@ -63,10 +64,16 @@ impl RunLog for Log {
     }
 
     async fn fullness(&self, partition: Partition) -> Result<u64, Error> {
-        let info = self.info(partition, "look how full the log is").await?;
-        // A limit that is not set is -1, or 0.
-        let limit = u64::try_from(info.config.max_bytes).unwrap_or_default();
-        Ok(info.state.bytes.saturating_mul(100).checked_div(limit).unwrap_or_default())
+        let doing = "look how full the log is";
+        let account = async {
+            let account = ask::<Account>(&self.connection.context, "INFO".to_owned(), &Nothing {}).await;
+            account.map_err(|error| failed(format!("{doing} of partition {partition}"), error))
+        };
+        let (info, account) = tokio::try_join!(self.info(partition, doing), account)?;
+        // Whatever the account may store, its logs share it with everything else, for each number of copies or for all.
+        let tiers = account.tiers.values().map(|tier| percent(tier.storage, tier.limits.max_storage));
+        let account = percent(account.storage, account.limits.max_storage);
+        Ok(tiers.fold(account.max(percent(info.state.bytes, Some(info.config.max_bytes))), u64::max))
     }
 
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
@@ -86,6 +93,12 @@ impl RunLog for Log {
             .map_err(|error| failed(format!("trim the log of partition {partition} below {below}"), error))?;
         Ok(())
     }
+}
+
+/// How full something is. A limit that is not set is none, -1 or 0.
+fn percent(bytes: u64, limit: Option<i64>) -> u64 {
+    let limit = limit.and_then(|limit| u64::try_from(limit).ok()).unwrap_or_default();
+    bytes.saturating_mul(100).checked_div(limit).unwrap_or_default()
 }
 
 /// Drawn when the stream was created, with the moment of its creation: a copy of a stream is another one.
@@ -110,5 +123,19 @@ fn sequence(placed: Placed) -> Option<Seq> {
     match placed {
         Placed::New(sequence) => Some(Seq(sequence)),
         Placed::Already => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_limit_is_never_full() {
+        for (bytes, limit, full) in
+            [(7, None, 0), (7, Some(-1), 0), (7, Some(0), 0), (7, Some(10), 70), (20, Some(10), 200)]
+        {
+            assert_eq!(percent(bytes, limit), full, "{bytes} of {limit:?}");
+        }
     }
 }

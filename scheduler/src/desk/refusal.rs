@@ -77,8 +77,8 @@ pub enum Refusal {
     },
     /// There is no room for more runs.
     #[error(
-        "the log of partition {partition} is {percent} % full, and submits are taken in below 70 %: try again later, \
-         or raise the max_bytes of its stream"
+        "the store of partition {partition} is {percent} % full, and submits are taken in below 70 %: try again later, \
+         or raise the max_bytes of its stream, or what its account may store"
     )]
     Full {
         /// The partition.
