@@ -38,6 +38,13 @@ pub struct Member {
     process: Option<Started>,
 }
 
+impl Member {
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        self.process.as_ref().map(Started::stderr).unwrap_or_default()
+    }
+}
+
 /// A cluster. Its processes are killed when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {

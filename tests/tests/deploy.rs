@@ -39,6 +39,14 @@ fn jetstream_settings() -> String {
     block.lines().filter(|line| !line.contains("store_dir")).collect::<Vec<_>>().join("\n")
 }
 
+/// The account that the shipped file gives to Longshore.
+fn account() -> String {
+    let text = read("nats/nats-server.conf");
+    let (_, block) = text.split_once("\naccounts {").expect("a block");
+    let (block, _) = block.split_once("\n}").expect("its end");
+    format!("accounts {{{block}\n}}\n")
+}
+
 #[test]
 fn nats_takes_its_configuration() {
     let mut check = Command::new(Setup::default().program);
@@ -72,7 +80,10 @@ async fn the_shape_of_the_compose_file_works() {
     let sample = Tables::of(scratch.path()).over_http();
     scratch.servers(&json!({ "tables": sample.entry() }));
     let workflow = scratch.write("chain.yaml", chain("chain", 3));
-    let nats = NatsServer::start_with(Setup { settings: jetstream_settings(), ..Setup::default() }).await;
+    let more = format!("{}no_auth_user: longshore\n", account());
+    assert!(read("nats/nats-server.conf").contains("\nno_auth_user: longshore\n"), "as it was shipped");
+    let nats =
+        NatsServer::start_with(Setup { settings: jetstream_settings(), more, ..Setup::default() }).await;
     let mut cluster = Cluster::start_on(nats, scratch, 1, 1).await;
 
     let addresses = [free_address(), free_address()];
@@ -97,6 +108,32 @@ async fn the_shape_of_the_compose_file_works() {
         assert!(healthy(address, "/livez"), "it lives all the same");
     }
     drop(others);
+}
+
+#[tokio::test]
+async fn the_permissions_for_other_machines_are_enough_and_needed() {
+    let shipped = account();
+    let more = shipped.replace("# password: $LONGSHORE_NATS_PASSWORD", "password: s3cret");
+    assert_ne!(more, shipped, "the password is there to be switched on");
+    let setup = Setup { settings: jetstream_settings(), more, ..Setup::default() };
+    let nats = NatsServer::start_with(Setup { user: Some("longshore:s3cret"), ..setup }).await;
+    let stranger = nats.url().replace("longshore:s3cret@", "");
+
+    let scratch = Scratch::new(&json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+    let workflow = scratch.write("chain.yaml", chain("chain", 3));
+    let workflow = workflow.to_str().expect("a path");
+    let cluster = Cluster::start_on(nats, scratch, 1, 1).await;
+    cluster.client(["workflows", "push", workflow]).run().await.expecting(0);
+    cluster.client(["submit", "chain", "--watch"]).run().await.expecting(0);
+    let listed = cluster.client(["runs", "list", "--status", "succeeded", "--json"]).run().await.expecting(0);
+    assert_eq!(listed.json_lines().len(), 1, "{listed}");
+    cluster.client(["dlq", "list"]).run().await.expecting(0);
+    cluster.client(["doctor"]).run().await.expecting(0);
+    for member in &cluster.members {
+        assert!(!member.said().contains("ermissions"), "{}", member.said());
+    }
+    cluster.client(["workflows", "list"]).env("NATS_URL", &stranger).run().await.expecting(4);
 }
 
 #[test]
