@@ -119,7 +119,7 @@ impl<'a> Machine<'a> {
 
     fn claimed(&mut self, claimed: Claimed, now: Timestamp) -> Effect {
         match claimed {
-            Claimed::Done => return Effect::End(End::Acknowledge { done: None }),
+            Claimed::Done => return self.done(Outcome::Indeterminate(done_before())),
             Claimed::Busy { until } => {
                 let (earliest, latest) = BUSY_DELAY;
                 return self.give_back(Some(until.since(now).clamp(earliest, latest)));
@@ -272,6 +272,15 @@ fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
 fn lost() -> Fault {
     let message = "the process that made this call ended without a word; the call may have happened, and is not \
                    repeated because the step does not say that it is safe (`retry`)";
+    Fault::new(FaultClass::Unavailable, message)
+}
+
+/// What is known of a call whose outcome was reported. Where the log has taken that report, it refuses this one; where
+/// it came from an attempt that was no longer current and was dropped, the step would else wait for its outcome until
+/// the claim is forgotten, and then be called once more.
+fn done_before() -> Fault {
+    let message = "an earlier attempt made this call, and its report came too late to count; the call may have \
+                   happened, and is not repeated";
     Fault::new(FaultClass::Unavailable, message)
 }
 

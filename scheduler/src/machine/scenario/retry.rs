@@ -52,6 +52,33 @@ fn a_fault_of_an_older_attempt_is_stale_but_its_output_is_taken() {
 }
 
 #[test]
+fn a_step_whose_older_attempt_made_the_call_ends_in_doubt() {
+    // The acknowledgement of attempt 1 was lost: it was delivered again, and made the call after it had been given up.
+    check(
+        ONE,
+        r#"
+        submit                          -> dispatch a#1
+        settle a#1 again 5s             -> nothing
+        @5s tick                        -> fired retry a#2, dispatch a#2
+        settle a#1 indeterminate timeout -> refused: a newer attempt is out
+        settle a#2 indeterminate unavailable -> failed at a: unavailable: test
+        "#,
+    );
+}
+
+#[test]
+fn doubt_about_a_step_that_has_its_outcome_is_refused() {
+    check(
+        "steps: [{ id: a, call: s/t }, { id: b, call: s/t }]",
+        r#"
+        submit                               -> dispatch a#1
+        settle a#1 output 1                  -> dispatch b#1
+        settle a#1 indeterminate unavailable -> refused: the step has its outcome
+        "#,
+    );
+}
+
+#[test]
 fn a_job_that_is_never_heard_of_is_sent_again() {
     // Five attempts of ten seconds, a second between them, and five minutes for the queue.
     check(

@@ -45,12 +45,21 @@ fn a_call_that_vanished_with_its_worker_is_not_repeated() {
 }
 
 #[test]
-fn a_call_whose_outcome_is_in_the_log_is_only_acknowledged() {
+fn a_call_that_is_done_is_not_made_again_and_the_step_does_not_wait_for_its_outcome() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 2 => claim fetch
-        claim done  => acknowledge
+        delivered 1 => claim fetch
+        claim done  => settle indeterminate unavailable: an earlier attempt made this call, and its report came too late to count; the call may have happened, and is not repeated []
+        settled     => acknowledge
+        ",
+    );
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2, recalled => claim fetch
+        claim done  => settle indeterminate unavailable: an earlier attempt made this call, and its report came too late to count; the call may have happened, and is not repeated []
+        broken      => give back for 5s
         ",
     );
 }
