@@ -14,8 +14,8 @@ pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 ///
 /// Contract:
 /// - Between [`Claimed::Won`] or [`Claimed::Lapsed`] and the end of its lease, one holder has the claim, and every
-///   other caller gets [`Claimed::Busy`]. So does the holder itself when it asks again: that may be a second delivery
-///   of the job, while the first is still at work.
+///   other caller gets [`Claimed::Busy`]. The holder itself gets the same answer again, and a new lease, until somebody
+///   else has asked: the first answer may have been lost on the way. So no two deliveries may share a holder's name.
 /// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
 ///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn.
 /// - A word from somebody who is no longer the holder changes nothing.

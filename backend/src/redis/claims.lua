@@ -33,6 +33,11 @@ if word == 'claim' then
     hold('0')
     return {'won', 0}
   end
+  if known == holder then
+    -- Asked twice: the first answer was lost on the way.
+    hold(doubtful)
+    return {doubtful == '1' and 'lapsed' or 'won', 0}
+  end
   if now < lease_until then return {'busy', lease_until} end
   hold('1')
   return {'lapsed', 0}

@@ -16,7 +16,7 @@ use super::{Fixture, contracts};
 contracts![
     the_first_caller_wins_and_others_are_told_until_when,
     of_many_callers_at_once_one_wins,
-    a_holder_that_asks_again_is_told_that_it_is_busy,
+    a_holder_that_asks_again_gets_the_same_answer,
     a_lease_that_ran_out_lapses,
     a_renewed_lease_goes_on,
     a_lease_that_ran_out_can_be_renewed_until_somebody_asks,
@@ -96,10 +96,17 @@ async fn of_many_callers_at_once_one_wins(fixture: &mut dyn Fixture) {
     assert_eq!(answers.iter().filter(|answer| is_busy(**answer)).count(), 49);
 }
 
-async fn a_holder_that_asks_again_is_told_that_it_is_busy(fixture: &mut dyn Fixture) {
+async fn a_holder_that_asks_again_gets_the_same_answer(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
+    assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
     assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
-    assert!(is_busy(calls.claim("a", HOUR).await));
+    assert!(is_busy(calls.claim("b", HOUR).await), "the lease began anew");
+    let doubtful = Calls { key: claim_key(2), ..Calls::new(fixture) };
+    doubtful.claim("a", Duration::ZERO).await;
+    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed);
+    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed, "a's call may still have happened");
+    doubtful.release("b").await;
+    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed, "and still");
 }
 
 async fn a_lease_that_ran_out_lapses(fixture: &mut dyn Fixture) {
