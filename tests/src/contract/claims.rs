@@ -28,6 +28,7 @@ contracts![
     a_doubt_outlives_a_release,
     steps_are_apart,
     a_claim_outlives_its_process,
+    a_store_knows_since_when_it_has_known_every_claim,
     a_claim_of_a_process_that_is_gone_lapses,
 ];
 
@@ -207,4 +208,14 @@ async fn a_claim_of_a_process_that_is_gone_lapses(fixture: &mut dyn Fixture) {
     Calls::new(fixture).claim("a", MOMENT).await;
     fixture.restart().await;
     assert_eq!(Calls::new(fixture).claim_at_last("b").await, Claimed::Lapsed);
+}
+
+async fn a_store_knows_since_when_it_has_known_every_claim(fixture: &mut dyn Fixture) {
+    let calls = Calls::new(fixture);
+    let born = calls.claims.born().await.expect("answers");
+    assert!(born <= clock::now(), "{born}");
+    calls.claim("a", HOUR).await;
+    assert_eq!(calls.claims.born().await.expect("answers"), born, "a claim changes nothing");
+    fixture.restart().await;
+    assert_eq!(fixture.backend().claims.born().await.expect("answers"), born, "nor does a new process");
 }
