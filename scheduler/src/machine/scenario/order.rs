@@ -279,3 +279,19 @@ fn a_wide_group_goes_out_in_waves() {
         scenario.input(&format!("settle {}#1 output 1", job.id.step));
     }
 }
+
+#[test]
+fn an_idempotency_key_that_fits_no_message_fails_its_step() {
+    let workflow = "
+inputs: { key: {} }
+steps: [{ id: a, call: s/t, idempotency-key: '${{ inputs.key }}' }]
+";
+    let submit = |bytes| format!(r#"submit {{"key": "{}"}}"#, "k".repeat(bytes));
+    let fits = super::Scenario::of(workflow).input(&submit(1024));
+    assert_eq!(fits, "dispatch a#1");
+    let long = super::Scenario::of(workflow).input(&submit(1025));
+    assert_eq!(
+        long,
+        "failed at a: expression: `idempotency-key` gives 1025 bytes; at most 1024 can be sent along"
+    );
+}
