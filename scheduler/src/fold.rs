@@ -54,12 +54,6 @@ pub enum DriverError {
         /// Its format.
         found: u8,
     },
-    /// A large value is gone.
-    #[error("the blob {0} is missing, and a run needs it")]
-    BlobMissing(Digest),
-    /// A large value is no JSON.
-    #[error("the blob {0} holds no JSON value")]
-    BlobMalformed(Digest),
     /// The machine's state cannot be written down.
     #[error("the state cannot be written: {0}")]
     State(#[from] WireError),
@@ -178,14 +172,25 @@ impl Fold {
                 self.learn_plan(digest).await?;
             }
             for digest in needs.blobs {
-                let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
-                let bytes = bytes.ok_or(DriverError::BlobMissing(digest))?;
-                let value: Value =
-                    serde_json::from_slice(&bytes).map_err(|_| DriverError::BlobMalformed(digest))?;
-                self.values_held += bytes.len();
-                self.machine.learn_blob(digest, Arc::new(value));
+                self.learn_blob(digest).await?;
             }
         }
+    }
+
+    /// Brings a large value, or says why it cannot be had: that ends the runs that read it, and no others.
+    async fn learn_blob(&mut self, digest: Digest) -> Result<(), DriverError> {
+        let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
+        let value = match bytes.as_deref().map(serde_json::from_slice::<Value>) {
+            None => Err(format!("the large value {} is gone", digest.short())),
+            Some(Err(_)) => Err(format!("the large value {} is no JSON", digest.short())),
+            Some(Ok(value)) => Ok(Arc::new(value)),
+        };
+        if let Err(why) = &value {
+            warn!(partition = %self.partition, %digest, why, "a run may come to its end for want of a value");
+        }
+        self.values_held += bytes.map_or(0, |bytes| bytes.len());
+        self.machine.learn_blob(digest, value);
+        Ok(())
     }
 
     async fn learn_plan(&mut self, digest: Digest) -> Result<(), DriverError> {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output, Partition,
-    Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
+    Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output,
+    Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use serde_json::{Map, Value};
@@ -88,6 +88,10 @@ impl Scenario {
             "restart" => self.restart(),
             "forget" => {
                 self.machine.learn_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
+                "nothing".to_owned()
+            }
+            "lose" => {
+                self.machine.learn_blob(large(rest), Err(format!("the large value {rest} is gone")));
                 "nothing".to_owned()
             }
             "again" => {
@@ -223,7 +227,7 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     Event::Submitted { run, namespace, workflow: plan.reference(), inputs: inputs.into(), trace: None }
 }
 
-/// `fetch#1 output {"n": 1}`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`.
+/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`.
 fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     let (name, rest) = text.split_once(' ').expect("a job and what became of it");
     let (step, attempt) = name.rsplit_once('#').expect("step#attempt");
@@ -236,6 +240,10 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         "output" => {
             let value: Value = serde_json::from_str(rest).expect("an output is JSON");
             Settlement::Done(Outcome::Output(Output { value: value.into(), content: None }))
+        }
+        "large" => {
+            let value = Payload::Blob { digest: large(rest), bytes: 100_000 };
+            Settlement::Done(Outcome::Output(Output { value, content: None }))
         }
         "fault" => Settlement::Done(Outcome::Fault(fault(rest))),
         "indeterminate" => Settlement::Done(Outcome::Indeterminate(fault(rest))),
@@ -255,6 +263,11 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         attempts: vec![AttemptRecord { number, started_at: at, took, fault: failed, sent: Sent::Maybe }],
         worker: "worker".parse().expect("a node"),
     }
+}
+
+/// The address of a large value, by a name for it.
+fn large(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
 }
 
 fn timer_text(timer: &Timer) -> String {
