@@ -246,6 +246,22 @@ async fn large_values_travel_as_blobs_and_expressions_see_them_whole() {
 }
 
 #[tokio::test]
+async fn a_large_value_that_is_gone_or_no_json_ends_its_run_and_the_leader_goes_on() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let malformed = leader.backend.blobs.put(b"{".to_vec()).await.expect("puts");
+    for (digest, why) in [(Digest::of(b"never kept"), "is gone"), (malformed, "is no JSON")] {
+        let (_, watch) = leader.submit(CHAIN, json!({})).await;
+        let job = leader.pull().await;
+        leader.settle(job, output(Payload::Blob { digest, bytes: 100_000 })).await;
+        let view = ended(watch).await;
+        let fault = view.summary.error.as_ref().expect("a reason");
+        assert!(fault.message.contains(why), "{fault}");
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
 async fn a_retry_comes_at_its_moment_as_a_new_job() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
