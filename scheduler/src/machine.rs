@@ -361,7 +361,6 @@ impl Machine {
             match &timer.kind {
                 TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
                 TimerKind::Lost { step, sent, .. } => {
-                    settle::lose_job(run, step, now);
                     retry(run, plan, step, now, sent.saturating_add(1), effects)
                 }
                 TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),

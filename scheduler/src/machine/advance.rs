@@ -327,7 +327,7 @@ pub(super) fn dispatch(
 ) {
     let Some(job) = job(run, plan, index) else { return };
     let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
-    run.timers.insert(kind, now.plus(timers::patience(&job)));
+    run.timers.insert(kind, now.plus(timers::patience(&job, sent)));
     if let Some(call) = run.step_mut(index).and_then(|step| step.call.as_mut()) {
         call.sent_at = Some(now);
     }

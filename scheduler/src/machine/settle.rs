@@ -88,13 +88,6 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
     run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
 }
 
-/// The same for one job.
-pub(super) fn lose_job(run: &mut Run, path: &StepPath, now: Timestamp) {
-    if let Some(step) = run.find(path).and_then(|index| run.step_mut(index)) {
-        lose(step, now);
-    }
-}
-
 /// The job is sent again under the same number: whether a call was made is not known, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
     let Some(call) = step.call.as_mut().filter(|_| step.status == StepStatus::Running) else { return false };

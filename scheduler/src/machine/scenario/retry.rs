@@ -79,17 +79,23 @@ fn doubt_about_a_step_that_has_its_outcome_is_refused() {
 }
 
 #[test]
-fn a_job_that_is_never_heard_of_is_sent_again() {
-    // Five attempts of ten seconds, a second between them, and five minutes for the queue.
+fn a_job_that_is_never_heard_of_is_sent_again_after_longer_and_longer_waits() {
+    // Five attempts of ten seconds, a second between them, and five minutes for the queue; twice, four, eight times that.
+    // It may still be queued, so nothing is said of attempts.
     check(
         ONE,
         r#"
         submit                -> dispatch a#1
         @354s tick            -> nothing
         @355s tick            -> fired lost a#1, dispatch a#1
-        @709s tick            -> nothing
-        @710s tick            -> fired lost a#1, dispatch a#1
+        @1064s tick           -> nothing
+        @1065s tick           -> fired lost a#1, dispatch a#1
+        @2485s tick           -> fired lost a#1, dispatch a#1
+        @5325s tick           -> fired lost a#1, dispatch a#1
+        @8164s tick           -> nothing
+        @8165s tick           -> fired lost a#1, dispatch a#1
         settle a#1 output 1   -> succeeded
+        attempts a            -> #1 5ms output
         "#,
     );
 }
