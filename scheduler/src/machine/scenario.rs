@@ -34,6 +34,9 @@ pub(super) struct Scenario {
 /// The moment of the submit.
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 
+/// How long every attempt takes.
+const TOOK: Duration = Duration::from_millis(5);
+
 /// Runs a script over a workflow and compares what follows from every line.
 pub(super) fn check(workflow: &str, script: &str) {
     let mut scenario = Scenario::of(workflow);
@@ -227,8 +230,10 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     Event::Submitted { run, namespace, workflow: plan.reference(), inputs: inputs.into(), trace: None }
 }
 
-/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`.
+/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`,
+/// `fetch#1 again 5s by a clock at 9h`.
 fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
+    let mut started_at = at;
     let (name, rest) = text.split_once(' ').expect("a job and what became of it");
     let (step, attempt) = name.rsplit_once('#').expect("step#attempt");
     let (word, rest) = rest.split_once(' ').unwrap_or((rest, "null"));
@@ -247,7 +252,14 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         }
         "fault" => Settlement::Done(Outcome::Fault(fault(rest))),
         "indeterminate" => Settlement::Done(Outcome::Indeterminate(fault(rest))),
-        "again" => Settlement::Again { at: at.plus(duration(rest)), fault: fault("unavailable") },
+        "again" => {
+            let (delay, clock) = rest.split_once(" by a clock at ").unwrap_or((rest, ""));
+            if !clock.is_empty() {
+                started_at = Timestamp::from_millis(0).plus(duration(clock));
+            }
+            let at = started_at.plus(TOOK).plus(duration(delay));
+            Settlement::Again { at, fault: fault("unavailable") }
+        }
         other => panic!("no such settlement: {other}"),
     };
     let number = Attempt(attempt.parse().expect("an attempt"));
@@ -256,11 +268,10 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         Settlement::Done(Outcome::Fault(fault) | Outcome::Indeterminate(fault))
         | Settlement::Again { fault, .. } => Some(fault.clone()),
     };
-    let took = Duration::from_millis(5);
     Event::Settled {
         job: JobId { run, step: step.parse().expect("a path"), attempt: number },
         settlement,
-        attempts: vec![AttemptRecord { number, started_at: at, took, fault: failed, sent: Sent::Maybe }],
+        attempts: vec![AttemptRecord { number, started_at, took: TOOK, fault: failed, sent: Sent::Maybe }],
         worker: "worker".parse().expect("a node"),
     }
 }

@@ -38,7 +38,12 @@ pub(super) fn settle(
     forget_timers(run, &job.step);
     match settlement {
         Settlement::Done(outcome) => end(run, index, outcome, now),
-        Settlement::Again { at, fault } => again(run, index, *at, fault, now),
+        Settlement::Again { at, fault } => {
+            // The moment is one of the worker's clock, and so is the end of its last attempt: what lies between them is
+            // the delay, whatever that clock says. Our own deadlines are moments of the log.
+            let ended = attempts.last().map_or(now, |last| last.started_at.plus(last.took));
+            again(run, index, now.plus(at.since(ended)), fault, now);
+        }
     }
     advance::note_failure(run, plan, index);
     Ok(())

@@ -23,6 +23,20 @@ fn a_long_wait_is_a_timer_and_a_new_job() {
 }
 
 #[test]
+fn a_delay_is_as_long_as_it_is_whatever_the_workers_clock_says() {
+    // The submit is a thousand seconds after the beginning of time.
+    for clock in ["1s", "9h"] {
+        let script = r#"
+            submit                                 -> dispatch a#1
+            @1s settle a#1 again 5s by a clock at CLOCK -> nothing
+            @5s tick                               -> nothing
+            @6s tick                               -> fired retry a#2, dispatch a#2
+        "#;
+        check(ONE, &script.replace("CLOCK", clock));
+    }
+}
+
+#[test]
 fn a_timer_fires_once() {
     check(
         ONE,
