@@ -11,6 +11,7 @@ use std::time::Duration;
 use longshore_backend::{Backend, Entry, LogReader, clock};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::log_time::LogTime;
@@ -78,7 +79,7 @@ impl Fold {
         from: Recovered,
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, .. } = from;
-        let time = LogTime::default();
+        let time = LogTime::new(clock::now(), Instant::now());
         let mut fold = Self { backend, partition, machine, position, time, values_held: 0 };
         fold.learn_plans().await?;
         Ok(fold)
@@ -109,7 +110,7 @@ impl Fold {
 
     /// What time it is for timers.
     pub(crate) fn now(&self) -> Timestamp {
-        self.time.at(clock::now())
+        self.time.at(Instant::now())
     }
 
     /// Lets go of large values once they are many; what needs one again asks again.
@@ -123,7 +124,7 @@ impl Fold {
     /// Applies one entry, having brought what the machine needs for it.
     pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
         let Entry { seq, at, body, event } = entry;
-        self.time.read(at, clock::now());
+        self.time.read(at, Instant::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {
                 partition: self.partition,

@@ -94,6 +94,9 @@ pub enum Refused {
     /// The timer is no longer set.
     #[error("the timer is no longer set")]
     TimerNotSet,
+    /// The timer's moment has not come.
+    #[error("the timer's moment has not come")]
+    TimerNotDue,
     /// The run is stopping already.
     #[error("the run is stopping already")]
     AlreadyStopping,
@@ -354,8 +357,8 @@ impl Machine {
         self.timers.heard(timer);
         let fired = self.change(timer.run, effects, |run, plan, now, effects| {
             let set = run.timers.get(&timer.kind).copied().ok_or(Refused::TimerNotSet)?;
-            if timer.kind == TimerKind::Grace && set > now.plus(stop::GRACE / 2) {
-                return Err(Refused::TimerNotSet); // set anew since it was asked for
+            if set > now {
+                return Err(Refused::TimerNotDue); // asked for by a clock that was ahead, or set anew since
             }
             run.timers.remove(&timer.kind);
             match &timer.kind {

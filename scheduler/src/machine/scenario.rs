@@ -83,7 +83,10 @@ impl Scenario {
                 self.record(Event::Signalled { run: self.run, signal })
             }
             "lead" => self.record(leader(rest == "with its jobs lost")),
-            "tick" => self.tick(),
+            "tick" => {
+                let ahead = rest.strip_prefix("by a clock ahead by ").map(duration);
+                self.tick(self.at.plus(ahead.unwrap_or_default()))
+            }
             "resume" => {
                 let effects = self.machine.resume();
                 self.told(effects)
@@ -120,9 +123,9 @@ impl Scenario {
     }
 
     /// Lets the leader look at its clock; what it asks the log to record is recorded at once.
-    fn tick(&mut self) -> String {
+    fn tick(&mut self, clock: Timestamp) -> String {
         let mut effects = Effects::new();
-        self.machine.tick(self.at, &mut effects);
+        self.machine.tick(clock, &mut effects);
         let mut told = Vec::new();
         for effect in effects {
             let Effect::Append(event) = effect else { panic!("a tick only appends: {effect:?}") };

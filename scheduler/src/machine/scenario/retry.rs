@@ -37,6 +37,20 @@ fn a_delay_is_as_long_as_it_is_whatever_the_workers_clock_says() {
 }
 
 #[test]
+fn a_timer_that_a_wrong_clock_asks_for_too_early_fires_in_time() {
+    check(
+        ONE,
+        r#"
+        submit                          -> dispatch a#1
+        settle a#1 again 5s             -> nothing
+        @4s tick by a clock ahead by 9h -> fired retry a#2, refused: the timer's moment has not come
+        @4s tick                        -> nothing
+        @5s tick                        -> fired retry a#2, dispatch a#2
+        "#,
+    );
+}
+
+#[test]
 fn a_timer_fires_once() {
     check(
         ONE,
