@@ -20,6 +20,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::debug;
+
 pub use self::connect::{ConnectError, NEEDED_VERSION};
 use self::link::Link;
 pub use self::status::{Keys, Persistence, Status};
@@ -56,7 +58,12 @@ pub struct Redis {
 impl Redis {
     /// Connects, waiting for the server, and refuses one that cannot be relied on.
     pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
-        connect::connect(config).await.map(|link| Self { link })
+        let redis = Self { link: connect::connect(config).await? };
+        // So that claims are known of from before the first job is queued. If not, the first claim sees to it.
+        if let Err(error) = redis.claims().born().await {
+            debug!(%error, "not noted since when there are claims");
+        }
+        Ok(redis)
     }
 
     /// State, so that the log need not be read from its start.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use longshore_backend::{Backend, Entry, LogReader, clock};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::log_time::LogTime;
@@ -54,12 +55,6 @@ pub enum DriverError {
         /// Its format.
         found: u8,
     },
-    /// A large value is gone.
-    #[error("the blob {0} is missing, and a run needs it")]
-    BlobMissing(Digest),
-    /// A large value is no JSON.
-    #[error("the blob {0} holds no JSON value")]
-    BlobMalformed(Digest),
     /// The machine's state cannot be written down.
     #[error("the state cannot be written: {0}")]
     State(#[from] WireError),
@@ -84,7 +79,7 @@ impl Fold {
         from: Recovered,
     ) -> Result<Self, DriverError> {
         let Recovered { machine, position, .. } = from;
-        let time = LogTime::default();
+        let time = LogTime::new(clock::now(), Instant::now());
         let mut fold = Self { backend, partition, machine, position, time, values_held: 0 };
         fold.learn_plans().await?;
         Ok(fold)
@@ -115,7 +110,7 @@ impl Fold {
 
     /// What time it is for timers.
     pub(crate) fn now(&self) -> Timestamp {
-        self.time.at(clock::now())
+        self.time.at(Instant::now())
     }
 
     /// Lets go of large values once they are many; what needs one again asks again.
@@ -129,7 +124,7 @@ impl Fold {
     /// Applies one entry, having brought what the machine needs for it.
     pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
         let Entry { seq, at, body, event } = entry;
-        self.time.read(at, clock::now());
+        self.time.read(at, Instant::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {
                 partition: self.partition,
@@ -178,14 +173,25 @@ impl Fold {
                 self.learn_plan(digest).await?;
             }
             for digest in needs.blobs {
-                let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
-                let bytes = bytes.ok_or(DriverError::BlobMissing(digest))?;
-                let value: Value =
-                    serde_json::from_slice(&bytes).map_err(|_| DriverError::BlobMalformed(digest))?;
-                self.values_held += bytes.len();
-                self.machine.learn_blob(digest, Arc::new(value));
+                self.learn_blob(digest).await?;
             }
         }
+    }
+
+    /// Brings a large value, or says why it cannot be had: that ends the runs that read it, and no others.
+    async fn learn_blob(&mut self, digest: Digest) -> Result<(), DriverError> {
+        let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
+        let value = match bytes.as_deref().map(serde_json::from_slice::<Value>) {
+            None => Err(format!("the large value {} is gone", digest.short())),
+            Some(Err(_)) => Err(format!("the large value {} is no JSON", digest.short())),
+            Some(Ok(value)) => Ok(Arc::new(value)),
+        };
+        if let Err(why) = &value {
+            warn!(partition = %self.partition, %digest, why, "a run may come to its end for want of a value");
+        }
+        self.values_held += bytes.map_or(0, |bytes| bytes.len());
+        self.machine.learn_blob(digest, value);
+        Ok(())
     }
 
     async fn learn_plan(&mut self, digest: Digest) -> Result<(), DriverError> {

@@ -94,6 +94,9 @@ pub enum Refused {
     /// The timer is no longer set.
     #[error("the timer is no longer set")]
     TimerNotSet,
+    /// The timer's moment has not come.
+    #[error("the timer's moment has not come")]
+    TimerNotDue,
     /// The run is stopping already.
     #[error("the run is stopping already")]
     AlreadyStopping,
@@ -124,6 +127,7 @@ pub struct Machine {
     timers: timers::Index,
     plans: BTreeMap<Digest, Known>,
     blobs: BlobValues,
+    lost_blobs: BTreeMap<Digest, String>,
     dirty: checkpoint::Dirty,
 }
 
@@ -158,14 +162,18 @@ impl Machine {
         self.plans.insert(digest, plan.map_or_else(Known::Broken, Known::Plan));
     }
 
-    /// Hands over a large value that was asked for.
-    pub fn learn_blob(&mut self, digest: Digest, value: Arc<Value>) {
-        self.blobs.insert(digest, value);
+    /// Hands over a large value that was asked for, or why it cannot be had: whatever reads it comes to an end.
+    pub fn learn_blob(&mut self, digest: Digest, value: Result<Arc<Value>, String>) {
+        match value {
+            Ok(value) => _ = self.blobs.insert(digest, value),
+            Err(why) => _ = self.lost_blobs.insert(digest, why),
+        }
     }
 
     /// Lets go of all large values; the next decision that needs one asks again.
     pub fn forget_blobs(&mut self) {
         self.blobs.clear();
+        self.lost_blobs.clear();
     }
 
     /// A run that has not ended, or has ended since the last checkpoint.
@@ -288,7 +296,7 @@ impl Machine {
             Some(Known::Plan(plan)) => {
                 let plan = Arc::clone(plan);
                 run.adopt(&plan);
-                advance::advance(&mut run, &plan, &self.blobs, self.now, effects);
+                self.go_on(&mut run, &plan, effects);
             }
             Some(Known::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
             None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
@@ -319,7 +327,7 @@ impl Machine {
         };
         let changed = change(&mut run, &plan, self.now, effects);
         if changed.is_ok() {
-            advance::advance(&mut run, &plan, &self.blobs, self.now, effects);
+            self.go_on(&mut run, &plan, effects);
             let turn = if run.status == before { Turn::Same } else { Turn::Turned };
             self.keep(run, turn, effects);
         } else {
@@ -327,6 +335,18 @@ impl Machine {
             self.live.insert(id, run);
         }
         changed
+    }
+
+    /// Lets a run go on from where it stands, unless it reads a value that is lost.
+    fn go_on(&self, run: &mut Run, plan: &Plan, effects: &mut Effects) {
+        match self.lacks(run, plan) {
+            Some(why) => {
+                let out = (0..run.steps.len()).filter_map(|step| run.job_id(StepIndex(step)));
+                effects.extend(out.map(Effect::Recall));
+                run.fail(Fault::new(FaultClass::Internal, why), self.now);
+            }
+            None => advance::advance(run, plan, &self.blobs, self.now, effects),
+        }
     }
 
     /// A timer's moment has come, says the log.
@@ -337,14 +357,13 @@ impl Machine {
         self.timers.heard(timer);
         let fired = self.change(timer.run, effects, |run, plan, now, effects| {
             let set = run.timers.get(&timer.kind).copied().ok_or(Refused::TimerNotSet)?;
-            if timer.kind == TimerKind::Grace && set > now.plus(stop::GRACE / 2) {
-                return Err(Refused::TimerNotSet); // set anew since it was asked for
+            if set > now {
+                return Err(Refused::TimerNotDue); // asked for by a clock that was ahead, or set anew since
             }
             run.timers.remove(&timer.kind);
             match &timer.kind {
                 TimerKind::Retry { step, .. } => retry(run, plan, step, now, 0, effects),
                 TimerKind::Lost { step, sent, .. } => {
-                    settle::lose_job(run, step, now);
                     retry(run, plan, step, now, sent.saturating_add(1), effects)
                 }
                 TimerKind::Step { step } => stop::group_out_of_time(run, plan, step, now, effects),

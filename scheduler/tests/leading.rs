@@ -246,17 +246,36 @@ async fn large_values_travel_as_blobs_and_expressions_see_them_whole() {
 }
 
 #[tokio::test]
+async fn a_large_value_that_is_gone_or_no_json_ends_its_run_and_the_leader_goes_on() {
+    let dir = TempDir::new().expect("a folder");
+    let leader = Leader::start(dir.path()).await;
+    let malformed = leader.backend.blobs.put(b"{".to_vec()).await.expect("puts");
+    for (digest, why) in [(Digest::of(b"never kept"), "is gone"), (malformed, "is no JSON")] {
+        let (_, watch) = leader.submit(CHAIN, json!({})).await;
+        let job = leader.pull().await;
+        leader.settle(job, output(Payload::Blob { digest, bytes: 100_000 })).await;
+        let view = ended(watch).await;
+        let fault = view.summary.error.as_ref().expect("a reason");
+        assert!(fault.message.contains(why), "{fault}");
+    }
+    leader.stop().await;
+}
+
+#[tokio::test]
 async fn a_retry_comes_at_its_moment_as_a_new_job() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (_, _watch) = leader.submit(CHAIN, json!({})).await;
     let first = leader.pull().await;
     let fault = Fault::new(FaultClass::Unavailable, "away");
-    let at = longshore_backend::clock::now().plus(Duration::from_millis(300));
+    let before = longshore_backend::clock::now();
+    let delay = Duration::from_millis(300);
+    // By the clock of the worker, whose attempt ended at 2 ms.
+    let at = Timestamp::from_millis(2).plus(delay);
     leader.settle(first, Settlement::Again { at, fault }).await;
     let second = leader.pull().await;
     assert_eq!(second.job.id.attempt, Attempt(2));
-    assert!(longshore_backend::clock::now() >= at, "not before its moment");
+    assert!(longshore_backend::clock::now() >= before.plus(delay), "not before its moment");
     leader.stop().await;
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use longshore_backend::redis::{ConnectError, Persistence, Redis, RedisConfig};
-use longshore_backend::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery};
+use longshore_backend::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery, clock};
 use longshore_proto::{ClaimKey, NodeId, RunStatus};
 use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -139,6 +139,10 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
     assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    let born = claims.born().await.expect("answers");
+    while clock::now() <= born {
+        tokio::task::yield_now().await;
+    }
     server.flushall();
     assert_eq!(load(&*checkpoints).await, None);
     assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").is_empty());
@@ -146,6 +150,7 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     assert_eq!(committed, Committed::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
     assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+    assert!(claims.born().await.expect("answers") > born, "what was claimed before is not known of");
     accept(&*checkpoints, full(2, rows(1..10))).await;
     assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").len(), 9);
 }

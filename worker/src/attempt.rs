@@ -31,6 +31,8 @@ pub(crate) enum Input {
     Delivered {
         /// For the how many-th time.
         delivered: u32,
+        /// When it was queued, where that is known.
+        queued_at: Option<Timestamp>,
         /// Whether its outcome is no longer wanted.
         recalled: bool,
     },
@@ -41,6 +43,8 @@ pub(crate) enum Input {
         /// The time of day.
         now: Timestamp,
     },
+    /// [`Effect::AskBirth`] was answered: since when the store has known every claim.
+    Born(Timestamp),
     /// [`Effect::Call`] ended.
     Ended {
         /// When the call began.
@@ -74,6 +78,8 @@ pub(crate) enum Interrupt {
 pub(crate) enum Effect {
     /// Ask for the claim.
     Claim(ClaimKey),
+    /// Ask since when the store of claims has known every claim.
+    AskBirth,
     /// Call the tool.
     Call(Attempt),
     /// Wait, holding the slot.

@@ -188,7 +188,8 @@ impl Worker {
 
 impl Shared {
     /// A name for the holder of a claim: this worker, and one delivery. A worker that gets a job again while it still
-    /// has it must not take its own claim for a free one.
+    /// has it must not take its own claim for one that it may use: who asks twice under one name is told twice that it
+    /// has won.
     fn holder(&self) -> NodeId {
         let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let stem: String = self.node.as_str().chars().take(HOLDER_STEM_CHARS).collect();

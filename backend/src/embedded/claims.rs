@@ -94,21 +94,33 @@ pub(super) fn settle_in(connection: &Connection, now: Timestamp) -> rusqlite::Re
 }
 
 fn claim(connection: &Connection, key: &Key, now: Timestamp, lease: Duration) -> rusqlite::Result<Claimed> {
-    let mut query = connection
-        .prepare_cached("SELECT lease_until, done_at IS NOT NULL FROM claims WHERE run = ?1 AND step = ?2")?;
+    let mut query = connection.prepare_cached(
+        "SELECT lease_until, done_at IS NOT NULL, holder = ?3 AND lease_until > 0, doubtful
+         FROM claims WHERE run = ?1 AND step = ?2",
+    )?;
     let found = query
-        .query_row([&key.run, &key.step], |row| Ok((Timestamp::from_millis(row.get(0)?), row.get(1)?)))
+        .query_row([&key.run, &key.step, &key.holder], |row| {
+            Ok((Timestamp::from_millis(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
-    let claimed = match found {
-        None => Claimed::Won,
-        Some((_, true)) => return Ok(Claimed::Done),
-        Some((until, false)) if now < until => return Ok(Claimed::Busy { until }),
-        Some(_) => Claimed::Lapsed,
+    let (claimed, in_doubt) = match found {
+        None => (Claimed::Won, false),
+        Some((_, true, _, _)) => return Ok(Claimed::Done),
+        // Asked twice: the first answer was lost on the way.
+        Some((_, _, true, false)) => (Claimed::Won, false),
+        Some((until, _, false, _)) if now < until => return Ok(Claimed::Busy { until }),
+        Some(_) => (Claimed::Lapsed, true),
     };
-    let sql = "INSERT INTO claims (run, step, holder, lease_until, doubtful) VALUES (?1, ?2, ?3, ?4, FALSE)
-               ON CONFLICT (run, step) DO UPDATE SET holder = ?3, lease_until = ?4, doubtful = TRUE";
+    let sql = "INSERT INTO claims (run, step, holder, lease_until, doubtful) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (run, step) DO UPDATE SET holder = ?3, lease_until = ?4, doubtful = ?5";
     let until = now.plus(lease).as_millis();
-    connection.prepare_cached(sql)?.execute(params![key.run, key.step, key.holder, storable(until)])?;
+    connection.prepare_cached(sql)?.execute(params![
+        key.run,
+        key.step,
+        key.holder,
+        storable(until),
+        in_doubt
+    ])?;
     Ok(claimed)
 }
 

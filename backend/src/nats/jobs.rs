@@ -16,7 +16,7 @@ use async_nats::jetstream::consumer::Info;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_proto::{Job, JobId, ServerName, WireError, decode, encode, subject};
+use longshore_proto::{Job, JobId, ServerName, Timestamp, WireError, decode, encode, subject};
 use serde::Deserialize;
 use serde_json::json;
 use tracing::{error, warn};
@@ -105,8 +105,13 @@ impl Jobs {
         let receipt = receipt.when_gone(move || recalls.forget(&id));
         let message = jetstream::Message { message, context: self.connection.context.clone() };
         // One that does not say how often it was delivered did not come from a queue, and cannot be acknowledged.
-        let delivered = message.info().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
-        Some(Delivery { job, delivered, recalled, receipt: Box::new(receipt) })
+        let info = message.info().ok();
+        let delivered = info.as_ref().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
+        let queued_at = info.map(|info| {
+            let millis = info.published.unix_timestamp_nanos() / 1_000_000;
+            Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+        });
+        Some(Delivery { job, delivered, queued_at, recalled, receipt: Box::new(receipt) })
     }
 }
 

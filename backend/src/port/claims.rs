@@ -14,17 +14,24 @@ pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 ///
 /// Contract:
 /// - Between [`Claimed::Won`] or [`Claimed::Lapsed`] and the end of its lease, one holder has the claim, and every
-///   other caller gets [`Claimed::Busy`]. So does the holder itself when it asks again: that may be a second delivery
-///   of the job, while the first is still at work.
+///   other caller gets [`Claimed::Busy`]. The holder itself gets the same answer again, and a new lease, until somebody
+///   else has asked: the first answer may have been lost on the way. So no two deliveries may share a holder's name.
 /// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
 ///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn.
 /// - A word from somebody who is no longer the holder changes nothing.
-/// - Losing claims makes a repeated delivery of a job look like the first one; that is why a store of claims has to
-///   outlive the processes that use it.
+/// - A store outlives the processes that use it. One that has lost its claims cannot tell a repeated delivery of a job
+///   from the first one; so it tells since when it has existed, and whoever comes with a job that was delivered before
+///   and queued earlier than that takes [`Claimed::Won`] for [`Claimed::Lapsed`].
 #[async_trait]
 pub trait Claims: Send + Sync {
     /// Asks for a claim until `lease` from now.
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error>;
+
+    /// Since when this store has known of every claim, by its own clock: the beginning of time where claims cannot be lost
+    /// without the log. Asked after a claim it covers that claim too.
+    async fn born(&self) -> Result<Timestamp, Error> {
+        Ok(Timestamp::default())
+    }
 
     /// Holds on to it until `lease` from now. False if it is no longer the holder's; a lease that ran out is still the
     /// holder's as long as nobody else asked.

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{Job, JobId, ServerName};
+use longshore_proto::{Job, JobId, ServerName, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -68,6 +68,8 @@ pub struct Delivery {
     pub job: Job,
     /// How often it was delivered, this time counted. More than a few is poison.
     pub delivered: u32,
+    /// When it was queued, by the queue's clock. Nothing where the queue does not outlive the process.
+    pub queued_at: Option<Timestamp>,
     /// Cancelled when the job is recalled.
     pub recalled: CancellationToken,
     /// The means to answer the queue.

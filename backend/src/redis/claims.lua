@@ -1,9 +1,10 @@
 -- One claim, moved on by one word of a worker, by this server's clock.
 --
 -- KEYS[1]  a hash: holder, lease_until (ms), doubtful, done
+-- KEYS[2]  since when there have been claims here (ms)
 -- ARGV     the word, who says it, the lease (ms), how long to keep what is done, and what was abandoned (ms)
 --
--- Answers {what became of it, when the present lease ends}.
+-- Answers {what became of it, when the present lease ends}; `born`, which is about no claim, that moment instead.
 
 local key = KEYS[1]
 local word, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -11,13 +12,17 @@ local word, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local kept = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'done')
-local known, lease_until, doubtful, done = kept[1], tonumber(kept[2]), kept[3], kept[4]
-
 -- Numbers of this size must not be written with an exponent.
 local function whole(number)
   return string.format('%.0f', number)
 end
+
+-- Made with the first claim, and lost with it.
+if word == 'claim' or word == 'born' then redis.call('SET', KEYS[2], whole(now), 'NX') end
+if word == 'born' then return {'born', tonumber(redis.call('GET', KEYS[2]))} end
+
+local kept = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'done')
+local known, lease_until, doubtful, done = kept[1], tonumber(kept[2]), kept[3], kept[4]
 
 -- Gives it to the holder. What is abandoned is kept for long after its lease: it is the only trace of a call that may
 -- have happened.
@@ -32,6 +37,11 @@ if word == 'claim' then
   if not known then
     hold('0')
     return {'won', 0}
+  end
+  if known == holder then
+    -- Asked twice: the first answer was lost on the way.
+    hold(doubtful)
+    return {doubtful == '1' and 'lapsed' or 'won', 0}
   end
   if now < lease_until then return {'busy', lease_until} end
   hold('1')

@@ -1,5 +1,8 @@
 //! Claims in Redis: one small hash for each, moved on by one script.
 //!
+//! A server that has lost everything does not know it, so the moment of its first claim is kept beside the claims: jobs
+//! that were delivered before that moment may have been called.
+//!
 //! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Claims that ended vanish by
 //! themselves: done ones after [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
 
@@ -29,6 +32,11 @@ impl Claims {
         Self { link }
     }
 
+    /// The key of the moment since which there have been claims. A server that lost its claims has lost it as well.
+    fn birth(&self) -> String {
+        format!("{}:claims:born", self.link.prefix())
+    }
+
     async fn say(
         &self,
         word: &str,
@@ -37,6 +45,7 @@ impl Claims {
         lease: Duration,
     ) -> Result<(String, u64), Error> {
         let mut script = SCRIPT.key(format!("{}:claim:{key}", self.link.prefix()));
+        script.key(self.birth());
         script.arg(word).arg(holder.as_str()).arg(millis(lease));
         script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));
         self.link.run(&script, &format!("{word} the claim on {key}")).await
@@ -54,6 +63,13 @@ impl crate::Claims for Claims {
             "done" => Ok(Claimed::Done),
             _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{answer}`"))),
         }
+    }
+
+    async fn born(&self) -> Result<Timestamp, Error> {
+        let mut script = SCRIPT.key(self.birth());
+        script.key(self.birth()).arg("born");
+        let (_, born): (String, u64) = self.link.run(&script, "ask since when there are claims").await?;
+        Ok(Timestamp::from_millis(born))
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {

@@ -19,6 +19,10 @@ use super::{Effect, Effects, Run, timers};
 /// out in a few waves.
 pub(super) const WINDOW: usize = 256;
 
+/// The longest `idempotency-key`, in bytes. It travels in every job beside arguments that may fill most of a message;
+/// services that take such keys allow 255 characters or less.
+const KEY_LIMIT_BYTES: usize = 1024;
+
 /// Begins and ends whatever can.
 pub(super) fn advance(run: &mut Run, plan: &Plan, blobs: &BlobValues, now: Timestamp, effects: &mut Effects) {
     let mut cursor = Cursor { plan, blobs, now, effects };
@@ -184,6 +188,13 @@ impl Cursor<'_> {
         let own_key = match &call.idempotency_key {
             None => None,
             Some(template) => Some(match self.render(run, index, template)? {
+                Value::String(key) if key.len() > KEY_LIMIT_BYTES => {
+                    let bytes = key.len();
+                    let problem = format!(
+                        "`idempotency-key` gives {bytes} bytes; at most {KEY_LIMIT_BYTES} can be sent along"
+                    );
+                    return Err(Fault::new(FaultClass::Expression, problem));
+                }
                 Value::String(key) if !key.is_empty() => key,
                 other => {
                     let problem = format!("`idempotency-key` gives {}, and must give text", kind_of(&other));
@@ -316,7 +327,7 @@ pub(super) fn dispatch(
 ) {
     let Some(job) = job(run, plan, index) else { return };
     let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
-    run.timers.insert(kind, now.plus(timers::patience(&job)));
+    run.timers.insert(kind, now.plus(timers::patience(&job, sent)));
     if let Some(call) = run.step_mut(index).and_then(|step| step.call.as_mut()) {
         call.sent_at = Some(now);
     }

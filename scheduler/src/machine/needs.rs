@@ -60,7 +60,9 @@ impl Machine {
                 }
             }
         }
-        needs.blobs.retain(|digest| !self.blobs.contains_key(digest));
+        needs
+            .blobs
+            .retain(|digest| !self.blobs.contains_key(digest) && !self.lost_blobs.contains_key(digest));
         needs
     }
 
@@ -71,6 +73,16 @@ impl Machine {
             .map(|run| run.workflow.digest)
             .filter(|digest| !self.plans.contains_key(digest))
             .collect()
+    }
+
+    /// Why a run cannot go on, if a value that it still reads is lost.
+    pub(super) fn lacks(&self, run: &Run, plan: &Plan) -> Option<&str> {
+        if self.lost_blobs.is_empty() {
+            return None; // nearly always
+        }
+        let mut read = BTreeSet::new();
+        values_read(plan, run, &mut read);
+        read.iter().find_map(|digest| self.lost_blobs.get(digest)).map(String::as_str)
     }
 
     /// Every large value that a step which has not begun, or an output of the run, reads.
@@ -94,16 +106,21 @@ impl Machine {
             return; // nearly always: no large value in the run, nothing to look for
         }
         needs.blobs.extend(fresh);
-        for reads in pending_reads(plan, run) {
-            if reads.inputs {
-                needs.blobs.extend(run.inputs.blob());
-            }
-            for (id, fields) in &reads.steps {
-                let Some(index) = run.steps.iter().position(|step| step.path.as_str() == id) else {
-                    continue;
-                };
-                blobs_of(plan, run, StepIndex(index), fields, &mut needs.blobs);
-            }
+        values_read(plan, run, &mut needs.blobs);
+    }
+}
+
+/// The large values behind everything that is still to be evaluated.
+fn values_read(plan: &Plan, run: &Run, found: &mut BTreeSet<Digest>) {
+    for reads in pending_reads(plan, run) {
+        if reads.inputs {
+            found.extend(run.inputs.blob());
+        }
+        for (id, fields) in &reads.steps {
+            let Some(index) = run.steps.iter().position(|step| step.path.as_str() == id) else {
+                continue;
+            };
+            blobs_of(plan, run, StepIndex(index), fields, found);
         }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output, Partition,
-    Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
+    Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output,
+    Partition, Payload, Record, RunId, Sent, Seq, Settlement, Signal, StepPath, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use serde_json::{Map, Value};
@@ -33,6 +33,9 @@ pub(super) struct Scenario {
 
 /// The moment of the submit.
 const START: Timestamp = Timestamp::from_millis(1_000_000);
+
+/// How long every attempt takes.
+const TOOK: Duration = Duration::from_millis(5);
 
 /// Runs a script over a workflow and compares what follows from every line.
 pub(super) fn check(workflow: &str, script: &str) {
@@ -80,7 +83,10 @@ impl Scenario {
                 self.record(Event::Signalled { run: self.run, signal })
             }
             "lead" => self.record(leader(rest == "with its jobs lost")),
-            "tick" => self.tick(),
+            "tick" => {
+                let ahead = rest.strip_prefix("by a clock ahead by ").map(duration);
+                self.tick(self.at.plus(ahead.unwrap_or_default()))
+            }
             "resume" => {
                 let effects = self.machine.resume();
                 self.told(effects)
@@ -88,6 +94,10 @@ impl Scenario {
             "restart" => self.restart(),
             "forget" => {
                 self.machine.learn_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
+                "nothing".to_owned()
+            }
+            "lose" => {
+                self.machine.learn_blob(large(rest), Err(format!("the large value {rest} is gone")));
                 "nothing".to_owned()
             }
             "again" => {
@@ -113,9 +123,9 @@ impl Scenario {
     }
 
     /// Lets the leader look at its clock; what it asks the log to record is recorded at once.
-    fn tick(&mut self) -> String {
+    fn tick(&mut self, clock: Timestamp) -> String {
         let mut effects = Effects::new();
-        self.machine.tick(self.at, &mut effects);
+        self.machine.tick(clock, &mut effects);
         let mut told = Vec::new();
         for effect in effects {
             let Effect::Append(event) = effect else { panic!("a tick only appends: {effect:?}") };
@@ -223,8 +233,10 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     Event::Submitted { run, namespace, workflow: plan.reference(), inputs: inputs.into(), trace: None }
 }
 
-/// `fetch#1 output {"n": 1}`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`.
+/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`,
+/// `fetch#1 again 5s by a clock at 9h`.
 fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
+    let mut started_at = at;
     let (name, rest) = text.split_once(' ').expect("a job and what became of it");
     let (step, attempt) = name.rsplit_once('#').expect("step#attempt");
     let (word, rest) = rest.split_once(' ').unwrap_or((rest, "null"));
@@ -237,9 +249,20 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
             let value: Value = serde_json::from_str(rest).expect("an output is JSON");
             Settlement::Done(Outcome::Output(Output { value: value.into(), content: None }))
         }
+        "large" => {
+            let value = Payload::Blob { digest: large(rest), bytes: 100_000 };
+            Settlement::Done(Outcome::Output(Output { value, content: None }))
+        }
         "fault" => Settlement::Done(Outcome::Fault(fault(rest))),
         "indeterminate" => Settlement::Done(Outcome::Indeterminate(fault(rest))),
-        "again" => Settlement::Again { at: at.plus(duration(rest)), fault: fault("unavailable") },
+        "again" => {
+            let (delay, clock) = rest.split_once(" by a clock at ").unwrap_or((rest, ""));
+            if !clock.is_empty() {
+                started_at = Timestamp::from_millis(0).plus(duration(clock));
+            }
+            let at = started_at.plus(TOOK).plus(duration(delay));
+            Settlement::Again { at, fault: fault("unavailable") }
+        }
         other => panic!("no such settlement: {other}"),
     };
     let number = Attempt(attempt.parse().expect("an attempt"));
@@ -248,13 +271,17 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         Settlement::Done(Outcome::Fault(fault) | Outcome::Indeterminate(fault))
         | Settlement::Again { fault, .. } => Some(fault.clone()),
     };
-    let took = Duration::from_millis(5);
     Event::Settled {
         job: JobId { run, step: step.parse().expect("a path"), attempt: number },
         settlement,
-        attempts: vec![AttemptRecord { number, started_at: at, took, fault: failed, sent: Sent::Maybe }],
+        attempts: vec![AttemptRecord { number, started_at, took: TOOK, fault: failed, sent: Sent::Maybe }],
         worker: "worker".parse().expect("a node"),
     }
+}
+
+/// The address of a large value, by a name for it.
+fn large(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
 }
 
 fn timer_text(timer: &Timer) -> String {

@@ -38,7 +38,12 @@ pub(super) fn settle(
     forget_timers(run, &job.step);
     match settlement {
         Settlement::Done(outcome) => end(run, index, outcome, now),
-        Settlement::Again { at, fault } => again(run, index, *at, fault, now),
+        Settlement::Again { at, fault } => {
+            // The moment is one of the worker's clock, and so is the end of its last attempt: what lies between them is
+            // the delay, whatever that clock says. Our own deadlines are moments of the log.
+            let ended = attempts.last().map_or(now, |last| last.started_at.plus(last.took));
+            again(run, index, now.plus(at.since(ended)), fault, now);
+        }
     }
     advance::note_failure(run, plan, index);
     Ok(())
@@ -86,13 +91,6 @@ fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Tim
 /// Notes of every job that is out that nobody will report it. Says whether there is one.
 pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
     run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
-}
-
-/// The same for one job.
-pub(super) fn lose_job(run: &mut Run, path: &StepPath, now: Timestamp) {
-    if let Some(step) = run.find(path).and_then(|index| run.step_mut(index)) {
-        lose(step, now);
-    }
 }
 
 /// The job is sent again under the same number: whether a call was made is not known, so none is counted.

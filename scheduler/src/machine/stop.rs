@@ -13,7 +13,7 @@ use super::{Effect, Effects, Refused, Run, advance};
 
 /// How long the word of a recalled call is waited for: longer than a worker takes to cancel a call and to report
 /// it, short enough for a person who waits.
-pub(super) const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(30);
 
 /// Somebody wants the run to stop.
 pub(super) fn cancel(run: &mut Run, now: Timestamp, effects: &mut Effects) -> Result<(), Refused> {

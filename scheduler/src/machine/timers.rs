@@ -17,10 +17,16 @@ const LOST_AFTER: Duration = Duration::from_secs(300);
 /// The longest a worker waits in place between two attempts; see the worker's own limit.
 const IN_PLACE: Duration = Duration::from_secs(1);
 
-/// How long after its dispatch a job that was not heard of is sent again.
-pub(super) fn patience(job: &Job) -> Duration {
+/// How often the wait for a job doubles while it is sent again in vain. A queue that is long keeps its jobs waiting, and
+/// each of them that is sent again costs an entry of the log; one that was lost is sent again within three quarters of
+/// an hour all the same, unless its own timeout is longer.
+const DOUBLINGS: u32 = 3;
+
+/// How long after its dispatch a job that was not heard of is sent again, after it was sent so many times in vain.
+pub(super) fn patience(job: &Job, sent: u32) -> Duration {
     let attempt = job.timeout.saturating_add(IN_PLACE);
-    attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER)
+    let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
+    once.saturating_mul(1 << sent.min(DOUBLINGS))
 }
 
 /// The runs that have timers, by the moment of the earliest one that nobody has asked for.

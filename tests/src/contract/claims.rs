@@ -16,7 +16,7 @@ use super::{Fixture, contracts};
 contracts![
     the_first_caller_wins_and_others_are_told_until_when,
     of_many_callers_at_once_one_wins,
-    a_holder_that_asks_again_is_told_that_it_is_busy,
+    a_holder_that_asks_again_gets_the_same_answer,
     a_lease_that_ran_out_lapses,
     a_renewed_lease_goes_on,
     a_lease_that_ran_out_can_be_renewed_until_somebody_asks,
@@ -28,6 +28,7 @@ contracts![
     a_doubt_outlives_a_release,
     steps_are_apart,
     a_claim_outlives_its_process,
+    a_store_knows_since_when_it_has_known_every_claim,
     a_claim_of_a_process_that_is_gone_lapses,
 ];
 
@@ -96,10 +97,17 @@ async fn of_many_callers_at_once_one_wins(fixture: &mut dyn Fixture) {
     assert_eq!(answers.iter().filter(|answer| is_busy(**answer)).count(), 49);
 }
 
-async fn a_holder_that_asks_again_is_told_that_it_is_busy(fixture: &mut dyn Fixture) {
+async fn a_holder_that_asks_again_gets_the_same_answer(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
+    assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
     assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
-    assert!(is_busy(calls.claim("a", HOUR).await));
+    assert!(is_busy(calls.claim("b", HOUR).await), "the lease began anew");
+    let doubtful = Calls { key: claim_key(2), ..Calls::new(fixture) };
+    doubtful.claim("a", Duration::ZERO).await;
+    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed);
+    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed, "a's call may still have happened");
+    doubtful.release("b").await;
+    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed, "and still");
 }
 
 async fn a_lease_that_ran_out_lapses(fixture: &mut dyn Fixture) {
@@ -200,4 +208,14 @@ async fn a_claim_of_a_process_that_is_gone_lapses(fixture: &mut dyn Fixture) {
     Calls::new(fixture).claim("a", MOMENT).await;
     fixture.restart().await;
     assert_eq!(Calls::new(fixture).claim_at_last("b").await, Claimed::Lapsed);
+}
+
+async fn a_store_knows_since_when_it_has_known_every_claim(fixture: &mut dyn Fixture) {
+    let calls = Calls::new(fixture);
+    let born = calls.claims.born().await.expect("answers");
+    assert!(born <= clock::now(), "{born}");
+    calls.claim("a", HOUR).await;
+    assert_eq!(calls.claims.born().await.expect("answers"), born, "a claim changes nothing");
+    fixture.restart().await;
+    assert_eq!(fixture.backend().claims.born().await.expect("answers"), born, "nor does a new process");
 }

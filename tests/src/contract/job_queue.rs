@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Delivery, JobQueue, Queued};
+use longshore_backend::{Delivery, JobQueue, Queued, clock};
 use longshore_proto::Job;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -30,6 +30,7 @@ contracts![
     giving_up_on_a_pull_loses_nothing,
     servers_do_not_wait_for_each_other,
     a_dropped_delivery_comes_again_and_is_counted,
+    a_job_that_comes_again_was_queued_when_it_was,
     a_job_given_back_comes_again_at_once,
     a_job_given_back_with_a_delay_comes_no_sooner,
     a_job_that_was_given_back_is_not_queued_twice,
@@ -274,6 +275,20 @@ async fn a_dropped_delivery_comes_again_and_is_counted(fixture: &mut dyn Fixture
         let delivery = line.pull().await;
         assert_eq!((delivery.job.clone(), delivery.delivered), (job(1), delivered));
     }
+}
+
+async fn a_job_that_comes_again_was_queued_when_it_was(fixture: &mut dyn Fixture) {
+    let line = Line::of(fixture);
+    let before = clock::now();
+    line.publish(vec![job(1)]).await;
+    let after = clock::now();
+    let first = line.pull().await;
+    assert_eq!(first.queued_at.is_some(), line.0.outlives_process());
+    assert!(first.queued_at.is_none_or(|at| before <= at && at <= after), "{:?}", first.queued_at);
+    let queued_at = first.queued_at;
+    first.receipt.give_back(None).await.expect("gives back");
+    let second = line.pull().await;
+    assert_eq!((second.delivered, second.queued_at), (2, queued_at));
 }
 
 async fn a_job_given_back_comes_again_at_once(fixture: &mut dyn Fixture) {

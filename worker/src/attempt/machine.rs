@@ -33,6 +33,11 @@ const IN_PLACE_CALLS: usize = 10;
 /// end by another machine's clock, and may be renewed many times.
 const BUSY_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// By how much the clocks of the queue and of the store of claims may differ: machines that keep time by NTP differ by
+/// some milliseconds. Counting a claim as lost that never was costs a step its outcome, in the first second of a store
+/// and only where a job is delivered again; missing one repeats a call.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+
 /// How long a job is left alone that could not be brought on for lack of a working backend.
 const BROKEN_DELAY: Duration = Duration::from_secs(5);
 
@@ -41,6 +46,7 @@ pub(crate) struct Machine<'a> {
     job: &'a Job,
     worker: &'a NodeId,
     delivered: u32,
+    queued_at: Option<Timestamp>,
     /// The claim, while it is held.
     claim: Option<ClaimKey>,
     /// Whether a call may have happened: one of this worker's, or of one that held the claim and vanished.
@@ -69,6 +75,7 @@ impl<'a> Machine<'a> {
             job,
             worker,
             delivered: 0,
+            queued_at: None,
             claim: None,
             spent: false,
             interrupt: None,
@@ -81,8 +88,12 @@ impl<'a> Machine<'a> {
     pub(crate) fn handle(&mut self, input: Input) -> Effect {
         self.phase = Phase::Bound;
         match input {
-            Input::Delivered { delivered, recalled } => self.delivered(delivered, recalled),
+            Input::Delivered { delivered, queued_at, recalled } => {
+                (self.delivered, self.queued_at) = (delivered, queued_at);
+                self.delivered(recalled)
+            }
             Input::Claimed { claimed, now } => self.claimed(claimed, now),
+            Input::Born(born) => self.born(born),
             Input::Ended { started_at, took, result } => self.ended(started_at, took, result),
             Input::RetryDue => self.call(),
             Input::Settled => Effect::End(End::Acknowledge { done: self.claim.take() }),
@@ -108,8 +119,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn delivered(&mut self, delivered: u32, recalled: bool) -> Effect {
-        self.delivered = delivered;
+    fn delivered(&mut self, recalled: bool) -> Effect {
         self.interrupt = recalled.then_some(Interrupt::Recalled);
         match self.job.claim() {
             Some(key) => Effect::Claim(key),
@@ -119,7 +129,7 @@ impl<'a> Machine<'a> {
 
     fn claimed(&mut self, claimed: Claimed, now: Timestamp) -> Effect {
         match claimed {
-            Claimed::Done => return Effect::End(End::Acknowledge { done: None }),
+            Claimed::Done => return self.done(Outcome::Indeterminate(done_before())),
             Claimed::Busy { until } => {
                 let (earliest, latest) = BUSY_DELAY;
                 return self.give_back(Some(until.since(now).clamp(earliest, latest)));
@@ -128,6 +138,16 @@ impl<'a> Machine<'a> {
             Claimed::Lapsed => self.spent = true,
         }
         self.claim = self.job.claim();
+        if claimed == Claimed::Won && self.delivered > 1 && self.queued_at.is_some() {
+            return Effect::AskBirth;
+        }
+        self.begin()
+    }
+
+    /// A store that is younger than the job may have lost the claim of an earlier delivery, and with it the trace of a
+    /// call.
+    fn born(&mut self, born: Timestamp) -> Effect {
+        self.spent = self.queued_at.is_some_and(|queued_at| queued_at < born.plus(CLOCKS_DIFFER));
         self.begin()
     }
 
@@ -272,6 +292,15 @@ fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
 fn lost() -> Fault {
     let message = "the process that made this call ended without a word; the call may have happened, and is not \
                    repeated because the step does not say that it is safe (`retry`)";
+    Fault::new(FaultClass::Unavailable, message)
+}
+
+/// What is known of a call whose outcome was reported. Where the log has taken that report, it refuses this one; where
+/// it came from an attempt that was no longer current and was dropped, the step would else wait for its outcome until
+/// the claim is forgotten, and then be called once more.
+fn done_before() -> Fault {
+    let message = "an earlier attempt made this call, and its report came too late to count; the call may have \
+                   happened, and is not repeated";
     Fault::new(FaultClass::Unavailable, message)
 }
 

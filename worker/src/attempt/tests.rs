@@ -79,9 +79,12 @@ fn input(when: &str) -> Input {
     let (verb, rest) = when.split_once(' ').unwrap_or((when, ""));
     match verb {
         "delivered" => {
-            let (times, recalled) = rest.split_once(", ").map_or((rest, false), |(times, _)| (times, true));
-            Input::Delivered { delivered: times.parse().expect("a number"), recalled }
+            let (times, more) = rest.split_once(", ").unwrap_or((rest, ""));
+            let queued_at = more.strip_prefix("queued at ").map(moment);
+            let delivered = times.parse().expect("a number");
+            Input::Delivered { delivered, queued_at, recalled: more == "recalled" }
         }
+        "born" => Input::Born(moment(rest.trim_start_matches("at "))),
         "claim" => Input::Claimed { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
         "answers" => {
             let value: Value = serde_json::from_str(rest).expect("JSON");
@@ -108,6 +111,10 @@ fn input(when: &str) -> Input {
     }
 }
 
+fn moment(millis: &str) -> Timestamp {
+    Timestamp::from_millis(millis.parse().expect("milliseconds"))
+}
+
 /// Calls begin at 1,000 ms and take 10.
 fn ended(result: Result<Answer, CallFault>) -> Input {
     Input::Ended { started_at: Timestamp::from_millis(1_000), took: Duration::from_millis(10), result }
@@ -118,11 +125,7 @@ fn claimed(answer: &str) -> Claimed {
         "won" => Claimed::Won,
         "lapsed" => Claimed::Lapsed,
         "done" => Claimed::Done,
-        until => Claimed::Busy {
-            until: Timestamp::from_millis(
-                until.trim_start_matches("busy until ").parse().expect("milliseconds"),
-            ),
-        },
+        until => Claimed::Busy { until: moment(until.trim_start_matches("busy until ")) },
     }
 }
 
@@ -130,6 +133,7 @@ fn show(effect: &Effect) -> String {
     let release = |claim: &Option<ClaimKey>| if claim.is_some() { ", releasing the claim" } else { "" };
     match effect {
         Effect::Claim(key) => format!("claim {}", key.step),
+        Effect::AskBirth => "ask since when there are claims".to_owned(),
         Effect::Call(number) => format!("call {number}"),
         Effect::Wait(delay) => format!("wait {delay:?}"),
         Effect::Settle { blobs, release: claim, event } => {

@@ -26,13 +26,14 @@ const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sees one delivery through to its end.
 pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
-    let Delivery { job, delivered, recalled, receipt } = delivery;
+    let Delivery { job, delivered, queued_at, recalled, receipt } = delivery;
     let _busy = Busy::new();
     let holder = shared.holder();
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
         let (fetched, cancel) = (OnceCell::new(), CancellationToken::new());
         let life = Life { shared, job: &job, holder: &holder, pulse, fetched, cancel };
+        let delivered = Input::Delivered { delivered, queued_at, recalled: recalled.is_cancelled() };
         life.run(delivered, &recalled, &mut slot).await
     };
     part(&shared.backend, &holder, receipt, end).await;
@@ -67,10 +68,9 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    async fn run(&self, delivered: u32, recalled: &CancellationToken, slot: &mut Slot) -> End {
+    async fn run(&self, delivered: Input, recalled: &CancellationToken, slot: &mut Slot) -> End {
         let mut machine = Machine::new(self.job, &self.shared.node);
-        let delivery = Input::Delivered { delivered, recalled: recalled.is_cancelled() };
-        let mut work = pin!(self.perform(machine.handle(delivery)));
+        let mut work = pin!(self.perform(machine.handle(delivered)));
         let mut interrupt = pin!(self.interrupt(recalled));
         let mut interrupted = false;
         let mut pulse = pin!(self.pulse.run());
@@ -114,6 +114,10 @@ impl Life<'_> {
     async fn perform(&self, effect: Effect) -> ControlFlow<End, Input> {
         let done = match effect {
             Effect::Claim(key) => self.claim(key).await,
+            Effect::AskBirth => {
+                let claims = &self.shared.backend.claims;
+                insist("asking since when there are claims", || claims.born()).await.map(Input::Born)
+            }
             Effect::Call(number) => self.call(number).await,
             Effect::Wait(delay) => {
                 sleep(delay).await;

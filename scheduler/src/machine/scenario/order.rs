@@ -279,3 +279,51 @@ fn a_wide_group_goes_out_in_waves() {
         scenario.input(&format!("settle {}#1 output 1", job.id.step));
     }
 }
+
+#[test]
+fn an_idempotency_key_that_fits_no_message_fails_its_step() {
+    let workflow = "
+inputs: { key: {} }
+steps: [{ id: a, call: s/t, idempotency-key: '${{ inputs.key }}' }]
+";
+    let submit = |bytes| format!(r#"submit {{"key": "{}"}}"#, "k".repeat(bytes));
+    let fits = super::Scenario::of(workflow).input(&submit(1024));
+    assert_eq!(fits, "dispatch a#1");
+    let long = super::Scenario::of(workflow).input(&submit(1025));
+    assert_eq!(
+        long,
+        "failed at a: expression: `idempotency-key` gives 1025 bytes; at most 1024 can be sent along"
+    );
+}
+
+#[test]
+fn a_large_value_that_is_lost_ends_the_run_that_reads_it() {
+    check(
+        "
+steps:
+  - { id: a, call: s/t }
+  - { id: b, call: s/t, needs: [] }
+  - { id: c, call: s/t, needs: [a, b], with: { rows: '${{ steps.a.output }}' } }
+",
+        r#"
+        submit               -> dispatch a#1, dispatch b#1
+        settle a#1 large rows -> refused: a plan or a large value is missing
+        lose rows            -> nothing
+        settle a#1 large rows -> recall b#1, failed: internal: the large value rows is gone
+        settle b#1 output 1  -> refused: no such run, or it has ended
+        "#,
+    );
+}
+
+#[test]
+fn a_large_value_that_is_lost_ends_no_run_that_does_not_read_it() {
+    check(
+        "steps: [{ id: a, call: s/t }, { id: b, call: s/t }]",
+        r#"
+        lose rows             -> nothing
+        submit                -> dispatch a#1
+        settle a#1 large rows -> dispatch b#1
+        settle b#1 output 1   -> succeeded
+        "#,
+    );
+}

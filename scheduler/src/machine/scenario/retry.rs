@@ -23,6 +23,34 @@ fn a_long_wait_is_a_timer_and_a_new_job() {
 }
 
 #[test]
+fn a_delay_is_as_long_as_it_is_whatever_the_workers_clock_says() {
+    // The submit is a thousand seconds after the beginning of time.
+    for clock in ["1s", "9h"] {
+        let script = r#"
+            submit                                 -> dispatch a#1
+            @1s settle a#1 again 5s by a clock at CLOCK -> nothing
+            @5s tick                               -> nothing
+            @6s tick                               -> fired retry a#2, dispatch a#2
+        "#;
+        check(ONE, &script.replace("CLOCK", clock));
+    }
+}
+
+#[test]
+fn a_timer_that_a_wrong_clock_asks_for_too_early_fires_in_time() {
+    check(
+        ONE,
+        r#"
+        submit                          -> dispatch a#1
+        settle a#1 again 5s             -> nothing
+        @4s tick by a clock ahead by 9h -> fired retry a#2, refused: the timer's moment has not come
+        @4s tick                        -> nothing
+        @5s tick                        -> fired retry a#2, dispatch a#2
+        "#,
+    );
+}
+
+#[test]
 fn a_timer_fires_once() {
     check(
         ONE,
@@ -52,17 +80,50 @@ fn a_fault_of_an_older_attempt_is_stale_but_its_output_is_taken() {
 }
 
 #[test]
-fn a_job_that_is_never_heard_of_is_sent_again() {
-    // Five attempts of ten seconds, a second between them, and five minutes for the queue.
+fn a_step_whose_older_attempt_made_the_call_ends_in_doubt() {
+    // The acknowledgement of attempt 1 was lost: it was delivered again, and made the call after it had been given up.
+    check(
+        ONE,
+        r#"
+        submit                          -> dispatch a#1
+        settle a#1 again 5s             -> nothing
+        @5s tick                        -> fired retry a#2, dispatch a#2
+        settle a#1 indeterminate timeout -> refused: a newer attempt is out
+        settle a#2 indeterminate unavailable -> failed at a: unavailable: test
+        "#,
+    );
+}
+
+#[test]
+fn doubt_about_a_step_that_has_its_outcome_is_refused() {
+    check(
+        "steps: [{ id: a, call: s/t }, { id: b, call: s/t }]",
+        r#"
+        submit                               -> dispatch a#1
+        settle a#1 output 1                  -> dispatch b#1
+        settle a#1 indeterminate unavailable -> refused: the step has its outcome
+        "#,
+    );
+}
+
+#[test]
+fn a_job_that_is_never_heard_of_is_sent_again_after_longer_and_longer_waits() {
+    // Five attempts of ten seconds, a second between them, and five minutes for the queue; twice, four, eight times that.
+    // It may still be queued, so nothing is said of attempts.
     check(
         ONE,
         r#"
         submit                -> dispatch a#1
         @354s tick            -> nothing
         @355s tick            -> fired lost a#1, dispatch a#1
-        @709s tick            -> nothing
-        @710s tick            -> fired lost a#1, dispatch a#1
+        @1064s tick           -> nothing
+        @1065s tick           -> fired lost a#1, dispatch a#1
+        @2485s tick           -> fired lost a#1, dispatch a#1
+        @5325s tick           -> fired lost a#1, dispatch a#1
+        @8164s tick           -> nothing
+        @8165s tick           -> fired lost a#1, dispatch a#1
         settle a#1 output 1   -> succeeded
+        attempts a            -> #1 5ms output
         "#,
     );
 }

@@ -62,7 +62,7 @@ steps:
         r#"
         submit                     -> dispatch a#1, dispatch b#1
         @10s tick                  -> fired deadline of g, recall a#1
-        @40s tick                  -> fired deadline of h, recall b#1, fired grace, refused: the timer is no longer set
+        @40s tick                  -> fired deadline of h, recall b#1, fired grace, refused: the timer's moment has not come
         settle b#1 fault cancelled -> nothing
         @69s tick                  -> nothing
         @70s tick                  -> fired grace, failed at h: timeout: the group did not end within 40s

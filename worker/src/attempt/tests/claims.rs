@@ -45,12 +45,63 @@ fn a_call_that_vanished_with_its_worker_is_not_repeated() {
 }
 
 #[test]
-fn a_call_whose_outcome_is_in_the_log_is_only_acknowledged() {
+fn a_claim_that_a_younger_store_may_have_lost_is_in_doubt() {
+    let lost = "settle indeterminate unavailable: the process that made this call ended without a word; the call may \
+                have happened, and is not repeated because the step does not say that it is safe (`retry`) []";
+    for (born, then) in [("5000", "call 1"), ("5001", lost), ("90000", lost)] {
+        check(
+            unsafe_to_repeat(),
+            &format!(
+                "
+                delivered 2, queued at 6000 => claim fetch
+                claim won    => ask since when there are claims
+                born at {born} => {then}
+                "
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_first_delivery_was_claimed_by_nobody_however_young_the_store_is() {
     check(
         unsafe_to_repeat(),
         "
-        delivered 2 => claim fetch
-        claim done  => acknowledge
+        delivered 1, queued at 6000 => claim fetch
+        claim won => call 1
+        ",
+    );
+    check(unsafe_to_repeat(), "delivered 2 => claim fetch\n claim won => call 1");
+}
+
+#[test]
+fn a_job_that_cannot_learn_how_old_the_store_is_is_looked_at_anew() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2, queued at 6000 => claim fetch
+        claim won => ask since when there are claims
+        broken    => give back for 5s, releasing the claim
+        ",
+    );
+}
+
+#[test]
+fn a_call_that_is_done_is_not_made_again_and_the_step_does_not_wait_for_its_outcome() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 1 => claim fetch
+        claim done  => settle indeterminate unavailable: an earlier attempt made this call, and its report came too late to count; the call may have happened, and is not repeated []
+        settled     => acknowledge
+        ",
+    );
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2, recalled => claim fetch
+        claim done  => settle indeterminate unavailable: an earlier attempt made this call, and its report came too late to count; the call may have happened, and is not repeated []
+        broken      => give back for 5s
         ",
     );
 }
