@@ -51,7 +51,7 @@ pub struct NatsConfig {
     pub name: String,
     /// How many servers keep each stream; 1, 3 or 5.
     pub replicas: usize,
-    /// How many logs there are. It may grow later, and never shrink.
+    /// How many logs there are: the same for as long as the cluster has runs.
     pub partitions: u16,
     /// How long to wait for a server.
     pub connect_deadline: Duration,
