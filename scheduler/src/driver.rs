@@ -68,7 +68,7 @@ impl Driver {
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
         let reader = backend.log.read(partition, from.next()).await?;
-        let saver = Saver::new(backend.clone(), partition, recovered.stored.clone());
+        let saver = Saver::new(backend.clone(), partition, &recovered);
         let fold = Fold::begin(backend.clone(), partition, recovered).await?;
         let left_alone = BTreeSet::new();
         let mut driver = Self { backend, partition, fold, saver, reader, epoch, observer, left_alone };
@@ -92,7 +92,7 @@ impl Driver {
         let recovered = insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
         let from = recovered.position.seq;
         self.reader = self.backend.log.read(self.partition, from.next()).await?;
-        self.saver = Saver::new(self.backend.clone(), self.partition, recovered.stored.clone());
+        self.saver = Saver::new(self.backend.clone(), self.partition, &recovered);
         self.fold = Fold::begin(self.backend.clone(), self.partition, recovered).await?;
         self.replay(reach, reach).await?;
         info!(partition = %self.partition, %from, to = %self.fold.position.seq, "state built again from the log");

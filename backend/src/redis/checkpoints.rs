@@ -92,7 +92,7 @@ impl crate::Checkpoints for Checkpoints {
         let items: usize = chunks.iter().map(|chunk| chunk.items.len() + 1).sum();
         let stage = self.stage(&place, chunks).await?;
         let mut call = parts.call(place.script(&REPLACE));
-        call.key(stage).arg(items);
+        call.key(stage).arg(items).arg(parts.useless.as_deref().unwrap_or_default());
         let committed = decided(&place, &call).await?;
         if committed == Committed::Accepted
             && let Err(error) = place.settle().await
@@ -127,18 +127,26 @@ impl crate::Checkpoints for Checkpoints {
 struct Parts {
     base: Option<Vec<u8>>,
     mark: Vec<u8>,
+    seq: u64,
+    /// In which life of the log, and in which format.
+    life: String,
+    useless: Option<Vec<u8>>,
     partition: Vec<u8>,
 }
 
 impl Parts {
     fn of(delta: &mut Delta) -> Result<Self, WireError> {
         let base = delta.base.as_ref().map(encode).transpose()?;
-        Ok(Self { base, mark: encode(&delta.mark)?, partition: std::mem::take(&mut delta.partition) })
+        let useless = delta.useless.as_ref().map(encode).transpose()?;
+        let (mark, seq) = (encode(&delta.mark)?, delta.mark.seq.0);
+        let life = format!("{}/{}", delta.mark.incarnation, delta.mark.version);
+        Ok(Self { base, mark, seq, life, useless, partition: std::mem::take(&mut delta.partition) })
     }
 
     /// With the arguments that every commit has.
     fn call<'a>(&self, mut script: ScriptInvocation<'a>) -> ScriptInvocation<'a> {
-        script.arg(self.base.as_deref().unwrap_or_default()).arg(&self.mark).arg(&self.partition);
+        script.arg(self.base.as_deref().unwrap_or_default()).arg(&self.mark);
+        script.arg(self.seq).arg(&self.life).arg(&self.partition);
         script
     }
 }
