@@ -92,6 +92,7 @@ fn delta(base: Option<u64>, to: u64, count: u64, status: RunStatus) -> Delta {
     let changed = (0..count).map(|n| RunRow { summary: summary(n, status), state: vec![b'x'; 2_048] });
     Delta {
         base: base.map(mark),
+        useless: None,
         mark: mark(to),
         partition: vec![b'x'; 256],
         changed: changed.collect(),

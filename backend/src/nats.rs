@@ -34,7 +34,7 @@ use self::connection::Connection;
 pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
 pub use self::events::Events;
 pub use self::service::serve;
-pub use self::status::{ConsumerStatus, Status, StreamStatus};
+pub use self::status::{ConsumerStatus, QueueStatus, Status, StreamStatus};
 use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
 
 /// How long [`Nats::close`] waits for what runs in the background: a word to the server for each message it holds.
@@ -51,7 +51,7 @@ pub struct NatsConfig {
     pub name: String,
     /// How many servers keep each stream; 1, 3 or 5.
     pub replicas: usize,
-    /// How many logs there are. It may grow later, and never shrink.
+    /// How many logs there are: the same for as long as the cluster has runs.
     pub partitions: u16,
     /// How long to wait for a server.
     pub connect_deadline: Duration,
@@ -164,6 +164,14 @@ impl Nats {
     /// When the server does not answer.
     pub async fn status(&self) -> Result<Status, Error> {
         status::look(&self.connection).await
+    }
+
+    /// How much waits in the queues: cheap enough to be asked for all the time.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn queues(&self) -> Result<Vec<QueueStatus>, Error> {
+        status::queues(&self.connection).await
     }
 
     /// Waits until the server has everything that was sent.

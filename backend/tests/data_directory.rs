@@ -216,7 +216,14 @@ async fn whoever_only_looks_cannot_change_anything() {
         version: 1,
         hash: RollingHash::default(),
     };
-    let delta = Delta { base: None, mark, partition: Vec::new(), changed: Vec::new(), expired: Vec::new() };
+    let delta = Delta {
+        base: None,
+        useless: None,
+        mark,
+        partition: Vec::new(),
+        changed: Vec::new(),
+        expired: Vec::new(),
+    };
     let errors = [
         backend.log.append(LOG, vec![event("1")]).await.map(|_| ()),
         backend.log.trim(LOG, Seq(1)).await,
@@ -275,6 +282,7 @@ async fn a_checkpoint_that_cannot_be_read_is_none() {
     };
     let delta = |base, seq| Delta {
         base,
+        useless: None,
         mark: mark(seq),
         partition: Vec::new(),
         changed: Vec::new(),

@@ -82,7 +82,14 @@ fn event(n: u64) -> Event {
 fn delta() -> Delta {
     let incarnation = Incarnation("one".to_owned());
     let mark = CheckpointMark { incarnation, seq: Seq(1), version: 1, hash: RollingHash::default() };
-    Delta { base: None, mark, partition: vec![0; 100_000], changed: Vec::new(), expired: Vec::new() }
+    Delta {
+        base: None,
+        useless: None,
+        mark,
+        partition: vec![0; 100_000],
+        changed: Vec::new(),
+        expired: Vec::new(),
+    }
 }
 
 fn key() -> ClaimKey {

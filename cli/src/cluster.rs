@@ -9,6 +9,7 @@
 
 mod client;
 mod examine;
+mod gauges;
 mod judge;
 mod process;
 mod reach;

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_proto::Namespace;
+use longshore_scheduler::Retention;
 
 pub(crate) use key::Key;
 use key::PREFIX;
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) partitions: u16,
     /// How many servers keep each stream.
     pub(crate) replicas: usize,
+    /// Which finished runs are kept.
+    pub(crate) retention: Retention,
     /// How long to wait for NATS and Redis.
     pub(crate) connect_deadline: Duration,
     /// How many jobs a worker takes at once.
@@ -174,6 +177,8 @@ impl Reading<'_> {
         });
         let partitions = self.plain(Key::Partitions, |text| value::number(text, &value::PARTITIONS));
         let replicas = self.plain(Key::Replicas, value::replicas);
+        let keep_runs = self.plain(Key::KeepRuns, |text| value::number(text, &value::KEPT));
+        let keep_for = self.plain(Key::KeepFor, value::keep_for);
         let connect_deadline = self.plain(Key::ConnectDeadline, duration);
         let slots = self.plain(Key::WorkerSlots, |text| value::number(text, &value::SLOTS));
         let drain = self.plain(Key::WorkerDrain, duration);
@@ -190,6 +195,7 @@ impl Reading<'_> {
             namespace: namespace?,
             partitions: partitions?,
             replicas: replicas?,
+            retention: Retention { runs: keep_runs?, time: keep_for? },
             connect_deadline: connect_deadline?,
             slots: slots?,
             drain: drain?,
@@ -304,17 +310,24 @@ fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
     }
     known.sort();
     let names: Vec<&str> = known.iter().map(String::as_str).filter(|name| name.starts_with(PREFIX)).collect();
-    let ours = environment.keys().filter(|name| name.starts_with(PREFIX) && !is_service_link(name));
-    let unknown = ours.filter(|name| !names.contains(&name.as_str()));
+    let ours =
+        environment.iter().filter(|(name, value)| name.starts_with(PREFIX) && !is_service_link(name, value));
+    let unknown = ours.filter(|(name, _)| !names.contains(&name.as_str()));
     unknown
-        .map(|name| format!("no setting has the variable {name}; {}", suggest::nearest(name, &names)))
+        .map(|(name, _)| format!("no setting has the variable {name}; {}", suggest::nearest(name, &names)))
         .collect()
 }
 
-/// Kubernetes tells every process about a service called `longshore` in variables that look like ours.
-fn is_service_link(name: &str) -> bool {
-    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|end| name.ends_with(end))
-        || ["_SERVICE_PORT_", "_PORT_"].iter().any(|part| name.contains(part))
+/// Kubernetes tells every process about services called `longshore` and `longshore-…` in variables that look like ours:
+/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, and `…_PORT` or `…_PORT_4222_TCP`, whose value is an address.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let of_port = name.split_once("_PORT_").map(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()));
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || of_port == Some(true)
+        || name.ends_with("_PORT") && is_address
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use longshore_backend::Backend;
 use longshore_backend::embedded::{Access, Embedded, OpenError};
 use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{
-    Driver, DriverError, Ended, Intake, Observed, Submission, SubmitError, Watch, Watchers,
+    Driver, DriverError, Ended, Intake, Observed, Retention, Submission, SubmitError, Watch, Watchers,
 };
 use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
@@ -35,6 +35,9 @@ use crate::trace;
 
 /// One process leads one partition: nothing is gained by more on one disk.
 const PARTITION: Partition = Partition(0);
+
+/// Which finished runs are kept. A disk has room for more than a cluster's Redis.
+const RETENTION: Retention = Retention { runs: 1_000_000, time: Duration::from_secs(30 * 24 * 3_600) };
 
 /// How long calls that have begun may go on after an end was asked for. People wait at a terminal for it.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
@@ -82,7 +85,7 @@ impl Opened {
     pub(crate) async fn take_over(dir: &Path, node: NodeId) -> Result<Self, Failure> {
         let store = Embedded::open(dir, Access::ReadWrite).await.map_err(unopened)?;
         let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
-        match Driver::take_over(backend.clone(), PARTITION, node.clone(), watchers.clone()).await {
+        match Driver::take_over(backend.clone(), PARTITION, node.clone(), watchers.clone(), RETENTION).await {
             Ok(driver) => Ok(Self { store, backend, driver, watchers, node }),
             Err(error) => {
                 store.close().await;

@@ -24,7 +24,7 @@ use tracing::info;
 use self::held::Held;
 use self::send::{append, dispatch};
 use crate::fold::{BATCH, DriverError, Fold, insist};
-use crate::machine::{Effect, Effects};
+use crate::machine::{Effect, Effects, Retention};
 use crate::observer::{self, Observer};
 use crate::recovery;
 use crate::saver::{Ready, Saver, Standing};
@@ -53,6 +53,8 @@ pub struct Driver {
     /// Runs whose jobs are not sent.
     left_alone: BTreeSet<RunId>,
     held: Held,
+    /// Which finished runs are kept.
+    retention: Retention,
 }
 
 impl Driver {
@@ -62,8 +64,10 @@ impl Driver {
         partition: Partition,
         node: NodeId,
         observer: Arc<dyn Observer>,
+        retention: Retention,
     ) -> Result<Self, DriverError> {
-        let recovered = recovery::load(&backend, partition).await?;
+        let mut recovered = recovery::load(&backend, partition).await?;
+        recovered.machine.retain(retention);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let jobs_lost = !backend.jobs.outlives_process();
         let announce = Event::LeaderAnnounced { node, version, jobs_lost };
@@ -71,10 +75,11 @@ impl Driver {
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
         let reader = backend.log.read(partition, from.next()).await?;
-        let saver = Saver::new(backend.clone(), partition, recovered.stored.clone());
+        let saver = Saver::new(backend.clone(), partition, &recovered);
         let fold = Fold::begin(backend.clone(), partition, recovered).await?;
         let (left_alone, held) = (BTreeSet::new(), Held::default());
-        let mut driver = Self { backend, partition, fold, saver, reader, epoch, observer, left_alone, held };
+        let mut driver =
+            Self { backend, partition, fold, saver, reader, epoch, observer, left_alone, held, retention };
         // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
         driver.replay(epoch.0, from).await?;
         info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
@@ -92,11 +97,15 @@ impl Driver {
     /// back what was lost there: runs that have ended are in the log alone.
     async fn rebuild(&mut self) -> Result<(), DriverError> {
         let reach = self.fold.position.seq;
-        let recovered = insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
+        let mut recovered =
+            insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
+        recovered.machine.retain(self.retention);
         let from = recovered.position.seq;
-        self.reader = self.backend.log.read(self.partition, from.next()).await?;
-        self.saver = Saver::new(self.backend.clone(), self.partition, recovered.stored.clone());
-        self.fold = Fold::begin(self.backend.clone(), self.partition, recovered).await?;
+        let reader = self.backend.log.read(self.partition, from.next()).await?;
+        let saver = Saver::new(self.backend.clone(), self.partition, &recovered);
+        let fold = Fold::begin(self.backend.clone(), self.partition, recovered).await?;
+        // All at once: whoever is stopped in the middle writes a last checkpoint of what belongs together.
+        (self.reader, self.saver, self.fold) = (reader, saver, fold);
         self.replay(reach, reach).await?;
         info!(partition = %self.partition, %from, to = %self.fold.position.seq, "state built again from the log");
         Ok(())

@@ -31,7 +31,7 @@ pub use driver::{Driver, Ended};
 pub use fold::DriverError;
 pub use intake::{Intake, Submission, SubmitError};
 pub use machine::{
-    Change, Drained, Effect, Effects, Machine, Needs, Refused, RestoreError, Run, STATE_VERSION,
+    Change, Drained, Effect, Effects, Machine, Needs, Refused, RestoreError, Retention, Run, STATE_VERSION,
 };
 pub use meter::Meter;
 pub use node::{Node, NodeConfig};

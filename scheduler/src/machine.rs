@@ -18,6 +18,7 @@ mod advance;
 mod change;
 mod checkpoint;
 mod needs;
+mod retention;
 mod run;
 mod scope;
 mod settle;
@@ -44,6 +45,7 @@ pub use change::Change;
 use change::Turn;
 pub use checkpoint::{Drained, RestoreError, STATE_VERSION};
 pub use needs::Needs;
+pub use retention::Retention;
 pub use run::Run;
 use scope::BlobValues;
 
@@ -129,6 +131,7 @@ pub struct Machine {
     blobs: BlobValues,
     lost_blobs: BTreeMap<Digest, String>,
     dirty: checkpoint::Dirty,
+    retention: Retention,
 }
 
 impl Machine {

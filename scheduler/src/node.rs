@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 
 use crate::driver::{Driver, Ended};
 use crate::fold::DriverError;
+use crate::machine::Retention;
 use crate::observer::Observer;
 use place::Place;
 
@@ -47,13 +48,15 @@ pub struct NodeConfig {
     /// How long a lease, and the word that a scheduler is there, last without being renewed. Both are renewed three
     /// times as often. Whoever takes over from a scheduler that was killed begins within this and a third more.
     pub ttl: Duration,
+    /// Which finished runs are kept in all partitions together, the same for everybody.
+    pub retention: Retention,
 }
 
 impl Default for NodeConfig {
     /// 8 partitions: enough for as many schedulers, and few enough streams for a small broker. 6 seconds: longer than
     /// a pause of a busy machine, short enough for whoever waits for a run.
     fn default() -> Self {
-        Self { partitions: 8, ttl: Duration::from_secs(6) }
+        Self { partitions: 8, ttl: Duration::from_secs(6), retention: Retention::default() }
     }
 }
 
@@ -76,6 +79,8 @@ struct Shared {
     id: NodeId,
     observer: Arc<dyn Observer>,
     led: watch::Sender<BTreeSet<Partition>>,
+    /// Which finished runs are kept in each partition.
+    retention: Retention,
 }
 
 impl Node {
@@ -88,8 +93,9 @@ impl Node {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let led = watch::Sender::default();
+        let retention = config.retention.share(config.partitions);
         Self {
-            shared: Arc::new(Shared { backend, id, observer, led }),
+            shared: Arc::new(Shared { backend, id, observer, led, retention }),
             lease,
             config,
             wanted: BTreeSet::new(),
@@ -285,7 +291,7 @@ async fn lead(
     stop: CancellationToken,
 ) -> Result<Ended, DriverError> {
     let (backend, observer) = (shared.backend.clone(), Arc::clone(&shared.observer));
-    let taking_over = Driver::take_over(backend, partition, shared.id.clone(), observer);
+    let taking_over = Driver::take_over(backend, partition, shared.id.clone(), observer, shared.retention);
     let Some(driver) = stop.run_until_cancelled(taking_over).await else { return Ok(Ended::Stopped) };
     let driver = driver?;
     let _led = Led::new(&shared.led, partition);

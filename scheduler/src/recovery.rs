@@ -48,6 +48,8 @@ pub(crate) struct Recovered {
     pub(crate) machine: Machine,
     pub(crate) position: Position,
     pub(crate) stored: Option<CheckpointMark>,
+    /// What it holds that contradicts the log or cannot be read.
+    pub(crate) useless: Option<CheckpointMark>,
 }
 
 /// Loads the newest checkpoint that fits the log, or begins from nothing.
@@ -57,6 +59,7 @@ pub(crate) async fn load(
 ) -> Result<Recovered, longshore_backend::Error> {
     let incarnation = backend.log.incarnation(partition).await?;
     let loaded = backend.checkpoints.load(partition).await?;
+    let useless = loaded.as_ref().map(|loaded| loaded.mark.clone());
     if let Some(loaded) = loaded {
         match fits(backend, partition, &incarnation, &loaded).await? {
             Ok(recovered) => return Ok(recovered),
@@ -71,7 +74,7 @@ pub(crate) async fn load(
         hash: RollingHash::default(),
         before: RollingHash::default(),
     };
-    Ok(Recovered { machine: Machine::new(), position, stored: None })
+    Ok(Recovered { machine: Machine::new(), position, stored: None, useless })
 }
 
 /// Whether a checkpoint belongs to this log, with the reason if it does not.
@@ -113,7 +116,7 @@ async fn fits(
                 hash: mark.hash,
                 before: stored.before,
             };
-            Ok(Ok(Recovered { machine, position, stored: Some(mark.clone()) }))
+            Ok(Ok(Recovered { machine, position, stored: Some(mark.clone()), useless: None }))
         }
         Err(error) => Ok(Err(error.to_string())),
     }

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::fold::DriverError;
 use crate::machine::Machine;
-use crate::recovery::{Position, StoredPartition};
+use crate::recovery::{Position, Recovered, StoredPartition};
 
 /// From the first change to its commit: long enough to gather many changes of one run into one row, short enough
 /// that a takeover has little to replay.
@@ -39,6 +39,8 @@ pub(crate) struct Saver {
     partition: Partition,
     /// What the store holds, as far as is known. Nothing: the next commit is a full one.
     stored: Option<CheckpointMark>,
+    /// What it holds that is of no use, as long as nothing else is known to be there.
+    useless: Option<CheckpointMark>,
     /// A commit that may have been written or not.
     unsure: Option<Delta>,
     commit: Option<Commit>,
@@ -49,11 +51,13 @@ pub(crate) struct Saver {
 }
 
 impl Saver {
-    pub(crate) fn new(backend: Backend, partition: Partition, stored: Option<CheckpointMark>) -> Self {
+    /// The checkpoints of a state that was recovered.
+    pub(crate) fn new(backend: Backend, partition: Partition, recovered: &Recovered) -> Self {
         Self {
             backend,
             partition,
-            stored,
+            stored: recovered.stored.clone(),
+            useless: recovered.useless.clone(),
             unsure: None,
             commit: None,
             due: None,
@@ -110,8 +114,8 @@ impl Saver {
         let drained = machine.drain(self.stored.is_none())?;
         let changed = drained.changed.into_iter().map(|(summary, state)| RunRow { summary, state }).collect();
         let partition = encode(&StoredPartition { before: position.before, machine: drained.partition })?;
-        let (base, mark) = (self.stored.clone(), position.mark());
-        Ok(Delta { base, mark, partition, changed, expired: drained.expired })
+        let (base, useless, mark) = (self.stored.clone(), self.useless.clone(), position.mark());
+        Ok(Delta { base, useless, mark, partition, changed, expired: drained.expired })
     }
 
     /// Takes note of how a commit ended.
@@ -123,6 +127,7 @@ impl Saver {
         match result {
             Ok(Committed::Accepted) => {
                 self.stored = Some(delta.mark);
+                self.useless = None;
                 self.seen = Instant::now();
                 self.pause = PAUSE.0;
             }

@@ -14,7 +14,7 @@ use longshore_proto::{
     Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
     Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
 };
-use longshore_scheduler::{Driver, Ended, Intake, Submission, Watch, Watchers};
+use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watch, Watchers};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -86,7 +86,7 @@ async fn lead(
     name: &str,
 ) -> (CancellationToken, JoinHandle<Ended>) {
     let node: NodeId = name.parse().expect("a node");
-    let driver = Driver::take_over(backend.clone(), P0, node, watchers.clone())
+    let driver = Driver::take_over(backend.clone(), P0, node, watchers.clone(), Retention::default())
         .await
         .expect("takes the partition over");
     let stop = CancellationToken::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_backend::embedded::{Access, Embedded};
 use longshore_backend::{Backend, Events, News};
 use longshore_proto::{Event, Outcome, Output, Partition, Settlement};
-use longshore_scheduler::{Announcer, Driver, Intake, Submission};
+use longshore_scheduler::{Announcer, Driver, Intake, Retention, Submission};
 use serde_json::{Map, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -80,7 +80,9 @@ async fn only_what_changed_is_told_and_in_its_order() {
     let backend = embedded.backend();
     let heard = Arc::new(Heard { lines: Mutex::default(), count: watch::Sender::new(0) });
     let (announcer, node) = (Arc::new(Announcer::new(heard.clone())), "leader".parse().expect("a node"));
-    let driver = Driver::take_over(backend.clone(), Partition(0), node, announcer).await.expect("leads");
+    let driver = Driver::take_over(backend.clone(), Partition(0), node, announcer, Retention::default())
+        .await
+        .expect("leads");
     let (stop, mut leading) = (CancellationToken::new(), JoinSet::new());
     leading.spawn(driver.lead(stop.clone()));
 

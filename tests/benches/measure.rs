@@ -25,7 +25,7 @@ use futures::stream;
 use longshore_backend::Backend;
 use longshore_backend::embedded::{Access, Embedded};
 use longshore_proto::{Event, NodeId, Partition, RunId, RunStatus, Signal};
-use longshore_scheduler::{Driver, Intake, Submission, Watchers};
+use longshore_scheduler::{Driver, Intake, Retention, Submission, Watchers};
 use longshore_tests::tables::Tables;
 use longshore_worker::mcp::{Pool, ServersConfig, ToolCall};
 use longshore_worker::{Worker, WorkerConfig};
@@ -89,7 +89,13 @@ impl Longshore {
         let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
         let node: NodeId = "measure".parse().unwrap();
         let pool = Arc::new(Pool::new(servers(folder)));
-        let driver = Driver::take_over(backend.clone(), PARTITION, node.clone(), watchers.clone());
+        let driver = Driver::take_over(
+            backend.clone(),
+            PARTITION,
+            node.clone(),
+            watchers.clone(),
+            Retention::default(),
+        );
         let driver = driver.await.unwrap();
         let config =
             WorkerConfig { slots: NonZeroUsize::new(CALLS_AT_ONCE).unwrap(), ..WorkerConfig::default() };

@@ -230,17 +230,30 @@ const fn command(role: Role) -> &'static str {
     }
 }
 
-/// A workflow of calls in a row, each of which adds one to the number it gets: `number` in, `number` out.
+/// A workflow of calls in a row, each of which adds one to the number it gets: `number` in, `number` out. They may be
+/// repeated.
 pub fn chain(name: &str, calls: usize) -> String {
+    row(name, calls, Some(&json!({ "attempts": 10, "delay": "10ms" })))
+}
+
+/// The same with one call, which may not be repeated.
+pub fn once(name: &str) -> String {
+    row(name, 1, None)
+}
+
+fn row(name: &str, calls: usize, retry: Option<&Value>) -> String {
     let step = |call: usize| {
         let before =
             if call == 0 { "inputs.number".to_owned() } else { format!("steps.s{}.output.number", call - 1) };
-        json!({
+        let mut step = json!({
             "id": format!("s{call}"),
             "call": "tables/echo",
             "with": { "number": format!("${{{{ {before} + 1 }}}}") },
-            "retry": { "attempts": 10, "delay": "10ms" },
-        })
+        });
+        if let (Some(step), Some(retry)) = (step.as_object_mut(), retry) {
+            step.insert("retry".to_owned(), retry.clone());
+        }
+        step
     };
     let steps: Vec<_> = (0..calls).map(step).collect();
     let last = format!("${{{{ steps.s{}.output.number }}}}", calls - 1);

@@ -45,7 +45,14 @@ pub fn mark(seq: u64) -> CheckpointMark {
 
 /// These runs, in place of whatever is stored.
 pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta { base: None, mark: mark(to), partition: b"the rest".to_vec(), changed, expired: Vec::new() }
+    Delta {
+        base: None,
+        useless: None,
+        mark: mark(to),
+        partition: b"the rest".to_vec(),
+        changed,
+        expired: Vec::new(),
+    }
 }
 
 /// These runs, onto what is stored.

@@ -2,11 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use futures::TryStreamExt;
 use longshore_backend::nats::{ConnectError, Nats, NatsConfig};
 use longshore_proto::{Partition, subject};
 use longshore_tests::nats_server::{NatsServer, Setup};
@@ -36,6 +38,11 @@ fn says(refusal: &ConnectError, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "`{word}` stands in: {text}");
     }
+}
+
+async fn streams(server: &NatsServer) -> BTreeSet<String> {
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    jetstream::new(client).stream_names().try_collect().await.expect("lists")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,13 +140,28 @@ async fn a_stream_with_another_setting_is_refused_with_both_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_with_more_partitions_is_refused_and_one_with_fewer_grows() {
+async fn a_cluster_with_another_number_of_partitions_is_refused_with_both_and_stays_as_it_is() {
     let server = NatsServer::start().await;
     Nats::connect(config(&server)).await.expect("two");
-    Nats::connect(NatsConfig { partitions: 4, ..config(&server) }).await.expect("four");
-    let refusal = refused(config(&server)).await;
-    assert!(matches!(refusal, ConnectError::Mismatch { .. }), "{refusal}");
-    says(&refusal, &["partitions", "is 4", "2 by this process"]);
+    let before = streams(&server).await;
+    for (partitions, ours) in [(4, "`partitions` is 4"), (1, "`partitions` is 1")] {
+        let refusal = refused(NatsConfig { partitions, ..config(&server) }).await;
+        assert!(matches!(refusal, ConnectError::Partitions { .. }), "{refusal}");
+        says(&refusal, &["has 2 partitions", ours]);
+    }
+    assert_eq!(streams(&server).await, before);
+    Nats::connect(config(&server)).await.expect("two again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_partitions_is_known_though_a_log_is_missing() {
+    let server = NatsServer::start().await;
+    Nats::connect(config(&server)).await.expect("two");
+    let client = async_nats::connect(server.url()).await.expect("connects");
+    let log = subject::log_stream(Partition(1));
+    jetstream::new(client).delete_stream(log).await.expect("is deleted");
+    let refusal = refused(NatsConfig { partitions: 1, ..config(&server) }).await;
+    says(&refusal, &["has 2 partitions", "`partitions` is 1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

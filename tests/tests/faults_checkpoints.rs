@@ -126,12 +126,12 @@ async fn a_delta_onto_a_damaged_checkpoint_is_refused() {
 async fn of_two_leaders_one_commits() {
     let server = RedisServer::start().await;
     let leaders = [connect(&server).await, connect(&server).await];
-    for size in [10, 2_500] {
-        accept(&*leaders[0], full(1, rows(0..size))).await;
+    for (size, base) in [(10, 1), (2_500, 11)] {
+        accept(&*leaders[0], full(base, rows(0..size))).await;
         let mut commits = JoinSet::new();
-        for (leader, seq) in leaders.iter().cloned().zip([2, 3]) {
+        for (leader, seq) in leaders.iter().cloned().zip([base + 1, base + 2]) {
             commits.spawn(async move {
-                let committed = leader.commit(LOG, delta(1, seq, rows(0..size))).await.expect("answers");
+                let committed = leader.commit(LOG, delta(base, seq, rows(0..size))).await.expect("answers");
                 (seq, committed)
             });
         }

@@ -177,6 +177,25 @@ async fn a_server_that_is_full_says_so_and_goes_on_when_it_has_room() {
 }
 
 #[tokio::test]
+async fn what_is_no_longer_kept_makes_room_on_a_full_server() {
+    const KEPT: u64 = 2_000;
+    let server = RedisServer::start().await;
+    let checkpoints = connect(&server).await.checkpoints();
+    let ended = (0..KEPT).map(|n| row(n, RunStatus::Succeeded, vec![7; 4096])).collect();
+    accept(&*checkpoints, full(1, ended)).await;
+    let used: String = server.ask(&["INFO", "memory"]);
+    let used = used.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a size");
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", used]);
+    let more = |seq| delta(seq, seq + 1, vec![row(KEPT + seq, RunStatus::Running, vec![7; 100_000])]);
+    let error = checkpoints.commit(LOG, more(1)).await.expect_err("it is full");
+    assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
+    accept(&*checkpoints, Delta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
+    accept(&*checkpoints, more(2)).await;
+    let loaded = load(&*checkpoints).await.expect("a checkpoint");
+    assert_eq!((loaded.mark, loaded.live.len(), loaded.finished.len()), (mark(3), 2, 1_000));
+}
+
+#[tokio::test]
 async fn a_claim_that_is_none_is_an_error_that_stays() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();

@@ -91,9 +91,14 @@ fn run_id(text: &str) -> Result<RunId, Failure> {
 fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusqlite::Result<Committed> {
     let stored = stored_mark(connection, partition)?;
     match &delta.base {
+        None if stored.as_ref().is_some_and(|stored| !gives_way(stored, delta)) => {
+            return Ok(Committed::Refused { stored });
+        }
         None => {
-            let clear = "DELETE FROM runs WHERE live AND partition = ?1";
-            connection.prepare_cached(clear)?.execute([partition.0])?;
+            // Finished runs of what contradicts the log would be ghosts.
+            let is_useless = stored.is_some() && stored == delta.useless;
+            let clear = "DELETE FROM runs WHERE (live OR ?2) AND partition = ?1";
+            connection.prepare_cached(clear)?.execute(params![partition.0, is_useless])?;
         }
         // Somebody makes sure that it is still there.
         base if *base == stored && is_nothing(delta) => return Ok(Committed::Accepted),
@@ -117,6 +122,14 @@ fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusql
         delta.partition
     ])?;
     Ok(Committed::Accepted)
+}
+
+/// Whether a full checkpoint may stand in place of this one.
+fn gives_way(stored: &CheckpointMark, delta: &Delta) -> bool {
+    let mark = &delta.mark;
+    let is_past =
+        (&stored.incarnation, stored.version) == (&mark.incarnation, mark.version) && stored.seq <= mark.seq;
+    is_past || delta.useless.as_ref() == Some(stored)
 }
 
 /// Whether a delta leads to where it begins.

@@ -73,6 +73,16 @@ pub enum ConnectError {
         /// What it said.
         cause: String,
     },
+    /// The cluster was set up with another number of logs.
+    #[error(
+        "the cluster has {found} partitions, and `partitions` is {ours} in this process: give every process the number of the cluster, which cannot be changed once there are runs"
+    )]
+    Partitions {
+        /// How many the cluster has.
+        found: String,
+        /// How many this process was told.
+        ours: String,
+    },
     /// Something of that name is there, with other settings.
     #[error(
         "{what} is {found}, and {needed} is needed: change it (`nats stream edit`), or use another NATS account"

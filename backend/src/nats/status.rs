@@ -5,12 +5,13 @@ use std::time::Duration;
 use async_nats::jetstream::consumer;
 use async_nats::jetstream::stream::Info;
 use futures::TryStreamExt;
+use longshore_proto::{Timestamp, subject};
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::streams::WORKFLOWS_STREAM;
-use crate::Error;
+use super::streams::{self, WORKFLOWS_STREAM};
+use crate::{Error, clock};
 
 /// A server, and what is on it.
 #[derive(Clone, Debug)]
@@ -55,6 +56,34 @@ pub struct ConsumerStatus {
     pub ack_pending: usize,
     /// How many pulls wait.
     pub waiting: usize,
+}
+
+/// How much waits in a queue, or is out and not acknowledged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QueueStatus {
+    /// What it is a queue of: `jobs` or `submits`.
+    pub name: &'static str,
+    /// How many messages.
+    pub messages: u64,
+    /// How long the oldest of them has been there, by this machine's clock; zero if there is none.
+    pub oldest: Duration,
+}
+
+/// The queues of a cluster, by what they hold.
+const QUEUES: [(&str, &str); 2] = [("jobs", subject::JOBS_STREAM), ("submits", subject::SUBMIT_STREAM)];
+
+/// Asks the server for the queues alone.
+pub(super) async fn queues(connection: &Connection) -> Result<Vec<QueueStatus>, Error> {
+    let mut queues = Vec::new();
+    for (name, stream) in QUEUES {
+        let info = streams::look(&connection.context, stream).await;
+        let state = info.map_err(|error| failed(format!("look at the queue of {name}"), error))?.state;
+        let first = u64::try_from(state.first_timestamp.unix_timestamp_nanos() / 1_000_000);
+        let first = Timestamp::from_millis(first.unwrap_or_default());
+        let oldest = if state.messages == 0 { Duration::ZERO } else { clock::now().since(first) };
+        queues.push(QueueStatus { name, messages: state.messages, oldest });
+    }
+    Ok(queues)
 }
 
 /// Asks the server for everything of ours.

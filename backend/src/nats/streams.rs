@@ -18,6 +18,10 @@ use super::failure::failed;
 /// Where a stream's life is written: drawn when it is created, gone when it is deleted.
 pub(super) const INCARNATION: &str = "longshore.incarnation";
 
+/// Where the number of logs is written, on the stream of submits. A submit goes to a log by its id and this number, so
+/// with another one the same submit again would be another run.
+const PARTITIONS: &str = "longshore.partitions";
+
 /// The stream behind the bucket of workflows, named as the key-value stores of NATS are.
 pub(super) const WORKFLOWS_STREAM: &str = "KV_LS_WORKFLOWS";
 
@@ -45,10 +49,13 @@ const DEAD_LETTER_BYTES: i64 = 256 * 1024 * 1024;
 /// How many streams are looked at together while connecting.
 const TOGETHER: usize = 8;
 
-/// Every stream, as it has to be.
+/// Every stream, as it has to be; first the one that says how many logs there are.
 fn needed(partitions: u16, replicas: usize) -> Vec<Config> {
     let logs = (0..partitions).map(|number| log(Partition(number)));
-    logs.chain([jobs(), blobs(), workflows(), submits(), dead_letters()])
+    let others = [jobs(), blobs(), workflows(), dead_letters()];
+    std::iter::once(submits(partitions))
+        .chain(others)
+        .chain(logs)
         .map(|config| Config { storage: StorageType::File, num_replicas: replicas, ..config })
         .collect()
 }
@@ -107,8 +114,9 @@ fn workflows() -> Config {
     }
 }
 
-fn submits() -> Config {
+fn submits(partitions: u16) -> Config {
     Config {
+        metadata: [(PARTITIONS.to_owned(), partitions.to_string())].into(),
         retention: RetentionPolicy::WorkQueue,
         max_messages: MOST_WAITING,
         ..stream(subject::SUBMIT_STREAM, format!("{}.submit.>", subject::ROOT))
@@ -128,21 +136,23 @@ fn dead_letters() -> Config {
 /// Creates what is absent and verifies what is present.
 pub(super) async fn ensure(context: &Context, partitions: u16, replicas: usize) -> Result<(), ConnectError> {
     count_logs(context, partitions).await?;
-    let each = needed(partitions, replicas).into_iter().map(|config| ensure_one(context, config));
+    let mut needed = needed(partitions, replicas).into_iter();
+    // Before all others the one with the number of logs, so that a process with another number makes none.
+    if let Some(first) = needed.next() {
+        ensure_one(context, first).await?;
+    }
+    let each = needed.map(|config| ensure_one(context, config));
     stream::iter(each).buffer_unordered(TOGETHER).try_collect::<()>().await
 }
 
-/// More logs than we know of hold runs that we would never look at.
+/// More logs than we know of hold runs that we would never look at. Counted too, in case that the stream with the number
+/// was deleted.
 async fn count_logs(context: &Context, partitions: u16) -> Result<(), ConnectError> {
     let names: BTreeSet<String> =
         context.stream_names().try_collect().await.map_err(|error| failed("list streams", error))?;
     let logs = names.iter().filter(|name| name.starts_with("LS_LOG_")).count();
     if logs > usize::from(partitions) {
-        return Err(ConnectError::Mismatch {
-            what: "the number of partitions (streams LS_LOG_...)".to_owned(),
-            found: logs.to_string(),
-            needed: format!("{partitions} by this process's configuration"),
-        });
+        return Err(other_count(logs.to_string(), &partitions.to_string()));
     }
     Ok(())
 }
@@ -155,11 +165,17 @@ async fn ensure_one(context: &Context, needed: Config) -> Result<(), ConnectErro
     let found = found.map_err(|error| failed(format!("look for stream {}", needed.name), error))?;
     match difference(&found.config, &needed) {
         None => Ok(()),
+        Some((PARTITIONS, found, should)) => Err(other_count(found, &should)),
         Some((setting, found, should)) => {
             let what = format!("{setting} of stream {}", needed.name);
             Err(ConnectError::Mismatch { what, found, needed: should })
         }
     }
+}
+
+/// Another number of logs than this process has.
+fn other_count(found: String, ours: &str) -> ConnectError {
+    ConnectError::Partitions { found, ours: ours.to_owned() }
 }
 
 /// A stream as it is.
@@ -188,6 +204,7 @@ fn difference(found: &Config, needed: &Config) -> Option<(&'static str, String, 
 /// The settings that promises rest on, by the names NATS gives them.
 fn settings(config: &Config) -> Vec<(&'static str, String)> {
     vec![
+        (PARTITIONS, config.metadata.get(PARTITIONS).map_or("not written down", String::as_str).to_owned()),
         ("subjects", config.subjects.join(", ")),
         ("retention", format!("{:?}", config.retention)),
         ("storage", format!("{:?}", config.storage)),

@@ -12,7 +12,9 @@ use crate::Error;
 /// Contract:
 /// - A commit is all or nothing, and is accepted only onto the mark it was computed from. The same commit once
 ///   more is accepted and changes nothing.
-/// - Rows of finished runs are kept when a full checkpoint replaces the live ones.
+/// - A full checkpoint replaces nothing, an earlier one of the same life and format, or the one it names as useless; any
+///   other one stays, because somebody else has brought it further.
+/// - Rows of finished runs are kept when a full checkpoint replaces an earlier one, and go with a useless one.
 #[async_trait]
 pub trait Checkpoints: Send + Sync {
     /// The newest checkpoint, with the rows of runs that are not finished.
@@ -40,8 +42,10 @@ pub struct RunRow {
 /// What changed since the last checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Delta {
-    /// The mark this was computed from. Nothing means: this is the whole state, in place of whatever is stored.
+    /// The mark this was computed from. Nothing means: this is the whole state.
     pub base: Option<CheckpointMark>,
+    /// For a whole state, the checkpoint that was found to contradict the log, if there was one.
+    pub useless: Option<CheckpointMark>,
     /// The mark it leads to.
     pub mark: CheckpointMark,
     /// The machine's state beside the runs, in its own format.

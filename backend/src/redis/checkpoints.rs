@@ -18,13 +18,14 @@ mod load;
 mod place;
 mod row;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_proto::{CheckpointMark, Partition, RunId, RunSummary, WireError, decode, encode};
-use redis::{ScriptInvocation, cmd, pipe};
+use redis::{RedisError, ScriptInvocation, cmd, pipe};
 use tracing::{debug, warn};
 
 use self::chunk::Chunk;
@@ -56,16 +57,42 @@ impl Checkpoints {
     }
 
     /// Brings chunks to where a script finds them.
-    async fn stage(&self, place: &Place, chunks: Vec<Chunk>) -> Result<String, Error> {
+    async fn stage(&self, place: &Place, chunks: &[Chunk]) -> Result<String, Error> {
         let number = self.stages.fetch_add(1, Ordering::Relaxed);
         let key = place.key(&format!("stage:{:016x}-{number}", self.token));
         for chunk in chunks {
             let mut push = pipe();
-            push.cmd("RPUSH").arg(&key).arg(chunk.items.len()).arg(chunk.items).ignore();
+            push.cmd("RPUSH").arg(&key).arg(chunk.items.len()).arg(&chunk.items).ignore();
             push.cmd("PEXPIRE").arg(&key).arg(millis(STAGE_LIFETIME)).ignore();
             self.link.query_all::<()>(push, &place.doing("bring a part of")).await?;
         }
         Ok(key)
+    }
+
+    /// Brings a delta to the server, in one script or in pieces.
+    async fn put(&self, place: &Place, parts: &Parts, chunks: &[Chunk]) -> Result<Committed, Error> {
+        if parts.base.is_some() && chunks.len() <= 1 {
+            let mut call = parts.call(place.script(&COMMIT));
+            for chunk in chunks {
+                call.arg(&chunk.items);
+            }
+            return decided(place, &call).await;
+        }
+        let mut known = cmd("SADD");
+        known.arg(list::partitions_key(self.link.prefix())).arg(place.partition.0);
+        self.link.query::<()>(known, &place.doing("announce")).await?;
+        // Each chunk is preceded by its length.
+        let items: usize = chunks.iter().map(|chunk| chunk.items.len() + 1).sum();
+        let stage = self.stage(place, chunks).await?;
+        let mut call = parts.call(place.script(&REPLACE));
+        call.key(stage).arg(items).arg(parts.useless.as_deref().unwrap_or_default());
+        let committed = decided(place, &call).await?;
+        if committed == Committed::Accepted
+            && let Err(error) = place.settle().await
+        {
+            debug!(partition = %place.partition, %error, "the commit stands; putting its rows in is left to the next one");
+        }
+        Ok(committed)
     }
 }
 
@@ -79,27 +106,17 @@ impl crate::Checkpoints for Checkpoints {
         let place = self.place(partition);
         let unwritable = |error| Error::permanent(place.doing("write"), error);
         let parts = Parts::of(&mut delta).map_err(unwritable)?;
-        let mut chunks = chunk::chunks(delta).map_err(unwritable)?;
-        if parts.base.is_some() && chunks.len() <= 1 {
-            let mut call = parts.call(place.script(&COMMIT));
-            call.arg(chunks.pop().unwrap_or_default().items);
-            return decided(&place, &call).await;
+        let expired = delta.expired.clone();
+        let chunks = chunk::chunks(delta).map_err(unwritable)?;
+        match (self.put(&place, &parts, &chunks).await, &parts.base) {
+            // What is no longer kept makes room for the rest, if it is taken out first. It goes a moment before its
+            // time, which nobody but the same submit in the same moment could tell.
+            (Err(error), Some(base)) if is_full(&error) && !expired.is_empty() => {
+                place.expire(base, &expired).await?;
+                self.put(&place, &parts, &chunks).await
+            }
+            (result, _) => result,
         }
-        let mut known = cmd("SADD");
-        known.arg(list::partitions_key(self.link.prefix())).arg(partition.0);
-        self.link.query::<()>(known, &place.doing("announce")).await?;
-        // Each chunk is preceded by its length.
-        let items: usize = chunks.iter().map(|chunk| chunk.items.len() + 1).sum();
-        let stage = self.stage(&place, chunks).await?;
-        let mut call = parts.call(place.script(&REPLACE));
-        call.key(stage).arg(items);
-        let committed = decided(&place, &call).await?;
-        if committed == Committed::Accepted
-            && let Err(error) = place.settle().await
-        {
-            debug!(%partition, %error, "the commit stands; putting its rows in is left to the next one");
-        }
-        Ok(committed)
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
@@ -127,20 +144,34 @@ impl crate::Checkpoints for Checkpoints {
 struct Parts {
     base: Option<Vec<u8>>,
     mark: Vec<u8>,
+    seq: u64,
+    /// In which life of the log, and in which format.
+    life: String,
+    useless: Option<Vec<u8>>,
     partition: Vec<u8>,
 }
 
 impl Parts {
     fn of(delta: &mut Delta) -> Result<Self, WireError> {
         let base = delta.base.as_ref().map(encode).transpose()?;
-        Ok(Self { base, mark: encode(&delta.mark)?, partition: std::mem::take(&mut delta.partition) })
+        let useless = delta.useless.as_ref().map(encode).transpose()?;
+        let (mark, seq) = (encode(&delta.mark)?, delta.mark.seq.0);
+        let life = format!("{}/{}", delta.mark.incarnation, delta.mark.version);
+        Ok(Self { base, mark, seq, life, useless, partition: std::mem::take(&mut delta.partition) })
     }
 
     /// With the arguments that every commit has.
     fn call<'a>(&self, mut script: ScriptInvocation<'a>) -> ScriptInvocation<'a> {
-        script.arg(self.base.as_deref().unwrap_or_default()).arg(&self.mark).arg(&self.partition);
+        script.arg(self.base.as_deref().unwrap_or_default()).arg(&self.mark);
+        script.arg(self.seq).arg(&self.life).arg(&self.partition);
         script
     }
+}
+
+/// Whether the server refused to hold more.
+fn is_full(error: &Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<RedisError>());
+    cause.is_some_and(|cause| cause.code() == Some("OOM"))
 }
 
 /// Asks until the answer is a decision; what an earlier commit left to be done is done first.

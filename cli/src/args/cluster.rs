@@ -85,7 +85,7 @@ Examples:
 
 SIGTERM and Ctrl-C end it in order; a second one ends it at once. Any number of schedulers share the partitions.")]
 pub(crate) struct SchedulerArgs {
-    /// How many logs runs are spread over; it may grow, and never shrink
+    /// How many logs runs are spread over: the same for every process, and for good
     #[arg(long, value_name = "N")]
     pub(crate) partitions: Option<String>,
     /// How many NATS servers keep each stream: 1, 3 or 5

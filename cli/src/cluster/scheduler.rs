@@ -1,21 +1,18 @@
 //! `longshore scheduler`: takes submits in, leads its share of the partitions, answers requests, tells the news.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::nats::{self, Nats};
 use longshore_backend::redis::Redis;
-use longshore_proto::{NodeId, Partition};
+use longshore_proto::NodeId;
 use longshore_scheduler::{Announcer, Desk, Doorway, Meter, Node, NodeConfig};
-use metrics::gauge;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::process::Process;
 use super::watched::Watched;
-use super::{backend, close, reach};
+use super::{backend, close, gauges, reach};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -49,7 +46,8 @@ fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: Canc
     let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters());
     let announcer = Announcer::new(Arc::new(nats.events()));
     let observer = Arc::new(Meter::new(Arc::new(announcer)));
-    let sharing = NodeConfig { partitions: config.partitions, ..NodeConfig::default() };
+    let sharing =
+        NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
     let node = Node::new(backend, redis.lease(), id, sharing, observer);
     let led = node.led();
 
@@ -59,7 +57,8 @@ fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: Canc
     process.start("the service", serve(nats.client(), desk, stop));
     let stop = process.stage();
     process.start("leadership", node.run(stop.clone()));
-    process.start("the count of partitions", count(led, stop));
+    process.start("the count of partitions", gauges::led(led, stop.clone()));
+    process.start("the measuring of queues", gauges::waiting(nats.clone(), stop));
     process
 }
 
@@ -67,18 +66,4 @@ async fn serve(client: async_nats::Client, desk: Arc<Desk>, stop: CancellationTo
     if let Err(error) = nats::serve(client, desk, stop).await {
         error!(%error, "requests cannot be served");
     }
-}
-
-/// Keeps the number of partitions that are led in the metrics.
-async fn count(mut led: watch::Receiver<BTreeSet<Partition>>, stop: CancellationToken) {
-    let counting = async {
-        loop {
-            let count = led.borrow_and_update().len();
-            gauge!("longshore_partitions_led").set(u32::try_from(count).unwrap_or(u32::MAX));
-            if led.changed().await.is_err() {
-                return stop.cancelled().await;
-            }
-        }
-    };
-    let _ = stop.run_until_cancelled(counting).await;
 }

@@ -20,6 +20,10 @@ pub(crate) enum Key {
     Partitions,
     /// How many NATS servers keep each stream.
     Replicas,
+    /// How many finished runs are kept.
+    KeepRuns,
+    /// How long finished runs are kept.
+    KeepFor,
     /// How long to wait for NATS and Redis.
     ConnectDeadline,
     /// How many jobs a worker takes at once.
@@ -44,7 +48,7 @@ const FILE_SUFFIX: &str = "_FILE";
 
 impl Key {
     /// Every setting, in the order of the reference.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::NatsUrl,
         Self::NatsCredentials,
         Self::RedisUrl,
@@ -52,6 +56,8 @@ impl Key {
         Self::Namespace,
         Self::Partitions,
         Self::Replicas,
+        Self::KeepRuns,
+        Self::KeepFor,
         Self::ConnectDeadline,
         Self::WorkerSlots,
         Self::WorkerDrain,
@@ -71,6 +77,8 @@ impl Key {
             Self::Namespace => "namespace",
             Self::Partitions => "partitions",
             Self::Replicas => "replicas",
+            Self::KeepRuns => "keep.runs",
+            Self::KeepFor => "keep.for",
             Self::ConnectDeadline => "connect_deadline",
             Self::WorkerSlots => "worker.slots",
             Self::WorkerDrain => "worker.drain",
@@ -90,6 +98,8 @@ impl Key {
             Self::Namespace => Some("default"),
             Self::Partitions => Some("8"),
             Self::Replicas => Some("1"),
+            Self::KeepRuns => Some("100000"),
+            Self::KeepFor => Some("7d"),
             Self::ConnectDeadline | Self::WorkerDrain => Some("30s"),
             Self::WorkerSlots => Some("64"),
             Self::LogFormat => Some("auto"),

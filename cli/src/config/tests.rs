@@ -65,6 +65,22 @@ fn without_a_word_everything_has_its_default_and_no_cluster_is_named() {
 }
 
 #[test]
+fn what_kubernetes_says_of_services_is_left_alone_and_what_only_looks_like_it_is_not() {
+    let links = [
+        ("LONGSHORE_SERVICE_HOST", "10.0.0.1"),
+        ("LONGSHORE_SERVICE_PORT_HTTP", "9464"),
+        ("LONGSHORE_NATS_SERVICE_PORT", "4222"),
+        ("LONGSHORE_NATS_PORT", "tcp://10.0.0.1:4222"),
+        ("LONGSHORE_NATS_PORT_4222_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert!(load(&Flags::default(), &links, "").is_ok());
+    for name in ["LONGSHORE_METRICS_PORT", "LONGSHORE_PORT", "LONGSHORE_METRICS_PORT_X"] {
+        let refused = load(&Flags::default(), &[(name, "9464")], "").expect_err("no setting");
+        assert!(refused.to_string().contains(name), "{refused}");
+    }
+}
+
+#[test]
 fn lists_and_numbers_of_the_file_are_taken_as_they_are() {
     let file = "connect_deadline = \"5s\"\npartitions = 4\n[nats]\nurl = [\"nats://a\", \"nats://b:1\"]\n";
     let config = load(&Flags::default(), &[], file).expect("a configuration");

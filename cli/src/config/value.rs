@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use url::Url;
 
@@ -16,6 +17,12 @@ pub(super) const PARTITIONS: RangeInclusive<u16> = 1..=256;
 /// connections to servers than a process is usually allowed to have open.
 pub(super) const SLOTS: RangeInclusive<NonZeroUsize> =
     NonZeroUsize::MIN..=NonZeroUsize::MIN.saturating_add(9_999);
+
+/// How many finished runs may be kept: a scheduler that leads alone has 100 bytes of memory for each.
+pub(super) const KEPT: RangeInclusive<usize> = 1..=10_000_000;
+
+/// How many hours finished runs may be kept: a year.
+const KEPT_HOURS: RangeInclusive<u64> = 1..=365 * 24;
 
 /// How many servers may keep a stream: what JetStream offers, and odd, so that a majority is clear.
 const REPLICAS: [usize; 3] = [1, 3, 5];
@@ -105,6 +112,17 @@ pub(super) fn replicas(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| "1, 3 or 5".to_owned())
 }
 
+/// How long finished runs are kept: `12h` or `7d`.
+pub(super) fn keep_for(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()?.checked_mul(24));
+    let hours =
+        days.or_else(|| text.strip_suffix('h')?.parse().ok()).filter(|hours| KEPT_HOURS.contains(hours));
+    let hours =
+        hours.ok_or_else(|| "a whole number of hours or days, such as 12h or 7d, up to 365d".to_owned())?;
+    Ok(Duration::from_secs(hours * 3_600))
+}
+
 /// Where to listen.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| "an address and a port, such as 127.0.0.1:9464 or [::]:9464".to_owned())
@@ -173,6 +191,11 @@ mod tests {
         assert_eq!(number("8", &PARTITIONS), Ok(8));
         for bad in ["0", "257", "-1", "1.5", "eight", ""] {
             assert!(number(bad, &PARTITIONS).is_err(), "{bad}");
+        }
+        assert_eq!(keep_for("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(keep_for(" 12h"), Ok(Duration::from_secs(12 * 3_600)));
+        for bad in ["0d", "7", "366d", "-1d", "d", "1w", "99999999999999999999h"] {
+            assert!(keep_for(bad).is_err(), "{bad}");
         }
         assert_eq!(replicas("3"), Ok(3));
         assert!(replicas("2").is_err());

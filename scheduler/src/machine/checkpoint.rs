@@ -8,17 +8,10 @@ use longshore_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::run::RunError;
-use super::{Machine, Run};
+use super::{Machine, Retention, Run};
 
 /// The format of the stored state. Another one is never read: the log is replayed instead.
 pub const STATE_VERSION: u16 = 1;
-
-/// Finished runs that are kept, so that people can look at them and a submit that is sent again is recognised.
-/// About 100 bytes of memory each.
-const FINISHED_KEPT: usize = 1_000_000;
-
-/// How long, in milliseconds of log time: thirty days.
-const FINISHED_FOR_MILLIS: u64 = 30 * 24 * 3600 * 1000;
 
 /// Plans that are kept although no live run needs them.
 const PLANS_KEPT: usize = 64;
@@ -129,11 +122,15 @@ impl Machine {
         Ok(machine)
     }
 
+    /// From now on these are kept of the runs that have ended.
+    pub const fn retain(&mut self, retention: Retention) {
+        self.retention = retention;
+    }
+
     /// Lets go of finished runs past their time, by the log's own clock, so that everybody forgets the same ones.
     pub(super) fn expire(&mut self) {
         while let Some((at, run)) = self.finished_order.first().copied() {
-            let old = self.now.as_millis().saturating_sub(at.as_millis()) > FINISHED_FOR_MILLIS;
-            if !old && self.finished_order.len() <= FINISHED_KEPT {
+            if !self.retention.is_over(self.finished_order.len(), at, self.now) {
                 return;
             }
             self.finished_order.remove(&(at, run));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_backend::{Backend, Error, LogReader, RunLog};
 use longshore_proto::{Event, Incarnation, Partition, Seq};
-use longshore_scheduler::{Driver, Watchers};
+use longshore_scheduler::{Driver, Retention, Watchers};
 
 use crate::harness::{Cluster, PARTITIONS};
 
@@ -73,7 +73,9 @@ async fn who_steps_down_and_still_has_the_lease_leads_again() {
     // Somebody without a lease announces itself, and goes away again.
     let stranger = "stranger".parse().expect("a node");
     let watchers = Arc::new(Watchers::default());
-    let driver = Driver::take_over(cluster.backend.clone(), Partition(2), stranger, watchers).await;
+    let driver =
+        Driver::take_over(cluster.backend.clone(), Partition(2), stranger, watchers, Retention::default())
+            .await;
     drop(driver.expect("takes over"));
     a.until(|led| !led.contains(&Partition(2))).await;
     a.leads(PARTITIONS.into()).await;

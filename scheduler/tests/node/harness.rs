@@ -146,7 +146,7 @@ impl Cluster {
     }
 
     pub(crate) fn scheduler_on(&mut self, backend: Backend, name: &str, ttl: Duration) -> Scheduler {
-        let config = NodeConfig { partitions: PARTITIONS, ttl };
+        let config = NodeConfig { partitions: PARTITIONS, ttl, ..NodeConfig::default() };
         let id = name.parse().expect("a node");
         let node = Node::new(backend, self.leases.clone(), id, config, Arc::new(Watchers::default()));
         let (led, stop) = (node.led(), CancellationToken::new());

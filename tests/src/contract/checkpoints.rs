@@ -22,6 +22,8 @@ contracts![
     of_many_commits_onto_one_base_one_is_accepted,
     a_finished_run_is_no_longer_live_and_still_known,
     a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones,
+    a_full_checkpoint_leaves_alone_what_somebody_else_has_brought_further,
+    what_contradicts_the_log_goes_with_its_finished_runs,
     expired_runs_are_forgotten,
     partitions_are_apart,
     a_run_is_found_by_its_id,
@@ -45,6 +47,7 @@ fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
 fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     Delta {
         base: None,
+        useless: None,
         mark: mark(to),
         partition: format!("at {to}").into_bytes(),
         changed,
@@ -183,11 +186,41 @@ async fn a_finished_run_is_no_longer_live_and_still_known(fixture: &mut dyn Fixt
 async fn a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones(fixture: &mut dyn Fixture) {
     let checkpoint = Checkpoint::of(fixture);
     checkpoint.accept(full(5, vec![row(1, Running, "one"), row(2, Succeeded, "two")])).await;
-    checkpoint.accept(full(3, vec![row(3, Running, "three")])).await;
+    checkpoint.accept(full(6, vec![row(3, Running, "three")])).await;
     assert_eq!(checkpoint.live().await, [(run(3), "three".to_owned())]);
-    assert_eq!(checkpoint.load().await.mark, mark(3), "a rebuilt state may end before the one it replaces");
+    assert_eq!(checkpoint.load().await.mark, mark(6));
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(3), run(2)]);
     assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), Some(row(2, Succeeded, "two")));
+}
+
+async fn a_full_checkpoint_leaves_alone_what_somebody_else_has_brought_further(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
+    let before = checkpoint.load().await;
+    let elsewhere = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(9) };
+    let wrong = [
+        full(6, Vec::new()),
+        Delta { useless: Some(mark(5)), ..full(6, Vec::new()) },
+        Delta { mark: elsewhere, ..full(9, Vec::new()) },
+        Delta { mark: CheckpointMark { version: 9, ..mark(9) }, ..full(9, Vec::new()) },
+    ];
+    for delta in wrong {
+        assert_eq!(checkpoint.commit(delta).await, Committed::Refused { stored: Some(mark(7)) });
+    }
+    assert_eq!(checkpoint.load().await, before);
+}
+
+async fn what_contradicts_the_log_goes_with_its_finished_runs(fixture: &mut dyn Fixture) {
+    let checkpoint = Checkpoint::of(fixture);
+    checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
+    let another = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(3) };
+    let rebuilt = full(3, vec![row(3, Running, "three"), row(4, Succeeded, "four")]);
+    let rebuilt = Delta { useless: Some(mark(7)), mark: another.clone(), ..rebuilt };
+    checkpoint.accept(rebuilt.clone()).await;
+    checkpoint.accept(rebuilt).await;
+    assert_eq!(checkpoint.load().await.mark, another);
+    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(4), run(3)]);
+    assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), None);
 }
 
 async fn expired_runs_are_forgotten(fixture: &mut dyn Fixture) {

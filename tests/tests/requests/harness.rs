@@ -80,7 +80,7 @@ impl Cluster {
         tasks.spawn(doorway.run(stop.clone()));
         let served = nats::serve(nats.client(), Arc::clone(&desk) as _, stop.clone());
         tasks.spawn(async move { served.await.expect("serves") });
-        let config = NodeConfig { partitions: PARTITIONS, ttl };
+        let config = NodeConfig { partitions: PARTITIONS, ttl, ..NodeConfig::default() };
         let announcer = Arc::new(Announcer::new(Arc::new(nats.events())));
         let id = "scheduler".parse().expect("a node");
         let node = Node::new(backend.clone(), redis.lease(), id, config, announcer);

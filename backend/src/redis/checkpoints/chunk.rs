@@ -93,7 +93,7 @@ mod tests {
             version: 1,
             hash: RollingHash::default(),
         };
-        let delta = Delta { base: None, mark, partition: Vec::new(), changed, expired };
+        let delta = Delta { base: None, useless: None, mark, partition: Vec::new(), changed, expired };
         let entry = |items: &[Vec<u8>]| {
             let id = String::from_utf8(items[0].clone()).expect("text");
             (id, !items[1].is_empty(), items[2].clone())

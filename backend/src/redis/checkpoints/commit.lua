@@ -1,11 +1,11 @@
 -- Moves a checkpoint on by one chunk of runs, if it stands where the caller takes it to stand.
 --
--- ARGV  the mark it must have, the mark it gets, the partition's state; then for each run
+-- ARGV  the mark it must have, the mark it gets, that one's seq and life, the partition's state; then for each run
 --       its id, its row and its state
 --
 -- Answers {what became of it, the mark that is stored, why that cannot be used}.
 
-local base, mark, partition = ARGV[1], ARGV[2], ARGV[3]
+local base, mark, seq, life, partition = unpack(ARGV, 1, 5)
 
 local state, damage = look()
 if not state then return {'refused', '', damage or ''} end
@@ -15,8 +15,8 @@ end
 if state.unsettled then return {'unsettled', '', ''} end
 
 begin()
-apply(state, ARGV, 4)
-redis.call('HSET', meta, 'mark', mark, 'partition', partition)
+apply(state, ARGV, 6)
+redis.call('HSET', meta, 'mark', mark, 'seq', seq, 'life', life, 'partition', partition)
 redis.call('HINCRBY', meta, 'turn', 1)
 finish(state)
 return {'accepted', '', ''}

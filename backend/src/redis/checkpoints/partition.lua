@@ -1,7 +1,8 @@
 -- What is kept of a partition, and how rows get in and out of it. Every script on checkpoints begins with this.
 --
--- KEYS[1] meta   a hash: mark, partition (the machine's state beside the runs), turn (counts commits), and how many
---                entries the others must have: live, done, redo; torn while a script changes them
+-- KEYS[1] meta   a hash: mark, and of it seq and life (of the log, and the format); partition (the machine's state
+--                beside the runs), turn (counts commits), and how many entries the others must have: live, done,
+--                redo; torn while a script changes them
 -- KEYS[2] live   a hash: the state of every run that is not finished, by run
 -- KEYS[3] done   the same of every finished run that is still kept
 -- KEYS[4] rows   a hash: what lists show of every run, live or done, by run

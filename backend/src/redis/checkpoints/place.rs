@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use longshore_proto::Partition;
+use longshore_proto::{Partition, RunId};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 
 use super::chunk;
@@ -27,11 +27,17 @@ pub(super) static REPLACE: LazyLock<Script> = script!("replace.lua");
 static SETTLE: LazyLock<Script> = script!("settle.lua");
 static INSPECT: LazyLock<Script> = script!("inspect.lua");
 
+/// A full server runs it, which it does for no other.
+static EXPIRE: LazyLock<Script> = LazyLock::new(|| {
+    let flags = "#!lua flags=allow-oom\n";
+    Script::new(&[flags, include_str!("partition.lua"), include_str!("expire.lua")].concat())
+});
+
 /// Where a partition's checkpoint is kept.
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) link: Link,
-    partition: Partition,
+    pub(super) partition: Partition,
     tag: String,
 }
 
@@ -77,6 +83,19 @@ impl Place {
             }
         }
         Err(Error::permanent(self.doing("settle"), format!("more than {PIECES} pieces of work were left")))
+    }
+
+    /// Takes finished runs out of the checkpoint with this mark.
+    pub(super) async fn expire(&self, mark: &[u8], runs: &[RunId]) -> Result<(), Error> {
+        for piece in runs.chunks(chunk::ENTRIES) {
+            let mut call = self.script(&EXPIRE);
+            call.arg(mark);
+            for run in piece {
+                call.arg(run.to_string());
+            }
+            self.run::<()>(&call, "expire runs of").await?;
+        }
+        Ok(())
     }
 
     /// What is kept, and whether it can be used.

@@ -1,0 +1,60 @@
+//! How many finished runs are kept, and for how long.
+//!
+//! Decided by the log's own clock and order, so that whoever leads a partition forgets the same ones, as long as all have
+//! the same setting.
+
+use std::time::Duration;
+
+use longshore_proto::Timestamp;
+
+/// Which finished runs are kept: those that people can still look at, and whose ids are recognised when they are
+/// submitted again. About 100 bytes of memory each in the scheduler, and their whole state in the checkpoint.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Retention {
+    /// How many at most.
+    pub runs: usize,
+    /// For how long at most, in log time.
+    pub time: Duration,
+}
+
+impl Default for Retention {
+    /// 100,000 runs for a week: with states of 4 KiB about half of the gibibyte that Redis is given as it is shipped.
+    fn default() -> Self {
+        Self { runs: 100_000, time: Duration::from_secs(7 * 24 * 3_600) }
+    }
+}
+
+impl Retention {
+    /// The part of one partition of several.
+    #[must_use]
+    pub fn share(self, partitions: u16) -> Self {
+        Self { runs: self.runs.div_ceil(usize::from(partitions.max(1))), ..self }
+    }
+
+    /// Whether the oldest of so many, which ended at this moment, has to go.
+    pub(super) fn is_over(self, count: usize, ended_at: Timestamp, now: Timestamp) -> bool {
+        count > self.runs || now.since(ended_at) > self.time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_kept_until_there_are_too_many_or_it_is_too_old() {
+        let kept = Retention { runs: 3, time: Duration::from_secs(10) };
+        let at = Timestamp::from_millis;
+        for (count, now, is_over) in
+            [(3, 15_000, false), (4, 5_000, true), (1, 15_001, true), (1, 1_000, false)]
+        {
+            assert_eq!(kept.is_over(count, at(5_000), at(now)), is_over, "{count} at {now}");
+        }
+    }
+
+    #[test]
+    fn partitions_share_what_is_kept() {
+        let kept = Retention { runs: 100, time: Duration::from_secs(1) };
+        assert_eq!([1, 8, 200].map(|partitions| kept.share(partitions).runs), [100, 13, 1]);
+    }
+}
