@@ -106,6 +106,11 @@ pub enum Event {
         /// Who.
         worker: NodeId,
     },
+    /// A leader whose queue ended with the process before sends the jobs of a run again.
+    Resumed {
+        /// The run.
+        run: RunId,
+    },
     /// Somebody outside tells a run something.
     Signalled {
         /// The run.

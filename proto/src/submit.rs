@@ -13,7 +13,7 @@ pub const ID_HEADER: &str = "Longshore-Id";
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitRequest {
-    /// The submitter's own id: the same id twice, in one namespace, is one run.
+    /// The submitter's own id: the same id twice, for one workflow of one namespace, is one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The workflow's version, as the beginning of its digest; the newest one registered, if not said.

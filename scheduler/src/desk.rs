@@ -85,7 +85,7 @@ impl Desk {
     /// Submits a run. Once this returns, the run reaches a terminal state.
     pub async fn submit(&self, order: Order) -> Result<RunId, Refusal> {
         let run = match &order.id {
-            Some(id) => self.run_of_id(&order.namespace, id)?,
+            Some(id) => self.run_of_id(&order.namespace, &order.workflow, id)?,
             None => self.intake.draw_id(),
         };
         let plan = self.plan(&order.namespace, &order.workflow, order.version.as_deref());
@@ -133,12 +133,18 @@ impl Desk {
         Ok(self.intake.plan(digest).await?)
     }
 
-    /// The run that a submitter's own id stands for: always the same one.
-    pub(crate) fn run_of_id(&self, namespace: &Namespace, id: &str) -> Result<RunId, Refusal> {
+    /// The run of a workflow that a submitter's own id stands for: always the same one.
+    pub(crate) fn run_of_id(
+        &self,
+        namespace: &Namespace,
+        workflow: &WorkflowName,
+        id: &str,
+    ) -> Result<RunId, Refusal> {
         if id.is_empty() || id.chars().count() > ID_LIMIT_CHARS || id.chars().any(char::is_control) {
             return Err(Refusal::Id);
         }
-        Ok(self.derived(namespace, id))
+        // Neither holds a slash before the first one, so no two of them can be read as one.
+        Ok(self.derived(namespace, &format!("{workflow}/{id}")))
     }
 
     /// The run that a message stands for when its submitter chose no id: the same for every delivery of it.

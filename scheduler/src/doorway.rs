@@ -103,7 +103,7 @@ impl Doorway {
     fn read(&self, message: &Incoming) -> Result<(RunId, Order), Refusal> {
         let order = order::read(message)?;
         let run = match &order.id {
-            Some(id) => self.desk.run_of_id(&order.namespace, id)?,
+            Some(id) => self.desk.run_of_id(&order.namespace, &order.workflow, id)?,
             None => self.desk.run_of_place(&order.namespace, &message.place),
         };
         Ok((run, order))

@@ -176,7 +176,22 @@ impl Driver {
         self.held.take(); // they are among those that are outstanding
         let mut resumed = self.fold.machine.resume();
         resumed.retain(|effect| !matches!(effect, Effect::Dispatch(job) if queued.contains(&job.id)));
+        append(&self.backend, self.partition, self.going_on(&resumed)).await?;
         self.perform(resumed).await
+    }
+
+    /// Which runs go on, where jobs end with their process: only what was sent can be lost. To be recorded before it is
+    /// sent, so that no call is missing.
+    fn going_on(&self, resumed: &[Effect]) -> Vec<Event> {
+        if self.backend.jobs.outlives_process() {
+            return Vec::new();
+        }
+        let sent = resumed.iter().filter_map(|effect| match effect {
+            Effect::Dispatch(job) => Some(job.id.run),
+            _ => None,
+        });
+        let runs: BTreeSet<RunId> = sent.filter(|run| !self.left_alone.contains(run)).collect();
+        runs.into_iter().map(|run| Event::Resumed { run }).collect()
     }
 
     /// Takes inputs and performs effects until somebody else leads, or the checkpoint is lost.

@@ -232,6 +232,12 @@ impl Machine {
                     settle::settle(run, plan, job, settlement, attempts, now)
                 })
             }
+            Event::Resumed { run } => {
+                let found = self.live.get_mut(run).ok_or(Refused::UnknownRun)?;
+                settle::send_again(found, self.now);
+                self.dirty.change(*run);
+                Ok(())
+            }
             Event::Signalled { run, signal: Signal::Cancel { .. } } => {
                 self.change(*run, effects, |run, _, now, effects| stop::cancel(run, now, effects))
             }

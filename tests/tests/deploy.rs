@@ -113,7 +113,7 @@ async fn the_shape_of_the_compose_file_works() {
 #[tokio::test]
 async fn the_permissions_for_other_machines_are_enough_and_needed() {
     let shipped = account();
-    let more = shipped.replace("# password: $LONGSHORE_NATS_PASSWORD", "password: s3cret");
+    let more = shipped.replace("# password: $NATS_PASSWORD", "password: s3cret");
     assert_ne!(more, shipped, "the password is there to be switched on");
     let setup = Setup { settings: jetstream_settings(), more, ..Setup::default() };
     let nats = NatsServer::start_with(Setup { user: Some("longshore:s3cret"), ..setup }).await;

@@ -8,6 +8,7 @@ mod recalls;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use longshore_proto::{Job, JobId, ServerName, Timestamp, WireError, decode, encode, subject};
 use serde::Deserialize;
 use serde_json::json;
-use tracing::{error, warn};
+use tokio::time::sleep;
+use tracing::{debug, error, warn};
 
 use self::recalls::Recalls;
 use super::api::{Nothing, ask};
@@ -28,6 +30,7 @@ use super::failure::failed;
 use super::line::Line;
 use super::publisher::{Outgoing, Placed, Publisher};
 use super::receipt::Held;
+use super::streams::look;
 use crate::{Delivery, Error, JobQueue, Queued};
 
 /// The only class of jobs there is yet. Others would have consumers of their own, pulled before or after these.
@@ -42,11 +45,16 @@ const LOOKS: usize = 64;
 /// How long a recall may wait for a connection: it is only good for a while.
 const RECALL: Duration = Duration::from_secs(2);
 
+/// How long to wait before asking again how far the queue goes.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The queue of a cluster.
 pub(super) struct Jobs {
     connection: Connection,
     publisher: Publisher,
     recalls: Arc<Recalls>,
+    /// The last job that was queued before recalls were listened to, over this connection.
+    unheard: Arc<AtomicU64>,
     /// The servers this process pulls for.
     lines: Mutex<BTreeMap<ServerName, Arc<Line>>>,
 }
@@ -54,12 +62,12 @@ pub(super) struct Jobs {
 impl Jobs {
     /// Begins to listen to recalls.
     pub(super) async fn open(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self {
-            connection: connection.clone(),
-            publisher: Publisher::open(connection),
-            recalls: Recalls::listen(connection).await?,
-            lines: Mutex::default(),
-        })
+        let recalls = Recalls::listen(connection).await?;
+        // Until it is known, every job may be older.
+        let unheard = Arc::new(AtomicU64::new(u64::MAX));
+        connection.spawn(note_unheard(connection.clone(), Arc::clone(&unheard)));
+        let (connection, publisher) = (connection.clone(), Publisher::open(connection));
+        Ok(Self { connection, publisher, recalls, unheard, lines: Mutex::default() })
     }
 
     fn line(&self, server: &ServerName) -> Arc<Line> {
@@ -107,11 +115,13 @@ impl Jobs {
         // One that does not say how often it was delivered did not come from a queue, and cannot be acknowledged.
         let info = message.info().ok();
         let delivered = info.as_ref().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
+        let place = info.as_ref().map_or(0, |info| info.stream_sequence);
+        let recall_missed = place <= self.unheard.load(Ordering::Acquire);
         let queued_at = info.map(|info| {
             let millis = info.published.unix_timestamp_nanos() / 1_000_000;
             Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
         });
-        Some(Delivery { job, delivered, queued_at, recalled, receipt: Box::new(receipt) })
+        Some(Delivery { job, delivered, queued_at, recalled, recall_missed, receipt: Box::new(receipt) })
     }
 }
 
@@ -162,6 +172,26 @@ impl JobQueue for Jobs {
     ) -> Result<Vec<Delivery>, Error> {
         let messages = self.line(server).pull(max.get(), wait).await?;
         Ok(messages.into_iter().filter_map(|message| self.deliver(message)).collect())
+    }
+}
+
+/// Notes how far the queue went when recalls began to be heard, for each connection anew.
+async fn note_unheard(connection: Connection, unheard: Arc<AtomicU64>) {
+    let mut connected = connection.connected();
+    loop {
+        match look(&connection.context, subject::JOBS_STREAM).await {
+            Ok(info) => {
+                unheard.store(info.state.last_sequence, Ordering::Release);
+                if connected.changed().await.is_err() {
+                    return;
+                }
+                unheard.store(u64::MAX, Ordering::Release);
+            }
+            Err(error) => {
+                debug!(%error, "how far the queue goes is not known yet");
+                sleep(LOOK_AGAIN).await;
+            }
+        }
     }
 }
 

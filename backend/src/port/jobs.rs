@@ -72,6 +72,8 @@ pub struct Delivery {
     pub queued_at: Option<Timestamp>,
     /// Cancelled when the job is recalled.
     pub recalled: CancellationToken,
+    /// Whether it was queued before this process could hear of recalls, so that one may have been missed.
+    pub recall_missed: bool,
     /// The means to answer the queue.
     pub receipt: Box<dyn Receipt>,
 }

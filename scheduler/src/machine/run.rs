@@ -86,7 +86,7 @@ pub(super) struct Outstanding {
     /// The size of the arguments, as JSON text.
     #[serde(default)]
     pub(super) bytes: usize,
-    /// When its job was last sent.
+    /// When its job was last sent; nothing if it was lost since and not sent again.
     #[serde(default)]
     pub(super) sent_at: Option<Timestamp>,
 }

@@ -104,6 +104,7 @@ impl Scenario {
                 let event = self.log.last().expect("a record").event.clone();
                 self.record(event)
             }
+            "sent" => self.record(Event::Resumed { run: self.run }),
             "status" => self.status(rest),
             "attempts" => self.attempts(rest),
             other => panic!("no such input: {other}"),

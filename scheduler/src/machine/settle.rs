@@ -88,6 +88,12 @@ fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Tim
     }
 }
 
+/// Notes that every job that ought to be out is sent again.
+pub(super) fn send_again(run: &mut Run, now: Timestamp) {
+    let running = run.steps.iter_mut().filter(|step| step.status == StepStatus::Running);
+    running.filter_map(|step| step.call.as_mut()).for_each(|call| call.sent_at = Some(now));
+}
+
 /// Notes of every job that is out that nobody will report it. Says whether there is one.
 pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
     run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
@@ -96,7 +102,7 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
 /// The job is sent again under the same number: whether a call was made is not known, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
     let Some(call) = step.call.as_mut().filter(|_| step.status == StepStatus::Running) else { return false };
-    let started_at = call.sent_at.replace(now).unwrap_or(now);
+    let Some(started_at) = call.sent_at.take() else { return false };
     let silence = "whoever had the job was not heard of again; whether it made the call is not known";
     let lost = AttemptRecord {
         number: call.attempt,

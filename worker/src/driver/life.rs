@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use longshore_backend::{Backend, Claimed, Delivery, Error, Receipt, clock};
-use longshore_proto::{Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Payload, Sent};
+use longshore_proto::{
+    Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Payload, RunStatus, Sent,
+};
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -26,9 +28,12 @@ const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sees one delivery through to its end.
 pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
-    let Delivery { job, delivered, queued_at, recalled, receipt } = delivery;
+    let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt } = delivery;
     let _busy = Busy::new();
     let holder = shared.holder();
+    if recall_missed && is_over(&shared.backend, &job).await {
+        recalled.cancel();
+    }
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
         let (fetched, cancel) = (OnceCell::new(), CancellationToken::new());
@@ -37,6 +42,20 @@ pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
         life.run(delivered, &recalled, &mut slot).await
     };
     part(&shared.backend, &holder, receipt, end).await;
+}
+
+/// Whether the run of a job was cancelled, or has ended, while nobody here could hear of it: its tool must not be called
+/// any more. As far as the last checkpoint tells; a job of a run that is not in it is wanted.
+async fn is_over(backend: &Backend, job: &Job) -> bool {
+    match backend.checkpoints.run(job.id.run).await {
+        Ok(row) => row.is_some_and(|row| {
+            row.summary.status.is_terminal() || row.summary.status == RunStatus::Cancelling
+        }),
+        Err(error) => {
+            warn!(%error, run = %job.id.run, "whether the run goes on cannot be looked up; its job is carried out");
+            false
+        }
+    }
 }
 
 /// Counts a slot as busy for as long as it lives, however the job ends.

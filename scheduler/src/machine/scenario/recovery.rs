@@ -36,12 +36,15 @@ fn a_job_that_was_lost_with_its_process_is_an_attempt_of_its_own() {
         @1s settle b#1 again 5s      -> nothing
         @2s lead with its jobs lost  -> nothing
         @2s restart                  -> nothing
-        resume                       -> dispatch a#1
         @3s lead with its jobs lost  -> nothing
         resume                       -> dispatch a#1
-        @4s lead                     -> nothing
-        @5s settle a#1 output 1      -> nothing
-        attempts a                   -> #1 2000ms unavailable, #1 1000ms unavailable, #1 5ms output
+        @4s sent                     -> nothing
+        @6s lead with its jobs lost  -> nothing
+        @7s sent                     -> nothing
+        resume                       -> dispatch a#1
+        @8s lead                     -> nothing
+        @9s settle a#1 output 1      -> nothing
+        attempts a                   -> #1 2000ms unavailable, #1 2000ms unavailable, #1 5ms output
         attempts b                   -> #1 5ms unavailable
         "#,
     );
