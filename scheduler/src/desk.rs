@@ -11,6 +11,7 @@
 
 mod admission;
 mod answers;
+mod fit;
 mod known;
 mod refusal;
 mod waiting;

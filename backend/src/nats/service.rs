@@ -115,7 +115,8 @@ fn fitting(answer: Result<Vec<u8>, Denied>, room: usize) -> Result<Vec<u8>, Deni
             let line: String = denied.message.chars().take(LINE_CHARS).collect();
             let known: serde_json::Value = serde_json::from_slice(&denied.body).unwrap_or_default();
             let more = "there are more problems than fit into an answer";
-            let body = json!({ "error": line, "reason": known["reason"], "problems": [{ "message": more }] });
+            let body =
+                json!({ "error": line, "reason": known.get("reason"), "problems": [{ "message": more }] });
             Err(Denied { body: body.to_string().into_bytes(), ..denied })
         }
         answer => answer,

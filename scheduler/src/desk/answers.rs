@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Desk, Order, Refusal};
+use super::{Desk, Order, Refusal, fit};
 use crate::trace;
 
 /// How large a request may be, in bytes: what a broker takes in one message by default.
@@ -82,7 +82,7 @@ impl Api for Desk {
         let answer = match verb {
             Verb::Submit => self.answer_submit(&request).await,
             Verb::Get => match read::<Get>(&request) {
-                Ok(Get { run }) => self.get(run).await.and_then(document),
+                Ok(Get { run }) => self.get(run).await.map(fit::view).and_then(document),
                 Err(refusal) => Err(refusal),
             },
             Verb::List => self.answer_list(&request).await,
@@ -115,7 +115,7 @@ impl Desk {
             Some(OneOrMany::One(status)) => vec![status],
             Some(OneOrMany::Many(statuses)) => statuses,
         };
-        document(self.list(RunQuery { namespace, statuses, limit }).await?)
+        document(fit::list(self.list(RunQuery { namespace, statuses, limit }).await?))
     }
 
     async fn answer_cancel(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
