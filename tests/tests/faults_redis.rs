@@ -236,6 +236,6 @@ async fn the_status_counts_what_is_there() {
     let keys = status.keys;
     assert_eq!((keys.checkpoints, keys.leases, keys.claims), (1, 1, 1));
     assert_eq!((keys.schedulers, keys.workers, keys.more), (2, 0, false));
-    let away = status.clock.since(longshore_backend::clock::now());
+    let away = status.clock.since(clock::now());
     assert!(away < Duration::from_secs(60), "{away:?}");
 }
