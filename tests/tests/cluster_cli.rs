@@ -145,7 +145,8 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
     let (_, metrics) = get(&address, "/metrics").unwrap();
     let calls = r#"longshore_tool_calls_total{server="tables",tool="echo",outcome="ok"} 3"#;
     assert!(metrics.contains(calls), "{metrics}");
-    assert!(metrics.contains(r#"longshore_worker_slots{state="total"} 64"#), "{metrics}");
+    let slots = r#"longshore_worker_slots{state="total"} 65"#;
+    assert!(metrics.contains(slots), "64, and one for its server: {metrics}");
 
     cluster.nats.kill().await;
     until("the worker is not ready", || status(&address, "/readyz") == 503).await;

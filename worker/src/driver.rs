@@ -23,6 +23,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use longshore_backend::{Backend, Delivery};
 use longshore_proto::{Job, NodeId, ServerName};
+use metrics::gauge;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -52,8 +53,8 @@ const HOLDER_STEM_CHARS: usize = 107;
 /// How many jobs a worker takes, and how it ends.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerConfig {
-    /// Jobs at once, over all servers. Each server has one more to itself, with which it waits for its next job, so
-    /// that a busy server and many idle ones do not take slots from each other.
+    /// Jobs at once that the servers share. Each server has one more to itself, with which it waits for its next job, so
+    /// that a busy server and many idle ones do not take slots from each other: in all, that many more can be in hand.
     pub slots: NonZeroUsize,
     /// How long calls that have begun may go on once the worker is told to stop.
     pub drain: Duration,
@@ -97,6 +98,7 @@ impl Worker {
         let servers: Vec<_> = self.shared.pool.servers().collect();
         let slots = self.config.slots.get().saturating_add(servers.len());
         let of_worker = slots::semaphore(slots);
+        gauge!("longshore_worker_slots", "state" => "total").set(u32::try_from(slots).unwrap_or(u32::MAX));
         info!(node = %self.shared.node, servers = servers.len(), slots, "worker started");
         let serving = join_all(servers.into_iter().map(|(server, limit)| {
             let slots = Slots::new(&of_worker, limit);

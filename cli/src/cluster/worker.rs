@@ -9,7 +9,6 @@ use longshore_backend::{WorkerEntry, clock};
 use longshore_proto::NodeId;
 use longshore_worker::mcp::Pool;
 use longshore_worker::{Presence, Worker, WorkerConfig};
-use metrics::gauge;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -71,8 +70,6 @@ fn compose(
         slots: config.slots.get(),
         servers: pool.servers().map(|(server, _)| server.clone()).collect(),
     };
-    let total = u32::try_from(entry.slots).unwrap_or(u32::MAX);
-    gauge!("longshore_worker_slots", "state" => "total").set(total);
     let presence = Presence::new(redis.catalog(), entry);
     let working = WorkerConfig { slots: config.slots, drain: config.drain };
     let worker = Worker::new(backend(nats, redis), Arc::clone(pool), id, working);
