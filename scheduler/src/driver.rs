@@ -32,6 +32,9 @@ use crate::saver::{Ready, Saver, Standing};
 /// Longest sleep between two looks at the clock: the time of day may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
+/// Entries that are replayed between two looks at how much waits for a checkpoint.
+const REPLAYED_AT_ONCE: u64 = 5_000;
+
 /// Why a partition is no longer led.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
@@ -88,7 +91,15 @@ impl Driver {
 
     /// Applies entries silently until `to` is reached, and tells the news of the last ones beyond `told`.
     async fn replay(&mut self, to: Seq, told: Seq) -> Result<(), DriverError> {
-        let last = self.fold.replay(self.reader.as_mut(), to, told).await?;
+        let mut last = Effects::new();
+        while self.fold.position.seq < to {
+            let stop = to.min(Seq(self.fold.position.seq.0.saturating_add(REPLAYED_AT_ONCE)));
+            last = self.fold.replay(self.reader.as_mut(), stop, told).await?;
+            // Not after the last ones, whose news are still to be told.
+            if self.fold.position.seq < to {
+                self.saver.keep_up(&mut self.fold.machine, &self.fold.position).await?;
+            }
+        }
         observer::tell(&*self.observer, &self.fold.machine, &last);
         Ok(())
     }
@@ -200,6 +211,7 @@ impl Driver {
             let wake = self.until_wake();
             tokio::select! { biased;
                 ready = self.saver.ready() => match ready {
+                    Ready::Behind => return Ok(Standing::Lost),
                     Ready::Due => self.saver.begin(&mut self.fold.machine, &self.fold.position)?,
                     Ready::Ended(delta, result) => {
                         if self.saver.ended(*delta, result) == Standing::Lost {
@@ -227,6 +239,7 @@ impl Driver {
         }
         self.perform(effects).await?;
         self.fold.make_room();
+        self.saver.relieve(&mut self.fold.machine);
         // Entries may keep coming for a long time; timers must not wait for a lull.
         if self.fold.machine.wake_at().is_some_and(|at| at <= self.fold.now()) {
             self.tick().await?;

@@ -4,7 +4,7 @@
 //! is unknown is sent again as it was, until it is accepted or refused, so a checkpoint store that is away costs replay
 //! time and nothing else. A refusal says that the store holds something else than it was given: it has lost some, or
 //! somebody else leads. What it ought to hold is in the log alone, because runs that have ended leave the memory; so
-//! the driver has to build its state again.
+//! the driver has to build its state again. So it has after a store was away for so long that they had to leave without.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use longshore_backend::{Backend, Committed, Delta, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
+use metrics::histogram;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -31,6 +32,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// there is missing from lists until then.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How many runs that have ended are held in memory, waiting for a commit: some dozens of megabytes, and what a busy
+/// partition ends in half a minute.
+const ENDED_HELD: usize = 10_000;
+
 type Commit = Pin<Box<dyn Future<Output = (Delta, Result<Committed, longshore_backend::Error>)> + Send>>;
 
 /// The checkpoints of one partition.
@@ -45,6 +50,8 @@ pub(crate) struct Saver {
     unsure: Option<Delta>,
     commit: Option<Commit>,
     due: Option<Instant>,
+    /// Whether the machine has let go of changes that were never stored.
+    behind: bool,
     /// When the store last said that it holds what it was given.
     seen: Instant,
     pause: Duration,
@@ -61,6 +68,7 @@ impl Saver {
             unsure: None,
             commit: None,
             due: None,
+            behind: false,
             seen: Instant::now(),
             pause: PAUSE.0,
         }
@@ -77,6 +85,9 @@ impl Saver {
     ///
     /// Safe to cancel.
     pub(crate) async fn ready(&mut self) -> Ready {
+        if self.is_over() {
+            return Ready::Behind;
+        }
         match (&mut self.commit, self.due) {
             (Some(commit), _) => {
                 let (delta, result) = commit.await;
@@ -88,6 +99,47 @@ impl Saver {
                 Ready::Due
             }
         }
+    }
+
+    /// Whether nothing is under way any more, and nothing may be begun.
+    const fn is_over(&self) -> bool {
+        self.behind && self.unsure.is_none() && self.commit.is_none()
+    }
+
+    /// Stores what a replay has gathered, once it is much. What cannot be stored is let go of.
+    pub(crate) async fn keep_up(
+        &mut self,
+        machine: &mut Machine,
+        position: &Position,
+    ) -> Result<(), DriverError> {
+        if machine.ended_held() < ENDED_HELD {
+            return Ok(());
+        }
+        if self.commit.is_none() && self.unsure.is_none() && !self.behind {
+            self.begin(machine, position)?;
+        }
+        if self.commit.is_some()
+            && let Ready::Ended(delta, result) = self.ready().await
+            && self.ended(*delta, result) == Standing::Lost
+        {
+            self.behind = true;
+        }
+        self.relieve(machine);
+        Ok(())
+    }
+
+    /// Lets go of runs that have ended, if too many wait for a store that does not answer. It is seen later, when it
+    /// does, that they are missing.
+    pub(crate) fn relieve(&mut self, machine: &mut Machine) {
+        let waits = self.commit.is_some() || self.unsure.is_some() || self.behind;
+        if !waits || machine.ended_held() < ENDED_HELD {
+            return;
+        }
+        if !self.behind {
+            warn!(partition = %self.partition, "checkpoints wait for too long; the state will be built again from the log");
+        }
+        machine.forget_changes();
+        self.behind = true;
     }
 
     /// Begins a commit of everything that has changed, or once more the one whose fate is unknown.
@@ -103,7 +155,9 @@ impl Saver {
         };
         let (checkpoints, number) = (self.backend.checkpoints.clone(), self.partition);
         self.commit = Some(Box::pin(async move {
+            let begun = Instant::now();
             let result = checkpoints.commit(number, delta.clone()).await;
+            histogram!("longshore_checkpoint_write_seconds").record(begun.elapsed());
             (delta, result)
         }));
         Ok(())
@@ -130,6 +184,9 @@ impl Saver {
                 self.useless = None;
                 self.seen = Instant::now();
                 self.pause = PAUSE.0;
+                if self.behind {
+                    return Standing::Lost;
+                }
             }
             Ok(Committed::Refused { stored }) => {
                 let (given, found) = (up_to(delta.base.as_ref()), up_to(stored.as_ref()));
@@ -160,7 +217,8 @@ impl Saver {
                     return Ok(()); // whoever takes over replays
                 }
             }
-            if self.unsure.is_none() && self.due.is_none() && !machine.is_dirty() {
+            let is_done = self.unsure.is_none() && self.due.is_none() && !machine.is_dirty();
+            if is_done || self.is_over() {
                 return Ok(());
             }
             self.begin(machine, position)?;
@@ -189,6 +247,8 @@ pub(crate) enum Standing {
 
 /// What the saver waits for.
 pub(crate) enum Ready {
+    /// The store answers again, and changes are missing that it was never given.
+    Behind,
     /// It is time for a commit.
     Due,
     /// A commit has ended.

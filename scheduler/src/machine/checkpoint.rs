@@ -78,6 +78,17 @@ impl Machine {
         !self.dirty.changed.is_empty() || !self.dirty.ended.is_empty() || !self.dirty.expired.is_empty()
     }
 
+    /// How many runs have ended since the last [`Machine::drain`]; they are held in memory until then.
+    pub fn ended_held(&self) -> usize {
+        self.dirty.ended.len()
+    }
+
+    /// Lets go of everything that a checkpoint would have to store. Whoever asks for this builds the state again, from
+    /// the last checkpoint that was stored.
+    pub fn forget_changes(&mut self) {
+        self.dirty = Dirty::default();
+    }
+
     /// What has changed since the last call, or everything that lives. Ended runs leave the memory with this: they
     /// are looked up in the checkpoint from then on.
     pub fn drain(&mut self, everything: bool) -> Result<Drained, WireError> {
