@@ -216,6 +216,13 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
     assert_eq!(cancelled.expecting(0).json_lines().len(), 1);
 
+    // Its job is still queued, in front of the next one's; whoever gets it has heard of no recall.
+    let _worker = cluster.client(["worker"]).start();
+    let next = cluster.submit(&["chain.json"]).await;
+    assert_eq!(cluster.ended(&next).await["status"], "succeeded");
+    let calls = cluster.scratch.journal().calls();
+    assert!(calls.len() == 2 && calls.iter().all(|call| call.key.starts_with(&next)), "{calls:?}");
+
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     client.publish("longshore.v1.submit.default.chian", "{}".into()).await.unwrap();
     client.flush().await.unwrap();

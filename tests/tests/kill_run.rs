@@ -260,8 +260,18 @@ async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_t
     until("the run is acknowledged", || acknowledged(&started.stderr())).await;
     let usual = since.elapsed();
     started.kill().await;
+    // Neither of these sends its jobs again, so neither can lose them.
+    let killed = first.newest().await.summary.run;
+    first.run().await.expecting(0);
+    first.longshore(["resume", "zzz"]).run().await.expecting(5);
     first.longshore(["resume"]).run().await.expecting(0);
-    assert_eq!(first.newest().await.summary.status, RunStatus::Succeeded);
+    let shown = first.longshore(["runs", "show", &killed.to_string(), "--json"]).run().await.expecting(0);
+    let run: RunView = serde_json::from_value(shown.json()).expect("a run");
+    assert_eq!(run.summary.status, RunStatus::Succeeded);
+    for step in &run.steps {
+        let lost = step.attempts.iter().filter(|attempt| attempt.fault.is_some()).count();
+        assert!(lost <= 1, "killed once: {step:#?}");
+    }
 
     for _ in 0..ROUNDS {
         let scratch = scratch(Calls::Safe);
