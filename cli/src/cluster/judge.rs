@@ -85,7 +85,9 @@ fn streams(status: &nats::Status, partitions: u16) -> Finding {
             .help("the first scheduler or worker makes them"),
         (_, missing) => {
             let text = format!("missing: {}", missing.join(", "));
-            Finding::new("streams", Level::Wrong, &text).help("the next scheduler that starts makes them")
+            Finding::new("streams", Level::Wrong, &text).help(
+                "the next scheduler that starts makes them, if `partitions` is as it was when the cluster was set up",
+            )
         }
     }
 }
