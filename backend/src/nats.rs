@@ -145,11 +145,6 @@ impl Nats {
         self.connection.client.clone()
     }
 
-    /// The version of the server.
-    pub fn server_version(&self) -> String {
-        self.connection.client.server_info().version
-    }
-
     /// Whether there is a connection at this moment, to a server that will do: one that came back may be an older one.
     ///
     /// # Errors

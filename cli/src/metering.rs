@@ -19,6 +19,12 @@ const SECONDS: [f64; 14] =
 /// How often the samples of histograms are put into their buckets: what waits for it is memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// The commit that this program was built from, if whoever built it said so in `GIT_COMMIT`.
+const COMMIT: &str = match option_env!("GIT_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Role {
@@ -48,8 +54,8 @@ pub(crate) fn start(role: Role) -> Result<PrometheusHandle, Failure> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|error| failed(error.to_string()))?;
     describe();
-    let version = env!("CARGO_PKG_VERSION");
-    gauge!("longshore_build_info", "version" => version, "role" => role.as_str()).set(1);
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT), ("role", role.as_str())];
+    gauge!("longshore_build_info", &labels).set(1);
     Ok(handle)
 }
 
@@ -63,7 +69,7 @@ pub(crate) async fn upkeep(metrics: PrometheusHandle) {
 }
 
 fn describe() {
-    describe_gauge!("longshore_build_info", "The version and role of this process; always 1.");
+    describe_gauge!("longshore_build_info", "The version, commit and role of this process; always 1.");
     describe_counter!("longshore_runs_started_total", "Runs that began, by workflow.");
     describe_counter!("longshore_runs_finished_total", "Runs that ended, by workflow and status.");
     describe_histogram!("longshore_run_duration_seconds", Unit::Seconds, "From submit to end of a run.");
@@ -74,4 +80,10 @@ fn describe() {
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
+    let write = "How long writes of checkpoints took, also those that failed.";
+    describe_histogram!("longshore_checkpoint_write_seconds", Unit::Seconds, write);
+    describe_gauge!("longshore_queue_messages", "Messages in the cluster's queue: waiting, or out.");
+    let oldest = "How long the oldest message of the cluster's queue has been there.";
+    describe_gauge!("longshore_queue_oldest_age_seconds", Unit::Seconds, oldest);
+    describe_counter!("longshore_news_dropped_total", "News of runs that this process had to drop.");
 }

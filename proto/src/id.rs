@@ -152,6 +152,14 @@ name! {
     Namespace, "namespace", "1 to 63 of A-Z, a-z, 0-9, `-` and `_`",
     |text| word(text, 63, &['-', '_'])
 }
+
+impl Default for Namespace {
+    /// The one of whoever names none.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 name! {
     /// An MCP server, by the name it has in the worker's configuration. One token of a subject.
     ServerName, "server name", "1 to 64 of A-Z, a-z, 0-9, `-` and `_`",
@@ -270,6 +278,11 @@ impl fmt::Display for Epoch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_namespace_is_one() {
+        assert_eq!("default".parse(), Ok(Namespace::default()));
+    }
 
     #[test]
     fn run_ids_round_trip_and_carry_their_partition() {

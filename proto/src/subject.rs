@@ -23,9 +23,33 @@ pub const DEAD_LETTER_STREAM: &str = "LS_DLQ";
 /// The key-value bucket of registered workflows.
 pub const WORKFLOWS_BUCKET: &str = "LS_WORKFLOWS";
 
+/// The stream behind that bucket, named as the key-value stores of NATS are.
+pub const WORKFLOWS_STREAM: &str = "KV_LS_WORKFLOWS";
+
+/// What the subjects of its keys begin with.
+pub const WORKFLOWS_PREFIX: &str = "$KV.LS_WORKFLOWS";
+
+/// What the name of every stream of ours begins with, but for the one behind the bucket.
+pub const STREAM_PREFIX: &str = "LS_";
+
+/// What the names of the logs begin with.
+pub const LOG_STREAM_PREFIX: &str = "LS_LOG_";
+
+/// Every subject of [`SUBMIT_STREAM`].
+pub const SUBMITS: &str = "longshore.v1.submit.>";
+
+/// Every subject of [`JOBS_STREAM`].
+pub const JOBS: &str = "longshore.v1.jobs.>";
+
+/// Every subject of [`BLOBS_STREAM`].
+pub const BLOBS: &str = "longshore.v1.blob.>";
+
+/// Every subject of [`DEAD_LETTER_STREAM`].
+pub const DEAD_LETTERS: &str = "longshore.v1.dlq.>";
+
 /// The stream that is a partition's log: `LS_LOG_07`.
 pub fn log_stream(partition: Partition) -> String {
-    format!("LS_LOG_{partition}")
+    format!("{LOG_STREAM_PREFIX}{partition}")
 }
 
 /// The subject of a partition's log.
@@ -87,6 +111,23 @@ fn job_token(job: &JobId) -> String {
 mod tests {
     use super::*;
     use crate::{Attempt, Timestamp};
+
+    #[test]
+    fn every_subject_of_a_stream_is_among_its_own() {
+        let (namespace, workflow) = ("a".parse().expect("a name"), "b".parse().expect("a name"));
+        let pairs = [
+            (SUBMITS, submit(&namespace, &workflow)),
+            (JOBS, jobs_of("std", &"crm".parse().expect("a server"))),
+            (BLOBS, blob(Digest::of(b"text"))),
+            (DEAD_LETTERS, dead_letter("malformed")),
+        ];
+        for (all, one) in pairs {
+            assert!(one.starts_with(all.trim_end_matches('>')), "{one} is not among {all}");
+        }
+        assert_eq!(WORKFLOWS_STREAM, format!("KV_{WORKFLOWS_BUCKET}"));
+        assert_eq!(WORKFLOWS_PREFIX, format!("$KV.{WORKFLOWS_BUCKET}"));
+        assert!(LOG_STREAM_PREFIX.starts_with(STREAM_PREFIX));
+    }
 
     #[test]
     fn a_job_is_one_token() {

@@ -148,6 +148,20 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
     let slots = r#"longshore_worker_slots{state="total"} 65"#;
     assert!(metrics.contains(slots), "64, and one for its server: {metrics}");
 
+    let address_of_another = free_address();
+    let scheduler = cluster.client(["scheduler", "--metrics-listen", &address_of_another]).start();
+    let shown = || get(&address_of_another, "/metrics").map(|(_, text)| text).unwrap_or_default();
+    let measured = [
+        r#"longshore_queue_messages{queue="jobs"} 0"#,
+        r#"longshore_queue_oldest_age_seconds{queue="submits"} 0"#,
+        "longshore_news_dropped_total 0",
+        r#"role="scheduler"} 1"#,
+        "longshore_checkpoint_write_seconds_count",
+    ];
+    until("the scheduler has measured", || measured.iter().all(|line| shown().contains(line))).await;
+    scheduler.terminate();
+    scheduler.end().await.expecting(0);
+
     cluster.nats.kill().await;
     until("the worker is not ready", || status(&address, "/readyz") == 503).await;
     assert_eq!(get(&address, "/livez").unwrap(), (200, "ok\n".to_owned()));

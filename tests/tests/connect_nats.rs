@@ -52,7 +52,7 @@ async fn a_server_that_is_not_there_is_waited_for_until_the_deadline() {
     let started = Instant::now();
     let refusal = refused(NatsConfig { connect_deadline: deadline, ..config(&server) }).await;
     assert!(started.elapsed() >= deadline / 2, "it was waited for");
-    assert!(refusal.is_unreachable(), "{refusal}");
+    assert!(matches!(refusal, ConnectError::Unreachable { .. }), "{refusal}");
     says(&refusal, &[server.url().trim_start_matches("nats://"), "400ms"]);
 }
 
@@ -63,7 +63,6 @@ async fn a_server_that_comes_late_is_connected_to() {
     let (nats, ()) = tokio::join!(connecting, server.start_again());
     let nats = nats.expect("connects");
     nats.check().expect("a connection");
-    assert_eq!(nats.server_version(), "2.15.1");
 }
 
 /// Answers where a server was, as one of another version, for as long as it is polled.

@@ -108,13 +108,28 @@ fn arrows_go_one_way() {
 
 #[test]
 fn adapters_are_named_only_where_a_process_is_composed() {
-    let named = offenders(|path, text| {
-        let composes =
-            path.starts_with("backend/") || path.starts_with("tests/") || path == "cli/src/embedded.rs";
-        let is_test = path.contains("/tests/") || path.contains("/benches/");
-        let names =
-            text.contains("longshore_backend::embedded") || text.contains("longshore_backend::{embedded");
-        !composes && !is_test && names
-    });
-    assert!(named.is_empty(), "adapters named outside: {named:#?}");
+    // Each adapter, and what of the command line may know of it.
+    let adapters =
+        [("embedded", "cli/src/embedded.rs"), ("nats", "cli/src/cluster"), ("redis", "cli/src/cluster")];
+    for (adapter, place) in adapters {
+        let named = offenders(|path, text| {
+            let composes = ["backend/", "tests/", place].iter().any(|start| path.starts_with(start));
+            let is_test = path.contains("/tests/") || path.contains("/benches/");
+            !composes && !is_test && names(text, adapter)
+        });
+        assert!(named.is_empty(), "{adapter} named outside of {place}: {named:#?}");
+    }
+}
+
+/// Whether code names an adapter, by a path or in a list of imports.
+fn names(text: &str, adapter: &str) -> bool {
+    let mut after = text.split("longshore_backend::").skip(1);
+    after.any(|rest| {
+        let list = rest.strip_prefix('{').and_then(|list| list.split_once(';')).map(|(list, _)| list);
+        let mut words = list.unwrap_or(rest).split(|c: char| !c.is_alphanumeric() && c != '_');
+        match list {
+            Some(_) => words.any(|word| word == adapter),
+            None => words.next() == Some(adapter),
+        }
+    })
 }

@@ -110,10 +110,3 @@ pub enum Unfit {
     #[error(transparent)]
     Server(#[from] ConnectError),
 }
-
-impl ConnectError {
-    /// Whether nobody answered, so that trying again later may be all it takes.
-    pub const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
-    }
-}

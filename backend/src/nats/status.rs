@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::streams::{self, WORKFLOWS_STREAM};
+use super::streams;
 use crate::{Error, clock};
 
 /// A server, and what is on it.
@@ -109,7 +109,7 @@ pub(super) async fn look(connection: &Connection) -> Result<Status, Error> {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("LS_") || name == WORKFLOWS_STREAM
+    name.starts_with(subject::STREAM_PREFIX) || name == subject::WORKFLOWS_STREAM
 }
 
 async fn stream(connection: &Connection, info: Info) -> Result<StreamStatus, Error> {

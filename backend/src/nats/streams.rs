@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 use futures::{StreamExt, TryStreamExt, stream};
+pub(super) use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
 use longshore_proto::{Partition, subject};
 
 use super::api::{ApiError, Nothing, ask};
@@ -21,12 +22,6 @@ pub(super) const INCARNATION: &str = "longshore.incarnation";
 /// Where the number of logs is written, on the stream of submits. A submit goes to a log by its id and this number, so
 /// with another one the same submit again would be another run.
 const PARTITIONS: &str = "longshore.partitions";
-
-/// The stream behind the bucket of workflows, named as the key-value stores of NATS are.
-pub(super) const WORKFLOWS_STREAM: &str = "KV_LS_WORKFLOWS";
-
-/// What the keys of that bucket begin with.
-pub(super) const WORKFLOWS_PREFIX: &str = "$KV.LS_WORKFLOWS";
 
 /// How long a stream remembers the ids of messages: the least that the server allows. Ours carry none, but submits of
 /// other clients may, and the server takes a message for a duplicate by its id alone, whatever its subject: one
@@ -91,7 +86,7 @@ fn jobs() -> Config {
         max_messages: MOST_WAITING,
         max_consumers: MOST_CONSUMERS,
         allow_atomic_publish: true,
-        ..stream(subject::JOBS_STREAM, format!("{}.jobs.>", subject::ROOT))
+        ..stream(subject::JOBS_STREAM, subject::JOBS)
     }
 }
 
@@ -100,7 +95,7 @@ fn blobs() -> Config {
         max_messages_per_subject: 1,
         discard_new_per_subject: true,
         allow_direct: true,
-        ..stream(subject::BLOBS_STREAM, format!("{}.blob.>", subject::ROOT))
+        ..stream(subject::BLOBS_STREAM, subject::BLOBS)
     }
 }
 
@@ -119,7 +114,7 @@ fn submits(partitions: u16) -> Config {
         metadata: [(PARTITIONS.to_owned(), partitions.to_string())].into(),
         retention: RetentionPolicy::WorkQueue,
         max_messages: MOST_WAITING,
-        ..stream(subject::SUBMIT_STREAM, format!("{}.submit.>", subject::ROOT))
+        ..stream(subject::SUBMIT_STREAM, subject::SUBMITS)
     }
 }
 
@@ -129,7 +124,7 @@ fn dead_letters() -> Config {
         max_age: DEAD_LETTER_AGE,
         max_bytes: DEAD_LETTER_BYTES,
         allow_direct: true,
-        ..stream(subject::DEAD_LETTER_STREAM, format!("{}.dlq.>", subject::ROOT))
+        ..stream(subject::DEAD_LETTER_STREAM, subject::DEAD_LETTERS)
     }
 }
 
@@ -150,7 +145,7 @@ pub(super) async fn ensure(context: &Context, partitions: u16, replicas: usize) 
 async fn count_logs(context: &Context, partitions: u16) -> Result<(), ConnectError> {
     let names: BTreeSet<String> =
         context.stream_names().try_collect().await.map_err(|error| failed("list streams", error))?;
-    let logs = names.iter().filter(|name| name.starts_with("LS_LOG_")).count();
+    let logs = names.iter().filter(|name| name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if logs > usize::from(partitions) {
         return Err(other_count(logs.to_string(), &partitions.to_string()));
     }

@@ -145,8 +145,10 @@ impl crate::Workflows for Workflows {
         let body = encode(workflow).map_err(|error| Error::permanent(doing.as_str(), error))?;
         let subject = format!("{WORKFLOWS_PREFIX}.{key}").into();
         self.publisher.publish(&doing, vec![Outgoing { subject, body: body.into(), once: false }]).await?;
-        // Who asks here next should not have to wait for the news of it.
-        self.changes.fetch_add(1, Ordering::Release);
+        // Our own change counts before it is heard of; as long as nobody listens, nothing is believed anyway.
+        if self.changes.load(Ordering::Acquire) > 0 {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
         Ok(())
     }
 

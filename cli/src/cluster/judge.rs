@@ -64,11 +64,12 @@ fn streams(status: &nats::Status, partitions: u16) -> Finding {
         subject::BLOBS_STREAM.to_owned(),
         subject::SUBMIT_STREAM.to_owned(),
         subject::DEAD_LETTER_STREAM.to_owned(),
-        format!("KV_{}", subject::WORKFLOWS_BUCKET),
+        subject::WORKFLOWS_STREAM.to_owned(),
     ];
     let is_there = |name: &String| status.streams.iter().any(|stream| stream.name == *name);
     let (there, missing): (Vec<_>, Vec<_>) = logs.chain(others).partition(is_there);
-    let found = status.streams.iter().filter(|stream| stream.name.starts_with("LS_LOG_")).count();
+    let found =
+        status.streams.iter().filter(|stream| stream.name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if found > usize::from(partitions) {
         let text = format!("there are {found} logs, and `partitions` is {partitions}");
         return Finding::new("streams", Level::Wrong, &text).help("give every process the same `partitions`");
@@ -84,7 +85,9 @@ fn streams(status: &nats::Status, partitions: u16) -> Finding {
             .help("the first scheduler or worker makes them"),
         (_, missing) => {
             let text = format!("missing: {}", missing.join(", "));
-            Finding::new("streams", Level::Wrong, &text).help("the next scheduler that starts makes them")
+            Finding::new("streams", Level::Wrong, &text).help(
+                "the next scheduler that starts makes them, if `partitions` is as it was when the cluster was set up",
+            )
         }
     }
 }

@@ -13,17 +13,11 @@ use crate::trace;
 /// How large a request may be, in bytes: what a broker takes in one message by default.
 pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// The namespace of whoever names none.
-fn default_namespace() -> Namespace {
-    #[expect(clippy::expect_used, reason = "a constant that the tests parse")]
-    "default".parse().expect("a namespace")
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Submit {
     workflow: WorkflowName,
-    #[serde(default = "default_namespace")]
+    #[serde(default)]
     namespace: Namespace,
     id: Option<String>,
     version: Option<String>,
@@ -64,7 +58,7 @@ struct Cancel {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OfNamespace {
-    #[serde(default = "default_namespace")]
+    #[serde(default)]
     namespace: Namespace,
 }
 
@@ -72,7 +66,7 @@ struct OfNamespace {
 #[serde(deny_unknown_fields)]
 struct Push {
     text: String,
-    #[serde(default = "default_namespace")]
+    #[serde(default)]
     namespace: Namespace,
 }
 
@@ -145,11 +139,6 @@ fn document(answer: impl Serialize) -> Result<Vec<u8>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_default_namespace_is_one() {
-        assert_eq!(default_namespace().as_str(), "default");
-    }
 
     #[test]
     fn requests_are_read_strictly_and_an_empty_one_asks_for_the_defaults() {
