@@ -15,7 +15,7 @@ use async_nats::jetstream::consumer::Config;
 use async_nats::{Message, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Notify, OnceCell};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::debug;
 
 pub(super) use self::consumer::PATIENCE;
@@ -25,14 +25,18 @@ use super::pull::{Arrived, GRACE, Pull, Puller, Pulls, arrived};
 use super::receipt::Reply;
 use crate::Error;
 
-/// How long a pull is kept by the server; a longer wait takes several.
-const LONGEST_PULL: Duration = Duration::from_secs(5);
+/// How long a pull is kept by the server; a longer wait takes several. It cannot be taken back, so a process that ends
+/// waits for as long, to give back what still comes.
+const LONGEST_PULL: Duration = Duration::from_secs(1);
 
 /// How long to wait for the answer to a pull that is not to wait: a round trip, on a busy machine.
 const NO_WAIT: Duration = Duration::from_millis(500);
 
 /// How long a message is kept for a pull that may come, before it is given back. Far below [`PATIENCE`].
 const HELD: Duration = Duration::from_secs(1);
+
+/// How long the server's last word on a pull may take beyond its end.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// How long to wait before a consumer that could not be pulled is tried again.
 const BROKEN_PAUSE: Duration = Duration::from_millis(100);
@@ -181,7 +185,19 @@ impl Line {
             }
             self.news.notify_waiters();
         }
+        // What was asked for may still come, and would be taken for delivered until the patience of the line ends.
+        let _ = timeout(LONGEST_PULL + LAST_WORD, self.give_back_the_rest(&mut inbox)).await;
         self.give_back_older_than(Duration::ZERO).await;
+    }
+
+    /// Gives everything back until the server has said of every pull that it is over.
+    async fn give_back_the_rest(&self, inbox: &mut Subscriber) {
+        self.give_back_older_than(Duration::ZERO).await;
+        while !self.state().pulls.all_over() {
+            let Some(message) = inbox.next().await else { return };
+            self.sort_in(message, inbox).await;
+            self.give_back_older_than(Duration::ZERO).await;
+        }
     }
 
     async fn sort_in(&self, first: Message, inbox: &mut Subscriber) {

@@ -142,6 +142,11 @@ impl Pulls {
         self.open.iter().any(|open| open.number == number)
     }
 
+    /// Whether the server has said of every pull that it is over, or has filled it.
+    pub(super) fn all_over(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// How many messages are still to come.
     pub(super) fn outstanding(&mut self, now: Instant) -> usize {
         self.open.retain(|open| open.until > now);

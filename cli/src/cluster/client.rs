@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
-use async_nats::RequestErrorKind;
+use async_nats::{HeaderMap, Message, RequestError, RequestErrorKind};
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_backend::nats::Nats;
@@ -16,7 +16,7 @@ use longshore_proto::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::reach;
 use crate::config::{Config, Key};
@@ -28,6 +28,11 @@ use crate::trace;
 /// How long an answer may take. A scheduler answers a submit once the log has it, and an election of JetStream's
 /// leaders takes about four seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often, and with what pause, to ask again where no scheduler listens. Whoever has just started one should not be
+/// told that there is none.
+const TRIES: usize = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// The headers of an answer that says no, as NATS' micro services have them (ADR-32).
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
@@ -180,9 +185,7 @@ impl Client {
         let broken =
             |why: String| Failure::new(Exit::Error, format!("{} of {}: {why}", verb.as_str(), self.place));
         let body = serde_json::to_vec(body).map_err(|error| broken(error.to_string()))?;
-        let client = self.nats.client();
-        let asking = client.request_with_headers(subject::api(verb.as_str()), trace(), body.into());
-        let answer = match timeout(ANSWER_LIMIT, asking).await {
+        let answer = match timeout(ANSWER_LIMIT, self.request(verb, body.into())).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(self.nobody()),
             Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
@@ -200,6 +203,23 @@ impl Client {
         }
         serde_json::from_slice(&answer.payload)
             .map_err(|error| broken(format!("its answer cannot be read: {error}")))
+    }
+
+    /// Asks until somebody is there to answer, for a moment: a scheduler may be starting, or connecting anew.
+    async fn request(&self, verb: Verb, body: Bytes) -> Result<Message, RequestError> {
+        let (client, headers) = (self.nats.client(), trace());
+        let mut tries = 0;
+        loop {
+            let asking =
+                client.request_with_headers(subject::api(verb.as_str()), headers.clone(), body.clone());
+            match asking.await {
+                Err(error) if error.kind() == RequestErrorKind::NoResponders && tries < TRIES => {
+                    tries += 1;
+                    sleep(BETWEEN_TRIES).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     fn nobody(&self) -> Failure {
