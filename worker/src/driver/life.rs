@@ -31,8 +31,15 @@ pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt } = delivery;
     let _busy = Busy::new();
     let holder = shared.holder();
-    if recall_missed && is_over(&shared.backend, &job).await {
-        recalled.cancel();
+    if recall_missed {
+        match status(&shared.backend, &job).await {
+            // Nothing is left to report to.
+            Some(status) if status.is_terminal() => {
+                return part(&shared.backend, &holder, receipt, End::Acknowledge { done: None }).await;
+            }
+            Some(RunStatus::Cancelling) => recalled.cancel(),
+            _ => {}
+        }
     }
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
@@ -44,16 +51,14 @@ pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     part(&shared.backend, &holder, receipt, end).await;
 }
 
-/// Whether the run of a job was cancelled, or has ended, while nobody here could hear of it: its tool must not be called
-/// any more. As far as the last checkpoint tells; a job of a run that is not in it is wanted.
-async fn is_over(backend: &Backend, job: &Job) -> bool {
+/// Where the run of a job stands, as far as the last checkpoint tells: it may have been cancelled, or have ended, while
+/// nobody here could hear of it, and then its tool must not be called any more.
+async fn status(backend: &Backend, job: &Job) -> Option<RunStatus> {
     match backend.checkpoints.run(job.id.run).await {
-        Ok(row) => row.is_some_and(|row| {
-            row.summary.status.is_terminal() || row.summary.status == RunStatus::Cancelling
-        }),
+        Ok(row) => row.map(|row| row.summary.status),
         Err(error) => {
             warn!(%error, run = %job.id.run, "whether the run goes on cannot be looked up; its job is carried out");
-            false
+            None
         }
     }
 }
