@@ -77,6 +77,8 @@ fn describe() {
     describe_counter!("longshore_step_retries_total", "Further attempts, by server and reason.");
     describe_counter!("longshore_tool_calls_total", "Tool calls, by server, tool and outcome.");
     describe_histogram!("longshore_tool_call_duration_seconds", Unit::Seconds, "How long tool calls took.");
+    let up = "Whether the last attempt to connect to an MCP server succeeded: 1 or 0.";
+    describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");

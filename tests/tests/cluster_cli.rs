@@ -147,6 +147,7 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
     assert!(metrics.contains(calls), "{metrics}");
     let slots = r#"longshore_worker_slots{state="total"} 65"#;
     assert!(metrics.contains(slots), "64, and one for its server: {metrics}");
+    assert!(metrics.contains(r#"longshore_mcp_server_up{server="tables"} 1"#), "{metrics}");
 
     let address_of_another = free_address();
     let scheduler = cluster.client(["scheduler", "--metrics-listen", &address_of_another]).start();

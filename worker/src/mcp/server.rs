@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use longshore_proto::ServerName;
+use metrics::gauge;
 use tokio::sync::Mutex;
 
 use super::classify::Observation;
@@ -73,6 +74,8 @@ impl Server {
             attempt = handshake::connect(&self.name, &self.config, home) => attempt,
         };
         let number = self.attempts.fetch_add(1, Ordering::Release) + 1;
+        let up = if attempt.is_ok() { 1 } else { 0 };
+        gauge!("longshore_mcp_server_up", "server" => self.name.to_string()).set(up);
         match attempt {
             Ok(connection) => {
                 let connection = Arc::new(connection);
