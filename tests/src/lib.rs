@@ -12,6 +12,7 @@ pub mod journey;
 pub mod ledger;
 pub mod longshore;
 pub mod nats_server;
+pub mod port;
 pub mod redis_server;
 pub mod repeats;
 pub mod scratch;

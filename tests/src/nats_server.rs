@@ -4,13 +4,14 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::port::free_address;
 use crate::wait::until;
 
 /// How a server is set up.
@@ -81,7 +82,7 @@ impl NatsServer {
 
     fn absent_with(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for NATS: {error}"));
-        Self { folder, port: free_port(), setup, process: None }
+        Self { folder, port: free_address().port(), setup, process: None }
     }
 
     /// Its address.
@@ -157,10 +158,4 @@ impl NatsServer {
 /// The server that `./verify` installs.
 fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools").join("nats/bin/nats-server")
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.unwrap_or_else(|error| panic!("no free port: {error}")).port()
 }

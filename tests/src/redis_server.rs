@@ -6,7 +6,6 @@
 #![expect(clippy::panic, reason = "a server that does not start has failed the test")]
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -14,6 +13,7 @@ use redis::{Connection, FromRedisValue, RedisResult};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::port::free_address;
 use crate::wait::until;
 
 /// What keeps a started server to itself, and forgetting nothing.
@@ -56,8 +56,14 @@ impl RedisServer {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let password = settings.iter().position(|setting| setting == "--requirepass");
         let password = password.and_then(|at| settings.get(at + 1)).cloned();
-        let mut server =
-            Self { folder, port: free_port(), configuration: None, settings, password, process: None };
+        let mut server = Self {
+            folder,
+            port: free_address().port(),
+            configuration: None,
+            settings,
+            password,
+            process: None,
+        };
         server.start_again().await;
         server
     }
@@ -75,7 +81,7 @@ impl RedisServer {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for Redis: {error}"));
         Self {
             folder,
-            port: free_port(),
+            port: free_address().port(),
             configuration: None,
             settings: Vec::new(),
             password: None,
@@ -162,10 +168,4 @@ fn ask<T: FromRedisValue>(url: &str, command: &[&str]) -> RedisResult<T> {
     let mut words = command.iter();
     let mut request = redis::cmd(words.next().copied().unwrap_or_default());
     request.arg(words.as_slice()).query(&mut connection)
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.unwrap_or_else(|error| panic!("no free port: {error}")).port()
 }

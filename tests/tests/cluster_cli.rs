@@ -4,12 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::longshore::Longshore;
 use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::port::free_address;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::wait::until;
@@ -22,11 +23,6 @@ const IN_TIME: Duration = Duration::from_secs(20);
 /// A process in an empty folder, told by the environment where its servers are.
 fn process(scratch: &Scratch, arguments: &[&str], nats: &str, redis: &str) -> Longshore {
     scratch.longshore(arguments).env("NATS_URL", nats).env("REDIS_URL", redis)
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// The status and the body of an answer over HTTP; nothing while nobody answers.
@@ -137,7 +133,7 @@ async fn a_doctor_finds_what_is_there_and_what_is_not() {
 #[tokio::test]
 async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
     let mut cluster = Cluster::start(1, 0, 0).await;
-    let address = free_address();
+    let address = free_address().to_string();
     let worker = cluster.client(["worker", "--metrics-listen", &address]).start();
     until("the worker is ready", || status(&address, "/readyz") == 200).await;
     cluster.scratch.write("chain.json", chain("chain", 3));
@@ -149,7 +145,7 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
     assert!(metrics.contains(slots), "64, and one for its server: {metrics}");
     assert!(metrics.contains(r#"longshore_mcp_server_up{server="tables"} 1"#), "{metrics}");
 
-    let address_of_another = free_address();
+    let address_of_another = free_address().to_string();
     let scheduler = cluster.client(["scheduler", "--metrics-listen", &address_of_another]).start();
     let shown = || get(&address_of_another, "/metrics").map(|(_, text)| text).unwrap_or_default();
     let measured = [
@@ -177,7 +173,7 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
 async fn a_worker_that_is_told_to_end_finishes_its_calls_first_unless_it_is_told_twice() {
     let cluster = Cluster::start(1, 0, 3_000).await;
     cluster.scratch.write("chain.json", chain("chain", 2));
-    let address = free_address();
+    let address = free_address().to_string();
     let patient = cluster.client(["worker", "--metrics-listen", &address]).start();
     let run = cluster.submit(&["chain.json"]).await;
     until("a call has begun", || cluster.scratch.journal().begun().len() == 1).await;

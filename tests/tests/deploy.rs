@@ -5,13 +5,13 @@
 #![expect(clippy::expect_used, reason = "what is not as it was shipped has failed the test")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use longshore_tests::cluster::{Cluster, Role, chain};
 use longshore_tests::longshore::Started;
 use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::port::free_address;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
@@ -24,11 +24,6 @@ fn shipped(path: &str) -> PathBuf {
 
 fn read(path: &str) -> String {
     fs::read_to_string(shipped(path)).expect("it is shipped")
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string()
 }
 
 /// The part of the shipped file that holds JetStream's settings, but for its folder.
@@ -86,7 +81,7 @@ async fn the_shape_of_the_compose_file_works() {
         NatsServer::start_with(Setup { settings: jetstream_settings(), more, ..Setup::default() }).await;
     let mut cluster = Cluster::start_on(nats, scratch, 1, 1).await;
 
-    let addresses = [free_address(), free_address()];
+    let addresses = [free_address().to_string(), free_address().to_string()];
     let others = [process(&cluster, "scheduler", &addresses[0]), process(&cluster, "worker", &addresses[1])];
     for address in &addresses {
         until("it is ready", || healthy(address, "/readyz")).await;
