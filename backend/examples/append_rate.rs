@@ -77,7 +77,7 @@ async fn rate(embedded: &Embedded, in_flight: usize) -> f64 {
         async move {
             let mut count = 0_u32;
             while begin.elapsed() < SPAN {
-                backend.log.append(LOG, vec![event(u128::from(count))]).await.expect("appends");
+                backend.log.append(LOG, &[event(u128::from(count))]).await.expect("appends");
                 count += 1;
             }
             count
@@ -95,7 +95,7 @@ async fn lone(backend: Backend) -> (Duration, Duration) {
     for _ in 0..LONE {
         let begin = Instant::now();
         let append = async {
-            backend.log.append(LOG, vec![event(0)]).await.expect("appends");
+            backend.log.append(LOG, &[event(0)]).await.expect("appends");
             begin.elapsed()
         };
         let follow = async {

@@ -77,7 +77,7 @@ async fn commits(checkpoints: &dyn Checkpoints) {
 
 async fn commit(checkpoints: &dyn Checkpoints, delta: Delta) -> Duration {
     let since = Instant::now();
-    let committed = checkpoints.commit(LOG, delta).await.expect("commits");
+    let committed = checkpoints.commit(LOG, delta.into()).await.expect("commits");
     assert_eq!(committed, Committed::Accepted, "nobody else is here");
     since.elapsed()
 }

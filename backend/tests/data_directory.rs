@@ -45,7 +45,7 @@ fn node(name: &str) -> NodeId {
 }
 
 async fn append(backend: &Backend, version: &str) -> Seq {
-    backend.log.append(LOG, vec![event(version)]).await.expect("appends")[0]
+    backend.log.append(LOG, &[event(version)]).await.expect("appends")[0]
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn ports_that_outlive_a_close_are_refused() {
     let (followed, ()) = tokio::join!(follower.next(1), embedded.close());
     let errors = [
         followed.map(|_| ()),
-        backend.log.append(LOG, vec![event("2")]).await.map(|_| ()),
+        backend.log.append(LOG, &[event("2")]).await.map(|_| ()),
         backend.log.tail(LOG).await.map(|_| ()),
     ];
     for error in errors {
@@ -94,7 +94,7 @@ async fn what_waits_at_a_close_is_still_written() {
     let backend = embedded.backend();
     let appends = (0..100).map(|n| {
         let backend = backend.clone();
-        async move { backend.log.append(LOG, vec![event(&n.to_string())]).await.is_ok() }
+        async move { backend.log.append(LOG, &[event(&n.to_string())]).await.is_ok() }
     });
     let mut writing = tokio::task::JoinSet::from_iter(appends);
     // At least one is on its way when the directory is closed.
@@ -197,7 +197,7 @@ async fn one_can_look_at_it_beside_a_writer_and_after_it() {
     assert_eq!(follower.next(10).await.expect("reads on").len(), 1);
     let writes = writer.backend();
     let (followed, _) = tokio::join!(follower.next(10), append(&writes, "2"));
-    assert_eq!(followed.expect("follows")[0].event.as_ref().expect("decodes"), &event("2"));
+    assert_eq!(followed.expect("follows")[0].events[0].as_ref().expect("decodes"), &event("2"));
     writer.close().await;
     assert_eq!(reader.backend().log.tail(LOG).await.expect("a tail"), Seq(2));
     reader.close().await;
@@ -225,9 +225,9 @@ async fn whoever_only_looks_cannot_change_anything() {
         expired: Vec::new(),
     };
     let errors = [
-        backend.log.append(LOG, vec![event("1")]).await.map(|_| ()),
+        backend.log.append(LOG, &[event("1")]).await.map(|_| ()),
         backend.log.trim(LOG, Seq(1)).await,
-        backend.checkpoints.commit(LOG, delta).await.map(|_| ()),
+        backend.checkpoints.commit(LOG, delta.into()).await.map(|_| ()),
         backend.claims.claim(&key(), &node("here"), Duration::ZERO).await.map(|_| ()),
         backend.blobs.put(b"text".to_vec()).await.map(|_| ()),
     ];
@@ -288,10 +288,10 @@ async fn a_checkpoint_that_cannot_be_read_is_none() {
         changed: Vec::new(),
         expired: Vec::new(),
     };
-    backend.checkpoints.commit(LOG, delta(None, 1)).await.expect("commits");
+    backend.checkpoints.commit(LOG, delta(None, 1).into()).await.expect("commits");
     database(dir.path()).execute("UPDATE checkpoints SET mark = x'00'", []).expect("updates");
     assert_eq!(backend.checkpoints.load(LOG).await.expect("answers"), None);
-    backend.checkpoints.commit(LOG, delta(None, 2)).await.expect("commits");
+    backend.checkpoints.commit(LOG, delta(None, 2).into()).await.expect("commits");
     assert_eq!(backend.checkpoints.load(LOG).await.expect("answers").expect("one").mark, mark(2));
     embedded.close().await;
 }

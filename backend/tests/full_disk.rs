@@ -104,7 +104,7 @@ fn assert_full(error: Error) {
 /// Appends one after the other until the disk is full; how many were taken.
 async fn append_until_full(backend: &Backend, first: u64) -> u64 {
     for n in first.. {
-        match backend.log.append(LOG, vec![event(n)]).await {
+        match backend.log.append(LOG, &[event(n)]).await {
             Ok(seqs) => assert_eq!(seqs, [Seq(n)]),
             Err(error) => {
                 assert_full(error);
@@ -121,9 +121,10 @@ async fn assert_log(backend: &Backend, tail: u64) {
     let mut reader = backend.log.read(LOG, Seq(1)).await.expect("reads");
     let mut n = 0;
     while n < tail {
-        for entry in reader.next(1_000).await.expect("reads on") {
+        for mut entry in reader.next(1_000).await.expect("reads on") {
             n += 1;
-            assert_eq!((entry.seq, entry.event.expect("decodes")), (Seq(n), event(n)));
+            let said = entry.events.pop().expect("one event").expect("decodes");
+            assert_eq!((entry.seq, said), (Seq(n), event(n)));
         }
     }
 }
@@ -133,20 +134,20 @@ async fn a_full_disk_refuses_cleanly_and_space_mends_it() {
     let disk = Disk::new();
     let embedded = open(&disk.data()).await;
     let backend = embedded.backend();
-    backend.log.append(LOG, (1..=20).map(event).collect()).await.expect("appends");
+    backend.log.append(LOG, &(1..=20).map(event).collect::<Vec<_>>()).await.expect("appends");
     disk.fill();
     let mut tail = 20 + append_until_full(&backend, 21).await;
-    for refused in join_all((0..50).map(|n| backend.log.append(LOG, vec![event(n)]))).await {
+    for refused in join_all((0..50).map(async |n| backend.log.append(LOG, &[event(n)]).await)).await {
         assert_full(refused.expect_err("there is no space"));
     }
-    assert_full(backend.checkpoints.commit(LOG, delta()).await.expect_err("there is no space"));
+    assert_full(backend.checkpoints.commit(LOG, delta().into()).await.expect_err("there is no space"));
     assert_full(backend.claims.claim(&key(), &node(), Duration::ZERO).await.expect_err("there is no space"));
     assert_full(backend.blobs.put(vec![0; 100_000]).await.expect_err("there is no space"));
     assert_log(&backend, tail).await;
 
     disk.free();
-    assert_eq!(backend.log.append(LOG, vec![event(tail + 1)]).await.expect("appends"), [Seq(tail + 1)]);
-    backend.checkpoints.commit(LOG, delta()).await.expect("commits");
+    assert_eq!(backend.log.append(LOG, &[event(tail + 1)]).await.expect("appends"), [Seq(tail + 1)]);
+    backend.checkpoints.commit(LOG, delta().into()).await.expect("commits");
     backend.claims.claim(&key(), &node(), Duration::ZERO).await.expect("claims");
     backend.blobs.put(vec![0; 100_000]).await.expect("puts");
     tail += 1;
@@ -171,6 +172,6 @@ async fn a_directory_that_cannot_be_made_for_want_of_space_is_made_later() {
     assert!(refused.to_string().contains("full"), "{refused}");
     disk.free();
     let embedded = open(&disk.data()).await;
-    embedded.backend().log.append(LOG, vec![event(1)]).await.expect("appends");
+    embedded.backend().log.append(LOG, &[event(1)]).await.expect("appends");
     embedded.close().await;
 }

@@ -65,7 +65,7 @@ async fn write_until_killed(dir: &Path) {
 async fn write(backend: Backend, name: String) {
     for n in 0_u64.. {
         let text = format!("{name}_{n}_{}", "x".repeat(usize::try_from(n * 97 % 3_000).expect("fits")));
-        let seq = backend.log.append(LOG, vec![event(&text)]).await.expect("appends")[0];
+        let seq = backend.log.append(LOG, &[event(&text)]).await.expect("appends")[0];
         say(&format!("entry {seq} {text}"));
         if n % 5 == 0 {
             let digest = backend.blobs.put(text.clone().into_bytes()).await.expect("puts");
@@ -164,7 +164,7 @@ async fn read_all(backend: &Backend) -> Vec<Event> {
     while (entries.len() as u64) < tail.0 {
         entries.extend(reader.next(1_000).await.expect("dense"));
     }
-    entries.into_iter().map(|entry| entry.event.expect("whole")).collect()
+    entries.into_iter().flat_map(|entry| entry.events).map(|event| event.expect("whole")).collect()
 }
 
 async fn claim(backend: &Backend, step: &str) -> Claimed {

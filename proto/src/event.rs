@@ -132,6 +132,9 @@ pub enum Event {
 pub struct Record {
     /// The place.
     pub seq: Seq,
+    /// Which of the facts at this place it is, where several were recorded together; they count from zero.
+    #[serde(default)]
+    pub part: u32,
     /// When the log took it. May step back when the log changes hands; the machine never lets time go back.
     pub at: Timestamp,
     /// The fact.

@@ -55,4 +55,4 @@ pub use secret::SecretPlace;
 pub use submit::{ID_HEADER, SubmitRequest};
 pub use time::Timestamp;
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
-pub use wire::{FORMAT_VERSION, WireError, decode, encode};
+pub use wire::{FORMAT_VERSION, WireError, decode, decode_all, encode, join};

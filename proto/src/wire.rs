@@ -9,6 +9,13 @@ use serde::de::DeserializeOwned;
 /// The format this code writes, and the newest it reads.
 pub const FORMAT_VERSION: u8 = 1;
 
+/// The format of what was written together: words, each after its length. What knows only single words takes it for a
+/// newer format, and passes nothing over.
+const SEVERAL: u8 = 2;
+
+/// How long a length is, written.
+const LENGTH_BYTES: usize = 4;
+
 /// The newest format that there may be some day. What begins with a greater byte was not written by any version of
 /// longshore: text begins with the code of a character, from the line feed, which is 10, upwards.
 const FORMAT_VERSIONS_END: u8 = 9;
@@ -34,6 +41,9 @@ pub enum WireError {
     /// Not MessagePack, or not this word.
     #[error("malformed message: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
+    /// Words that were written together, and some of their bytes are missing.
+    #[error("its end is missing")]
+    CutOff,
     /// A value that MessagePack cannot hold.
     #[error("cannot be encoded: {0}")]
     Unencodable(#[from] rmp_serde::encode::Error),
@@ -41,9 +51,47 @@ pub enum WireError {
 
 /// Writes a word.
 pub fn encode<T: Serialize>(word: &T) -> Result<Vec<u8>, WireError> {
-    let mut bytes = vec![FORMAT_VERSION];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(FORMAT_VERSION);
     rmp_serde::encode::write_named(&mut bytes, word)?;
     Ok(bytes)
+}
+
+/// What most words take, written: a buffer that need not grow saves copying it several times.
+const USUAL_BYTES: usize = 512;
+
+/// Puts words that were written one by one together; a single one stays as it is.
+pub fn join<B: AsRef<[u8]>>(words: &[B]) -> Vec<u8> {
+    if let [word] = words {
+        return word.as_ref().to_vec();
+    }
+    let length: usize = words.iter().map(|word| LENGTH_BYTES + word.as_ref().len()).sum();
+    let mut bytes = Vec::with_capacity(1 + length);
+    bytes.push(SEVERAL);
+    for word in words {
+        // Whatever carries words bounds them to far below four gigabytes.
+        let length = u32::try_from(word.as_ref().len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(word.as_ref());
+    }
+    bytes
+}
+
+/// Reads a word, or words that were [put together](join). One that cannot be read keeps its place among them; what
+/// comes after bytes that are missing is lost with them.
+pub fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Vec<Result<T, WireError>> {
+    let Some((&SEVERAL, mut rest)) = bytes.split_first() else { return vec![decode(bytes)] };
+    let mut words = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk::<LENGTH_BYTES>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((word, behind)) = behind.split_at_checked(length) else { break };
+        words.push(decode(word));
+        rest = behind;
+    }
+    if !rest.is_empty() || words.is_empty() {
+        words.push(Err(WireError::CutOff));
+    }
+    words
 }
 
 /// Reads a word.
@@ -109,5 +157,25 @@ mod tests {
             );
         }
         assert!(matches!(decode::<Event>(b"\x01garbage"), Err(WireError::Malformed(_))));
+    }
+
+    #[test]
+    fn words_put_together_come_back_in_their_order_and_a_bad_one_keeps_its_place() {
+        let word = |n: u8| encode(&n).expect("encodes");
+        assert_eq!(join(&[word(1)]), word(1));
+        let bytes = join(&[word(1), b"nonsense".to_vec(), word(3)]);
+        assert!(matches!(decode::<u8>(&bytes), Err(WireError::Version { found: SEVERAL })));
+        let words = decode_all::<u8>(&bytes);
+        assert!(matches!(words.as_slice(), [Ok(1), Err(WireError::Foreign { .. }), Ok(3)]), "{words:?}");
+        for end in 1..bytes.len() {
+            let words = decode_all::<u8>(&bytes[..end]);
+            assert!(
+                matches!(words.last(), Some(Err(_)) | Some(Ok(1))) && !words.is_empty(),
+                "{end}: {words:?}"
+            );
+        }
+        assert!(matches!(decode_all::<u8>(&bytes[..5 + word(1).len()]).as_slice(), [Ok(1)]));
+        assert!(matches!(decode_all::<u8>(b"").as_slice(), [Err(WireError::Empty)]));
+        assert!(matches!(decode_all::<u8>(&[SEVERAL]).as_slice(), [Err(WireError::CutOff)]));
     }
 }

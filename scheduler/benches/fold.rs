@@ -65,7 +65,9 @@ fn log(plan: &Plan, runs: u128) -> Vec<Record> {
     });
     let settles = (0..plan.steps.len()).flat_map(|step| ids.iter().map(move |run| settled(*run, step)));
     let events = submits.chain(settles).enumerate();
-    events.map(|(n, event)| Record { seq: Seq(n as u64 + 1), at: Timestamp::from_millis(1), event }).collect()
+    events
+        .map(|(n, event)| Record { seq: Seq(n as u64 + 1), part: 0, at: Timestamp::from_millis(1), event })
+        .collect()
 }
 
 fn fold(criterion: &mut Criterion) {

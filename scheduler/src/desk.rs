@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_backend::{Backend, Catalog, Registered, RunQuery, RunRow, Workflows, clock};
-use longshore_proto::{Digest, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName};
+use longshore_proto::{
+    Digest, Event, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName,
+};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
 use tokio::time::sleep;
@@ -91,7 +93,9 @@ impl Desk {
         };
         let plan = self.plan(&order.namespace, &order.workflow, order.version.as_deref());
         let (plan, ()) = tokio::join!(plan, self.look_at_logs([run.partition()]));
-        self.submit_as(run, order, plan?).await
+        let event = self.check(run, order, plan?).await?;
+        self.record(run.partition(), &[event]).await?;
+        Ok(run)
     }
 
     /// Looks whether the logs of some partitions have room, so that submits to them need not wait for that.
@@ -103,16 +107,16 @@ impl Desk {
         join_all(looks).await;
     }
 
-    /// Submits a run whose id and plan are known.
-    pub(crate) async fn submit_as(
-        &self,
-        run: RunId,
-        order: Order,
-        plan: Arc<Plan>,
-    ) -> Result<RunId, Refusal> {
+    /// Checks an order whose run and plan are known, and makes the record of it.
+    pub(crate) async fn check(&self, run: RunId, order: Order, plan: Arc<Plan>) -> Result<Event, Refusal> {
         self.admission.admit(&*self.backend.log, run.partition()).await?;
         let Order { namespace, inputs, trace, .. } = order;
-        Ok(self.intake.submit(Submission { run, namespace, plan, inputs, trace }).await?)
+        Ok(self.intake.check(Submission { run, namespace, plan, inputs, trace }).await?)
+    }
+
+    /// Records checked orders for runs of one partition. Once this returns, they reach a terminal state.
+    pub(crate) async fn record(&self, partition: Partition, submitted: &[Event]) -> Result<(), Refusal> {
+        Ok(self.intake.record(partition, submitted).await?)
     }
 
     /// The plan of a registered workflow.

@@ -12,12 +12,14 @@ mod order;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use longshore_backend::{DeadLetter, DeadLetters, Incoming, Receipt, Submissions, clock};
-use longshore_proto::{Namespace, RunId, WorkflowName, subject};
+use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName, subject};
 use longshore_workflow::Plan;
 use metrics::counter;
 use tokio::task::JoinSet;
@@ -32,6 +34,9 @@ const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Batches under way at once: while one waits for the log, the next is read.
 const BATCHES: usize = 4;
+
+/// Orders of a batch checked at once: only large inputs make that a wait, for they are kept as blobs first.
+const CHECKED_AT_ONCE: usize = 32;
 
 /// How long one request for messages stays open, and so how long a stop may take.
 const PULL_WAIT: Duration = Duration::from_secs(2);
@@ -48,6 +53,20 @@ pub struct Doorway {
     desk: Arc<Desk>,
     submissions: Arc<dyn Submissions>,
     dead_letters: Arc<dyn DeadLetters>,
+}
+
+/// Checked orders for runs of one partition: the record of each, and the message it came by.
+#[derive(Default)]
+struct Orders {
+    events: Vec<Event>,
+    messages: Vec<Incoming>,
+}
+
+impl Orders {
+    fn add(&mut self, event: Event, message: Incoming) {
+        self.events.push(event);
+        self.messages.push(message);
+    }
 }
 
 /// Which version of which workflow is meant.
@@ -96,7 +115,19 @@ impl Doorway {
         let good = || read.iter().filter_map(|(order, _)| order.as_ref().ok());
         let logs = self.desk.look_at_logs(good().map(|(run, _)| run.partition()));
         let (plans, ()) = tokio::join!(self.plans(good().map(|(_, order)| order)), logs);
-        join_all(read.into_iter().map(|(order, message)| self.see_through(order, message, &plans))).await;
+        let checked =
+            stream::iter(read).map(async |(order, message)| (self.check(order, &plans).await, message));
+        let mut checked = pin!(checked.buffered(CHECKED_AT_ONCE));
+        let (mut orders, mut refused) = (BTreeMap::<Partition, Orders>::new(), Vec::new());
+        while let Some((order, message)) = checked.next().await {
+            match order {
+                Ok((partition, event)) => orders.entry(partition).or_default().add(event, message),
+                Err(refusal) => refused.push((refusal, message)),
+            }
+        }
+        let recorded = orders.into_iter().map(|(partition, orders)| self.record(partition, orders));
+        let refused = refused.into_iter().map(|(refusal, message)| self.refuse(refusal, message));
+        tokio::join!(join_all(recorded), join_all(refused));
     }
 
     /// What a message orders, and the run that it stands for.
@@ -126,36 +157,53 @@ impl Doorway {
         wanted.into_iter().zip(plans).collect()
     }
 
-    /// Submits one run and answers the stream.
-    async fn see_through(
+    /// The record of an order, and where it belongs.
+    async fn check(
         &self,
         order: Result<(RunId, Order), Refusal>,
-        message: Incoming,
         plans: &BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>>,
-    ) {
-        match self.submit(order, plans).await {
-            Ok(run) => {
-                debug!(%run, "submitted");
-                acknowledge(message.receipt).await;
-            }
-            Err(refusal) if refusal.may_pass() => {
-                warn!(%refusal, "a submit cannot be taken in now; trying again");
-                give_back(message.receipt).await;
-            }
-            Err(refusal) => self.bury(&refusal, message).await,
+    ) -> Result<(Partition, Event), Arc<Refusal>> {
+        let (run, order) = order?;
+        match plans.get(&wanted(&order)) {
+            Some(Ok(plan)) => Ok((run.partition(), self.desk.check(run, order, Arc::clone(plan)).await?)),
+            Some(Err(refusal)) => Err(Arc::clone(refusal)),
+            None => Err(Refusal::Malformed("its workflow was not looked up".to_owned()))?,
         }
     }
 
-    async fn submit(
-        &self,
-        order: Result<(RunId, Order), Refusal>,
-        plans: &BTreeMap<Wanted, Result<Arc<Plan>, Arc<Refusal>>>,
-    ) -> Result<RunId, Arc<Refusal>> {
-        let (run, order) = order?;
-        match plans.get(&wanted(&order)) {
-            Some(Ok(plan)) => Ok(self.desk.submit_as(run, order, Arc::clone(plan)).await?),
-            Some(Err(refusal)) => Err(Arc::clone(refusal)),
-            None => Err(Refusal::Malformed("its workflow was not looked up".to_owned()))?,
+    /// Records the orders of a partition together, and answers the stream.
+    async fn record(&self, partition: Partition, orders: Orders) {
+        let Orders { events, messages } = orders;
+        match self.desk.record(partition, &events).await {
+            Ok(()) => {
+                debug!(%partition, runs = events.len(), "submitted");
+                join_all(messages.into_iter().map(|message| acknowledge(message.receipt))).await;
+            }
+            // One of them may be the reason, such as a record that is too large; the others have no part in that.
+            Err(refusal) if !refusal.may_pass() => {
+                debug!(%partition, %refusal, "submits are taken in one by one");
+                for (event, message) in events.iter().zip(messages) {
+                    match self.desk.record(partition, std::slice::from_ref(event)).await {
+                        Ok(()) => acknowledge(message.receipt).await,
+                        Err(refusal) => self.refuse(Arc::new(refusal), message).await,
+                    }
+                }
+            }
+            Err(refusal) => {
+                let refusal = Arc::new(refusal);
+                let refused = messages.into_iter().map(|message| self.refuse(Arc::clone(&refusal), message));
+                join_all(refused).await;
+            }
+        }
+    }
+
+    /// Answers the stream about a message that is not taken in: now, or for good.
+    async fn refuse(&self, refusal: Arc<Refusal>, message: Incoming) {
+        if refusal.may_pass() {
+            warn!(%refusal, "a submit cannot be taken in now; trying again");
+            give_back(message.receipt).await;
+        } else {
+            self.bury(&refusal, message).await;
         }
     }
 

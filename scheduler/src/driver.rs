@@ -74,7 +74,7 @@ impl Driver {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let jobs_lost = !backend.jobs.outlives_process();
         let announce = Event::LeaderAnnounced { node, version, jobs_lost };
-        let announced = backend.log.append(partition, vec![announce]).await?;
+        let announced = backend.log.append(partition, &[announce]).await?;
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
         let reader = backend.log.read(partition, from.next()).await?;
@@ -147,7 +147,7 @@ impl Driver {
             Some(ended) => ended?,
         };
         info!(partition = %self.partition, epoch = %self.epoch, ?ended, "no longer leading");
-        if ended == Ended::Stopped {
+        if ended == Ended::Stopped && self.fold.is_whole() {
             self.saver.finish(&mut self.fold.machine, &self.fold.position).await?;
         }
         Ok(ended)
@@ -214,7 +214,7 @@ impl Driver {
                     Ready::Behind => return Ok(Standing::Lost),
                     Ready::Due => self.saver.begin(&mut self.fold.machine, &self.fold.position)?,
                     Ready::Ended(delta, result) => {
-                        if self.saver.ended(*delta, result) == Standing::Lost {
+                        if self.saver.ended(delta, result) == Standing::Lost {
                             return Ok(Standing::Lost);
                         }
                     }

@@ -123,7 +123,7 @@ impl Fold {
 
     /// Applies one entry, having brought what the machine needs for it.
     pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
-        let Entry { seq, at, body, event } = entry;
+        let Entry { seq, at, body, events } = entry;
         self.time.read(at, Instant::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {
@@ -132,19 +132,20 @@ impl Fold {
                 found: seq,
             });
         }
-        match event {
-            // Passing over what a newer version wrote would lose it for good once a checkpoint has moved past it.
-            Err(WireError::Version { found }) => return Err(DriverError::Newer { seq, found }),
-            Err(error) => {
-                warn!(partition = %self.partition, %seq, %error, "entry passed over: it cannot be read");
-                self.machine.pass(seq, at);
-            }
-            Ok(event) => {
-                self.learn(&event).await?;
-                let record = Record { seq, at, event };
-                if let Err(refused) = self.machine.handle(&record, effects) {
-                    debug!(partition = %self.partition, %seq, %refused, "record changes nothing");
-                    debug_assert!(refused != Refused::Unprepared, "everything needed was brought");
+        // Passing over what a newer version wrote would lose it for good once a checkpoint has moved past it.
+        let newer = events.iter().find_map(|event| match event {
+            Err(WireError::Version { found }) => Some(*found),
+            _ => None,
+        });
+        if let Some(found) = newer {
+            return Err(DriverError::Newer { seq, found });
+        }
+        for (part, event) in (0..).zip(events) {
+            match event {
+                Ok(event) => self.apply_record(Record { seq, part, at, event }, effects).await?,
+                Err(error) => {
+                    warn!(partition = %self.partition, %seq, %error, "entry passed over: it cannot be read");
+                    self.machine.pass(seq, part, at);
                 }
             }
         }
@@ -152,6 +153,20 @@ impl Fold {
         self.position.hash = self.position.hash.extend(seq, at, &body);
         self.position.seq = seq;
         Ok(())
+    }
+
+    async fn apply_record(&mut self, record: Record, effects: &mut Effects) -> Result<(), DriverError> {
+        self.learn(&record.event).await?;
+        if let Err(refused) = self.machine.handle(&record, effects) {
+            debug!(partition = %self.partition, seq = %record.seq, %refused, "record changes nothing");
+            debug_assert!(refused != Refused::Unprepared, "everything needed was brought");
+        }
+        Ok(())
+    }
+
+    /// Whether no entry is applied in part, as it may be where following was stopped.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.machine.applied() == self.position.seq
     }
 
     /// Brings the plans of every live run.

@@ -100,18 +100,33 @@ impl Intake {
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
     pub async fn submit(&self, submission: Submission) -> Result<RunId, SubmitError> {
+        let run = submission.run;
+        let event = self.check(submission).await?;
+        self.record(run.partition(), &[event]).await?;
+        Ok(run)
+    }
+
+    /// Checks a submission and makes the record of it.
+    pub(crate) async fn check(&self, submission: Submission) -> Result<Event, SubmitError> {
         let Submission { run, namespace, plan, inputs, trace } = submission;
         let inputs = plan.accept_inputs(inputs).map_err(SubmitError::Inputs)?;
         let inputs = self.kept(inputs).await?;
-        let event = Event::Submitted { run, namespace, workflow: plan.reference(), inputs, trace };
-        self.backend.log.append(run.partition(), vec![event]).await?;
-        Ok(run)
+        Ok(Event::Submitted { run, namespace, workflow: plan.reference(), inputs, trace })
+    }
+
+    /// Records submissions in a partition, all together. Once this returns, their runs reach a terminal state.
+    pub(crate) async fn record(
+        &self,
+        partition: Partition,
+        submitted: &[Event],
+    ) -> Result<(), longshore_backend::Error> {
+        self.backend.log.append(partition, submitted).await.map(drop)
     }
 
     /// Tells a run to stop. Returns once that is in the log; the run ends a little later.
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), longshore_backend::Error> {
         let signal = Signal::Cancel { reason: reason.to_owned() };
-        self.backend.log.append(run.partition(), vec![Event::Signalled { run, signal }]).await?;
+        self.backend.log.append(run.partition(), &[Event::Signalled { run, signal }]).await?;
         Ok(())
     }
 

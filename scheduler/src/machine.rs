@@ -118,6 +118,8 @@ enum Known {
 #[derive(Debug, Default)]
 pub struct Machine {
     applied: Seq,
+    /// How far it has come in the entry of that record. Of what is restored, the whole entry was applied.
+    part: u32,
     now: Timestamp,
     epoch: Epoch,
     live: BTreeMap<RunId, Run>,
@@ -201,13 +203,13 @@ impl Machine {
     /// A refusal says why nothing followed; the record counts as applied all the same. The exception is
     /// [`Refused::Unprepared`]: nothing was changed, and the record is to be handed in again.
     pub fn handle(&mut self, record: &Record, effects: &mut Effects) -> Result<(), Refused> {
-        if record.seq <= self.applied {
+        if (record.seq, record.part) <= (self.applied, self.part) {
             return Err(Refused::AlreadyApplied);
         }
         if !self.needs(&record.event).is_empty() {
             return Err(Refused::Unprepared);
         }
-        self.pass(record.seq, record.at);
+        self.pass(record.seq, record.part, record.at);
         match &record.event {
             Event::LeaderAnnounced { jobs_lost, .. } => {
                 self.epoch = Epoch(record.seq);
@@ -246,8 +248,8 @@ impl Machine {
     }
 
     /// Passes over an entry that cannot be read, as everybody else does.
-    pub fn pass(&mut self, seq: Seq, at: Timestamp) {
-        self.applied = self.applied.max(seq);
+    pub fn pass(&mut self, seq: Seq, part: u32, at: Timestamp) {
+        (self.applied, self.part) = (self.applied, self.part).max((seq, part));
         self.now = self.now.max(at);
         self.expire();
     }

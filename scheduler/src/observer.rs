@@ -52,22 +52,8 @@ impl Announcer {
 
 impl Observer for Announcer {
     fn changed(&self, run: &Run, change: &Change) {
-        let summary = run.summary();
-        // A run that begins is told before its steps, one that ends after them.
-        let ended = summary.status.is_terminal();
-        if change.status && !ended {
-            self.events.tell(&News::Run(summary.clone()));
-        }
-        for step in run.steps(&change.steps) {
-            self.events.tell(&News::Step {
-                namespace: summary.namespace.clone(),
-                workflow: summary.workflow.name.clone(),
-                run: summary.run,
-                step: StepView { output: None, ..step }, // it may be large
-            });
-        }
-        if change.status && ended {
-            self.events.tell(&News::Run(summary));
-        }
+        let without_output = |step| StepView { output: None, ..step };
+        let steps = run.steps(&change.steps).into_iter().map(without_output).collect();
+        self.events.tell(&News { run: run.summary(), steps, status_changed: change.status });
     }
 }

@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::{Backend, Committed, Delta, RunRow};
@@ -36,7 +37,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// partition ends in half a minute.
 const ENDED_HELD: usize = 10_000;
 
-type Commit = Pin<Box<dyn Future<Output = (Delta, Result<Committed, longshore_backend::Error>)> + Send>>;
+type Commit = Pin<Box<dyn Future<Output = (Arc<Delta>, Result<Committed, longshore_backend::Error>)> + Send>>;
 
 /// The checkpoints of one partition.
 pub(crate) struct Saver {
@@ -47,7 +48,7 @@ pub(crate) struct Saver {
     /// What it holds that is of no use, as long as nothing else is known to be there.
     useless: Option<CheckpointMark>,
     /// A commit that may have been written or not.
-    unsure: Option<Delta>,
+    unsure: Option<Arc<Delta>>,
     commit: Option<Commit>,
     due: Option<Instant>,
     /// Whether the machine has let go of changes that were never stored.
@@ -92,7 +93,7 @@ impl Saver {
             (Some(commit), _) => {
                 let (delta, result) = commit.await;
                 self.commit = None;
-                Ready::Ended(Box::new(delta), result)
+                Ready::Ended(delta, result)
             }
             (None, due) => {
                 tokio::time::sleep_until(due.unwrap_or(self.seen + LOOK)).await;
@@ -120,7 +121,7 @@ impl Saver {
         }
         if self.commit.is_some()
             && let Ready::Ended(delta, result) = self.ready().await
-            && self.ended(*delta, result) == Standing::Lost
+            && self.ended(delta, result) == Standing::Lost
         {
             self.behind = true;
         }
@@ -151,12 +152,12 @@ impl Saver {
                 self.touched();
                 delta
             }
-            None => self.delta(machine, position)?,
+            None => Arc::new(self.delta(machine, position)?),
         };
         let (checkpoints, number) = (self.backend.checkpoints.clone(), self.partition);
         self.commit = Some(Box::pin(async move {
             let begun = Instant::now();
-            let result = checkpoints.commit(number, delta.clone()).await;
+            let result = checkpoints.commit(number, Arc::clone(&delta)).await;
             histogram!("longshore_checkpoint_write_seconds").record(begun.elapsed());
             (delta, result)
         }));
@@ -175,12 +176,12 @@ impl Saver {
     /// Takes note of how a commit ended.
     pub(crate) fn ended(
         &mut self,
-        delta: Delta,
+        delta: Arc<Delta>,
         result: Result<Committed, longshore_backend::Error>,
     ) -> Standing {
         match result {
             Ok(Committed::Accepted) => {
-                self.stored = Some(delta.mark);
+                self.stored = Some(delta.mark.clone());
                 self.useless = None;
                 self.seen = Instant::now();
                 self.pause = PAUSE.0;
@@ -252,5 +253,5 @@ pub(crate) enum Ready {
     /// It is time for a commit.
     Due,
     /// A commit has ended.
-    Ended(Box<Delta>, Result<Committed, longshore_backend::Error>),
+    Ended(Arc<Delta>, Result<Committed, longshore_backend::Error>),
 }

@@ -61,7 +61,7 @@ impl Leader {
 
     async fn settle(&self, delivery: Delivery, settlement: Settlement) {
         let event = settled(&delivery.job, settlement);
-        self.backend.log.append(P0, vec![event]).await.expect("appends");
+        self.backend.log.append(P0, &[event]).await.expect("appends");
         delivery.receipt.ack().await.expect("acks");
     }
 
@@ -217,7 +217,7 @@ async fn whoever_announced_last_leads() {
     leader.intake.submit(submission).await.expect("submits");
     let delivery = pull(&leader.backend).await;
     let failed = Settlement::Done(Outcome::Fault(Fault::new(FaultClass::ToolError, "no")));
-    leader.backend.log.append(P0, vec![settled(&delivery.job, failed)]).await.expect("appends");
+    leader.backend.log.append(P0, &[settled(&delivery.job, failed)]).await.expect("appends");
     assert_eq!(ended(watch).await.summary.status, RunStatus::Failed);
     stop.cancel();
     assert_eq!(timeout(LIMIT, second).await.expect("in time").expect("no panic"), Ended::Stopped);
@@ -288,7 +288,7 @@ async fn a_run_whose_workflow_is_gone_ends_and_says_so() {
     let workflow = WorkflowRef { name: "gone".parse().expect("a name"), digest: Digest::of(b"never kept") };
     let namespace = "default".parse().expect("a namespace");
     let event = Event::Submitted { run, namespace, workflow, inputs: json!({}).into(), trace: None };
-    leader.backend.log.append(P0, vec![event]).await.expect("appends");
+    leader.backend.log.append(P0, &[event]).await.expect("appends");
     let view = ended(watch).await;
     assert_eq!(view.summary.status, RunStatus::Failed);
     let fault = view.summary.error.as_ref().expect("a reason");

@@ -42,7 +42,7 @@ impl Checkpoints for Watched {
         self.store.load(partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Delta) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         self.tries.fetch_add(1, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Err(Error::transient("commit", "it is away"));
@@ -93,7 +93,8 @@ impl Store {
             let entries = reader.next(100).await.expect("reads");
             found = entries
                 .into_iter()
-                .filter_map(|entry| entry.event.ok())
+                .flat_map(|entry| entry.events)
+                .filter_map(Result::ok)
                 .find(|event| matches!(event, Event::Submitted { .. }));
         }
         let first = found.expect("it was submitted");
@@ -105,7 +106,11 @@ impl Store {
             event
         };
         for piece in (1..RUNS).collect::<Vec<_>>().chunks(500) {
-            self.backend.log.append(P0, piece.iter().map(|n| again(*n)).collect()).await.expect("appends");
+            self.backend
+                .log
+                .append(P0, &piece.iter().map(|n| again(*n)).collect::<Vec<_>>())
+                .await
+                .expect("appends");
         }
     }
 

@@ -60,9 +60,9 @@ async fn a_run_is_seen_before_anybody_leads_and_nothing_is_written() {
     assert_eq!(statuses, [StepStatus::Running, StepStatus::Pending]);
 
     let log = writer.backend().log;
-    log.append(P0, vec![settled(run, "a", json!({ "text": "x" }))]).await.expect("appends");
+    log.append(P0, &[settled(run, "a", json!({ "text": "x" }))]).await.expect("appends");
     assert_eq!(look().await.run(run).expect("is seen").steps[1].status, StepStatus::Running);
-    log.append(P0, vec![settled(run, "b", json!(2))]).await.expect("appends");
+    log.append(P0, &[settled(run, "b", json!(2))]).await.expect("appends");
     let seen = look().await;
     assert_eq!(seen.run(run).expect("is seen").outputs, Some(json!({ "b": 2 })));
     let runs: Vec<_> = seen.runs().iter().map(|summary| (summary.run, summary.status)).collect();
@@ -81,7 +81,7 @@ async fn a_log_of_a_newer_version_is_refused_and_its_checkpoint_is_left() {
     let writer = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
     let node = "node".parse().expect("a node");
     let announced = Event::LeaderAnnounced { node, version: "1".to_owned(), jobs_lost: false };
-    writer.backend().log.append(P0, vec![announced]).await.expect("appends");
+    writer.backend().log.append(P0, &[announced]).await.expect("appends");
     writer.close().await;
     let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
     assert_eq!(database.execute("UPDATE entries SET body = x'09c0'", []).expect("updates"), 1);

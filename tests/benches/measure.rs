@@ -145,7 +145,7 @@ impl Longshore {
         let signal = Signal::Cancel { reason: "nobody knows this run".to_owned() };
         let event =
             Event::Signalled { run: RunId::new(PARTITION, longshore_backend::clock::now(), 1), signal };
-        self.backend.log.append(PARTITION, vec![event]).await.unwrap();
+        self.backend.log.append(PARTITION, &[event]).await.unwrap();
     }
 
     async fn end(mut self) {

@@ -66,7 +66,7 @@ async fn read(store: &Embedded) -> Result<Vec<Event>, longshore_backend::Error> 
     while seen < tail {
         for entry in reader.next(CHUNK).await? {
             seen = entry.seq;
-            events.extend(entry.event);
+            events.extend(entry.events.into_iter().flatten());
         }
     }
     Ok(events)

@@ -87,7 +87,7 @@ impl Ledger {
                 for entry in reader.next(CHUNK).await.expect("entries") {
                     seen = entry.seq;
                     ledger.entries += 1;
-                    if let Ok(event) = entry.event {
+                    for event in entry.events.into_iter().flatten() {
                         ledger.note(partition, entry.at.as_millis(), event);
                     }
                 }

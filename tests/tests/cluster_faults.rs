@@ -167,7 +167,7 @@ async fn outcomes_that_nobody_asked_for_change_nothing() {
     let id: RunId = run.parse().unwrap();
     let nats = connect(cluster.nats.url()).await;
     let log = nats.log();
-    let append = |partition: u16, events: Vec<Event>| log.append(Partition(partition), events);
+    let append = async |partition: u16, events: Vec<Event>| log.append(Partition(partition), &events).await;
     append(id.partition().0, vec![settled(id, "s0", 1, json!({ "number": 1 }))]).await.unwrap();
     cluster.shows(&run, "the first outcome counts", |run| run["steps"][0]["status"] == "succeeded").await;
 

@@ -21,7 +21,7 @@ async fn connect(server: &RedisServer) -> Arc<dyn Checkpoints> {
 }
 
 async fn accept(checkpoints: &dyn Checkpoints, delta: Delta) {
-    assert_eq!(checkpoints.commit(LOG, delta).await.expect("answers"), Committed::Accepted);
+    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), Committed::Accepted);
 }
 
 async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
@@ -49,7 +49,7 @@ async fn commits_under_way_when_the_server_is_killed_are_whole_or_none() {
         let committing = async {
             let mut seq = round * 10_000;
             // Each commit replaces the state of every run by its own number.
-            while let Ok(committed) = checkpoints.commit(LOG, numbered(seq)).await {
+            while let Ok(committed) = checkpoints.commit(LOG, numbered(seq).into()).await {
                 assert_eq!(committed, Committed::Accepted);
                 acknowledged.store(seq, Ordering::Relaxed);
                 seq += 1;
@@ -117,7 +117,7 @@ async fn a_delta_onto_a_damaged_checkpoint_is_refused() {
         }
         accept(&*checkpoints, full(1, rows(1..10))).await;
         let _: redis::Value = server.ask(damage);
-        let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3))).await.expect("answers");
+        let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
         assert_eq!(committed, Committed::Refused { stored: None }, "{damage:?}");
     }
 }
@@ -131,7 +131,8 @@ async fn of_two_leaders_one_commits() {
         let mut commits = JoinSet::new();
         for (leader, seq) in leaders.iter().cloned().zip([base + 1, base + 2]) {
             commits.spawn(async move {
-                let committed = leader.commit(LOG, delta(base, seq, rows(0..size))).await.expect("answers");
+                let committed =
+                    leader.commit(LOG, delta(base, seq, rows(0..size)).into()).await.expect("answers");
                 (seq, committed)
             });
         }

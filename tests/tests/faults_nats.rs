@@ -103,15 +103,22 @@ async fn next(reader: &mut dyn LogReader) -> Entry {
     read.expect("in time").into_iter().next().expect("an entry")
 }
 
-/// Everything that is in the log.
-async fn read_all(log: &dyn RunLog) -> BTreeMap<u64, Event> {
+/// What an entry says that holds one event.
+fn only(mut entry: Entry) -> Result<Event, WireError> {
+    assert_eq!(entry.events.len(), 1, "{entry:?}");
+    entry.events.remove(0)
+}
+
+/// Everything that is in the log: what stands at each place.
+async fn read_all(log: &dyn RunLog) -> BTreeMap<u64, Vec<Event>> {
     let tail = log.tail(LOG).await.expect("a tail");
     let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
     let mut entries = BTreeMap::new();
     while (entries.len() as u64) < tail.0 {
         for entry in reader.next(1_000).await.expect("reads on") {
             assert_eq!(entry.seq.0, entries.len() as u64 + 1, "dense");
-            entries.insert(entry.seq.0, entry.event.expect("decodes"));
+            let events = entry.events.into_iter().map(|event| event.expect("decodes"));
+            entries.insert(entry.seq.0, events.collect());
         }
     }
     entries
@@ -130,7 +137,7 @@ async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
             let mut numbers = (0..).map(|n| appender + n * APPENDERS);
             while !stop.load(Ordering::Relaxed) {
                 let events: Vec<_> = numbers.by_ref().take(3).map(event).collect();
-                let seqs = insist!(log.append(LOG, events.clone()));
+                let seqs = insist!(log.append(LOG, &events));
                 acknowledged.fetch_add(seqs.len(), Ordering::Relaxed);
                 placed.extend(seqs.into_iter().zip(events));
             }
@@ -146,7 +153,7 @@ async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
     let placed = appenders.join_all().await.concat();
     let entries = read_all(&*nats.log()).await;
     for (seq, event) in &placed {
-        assert_eq!(entries.get(&seq.0), Some(event), "at {seq}");
+        assert!(entries.get(&seq.0).is_some_and(|events| events.contains(event)), "at {seq}");
     }
     assert!(placed.len() > KILLS * 200, "{} were acknowledged", placed.len());
 }
@@ -171,7 +178,7 @@ async fn logs_that_are_appended_to_in_bulk_do_not_wait_for_one_another_for_ever(
         let log = nats.log();
         // One more than goes together, so that what is left of a call waits for its turn as well.
         let events: Vec<_> = (0..1_001).map(event).collect();
-        appends.spawn(async move { log.append(partition, events).await.map(|places| places.len()) });
+        appends.spawn(async move { log.append(partition, &events).await.map(|places| places.len()) });
     }
     for appended in timeout(PATIENCE, appends.join_all()).await.expect("in time") {
         assert_eq!(appended.expect("appends"), 1_001);
@@ -216,7 +223,7 @@ async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
     let mut server = NatsServer::start().await;
     let nats = connect(&server).await;
     let (log, jobs) = (nats.log(), nats.jobs());
-    log.append(LOG, vec![event(1)]).await.expect("appends");
+    log.append(LOG, &[event(1)]).await.expect("appends");
     jobs.publish(vec![job(1)]).await.expect("publishes");
     let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
     assert_eq!(next(&mut *reader).await.seq, Seq(1));
@@ -237,7 +244,7 @@ async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
         let gone = timeout(PATIENCE, gone).await.expect("nobody hangs");
         assert!(gone.map_or_else(|error| error.retryable, |pulled| pulled.is_empty()));
         server.start_again().await;
-        insist!(log.append(LOG, vec![event(2)]));
+        insist!(log.append(LOG, &[event(2)]));
         insist!(jobs.publish(vec![job(2)]));
     };
     let (read, pulled, ()) = tokio::join!(next(&mut *reader), pulling, killing);
@@ -251,24 +258,24 @@ async fn garbage_in_the_log_is_an_entry_that_says_so() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let context = jetstream::new(nats.client());
-    nats.log().append(LOG, vec![event(1)]).await.expect("appends");
+    nats.log().append(LOG, &[event(1)]).await.expect("appends");
     let newer = [&[9], b"from the future".as_slice()].concat();
     let garbage = [b"garbage".to_vec(), Vec::new(), newer, vec![1; 900_000]];
     for body in garbage.clone() {
         let ack = context.publish(subject::log(LOG), body.into()).await.expect("sends");
         ack.await.expect("is stored");
     }
-    nats.log().append(LOG, vec![event(2)]).await.expect("appends");
+    nats.log().append(LOG, &[event(2)]).await.expect("appends");
 
     let mut reader = nats.log().read(LOG, Seq(1)).await.expect("reads");
-    assert_eq!(next(&mut *reader).await.event.expect("decodes"), event(1));
+    assert_eq!(only(next(&mut *reader).await).expect("decodes"), event(1));
     for body in garbage {
         let entry = next(&mut *reader).await;
-        let reason = entry.event.expect_err("no event");
         assert_eq!(entry.body, body, "kept as it came");
+        let reason = only(entry).expect_err("no event");
         assert_eq!(matches!(reason, WireError::Version { .. }), body.first() == Some(&9), "{reason}");
     }
-    assert_eq!(next(&mut *reader).await.event.expect("decodes"), event(2));
+    assert_eq!(only(next(&mut *reader).await).expect("decodes"), event(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +306,9 @@ async fn garbage_in_the_queue_is_taken_out_and_stands_in_nobodys_way() {
 async fn a_log_that_was_replaced_is_not_read_on() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
-    nats.log().append(LOG, vec![event(1), event(2)]).await.expect("appends");
+    for n in 1..=2 {
+        nats.log().append(LOG, &[event(n)]).await.expect("appends");
+    }
     let before = nats.log().incarnation(LOG).await.expect("a life");
     let mut reader = nats.log().read(LOG, Seq(1)).await.expect("reads");
     assert_eq!(next(&mut *reader).await.seq, Seq(1));
@@ -307,7 +316,9 @@ async fn a_log_that_was_replaced_is_not_read_on() {
     let context = jetstream::new(nats.client());
     context.delete_stream(subject::log_stream(LOG)).await.expect("is deleted");
     let again = connect(&server).await;
-    again.log().append(LOG, vec![event(3), event(4), event(5)]).await.expect("appends");
+    for n in 3..=5 {
+        again.log().append(LOG, &[event(n)]).await.expect("appends");
+    }
 
     assert_ne!(again.log().incarnation(LOG).await.expect("a life"), before);
     let refusal = timeout(PATIENCE, reader.next(1)).await.expect("in time").expect_err("another log");
@@ -376,14 +387,16 @@ async fn many_appends_at_once_are_dense_where_each_costs_an_fsync() {
             let mut placed = Vec::new();
             for n in 0..5 {
                 let events = vec![event(appender * 10 + n * 2), event(appender * 10 + n * 2 + 1)];
-                placed
-                    .extend(log.append(LOG, events.clone()).await.expect("appends").into_iter().zip(events));
+                placed.extend(log.append(LOG, &events).await.expect("appends").into_iter().zip(events));
             }
             assert!(placed.is_sorted_by_key(|(seq, _)| *seq), "later ones stand later");
             placed
         });
     }
-    let placed: BTreeMap<u64, Event> =
-        appenders.join_all().await.into_iter().flatten().map(|(seq, event)| (seq.0, event)).collect();
-    assert_eq!(placed, read_all(&*nats.log()).await);
+    let placed = appenders.join_all().await.concat();
+    let entries = read_all(&*nats.log()).await;
+    for (seq, event) in &placed {
+        assert!(entries.get(&seq.0).is_some_and(|events| events.contains(event)), "at {seq}");
+    }
+    assert_eq!(entries.values().map(Vec::len).sum::<usize>(), placed.len(), "each once");
 }

@@ -27,7 +27,7 @@ async fn refused(config: RedisConfig) -> ConnectError {
 }
 
 async fn accept(checkpoints: &dyn Checkpoints, delta: Delta) {
-    assert_eq!(checkpoints.commit(LOG, delta).await.expect("answers"), Committed::Accepted);
+    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), Committed::Accepted);
 }
 
 async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
@@ -122,7 +122,11 @@ async fn a_server_that_goes_away_and_comes_back_is_used_again() {
         assert!(redis.ping().await.expect_err("nobody is there").retryable);
         assert!(checkpoints.load(LOG).await.expect_err("nobody is there").retryable);
         assert!(
-            checkpoints.commit(LOG, delta(1, 2, Vec::new())).await.expect_err("nobody is there").retryable
+            checkpoints
+                .commit(LOG, delta(1, 2, Vec::new()).into())
+                .await
+                .expect_err("nobody is there")
+                .retryable
         );
     }
     server.start_again().await;
@@ -146,7 +150,7 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     server.flushall();
     assert_eq!(load(&*checkpoints).await, None);
     assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").is_empty());
-    let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3))).await.expect("answers");
+    let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
     assert_eq!(committed, Committed::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
     assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
@@ -164,7 +168,7 @@ async fn a_server_that_is_full_says_so_and_goes_on_when_it_has_room() {
     let large = |seq| delta(seq, seq + 1, vec![row(100 + seq, RunStatus::Running, vec![7; 1 << 20])]);
     let mut seq = 1;
     let error = loop {
-        match checkpoints.commit(LOG, large(seq)).await {
+        match checkpoints.commit(LOG, large(seq).into()).await {
             Ok(committed) => assert_eq!(committed, Committed::Accepted),
             Err(error) => break error,
         }
@@ -187,7 +191,7 @@ async fn what_is_no_longer_kept_makes_room_on_a_full_server() {
     let used = used.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a size");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", used]);
     let more = |seq| delta(seq, seq + 1, vec![row(KEPT + seq, RunStatus::Running, vec![7; 100_000])]);
-    let error = checkpoints.commit(LOG, more(1)).await.expect_err("it is full");
+    let error = checkpoints.commit(LOG, more(1).into()).await.expect_err("it is full");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
     accept(&*checkpoints, Delta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
     accept(&*checkpoints, more(2)).await;

@@ -163,8 +163,8 @@ async fn a_log_is_as_full_as_its_account() {
     let nats = connect(&server).await;
     let (log, run) = (nats.log(), RunId::new(Partition(0), Timestamp::from_millis(1), 1));
     assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 0);
-    let event = || Event::Signalled { run, signal: Signal::Cancel { reason: "x".repeat(64 * 1024) } };
-    log.append(Partition(0), (0..128).map(|_| event()).collect()).await.expect("appends");
+    let event = Event::Signalled { run, signal: Signal::Cancel { reason: "x".repeat(64 * 1024) } };
+    log.append(Partition(0), &vec![event; 128]).await.expect("appends");
     assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 3, "8 of 257");
 }
 

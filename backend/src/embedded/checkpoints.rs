@@ -40,7 +40,7 @@ impl crate::Checkpoints for Checkpoints {
         loaded.map_err(|failure| failure.when(format!("load the checkpoint of partition {partition}")))
     }
 
-    async fn commit(&self, partition: Partition, delta: Delta) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         let states = delta.changed.iter().map(|row| row.state.len() + ROW_OVERHEAD_BYTES).sum::<usize>();
         let bytes = delta.partition.len() + states;
         let committed =

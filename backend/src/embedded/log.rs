@@ -59,12 +59,12 @@ impl RunLog for Log {
         read.map_err(|failure| failure.when("read the incarnation of the log"))
     }
 
-    async fn append(&self, partition: Partition, events: Vec<Event>) -> Result<Vec<Seq>, Error> {
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
         let doing = || format!("append to the log of partition {partition}");
-        let bodies = encode_all(&events).map_err(|failure| failure.when(doing()))?;
+        let bodies = encode_all(events).map_err(|failure| failure.when(doing()))?;
         let bytes = bodies.iter().map(|body| body.len() + ENTRY_OVERHEAD_BYTES).sum();
         let recent = Arc::clone(&self.recent);
         let append = move |connection: &_| entries::append(connection, partition, bodies, clock::now());
@@ -174,5 +174,5 @@ impl Reader {
 }
 
 fn entry(stored: Stored) -> Entry {
-    Entry { seq: stored.seq, at: stored.at, event: decode(&stored.body), body: stored.body }
+    Entry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
 }

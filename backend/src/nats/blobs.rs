@@ -12,7 +12,7 @@ use longshore_proto::{Digest, decode, encode, subject};
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Outgoing, Publisher};
+use super::publisher::{Manner, Outgoing, Publisher};
 use crate::Error;
 use crate::port::blobs::BLOB_LIMIT_BYTES;
 
@@ -42,7 +42,7 @@ impl Blobs {
                 let body = rest.split_to(rest.len().min(PART_BYTES));
                 let digest = Digest::of(&body);
                 digests.push(digest);
-                messages.push(Outgoing { subject: subject::blob(digest).into(), body, once: true });
+                messages.push(Outgoing { subject: subject::blob(digest).into(), body, manner: Manner::Once });
             }
             self.publisher.publish(doing, messages).await?;
         }
@@ -93,7 +93,9 @@ impl crate::Blobs for Blobs {
             let list = encode(&parts).map_err(|error| Error::permanent(doing.as_str(), error))?;
             (list_of_parts(digest), list.into())
         };
-        self.publisher.publish(&doing, vec![Outgoing { subject: subject.into(), body, once: true }]).await?;
+        self.publisher
+            .publish(&doing, vec![Outgoing { subject: subject.into(), body, manner: Manner::Once }])
+            .await?;
         Ok(digest)
     }
 

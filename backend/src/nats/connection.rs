@@ -4,8 +4,9 @@
 //! server (a consumer, a pull) watches [`Connection::connected`] to set it up again.
 
 use std::error::Error as StdError;
+use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -13,7 +14,7 @@ use async_nats::jetstream::account::Account;
 use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,7 @@ use super::NatsConfig;
 use super::api::{ApiError, Nothing, ask};
 use super::error::{ConnectError, NEEDED_VERSION, Unfit};
 use super::failure::failed;
+use super::publisher::Costs;
 use crate::Error;
 
 /// How long an answer may take, of the server or of the log. A leader election of JetStream takes about four seconds.
@@ -40,22 +42,30 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the server is asked whether it is still there; two silent pings end the connection.
 const PING: Duration = Duration::from_secs(10);
 
-/// How many publishes may wait for their acknowledgement at once in a process: room for four groups of the largest
-/// size. The server itself takes 10,000 before it says "too many requests".
-const UNACKNOWLEDGED: usize = 4_096;
-
-/// A connection, and what runs on it in the background until it is told to stop.
+/// A connection, and what runs on it in the background until it is told to stop. Clones are the same one, and cheap:
+/// every message in somebody's hands has one, to be answered over.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct Connection(Arc<Parts>);
+
+/// What a connection is made of.
+pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) context: Context,
+    /// What publishing costs on this server.
+    pub(super) costs: Arc<Mutex<Costs>>,
     /// Counts how often the connection was made.
     connected: watch::Receiver<u64>,
-    /// Room for publishes that wait for their acknowledgement.
-    pub(super) room: Arc<Semaphore>,
     /// What runs in the background; it ends with `stop`.
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
+}
+
+impl Deref for Connection {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Connection {
@@ -67,18 +77,11 @@ impl Connection {
         let (counter, connected) = watch::channel(0);
         let client = reach(config, &urls, &servers, &counter, deadline).await?;
         check_version(&client.server_info().version)?;
-        // The library's own bound is taken message by message, and two groups that each have a part of what they need
-        // would wait for each other. So it is no smaller than `room`, which is taken for a whole group.
-        let context = ContextBuilder::new()
-            .timeout(ANSWER)
-            .ack_timeout(ANSWER)
-            .max_ack_inflight(UNACKNOWLEDGED)
-            .backpressure_on_inflight(true)
-            .build(client.clone());
+        let context = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
         check_jetstream(&context, &urls, deadline).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let room = Arc::new(Semaphore::new(UNACKNOWLEDGED));
-        let connection = Self { client, context, connected, room, tasks, stop };
+        let connection =
+            Self(Arc::new(Parts { client, context, costs: Arc::default(), connected, tasks, stop }));
         connection.spawn(connection.clone().look_again());
         Ok(connection)
     }

@@ -8,7 +8,7 @@ use longshore_proto::subject;
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Outgoing, Publisher};
+use super::publisher::{Manner, Outgoing, Publisher};
 use super::scan::scan;
 use super::streams::look;
 use crate::{DeadLetter, Error};
@@ -34,7 +34,9 @@ impl crate::DeadLetters for DeadLetters {
         let doing = "keep a dead letter";
         let body = serde_json::to_vec(letter).map_err(|error| Error::permanent(doing, error))?;
         let subject = subject::dead_letter(&token(&letter.code)).into();
-        self.publisher.publish(doing, vec![Outgoing { subject, body: body.into(), once: false }]).await?;
+        self.publisher
+            .publish(doing, vec![Outgoing { subject, body: body.into(), manner: Manner::Alone }])
+            .await?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ const PASSING: [ErrorCode; 6] = [
 const BUSY: usize = 429;
 
 /// The server's own word, if the error carries one.
-pub(super) fn word<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
+fn word<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(word) = error.downcast_ref() {
@@ -40,11 +40,6 @@ pub(super) fn word<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstr
         next = error.source();
     }
     None
-}
-
-/// The code of the server's own word.
-pub(super) fn code(error: &(dyn StdError + 'static)) -> Option<ErrorCode> {
-    word(error).map(jetstream::Error::error_code)
 }
 
 /// What a failed request means for whoever asked.

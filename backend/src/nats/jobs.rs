@@ -28,7 +28,7 @@ use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
 use super::line::Line;
-use super::publisher::{Outgoing, Placed, Publisher};
+use super::publisher::{Manner, Outgoing, Placed, Publisher};
 use super::receipt::Held;
 use super::streams::look;
 use crate::{Delivery, Error, JobQueue, Queued};
@@ -209,7 +209,7 @@ struct Stored {
 
 fn message(job: &Job) -> Result<Outgoing, WireError> {
     let subject = subject::job(CLASS, &job.server, &job.id).into();
-    Ok(Outgoing { subject, body: encode(job)?.into(), once: true })
+    Ok(Outgoing { subject, body: encode(job)?.into(), manner: Manner::Once })
 }
 
 fn queued(placed: Placed) -> Queued {

@@ -16,7 +16,7 @@ use self::reader::Reader;
 use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Outgoing, Placed, Publisher};
+use super::publisher::{Manner, Outgoing, Placed, Publisher};
 use super::streams::{INCARNATION, look};
 use crate::port::log::ENTRY_LIMIT_BYTES;
 use crate::{Error, LogReader, RunLog};
@@ -46,7 +46,7 @@ impl RunLog for Log {
         Ok(incarnation(&self.info(partition, "read the incarnation of the log").await?))
     }
 
-    async fn append(&self, partition: Partition, events: Vec<Event>) -> Result<Vec<Seq>, Error> {
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
         let doing = format!("append to the log of partition {partition}");
         let Some(publisher) = self.publishers.get(usize::from(partition.0)) else {
             let refusal = format!("there are {} partitions: 00 and up", self.publishers.len());
@@ -115,7 +115,10 @@ fn message(subject: &async_nats::Subject, event: &Event) -> Result<Outgoing, Str
             body.len()
         ));
     }
-    Ok(Outgoing { subject: subject.clone(), body: body.into(), once: false })
+    // The place of an announcement is the epoch of a leader, so no other may stand there.
+    let is_announcement = matches!(event, Event::LeaderAnnounced { .. });
+    let manner = if is_announcement { Manner::Alone } else { Manner::Joined };
+    Ok(Outgoing { subject: subject.clone(), body: body.into(), manner })
 }
 
 /// An append has no condition, so it always has a place of its own.

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Outgoing, Publisher};
+use super::publisher::{Manner, Outgoing, Publisher};
 use super::scan::scan;
 use super::streams::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM, look};
 use crate::{Error, Registered};
@@ -144,7 +144,9 @@ impl crate::Workflows for Workflows {
         let key = format!("{namespace}.{}.{}", workflow.name, workflow.digest);
         let body = encode(workflow).map_err(|error| Error::permanent(doing.as_str(), error))?;
         let subject = format!("{WORKFLOWS_PREFIX}.{key}").into();
-        self.publisher.publish(&doing, vec![Outgoing { subject, body: body.into(), once: false }]).await?;
+        self.publisher
+            .publish(&doing, vec![Outgoing { subject, body: body.into(), manner: Manner::Alone }])
+            .await?;
         // Our own change counts before it is heard of; as long as nobody listens, nothing is believed anyway.
         if self.changes.load(Ordering::Acquire) > 0 {
             self.changes.fetch_add(1, Ordering::Release);

@@ -1,5 +1,7 @@
 //! State, so that the log need not be read from its start.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunStatus, RunSummary, Timestamp};
 
@@ -20,8 +22,8 @@ pub trait Checkpoints: Send + Sync {
     /// The newest checkpoint, with the rows of runs that are not finished.
     async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error>;
 
-    /// Moves the checkpoint on.
-    async fn commit(&self, partition: Partition, delta: Delta) -> Result<Committed, Error>;
+    /// Moves the checkpoint on. The delta is shared with whoever asks: if its fate is unknown, it is sent again.
+    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error>;
 
     /// One run, finished or not, as of the last checkpoint.
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error>;

@@ -1,27 +1,23 @@
 //! What happens to runs, told while it happens to whoever listens.
 
-use longshore_proto::{Namespace, RunId, RunSummary, StepView, WorkflowName};
+use longshore_proto::{RunSummary, StepView};
+use serde::Serialize;
 
-/// A small piece of news about a run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum News {
-    /// The run has begun, turned, or ended.
-    Run(RunSummary),
-    /// A step stands elsewhere now. Its output is left out: it may be large, and the run's view has it.
-    Step {
-        /// Whose run it is.
-        namespace: Namespace,
-        /// What the run runs.
-        workflow: WorkflowName,
-        /// The run.
-        run: RunId,
-        /// The step.
-        step: StepView,
-    },
+/// What has happened to a run since the last news of it: one message, however many of its steps changed at once.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct News {
+    /// The run as it stands now.
+    #[serde(flatten)]
+    pub run: RunSummary,
+    /// The steps that stand elsewhere now. Their outputs are left out: they may be large, and the run's view has them.
+    pub steps: Vec<StepView>,
+    /// Whether the run itself has begun, turned or ended, or only its steps stand elsewhere.
+    #[serde(skip)]
+    pub status_changed: bool,
 }
 
-/// News of runs, on `longshore.v1.evt.<namespace>.<workflow>.<run>.run` (a [`RunSummary`]) and `.step` (a
-/// [`StepView`]), as JSON.
+/// News of runs, as JSON on `longshore.v1.evt.<namespace>.<workflow>.<run>.run` when the run itself has begun, turned or
+/// ended, and on `.step` when only its steps stand elsewhere.
 ///
 /// Contract: best effort. News may be lost or come twice; what comes of one run comes in its order. Whoever needs to be
 /// sure looks at the run itself.

@@ -13,8 +13,8 @@ pub const ENTRY_LIMIT_BYTES: usize = (1024 - 64) * 1024;
 ///
 /// Contract:
 /// - An append that returned is durable and will be read, at the sequences it returned, by every reader.
-/// - Sequences of a partition are dense: 1, 2, 3, ... The events of one call stand in their order, though other
-///   appends may come between them.
+/// - Sequences of a partition are dense: 1, 2, 3, ... An entry holds one event, or several that were appended at the same
+///   time. The events of one call stand in their order, though others may come between them.
 /// - An event of more than [`ENTRY_LIMIT_BYTES`] is refused for good, with the others of its call.
 /// - An append that failed may still have happened. Appending the same events again is right: whoever applies the
 ///   log ignores what it has seen.
@@ -26,7 +26,7 @@ pub trait RunLog: Send + Sync {
 
     /// Adds events at the end and returns their places, once they are durable. Many callers at once share one
     /// durable write.
-    async fn append(&self, partition: Partition, events: Vec<Event>) -> Result<Vec<Seq>, Error>;
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error>;
 
     /// The place of the last entry; zero if there is none.
     async fn tail(&self, partition: Partition) -> Result<Seq, Error>;
@@ -62,6 +62,7 @@ pub struct Entry {
     pub at: Timestamp,
     /// Its bytes, for the rolling hash.
     pub body: Vec<u8>,
-    /// What the bytes say. An entry that cannot be read is counted, kept and passed over, by everybody alike.
-    pub event: Result<Event, WireError>,
+    /// What the bytes say, in order; at least one. What cannot be read is counted, kept and passed over, by everybody
+    /// alike.
+    pub events: Vec<Result<Event, WireError>>,
 }

@@ -57,7 +57,7 @@ impl Checkpoints {
     }
 
     /// Brings chunks to where a script finds them.
-    async fn stage(&self, place: &Place, chunks: &[Chunk]) -> Result<String, Error> {
+    async fn stage(&self, place: &Place, chunks: &[Chunk<'_>]) -> Result<String, Error> {
         let number = self.stages.fetch_add(1, Ordering::Relaxed);
         let key = place.key(&format!("stage:{:016x}-{number}", self.token));
         for chunk in chunks {
@@ -70,7 +70,7 @@ impl Checkpoints {
     }
 
     /// Brings a delta to the server, in one script or in pieces.
-    async fn put(&self, place: &Place, parts: &Parts, chunks: &[Chunk]) -> Result<Committed, Error> {
+    async fn put(&self, place: &Place, parts: &Parts<'_>, chunks: &[Chunk<'_>]) -> Result<Committed, Error> {
         if parts.base.is_some() && chunks.len() <= 1 {
             let mut call = parts.call(place.script(&COMMIT));
             for chunk in chunks {
@@ -102,17 +102,17 @@ impl crate::Checkpoints for Checkpoints {
         load::load(&self.place(partition), partition).await
     }
 
-    async fn commit(&self, partition: Partition, mut delta: Delta) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         let place = self.place(partition);
         let unwritable = |error| Error::permanent(place.doing("write"), error);
-        let parts = Parts::of(&mut delta).map_err(unwritable)?;
-        let expired = delta.expired.clone();
-        let chunks = chunk::chunks(delta).map_err(unwritable)?;
+        let parts = Parts::of(&delta).map_err(unwritable)?;
+        let expired = &delta.expired;
+        let chunks = chunk::chunks(&delta).map_err(unwritable)?;
         match (self.put(&place, &parts, &chunks).await, &parts.base) {
             // What is no longer kept makes room for the rest, if it is taken out first. It goes a moment before its
             // time, which nobody but the same submit in the same moment could tell.
             (Err(error), Some(base)) if is_full(&error) && !expired.is_empty() => {
-                place.expire(base, &expired).await?;
+                place.expire(base, expired).await?;
                 self.put(&place, &parts, &chunks).await
             }
             (result, _) => result,
@@ -141,29 +141,29 @@ impl crate::Checkpoints for Checkpoints {
 }
 
 /// A delta without its runs, as it is stored.
-struct Parts {
+struct Parts<'a> {
     base: Option<Vec<u8>>,
     mark: Vec<u8>,
     seq: u64,
     /// In which life of the log, and in which format.
     life: String,
     useless: Option<Vec<u8>>,
-    partition: Vec<u8>,
+    partition: &'a [u8],
 }
 
-impl Parts {
-    fn of(delta: &mut Delta) -> Result<Self, WireError> {
+impl<'a> Parts<'a> {
+    fn of(delta: &'a Delta) -> Result<Self, WireError> {
         let base = delta.base.as_ref().map(encode).transpose()?;
         let useless = delta.useless.as_ref().map(encode).transpose()?;
         let (mark, seq) = (encode(&delta.mark)?, delta.mark.seq.0);
         let life = format!("{}/{}", delta.mark.incarnation, delta.mark.version);
-        Ok(Self { base, mark, seq, life, useless, partition: std::mem::take(&mut delta.partition) })
+        Ok(Self { base, mark, seq, life, useless, partition: &delta.partition })
     }
 
     /// With the arguments that every commit has.
-    fn call<'a>(&self, mut script: ScriptInvocation<'a>) -> ScriptInvocation<'a> {
+    fn call<'s>(&self, mut script: ScriptInvocation<'s>) -> ScriptInvocation<'s> {
         script.arg(self.base.as_deref().unwrap_or_default()).arg(&self.mark);
-        script.arg(self.seq).arg(&self.life).arg(&self.partition);
+        script.arg(self.seq).arg(&self.life).arg(self.partition);
         script
     }
 }

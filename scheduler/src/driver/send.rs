@@ -19,7 +19,7 @@ pub(super) async fn append(
     facts: Vec<Event>,
 ) -> Result<(), DriverError> {
     if !facts.is_empty() {
-        insist("append to the log", || backend.log.append(partition, facts.clone())).await?;
+        insist("append to the log", || backend.log.append(partition, &facts)).await?;
     }
     Ok(())
 }

@@ -119,8 +119,13 @@ impl Machine {
             move |source| RestoreError { what, source }
         };
         let state: PartitionState = decode(partition).map_err(broken(&"the partition"))?;
-        let mut machine =
-            Self { applied: state.applied, now: state.now, epoch: state.epoch, ..Self::default() };
+        let mut machine = Self {
+            applied: state.applied,
+            part: u32::MAX,
+            now: state.now,
+            epoch: state.epoch,
+            ..Self::default()
+        };
         for (id, bytes) in live {
             let run: Run = decode(bytes).map_err(broken(id))?;
             machine.timers.follow(&run);

@@ -100,7 +100,7 @@ struct World {
 
 impl World {
     fn append(&mut self, event: Event) {
-        let record = Record { seq: Seq(self.log.len() as u64 + 1), at: self.now, event };
+        let record = Record { seq: Seq(self.log.len() as u64 + 1), part: 0, at: self.now, event };
         self.log.push(record.clone());
         let mut effects = Effects::new();
         let taken = self.machine.handle(&record, &mut effects);
@@ -236,7 +236,7 @@ proptest! {
             }
             for _ in 0..times {
                 seq += 1;
-                let _ = again.handle(&Record { seq: Seq(seq), at: record.at, event: event.clone() }, &mut Effects::new());
+                let _ = again.handle(&Record { seq: Seq(seq), part: 0, at: record.at, event: event.clone() }, &mut Effects::new());
             }
             if matches!(record.event, Event::LeaderAnnounced { .. }) {
                 epochs.insert(longshore_proto::Epoch(record.seq), longshore_proto::Epoch(Seq(seq)));

@@ -114,7 +114,7 @@ impl Scenario {
     /// Appends an event to the log, and hands it to the machine.
     pub(super) fn record(&mut self, event: Event) -> String {
         let seq = Seq(self.log.len() as u64 + 1);
-        let record = Record { seq, at: self.at, event };
+        let record = Record { seq, part: 0, at: self.at, event };
         self.log.push(record.clone());
         let mut effects = Effects::new();
         match self.machine.handle(&record, &mut effects) {

@@ -28,7 +28,7 @@ impl RunLog for Breaking {
         self.log.incarnation(partition).await
     }
 
-    async fn append(&self, partition: Partition, events: Vec<Event>) -> Result<Vec<Seq>, Error> {
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
         self.log.append(partition, events).await
     }
 

@@ -258,7 +258,7 @@ async fn work(backend: Backend) {
                 worker: "worker".parse().expect("a node"),
                 job: id.clone(),
             };
-            backend.log.append(id.run.partition(), vec![event]).await.expect("appends");
+            backend.log.append(id.run.partition(), &[event]).await.expect("appends");
             delivery.receipt.ack().await.expect("acks");
         }
     }

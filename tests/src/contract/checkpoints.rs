@@ -63,7 +63,7 @@ impl Checkpoint {
     }
 
     async fn commit(&self, delta: Delta) -> Committed {
-        self.0.commit(LOG, delta).await.expect("answers")
+        self.0.commit(LOG, delta.into()).await.expect("answers")
     }
 
     async fn accept(&self, delta: Delta) {
@@ -237,7 +237,7 @@ async fn partitions_are_apart(fixture: &mut dyn Fixture) {
     let other = Partition(1);
     let there = RunRow { summary: summary(run_in(other, 9), Running, 1), state: b"there".to_vec() };
     checkpoint.accept(full(1, vec![row(1, Running, "here")])).await;
-    let committed = checkpoint.0.commit(other, full(8, vec![there])).await.expect("answers");
+    let committed = checkpoint.0.commit(other, full(8, vec![there]).into()).await.expect("answers");
     assert_eq!(committed, Committed::Accepted);
     checkpoint.accept(full(2, Vec::new())).await;
     let loaded = checkpoint.0.load(other).await.expect("answers").expect("a checkpoint");

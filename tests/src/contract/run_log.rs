@@ -1,10 +1,9 @@
 //! The contracts of [`RunLog`](longshore_backend::RunLog).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_backend::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
-use longshore_proto::{Event, Partition, RunId, Seq, Signal, decode};
+use longshore_proto::{Event, Partition, RunId, Seq, Signal, decode_all};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -33,8 +32,19 @@ contracts![
     a_reader_overtaken_by_a_trim_never_skips,
 ];
 
+/// Appends events one after the other, so that each has an entry of its own.
 async fn append(backend: &Backend, events: Vec<Event>) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    for event in &events {
+        seqs.append(&mut append_together(backend, std::slice::from_ref(event)).await);
+    }
+    seqs
+}
+
+/// Appends events in one call.
+async fn append_together(backend: &Backend, events: &[Event]) -> Vec<u64> {
     let seqs = backend.log.append(LOG, events).await.expect("appends");
+    assert_eq!(seqs.len(), events.len(), "a place for each");
     seqs.into_iter().map(|seq| seq.0).collect()
 }
 
@@ -56,7 +66,15 @@ fn seqs(entries: &[Entry]) -> Vec<u64> {
 }
 
 fn facts(entries: &[Entry]) -> Vec<&Event> {
-    entries.iter().map(|entry| entry.event.as_ref().expect("decodes")).collect()
+    entries.iter().flat_map(|entry| &entry.events).map(|event| event.as_ref().expect("decodes")).collect()
+}
+
+/// Reads to the present end.
+async fn read_all(backend: &Backend) -> Vec<Entry> {
+    let tail = backend.log.tail(LOG).await.expect("a tail");
+    let entries = read(&mut *reader(backend, 1).await, usize::try_from(tail.0).expect("fits")).await;
+    assert!(seqs(&entries).into_iter().eq(1..=tail.0), "dense");
+    entries
 }
 
 async fn sequences_count_from_one_without_gaps(fixture: &mut dyn Fixture) {
@@ -70,9 +88,14 @@ async fn sequences_count_from_one_without_gaps(fixture: &mut dyn Fixture) {
 
 async fn the_events_of_one_call_stand_in_their_order(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
-    append(&backend, events(0..50)).await;
-    let entries = read(&mut *reader(&backend, 1).await, 50).await;
+    let placed = append_together(&backend, &events(0..50)).await;
+    assert!(placed.is_sorted(), "{placed:?}");
+    let entries = read_all(&backend).await;
     assert_eq!(facts(&entries), events(0..50).iter().collect::<Vec<_>>());
+    for (number, place) in placed.into_iter().enumerate() {
+        let entry = &entries[usize::try_from(place).expect("fits") - 1];
+        assert!(facts(std::slice::from_ref(entry)).contains(&&event(number as u64)), "{number} at {place}");
+    }
 }
 
 async fn an_append_of_nothing_does_nothing(fixture: &mut dyn Fixture) {
@@ -92,18 +115,30 @@ async fn many_appenders_at_once_share_one_dense_log(fixture: &mut dyn Fixture) {
             let mut placed = Vec::new();
             for call in 0..CALLS {
                 let first = (appender * CALLS + call) * 2;
-                placed.extend(append(&backend, events(first..first + 2)).await.into_iter().zip(first..));
+                let together = events(first..first + 2);
+                placed.extend(append_together(&backend, &together).await.into_iter().zip(together));
             }
-            assert!(placed.is_sorted(), "later calls and later events stand later: {placed:?}");
             placed
         });
     }
-    let placed: BTreeMap<u64, u64> = appenders.join_all().await.into_iter().flatten().collect();
-    let count = APPENDERS * CALLS * 2;
-    assert!(placed.keys().copied().eq(1..=count), "dense");
-    let entries = read(&mut *reader(&backend, 1).await, placed.len()).await;
-    let expected: Vec<Event> = placed.values().map(|n| event(*n)).collect();
-    assert_eq!(facts(&entries), expected.iter().collect::<Vec<_>>());
+    let placed = appenders.join_all().await;
+    let entries = read_all(&backend).await;
+    let count = usize::try_from(APPENDERS * CALLS * 2).expect("fits");
+    assert_eq!(facts(&entries).len(), count, "each is there once");
+    for of_one in placed {
+        // Where each is among all facts, which is in the entry that was told.
+        let found: Vec<_> = of_one
+            .iter()
+            .map(|(place, event)| {
+                let before = entries.iter().take_while(|entry| entry.seq.0 < *place);
+                let before: usize = before.map(|entry| entry.events.len()).sum();
+                let entry = &entries[usize::try_from(*place).expect("fits") - 1];
+                let within = facts(std::slice::from_ref(entry)).iter().position(|fact| *fact == event);
+                before + within.expect("it is where it was told to be")
+            })
+            .collect();
+        assert!(found.is_sorted(), "later calls and later events stand later: {found:?}");
+    }
 }
 
 async fn every_reader_sees_the_same(fixture: &mut dyn Fixture) {
@@ -133,7 +168,9 @@ async fn an_entry_is_its_bytes_and_what_they_say(fixture: &mut dyn Fixture) {
     let before = longshore_backend::clock::now();
     append(&backend, events(0..3)).await;
     for entry in read(&mut *reader(&backend, 1).await, 3).await {
-        assert_eq!(decode::<Event>(&entry.body).expect("decodes"), entry.event.expect("decodes"));
+        let said: Vec<Event> =
+            decode_all(&entry.body).into_iter().map(|event| event.expect("decodes")).collect();
+        assert_eq!(facts(std::slice::from_ref(&entry)), said.iter().collect::<Vec<_>>());
         assert!(entry.at >= before, "the log stamps what it takes");
     }
 }
@@ -158,17 +195,19 @@ async fn a_long_log_is_read_to_its_end(fixture: &mut dyn Fixture) {
     const CALLS: u64 = 100;
     let backend = fixture.backend();
     for call in 0..CALLS {
-        append(&backend, events(call * 100..(call + 1) * 100)).await;
+        append_together(&backend, &events(call * 100..(call + 1) * 100)).await;
     }
     fixture.restart().await;
     let mut reader = reader(&fixture.backend(), 1).await;
-    let mut seen = Seq::ZERO;
-    while seen.0 < CALLS * 100 {
+    let (mut seen, mut count) = (Seq::ZERO, 0);
+    while count < CALLS * 100 {
         for entry in reader.next(usize::MAX).await.expect("reads on") {
             assert_eq!(entry.seq, seen.next());
             seen = entry.seq;
+            count += entry.events.len() as u64;
         }
     }
+    assert_eq!(count, CALLS * 100);
 }
 
 async fn a_reader_at_the_end_follows(fixture: &mut dyn Fixture) {
@@ -209,7 +248,7 @@ async fn partitions_are_apart(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..3)).await;
     let other = Partition(1);
-    assert_eq!(backend.log.append(other, events(7..8)).await.expect("appends"), [Seq(1)]);
+    assert_eq!(backend.log.append(other, &events(7..8)).await.expect("appends"), [Seq(1)]);
     assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(3));
     let mut reader = backend.log.read(other, Seq(1)).await.expect("reads");
     assert_eq!(facts(&reader.next(10).await.expect("reads")), [&event(7)]);
@@ -224,7 +263,7 @@ fn large(run: RunId, bytes: usize) -> Event {
 async fn an_entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     let together = vec![event(0), large(run(1), ENTRY_LIMIT_BYTES)];
-    let (refused, taken) = tokio::join!(backend.log.append(LOG, together), append(&backend, events(5..6)));
+    let (refused, taken) = tokio::join!(backend.log.append(LOG, &together), append(&backend, events(5..6)));
     assert!(!refused.expect_err("too large").retryable);
     assert_eq!(taken, [1], "nothing of the refused call is in the log, and others do not suffer");
     assert_eq!(append(&backend, vec![large(run(1), ENTRY_LIMIT_BYTES - 1_024)]).await, [2]);

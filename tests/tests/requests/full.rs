@@ -29,9 +29,9 @@ async fn bound(cluster: &Cluster, max_bytes: i64) {
 async fn fill(cluster: &Cluster) {
     for partition in (0..PARTITIONS).map(Partition) {
         let run = RunId::new(partition, Timestamp::from_millis(1), 1);
-        let signal = || Signal::Cancel { reason: "x".repeat(64 * 1024) };
-        let events = (0..13).map(|_| Event::Signalled { run, signal: signal() }).collect();
-        cluster.backend.log.append(partition, events).await.expect("appends");
+        let signal = Signal::Cancel { reason: "x".repeat(64 * 1024) };
+        let events = vec![Event::Signalled { run, signal }; 13];
+        cluster.backend.log.append(partition, &events).await.expect("appends");
     }
 }
 

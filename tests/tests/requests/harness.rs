@@ -184,7 +184,7 @@ impl Cluster {
             worker: "worker".parse().expect("a node"),
             job: id.clone(),
         };
-        self.backend.log.append(id.run.partition(), vec![event]).await.expect("appends");
+        self.backend.log.append(id.run.partition(), &[event]).await.expect("appends");
     }
 
     /// Waits until as many letters are dead, and returns them, oldest first.

@@ -39,7 +39,7 @@ async fn announcements(cluster: &Cluster) -> usize {
         let mut read = Seq::ZERO;
         while read < tail {
             for entry in reader.next(100).await.expect("reads") {
-                count += usize::from(matches!(entry.event, Ok(Event::LeaderAnnounced { .. })));
+                count += usize::from(matches!(entry.events.as_slice(), [Ok(Event::LeaderAnnounced { .. })]));
                 read = entry.seq;
             }
         }

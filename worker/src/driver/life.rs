@@ -240,7 +240,7 @@ impl Life<'_> {
             insist("releasing a claim", || claims.release(&key, self.holder)).await?;
         }
         let partition = self.job.id.run.partition();
-        insist("appending an outcome", || log.append(partition, vec![event.clone()])).await?;
+        insist("appending an outcome", || log.append(partition, std::slice::from_ref(&event))).await?;
         Ok(Input::Settled)
     }
 }

@@ -22,7 +22,7 @@ impl RunLog for AwayLog {
     async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
         self.log.incarnation(partition).await
     }
-    async fn append(&self, partition: Partition, events: Vec<Event>) -> Result<Vec<Seq>, Error> {
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
         if self
             .refusals
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))

@@ -103,8 +103,9 @@ impl Harness {
         let mut log = self.backend.log.read(PARTITION, Seq(1)).await.expect("a reader");
         let found = async {
             loop {
-                for entry in log.next(64).await.expect("entries") {
-                    if let Ok(Event::Settled { job, settlement, attempts, .. }) = entry.event
+                let entries = log.next(64).await.expect("entries");
+                for event in entries.into_iter().flat_map(|entry| entry.events) {
+                    if let Ok(Event::Settled { job, settlement, attempts, .. }) = event
                         && job == *id
                     {
                         return (settlement, attempts);

@@ -13,7 +13,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Message, PublishError, SubscribeError, Subscriber};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
-use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode, subject};
+use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_all, subject};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -76,12 +76,13 @@ impl Reader {
 
     /// Turns messages into entries until one is not the next; whatever is wrong then shows with another consumer.
     fn take(&mut self, first: Message, max: usize) -> Vec<Entry> {
-        let mut entries = Vec::new();
+        let (mut entries, mut events) = (Vec::new(), 0);
         let mut message = Some(first);
         while let Some(found) = message.take() {
             match entry(&self.connection.context, found) {
                 Some(entry) if entry.seq == self.next => {
                     self.next = entry.seq.next();
+                    events += entry.events.len();
                     entries.push(entry);
                 }
                 _ => {
@@ -89,7 +90,8 @@ impl Reader {
                     break;
                 }
             }
-            if entries.len() < max {
+            // Whoever asks for so many is not given many times more to do at once.
+            if events < max {
                 message = self.feed.as_mut().and_then(Feed::ready);
             }
         }
@@ -146,7 +148,7 @@ fn entry(context: &Context, message: Message) -> Option<Entry> {
     let seq = Seq(info.stream_sequence);
     let millis = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let body = message.message.payload.to_vec();
-    Some(Entry { seq, at: Timestamp::from_millis(millis), event: decode(&body), body })
+    Some(Entry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
 }
 
 /// Messages on their way from a consumer.

@@ -1,238 +1,272 @@
-//! Messages that go to the server together: one by one, or as one atomic batch.
+//! Messages that went to the server together, and what became of each.
 //!
-//! A batch (ADR-50 of NATS) is stored whole or not at all, in one commit; which way a group goes is a matter of
-//! [costs](super::costs). A batch is refused as a whole when one of its messages is, so a refused batch is sent again one by one: nothing of
-//! it was stored, and then each message gets its own answer.
+//! They have consecutive numbers, which their answers come under; the answer to a batch (ADR-50 of NATS) comes under the
+//! number of its last message and counts for all. A batch is stored whole or not at all, and refused as a whole when
+//! one of its messages is; so a refused batch is [sent again](What::SendAll) one by one, and then each message gets its
+//! own answer.
 
-use std::future::IntoFuture;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
 use std::time::Duration;
 
-use async_nats::connection::State;
-use async_nats::header::{
-    NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
-    NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
-};
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::publish::PublishAck;
-use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, HeaderMap};
-use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use super::costs::{Costs, Way};
+use super::answer::{Answer, Refusal};
+use super::costs::Way;
 use super::{Outgoing, Placed};
-use crate::nats::connection::Connection;
-use crate::nats::failure::{code, word};
+use crate::nats::connection::ANSWER;
 
 /// How often, and how soon, to ask again while an equal message is on its way in the server.
-const CLASHES: usize = 20;
+const CLASHES: u32 = 20;
 const CLASH_PAUSE: Duration = Duration::from_millis(3);
 
-/// How long to wait before the state of the connection is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What whoever published is told: where each of their messages stands.
+pub(super) type Told = Result<Vec<Placed>, Refusal>;
 
-/// Why a message was not, or may not have been, stored; shared by those that went together.
-pub(super) type Refusal = Arc<PublishError>;
-
-/// The way to the server.
-#[derive(Clone)]
-pub(super) struct Link {
-    client: Client,
-    context: Context,
-    connected: watch::Receiver<u64>,
-    room: Arc<Semaphore>,
-    /// Batches of one process, and of different processes, are told apart by their ids.
-    process: u64,
-    batches: Arc<AtomicU64>,
-    costs: Arc<Mutex<Costs>>,
+/// A group on its way.
+pub(super) struct Group {
+    first: u64,
+    pub(super) way: Way,
+    pub(super) messages: Vec<Outgoing>,
+    answers: Vec<Option<Result<Placed, Refusal>>>,
+    unanswered: usize,
+    /// In which message each of those is that calls brought.
+    places: Vec<usize>,
+    /// How many they brought, one call after the other.
+    calls: Vec<(usize, oneshot::Sender<Told>)>,
+    pub(super) sent: Instant,
+    /// Messages to be sent again, since when, and how often that was done.
+    again: Vec<usize>,
+    again_since: Option<Instant>,
+    clashes: u32,
 }
 
-/// What became of each message, in their order.
-type Answers = Vec<Result<Placed, Refusal>>;
+/// What an answer asks for.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum What {
+    /// Nothing more.
+    Nothing,
+    /// Every message, one by one.
+    SendAll,
+}
 
-impl Link {
-    pub(super) fn new(connection: &Connection) -> Self {
+impl Group {
+    pub(super) fn new(
+        first: u64,
+        way: Way,
+        (messages, places): (Vec<Outgoing>, Vec<usize>),
+        calls: Vec<(usize, oneshot::Sender<Told>)>,
+    ) -> Self {
+        let unanswered = messages.len();
+        let answers = (0..unanswered).map(|_| None).collect();
+        let (again, again_since, clashes) = (Vec::new(), None, 0);
         Self {
-            client: connection.client.clone(),
-            context: connection.context.clone(),
-            connected: connection.connected(),
-            room: Arc::clone(&connection.room),
-            process: rand::random(),
-            batches: Arc::default(),
-            costs: Arc::default(),
+            first,
+            way,
+            messages,
+            answers,
+            unanswered,
+            places,
+            calls,
+            sent: Instant::now(),
+            again,
+            again_since,
+            clashes,
         }
     }
 
-    /// What is sent while there is no connection may arrive with the next one, long after its sender has given up.
-    pub(super) async fn wait_for_connection(&mut self) {
-        while self.client.connection_state() != State::Connected {
-            // The connection may have been made between the two, so the wait for it has an end.
-            let _ = timeout(LOOK_AGAIN, self.connected.changed()).await;
+    /// The numbers of its messages.
+    pub(super) fn numbers(&self) -> Range<u64> {
+        self.first..self.first + self.messages.len() as u64
+    }
+
+    /// Takes in what the server says under a number.
+    pub(super) fn take(&mut self, number: u64, answer: Answer) -> What {
+        if self.way == Way::AsBatch {
+            return self.take_of_batch(answer);
         }
+        let Ok(index) = usize::try_from(number - self.first) else { return What::Nothing };
+        match answer.placed {
+            Err(refusal) if refusal.is_clash() && self.clashes < CLASHES => {
+                self.again.push(index);
+                self.again_since.get_or_insert_with(Instant::now);
+            }
+            placed => self.answer(index, placed),
+        }
+        What::Nothing
     }
 
-    /// Waits until so many messages may be on their way. All of it is taken at once, for those that had a part of what
-    /// they need could wait for each other for ever.
-    pub(super) async fn reserve(&self, count: usize) -> Option<OwnedSemaphorePermit> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        Arc::clone(&self.room).acquire_many_owned(count).await.ok()
-    }
-
-    /// Sends messages. What it returns waits for the answers, and no longer than the connection lasts: what was not
-    /// acknowledged until then may or may not have been stored.
-    pub(super) async fn send(&self, messages: Vec<Outgoing>) -> BoxFuture<'static, Answers> {
-        let mut connected = self.connected.clone();
-        connected.mark_unchanged();
-        let count = messages.len();
-        let costs = Arc::clone(&self.costs);
-        let way = costs.lock().unwrap_or_else(PoisonError::into_inner).way(count);
-        let started = Instant::now();
-        let answers = match way {
-            Way::Singly => self.send_singly(messages).await,
-            Way::AsBatch => self.send_as_batch(messages).await,
-        };
-        Box::pin(async move {
-            tokio::select! {
-                answers = answers => {
-                    if answers.iter().all(Result::is_ok) {
-                        let mut costs = costs.lock().unwrap_or_else(PoisonError::into_inner);
-                        costs.learn(way, count, started.elapsed());
-                    }
-                    answers
+    fn take_of_batch(&mut self, answer: Answer) -> What {
+        let count = self.messages.len() as u64;
+        match answer {
+            // Stored without anything in between, up to the place that is told.
+            Answer { placed: Ok(Placed::New(last)), batch: Some(stored) }
+                if stored == count && last >= count =>
+            {
+                for (index, place) in (last - count + 1..=last).enumerate() {
+                    self.answer(index, Ok(Placed::New(place)));
                 }
-                _ = connected.changed() => same(count, PublishErrorKind::BrokenPipe.into()),
+                What::Nothing
             }
-        })
-    }
-
-    async fn send_singly(&self, messages: Vec<Outgoing>) -> BoxFuture<'static, Answers> {
-        let mut sent = Vec::with_capacity(messages.len());
-        for message in messages {
-            let ack = publish(&self.context, &message).await;
-            sent.push(settle(self.context.clone(), message, ack));
-        }
-        join_all(sent).boxed()
-    }
-
-    async fn send_as_batch(&self, messages: Vec<Outgoing>) -> BoxFuture<'static, Answers> {
-        let id = format!("{:016x}-{}", self.process, self.batches.fetch_add(1, Ordering::Relaxed));
-        let ack = self.commit(&id, &messages).await;
-        let link = self.clone();
-        async move {
-            let answer = match ack {
-                Ok(ack) => ack.into_future().await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(ack) => places(&ack, messages.len()),
-                // The server's word means that nothing was stored.
-                Err(error) if word(&error).is_some() => link.send_singly(messages).await.await,
-                Err(error) => same(messages.len(), error),
+            // The server's word means that nothing was stored.
+            Answer { placed: Err(Refusal::Said(_)) | Ok(Placed::Already), .. } => {
+                self.way = Way::Singly;
+                What::SendAll
+            }
+            Answer { placed: Err(refusal), .. } => {
+                self.fail(&refusal);
+                What::Nothing
+            }
+            Answer { placed: Ok(Placed::New(place)), batch } => {
+                let told =
+                    format!("of a batch of {count} messages, {batch:?} are said to be stored, up to {place}");
+                self.fail(&Refusal::Unreadable(told));
+                What::Nothing
             }
         }
-        .boxed()
     }
 
-    /// Sends every message of a batch; the last one commits it and is the one that is acknowledged.
-    async fn commit(&self, id: &str, messages: &[Outgoing]) -> Result<PublishAckFuture, PublishError> {
-        let Some((last, first)) = messages.split_last() else {
-            return Err(PublishErrorKind::Other.into());
-        };
-        for (message, number) in first.iter().zip(1_usize..) {
-            let headers = headers(message, id, number);
-            let sent =
-                self.client.publish_with_headers(message.subject.clone(), headers, message.body.clone());
-            sent.await.map_err(|error| PublishError::with_source(PublishErrorKind::BrokenPipe, error))?;
+    /// Notes what became of a message; only its first answer counts.
+    pub(super) fn answer(&mut self, index: usize, placed: Result<Placed, Refusal>) {
+        if let Some(place @ None) = self.answers.get_mut(index) {
+            *place = Some(placed);
+            self.unanswered -= 1;
         }
-        let mut headers = headers(last, id, messages.len());
-        headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
-        let message = PublishMessage::build().payload(last.body.clone()).headers(headers);
-        self.context.send_publish(last.subject.clone(), message).await
     }
-}
 
-fn headers(message: &Outgoing, batch: &str, number: usize) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(NATS_BATCH_ID, batch);
-    headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
-    if message.once {
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-    }
-    headers
-}
-
-async fn publish(context: &Context, message: &Outgoing) -> Result<PublishAckFuture, PublishError> {
-    let mut publish = PublishMessage::build().payload(message.body.clone());
-    if message.once {
-        publish = publish.expected_last_subject_sequence(0);
-    }
-    context.send_publish(message.subject.clone(), publish).await
-}
-
-/// Waits for a message's acknowledgement; while an equal one is on its way, asks again.
-async fn settle(
-    context: Context,
-    message: Outgoing,
-    mut ack: Result<PublishAckFuture, PublishError>,
-) -> Result<Placed, Refusal> {
-    let mut clashes = 0;
-    loop {
-        let answer = match ack {
-            Ok(ack) => ack.into_future().await,
-            Err(error) => Err(error),
-        };
-        let error = match answer {
-            Ok(ack) => return Ok(Placed::New(ack.sequence)),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => return Ok(Placed::Already),
-            Err(error) => error,
-        };
-        clashes += 1;
-        if code(&error) != Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) || clashes > CLASHES {
-            return Err(Arc::new(error));
+    /// Nothing more will be heard of what was not answered.
+    pub(super) fn fail(&mut self, refusal: &Refusal) {
+        for index in 0..self.messages.len() {
+            self.answer(index, Err(refusal.clone()));
         }
-        sleep(CLASH_PAUSE).await;
-        ack = publish(&context, &message).await;
     }
-}
 
-/// The sequences of a batch, which is stored without anything in between.
-fn places(ack: &PublishAck, count: usize) -> Answers {
-    let length = u64::try_from(count).unwrap_or(u64::MAX);
-    if ack.batch_size != Some(length) || ack.sequence < length {
-        let cause = format!("{length} messages were sent as a batch, and the server acknowledges {ack:?}");
-        return same(count, PublishError::with_source(PublishErrorKind::Other, std::io::Error::other(cause)));
+    /// When something has to be done about it, if no answer comes.
+    pub(super) fn wake_at(&self) -> Instant {
+        let again = self.again_since.map(|since| since + CLASH_PAUSE);
+        again.unwrap_or(self.sent + ANSWER).min(self.sent + ANSWER)
     }
-    (ack.sequence - length + 1..=ack.sequence).map(|sequence| Ok(Placed::New(sequence))).collect()
-}
 
-fn same(count: usize, error: PublishError) -> Answers {
-    let refusal = Arc::new(error);
-    (0..count).map(|_| Err(Arc::clone(&refusal))).collect()
+    /// Messages that it is time to send again.
+    pub(super) fn due(&mut self) -> Vec<usize> {
+        match self.again_since {
+            Some(since) if since.elapsed() >= CLASH_PAUSE => {
+                self.again_since = None;
+                self.clashes += 1;
+                std::mem::take(&mut self.again)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) const fn is_answered(&self) -> bool {
+        self.unanswered == 0
+    }
+
+    /// How long the server took to store all of it; nothing if it did not.
+    pub(super) fn took(&self) -> Option<Duration> {
+        let stored = self.answers.iter().all(|answer| matches!(answer, Some(Ok(_))));
+        (stored && self.clashes == 0).then(|| self.sent.elapsed())
+    }
+
+    /// Tells everybody what became of their messages.
+    pub(super) fn tell(self) {
+        // All are answered, so nobody is told what was not said.
+        let answer = |place: usize| self.answers.get(place).cloned().flatten().unwrap_or(Err(Refusal::Lost));
+        let mut places = self.places.into_iter();
+        for (count, call) in self.calls {
+            let told = places.by_ref().take(count).map(answer).collect::<Vec<_>>().into_iter().collect();
+            // Nobody may be waiting any more, which is no reason not to have published.
+            let _ = call.send(told);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nats::publisher::Manner;
+    use serde_json::json;
 
-    fn ack(sequence: u64, batch_size: Option<u64>) -> PublishAck {
-        PublishAck { sequence, batch_size, ..PublishAck::default() }
+    fn group(way: Way, counts: &[usize]) -> (Group, Vec<oneshot::Receiver<Told>>) {
+        let message = Outgoing { subject: "a".into(), body: "".into(), manner: Manner::Once };
+        let (calls, told) = counts
+            .iter()
+            .map(|count| {
+                let (call, told) = oneshot::channel();
+                ((*count, call), told)
+            })
+            .unzip();
+        let count = counts.iter().sum();
+        (Group::new(10, way, (vec![message; count], (0..count).collect()), calls), told)
+    }
+
+    fn stored(place: u64, batch: Option<u64>) -> Answer {
+        Answer { placed: Ok(Placed::New(place)), batch }
+    }
+
+    fn said(code: u64) -> Answer {
+        let word = json!({ "code": 400, "err_code": code, "description": "no" });
+        Answer { placed: Err(Refusal::Said(serde_json::from_value(word).expect("a word"))), batch: None }
     }
 
     #[test]
-    fn a_batch_ends_at_the_acknowledged_sequence() {
-        let placed: Result<Vec<_>, _> = places(&ack(12, Some(3)), 3).into_iter().collect();
-        assert_eq!(placed.expect("stored"), [Placed::New(10), Placed::New(11), Placed::New(12)]);
+    fn everybody_is_told_of_their_own_messages() {
+        let (mut group, mut told) = group(Way::Singly, &[1, 2]);
+        for (number, answer) in [(12, stored(8, None)), (10, stored(7, None)), (11, said(10077))] {
+            assert!(!group.is_answered());
+            assert_eq!(group.take(number, answer), What::Nothing);
+        }
+        assert!(group.is_answered() && group.took().is_none());
+        group.tell();
+        let second = told.pop().expect("two calls").try_recv().expect("told");
+        assert!(matches!(second, Err(Refusal::Said(_))), "one of its messages was refused");
+        let first = told.pop().expect("two calls").try_recv().expect("told");
+        assert_eq!(first.expect("stored"), [Placed::New(7)]);
+    }
+
+    #[test]
+    fn a_batch_ends_at_the_acknowledged_place() {
+        let (mut group, mut told) = group(Way::AsBatch, &[3]);
+        assert_eq!(group.take(12, stored(12, Some(3))), What::Nothing);
+        assert!(group.took().is_some());
+        group.tell();
+        let placed = told.pop().expect("a call").try_recv().expect("told").expect("stored");
+        assert_eq!(placed, [Placed::New(10), Placed::New(11), Placed::New(12)]);
     }
 
     #[test]
     fn an_acknowledgement_of_something_else_is_not_believed() {
-        for ack in [ack(12, None), ack(12, Some(2)), ack(2, Some(3))] {
-            assert!(places(&ack, 3).iter().all(Result::is_err), "{ack:?}");
+        for answer in [stored(12, None), stored(12, Some(2)), stored(2, Some(3))] {
+            let (mut group, mut told) = group(Way::AsBatch, &[3]);
+            assert_eq!(group.take(12, answer), What::Nothing);
+            group.tell();
+            assert!(told.pop().expect("a call").try_recv().expect("told").is_err());
         }
+    }
+
+    #[test]
+    fn a_refused_batch_is_sent_again_one_by_one() {
+        let (mut group, _told) = group(Way::AsBatch, &[2]);
+        assert_eq!(group.take(11, said(10201)), What::SendAll);
+        assert_eq!(group.take(10, stored(4, None)), What::Nothing);
+        assert!(!group.is_answered());
+        group.take(11, Answer { placed: Ok(Placed::Already), batch: None });
+        assert!(group.is_answered());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_an_equal_message_is_on_its_way_it_is_sent_again_and_not_for_ever() {
+        let (mut group, _told) = group(Way::Singly, &[2]);
+        group.take(10, stored(1, None));
+        for _ in 0..CLASHES {
+            group.take(11, said(10164));
+            assert!(group.due().is_empty() && !group.is_answered());
+            tokio::time::advance(CLASH_PAUSE).await;
+            assert!(group.wake_at() <= Instant::now());
+            assert_eq!(group.due(), [1]);
+        }
+        group.take(11, said(10164));
+        assert!(group.is_answered() && group.took().is_none());
     }
 }

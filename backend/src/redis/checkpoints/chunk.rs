@@ -2,9 +2,11 @@
 //!
 //! A piece is a list of items, three for each run: its id, its row and its state. A run without a row is taken out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use longshore_proto::{RunId, WireError};
+use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
 
 use super::row;
 use crate::{Delta, RunRow};
@@ -18,39 +20,51 @@ const BYTES: usize = 4 * 1024 * 1024;
 
 /// A piece of a delta.
 #[derive(Default)]
-pub(super) struct Chunk {
+pub(super) struct Chunk<'a> {
     /// Id, row and state of each run, one after the other.
-    pub(super) items: Vec<Vec<u8>>,
+    pub(super) items: Vec<Item<'a>>,
     bytes: usize,
 }
+
+/// Something that is sent: states are not copied for it.
+pub(super) struct Item<'a>(Cow<'a, [u8]>);
+
+impl ToRedisArgs for Item<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        out.write_arg(&self.0);
+    }
+}
+
+impl ToSingleRedisArg for Item<'_> {}
 
 /// Items for each run.
 const ITEMS: usize = 3;
 
 /// The pieces of a delta. Of two rows of one run the later one counts; a run that expired is taken out, unless it lives
 /// again.
-pub(super) fn chunks(delta: Delta) -> Result<Vec<Chunk>, WireError> {
-    let mut runs: BTreeMap<RunId, Option<RunRow>> =
-        delta.changed.into_iter().map(|changed| (changed.summary.run, Some(changed))).collect();
-    for run in delta.expired {
+pub(super) fn chunks(delta: &Delta) -> Result<Vec<Chunk<'_>>, WireError> {
+    let mut runs: BTreeMap<RunId, Option<&RunRow>> =
+        delta.changed.iter().map(|changed| (changed.summary.run, Some(changed))).collect();
+    for run in &delta.expired {
         let lives = |row: &RunRow| !row.summary.status.is_terminal();
-        if !runs.get(&run).and_then(Option::as_ref).is_some_and(lives) {
-            runs.insert(run, None);
+        if !runs.get(run).copied().flatten().is_some_and(lives) {
+            runs.insert(*run, None);
         }
     }
     let mut chunks = Vec::new();
     let mut chunk = Chunk::default();
     for (run, changed) in runs {
         let (row, state) = match changed {
-            Some(changed) => (row::write(&changed.summary)?, changed.state),
-            None => (Vec::new(), Vec::new()),
+            Some(changed) => (row::write(&changed.summary)?, changed.state.as_slice()),
+            None => (Vec::new(), [].as_slice()),
         };
         let bytes = row.len() + state.len();
         let is_full = chunk.items.len() == ENTRIES * ITEMS || chunk.bytes + bytes > BYTES;
         if is_full && !chunk.items.is_empty() {
             chunks.push(std::mem::take(&mut chunk));
         }
-        chunk.items.extend([run.to_string().into_bytes(), row, state]);
+        let items = [Cow::Owned(run.to_string().into_bytes()), Cow::Owned(row), Cow::Borrowed(state)];
+        chunk.items.extend(items.map(Item));
         chunk.bytes += bytes;
     }
     if !chunk.items.is_empty() {
@@ -94,11 +108,11 @@ mod tests {
             hash: RollingHash::default(),
         };
         let delta = Delta { base: None, useless: None, mark, partition: Vec::new(), changed, expired };
-        let entry = |items: &[Vec<u8>]| {
-            let id = String::from_utf8(items[0].clone()).expect("text");
-            (id, !items[1].is_empty(), items[2].clone())
+        let entry = |items: &[Item<'_>]| {
+            let id = String::from_utf8(items[0].0.to_vec()).expect("text");
+            (id, !items[1].0.is_empty(), items[2].0.to_vec())
         };
-        let chunks = chunks(delta).expect("pieces");
+        let chunks = chunks(&delta).expect("pieces");
         chunks.iter().map(|chunk| chunk.items.chunks(ITEMS).map(entry).collect()).collect()
     }
 
