@@ -9,6 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::text;
+
 /// Why a text is not an id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
@@ -63,7 +65,10 @@ impl RunId {
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run_{}_{}", self.partition, self.ulid.to_string().to_ascii_lowercase())
+        let mut buffer = [0; ulid::ULID_LEN];
+        let ulid = self.ulid.array_to_str(&mut buffer);
+        ulid.make_ascii_lowercase();
+        write!(f, "run_{}_{ulid}", self.partition)
     }
 }
 
@@ -91,12 +96,12 @@ macro_rules! serde_as_text {
     ($type:ty) => {
         impl Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                text::write(self, serializer)
             }
         }
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                text::read(deserializer)
             }
         }
     };

@@ -34,6 +34,7 @@ mod policy;
 mod secret;
 pub mod subject;
 mod submit;
+mod text;
 mod time;
 mod view;
 mod wire;

@@ -28,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::desk::{Desk, Order, Refusal};
+use crate::pace::Pace;
 
 /// Messages taken at once. Workflows are looked up once for all of them.
 const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Batches under way at once: while one waits for the log, the next is read.
-const BATCHES: usize = 4;
+const BATCHES: usize = 2;
 
 /// Orders of a batch checked at once: only large inputs make that a wait, for they are kept as blobs first.
 const CHECKED_AT_ONCE: usize = 32;
@@ -53,6 +54,7 @@ pub struct Doorway {
     desk: Arc<Desk>,
     submissions: Arc<dyn Submissions>,
     dead_letters: Arc<dyn DeadLetters>,
+    pace: Pace,
 }
 
 /// Checked orders for runs of one partition: the record of each, and the message it came by.
@@ -73,13 +75,14 @@ impl Orders {
 type Wanted = (Namespace, WorkflowName, Option<String>);
 
 impl Doorway {
-    /// A door into a desk.
+    /// A door into a desk, which opens as wide as the pace allows.
     pub fn new(
         desk: Arc<Desk>,
         submissions: Arc<dyn Submissions>,
         dead_letters: Arc<dyn DeadLetters>,
+        pace: Pace,
     ) -> Self {
-        Self { desk, submissions, dead_letters }
+        Self { desk, submissions, dead_letters, pace }
     }
 
     /// Takes submits in until `stop`, and finishes what it has in hand.
@@ -87,8 +90,9 @@ impl Doorway {
         let this = Arc::new(self);
         let mut batches = JoinSet::new();
         while !stop.is_cancelled() {
+            let most = this.pace.turn(BATCH).await;
             // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
-            match this.submissions.pull(BATCH, PULL_WAIT).await {
+            match this.submissions.pull(most, PULL_WAIT).await {
                 Ok(batch) if batch.is_empty() => {}
                 Ok(batch) => drop(batches.spawn(Arc::clone(&this).take_in(batch))),
                 Err(error) => {

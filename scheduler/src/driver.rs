@@ -26,6 +26,7 @@ use self::send::{append, dispatch};
 use crate::fold::{BATCH, DriverError, Fold, insist};
 use crate::machine::{Effect, Effects, Retention};
 use crate::observer::{self, Observer};
+use crate::pace::{Out, Pace};
 use crate::recovery;
 use crate::saver::{Ready, Saver, Standing};
 
@@ -56,6 +57,8 @@ pub struct Driver {
     /// Runs whose jobs are not sent.
     left_alone: BTreeSet<RunId>,
     held: Held,
+    /// The jobs that are out, for whoever takes submits in.
+    out: Out,
     /// Which finished runs are kept.
     retention: Retention,
 }
@@ -80,9 +83,20 @@ impl Driver {
         let reader = backend.log.read(partition, from.next()).await?;
         let saver = Saver::new(backend.clone(), partition, &recovered);
         let fold = Fold::begin(backend.clone(), partition, recovered).await?;
-        let (left_alone, held) = (BTreeSet::new(), Held::default());
-        let mut driver =
-            Self { backend, partition, fold, saver, reader, epoch, observer, left_alone, held, retention };
+        let (left_alone, held, out) = (BTreeSet::new(), Held::default(), Pace::default().partition());
+        let mut driver = Self {
+            backend,
+            partition,
+            fold,
+            saver,
+            reader,
+            epoch,
+            observer,
+            left_alone,
+            held,
+            out,
+            retention,
+        };
         // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
         driver.replay(epoch.0, from).await?;
         info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
@@ -130,6 +144,11 @@ impl Driver {
     /// A run that has not ended, as of the takeover.
     pub fn view(&self, run: RunId) -> Option<RunView> {
         self.fold.machine.view(run)
+    }
+
+    /// Counts its jobs among those of this process.
+    pub(crate) fn count_in(&mut self, pace: &Pace) {
+        self.out = pace.partition();
     }
 
     /// Sends no jobs of these runs: they stay as they are, for another process to go on with.
@@ -233,6 +252,7 @@ impl Driver {
         for entry in entries {
             self.fold.apply(entry, &mut effects).await?;
         }
+        self.out.set(self.fold.machine.jobs_out());
         self.saver.touched();
         if self.fold.machine.epoch() > self.epoch {
             return Ok(()); // what follows is the new leader's to do

@@ -128,6 +128,8 @@ pub struct Machine {
     finished_order: BTreeSet<(Timestamp, RunId)>,
 
     // Derived or soft: never decides anything, never stored.
+    /// How many jobs the live runs have out.
+    jobs_out: usize,
     timers: timers::Index,
     plans: BTreeMap<Digest, Known>,
     blobs: BlobValues,
@@ -155,6 +157,11 @@ impl Machine {
     /// How many runs have not ended.
     pub fn live_runs(&self) -> usize {
         self.live.len()
+    }
+
+    /// How many jobs they have out.
+    pub const fn jobs_out(&self) -> usize {
+        self.jobs_out
     }
 
     /// The runs that have not ended, in the order of their ids.
@@ -323,11 +330,12 @@ impl Machine {
         change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let mut run = self.live.remove(&id).ok_or(Refused::UnknownRun)?;
-        let before = run.status;
+        let (before, out) = (run.status, run.jobs_out());
         let plan = match self.plans.get(&run.workflow.digest) {
             Some(Known::Plan(plan)) => Arc::clone(plan),
             Some(Known::Broken(why)) => {
                 run.fail(Fault::new(FaultClass::Internal, why), self.now);
+                self.jobs_out -= out;
                 self.keep(run, Turn::Turned, effects);
                 return Ok(());
             }
@@ -340,6 +348,7 @@ impl Machine {
         if changed.is_ok() {
             self.go_on(&mut run, &plan, effects);
             let turn = if run.status == before { Turn::Same } else { Turn::Turned };
+            self.jobs_out -= out;
             self.keep(run, turn, effects);
         } else {
             run.touched.clear();
@@ -401,6 +410,7 @@ impl Machine {
                 self.dirty.change(run.id);
             }
         }
+        self.jobs_out = self.live.values().map(Run::jobs_out).sum();
     }
 
     /// Puts a run back where it belongs after a change.
@@ -415,6 +425,7 @@ impl Machine {
         } else {
             self.timers.follow(&run);
             self.dirty.change(run.id);
+            self.jobs_out += run.jobs_out();
             self.live.insert(run.id, run);
         }
     }

@@ -67,6 +67,9 @@ fn count_end(workflow: String, summary: &RunSummary) {
 
 /// A path for a label: `by_region[2].sales` is one of many `by_region.sales`, and each value of a label is a series.
 fn without_indices(path: &str) -> String {
+    if !path.contains('[') {
+        return path.to_owned();
+    }
     let mut is_inside = false;
     let outside = |c: &char| {
         is_inside = (is_inside || *c == '[') && *c != ']';

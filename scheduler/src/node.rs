@@ -29,6 +29,7 @@ use crate::driver::{Driver, Ended};
 use crate::fold::DriverError;
 use crate::machine::Retention;
 use crate::observer::Observer;
+use crate::pace::Pace;
 use place::Place;
 
 /// Beats in a lifetime: one that is late or lost changes nothing.
@@ -81,6 +82,7 @@ struct Shared {
     led: watch::Sender<BTreeSet<Partition>>,
     /// Which finished runs are kept in each partition.
     retention: Retention,
+    pace: Pace,
 }
 
 impl Node {
@@ -95,7 +97,7 @@ impl Node {
         let led = watch::Sender::default();
         let retention = config.retention.share(config.partitions);
         Self {
-            shared: Arc::new(Shared { backend, id, observer, led, retention }),
+            shared: Arc::new(Shared { backend, id, observer, led, retention, pace: Pace::default() }),
             lease,
             config,
             wanted: BTreeSet::new(),
@@ -104,6 +106,11 @@ impl Node {
             next_beat: Instant::now(),
             answered: false,
         }
+    }
+
+    /// How fast submits may be taken in by this process.
+    pub fn pace(&self) -> Pace {
+        self.shared.pace.clone()
     }
 
     /// The partitions that are led right now.
@@ -293,7 +300,8 @@ async fn lead(
     let (backend, observer) = (shared.backend.clone(), Arc::clone(&shared.observer));
     let taking_over = Driver::take_over(backend, partition, shared.id.clone(), observer, shared.retention);
     let Some(driver) = stop.run_until_cancelled(taking_over).await else { return Ok(Ended::Stopped) };
-    let driver = driver?;
+    let mut driver = driver?;
+    driver.count_in(&shared.pace);
     let _led = Led::new(&shared.led, partition);
     driver.lead(stop).await
 }

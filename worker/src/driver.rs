@@ -79,6 +79,8 @@ struct Shared {
     backend: Backend,
     pool: Arc<Pool>,
     node: NodeId,
+    /// What holders of claims are called, before the number of their delivery.
+    stem: String,
     /// Deliveries so far.
     deliveries: AtomicU64,
     /// Cancelled when the drain is over: calls are to end now.
@@ -89,7 +91,8 @@ impl Worker {
     /// A worker called `node` for the servers of `pool`.
     pub fn new(backend: Backend, pool: Arc<Pool>, node: NodeId, config: WorkerConfig) -> Self {
         let (deliveries, cut) = (AtomicU64::new(0), CancellationToken::new());
-        Self { shared: Arc::new(Shared { backend, pool, node, deliveries, cut }), config }
+        let stem = node.as_str().chars().take(HOLDER_STEM_CHARS).collect();
+        Self { shared: Arc::new(Shared { backend, pool, node, stem, deliveries, cut }), config }
     }
 
     /// Works until `stop`, then drains: pulls nothing more, lets calls that have begun end within
@@ -194,8 +197,7 @@ impl Shared {
     /// has won.
     fn holder(&self) -> NodeId {
         let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed);
-        let stem: String = self.node.as_str().chars().take(HOLDER_STEM_CHARS).collect();
-        format!("{stem}-{delivery}").parse().unwrap_or_else(|_| self.node.clone())
+        format!("{}-{delivery}", self.stem).parse().unwrap_or_else(|_| self.node.clone())
     }
 }
 

@@ -43,13 +43,13 @@ fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: Canc
     let backend = backend(nats, redis);
     let desk = Desk::new(backend.clone(), nats.workflows(), redis.catalog(), config.partitions);
     let desk = Arc::new(desk);
-    let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters());
     let announcer = Announcer::new(Arc::new(nats.events()));
     let observer = Arc::new(Meter::new(Arc::new(announcer)));
     let sharing =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
     let node = Node::new(backend, redis.lease(), id, sharing, observer);
     let led = node.led();
+    let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters(), node.pace());
 
     let mut process = Process::new(ending);
     let stop = process.stage();

@@ -129,6 +129,7 @@ impl Machine {
         for (id, bytes) in live {
             let run: Run = decode(bytes).map_err(broken(id))?;
             machine.timers.follow(&run);
+            machine.jobs_out += run.jobs_out();
             machine.live.insert(*id, run);
         }
         for (id, at) in finished {

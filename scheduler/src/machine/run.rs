@@ -167,6 +167,11 @@ impl Run {
         self.steps.iter().filter(|step| step.call.is_some()).count()
     }
 
+    /// How many of them have a job out, and do not wait for the moment of another try.
+    pub(super) fn jobs_out(&self) -> usize {
+        self.steps.iter().filter(|step| step.status == StepStatus::Running && step.call.is_some()).count()
+    }
+
     /// The job of a step that is running.
     pub(super) fn job_id(&self, index: StepIndex) -> Option<JobId> {
         let step = self.step(index)?;

@@ -76,14 +76,14 @@ impl Cluster {
         let client = async_nats::connect(nats_server.url()).await.expect("connects");
         let desk = Arc::new(Desk::new(backend.clone(), nats.workflows(), redis.catalog(), PARTITIONS));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters());
-        tasks.spawn(doorway.run(stop.clone()));
         let served = nats::serve(nats.client(), Arc::clone(&desk) as _, stop.clone());
         tasks.spawn(async move { served.await.expect("serves") });
         let config = NodeConfig { partitions: PARTITIONS, ttl, ..NodeConfig::default() };
         let announcer = Arc::new(Announcer::new(Arc::new(nats.events())));
         let id = "scheduler".parse().expect("a node");
         let node = Node::new(backend.clone(), redis.lease(), id, config, announcer);
+        let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters(), node.pace());
+        tasks.spawn(doorway.run(stop.clone()));
         tasks.spawn(node.run(stop.clone()));
         Self { nats, redis, client, desk, backend, stop, tasks, redis_server, _nats_server: nats_server }
     }
