@@ -22,7 +22,7 @@ use longshore_backend::{DeadLetter, DeadLetters, Incoming, Receipt, Submissions,
 use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName, subject};
 use longshore_workflow::Plan;
 use metrics::counter;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -94,7 +94,11 @@ impl Doorway {
             // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
             match this.submissions.pull(most, PULL_WAIT).await {
                 Ok(batch) if batch.is_empty() => {}
-                Ok(batch) => drop(batches.spawn(Arc::clone(&this).take_in(batch))),
+                Ok(batch) => {
+                    batches.spawn(Arc::clone(&this).take_in(batch));
+                    // They go first: asking for more can wait until they are on their way.
+                    yield_now().await;
+                }
                 Err(error) => {
                     warn!(%error, "submits cannot be taken in; trying again");
                     stop.run_until_cancelled(sleep(PAUSE)).await;

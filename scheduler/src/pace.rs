@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// From how many jobs on there is no hurry: what a busy process sees through in about a tenth of a second, so that
+/// From how many jobs on there is no hurry: what a busy process sees through in some hundredths of a second, so that
 /// workers do not run out of jobs before it is noticed.
-const MANY: usize = 512;
+const MANY: usize = 256;
 
 /// How many submits are taken in at once while many jobs are out, and how soon after the last ones: three thousand in a
 /// second. Slower tools than that need no more, and faster ones bring their jobs back.

@@ -1,6 +1,6 @@
 //! When and how a partition's state is checkpointed.
 //!
-//! One commit at a time, at most one every [`INTERVAL`], each with everything that changed since the last. One whose fate
+//! One commit at a time, at most one every tenth or fifth of a second, each with everything that changed since the last. One whose fate
 //! is unknown is sent again as it was, until it is accepted or refused, so a checkpoint store that is away costs replay
 //! time and nothing else. A refusal says that the store holds something else than it was given: it has lost some, or
 //! somebody else leads. What it ought to hold is in the log alone, because runs that have ended leave the memory; so
@@ -21,9 +21,12 @@ use crate::fold::DriverError;
 use crate::machine::Machine;
 use crate::recovery::{Position, Recovered, StoredPartition};
 
-/// From the first change to its commit: long enough to gather many changes of one run into one row, short enough
-/// that a takeover has little to replay.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// From the first change to its commit: short enough for whoever looks at a run, and for a takeover to have little to
+/// replay; and, after a commit of many runs, long enough for most of what happens to a short run to go with one row.
+const INTERVAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(200));
+
+/// How many runs are many for a commit.
+const MANY: usize = 50;
 
 /// First and longest pause after a commit that failed: each is twice the last. Whoever reads the log is told of a store
 /// that stays away a few times a minute, not every second.
@@ -51,6 +54,7 @@ pub(crate) struct Saver {
     unsure: Option<Arc<Delta>>,
     commit: Option<Commit>,
     due: Option<Instant>,
+    interval: Duration,
     /// Whether the machine has let go of changes that were never stored.
     behind: bool,
     /// When the store last said that it holds what it was given.
@@ -69,6 +73,7 @@ impl Saver {
             unsure: None,
             commit: None,
             due: None,
+            interval: INTERVAL.0,
             behind: false,
             seen: Instant::now(),
             pause: PAUSE.0,
@@ -78,7 +83,7 @@ impl Saver {
     /// The machine has changed.
     pub(crate) fn touched(&mut self) {
         if self.due.is_none() {
-            self.due = Some(Instant::now() + INTERVAL);
+            self.due = Some(Instant::now() + self.interval);
         }
     }
 
@@ -154,6 +159,7 @@ impl Saver {
             }
             None => Arc::new(self.delta(machine, position)?),
         };
+        self.interval = if delta.changed.len() < MANY { INTERVAL.0 } else { INTERVAL.1 };
         let (checkpoints, number) = (self.backend.checkpoints.clone(), self.partition);
         self.commit = Some(Box::pin(async move {
             let begun = Instant::now();

@@ -24,7 +24,7 @@ use futures::future::join_all;
 use longshore_backend::{Backend, Delivery};
 use longshore_proto::{Job, NodeId, ServerName};
 use metrics::gauge;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
@@ -140,6 +140,8 @@ impl Worker {
                     for (delivery, slot) in filled {
                         self.begin(delivery, slot, jobs);
                     }
+                    // They go first: asking for more can wait until their calls are made.
+                    yield_now().await;
                     filling.set(self.fill(server, slots));
                 }
             }
