@@ -238,8 +238,8 @@ impl Machine {
                 self.dirty.change(*run);
                 Ok(())
             }
-            Event::Signalled { run, signal: Signal::Cancel { .. } } => {
-                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, now, effects))
+            Event::Signalled { run, signal: Signal::Cancel { reason } } => {
+                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, reason, now, effects))
             }
             Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
         }

@@ -222,7 +222,11 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
     assert!(shown.stdout.contains("waits for a worker that serves `tables`"), "{shown}");
     cluster.client(["runs", "cancel", &run, "--reason", "no worker"]).run().await.expecting(0);
-    cluster.client(["watch", &run, "--exit-status"]).run().await.expecting(21);
+    let watched = cluster.client(["watch", &run, "--exit-status"]).run().await.expecting(21);
+    watched.saying(&["run  cancelled  chain", "no worker", "was cancelled: no worker"]);
+    let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
+    assert!(shown.stdout.contains("reason     no worker"), "{shown}");
+    assert_eq!(cluster.shown(&run).await["cancel_reason"], "no worker");
     cluster.client(["runs", "cancel", &run]).run().await.expecting(3).saying(&["has ended"]);
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
     assert_eq!(cancelled.expecting(0).json_lines().len(), 1);

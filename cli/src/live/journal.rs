@@ -2,12 +2,13 @@
 //!
 //! For output that is kept or read by programs. A view may skip states that nobody saw; a line then tells the newest.
 
-use longshore_proto::{RunView, StepStatus, StepView, Timestamp};
+use longshore_proto::{RunStatus, RunView, StepStatus, StepView, Timestamp};
 
 use crate::output::{Elapsed, Line, PLAIN};
 
-/// The lines between two views of a run, in the order of their moments.
-pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool) -> Vec<Line> {
+/// The lines between two views of a run, in the order of their moments. What has no moment of its own is told with the one
+/// at which it was `seen`.
+pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, seen: Timestamp) -> Vec<Line> {
     let old = before.map_or(&[][..], |view| &view.steps);
     let changed = now.steps.iter().enumerate().filter(|(place, step)| match old.get(*place) {
         Some(before) => state(before) != state(step),
@@ -17,7 +18,7 @@ pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool) ->
         changed.map(|(_, step)| (moment(step, now.summary.submitted_at), step)).collect();
     changed.sort_by_key(|(at, step)| (*at, turn(step)));
     let mut told: Vec<_> = changed.into_iter().map(|(at, step)| (at, words(step))).collect();
-    told.extend(ended(before, now));
+    told.extend(turned(before, now, seen));
     let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
     told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
 }
@@ -56,24 +57,36 @@ fn words(step: &StepView) -> String {
     words
 }
 
-/// The line that says that the run is over, or about to be.
-fn ended(before: Option<&RunView>, now: &RunView) -> Option<(Timestamp, String)> {
+/// The line that says that the run is over, or was told to stop.
+fn turned(before: Option<&RunView>, now: &RunView, seen: Timestamp) -> Option<(Timestamp, String)> {
     let summary = &now.summary;
-    let news = before.is_none_or(|before| before.summary.status != summary.status);
-    let at = summary.finished_at.filter(|_| news && summary.status.is_terminal())?;
-    let took = Elapsed(at.since(summary.submitted_at));
-    Some((at, format!("run  {}  {}  {took}", summary.status, summary.workflow.name)))
+    if before.is_some_and(|before| before.summary.status == summary.status) {
+        return None;
+    }
+    let mut words = format!("run  {}  {}", summary.status, summary.workflow.name);
+    let at = match (summary.status, summary.finished_at) {
+        (RunStatus::Cancelling, _) => seen,
+        (status, Some(at)) if status.is_terminal() => {
+            words.push_str(&format!("  {}", Elapsed(at.since(summary.submitted_at))));
+            at
+        }
+        _ => return None,
+    };
+    if let Some(reason) = &summary.cancel_reason {
+        words.push_str(&format!("  {reason}"));
+    }
+    Some((at, words))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::sample::{attempt, run, step};
+    use super::super::sample::{BEGAN, attempt, run, step};
     use super::*;
 
     fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
-        let lines = changes(before, now, several);
+        let lines = changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000));
         assert_eq!(lines.iter().map(Line::text).collect::<Vec<_>>(), expected);
     }
 
@@ -102,6 +115,28 @@ mod tests {
             ],
         );
         check(Some(&second), &second, false, &[]);
+    }
+
+    #[test]
+    fn a_cancel_is_told_with_its_reason_when_it_is_seen_and_at_the_end() {
+        let told = |status: &str| {
+            let mut run = run(status, vec![]);
+            run.summary.cancel_reason = Some("wrong\nfile".to_owned());
+            run
+        };
+        let (first, second, last) = (run("running", vec![]), told("cancelling"), told("cancelled"));
+        check(
+            Some(&first),
+            &second,
+            false,
+            &["2026-11-20T15:11:15.000Z  run  cancelling  sales-report  wrong file"],
+        );
+        check(
+            Some(&second),
+            &last,
+            false,
+            &["2026-11-20T15:11:16.000Z  run  cancelled  sales-report  5.0s  wrong file"],
+        );
     }
 
     #[test]

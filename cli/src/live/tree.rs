@@ -27,6 +27,10 @@ pub(super) fn frame<'a>(
         lines.push(heading(view, now, symbols));
         rows = rows.saturating_sub(1);
         if alone || !view.summary.status.is_terminal() {
+            if let Some(reason) = view.summary.cancel_reason.as_ref().filter(|_| rows > after) {
+                lines.push(Line::of(DOUBTFUL, &format!("  reason: {reason}")));
+                rows = rows.saturating_sub(1);
+            }
             let mut steps = steps(view, now, symbols, rows / (after + 1));
             rows = rows.saturating_sub(steps.len());
             lines.append(&mut steps);
@@ -171,6 +175,22 @@ mod tests {
                 "    ✗ check_west   failed      250ms  tables/read",
                 "      tool_error: row 7: �[31mno number",
                 "  · report         pending            tables/read",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_cancelled_run_says_why() {
+        let mut run = run("cancelled", vec![step("files", "cancelled", json!({}))]);
+        run.summary.cancel_reason = Some("wrong file\nof ours".to_owned());
+        check(
+            &[run],
+            Symbols::Ascii,
+            (80, 24),
+            &[
+                "o sales-report  cancelled  5.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+                "  reason: wrong file of ours",
+                "  o files  cancelled   250ms  tables/read",
             ],
         );
     }

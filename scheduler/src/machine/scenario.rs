@@ -79,7 +79,8 @@ impl Scenario {
                 self.record(event)
             }
             "cancel" => {
-                let signal = Signal::Cancel { reason: "test".to_owned() };
+                let reason = if rest.is_empty() { "test" } else { rest };
+                let signal = Signal::Cancel { reason: reason.to_owned() };
                 self.record(Event::Signalled { run: self.run, signal })
             }
             "lead" => self.record(leader(rest == "with its jobs lost")),
@@ -106,6 +107,9 @@ impl Scenario {
             }
             "sent" => self.record(Event::Resumed { run: self.run }),
             "status" => self.status(rest),
+            "reason" => {
+                self.machine.view(self.run).and_then(|view| view.summary.cancel_reason).unwrap_or_default()
+            }
             "attempts" => self.attempts(rest),
             other => panic!("no such input: {other}"),
         }

@@ -19,6 +19,7 @@ impl Run {
             finished_at: self.finished_at,
             error: self.error.as_ref().map(|error| error.fault.clone()),
             failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
+            cancel_reason: self.cancel_reason.clone(),
         }
     }
 
