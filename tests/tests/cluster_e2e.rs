@@ -92,9 +92,12 @@ async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
     assert_eq!(cluster.ended(&published).await["outputs"], json!({ "number": 15 }));
 
     publish(&cluster, "chain", r#"{"id": "order-1"}"#).await;
-    assert_eq!(cluster.submit(&["chain", "--id", "order-1"]).await, published);
-    let asked = cluster.request("submit", &json!({ "workflow": "chain", "id": "order-1" })).await;
-    assert_eq!(asked["run"], published);
+    assert_eq!(cluster.submit(&["chain", "--id", "order-1", "-i", "number=10"]).await, published);
+    let again = json!({ "workflow": "chain", "id": "order-1", "inputs": { "number": 10 } });
+    let asked = cluster.request("submit", &again).await;
+    assert_eq!((&asked["run"], &asked["existed"]), (&json!(published), &json!(true)));
+    let other = cluster.client(["submit", "chain", "--id", "order-1"]).run().await.expecting(3);
+    other.saying(&["the id is taken", &published, "other inputs (number)", "submit with another id"]);
     // Another submit, taken in behind the copy: when it is a run, the copy would be one too.
     publish(&cluster, "chain", r#"{"id": "order-2"}"#).await;
     let both = runs(&cluster, 2).await;

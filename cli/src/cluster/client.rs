@@ -64,8 +64,14 @@ pub(crate) struct SubmitBody {
 
 /// The answer to a submit.
 #[derive(Debug, Deserialize)]
-struct Submitted {
-    run: RunId,
+pub(crate) struct Submitted {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The version that it runs; an older scheduler does not say so.
+    pub(crate) digest: Option<Digest>,
+    /// Whether an earlier submit with the same id made it.
+    #[serde(default)]
+    pub(crate) existed: bool,
 }
 
 /// What news of a run come to for whoever then looks at it.
@@ -96,8 +102,8 @@ impl Client {
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
-    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<RunId, Failure> {
-        self.ask(Verb::Submit, body).await.map(|Submitted { run }| run)
+    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<Submitted, Failure> {
+        self.ask(Verb::Submit, body).await
     }
 
     /// A run in full.

@@ -1,6 +1,8 @@
 //! A run as people see it.
 
-use longshore_proto::{JobId, Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind};
+use longshore_proto::{
+    JobId, Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind, WorkflowRef,
+};
 use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
 
@@ -36,6 +38,16 @@ impl Run {
     /// Its id.
     pub const fn id(&self) -> RunId {
         self.id
+    }
+
+    /// What it runs.
+    pub(crate) const fn workflow(&self) -> &WorkflowRef {
+        &self.workflow
+    }
+
+    /// What it was given, with defaults filled in.
+    pub(crate) const fn inputs(&self) -> &Payload {
+        &self.inputs
     }
 
     /// The jobs of its steps that are running, in the order of the view's steps.
