@@ -150,6 +150,9 @@ async fn a_run_whose_server_nobody_serves_says_why_it_waits() {
     let run = cluster.submit(&["lonely.json"]).await;
     let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
     assert!(shown.stdout.contains("a worker that serves `payments`"), "{shown}");
+    let watching = cluster.client(["watch", &run]).start();
+    let words = "waits for a worker that serves `payments`: none does";
+    until("it is said to whoever watches", || watching.stderr().contains(words)).await;
     cluster.client(["runs", "cancel", &run]).run().await.expecting(0);
 }
 

@@ -10,12 +10,13 @@ use crate::output::{Elapsed, Line, PLAIN};
 /// at which it was `seen`.
 pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, seen: Timestamp) -> Vec<Line> {
     let old = before.map_or(&[][..], |view| &view.steps);
-    let changed = now.steps.iter().enumerate().filter(|(place, step)| match old.get(*place) {
-        Some(before) => state(before) != state(step),
-        None => step.status != StepStatus::Pending,
+    let changed = now.steps.iter().enumerate().filter_map(|(place, step)| match old.get(place) {
+        Some(before) if state(before) != state(step) => Some((moment(step, now.summary.submitted_at), step)),
+        Some(before) if waits_anew(before, step) => Some((seen, step)),
+        None if step.status != StepStatus::Pending => Some((moment(step, now.summary.submitted_at), step)),
+        _ => None,
     });
-    let mut changed: Vec<(Timestamp, &StepView)> =
-        changed.map(|(_, step)| (moment(step, now.summary.submitted_at), step)).collect();
+    let mut changed: Vec<(Timestamp, &StepView)> = changed.collect();
     changed.sort_by_key(|(at, step)| (*at, turn(step)));
     let mut told: Vec<_> = changed.into_iter().map(|(at, step)| (at, words(step))).collect();
     told.extend(turned(before, now, seen));
@@ -33,6 +34,15 @@ fn turn(step: &StepView) -> (bool, u16) {
 fn state(step: &StepView) -> (StepStatus, usize) {
     // Attempts that are made in place, without waiting, show one by one as well.
     (step.status, step.attempts.len())
+}
+
+/// Whether a step waits for something else than before. What stands behind a colon, as how many wait with it, changes all
+/// the time and is no news.
+fn waits_anew(before: &StepView, now: &StepView) -> bool {
+    let what = |step: &StepView| {
+        step.waiting_for.as_deref().and_then(|what| what.split(':').next().map(str::to_owned))
+    };
+    now.waiting_for.is_some() && what(before) != what(now)
 }
 
 /// When a step came into its state.
@@ -53,6 +63,9 @@ fn words(step: &StepView) -> String {
     let fault = step.error.as_ref().or_else(|| last.filter(|_| !step.status.is_terminal()));
     if let Some(fault) = fault {
         words.push_str(&format!("  {fault}"));
+    }
+    if let Some(what) = &step.waiting_for {
+        words.push_str(&format!("  waits for {what}"));
     }
     words
 }
@@ -118,6 +131,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_step_waits_for_is_told_once_when_it_is_seen() {
+        let waits = |what: &str| run("running", vec![step("a", "running", json!({ "waiting_for": what }))]);
+        let begun = run("running", vec![step("a", "running", json!({}))]);
+        let nobody = waits("a worker that serves `tables`: none does");
+        let queued = waits("a free worker that serves `tables`: 7 jobs are queued");
+        let nearer = waits("a free worker that serves `tables`: 6 jobs are queued");
+        let words = "a  running  tables/read  waits for a worker that serves `tables`: none does";
+        check(None, &nobody, false, &[&format!("2026-11-20T15:11:12.000Z  {words}")]);
+        check(Some(&begun), &nobody, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
+        check(Some(&nobody), &nobody, false, &[]);
+        let words =
+            "a  running  tables/read  waits for a free worker that serves `tables`: 7 jobs are queued";
+        check(Some(&nobody), &queued, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
+        check(Some(&queued), &nearer, false, &[]);
+        check(Some(&nearer), &begun, false, &[]);
+    }
+
+    #[test]
     fn a_cancel_is_told_with_its_reason_when_it_is_seen_and_at_the_end() {
         let told = |status: &str| {
             let mut run = run(status, vec![]);
@@ -153,14 +184,18 @@ mod tests {
         let first = run("running", vec![step("a", "running", json!({}))]);
         let second = run(
             "running",
-            vec![step("a", "retrying", json!({ "attempts": [attempt(1, "unavailable", "gone")] }))],
+            vec![step(
+                "a",
+                "retrying",
+                json!({ "attempts": [attempt(1, "unavailable", "gone")], "waiting_for": "its next attempt at 9" }),
+            )],
         );
         check(
             Some(&first),
             &second,
             true,
             &[
-                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  unavailable: gone",
+                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  unavailable: gone  waits for its next attempt at 9",
             ],
         );
     }

@@ -55,16 +55,12 @@ fn steps(view: &RunView, now: Timestamp, symbols: Symbols, rows: usize) -> Vec<L
     if rows == 0 {
         return Vec::new();
     }
-    let fitting = fit(&view.steps, rows, |step| 1 + usize::from(trouble(step).is_some()));
+    let fitting = fit(&view.steps, rows, |step| 1 + below(step, symbols).count());
     let table = aligned(fitting.shown.iter().map(|step| cells(step, now, symbols)).collect());
     let mut lines = Vec::new();
     for (step, line) in fitting.shown.iter().zip(table) {
         lines.push(line);
-        if let Some(fault) = trouble(step) {
-            let style =
-                if step.status == StepStatus::Retrying { DOUBTFUL } else { symbols.step(step.status).1 };
-            lines.push(indented(step, 2).with(style, &fault.to_string()));
-        }
+        lines.extend(below(step, symbols));
     }
     let more = |rest: String| Line::of(FAINT, &format!("  {} {rest}", symbols.ellipsis()));
     lines.extend(fitting.rest.map(more));
@@ -86,6 +82,17 @@ fn cells(step: &StepView, now: Timestamp, symbols: Symbols) -> Vec<Line> {
     vec![name, Line::of(style, step.status.as_str()), Line::of(PLAIN, &took), does]
 }
 
+/// What stands below the line of a step: what went wrong, and what a call that is out waits for, which is the last thing
+/// to be cut off where the terminal is narrow.
+fn below(step: &StepView, symbols: Symbols) -> impl Iterator<Item = Line> {
+    let is_out = step.status == StepStatus::Running;
+    let waits =
+        step.waiting_for.as_ref().filter(|_| is_out).map(|what| (DOUBTFUL, format!("waits for {what}")));
+    let style = if step.status == StepStatus::Retrying { DOUBTFUL } else { symbols.step(step.status).1 };
+    let wrong = trouble(step).map(|fault| (style, fault.to_string()));
+    waits.into_iter().chain(wrong).map(|(style, text)| indented(step, 2).with(style, &text))
+}
+
 fn indented(step: &StepView, more: usize) -> Line {
     Line::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
 }
@@ -99,7 +106,7 @@ fn note(step: &StepView) -> String {
         (1, _) => note.push_str("  1 attempt"),
         (made, _) => note.push_str(&format!("  {made} attempts")),
     }
-    if let Some(what) = &step.waiting_for {
+    if let Some(what) = step.waiting_for.as_ref().filter(|_| step.status == StepStatus::Retrying) {
         note.push_str(&format!("  waits for {what}"));
     }
     note
@@ -175,6 +182,22 @@ mod tests {
                 "    ✗ check_west   failed      250ms  tables/read",
                 "      tool_error: row 7: �[31mno number",
                 "  · report         pending            tables/read",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_step_that_waits_says_for_what_in_a_terminal_of_the_usual_width() {
+        let waits =
+            json!({ "does": "payments/charge", "waiting_for": "a worker that serves `payments`: none does" });
+        check(
+            &[run("running", vec![step("charge", "running", waits)])],
+            Symbols::Ascii,
+            (80, 24),
+            &[
+                "> sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+                "  > charge  running    2.0s  payments/charge",
+                "    waits for a worker that serves `payments`: none does",
             ],
         );
     }
