@@ -96,6 +96,28 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     assert!(url["value"].as_str().unwrap().contains("longshore:***@"), "{url}");
 }
 
+#[tokio::test]
+async fn a_credentials_file_that_is_missing_or_holds_none_is_a_wrong_setting() {
+    let scratch = Scratch::new(&json!({}));
+    let (nats, redis) = (NatsServer::start().await, RedisServer::absent());
+    scratch.write("none.creds", "no credentials");
+    let of =
+        |path: &str| process(&scratch, &["runs", "list"], &nats.url(), &redis.url()).env("NATS_CREDS", path);
+    for file in ["missing.creds", "none.creds"] {
+        let origin = "`nats.credentials` comes from: NATS_CREDS";
+        of(file)
+            .run()
+            .await
+            .expecting(2)
+            .saying(&[&format!("the credentials file {file} cannot be used"), origin]);
+    }
+    let by_option = ["scheduler", "--nats-creds", "missing.creds"];
+    let refused = process(&scratch, &by_option, &nats.url(), &redis.url()).run().await.expecting(2);
+    refused.saying(&["missing.creds", "comes from: --nats-creds"]);
+    let secret = process(&scratch, &["scheduler"], "", &redis.url()).env("NATS_URL_FILE", "missing");
+    secret.run().await.expecting(2).saying(&["NATS_URL_FILE: the file missing cannot be read"]);
+}
+
 /// A setting in a doctor's report.
 fn setting(report: &Value, name: &str) -> Value {
     let mut settings = report["settings"].as_array().unwrap().iter();
