@@ -272,6 +272,28 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
 }
 
 #[tokio::test]
+async fn a_part_of_an_id_is_known_from_the_moment_of_the_submit() {
+    /// How long no checkpoint is written: less than the patience with an id.
+    const PAUSE_MS: &str = "300";
+    let cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    cluster.client(["workflows", "push", "chain.json"]).run().await.expecting(0);
+    for command in [&["runs", "show"][..], &["runs", "cancel"], &["watch"]] {
+        let _: String = cluster.redis.ask(&["CLIENT", "PAUSE", PAUSE_MS, "WRITE"]);
+        let submitted = cluster.request("submit", &json!({ "workflow": "chain" })).await;
+        let run = submitted["run"].as_str().unwrap();
+        let asked = cluster.client([command, &[&run[run.len() - 6..]]].concat());
+        if command == ["watch"] {
+            let watching = asked.start();
+            until("the run is watched", || watching.stderr().contains("waits for a worker")).await;
+        } else {
+            asked.run().await.expecting(0);
+        }
+    }
+    cluster.client(["runs", "show", "zzzz"]).run().await.expecting(5).saying(&["there is no run `zzzz`"]);
+}
+
+#[tokio::test]
 async fn workflows_are_listed_with_their_versions() {
     let cluster = Cluster::start(1, 0, 0).await;
     cluster.scratch.write("one.json", chain("chain", 1));
