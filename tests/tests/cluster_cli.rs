@@ -249,7 +249,10 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
     assert!(shown.stdout.contains("reason     no worker"), "{shown}");
     assert_eq!(cluster.shown(&run).await["cancel_reason"], "no worker");
-    cluster.client(["runs", "cancel", &run]).run().await.expecting(3).saying(&["has ended"]);
+    let again = cluster.client(["runs", "cancel", &run, &run]).run().await.expecting(0);
+    assert_eq!(again.stderr, format!("{run} has ended already: cancelled\n").repeat(2));
+    let unknown = "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w";
+    cluster.client(["runs", "cancel", unknown]).run().await.expecting(5).saying(&["there is no run"]);
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
     assert_eq!(cancelled.expecting(0).json_lines().len(), 1);
 

@@ -90,7 +90,8 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     Ok(Exit::Success)
 }
 
-/// Tells runs of the cluster to stop.
+/// Tells runs of the cluster to stop. That one has ended already is said, and is as good: whoever repeats a cancel, or is
+/// overtaken by the end, has got a run that goes on no longer.
 pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let Place::Cluster(client) = Place::choose(&args.place, config, output).await? else {
         let message = "a run of one process is cancelled where it runs";
@@ -102,8 +103,8 @@ pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Outpu
         runs.push(find_in(&client, config, text).await?);
     }
     for run in runs {
-        client.cancel(run, &args.reason).await?;
-        output.message(&format!("cancelling {run}"));
+        let ended = client.cancel(run, &args.reason).await?;
+        output.message(&ended.unwrap_or_else(|| format!("cancelling {run}")));
     }
     Ok(Exit::Success)
 }

@@ -70,7 +70,7 @@ pub enum Refusal {
     #[error("there is no run {0}, or it is no longer kept")]
     UnknownRun(RunId),
     /// The run has ended.
-    #[error("{run} has ended: it {status}")]
+    #[error("{run} has ended already: {status}")]
     Ended {
         /// The run.
         run: RunId,
