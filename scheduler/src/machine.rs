@@ -227,9 +227,9 @@ impl Machine {
                 self.begin(run, effects);
                 Ok(())
             }
-            Event::Settled { job, settlement, attempts, .. } => {
+            Event::Settled { job, settlement, attempts, unreported, .. } => {
                 self.change(job.run, effects, |run, plan, now, _| {
-                    settle::settle(run, plan, job, settlement, attempts, now)
+                    settle::settle(run, plan, job, settlement, (attempts, *unreported), now)
                 })
             }
             Event::Resumed { run } => {

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use longshore_tests::cluster::{Cluster, chain};
+use longshore_tests::cluster::{Cluster, chain, once};
 use longshore_tests::longshore::Longshore;
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::port::free_address;
@@ -234,6 +234,33 @@ async fn a_call_that_outlasts_the_drain_is_cut_off_and_goes_to_somebody_else() {
     let answers: Vec<_> = journal.calls().iter().map(|call| call.ok).collect();
     // The server is told to stop and then killed; it need not live to write down that it stopped.
     assert!(matches!(answers[..], [None | Some(false), Some(true)]), "cut off, and made again: {answers:?}");
+}
+
+#[tokio::test]
+async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
+    let cluster = Cluster::start(1, 0, 5_000).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    cluster.scratch.write("once.json", once("once"));
+    let killed = cluster.client(["worker"]).start();
+    let (safe, unsafe_to_repeat) =
+        (cluster.submit(&["chain.json"]).await, cluster.submit(&["once.json"]).await);
+    until("both calls have begun", || cluster.scratch.journal().calls().len() == 2).await;
+    killed.kill().await;
+    let _other = cluster.client(["worker"]).start();
+    let (safe, unsafe_to_repeat) = tokio::join!(cluster.ended(&safe), cluster.ended(&unsafe_to_repeat));
+    let attempts = |run: &Value| {
+        let attempts = run["steps"][0]["attempts"].as_array().cloned().unwrap_or_default();
+        let told = |made: &Value| (made["number"].clone(), made["fault"]["class"].clone());
+        attempts.iter().map(told).collect::<Vec<_>>()
+    };
+    let (lost, made) = ((json!(1), json!("unavailable")), (json!(1), Value::Null));
+    assert_eq!((&safe["status"], attempts(&safe)), (&json!("succeeded"), vec![lost.clone(), made]), "{safe}");
+    let step = &unsafe_to_repeat["steps"][0];
+    assert_eq!(
+        (&step["status"], attempts(&unsafe_to_repeat)),
+        (&json!("indeterminate"), vec![lost]),
+        "{step}"
+    );
 }
 
 #[tokio::test]

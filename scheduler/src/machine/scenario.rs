@@ -75,7 +75,14 @@ impl Scenario {
         match word {
             "submit" => self.record(submitted(self.run, &self.plan, rest)),
             "settle" => {
-                let event = settled(self.run, rest, self.at);
+                let (rest, silence) = match rest.strip_suffix(" after a silence") {
+                    Some(rest) => (rest, true),
+                    None => (rest, false),
+                };
+                let mut event = settled(self.run, rest, self.at);
+                if let Event::Settled { unreported, .. } = &mut event {
+                    *unreported = silence;
+                }
                 self.record(event)
             }
             "cancel" => {
@@ -281,6 +288,7 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         settlement,
         attempts: vec![AttemptRecord { number, started_at, took: TOOK, fault: failed, sent: Sent::Maybe }],
         worker: "worker".parse().expect("a node"),
+        unreported: false,
     }
 }
 
