@@ -67,6 +67,7 @@ fn event(n: u128) -> Event {
         settlement: Settlement::Done(Outcome::Output(output)),
         attempts: vec![attempt],
         worker,
+        unreported: false,
     }
 }
 

@@ -111,6 +111,7 @@ fn summary(n: u64, status: RunStatus) -> RunSummary {
         finished_at: status.is_terminal().then(|| submitted_at.plus(Duration::from_secs(1))),
         error: None,
         failed_step: None,
+        cancel_reason: None,
     }
 }
 

@@ -93,6 +93,6 @@ impl Redis {
 
     /// Whether the server answers.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.link.query(redis::cmd("PING"), "ping Redis").await
+        self.link.query(redis::cmd("PING"), "ping").await
     }
 }

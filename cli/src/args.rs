@@ -164,7 +164,8 @@ Examples:
   longshore runs cancel 9v0w
   longshore runs cancel 9v0w --reason 'wrong file'
 
-What is under way gets 30 s to end. A run of one process is cancelled by Ctrl-C there.")]
+What is under way gets 30 s to end. A run that has ended already is no error. A run of one process is cancelled by
+Ctrl-C there.")]
 pub(crate) struct RunsCancelArgs {
     /// The runs: ids, or the beginning or end of one
     #[arg(value_name = "RUN", required = true)]

@@ -44,7 +44,7 @@ impl Live {
         let run = view.summary.run;
         let before = self.runs.insert(run, Arc::clone(&view));
         if !self.output.is_live {
-            for line in journal::changes(before.as_deref(), &view, self.several) {
+            for line in journal::changes(before.as_deref(), &view, self.several, clock::now()) {
                 self.output.say(&line);
             }
         }

@@ -105,6 +105,9 @@ pub enum Event {
         attempts: Vec<AttemptRecord>,
         /// Who.
         worker: NodeId,
+        /// Whether the job was out before, with a worker that may have made the call and did not report it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unreported: bool,
     },
     /// A leader whose queue ended with the process before sends the jobs of a run again.
     Resumed {

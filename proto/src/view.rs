@@ -121,6 +121,9 @@ pub struct RunSummary {
     /// The step that `error` comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_step: Option<StepPath>,
+    /// Why it was told to stop, if it was: the beginning of what was said first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_reason: Option<String>,
 }
 
 /// A step, as people see it.

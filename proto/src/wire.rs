@@ -137,6 +137,7 @@ mod tests {
                     sent: Sent::Maybe,
                 }],
                 worker: "host-1-abc".parse().expect("a node"),
+                unreported: false,
             },
             Event::Fired { epoch: Epoch(Seq(4)), timer: Timer { run, kind: TimerKind::Step { step } } },
         ];
@@ -144,6 +145,38 @@ mod tests {
             let bytes = encode(&event).expect("encodes");
             assert_eq!(decode::<Event>(&bytes).expect("decodes"), event);
         }
+    }
+
+    #[test]
+    fn a_report_of_a_version_that_knows_no_silence_is_read_and_reads_ours() {
+        /// As it was before it could say so.
+        #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Older {
+            Settled { job: JobId, settlement: Settlement, attempts: Vec<AttemptRecord>, worker: NodeId },
+        }
+        let run = RunId::new(Partition(3), Timestamp::from_millis(9), 77);
+        let job = JobId { run, step: "fetch".parse().expect("a path"), attempt: Attempt(2) };
+        let settlement =
+            Settlement::Done(Outcome::Output(Output { value: Payload::Inline(json!(1)), content: None }));
+        let worker: NodeId = "host-1-abc".parse().expect("a node");
+        let ours = |unreported| Event::Settled {
+            job: job.clone(),
+            settlement: settlement.clone(),
+            attempts: Vec::new(),
+            worker: worker.clone(),
+            unreported,
+        };
+        let theirs = Older::Settled {
+            job: job.clone(),
+            settlement: settlement.clone(),
+            attempts: Vec::new(),
+            worker: worker.clone(),
+        };
+        let bytes = encode(&theirs).expect("encodes");
+        assert_eq!(decode::<Event>(&bytes).expect("decodes"), ours(false));
+        assert_eq!(encode(&ours(false)).expect("encodes"), bytes);
+        assert_eq!(decode::<Older>(&encode(&ours(true)).expect("encodes")).expect("decodes"), theirs);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! Runs are shown as of their last checkpoint, a tenth of a second ago: every scheduler can answer for every partition.
 
 mod admission;
+mod again;
 mod answers;
 mod fit;
 mod known;
@@ -26,6 +27,7 @@ use longshore_proto::{
     Digest, Event, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName,
 };
 use longshore_workflow::Plan;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::sleep;
 use tracing::debug;
@@ -61,6 +63,17 @@ pub struct Order {
     pub trace: Option<TraceContext>,
 }
 
+/// What a submit came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Submitted {
+    /// The run.
+    pub run: RunId,
+    /// The version of the workflow that it runs.
+    pub digest: Digest,
+    /// Whether an earlier submit with the same id was seen to have made it.
+    pub existed: bool,
+}
+
 /// Where requests are served.
 pub struct Desk {
     backend: Backend,
@@ -86,16 +99,23 @@ impl Desk {
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
-    pub async fn submit(&self, order: Order) -> Result<RunId, Refusal> {
+    pub async fn submit(&self, order: Order) -> Result<Submitted, Refusal> {
         let run = match &order.id {
             Some(id) => self.run_of_id(&order.namespace, &order.workflow, id)?,
             None => self.intake.draw_id(),
         };
         let plan = self.plan(&order.namespace, &order.workflow, order.version.as_deref());
-        let (plan, ()) = tokio::join!(plan, self.look_at_logs([run.partition()]));
-        let event = self.check(run, order, plan?).await?;
+        let (plan, (), earlier) =
+            tokio::join!(plan, self.look_at_logs([run.partition()]), self.earlier(run, &order));
+        let (mut plan, existed) = (plan?, earlier.is_some());
+        if let Some(earlier) = earlier {
+            plan = self.once_more(&earlier, &order, plan).await?;
+        }
+        let digest = plan.digest;
+        // Even where there is a run already: what was seen of it may stem from a log that has lost its end since.
+        let event = self.check(run, order, plan).await?;
         self.record(run.partition(), &[event]).await?;
-        Ok(run)
+        Ok(Submitted { run, digest, existed })
     }
 
     /// Looks whether the logs of some partitions have room, so that submits to them need not wait for that.

@@ -26,7 +26,7 @@ mod saver;
 mod trace;
 mod watchers;
 
-pub use desk::{Desk, Order, Refusal};
+pub use desk::{Desk, Order, Refusal, Submitted};
 pub use doorway::Doorway;
 pub use driver::{Driver, Ended};
 pub use fold::DriverError;

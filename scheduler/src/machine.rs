@@ -236,9 +236,9 @@ impl Machine {
                 self.begin(run, effects);
                 Ok(())
             }
-            Event::Settled { job, settlement, attempts, .. } => {
+            Event::Settled { job, settlement, attempts, unreported, .. } => {
                 self.change(job.run, effects, |run, plan, now, _| {
-                    settle::settle(run, plan, job, settlement, attempts, now)
+                    settle::settle(run, plan, job, settlement, (attempts, *unreported), now)
                 })
             }
             Event::Resumed { run } => {
@@ -247,8 +247,8 @@ impl Machine {
                 self.dirty.change(*run);
                 Ok(())
             }
-            Event::Signalled { run, signal: Signal::Cancel { .. } } => {
-                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, now, effects))
+            Event::Signalled { run, signal: Signal::Cancel { reason } } => {
+                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, reason, now, effects))
             }
             Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
         }

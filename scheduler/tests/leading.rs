@@ -111,7 +111,7 @@ fn settled(job: &Job, settlement: Settlement) -> Event {
         sent: Sent::Answered,
     };
     let worker = "worker".parse().expect("a node");
-    Event::Settled { job: job.id.clone(), settlement, attempts: vec![attempt], worker }
+    Event::Settled { job: job.id.clone(), settlement, attempts: vec![attempt], worker, unreported: false }
 }
 
 fn output(value: impl Into<Payload>) -> Settlement {

@@ -64,6 +64,7 @@ async fn settle(backend: &Backend, jobs: usize) {
             settlement: Settlement::Done(Outcome::Output(output)),
             attempts: Vec::new(),
             worker: "worker".parse().expect("a node"),
+            unreported: false,
         };
         backend.log.append(Partition(0), &[event]).await.expect("appends");
         delivery.receipt.ack().await.expect("acks");

@@ -38,6 +38,7 @@ fn settled(run: RunId, step: &str, value: Value) -> Event {
         settlement: Settlement::Done(Outcome::Output(output)),
         attempts: vec![attempt],
         worker: "worker".parse().expect("a node"),
+        unreported: false,
     }
 }
 

@@ -27,6 +27,7 @@ pub fn row(n: u64, status: RunStatus, state: Vec<u8>) -> RunRow {
         finished_at: status.is_terminal().then(|| Timestamp::from_millis(n + 5)),
         error: None,
         failed_step: None,
+        cancel_reason: None,
     };
     RunRow { summary, state }
 }

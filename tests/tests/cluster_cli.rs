@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use longshore_tests::cluster::{Cluster, chain};
+use longshore_tests::cluster::{Cluster, chain, once};
 use longshore_tests::longshore::Longshore;
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::port::free_address;
@@ -94,6 +94,28 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     assert!(!report.stdout.contains("right"), "{report}");
     let url = setting(&report.json(), "nats.url");
     assert!(url["value"].as_str().unwrap().contains("longshore:***@"), "{url}");
+}
+
+#[tokio::test]
+async fn a_credentials_file_that_is_missing_or_holds_none_is_a_wrong_setting() {
+    let scratch = Scratch::new(&json!({}));
+    let (nats, redis) = (NatsServer::start().await, RedisServer::absent());
+    scratch.write("none.creds", "no credentials");
+    let of =
+        |path: &str| process(&scratch, &["runs", "list"], &nats.url(), &redis.url()).env("NATS_CREDS", path);
+    for file in ["missing.creds", "none.creds"] {
+        let origin = "`nats.credentials` comes from: NATS_CREDS";
+        of(file)
+            .run()
+            .await
+            .expecting(2)
+            .saying(&[&format!("the credentials file {file} cannot be used"), origin]);
+    }
+    let by_option = ["scheduler", "--nats-creds", "missing.creds"];
+    let refused = process(&scratch, &by_option, &nats.url(), &redis.url()).run().await.expecting(2);
+    refused.saying(&["missing.creds", "comes from: --nats-creds"]);
+    let secret = process(&scratch, &["scheduler"], "", &redis.url()).env("NATS_URL_FILE", "missing");
+    secret.run().await.expecting(2).saying(&["NATS_URL_FILE: the file missing cannot be read"]);
 }
 
 /// A setting in a doctor's report.
@@ -215,6 +237,33 @@ async fn a_call_that_outlasts_the_drain_is_cut_off_and_goes_to_somebody_else() {
 }
 
 #[tokio::test]
+async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
+    let cluster = Cluster::start(1, 0, 5_000).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    cluster.scratch.write("once.json", once("once"));
+    let killed = cluster.client(["worker"]).start();
+    let (safe, unsafe_to_repeat) =
+        (cluster.submit(&["chain.json"]).await, cluster.submit(&["once.json"]).await);
+    until("both calls have begun", || cluster.scratch.journal().calls().len() == 2).await;
+    killed.kill().await;
+    let _other = cluster.client(["worker"]).start();
+    let (safe, unsafe_to_repeat) = tokio::join!(cluster.ended(&safe), cluster.ended(&unsafe_to_repeat));
+    let attempts = |run: &Value| {
+        let attempts = run["steps"][0]["attempts"].as_array().cloned().unwrap_or_default();
+        let told = |made: &Value| (made["number"].clone(), made["fault"]["class"].clone());
+        attempts.iter().map(told).collect::<Vec<_>>()
+    };
+    let (lost, made) = ((json!(1), json!("unavailable")), (json!(1), Value::Null));
+    assert_eq!((&safe["status"], attempts(&safe)), (&json!("succeeded"), vec![lost.clone(), made]), "{safe}");
+    let step = &unsafe_to_repeat["steps"][0];
+    assert_eq!(
+        (&step["status"], attempts(&unsafe_to_repeat)),
+        (&json!("indeterminate"), vec![lost]),
+        "{step}"
+    );
+}
+
+#[tokio::test]
 async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let cluster = Cluster::start(1, 0, 0).await;
     cluster.scratch.write("chain.json", chain("chain", 2));
@@ -222,8 +271,15 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
     assert!(shown.stdout.contains("waits for a worker that serves `tables`"), "{shown}");
     cluster.client(["runs", "cancel", &run, "--reason", "no worker"]).run().await.expecting(0);
-    cluster.client(["watch", &run, "--exit-status"]).run().await.expecting(21);
-    cluster.client(["runs", "cancel", &run]).run().await.expecting(3).saying(&["has ended"]);
+    let watched = cluster.client(["watch", &run, "--exit-status"]).run().await.expecting(21);
+    watched.saying(&["run  cancelled  chain", "no worker", "was cancelled: no worker"]);
+    let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
+    assert!(shown.stdout.contains("reason     no worker"), "{shown}");
+    assert_eq!(cluster.shown(&run).await["cancel_reason"], "no worker");
+    let again = cluster.client(["runs", "cancel", &run, &run]).run().await.expecting(0);
+    assert_eq!(again.stderr, format!("{run} has ended already: cancelled\n").repeat(2));
+    let unknown = "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w";
+    cluster.client(["runs", "cancel", unknown]).run().await.expecting(5).saying(&["there is no run"]);
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
     assert_eq!(cancelled.expecting(0).json_lines().len(), 1);
 
@@ -243,6 +299,28 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let letter = cluster.client(["dlq", "show", &number]).run().await.expecting(0);
     assert!(letter.stdout.contains("longshore.v1.submit.default.chian"), "{letter}");
     cluster.client(["dlq", "show", "99"]).run().await.expecting(5);
+}
+
+#[tokio::test]
+async fn a_part_of_an_id_is_known_from_the_moment_of_the_submit() {
+    /// How long no checkpoint is written: less than the patience with an id.
+    const PAUSE_MS: &str = "300";
+    let cluster = Cluster::start(1, 0, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    cluster.client(["workflows", "push", "chain.json"]).run().await.expecting(0);
+    for command in [&["runs", "show"][..], &["runs", "cancel"], &["watch"]] {
+        let _: String = cluster.redis.ask(&["CLIENT", "PAUSE", PAUSE_MS, "WRITE"]);
+        let submitted = cluster.request("submit", &json!({ "workflow": "chain" })).await;
+        let run = submitted["run"].as_str().unwrap();
+        let asked = cluster.client([command, &[&run[run.len() - 6..]]].concat());
+        if command == ["watch"] {
+            let watching = asked.start();
+            until("the run is watched", || watching.stderr().contains("waits for a worker")).await;
+        } else {
+            asked.run().await.expecting(0);
+        }
+    }
+    cluster.client(["runs", "show", "zzzz"]).run().await.expecting(5).saying(&["there is no run `zzzz`"]);
 }
 
 #[tokio::test]

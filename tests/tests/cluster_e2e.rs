@@ -92,9 +92,12 @@ async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
     assert_eq!(cluster.ended(&published).await["outputs"], json!({ "number": 15 }));
 
     publish(&cluster, "chain", r#"{"id": "order-1"}"#).await;
-    assert_eq!(cluster.submit(&["chain", "--id", "order-1"]).await, published);
-    let asked = cluster.request("submit", &json!({ "workflow": "chain", "id": "order-1" })).await;
-    assert_eq!(asked["run"], published);
+    assert_eq!(cluster.submit(&["chain", "--id", "order-1", "-i", "number=10"]).await, published);
+    let again = json!({ "workflow": "chain", "id": "order-1", "inputs": { "number": 10 } });
+    let asked = cluster.request("submit", &again).await;
+    assert_eq!((&asked["run"], &asked["existed"]), (&json!(published), &json!(true)));
+    let other = cluster.client(["submit", "chain", "--id", "order-1"]).run().await.expecting(3);
+    other.saying(&["the id is taken", &published, "other inputs (number)", "submit with another id"]);
     // Another submit, taken in behind the copy: when it is a run, the copy would be one too.
     publish(&cluster, "chain", r#"{"id": "order-2"}"#).await;
     let both = runs(&cluster, 2).await;
@@ -147,6 +150,9 @@ async fn a_run_whose_server_nobody_serves_says_why_it_waits() {
     let run = cluster.submit(&["lonely.json"]).await;
     let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0);
     assert!(shown.stdout.contains("a worker that serves `payments`"), "{shown}");
+    let watching = cluster.client(["watch", &run]).start();
+    let words = "waits for a worker that serves `payments`: none does";
+    until("it is said to whoever watches", || watching.stderr().contains(words)).await;
     cluster.client(["runs", "cancel", &run]).run().await.expecting(0);
 }
 

@@ -55,7 +55,13 @@ fn settled(run: RunId, step: &str, attempt: u32, output: Value) -> Event {
     let outcome = Outcome::Output(Output { value: Payload::Inline(output), content: None });
     let job = JobId { run, step: step.parse().unwrap(), attempt: longshore_proto::Attempt(attempt) };
     let worker: NodeId = "stranger".parse().unwrap();
-    Event::Settled { job, settlement: Settlement::Done(outcome), attempts: Vec::new(), worker }
+    Event::Settled {
+        job,
+        settlement: Settlement::Done(outcome),
+        attempts: Vec::new(),
+        worker,
+        unreported: false,
+    }
 }
 
 #[tokio::test]

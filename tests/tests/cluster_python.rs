@@ -46,6 +46,11 @@ async fn a_client_that_knows_nothing_but_nats_submits_watches_and_asks() {
     }
     assert_eq!(story["shown"]["outputs"], json!({ "number": 6 }));
     assert_eq!(story["same"]["run"], published["ended"]["run"], "the same id is the same run");
+    assert_eq!(
+        (&story["taken"]["code"], &story["taken"]["reason"]),
+        (&json!("409"), &json!("id_taken")),
+        "and no other one"
+    );
 
     let verbs: BTreeSet<_> = story["info"]["endpoints"]
         .as_array()

@@ -71,7 +71,7 @@ async fn a_server_that_comes_late_is_used() {
 
 #[tokio::test]
 async fn wrong_credentials_are_refused_at_once_and_not_shown() {
-    let server = RedisServer::start_with(&["--requirepass", "right-word"]).await;
+    let mut server = RedisServer::start_with(&["--requirepass", "right-word"]).await;
     connect(&server).await.ping().await.expect("answers");
     for url in [format!("redis://:wrong-word@{}", server.address()), format!("redis://{}", server.address())]
     {
@@ -79,7 +79,11 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
         assert!(matches!(refused, ConnectError::Credentials { .. }), "{refused}");
         assert!(!format!("{refused} {refused:?}").contains("-word"), "{refused:?}");
     }
-    assert!(!format!("{:?} {:?}", config(&server), connect(&server).await).contains("right-word"));
+    let redis = connect(&server).await;
+    assert!(!format!("{:?} {redis:?}", config(&server)).contains("right-word"));
+    server.kill().await;
+    let away = redis.ping().await.expect_err("nobody is there");
+    assert!(!format!("{away} {away:?}").contains("right-word"), "{away:?}");
 }
 
 #[tokio::test]
@@ -118,8 +122,10 @@ async fn a_server_that_goes_away_and_comes_back_is_used_again() {
     let before = load(&*checkpoints).await;
     assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
     server.kill().await;
+    let place = format!(" in Redis at {}: ", server.address());
     for _ in 0..3 {
-        assert!(redis.ping().await.expect_err("nobody is there").retryable);
+        let away = redis.ping().await.expect_err("nobody is there");
+        assert!(away.retryable && away.to_string().contains(&place), "{away}");
         assert!(checkpoints.load(LOG).await.expect_err("nobody is there").retryable);
         assert!(
             checkpoints

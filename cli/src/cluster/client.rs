@@ -64,8 +64,14 @@ pub(crate) struct SubmitBody {
 
 /// The answer to a submit.
 #[derive(Debug, Deserialize)]
-struct Submitted {
-    run: RunId,
+pub(crate) struct Submitted {
+    /// The run.
+    pub(crate) run: RunId,
+    /// The version that it runs; an older scheduler does not say so.
+    pub(crate) digest: Option<Digest>,
+    /// Whether an earlier submit with the same id made it.
+    #[serde(default)]
+    pub(crate) existed: bool,
 }
 
 /// What news of a run come to for whoever then looks at it.
@@ -81,8 +87,20 @@ pub(crate) enum Heard {
 #[derive(Debug, Default, Deserialize)]
 struct Problems {
     #[serde(default)]
+    reason: String,
+    #[serde(default)]
     problems: Vec<Value>,
 }
+
+/// What a scheduler says that does not do what it was asked.
+struct Denial {
+    /// The kind of reason, one token.
+    reason: String,
+    failure: Failure,
+}
+
+/// The reason of a cancel that comes too late.
+const ENDED: &str = "ended";
 
 impl Client {
     /// Connects. With `verbose` it says whom it asks.
@@ -96,8 +114,8 @@ impl Client {
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
-    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<RunId, Failure> {
-        self.ask(Verb::Submit, body).await.map(|Submitted { run }| run)
+    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<Submitted, Failure> {
+        self.ask(Verb::Submit, body).await
     }
 
     /// A run in full.
@@ -116,10 +134,13 @@ impl Client {
         self.ask(Verb::List, &body).await
     }
 
-    /// Tells a run to stop.
-    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
-        let _: Value = self.ask(Verb::Cancel, &json!({ "run": run, "reason": reason })).await?;
-        Ok(())
+    /// Tells a run to stop. Of one that has ended already it says how: there is nothing left to stop.
+    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<Option<String>, Failure> {
+        match self.answer::<Value>(Verb::Cancel, &json!({ "run": run, "reason": reason })).await? {
+            Ok(_) => Ok(None),
+            Err(Denial { reason, failure }) if reason == ENDED => Ok(Some(failure.message)),
+            Err(denial) => Err(denial.failure),
+        }
     }
 
     /// Registers a workflow.
@@ -182,6 +203,15 @@ impl Client {
         verb: Verb,
         body: &(impl Serialize + Sync),
     ) -> Result<T, Failure> {
+        self.answer(verb, body).await?.map_err(|denial| denial.failure)
+    }
+
+    /// The same for whoever looks at why it is denied.
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        verb: Verb,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Result<T, Denial>, Failure> {
         let broken =
             |why: String| Failure::new(Exit::Error, format!("{} of {}: {why}", verb.as_str(), self.place));
         let body = serde_json::to_vec(body).map_err(|error| broken(error.to_string()))?;
@@ -199,9 +229,10 @@ impl Client {
             }
         };
         if let Some(denied) = answer.headers.as_ref().and_then(|headers| denied(headers, &answer.payload)) {
-            return Err(denied);
+            return Ok(Err(denied));
         }
         serde_json::from_slice(&answer.payload)
+            .map(Ok)
             .map_err(|error| broken(format!("its answer cannot be read: {error}")))
     }
 
@@ -240,8 +271,8 @@ fn trace() -> HeaderMap {
     headers
 }
 
-/// What a scheduler says that does not do what it was asked.
-fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Failure> {
+/// Whether an answer says no, and why.
+fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
     let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
     let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
     let exit = match code {
@@ -250,10 +281,10 @@ fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Failure> {
         503 => Exit::Unreachable,
         _ => Exit::Error,
     };
-    let Problems { problems } = serde_json::from_slice(body).unwrap_or_default();
+    let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
     let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
     let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
-    Some(Failure::new(exit, format!("{text}{lines}")))
+    Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")) })
 }
 
 fn heard(what: &str, body: &[u8]) -> Heard {

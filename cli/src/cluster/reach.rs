@@ -45,7 +45,8 @@ async fn reached(
         let (exit, key) = match &error {
             Unreachable { .. } => (Exit::Unreachable, Key::NatsUrl),
             Refused { .. } => (Exit::Denied, Key::NatsUrl),
-            Credentials { .. } => (Exit::Denied, Key::NatsCredentials),
+            // Nobody was asked yet: the setting names a file that is not there, or that holds something else.
+            Credentials { .. } => (Exit::Usage, Key::NatsCredentials),
             _ => (Exit::Error, Key::NatsUrl),
         };
         refused(config, exit, key, error.to_string())

@@ -49,7 +49,8 @@ pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output
     match summary.status {
         RunStatus::Failed => output.failure(&failed(view).help(show_hint)),
         RunStatus::Cancelled => {
-            let message = format!("the run {} was cancelled", summary.run);
+            let reason = summary.cancel_reason.as_ref().map(|reason| format!(": {reason}"));
+            let message = format!("the run {} was cancelled{}", summary.run, reason.unwrap_or_default());
             output.failure(&Failure::new(Exit::RunCancelled, message));
         }
         _ => {}

@@ -7,9 +7,11 @@ mod look;
 mod page;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use longshore_backend::RunQuery;
 use longshore_proto::{RunId, RunSummary, RunView};
+use tokio::time::sleep;
 
 use self::look::Look;
 
@@ -28,6 +30,10 @@ const SUMMARY_SCHEMA: &str = "longshore.run-summary";
 
 /// How many of the newest runs are looked at for the beginning or end of an id.
 const NEWEST: usize = 1_000;
+
+/// How often, and with what pause, such a run is looked for in a cluster: one that was submitted a moment ago stands in the
+/// next checkpoint. A scheduler has the same patience with a whole id.
+const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 
 /// Where runs are looked for.
 enum Place {
@@ -84,7 +90,8 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     Ok(Exit::Success)
 }
 
-/// Tells runs of the cluster to stop.
+/// Tells runs of the cluster to stop. That one has ended already is said, and is as good: whoever repeats a cancel, or is
+/// overtaken by the end, has got a run that goes on no longer.
 pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let Place::Cluster(client) = Place::choose(&args.place, config, output).await? else {
         let message = "a run of one process is cancelled where it runs";
@@ -96,19 +103,24 @@ pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Outpu
         runs.push(find_in(&client, config, text).await?);
     }
     for run in runs {
-        client.cancel(run, &args.reason).await?;
-        output.message(&format!("cancelling {run}"));
+        let ended = client.cancel(run, &args.reason).await?;
+        output.message(&ended.unwrap_or_else(|| format!("cancelling {run}")));
     }
     Ok(Exit::Success)
 }
 
 /// The run of the cluster that a text means: its whole id, or what tells it from the newest ones.
 pub(super) async fn find_in(client: &Client, config: &Config, text: &str) -> Result<RunId, Failure> {
-    match text.parse() {
-        Ok(run) => Ok(run),
-        Err(_) => {
-            let newest = client.list(&config.namespace, &[], NEWEST).await?;
-            which_run(text, newest.iter().map(|summary| summary.run))
+    if let Ok(run) = text.parse() {
+        return Ok(run);
+    }
+    let (mut looks, pause) = LOOKS;
+    loop {
+        let newest = client.list(&config.namespace, &[], NEWEST).await?;
+        looks -= 1;
+        match which_run(text, newest.iter().map(|summary| summary.run)) {
+            Err(failure) if failure.exit == Exit::NotFound && looks > 0 => sleep(pause).await,
+            found => return found,
         }
     }
 }

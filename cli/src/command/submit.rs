@@ -32,6 +32,8 @@ struct Submitted {
     run: String,
     workflow: String,
     digest: String,
+    /// Whether an earlier submit with the same id made it.
+    existed: bool,
 }
 
 /// Submits a run, and watches it if that is asked for.
@@ -42,6 +44,8 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     let gather = |plan: &Plan| inputs::gather(plan, args.input_file.as_deref(), &args.inputs);
     let checked = file.as_ref().map(|file| gather(&file.plan)).transpose()?;
     let client = Client::connect(config, args.cluster.verbose, output).await?;
+    // Whoever names an id and no version means the run of that id, also when another version has become the current one.
+    let is_pinned = file.is_some() || args.id.is_none();
     let (plan, inputs) = match (file, checked) {
         (Some(WorkflowFile { text, plan }), Some(inputs)) => {
             client.push(&config.namespace, &text).await?;
@@ -57,19 +61,22 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
         workflow: plan.name.to_string(),
         namespace: config.namespace.clone(),
         id: args.id,
-        version: Some(plan.digest.to_string()),
+        version: is_pinned.then(|| plan.digest.to_string()),
         inputs,
     };
-    let run = client.submit(&body).await?;
+    let submitted = client.submit(&body).await?;
+    let run = submitted.run;
     if args.watch {
-        output.message(&format!("{run} of {} submitted to {}", plan.name, client.place()));
+        let was = if submitted.existed { "was submitted before" } else { "submitted" };
+        output.message(&format!("{run} of {} {was} to {}", plan.name, client.place()));
         let Some(view) = watch::to_end(&client, run, output).await? else { return Err(watch::stopped(run)) };
         result::ended(&view, &watch::show_hint(run), args.json, output)?;
         return Ok(Exit::worst([view.summary.status]));
     }
     if args.json {
-        let (workflow, digest) = (plan.name.to_string(), plan.digest.to_string());
-        output.document(SUBMITTED_SCHEMA, &Submitted { run: run.to_string(), workflow, digest })?;
+        let (workflow, existed) = (plan.name.to_string(), submitted.existed);
+        let digest = submitted.digest.unwrap_or(plan.digest).to_string();
+        output.document(SUBMITTED_SCHEMA, &Submitted { run: run.to_string(), workflow, digest, existed })?;
     } else {
         output.result(&run.to_string())?;
     }

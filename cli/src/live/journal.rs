@@ -2,22 +2,24 @@
 //!
 //! For output that is kept or read by programs. A view may skip states that nobody saw; a line then tells the newest.
 
-use longshore_proto::{RunView, StepStatus, StepView, Timestamp};
+use longshore_proto::{RunStatus, RunView, StepStatus, StepView, Timestamp};
 
 use crate::output::{Elapsed, Line, PLAIN};
 
-/// The lines between two views of a run, in the order of their moments.
-pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool) -> Vec<Line> {
+/// The lines between two views of a run, in the order of their moments. What has no moment of its own is told with the one
+/// at which it was `seen`.
+pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, seen: Timestamp) -> Vec<Line> {
     let old = before.map_or(&[][..], |view| &view.steps);
-    let changed = now.steps.iter().enumerate().filter(|(place, step)| match old.get(*place) {
-        Some(before) => state(before) != state(step),
-        None => step.status != StepStatus::Pending,
+    let changed = now.steps.iter().enumerate().filter_map(|(place, step)| match old.get(place) {
+        Some(before) if state(before) != state(step) => Some((moment(step, now.summary.submitted_at), step)),
+        Some(before) if waits_anew(before, step) => Some((seen, step)),
+        None if step.status != StepStatus::Pending => Some((moment(step, now.summary.submitted_at), step)),
+        _ => None,
     });
-    let mut changed: Vec<(Timestamp, &StepView)> =
-        changed.map(|(_, step)| (moment(step, now.summary.submitted_at), step)).collect();
+    let mut changed: Vec<(Timestamp, &StepView)> = changed.collect();
     changed.sort_by_key(|(at, step)| (*at, turn(step)));
     let mut told: Vec<_> = changed.into_iter().map(|(at, step)| (at, words(step))).collect();
-    told.extend(ended(before, now));
+    told.extend(turned(before, now, seen));
     let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
     told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
 }
@@ -32,6 +34,15 @@ fn turn(step: &StepView) -> (bool, u16) {
 fn state(step: &StepView) -> (StepStatus, usize) {
     // Attempts that are made in place, without waiting, show one by one as well.
     (step.status, step.attempts.len())
+}
+
+/// Whether a step waits for something else than before. What stands behind a colon, as how many wait with it, changes all
+/// the time and is no news.
+fn waits_anew(before: &StepView, now: &StepView) -> bool {
+    let what = |step: &StepView| {
+        step.waiting_for.as_deref().and_then(|what| what.split(':').next().map(str::to_owned))
+    };
+    now.waiting_for.is_some() && what(before) != what(now)
 }
 
 /// When a step came into its state.
@@ -53,27 +64,42 @@ fn words(step: &StepView) -> String {
     if let Some(fault) = fault {
         words.push_str(&format!("  {fault}"));
     }
+    if let Some(what) = &step.waiting_for {
+        words.push_str(&format!("  waits for {what}"));
+    }
     words
 }
 
-/// The line that says that the run is over, or about to be.
-fn ended(before: Option<&RunView>, now: &RunView) -> Option<(Timestamp, String)> {
+/// The line that says that the run is over, or was told to stop.
+fn turned(before: Option<&RunView>, now: &RunView, seen: Timestamp) -> Option<(Timestamp, String)> {
     let summary = &now.summary;
-    let news = before.is_none_or(|before| before.summary.status != summary.status);
-    let at = summary.finished_at.filter(|_| news && summary.status.is_terminal())?;
-    let took = Elapsed(at.since(summary.submitted_at));
-    Some((at, format!("run  {}  {}  {took}", summary.status, summary.workflow.name)))
+    if before.is_some_and(|before| before.summary.status == summary.status) {
+        return None;
+    }
+    let mut words = format!("run  {}  {}", summary.status, summary.workflow.name);
+    let at = match (summary.status, summary.finished_at) {
+        (RunStatus::Cancelling, _) => seen,
+        (status, Some(at)) if status.is_terminal() => {
+            words.push_str(&format!("  {}", Elapsed(at.since(summary.submitted_at))));
+            at
+        }
+        _ => return None,
+    };
+    if let Some(reason) = &summary.cancel_reason {
+        words.push_str(&format!("  {reason}"));
+    }
+    Some((at, words))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::sample::{attempt, run, step};
+    use super::super::sample::{BEGAN, attempt, run, step};
     use super::*;
 
     fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
-        let lines = changes(before, now, several);
+        let lines = changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000));
         assert_eq!(lines.iter().map(Line::text).collect::<Vec<_>>(), expected);
     }
 
@@ -105,6 +131,46 @@ mod tests {
     }
 
     #[test]
+    fn what_a_step_waits_for_is_told_once_when_it_is_seen() {
+        let waits = |what: &str| run("running", vec![step("a", "running", json!({ "waiting_for": what }))]);
+        let begun = run("running", vec![step("a", "running", json!({}))]);
+        let nobody = waits("a worker that serves `tables`: none does");
+        let queued = waits("a free worker that serves `tables`: 7 jobs are queued");
+        let nearer = waits("a free worker that serves `tables`: 6 jobs are queued");
+        let words = "a  running  tables/read  waits for a worker that serves `tables`: none does";
+        check(None, &nobody, false, &[&format!("2026-11-20T15:11:12.000Z  {words}")]);
+        check(Some(&begun), &nobody, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
+        check(Some(&nobody), &nobody, false, &[]);
+        let words =
+            "a  running  tables/read  waits for a free worker that serves `tables`: 7 jobs are queued";
+        check(Some(&nobody), &queued, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
+        check(Some(&queued), &nearer, false, &[]);
+        check(Some(&nearer), &begun, false, &[]);
+    }
+
+    #[test]
+    fn a_cancel_is_told_with_its_reason_when_it_is_seen_and_at_the_end() {
+        let told = |status: &str| {
+            let mut run = run(status, vec![]);
+            run.summary.cancel_reason = Some("wrong\nfile".to_owned());
+            run
+        };
+        let (first, second, last) = (run("running", vec![]), told("cancelling"), told("cancelled"));
+        check(
+            Some(&first),
+            &second,
+            false,
+            &["2026-11-20T15:11:15.000Z  run  cancelling  sales-report  wrong file"],
+        );
+        check(
+            Some(&second),
+            &last,
+            false,
+            &["2026-11-20T15:11:16.000Z  run  cancelled  sales-report  5.0s  wrong file"],
+        );
+    }
+
+    #[test]
     fn a_fault_of_several_lines_is_still_one_line_of_columns() {
         let fault = json!({ "class": "tool_error", "message": "no\n\tat x\u{1b}[2J\r\n  end" });
         let now = run("failing", vec![step("a", "failed", json!({ "error": fault }))]);
@@ -118,14 +184,18 @@ mod tests {
         let first = run("running", vec![step("a", "running", json!({}))]);
         let second = run(
             "running",
-            vec![step("a", "retrying", json!({ "attempts": [attempt(1, "unavailable", "gone")] }))],
+            vec![step(
+                "a",
+                "retrying",
+                json!({ "attempts": [attempt(1, "unavailable", "gone")], "waiting_for": "its next attempt at 9" }),
+            )],
         );
         check(
             Some(&first),
             &second,
             true,
             &[
-                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  unavailable: gone",
+                "2026-11-20T15:11:12.200Z  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  a  retrying  tables/read  unavailable: gone  waits for its next attempt at 9",
             ],
         );
     }

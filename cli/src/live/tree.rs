@@ -27,6 +27,10 @@ pub(super) fn frame<'a>(
         lines.push(heading(view, now, symbols));
         rows = rows.saturating_sub(1);
         if alone || !view.summary.status.is_terminal() {
+            if let Some(reason) = view.summary.cancel_reason.as_ref().filter(|_| rows > after) {
+                lines.push(Line::of(DOUBTFUL, &format!("  reason: {reason}")));
+                rows = rows.saturating_sub(1);
+            }
             let mut steps = steps(view, now, symbols, rows / (after + 1));
             rows = rows.saturating_sub(steps.len());
             lines.append(&mut steps);
@@ -51,16 +55,12 @@ fn steps(view: &RunView, now: Timestamp, symbols: Symbols, rows: usize) -> Vec<L
     if rows == 0 {
         return Vec::new();
     }
-    let fitting = fit(&view.steps, rows, |step| 1 + usize::from(trouble(step).is_some()));
+    let fitting = fit(&view.steps, rows, |step| 1 + below(step, symbols).count());
     let table = aligned(fitting.shown.iter().map(|step| cells(step, now, symbols)).collect());
     let mut lines = Vec::new();
     for (step, line) in fitting.shown.iter().zip(table) {
         lines.push(line);
-        if let Some(fault) = trouble(step) {
-            let style =
-                if step.status == StepStatus::Retrying { DOUBTFUL } else { symbols.step(step.status).1 };
-            lines.push(indented(step, 2).with(style, &fault.to_string()));
-        }
+        lines.extend(below(step, symbols));
     }
     let more = |rest: String| Line::of(FAINT, &format!("  {} {rest}", symbols.ellipsis()));
     lines.extend(fitting.rest.map(more));
@@ -82,6 +82,17 @@ fn cells(step: &StepView, now: Timestamp, symbols: Symbols) -> Vec<Line> {
     vec![name, Line::of(style, step.status.as_str()), Line::of(PLAIN, &took), does]
 }
 
+/// What stands below the line of a step: what went wrong, and what a call that is out waits for, which is the last thing
+/// to be cut off where the terminal is narrow.
+fn below(step: &StepView, symbols: Symbols) -> impl Iterator<Item = Line> {
+    let is_out = step.status == StepStatus::Running;
+    let waits =
+        step.waiting_for.as_ref().filter(|_| is_out).map(|what| (DOUBTFUL, format!("waits for {what}")));
+    let style = if step.status == StepStatus::Retrying { DOUBTFUL } else { symbols.step(step.status).1 };
+    let wrong = trouble(step).map(|fault| (style, fault.to_string()));
+    waits.into_iter().chain(wrong).map(|(style, text)| indented(step, 2).with(style, &text))
+}
+
 fn indented(step: &StepView, more: usize) -> Line {
     Line::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
 }
@@ -95,7 +106,7 @@ fn note(step: &StepView) -> String {
         (1, _) => note.push_str("  1 attempt"),
         (made, _) => note.push_str(&format!("  {made} attempts")),
     }
-    if let Some(what) = &step.waiting_for {
+    if let Some(what) = step.waiting_for.as_ref().filter(|_| step.status == StepStatus::Retrying) {
         note.push_str(&format!("  waits for {what}"));
     }
     note
@@ -171,6 +182,38 @@ mod tests {
                 "    ✗ check_west   failed      250ms  tables/read",
                 "      tool_error: row 7: �[31mno number",
                 "  · report         pending            tables/read",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_step_that_waits_says_for_what_in_a_terminal_of_the_usual_width() {
+        let waits =
+            json!({ "does": "payments/charge", "waiting_for": "a worker that serves `payments`: none does" });
+        check(
+            &[run("running", vec![step("charge", "running", waits)])],
+            Symbols::Ascii,
+            (80, 24),
+            &[
+                "> sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+                "  > charge  running    2.0s  payments/charge",
+                "    waits for a worker that serves `payments`: none does",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_cancelled_run_says_why() {
+        let mut run = run("cancelled", vec![step("files", "cancelled", json!({}))]);
+        run.summary.cancel_reason = Some("wrong file\nof ours".to_owned());
+        check(
+            &[run],
+            Symbols::Ascii,
+            (80, 24),
+            &[
+                "o sales-report  cancelled  5.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+                "  reason: wrong file of ours",
+                "  o files  cancelled   250ms  tables/read",
             ],
         );
     }

@@ -26,6 +26,9 @@ steps:
   - { id: tidy, call: test/hold, retry: 3, if: always() }
 ";
 
+/// Why a run is cancelled that Ctrl-C was pressed for.
+const REASON: &str = "interrupted at the terminal";
+
 /// Reads messages until one holds `words`; they are read off.
 async fn until_it_says(child: &mut Child, words: &str) {
     let stderr = child.stderr.as_mut().expect("a pipe");
@@ -59,8 +62,11 @@ async fn ctrl_c_cancels_the_run() {
     let run = folder.start(&["run", "wf.yaml", "--json"]);
     folder.called(1).await;
     send(&run, rustix::process::Signal::INT);
-    let ended = Ended::of(run).await.expecting(21, &["cancelling", "was cancelled"]);
-    assert_eq!(ended.json_lines()[0]["status"], "cancelled");
+    let ended = Ended::of(run).await.expecting(21, &["cancelling", "was cancelled: interrupted"]);
+    let ended = &ended.json_lines()[0];
+    assert_eq!((&ended["status"], &ended["cancel_reason"]), (&json!("cancelled"), &json!(REASON)));
+    let shown = folder.run(&["runs", "show", ended["run"].as_str().expect("an id")]).await.expecting(0, &[]);
+    assert!(shown.stdout.contains(REASON), "{}", shown.stdout);
     folder.run(&["resume"]).await.expecting(0, &["nothing to resume"]);
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use longshore_backend::{Api, Denied, Request, RunQuery, Verb};
 use longshore_proto::{Namespace, RunId, RunStatus, WorkflowName};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -25,10 +25,15 @@ struct Submit {
     inputs: Map<String, Value>,
 }
 
+/// What a submit answers is a good request for its run, and what it says beside the run is passed over.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Get {
     run: RunId,
+    #[serde(default, rename = "digest")]
+    _digest: IgnoredAny,
+    #[serde(default, rename = "existed")]
+    _existed: IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +56,10 @@ enum OneOrMany<T> {
 #[serde(deny_unknown_fields)]
 struct Cancel {
     run: RunId,
+    #[serde(default, rename = "digest")]
+    _digest: IgnoredAny,
+    #[serde(default, rename = "existed")]
+    _existed: IgnoredAny,
     #[serde(default)]
     reason: String,
 }
@@ -76,7 +85,7 @@ impl Api for Desk {
         let answer = match verb {
             Verb::Submit => self.answer_submit(&request).await,
             Verb::Get => match read::<Get>(&request) {
-                Ok(Get { run }) => self.get(run).await.map(fit::view).and_then(document),
+                Ok(Get { run, .. }) => self.get(run).await.map(fit::view).and_then(document),
                 Err(refusal) => Err(refusal),
             },
             Verb::List => self.answer_list(&request).await,
@@ -98,8 +107,7 @@ impl Desk {
     async fn answer_submit(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
         let Submit { workflow, namespace, id, version, inputs } = read(request)?;
         let trace = trace::of_headers(&request.headers);
-        let run = self.submit(Order { namespace, workflow, version, id, inputs, trace }).await?;
-        document(json!({ "run": run }))
+        document(self.submit(Order { namespace, workflow, version, id, inputs, trace }).await?)
     }
 
     async fn answer_list(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
@@ -113,7 +121,7 @@ impl Desk {
     }
 
     async fn answer_cancel(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let Cancel { run, reason } = read(request)?;
+        let Cancel { run, reason, .. } = read(request)?;
         let reason = if reason.is_empty() { "asked for" } else { &reason };
         self.cancel(run, reason).await?;
         document(json!({ "run": run }))

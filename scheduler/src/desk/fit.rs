@@ -1,7 +1,7 @@
 //! What is shown of runs, cut so that it fits into one message of a broker.
 //!
 //! Only what would not fit whole is cut: values are replaced by what they are known by, as those that are kept as blobs
-//! always are, and errors in lists lose their ends. What does not fit even then is for the broker's side to refuse.
+//! always are, and errors and reasons in lists lose their ends. What does not fit even then is for the broker's side to refuse.
 
 use longshore_proto::{Digest, RunSummary, RunView};
 use serde::Serialize;
@@ -15,8 +15,9 @@ const WHOLE_BYTES: usize = REQUEST_LIMIT_BYTES / 8 * 7;
 /// Values up to this length stand in a view however many they are.
 const SHORT_BYTES: usize = 256;
 
-/// How much of an error stands in a list that is cut: a thousand runs, the longest list, fit with it.
-const ERROR_CHARS: usize = 200;
+/// How much of an error, and of the reason of a cancel, stands in a list that is cut: a thousand runs, the longest list, fit
+/// with it.
+const SENTENCE_CHARS: usize = 200;
 
 /// A run whose values fit.
 pub(super) fn view(mut view: RunView) -> RunView {
@@ -30,17 +31,22 @@ pub(super) fn view(mut view: RunView) -> RunView {
     view
 }
 
-/// A list whose errors fit.
+/// A list whose errors and reasons fit.
 pub(super) fn list(mut runs: Vec<RunSummary>) -> Vec<RunSummary> {
     if is_too_long(&runs) {
-        for fault in runs.iter_mut().filter_map(|run| run.error.as_mut()) {
-            if let Some((cut, _)) = fault.message.char_indices().nth(ERROR_CHARS) {
-                fault.message.truncate(cut);
-                fault.message.push('…');
-            }
+        for run in &mut runs {
+            let error = run.error.as_mut().map(|fault| &mut fault.message);
+            error.into_iter().chain(run.cancel_reason.as_mut()).for_each(cut);
         }
     }
     runs
+}
+
+fn cut(sentence: &mut String) {
+    if let Some((end, _)) = sentence.char_indices().nth(SENTENCE_CHARS) {
+        sentence.truncate(end);
+        sentence.push('…');
+    }
 }
 
 fn is_too_long(document: &impl Serialize) -> bool {
@@ -93,14 +99,16 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_list_fits_with_the_longest_errors() {
+    fn the_longest_list_fits_with_the_longest_errors_and_reasons() {
         let mut failed = run();
         failed["error"] = json!({ "class": "tool_error", "message": "e".repeat(4_096) });
+        failed["cancel_reason"] = json!("r".repeat(500));
         let failed: RunSummary = serde_json::from_value(failed).expect("a summary");
         let short = vec![failed.clone(); 10];
         assert_eq!(list(short.clone()), short);
         let cut = list(vec![failed; 1_000]);
         assert!(cut.len() == 1_000 && !is_too_long(&cut));
         assert!(cut[0].error.as_ref().is_some_and(|fault| fault.message.ends_with("e…")));
+        assert!(cut[0].cancel_reason.as_ref().is_some_and(|reason| reason.ends_with("r…")));
     }
 }

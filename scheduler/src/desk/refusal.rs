@@ -23,6 +23,16 @@ pub enum Refusal {
     /// An id that cannot be one.
     #[error("an id is 1 to 256 characters, and none of them a control character")]
     Id,
+    /// The id stands for a run that was asked for something else.
+    #[error(
+        "the id is taken: {run} was submitted with it and {by}. Look at that run, or submit with another id"
+    )]
+    IdTaken {
+        /// The run.
+        run: RunId,
+        /// What it was given instead.
+        by: String,
+    },
     /// Nothing is registered under this name.
     #[error("no workflow `{workflow}` is registered in namespace `{namespace}`: push it first")]
     UnknownWorkflow {
@@ -60,7 +70,7 @@ pub enum Refusal {
     #[error("there is no run {0}, or it is no longer kept")]
     UnknownRun(RunId),
     /// The run has ended.
-    #[error("{run} has ended: it {status}")]
+    #[error("{run} has ended already: {status}")]
     Ended {
         /// The run.
         run: RunId,
@@ -98,6 +108,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::Id => "invalid_id",
+            Self::IdTaken { .. } => "id_taken",
             Self::UnknownWorkflow { .. } => "unknown_workflow",
             Self::UnknownVersion { .. } | Self::AmbiguousVersion { .. } => "unknown_version",
             Self::Submit(SubmitError::Workflow(_)) => "invalid_workflow",
@@ -127,7 +138,7 @@ impl Refusal {
             Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
-            Self::Ended { .. } => 409,
+            Self::IdTaken { .. } | Self::Ended { .. } => 409,
             Self::Full { .. } => 503,
             Self::Unreadable { .. } | Self::Submit(_) | Self::Backend(_) => 500,
         }

@@ -179,6 +179,7 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
         settlement,
         attempts: vec![attempt],
         worker: "worker".parse().expect("a node"),
+        unreported: false,
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Run {
     /// The size of what `set` steps gave, as JSON text.
     #[serde(default)]
     pub(super) set_bytes: usize,
+    /// Why it was told to stop, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cancel_reason: Option<String>,
 }
 
 /// What a run fails with.
@@ -115,6 +118,7 @@ impl Run {
             outputs: None,
             touched: BTreeSet::new(),
             set_bytes: 0,
+            cancel_reason: None,
         }
     }
 

@@ -75,11 +75,19 @@ impl Scenario {
         match word {
             "submit" => self.record(submitted(self.run, &self.plan, rest)),
             "settle" => {
-                let event = settled(self.run, rest, self.at);
+                let (rest, silence) = match rest.strip_suffix(" after a silence") {
+                    Some(rest) => (rest, true),
+                    None => (rest, false),
+                };
+                let mut event = settled(self.run, rest, self.at);
+                if let Event::Settled { unreported, .. } = &mut event {
+                    *unreported = silence;
+                }
                 self.record(event)
             }
             "cancel" => {
-                let signal = Signal::Cancel { reason: "test".to_owned() };
+                let reason = if rest.is_empty() { "test" } else { rest };
+                let signal = Signal::Cancel { reason: reason.to_owned() };
                 self.record(Event::Signalled { run: self.run, signal })
             }
             "lead" => self.record(leader(rest == "with its jobs lost")),
@@ -106,6 +114,9 @@ impl Scenario {
             }
             "sent" => self.record(Event::Resumed { run: self.run }),
             "status" => self.status(rest),
+            "reason" => {
+                self.machine.view(self.run).and_then(|view| view.summary.cancel_reason).unwrap_or_default()
+            }
             "attempts" => self.attempts(rest),
             other => panic!("no such input: {other}"),
         }
@@ -277,6 +288,7 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         settlement,
         attempts: vec![AttemptRecord { number, started_at, took: TOOK, fault: failed, sent: Sent::Maybe }],
         worker: "worker".parse().expect("a node"),
+        unreported: false,
     }
 }
 

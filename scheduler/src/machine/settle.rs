@@ -16,13 +16,20 @@ use super::{Refused, Run, advance};
 /// attempts keeps the newest.
 const ATTEMPTS_KEPT: usize = 100;
 
-/// Takes a worker's report.
+/// What is known of a job that a whole process took with it.
+const LOST: &str = "whoever had the job was not heard of again; whether it made the call is not known";
+
+/// What is known of an earlier delivery of a job, where it is not known how that one ended.
+const UNREPORTED: &str = "a worker that had the job did not report it: it was lost, or gave the job back; whether it made \
+                          the call is not known";
+
+/// Takes a worker's report: the attempts it made, and whether another worker had the job before and did not report.
 pub(super) fn settle(
     run: &mut Run,
     plan: &Plan,
     job: &JobId,
     settlement: &Settlement,
-    attempts: &[AttemptRecord],
+    (attempts, unreported): (&[AttemptRecord], bool),
     now: Timestamp,
 ) -> Result<(), Refused> {
     let index = run.find(&job.step).ok_or(Refused::UnknownStep)?;
@@ -34,7 +41,13 @@ pub(super) fn settle(
     if job.attempt != current && !is_output {
         return Err(Refused::StaleAttempt);
     }
-    keep_attempts(&mut step.attempts, attempts);
+    let is_noted = step.attempts.last().is_some_and(|last| last.number >= current);
+    let silence = if unreported && job.attempt == current && !is_noted {
+        silence(step, UNREPORTED, attempts.first().map_or(now, |first| first.started_at))
+    } else {
+        None
+    };
+    keep_attempts(&mut step.attempts, silence, attempts);
     forget_timers(run, &job.step);
     match settlement {
         Settlement::Done(outcome) => end(run, index, outcome, now),
@@ -101,25 +114,33 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
 
 /// The job is sent again under the same number: whether a call was made is not known, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
-    let Some(call) = step.call.as_mut().filter(|_| step.status == StepStatus::Running) else { return false };
-    let Some(started_at) = call.sent_at.take() else { return false };
-    let silence = "whoever had the job was not heard of again; whether it made the call is not known";
-    let lost = AttemptRecord {
-        number: call.attempt,
-        started_at,
-        took: now.since(started_at),
-        fault: Some(Fault::new(FaultClass::Unavailable, silence)),
-        sent: Sent::Maybe,
-    };
-    keep_attempts(&mut step.attempts, &[lost]);
+    let Some(lost) = silence(step, LOST, now) else { return false };
+    keep_attempts(&mut step.attempts, None, &[lost]);
     true
 }
 
-/// Adds what is new, by number and time, and bounds the whole.
-fn keep_attempts(kept: &mut Vec<AttemptRecord>, new: &[AttemptRecord]) {
+/// The job that is out as an attempt of which nothing is known, from when it was sent.
+fn silence(step: &mut Step, why: &str, until: Timestamp) -> Option<AttemptRecord> {
+    let call = step.call.as_mut().filter(|_| step.status == StepStatus::Running)?;
+    let started_at = call.sent_at.take()?;
+    Some(AttemptRecord {
+        number: call.attempt,
+        started_at,
+        took: until.since(started_at),
+        fault: Some(Fault::new(FaultClass::Unavailable, why)),
+        sent: Sent::Maybe,
+    })
+}
+
+/// Adds a silence, and behind it what is new, by number and time; bounds the whole. The moment of a silence is one of the
+/// log's clock, which may be ahead of the worker's, so no report is measured against it.
+fn keep_attempts(kept: &mut Vec<AttemptRecord>, silence: Option<AttemptRecord>, new: &[AttemptRecord]) {
     let place = |attempt: &AttemptRecord| (attempt.number, attempt.started_at);
+    let mut newest = kept.last().map(place);
+    kept.extend(silence);
     for attempt in new {
-        if kept.last().is_none_or(|last| place(last) < place(attempt)) {
+        if newest.is_none_or(|newest| newest < place(attempt)) {
+            newest = Some(place(attempt));
             kept.push(attempt.clone());
         }
     }

@@ -15,14 +15,32 @@ use super::{Effect, Effects, Refused, Run, advance};
 /// it, short enough for a person who waits.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How much of a reason is kept. It stands in every checkpoint of the run and in lists of a thousand runs, and a request
+/// may bring a megabyte; the log has the whole.
+const REASON_CHARS: usize = 500;
+
 /// Somebody wants the run to stop.
-pub(super) fn cancel(run: &mut Run, now: Timestamp, effects: &mut Effects) -> Result<(), Refused> {
+pub(super) fn cancel(
+    run: &mut Run,
+    reason: &str,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Result<(), Refused> {
     if run.status == RunStatus::Cancelling {
         return Err(Refused::AlreadyStopping);
     }
     run.status = RunStatus::Cancelling;
+    run.cancel_reason = Some(beginning(reason));
     recall(run, |_| true, now, effects);
     Ok(())
+}
+
+/// As much of a reason as is kept.
+fn beginning(reason: &str) -> String {
+    match reason.char_indices().nth(REASON_CHARS) {
+        Some((cut, _)) => format!("{}…", reason.get(..cut).unwrap_or_default()),
+        None => reason.to_owned(),
+    }
 }
 
 /// The run has reached its deadline.

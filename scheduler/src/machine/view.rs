@@ -1,6 +1,8 @@
 //! A run as people see it.
 
-use longshore_proto::{JobId, Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind};
+use longshore_proto::{
+    JobId, Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind, WorkflowRef,
+};
 use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
 
@@ -19,6 +21,7 @@ impl Run {
             finished_at: self.finished_at,
             error: self.error.as_ref().map(|error| error.fault.clone()),
             failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
+            cancel_reason: self.cancel_reason.clone(),
         }
     }
 
@@ -35,6 +38,16 @@ impl Run {
     /// Its id.
     pub const fn id(&self) -> RunId {
         self.id
+    }
+
+    /// What it runs.
+    pub(crate) const fn workflow(&self) -> &WorkflowRef {
+        &self.workflow
+    }
+
+    /// What it was given, with defaults filled in.
+    pub(crate) const fn inputs(&self) -> &Payload {
+        &self.inputs
     }
 
     /// The jobs of its steps that are running, in the order of the view's steps.

@@ -257,6 +257,7 @@ async fn work(backend: Backend) {
                 attempts: vec![attempt],
                 worker: "worker".parse().expect("a node"),
                 job: id.clone(),
+                unreported: false,
             };
             backend.log.append(id.run.partition(), &[event]).await.expect("appends");
             delivery.receipt.ack().await.expect("acks");

@@ -79,6 +79,7 @@ pub(super) fn summary(run: RunId, status: RunStatus, submitted_at: u64) -> RunSu
         finished_at: status.is_terminal().then(|| Timestamp::from_millis(submitted_at + 5)),
         error: None,
         failed_step: None,
+        cancel_reason: None,
     }
 }
 

@@ -39,7 +39,7 @@ async fn the_same_id_is_the_same_run_however_it_comes() {
     let first = cluster.ask("submit", submit.clone()).await.expect("submits");
     let job = cluster.job().await;
     assert_eq!(first["run"], job.job.id.run.to_string());
-    assert_eq!(cluster.ask("submit", submit).await.expect("submits"), first);
+    assert_eq!(cluster.ask("submit", submit).await.expect("submits")["run"], first["run"]);
     cluster.publish("default.report", &[], r#"{"id": "order-1"}"#).await;
     cluster.publish("default.report", &[("Nats-Msg-Id", "order-1")], "").await;
     // Another id, taken in behind the copies: when its job is out, theirs would have been too.

@@ -183,6 +183,7 @@ impl Cluster {
             attempts: Vec::<AttemptRecord>::new(),
             worker: "worker".parse().expect("a node"),
             job: id.clone(),
+            unreported: false,
         };
         self.backend.log.append(id.run.partition(), &[event]).await.expect("appends");
     }

@@ -143,6 +143,49 @@ async fn a_run_that_is_queued_behind_others_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_stands_for_a_run_is_no_good_for_another_one() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let first = json!({ "workflow": "report", "id": "order-1", "inputs": { "month": 3 } });
+    let made = cluster.ask("submit", first.clone()).await.expect("submits");
+    assert_eq!(made["existed"], false);
+    cluster.ask("get", json!({ "run": made["run"] })).await.expect("stands in a checkpoint");
+    let newer = format!("{WORKFLOW}description: newer\n");
+    cluster.push(&newer).await;
+    let newest = cluster.ask("workflows", json!({})).await.expect("lists")[0]["digest"].clone();
+    assert_ne!(newest, made["digest"]);
+
+    // The same again is the same run, whether it is known by the version that has become the current one or not.
+    let same = json!({ "run": made["run"], "digest": made["digest"], "existed": true });
+    let with = |field: &str, value: Value| {
+        let mut submit = first.clone();
+        submit[field] = value;
+        submit
+    };
+    for submit in [first.clone(), with("version", made["digest"].clone())] {
+        assert_eq!(cluster.ask("submit", submit.clone()).await, Ok(same.clone()), "{submit}");
+    }
+    let refused = [
+        (with("inputs", json!({ "month": 4 })), "other inputs (month)"),
+        (with("inputs", json!({})), "other inputs (month)"),
+        (with("inputs", json!({ "day": 4 })), "other inputs"),
+        (with("version", newest), "another version of the workflow"),
+    ];
+    for (submit, words) in refused {
+        let (code, body) = cluster.ask("submit", submit.clone()).await.expect_err("is refused");
+        assert_eq!((code, &body["reason"]), (409, &json!("id_taken")), "{submit}: {body}");
+        let error = text(&body["error"]);
+        assert!(error.contains(words) && error.contains(text(&made["run"])), "{submit}: {body}");
+    }
+    let other = cluster.ask("submit", with("id", json!("order-2"))).await.expect("submits");
+    assert_eq!(other["existed"], false);
+    cluster.ask("get", other.clone()).await.expect("takes what a submit answers");
+    cluster.ask("cancel", other).await.expect("takes what a submit answers");
+    assert_eq!(cluster.job().await.job.id.run.to_string(), text(&made["run"]));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;

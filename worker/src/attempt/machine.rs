@@ -51,6 +51,8 @@ pub(crate) struct Machine<'a> {
     claim: Option<ClaimKey>,
     /// Whether a call may have happened: one of this worker's, or of one that held the claim and vanished.
     spent: bool,
+    /// Whether an earlier delivery may have made a call that nobody reported.
+    unreported: bool,
     /// The first interrupt; later ones change nothing.
     interrupt: Option<Interrupt>,
     attempts: Vec<AttemptRecord>,
@@ -78,6 +80,7 @@ impl<'a> Machine<'a> {
             queued_at: None,
             claim: None,
             spent: false,
+            unreported: false,
             interrupt: None,
             attempts: Vec::new(),
             phase: Phase::Bound,
@@ -153,6 +156,8 @@ impl<'a> Machine<'a> {
 
     /// The last look before the first call.
     fn begin(&mut self) -> Effect {
+        // A claim tells who called and vanished. Of a job that needs none only the queue knows that somebody had it.
+        self.unreported = self.spent || (self.job.claim().is_none() && self.delivered > 1);
         let unsafe_to_repeat = self.job.safety == Safety::Unknown;
         if self.spent && unsafe_to_repeat {
             let fault = lost();
@@ -263,6 +268,7 @@ impl<'a> Machine<'a> {
             settlement,
             attempts: mem::take(&mut self.attempts),
             worker: self.worker.clone(),
+            unreported: self.unreported,
         })
     }
 

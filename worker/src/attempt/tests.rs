@@ -137,11 +137,13 @@ fn show(effect: &Effect) -> String {
         Effect::Call(number) => format!("call {number}"),
         Effect::Wait(delay) => format!("wait {delay:?}"),
         Effect::Settle { blobs, release: claim, event } => {
-            let Event::Settled { settlement, attempts, .. } = &**event else {
+            let Event::Settled { settlement, attempts, unreported, .. } = &**event else {
                 panic!("a worker only settles")
             };
             let sizes: String = blobs.iter().map(|blob| format!(", blob of {}", blob.len())).collect();
-            format!("settle {} [{}]{sizes}{}", outcome(settlement), numbered(attempts), release(claim))
+            let before = if *unreported { " after a silence" } else { "" };
+            let (outcome, attempts) = (outcome(settlement), numbered(attempts));
+            format!("settle {outcome} [{attempts}]{before}{sizes}{}", release(claim))
         }
         Effect::End(End::Acknowledge { done }) => {
             format!("acknowledge{}", if done.is_some() { ", claim done" } else { "" })

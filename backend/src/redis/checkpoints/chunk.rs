@@ -95,6 +95,7 @@ mod tests {
             finished_at: None,
             error: None,
             failed_step: None,
+            cancel_reason: None,
         };
         RunRow { summary, state }
     }

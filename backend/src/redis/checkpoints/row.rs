@@ -105,6 +105,7 @@ mod tests {
             finished_at: status.is_terminal().then(|| Timestamp::from_millis(0x19a_1f2b_9999)),
             error: None,
             failed_step: None,
+            cancel_reason: None,
         }
     }
 

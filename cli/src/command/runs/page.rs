@@ -38,6 +38,9 @@ pub(super) fn show(view: &RunView, symbols: Symbols) -> Vec<Line> {
     if summary.finished_at.is_some() {
         facts.push(fact("took", Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at))));
     }
+    if let Some(reason) = &summary.cancel_reason {
+        facts.push(fact("reason", Line::of(PLAIN, reason)));
+    }
     if summary.error.is_some() {
         facts.push(fact("error", error(summary)));
     }
@@ -180,6 +183,13 @@ mod tests {
                 ". report        pending        tables/write",
             ]
         );
+    }
+
+    #[test]
+    fn a_cancelled_run_says_why() {
+        let mut view = view();
+        view.summary.cancel_reason = Some("wrong file".to_owned());
+        assert_eq!(texts(&show(&view, Symbols::Ascii))[5], "reason     wrong file");
     }
 
     #[test]

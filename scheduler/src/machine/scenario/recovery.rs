@@ -51,6 +51,38 @@ fn a_job_that_was_lost_with_its_process_is_an_attempt_of_its_own() {
 }
 
 #[test]
+fn a_worker_that_did_not_report_is_an_attempt_of_its_own_once_another_one_says_so() {
+    check(
+        PAIR,
+        r#"
+        submit                                            -> dispatch a#1, dispatch b#1
+        @40s settle a#1 output 1 after a silence          -> nothing
+        attempts a                                        -> #1 40000ms unavailable, #1 5ms output
+        @50s settle b#1 again 5s by a clock at 0s after a silence -> nothing
+        attempts b                                        -> #1 0ms unavailable, #1 5ms unavailable
+        @55s tick                                         -> fired retry b#2, dispatch b#2
+        @56s settle b#1 fault timeout after a silence     -> refused: a newer attempt is out
+        @60s settle b#2 output 1 after a silence          -> dispatch c#1
+        attempts b                                        -> #1 0ms unavailable, #1 5ms unavailable, #2 5000ms unavailable, #2 5ms output
+        "#,
+    );
+}
+
+#[test]
+fn a_job_that_was_lost_with_its_process_is_not_noted_once_more_for_its_next_delivery() {
+    check(
+        PAIR,
+        r#"
+        submit                                  -> dispatch a#1, dispatch b#1
+        @2s lead with its jobs lost             -> nothing
+        @3s sent                                -> nothing
+        @9s settle a#1 output 1 after a silence -> nothing
+        attempts a                              -> #1 2000ms unavailable, #1 5ms output
+        "#,
+    );
+}
+
+#[test]
 fn what_was_recalled_is_recalled_again() {
     check(
         PAIR,

@@ -25,6 +25,33 @@ fn a_cancel_recalls_what_is_out_and_still_hears_its_word() {
 }
 
 #[test]
+fn the_first_reason_of_a_cancel_is_kept() {
+    check(
+        "steps: [{ id: a, call: s/t }]",
+        r#"
+        submit                      -> dispatch a#1
+        reason                      ->
+        cancel wrong file           -> recall a#1
+        cancel another reason       -> refused: the run is stopping already
+        restart                     -> nothing
+        reason                      -> wrong file
+        settle a#1 fault cancelled  -> cancelled
+        reason                      -> wrong file
+        "#,
+    );
+}
+
+#[test]
+fn a_reason_is_kept_as_far_as_a_sentence_goes() {
+    let long = "ü".repeat(1_000);
+    let kept = format!("{}…", "ü".repeat(500));
+    check(
+        "steps: [{ id: a, call: s/t }]",
+        &format!("submit -> dispatch a#1\ncancel {long} -> recall a#1\nreason -> {kept}"),
+    );
+}
+
+#[test]
 fn a_call_that_was_done_before_it_could_be_stopped_is_done() {
     check(
         "steps: [{ id: a, call: s/t }, { id: b, call: s/t }]",

@@ -26,7 +26,7 @@ fn the_steps_own_key_is_claimed_even_where_repeating_is_safe() {
         claim lapsed   => call 1
         faults unavailable maybe => wait 400ms
         retry due      => call 2
-        answers 1      => settle output 1 [1 unavailable maybe, 2 answered]
+        answers 1      => settle output 1 [1 unavailable maybe, 2 answered] after a silence
         settled        => acknowledge, claim done
         ",
     );
@@ -38,7 +38,7 @@ fn a_call_that_vanished_with_its_worker_is_not_repeated() {
         unsafe_to_repeat(),
         "
         delivered 2  => claim fetch
-        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) []
+        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence
         settled      => acknowledge, claim done
         ",
     );
@@ -47,7 +47,7 @@ fn a_call_that_vanished_with_its_worker_is_not_repeated() {
 #[test]
 fn a_claim_that_a_younger_store_may_have_lost_is_in_doubt() {
     let lost = "settle indeterminate unavailable: the process that made this call ended without a word; the call may \
-                have happened, and is not repeated because the step does not say that it is safe (`retry`) []";
+                have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence";
     for (born, then) in [("5000", "call 1"), ("5001", lost), ("90000", lost)] {
         check(
             unsafe_to_repeat(),
@@ -122,11 +122,31 @@ fn a_call_that_another_worker_is_making_is_left_alone_for_a_bounded_time() {
 }
 
 #[test]
+fn a_worker_that_had_the_job_and_said_nothing_is_reported_by_the_next_one() {
+    check(
+        safe(),
+        "
+        delivered 2 => call 1
+        answers 1   => settle output 1 [1 answered] after a silence
+        ",
+    );
+    // Whoever had it let go of the claim, and so made no call.
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2 => claim fetch
+        claim won   => call 1
+        answers 1   => settle output 1 [1 answered]
+        ",
+    );
+}
+
+#[test]
 fn poison_is_settled_without_another_call() {
     check(
         safe(),
         "
-        delivered 11 => settle fault internal: poison: delivered 11 times, and no worker came to an end []
+        delivered 11 => settle fault internal: poison: delivered 11 times, and no worker came to an end [] after a silence
         settled     => acknowledge
         ",
     );
@@ -165,7 +185,7 @@ fn without_a_backend_the_job_goes_back_and_the_claim_only_if_nothing_was_called(
         unsafe_to_repeat(),
         "
         delivered 2  => claim fetch
-        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) []
+        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence
         broken       => give back for 5s
         ",
     );
