@@ -294,15 +294,14 @@ impl Driver {
 
     /// Does what follows: facts and jobs fly together, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
-        observer::tell(&*self.observer, &self.fold.machine, &effects);
-        let (mut facts, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut facts, mut jobs, mut recalls, mut news) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Append(event) => facts.push(event),
                 Effect::Dispatch(job) if self.left_alone.contains(&job.id.run) => {}
                 Effect::Dispatch(job) => jobs.push(*job),
                 Effect::Recall(job) => recalls.push(job),
-                Effect::Changed(_) => {} // told already
+                changed @ Effect::Changed(_) => news.push(changed),
             }
         }
         let dispatched = async {
@@ -316,6 +315,8 @@ impl Driver {
         };
         let ((), refused) = tokio::try_join!(append(&self.backend, self.partition, facts), dispatched)?;
         self.held.add(refused);
+        // Whoever hears of it has time; jobs do not.
+        observer::tell(&*self.observer, &self.fold.machine, &news);
         // After the jobs they mean: a recall looks for a job that is queued or out.
         for job in recalls {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;

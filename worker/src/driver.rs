@@ -130,19 +130,20 @@ impl Worker {
         slots: &Slots,
         jobs: &mut JoinSet<()>,
     ) {
-        let mut filling = pin!(self.fill(server, slots));
+        let mut filling = pin!(self.fill(server, slots, false));
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 Some(ended) = jobs.join_next() => report(ended),
                 filled = &mut filling => {
+                    let is_empty = filled.last().is_some_and(|(delivery, _)| delivery.was_last);
                     for (delivery, slot) in filled {
                         self.begin(delivery, slot, jobs);
                     }
                     // They go first: asking for more can wait until their calls are made.
                     yield_now().await;
-                    filling.set(self.fill(server, slots));
+                    filling.set(self.fill(server, slots, is_empty));
                 }
             }
         }
@@ -151,18 +152,21 @@ impl Worker {
     /// Jobs, each with a slot.
     ///
     /// All free slots are offered to what is there already. Then one is kept for whatever comes next, and the others
-    /// go to other servers: a server without jobs must not hold slots that another could use.
-    async fn fill(&self, server: &ServerName, slots: &Slots) -> Vec<(Delivery, Slot)> {
+    /// go to other servers: a server without jobs must not hold slots that another could use. Of a queue that is known
+    /// to be empty nothing is asked at once.
+    async fn fill(&self, server: &ServerName, slots: &Slots, is_empty: bool) -> Vec<(Delivery, Slot)> {
         let first = slots.wait().await;
-        let mut free: Vec<Slot> = slots.more(PULL_LIMIT - 1);
-        let all = NonZeroUsize::MIN.saturating_add(free.len());
-        free.push(first);
-        let mut ready = self.pull(server, all, Duration::ZERO).await;
-        if ready.is_empty() {
-            free.truncate(1);
-            ready = self.pull(server, NonZeroUsize::MIN, PULL_WAIT).await;
+        if !is_empty {
+            let mut free: Vec<Slot> = slots.more(PULL_LIMIT - 1);
+            let all = NonZeroUsize::MIN.saturating_add(free.len());
+            let ready = self.pull(server, all, Duration::ZERO).await;
+            if !ready.is_empty() {
+                free.push(first);
+                return ready.into_iter().zip(free).collect();
+            }
         }
-        ready.into_iter().zip(free).collect()
+        let ready = self.pull(server, NonZeroUsize::MIN, PULL_WAIT).await;
+        ready.into_iter().zip([first]).collect()
     }
 
     async fn pull(&self, server: &ServerName, max: NonZeroUsize, wait: Duration) -> Vec<Delivery> {

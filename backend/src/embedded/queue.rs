@@ -119,7 +119,7 @@ impl Queue {
         let Taken { job, delivered, recalled } = taken;
         let shared = Arc::clone(&self.shared);
         let receipt = Box::new(Held { shared, job: job.id.clone(), answered: false });
-        Delivery { job, delivered, queued_at: None, recalled, recall_missed: false, receipt }
+        Delivery { job, delivered, queued_at: None, recalled, recall_missed: false, was_last: false, receipt }
     }
 }
 

@@ -116,12 +116,14 @@ impl Jobs {
         let info = message.info().ok();
         let delivered = info.as_ref().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
         let place = info.as_ref().map_or(0, |info| info.stream_sequence);
+        let was_last = info.as_ref().is_some_and(|info| info.pending == 0);
         let recall_missed = place <= self.unheard.load(Ordering::Acquire);
         let queued_at = info.map(|info| {
             let millis = info.published.unix_timestamp_nanos() / 1_000_000;
             Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
         });
-        Some(Delivery { job, delivered, queued_at, recalled, recall_missed, receipt: Box::new(receipt) })
+        let receipt = Box::new(receipt);
+        Some(Delivery { job, delivered, queued_at, recalled, recall_missed, was_last, receipt })
     }
 }
 

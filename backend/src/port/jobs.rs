@@ -74,6 +74,8 @@ pub struct Delivery {
     pub recalled: CancellationToken,
     /// Whether it was queued before this process could hear of recalls, so that one may have been missed.
     pub recall_missed: bool,
+    /// Whether the queue said that it had no other one for the server then.
+    pub was_last: bool,
     /// The means to answer the queue.
     pub receipt: Box<dyn Receipt>,
 }

@@ -28,7 +28,7 @@ const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sees one delivery through to its end.
 pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
-    let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt } = delivery;
+    let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt, .. } = delivery;
     let _busy = Busy::new();
     let holder = shared.holder();
     if recall_missed {
