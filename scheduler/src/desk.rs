@@ -7,7 +7,7 @@
 //!                                   └─────► checkpoints, Catalog   where a run stands, and why it waits
 //! ```
 //!
-//! Runs are shown as of their last checkpoint, a tenth of a second ago: every scheduler can answer for every partition.
+//! Runs are shown as of their last checkpoint, a tenth or a fifth of a second ago: every scheduler can answer for every partition.
 
 mod admission;
 mod again;

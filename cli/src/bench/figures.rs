@@ -135,13 +135,19 @@ impl Latency {
 impl Floor {
     /// The better of two rounds, figure by figure: a busy machine only ever makes it worse.
     pub(crate) fn better(self, other: Self) -> Self {
-        let step = if self.step.p50_ms <= other.step.p50_ms { self.step } else { other.step };
         Self {
             steps_per_second: self.steps_per_second.max(other.steps_per_second),
             pipelined: self.pipelined.max(other.pipelined),
             batched: self.batched.max(other.batched),
-            step,
+            step: self.step.better(other.step),
         }
+    }
+}
+
+impl Latency {
+    /// That of the better of two rounds.
+    pub(crate) fn better(self, other: Self) -> Self {
+        if self.p50_ms <= other.p50_ms { self } else { other }
     }
 }
 
