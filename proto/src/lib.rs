@@ -56,4 +56,4 @@ pub use secret::SecretPlace;
 pub use submit::{ID_HEADER, SubmitRequest};
 pub use time::Timestamp;
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
-pub use wire::{FORMAT_VERSION, WireError, decode, decode_all, encode, join};
+pub use wire::{FORMAT_VERSION, NEWEST_FORMAT, WireError, decode, decode_all, encode, join};

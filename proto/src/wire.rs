@@ -6,8 +6,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The format this code writes, and the newest it reads.
+/// The format of a word, as this code writes and reads it.
 pub const FORMAT_VERSION: u8 = 1;
+
+/// The newest format this code reads.
+pub const NEWEST_FORMAT: u8 = SEVERAL;
 
 /// The format of what was written together: words, each after its length. What knows only single words takes it for a
 /// newer format, and passes nothing over.
@@ -27,7 +30,7 @@ pub enum WireError {
     #[error("empty message")]
     Empty,
     /// Written by newer code.
-    #[error("format version {found}, and this version of longshore reads up to {FORMAT_VERSION}: upgrade it")]
+    #[error("format version {found}, and this version of longshore reads up to {NEWEST_FORMAT}: upgrade it")]
     Version {
         /// The version byte.
         found: u8,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use async_nats::jetstream;
 use longshore_proto::{
-    Event, FORMAT_VERSION, JobId, NodeId, Outcome, Output, Partition, Payload, RunId, Settlement, Timestamp,
+    Event, JobId, NEWEST_FORMAT, NodeId, Outcome, Output, Partition, Payload, RunId, Settlement, Timestamp,
     encode, subject,
 };
 use longshore_tests::cluster::{Cluster, PARTITIONS, Role, chain};
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 /// A format that is not there yet.
-const NEWER: u8 = FORMAT_VERSION + 1;
+const NEWER: u8 = NEWEST_FORMAT + 1;
 
 /// A cluster that knows the workflow `chain`, of three calls.
 async fn cluster(schedulers: usize, workers: usize, delay_ms: u64) -> Cluster {
