@@ -18,6 +18,7 @@ mod advance;
 mod change;
 mod checkpoint;
 mod needs;
+mod refused;
 mod retention;
 mod run;
 mod scope;
@@ -45,6 +46,7 @@ pub use change::Change;
 use change::Turn;
 pub use checkpoint::{Drained, RestoreError, STATE_VERSION};
 pub use needs::Needs;
+pub use refused::Refused;
 pub use retention::Retention;
 pub use run::Run;
 use scope::BlobValues;
@@ -67,45 +69,6 @@ pub enum Effect {
 
 /// What should now be done, in this order.
 pub type Effects = Vec<Effect>;
-
-/// Why a record changed nothing. Not an error: logs hold duplicates and late reports, and every reader drops the
-/// same ones.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refused {
-    /// The record was applied before.
-    #[error("already applied")]
-    AlreadyApplied,
-    /// The run was submitted before.
-    #[error("the run was submitted before")]
-    DuplicateRun,
-    /// No such run, or it has ended.
-    #[error("no such run, or it has ended")]
-    UnknownRun,
-    /// The run's plan has no such step.
-    #[error("the run has no such step")]
-    UnknownStep,
-    /// The step has its outcome.
-    #[error("the step has its outcome")]
-    AlreadySettled,
-    /// A newer attempt is out.
-    #[error("a newer attempt is out")]
-    StaleAttempt,
-    /// The leader that wrote it no longer leads.
-    #[error("written by a leader that no longer leads")]
-    StaleEpoch,
-    /// The timer is no longer set.
-    #[error("the timer is no longer set")]
-    TimerNotSet,
-    /// The timer's moment has not come.
-    #[error("the timer's moment has not come")]
-    TimerNotDue,
-    /// The run is stopping already.
-    #[error("the run is stopping already")]
-    AlreadyStopping,
-    /// The driver did not bring what [`Machine::needs`] asked for.
-    #[error("a plan or a large value is missing")]
-    Unprepared,
-}
 
 /// A plan, or why its text no longer compiles.
 #[derive(Clone, Debug)]
