@@ -135,6 +135,10 @@ fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
         return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
     }
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // A list would be read as well, by the order of its items, which nobody means.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::Malformed("the request is refused: an object was expected".to_owned()));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))
 }
@@ -156,6 +160,8 @@ mod tests {
         assert!(matches!(many.status, Some(OneOrMany::Many(statuses)) if statuses.len() == 2));
         for (body, reason) in [
             ("{", "EOF"),
+            ("[1]", "an object was expected"),
+            ("null", "an object was expected"),
             (r#"{"run": "x"}"#, "not a run id"),
             (r#"{"run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "to": 1}"#, "unknown field `to`"),
         ] {

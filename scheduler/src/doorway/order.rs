@@ -1,10 +1,16 @@
 //! What a published message asks for.
 
+use std::ops::RangeInclusive;
+
 use longshore_backend::Incoming;
 use longshore_proto::{ID_HEADER, SubmitRequest};
 
 use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
 use crate::trace;
+
+/// What a map begins with in MessagePack: a short one, and one whose length follows in two or four bytes.
+const MAPS: RangeInclusive<u8> = 0x80..=0x8f;
+const LONG_MAPS: RangeInclusive<u8> = 0xde..=0xdf;
 
 /// Reads a message. Nothing of it was checked before.
 pub(super) fn read(message: &Incoming) -> Result<Order, Refusal> {
@@ -28,14 +34,22 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
     }
     let content_type = header(message, "content-type").unwrap_or("application/json");
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match media_type.as_str() {
-        "application/json" | "text/json" | "" => serde_json::from_slice(body)
-            .map_err(|error| Refusal::Malformed(format!("the body is no submit request: {error}"))),
-        "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => {
-            rmp_serde::from_slice(body)
-                .map_err(|error| Refusal::Malformed(format!("the body is no submit request: {error}")))
+    let refuse = |why: String| Refusal::Malformed(format!("the body is no submit request: {why}"));
+    let no_object =
+        || refuse("an object was expected, with `inputs`, and perhaps `id` and `version`".to_owned());
+    // Either format would be read from a list as well, by the order of its items, which nobody means.
+    match (media_type.as_str(), body.trim_ascii_start().first(), body.first()) {
+        ("application/json" | "text/json" | "", Some(b'{'), _) => {
+            serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
         }
-        other => {
+        ("application/json" | "text/json" | "", ..) => Err(no_object()),
+        ("application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack", _, first) => {
+            if !first.is_some_and(|first| MAPS.contains(first) || LONG_MAPS.contains(first)) {
+                return Err(no_object());
+            }
+            rmp_serde::from_slice(body).map_err(|error| refuse(error.to_string()))
+        }
+        (other, ..) => {
             let other: String = other.chars().take(80).collect();
             let help = "send application/json or application/msgpack";
             Err(Refusal::Malformed(format!("a body of type `{other}` cannot be read: {help}")))
