@@ -33,8 +33,8 @@ use crate::saver::{Ready, Saver, Standing};
 /// Longest sleep between two looks at the clock: the time of day may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// Entries that are replayed between two looks at how much waits for a checkpoint.
-const REPLAYED_AT_ONCE: u64 = 5_000;
+/// Entries that are replayed between two looks at how much waits for a checkpoint: each may hold some dozens of events.
+const REPLAYED_AT_ONCE: u64 = 50;
 
 /// Why a partition is no longer led.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -149,6 +149,7 @@ impl Driver {
     /// Counts its jobs among those of this process.
     pub(crate) fn count_in(&mut self, pace: &Pace) {
         self.out = pace.partition();
+        self.out.set(self.fold.machine.jobs_out());
     }
 
     /// Sends no jobs of these runs: they stay as they are, for another process to go on with.
@@ -313,10 +314,15 @@ impl Driver {
                 dispatch(&self.backend, jobs).await
             }
         };
-        let ((), refused) = tokio::try_join!(append(&self.backend, self.partition, facts), dispatched)?;
+        // Whoever hears of it has time, and jobs do not, so they are asked for first. It is told before anything is waited for
+        // all the same: whoever is stopped in the middle has told what its last checkpoint holds.
+        let told = async {
+            observer::tell(&*self.observer, &self.fold.machine, &news);
+            Ok(())
+        };
+        let facts = append(&self.backend, self.partition, facts);
+        let (refused, (), ()) = tokio::try_join!(biased; dispatched, facts, told)?;
         self.held.add(refused);
-        // Whoever hears of it has time; jobs do not.
-        observer::tell(&*self.observer, &self.fold.machine, &news);
         // After the jobs they mean: a recall looks for a job that is queued or out.
         for job in recalls {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;

@@ -144,7 +144,7 @@ impl Fold {
             match event {
                 Ok(event) => self.apply_record(Record { seq, part, at, event }, effects).await?,
                 Err(error) => {
-                    warn!(partition = %self.partition, %seq, %error, "entry passed over: it cannot be read");
+                    warn!(partition = %self.partition, %seq, part, %error, "event passed over: it cannot be read");
                     self.machine.pass(seq, part, at);
                 }
             }

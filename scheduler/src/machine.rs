@@ -373,7 +373,6 @@ impl Machine {
                 self.dirty.change(run.id);
             }
         }
-        self.jobs_out = self.live.values().map(Run::jobs_out).sum();
     }
 
     /// Puts a run back where it belongs after a change.

@@ -143,12 +143,14 @@ impl Line {
     }
 
     /// Asks for what is there; the answer comes at once.
-    async fn ask_at_once(&self, puller: &Puller, count: usize) -> Result<u64, Error> {
-        let number = {
+    async fn ask_at_once(&self, puller: &Puller, most: usize) -> Result<u64, Error> {
+        let (number, count) = {
             let mut state = self.state();
             let number = state.pulls.number();
+            // What is there already need not come; more would lie here until somebody has a slot for it.
+            let count = most.saturating_sub(state.ready.len()).max(1);
             state.pulls.sent(number, count, Instant::now());
-            number
+            (number, count)
         };
         self.send(puller, number, Pull { count, bytes: None, expires: None }).await?;
         Ok(number)

@@ -9,7 +9,8 @@ pub struct News {
     /// The run as it stands now.
     #[serde(flatten)]
     pub run: RunSummary,
-    /// The steps that stand elsewhere now. Their outputs are left out: they may be large, and the run's view has them.
+    /// The steps that stand elsewhere now. Their outputs are left out: they may be large, and the run's view has them. Empty
+    /// as well where so many changed at once that they would not fit into a message.
     pub steps: Vec<StepView>,
     /// Whether the run itself has begun, turned or ended, or only its steps stand elsewhere.
     #[serde(skip)]

@@ -39,6 +39,8 @@ pub(super) struct Group {
     again: Vec<usize>,
     again_since: Option<Instant>,
     clashes: u32,
+    /// Whether it was a batch that the server refused.
+    refused: bool,
 }
 
 /// What an answer asks for.
@@ -72,6 +74,7 @@ impl Group {
             again,
             again_since,
             clashes,
+            refused: false,
         }
     }
 
@@ -110,7 +113,7 @@ impl Group {
             }
             // The server's word means that nothing was stored.
             Answer { placed: Err(Refusal::Said(_)) | Ok(Placed::Already), .. } => {
-                self.way = Way::Singly;
+                (self.way, self.refused, self.sent) = (Way::Singly, true, Instant::now());
                 What::SendAll
             }
             Answer { placed: Err(refusal), .. } => {
@@ -163,10 +166,10 @@ impl Group {
         self.unanswered == 0
     }
 
-    /// How long the server took to store all of it; nothing if it did not.
+    /// How long the server took to store all of it; nothing if it did not, or not at once.
     pub(super) fn took(&self) -> Option<Duration> {
         let stored = self.answers.iter().all(|answer| matches!(answer, Some(Ok(_))));
-        (stored && self.clashes == 0).then(|| self.sent.elapsed())
+        (stored && self.clashes == 0 && !self.refused).then(|| self.sent.elapsed())
     }
 
     /// Tells everybody what became of their messages.
@@ -252,7 +255,7 @@ mod tests {
         assert_eq!(group.take(10, stored(4, None)), What::Nothing);
         assert!(!group.is_answered());
         group.take(11, Answer { placed: Ok(Placed::Already), batch: None });
-        assert!(group.is_answered());
+        assert!(group.is_answered() && group.took().is_none(), "it tells nothing of either way");
     }
 
     #[tokio::test(start_paused = true)]
