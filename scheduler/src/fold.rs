@@ -18,7 +18,7 @@ use self::log_time::LogTime;
 use crate::machine::{Effects, Machine, Refused};
 use crate::recovery::{Position, Recovered};
 
-/// Entries taken at once: what follows from them is appended and published together, and a batch of small records
+/// Entries taken at once, and about as many events: what follows from them is appended and published together, and a batch of small records
 /// stays within a few megabytes.
 pub(crate) const BATCH: usize = 512;
 

@@ -217,7 +217,7 @@ impl Machine {
         }
     }
 
-    /// Passes over an entry that cannot be read, as everybody else does.
+    /// Passes over an event that cannot be read, as everybody else does.
     pub fn pass(&mut self, seq: Seq, part: u32, at: Timestamp) {
         (self.applied, self.part) = (self.applied, self.part).max((seq, part));
         self.now = self.now.max(at);

@@ -1,8 +1,8 @@
 //! When and how a partition's state is checkpointed.
 //!
-//! One commit at a time, at most one every tenth or fifth of a second, each with everything that changed since the last. One whose fate
-//! is unknown is sent again as it was, until it is accepted or refused, so a checkpoint store that is away costs replay
-//! time and nothing else. A refusal says that the store holds something else than it was given: it has lost some, or
+//! One commit at a time, at most one every tenth or fifth of a second, each with everything that changed since the last.
+//! One whose fate is unknown is sent again as it was, until it is accepted or refused, so a checkpoint store that is away
+//! costs replay time and nothing else. A refusal says that the store holds something else than it was given: it has lost some, or
 //! somebody else leads. What it ought to hold is in the log alone, because runs that have ended leave the memory; so
 //! the driver has to build its state again. So it has after a store was away for so long that they had to leave without.
 

@@ -47,7 +47,8 @@ pub trait RunLog: Send + Sync {
 /// A reader of one partition's log.
 #[async_trait]
 pub trait LogReader: Send {
-    /// The next entries, at least one and at most `max` (zero counts as one); waits until there is one.
+    /// The next entries, at least one and at most `max` (zero counts as one); waits until there is one. Entries of several
+    /// events are fewer, so that whoever asks is not given many times more to do.
     ///
     /// Safe to cancel: an entry is either returned or still to come.
     async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error>;
