@@ -94,7 +94,7 @@ impl Desk {
         partitions: u16,
     ) -> Self {
         let intake = Intake::new(backend.clone(), partitions);
-        let (admission, known) = (Admission::default(), Known::default());
+        let (admission, known) = (Admission::new(Arc::clone(&backend.log)), Known::default());
         Self { backend, intake, workflows, catalog, partitions: partitions.max(1), admission, known }
     }
 
@@ -121,15 +121,14 @@ impl Desk {
     /// Looks whether the logs of some partitions have room, so that submits to them need not wait for that.
     pub(crate) async fn look_at_logs(&self, partitions: impl IntoIterator<Item = Partition>) {
         let partitions: BTreeSet<Partition> = partitions.into_iter().collect();
-        let looks =
-            partitions.into_iter().map(|partition| self.admission.admit(&*self.backend.log, partition));
+        let looks = partitions.into_iter().map(|partition| self.admission.admit(partition));
         // What was not seen, or has no room, is for each submit to find.
         join_all(looks).await;
     }
 
     /// Checks an order whose run and plan are known, and makes the record of it.
     pub(crate) async fn check(&self, run: RunId, order: Order, plan: Arc<Plan>) -> Result<Event, Refusal> {
-        self.admission.admit(&*self.backend.log, run.partition()).await?;
+        self.admission.admit(run.partition()).await?;
         let Order { namespace, inputs, trace, .. } = order;
         Ok(self.intake.check(Submission { run, namespace, plan, inputs, trace }).await?)
     }

@@ -11,6 +11,7 @@
 
 mod held;
 mod send;
+mod untold;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,14 +19,16 @@ use std::time::Duration;
 
 use longshore_backend::{Backend, Entry, LogReader};
 use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, RunView, Seq};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::held::Held;
 use self::send::{append, dispatch};
+use self::untold::Untold;
 use crate::fold::{BATCH, DriverError, Fold, insist};
 use crate::machine::{Effect, Effects, Retention};
-use crate::observer::{self, Observer};
+use crate::observer::Observer;
 use crate::pace::{Out, Pace};
 use crate::recovery;
 use crate::saver::{Ready, Saver, Standing};
@@ -53,10 +56,10 @@ pub struct Driver {
     saver: Saver,
     reader: Box<dyn LogReader>,
     epoch: Epoch,
-    observer: Arc<dyn Observer>,
     /// Runs whose jobs are not sent.
     left_alone: BTreeSet<RunId>,
     held: Held,
+    untold: Untold,
     /// The jobs that are out, for whoever takes submits in.
     out: Out,
     /// Which finished runs are kept.
@@ -83,20 +86,10 @@ impl Driver {
         let reader = backend.log.read(partition, from.next()).await?;
         let saver = Saver::new(backend.clone(), partition, &recovered);
         let fold = Fold::begin(backend.clone(), partition, recovered).await?;
-        let (left_alone, held, out) = (BTreeSet::new(), Held::default(), Pace::default().partition());
-        let mut driver = Self {
-            backend,
-            partition,
-            fold,
-            saver,
-            reader,
-            epoch,
-            observer,
-            left_alone,
-            held,
-            out,
-            retention,
-        };
+        let (left_alone, held, untold) = (BTreeSet::new(), Held::default(), Untold::new(observer));
+        let out = Pace::default().partition();
+        let mut driver =
+            Self { backend, partition, fold, saver, reader, epoch, left_alone, held, untold, out, retention };
         // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
         driver.replay(epoch.0, from).await?;
         info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
@@ -114,7 +107,12 @@ impl Driver {
                 self.saver.keep_up(&mut self.fold.machine, &self.fold.position).await?;
             }
         }
-        observer::tell(&*self.observer, &self.fold.machine, &last);
+        for effect in last {
+            if let Effect::Changed(change) = effect {
+                self.untold.add(change);
+            }
+        }
+        self.untold.tell(&self.fold.machine);
         Ok(())
     }
 
@@ -162,10 +160,10 @@ impl Driver {
     /// Leads until told to stop, or until somebody else leads.
     pub async fn lead(mut self, stop: CancellationToken) -> Result<Ended, DriverError> {
         // Being stopped in the middle of an effect loses nothing: whatever was not done is derived again from state.
-        let ended = match stop.run_until_cancelled(self.lead_on()).await {
-            None => Ended::Stopped,
-            Some(ended) => ended?,
-        };
+        let ended = stop.run_until_cancelled(self.lead_on()).await;
+        // Nobody else tells what the last checkpoint holds.
+        self.untold.tell_all(&self.fold.machine);
+        let ended = ended.unwrap_or(Ok(Ended::Stopped))?;
         info!(partition = %self.partition, epoch = %self.epoch, ?ended, "no longer leading");
         if ended == Ended::Stopped && self.fold.is_whole() {
             self.saver.finish(&mut self.fold.machine, &self.fold.position).await?;
@@ -280,7 +278,7 @@ impl Driver {
         self.perform(effects).await
     }
 
-    /// Asks the machine which timers are due.
+    /// Asks the machine which timers are due, and tells what has waited.
     async fn tick(&mut self) -> Result<(), DriverError> {
         let mut effects = Effects::new();
         let now = self.fold.now();
@@ -288,21 +286,24 @@ impl Driver {
         self.perform(effects).await
     }
 
-    /// How long until the next timer.
+    /// How long until the next timer, or until news are to be told.
     fn until_wake(&self) -> Duration {
-        self.fold.machine.wake_at().map_or(LONGEST_SLEEP, |at| at.since(self.fold.now()).min(LONGEST_SLEEP))
+        let timer = self.fold.machine.wake_at().map(|at| at.since(self.fold.now()));
+        let news = self.untold.wake_at().map(|at| at.saturating_duration_since(Instant::now()));
+        timer.into_iter().chain(news).fold(LONGEST_SLEEP, Duration::min)
     }
 
-    /// Does what follows: facts and jobs fly together, each kind in its own order.
+    /// Does what follows: facts and jobs fly together, each kind in its own order. Whoever hears of it has time, and
+    /// jobs do not, so news are told when those are on their way.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
-        let (mut facts, mut jobs, mut recalls, mut news) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut facts, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Append(event) => facts.push(event),
                 Effect::Dispatch(job) if self.left_alone.contains(&job.id.run) => {}
                 Effect::Dispatch(job) => jobs.push(*job),
                 Effect::Recall(job) => recalls.push(job),
-                changed @ Effect::Changed(_) => news.push(changed),
+                Effect::Changed(change) => self.untold.add(change),
             }
         }
         let dispatched = async {
@@ -314,15 +315,10 @@ impl Driver {
                 dispatch(&self.backend, jobs).await
             }
         };
-        // Whoever hears of it has time, and jobs do not, so they are asked for first. It is told before anything is waited for
-        // all the same: whoever is stopped in the middle has told what its last checkpoint holds.
-        let told = async {
-            observer::tell(&*self.observer, &self.fold.machine, &news);
-            Ok(())
-        };
         let facts = append(&self.backend, self.partition, facts);
-        let (refused, (), ()) = tokio::try_join!(biased; dispatched, facts, told)?;
+        let (refused, ()) = tokio::try_join!(dispatched, facts)?;
         self.held.add(refused);
+        self.untold.tell(&self.fold.machine);
         // After the jobs they mean: a recall looks for a job that is queued or out.
         for job in recalls {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;

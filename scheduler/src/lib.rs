@@ -34,7 +34,6 @@ pub use intake::{Intake, Submission, SubmitError};
 pub use machine::{
     Change, Drained, Effect, Effects, Machine, Needs, Refused, RestoreError, Retention, Run, STATE_VERSION,
 };
-pub use meter::Meter;
 pub use node::{Node, NodeConfig};
 pub use observed::Observed;
 pub use observer::{Announcer, Observer};

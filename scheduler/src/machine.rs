@@ -36,14 +36,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longshore_proto::{
-    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunSummary, RunView, Seq, Signal,
-    StepStatus, Timer, TimerKind, Timestamp,
+    Digest, Epoch, Event, Fault, FaultClass, Job, JobId, Record, RunId, RunStatus, RunSummary, RunView, Seq,
+    Signal, StepStatus, Timer, TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
 
 pub use change::Change;
-use change::Turn;
 pub use checkpoint::{Drained, RestoreError, STATE_VERSION};
 pub use needs::Needs;
 pub use refused::Refused;
@@ -282,7 +281,7 @@ impl Machine {
             Some(Known::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
             None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
         }
-        self.keep(run, Turn::Began, effects);
+        self.keep(run, None, effects);
     }
 
     /// Changes a live run, and lets it go on from there.
@@ -293,13 +292,13 @@ impl Machine {
         change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let mut run = self.live.remove(&id).ok_or(Refused::UnknownRun)?;
-        let (before, out) = (run.status, run.jobs_out());
+        let (before, out) = (Some(run.status), run.jobs_out());
         let plan = match self.plans.get(&run.workflow.digest) {
             Some(Known::Plan(plan)) => Arc::clone(plan),
             Some(Known::Broken(why)) => {
                 run.fail(Fault::new(FaultClass::Internal, why), self.now);
                 self.jobs_out -= out;
-                self.keep(run, Turn::Turned, effects);
+                self.keep(run, before, effects);
                 return Ok(());
             }
             None => {
@@ -310,9 +309,8 @@ impl Machine {
         let changed = change(&mut run, &plan, self.now, effects);
         if changed.is_ok() {
             self.go_on(&mut run, &plan, effects);
-            let turn = if run.status == before { Turn::Same } else { Turn::Turned };
             self.jobs_out -= out;
-            self.keep(run, turn, effects);
+            self.keep(run, before, effects);
         } else {
             run.touched.clear();
             self.live.insert(id, run);
@@ -375,10 +373,11 @@ impl Machine {
         }
     }
 
-    /// Puts a run back where it belongs after a change.
-    fn keep(&mut self, mut run: Run, turn: Turn, effects: &mut Effects) {
+    /// Puts a run back where it belongs after a change. Before that it stood somewhere, or was not there.
+    fn keep(&mut self, mut run: Run, before: Option<RunStatus>, effects: &mut Effects) {
         let steps = std::mem::take(&mut run.touched).into_iter().collect();
-        effects.push(Effect::Changed(Change::new(run.id, turn, steps)));
+        let turned = before.map_or_else(|| run.status.is_terminal(), |before| before != run.status);
+        effects.push(Effect::Changed(Change { run: run.id, began: before.is_none(), turned, steps }));
         if run.status.is_terminal() {
             self.timers.forget(run.id);
             self.finished.insert(run.id, self.now);

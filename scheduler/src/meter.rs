@@ -1,42 +1,25 @@
 //! Counts what happens to runs, for whoever collects metrics.
 //!
-//! Stands between the driver and another [`Observer`]. After a takeover the last records before it may be counted once
-//! more, by another process: counters tell rates, the log tells the truth.
-
-use std::sync::Arc;
+//! After a takeover the last records before it may be counted once more, by another process: counters tell rates, the log
+//! tells the truth.
 
 use longshore_proto::{RunSummary, StepStatus, StepView};
 use metrics::{counter, histogram};
 
 use crate::machine::{Change, Run};
-use crate::observer::Observer;
 
-/// An observer that counts, and passes everything on.
-pub struct Meter {
-    next: Arc<dyn Observer>,
-}
-
-impl Meter {
-    /// A meter before another observer.
-    pub fn new(next: Arc<dyn Observer>) -> Self {
-        Self { next }
+/// Counts what changed in a run, as it stands after that.
+pub(crate) fn count(run: &Run, change: &Change) {
+    let summary = run.summary();
+    let workflow = summary.workflow.name.to_string();
+    if change.began {
+        counter!("longshore_runs_started_total", "workflow" => workflow.clone()).increment(1);
     }
-}
-
-impl Observer for Meter {
-    fn changed(&self, run: &Run, change: &Change) {
-        let summary = run.summary();
-        let workflow = summary.workflow.name.to_string();
-        if change.began {
-            counter!("longshore_runs_started_total", "workflow" => workflow.clone()).increment(1);
-        }
-        for step in run.steps(&change.steps) {
-            count_step(&workflow, &step);
-        }
-        if change.status && summary.status.is_terminal() {
-            count_end(workflow, &summary);
-        }
-        self.next.changed(run, change);
+    for step in run.steps(&change.steps) {
+        count_step(&workflow, &step);
+    }
+    if change.turned && summary.status.is_terminal() {
+        count_end(workflow, &summary);
     }
 }
 

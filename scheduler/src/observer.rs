@@ -1,41 +1,22 @@
 //! Who is told when a run changes.
 //!
-//! The driver tells an [`Observer`] after each batch of records, once for each run that changed. In one process these
-//! are [`Watchers`](crate::Watchers); on a cluster an [`Announcer`] passes the news on to whoever listens on the
-//! broker. Neither may slow the driver down: news that cannot be told at once are dropped, because the run itself can
-//! always be looked at.
+//! The driver tells an [`Observer`] a moment later, once for each run that changed. In one process these are
+//! [`Watchers`](crate::Watchers); on a cluster an [`Announcer`] passes the news on to whoever listens on the broker.
+//! Neither may slow the driver down: news that cannot be told at once are dropped, because the run itself can always be
+//! looked at.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use longshore_backend::{Events, News};
-use longshore_proto::{RunId, StepView};
+use longshore_proto::StepView;
 
-use crate::machine::{Change, Effect, Machine, Run};
+use crate::machine::{Change, Run};
 
 /// Hears of every change of the runs of a partition.
 pub trait Observer: Send + Sync {
     /// A run, or some of its steps, stand elsewhere now. Called in the order of the log and from within the driver, so
     /// it must not wait for anything.
     fn changed(&self, run: &Run, change: &Change);
-}
-
-/// Tells what changed, once for each run: whoever looks sees the newest.
-pub(crate) fn tell(observer: &dyn Observer, machine: &Machine, effects: &[Effect]) {
-    let mut changes: BTreeMap<RunId, Change> = BTreeMap::new();
-    for effect in effects {
-        let Effect::Changed(change) = effect else { continue };
-        match changes.entry(change.run) {
-            Entry::Vacant(entry) => _ = entry.insert(change.clone()),
-            Entry::Occupied(entry) => entry.into_mut().merge(change),
-        }
-    }
-    for change in changes.values() {
-        if let Some(run) = machine.run(change.run) {
-            observer.changed(run, change);
-        }
-    }
 }
 
 /// Passes changes on as news, for whoever listens anywhere.
@@ -54,6 +35,6 @@ impl Observer for Announcer {
     fn changed(&self, run: &Run, change: &Change) {
         let without_output = |step| StepView { output: None, ..step };
         let steps = run.steps(&change.steps).into_iter().map(without_output).collect();
-        self.events.tell(&News { run: run.summary(), steps, status_changed: change.status });
+        self.events.tell(&News { run: run.summary(), steps, status_changed: change.is_of_run() });
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_backend::nats::{self, Nats};
 use longshore_backend::redis::Redis;
 use longshore_proto::NodeId;
-use longshore_scheduler::{Announcer, Desk, Doorway, Meter, Node, NodeConfig};
+use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -43,8 +43,7 @@ fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: Canc
     let backend = backend(nats, redis);
     let desk = Desk::new(backend.clone(), nats.workflows(), redis.catalog(), config.partitions);
     let desk = Arc::new(desk);
-    let announcer = Announcer::new(Arc::new(nats.events()));
-    let observer = Arc::new(Meter::new(Arc::new(announcer)));
+    let observer = Arc::new(Announcer::new(Arc::new(nats.events())));
     let sharing =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
     let node = Node::new(backend, redis.lease(), id, sharing, observer);

@@ -4,12 +4,14 @@
 //! nothing would ever become free. So submits are turned away while there is still room for the rest.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_backend::RunLog;
+use longshore_backend::{Error, RunLog};
 use longshore_proto::Partition;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::Refusal;
 
@@ -21,35 +23,73 @@ const FULL_PERCENT: u64 = 70;
 /// admitted meanwhile is little against what is left.
 const BELIEVED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(250));
 
-/// What was seen of each log, and when.
-#[derive(Default)]
+/// What was seen of each log.
 pub(super) struct Admission {
-    seen: Mutex<BTreeMap<Partition, (Instant, u64)>>,
+    log: Arc<dyn RunLog>,
+    seen: Arc<Mutex<BTreeMap<Partition, Seen>>>,
+    /// Those that nobody waits for; they end within the patience of the log.
+    looks: TaskTracker,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    percent: u64,
+    at: Instant,
+    /// Whether somebody looks again.
+    looking: bool,
 }
 
 impl Admission {
+    pub(super) fn new(log: Arc<dyn RunLog>) -> Self {
+        Self { log, seen: Arc::default(), looks: TaskTracker::new() }
+    }
+
     /// Grants a place in the log of a partition.
-    pub(super) async fn admit(&self, log: &dyn RunLog, partition: Partition) -> Result<(), Refusal> {
-        let seen = self.seen(partition);
+    ///
+    /// Of a log that had plenty of room, what was seen last decides, however long ago, and it is looked at again for those
+    /// who come later: what is admitted in the meantime is what comes during one look.
+    pub(super) async fn admit(&self, partition: Partition) -> Result<(), Refusal> {
+        let seen = lock(&self.seen).get(&partition).copied();
+        let (spacious, others) = BELIEVED;
         let percent = match seen {
-            Some(percent) => percent,
-            None => {
-                let percent = log.fullness(partition).await?;
-                let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                all.insert(partition, (Instant::now(), percent));
+            Some(Seen { percent, at, looking }) if percent < FULL_PERCENT / 2 => {
+                if !looking && at.elapsed() >= spacious {
+                    self.look_again(partition);
+                }
                 percent
             }
+            Some(Seen { percent, at, .. }) if at.elapsed() < others => percent,
+            _ => look(&*self.log, &self.seen, partition).await?,
         };
         if percent < FULL_PERCENT { Ok(()) } else { Err(Refusal::Full { partition, percent }) }
     }
 
-    /// What was seen a moment ago.
-    fn seen(&self, partition: Partition) -> Option<u64> {
-        // Nothing can panic half-way through a change of it.
-        let all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, percent) = *all.get(&partition)?;
-        let (spacious, others) = BELIEVED;
-        let believed = if percent < FULL_PERCENT / 2 { spacious } else { others };
-        (at.elapsed() < believed).then_some(percent)
+    fn look_again(&self, partition: Partition) {
+        if let Some(seen) = lock(&self.seen).get_mut(&partition) {
+            seen.looking = true;
+        }
+        let (log, seen) = (Arc::clone(&self.log), Arc::clone(&self.seen));
+        self.looks.spawn(async move {
+            if let Err(error) = look(&*log, &seen, partition).await {
+                debug!(%partition, %error, "how full the log is cannot be seen");
+                // The next submit waits for it.
+                lock(&seen).remove(&partition);
+            }
+        });
     }
+}
+
+async fn look(
+    log: &dyn RunLog,
+    seen: &Mutex<BTreeMap<Partition, Seen>>,
+    partition: Partition,
+) -> Result<u64, Error> {
+    let percent = log.fullness(partition).await?;
+    lock(seen).insert(partition, Seen { percent, at: Instant::now(), looking: false });
+    Ok(percent)
+}
+
+fn lock(seen: &Mutex<BTreeMap<Partition, Seen>>) -> MutexGuard<'_, BTreeMap<Partition, Seen>> {
+    // Nothing can panic half-way through a change of it.
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

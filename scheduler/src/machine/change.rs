@@ -10,33 +10,22 @@ pub struct Change {
     pub run: RunId,
     /// Whether it has begun.
     pub began: bool,
-    /// Whether the run itself does: it has begun, turned, or ended.
-    pub status: bool,
+    /// Whether it has turned or ended.
+    pub turned: bool,
     /// Those of its steps that do, in their order.
     pub steps: Vec<StepIndex>,
 }
 
-/// How far a record turned a run itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Turn {
-    /// It has begun.
-    Began,
-    /// It has turned or ended.
-    Turned,
-    /// It stands where it stood.
-    Same,
-}
-
 impl Change {
-    /// What a record changed.
-    pub(super) fn new(run: RunId, turn: Turn, steps: Vec<StepIndex>) -> Self {
-        Self { run, began: turn == Turn::Began, status: turn != Turn::Same, steps }
+    /// Whether the run itself stands elsewhere, and not only some of its steps.
+    pub const fn is_of_run(&self) -> bool {
+        self.began || self.turned
     }
 
     /// This and a later change of the same run, as one.
     pub(crate) fn merge(&mut self, later: &Self) {
         self.began |= later.began;
-        self.status |= later.status;
+        self.turned |= later.turned;
         self.steps.extend(&later.steps);
         self.steps.sort_unstable();
         self.steps.dedup();
