@@ -17,6 +17,7 @@ mod page;
 mod process;
 mod publish;
 mod started;
+mod turns;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 use longshore_proto::Namespace;
 
-use self::figures::{Figures, Floor, Lone, OfProcess, OfTool, Rate, Setting, Takeover};
+use self::figures::{Figures, Floor, OfProcess, OfTool, Rate, Setting, Takeover};
 use self::floor::BareLoop;
 use self::load::Load;
 use self::process::Taken;
@@ -56,10 +57,6 @@ const CHAIN: u32 = 10;
 
 /// Runs submitted after a scheduler was killed: enough that each of its partitions gets some.
 const TAKEOVER_RUNS: u32 = 128;
-
-/// How long everything is left alone between two steps or runs that are measured one at a time: what is idle has gone to
-/// sleep by then, in the bare loop as in a cluster.
-const REST: Duration = Duration::from_millis(20);
 
 /// What a step against NATS itself comes to: the errors of its client are of many types.
 type Step<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -140,7 +137,7 @@ async fn measure_through(
             let after = started.as_ref().map(|started| started.taken()).unwrap_or_default();
             processes = of_processes(&taken_idle, &before, &after, args.runs.get() * ROUNDS);
         }
-        tools.push(bench.of_tool(&tool, one_step).await?);
+        tools.push(bench.of_tool(&tool, one_step, &mut bare).await?);
     }
     floor = floor.better(bench.floor(&mut bare).await?);
     for tool in &mut tools {
@@ -192,7 +189,7 @@ impl Bench<'_> {
 
     async fn floor(&self, bare: &mut BareLoop) -> Result<Floor, Failure> {
         self.output.message("measuring the bare loop");
-        bare.measure(self.args.runs.get(), self.args.lone_runs.get()).await
+        bare.measure(self.args.runs.get()).await
     }
 
     /// Runs of so many steps each, all submitted at once.
@@ -208,20 +205,12 @@ impl Bench<'_> {
         Ok(Rate { runs, seconds, steps_per_second: f64::from(runs * steps) / seconds, of_floor: f64::NAN })
     }
 
-    async fn of_tool(&self, tool: &Target, one_step: Rate) -> Result<OfTool, Failure> {
+    async fn of_tool(&self, tool: &Target, one_step: Rate, bare: &mut BareLoop) -> Result<OfTool, Failure> {
         let chains = self.many(tool, CHAIN, (self.args.runs.get() / CHAIN).max(1)).await?;
-        let lone_runs = self.args.lone_runs.get();
-        self.output.message(&format!("measuring {lone_runs} runs one at a time, twice: {}", shown(tool)));
-        let mut load = self.load(tool, 1).await?;
-        let (mut idle, mut asked) =
-            (load.one_by_one(lone_runs).await?, load.one_by_one_asked(lone_runs).await?);
-        for _ in 1..ROUNDS {
-            idle = idle.better(load.one_by_one(lone_runs).await?);
-            asked = asked.better(load.one_by_one_asked(lone_runs).await?);
-        }
-        let idle = Lone { run: idle, of_floor: f64::NAN };
-        let idle_request = Lone { run: asked, of_floor: f64::NAN };
-        Ok(OfTool { tool: shown(tool), one_step, chains, idle, idle_request })
+        let turns = self.args.lone_runs.get();
+        self.output.message(&format!("measuring {turns} steps and runs one at a time: {}", shown(tool)));
+        let one_at_a_time = turns::measure(bare, &mut self.load(tool, 1).await?, turns).await?;
+        Ok(OfTool { tool: shown(tool), one_step, chains, one_at_a_time })
     }
 
     async fn takeover(&self, started: &mut Started) -> Result<Takeover, Failure> {
@@ -238,9 +227,6 @@ impl OfTool {
     fn compare(&mut self, floor: &Floor) {
         for rate in [&mut self.one_step, &mut self.chains] {
             rate.of_floor = rate.steps_per_second / floor.steps_per_second;
-        }
-        for lone in [&mut self.idle, &mut self.idle_request] {
-            lone.of_floor = lone.run.p50_ms / floor.step.p50_ms;
         }
     }
 }

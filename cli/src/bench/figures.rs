@@ -45,8 +45,6 @@ pub(crate) struct Floor {
     pub(crate) pipelined: f64,
     /// The best of those whose messages were published in atomic batches.
     pub(crate) batched: f64,
-    /// One step at a time.
-    pub(crate) step: Latency,
 }
 
 /// What Longshore did with one tool.
@@ -58,10 +56,8 @@ pub(crate) struct OfTool {
     pub(crate) one_step: Rate,
     /// Runs of ten steps, each of which needs the one before.
     pub(crate) chains: Rate,
-    /// One run at a time, submitted by a publish.
-    pub(crate) idle: Lone,
-    /// One run at a time, submitted by a request.
-    pub(crate) idle_request: Lone,
+    /// One at a time.
+    pub(crate) one_at_a_time: Alone,
 }
 
 /// Many at once.
@@ -77,7 +73,18 @@ pub(crate) struct Rate {
     pub(crate) of_floor: f64,
 }
 
-/// One at a time.
+/// One at a time, in turns.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Alone {
+    /// A step of the bare loop.
+    pub(crate) step: Latency,
+    /// A run submitted by a publish.
+    pub(crate) published: Lone,
+    /// A run submitted by a request.
+    pub(crate) requested: Lone,
+}
+
+/// A run that has the cluster to itself.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Lone {
     /// From the submit to the news of the end.
@@ -139,15 +146,7 @@ impl Floor {
             steps_per_second: self.steps_per_second.max(other.steps_per_second),
             pipelined: self.pipelined.max(other.pipelined),
             batched: self.batched.max(other.batched),
-            step: self.step.better(other.step),
         }
-    }
-}
-
-impl Latency {
-    /// That of the better of two rounds.
-    pub(crate) fn better(self, other: Self) -> Self {
-        if self.p50_ms <= other.p50_ms { self } else { other }
     }
 }
 

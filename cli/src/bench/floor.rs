@@ -18,11 +18,11 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{Context, Message};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use super::figures::{Floor, Latency};
+use super::figures::Floor;
 use super::publish::{Way, publish};
-use super::{REST, Step, broken};
+use super::{Step, broken};
 use crate::failure::Failure;
 
 const JOBS: &str = "LS_BENCH_JOBS";
@@ -61,12 +61,25 @@ impl BareLoop {
         Self { submitter: context(submitter), workers, reader: context(reader), next: 0 }
     }
 
-    /// Measures one round of everything, on streams that are new.
-    pub(super) async fn measure(&mut self, steps: u32, lone_steps: u32) -> Result<Floor, Failure> {
-        clear(&self.submitter.client()).await;
-        self.create().await.map_err(broken("create the streams of the bare loop"))?;
-        let measured = timeout(LIMIT, self.round(steps, lone_steps)).await;
+    /// Measures one round of many steps at once, on streams that are new.
+    pub(super) async fn measure(&mut self, steps: u32) -> Result<Floor, Failure> {
+        self.begin().await?;
+        let measured = timeout(LIMIT, self.round(steps)).await;
         measured.map_err(broken("measure the bare loop"))?.map_err(broken("measure the bare loop"))
+    }
+
+    /// Makes ready for steps one at a time, on streams that are new.
+    pub(super) async fn one_at_a_time(&mut self) -> Result<OneAtATime<'_>, Failure> {
+        self.begin().await?;
+        let ready = async { Ok((self.log().await?, self.work(Way::Singly).await?)) };
+        let ready: Step<_> = timeout(LIMIT, ready).await.map_err(broken("prepare the bare loop"))?;
+        let (log, workers) = ready.map_err(broken("prepare the bare loop"))?;
+        Ok(OneAtATime { bare: self, log, _workers: workers })
+    }
+
+    async fn begin(&self) -> Result<(), Failure> {
+        clear(&self.submitter.client()).await;
+        self.create().await.map_err(broken("create the streams of the bare loop"))
     }
 
     async fn create(&self) -> Step<()> {
@@ -96,13 +109,12 @@ impl BareLoop {
         Ok(())
     }
 
-    async fn round(&mut self, steps: u32, lone_steps: u32) -> Step<Floor> {
+    async fn round(&mut self, steps: u32) -> Step<Floor> {
         self.many(WARM_UP, Way::Singly).await?;
         let pipelined = self.many(steps, Way::Singly).await?;
         self.many(WARM_UP, Way::AsBatch).await?;
         let batched = self.many(steps, Way::AsBatch).await?;
-        let step = self.one_by_one(lone_steps).await?;
-        Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched, step })
+        Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched })
     }
 
     /// Steps in a second, as many on their way as there is room for.
@@ -128,29 +140,6 @@ impl BareLoop {
             Some(ended) = workers.join_next() => return Err(ended.map_or_else(Into::into, failed_worker)),
         };
         Ok(f64::from(steps) / started.elapsed().as_secs_f64())
-    }
-
-    /// How long a step takes that has the broker to itself.
-    async fn one_by_one(&mut self, steps: u32) -> Step<Latency> {
-        let mut log = self.log().await?;
-        let _workers = self.work(Way::Singly).await?;
-        let mut samples = Vec::new();
-        for number in 0..steps + WARM_UP / 10 {
-            let job = self.job();
-            let started = Instant::now();
-            let (sent, read) = tokio::join!(
-                publish(&self.submitter, std::slice::from_ref(&job), &BODY, true, Way::Singly),
-                log.next()
-            );
-            let took = started.elapsed();
-            sent?;
-            read.ok_or("the log has ended")??;
-            if number >= WARM_UP / 10 {
-                samples.push(took);
-            }
-            sleep(REST).await;
-        }
-        Ok(Latency::of(samples))
     }
 
     fn job(&mut self) -> String {
@@ -186,6 +175,32 @@ impl BareLoop {
             workers.spawn(see_through(context.clone(), jobs, way));
         }
         Ok(workers)
+    }
+}
+
+/// The bare loop, ready for a step that has the broker to itself. Its workers end with it.
+pub(super) struct OneAtATime<'a> {
+    bare: &'a mut BareLoop,
+    log: pull::Stream,
+    _workers: JoinSet<Step<()>>,
+}
+
+impl OneAtATime<'_> {
+    /// How long a step takes.
+    pub(super) async fn step(&mut self) -> Result<Duration, Failure> {
+        let job = self.bare.job();
+        let started = Instant::now();
+        let step = async {
+            let submitted =
+                publish(&self.bare.submitter, std::slice::from_ref(&job), &BODY, true, Way::Singly);
+            let (sent, read) = tokio::join!(submitted, self.log.next());
+            let took = started.elapsed();
+            sent?;
+            read.ok_or("the log has ended")??;
+            Ok(took)
+        };
+        let took: Step<_> = timeout(LIMIT, step).await.map_err(broken("measure a step of the bare loop"))?;
+        took.map_err(broken("measure a step of the bare loop"))
     }
 }
 

@@ -15,8 +15,8 @@ use longshore_proto::{Digest, Namespace, RunStatus, RunSummary, WorkflowName, su
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::figures::{Latency, Takeover};
-use super::{REST, Step, broken};
+use super::figures::Takeover;
+use super::{Step, broken};
 use crate::args::Target;
 use crate::cluster::{Client, SubmitBody};
 use crate::exit::Exit;
@@ -113,33 +113,23 @@ impl<'a> Load<'a> {
         tokio::try_join!(submit, hear).map(|((), ends)| ends)
     }
 
-    /// How long runs take that have the cluster to themselves, submitted by a publish.
-    pub(super) async fn one_by_one(&mut self, runs: u32) -> Result<Latency, Failure> {
-        let mut samples = Vec::new();
-        for _ in 0..runs {
-            samples.push(self.many(1).await?);
-            sleep(REST).await;
-        }
-        Ok(Latency::of(samples))
+    /// How long a run takes that has the cluster to itself, submitted by a publish.
+    pub(super) async fn one_published(&mut self) -> Result<Duration, Failure> {
+        self.many(1).await
     }
 
     /// The same, submitted by a request with the version, as `longshore submit` does.
-    pub(super) async fn one_by_one_asked(&mut self, runs: u32) -> Result<Latency, Failure> {
-        let mut samples = Vec::new();
-        for _ in 0..runs {
-            let body = SubmitBody {
-                workflow: self.workflow.to_string(),
-                namespace: self.namespace.clone(),
-                id: None,
-                version: Some(self.version.to_string()),
-                inputs: Map::new(),
-            };
-            let started = Instant::now();
-            tokio::try_join!(self.client.submit(&body), ended(&mut self.news))?;
-            samples.push(started.elapsed());
-            sleep(REST).await;
-        }
-        Ok(Latency::of(samples))
+    pub(super) async fn one_requested(&mut self) -> Result<Duration, Failure> {
+        let body = SubmitBody {
+            workflow: self.workflow.to_string(),
+            namespace: self.namespace.clone(),
+            id: None,
+            version: Some(self.version.to_string()),
+            inputs: Map::new(),
+        };
+        let started = Instant::now();
+        tokio::try_join!(self.client.submit(&body), ended(&mut self.news))?;
+        Ok(started.elapsed())
     }
 
     /// How long runs wait that are submitted now, when a scheduler has just been killed.

@@ -1,6 +1,6 @@
 //! The figures on a page.
 
-use super::figures::{Figures, Floor, Latency, Lone, OfProcess, Rate, Setting};
+use super::figures::{Alone, Figures, Floor, Latency, OfProcess, Rate, Setting};
 use crate::output::{FAINT, Line, PLAIN, STRONG, aligned};
 
 /// The whole page.
@@ -34,18 +34,19 @@ fn setting(setting: &Setting) -> Line {
 }
 
 fn rows(figures: &Figures) -> Vec<Vec<Line>> {
-    let Floor { steps_per_second, pipelined, batched, step } = figures.floor;
+    let Floor { steps_per_second, pipelined, batched } = figures.floor;
     let titles = ["", "STEPS/S", "P50 MS", "P99 MS", "OF FLOOR", ""];
     let mut rows = vec![titles.map(|title| Line::of(FAINT, title)).to_vec()];
     let ways = format!("one by one {pipelined:.0}, in atomic batches {batched:.0}");
     rows.push(row("bare loop, many at once", Some(steps_per_second), None, Some(1.0), &ways));
-    rows.push(row("bare loop, one at a time", None, Some(step), Some(1.0), ""));
     for tool in &figures.tools {
         rows.push(vec![Line::of(STRONG, &tool.tool)]);
         rows.push(rate("  runs of one step", &tool.one_step));
         rows.push(rate("  chains of ten", &tool.chains));
-        rows.push(lone("  one run at a time, published", &tool.idle));
-        rows.push(lone("  one run at a time, requested", &tool.idle_request));
+        let Alone { step, published, requested } = tool.one_at_a_time;
+        rows.push(lone("  one at a time, bare loop", step, 1.0));
+        rows.push(lone("  one at a time, published", published.run, published.of_floor));
+        rows.push(lone("  one at a time, requested", requested.run, requested.of_floor));
     }
     rows
 }
@@ -55,8 +56,8 @@ fn rate(name: &str, rate: &Rate) -> Vec<Line> {
     row(name, Some(rate.steps_per_second), None, Some(rate.of_floor), &note)
 }
 
-fn lone(name: &str, lone: &Lone) -> Vec<Line> {
-    row(name, None, Some(lone.run), Some(lone.of_floor), "")
+fn lone(name: &str, latency: Latency, of_floor: f64) -> Vec<Line> {
+    row(name, None, Some(latency), Some(of_floor), "")
 }
 
 fn row(
