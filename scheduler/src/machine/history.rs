@@ -1,8 +1,8 @@
 //! Random histories: the same log gives the same state, however it is folded.
 //!
 //! A history is made by a machine that leads, with workers that answer in random ways, people who cancel, clocks
-//! that jump, and leaders that change. The log that comes out is then folded again: straight, with every record
-//! twice, and through a stored state at every place.
+//! that jump, and leaders that change; some of it is written together, as parts of one entry. The log that comes out is
+//! then folded again: straight, with every record twice, and through a stored state at every place between entries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +55,17 @@ steps:
 #[derive(Clone, Debug)]
 enum Happening {
     Submit(usize),
-    Settle { which: usize, how: u8, n: i64 },
+    Settle {
+        which: usize,
+        how: u8,
+        n: i64,
+    },
     Cancel(usize),
     Wait(u64),
     Lead,
     Repeat(usize),
+    /// What follows is written together, or no longer.
+    Together(bool),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -70,6 +76,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (0_u64..120_000).prop_map(Happening::Wait),
         1 => Just(Happening::Lead),
         2 => any::<usize>().prop_map(Happening::Repeat),
+        3 => any::<bool>().prop_map(Happening::Together),
     ]
 }
 
@@ -96,11 +103,27 @@ struct World {
     out: Vec<Job>,
     runs: Vec<RunId>,
     now: Timestamp,
+    together: bool,
 }
 
 impl World {
+    /// The place of the next event: in an entry of its own, or in that of the last one.
+    fn place(&self, event: &Event) -> (Seq, u32) {
+        let is_leader = |event: &Event| matches!(event, Event::LeaderAnnounced { .. });
+        match self.log.last() {
+            None => (Seq(1), 0),
+            Some(last)
+                if self.together && last.at == self.now && !is_leader(&last.event) && !is_leader(event) =>
+            {
+                (last.seq, last.part + 1)
+            }
+            Some(last) => (last.seq.next(), 0),
+        }
+    }
+
     fn append(&mut self, event: Event) {
-        let record = Record { seq: Seq(self.log.len() as u64 + 1), part: 0, at: self.now, event };
+        let (seq, part) = self.place(&event);
+        let record = Record { seq, part, at: self.now, event };
         self.log.push(record.clone());
         let mut effects = Effects::new();
         let taken = self.machine.handle(&record, &mut effects);
@@ -154,6 +177,7 @@ impl World {
                     self.append(event);
                 }
             }
+            Happening::Together(together) => self.together = *together,
             Happening::Settle { .. } | Happening::Cancel(_) | Happening::Repeat(_) => {}
         }
     }
@@ -185,8 +209,8 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
 
 fn history(happenings: &[Happening], plans: &[Arc<Plan>]) -> World {
     let now = Timestamp::from_millis(1_000_000);
-    let mut world =
-        World { machine: machine(plans), log: Vec::new(), out: Vec::new(), runs: Vec::new(), now };
+    let (machine, together) = (machine(plans), false);
+    let mut world = World { machine, log: Vec::new(), out: Vec::new(), runs: Vec::new(), now, together };
     world.append(leader(false));
     for what in happenings {
         world.happen(what, plans);
@@ -252,7 +276,8 @@ proptest! {
     ) {
         let plans = plans();
         let world = history(&happenings, &plans);
-        for place in 0..world.log.len() {
+        // What is stored counts as having applied whole entries.
+        for place in (0..world.log.len()).filter(|place| world.log[*place].part == 0) {
             let mut first = machine(&plans);
             for record in &world.log[..place] {
                 let _ = first.handle(record, &mut Effects::new());
