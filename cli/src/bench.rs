@@ -27,10 +27,11 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 use longshore_proto::Namespace;
 
-use self::figures::{Figures, Floor, OfProcess, OfTool, Rate, Setting, Takeover};
+use self::figures::{Alone, Figures, Floor, OfProcess, OfTool, Rate, Setting, Takeover};
 use self::floor::BareLoop;
 use self::load::Load;
 use self::process::Taken;
+use self::publish::Way;
 use self::started::Started;
 use crate::args::{BenchArgs, Target};
 use crate::cluster::Client;
@@ -132,12 +133,14 @@ async fn measure_through(
     let mut processes = Vec::new();
     for tool in bench.tools() {
         let before = started.as_ref().map(|started| started.taken()).unwrap_or_default();
-        let one_step = bench.many(&tool, 1, args.runs.get()).await?;
+        let one_step = bench.many(&tool, 1, args.runs.get(), floor.faster()).await?;
         if processes.is_empty() {
             let after = started.as_ref().map(|started| started.taken()).unwrap_or_default();
             processes = of_processes(&taken_idle, &before, &after, args.runs.get() * ROUNDS);
         }
-        tools.push(bench.of_tool(&tool, one_step, &mut bare).await?);
+        let chains = bench.many(&tool, CHAIN, (args.runs.get() / CHAIN).max(1), floor.faster()).await?;
+        let one_at_a_time = bench.one_at_a_time(&tool, &mut bare).await?;
+        tools.push(OfTool { tool: shown(&tool), one_step, chains, one_at_a_time });
     }
     floor = floor.better(bench.floor(&mut bare).await?);
     for tool in &mut tools {
@@ -181,8 +184,9 @@ impl Bench<'_> {
 
     async fn warm_up(&self, tool: &Target) -> Result<(), Failure> {
         self.output.message(&format!("warming up: {}", shown(tool)));
+        self.load(tool, 1).await?.first().await?;
         for steps in [1, CHAIN] {
-            self.load(tool, steps).await?.many(WARM_UP / steps).await?;
+            self.load(tool, steps).await?.many(WARM_UP / steps, Way::Singly).await?;
         }
         Ok(())
     }
@@ -193,24 +197,22 @@ impl Bench<'_> {
     }
 
     /// Runs of so many steps each, all submitted at once.
-    async fn many(&self, tool: &Target, steps: u32, runs: u32) -> Result<Rate, Failure> {
+    async fn many(&self, tool: &Target, steps: u32, runs: u32, way: Way) -> Result<Rate, Failure> {
         let what = if steps == 1 { "one step".to_owned() } else { format!("{steps} steps") };
         self.output.message(&format!("measuring {runs} runs of {what}: {}", shown(tool)));
         let mut load = self.load(tool, steps).await?;
         let mut took = Duration::MAX;
         for _ in 0..ROUNDS {
-            took = took.min(load.many(runs).await?);
+            took = took.min(load.many(runs, way).await?);
         }
         let seconds = took.as_secs_f64();
         Ok(Rate { runs, seconds, steps_per_second: f64::from(runs * steps) / seconds, of_floor: f64::NAN })
     }
 
-    async fn of_tool(&self, tool: &Target, one_step: Rate, bare: &mut BareLoop) -> Result<OfTool, Failure> {
-        let chains = self.many(tool, CHAIN, (self.args.runs.get() / CHAIN).max(1)).await?;
+    async fn one_at_a_time(&self, tool: &Target, bare: &mut BareLoop) -> Result<Alone, Failure> {
         let turns = self.args.lone_runs.get();
         self.output.message(&format!("measuring {turns} steps and runs one at a time: {}", shown(tool)));
-        let one_at_a_time = turns::measure(bare, &mut self.load(tool, 1).await?, turns).await?;
-        Ok(OfTool { tool: shown(tool), one_step, chains, one_at_a_time })
+        turns::measure(bare, &mut self.load(tool, 1).await?, turns).await
     }
 
     async fn takeover(&self, started: &mut Started) -> Result<Takeover, Failure> {

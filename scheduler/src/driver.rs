@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use longshore_backend::{Backend, Entry, LogReader};
 use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, RunView, Seq};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -59,6 +60,8 @@ pub struct Driver {
     /// Runs whose jobs are not sent.
     left_alone: BTreeSet<RunId>,
     held: Held,
+    /// What follows from entries that were applied, until it is performed.
+    following: Effects,
     untold: Untold,
     /// The jobs that are out, for whoever takes submits in.
     out: Out,
@@ -83,42 +86,56 @@ impl Driver {
         let announced = backend.log.append(partition, &[announce]).await?;
         let epoch = Epoch(announced.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
+        // Nobody has told what was appended while nobody led, and whoever led before may have ended between a record and
+        // its news. Of a log that is read as a whole, nearly everything was told long ago.
+        let told = match recovered.stored {
+            Some(_) => from,
+            None => Seq(epoch.0.0.saturating_sub(REPLAYED_AT_ONCE)),
+        };
         let reader = backend.log.read(partition, from.next()).await?;
         let saver = Saver::new(backend.clone(), partition, &recovered);
         let fold = Fold::begin(backend.clone(), partition, recovered).await?;
-        let (left_alone, held, untold) = (BTreeSet::new(), Held::default(), Untold::new(observer));
-        let out = Pace::default().partition();
-        let mut driver =
-            Self { backend, partition, fold, saver, reader, epoch, left_alone, held, untold, out, retention };
-        // Whoever led before may have ended between a record and its news; nothing else of the replay is done again.
-        driver.replay(epoch.0, from).await?;
+        let (left_alone, held, following) = (BTreeSet::new(), Held::default(), Effects::new());
+        let (untold, out) = (Untold::new(observer), Pace::default().partition());
+        let mut driver = Self {
+            backend,
+            partition,
+            fold,
+            saver,
+            reader,
+            epoch,
+            left_alone,
+            held,
+            following,
+            untold,
+            out,
+            retention,
+        };
+        driver.replay(epoch.0, told).await?;
         info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
         Ok(driver)
     }
 
-    /// Applies entries silently until `to` is reached, and tells the news of the last ones beyond `told`.
+    /// Applies entries silently until `to` is reached; only the news of those beyond `told` are told.
     async fn replay(&mut self, to: Seq, told: Seq) -> Result<(), DriverError> {
-        let mut last = Effects::new();
         while self.fold.position.seq < to {
             let stop = to.min(Seq(self.fold.position.seq.0.saturating_add(REPLAYED_AT_ONCE)));
-            last = self.fold.replay(self.reader.as_mut(), stop, told).await?;
-            // Not after the last ones, whose news are still to be told.
+            let effects = self.fold.replay(self.reader.as_mut(), stop, told).await?;
+            self.untold.add_from(effects);
+            // Before the runs that have ended are handed to the saver.
+            self.untold.tell(&self.fold.machine);
             if self.fold.position.seq < to {
                 self.saver.keep_up(&mut self.fold.machine, &self.fold.position).await?;
             }
         }
-        for effect in last {
-            if let Effect::Changed(change) = effect {
-                self.untold.add(change);
-            }
-        }
-        self.untold.tell(&self.fold.machine);
         Ok(())
     }
 
     /// Builds the state again from what the checkpoint store holds and from the log, so that the next checkpoint brings
     /// back what was lost there: runs that have ended are in the log alone.
     async fn rebuild(&mut self) -> Result<(), DriverError> {
+        // While it is built, the state is an old one.
+        self.untold.tell_all(&self.fold.machine);
         let reach = self.fold.position.seq;
         let mut recovered =
             insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
@@ -162,6 +179,7 @@ impl Driver {
         // Being stopped in the middle of an effect loses nothing: whatever was not done is derived again from state.
         let ended = stop.run_until_cancelled(self.lead_on()).await;
         // Nobody else tells what the last checkpoint holds.
+        self.untold.add_from(std::mem::take(&mut self.following));
         self.untold.tell_all(&self.fold.machine);
         let ended = ended.unwrap_or(Ok(Ended::Stopped))?;
         info!(partition = %self.partition, epoch = %self.epoch, ?ended, "no longer leading");
@@ -247,14 +265,14 @@ impl Driver {
 
     /// Takes a batch of entries and performs what follows from all of them.
     async fn take(&mut self, entries: Vec<Entry>) -> Result<(), DriverError> {
-        let mut effects = Effects::new();
         for entry in entries {
-            self.fold.apply(entry, &mut effects).await?;
+            self.fold.apply(entry, &mut self.following).await?;
         }
+        let effects = std::mem::take(&mut self.following);
         self.out.set(self.fold.machine.jobs_out());
         self.saver.touched();
         if self.fold.machine.epoch() > self.epoch {
-            return Ok(()); // what follows is the new leader's to do
+            return Ok(()); // what follows is the new leader's to do, and to tell
         }
         self.perform(effects).await?;
         self.fold.make_room();
@@ -293,8 +311,7 @@ impl Driver {
         timer.into_iter().chain(news).fold(LONGEST_SLEEP, Duration::min)
     }
 
-    /// Does what follows: facts and jobs fly together, each kind in its own order. Whoever hears of it has time, and
-    /// jobs do not, so news are told when those are on their way.
+    /// Does what follows: facts and jobs fly together, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
         let (mut facts, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
@@ -316,9 +333,15 @@ impl Driver {
             }
         };
         let facts = append(&self.backend, self.partition, facts);
-        let (refused, ()) = tokio::try_join!(dispatched, facts)?;
+        let (untold, machine) = (&mut self.untold, &self.fold.machine);
+        let told = async {
+            // Whoever hears of it has time, and jobs do not: they go first, but it is not waited for them.
+            yield_now().await;
+            untold.tell(machine);
+            Ok(())
+        };
+        let (refused, (), ()) = tokio::try_join!(biased; dispatched, facts, told)?;
         self.held.add(refused);
-        self.untold.tell(&self.fold.machine);
         // After the jobs they mean: a recall looks for a job that is queued or out.
         for job in recalls {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;

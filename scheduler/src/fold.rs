@@ -85,27 +85,26 @@ impl Fold {
         Ok(fold)
     }
 
-    /// Goes on to an entry that the log has, and drops what follows: it has been done, or is for somebody else to do.
-    /// Of the last entries beyond `told` it is returned, for the news in it.
+    /// Goes on to an entry that the log has. What follows has been done, or is for somebody else to do; of the entries
+    /// beyond `told` it is returned, for the news in it.
     pub(crate) async fn replay(
         &mut self,
         reader: &mut dyn LogReader,
         until: Seq,
         told: Seq,
     ) -> Result<Effects, DriverError> {
-        let mut last = Effects::new();
+        let mut effects = Effects::new();
         while self.position.seq < until {
-            last.clear();
             for entry in reader.next(BATCH).await? {
                 let is_told = entry.seq <= told;
-                self.apply(entry, &mut last).await?;
+                self.apply(entry, &mut effects).await?;
                 if is_told {
-                    last.clear();
+                    effects.clear();
                 }
             }
             self.make_room();
         }
-        Ok(last)
+        Ok(effects)
     }
 
     /// What time it is for timers.

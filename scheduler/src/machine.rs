@@ -48,6 +48,7 @@ pub use needs::Needs;
 pub use refused::Refused;
 pub use retention::Retention;
 pub use run::Run;
+pub(crate) use run::Step;
 use scope::BlobValues;
 
 /// Timers asked for in one tick: as many as one durable write carries with ease; the rest follow in the next.

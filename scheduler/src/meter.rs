@@ -3,27 +3,26 @@
 //! After a takeover the last records before it may be counted once more, by another process: counters tell rates, the log
 //! tells the truth.
 
-use longshore_proto::{RunSummary, StepStatus, StepView};
+use longshore_proto::StepStatus;
 use metrics::{counter, histogram};
 
-use crate::machine::{Change, Run};
+use crate::machine::{Change, Run, Step};
 
 /// Counts what changed in a run, as it stands after that.
 pub(crate) fn count(run: &Run, change: &Change) {
-    let summary = run.summary();
-    let workflow = summary.workflow.name.to_string();
+    let workflow = run.workflow().name.as_str();
     if change.began {
-        counter!("longshore_runs_started_total", "workflow" => workflow.clone()).increment(1);
+        counter!("longshore_runs_started_total", "workflow" => workflow.to_owned()).increment(1);
     }
-    for step in run.steps(&change.steps) {
-        count_step(&workflow, &step);
+    for step in change.steps.iter().filter_map(|index| run.step(*index)) {
+        count_step(workflow, step);
     }
-    if change.turned && summary.status.is_terminal() {
-        count_end(workflow, &summary);
+    if change.turned && run.status().is_terminal() {
+        count_end(workflow, run);
     }
 }
 
-fn count_step(workflow: &str, step: &StepView) {
+fn count_step(workflow: &str, step: &Step) {
     if step.status == StepStatus::Retrying {
         let fault = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
         let reason = fault.map_or("unknown", |fault| fault.class.as_str());
@@ -40,11 +39,11 @@ fn count_step(workflow: &str, step: &StepView) {
     }
 }
 
-fn count_end(workflow: String, summary: &RunSummary) {
-    let labels = [("workflow", workflow), ("status", summary.status.as_str().to_owned())];
+fn count_end(workflow: &str, run: &Run) {
+    let labels = [("workflow", workflow.to_owned()), ("status", run.status().as_str().to_owned())];
     counter!("longshore_runs_finished_total", &labels).increment(1);
-    if let Some(at) = summary.finished_at {
-        histogram!("longshore_run_duration_seconds", &labels).record(at.since(summary.submitted_at));
+    if let Some(took) = run.took() {
+        histogram!("longshore_run_duration_seconds", &labels).record(took);
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who is told when a run changes.
 //!
-//! The driver tells an [`Observer`] a moment later, once for each run that changed. In one process these are
-//! [`Watchers`](crate::Watchers); on a cluster an [`Announcer`] passes the news on to whoever listens on the broker.
+//! The driver tells an [`Observer`] at once when a run has turned or ended, and soon after when anything else in it has
+//! changed. In one process these are [`Watchers`](crate::Watchers); on a cluster an [`Announcer`] passes the news on to
+//! whoever listens on the broker.
 //! Neither may slow the driver down: news that cannot be told at once are dropped, because the run itself can always be
 //! looked at.
 
@@ -14,8 +15,8 @@ use crate::machine::{Change, Run};
 
 /// Hears of every change of the runs of a partition.
 pub trait Observer: Send + Sync {
-    /// A run, or some of its steps, stand elsewhere now. Called in the order of the log and from within the driver, so
-    /// it must not wait for anything.
+    /// A run, or some of its steps, stand elsewhere now. Called from within the driver, so it must not wait for anything;
+    /// what is told of one run comes in the order of the log.
     fn changed(&self, run: &Run, change: &Change);
 }
 

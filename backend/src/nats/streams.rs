@@ -114,6 +114,7 @@ fn submits(partitions: u16) -> Config {
         metadata: [(PARTITIONS.to_owned(), partitions.to_string())].into(),
         retention: RetentionPolicy::WorkQueue,
         max_messages: MOST_WAITING,
+        allow_atomic_publish: true,
         ..stream(subject::SUBMIT_STREAM, subject::SUBMITS)
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::publish::Way;
+
 /// Everything of one `longshore bench`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figures {
@@ -140,6 +142,11 @@ impl Latency {
 }
 
 impl Floor {
+    /// The way to publish that the broker is faster with.
+    pub(super) fn faster(&self) -> Way {
+        if self.batched > self.pipelined { Way::AsBatch } else { Way::Singly }
+    }
+
     /// The better of two rounds, figure by figure: a busy machine only ever makes it worse.
     pub(crate) fn better(self, other: Self) -> Self {
         Self {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::figures::Floor;
-use super::publish::{Way, publish};
+use super::publish::{WINDOW, Way, publish};
 use super::{Step, broken};
 use crate::failure::Failure;
 
@@ -31,13 +31,6 @@ const LOG_SUBJECT: &str = "longshore-bench.log";
 
 /// Steps before the first that counts.
 const WARM_UP: u32 = 500;
-
-/// Messages of a part on their way at once, and pulled at once.
-const WINDOW: usize = 1_000;
-
-/// Messages of an atomic batch, and batches of a part on their way at once.
-const BATCH: usize = 200;
-const BATCHES: usize = 4;
 
 /// Nothing here takes a tenth of this.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -74,7 +67,7 @@ impl BareLoop {
         let ready = async { Ok((self.log().await?, self.work(Way::Singly).await?)) };
         let ready: Step<_> = timeout(LIMIT, ready).await.map_err(broken("prepare the bare loop"))?;
         let (log, workers) = ready.map_err(broken("prepare the bare loop"))?;
-        Ok(OneAtATime { bare: self, log, _workers: workers })
+        Ok(OneAtATime { bare: self, log, workers })
     }
 
     async fn begin(&self) -> Result<(), Failure> {
@@ -182,7 +175,7 @@ impl BareLoop {
 pub(super) struct OneAtATime<'a> {
     bare: &'a mut BareLoop,
     log: pull::Stream,
-    _workers: JoinSet<Step<()>>,
+    workers: JoinSet<Step<()>>,
 }
 
 impl OneAtATime<'_> {
@@ -193,7 +186,10 @@ impl OneAtATime<'_> {
         let step = async {
             let submitted =
                 publish(&self.bare.submitter, std::slice::from_ref(&job), &BODY, true, Way::Singly);
-            let (sent, read) = tokio::join!(submitted, self.log.next());
+            let (sent, read) = tokio::select! {
+                done = async { tokio::join!(submitted, self.log.next()) } => done,
+                Some(ended) = self.workers.join_next() => return Err(ended.map_or_else(Into::into, failed_worker)),
+            };
             let took = started.elapsed();
             sent?;
             read.ok_or("the log has ended")??;
@@ -242,14 +238,4 @@ async fn settle<E: std::error::Error + Send + Sync + 'static>(
         job.ack().await?;
     }
     Ok(())
-}
-
-impl Way {
-    /// Messages that go together, and how many such are on their way.
-    const fn window(self) -> (usize, usize) {
-        match self {
-            Self::Singly => (1, WINDOW),
-            Self::AsBatch => (BATCH, BATCHES),
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Runs as clients submit them, and the news of their ends.
 //!
-//! A run is submitted by a plain publish that JetStream acknowledges, many of them on their way. Its end is seen by the
-//! news that schedulers publish of every run anyway: hearing them costs the cluster one delivery for each, where
+//! A run is submitted by a plain publish that JetStream acknowledges, many of them on their way, or in an atomic batch with
+//! others. Its end is seen by the news that schedulers publish of every run anyway: hearing them costs the cluster one delivery for each, where
 //! reading the logs would cost one for every entry, and asking would cost requests. News may be lost when there are very
 //! many at once: when no more come, the cluster is asked whether any run is left, and the last news counts as the end.
 
@@ -15,15 +15,13 @@ use longshore_proto::{Digest, Namespace, RunStatus, RunSummary, WorkflowName, su
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::broken;
 use super::figures::Takeover;
-use super::{Step, broken};
+use super::publish::{WINDOW, Way, publish};
 use crate::args::Target;
 use crate::cluster::{Client, SubmitBody};
 use crate::exit::Exit;
 use crate::failure::Failure;
-
-/// Submits on their way at once.
-const WINDOW: usize = 1_000;
 
 /// How long nothing is heard before the cluster is asked whether any run is left, and how often it must say that there
 /// is none: a submit may still be on its way.
@@ -32,6 +30,9 @@ const SILENCES: u32 = 2;
 
 /// The same when a scheduler was killed: runs of partitions that nobody leads are known to nobody.
 const SILENCES_OF_TAKEOVER: u32 = 15;
+
+/// How long the first run may take: its server may have to be started.
+const FIRST: Duration = Duration::from_secs(20);
 
 /// Nothing here takes a third of this, even where every message is synced.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -80,19 +81,50 @@ impl<'a> Load<'a> {
         })
     }
 
+    /// Sees a first run through, so that it is known that the tool can be called; a run that nobody serves would be waited
+    /// for in silence.
+    pub(super) async fn first(&mut self) -> Result<(), Failure> {
+        let run = self.client.submit(&self.body()).await?.run;
+        if let Ok(ended) = timeout(FIRST, ended(&mut self.news)).await {
+            return ended;
+        }
+        let view = self.client.get(run).await?;
+        if view.summary.status == RunStatus::Succeeded {
+            return Ok(()); // its news got lost
+        }
+        self.client.cancel(run, "the measuring was given up").await?;
+        let waits = view.steps.into_iter().find_map(|step| step.waiting_for);
+        let why = waits.map(|reason| format!(": it waits for {reason}")).unwrap_or_default();
+        let message = format!("a first run has not ended within {FIRST:?}{why}");
+        Err(Failure::new(Exit::Error, message).help("`longshore doctor` looks for what is missing"))
+    }
+
+    fn body(&self) -> SubmitBody {
+        SubmitBody {
+            workflow: self.workflow.to_string(),
+            namespace: self.namespace.clone(),
+            id: None,
+            version: Some(self.version.to_string()),
+            inputs: Map::new(),
+        }
+    }
+
     /// From the first submit to the last end.
-    pub(super) async fn many(&mut self, runs: u32) -> Result<Duration, Failure> {
-        let ends = self.ends(runs, SILENCES).await?;
+    pub(super) async fn many(&mut self, runs: u32, way: Way) -> Result<Duration, Failure> {
+        let ends = self.ends(runs, way, SILENCES).await?;
         Ok(ends.last().copied().unwrap_or_default())
     }
 
     /// The moments from now at which runs were heard to have ended, until none is left.
-    async fn ends(&mut self, runs: u32, most_silences: u32) -> Result<Vec<Duration>, Failure> {
+    async fn ends(&mut self, runs: u32, way: Way, most_silences: u32) -> Result<Vec<Duration>, Failure> {
         let Self { client, context, namespace, news, subject, .. } = self;
         let started = Instant::now();
+        let subjects = vec![subject.clone(); runs as usize];
         let submit = async {
-            let submits = stream::iter(0..runs).map(|_| submit(context, subject));
-            submits.buffer_unordered(WINDOW).try_collect::<()>().await.map_err(broken("submit runs"))
+            let (size, at_once) = way.window();
+            let submits = stream::iter(subjects.chunks(size));
+            let submits = submits.map(|some| publish(context, some, b"{}", false, way));
+            submits.buffer_unordered(at_once).try_collect::<()>().await.map_err(broken("submit runs"))
         };
         let hear = async {
             let (mut ends, mut silences) = (Vec::new(), 0);
@@ -115,18 +147,12 @@ impl<'a> Load<'a> {
 
     /// How long a run takes that has the cluster to itself, submitted by a publish.
     pub(super) async fn one_published(&mut self) -> Result<Duration, Failure> {
-        self.many(1).await
+        self.many(1, Way::Singly).await
     }
 
     /// The same, submitted by a request with the version, as `longshore submit` does.
     pub(super) async fn one_requested(&mut self) -> Result<Duration, Failure> {
-        let body = SubmitBody {
-            workflow: self.workflow.to_string(),
-            namespace: self.namespace.clone(),
-            id: None,
-            version: Some(self.version.to_string()),
-            inputs: Map::new(),
-        };
+        let body = self.body();
         let started = Instant::now();
         tokio::try_join!(self.client.submit(&body), ended(&mut self.news))?;
         Ok(started.elapsed())
@@ -134,7 +160,7 @@ impl<'a> Load<'a> {
 
     /// How long runs wait that are submitted now, when a scheduler has just been killed.
     pub(super) async fn takeover(&mut self, runs: u32) -> Result<Takeover, Failure> {
-        let ends = self.ends(runs, SILENCES_OF_TAKEOVER).await?;
+        let ends = self.ends(runs, Way::Singly, SILENCES_OF_TAKEOVER).await?;
         let at = |end: Option<&Duration>| end.map_or(f64::NAN, Duration::as_secs_f64);
         Ok(Takeover { runs, first_seconds: at(ends.first()), last_seconds: at(ends.last()) })
     }
@@ -152,11 +178,6 @@ async fn registered(client: &Client, namespace: &Namespace, text: &str) -> Resul
             pushed => return pushed.map(|registered| registered.digest),
         }
     }
-}
-
-async fn submit(context: &Context, subject: &str) -> Step<()> {
-    context.publish(subject.to_owned(), "{}".into()).await?.await?;
-    Ok(())
 }
 
 /// Waits for the next run that has ended.

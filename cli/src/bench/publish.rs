@@ -1,4 +1,4 @@
-//! Publishes of the bare loop: plain ones, and atomic batches.
+//! Publishes of the bare loop and of submits: plain ones, and atomic batches.
 
 use async_nats::HeaderMap;
 use async_nats::header::{
@@ -11,6 +11,13 @@ use futures::future::try_join_all;
 
 use super::Step;
 
+/// Messages of a part on their way at once.
+pub(super) const WINDOW: usize = 1_000;
+
+/// Messages of an atomic batch, and batches of a part on their way at once.
+const BATCH: usize = 200;
+const BATCHES: usize = 4;
+
 /// How several messages are published.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Way {
@@ -18,6 +25,16 @@ pub(super) enum Way {
     Singly,
     /// All of them or none, with one acknowledgement.
     AsBatch,
+}
+
+impl Way {
+    /// Messages that go together, and how many such are on their way.
+    pub(super) const fn window(self) -> (usize, usize) {
+        match self {
+            Self::Singly => (1, WINDOW),
+            Self::AsBatch => (BATCH, BATCHES),
+        }
+    }
 }
 
 /// Publishes a body to each subject and waits for the acknowledgements. With `once` only where there is none yet.

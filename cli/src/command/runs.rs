@@ -90,23 +90,33 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     Ok(Exit::Success)
 }
 
-/// Tells runs of the cluster to stop. That one has ended already is said, and is as good: whoever repeats a cancel, or is
-/// overtaken by the end, has got a run that goes on no longer.
+/// Tells runs of the cluster to stop, each as well as it goes: one that is unknown keeps no other from stopping. That one has
+/// ended already is said, and is as good: whoever repeats a cancel, or is overtaken by the end, has got a run that goes on
+/// no longer.
 pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let Place::Cluster(client) = Place::choose(&args.place, config, output).await? else {
         let message = "a run of one process is cancelled where it runs";
         return Err(Failure::new(Exit::Usage, message)
             .help("press Ctrl-C there; for a run of a cluster, name it with --nats-url or NATS_URL"));
     };
-    let mut runs = Vec::with_capacity(args.runs.len());
+    let mut exit = Exit::Success;
     for text in &args.runs {
-        runs.push(find_in(&client, config, text).await?);
+        let cancelled = async {
+            let run = find_in(&client, config, text).await?;
+            let ended = client.cancel(run, &args.reason).await?;
+            Ok(ended.unwrap_or_else(|| format!("cancelling {run}")))
+        };
+        match cancelled.await {
+            Ok(message) => output.message(&message),
+            // Nor would the others be heard.
+            Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
+            Err(failure) => {
+                output.failure(&failure);
+                exit = failure.exit;
+            }
+        }
     }
-    for run in runs {
-        let ended = client.cancel(run, &args.reason).await?;
-        output.message(&ended.unwrap_or_else(|| format!("cancelling {run}")));
-    }
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 /// The run of the cluster that a text means: its whole id, or what tells it from the newest ones.

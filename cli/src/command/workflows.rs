@@ -30,7 +30,11 @@ struct WithText<'a> {
 /// Registers workflows. All are checked before the first is registered.
 pub(super) async fn push(args: WorkflowsPushArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let files = args.workflows.iter().map(|path| WorkflowFile::load(path, output));
-    let files: Vec<WorkflowFile> = files.collect::<Result<_, _>>()?;
+    let files: Vec<WorkflowFile> = files.collect::<Result<_, _>>().inspect_err(|_| {
+        if args.workflows.len() > 1 {
+            output.message("none of the workflows was registered");
+        }
+    })?;
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let mut registered = Vec::with_capacity(files.len());
     for file in files {

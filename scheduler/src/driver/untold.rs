@@ -1,8 +1,8 @@
 //! News that nobody was told yet.
 //!
 //! That a run has turned or ended is told at once. That it has begun, or that some of its steps stand elsewhere, waits a
-//! little to be told together with what comes next. So a run of one quick step makes one piece of news, and a large batch
-//! some dozens in a second; nothing else than the newest state was ever told.
+//! little to be told together with what comes next. So a run of one quick step makes one piece of news, and a run of many
+//! steps some dozens in a second; nothing else than the newest state was ever told.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use longshore_proto::RunId;
 use tokio::time::Instant;
 
-use crate::machine::{Change, Machine};
+use crate::machine::{Change, Effect, Effects, Machine};
 use crate::meter;
 use crate::observer::Observer;
 
@@ -38,6 +38,15 @@ impl Untold {
     /// Takes up a change, and nothing more: whoever has jobs to send has no time.
     pub(super) fn add(&mut self, change: Change) {
         self.fresh.push(change);
+    }
+
+    /// Takes up the changes among what follows from records, and drops the rest.
+    pub(super) fn add_from(&mut self, effects: Effects) {
+        for effect in effects {
+            if let Effect::Changed(change) = effect {
+                self.add(change);
+            }
+        }
     }
 
     /// When something is to be told though nothing happens.
@@ -82,7 +91,7 @@ impl Untold {
 }
 
 fn tell(observer: &dyn Observer, machine: &Machine, change: &Change) {
-    // One that is not known any more was told of when it ended.
+    // One that has ended and is kept no longer cannot be looked at either.
     if let Some(run) = machine.run(change.run) {
         observer.changed(run, change);
     }
@@ -116,7 +125,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::machine::{Effect, Effects, Run};
+    use crate::machine::Run;
 
     const TWO_STEPS: &str = "longshore: v1\nname: two\nsteps: [{ id: a, call: s/t }, { id: b, call: s/t }]\n";
 
@@ -180,11 +189,7 @@ mod tests {
             let record = Record { seq: Seq(self.seq), part: 0, at: Timestamp::from_millis(self.seq), event };
             let mut effects = Effects::new();
             self.machine.handle(&record, &mut effects).expect("applies");
-            for effect in effects {
-                if let Effect::Changed(change) = effect {
-                    self.untold.add(change);
-                }
-            }
+            self.untold.add_from(effects);
             self.untold.tell(&self.machine);
         }
 

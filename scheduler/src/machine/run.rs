@@ -55,17 +55,17 @@ pub(super) struct RunError {
 
 /// One step of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Step {
-    pub(super) path: StepPath,
+pub(crate) struct Step {
+    pub(crate) path: StepPath,
     #[serde(default)]
     pub(super) name: Option<String>,
     /// What it does, in a word or two: kept so that a run can be shown without its plan.
-    pub(super) does: String,
+    pub(crate) does: String,
     pub(super) depth: u16,
-    pub(super) status: StepStatus,
+    pub(crate) status: StepStatus,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
-    pub(super) attempts: Vec<AttemptRecord>,
+    pub(crate) attempts: Vec<AttemptRecord>,
     pub(super) output: Option<Output>,
     pub(super) error: Option<Fault>,
     /// The call that is out, or waits for its next attempt.
@@ -130,7 +130,7 @@ impl Run {
         }
     }
 
-    pub(super) fn step(&self, index: StepIndex) -> Option<&Step> {
+    pub(crate) fn step(&self, index: StepIndex) -> Option<&Step> {
         self.steps.get(index.0)
     }
 

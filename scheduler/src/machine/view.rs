@@ -1,7 +1,9 @@
 //! A run as people see it.
 
+use std::time::Duration;
+
 use longshore_proto::{
-    JobId, Payload, RunId, RunSummary, RunView, StepStatus, StepView, TimerKind, WorkflowRef,
+    JobId, Payload, RunId, RunStatus, RunSummary, RunView, StepStatus, StepView, TimerKind, WorkflowRef,
 };
 use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
@@ -38,6 +40,16 @@ impl Run {
     /// Its id.
     pub const fn id(&self) -> RunId {
         self.id
+    }
+
+    /// Where it stands.
+    pub(crate) const fn status(&self) -> RunStatus {
+        self.status
+    }
+
+    /// How long it took, once it has ended.
+    pub(crate) fn took(&self) -> Option<Duration> {
+        self.finished_at.map(|at| at.since(self.submitted_at))
     }
 
     /// What it runs.

@@ -137,6 +137,27 @@ async fn a_reason_that_is_too_long_to_be_kept_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn submits_of_an_atomic_batch_are_taken_in_once_all_of_them_are_there() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let in_batch = |id: &'static str, sequence: &'static str| {
+        [("Nats-Batch-Id", id), ("Nats-Batch-Sequence", sequence), ("Longshore-Id", sequence)]
+    };
+    // One that is never complete, and one that is: only its last message is acknowledged.
+    cluster.say("default.report", &in_batch("open", "1"), "").await;
+    cluster.say("default.report", &in_batch("whole", "1"), r#"{"inputs": {"month": 2}}"#).await;
+    let last = [in_batch("whole", "2").as_slice(), &[("Nats-Batch-Commit", "1")]].concat();
+    cluster.publish("default.report", &last, r#"{"inputs": {"month": 3}}"#).await;
+    // Held, or the queue would give the first one out again.
+    let jobs = [cluster.job().await, cluster.job().await];
+    let mut months = jobs.each_ref().map(|delivery| delivery.job.arguments.clone());
+    months.sort_unstable_by_key(|month| format!("{month:?}"));
+    assert_eq!(months, [2, 3].map(|month| Payload::Inline(json!({ "month": month }))));
+    assert_eq!(cluster.runs().await, 2);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_all_taken_in() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;

@@ -108,14 +108,17 @@ impl Cluster {
 
     /// Publishes a submit, as any client does.
     pub(crate) async fn publish(&self, to: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, *value);
-        }
         let (subject, body) = (format!("longshore.v1.submit.{to}"), body.into());
         let jetstream = jetstream::new(self.client.clone());
-        let receipt = jetstream.publish_with_headers(subject, map, body.into()).await.expect("publishes");
-        receipt.await.expect("a receipt");
+        let sent = jetstream.publish_with_headers(subject, map(headers), body.into());
+        sent.await.expect("publishes").await.expect("a receipt");
+    }
+
+    /// Publishes a message in the place of a submit that nobody acknowledges.
+    pub(crate) async fn say(&self, to: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) {
+        let (subject, body) = (format!("longshore.v1.submit.{to}"), body.into());
+        let sent = self.client.publish_with_headers(subject, map(headers), body.into());
+        sent.await.expect("publishes");
     }
 
     /// Asks the micro service: its answer, or the code of its error with the body.
@@ -207,4 +210,12 @@ impl Cluster {
         let runs = self.ask("list", json!({})).await.expect("lists");
         runs.as_array().expect("a list").len()
     }
+}
+
+fn map(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, *value);
+    }
+    map
 }

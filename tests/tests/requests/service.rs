@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::Subscriber;
 use futures::StreamExt;
 use longshore_backend::WorkerEntry;
 use longshore_proto::Timestamp;
@@ -40,8 +41,12 @@ async fn a_workflow_is_pushed_run_looked_at_and_listed() {
     let run = cluster.ask("submit", submit).await.expect("submits")["run"].clone();
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
     assert_eq!((&view["status"], &view["inputs"]), (&json!("running"), &json!({ "month": 3 })));
+    let mut told = Vec::new();
+    told.push(news(&mut heard, &run).await);
     let job = cluster.job().await;
     cluster.settle(job, json!([1, 2])).await;
+    told.push(news(&mut heard, &run).await);
+    assert_eq!(told, ["run running: running", "run succeeded: succeeded"]);
     let view = loop {
         let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
         if view["status"] != "running" {
@@ -54,21 +59,16 @@ async fn a_workflow_is_pushed_run_looked_at_and_listed() {
     assert_eq!(listed.expect("lists")[0]["run"], run);
     let listed = cluster.ask("list", json!({ "status": ["failed", "running"] })).await;
     assert_eq!(listed, Ok(json!([])));
-
-    let mut told = Vec::new();
-    while told.len() < 2 {
-        let message = timeout(PATIENCE, heard.next()).await.expect("in time").expect("news");
-        let news: Value = serde_json::from_slice(&message.payload).expect("JSON");
-        let what = message.subject.rsplit('.').next().expect("a token").to_owned();
-        assert_eq!(
-            message.subject.as_str(),
-            format!("longshore.v1.evt.default.report.{}.{what}", text(&run))
-        );
-        let step = &news["steps"][0];
-        told.push(format!("{what} {}: {}", text(&news["status"]), text(&step["status"])));
-    }
-    assert_eq!(told, ["run running: running", "run succeeded: succeeded"]);
     cluster.end().await;
+}
+
+/// The next news of a run: of what, how the run stands, and how its step does.
+async fn news(heard: &mut Subscriber, run: &Value) -> String {
+    let message = timeout(PATIENCE, heard.next()).await.expect("in time").expect("news");
+    let news: Value = serde_json::from_slice(&message.payload).expect("JSON");
+    let what = message.subject.rsplit('.').next().expect("a token").to_owned();
+    assert_eq!(message.subject.as_str(), format!("longshore.v1.evt.default.report.{}.{what}", text(run)));
+    format!("{what} {}: {}", text(&news["status"]), text(&news["steps"][0]["status"]))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,7 +166,7 @@ impl fmt::Display for Observation {
             Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
             Self::ShuttingDown => f.write_str("the connections are being closed"),
-            Self::Cancelled => f.write_str("cancelled"),
+            Self::Cancelled => f.write_str("the call was cut off before its answer"),
             Self::Deadline(after) => write!(f, "no answer within {after:?}"),
             Self::Closed(why) => write!(f, "the connection ended before the answer: {why}"),
             Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
