@@ -152,8 +152,8 @@ async fn submits_of_an_atomic_batch_are_taken_in_once_all_of_them_are_there() {
     let jobs = [cluster.job().await, cluster.job().await];
     let mut months = jobs.each_ref().map(|delivery| delivery.job.arguments.clone());
     months.sort_unstable_by_key(|month| format!("{month:?}"));
+    // The open one has the id of the first, and would have been taken in before it.
     assert_eq!(months, [2, 3].map(|month| Payload::Inline(json!({ "month": month }))));
-    assert_eq!(cluster.runs().await, 2);
     cluster.end().await;
 }
 
