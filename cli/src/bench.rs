@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   started (own cluster) ─┐
-//!   a cluster that is there ┴─► floor (bare loop) ─► load, for each tool ─► floor again ─► takeover
+//!   a cluster that is there ┴─► floor (bare loop) ─► for each tool: load, turns ─► floor again ─► takeover
 //!                                                          │
 //!                                                 figures ─► page or JSON
 //! ```
@@ -27,7 +27,7 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 use longshore_proto::Namespace;
 
-use self::figures::{Alone, Figures, Floor, OfProcess, OfTool, Rate, Setting, Takeover};
+use self::figures::{Figures, Floor, OfProcess, OfTool, OneAtATime, Rate, Setting, Takeover};
 use self::floor::BareLoop;
 use self::load::Load;
 use self::process::Taken;
@@ -209,7 +209,7 @@ impl Bench<'_> {
         Ok(Rate { runs, seconds, steps_per_second: f64::from(runs * steps) / seconds, of_floor: f64::NAN })
     }
 
-    async fn one_at_a_time(&self, tool: &Target, bare: &mut BareLoop) -> Result<Alone, Failure> {
+    async fn one_at_a_time(&self, tool: &Target, bare: &mut BareLoop) -> Result<OneAtATime, Failure> {
         let turns = self.args.lone_runs.get();
         self.output.message(&format!("measuring {turns} steps and runs one at a time: {}", shown(tool)));
         turns::measure(bare, &mut self.load(tool, 1).await?, turns).await

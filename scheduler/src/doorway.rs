@@ -45,8 +45,8 @@ const PULL_WAIT: Duration = Duration::from_secs(2);
 /// How long messages and the stream are left alone when something is away.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much of a refused message is kept, and of the reason, in bytes: enough to recognise it by, and little enough that
-/// both together can always be kept.
+/// How much of a refused message's body is kept, of its headers, and of the reason, in bytes: enough to recognise it by, and
+/// little enough that all together can always be kept.
 const KEPT_BYTES: usize = 8 * 1024;
 
 /// Takes submits in.
@@ -217,15 +217,14 @@ impl Doorway {
 
     /// Keeps a message that is refused for good, with the reason.
     async fn bury(&self, refusal: &Refusal, message: Incoming) {
-        let mut body = message.body;
-        body.truncate(KEPT_BYTES);
         let letter = DeadLetter {
             seq: 0,
             at: clock::now(),
             code: refusal.token().to_owned(),
             reason: beginning(refusal.to_string()),
-            subject: format!("{}.submit.{}.{}", subject::ROOT, message.namespace, message.workflow),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            subject: subject_of(&message),
+            headers: first_headers(&message),
+            body: beginning(order::text(&message)),
         };
         match self.dead_letters.put(&letter).await {
             Ok(()) => {
@@ -245,13 +244,30 @@ fn wanted(order: &Order) -> Wanted {
     (order.namespace.clone(), order.workflow.clone(), order.version.clone())
 }
 
-/// The beginning of a reason: every input may have a problem of its own.
-fn beginning(mut reason: String) -> String {
-    if reason.len() > KEPT_BYTES {
-        reason.truncate(reason.floor_char_boundary(KEPT_BYTES));
-        reason.push('…');
+/// The beginning of a body, or of a reason: every input may have a problem of its own.
+fn beginning(mut text: String) -> String {
+    if text.len() > KEPT_BYTES {
+        text.truncate(text.floor_char_boundary(KEPT_BYTES));
+        text.push('…');
     }
-    reason
+    text
+}
+
+/// The subject that a message came on. A workflow's token is missing where the subject ended before it.
+fn subject_of(message: &Incoming) -> String {
+    let tokens = [subject::ROOT, "submit", &message.namespace, &message.workflow];
+    let tokens: Vec<_> = tokens.into_iter().filter(|token| !token.is_empty()).collect();
+    tokens.join(".")
+}
+
+/// As many headers of a message as are kept.
+fn first_headers(message: &Incoming) -> BTreeMap<String, String> {
+    let mut bytes = 0;
+    let first = message.headers.iter().take_while(|(name, value)| {
+        bytes += name.len() + value.len();
+        bytes <= KEPT_BYTES
+    });
+    first.cloned().collect()
 }
 
 async fn acknowledge(receipt: Box<dyn Receipt>) {

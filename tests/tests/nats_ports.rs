@@ -219,6 +219,7 @@ fn letter(n: u64) -> DeadLetter {
         code: "unknown.workflow > *".to_owned(),
         reason: format!("reason {n}"),
         subject: "longshore.v1.submit.team.report".to_owned(),
+        headers: [("nats-msg-id".to_owned(), n.to_string())].into(),
         body: "{".to_owned(),
     }
 }

@@ -123,14 +123,14 @@ impl Line {
         state.ready.drain(..count).map(|(message, _)| message).collect()
     }
 
-    /// Asks for what all waiting pulls lack.
+    /// Asks for what all waiting pulls lack, unless more than half of it is on its way.
     async fn ask(&self, puller: &Puller, deadline: Instant) -> Result<(), Error> {
         let now = Instant::now();
         let expires = deadline.saturating_duration_since(now).clamp(Duration::from_millis(1), LONGEST_PULL);
         let (number, count) = {
             let mut state = self.state();
             let coming = state.pulls.outstanding(now) + state.ready.len();
-            // Half is enough to go on with: a question for every message would cost as much as the message.
+            // That is enough to go on with: a question for every message would cost as much as the message.
             if coming > state.wanted / 2 {
                 return Ok(());
             }

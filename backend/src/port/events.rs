@@ -3,14 +3,14 @@
 use longshore_proto::{RunSummary, StepView};
 use serde::Serialize;
 
-/// What has happened to a run since the last news of it: one message, however many of its steps changed at once.
+/// What has happened to a run since the last news of it: one message, however many of its steps have changed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct News {
     /// The run as it stands now.
     #[serde(flatten)]
     pub run: RunSummary,
     /// The steps that stand elsewhere now. Their outputs are left out: they may be large, and the run's view has them. Empty
-    /// as well where so many changed at once that they would not fit into a message.
+    /// as well where so many have changed that they would not fit into a message.
     pub steps: Vec<StepView>,
     /// Whether the run itself has begun, turned or ended, or only its steps stand elsewhere.
     #[serde(skip)]

@@ -1,5 +1,6 @@
 //! Submits that were published to a subject, until a scheduler has taken them in; and the ones that were refused.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -47,7 +48,10 @@ pub struct DeadLetter {
     pub reason: String,
     /// The subject it came on.
     pub subject: String,
-    /// Its body, as text if it is text; cut if it is long.
+    /// Its headers, names in lower case; only the first ones if they are long.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Its body as text, and as JSON if it is MessagePack; cut if it is long.
     pub body: String,
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct OfTool {
     /// Runs of ten steps, each of which needs the one before.
     pub(crate) chains: Rate,
     /// One at a time.
-    pub(crate) one_at_a_time: Alone,
+    pub(crate) one_at_a_time: OneAtATime,
 }
 
 /// Many at once.
@@ -77,7 +77,7 @@ pub(crate) struct Rate {
 
 /// One at a time, in turns.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Alone {
+pub(crate) struct OneAtATime {
     /// A step of the bare loop.
     pub(crate) step: Latency,
     /// A run submitted by a publish.

@@ -62,12 +62,12 @@ impl BareLoop {
     }
 
     /// Makes ready for steps one at a time, on streams that are new.
-    pub(super) async fn one_at_a_time(&mut self) -> Result<OneAtATime<'_>, Failure> {
+    pub(super) async fn one_at_a_time(&mut self) -> Result<LoneSteps<'_>, Failure> {
         self.begin().await?;
         let ready = async { Ok((self.log().await?, self.work(Way::Singly).await?)) };
         let ready: Step<_> = timeout(LIMIT, ready).await.map_err(broken("prepare the bare loop"))?;
         let (log, workers) = ready.map_err(broken("prepare the bare loop"))?;
-        Ok(OneAtATime { bare: self, log, workers })
+        Ok(LoneSteps { bare: self, log, workers })
     }
 
     async fn begin(&self) -> Result<(), Failure> {
@@ -172,13 +172,13 @@ impl BareLoop {
 }
 
 /// The bare loop, ready for a step that has the broker to itself. Its workers end with it.
-pub(super) struct OneAtATime<'a> {
+pub(super) struct LoneSteps<'a> {
     bare: &'a mut BareLoop,
     log: pull::Stream,
     workers: JoinSet<Step<()>>,
 }
 
-impl OneAtATime<'_> {
+impl LoneSteps<'_> {
     /// How long a step takes.
     pub(super) async fn step(&mut self) -> Result<Duration, Failure> {
         let job = self.bare.job();

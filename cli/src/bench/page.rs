@@ -1,6 +1,6 @@
 //! The figures on a page.
 
-use super::figures::{Alone, Figures, Floor, Latency, OfProcess, Rate, Setting};
+use super::figures::{Figures, Floor, Latency, OfProcess, OneAtATime, Rate, Setting};
 use crate::output::{FAINT, Line, PLAIN, STRONG, aligned};
 
 /// The whole page.
@@ -43,7 +43,7 @@ fn rows(figures: &Figures) -> Vec<Vec<Line>> {
         rows.push(vec![Line::of(STRONG, &tool.tool)]);
         rows.push(rate("  runs of one step", &tool.one_step));
         rows.push(rate("  chains of ten", &tool.chains));
-        let Alone { step, published, requested } = tool.one_at_a_time;
+        let OneAtATime { step, published, requested } = tool.one_at_a_time;
         rows.push(lone("  one at a time, bare loop", step, 1.0));
         rows.push(lone("  one at a time, published", published.run, published.of_floor));
         rows.push(lone("  one at a time, requested", requested.run, requested.of_floor));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::figures::{Alone, Latency, Lone};
+use super::figures::{Latency, Lone, OneAtATime};
 use super::floor::BareLoop;
 use super::load::Load;
 use crate::failure::Failure;
@@ -18,7 +18,11 @@ const WARM_UP: u32 = 20;
 const REST: Duration = Duration::from_millis(20);
 
 /// Measures so many turns.
-pub(super) async fn measure(bare: &mut BareLoop, load: &mut Load<'_>, turns: u32) -> Result<Alone, Failure> {
+pub(super) async fn measure(
+    bare: &mut BareLoop,
+    load: &mut Load<'_>,
+    turns: u32,
+) -> Result<OneAtATime, Failure> {
     let mut bare = bare.one_at_a_time().await?;
     let (mut steps, mut published, mut requested) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..turns + WARM_UP {
@@ -39,5 +43,5 @@ pub(super) async fn measure(bare: &mut BareLoop, load: &mut Load<'_>, turns: u32
         let run = Latency::of(samples);
         Lone { run, of_floor: run.p50_ms / step.p50_ms }
     };
-    Ok(Alone { published: lone(published), requested: lone(requested), step })
+    Ok(OneAtATime { published: lone(published), requested: lone(requested), step })
 }

@@ -60,12 +60,16 @@ fn table(letters: &[DeadLetter]) -> Vec<Line> {
 
 fn page(letter: &DeadLetter) -> Vec<Line> {
     let fact = |name: &str, value: Line| vec![Line::of(STRONG, name), value];
-    let mut lines = aligned(vec![
+    let mut facts = vec![
         fact("refused", Line::of(PLAIN, &letter.at.to_string())),
         fact("reason", Line::of(BAD, &letter.code).with(PLAIN, &format!(": {}", letter.reason))),
         fact("subject", Line::of(PLAIN, &letter.subject)),
-        fact("body", Line::default()),
-    ]);
+    ];
+    for (name, value) in &letter.headers {
+        facts.push(fact("header", Line::of(PLAIN, &format!("{name}: {value}"))));
+    }
+    facts.push(fact("body", Line::default()));
+    let mut lines = aligned(facts);
     lines.push(Line::default());
     lines
 }
@@ -83,6 +87,7 @@ mod tests {
             code: "unknown_workflow".to_owned(),
             reason: "no workflow `x` is registered\nin namespace `default`".to_owned(),
             subject: "longshore.v1.submit.default.x".to_owned(),
+            headers: [("longshore-id".to_owned(), "order-1".to_owned())].into(),
             body: "{}".to_owned(),
         }
     }
@@ -99,5 +104,6 @@ mod tests {
             page(&letter())[1].text(),
             "reason   unknown_workflow: no workflow `x` is registered in namespace `default`"
         );
+        assert_eq!(page(&letter())[3].text(), "header   longshore-id: order-1");
     }
 }

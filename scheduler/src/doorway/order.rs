@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use longshore_backend::Incoming;
 use longshore_proto::{ID_HEADER, SubmitRequest};
+use serde_json::Value;
 
 use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
 use crate::trace;
@@ -11,6 +12,9 @@ use crate::trace;
 /// What a map begins with in MessagePack: a short one, and one whose length follows in two or four bytes.
 const MAPS: RangeInclusive<u8> = 0x80..=0x8f;
 const LONG_MAPS: RangeInclusive<u8> = 0xde..=0xdf;
+
+/// The types of a body in MessagePack: the registered one is the last, and the others are older.
+const MESSAGE_PACK: [&str; 3] = ["application/msgpack", "application/x-msgpack", "application/vnd.msgpack"];
 
 /// Reads a message. Nothing of it was checked before.
 pub(super) fn read(message: &Incoming) -> Result<Order, Refusal> {
@@ -32,8 +36,7 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(SubmitRequest::default());
     }
-    let content_type = header(message, "content-type").unwrap_or("application/json");
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = media_type(message);
     let refuse = |why: String| Refusal::Malformed(format!("the body is no submit request: {why}"));
     let no_object =
         || refuse("an object was expected, with `inputs`, and perhaps `id` and `version`".to_owned());
@@ -43,7 +46,7 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
             serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
         }
         ("application/json" | "text/json" | "", ..) => Err(no_object()),
-        ("application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack", _, first) => {
+        (packed, _, first) if MESSAGE_PACK.contains(&packed) => {
             if !first.is_some_and(|first| MAPS.contains(first) || LONG_MAPS.contains(first)) {
                 return Err(no_object());
             }
@@ -55,6 +58,21 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
             Err(Refusal::Malformed(format!("a body of type `{other}` cannot be read: {help}")))
         }
     }
+}
+
+/// A body for people to read.
+pub(super) fn text(message: &Incoming) -> String {
+    let packed = MESSAGE_PACK.contains(&media_type(message).as_str());
+    match rmp_serde::from_slice::<Value>(&message.body) {
+        // One that is a number is most likely no MessagePack: any byte of JSON reads as one.
+        Ok(value) if packed && (value.is_object() || value.is_array()) => value.to_string(),
+        _ => String::from_utf8_lossy(&message.body).into_owned(),
+    }
+}
+
+fn media_type(message: &Incoming) -> String {
+    let content_type = header(message, "content-type").unwrap_or("application/json");
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn header<'m>(message: &'m Incoming, name: &str) -> Option<&'m str> {

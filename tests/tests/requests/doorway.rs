@@ -114,8 +114,18 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
         assert_eq!(letter.code, *code, "{to}: {letter:?}");
         assert!(letter.reason.contains(reason), "{to}: {letter:?}");
         assert_eq!(letter.subject, format!("longshore.v1.submit.{to}"));
-        assert_eq!(letter.body, String::from_utf8_lossy(body));
+        if headers.is_empty() {
+            assert_eq!(letter.body, String::from_utf8_lossy(body));
+        }
+        assert_eq!(letter.headers.len(), headers.len(), "{letter:?}");
     }
+    // {"input": 8}, as any MessagePack library writes it.
+    let headers = [("Content-Type", "application/msgpack"), ("Longshore-Id", "order-1")];
+    cluster.publish("default.report", &headers, b"\x81\xa5input\x08".to_vec()).await;
+    let letters = cluster.dead_letters(cases.len() + 1).await;
+    let letter = letters.last().expect("a letter");
+    assert_eq!(letter.body, r#"{"input":8}"#, "for people to read");
+    assert_eq!(letter.headers.get("longshore-id").map(String::as_str), Some("order-1"));
     assert_eq!(cluster.runs().await, 0);
     // The door stays open behind all of them.
     cluster.publish("default.report", &[], "{}").await;
