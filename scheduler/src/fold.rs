@@ -240,36 +240,3 @@ where
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use longshore_backend::embedded::{Access, Embedded};
-    use longshore_proto::RunId;
-    use longshore_workflow::compile;
-    use serde_json::json;
-
-    use super::*;
-    use crate::recovery;
-
-    #[tokio::test]
-    async fn an_entry_that_is_applied_in_part_is_not_whole() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let embedded = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
-        let (backend, partition) = (embedded.backend(), Partition(0));
-        let recovered = recovery::load(&backend, partition).await.expect("loads");
-        let mut fold = Fold::begin(backend, partition, recovered).await.expect("begins");
-        let plan = compile("longshore: v1\nname: one\nsteps: [{ id: a, set: {} }]\n").expect("compiles");
-        let run = RunId::new(partition, Timestamp::from_millis(1), 1);
-        let namespace = "default".parse().expect("a namespace");
-        let workflow = plan.reference();
-        let submitted = Event::Submitted { run, namespace, workflow, inputs: json!({}).into(), trace: None };
-        let events = vec![Ok(Event::Resumed { run }), Ok(submitted)];
-        let entry = Entry { seq: Seq(1), at: Timestamp::from_millis(1), body: Vec::new(), events };
-        assert!(fold.is_whole());
-        // The plan that its second event needs can never be had.
-        embedded.close().await;
-        let stopped = fold.apply(entry, &mut Effects::new()).await;
-        assert!(matches!(stopped, Err(DriverError::Backend(_))), "{stopped:?}");
-        assert!(!fold.is_whole(), "its first event was applied");
-    }
-}
