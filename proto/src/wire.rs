@@ -30,7 +30,7 @@ pub enum WireError {
     #[error("empty message")]
     Empty,
     /// Written by newer code.
-    #[error("format version {found}, and this version of longshore reads up to {NEWEST_FORMAT}: upgrade it")]
+    #[error("format version {found}, which this version of longshore cannot read here: upgrade it")]
     Version {
         /// The version byte.
         found: u8,

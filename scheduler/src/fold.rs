@@ -1,7 +1,8 @@
 //! The fold of a partition's log: entry after entry into the machine, each with what the machine needs for it.
 //!
 //! The same fold runs under a leader ([`Driver`](crate::driver::Driver)), which performs what follows, and for
-//! somebody who only looks ([`Observed`](crate::observed::Observed)), who drops it. It reads ports and writes none. Asking a port again is for this and the driver, and happens nowhere else.
+//! somebody who only looks ([`Observed`](crate::observed::Observed)), who drops it. It reads ports and writes none. Asking
+//! a port again is for this and the driver, and happens nowhere else.
 
 mod log_time;
 
@@ -18,8 +19,8 @@ use self::log_time::LogTime;
 use crate::machine::{Effects, Machine, Refused};
 use crate::recovery::{Position, Recovered};
 
-/// Entries taken at once, and about as many events: what follows from them is appended and published together, and a batch of small records
-/// stays within a few megabytes.
+/// Entries taken at once, and about as many events: what follows from them is appended and published together, and a
+/// batch of small records stays within a few megabytes.
 pub(crate) const BATCH: usize = 512;
 
 /// First and longest pause before a port is asked again.

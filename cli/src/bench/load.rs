@@ -1,9 +1,10 @@
 //! Runs as clients submit them, and the news of their ends.
 //!
-//! A run is submitted by a plain publish that JetStream acknowledges, many of them on their way, or in an atomic batch with
-//! others. Its end is seen by the news that schedulers publish of every run anyway: hearing them costs the cluster one delivery for each, where
-//! reading the logs would cost one for every entry, and asking would cost requests. News may be lost when there are very
-//! many at once: when no more come, the cluster is asked whether any run is left, and the last news counts as the end.
+//! A run is submitted by a plain publish that JetStream acknowledges, many of them on their way, or in an atomic batch
+//! with others. Its end is seen by the news that schedulers publish of every run anyway: hearing them costs the cluster
+//! one delivery for each, where reading the logs would cost one for every entry, and asking would cost requests. News may
+//! be lost when there are very many at once: when no more come, the cluster is asked whether any run is left, and the
+//! last news counts as the end.
 
 use std::time::Duration;
 
