@@ -8,6 +8,7 @@
 //! ```
 
 mod client;
+mod denial;
 mod examine;
 mod gauges;
 mod judge;

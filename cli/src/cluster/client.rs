@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
+use super::denial::{Denial, denied};
 use super::reach;
 use crate::config::{Config, Key};
 use crate::exit::Exit;
@@ -33,10 +34,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// told that there is none.
 const TRIES: usize = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
-
-/// The headers of an answer that says no, as NATS' micro services have them (ADR-32).
-const ERROR_CODE: &str = "Nats-Service-Error-Code";
-const ERROR_TEXT: &str = "Nats-Service-Error";
 
 /// A connection to ask through.
 pub(crate) struct Client {
@@ -81,22 +78,6 @@ pub(crate) enum Heard {
     Change,
     /// The run has ended.
     End,
-}
-
-/// What is wrong with a request, in full.
-#[derive(Debug, Default, Deserialize)]
-struct Problems {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    problems: Vec<Value>,
-}
-
-/// What a scheduler says that does not do what it was asked.
-struct Denial {
-    /// The kind of reason, one token.
-    reason: String,
-    failure: Failure,
 }
 
 /// The reason of a cancel that comes too late.
@@ -271,36 +252,8 @@ fn trace() -> HeaderMap {
     headers
 }
 
-/// Whether an answer says no, and why.
-fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
-    let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
-    let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
-    let exit = match code {
-        400 | 409 | 413 => Exit::Invalid,
-        404 => Exit::NotFound,
-        503 => Exit::Unreachable,
-        _ => Exit::Error,
-    };
-    let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
-    let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
-    let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
-    Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")) })
-}
-
 fn heard(what: &str, body: &[u8]) -> Heard {
     let summary = (what == "run").then(|| serde_json::from_slice::<RunSummary>(body).ok()).flatten();
     let is_over = summary.is_some_and(|summary| summary.status.is_terminal());
     if is_over { Heard::End } else { Heard::Change }
-}
-
-/// A problem as a line.
-fn words(problem: &Value) -> String {
-    match problem {
-        Value::String(text) => text.clone(),
-        Value::Object(fields) => match fields.get("message") {
-            Some(Value::String(text)) => text.clone(),
-            _ => problem.to_string(),
-        },
-        _ => problem.to_string(),
-    }
 }

@@ -1,0 +1,56 @@
+//! An answer of a scheduler that says no, in words for a person and as an exit code.
+
+use async_nats::HeaderMap;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The headers of an answer that says no, as NATS' micro services have them (ADR-32).
+const ERROR_CODE: &str = "Nats-Service-Error-Code";
+const ERROR_TEXT: &str = "Nats-Service-Error";
+
+/// What is wrong with a request, in full.
+#[derive(Debug, Default, Deserialize)]
+struct Problems {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    problems: Vec<Value>,
+}
+
+/// What a scheduler says that does not do what it was asked.
+pub(super) struct Denial {
+    /// The kind of reason, one token.
+    pub(super) reason: String,
+    pub(super) failure: Failure,
+}
+
+/// Whether an answer says no, and why.
+pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
+    let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
+    let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
+    let exit = match code {
+        400 | 409 | 413 => Exit::Invalid,
+        404 => Exit::NotFound,
+        503 => Exit::Unreachable,
+        _ => Exit::Error,
+    };
+    let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
+    let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
+    let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
+    Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")) })
+}
+
+/// A problem as a line.
+fn words(problem: &Value) -> String {
+    match problem {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => match fields.get("message") {
+            Some(Value::String(text)) => text.clone(),
+            _ => problem.to_string(),
+        },
+        _ => problem.to_string(),
+    }
+}
