@@ -17,7 +17,12 @@ fn bench(folder: &TempDir, runs: &str, more: &[&str]) -> Longshore {
     let size = ["--runs", runs, "--lone-runs", "5", "--json"];
     let start = ["bench", "--start", "--nats-server", &nats];
     let arguments = [start.as_slice(), &size, more].concat();
-    Longshore::new(folder.path(), arguments).env("TMPDIR", &folder.path().display().to_string())
+    // Whoever measures has a cluster as well, and none of its settings may lead there.
+    Longshore::new(folder.path(), arguments)
+        .env("TMPDIR", &folder.path().display().to_string())
+        .env("NATS_URL", "nats://127.0.0.1:1")
+        .env("REDIS_URL", "redis://127.0.0.1:1")
+        .env("LONGSHORE_PARTITIONS", "3")
 }
 
 /// Processes that run in a folder or below, by what the system says.

@@ -55,6 +55,9 @@ impl crate::DeadLetters for DeadLetters {
     }
 
     async fn get(&self, seq: u64) -> Result<Option<DeadLetter>, Error> {
+        if seq == 0 {
+            return Ok(None); // they are counted from one
+        }
         let doing = || format!("read dead letter {seq}");
         let stream = self.connection.context.get_stream_no_info(subject::DEAD_LETTER_STREAM).await;
         match stream.map_err(|error| failed(doing(), error))?.direct_get(seq).await {

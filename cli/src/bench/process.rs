@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::broken;
+use crate::environment;
 use crate::failure::Failure;
 
 /// How long a process may take to end in order.
@@ -40,6 +41,11 @@ pub(super) struct Taken {
     pub(super) cpu: Duration,
 }
 
+/// Whether a variable may be a setting of Longshore.
+fn is_setting(variable: &str) -> bool {
+    ["LONGSHORE_", "NATS_", "REDIS_"].iter().any(|prefix| variable.starts_with(prefix))
+}
+
 impl Process {
     /// Starts a program in a folder; what it says goes to a file there.
     pub(super) fn start(
@@ -56,6 +62,10 @@ impl Process {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(file).stderr(other);
+        // They go before a file, and would lead whatever is started here to the cluster of whoever measures.
+        for setting in environment::all().into_keys().filter(|name| is_setting(name)) {
+            command.env_remove(setting);
+        }
         let child = command.spawn().map_err(broken(&doing))?;
         Ok(Self { name, child, said })
     }

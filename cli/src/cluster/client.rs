@@ -204,9 +204,15 @@ impl Client {
             }
             _ => {
                 let message = format!("no scheduler of {} answered within {ANSWER_LIMIT:?}", self.place);
-                return Err(
-                    Failure::new(Exit::Unreachable, message).help("`longshore doctor` looks for the reason")
-                );
+                let help = match verb {
+                    // A scheduler that stands still has the request, and goes on with it later.
+                    Verb::Submit => {
+                        "it may be taken in all the same, and `longshore runs list` shows it then; with the same --id a \
+                         submit can be repeated and is one run"
+                    }
+                    _ => "`longshore doctor` looks for the reason",
+                };
+                return Err(Failure::new(Exit::Unreachable, message).help(help));
             }
         };
         if let Some(denied) = answer.headers.as_ref().and_then(|headers| denied(headers, &answer.payload)) {
@@ -236,7 +242,7 @@ impl Client {
 
     fn nobody(&self) -> Failure {
         Failure::new(Exit::Unreachable, format!("no scheduler answers in {}", self.place)).help(
-            "start one with `longshore scheduler`; with --data, runs of one process are looked at instead",
+            "start one with `longshore scheduler`; runs of one process are shown by `runs list` and `runs show` with --data",
         )
     }
 }

@@ -46,7 +46,10 @@ struct List {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`status` is where runs stand, or a list of such: `running`, `succeeded`, `failed`, ..."
+)]
 enum OneOrMany<T> {
     One(T),
     Many(Vec<T>),
@@ -158,6 +161,8 @@ mod tests {
         assert_eq!(read::<List>(&request(" ")).map(|list| list.limit).ok(), Some(0));
         let many = read::<List>(&request(r#"{"status": ["failed", "running"]}"#)).expect("a list");
         assert!(matches!(many.status, Some(OneOrMany::Many(statuses)) if statuses.len() == 2));
+        let bogus = read::<List>(&request(r#"{"status": "bogus"}"#)).err().expect("refused").to_string();
+        assert!(bogus.contains("`status` is where runs stand"), "{bogus}");
         for (body, reason) in [
             ("{", "EOF"),
             ("[1]", "an object was expected"),

@@ -50,7 +50,9 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
             if !first.is_some_and(|first| MAPS.contains(first) || LONG_MAPS.contains(first)) {
                 return Err(no_object());
             }
-            rmp_serde::from_slice(body).map_err(|error| refuse(error.to_string()))
+            let mut rest = body;
+            let read = rmp_serde::from_read(&mut rest).map_err(|error| refuse(error.to_string()))?;
+            if rest.is_empty() { Ok(read) } else { Err(refuse("something follows its end".to_owned())) }
         }
         (other, ..) => {
             let other: String = other.chars().take(80).collect();

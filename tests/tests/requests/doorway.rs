@@ -86,13 +86,14 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
     let large = format!(r#"{{"id": "{}"}}"#, "x".repeat(300));
     let yaml = [("content-type", "application/yaml")];
     let msgpack = [("content-type", "application/msgpack")];
-    let cases: [Refused<'_>; 13] = [
+    let cases: [Refused<'_>; 14] = [
         ("default.report", &[], b"{", "malformed", "EOF while parsing"),
         ("default.report", &[], b"\xff\xfe\x00garbage", "malformed", "no submit request"),
         ("default.report", &[], br#"{"input": {}}"#, "malformed", "unknown field `input`"),
         ("default.report", &[], br#"["order-1", null, {"month": 1}]"#, "malformed", "an object was expected"),
         ("default.report", &msgpack, b"{}", "malformed", "an object was expected"),
         ("default.report", &msgpack, b"\x93\xa1a\xc0\x80", "malformed", "an object was expected"),
+        ("default.report", &msgpack, b"\x80\x80", "malformed", "something follows its end"),
         ("default.report", &yaml, b"inputs: {}", "malformed", "send application/json or application/msgpack"),
         ("default.report", &[], large.as_bytes(), "invalid_id", "1 to 256 characters"),
         ("default.nobody", &[], b"", "unknown_workflow", "no workflow `nobody` is registered"),

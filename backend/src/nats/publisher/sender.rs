@@ -23,7 +23,7 @@ use async_nats::{Client, HeaderMap, Message, PublishError, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::error;
+use tracing::debug;
 
 use super::answer::{self, Refusal};
 use super::costs::{Costs, Way};
@@ -79,7 +79,8 @@ impl Sender {
     pub(super) async fn run(mut self) {
         let mut answers = match self.client.subscribe(format!("{}.*", self.inbox)).await {
             Ok(answers) => answers,
-            Err(error) => return error!(%error, "answers to publishes cannot be heard"),
+            // The client is gone, and whoever publishes is told.
+            Err(error) => return debug!(%error, "answers to publishes cannot be heard"),
         };
         let mut open = true;
         while open || !self.groups.is_empty() {
