@@ -136,7 +136,7 @@ impl Longshore {
             idempotency_key: "run/it",
             trace: None,
         };
-        let answer = self.pool.call(call, &|| (), &CancellationToken::new()).await.unwrap();
+        let answer = self.pool.call(call, &|| (), &CancellationToken::new()).await.result.unwrap();
         assert_eq!(answer.value, Value::Object(arguments));
     }
 

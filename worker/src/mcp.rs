@@ -26,6 +26,6 @@ mod process;
 mod server;
 mod stdio;
 
-pub use call::{Answer, CallFault, Hints, ServerReport, Tool, ToolCall};
+pub use call::{Answer, CallFault, EndedCall, Hints, ServerReport, Tool, ToolCall};
 pub use config::{ConfigErrors, ServersConfig};
 pub use pool::Pool;

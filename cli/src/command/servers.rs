@@ -115,7 +115,7 @@ async fn make_call(
 ) -> Result<Answer, Failure> {
     let key = format!("call-{:032x}", rand::random::<u128>());
     let call = ToolCall { server, tool, arguments, timeout, idempotency_key: &key, trace: None };
-    pool.call(call, &|| {}, &CancellationToken::new()).await.map_err(|CallFault { fault, .. }| {
+    pool.call(call, &|| {}, &CancellationToken::new()).await.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {
             FaultClass::InvalidArguments => Exit::Invalid,
             FaultClass::UnknownTool | FaultClass::UnknownServer => Exit::NotFound,

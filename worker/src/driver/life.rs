@@ -174,6 +174,7 @@ impl Life<'_> {
         let (started_at, start) = (clock::now(), Instant::now());
         let pool = &self.shared.pool;
         let filled = arguments.map_err(Fault::clone);
+        let mut process = None;
         let result = match filled.and_then(|arguments| pool.vault().fill(arguments, &self.job.secrets)) {
             Err(fault) => Err(CallFault { fault, sent: Sent::Never }),
             Ok(filled) => {
@@ -185,15 +186,17 @@ impl Life<'_> {
                     idempotency_key: &self.job.idempotency_key,
                     trace: self.job.trace.as_ref(),
                 };
-                filled.masked(pool.call(call, &|| self.pulse.progress(), &self.cancel).await)
+                let ended = pool.call(call, &|| self.pulse.progress(), &self.cancel).await;
+                process = ended.process;
+                filled.masked(ended.result)
             }
         };
         let took = start.elapsed();
         count_call(self.job, number, took, &result);
         match &result {
-            Ok(answer) => debug!(%number, ?took, is_error = answer.is_error, "the tool answered"),
+            Ok(answer) => debug!(%number, ?process, ?took, is_error = answer.is_error, "the tool answered"),
             Err(CallFault { fault, sent }) => {
-                debug!(%number, ?took, class = %fault.class, ?sent, "the call faulted")
+                debug!(%number, ?process, ?took, class = %fault.class, ?sent, "the call faulted")
             }
         }
         Ok(Input::Ended { started_at, took, result })

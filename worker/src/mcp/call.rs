@@ -51,6 +51,15 @@ pub struct CallFault {
     pub sent: Sent,
 }
 
+/// A call that has ended, and the server process that it was sent to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedCall {
+    /// The process id of the server. `None` for a server over HTTP, and for a call that had no connection.
+    pub process: Option<u32>,
+    /// What came of the call.
+    pub result: Result<Answer, CallFault>,
+}
+
 /// A tool as its server describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tool {

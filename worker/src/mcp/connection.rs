@@ -110,6 +110,11 @@ impl Connection {
         &self.about
     }
 
+    /// The process id of the server. `None` over HTTP.
+    pub(crate) const fn process(&self) -> Option<u32> {
+        self.about.pid
+    }
+
     /// Whether another request should be tried on it.
     pub(crate) fn is_usable(&self) -> bool {
         // Not `is_closed` of the library: that stays false when the other side goes away.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::answer;
-use super::call::{Answer, CallFault, ServerReport, Tool, ToolCall};
+use super::call::{Answer, CallFault, EndedCall, ServerReport, Tool, ToolCall};
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
@@ -65,42 +65,38 @@ impl Pool {
     /// `progress` is called whenever the tool reports that it got further. `cancelled` ends the call at once and tells
     /// the server. Dropping the future does the same.
     ///
-    /// # Errors
-    /// Whatever kept the tool from answering, already classified. A tool that says of itself that it failed has
-    /// answered: [`Answer::is_error`].
+    /// The result is a fault for whatever kept the tool from answering, already classified. A tool that says of itself
+    /// that it failed has answered: [`Answer::is_error`].
     pub async fn call(
         &self,
         call: ToolCall<'_>,
         progress: &(dyn Fn() + Send + Sync),
         cancelled: &CancellationToken,
-    ) -> Result<Answer, CallFault> {
-        let server = self.server(call.server)?;
+    ) -> EndedCall {
+        let server = match self.server(call.server) {
+            Ok(server) => server,
+            Err(fault) => return EndedCall { process: None, result: Err(fault) },
+        };
+        let secrets = server.secrets();
         let prepared = tokio::select! {
             biased;
             () = cancelled.cancelled() => Err(Observation::Cancelled),
             prepared = self.prepare(server, &call) => prepared,
         };
-        let secrets = server.secrets();
-        let (connection, arguments) =
-            prepared.map_err(|seen| seen.without(secrets).into_fault_before_call())?;
-        let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
-        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params(&call, arguments)));
-        let company = Company { progress, cancelled };
-        let result = connection.request_in(company, request, Instant::now() + limit, limit).await;
-        let answered = match result {
-            Ok(ServerResult::CallToolResult(result)) => answer(result),
-            Ok(ServerResult::InputRequiredResult(_)) => Err(Observation::InputRequired),
-            Ok(ServerResult::CreateTaskResult(task)) => {
-                connection.cancel_task(task);
-                Err(Observation::Task)
+        let (connection, arguments) = match prepared {
+            Ok(prepared) => prepared,
+            Err(seen) => {
+                let result = Err(seen.without(secrets).into_fault_before_call());
+                return EndedCall { process: None, result };
             }
-            Ok(_) => Err(Observation::Unreadable("it is no result of a tool".to_owned())),
-            Err(seen) => Err(seen),
         };
-        match answered {
+        let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
+        let company = Company { progress, cancelled };
+        let answered = match send(&connection, params(&call, arguments), company, limit).await {
             Ok(answer) => Ok(Answer { error_text: secrets.hide(&answer.error_text).into_owned(), ..answer }),
             Err(seen) => Err(seen.without(secrets).into_fault()),
-        }
+        };
+        EndedCall { process: connection.process(), result: answered }
     }
 
     /// A connection, and arguments that fit the tool.
@@ -197,6 +193,25 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.home.closing.cancel();
+    }
+}
+
+/// Sends a call and reads its answer.
+async fn send(
+    connection: &Connection,
+    params: CallToolRequestParams,
+    company: Company<'_>,
+    limit: Duration,
+) -> Result<Answer, Observation> {
+    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+    match connection.request_in(company, request, Instant::now() + limit, limit).await? {
+        ServerResult::CallToolResult(result) => answer(result),
+        ServerResult::InputRequiredResult(_) => Err(Observation::InputRequired),
+        ServerResult::CreateTaskResult(task) => {
+            connection.cancel_task(task);
+            Err(Observation::Task)
+        }
+        _ => Err(Observation::Unreadable("it is no result of a tool".to_owned())),
     }
 }
 

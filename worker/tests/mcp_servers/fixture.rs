@@ -82,7 +82,10 @@ pub(crate) async fn call_watched(
         trace: Some(&trace),
     };
     // Whatever happens, no call may hang.
-    tokio::time::timeout(PATIENCE, pool.call(call, progress, cancelled)).await.expect("the call came back")
+    tokio::time::timeout(PATIENCE, pool.call(call, progress, cancelled))
+        .await
+        .expect("the call came back")
+        .result
 }
 
 /// The class, the reach and the message of a fault.
