@@ -26,7 +26,7 @@ use longshore_backend::redis::Redis;
 use tokio::time::timeout;
 use tracing::warn;
 
-pub(crate) use client::{Client, Heard, SubmitBody};
+pub(crate) use client::{Client, Heard, RegisteredText, SubmitBody};
 pub(crate) use examine::{Examination, SchedulerSeen, StreamSeen, examine};
 pub(crate) use scheduler::scheduler;
 pub(crate) use worker::worker;

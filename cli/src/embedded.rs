@@ -181,7 +181,7 @@ impl Process {
 
     /// Tells a run to stop.
     pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
-        Ok(self.intake.cancel(run, reason).await?)
+        Ok(self.intake.cancel(&namespace()?, run, reason).await?)
     }
 
     /// Returns when a part has ended although nobody asked it to. Safe to cancel.

@@ -118,6 +118,8 @@ pub enum Event {
     Signalled {
         /// The run.
         run: RunId,
+        /// The namespace of the sender. A signal for a run of another one is ignored.
+        namespace: Namespace,
         /// What.
         signal: Signal,
     },

@@ -47,6 +47,9 @@ pub const BLOBS: &str = "longshore.v1.blob.>";
 /// Every subject of [`DEAD_LETTER_STREAM`].
 pub const DEAD_LETTERS: &str = "longshore.v1.dlq.>";
 
+/// The token of a dead letter whose namespace is invalid; no namespace holds a tilde.
+pub const NO_NAMESPACE: &str = "~";
+
 /// The stream that is a partition's log: `LS_LOG_07`.
 pub fn log_stream(partition: Partition) -> String {
     format!("{LOG_STREAM_PREFIX}{partition}")
@@ -87,19 +90,40 @@ pub fn blob(digest: Digest) -> String {
     format!("{ROOT}.blob.{digest}")
 }
 
-/// Where it is told what happens to a run; `what` is the kind of event, such as `run` or `step`.
+/// The subject of an event of a run; `what` is its kind, such as `run` or `step`.
 pub fn event(namespace: &Namespace, workflow: &WorkflowName, run: RunId, what: &str) -> String {
     format!("{ROOT}.evt.{namespace}.{workflow}.{run}.{what}")
 }
 
-/// Where a refused message is kept, by the reason's code.
-pub fn dead_letter(code: &str) -> String {
-    format!("{ROOT}.dlq.{code}")
+/// The subject of a refused message, by its namespace and the reason's code. A message whose namespace is invalid has
+/// [`NO_NAMESPACE`] instead, so that no client is given it.
+pub fn dead_letter(namespace: Option<&Namespace>, code: &str) -> String {
+    match namespace {
+        Some(namespace) => format!("{ROOT}.dlq.{namespace}.{code}"),
+        None => format!("{ROOT}.dlq.{NO_NAMESPACE}.{code}"),
+    }
 }
 
-/// An endpoint of the micro service.
-pub fn api(verb: &str) -> String {
-    format!("{ROOT}.api.{verb}")
+/// The subject of a request of a namespace to the micro service.
+pub fn api(namespace: &Namespace, verb: &str) -> String {
+    format!("{ROOT}.api.{namespace}.{verb}")
+}
+
+/// The subjects of an endpoint of the micro service: one verb of all namespaces.
+pub fn api_endpoint(verb: &str) -> String {
+    format!("{ROOT}.api.*.{verb}")
+}
+
+/// The token of a request's subject that names the namespace.
+pub fn api_namespace(subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix(ROOT)?.strip_prefix(".api.")?;
+    rest.split_once('.').map(|(namespace, _)| namespace)
+}
+
+/// The token of a submit's subject that names the namespace.
+pub fn submit_namespace(subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix(ROOT)?.strip_prefix(".submit.")?;
+    rest.split('.').next()
 }
 
 /// A job's id as one token: a path's dots become slashes, which no path holds.
@@ -119,7 +143,7 @@ mod tests {
             (SUBMITS, submit(&namespace, &workflow)),
             (JOBS, jobs_of("std", &"crm".parse().expect("a server"))),
             (BLOBS, blob(Digest::of(b"text"))),
-            (DEAD_LETTERS, dead_letter("malformed")),
+            (DEAD_LETTERS, dead_letter(None, "malformed")),
         ];
         for (all, one) in pairs {
             assert!(one.starts_with(all.trim_end_matches('>')), "{one} is not among {all}");
@@ -127,6 +151,18 @@ mod tests {
         assert_eq!(WORKFLOWS_STREAM, format!("KV_{WORKFLOWS_BUCKET}"));
         assert_eq!(WORKFLOWS_PREFIX, format!("$KV.{WORKFLOWS_BUCKET}"));
         assert!(LOG_STREAM_PREFIX.starts_with(STREAM_PREFIX));
+    }
+
+    #[test]
+    fn the_namespace_is_read_from_a_subject() {
+        let team = "team".parse().expect("a namespace");
+        assert_eq!(api_namespace(&api(&team, "dlq-get")), Some("team"));
+        assert_eq!(api_namespace("longshore.v1.api.submit"), None);
+        let subject = submit(&team, &"report".parse().expect("a name"));
+        assert_eq!(submit_namespace(&subject), Some("team"));
+        assert_eq!(submit_namespace("longshore.v1.evt.team"), None);
+        assert_eq!(dead_letter(Some(&team), "malformed"), "longshore.v1.dlq.team.malformed");
+        assert!(NO_NAMESPACE.parse::<Namespace>().is_err());
     }
 
     #[test]

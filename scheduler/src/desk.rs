@@ -14,7 +14,9 @@ mod again;
 mod answers;
 mod fit;
 mod known;
+mod letters;
 mod refusal;
+mod registered;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, Catalog, Registered, RunQuery, RunRow, Workflows, clock};
+use longshore_backend::{Backend, Catalog, DeadLetters, Registered, RunQuery, RunRow, Workflows, clock};
 use longshore_proto::{
     Digest, Event, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName,
 };
@@ -80,6 +82,7 @@ pub struct Desk {
     intake: Intake,
     workflows: Arc<dyn Workflows>,
     catalog: Arc<dyn Catalog>,
+    dead_letters: Arc<dyn DeadLetters>,
     partitions: u16,
     admission: Admission,
     known: Known,
@@ -91,11 +94,13 @@ impl Desk {
         backend: Backend,
         workflows: Arc<dyn Workflows>,
         catalog: Arc<dyn Catalog>,
+        dead_letters: Arc<dyn DeadLetters>,
         partitions: u16,
     ) -> Self {
         let intake = Intake::new(backend.clone(), partitions);
         let (admission, known) = (Admission::new(Arc::clone(&backend.log)), Known::default());
-        Self { backend, intake, workflows, catalog, partitions: partitions.max(1), admission, known }
+        let partitions = partitions.max(1);
+        Self { backend, intake, workflows, catalog, dead_letters, partitions, admission, known }
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
@@ -183,9 +188,9 @@ impl Desk {
         RunId::derived(Partition(partition), namespace, key)
     }
 
-    /// A run in full, with the reasons why it waits.
-    pub async fn get(&self, run: RunId) -> Result<RunView, Refusal> {
-        let row = self.find(run).await?;
+    /// A run of a namespace in full, with the reasons why it waits.
+    pub async fn get(&self, namespace: &Namespace, run: RunId) -> Result<RunView, Refusal> {
+        let row = self.find(namespace, run).await?;
         let run = Run::read(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
         let mut view = run.view();
         waiting::explain(&mut view, &run, &*self.catalog, &*self.backend.jobs).await;
@@ -199,9 +204,10 @@ impl Desk {
 
     /// Tells a run to stop. Returns once that is in the log; the run ends a little later.
     ///
-    /// While it cannot be seen where runs stand, all are told: its leader passes over one that is unknown or has ended.
-    pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Refusal> {
-        match self.find(run).await {
+    /// While it cannot be seen where runs stand, the signal is sent all the same: the leader ignores it for a run that is
+    /// unknown, of another namespace, or has ended.
+    pub async fn cancel(&self, namespace: &Namespace, run: RunId, reason: &str) -> Result<(), Refusal> {
+        match self.find(namespace, run).await {
             Ok(row) if row.summary.status.is_terminal() => {
                 return Err(Refusal::Ended { run, status: row.summary.status });
             }
@@ -213,7 +219,7 @@ impl Desk {
             Err(refusal) if refusal.may_pass() => debug!(%run, %refusal, "cancelled without a look at it"),
             Err(refusal) => return Err(refusal),
         }
-        Ok(self.intake.cancel(run, reason).await?)
+        Ok(self.intake.cancel(namespace, run, reason).await?)
     }
 
     /// Whether a partition has no checkpoint, so that its runs are in the log alone.
@@ -235,13 +241,15 @@ impl Desk {
         Ok(registered)
     }
 
-    /// A run as it is kept; waits a moment for one that may just have been submitted.
-    async fn find(&self, run: RunId) -> Result<RunRow, Refusal> {
+    /// A run of a namespace as it is kept; waits a moment for one that may just have been submitted. A run of another
+    /// namespace is as unknown as one that never was, and takes as long to be.
+    async fn find(&self, namespace: &Namespace, run: RunId) -> Result<RunRow, Refusal> {
         let (looks, pause) = LOOKS;
         // A partition that does not exist has no log and no checkpoint to ask for.
         if run.partition().0 < self.partitions {
             for _ in 0..looks {
-                if let Some(row) = self.backend.checkpoints.run(run).await? {
+                let row = self.backend.checkpoints.run(run).await?;
+                if let Some(row) = row.filter(|row| row.summary.namespace == *namespace) {
                     return Ok(row);
                 }
                 sleep(pause).await;

@@ -123,10 +123,17 @@ impl Intake {
         self.backend.log.append(partition, submitted).await.map(drop)
     }
 
-    /// Tells a run to stop. Returns once that is in the log; the run ends a little later.
-    pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), longshore_backend::Error> {
+    /// Asks a run of a namespace to stop. Returns once that is in the log; the run ends a little later. A run of another
+    /// namespace ignores it.
+    pub async fn cancel(
+        &self,
+        namespace: &Namespace,
+        run: RunId,
+        reason: &str,
+    ) -> Result<(), longshore_backend::Error> {
         let signal = Signal::Cancel { reason: reason.to_owned() };
-        self.backend.log.append(run.partition(), &[Event::Signalled { run, signal }]).await?;
+        let event = Event::Signalled { run, namespace: namespace.clone(), signal };
+        self.backend.log.append(run.partition(), &[event]).await?;
         Ok(())
     }
 

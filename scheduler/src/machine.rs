@@ -210,7 +210,11 @@ impl Machine {
                 self.dirty.change(*run);
                 Ok(())
             }
-            Event::Signalled { run, signal: Signal::Cancel { reason } } => {
+            Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
+                // Whoever sent it may not have been able to look at the run: this is where it is decided.
+                if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
+                    return Err(Refused::OtherNamespace);
+                }
                 self.change(*run, effects, |run, _, now, effects| stop::cancel(run, reason, now, effects))
             }
             Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
@@ -252,6 +256,7 @@ impl Machine {
                 let reason = "its workflow cannot be compiled any more".to_owned();
                 effects.push(Effect::Append(Event::Signalled {
                     run: run.id,
+                    namespace: run.namespace.clone(),
                     signal: Signal::Cancel { reason },
                 }));
                 continue;

@@ -24,7 +24,7 @@ use futures::StreamExt as _;
 use futures::stream;
 use longshore_backend::Backend;
 use longshore_backend::embedded::{Access, Embedded};
-use longshore_proto::{Event, NodeId, Partition, RunId, RunStatus, Signal};
+use longshore_proto::{Event, Namespace, NodeId, Partition, RunId, RunStatus, Signal};
 use longshore_scheduler::{Driver, Intake, Retention, Submission, Watchers};
 use longshore_tests::tables::Tables;
 use longshore_worker::mcp::{Pool, ServersConfig, ToolCall};
@@ -143,8 +143,8 @@ impl Longshore {
     /// One durable event, which the scheduler reads and passes over: nobody knows the run.
     async fn append(&self) {
         let signal = Signal::Cancel { reason: "nobody knows this run".to_owned() };
-        let event =
-            Event::Signalled { run: RunId::new(PARTITION, longshore_backend::clock::now(), 1), signal };
+        let run = RunId::new(PARTITION, longshore_backend::clock::now(), 1);
+        let event = Event::Signalled { run, namespace: Namespace::default(), signal };
         self.backend.log.append(PARTITION, &[event]).await.unwrap();
     }
 

@@ -152,7 +152,7 @@ impl Cluster {
     pub async fn request(&self, verb: &str, request: &Value) -> Value {
         let client = async_nats::connect(self.nats.url()).await;
         let client = client.unwrap_or_else(|error| panic!("no connection to NATS: {error}"));
-        let (subject, deadline) = (format!("longshore.v1.api.{verb}"), Instant::now() + PATIENCE);
+        let (subject, deadline) = (format!("longshore.v1.api.default.{verb}"), Instant::now() + PATIENCE);
         loop {
             match client.request(subject.clone(), request.to_string().into()).await {
                 Ok(answer) => {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use async_nats::jetstream;
 use longshore_proto::{
-    Event, JobId, NEWEST_FORMAT, NodeId, Outcome, Output, Partition, Payload, RunId, Settlement, Timestamp,
-    encode, subject,
+    Event, JobId, NEWEST_FORMAT, Namespace, NodeId, Outcome, Output, Partition, Payload, RunId, Settlement,
+    Timestamp, encode, subject,
 };
 use longshore_tests::cluster::{Cluster, PARTITIONS, Role, chain};
 use longshore_tests::ledger::{Ledger, connect};
@@ -114,7 +114,8 @@ async fn messages_that_are_none_stop_nobody() {
         "api.nothing",
     ]
     .map(|tail| format!("{}.{tail}", subject::ROOT));
-    let verbs = ["submit", "get", "list", "cancel", "workflows", "push"].map(subject::api);
+    let verbs = ["submit", "get", "list", "cancel", "workflows", "push"];
+    let verbs = verbs.map(|verb| subject::api(&Namespace::default(), verb));
     for (number, body) in bodies.iter().enumerate() {
         for to in subjects.iter().chain(&verbs) {
             client.publish(to.clone(), body.clone().into()).await.unwrap();
@@ -134,7 +135,7 @@ async fn messages_that_are_none_stop_nobody() {
     let codes: Vec<_> = letters.iter().map(|letter| letter["code"].as_str().unwrap()).collect();
     assert!(codes.iter().all(|code| ["malformed", "too_large"].contains(code)), "{codes:?}");
     assert_eq!(cluster.runs().await.len(), 1 + 2 * usize::from(PARTITIONS));
-    let asked = client.request(subject::api("get"), "garbage".into()).await.unwrap();
+    let asked = client.request(subject::api(&Namespace::default(), "get"), "garbage".into()).await.unwrap();
     let asked: Value = serde_json::from_slice(&asked.payload).unwrap();
     assert_eq!(asked["reason"], "malformed", "{asked}");
     // What was no job was taken out of the queue; what a newer worker can read is left to it.

@@ -189,7 +189,7 @@ async fn submit_all(url: String, count: usize) -> BTreeMap<usize, String> {
 
 /// Asks the micro service; nothing if nobody answers in time.
 async fn ask(client: &async_nats::Client, verb: &str, request: &Value) -> Option<Value> {
-    let asked = client.request(format!("longshore.v1.api.{verb}"), request.to_string().into());
+    let asked = client.request(format!("longshore.v1.api.default.{verb}"), request.to_string().into());
     let answer = timeout(ANSWER, asked).await.ok().and_then(Result::ok)?;
     serde_json::from_slice(&answer.payload).ok()
 }

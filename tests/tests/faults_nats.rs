@@ -14,8 +14,8 @@ use async_nats::jetstream;
 use longshore_backend::nats::{Nats, NatsConfig};
 use longshore_backend::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
 use longshore_proto::{
-    Attempt, Event, Job, JobId, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq, ServerName,
-    Signal, Timestamp, WireError, subject,
+    Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
+    ServerName, Signal, Timestamp, WireError, subject,
 };
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::wait::until;
@@ -49,7 +49,11 @@ fn run(n: u64) -> RunId {
 }
 
 fn event(n: u64) -> Event {
-    Event::Signalled { run: run(n), signal: Signal::Cancel { reason: format!("event {n}") } }
+    Event::Signalled {
+        run: run(n),
+        namespace: Namespace::default(),
+        signal: Signal::Cancel { reason: format!("event {n}") },
+    }
 }
 
 fn job(n: u64) -> Job {

@@ -163,7 +163,11 @@ async fn a_log_is_as_full_as_its_account() {
     let nats = connect(&server).await;
     let (log, run) = (nats.log(), RunId::new(Partition(0), Timestamp::from_millis(1), 1));
     assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 0);
-    let event = Event::Signalled { run, signal: Signal::Cancel { reason: "x".repeat(64 * 1024) } };
+    let event = Event::Signalled {
+        run,
+        namespace: Namespace::default(),
+        signal: Signal::Cancel { reason: "x".repeat(64 * 1024) },
+    };
     log.append(Partition(0), &vec![event; 128]).await.expect("appends");
     assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 3, "8 of 257");
 }
@@ -196,7 +200,7 @@ async fn an_answer_that_fits_into_no_message_is_an_error_that_does() {
     let ask = async |verb: &str| {
         loop {
             let asked = async_nats::Request::new().timeout(Some(PATIENCE));
-            match client.send_request(format!("longshore.v1.api.{verb}"), asked).await {
+            match client.send_request(format!("longshore.v1.api.default.{verb}"), asked).await {
                 Ok(answer) => break serde_json::from_slice::<Value>(&answer.payload).expect("JSON"),
                 Err(error) => assert_eq!(error.kind(), RequestErrorKind::NoResponders, "{verb}"),
             }
@@ -229,15 +233,29 @@ async fn dead_letters_are_kept_and_listed_newest_first() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let letters = nats.dead_letters();
-    assert!(letters.list(10).await.expect("answers").is_empty());
-    assert_eq!(letters.get(1).await.expect("answers"), None);
+    assert!(letters.list(None, 10).await.expect("answers").is_empty());
+    assert_eq!(letters.get(None, 1).await.expect("answers"), None);
     for n in 1..=5 {
         letters.put(&letter(n)).await.expect("keeps it");
     }
-    let listed = letters.list(2).await.expect("answers");
+    let listed = letters.list(None, 2).await.expect("answers");
     assert_eq!(listed, [DeadLetter { seq: 5, ..letter(5) }, DeadLetter { seq: 4, ..letter(4) }]);
-    assert_eq!(letters.list(usize::MAX).await.expect("answers").len(), 5);
-    assert_eq!(letters.get(3).await.expect("answers"), Some(DeadLetter { seq: 3, ..letter(3) }));
+    assert_eq!(letters.list(None, usize::MAX).await.expect("answers").len(), 5);
+    assert_eq!(letters.get(None, 3).await.expect("answers"), Some(DeadLetter { seq: 3, ..letter(3) }));
+    // Those of a namespace are found behind those of others, and no other namespace sees them.
+    let (team, others) = (namespace("team"), namespace("others"));
+    let of = |subject: &str| DeadLetter { subject: subject.to_owned(), ..letter(6) };
+    letters.put(&of("longshore.v1.submit.others.report")).await.expect("keeps it");
+    letters.put(&of("longshore.v1.submit.no name")).await.expect("keeps it");
+    let seqs = async |namespace, limit| {
+        let listed = letters.list(Some(namespace), limit).await.expect("answers");
+        listed.iter().map(|letter| letter.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(&team, 2).await, [5, 4]);
+    assert_eq!(seqs(&others, 2).await, [6]);
+    assert_eq!(letters.get(Some(&others), 3).await.expect("answers"), None);
+    assert!(letters.get(Some(&team), 3).await.expect("answers").is_some());
+    assert_eq!(letters.list(None, 1).await.expect("answers")[0].seq, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,7 +263,7 @@ async fn events_reach_who_listens_to_their_run() {
     let server = NatsServer::start().await;
     let (teller, listener) = (connect(&server).await.events(), connect(&server).await.events());
     let run = |n| RunId::new(Partition(0), Timestamp::from_millis(1), n);
-    let mut heard = listener.subscribe(run(1)).await.expect("listens");
+    let mut heard = listener.subscribe(&namespace("team"), run(1)).await.expect("listens");
     let (team, report) = (namespace("team"), name("report"));
     teller.publish(&team, &report, run(2), "run", b"another".to_vec());
     teller.publish(&team, &report, run(1), "step", b"mine".to_vec());

@@ -4,7 +4,7 @@
 
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use async_trait::async_trait;
-use longshore_proto::subject;
+use longshore_proto::{Namespace, subject};
 
 use super::connection::Connection;
 use super::failure::failed;
@@ -33,35 +33,49 @@ impl crate::DeadLetters for DeadLetters {
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
         let doing = "keep a dead letter";
         let body = serde_json::to_vec(letter).map_err(|error| Error::permanent(doing, error))?;
-        let subject = subject::dead_letter(&token(&letter.code)).into();
+        let subject = subject::dead_letter(letter.namespace().as_ref(), &token(&letter.code)).into();
         self.publisher
             .publish(doing, vec![Outgoing { subject, body: body.into(), manner: Manner::Alone }])
             .await?;
         Ok(())
     }
 
-    async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
+    async fn list(&self, namespace: Option<&Namespace>, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let info = look(&self.connection.context, subject::DEAD_LETTER_STREAM).await;
         let state = info.map_err(|error| failed("list dead letters", error))?.state;
         let limit = u64::try_from(limit).unwrap_or(u64::MAX).min(LONGEST_LIST);
         if limit == 0 || state.messages == 0 {
             return Ok(Vec::new());
         }
-        let from = (state.last_sequence + 1).saturating_sub(limit).max(state.first_sequence);
-        let all = subject::dead_letter(">");
-        let found = scan(&self.connection, subject::DEAD_LETTER_STREAM, &all, from).await?;
-        let newest_first = found.into_iter().rev().take(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(newest_first.filter_map(|stored| letter(stored.seq, &stored.body)).collect())
+        let filter = match namespace {
+            Some(_) => subject::dead_letter(namespace, "*"),
+            None => subject::DEAD_LETTERS.to_owned(),
+        };
+        // Looks ever further back, until there are enough: other namespaces may have most of the letters.
+        let mut window = limit;
+        loop {
+            let from = (state.last_sequence + 1).saturating_sub(window).max(state.first_sequence);
+            let found = scan(&self.connection, subject::DEAD_LETTER_STREAM, &filter, from).await?;
+            let enough = found.len() as u64 >= limit || from <= state.first_sequence;
+            if enough {
+                let newest_first = found.into_iter().rev().take(usize::try_from(limit).unwrap_or(usize::MAX));
+                return Ok(newest_first.filter_map(|stored| letter(stored.seq, &stored.body)).collect());
+            }
+            window = window.saturating_mul(4);
+        }
     }
 
-    async fn get(&self, seq: u64) -> Result<Option<DeadLetter>, Error> {
+    async fn get(&self, namespace: Option<&Namespace>, seq: u64) -> Result<Option<DeadLetter>, Error> {
         if seq == 0 {
             return Ok(None); // they are counted from one
         }
         let doing = || format!("read dead letter {seq}");
         let stream = self.connection.context.get_stream_no_info(subject::DEAD_LETTER_STREAM).await;
         match stream.map_err(|error| failed(doing(), error))?.direct_get(seq).await {
-            Ok(message) => Ok(letter(seq, &message.payload)),
+            Ok(message) => {
+                let found = letter(seq, &message.payload);
+                Ok(found.filter(|letter| namespace.is_none() || letter.namespace().as_ref() == namespace))
+            }
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(doing(), error)),
         }

@@ -61,15 +61,19 @@ impl Events {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Listens to the events of a run, from now on: kind and body of each. It ends with the connection, and not with
+    /// Listens to the events of a run of a namespace, from now on: kind and body of each. It ends with the connection, and not with
     /// the run.
     ///
     /// # Errors
     /// When the server cannot be told within ten seconds.
-    pub async fn subscribe(&self, run: RunId) -> Result<BoxStream<'static, (String, Vec<u8>)>, Error> {
+    pub async fn subscribe(
+        &self,
+        namespace: &Namespace,
+        run: RunId,
+    ) -> Result<BoxStream<'static, (String, Vec<u8>)>, Error> {
         let doing = || format!("listen to run {run}");
         let client = &self.connection.client;
-        let heard = client.subscribe(format!("{}.evt.*.*.{run}.*", subject::ROOT)).await;
+        let heard = client.subscribe(format!("{}.evt.{namespace}.*.{run}.*", subject::ROOT)).await;
         let heard = heard.map_err(|error| failed(doing(), error))?;
         // From here on the server knows of the subscription.
         self.connection.round_trip(&doing()).await?;

@@ -1,4 +1,4 @@
-//! The micro service `longshore` (ADR-32): requests on `longshore.v1.api.<verb>`, answered by whoever knows.
+//! The micro service `longshore` (ADR-32): requests on `longshore.v1.api.<namespace>.<verb>`, answered by whoever knows.
 //!
 //! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. This file only
 //! carries: what a request means is the business of an [`Api`]. Every scheduler serves, as one queue group, so each
@@ -11,7 +11,7 @@ use async_nats::HeaderMap;
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, ServiceExt, endpoint};
 use futures::StreamExt;
 use futures::stream::select_all;
-use longshore_proto::subject;
+use longshore_proto::{Namespace, subject};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -75,14 +75,24 @@ async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, a
     let metadata = [("request", verb.takes()), ("format", "JSON")];
     let builder = service.endpoint_builder().name(verb.as_str());
     let builder = builder.metadata(metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
-    builder.add(subject::api(verb.as_str())).await
+    builder.add(subject::api_endpoint(verb.as_str())).await
 }
 
 /// Answers a request in a message with so much room.
 async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Request, room: usize) {
     let message = &request.message;
-    let asked = Request { headers: headers(message.headers.as_ref()), body: message.payload.to_vec() };
-    let answer = timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()));
+    if message.reply.as_deref().is_some_and(is_ours) {
+        warn!(verb = verb.as_str(), subject = %message.subject, "a request wants its answer on a subject of Longshore; refused");
+        return;
+    }
+    let answer = match namespace(&message.subject) {
+        Ok(namespace) => {
+            let (headers, body) = (headers(message.headers.as_ref()), message.payload.to_vec());
+            let asked = Request { namespace, headers, body };
+            timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()))
+        }
+        Err(denied) => Err(denied),
+    };
     let answer = fitting(answer, room.saturating_sub(HEADERS_BYTES));
     let sent = match answer {
         Ok(body) => request.respond(Ok(body.into())).await,
@@ -94,6 +104,21 @@ async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Reques
         Err(_) => debug!(verb = verb.as_str(), "a request that wants no answer"),
         Ok(()) => {}
     }
+}
+
+/// Whether an answer there would be a message of Longshore or of the server itself: a client could have a scheduler
+/// publish where it may not publish itself.
+fn is_ours(reply: &str) -> bool {
+    reply.starts_with('$') || reply.split('.').next() == subject::ROOT.split('.').next()
+}
+
+/// The namespace that a request is about.
+fn namespace(subject: &str) -> Result<Namespace, Denied> {
+    subject::api_namespace(subject).unwrap_or_default().parse().map_err(|error| {
+        let message = format!("the subject names no namespace: {error}");
+        let body = json!({ "error": message, "reason": "malformed", "problems": [{ "message": message }] });
+        Denied { code: 400, message, body: body.to_string().into_bytes() }
+    })
 }
 
 /// The headers of an error, as ADR-32 has them.

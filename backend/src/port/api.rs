@@ -1,8 +1,9 @@
 //! Requests from outside that are answered: what a transport asks of whoever knows the answers.
 
 use async_trait::async_trait;
+use longshore_proto::Namespace;
 
-/// What can be asked for, as in `longshore.v1.api.<verb>`.
+/// What can be asked for, as in `longshore.v1.api.<namespace>.<verb>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
     /// Have a workflow run.
@@ -15,14 +16,29 @@ pub enum Verb {
     Cancel,
     /// The workflows that are registered.
     Workflows,
+    /// One workflow with its versions and the text of one of them.
+    Workflow,
     /// Register a workflow.
     Push,
+    /// Refused submits, newest first.
+    Dlq,
+    /// One refused submit in full.
+    DlqGet,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 6] =
-        [Self::Submit, Self::Get, Self::List, Self::Cancel, Self::Workflows, Self::Push];
+    pub const ALL: [Self; 9] = [
+        Self::Submit,
+        Self::Get,
+        Self::List,
+        Self::Cancel,
+        Self::Workflows,
+        Self::Workflow,
+        Self::Push,
+        Self::Dlq,
+        Self::DlqGet,
+    ];
 
     /// The name in subjects.
     pub const fn as_str(self) -> &'static str {
@@ -32,19 +48,25 @@ impl Verb {
             Self::List => "list",
             Self::Cancel => "cancel",
             Self::Workflows => "workflows",
+            Self::Workflow => "workflow",
             Self::Push => "push",
+            Self::Dlq => "dlq",
+            Self::DlqGet => "dlq-get",
         }
     }
 
     /// What it takes, for whoever asks a service what it can do.
     pub const fn takes(self) -> &'static str {
         match self {
-            Self::Submit => "{workflow, namespace?, id?, version?, inputs?}",
+            Self::Submit => "{workflow, id?, version?, inputs?}",
             Self::Get => "{run}",
-            Self::List => "{namespace?, status?, limit?}",
+            Self::List => "{status?, limit?}",
             Self::Cancel => "{run, reason?}",
-            Self::Workflows => "{namespace?}",
-            Self::Push => "{text, namespace?}",
+            Self::Workflows => "{}",
+            Self::Workflow => "{workflow, version?}",
+            Self::Push => "{text}",
+            Self::Dlq => "{limit?}",
+            Self::DlqGet => "{number}",
         }
     }
 }
@@ -52,6 +74,8 @@ impl Verb {
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
+    /// The namespace, from the subject: what permissions are given by. An answer is about nothing else.
+    pub namespace: Namespace,
     /// Headers, their names in lower case: `content-type`, `traceparent`, ...
     pub headers: Vec<(String, String)>,
     /// The body: JSON. Empty counts as an empty object.

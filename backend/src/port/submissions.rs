@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::Timestamp;
+use longshore_proto::{Namespace, Timestamp, subject};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Receipt};
@@ -55,15 +55,22 @@ pub struct DeadLetter {
     pub body: String,
 }
 
+impl DeadLetter {
+    /// The namespace of the message; nothing if its subject names none that is valid.
+    pub fn namespace(&self) -> Option<Namespace> {
+        subject::submit_namespace(&self.subject)?.parse().ok()
+    }
+}
+
 /// What was refused.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// Keeps a letter, durably.
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error>;
 
-    /// The newest letters first, at most `limit`.
-    async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, Error>;
+    /// Returns the letters of a namespace, or of all, newest first, at most `limit`.
+    async fn list(&self, namespace: Option<&Namespace>, limit: usize) -> Result<Vec<DeadLetter>, Error>;
 
-    /// One letter.
-    async fn get(&self, seq: u64) -> Result<Option<DeadLetter>, Error>;
+    /// Returns a letter of a namespace, or of any.
+    async fn get(&self, namespace: Option<&Namespace>, seq: u64) -> Result<Option<DeadLetter>, Error>;
 }

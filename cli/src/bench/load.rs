@@ -45,7 +45,6 @@ const READY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_mil
 pub(super) struct Load<'a> {
     client: &'a Client,
     context: Context,
-    namespace: &'a Namespace,
     workflow: WorkflowName,
     version: Digest,
     news: Subscriber,
@@ -57,13 +56,13 @@ impl<'a> Load<'a> {
     pub(super) async fn register(
         client: &'a Client,
         hearing: &Connection,
-        namespace: &'a Namespace,
+        namespace: &Namespace,
         tool: &Target,
         steps: usize,
     ) -> Result<Self, Failure> {
         let name = format!("bench-{}-{steps}", tool.server);
         let text = workflow(&name, tool, steps);
-        let version = registered(client, namespace, &text).await?;
+        let version = registered(client, &text).await?;
         let workflow: WorkflowName = name.parse().map_err(broken("name the workflow"))?;
         let news = format!("{}.evt.{namespace}.{workflow}.*.run", subject::ROOT);
         let news = hearing.subscribe(news).await.map_err(broken("listen to the news of runs"))?;
@@ -71,15 +70,7 @@ impl<'a> Load<'a> {
         let limit = Duration::from_secs(30);
         let context = ContextBuilder::new().timeout(limit).ack_timeout(limit).max_ack_inflight(WINDOW * 2);
         let subject = subject::submit(namespace, &workflow);
-        Ok(Self {
-            client,
-            context: context.build(client.connection()),
-            namespace,
-            workflow,
-            version,
-            news,
-            subject,
-        })
+        Ok(Self { client, context: context.build(client.connection()), workflow, version, news, subject })
     }
 
     /// Sees a first run through, so that it is known that the tool can be called; a run that nobody serves would be waited
@@ -103,7 +94,6 @@ impl<'a> Load<'a> {
     fn body(&self) -> SubmitBody {
         SubmitBody {
             workflow: self.workflow.to_string(),
-            namespace: self.namespace.clone(),
             id: None,
             version: Some(self.version.to_string()),
             inputs: Map::new(),
@@ -118,7 +108,7 @@ impl<'a> Load<'a> {
 
     /// The moments from now at which runs were heard to have ended, until none is left.
     async fn ends(&mut self, runs: u32, way: Way, most_silences: u32) -> Result<Vec<Duration>, Failure> {
-        let Self { client, context, namespace, news, subject, .. } = self;
+        let Self { client, context, news, subject, .. } = self;
         let started = Instant::now();
         let subjects = vec![subject.clone(); runs as usize];
         let submit = async {
@@ -136,7 +126,7 @@ impl<'a> Load<'a> {
                         ends.push(started.elapsed());
                         silences = 0;
                     }
-                    Err(_) if is_quiet(client, namespace).await? => silences += 1,
+                    Err(_) if is_quiet(client).await? => silences += 1,
                     Err(_) if started.elapsed() > LIMIT => return Err(too_long(runs)),
                     Err(_) => silences = 0,
                 }
@@ -168,11 +158,11 @@ impl<'a> Load<'a> {
 }
 
 /// Waits until a scheduler answers, and registers a workflow.
-async fn registered(client: &Client, namespace: &Namespace, text: &str) -> Result<Digest, Failure> {
+async fn registered(client: &Client, text: &str) -> Result<Digest, Failure> {
     let (limit, pause) = READY;
     let deadline = Instant::now() + limit;
     loop {
-        match client.push(namespace, text).await {
+        match client.push(text).await {
             Err(failure) if failure.exit == Exit::Unreachable && Instant::now() < deadline => {
                 sleep(pause).await;
             }
@@ -202,8 +192,8 @@ async fn ended(news: &mut Subscriber) -> Result<(), Failure> {
 }
 
 /// Whether no run is under way.
-async fn is_quiet(client: &Client, namespace: &Namespace) -> Result<bool, Failure> {
-    Ok(client.list(namespace, &[RunStatus::Running], 1).await?.is_empty())
+async fn is_quiet(client: &Client) -> Result<bool, Failure> {
+    Ok(client.list(&[RunStatus::Running], 1).await?.is_empty())
 }
 
 fn too_long(runs: u32) -> Failure {

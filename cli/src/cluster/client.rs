@@ -1,6 +1,6 @@
 //! A client of the cluster: asks its micro service, which every scheduler answers, and hears the news of runs.
 //!
-//! Requests and answers are JSON on `longshore.v1.api.<verb>`, the same that any other NATS client sends.
+//! Requests and answers are JSON on `longshore.v1.api.<namespace>.<verb>`, the same that any other NATS client sends.
 
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 /// A connection to ask through.
 pub(crate) struct Client {
     nats: Nats,
+    /// The namespace that all requests are about.
+    namespace: Namespace,
     /// Where NATS is and who said so, for messages.
     place: String,
 }
@@ -47,8 +49,6 @@ pub(crate) struct Client {
 pub(crate) struct SubmitBody {
     /// The workflow's name.
     pub(crate) workflow: String,
-    /// Whose run it is to be.
-    pub(crate) namespace: Namespace,
     /// The submitter's own id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
@@ -71,6 +71,18 @@ pub(crate) struct Submitted {
     pub(crate) existed: bool,
 }
 
+/// A registered workflow with the text of one version.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RegisteredText {
+    /// The version.
+    #[serde(flatten)]
+    pub(crate) version: Registered,
+    /// All versions, the current one first.
+    pub(crate) versions: Vec<Registered>,
+    /// The text.
+    pub(crate) text: String,
+}
+
 /// What news of a run come to for whoever then looks at it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Heard {
@@ -91,7 +103,7 @@ impl Client {
             output.message(&format!("asking {place}"));
         }
         let nats = reach::attach(config, "longshore-cli", config.connect_deadline).await?;
-        Ok(Self { nats, place })
+        Ok(Self { nats, namespace: config.namespace.clone(), place })
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
@@ -107,12 +119,10 @@ impl Client {
     /// Runs, newest first.
     pub(crate) async fn list(
         &self,
-        namespace: &Namespace,
         statuses: &[RunStatus],
         limit: usize,
     ) -> Result<Vec<RunSummary>, Failure> {
-        let body = json!({ "namespace": namespace, "status": statuses, "limit": limit });
-        self.ask(Verb::List, &body).await
+        self.ask(Verb::List, &json!({ "status": statuses, "limit": limit })).await
     }
 
     /// Tells a run to stop. Of one that has ended already it says how: there is nothing left to stop.
@@ -125,42 +135,37 @@ impl Client {
     }
 
     /// Registers a workflow.
-    pub(crate) async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Failure> {
-        self.ask(Verb::Push, &json!({ "namespace": namespace, "text": text })).await
+    pub(crate) async fn push(&self, text: &str) -> Result<Registered, Failure> {
+        self.ask(Verb::Push, &json!({ "text": text })).await
     }
 
     /// The current version of every workflow.
-    pub(crate) async fn workflows(&self, namespace: &Namespace) -> Result<Vec<Registered>, Failure> {
-        self.ask(Verb::Workflows, &json!({ "namespace": namespace })).await
+    pub(crate) async fn workflows(&self) -> Result<Vec<Registered>, Failure> {
+        self.ask(Verb::Workflows, &json!({})).await
     }
 
-    /// All versions of a workflow, the current one first.
-    pub(crate) async fn versions(
+    /// A version of a workflow, by the beginning of its digest, or the current one.
+    pub(crate) async fn workflow(
         &self,
-        namespace: &Namespace,
         name: &WorkflowName,
-    ) -> Result<Vec<Registered>, Failure> {
-        Ok(self.nats.workflows().versions(namespace, name).await?)
-    }
-
-    /// The text of a workflow.
-    pub(crate) async fn text(&self, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(self.nats.blobs().get(digest).await?)
+        version: Option<&str>,
+    ) -> Result<RegisteredText, Failure> {
+        self.ask(Verb::Workflow, &json!({ "workflow": name, "version": version })).await
     }
 
     /// The newest submits that were refused.
     pub(crate) async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Failure> {
-        Ok(self.nats.dead_letters().list(limit).await?)
+        self.ask(Verb::Dlq, &json!({ "limit": limit })).await
     }
 
     /// One of them.
-    pub(crate) async fn dead_letter(&self, number: u64) -> Result<Option<DeadLetter>, Failure> {
-        Ok(self.nats.dead_letters().get(number).await?)
+    pub(crate) async fn dead_letter(&self, number: u64) -> Result<DeadLetter, Failure> {
+        self.ask(Verb::DlqGet, &json!({ "number": number })).await
     }
 
     /// Hears the news of a run from now on.
     pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, Heard>, Failure> {
-        let events = self.nats.events().subscribe(run).await?;
+        let events = self.nats.events().subscribe(&self.namespace, run).await?;
         Ok(events.map(|(what, body)| heard(&what, &body)).boxed())
     }
 
@@ -228,8 +233,11 @@ impl Client {
         let (client, headers) = (self.nats.client(), trace());
         let mut tries = 0;
         loop {
-            let asking =
-                client.request_with_headers(subject::api(verb.as_str()), headers.clone(), body.clone());
+            let asking = client.request_with_headers(
+                subject::api(&self.namespace, verb.as_str()),
+                headers.clone(),
+                body.clone(),
+            );
             match asking.await {
                 Err(error) if error.kind() == RequestErrorKind::NoResponders && tries < TRIES => {
                     tries += 1;

@@ -41,7 +41,8 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
 /// The parts, in the order of their ends: doors, leadership.
 fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: CancellationToken) -> Process {
     let backend = backend(nats, redis);
-    let desk = Desk::new(backend.clone(), nats.workflows(), redis.catalog(), config.partitions);
+    let desk =
+        Desk::new(backend.clone(), nats.workflows(), redis.catalog(), nats.dead_letters(), config.partitions);
     let desk = Arc::new(desk);
     let observer = Arc::new(Announcer::new(Arc::new(nats.events())));
     let sharing =

@@ -29,10 +29,9 @@ pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) ->
 /// Shows one with its body.
 pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let letter = client.dead_letter(args.number).await?;
-    let letter = letter.ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("there is no refused submit {}", args.number))
-            .help("`longshore dlq list` shows what there is; they are kept for 30 days")
+    let letter = client.dead_letter(args.number).await.map_err(|failure| match failure.exit {
+        Exit::NotFound => failure.help("`longshore dlq list` shows what there is; they are kept for 30 days"),
+        _ => failure,
     })?;
     if args.json {
         output.document(SCHEMA, &letter)?;

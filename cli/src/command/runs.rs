@@ -64,7 +64,7 @@ impl Place {
 pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let runs = match Place::choose(&args.place, config, output).await? {
         Place::Data(dir) => listed(&dir, &args, output).await?,
-        Place::Cluster(client) => client.list(&config.namespace, &args.statuses, args.limit.into()).await?,
+        Place::Cluster(client) => client.list(&args.statuses, args.limit.into()).await?,
     };
     if args.json {
         runs.iter().try_for_each(|summary| output.document(SUMMARY_SCHEMA, summary))?;
@@ -80,7 +80,7 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
 pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let view = match Place::choose(&args.place, config, output).await? {
         Place::Data(dir) => shown(&dir, &args.run, output).await?,
-        Place::Cluster(client) => client.get(find_in(&client, config, &args.run).await?).await?,
+        Place::Cluster(client) => client.get(find_in(&client, &args.run).await?).await?,
     };
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
@@ -102,7 +102,7 @@ pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Outpu
     let mut exit = Exit::Success;
     for text in &args.runs {
         let cancelled = async {
-            let run = find_in(&client, config, text).await?;
+            let run = find_in(&client, text).await?;
             let ended = client.cancel(run, &args.reason).await?;
             Ok(ended.unwrap_or_else(|| format!("cancelling {run}")))
         };
@@ -120,13 +120,13 @@ pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Outpu
 }
 
 /// The run of the cluster that a text means: its whole id, or what tells it from the newest ones.
-pub(super) async fn find_in(client: &Client, config: &Config, text: &str) -> Result<RunId, Failure> {
+pub(super) async fn find_in(client: &Client, text: &str) -> Result<RunId, Failure> {
     if let Ok(run) = text.parse() {
         return Ok(run);
     }
     let (mut looks, pause) = LOOKS;
     loop {
-        let newest = client.list(&config.namespace, &[], NEWEST).await?;
+        let newest = client.list(&[], NEWEST).await?;
         looks -= 1;
         match which_run(text, newest.iter().map(|summary| summary.run)) {
             Err(failure) if failure.exit == Exit::NotFound && looks > 0 => sleep(pause).await,

@@ -48,7 +48,7 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     let is_pinned = file.is_some() || args.id.is_none();
     let (plan, inputs) = match (file, checked) {
         (Some(WorkflowFile { text, plan }), Some(inputs)) => {
-            client.push(&config.namespace, &text).await?;
+            client.push(&text).await?;
             (plan, inputs)
         }
         _ => {
@@ -59,7 +59,6 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     };
     let body = SubmitBody {
         workflow: plan.name.to_string(),
-        namespace: config.namespace.clone(),
         id: args.id,
         version: is_pinned.then(|| plan.digest.to_string()),
         inputs,
@@ -93,18 +92,20 @@ async fn registered(client: &Client, config: &Config, name: &str) -> Result<Plan
     let name: WorkflowName = name.parse().map_err(|error| {
         Failure::new(Exit::Usage, format!("{error}")).help("give a file, or a registered name")
     })?;
-    let versions = client.versions(&config.namespace, &name).await?;
-    let Some(current) = versions.first() else { return Err(unknown(client, config, &name).await) };
-    let broken =
-        |why: String| Failure::new(Exit::Error, format!("the workflow `{name}` cannot be used: {why}"));
-    let text = client.text(current.digest).await?.ok_or_else(|| broken("its text is gone".to_owned()))?;
-    let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
-    compile(&text).map_err(|problems| broken(format!("it does not compile with this version: {problems}")))
+    let text = match client.workflow(&name, None).await {
+        Ok(registered) => registered.text,
+        Err(Failure { exit: Exit::NotFound, .. }) => return Err(unknown(client, config, &name).await),
+        Err(failure) => return Err(failure),
+    };
+    compile(&text).map_err(|problems| {
+        let why = format!("it does not compile with this version: {problems}");
+        Failure::new(Exit::Error, format!("the workflow `{name}` cannot be used: {why}"))
+    })
 }
 
 /// What is said about a name that nothing is registered under.
 pub(super) async fn unknown(client: &Client, config: &Config, name: &WorkflowName) -> Failure {
-    let known = client.workflows(&config.namespace).await.unwrap_or_default();
+    let known = client.workflows().await.unwrap_or_default();
     let names: Vec<&str> = known.iter().map(|workflow| workflow.name.as_str()).collect();
     let namespace = &config.namespace;
     Failure::new(Exit::NotFound, format!("no workflow `{name}` is registered in the namespace `{namespace}`"))

@@ -40,7 +40,7 @@ const UNKNOWN_LIMIT: Duration = Duration::from_secs(15);
 /// Watches a run until it has ended.
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let run = find_in(&client, config, &args.run).await?;
+    let run = find_in(&client, &args.run).await?;
     let Some(view) = to_end(&client, run, output).await? else { return Err(stopped(run)) };
     result::ended(&view, &show_hint(run), args.json, output)?;
     Ok(if args.exit_status { Exit::worst([view.summary.status]) } else { Exit::Success })

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::submit::unknown;
 use crate::args::{WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs};
-use crate::cluster::Client;
+use crate::cluster::{Client, RegisteredText};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -38,7 +38,7 @@ pub(super) async fn push(args: WorkflowsPushArgs, config: &Config, output: &Outp
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let mut registered = Vec::with_capacity(files.len());
     for file in files {
-        registered.push(client.push(&config.namespace, &file.text).await?);
+        registered.push(client.push(&file.text).await?);
     }
     print(&registered, args.json, output)?;
     Ok(Exit::Success)
@@ -47,7 +47,7 @@ pub(super) async fn push(args: WorkflowsPushArgs, config: &Config, output: &Outp
 /// Lists the current versions.
 pub(super) async fn list(args: WorkflowsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let workflows = client.workflows(&config.namespace).await?;
+    let workflows = client.workflows().await?;
     if workflows.is_empty() && !args.json {
         output.message(&format!("no workflows are registered in the namespace `{}`", config.namespace));
     }
@@ -60,22 +60,18 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
     let name: WorkflowName =
         args.name.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let versions = client.versions(&config.namespace, &name).await?;
-    if versions.is_empty() {
-        return Err(unknown(&client, config, &name).await);
-    }
-    let version = args.version.unwrap_or_default().to_ascii_lowercase();
-    let found = versions.iter().find(|one| one.digest.to_string().starts_with(&version));
-    let shown = found.ok_or_else(|| {
-        let known: Vec<_> = versions.iter().map(|one| one.digest.short()).collect();
-        Failure::new(Exit::NotFound, format!("`{name}` has no version that begins with `{version}`"))
-            .help(format!("its versions, newest first: {}", known.join(", ")))
-    })?;
-    let text = client.text(shown.digest).await?;
-    let text = text.ok_or_else(|| Failure::new(Exit::Error, format!("the text of `{name}` is gone")))?;
-    let text = String::from_utf8_lossy(&text);
+    let version = args.version.filter(|version| !version.is_empty());
+    let RegisteredText { version: shown, versions, text } =
+        match client.workflow(&name, version.as_deref()).await {
+            // A version that is unknown is said as it is; what is said of a name has a suggestion.
+            Err(Failure { exit: Exit::NotFound, .. }) if version.is_none() => {
+                return Err(unknown(&client, config, &name).await);
+            }
+            found => found?,
+        };
+    let (shown, text) = (&shown, text.as_str());
     if args.json {
-        output.document(WORKFLOW_SCHEMA, &WithText { shown, versions: &versions, text: &text })?;
+        output.document(WORKFLOW_SCHEMA, &WithText { shown, versions: &versions, text })?;
     } else {
         let (version, count) = (shown.digest.short(), versions.len());
         output.message(&format!("{name}, version {version} of {}; versions: {count}", shown.at));

@@ -13,12 +13,25 @@ use crate::trace;
 /// How large a request may be, in bytes: what a broker takes in one message by default.
 pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
+/// A body may repeat the namespace of its subject, as clients that keep requests do, and may not name another one.
+trait Body: DeserializeOwned {
+    fn namespace(&self) -> Option<&Namespace>;
+}
+
+macro_rules! body {
+    ($($type:ty),*) => { $(impl Body for $type {
+        fn namespace(&self) -> Option<&Namespace> {
+            self.namespace.as_ref()
+        }
+    })* };
+}
+body!(Submit, Get, List, Cancel, NoFields, OneWorkflow, Push, Letters, OneLetter);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Submit {
+    namespace: Option<Namespace>,
     workflow: WorkflowName,
-    #[serde(default)]
-    namespace: Namespace,
     id: Option<String>,
     version: Option<String>,
     #[serde(default)]
@@ -29,6 +42,7 @@ struct Submit {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Get {
+    namespace: Option<Namespace>,
     run: RunId,
     #[serde(default, rename = "digest")]
     _digest: IgnoredAny,
@@ -58,6 +72,7 @@ enum OneOrMany<T> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cancel {
+    namespace: Option<Namespace>,
     run: RunId,
     #[serde(default, rename = "digest")]
     _digest: IgnoredAny,
@@ -69,70 +84,108 @@ struct Cancel {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OfNamespace {
-    #[serde(default)]
-    namespace: Namespace,
+struct NoFields {
+    namespace: Option<Namespace>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneWorkflow {
+    namespace: Option<Namespace>,
+    workflow: WorkflowName,
+    version: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Push {
+    namespace: Option<Namespace>,
     text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Letters {
+    namespace: Option<Namespace>,
     #[serde(default)]
-    namespace: Namespace,
+    limit: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneLetter {
+    namespace: Option<Namespace>,
+    number: u64,
 }
 
 #[async_trait]
 impl Api for Desk {
     async fn answer(&self, verb: Verb, request: Request) -> Result<Vec<u8>, Denied> {
-        let answer = match verb {
-            Verb::Submit => self.answer_submit(&request).await,
-            Verb::Get => match read::<Get>(&request) {
-                Ok(Get { run, .. }) => self.get(run).await.map(fit::view).and_then(document),
-                Err(refusal) => Err(refusal),
-            },
-            Verb::List => self.answer_list(&request).await,
-            Verb::Cancel => self.answer_cancel(&request).await,
-            Verb::Workflows => match read::<OfNamespace>(&request) {
-                Ok(of) => self.workflows(&of.namespace).await.and_then(document),
-                Err(refusal) => Err(refusal),
-            },
-            Verb::Push => match read::<Push>(&request) {
-                Ok(Push { text, namespace }) => self.push(&namespace, &text).await.and_then(document),
-                Err(refusal) => Err(refusal),
-            },
-        };
-        answer.map_err(Denied::from)
+        self.answer_verb(verb, &request).await.map_err(Denied::from)
     }
 }
 
 impl Desk {
+    async fn answer_verb(&self, verb: Verb, request: &Request) -> Result<Vec<u8>, Refusal> {
+        let namespace = &request.namespace;
+        match verb {
+            Verb::Submit => self.answer_submit(request).await,
+            Verb::Get => {
+                let Get { run, .. } = read(request)?;
+                document(fit::view(self.get(namespace, run).await?))
+            }
+            Verb::List => self.answer_list(request).await,
+            Verb::Cancel => self.answer_cancel(request).await,
+            Verb::Workflows => {
+                let NoFields { .. } = read(request)?;
+                document(self.workflows(namespace).await?)
+            }
+            Verb::Workflow => {
+                let OneWorkflow { workflow, version, .. } = read(request)?;
+                document(self.workflow(namespace, &workflow, version.as_deref()).await?)
+            }
+            Verb::Push => {
+                let Push { text, .. } = read(request)?;
+                document(self.push(namespace, &text).await?)
+            }
+            Verb::Dlq => {
+                let Letters { limit, .. } = read(request)?;
+                document(self.letters(namespace, limit).await?)
+            }
+            Verb::DlqGet => {
+                let OneLetter { number, .. } = read(request)?;
+                document(self.letter(namespace, number).await?)
+            }
+        }
+    }
+
     async fn answer_submit(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let Submit { workflow, namespace, id, version, inputs } = read(request)?;
-        let trace = trace::of_headers(&request.headers);
+        let Submit { workflow, id, version, inputs, .. } = read(request)?;
+        let (namespace, trace) = (request.namespace.clone(), trace::of_headers(&request.headers));
         document(self.submit(Order { namespace, workflow, version, id, inputs, trace }).await?)
     }
 
     async fn answer_list(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let List { namespace, status, limit } = read(request)?;
+        let List { status, limit, .. } = read(request)?;
         let statuses = match status {
             None => Vec::new(),
             Some(OneOrMany::One(status)) => vec![status],
             Some(OneOrMany::Many(statuses)) => statuses,
         };
+        let namespace = Some(request.namespace.clone());
         document(fit::list(self.list(RunQuery { namespace, statuses, limit }).await?))
     }
 
     async fn answer_cancel(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
         let Cancel { run, reason, .. } = read(request)?;
         let reason = if reason.is_empty() { "asked for" } else { &reason };
-        self.cancel(run, reason).await?;
+        self.cancel(&request.namespace, run, reason).await?;
         document(json!({ "run": run }))
     }
 }
 
 /// What a request asks; an empty body asks for the defaults.
-fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
+fn read<T: Body>(request: &Request) -> Result<T, Refusal> {
     let body = request.body.as_slice();
     if body.len() > REQUEST_LIMIT_BYTES {
         return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
@@ -142,8 +195,14 @@ fn read<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::Malformed("the request is refused: an object was expected".to_owned()));
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))
+    let read: T = serde_json::from_slice(body)
+        .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))?;
+    match read.namespace().filter(|named| **named != request.namespace) {
+        None => Ok(read),
+        Some(named) => {
+            Err(Refusal::OtherNamespace { named: named.clone(), meant: request.namespace.clone() })
+        }
+    }
 }
 
 fn document(answer: impl Serialize) -> Result<Vec<u8>, Refusal> {
@@ -157,7 +216,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_strictly_and_an_empty_one_asks_for_the_defaults() {
-        let request = |body: &str| Request { headers: Vec::new(), body: body.as_bytes().to_vec() };
+        let request = |body: &str| Request { body: body.as_bytes().to_vec(), ..Request::default() };
         assert_eq!(read::<List>(&request(" ")).map(|list| list.limit).ok(), Some(0));
         let many = read::<List>(&request(r#"{"status": ["failed", "running"]}"#)).expect("a list");
         assert!(matches!(many.status, Some(OneOrMany::Many(statuses)) if statuses.len() == 2));
@@ -169,6 +228,10 @@ mod tests {
             ("null", "an object was expected"),
             (r#"{"run": "x"}"#, "not a run id"),
             (r#"{"run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "to": 1}"#, "unknown field `to`"),
+            (
+                r#"{"run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "namespace": "team"}"#,
+                "names the namespace `team`, and its subject `default`",
+            ),
         ] {
             let refused = read::<Get>(&request(body)).err().expect("refused").to_string();
             assert!(refused.contains(reason), "{body}: {refused}");

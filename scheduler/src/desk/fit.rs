@@ -3,6 +3,7 @@
 //! Only what would not fit whole is cut: values are replaced by what they are known by, as those that are kept as blobs
 //! always are, and errors and reasons in lists lose their ends. What does not fit even then is for the broker's side to refuse.
 
+use longshore_backend::DeadLetter;
 use longshore_proto::{Digest, RunSummary, RunView};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -40,6 +41,17 @@ pub(super) fn list(mut runs: Vec<RunSummary>) -> Vec<RunSummary> {
         }
     }
     runs
+}
+
+/// Letters whose bodies, headers and reasons fit.
+pub(super) fn letters(mut letters: Vec<DeadLetter>) -> Vec<DeadLetter> {
+    if is_too_long(&letters) {
+        for letter in &mut letters {
+            letter.headers.clear();
+            [&mut letter.body, &mut letter.reason].into_iter().for_each(cut);
+        }
+    }
+    letters
 }
 
 fn cut(sentence: &mut String) {

@@ -12,6 +12,20 @@ pub enum Refusal {
     /// The request is not what was expected.
     #[error("{0}")]
     Malformed(String),
+    /// The body names another namespace than the subject.
+    #[error(
+        "the body names the namespace `{named}`, and its subject `{meant}`: the subject counts; leave `namespace` away, or \
+         ask on `longshore.v1.api.{named}.<verb>`"
+    )]
+    OtherNamespace {
+        /// The namespace in the body.
+        named: Namespace,
+        /// The namespace in the subject.
+        meant: Namespace,
+    },
+    /// There is no such dead letter.
+    #[error("there is no refused submit {0} in this namespace, or it is no longer kept")]
+    UnknownLetter(u64),
     /// More than is taken in.
     #[error("the request is {bytes} bytes long; the limit is {limit}")]
     TooLarge {
@@ -106,6 +120,8 @@ impl Refusal {
     pub const fn token(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
+            Self::OtherNamespace { .. } => "other_namespace",
+            Self::UnknownLetter(_) => "unknown_letter",
             Self::TooLarge { .. } => "too_large",
             Self::Id => "invalid_id",
             Self::IdTaken { .. } => "id_taken",
@@ -134,7 +150,10 @@ impl Refusal {
     const fn code(&self) -> u16 {
         match self {
             _ if self.may_pass() => 503,
-            Self::Malformed(_) | Self::Id | Self::AmbiguousVersion { .. } => 400,
+            Self::Malformed(_) | Self::OtherNamespace { .. } | Self::Id | Self::AmbiguousVersion { .. } => {
+                400
+            }
+            Self::UnknownLetter(_) => 404,
             Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{
-    AttemptRecord, Event, Fault, FaultClass, Job, JobId, Outcome, Output, Partition, Payload, Record, RunId,
-    Sent, Seq, Settlement, Signal, Timestamp,
+    AttemptRecord, Event, Fault, FaultClass, Job, JobId, Namespace, Outcome, Output, Partition, Payload,
+    Record, RunId, Sent, Seq, Settlement, Signal, Timestamp,
 };
 use longshore_workflow::{Plan, compile};
 use proptest::prelude::*;
@@ -164,7 +164,8 @@ impl World {
             }
             Happening::Cancel(which) if !self.runs.is_empty() => {
                 let run = self.runs[which % self.runs.len()];
-                self.append(Event::Signalled { run, signal: Signal::Cancel { reason: "test".to_owned() } });
+                let signal = Signal::Cancel { reason: "test".to_owned() };
+                self.append(Event::Signalled { run, namespace: Namespace::default(), signal });
             }
             Happening::Wait(millis) => {
                 self.now = self.now.plus(Duration::from_millis(*millis));

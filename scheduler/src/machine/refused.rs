@@ -13,6 +13,9 @@ pub enum Refused {
     /// No such run, or it has ended.
     #[error("no such run, or it has ended")]
     UnknownRun,
+    /// The sender of the signal has no say in the run: it is of another namespace.
+    #[error("the run is of another namespace")]
+    OtherNamespace,
     /// The run's plan has no such step.
     #[error("the run has no such step")]
     UnknownStep,

@@ -88,7 +88,7 @@ impl Scenario {
             "cancel" => {
                 let reason = if rest.is_empty() { "test" } else { rest };
                 let signal = Signal::Cancel { reason: reason.to_owned() };
-                self.record(Event::Signalled { run: self.run, signal })
+                self.record(Event::Signalled { run: self.run, namespace: Namespace::default(), signal })
             }
             "lead" => self.record(leader(rest == "with its jobs lost")),
             "tick" => {

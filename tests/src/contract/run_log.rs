@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_backend::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
-use longshore_proto::{Event, Partition, RunId, Seq, Signal, decode_all};
+use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_all};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -257,7 +257,11 @@ async fn partitions_are_apart(fixture: &mut dyn Fixture) {
 }
 
 fn large(run: RunId, bytes: usize) -> Event {
-    Event::Signalled { run, signal: Signal::Cancel { reason: "x".repeat(bytes) } }
+    Event::Signalled {
+        run,
+        namespace: Namespace::default(),
+        signal: Signal::Cancel { reason: "x".repeat(bytes) },
+    }
 }
 
 async fn an_entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, NodeId, OnToolError,
-    Partition, Payload, RetryPolicy, RollingHash, RunId, RunStatus, RunSummary, Safety, Seq, ServerName,
-    Signal, StepPath, Timestamp, WorkflowRef,
+    Attempt, CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
+    OnToolError, Partition, Payload, RetryPolicy, RollingHash, RunId, RunStatus, RunSummary, Safety, Seq,
+    ServerName, Signal, StepPath, Timestamp, WorkflowRef,
 };
 use serde_json::json;
 
@@ -21,7 +21,11 @@ pub(super) fn run_in(partition: Partition, n: u64) -> RunId {
 }
 
 pub(super) fn event(n: u64) -> Event {
-    Event::Signalled { run: run(n), signal: Signal::Cancel { reason: format!("event {n}") } }
+    Event::Signalled {
+        run: run(n),
+        namespace: Namespace::default(),
+        signal: Signal::Cancel { reason: format!("event {n}") },
+    }
 }
 
 pub(super) fn events(numbers: std::ops::Range<u64>) -> Vec<Event> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream::Config};
-use longshore_proto::{Event, Partition, Payload, RunId, Signal, Timestamp, subject};
+use longshore_proto::{Event, Namespace, Partition, Payload, RunId, Signal, Timestamp, subject};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -30,7 +30,7 @@ async fn fill(cluster: &Cluster) {
     for partition in (0..PARTITIONS).map(Partition) {
         let run = RunId::new(partition, Timestamp::from_millis(1), 1);
         let signal = Signal::Cancel { reason: "x".repeat(64 * 1024) };
-        let events = vec![Event::Signalled { run, signal }; 13];
+        let events = vec![Event::Signalled { run, namespace: Namespace::default(), signal }; 13];
         cluster.backend.log.append(partition, &events).await.expect("appends");
     }
 }
@@ -65,7 +65,10 @@ async fn submits_wait_while_the_log_is_nearly_full_and_results_do_not() {
     bound(&cluster, -1).await;
     // Those before it were admitted while what had been seen of the log was still believed.
     while cluster.job().await.job.arguments != Payload::Inline(json!({ "month": 42 })) {}
-    assert!(cluster.nats.dead_letters().list(1).await.expect("lists").is_empty(), "it was not thrown away");
+    assert!(
+        cluster.nats.dead_letters().list(None, 1).await.expect("lists").is_empty(),
+        "it was not thrown away"
+    );
     cluster.end().await;
 }
 

@@ -74,7 +74,13 @@ impl Cluster {
             blobs: nats.blobs(),
         };
         let client = async_nats::connect(nats_server.url()).await.expect("connects");
-        let desk = Arc::new(Desk::new(backend.clone(), nats.workflows(), redis.catalog(), PARTITIONS));
+        let desk = Arc::new(Desk::new(
+            backend.clone(),
+            nats.workflows(),
+            redis.catalog(),
+            nats.dead_letters(),
+            PARTITIONS,
+        ));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let served = nats::serve(nats.client(), Arc::clone(&desk) as _, stop.clone());
         tasks.spawn(async move { served.await.expect("serves") });
@@ -123,11 +129,17 @@ impl Cluster {
 
     /// Asks the micro service: its answer, or the code of its error with the body.
     pub(crate) async fn ask(&self, verb: &str, request: Value) -> Result<Value, (u16, Value)> {
-        self.ask_raw(verb, request.to_string()).await
+        self.ask_of("default", verb, request.to_string()).await
     }
 
-    pub(crate) async fn ask_raw(&self, verb: &str, body: impl Into<Vec<u8>>) -> Result<Value, (u16, Value)> {
-        let (subject, body): (_, Vec<u8>) = (format!("longshore.v1.api.{verb}"), body.into());
+    /// The same with any body, of any namespace.
+    pub(crate) async fn ask_of(
+        &self,
+        namespace: &str,
+        verb: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Value, (u16, Value)> {
+        let (subject, body): (_, Vec<u8>) = (format!("longshore.v1.api.{namespace}.{verb}"), body.into());
         let answer = loop {
             let request = async_nats::Request::new().payload(body.clone().into()).timeout(Some(PATIENCE));
             match self.client.send_request(subject.clone(), request).await {
@@ -153,8 +165,8 @@ impl Cluster {
 
     /// The run that an id stands for.
     pub(crate) async fn run_of(&self, id: &str, namespace: &Namespace) -> String {
-        let submit = json!({ "workflow": "report", "id": id, "namespace": namespace });
-        let answer = self.ask("submit", submit).await.expect("submits");
+        let submit = json!({ "workflow": "report", "id": id }).to_string();
+        let answer = self.ask_of(namespace.as_str(), "submit", submit).await.expect("submits");
         answer["run"].as_str().expect("a run").to_owned()
     }
 
@@ -195,7 +207,7 @@ impl Cluster {
     pub(crate) async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
         let waiting = async {
             loop {
-                let letters = self.nats.dead_letters().list(100).await.expect("lists");
+                let letters = self.nats.dead_letters().list(None, 100).await.expect("lists");
                 if letters.len() >= count {
                     return letters.into_iter().rev().collect();
                 }

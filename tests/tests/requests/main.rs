@@ -12,4 +12,5 @@ mod doorway;
 mod full;
 mod harness;
 mod lost;
+mod namespaces;
 mod service;

@@ -21,8 +21,8 @@ async fn the_service_says_what_it_is() {
     let endpoints: Vec<_> = info["endpoints"].as_array().expect("a list").iter().collect();
     let mut subjects: Vec<_> = endpoints.iter().filter_map(|endpoint| endpoint["subject"].as_str()).collect();
     subjects.sort_unstable();
-    let verbs = ["cancel", "get", "list", "push", "submit", "workflows"];
-    assert_eq!(subjects, verbs.map(|verb| format!("longshore.v1.api.{verb}")));
+    let verbs = ["cancel", "dlq", "dlq-get", "get", "list", "push", "submit", "workflow", "workflows"];
+    assert_eq!(subjects, verbs.map(|verb| format!("longshore.v1.api.*.{verb}")));
     assert!(endpoints.iter().all(|endpoint| endpoint["metadata"]["request"].is_string()), "{endpoints:?}");
     cluster.end().await;
 }
@@ -32,7 +32,7 @@ async fn a_workflow_is_pushed_run_looked_at_and_listed() {
     let cluster = Cluster::start().await;
     let pushed = cluster.ask("push", json!({ "text": WORKFLOW })).await.expect("registers");
     assert_eq!(pushed["name"], "report");
-    let listed = cluster.ask_raw("workflows", "").await.expect("lists");
+    let listed = cluster.ask_of("default", "workflows", "").await.expect("lists");
     assert_eq!(listed, json!([pushed]));
 
     let mut heard = cluster.client.subscribe("longshore.v1.evt.default.report.>").await.expect("subscribes");
@@ -217,7 +217,7 @@ async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
         assert!(listed.len() >= problems && body["error"].is_string(), "{verb} {request}: {body}");
         assert!(listed.iter().all(|problem| problem["message"].is_string()), "{verb} {request}: {body}");
     }
-    let garbage = cluster.ask_raw("submit", vec![0xff, 0x00, 0x7b]).await;
+    let garbage = cluster.ask_of("default", "submit", vec![0xff, 0x00, 0x7b]).await;
     assert!(matches!(garbage, Err((400, _))), "{garbage:?}");
     cluster.end().await;
 }

@@ -1,0 +1,111 @@
+//! Requests of one namespace about what belongs to another one.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Cluster, PATIENCE, WORKFLOW};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_another_namespace_is_answered_as_one_that_never_was() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
+    cluster.ask("get", json!({ "run": run })).await.expect("shows its own");
+
+    let others = async |verb: &str, body: Value| cluster.ask_of("others", verb, body.to_string()).await;
+    let unknown = json!("run_00_01kbgq5v8m3n4p5q6r7s8t9v0w");
+    for verb in ["get", "cancel"] {
+        let (code, theirs) = others(verb, json!({ "run": run })).await.expect_err("is refused");
+        let (_, nobodys) = others(verb, json!({ "run": unknown })).await.expect_err("is refused");
+        assert_eq!(code, 404);
+        let theirs = theirs.to_string().replace(text(&run), text(&unknown));
+        assert_eq!(theirs, nobodys.to_string(), "{verb}");
+    }
+    assert_eq!(others("list", json!({})).await, Ok(json!([])));
+    assert_eq!(others("workflows", json!({})).await, Ok(json!([])));
+    let workflow = others("workflow", json!({ "workflow": "report" })).await.expect_err("is refused");
+    assert_eq!(workflow.1["reason"], "unknown_workflow");
+    for (verb, body) in
+        [("list", json!({ "namespace": "default" })), ("get", json!({ "run": run, "namespace": "default" }))]
+    {
+        let (code, body) = others(verb, body).await.expect_err("is refused");
+        assert_eq!((code, &body["reason"]), (400, &json!("other_namespace")), "{body}");
+        assert!(text(&body["error"]).contains("longshore.v1.api.default.<verb>"), "{body}");
+    }
+    let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+    assert_eq!(view["status"], "running", "nobody has cancelled it");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_cannot_be_checked_stops_no_run_of_another_namespace() {
+    let cluster = Cluster::start().await;
+    cluster.push(WORKFLOW).await;
+    let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
+    let job = cluster.job().await;
+    let (id, others) = (text(&run).parse().expect("a run"), "others".parse().expect("a namespace"));
+    // What reaches the log while Redis is away is decided by the leader alone.
+    let intake = longshore_scheduler::Intake::new(cluster.backend.clone(), crate::harness::PARTITIONS);
+    intake.cancel(&others, id, "not theirs").await.expect("appends");
+    cluster.settle(job, json!([])).await;
+    let ended = async {
+        loop {
+            let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
+            if view["status"] != "running" {
+                return view;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let view = timeout(PATIENCE, ended).await.expect("ends in time");
+    assert_eq!((&view["status"], &view["cancel_reason"]), (&json!("succeeded"), &Value::Null));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_read_by_requests_of_their_namespace() {
+    let cluster = Cluster::start().await;
+    cluster.publish("default.nobody", &[], r#"{"inputs": {"a": 1}}"#).await;
+    cluster.publish("others.nobody", &[], "").await;
+    cluster.dead_letters(2).await;
+    let ours = cluster.ask("dlq", json!({ "limit": 10 })).await.expect("lists");
+    let theirs = cluster.ask_of("others", "dlq", "").await.expect("lists");
+    let subject = |letters: &Value| letters[0]["subject"].clone();
+    assert_eq!(
+        (subject(&ours), ours.as_array().map(Vec::len)),
+        (json!("longshore.v1.submit.default.nobody"), Some(1))
+    );
+    assert_eq!(
+        (subject(&theirs), theirs.as_array().map(Vec::len)),
+        (json!("longshore.v1.submit.others.nobody"), Some(1))
+    );
+    let number = json!({ "number": ours[0]["seq"] });
+    assert_eq!(
+        cluster.ask("dlq-get", number.clone()).await.expect("shows")["body"],
+        r#"{"inputs": {"a": 1}}"#
+    );
+    let refused = cluster.ask_of("others", "dlq-get", number.to_string()).await.expect_err("is refused");
+    assert_eq!((refused.0, &refused.1["reason"]), (404, &json!("unknown_letter")));
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_never_published_on_a_subject_of_longshore() {
+    let cluster = Cluster::start().await;
+    let mut heard = cluster.client.subscribe("longshore.v1.evt.>").await.expect("subscribes");
+    let subject = "longshore.v1.api.default.workflows";
+    cluster.ask("workflows", json!({})).await.expect("serves");
+    let forged = cluster.client.publish_with_reply(subject, "longshore.v1.evt.others.a.b.run", "".into());
+    forged.await.expect("publishes");
+    // Answered behind it, so the forged one would have been heard by now.
+    cluster.ask("workflows", json!({})).await.expect("serves");
+    assert!(timeout(Duration::from_millis(500), heard.next()).await.is_err(), "nothing is heard");
+    cluster.end().await;
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
