@@ -10,6 +10,7 @@ use longshore_proto::{Fault, FaultClass, Sent};
 
 use super::call::CallFault;
 use super::config::Secrets;
+use super::oversized::Oversized;
 
 /// What was seen when a call, or the way to it, went wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,7 +42,7 @@ pub(crate) enum Observation {
     /// The tool's answer is an error in which a library reports a JSON-RPC error.
     Reported { code: i64, message: String },
     /// A message that is larger than this server may send.
-    TooLarge(usize),
+    TooLarge(Oversized),
     /// An answer that is not one.
     Unreadable(String),
     /// The tool asks a person for something.
@@ -80,6 +81,7 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
         O::JsonRpc { code, message } => json_rpc(*code, message),
         // The tool has answered, whatever it says about the request.
         O::Reported { code, message } => (json_rpc(*code, message).0, Sent::Answered),
+        O::TooLarge(Oversized { is_answer: true, .. }) => (FaultClass::ProtocolError, Sent::Answered),
         O::TooLarge(_) | O::Unreadable(_) | O::Task => (FaultClass::ProtocolError, Sent::Maybe),
         O::InputRequired => (FaultClass::ProtocolError, Sent::Answered),
         O::UnknownTool(_) => (FaultClass::UnknownTool, Sent::Never),
@@ -175,9 +177,13 @@ impl fmt::Display for Observation {
             Self::JsonRpc { code, message } | Self::Reported { code, message } => {
                 write!(f, "{message} ({code})")
             }
-            Self::TooLarge(limit) => write!(
+            Self::TooLarge(Oversized { bytes: Some(bytes), limit, .. }) => write!(
                 f,
-                "the server sent a message of more than {limit} bytes; `max_message_bytes` of the server allows more"
+                "the answer has {bytes} bytes, which exceeds `max_message_bytes` of the server ({limit})"
+            ),
+            Self::TooLarge(Oversized { limit, .. }) => write!(
+                f,
+                "the server sent a message of more than {limit} bytes, which exceeds `max_message_bytes` of the server"
             ),
             Self::Unreadable(what) => write!(f, "the answer does not follow the protocol: {what}"),
             Self::InputRequired => {
@@ -204,6 +210,10 @@ mod tests {
         Observation::Http { status, retry_after: retry_after.map(Duration::from_secs), detail: String::new() }
     }
 
+    fn too_large(is_answer: bool) -> Observation {
+        Observation::TooLarge(Oversized { bytes: None, limit: 1, is_answer })
+    }
+
     fn rpc(code: i64, message: &str) -> Observation {
         Observation::JsonRpc { code, message: message.to_owned() }
     }
@@ -224,7 +234,8 @@ mod tests {
             (O::Cancelled, Cancelled, Maybe),
             (O::Deadline(second), Timeout, Maybe),
             (O::Closed(text()), Unavailable, Maybe),
-            (O::TooLarge(1), ProtocolError, Maybe),
+            (too_large(true), ProtocolError, Answered),
+            (too_large(false), ProtocolError, Maybe),
             (O::Unreadable(text()), ProtocolError, Maybe),
             (O::Task, ProtocolError, Maybe),
             (O::InputRequired, ProtocolError, Answered),

@@ -249,7 +249,7 @@ impl Connection {
     async fn end(&self) -> Observation {
         let Some(child) = &self.child else { return std::future::pending().await };
         match child.output.reached().await {
-            End::TooLarge(limit) => Observation::TooLarge(limit),
+            End::EndlessLine(bytes) => Observation::Unreadable(format!("a line of more than {bytes} bytes")),
             End::Failed(why) => Observation::Closed(why),
             End::Closed => Observation::Closed(child.how_it_ended().await),
         }

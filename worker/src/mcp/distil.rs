@@ -15,6 +15,7 @@ use rmcp::transport::DynamicTransportError;
 use rmcp::transport::streamable_http_client::{HttpStatusError, StreamableHttpError};
 
 use super::classify::Observation;
+use super::oversized::Oversized;
 
 /// What a request that failed has shown.
 pub(crate) fn request_error(error: &ServiceError, now: Timestamp) -> Observation {
@@ -67,10 +68,8 @@ pub(crate) fn may_speak_legacy(error: &ClientInitializeError) -> bool {
 }
 
 fn json_rpc(error: &ErrorData) -> Observation {
-    if error.code.0 == super::http::TOO_LARGE
-        && let Ok(limit) = error.message.parse()
-    {
-        return Observation::TooLarge(limit);
+    if let Some(oversized) = Oversized::from_error(error) {
+        return Observation::TooLarge(oversized);
     }
     Observation::JsonRpc { code: i64::from(error.code.0), message: error.message.to_string() }
 }
@@ -105,7 +104,9 @@ fn http(error: &StreamableHttpError<reqwest::Error>, now: Timestamp) -> Observat
         }
         StreamableHttpError::AuthRequired(_) => plain(401, "the server wants other credentials"),
         StreamableHttpError::InsufficientScope(_) => plain(403, "these credentials do not reach that far"),
-        StreamableHttpError::ResponseBodyTooLarge { max_size } => Observation::TooLarge(*max_size),
+        StreamableHttpError::ResponseBodyTooLarge { max_size } => {
+            Observation::TooLarge(Oversized { bytes: None, limit: *max_size, is_answer: true })
+        }
         StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_) => {
             Observation::SessionLost(error.to_string())
         }

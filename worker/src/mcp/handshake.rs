@@ -122,7 +122,8 @@ impl Attempt<'_> {
         let (output, pid) = (OutputEnd::default(), process.pid());
         let (exited, exit) = watch::channel(None);
         let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
-        let transport = stdio::transport(streams, self.config.settings.max_message_bytes, output.clone());
+        let limit = self.config.settings.max_message_bytes;
+        let transport = stdio::transport(streams, self.server.clone(), limit, output.clone());
         let (handler, stop) = (Handler::new(), self.home.closing.child_token());
         let notices = handler.notices.clone();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {

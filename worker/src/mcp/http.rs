@@ -18,10 +18,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage, RequestId,
-    ServerJsonRpcMessage,
-};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::NeverRetry;
 use rmcp::transport::streamable_http_client::{
@@ -31,6 +28,7 @@ use rmcp::transport::streamable_http_client::{
 use sse_stream::Sse;
 
 use super::config::{HttpServer, Settings};
+use super::oversized::Oversized;
 
 /// Requests of one connection in flight at once; the driver's own limit is reached first (at most 512), and listings
 /// and cancellations come on top.
@@ -205,17 +203,14 @@ fn waiting_request(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     }
 }
 
-/// The code of the error that stands for an event that was too large; its message is the limit. Outside the range that
-/// JSON-RPC reserves.
-pub(crate) const TOO_LARGE: i32 = 1001;
-
 /// Answers the request itself where the library would only end the stream.
 fn say_if_too_large(events: Events, id: RequestId, limit: usize) -> Events {
     let answer = move |event| match event {
         // The error's type is private to the library; its text is all there is.
         Err(SseError::Body(error)) if error.to_string().contains("exceeded the maximum size") => {
-            let error = ErrorData::new(ErrorCode(TOO_LARGE), limit.to_string(), None);
-            let message = ServerJsonRpcMessage::error(error, Some(id.clone()));
+            // The event may have been a notification that came before the answer.
+            let oversized = Oversized { bytes: None, limit, is_answer: false };
+            let message = ServerJsonRpcMessage::error(oversized.error(), Some(id.clone()));
             Ok(Sse::default().data(serde_json::to_string(&message).unwrap_or_default()))
         }
         event => event,

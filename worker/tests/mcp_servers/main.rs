@@ -7,4 +7,5 @@
 mod fixture;
 mod http;
 mod life;
+mod oversized;
 mod stdio;

@@ -267,35 +267,6 @@ async fn progress_is_heard_when_it_grows() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_large_is_a_fault_and_not_a_hang() {
-    let pool = pool_of(entry(&[], json!({"max_message_bytes": 1_000_000})));
-    let large = call(&pool, "huge", json!({"bytes": 900_000})).await.expect("an answer");
-    assert_eq!(large.value.as_str().map(str::len), Some(900_000));
-    let (other, huge) = tokio::join!(
-        call(&pool, "slow", json!({"seconds": 20})),
-        call(&pool, "huge", json!({"bytes": 100_000_000}))
-    );
-    for seen in [huge, other] {
-        let (class, sent, message) = fault(seen);
-        assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
-        assert!(message.contains("more than 1000000 bytes; `max_message_bytes`"), "{message}");
-    }
-    assert!(call(&pool, "echo", json!({})).await.is_ok(), "the next call has a new connection");
-    pool.close().await;
-}
-
-#[tokio::test]
-async fn a_hundred_megabytes_are_refused_by_default() {
-    let pool = pool_of(entry(&[], json!({})));
-    let (class, _, message) = fault(call(&pool, "huge", json!({"bytes": 100_000_000})).await);
-    assert_eq!(class, FaultClass::ProtocolError);
-    assert!(message.contains("33554432"), "{message}");
-    let large = call(&pool, "huge", json!({"bytes": 20_000_000})).await.expect("an answer");
-    assert_eq!(large.value.as_str().map(str::len), Some(20_000_000));
-    pool.close().await;
-}
-
-#[tokio::test]
 async fn what_is_not_built_yet_says_so() {
     let dir = tempfile::tempdir().expect("a folder");
     let told = file(&dir, "cancelled");
