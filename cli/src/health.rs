@@ -3,6 +3,8 @@
 //! `/livez` says that the process answers, and looks at nothing else: a probe that looks outside has a process
 //! restarted for the faults of others. `/readyz` asks what the process stands on, and fails first when it is to end.
 
+mod listener;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,14 +64,20 @@ impl HealthServer {
             Failure::new(Exit::Error, format!("cannot listen on {address} for metrics: {error}"))
                 .help("give another address with --metrics-listen or LONGSHORE_METRICS__LISTEN")
         })?;
+        if !address.ip().is_loopback() {
+            warn!(
+                %address,
+                "metrics and health are shown to everybody who reaches this address, without a login: names of \
+                 workflows, steps, servers and tools, and faults of NATS and Redis. Let only collectors and probes \
+                 reach it, or listen on 127.0.0.1"
+            );
+        }
         Ok(Self { listener, router: router(Health { checks, metrics, ending }) })
     }
 
     /// Answers for as long as it is polled: answers that are under way when it is dropped are of no use any more.
     pub(crate) async fn run(self) {
-        if let Err(error) = axum::serve(self.listener, self.router).await {
-            warn!(%error, "metrics and health are no longer served");
-        }
+        listener::serve(self.listener, self.router).await;
     }
 }
 

@@ -3,12 +3,15 @@
 //! Counting happens where things happen, through the crate `metrics`. Names begin with `longshore_` and end with their
 //! base unit; runs, steps of one run and items are never labels, because each value of a label is a series for ever.
 
+mod capped;
+
 use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::interval;
 
+use self::capped::Capped;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -52,7 +55,7 @@ pub(crate) fn start(role: Role) -> Result<PrometheusHandle, Failure> {
         .map_err(|error| failed(error.to_string()))?;
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|error| failed(error.to_string()))?;
+    metrics::set_global_recorder(Capped::new(recorder)).map_err(|error| failed(error.to_string()))?;
     describe();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT), ("role", role.as_str())];
     gauge!("longshore_build_info", &labels).set(1);
