@@ -112,6 +112,7 @@ fn summary(n: u64, status: RunStatus) -> RunSummary {
         error: None,
         failed_step: None,
         cancel_reason: None,
+        labels: std::collections::BTreeMap::new(),
     }
 }
 

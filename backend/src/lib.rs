@@ -20,13 +20,14 @@ pub mod redis;
 pub use port::api::{Api, Denied, Request, Verb};
 pub use port::blobs::{BLOB_LIMIT_BYTES, Blobs};
 pub use port::catalog::{Catalog, WorkerEntry};
-pub use port::checkpoints::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
+pub use port::checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
 pub use port::claims::{CLAIM_RETENTION, Claimed, Claims};
 pub use port::error::Error;
 pub use port::events::{Events, News};
 pub use port::jobs::{Delivery, JobQueue, Queued, Receipt};
 pub use port::lease::Lease;
 pub use port::log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
+pub use port::run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunQuery, SCAN_LIMIT};
 pub use port::submissions::{DeadLetter, DeadLetters, Incoming, Submissions};
 pub use port::workflows::{Registered, Workflows};
 

@@ -10,5 +10,6 @@ pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod lease;
 pub(crate) mod log;
+pub(crate) mod run_query;
 pub(crate) mod submissions;
 pub(crate) mod workflows;

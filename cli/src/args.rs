@@ -4,35 +4,26 @@
 
 mod bench;
 mod cluster;
+mod runs;
 mod value;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
-use longshore_proto::{RunStatus, ServerName};
+use longshore_proto::ServerName;
 
 pub(crate) use bench::{BenchArgs, Sync};
 pub(crate) use cluster::{
-    ClusterCommand, DlqCommand, DlqListArgs, DlqShowArgs, NamespaceArgs, SubmitArgs, WatchArgs,
-    WorkflowsCommand, WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs,
+    ClusterCommand, DlqCommand, DlqListArgs, DlqShowArgs, SubmitArgs, WatchArgs, WorkflowsCommand,
+    WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs,
 };
+pub(crate) use runs::{PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsShowArgs};
 pub(crate) use value::{Pair, Target, duration};
 
 /// Where a data directory is unless somebody says otherwise.
 pub(crate) const USUAL_DATA: &str = ".longshore";
-
-/// What runs look like in `runs list --status`.
-const STATUSES: [RunStatus; 6] = [
-    RunStatus::Running,
-    RunStatus::Failing,
-    RunStatus::Cancelling,
-    RunStatus::Succeeded,
-    RunStatus::Failed,
-    RunStatus::Cancelled,
-];
 
 /// Durable workflows of MCP tool calls.
 #[derive(Debug, Parser)]
@@ -134,82 +125,6 @@ pub(crate) struct ResumeArgs {
     pub(crate) runs: Vec<String>,
     #[command(flatten)]
     pub(crate) work: WorkArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunsCommand {
-    /// List runs, newest first
-    List(RunsListArgs),
-    /// Show a run: its steps, their attempts, its outputs
-    Show(RunsShowArgs),
-    /// Tell runs of the cluster to stop
-    Cancel(RunsCancelArgs),
-}
-
-/// Where runs are looked for: in the cluster if one is named anywhere, else in a data directory.
-#[derive(Debug, Args)]
-pub(crate) struct PlaceArgs {
-    /// Look into this data directory, even if a cluster is configured [default: .longshore]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "nats_url")]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) namespace: NamespaceArgs,
-    #[command(flatten)]
-    pub(crate) cluster: cluster::ClusterArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  longshore runs cancel 9v0w
-  longshore runs cancel 9v0w --reason 'wrong file'
-
-What is under way gets 30 s to end. A run that has ended already is no error. A run of one process is cancelled by
-Ctrl-C there.")]
-pub(crate) struct RunsCancelArgs {
-    /// The runs: ids, or the beginning or end of one
-    #[arg(value_name = "RUN", required = true)]
-    pub(crate) runs: Vec<String>,
-    /// Why, for whoever looks at the run later
-    #[arg(long, value_name = "TEXT", default_value = "cancelled on the command line")]
-    pub(crate) reason: String,
-    #[command(flatten)]
-    pub(crate) place: PlaceArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  longshore runs list --status failed --limit 5
-  longshore runs list --json | jq -r .run")]
-pub(crate) struct RunsListArgs {
-    /// Only runs with this status; may be given several times
-    #[arg(long = "status", value_name = "STATUS", value_parser = status())]
-    pub(crate) statuses: Vec<RunStatus>,
-    /// At most this many, up to 1000
-    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) limit: u16,
-    #[command(flatten)]
-    pub(crate) place: PlaceArgs,
-    /// Print JSON, one run on each line
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  longshore runs show run_00_01kbgq5v8m3n4p5q6r7s8t9v0w
-  longshore runs show 9v0w --json | jq '.steps[].attempts'")]
-pub(crate) struct RunsShowArgs {
-    /// The run: its id, or the beginning or end of it
-    #[arg(value_name = "RUN")]
-    pub(crate) run: String,
-    #[command(flatten)]
-    pub(crate) place: PlaceArgs,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -325,11 +240,6 @@ pub(crate) struct CompletionsArgs {
     pub(crate) shell: clap_complete::Shell,
 }
 
-fn status() -> impl TypedValueParser<Value = RunStatus> {
-    let names = PossibleValuesParser::new(STATUSES.map(RunStatus::as_str));
-    names.try_map(|name| STATUSES.into_iter().find(|status| status.as_str() == name).ok_or("no such status"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -339,18 +249,5 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_status_can_be_asked_for() {
-        for status in STATUSES {
-            let cli = Cli::try_parse_from(["longshore", "runs", "list", "--status", status.as_str()]);
-            let Ok(Cli { command: Command::Cluster(ClusterCommand::Runs(RunsCommand::List(list))) }) = cli
-            else {
-                panic!("{cli:?}");
-            };
-            assert_eq!(list.statuses, [status]);
-        }
-        assert!(Cli::try_parse_from(["longshore", "runs", "list", "--status", "done"]).is_err());
     }
 }

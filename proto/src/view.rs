@@ -1,5 +1,7 @@
 //! What people see of a run: the documents behind `runs list`, `runs show` and `--json`.
 
+use std::collections::BTreeMap;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +126,9 @@ pub struct RunSummary {
     /// Why it was told to stop, if it was: the beginning of what was said first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,
+    /// The labels of the workflow's file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A step, as people see it.

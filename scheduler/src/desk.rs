@@ -24,10 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, Catalog, DeadLetters, Registered, RunQuery, RunRow, Workflows, clock};
-use longshore_proto::{
-    Digest, Event, Namespace, Partition, RunId, RunSummary, RunView, TraceContext, WorkflowName,
+use longshore_backend::{
+    Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow, Workflows, clock,
 };
+use longshore_proto::{Digest, Event, Namespace, Partition, RunId, RunView, TraceContext, WorkflowName};
 use longshore_workflow::Plan;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -197,8 +197,8 @@ impl Desk {
         Ok(view)
     }
 
-    /// Runs, newest first.
-    pub async fn list(&self, query: RunQuery) -> Result<Vec<RunSummary>, Refusal> {
+    /// A page of runs, newest first.
+    pub async fn list(&self, query: RunQuery) -> Result<RunPage, Refusal> {
         Ok(self.backend.checkpoints.runs(query).await?)
     }
 

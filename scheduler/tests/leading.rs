@@ -150,7 +150,7 @@ async fn a_submitted_run_goes_through_jobs_to_its_outputs() {
     leader.stop().await;
     drop(backend);
     let reader = Embedded::open(dir.path(), Access::ReadOnly).await.expect("opens");
-    let runs = reader.backend().checkpoints.runs(RunQuery::default()).await.expect("lists");
+    let runs = reader.backend().checkpoints.runs(RunQuery::default()).await.expect("lists").runs;
     assert_eq!(
         runs.iter().map(|run| (run.run, run.status)).collect::<Vec<_>>(),
         [(run, RunStatus::Succeeded)]

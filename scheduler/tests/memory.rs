@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_backend::embedded::{Access, Embedded};
-use longshore_backend::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunQuery, RunRow};
-use longshore_proto::{Event, Partition, RunId, RunSummary, Timestamp};
+use longshore_backend::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
+use longshore_proto::{Event, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watchers};
 use serde_json::Map;
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ impl Checkpoints for Watched {
         self.store.run(run).await
     }
 
-    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error> {
+    async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
         self.store.runs(query).await
     }
 }

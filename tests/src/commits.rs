@@ -28,6 +28,7 @@ pub fn row(n: u64, status: RunStatus, state: Vec<u8>) -> RunRow {
         error: None,
         failed_step: None,
         cancel_reason: None,
+        labels: std::collections::BTreeMap::new(),
     };
     RunRow { summary, state }
 }

@@ -14,6 +14,7 @@ pub mod checkpoints;
 pub mod claims;
 pub mod job_queue;
 pub mod lease;
+pub mod run_lists;
 pub mod run_log;
 mod words;
 
@@ -81,6 +82,7 @@ pub const ALL: &[Port] = &[
     ("run_log", run_log::ALL),
     ("job_queue", job_queue::ALL),
     ("checkpoints", checkpoints::ALL),
+    ("run_lists", run_lists::ALL),
     ("claims", claims::ALL),
     ("blobs", blobs::ALL),
 ];

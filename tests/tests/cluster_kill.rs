@@ -255,7 +255,7 @@ async fn settled(cluster: &Cluster, count: usize) -> BTreeSet<String> {
     let deadline = Instant::now() + SETTLING;
     loop {
         let runs = ask(&client, "list", &json!({ "limit": 1_000 })).await;
-        let runs = runs.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
+        let runs = runs.and_then(|page| page["runs"].as_array().cloned()).unwrap_or_default();
         let has_ended = |run: &Value| {
             run["status"] == "succeeded" || run["workflow"]["name"] == "once" && run["status"] == "failed"
         };

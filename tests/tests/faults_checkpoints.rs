@@ -102,7 +102,7 @@ async fn a_damaged_checkpoint_is_none_and_the_next_full_one_mends_it() {
         assert_eq!(load(&*checkpoints).await, None, "{damage:?}");
         accept(&*checkpoints, full(1, rows(1..10))).await;
         assert_eq!(load(&*checkpoints).await, whole, "{damage:?}");
-        assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").len(), 9, "{damage:?}");
+        assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9, "{damage:?}");
     }
 }
 
@@ -165,7 +165,7 @@ async fn a_checkpoint_of_many_pieces_is_one() {
     let third = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((third.live.len(), third.finished.len()), (6, 3_237));
     let query = RunQuery { statuses: vec![RunStatus::Running], ..RunQuery::default() };
-    assert_eq!(checkpoints.runs(query).await.expect("lists").len(), 6);
+    assert_eq!(checkpoints.runs(query).await.expect("lists").runs.len(), 6);
     let keys: Vec<String> = server.ask(&["KEYS", "*"]);
     assert!(!keys.iter().any(|key| key.contains("stage") || key.ends_with("redo")), "{keys:?}");
 }

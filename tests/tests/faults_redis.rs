@@ -155,14 +155,14 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     }
     server.flushall();
     assert_eq!(load(&*checkpoints).await, None);
-    assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").is_empty());
+    assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.is_empty());
     let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
     assert_eq!(committed, Committed::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
     assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
     assert!(claims.born().await.expect("answers") > born, "what was claimed before is not known of");
     accept(&*checkpoints, full(2, rows(1..10))).await;
-    assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").len(), 9);
+    assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ codes! {
     BadItems "LS0126" "`items` says what the items of a list must be, as in `{ type: array, items: { type: string } }`. It belongs to `type: array`, has the keys `type`, `items` and `description`, and describes at most 8 lists in each other."
     SecretInput "LS0127" "The value of a secret input is always the name of a secret that the workers have, as in `secret:CARD_TOKEN`: a text. So it is of type `string`, and its default, if it has one, is of that form. The value of a secret stands in the configuration of the workers and never in a workflow."
     SecretUse "LS0128" "A secret input is the name of a secret until the moment of a call. The worker puts the value in place of `${{ inputs.card_token }}` where that stands by itself in `with` of a call, alone or within text, as in `Bearer ${{ inputs.card_token }}`. In a larger expression, in `if`, `set`, `outputs` or `idempotency-key`, there would only be the name."
+    Label "LS0129" "`labels` tells the runs of workflows apart in lists. There may be 16; a name is 1 to 63 letters, digits, `-`, `_`, `.` and `/`, and a value is text of up to 128 characters without control characters."
 
     ExpressionSyntax "LS0201" "The text between `${{` and `}}` is not a CEL expression. Strings stand in single or double quotes; equality is `==`, and `&&`, `||`, `!` combine conditions."
     ExpressionTooLong "LS0202" "An expression may be 4 KiB of text. Compute parts of it in a `set` step before."

@@ -242,6 +242,16 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
             ],
         ),
         (
+            "LS0129",
+            vec![
+                file(&format!("labels: {{ {} }}", (0..17).map(|n| format!("l{n}: x, ")).collect::<String>())),
+                file("labels: { a b: x }"),
+                file(&format!("labels: {{ {}: x }}", "n".repeat(64))),
+                file(&format!("labels: {{ team: {} }}", "x".repeat(129))),
+                file("labels: { team: \"a\\tb\" }"),
+            ],
+        ),
+        (
             "LS0201",
             vec![
                 expression("steps.fetch.output.n = 3"),

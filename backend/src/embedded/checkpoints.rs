@@ -6,18 +6,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_proto::{
-    CheckpointMark, IdError, Partition, RunId, RunSummary, Timestamp, WireError, decode, encode,
-};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use longshore_proto::{CheckpointMark, IdError, Partition, RunId, Timestamp, WireError, decode, encode};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::failure::Failure;
 use super::store::Store;
-use crate::{Committed, Delta, Error, Loaded, RunQuery, RunRow};
-
-/// How many runs a list has at most.
-const LIST_LIMIT: usize = 1_000;
+use crate::port::run_query::PageBuilder;
+use crate::{Committed, Delta, Error, Loaded, RunCursor, RunPage, RunQuery, RunRow};
 
 /// What a row adds to its state in the file, roughly: names, times and the summary.
 const ROW_OVERHEAD_BYTES: usize = 512;
@@ -53,7 +48,7 @@ impl crate::Checkpoints for Checkpoints {
         found.map_err(|failure| failure.when(format!("look up {run}")))
     }
 
-    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error> {
+    async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
         let listed = self.store.read(move |connection| list(connection, &query)).await;
         listed.map_err(|failure| failure.when("list runs"))
     }
@@ -179,47 +174,44 @@ fn find(connection: &Connection, run: RunId) -> Result<Option<RunRow>, Failure> 
     Ok(Some(RunRow { summary: decode(&summary)?, state }))
 }
 
-fn list(connection: &Connection, query: &RunQuery) -> Result<Vec<RunSummary>, Failure> {
-    let (sql, values) = list_statement(query);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, Vec<u8>>(0))?;
-    rows.map(|row| Ok(decode(&row?)?)).collect()
+/// Runs in the order of the index, until the page is full or has looked at enough of them. Columns decide where they can, so
+/// that only summaries that may match are decoded.
+fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, Failure> {
+    let sql = "SELECT submitted_at, run, namespace, status, workflow, summary FROM runs
+               WHERE submitted_at >= ?1 AND (submitted_at, run) < (?2, ?3)
+               ORDER BY submitted_at DESC, run DESC";
+    let since = query.since.map_or(0, Timestamp::as_millis);
+    // No id is longer in the order of text than this, and no moment later.
+    let (before, run) = match query.after {
+        Some(RunCursor { submitted_at, run }) => (submitted_at.as_millis(), run.to_string()),
+        None => (u64::MAX, "~".to_owned()),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![bounded(since), bounded(before), run])?;
+    let mut page = PageBuilder::new(query);
+    while page.is_open()
+        && let Some(row) = rows.next()?
+    {
+        let place = RunCursor {
+            submitted_at: Timestamp::from_millis(row.get(0)?),
+            run: run_id(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?,
+        };
+        let may_match = columns_match(row, query)?;
+        let summary = may_match.then(|| Ok::<_, Failure>(decode(&row.get::<_, Vec<u8>>(5)?)?));
+        page.look_at(place, summary.transpose()?);
+    }
+    Ok(page.build())
 }
 
-/// The query in SQL, with its values in the order of their question marks.
-fn list_statement(query: &RunQuery) -> (String, Vec<Value>) {
-    let mut conditions = vec!["TRUE".to_owned()];
-    let mut values = Vec::new();
-    if let Some(namespace) = &query.namespace {
-        conditions.push("namespace = ?".to_owned());
-        values.push(Value::from(namespace.as_str().to_owned()));
-    }
-    if !query.statuses.is_empty() {
-        conditions.push(format!("status IN ({})", vec!["?"; query.statuses.len()].join(", ")));
-        values.extend(query.statuses.iter().map(|status| Value::from(status.as_str().to_owned())));
-    }
-    let limit = if query.limit == 0 { LIST_LIMIT } else { query.limit.min(LIST_LIMIT) };
-    let conditions = conditions.join(" AND ");
-    let order = "ORDER BY submitted_at DESC, run DESC";
-    (format!("SELECT summary FROM runs WHERE {conditions} {order} LIMIT {limit}"), values)
+/// A moment as SQLite can hold it.
+fn bounded(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use longshore_proto::RunStatus;
-
-    #[test]
-    fn a_list_asks_for_no_more_than_was_wanted() {
-        let namespace = Some("sales".parse().expect("a namespace"));
-        let statuses = vec![RunStatus::Failed, RunStatus::Cancelled];
-        let (sql, values) = list_statement(&RunQuery { namespace, statuses, limit: 5 });
-        let expected =
-            "WHERE TRUE AND namespace = ? AND status IN (?, ?) ORDER BY submitted_at DESC, run DESC LIMIT 5";
-        assert!(sql.ends_with(expected), "{sql}");
-        assert_eq!(values.len(), 3);
-        let (sql, values) = list_statement(&RunQuery { limit: 9_999, ..RunQuery::default() });
-        assert!(sql.ends_with("WHERE TRUE ORDER BY submitted_at DESC, run DESC LIMIT 1000"), "{sql}");
-        assert!(values.is_empty());
-    }
+fn columns_match(row: &Row<'_>, query: &RunQuery) -> Result<bool, Failure> {
+    let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    let (namespace, status, workflow) = (text(2)?, text(3)?, text(4)?);
+    Ok(query.namespace.as_ref().is_none_or(|wanted| wanted.as_str() == namespace)
+        && (query.statuses.is_empty() || query.statuses.iter().any(|wanted| wanted.as_str() == status))
+        && query.workflow.as_ref().is_none_or(|wanted| wanted.as_str() == workflow))
 }

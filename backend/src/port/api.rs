@@ -60,7 +60,7 @@ impl Verb {
         match self {
             Self::Submit => "{workflow, id?, version?, inputs?}",
             Self::Get => "{run}",
-            Self::List => "{status?, limit?}",
+            Self::List => "{status?, workflow?, since?, labels?, after?, limit?}",
             Self::Cancel => "{run, reason?}",
             Self::Workflows => "{}",
             Self::Workflow => "{workflow, version?}",

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunStatus, RunSummary, Timestamp};
+use longshore_proto::{CheckpointMark, Partition, RunId, RunSummary, Timestamp};
 
-use crate::Error;
+use crate::{Error, RunPage, RunQuery};
 
 /// The state of partitions up to a log sequence, and the rows that people list runs from.
 ///
@@ -28,8 +28,8 @@ pub trait Checkpoints: Send + Sync {
     /// One run, finished or not, as of the last checkpoint.
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error>;
 
-    /// Runs as of the last checkpoint, newest first.
-    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error>;
+    /// Runs as of the last checkpoint, newest first. Looks at no more than [`SCAN_LIMIT`](crate::SCAN_LIMIT) runs.
+    async fn runs(&self, query: RunQuery) -> Result<RunPage, Error>;
 }
 
 /// A run as it is kept.
@@ -81,15 +81,4 @@ pub enum Committed {
         /// What is stored.
         stored: Option<CheckpointMark>,
     },
-}
-
-/// Which runs to list. An empty query lists the newest of all.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RunQuery {
-    /// Only this namespace.
-    pub namespace: Option<Namespace>,
-    /// Only runs in one of these; empty means any.
-    pub statuses: Vec<RunStatus>,
-    /// At most this many, and never more than 1,000; zero means that.
-    pub limit: usize,
 }

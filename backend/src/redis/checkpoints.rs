@@ -24,14 +24,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{CheckpointMark, Partition, RunId, RunSummary, WireError, decode, encode};
+use longshore_proto::{CheckpointMark, Partition, RunId, WireError, decode, encode};
 use redis::{RedisError, ScriptInvocation, cmd, pipe};
 use tracing::{debug, warn};
 
 use self::chunk::Chunk;
 use self::place::{COMMIT, Place, REPLACE};
 use super::link::{Link, millis};
-use crate::{Committed, Delta, Error, Loaded, RunQuery, RunRow};
+use crate::{Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
 
 /// How long the chunks of a commit that was given up lie about.
 const STAGE_LIFETIME: Duration = Duration::from_secs(600);
@@ -135,7 +135,7 @@ impl crate::Checkpoints for Checkpoints {
         Ok(Some(RunRow { summary, state }))
     }
 
-    async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Error> {
+    async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
         list::list(&self.link, &query).await
     }
 }

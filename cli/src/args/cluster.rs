@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{BenchArgs, Pair, RunsCommand};
+use super::runs::RunsCommand;
+use super::{BenchArgs, Pair};
 use crate::config::{Flags, Key};
 
 /// Commands that work with a cluster.

@@ -4,7 +4,9 @@ use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
-use longshore_proto::{ServerName, ToolName};
+use longshore_proto::{ServerName, Timestamp, ToolName};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// No tool call is worth a longer wait at a terminal.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -69,6 +71,53 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A moment in the past, as a length of time before now or as a date.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Since {
+    /// So long before now.
+    Ago(Duration),
+    /// Exactly then.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment, seen from `now`.
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(ago) => {
+                let millis = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+                Timestamp::from_millis(now.as_millis().saturating_sub(millis))
+            }
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+        let seconds = match unit {
+            "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3_600),
+            "d" => Some(86_400),
+            _ => None,
+        };
+        if let (Some(seconds), Ok(number)) = (seconds, digits.parse::<u64>()) {
+            return Ok(Self::Ago(Duration::from_secs(number.saturating_mul(seconds))));
+        }
+        let moment = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
+        let parsed = OffsetDateTime::parse(&moment, &Rfc3339).ok();
+        let millis = parsed.and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+        millis.map(|millis| Self::At(Timestamp::from_millis(millis))).ok_or_else(|| {
+            "write how long ago (90s, 30m, 2h, 7d), a date (2026-11-20, in UTC), or a moment (2026-11-20T15:00:00Z)"
+                .to_owned()
+        })
+    }
+}
+
 /// How many calls at once: at least one, and no more than a machine has ports to make them from.
 pub(super) fn slots(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse::<u16>().ok().and_then(NonZeroU16::new) {
@@ -106,6 +155,20 @@ mod tests {
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         for bad in ["", "5", "s", "0s", "1.5s", "-1s", "25h", "99999999999999999999h", "5 s"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn since_is_a_length_of_time_or_a_date() {
+        let now = Timestamp::from_millis(1_795_187_471_042);
+        let since = |text: &str| text.parse::<Since>().map(|since| since.moment(now).to_string());
+        assert_eq!(since("2h").as_deref(), Ok("2026-11-20T13:11:11.042Z"));
+        assert_eq!(since("7d").as_deref(), Ok("2026-11-13T15:11:11.042Z"));
+        assert_eq!(since("99999999d").as_deref(), Ok("1970-01-01T00:00:00.000Z"));
+        assert_eq!(since("2026-11-19").as_deref(), Ok("2026-11-19T00:00:00.000Z"));
+        assert_eq!(since("2026-11-19T01:00:00.5+01:00").as_deref(), Ok("2026-11-19T00:00:00.500Z"));
+        for bad in ["", "2", "2w", "h", "-2h", "yesterday", "2026-13-01", "1969-01-01"] {
+            assert!(since(bad).is_err(), "{bad}");
         }
     }
 

@@ -12,6 +12,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client as Connection, Subscriber};
 use futures::{StreamExt, TryStreamExt, stream};
+use longshore_backend::RunQuery;
 use longshore_proto::{Digest, Namespace, RunStatus, RunSummary, WorkflowName, subject};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -193,7 +194,8 @@ async fn ended(news: &mut Subscriber) -> Result<(), Failure> {
 
 /// Whether no run is under way.
 async fn is_quiet(client: &Client) -> Result<bool, Failure> {
-    Ok(client.list(&[RunStatus::Running], 1).await?.is_empty())
+    let query = RunQuery { statuses: vec![RunStatus::Running], limit: 1, ..RunQuery::default() };
+    Ok(client.list(&query).await?.runs.is_empty())
 }
 
 fn too_long(runs: u32) -> Failure {

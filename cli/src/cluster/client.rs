@@ -9,10 +9,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_backend::nats::Nats;
-use longshore_backend::{DeadLetter, Registered, Verb};
-use longshore_proto::{
-    Digest, Namespace, RunId, RunStatus, RunSummary, RunView, TraceContext, WorkflowName, subject,
-};
+use longshore_backend::{DeadLetter, Registered, RunPage, RunQuery, Verb};
+use longshore_proto::{Digest, Namespace, RunId, RunSummary, RunView, TraceContext, WorkflowName, subject};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -116,13 +114,17 @@ impl Client {
         self.ask(Verb::Get, &json!({ "run": run })).await
     }
 
-    /// Runs, newest first.
-    pub(crate) async fn list(
-        &self,
-        statuses: &[RunStatus],
-        limit: usize,
-    ) -> Result<Vec<RunSummary>, Failure> {
-        self.ask(Verb::List, &json!({ "status": statuses, "limit": limit })).await
+    /// A page of runs of this client's namespace, newest first.
+    pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, Failure> {
+        let body = json!({
+            "status": query.statuses,
+            "workflow": query.workflow,
+            "since": query.since,
+            "labels": query.labels,
+            "after": query.after,
+            "limit": query.limit,
+        });
+        self.ask(Verb::List, &body).await
     }
 
     /// Tells a run to stop. Of one that has ended already it says how: there is nothing left to stop.

@@ -3,20 +3,22 @@
 //! A cluster shows what it has checkpointed, about a tenth of a second behind its logs; a data directory is shown as of
 //! the end of its log, which is in [`look`].
 
+mod cancel;
 mod look;
 mod page;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use longshore_backend::RunQuery;
+use longshore_backend::{RunPage, RunQuery, clock};
 use longshore_proto::{RunId, RunSummary, RunView};
 use tokio::time::sleep;
 
+pub(super) use self::cancel::cancel;
 use self::look::Look;
 
 use super::result::RUN_SCHEMA;
-use crate::args::{PlaceArgs, RunsCancelArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
+use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::environment;
@@ -38,7 +40,7 @@ const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 /// Where runs are looked for.
 enum Place {
     /// In a data directory.
-    Data(PathBuf),
+    Data(Box<Look>),
     /// In a cluster.
     Cluster(Box<Client>),
 }
@@ -46,8 +48,7 @@ enum Place {
 impl Place {
     /// The cluster if one is named anywhere and no data directory on the command line; else a data directory.
     async fn choose(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
-        if args.data.is_none() && config.names_cluster() {
-            let client = Client::connect(config, args.cluster.verbose, output).await?;
+        if let Some(client) = cluster(args, config, output).await? {
             return Ok(Self::Cluster(Box::new(client)));
         }
         let usual =
@@ -56,16 +57,68 @@ impl Place {
         if args.cluster.verbose {
             output.message(&format!("looking into the data directory {}", data.display()));
         }
-        Ok(Self::Data(data))
+        let look = Look::at(&data, output).await.map_err(or_a_cluster)?;
+        Ok(Self::Data(Box::new(look)))
+    }
+
+    /// Runs that a query asks for, and the place where the list continues. Asks for further pages until the list has as many
+    /// runs as were asked for: a filter that few runs match leaves pages short.
+    async fn runs(&self, mut query: RunQuery) -> Result<RunPage, Failure> {
+        let wanted = query.page_limit();
+        let mut found = RunPage::default();
+        loop {
+            query.limit = wanted - found.runs.len();
+            let mut page = match self {
+                Self::Data(look) => look.runs(&query).await?,
+                Self::Cluster(client) => client.list(&query).await?,
+            };
+            found.runs.append(&mut page.runs);
+            found.next = page.next;
+            query.after = page.next;
+            if page.next.is_none() || found.runs.len() >= wanted {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Data(look) => look.close().await,
+            Self::Cluster(_) => {}
+        }
+    }
+}
+
+/// The cluster, if one is named anywhere and no data directory on the command line.
+async fn cluster(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Option<Client>, Failure> {
+    if args.data.is_some() || !config.names_cluster() {
+        return Ok(None);
+    }
+    Client::connect(config, args.cluster.verbose, output).await.map(Some)
+}
+
+/// What the options of a filter ask for.
+fn query(filter: &RunFilterArgs) -> RunQuery {
+    RunQuery {
+        workflow: filter.workflow.clone(),
+        since: filter.since.map(|since| since.moment(clock::now())),
+        labels: filter.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect(),
+        ..RunQuery::default()
     }
 }
 
 /// Lists runs, newest first.
 pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let runs = match Place::choose(&args.place, config, output).await? {
-        Place::Data(dir) => listed(&dir, &args, output).await?,
-        Place::Cluster(client) => client.list(&args.statuses, args.limit.into()).await?,
+    let place = Place::choose(&args.place, config, output).await?;
+    let query = RunQuery {
+        statuses: args.statuses.clone(),
+        after: args.after,
+        limit: args.limit.into(),
+        ..query(&args.filter)
     };
+    let found = place.runs(query).await;
+    place.close().await;
+    let RunPage { runs, next } = found?;
     if args.json {
         runs.iter().try_for_each(|summary| output.document(SUMMARY_SCHEMA, summary))?;
     } else if runs.is_empty() {
@@ -73,50 +126,30 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
     } else {
         output.lines(page::list(&runs, output.symbols))?;
     }
+    if let Some(next) = next {
+        output.message(&format!("there are more runs; the next ones are listed with --after {next}"));
+    }
     Ok(Exit::Success)
 }
 
 /// Shows a run in full.
 pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let view = match Place::choose(&args.place, config, output).await? {
-        Place::Data(dir) => shown(&dir, &args.run, output).await?,
-        Place::Cluster(client) => client.get(find_in(&client, &args.run).await?).await?,
+    let place = Place::choose(&args.place, config, output).await?;
+    let view = match &place {
+        Place::Data(look) => find(look, &args.run).await,
+        Place::Cluster(client) => match find_in(client, &args.run).await {
+            Ok(run) => client.get(run).await,
+            Err(failure) => Err(failure),
+        },
     };
+    place.close().await;
+    let view = view?;
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
     } else {
         output.lines(page::show(&view, output.symbols))?;
     }
     Ok(Exit::Success)
-}
-
-/// Tells runs of the cluster to stop, each as well as it goes: one that is unknown keeps no other from stopping. That one has
-/// ended already is said, and is as good: whoever repeats a cancel, or is overtaken by the end, has got a run that goes on
-/// no longer.
-pub(super) async fn cancel(args: RunsCancelArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let Place::Cluster(client) = Place::choose(&args.place, config, output).await? else {
-        let message = "a run of one process is cancelled where it runs";
-        return Err(Failure::new(Exit::Usage, message)
-            .help("press Ctrl-C there; for a run of a cluster, name it with --nats-url or NATS_URL"));
-    };
-    let mut exit = Exit::Success;
-    for text in &args.runs {
-        let cancelled = async {
-            let run = find_in(&client, text).await?;
-            let ended = client.cancel(run, &args.reason).await?;
-            Ok(ended.unwrap_or_else(|| format!("cancelling {run}")))
-        };
-        match cancelled.await {
-            Ok(message) => output.message(&message),
-            // Nor would the others be heard.
-            Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
-            Err(failure) => {
-                output.failure(&failure);
-                exit = failure.exit;
-            }
-        }
-    }
-    Ok(exit)
 }
 
 /// The run of the cluster that a text means: its whole id, or what tells it from the newest ones.
@@ -126,28 +159,13 @@ pub(super) async fn find_in(client: &Client, text: &str) -> Result<RunId, Failur
     }
     let (mut looks, pause) = LOOKS;
     loop {
-        let newest = client.list(&[], NEWEST).await?;
+        let newest = client.list(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await?;
         looks -= 1;
-        match which_run(text, newest.iter().map(|summary| summary.run)) {
+        match which_run(text, newest.runs.iter().map(|summary| summary.run)) {
             Err(failure) if failure.exit == Exit::NotFound && looks > 0 => sleep(pause).await,
             found => return found,
         }
     }
-}
-
-async fn listed(dir: &Path, args: &RunsListArgs, output: &Output) -> Result<Vec<RunSummary>, Failure> {
-    let look = Look::at(dir, output).await.map_err(or_a_cluster)?;
-    let query = RunQuery { statuses: args.statuses.clone(), limit: args.limit.into(), ..RunQuery::default() };
-    let found = look.runs(query).await;
-    look.close().await;
-    found
-}
-
-async fn shown(dir: &Path, text: &str, output: &Output) -> Result<RunView, Failure> {
-    let look = Look::at(dir, output).await.map_err(or_a_cluster)?;
-    let found = find(&look, text).await;
-    look.close().await;
-    found
 }
 
 /// Somebody who looks into a directory that is not there may have forgotten to name the cluster.
@@ -165,8 +183,8 @@ async fn find(look: &Look, text: &str) -> Result<RunView, Failure> {
     let run: RunId = match text.parse() {
         Ok(run) => run,
         Err(_) => {
-            let newest = look.runs(RunQuery::default()).await?;
-            which_run(text, newest.iter().map(|summary: &RunSummary| summary.run))?
+            let newest = look.runs(&RunQuery::default()).await?;
+            which_run(text, newest.runs.iter().map(|summary: &RunSummary| summary.run))?
         }
     };
     look.run(run).await?.ok_or_else(|| {

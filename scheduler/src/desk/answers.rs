@@ -1,8 +1,10 @@
 //! The desk as an [`Api`]: JSON in, JSON out.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use longshore_backend::{Api, Denied, Request, RunQuery, Verb};
-use longshore_proto::{Namespace, RunId, RunStatus, WorkflowName};
+use longshore_backend::{Api, Denied, Request, RunCursor, RunQuery, Verb};
+use longshore_proto::{Namespace, RunId, RunStatus, Timestamp, WorkflowName};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -55,6 +57,11 @@ struct Get {
 struct List {
     namespace: Option<Namespace>,
     status: Option<OneOrMany<RunStatus>>,
+    workflow: Option<WorkflowName>,
+    since: Option<Timestamp>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    after: Option<RunCursor>,
     #[serde(default)]
     limit: usize,
 }
@@ -166,14 +173,15 @@ impl Desk {
     }
 
     async fn answer_list(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let List { status, limit, .. } = read(request)?;
+        let List { status, workflow, since, labels, after, limit, .. } = read(request)?;
         let statuses = match status {
             None => Vec::new(),
             Some(OneOrMany::One(status)) => vec![status],
             Some(OneOrMany::Many(statuses)) => statuses,
         };
         let namespace = Some(request.namespace.clone());
-        document(fit::list(self.list(RunQuery { namespace, statuses, limit }).await?))
+        let query = RunQuery { namespace, statuses, workflow, since, labels, after, limit };
+        document(fit::list(self.list(query).await?))
     }
 
     async fn answer_cancel(&self, request: &Request) -> Result<Vec<u8>, Refusal> {

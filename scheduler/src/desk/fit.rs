@@ -3,8 +3,8 @@
 //! Only what would not fit whole is cut: values are replaced by what they are known by, as those that are kept as blobs
 //! always are, and errors and reasons in lists lose their ends. What does not fit even then is for the broker's side to refuse.
 
-use longshore_backend::DeadLetter;
-use longshore_proto::{Digest, RunSummary, RunView};
+use longshore_backend::{DeadLetter, RunPage};
+use longshore_proto::{Digest, RunView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -32,15 +32,18 @@ pub(super) fn view(mut view: RunView) -> RunView {
     view
 }
 
-/// A list whose errors and reasons fit.
-pub(super) fn list(mut runs: Vec<RunSummary>) -> Vec<RunSummary> {
-    if is_too_long(&runs) {
-        for run in &mut runs {
+/// A page of a list that fits: with shorter errors and reasons, and where labels make it too long even then, with fewer runs.
+pub(super) fn list(mut page: RunPage) -> RunPage {
+    if is_too_long(&page) {
+        for run in &mut page.runs {
             let error = run.error.as_mut().map(|fault| &mut fault.message);
             error.into_iter().chain(run.cancel_reason.as_mut()).for_each(cut);
         }
     }
-    runs
+    while page.runs.len() > 1 && is_too_long(&page) {
+        page.truncate(page.runs.len() / 2);
+    }
+    page
 }
 
 /// Letters whose bodies, headers and reasons fit.
@@ -77,6 +80,9 @@ fn shorten(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use longshore_backend::RunCursor;
+    use longshore_proto::RunSummary;
+
     use super::*;
 
     fn run() -> Value {
@@ -116,10 +122,17 @@ mod tests {
         failed["error"] = json!({ "class": "tool_error", "message": "e".repeat(4_096) });
         failed["cancel_reason"] = json!("r".repeat(500));
         let failed: RunSummary = serde_json::from_value(failed).expect("a summary");
-        let short = vec![failed.clone(); 10];
+        let page = |run: &RunSummary, count| RunPage { runs: vec![run.clone(); count], next: None };
+        let short = page(&failed, 10);
         assert_eq!(list(short.clone()), short);
-        let cut = list(vec![failed; 1_000]);
-        assert!(cut.len() == 1_000 && !is_too_long(&cut));
+        let labelled =
+            RunSummary { labels: [("team".to_owned(), "l".repeat(2_048))].into(), ..failed.clone() };
+        let fewer = list(page(&labelled, 1_000));
+        assert!(!is_too_long(&fewer) && fewer.runs.len() == 250, "{}", fewer.runs.len());
+        assert_eq!(fewer.next, Some(RunCursor::of(&labelled)), "the rest is on the next page");
+        let cut = list(page(&failed, 1_000));
+        assert!(cut.runs.len() == 1_000 && !is_too_long(&cut));
+        let cut = cut.runs;
         assert!(cut[0].error.as_ref().is_some_and(|fault| fault.message.ends_with("e…")));
         assert!(cut[0].cancel_reason.as_ref().is_some_and(|reason| reason.ends_with("r…")));
     }

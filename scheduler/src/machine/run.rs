@@ -44,6 +44,9 @@ pub struct Run {
     /// Why it was told to stop, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cancel_reason: Option<String>,
+    /// The labels of the workflow's file: kept so that a run can be listed without its plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// What a run fails with.
@@ -119,11 +122,13 @@ impl Run {
             touched: BTreeSet::new(),
             set_bytes: 0,
             cancel_reason: None,
+            labels: BTreeMap::new(),
         }
     }
 
-    /// Gives the run the steps of its plan.
+    /// Gives the run the labels and steps of its plan.
     pub(super) fn adopt(&mut self, plan: &Plan) {
+        self.labels.clone_from(&plan.labels);
         self.steps = plan.steps.iter().map(|step| Step::pending(plan, step)).collect();
         if let Some(timeout) = plan.timeout {
             self.timers.insert(TimerKind::Run, self.submitted_at.plus(timeout));

@@ -24,6 +24,7 @@ impl Run {
             error: self.error.as_ref().map(|error| error.fault.clone()),
             failed_step: self.error.as_ref().and_then(|error| error.step.clone()),
             cancel_reason: self.cancel_reason.clone(),
+            labels: self.labels.clone(),
         }
     }
 

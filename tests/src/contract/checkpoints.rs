@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use longshore_backend::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
-use longshore_proto::{
-    CheckpointMark, Incarnation, Namespace, Partition, RollingHash, RunId, RunStatus, Seq,
-};
+use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, RunId, RunStatus, Seq};
 use tokio::task::JoinSet;
 
 use super::words::{LOG, mark, run, run_in, summary};
@@ -27,24 +25,21 @@ contracts![
     expired_runs_are_forgotten,
     partitions_are_apart,
     a_run_is_found_by_its_id,
-    runs_are_listed_newest_first,
-    lists_are_narrowed_by_namespace_and_status,
-    a_list_has_no_more_than_was_asked_for,
     checkpoints_outlive_the_process,
 ];
 
 use RunStatus::{Cancelled, Failed, Running, Succeeded};
 
-fn row(n: u64, status: RunStatus, state: &str) -> RunRow {
+pub(super) fn row(n: u64, status: RunStatus, state: &str) -> RunRow {
     RunRow { summary: summary(run(n), status, 1_000 + n), state: state.as_bytes().to_vec() }
 }
 
 /// A delta from the mark at `base` to the one at `to`.
-fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
+pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
     Delta { base: Some(mark(base)), ..full(to, changed) }
 }
 
-fn full(to: u64, changed: Vec<RunRow>) -> Delta {
+pub(super) fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     Delta {
         base: None,
         useless: None,
@@ -55,10 +50,10 @@ fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     }
 }
 
-struct Checkpoint(Arc<dyn Checkpoints>);
+pub(super) struct Checkpoint(pub(super) Arc<dyn Checkpoints>);
 
 impl Checkpoint {
-    fn of(fixture: &dyn Fixture) -> Self {
+    pub(super) fn of(fixture: &dyn Fixture) -> Self {
         Self(fixture.backend().checkpoints)
     }
 
@@ -66,7 +61,7 @@ impl Checkpoint {
         self.0.commit(LOG, delta.into()).await.expect("answers")
     }
 
-    async fn accept(&self, delta: Delta) {
+    pub(super) async fn accept(&self, delta: Delta) {
         assert_eq!(self.commit(delta).await, Committed::Accepted);
     }
 
@@ -79,8 +74,8 @@ impl Checkpoint {
         self.load().await.live.into_iter().map(|(run, state)| (run, text(state))).collect()
     }
 
-    async fn list(&self, query: RunQuery) -> Vec<RunId> {
-        self.0.runs(query).await.expect("lists").into_iter().map(|summary| summary.run).collect()
+    pub(super) async fn list(&self, query: RunQuery) -> Vec<RunId> {
+        self.0.runs(query).await.expect("lists").runs.into_iter().map(|summary| summary.run).collect()
     }
 }
 
@@ -250,47 +245,6 @@ async fn a_run_is_found_by_its_id(fixture: &mut dyn Fixture) {
     checkpoint.accept(full(1, vec![row(1, Running, "one"), row(2, Running, "two")])).await;
     assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), Some(row(2, Running, "two")));
     assert_eq!(checkpoint.0.run(run(3)).await.expect("answers"), None);
-}
-
-async fn runs_are_listed_newest_first(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
-    let numbers = [3, 1, 4, 2];
-    let rows = numbers.map(|n| RunRow { summary: summary(run(9 - n), Running, n / 2), state: Vec::new() });
-    checkpoint.accept(full(1, rows.to_vec())).await;
-    // Times 1, 0, 2, 1 for runs 6, 8, 5, 7: where times are equal, the higher id is taken as the newer one.
-    assert_eq!(checkpoint.list(RunQuery::default()).await, [run(5), run(7), run(6), run(8)]);
-}
-
-async fn lists_are_narrowed_by_namespace_and_status(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
-    let sales: Namespace = "sales".parse().expect("a namespace");
-    let mut rows: Vec<RunRow> = [Running, Failed, Cancelled, Running]
-        .iter()
-        .zip(1..)
-        .map(|(status, n)| row(n, *status, ""))
-        .collect();
-    for row in &mut rows[2..] {
-        row.summary.namespace = sales.clone();
-    }
-    checkpoint.accept(full(1, rows)).await;
-    let list = |namespace: Option<&str>, statuses: &[RunStatus]| {
-        let namespace = namespace.map(|name| name.parse().expect("a namespace"));
-        checkpoint.list(RunQuery { namespace, statuses: statuses.to_vec(), limit: 0 })
-    };
-    assert_eq!(list(Some("sales"), &[]).await, [run(4), run(3)]);
-    assert_eq!(list(None, &[Running]).await, [run(4), run(1)]);
-    assert_eq!(list(None, &[Failed, Cancelled]).await, [run(3), run(2)]);
-    assert_eq!(list(Some("sales"), &[Running, Failed]).await, [run(4)]);
-    assert!(list(Some("nobody"), &[]).await.is_empty());
-}
-
-async fn a_list_has_no_more_than_was_asked_for(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
-    checkpoint.accept(full(1, (1..=1_010).map(|n| row(n, Failed, "")).collect())).await;
-    let list = |limit| checkpoint.list(RunQuery { limit, ..RunQuery::default() });
-    assert_eq!(list(2).await, [run(1_010), run(1_009)]);
-    assert_eq!(list(0).await.len(), 1_000);
-    assert_eq!(list(5_000).await.len(), 1_000);
 }
 
 async fn checkpoints_outlive_the_process(fixture: &mut dyn Fixture) {

@@ -84,6 +84,7 @@ pub(super) fn summary(run: RunId, status: RunStatus, submitted_at: u64) -> RunSu
         error: None,
         failed_step: None,
         cancel_reason: None,
+        labels: std::collections::BTreeMap::new(),
     }
 }
 

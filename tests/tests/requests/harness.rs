@@ -220,7 +220,7 @@ impl Cluster {
     /// How many runs there are, as of the last checkpoint.
     pub(crate) async fn runs(&self) -> usize {
         let runs = self.ask("list", json!({})).await.expect("lists");
-        runs.as_array().expect("a list").len()
+        runs["runs"].as_array().expect("a list").len()
     }
 }
 

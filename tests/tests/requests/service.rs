@@ -56,9 +56,9 @@ async fn a_workflow_is_pushed_run_looked_at_and_listed() {
     };
     assert_eq!((&view["status"], &view["outputs"]), (&json!("succeeded"), &json!({ "rows": [1, 2] })));
     let listed = cluster.ask("list", json!({ "status": "succeeded", "namespace": "default" })).await;
-    assert_eq!(listed.expect("lists")[0]["run"], run);
+    assert_eq!(listed.expect("lists")["runs"][0]["run"], run);
     let listed = cluster.ask("list", json!({ "status": ["failed", "running"] })).await;
-    assert_eq!(listed, Ok(json!([])));
+    assert_eq!(listed, Ok(json!({ "runs": [] })));
     cluster.end().await;
 }
 

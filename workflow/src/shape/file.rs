@@ -37,6 +37,12 @@ const FOREIGN: [(&str, &str); 6] = [
     ("version", "the version of the format is the value of `longshore`"),
 ];
 
+/// How many labels a workflow may have, and how long their names and values may be: every run keeps a copy, in its state and
+/// in lists.
+const LABELS: usize = 16;
+const LABEL_NAME_BYTES: usize = 63;
+const LABEL_CHARS: usize = 128;
+
 /// The shortest time that a timeout can give.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -115,8 +121,22 @@ impl Shaper<'_, '_> {
     }
 
     fn labels(&mut self, entry: &Entry) {
-        for label in self.map(entry, "as in `labels: { team: billing }`").unwrap_or_default() {
-            if let Some(text) = self.text(label) {
+        let labels = self.map(entry, "as in `labels: { team: billing }`").unwrap_or_default();
+        if labels.len() > LABELS {
+            let message = format!("a workflow has at most {LABELS} labels, and these are {}", labels.len());
+            self.refuse(Diagnostic::new(Code::Label, entry.key_span, message));
+        }
+        for label in labels.iter().take(LABELS) {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+            if label.key.len() > LABEL_NAME_BYTES || !label.key.chars().all(is_name) || label.key.is_empty() {
+                let message = format!("`{}` is no name of a label", label.key);
+                self.refuse(Diagnostic::new(Code::Label, label.key_span, message));
+            }
+            let Some(text) = self.text(label) else { continue };
+            if text.chars().count() > LABEL_CHARS || text.chars().any(char::is_control) {
+                let message = format!("the label `{}` is too long, or has control characters", label.key);
+                self.refuse(Diagnostic::new(Code::Label, self.value_span(label), message));
+            } else {
                 self.draft.labels.insert(label.key.clone(), text.to_owned());
             }
         }

@@ -96,6 +96,7 @@ mod tests {
             error: None,
             failed_step: None,
             cancel_reason: None,
+            labels: BTreeMap::new(),
         };
         RunRow { summary, state }
     }

@@ -1,21 +1,27 @@
 //! Runs as people list them: newest first, over all partitions.
 //!
-//! The index of each partition holds the order for every question: by namespace or any, and by status. Only as many
-//! rows are read as the list has lines.
+//! The index of each partition holds the order for every namespace, or any, and every status. Members are read in pieces and
+//! merged over all of these lanes. Rows are read for as many of them as the page needs; what no index knows (workflow,
+//! labels) is decided by the row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use longshore_proto::{Partition, RunId, RunStatus, RunSummary, Timestamp};
+use longshore_proto::{Partition, RunId, RunStatus, RunSummary};
 use redis::{cmd, pipe};
 use tracing::warn;
 
 use super::place::Place;
 use super::row::{self, Range, member};
+use crate::port::run_query::PageBuilder;
 use crate::redis::link::Link;
-use crate::{Error, RunQuery};
+use crate::{Error, RunCursor, RunPage, RunQuery};
 
-/// How many runs a list has at most.
-const LIMIT: usize = 1_000;
+/// How many members of one lane are read at once. There are up to six lanes for each partition, and most pages need a few
+/// members of each.
+const PIECE: usize = 200;
+
+/// How many rows are read at once.
+const ROWS: usize = 500;
 
 /// Every way a run can stand.
 const STATUSES: [RunStatus; 6] = [
@@ -32,42 +38,105 @@ pub(super) fn partitions_key(prefix: &str) -> String {
     format!("{prefix}:partitions")
 }
 
-pub(super) async fn list(link: &Link, query: &RunQuery) -> Result<Vec<RunSummary>, Error> {
+pub(super) async fn list(link: &Link, query: &RunQuery) -> Result<RunPage, Error> {
     let mut all = cmd("SMEMBERS");
     all.arg(partitions_key(link.prefix()));
     let partitions: Vec<u16> = link.query(all, "list runs").await?;
-    let limit = if query.limit == 0 { LIMIT } else { query.limit.min(LIMIT) };
-    let mut newest: Vec<(Timestamp, RunId)> = Vec::new();
+    let mut lanes = Vec::new();
     for partition in partitions {
-        let place = Place::new(link.clone(), Partition(partition));
-        newest.append(&mut candidates(&place, query, limit).await?);
-        newest.sort_by(|one, other| other.cmp(one));
-        newest.truncate(limit);
+        lanes.append(&mut Lane::all(&Place::new(link.clone(), Partition(partition)), query).await?);
     }
-    let mut rows = rows(link, &newest).await?;
-    let in_order = newest.iter().filter_map(|(_, run)| rows.remove(run));
-    Ok(in_order.filter(|summary| is_asked_for(query, summary)).collect())
+    let mut page = PageBuilder::new(query);
+    while page.is_open() {
+        let newest = newest(&mut lanes, ROWS.min(query.page_limit() + 1)).await?;
+        if newest.is_empty() {
+            break;
+        }
+        let mut rows = rows(link, &newest).await?;
+        for place in newest {
+            page.look_at(place, rows.remove(&place.run));
+        }
+    }
+    Ok(page.build())
 }
 
-/// The newest runs of a partition that are asked for, with the moments of their submits.
-async fn candidates(place: &Place, query: &RunQuery, limit: usize) -> Result<Vec<(Timestamp, RunId)>, Error> {
-    place.settle().await?;
-    let statuses = if query.statuses.is_empty() { STATUSES.as_slice() } else { &query.statuses };
-    let mut ranges = pipe();
-    for status in statuses {
-        let Range { first, end } = Range::listed(query.namespace.as_ref(), *status);
-        ranges.cmd("ZRANGE").arg(place.key("index")).arg(end).arg(first);
-        ranges.arg("BYLEX").arg("REV").arg("LIMIT").arg(0).arg(limit);
+/// The index of one partition for one status, read from its newest member on.
+struct Lane {
+    place: Place,
+    /// What is not read yet.
+    unread: Range,
+    /// What is read and not taken yet, newest first.
+    read: VecDeque<RunCursor>,
+    is_exhausted: bool,
+}
+
+impl Lane {
+    /// The lanes of a partition that a query needs, each with its first piece.
+    async fn all(place: &Place, query: &RunQuery) -> Result<Vec<Self>, Error> {
+        place.settle().await?;
+        let statuses = if query.statuses.is_empty() { STATUSES.as_slice() } else { &query.statuses };
+        let unread = statuses.iter().map(|status| Range::listed(query, *status, place.partition));
+        let mut lanes: Vec<Self> = unread
+            .map(|unread| Self { place: place.clone(), unread, read: VecDeque::new(), is_exhausted: false })
+            .collect();
+        let mut pieces = pipe();
+        for lane in &lanes {
+            pieces.add_command(lane.next_piece());
+        }
+        let found: Vec<Vec<String>> = place.link.query_all(pieces, "list runs").await?;
+        lanes.iter_mut().zip(found).for_each(|(lane, members)| lane.note(&members));
+        Ok(lanes)
     }
-    let found: Vec<Vec<String>> = place.link.query_all(ranges, "list runs").await?;
-    Ok(found.iter().flatten().filter_map(|text| member(text)).collect())
+
+    fn next_piece(&self) -> redis::Cmd {
+        let mut range = cmd("ZRANGE");
+        range.arg(self.place.key("index")).arg(&self.unread.end).arg(&self.unread.first);
+        range.arg("BYLEX").arg("REV").arg("LIMIT").arg(0).arg(PIECE);
+        range
+    }
+
+    fn note(&mut self, members: &[String]) {
+        self.is_exhausted = members.len() < PIECE;
+        if let Some(last) = members.last() {
+            self.unread.end = format!("({last}");
+        }
+        let places = members.iter().filter_map(|text| member(text));
+        self.read.extend(places.map(|(submitted_at, run)| RunCursor { submitted_at, run }));
+    }
+
+    /// The newest run that is not taken yet.
+    async fn newest(&mut self) -> Result<Option<RunCursor>, Error> {
+        while self.read.is_empty() && !self.is_exhausted {
+            let members: Vec<String> = self.place.link.query(self.next_piece(), "list runs").await?;
+            self.note(&members);
+        }
+        Ok(self.read.front().copied())
+    }
+}
+
+/// Takes up to `count` runs from the lanes, newest first. A run whose status changed in between may be in two lanes; it is
+/// taken from both and returned once.
+async fn newest(lanes: &mut [Lane], count: usize) -> Result<Vec<RunCursor>, Error> {
+    let mut taken = Vec::with_capacity(count);
+    while taken.len() < count {
+        let mut newest: Option<RunCursor> = None;
+        for lane in &mut *lanes {
+            newest = newest.max(lane.newest().await?);
+        }
+        let Some(newest) = newest else { break };
+        for lane in &mut *lanes {
+            lane.read.pop_front_if(|place| *place == newest);
+        }
+        taken.push(newest);
+    }
+    Ok(taken)
 }
 
 /// The rows of these runs. One that is gone by now, or cannot be read, is not among them.
-async fn rows(link: &Link, runs: &[(Timestamp, RunId)]) -> Result<BTreeMap<RunId, RunSummary>, Error> {
+async fn rows(link: &Link, runs: &[RunCursor]) -> Result<BTreeMap<RunId, RunSummary>, Error> {
     let mut by_partition: BTreeMap<Partition, Vec<RunId>> = BTreeMap::new();
-    for (_, run) in runs {
-        by_partition.entry(run.partition()).or_default().push(*run);
+    for place in runs {
+        by_partition.entry(place.run.partition()).or_default().push(place.run);
     }
     let mut rows = BTreeMap::new();
     for (partition, runs) in by_partition {
@@ -86,10 +155,4 @@ async fn rows(link: &Link, runs: &[(Timestamp, RunId)]) -> Result<BTreeMap<RunId
         }
     }
     Ok(rows)
-}
-
-/// Whether a run still stands as it did when it was found.
-fn is_asked_for(query: &RunQuery, summary: &RunSummary) -> bool {
-    (query.statuses.is_empty() || query.statuses.contains(&summary.status))
-        && query.namespace.as_ref().is_none_or(|namespace| *namespace == summary.namespace)
 }

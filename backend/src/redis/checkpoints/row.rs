@@ -11,7 +11,13 @@
 //! The scripts make the members of the index from that line, and [`Range`] asks for ranges of them. Times are
 //! hexadecimal and of one width, so that the order of the text is the order of time.
 
-use longshore_proto::{Namespace, RunId, RunStatus, RunSummary, Timestamp, WireError, decode, encode};
+use std::cmp::Ordering;
+
+use longshore_proto::{
+    Namespace, Partition, RunId, RunStatus, RunSummary, Timestamp, WireError, decode, encode,
+};
+
+use crate::{RunCursor, RunQuery};
 
 /// Stands for any namespace: no namespace can have it as its name.
 const ANY: &str = "*";
@@ -68,9 +74,23 @@ impl Range {
         Self { first: format!("[{words}/"), end: format!("({words}0") }
     }
 
-    /// Runs of a namespace, or of any, that stand so, by the moment of their submit.
-    pub(super) fn listed(space: Option<&Namespace>, status: RunStatus) -> Self {
-        Self::of(&format!("{}/{status}", space.map_or(ANY, Namespace::as_str)))
+    /// Runs of a partition with this status that a query asks for, by the moment of their submit.
+    pub(super) fn listed(query: &RunQuery, status: RunStatus, partition: Partition) -> Self {
+        let words = format!("{}/{status}", query.namespace.as_ref().map_or(ANY, Namespace::as_str));
+        let mut range = Self::of(&words);
+        if let Some(since) = query.since {
+            range.first = format!("[{words}/{}", moment(since));
+        }
+        if let Some(RunCursor { submitted_at, run }) = query.after {
+            let moment = moment(submitted_at);
+            // Of runs that were submitted at the same moment, those of higher partitions come first in the list.
+            range.end = match partition.cmp(&run.partition()) {
+                Ordering::Less => format!("({words}/{moment}0"),
+                Ordering::Equal => format!("({words}/{moment}/{run}"),
+                Ordering::Greater => format!("({words}/{moment}"),
+            };
+        }
+        range
     }
 
     /// Finished runs, by the moment they ended; behind this member, if there is one.
@@ -92,8 +112,10 @@ pub(super) fn member(text: &str) -> Option<(Timestamp, RunId)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use longshore_proto::{Digest, Partition, WorkflowRef};
+    use longshore_proto::{Digest, WorkflowRef};
 
     fn summary(status: RunStatus) -> RunSummary {
         RunSummary {
@@ -106,6 +128,7 @@ mod tests {
             error: None,
             failed_step: None,
             cancel_reason: None,
+            labels: BTreeMap::new(),
         }
     }
 
@@ -131,11 +154,24 @@ mod tests {
 
     #[test]
     fn ranges_hold_what_begins_so_and_nothing_else() {
-        let range = Range::listed(None, RunStatus::Failed);
+        let listed =
+            |query: &RunQuery, partition| Range::listed(query, RunStatus::Failed, Partition(partition));
+        let range = listed(&RunQuery::default(), 7);
         assert_eq!(range, Range { first: "[*/failed/".to_owned(), end: "(*/failed0".to_owned() });
         let member = "*/failed/0000019a1f2b3c4d/run_07_00000000090000000000000001";
         assert!(member > range.first.trim_matches('[') && member < range.end.trim_matches('('));
         assert_eq!(Range::ended(Some("+/1/x")).first, "(+/1/x");
+        let since = RunQuery { since: Some(Timestamp::from_millis(0x19a_1f2b_3c4d)), ..RunQuery::default() };
+        let first = listed(&since, 7).first;
+        assert!(member > first.trim_matches('['), "{first}");
+        let run: RunId = "run_07_00000000090000000000000001".parse().expect("an id");
+        let after = RunCursor { submitted_at: Timestamp::from_millis(0x19a_1f2b_3c4d), run };
+        let query = RunQuery { after: Some(after), ..RunQuery::default() };
+        let is_in = |partition| {
+            let member = format!("*/failed/0000019a1f2b3c4d/run_{partition:02}_00000000090000000000000001");
+            member.as_str() < listed(&query, partition).end.trim_matches('(')
+        };
+        assert_eq!([6, 7, 8, 100].map(is_in), [true, false, false, false]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use longshore_backend::RunQuery;
+use longshore_backend::{RunCursor, RunPage, RunQuery};
 use longshore_proto::{RunId, RunSummary, RunView};
 use longshore_scheduler::{Observed, Run};
 
@@ -32,13 +32,11 @@ impl Look {
         Ok(Self { looked })
     }
 
-    /// Runs, newest first.
-    pub(super) async fn runs(&self, query: RunQuery) -> Result<Vec<RunSummary>, Failure> {
+    /// A page of runs, newest first.
+    pub(super) async fn runs(&self, query: &RunQuery) -> Result<RunPage, Failure> {
         let fresh = self.looked.observed.as_ref().map(Observed::runs).unwrap_or_default();
-        // Rows that the log takes out of the list must not leave it shorter than was asked for.
-        let wide = RunQuery { limit: 0, ..query.clone() };
-        let rows = self.looked.backend.checkpoints.runs(wide).await?;
-        Ok(merged(rows, fresh, &query))
+        let stored = self.looked.backend.checkpoints.runs(query.clone()).await?;
+        Ok(merged(stored, fresh, query))
     }
 
     /// A run in full, if there is one.
@@ -59,8 +57,9 @@ impl Look {
     }
 }
 
-/// Rows that fit a query, with what the log knows better.
-fn merged(rows: Vec<RunSummary>, fresh: Vec<RunSummary>, query: &RunQuery) -> Vec<RunSummary> {
+/// A stored page that fits a query, with what the log knows better. May have fewer runs than asked for although there are more.
+fn merged(stored: RunPage, fresh: Vec<RunSummary>, query: &RunQuery) -> RunPage {
+    let RunPage { runs: rows, next } = stored;
     let mut fresh: BTreeMap<RunId, RunSummary> = fresh.into_iter().map(|one| (one.run, one)).collect();
     let mut merged = Vec::new();
     for row in rows {
@@ -72,16 +71,13 @@ fn merged(rows: Vec<RunSummary>, fresh: Vec<RunSummary>, query: &RunQuery) -> Ve
             merged.push(row);
         }
     }
-    let fits = |one: &RunSummary| {
-        (query.statuses.is_empty() || query.statuses.contains(&one.status))
-            && query.namespace.as_ref().is_none_or(|namespace| *namespace == one.namespace)
-    };
-    merged.extend(fresh.into_values().filter(fits));
-    merged.sort_by_key(|one| std::cmp::Reverse((one.submitted_at, one.run)));
-    if query.limit > 0 {
-        merged.truncate(query.limit);
-    }
-    merged
+    // What lies behind the end of the stored page belongs to the next one.
+    let is_here = |one: &RunSummary| query.matches(one) && next.is_none_or(|next| RunCursor::of(one) >= next);
+    merged.extend(fresh.into_values().filter(is_here));
+    merged.sort_by_key(|one| std::cmp::Reverse(RunCursor::of(one)));
+    let mut page = RunPage { runs: merged, next };
+    page.truncate(query.page_limit());
+    page
 }
 
 #[cfg(test)]
@@ -115,7 +111,22 @@ mod tests {
             runs.collect::<Vec<_>>()
         };
         let query = RunQuery { statuses: statuses.to_vec(), limit, ..RunQuery::default() };
-        assert_eq!(merged(runs(rows), runs(fresh), &query), runs(expected), "{rows} with {fresh}");
+        let page = merged(RunPage { runs: runs(rows), next: None }, runs(fresh), &query);
+        assert_eq!(page.runs, runs(expected), "{rows} with {fresh}");
+        let is_cut = page.runs.len() == limit;
+        assert_eq!(page.next, page.runs.last().filter(|_| is_cut).map(RunCursor::of));
+    }
+
+    #[test]
+    fn what_lies_behind_a_stored_page_is_left_to_the_next() {
+        let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(|letter| run(letter, RunStatus::Running));
+        let stored = RunPage { runs: vec![d.clone(), c.clone()], next: Some(RunCursor::of(&c)) };
+        let query = RunQuery { limit: 2, ..RunQuery::default() };
+        let first = merged(stored, vec![a.clone(), b.clone()], &query);
+        assert_eq!(first, RunPage { runs: vec![d, c.clone()], next: Some(RunCursor::of(&c)) });
+        let query = RunQuery { after: first.next, ..query };
+        let second = merged(RunPage::default(), vec![a.clone(), b.clone(), c], &query);
+        assert_eq!(second, RunPage { runs: vec![b, a], next: None });
     }
 
     #[test]

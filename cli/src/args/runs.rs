@@ -1,0 +1,183 @@
+//! What `longshore runs` takes.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand, ValueHint};
+use longshore_backend::RunCursor;
+use longshore_proto::{RunStatus, WorkflowName};
+
+use super::cluster::{ClusterArgs, NamespaceArgs};
+use super::value::{Pair, Since};
+
+/// What runs look like in `runs list --status`.
+const STATUSES: [RunStatus; 6] = [
+    RunStatus::Running,
+    RunStatus::Failing,
+    RunStatus::Cancelling,
+    RunStatus::Succeeded,
+    RunStatus::Failed,
+    RunStatus::Cancelled,
+];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first
+    List(RunsListArgs),
+    /// Show a run: its steps, their attempts, its outputs
+    Show(RunsShowArgs),
+    /// Tell runs of the cluster to stop
+    Cancel(RunsCancelArgs),
+}
+
+/// Where runs are looked for: in the cluster if one is named anywhere, else in a data directory.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Look into this data directory, even if a cluster is configured [default: .longshore]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "nats_url")]
+    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Which runs are meant, apart from their status.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunFilterArgs {
+    /// Only runs of this workflow
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workflow: Option<WorkflowName>,
+    /// Only runs that were submitted since: 90s, 2h or 7d ago, or a moment such as 2026-11-20 or 2026-11-20T15:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+    /// Only runs whose workflow has this label; may be given several times
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<Pair>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs cancel 9v0w
+  longshore runs cancel 9v0w --reason 'wrong file'
+  longshore runs cancel --workflow sales-report --since 2h
+  longshore runs cancel --all --yes
+
+What is under way gets 30 s to end. A run that has ended already is no error. A run of one process is cancelled by
+Ctrl-C there. Runs that are not named by their ids are counted first, and it asks before it cancels them.")]
+#[command(group = clap::ArgGroup::new("which")
+    .required(true)
+    .multiple(true)
+    .args(["runs", "all", "statuses", "workflow", "since", "labels"]))]
+pub(crate) struct RunsCancelArgs {
+    /// The runs: ids, or the beginning or end of one
+    #[arg(value_name = "RUN", conflicts_with_all = ["all", "statuses", "workflow", "since", "labels"])]
+    pub(crate) runs: Vec<String>,
+    /// All runs of the namespace that have not ended
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only runs with this status; may be given several times
+    #[arg(long = "status", value_name = "STATUS", value_parser = status(&STATUSES[..2]))]
+    pub(crate) statuses: Vec<RunStatus>,
+    #[command(flatten)]
+    pub(crate) filter: RunFilterArgs,
+    /// Cancel without asking
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Why, for whoever looks at the run later
+    #[arg(long, value_name = "TEXT", default_value = "cancelled on the command line")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs list --status failed --limit 5
+  longshore runs list --workflow sales-report --since 2h --label team=billing
+  longshore runs list --json | jq -r .run
+
+If there are more runs than --limit, it says how to list the next ones with --after.")]
+pub(crate) struct RunsListArgs {
+    /// Only runs with this status; may be given several times
+    #[arg(long = "status", value_name = "STATUS", value_parser = status(&STATUSES))]
+    pub(crate) statuses: Vec<RunStatus>,
+    #[command(flatten)]
+    pub(crate) filter: RunFilterArgs,
+    /// At most this many, up to 1000
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Continue behind this place, as the list before said
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<RunCursor>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Print JSON, one run on each line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs show run_00_01kbgq5v8m3n4p5q6r7s8t9v0w
+  longshore runs show 9v0w --json | jq '.steps[].attempts'")]
+pub(crate) struct RunsShowArgs {
+    /// The run: its id, or the beginning or end of it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads one of these statuses.
+fn status(known: &'static [RunStatus]) -> impl TypedValueParser<Value = RunStatus> {
+    let names = PossibleValuesParser::new(known.iter().map(|status| status.as_str()));
+    names.try_map(|name| known.iter().copied().find(|status| status.as_str() == name).ok_or("no such status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::{Cli, ClusterCommand, Command};
+    use super::*;
+
+    #[test]
+    fn every_status_can_be_asked_for() {
+        for status in STATUSES {
+            let cli = Cli::try_parse_from(["longshore", "runs", "list", "--status", status.as_str()]);
+            let Ok(Cli { command: Command::Cluster(ClusterCommand::Runs(RunsCommand::List(list))) }) = cli
+            else {
+                panic!("{cli:?}");
+            };
+            assert_eq!(list.statuses, [status]);
+        }
+        assert!(Cli::try_parse_from(["longshore", "runs", "list", "--status", "done"]).is_err());
+    }
+
+    #[test]
+    fn runs_to_cancel_are_named_or_described_and_never_both_or_neither() {
+        let cancel =
+            |args: &[&str]| Cli::try_parse_from(["longshore", "runs", "cancel"].iter().chain(args)).map(drop);
+        for good in [
+            &["9v0w", "9v0x"][..],
+            &["--all"],
+            &["--workflow", "a", "--status", "running", "--yes"],
+            &["--since", "2h"],
+            &["--label", "team=billing"],
+        ] {
+            assert!(cancel(good).is_ok(), "{good:?}: {:?}", cancel(good));
+        }
+        for bad in
+            [&[][..], &["--yes"], &["9v0w", "--all"], &["9v0w", "--since", "2h"], &["--status", "failed"]]
+        {
+            assert!(cancel(bad).is_err(), "{bad:?}");
+        }
+    }
+}

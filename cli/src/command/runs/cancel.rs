@@ -1,0 +1,202 @@
+//! `longshore runs cancel`: tells runs of the cluster to stop, by their ids or by what they have in common.
+
+use std::io::{IsTerminal, stderr, stdin};
+
+use futures::{StreamExt, stream};
+use longshore_backend::{PAGE_LIMIT, RunQuery};
+use longshore_proto::{RunId, RunStatus};
+use tokio::task::spawn_blocking;
+
+use super::{Place, cluster, find_in, query};
+use crate::args::RunsCancelArgs;
+use crate::cluster::Client;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Requests under way at once. Schedulers answer each once it is in a log, and logs are written in groups, so that some
+/// dozens at once are as fast as the cluster can be.
+const AT_ONCE: usize = 32;
+
+/// The most runs that one command cancels: their ids stay in memory, and the question names a number that a person can judge.
+const MOST: usize = 100_000;
+
+/// Failures that are shown in full; the others are counted.
+const SHOWN_FAILURES: usize = 10;
+
+/// Statuses of runs that can be told to stop and have not been yet.
+const STOPPABLE: [RunStatus; 2] = [RunStatus::Running, RunStatus::Failing];
+
+/// Tells runs of the cluster to stop, each as well as it goes: one that is unknown keeps no other from stopping. That a run has
+/// ended already is said, and is success: it is no longer running, which is what a cancel asks for.
+pub(in super::super) async fn cancel(
+    args: RunsCancelArgs,
+    config: &Config,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let Some(client) = cluster(&args.place, config, output).await? else {
+        let message = "a run of one process is cancelled where it runs";
+        return Err(Failure::new(Exit::Usage, message)
+            .help("press Ctrl-C there; for a run of a cluster, name it with --nats-url or NATS_URL"));
+    };
+    if args.runs.is_empty() {
+        many(args, client, config, output).await
+    } else {
+        named(&args, &client, output).await
+    }
+}
+
+/// Cancels runs that are named by their ids, one after the other.
+async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Result<Exit, Failure> {
+    let mut exit = Exit::Success;
+    for text in &args.runs {
+        let cancelled = async {
+            let run = find_in(client, text).await?;
+            let ended = client.cancel(run, &args.reason).await?;
+            Ok(ended.unwrap_or_else(|| format!("cancelling {run}")))
+        };
+        match cancelled.await {
+            Ok(message) => output.message(&message),
+            // The requests for the other runs would not be answered either.
+            Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
+            Err(failure) => {
+                output.failure(&failure);
+                exit = failure.exit;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Cancels all runs that the options describe, after a question.
+async fn many(
+    args: RunsCancelArgs,
+    client: Client,
+    config: &Config,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
+    let query = RunQuery { statuses, ..query(&args.filter) };
+    let place = Place::Cluster(Box::new(client));
+    let (runs, are_all) = collect(&place, query).await?;
+    let Place::Cluster(client) = place else { return Ok(Exit::Success) };
+    if runs.is_empty() {
+        output.message("no such runs");
+        return Ok(Exit::Success);
+    }
+    let count = counted(runs.len());
+    if !args.yes && !confirm(&count, config, output).await? {
+        output.message("nothing was cancelled");
+        return Ok(Exit::Error);
+    }
+    let tally = cancel_all(&client, &runs, &args.reason, output).await;
+    output.message(&tally.summary(runs.len()));
+    if !are_all {
+        output.message(&format!("one command cancels {MOST} runs at most, and there are more: repeat it"));
+    }
+    Ok(tally.exit)
+}
+
+/// The runs that a query asks for, and whether these are all of them.
+async fn collect(place: &Place, mut query: RunQuery) -> Result<(Vec<RunId>, bool), Failure> {
+    let mut runs = Vec::new();
+    loop {
+        query.limit = PAGE_LIMIT.min(MOST - runs.len());
+        let page = place.runs(query.clone()).await?;
+        runs.extend(page.runs.iter().map(|summary| summary.run));
+        match page.next {
+            Some(next) if runs.len() < MOST => query.after = Some(next),
+            next => return Ok((runs, next.is_none())),
+        }
+    }
+}
+
+/// Asks on a terminal; elsewhere nobody can answer, so the command line has to say it.
+async fn confirm(count: &str, config: &Config, output: &Output) -> Result<bool, Failure> {
+    let (nats, namespace) = (config.nats(), &config.namespace);
+    if !(stdin().is_terminal() && stderr().is_terminal()) {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{count} of the namespace `{namespace}` would be cancelled"),
+        )
+        .help("add --yes to cancel them without a question"));
+    }
+    output.message(&format!("Cancel {count} of the namespace `{namespace}` at {nats}? [y/N]"));
+    let answer = spawn_blocking(|| {
+        let mut line = String::new();
+        stdin().read_line(&mut line).map(|_| line)
+    });
+    let line = answer.await.map_err(std::io::Error::other).and_then(|read| read);
+    let line = line.map_err(|error| Failure::new(Exit::Error, format!("cannot read the answer: {error}")))?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// How the requests of one command ended.
+#[derive(Debug, Eq, PartialEq)]
+struct Tally {
+    cancelled: usize,
+    ended: usize,
+    failed: usize,
+    exit: Exit,
+}
+
+impl Tally {
+    fn summary(&self, asked: usize) -> String {
+        let mut parts = vec![format!("cancelling {}", counted(self.cancelled))];
+        let unsent = asked.saturating_sub(self.cancelled + self.ended + self.failed);
+        let others = [
+            (self.ended, "ended before"),
+            (self.failed, "could not be cancelled"),
+            (unsent, "not tried, because the cluster does not answer"),
+        ];
+        parts.extend(
+            others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
+        );
+        parts.join("; ")
+    }
+}
+
+fn counted(count: usize) -> String {
+    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
+}
+
+/// Cancels them, some at once. Ends early if the cluster does not answer.
+async fn cancel_all(client: &Client, runs: &[RunId], reason: &str, output: &Output) -> Tally {
+    let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
+    let mut answers = stream::iter(runs).map(|run| client.cancel(*run, reason)).buffer_unordered(AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(None) => tally.cancelled += 1,
+            Ok(Some(_)) => tally.ended += 1,
+            Err(failure) => {
+                tally.failed += 1;
+                tally.exit = failure.exit;
+                if tally.failed <= SHOWN_FAILURES {
+                    output.failure(&failure);
+                }
+                if failure.exit == Exit::Unreachable {
+                    break;
+                }
+            }
+        }
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_counts_every_run() {
+        let tally = Tally { cancelled: 1, ended: 0, failed: 0, exit: Exit::Success };
+        assert_eq!(tally.summary(1), "cancelling 1 run");
+        let tally = Tally { cancelled: 5, ended: 2, failed: 1, exit: Exit::Unreachable };
+        let rest = "2 not tried, because the cluster does not answer";
+        assert_eq!(
+            tally.summary(10),
+            format!("cancelling 5 runs; 2 ended before; 1 could not be cancelled; {rest}")
+        );
+    }
+}
