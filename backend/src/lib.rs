@@ -11,12 +11,14 @@
 //!                        embedded (SQLite + memory)
 //! ```
 
+mod cause;
 pub mod clock;
 pub mod embedded;
 pub mod nats;
 mod port;
 pub mod redis;
 
+pub use cause::Cause;
 pub use port::api::{Api, Denied, Request, Verb};
 pub use port::blobs::{BLOB_LIMIT_BYTES, Blobs};
 pub use port::catalog::{Catalog, WorkerEntry};

@@ -4,6 +4,7 @@
 //! them; what it hands out stands under the ports. Checkpoints, claims and leases live in Redis.
 
 mod api;
+mod backlog;
 mod blobs;
 mod connection;
 mod dead_letters;
@@ -30,11 +31,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+pub use self::backlog::{Backlog, ServerBacklog};
 use self::connection::Connection;
 pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
 pub use self::events::Events;
-pub use self::service::serve;
-pub use self::status::{ConsumerStatus, QueueStatus, Status, StreamStatus};
+pub use self::service::{ServiceReport, serve};
+pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
 use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
 
 /// How long [`Nats::close`] waits for what runs in the background: a word to the server for each message it holds.
@@ -167,6 +169,30 @@ impl Nats {
     /// When the server does not answer.
     pub async fn queues(&self) -> Result<Vec<QueueStatus>, Error> {
         status::queues(&self.connection).await
+    }
+
+    /// What the account stores, and may store.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn account(&self) -> Result<AccountStatus, Error> {
+        status::account(&self.connection).await
+    }
+
+    /// One stream, without its consumers.
+    ///
+    /// # Errors
+    /// When there is no such stream, or it does not answer.
+    pub async fn stream(&self, name: &str) -> Result<StreamStatus, Error> {
+        status::one_stream(&self.connection, name).await
+    }
+
+    /// The jobs that wait, by server.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn backlog(&self) -> Result<Backlog, Error> {
+        backlog::look(&self.connection).await
     }
 
     /// Waits until the server has everything that was sent.

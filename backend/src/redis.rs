@@ -13,6 +13,7 @@ mod claims;
 mod connect;
 mod lease;
 mod link;
+mod probe;
 mod roll;
 mod status;
 
@@ -24,6 +25,7 @@ use tracing::debug;
 
 pub use self::connect::{ConnectError, NEEDED_VERSION};
 use self::link::Link;
+pub use self::probe::Probe;
 pub use self::status::{Keys, Persistence, Status};
 use crate::{Catalog, Checkpoints, Claims, Error, Lease};
 
@@ -94,5 +96,15 @@ impl Redis {
     /// Whether the server answers.
     pub async fn ping(&self) -> Result<(), Error> {
         self.link.query(redis::cmd("PING"), "ping").await
+    }
+
+    /// Writes one key that expires: whether the server takes writes.
+    pub async fn probe_write(&self, probe: Probe) -> Result<(), Error> {
+        probe::write(&self.link, probe).await
+    }
+
+    /// Who holds the lease on each partition, in the order of the partitions.
+    pub async fn lease_holders(&self, partitions: u16) -> Result<Vec<Option<String>>, Error> {
+        lease::holders(&self.link, partitions).await
     }
 }

@@ -9,12 +9,17 @@
 
 mod client;
 mod denial;
+mod dependencies;
+mod dependency;
 mod examine;
 mod gauges;
 mod judge;
+mod probes;
 mod process;
 mod reach;
+mod report;
 mod scheduler;
+mod tracked;
 mod watched;
 mod worker;
 

@@ -1,46 +1,36 @@
 //! `/livez`, `/readyz` and `/metrics` of a process, over HTTP.
 //!
 //! `/livez` says that the process answers, and looks at nothing else: a probe that looks outside has a process
-//! restarted for the faults of others. `/readyz` asks what the process stands on, and fails first when it is to end.
+//! restarted for the faults of others. `/readyz` says whether the stores that the process needs can be used, from what it knows of
+//! them: a client of this port cannot make it ask them. It fails first when the process is to end.
 
 mod listener;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures::future::{BoxFuture, join_all};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// How long a check may take: less than the second or so that probes usually grant.
-const CHECK_LIMIT: Duration = Duration::from_millis(800);
-
 /// The type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Something that the process stands on.
-pub(crate) struct Check {
-    /// What it is called in answers.
-    pub(crate) name: &'static str,
-    /// Whether it is there, or why not.
-    pub(crate) ask: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
-}
+/// Says of each store that the process needs, by its name, whether it can be used, or why not. It answers at once.
+pub(crate) type Readiness = Box<dyn Fn() -> Vec<(String, Result<(), String>)> + Send + Sync>;
 
 /// What answers are made from.
 struct Health {
-    checks: Vec<Check>,
+    readiness: Readiness,
     metrics: PrometheusHandle,
     /// Cancelled once the process is to end.
     ending: CancellationToken,
@@ -56,7 +46,7 @@ impl HealthServer {
     /// Listens. From `ending` on, the process is no longer ready.
     pub(crate) async fn bind(
         address: SocketAddr,
-        checks: Vec<Check>,
+        readiness: Readiness,
         metrics: PrometheusHandle,
         ending: CancellationToken,
     ) -> Result<Self, Failure> {
@@ -72,7 +62,7 @@ impl HealthServer {
                  reach it, or listen on 127.0.0.1"
             );
         }
-        Ok(Self { listener, router: router(Health { checks, metrics, ending }) })
+        Ok(Self { listener, router: router(Health { readiness, metrics, ending }) })
     }
 
     /// Answers for as long as it is polled: answers that are under way when it is dropped are of no use any more.
@@ -95,13 +85,9 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
 
 async fn ready(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> Response {
     let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
-    let answers = health.checks.iter().map(async |check| {
-        let answer = timeout(CHECK_LIMIT, (check.ask)()).await;
-        (check.name, answer.unwrap_or_else(|_| Err(format!("no answer within {CHECK_LIMIT:?}"))))
-    });
-    let mut answers = join_all(answers).await;
+    let mut answers = (health.readiness)();
     if health.ending.is_cancelled() {
-        answers.push(("shutdown", Err("the process is ending".to_owned())));
+        answers.push(("shutdown".to_owned(), Err("the process is ending".to_owned())));
     }
     let is_ready = answers.iter().all(|(_, answer)| answer.is_ok());
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -110,7 +96,7 @@ async fn ready(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> 
 }
 
 /// As Kubernetes writes its own: `[+]nats ok`.
-fn line((name, answer): &(&str, Result<(), String>)) -> String {
+fn line((name, answer): &(String, Result<(), String>)) -> String {
     match answer {
         Ok(()) => format!("[+]{name} ok\n"),
         Err(why) => format!("[-]{name} failed: {why}\n"),
@@ -121,7 +107,6 @@ fn line((name, answer): &(&str, Result<(), String>)) -> String {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use futures::FutureExt;
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -144,18 +129,14 @@ mod tests {
     async fn readiness_follows_its_checks_and_fails_first_at_the_end_while_life_looks_at_nothing() {
         let there = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&there);
-        let check = Check {
-            name: "nats",
-            ask: Box::new(move || {
-                let there = asked.load(Ordering::Relaxed);
-                async move { if there { Ok(()) } else { Err("no connection".to_owned()) } }.boxed()
-            }),
-        };
-        let redis = Check { name: "redis", ask: Box::new(|| async { Ok(()) }.boxed()) };
+        let readiness: Readiness = Box::new(move || {
+            let nats = if asked.load(Ordering::Relaxed) { Ok(()) } else { Err("no connection".to_owned()) };
+            vec![("nats".to_owned(), nats), ("redis".to_owned(), Ok(()))]
+        });
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let ending = CancellationToken::new();
         let local = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = HealthServer::bind(local, vec![check, redis], metrics, ending.clone()).await;
+        let server = HealthServer::bind(local, readiness, metrics, ending.clone()).await;
         let server = server.expect("listens");
         let address = server.listener.local_addr().expect("an address");
         let mut tasks = JoinSet::new();

@@ -85,10 +85,30 @@ fn describe() {
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
+    describe_gauge!("longshore_partition_led", "Whether this scheduler leads a partition: 1 or 0.");
+    describe_counter!(
+        "longshore_leader_changes_total",
+        "Times that this scheduler began to lead a partition."
+    );
+    let age = "How long ago the state of a partition was stored; only of partitions that are led.";
+    describe_gauge!("longshore_checkpoint_age_seconds", Unit::Seconds, age);
+    describe_counter!(
+        "longshore_store_failures_total",
+        "Requests to NATS and Redis that failed, by operation and reason."
+    );
+    let full = "How full a stream is, by its max_bytes: 0 to 1, and 0 without a limit.";
+    describe_gauge!("longshore_stream_fullness_ratio", full);
+    describe_gauge!(
+        "longshore_account_fullness_ratio",
+        "How full the NATS account is: 0 to 1, and 0 without a limit."
+    );
     let write = "How long writes of checkpoints took, also those that failed.";
     describe_histogram!("longshore_checkpoint_write_seconds", Unit::Seconds, write);
     describe_gauge!("longshore_queue_messages", "Messages in the cluster's queue: waiting, or out.");
     let oldest = "How long the oldest message of the cluster's queue has been there.";
     describe_gauge!("longshore_queue_oldest_age_seconds", Unit::Seconds, oldest);
+    describe_gauge!("longshore_server_jobs", "Jobs of a server in the cluster's queue: waiting, or out.");
+    let oldest = "How long the oldest job of a server has been in the cluster's queue.";
+    describe_gauge!("longshore_server_oldest_job_age_seconds", Unit::Seconds, oldest);
     describe_counter!("longshore_news_dropped_total", "News of runs that this process had to drop.");
 }

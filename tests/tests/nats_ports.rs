@@ -195,7 +195,7 @@ async fn an_answer_that_fits_into_no_message_is_an_error_that_does() {
     let nats = connect(&server).await;
     let stop = CancellationToken::new();
     let mut serving = JoinSet::new();
-    serving.spawn(nats::serve(nats.client(), Arc::new(Verbose), stop.clone()));
+    serving.spawn(nats::serve(nats.client(), Arc::new(Verbose), Box::new(|| json!(null)), stop.clone()));
     let client = async_nats::connect(server.url()).await.expect("connects");
     let ask = async |verb: &str| {
         loop {

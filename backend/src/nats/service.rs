@@ -12,7 +12,7 @@ use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Service, 
 use futures::StreamExt;
 use futures::stream::select_all;
 use longshore_proto::{Namespace, subject};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -37,15 +37,26 @@ const LINE_CHARS: usize = 1_000;
 /// What the headers of an answer take at most, in bytes: the line, in letters of four bytes, with a name and a code.
 const HEADERS_BYTES: usize = 5 * 1024;
 
+/// What a process says about itself, whenever the statistics of the service are asked for. It answers at once.
+pub type ServiceReport = Box<dyn Fn() -> Value + Send + Sync>;
+
+/// The endpoint whose statistics hold the report of the process: statistics have no place for the service as a whole.
+const REPORTING: Verb = Verb::Get;
+
 /// Serves requests until `stop`, and answers what it has in hand.
 pub async fn serve(
     client: async_nats::Client,
     api: Arc<dyn Api>,
+    report: ServiceReport,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let failed = |error: async_nats::Error| Error::transient("offer the micro service", error);
     let version = env!("CARGO_PKG_VERSION");
     let described = client.service_builder().description("Durable workflows of MCP tool calls");
+    let described = described.stats_handler(move |_, endpoint| match endpoint.name == REPORTING.as_str() {
+        true => report(),
+        false => Value::Null,
+    });
     let service = described.start(NAME, version).await.map_err(failed)?;
     let mut requests = Vec::new();
     for verb in Verb::ALL {
@@ -138,7 +149,7 @@ fn fitting(answer: Result<Vec<u8>, Denied>, room: usize) -> Result<Vec<u8>, Deni
         Ok(body) if body.len() > room => Err(too_large(body.len(), room)),
         Err(denied) if denied.body.len() > room => {
             let line: String = denied.message.chars().take(LINE_CHARS).collect();
-            let known: serde_json::Value = serde_json::from_slice(&denied.body).unwrap_or_default();
+            let known: Value = serde_json::from_slice(&denied.body).unwrap_or_default();
             let more = "there are more problems than fit into an answer";
             let body =
                 json!({ "error": line, "reason": known.get("reason"), "problems": [{ "message": more }] });

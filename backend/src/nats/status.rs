@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::account::Account;
 use async_nats::jetstream::consumer;
-use async_nats::jetstream::stream::Info;
+use async_nats::jetstream::stream::{DiscardPolicy, Info};
 use futures::TryStreamExt;
 use longshore_proto::{Timestamp, subject};
 use tokio::time::Instant;
 
+use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
 use super::streams;
@@ -24,8 +26,20 @@ pub struct Status {
     pub cluster: Option<String>,
     /// How long a request to it took.
     pub round_trip: Duration,
+    /// What the account stores, and may store.
+    pub account: AccountStatus,
     /// The streams, in the order of their names.
     pub streams: Vec<StreamStatus>,
+}
+
+/// What an account stores in all its streams.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct AccountStatus {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes that it may have on disk; nothing if the account has no limit, and then only the disk and the server's own
+    /// limit count, which a client cannot see.
+    pub max_bytes: Option<u64>,
 }
 
 /// A stream.
@@ -39,6 +53,14 @@ pub struct StreamStatus {
     pub bytes: u64,
     /// How many bytes they may take; nothing means as many as the server allows.
     pub max_bytes: Option<u64>,
+    /// How many messages it may hold, if there is a bound.
+    pub max_messages: Option<u64>,
+    /// Whether it refuses messages when it is full; otherwise it drops the oldest ones.
+    pub refuses_when_full: bool,
+    /// Whether one of its servers leads it: without a leader it takes and gives nothing.
+    pub has_leader: bool,
+    /// The servers that should have a copy and are away.
+    pub replicas_away: Vec<String>,
     /// Retention, storage, replicas and discard policy, in one line.
     pub settings: String,
     /// Its consumers.
@@ -86,6 +108,31 @@ pub(super) async fn queues(connection: &Connection) -> Result<Vec<QueueStatus>, 
     Ok(queues)
 }
 
+/// Asks for what the account stores. Where it has limits by the number of copies, the fullest one counts.
+pub(super) async fn account(connection: &Connection) -> Result<AccountStatus, Error> {
+    let account: Account = ask(&connection.context, "INFO".to_owned(), &Nothing {})
+        .await
+        .map_err(|error| failed("look at the limits of the NATS account", error))?;
+    let tiers = account.tiers.values().map(|tier| limited(tier.storage, tier.limits.max_storage));
+    let whole = limited(account.storage, account.limits.max_storage);
+    let percent = |status: &AccountStatus| {
+        status.max_bytes.map_or(0, |most| status.bytes.saturating_mul(100).checked_div(most).unwrap_or(0))
+    };
+    Ok(tiers.fold(whole, |fullest, tier| if percent(&tier) > percent(&fullest) { tier } else { fullest }))
+}
+
+/// A limit that is not set is none, -1 or 0.
+fn limited(bytes: u64, limit: Option<i64>) -> AccountStatus {
+    let max_bytes = limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
+    AccountStatus { bytes, max_bytes }
+}
+
+/// Asks for one stream, without its consumers.
+pub(super) async fn one_stream(connection: &Connection, name: &str) -> Result<StreamStatus, Error> {
+    let info = streams::look(&connection.context, name).await;
+    Ok(described(info.map_err(|error| failed(format!("look at stream {name}"), error))?))
+}
+
 /// Asks the server for everything of ours.
 pub(super) async fn look(connection: &Connection) -> Result<Status, Error> {
     let started = Instant::now();
@@ -104,6 +151,7 @@ pub(super) async fn look(connection: &Connection) -> Result<Status, Error> {
         server: server.server_name,
         cluster: server.cluster,
         round_trip,
+        account: account(connection).await?,
         streams,
     })
 }
@@ -113,6 +161,21 @@ fn is_ours(name: &str) -> bool {
 }
 
 async fn stream(connection: &Connection, info: Info) -> Result<StreamStatus, Error> {
+    let mut stream = described(info);
+    let doing = format!("list the consumers of stream {}", stream.name);
+    let handle = connection.context.get_stream_no_info(&stream.name).await;
+    let handle = handle.map_err(|error| failed(doing.as_str(), error))?;
+    // A stream without a leader does not answer, and it is said that it has none.
+    if stream.has_leader {
+        let found: Vec<_> =
+            handle.consumers().try_collect().await.map_err(|error| failed(doing.as_str(), error))?;
+        stream.consumers = found.into_iter().map(consumer).collect();
+        stream.consumers.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    Ok(stream)
+}
+
+fn described(info: Info) -> StreamStatus {
     let config = &info.config;
     let settings = format!(
         "{:?}, {:?}, {} {}, discard {:?}",
@@ -122,22 +185,20 @@ async fn stream(connection: &Connection, info: Info) -> Result<StreamStatus, Err
         if config.num_replicas == 1 { "replica" } else { "replicas" },
         config.discard
     );
-    let name = config.name.clone();
-    let doing = format!("list the consumers of stream {name}");
-    let handle = connection.context.get_stream_no_info(&name).await;
-    let handle = handle.map_err(|error| failed(doing.as_str(), error))?;
-    let found: Vec<_> =
-        handle.consumers().try_collect().await.map_err(|error| failed(doing.as_str(), error))?;
-    let mut consumers: Vec<_> = found.into_iter().map(consumer).collect();
-    consumers.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(StreamStatus {
+    let replicas = info.cluster.as_ref().map(|cluster| cluster.replicas.as_slice()).unwrap_or_default();
+    StreamStatus {
         messages: info.state.messages,
         bytes: info.state.bytes,
         max_bytes: u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0),
+        max_messages: u64::try_from(config.max_messages).ok().filter(|messages| *messages > 0),
+        refuses_when_full: config.discard == DiscardPolicy::New,
+        // A server alone is no cluster.
+        has_leader: info.cluster.as_ref().is_none_or(|cluster| cluster.leader.is_some()),
+        replicas_away: replicas.iter().filter(|peer| peer.offline).map(|peer| peer.name.clone()).collect(),
         settings: settings.to_lowercase(),
-        name,
-        consumers,
-    })
+        name: config.name.clone(),
+        consumers: Vec::new(),
+    }
 }
 
 fn consumer(info: consumer::Info) -> ConsumerStatus {

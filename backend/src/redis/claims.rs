@@ -22,6 +22,11 @@ const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
 
+/// The key of a claim.
+pub(super) fn key(prefix: &str, claim: &str) -> String {
+    format!("{prefix}:claim:{claim}")
+}
+
 /// All claims of a cluster.
 pub(super) struct Claims {
     link: Link,
@@ -44,7 +49,7 @@ impl Claims {
         holder: &NodeId,
         lease: Duration,
     ) -> Result<(String, u64), Error> {
-        let mut script = SCRIPT.key(format!("{}:claim:{key}", self.link.prefix()));
+        let mut script = SCRIPT.key(self::key(self.link.prefix(), &key.to_string()));
         script.key(self.birth());
         script.arg(word).arg(holder.as_str()).arg(millis(lease));
         script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_proto::{NodeId, Partition};
-use redis::Script;
+use redis::{Script, pipe};
 use tracing::warn;
 
 use super::link::{Link, millis};
@@ -16,6 +16,20 @@ use super::roll::Roll;
 use crate::Error;
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
+
+/// A key of a partition, such as its `lease`.
+pub(super) fn key(prefix: &str, partition: Partition, name: &str) -> String {
+    format!("{{{prefix}:p{partition}}}:{name}")
+}
+
+/// Returns who holds the lease on each partition.
+pub(super) async fn holders(link: &Link, partitions: u16) -> Result<Vec<Option<String>>, Error> {
+    let mut asking = pipe();
+    for number in 0..partitions {
+        asking.get(key(link.prefix(), Partition(number), "lease"));
+    }
+    link.query_all(asking, "ask who holds the leases").await
+}
 
 /// The leases of a cluster.
 pub(super) struct Lease {
@@ -35,7 +49,7 @@ impl Lease {
         holder: &NodeId,
         ttl: Duration,
     ) -> Result<bool, Error> {
-        let mut script = SCRIPT.key(format!("{{{}:p{partition}}}:lease", self.link.prefix()));
+        let mut script = SCRIPT.key(key(self.link.prefix(), partition, "lease"));
         // A time to live of nothing is none that Redis takes.
         script.arg(word).arg(holder.as_str()).arg(millis(ttl).max(1));
         self.link.run(&script, &format!("{word} the lease on partition {partition}")).await

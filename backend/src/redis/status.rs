@@ -116,7 +116,7 @@ fn escape(prefix: &str) -> String {
 impl Keys {
     fn add(&mut self, prefix: &str, key: &str) {
         let rest = key.strip_prefix('{').unwrap_or(key).strip_prefix(prefix).unwrap_or_default();
-        if rest.starts_with(":claim:") {
+        if rest.starts_with(":claim:") && rest != ":claim:probe" {
             self.claims += 1;
         } else if rest.starts_with(":p") && rest.ends_with("}:lease") {
             self.leases += 1;

@@ -1,10 +1,11 @@
 //! What a scheduler measures of what is not its own doing: the partitions it leads, what waits in the queues of the
 //! cluster, and news that it had to drop.
 //!
-//! Counting of runs and calls happens where they happen. Queues are asked for on a beat, one short request each, so that
-//! a scrape waits for nobody; every scheduler shows the same of them.
+//! Counting of runs and calls happens where they happen. Queues are asked for on a beat, so that a scrape waits for
+//! nothing; every scheduler shows the same of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::nats::Nats;
@@ -15,15 +16,30 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::dependencies::Dependencies;
+use super::report::checkpoint_age;
+
 /// How often: as often as metrics are usually collected.
 const BEAT: Duration = Duration::from_secs(15);
 
-/// Keeps the number of partitions that are led in the metrics.
+/// Keeps the partitions that are led in the metrics.
 pub(super) async fn led(mut led: watch::Receiver<BTreeSet<Partition>>, stop: CancellationToken) {
     let counting = async {
+        let mut before = BTreeSet::new();
+        // It is shown from the start, so that its rate is known for the first change.
+        counter!("longshore_leader_changes_total").increment(0);
         loop {
-            let count = led.borrow_and_update().len();
-            gauge!("longshore_partitions_led").set(u32::try_from(count).unwrap_or(u32::MAX));
+            let now = led.borrow_and_update().clone();
+            gauge!("longshore_partitions_led").set(u32::try_from(now.len()).unwrap_or(u32::MAX));
+            for partition in now.difference(&before) {
+                counter!("longshore_leader_changes_total").increment(1);
+                gauge!("longshore_partition_led", "partition" => partition.to_string()).set(1);
+            }
+            for partition in before.difference(&now) {
+                gauge!("longshore_partition_led", "partition" => partition.to_string()).set(0);
+                gauge!("longshore_checkpoint_age_seconds", "partition" => partition.to_string()).set(0);
+            }
+            before = now;
             if led.changed().await.is_err() {
                 return stop.cancelled().await;
             }
@@ -33,22 +49,39 @@ pub(super) async fn led(mut led: watch::Receiver<BTreeSet<Partition>>, stop: Can
 }
 
 /// Keeps what waits and what was dropped in the metrics.
-pub(super) async fn waiting(nats: Nats, stop: CancellationToken) {
+pub(super) async fn waiting(
+    nats: Nats,
+    led: watch::Receiver<BTreeSet<Partition>>,
+    dependencies: Arc<Dependencies>,
+    stop: CancellationToken,
+) {
     let events = nats.events();
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let measuring = async {
+        let mut shown = BTreeSet::new();
         loop {
             beat.tick().await;
             counter!("longshore_news_dropped_total").absolute(events.dropped());
-            measure(&nats).await;
+            measure_checkpoints(&led, &dependencies);
+            measure_queues(&nats).await;
+            measure_backlog(&nats, &mut shown).await;
         }
     };
     let _ = stop.run_until_cancelled(measuring).await;
 }
 
+fn measure_checkpoints(led: &watch::Receiver<BTreeSet<Partition>>, dependencies: &Dependencies) {
+    for partition in led.borrow().iter() {
+        if let Some(age) = checkpoint_age(dependencies, *partition) {
+            let labels = [("partition", partition.to_string())];
+            gauge!("longshore_checkpoint_age_seconds", &labels).set(age.as_secs_f64());
+        }
+    }
+}
+
 /// Measures the queues. One that cannot be seen keeps what it showed last.
-async fn measure(nats: &Nats) {
+async fn measure_queues(nats: &Nats) {
     match nats.queues().await {
         Ok(queues) => {
             for queue in queues {
@@ -60,4 +93,25 @@ async fn measure(nats: &Nats) {
         }
         Err(error) => debug!(%error, "queues not measured"),
     }
+}
+
+/// Measures the jobs of each server. A server that was shown and has no jobs any more is shown with zero.
+async fn measure_backlog(nats: &Nats, shown: &mut BTreeSet<String>) {
+    let backlog = match nats.backlog().await {
+        Ok(backlog) => backlog,
+        Err(error) => return debug!(%error, "the jobs of servers are not measured"),
+    };
+    let show = |server: &str, jobs: u64, oldest: Duration| {
+        let labels = [("server", server.to_owned())];
+        gauge!("longshore_server_jobs", &labels).set(u32::try_from(jobs).unwrap_or(u32::MAX));
+        gauge!("longshore_server_oldest_job_age_seconds", &labels).set(oldest.as_secs_f64());
+    };
+    let now: BTreeSet<String> = backlog.servers.iter().map(|server| server.server.clone()).collect();
+    for server in shown.difference(&now) {
+        show(server, 0, Duration::ZERO);
+    }
+    for server in &backlog.servers {
+        show(&server.server, server.jobs, server.oldest);
+    }
+    *shown = now;
 }

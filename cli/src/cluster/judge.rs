@@ -204,18 +204,29 @@ pub(super) fn exit(failures: [Option<&Failure>; 2], findings: &[Finding]) -> Exi
 
 #[cfg(test)]
 mod tests {
-    use longshore_backend::nats::{ConsumerStatus, Status, StreamStatus};
+    use longshore_backend::nats::{AccountStatus, ConsumerStatus, Status, StreamStatus};
 
     use super::*;
 
     fn stream(name: &str, bytes: u64, consumers: Vec<ConsumerStatus>) -> StreamStatus {
-        let (max_bytes, settings) = (Some(100), String::new());
-        StreamStatus { name: name.to_owned(), messages: 1, bytes, max_bytes, settings, consumers }
+        StreamStatus {
+            name: name.to_owned(),
+            messages: 1,
+            bytes,
+            max_bytes: Some(100),
+            max_messages: None,
+            refuses_when_full: true,
+            has_leader: true,
+            replicas_away: Vec::new(),
+            settings: String::new(),
+            consumers,
+        }
     }
 
     fn status(streams: Vec<StreamStatus>) -> Status {
         let (version, server) = ("2.15.1".to_owned(), "n".to_owned());
-        Status { version, server, cluster: None, round_trip: Duration::from_millis(1), streams }
+        let account = AccountStatus::default();
+        Status { version, server, cluster: None, round_trip: Duration::from_millis(1), account, streams }
     }
 
     fn all(partitions: u16) -> Vec<StreamStatus> {

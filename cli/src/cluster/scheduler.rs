@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::nats::{self, Nats};
+use longshore_backend::nats::{self, Nats, ServiceReport};
 use longshore_backend::redis::Redis;
 use longshore_proto::NodeId;
 use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::dependencies::Dependencies;
 use super::process::Process;
+use super::report::reporter;
+use super::tracked::{tracked, tracked_port};
 use super::watched::Watched;
 use super::{backend, close, gauges, reach};
 use crate::config::Config;
@@ -27,43 +30,58 @@ const END_LIMIT: Duration = Duration::from_secs(15);
 pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
-    let watched = Watched::start(config, Role::Scheduler, ending.clone()).await?;
+    let mut watched = Watched::start(config, Role::Scheduler, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
         reached = reach::both(config, id.as_str()) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
-    watched.reached(&nats, &redis);
-    let process = compose(config, id, &nats, &redis, ending);
+    let dependencies = watched.connected(&nats, &redis);
+    let process = compose(config, id, (&nats, &redis), &dependencies, ending);
     process.run(signals, END_LIMIT, close(&nats)).await
 }
 
 /// The parts, in the order of their ends: doors, leadership.
-fn compose(config: &Config, id: NodeId, nats: &Nats, redis: &Redis, ending: CancellationToken) -> Process {
-    let backend = backend(nats, redis);
-    let desk =
-        Desk::new(backend.clone(), nats.workflows(), redis.catalog(), nats.dead_letters(), config.partitions);
+fn compose(
+    config: &Config,
+    id: NodeId,
+    (nats, redis): (&Nats, &Redis),
+    dependencies: &Arc<Dependencies>,
+    ending: CancellationToken,
+) -> Process {
+    let backend = tracked(backend(nats, redis), dependencies);
+    let dead_letters = tracked_port(nats.dead_letters(), dependencies);
+    let desk = Desk::new(
+        backend.clone(),
+        nats.workflows(),
+        redis.catalog(),
+        dead_letters.clone(),
+        config.partitions,
+    );
     let desk = Arc::new(desk);
     let observer = Arc::new(Announcer::new(Arc::new(nats.events())));
     let sharing =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
-    let node = Node::new(backend, redis.lease(), id, sharing, observer);
+    let node = Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), sharing, observer);
     let led = node.led();
-    let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters(), node.pace());
+    let submissions = tracked_port(nats.submissions(), dependencies);
+    let doorway = Doorway::new(Arc::clone(&desk), submissions, dead_letters, node.pace());
+    let report = reporter(nats.clone(), &id, led.clone(), Arc::clone(dependencies));
 
     let mut process = Process::new(ending);
     let stop = process.stage();
     process.start("the intake of submits", doorway.run(stop.clone()));
-    process.start("the service", serve(nats.client(), desk, stop));
+    process.start("the service", serve(nats.client(), desk, report, stop));
     let stop = process.stage();
     process.start("leadership", node.run(stop.clone()));
-    process.start("the count of partitions", gauges::led(led, stop.clone()));
-    process.start("the measuring of queues", gauges::waiting(nats.clone(), stop));
+    process.start("the count of partitions", gauges::led(led.clone(), stop.clone()));
+    let measuring = gauges::waiting(nats.clone(), led, Arc::clone(dependencies), stop);
+    process.start("the measuring of queues", measuring);
     process
 }
 
-async fn serve(client: async_nats::Client, desk: Arc<Desk>, stop: CancellationToken) {
-    if let Err(error) = nats::serve(client, desk, stop).await {
+async fn serve(client: async_nats::Client, desk: Arc<Desk>, report: ServiceReport, stop: CancellationToken) {
+    if let Err(error) = nats::serve(client, desk, report, stop).await {
         error!(%error, "requests cannot be served");
     }
 }

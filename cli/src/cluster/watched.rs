@@ -2,27 +2,26 @@
 
 use std::sync::{Arc, OnceLock};
 
-use async_nats::jetstream;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use longshore_backend::nats::Nats;
 use longshore_backend::redis::Redis;
-use longshore_proto::{Partition, subject};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::dependencies::Dependencies;
+use super::probes;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::health::{Check, HealthServer};
+use crate::health::{HealthServer, Readiness};
 use crate::metering::{self, Role};
 
-/// NATS and Redis, once they are there.
-type Reached = Arc<OnceLock<(Nats, Redis)>>;
+/// The connection to NATS, once there is one.
+type Connected = Arc<OnceLock<Nats>>;
 
-/// Answers those who look, for as long as it lives.
+/// Answers those who look, and asks the stores, for as long as it lives.
 pub(super) struct Watched {
-    reached: Reached,
-    _tasks: JoinSet<()>,
+    connected: Connected,
+    dependencies: Arc<Dependencies>,
+    tasks: JoinSet<()>,
 }
 
 impl Watched {
@@ -33,54 +32,33 @@ impl Watched {
         role: Role,
         ending: CancellationToken,
     ) -> Result<Self, Failure> {
-        let (reached, mut tasks) = (Reached::default(), JoinSet::new());
+        let (connected, mut tasks) = (Connected::default(), JoinSet::new());
+        let dependencies = Arc::new(Dependencies::new(role, config.partitions));
         if let Some(address) = config.metrics_listen {
             let metrics = metering::start(role)?;
-            let server = HealthServer::bind(address, checks(&reached), metrics.clone(), ending).await?;
+            let readiness = readiness(&connected, &dependencies);
+            let server = HealthServer::bind(address, readiness, metrics.clone(), ending).await?;
             tasks.spawn(server.run());
             tasks.spawn(metering::upkeep(metrics));
         }
-        Ok(Self { reached, _tasks: tasks })
+        Ok(Self { connected, dependencies, tasks })
     }
 
-    /// From now on, readiness asks these.
-    pub(super) fn reached(&self, nats: &Nats, redis: &Redis) {
-        // It is told once; a second time would change nothing.
-        let _ = self.reached.set((nats.clone(), redis.clone()));
+    /// Begins to ask NATS and Redis, and returns what is known about them.
+    pub(super) fn connected(&mut self, nats: &Nats, redis: &Redis) -> Arc<Dependencies> {
+        // It is set once; a second time would change nothing.
+        let _ = self.connected.set(nats.clone());
+        let dependencies = Arc::clone(&self.dependencies);
+        self.tasks.spawn(probes::run(nats.clone(), redis.clone(), dependencies));
+        Arc::clone(&self.dependencies)
     }
 }
 
-fn checks(reached: &Reached) -> Vec<Check> {
-    vec![
-        check(reached, "nats", |nats, _| {
-            async move { nats.check().map_err(|error| error.to_string()) }.boxed()
-        }),
-        check(reached, "streams", |nats, _| streams(nats).boxed()),
-        check(reached, "redis", |_, redis| {
-            async move { redis.ping().await.map_err(|error| error.to_string()) }.boxed()
-        }),
-    ]
-}
-
-/// A check that fails until both are there.
-fn check(
-    reached: &Reached,
-    name: &'static str,
-    ask: fn(Nats, Redis) -> BoxFuture<'static, Result<(), String>>,
-) -> Check {
-    let reached = Arc::clone(reached);
-    let ask = move || match reached.get() {
-        Some((nats, redis)) => ask(nats.clone(), redis.clone()),
-        None => async { Err("not connected yet".to_owned()) }.boxed(),
-    };
-    Check { name, ask: Box::new(ask) }
-}
-
-/// Whether the streams that every process needs can be asked: they exist, and have a leader.
-async fn streams(nats: Nats) -> Result<(), String> {
-    let context = jetstream::new(nats.client());
-    for name in [subject::log_stream(Partition(0)), subject::JOBS_STREAM.to_owned()] {
-        context.get_stream(&name).await.map_err(|error| format!("{name}: {error}"))?;
-    }
-    Ok(())
+/// Says what can be used, from what is known: looking at it asks nothing of the stores.
+fn readiness(connected: &Connected, dependencies: &Arc<Dependencies>) -> Readiness {
+    let (connected, dependencies) = (Arc::clone(connected), Arc::clone(dependencies));
+    Box::new(move || match connected.get() {
+        Some(nats) => dependencies.verdicts(nats),
+        None => vec![("nats and redis".to_owned(), Err("not connected yet".to_owned()))],
+    })
 }

@@ -13,7 +13,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::dependencies::Dependencies;
 use super::process::Process;
+use super::tracked::{tracked, tracked_port};
 use super::watched::Watched;
 use super::{backend, close, reach};
 use crate::config::Config;
@@ -38,14 +40,14 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     let pool = Arc::new(Pool::new(servers.config()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
-    let watched = Watched::start(config, Role::Worker, ending.clone()).await?;
+    let mut watched = Watched::start(config, Role::Worker, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
         reached = reach::both(config, id.as_str()) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
-    watched.reached(&nats, &redis);
-    let process = compose(config, id, &pool, &nats, &redis, ending);
+    let dependencies = watched.connected(&nats, &redis);
+    let process = compose(config, id, &pool, (&nats, &redis), &dependencies, ending);
     let closing = async {
         if timeout(CLOSE_LIMIT, pool.close()).await.is_err() {
             warn!("the MCP servers were not closed in time");
@@ -59,8 +61,8 @@ fn compose(
     config: &Config,
     id: NodeId,
     pool: &Arc<Pool>,
-    nats: &Nats,
-    redis: &Redis,
+    (nats, redis): (&Nats, &Redis),
+    dependencies: &Arc<Dependencies>,
     ending: CancellationToken,
 ) -> Process {
     let entry = WorkerEntry {
@@ -70,9 +72,9 @@ fn compose(
         slots: config.slots.get(),
         servers: pool.servers().map(|(server, _)| server.clone()).collect(),
     };
-    let presence = Presence::new(redis.catalog(), entry);
+    let presence = Presence::new(tracked_port(redis.catalog(), dependencies), entry);
     let working = WorkerConfig { slots: config.slots, drain: config.drain };
-    let worker = Worker::new(backend(nats, redis), Arc::clone(pool), id, working);
+    let worker = Worker::new(tracked(backend(nats, redis), dependencies), Arc::clone(pool), id, working);
 
     let mut process = Process::new(ending);
     let stop = process.stage();

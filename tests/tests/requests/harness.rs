@@ -82,7 +82,8 @@ impl Cluster {
             PARTITIONS,
         ));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let served = nats::serve(nats.client(), Arc::clone(&desk) as _, stop.clone());
+        let served =
+            nats::serve(nats.client(), Arc::clone(&desk) as _, Box::new(|| json!(null)), stop.clone());
         tasks.spawn(async move { served.await.expect("serves") });
         let config = NodeConfig { partitions: PARTITIONS, ttl, ..NodeConfig::default() };
         let announcer = Arc::new(Announcer::new(Arc::new(nats.events())));

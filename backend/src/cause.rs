@@ -1,0 +1,105 @@
+//! The cause of a port's failure in one word, for metrics and for those who decide whether a store can be used.
+
+use std::error::Error as StdError;
+
+use async_nats::jetstream::{self, ErrorCode};
+use redis::RedisError;
+
+use crate::Error;
+
+/// Why a port failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// The store, its disk or the account has no room.
+    Full,
+    /// The user may not do it.
+    Denied,
+    /// There is no such stream.
+    Missing,
+    /// There was no answer, or the store says that it cannot answer now.
+    Unavailable,
+    /// Something about this one request.
+    Other,
+}
+
+/// Codes of NATS that say that there is no room: in the account, in the server, and when a message could not be stored.
+const FULL: [ErrorCode; 4] = [
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+    ErrorCode::STREAM_STORE_FAILED,
+];
+
+impl Cause {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Denied => "denied",
+            Self::Missing => "missing",
+            Self::Unavailable => "unavailable",
+            Self::Other => "other",
+        }
+    }
+
+    /// Returns the cause of a failure.
+    pub fn of(error: &Error) -> Self {
+        let mut next: Option<&(dyn StdError + 'static)> = error.source();
+        while let Some(source) = next {
+            if let Some(cause) = source.downcast_ref().and_then(redis) {
+                return cause;
+            }
+            if let Some(cause) = source.downcast_ref().and_then(nats) {
+                return cause;
+            }
+            next = source.source();
+        }
+        if error.retryable { Self::Unavailable } else { Self::Other }
+    }
+}
+
+fn redis(error: &RedisError) -> Option<Cause> {
+    match error.code()? {
+        // Memory, and the disk.
+        "OOM" | "MISCONF" => Some(Cause::Full),
+        "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(Cause::Denied),
+        _ => None,
+    }
+}
+
+fn nats(error: &jetstream::Error) -> Option<Cause> {
+    match error.error_code() {
+        code if FULL.contains(&code) => Some(Cause::Full),
+        ErrorCode::STREAM_NOT_FOUND => Some(Cause::Missing),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_redis(answer: &str) -> Cause {
+        let value = redis::parse_redis_value(format!("{answer}\r\n").as_bytes()).expect("an answer");
+        let error = value.extract_error().expect_err("a refusal");
+        Cause::of(&Error::transient("write", error))
+    }
+
+    fn of_nats(code: u16, err_code: u16) -> Cause {
+        let said = serde_json::json!({ "code": code, "err_code": err_code, "description": "no" });
+        let said: jetstream::Error = serde_json::from_value(said).expect("an error");
+        Cause::of(&Error::transient("publish", said))
+    }
+
+    #[test]
+    fn the_answer_of_the_store_decides() {
+        assert_eq!(of_redis("-OOM command not allowed when used memory > 'maxmemory'."), Cause::Full);
+        assert_eq!(of_redis("-NOPERM this user has no permissions to run the 'set' command"), Cause::Denied);
+        assert_eq!(of_redis("-LOADING Redis is loading the dataset in memory"), Cause::Unavailable);
+        assert_eq!(of_nats(400, 10002), Cause::Full);
+        assert_eq!(of_nats(503, 10077), Cause::Full);
+        assert_eq!(of_nats(404, 10059), Cause::Missing);
+        assert_eq!(of_nats(503, 10008), Cause::Unavailable);
+        assert_eq!(Cause::of(&Error::permanent("publish", "too large")), Cause::Other);
+    }
+}

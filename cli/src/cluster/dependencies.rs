@@ -1,0 +1,116 @@
+//! All stores that a process needs, and how each answers.
+
+use std::sync::Arc;
+
+use longshore_backend::nats::Nats;
+use longshore_backend::redis::Probe;
+use longshore_proto::{Partition, subject};
+
+use super::dependency::Dependency;
+use crate::metering::Role;
+
+/// The stores of one process.
+pub(super) struct Dependencies {
+    /// Appends to the log of each partition.
+    pub(super) appends: Vec<Arc<Dependency>>,
+    /// Checkpoints of each partition.
+    pub(super) checkpoints: Vec<Arc<Dependency>>,
+    /// Publishes to the queue of jobs, and pulls from it.
+    pub(super) jobs: Arc<Dependency>,
+    /// Reads and writes of large values.
+    pub(super) blobs: Arc<Dependency>,
+    /// Claims on calls that may not be repeated.
+    pub(super) claims: Arc<Dependency>,
+    /// Leases on partitions and the list of schedulers.
+    pub(super) leases: Arc<Dependency>,
+    /// The list of workers.
+    pub(super) presence: Arc<Dependency>,
+    /// Submits that were published.
+    pub(super) submits: Arc<Dependency>,
+    /// Submits that were refused.
+    pub(super) dead_letters: Arc<Dependency>,
+    /// The streams that the process uses, by their names.
+    pub(super) streams: Vec<Arc<Dependency>>,
+    /// The limits of the NATS account.
+    pub(super) account: Dependency,
+    /// Writes to Redis.
+    pub(super) redis: Dependency,
+    /// Which keys those writes are among.
+    pub(super) redis_probe: Probe,
+}
+
+impl Dependencies {
+    /// The stores of a process, none of which has been asked yet.
+    pub(super) fn new(role: Role, partitions: u16) -> Self {
+        let of_traffic = |name: &str, operation| Arc::new(Dependency::of_traffic(name, operation));
+        let of_each = |what: &str, operation| {
+            let named = |number| format!("{what} {}", Partition(number));
+            (0..partitions).map(|number| of_traffic(&named(number), operation)).collect()
+        };
+        Self {
+            appends: of_each("appends to log", "append"),
+            checkpoints: of_each("checkpoints of partition", "checkpoint"),
+            jobs: of_traffic("queue of jobs", "queue"),
+            blobs: of_traffic("large values", "blob"),
+            claims: of_traffic("claims", "claim"),
+            leases: of_traffic("leases", "lease"),
+            presence: of_traffic("list of workers", "presence"),
+            submits: of_traffic("submits", "submit"),
+            dead_letters: of_traffic("refused submits", "dead_letter"),
+            streams: streams(role, partitions)
+                .into_iter()
+                .map(|name| Arc::new(Dependency::of_probe(name)))
+                .collect(),
+            account: Dependency::of_probe("NATS account"),
+            redis: Dependency::of_probe("redis"),
+            redis_probe: match role {
+                Role::Scheduler => Probe::Partitions,
+                Role::Worker => Probe::Claims,
+            },
+        }
+    }
+
+    /// All of them: first those that are asked all the time.
+    fn all(&self) -> impl Iterator<Item = &Dependency> {
+        let probes = [&self.account, &self.redis].into_iter();
+        let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
+        let single = [
+            &self.jobs,
+            &self.blobs,
+            &self.claims,
+            &self.leases,
+            &self.presence,
+            &self.submits,
+            &self.dead_letters,
+        ];
+        probes.chain(each.chain(single).map(|dependency| &**dependency))
+    }
+
+    /// What each store is called and whether it can be used, or why not.
+    pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
+        let connection = nats.check().map_err(|error| error.to_string());
+        let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
+        std::iter::once(("nats".to_owned(), connection)).chain(each).collect()
+    }
+
+    /// What cannot be used, each in one line.
+    pub(super) fn problems(&self, nats: &Nats) -> Vec<String> {
+        let failing = |(name, verdict): (String, Result<(), String>)| {
+            verdict.err().map(|reason| format!("{name}: {reason}"))
+        };
+        self.verdicts(nats).into_iter().filter_map(failing).collect()
+    }
+}
+
+/// The streams that a process uses.
+fn streams(role: Role, partitions: u16) -> Vec<String> {
+    let mut names: Vec<String> =
+        (0..partitions).map(|number| subject::log_stream(Partition(number))).collect();
+    let for_all = [subject::JOBS_STREAM, subject::BLOBS_STREAM];
+    let for_schedulers = [subject::SUBMIT_STREAM, subject::DEAD_LETTER_STREAM, subject::WORKFLOWS_STREAM];
+    names.extend(for_all.map(str::to_owned));
+    if role == Role::Scheduler {
+        names.extend(for_schedulers.map(str::to_owned));
+    }
+    names
+}

@@ -1,0 +1,68 @@
+//! What a scheduler says about itself in its service statistics, for `longshore doctor`: its node, what it leads, and
+//! which stores it cannot use.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_backend::nats::{Nats, ServiceReport};
+use longshore_proto::{NodeId, Partition};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::dependencies::Dependencies;
+
+/// Faults that are said at most, so that a report fits into a message.
+const MOST_PROBLEMS: usize = 20;
+
+/// A scheduler in its own words.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct SchedulerReport {
+    /// Its id in logs and leases.
+    pub(crate) node: String,
+    /// The partitions that it leads.
+    pub(crate) partitions: Vec<PartitionReport>,
+    /// The stores that it cannot use, with the reasons.
+    pub(crate) problems: Vec<String>,
+}
+
+/// A partition in the words of its leader.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct PartitionReport {
+    /// The partition.
+    pub(crate) partition: u16,
+    /// How long ago its state was stored; nothing if this leader has not stored it yet.
+    pub(crate) checkpoint_age_ms: Option<u64>,
+}
+
+/// Returns what answers with the report of this process.
+pub(super) fn reporter(
+    nats: Nats,
+    node: &NodeId,
+    led: watch::Receiver<BTreeSet<Partition>>,
+    dependencies: Arc<Dependencies>,
+) -> ServiceReport {
+    let node = node.as_str().to_owned();
+    let report = move || {
+        let led: Vec<Partition> = led.borrow().iter().copied().collect();
+        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let reported = |partition: Partition| PartitionReport {
+            partition: partition.0,
+            checkpoint_age_ms: checkpoint_age(&dependencies, partition).map(millis),
+        };
+        let partitions = led.into_iter().map(reported).collect();
+        let mut problems = dependencies.problems(&nats);
+        problems.truncate(MOST_PROBLEMS);
+        let report = SchedulerReport { node: node.clone(), partitions, problems };
+        serde_json::to_value(report).unwrap_or(Value::Null)
+    };
+    Box::new(report)
+}
+
+/// Returns how long ago this process stored the state of a partition.
+pub(super) fn checkpoint_age(dependencies: &Dependencies, partition: Partition) -> Option<Duration> {
+    let stored = dependencies.checkpoints.get(usize::from(partition.0))?.last_success()?;
+    Some(Instant::now().duration_since(stored))
+}

@@ -1,0 +1,175 @@
+//! Ports whose requests are noted: each ends as a success or a failure of the store behind it.
+
+mod edges;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_backend::{
+    Backend, Blobs, Checkpoints, Claimed, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded,
+    LogReader, Queued, RunLog, RunPage, RunQuery, RunRow,
+};
+use longshore_proto::{
+    ClaimKey, Digest, Event, Incarnation, Job, JobId, NodeId, Partition, RunId, Seq, ServerName, Timestamp,
+};
+
+use super::dependencies::Dependencies;
+use super::dependency::Dependency;
+
+/// Returns ports that do the same, and note how each request ends.
+pub(super) fn tracked(backend: Backend, dependencies: &Arc<Dependencies>) -> Backend {
+    Backend {
+        log: tracked_port(backend.log, dependencies),
+        jobs: tracked_port(backend.jobs, dependencies),
+        checkpoints: tracked_port(backend.checkpoints, dependencies),
+        claims: tracked_port(backend.claims, dependencies),
+        blobs: tracked_port(backend.blobs, dependencies),
+    }
+}
+
+/// Returns one port that does the same, and notes how each request ends.
+pub(super) fn tracked_port<P: ?Sized>(port: Arc<P>, dependencies: &Arc<Dependencies>) -> Arc<Tracked<P>> {
+    Arc::new(Tracked { port, noted: Arc::clone(dependencies) })
+}
+
+/// A port, and where its requests are noted.
+pub(super) struct Tracked<P: ?Sized> {
+    port: Arc<P>,
+    noted: Arc<Dependencies>,
+}
+
+/// Makes a request that is about one partition.
+async fn of_partition<T>(
+    each: &[Arc<Dependency>],
+    partition: Partition,
+    asking: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match each.get(usize::from(partition.0)) {
+        Some(dependency) => dependency.watch(asking).await,
+        None => asking.await,
+    }
+}
+
+#[async_trait]
+impl RunLog for Tracked<dyn RunLog> {
+    async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
+        self.port.incarnation(partition).await
+    }
+
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
+        of_partition(&self.noted.appends, partition, self.port.append(partition, events)).await
+    }
+
+    async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
+        self.port.tail(partition).await
+    }
+
+    async fn fullness(&self, partition: Partition) -> Result<u64, Error> {
+        self.port.fullness(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
+        self.port.read(partition, from).await
+    }
+
+    async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
+        self.port.trim(partition, below).await
+    }
+}
+
+#[async_trait]
+impl JobQueue for Tracked<dyn JobQueue> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+        self.noted.jobs.watch(self.port.publish(jobs)).await
+    }
+
+    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+        self.port.holds(jobs).await
+    }
+
+    async fn waiting(&self, server: &ServerName, job: &JobId) -> Result<Option<u64>, Error> {
+        self.port.waiting(server, job).await
+    }
+
+    async fn recall(&self, job: &JobId) -> Result<(), Error> {
+        self.port.recall(job).await
+    }
+
+    fn outlives_process(&self) -> bool {
+        self.port.outlives_process()
+    }
+
+    async fn pull(
+        &self,
+        server: &ServerName,
+        max: NonZeroUsize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, Error> {
+        // It waits for jobs, so only its end says something.
+        let pulled = self.port.pull(server, max, wait).await;
+        self.noted.jobs.note(&pulled);
+        pulled
+    }
+}
+
+#[async_trait]
+impl Checkpoints for Tracked<dyn Checkpoints> {
+    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+        self.port.load(partition).await
+    }
+
+    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+        let each = &self.noted.checkpoints;
+        let committed = of_partition(each, partition, self.port.commit(partition, delta)).await;
+        if matches!(committed, Ok(Committed::Refused { .. }))
+            && let Some(dependency) = each.get(usize::from(partition.0))
+        {
+            dependency.count_failure("refused");
+        }
+        committed
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
+        self.port.run(run).await
+    }
+
+    async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
+        self.port.runs(query).await
+    }
+}
+
+#[async_trait]
+impl Claims for Tracked<dyn Claims> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+        self.noted.claims.watch(self.port.claim(key, holder, lease)).await
+    }
+
+    async fn born(&self) -> Result<Timestamp, Error> {
+        self.port.born().await
+    }
+
+    async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
+        self.noted.claims.watch(self.port.renew(key, holder, lease)).await
+    }
+
+    async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.noted.claims.watch(self.port.done(key, holder)).await
+    }
+
+    async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.noted.claims.watch(self.port.release(key, holder)).await
+    }
+}
+
+#[async_trait]
+impl Blobs for Tracked<dyn Blobs> {
+    async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error> {
+        self.noted.blobs.watch(self.port.put(bytes)).await
+    }
+
+    async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+        self.noted.blobs.watch(self.port.get(digest)).await
+    }
+}
