@@ -20,6 +20,7 @@ use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{
     Driver, DriverError, Ended, Intake, Observed, Retention, Submission, SubmitError, Watch, Watchers,
 };
+use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use longshore_workflow::Plan;
@@ -124,7 +125,7 @@ impl Opened {
     /// Begins to work.
     pub(crate) fn start(self, servers: ServersConfig, slots: NonZeroUsize) -> Process {
         let Self { store, backend, driver, watchers, node } = self;
-        let pool = Arc::new(Pool::new(servers));
+        let pool = Arc::new(Pool::new(servers).launched_by(Launcher::this_program()));
         let config = WorkerConfig { slots, drain: DRAIN };
         let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config);
         let (stop_worker, stop_driver) = (CancellationToken::new(), CancellationToken::new());

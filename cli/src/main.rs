@@ -53,6 +53,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LAST_THREADS_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    if let Some(code) = longshore_worker::launcher::launched() {
+        return code;
+    }
     let output = Output::new();
     let exit = match Cli::try_parse() {
         Ok(cli) => perform(cli, &output).unwrap_or_else(|failure| {

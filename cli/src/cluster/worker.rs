@@ -7,6 +7,7 @@ use longshore_backend::nats::Nats;
 use longshore_backend::redis::Redis;
 use longshore_backend::{WorkerEntry, clock};
 use longshore_proto::NodeId;
+use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::Pool;
 use longshore_worker::{Presence, Worker, WorkerConfig};
 use tokio::time::timeout;
@@ -37,7 +38,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Failure> {
     // What is wrong with the servers file is said before anything is waited for.
     let servers = ServersFile::find(config.mcp_config.as_deref(), output)?.required()?;
-    let pool = Arc::new(Pool::new(servers.config()));
+    let pool = Arc::new(Pool::new(servers.config()).launched_by(Launcher::this_program()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
     let mut watched = Watched::start(config, Role::Worker, ending.clone()).await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_proto::{FaultClass, ServerName};
+use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -132,7 +133,7 @@ pub(super) async fn with_pool<T>(
 ) -> Result<T, Failure> {
     let names = file.names().cloned().collect();
     let mut signals = Signals::listen()?;
-    let pool = Pool::new(file.config());
+    let pool = Pool::new(file.config()).launched_by(Launcher::this_program());
     let done = tokio::select! {
         done = work(&pool, names) => done,
         _ = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted")),

@@ -8,6 +8,7 @@
 mod entry;
 mod expand;
 mod fields;
+mod limits;
 mod secret;
 mod settings;
 mod vault;

@@ -31,6 +31,7 @@ use super::distil;
 use super::noop::Noop;
 use super::process::{ServerProcess, StderrTail};
 use super::stdio::{self, OutputEnd};
+use crate::launcher::Launcher;
 
 /// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
 const PROGRESS_BUFFER: usize = 256;
@@ -45,6 +46,8 @@ type Service = RunningService<RoleClient, Handler>;
 pub(crate) struct Home {
     pub(crate) tasks: TaskTracker,
     pub(crate) closing: CancellationToken,
+    /// Starts processes, so that they end with this one.
+    pub(crate) launcher: Option<Launcher>,
 }
 
 /// Connects to a server.
@@ -117,9 +120,14 @@ impl Attempt<'_> {
         config: &StdioServer,
         mode: ClientLifecycleMode,
     ) -> Result<Connection, Failed> {
-        let (process, streams) = ServerProcess::start(config, Arc::clone(self.stderr))
-            .map_err(|why| Failed { seen: Observation::NotStarted(why), try_legacy: false })?;
-        let (output, pid) = (OutputEnd::default(), process.pid());
+        let (process, streams) = ServerProcess::start(
+            config,
+            self.config.settings.limits,
+            self.home.launcher.as_ref(),
+            Arc::clone(self.stderr),
+        )
+        .map_err(|why| Failed { seen: Observation::NotStarted(why), try_legacy: false })?;
+        let output = OutputEnd::default();
         let (exited, exit) = watch::channel(None);
         let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
         let limit = self.config.settings.max_message_bytes;
@@ -128,12 +136,13 @@ impl Attempt<'_> {
         let notices = handler.notices.clone();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
+                let pid = process.pid();
                 let connection = self.connection(&service, notices, Some(child), pid, stop.clone());
                 self.home.tasks.spawn(keep_process(service, process, stop, output, exited));
                 Ok(connection)
             }
             Err(error) => {
-                self.home.tasks.spawn(async move { exited.send_replace(Some(ended(process).await)) });
+                self.home.tasks.spawn(async move { exited.send_replace(Some(process.end().await)) });
                 Err(self.failed_child(error, child).await)
             }
         }
@@ -223,14 +232,7 @@ async fn keep_process(
     }
     // The library closes the child's input, which is how a server is asked to leave.
     let _ = timeout(LIBRARY_CLOSE, service.waiting()).await;
-    exited.send_replace(Some(ended(process).await));
-}
-
-async fn ended(process: ServerProcess) -> String {
-    match process.end().await {
-        Some(status) => format!("the server ended with {status}"),
-        None => "the server was killed".to_owned(),
-    }
+    exited.send_replace(Some(process.end().await));
 }
 
 /// Ends a session over HTTP when its connection is let go of.

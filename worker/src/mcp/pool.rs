@@ -22,6 +22,7 @@ use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
 use super::handshake::Home;
 use super::server::Server;
+use crate::launcher::Launcher;
 
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
 const CLOSE: Duration = Duration::from_secs(7);
@@ -48,6 +49,13 @@ impl Pool {
             .map(|(name, config)| (name.clone(), Arc::new(Server::new(name, config))))
             .collect();
         Self { servers, unusable, vault, home: Home::default() }
+    }
+
+    /// The same, whose servers over stdio are started by `launcher`: they end when this process is killed, and their
+    /// limits are kept. Without one, a server with limits is not started.
+    pub fn launched_by(mut self, launcher: Option<Launcher>) -> Self {
+        self.home.launcher = launcher;
+        self
     }
 
     /// The secrets that calls may name.

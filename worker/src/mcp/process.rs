@@ -1,10 +1,13 @@
 //! The process of a server over stdio: started clean, ended for certain.
 //!
 //! The child leads a process group of its own, because the command is often a wrapper (`sh -c`, `npx`, `uvx`) whose
-//! real server is a grandchild; the group is what gets signalled. A dropped process is killed at once, so that no
+//! real server is a grandchild; the group is what gets signalled. With a launcher the child is a supervisor, which also ends
+//! the group when this process is killed. A dropped process is killed at once, so that no
 //! path through a cancelled future leaves one behind. Who reads and writes its streams is no matter here.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::config::{Secrets, StdioServer};
+use crate::launcher::{Launcher, Limits};
 
 /// How long a server may take to leave by itself once its input has ended. The common ones need 0.4 s at most.
 const LEAVE: Duration = Duration::from_millis(1500);
@@ -25,10 +29,16 @@ const TERMINATE: Duration = Duration::from_millis(1000);
 /// How long the kernel may take after SIGKILL: a process in an uninterruptible wait is not waited for.
 const KILL: Duration = Duration::from_millis(500);
 
+/// Where programs are looked for without `PATH`, as the C library does it.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
 /// A running server and its process group.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
+    /// Whether the child is a supervisor, which started the server.
+    is_supervised: bool,
+    limits: Limits,
     group: Option<Pid>,
     /// Reads its standard error for as long as it is ours.
     _stderr: JoinSet<()>,
@@ -42,12 +52,28 @@ pub(crate) struct Streams {
 }
 
 impl ServerProcess {
-    /// Starts a server. What it prints to standard error goes to `tail`.
+    /// Starts a server, under a supervisor if there is a launcher. What it prints to standard error goes to `tail`.
     ///
     /// # Errors
     /// In words: what could not be started, and why.
-    pub(crate) fn start(server: &StdioServer, tail: Arc<StderrTail>) -> Result<(Self, Streams), String> {
-        let mut command = Command::new(server.command.value());
+    pub(crate) fn start(
+        server: &StdioServer,
+        limits: Limits,
+        launcher: Option<&Launcher>,
+        tail: Arc<StderrTail>,
+    ) -> Result<(Self, Streams), String> {
+        let mut command = match launcher {
+            Some(launcher) => {
+                // The supervisor is always there; what it would say about the command comes too late.
+                let found = find_program(server);
+                found.map_err(|kind| why_not(server, &kind.into()))?;
+                launcher.command(&limits, server.command.value())
+            }
+            None if limits.is_any() => {
+                return Err("`limits` cannot be kept: this program has no launcher of servers".to_owned());
+            }
+            None => Command::new(server.command.value()),
+        };
         command
             .args(server.args.iter().map(super::config::Expanded::value))
             .env_clear()
@@ -69,16 +95,31 @@ impl ServerProcess {
         };
         let mut drain = JoinSet::new();
         drain.spawn(async move { tail.follow(stderr).await });
-        Ok((Self { child, group, _stderr: drain }, Streams { stdin, stdout }))
+        let is_supervised = launcher.is_some();
+        Ok((Self { child, is_supervised, limits, group, _stderr: drain }, Streams { stdin, stdout }))
     }
 
-    /// Its process id, while it runs.
+    /// The process id of the server, while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+        let child = self.child.id()?;
+        let server = if self.is_supervised { only_child_of(child) } else { None };
+        Some(server.unwrap_or(child))
     }
 
-    /// Ends the server and everything it started, in at most three seconds. Its input has ended before.
-    pub(crate) async fn end(mut self) -> Option<ExitStatus> {
+    /// Ends the server and everything it started, in at most three seconds. Its input has ended before. Returns how it
+    /// ended, in words.
+    pub(crate) async fn end(mut self) -> String {
+        let limits = self.limits;
+        match self.end_group().await {
+            Some(status) => match limits.that_ended(status) {
+                Some(limit) => format!("the server ended with {status}, at its limit `{limit}`"),
+                None => format!("the server ended with {status}"),
+            },
+            None => "the server was killed".to_owned(),
+        }
+    }
+
+    async fn end_group(&mut self) -> Option<ExitStatus> {
         let mut status = self.wait(LEAVE).await;
         if status.is_none() {
             self.signal(Signal::TERM);
@@ -111,11 +152,39 @@ impl Drop for ServerProcess {
     }
 }
 
+/// The process that a supervisor started. `None` where the system does not tell.
+fn only_child_of(supervisor: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+/// Looks for the program in the same places as the system does when it starts one.
+fn find_program(server: &StdioServer) -> Result<(), std::io::ErrorKind> {
+    let command = Path::new(server.command.value());
+    let folder = server.cwd.as_ref().map_or_else(|| Path::new("."), |cwd| Path::new(cwd.value()));
+    let is_path = command.components().count() > 1 || server.command.value().contains('/');
+    let path = server.env.get("PATH").map_or(DEFAULT_PATH, |path| path.0.as_str());
+    let places: Vec<_> = if is_path {
+        vec![folder.join(command)]
+    } else {
+        std::env::split_paths(path).map(|place| folder.join(place).join(command)).collect()
+    };
+    let files =
+        || places.iter().filter_map(|place| std::fs::metadata(place).ok()).filter(std::fs::Metadata::is_file);
+    if files().any(|file| file.permissions().mode() & 0o111 != 0) {
+        Ok(())
+    } else if files().next().is_some() {
+        Err(std::io::ErrorKind::PermissionDenied)
+    } else {
+        Err(std::io::ErrorKind::NotFound)
+    }
+}
+
 /// Why a command cannot be started, and how to mend it.
 fn why_not(server: &StdioServer, error: &std::io::Error) -> String {
     let command = &server.command;
     if let Some(cwd) = &server.cwd
-        && !std::path::Path::new(cwd.value()).is_dir()
+        && !Path::new(cwd.value()).is_dir()
     {
         return format!("its folder `{cwd}` does not exist");
     }

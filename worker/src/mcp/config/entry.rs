@@ -114,6 +114,10 @@ pub(super) fn read(
     }
     let own = own.unwrap_or_else(|| Value::Object(Map::new()));
     let (settings, inherit) = settings(format!("{place}.longshore"), own, problems);
+    if settings.limits.is_any() && !matches!(reach, None | Some(Reach::Stdio(_))) {
+        problems
+            .push(format!("{place}.longshore.limits: only a server with a `command` has processes to limit"));
+    }
     let mut server = ServerConfig { reach: reach?, settings, secrets: expansion.secrets };
     if let Reach::Stdio(stdio) = &mut server.reach {
         inherit_env(&mut stdio.env, &inherit, env);

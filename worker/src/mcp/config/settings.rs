@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::limits::limits;
+use crate::launcher::Limits;
 
 /// Which era of the protocol to speak.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -37,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     /// The largest message the server may send.
     pub(crate) max_message_bytes: usize,
+    /// What each of its processes may use.
+    pub(crate) limits: Limits,
 }
 
 impl Settings {
@@ -67,11 +71,12 @@ impl Default for Settings {
             call_timeout: None,
             idle_timeout: Self::IDLE_TIMEOUT,
             max_message_bytes: Self::MESSAGE_BYTES,
+            limits: Limits::default(),
         }
     }
 }
 
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 9] = [
     "protocol",
     "stateful",
     "max_concurrency",
@@ -80,6 +85,7 @@ const KNOWN: [&str; 8] = [
     "idle_timeout_ms",
     "max_message_bytes",
     "inherit_env",
+    "limits",
 ];
 
 /// Settings that are described and not there yet: refused, because a setting without effect is a lie.
@@ -89,6 +95,7 @@ const NOT_BUILT: [&str; 3] = ["trust", "pool", "tools"];
 /// process gets from our own environment.
 pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) -> (Settings, Vec<String>) {
     let mut settings = Settings::default();
+    let place_of_limits = format!("{place}.limits");
     let Some(mut fields) = Fields::of(place, value, problems) else { return (settings, Vec::new()) };
     if let Some(protocol) = fields.take_text("protocol") {
         match protocol.as_str() {
@@ -117,8 +124,12 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
     for name in inherit.iter().filter(|name| !super::expand::is_variable_name(name)) {
         fields.refuse("inherit_env", format!("`{name}` is not the name of a variable"));
     }
+    let of_processes = fields.take("limits");
     for unknown in fields.rest() {
         fields.refuse(&unknown, unknown_setting(&unknown));
+    }
+    if let Some(value) = of_processes {
+        settings.limits = limits(place_of_limits, value, problems);
     }
     (settings, inherit)
 }

@@ -1,6 +1,7 @@
 //! The servers file as people write it: what is read, what is refused, and what never shows.
 
 use super::*;
+use crate::launcher::Limits;
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -176,7 +177,8 @@ fn settings_have_defaults_and_can_be_set() {
     let set = usable(
         r#"{"mcpServers": {"s": {"command": "c", "longshore": {"protocol": "legacy", "stateful": true,
             "connect_timeout_ms": 1000, "call_timeout_ms": 2000, "idle_timeout_ms": 3000,
-            "max_message_bytes": 4096}}}}"#,
+            "max_message_bytes": 4096,
+            "limits": {"memory_mb": 2048, "open_files": 256, "cpu_seconds": 60, "file_mb": 10}}}}}"#,
     )
     .settings;
     let seconds = std::time::Duration::from_secs;
@@ -190,11 +192,39 @@ fn settings_have_defaults_and_can_be_set() {
             call_timeout: Some(seconds(2)),
             idle_timeout: seconds(3),
             max_message_bytes: 4096,
+            limits: Limits {
+                memory_mb: Some(2048),
+                open_files: Some(256),
+                cpu_seconds: Some(60),
+                file_mb: Some(10)
+            },
         }
     );
     let both =
         r#"{"mcpServers": {"s": {"command": "c", "longshore": {"stateful": true, "max_concurrency": 3}}}}"#;
     assert_eq!(usable(both).settings.max_concurrency, 3);
+}
+
+#[test]
+fn limits_that_cannot_be_kept_are_refused() {
+    let errors = parse(
+        r#"{"mcpServers": {
+        "a": {"command": "c", "longshore": {"limits": {"memory": 1, "memory_mb": 0, "processes": 9}}},
+        "b": {"url": "http://h/", "longshore": {"limits": {"memory_mb": 64}}},
+        "c": {"command": "c", "longshore": {"limits": 7}}}}"#,
+    )
+    .expect_err("many mistakes");
+    assert_eq!(
+        errors.0,
+        [
+            "mcpServers.a.longshore.limits.memory_mb: must be a whole number from 16 to 1048576, not 0",
+            "mcpServers.a.longshore.limits.memory: no such limit; did you mean `memory_mb`?",
+            "mcpServers.a.longshore.limits.processes: the system counts processes by user and not by server, so this \
+             cannot be limited here",
+            "mcpServers.b.longshore.limits: only a server with a `command` has processes to limit",
+            "mcpServers.c.longshore.limits: must be an object, not a number",
+        ]
+    );
 }
 
 #[test]
