@@ -15,6 +15,7 @@ mod cause;
 pub mod clock;
 pub mod embedded;
 pub mod nats;
+pub mod outage;
 mod port;
 pub mod redis;
 

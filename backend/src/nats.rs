@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub use self::backlog::{Backlog, ServerBacklog};
 use self::connection::Connection;
@@ -37,6 +37,7 @@ pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
 pub use self::events::Events;
 pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
+use self::streams::Layout;
 use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
 
 /// How long [`Nats::close`] waits for what runs in the background: a word to the server for each message it holds.
@@ -57,6 +58,12 @@ pub struct NatsConfig {
     pub partitions: u16,
     /// How long to wait for a server.
     pub connect_deadline: Duration,
+}
+
+impl NatsConfig {
+    const fn layout(&self) -> Layout {
+        Layout { partitions: self.partitions, replicas: self.replicas }
+    }
 }
 
 /// A connection to NATS, with everything in place.
@@ -80,9 +87,12 @@ impl Nats {
     /// # Errors
     /// When there is no server until the deadline, or one that will not do; see [`ConnectError`].
     pub async fn connect(config: NatsConfig) -> Result<Self, ConnectError> {
+        let deadline = Instant::now() + config.connect_deadline;
+        let layout = config.layout();
         let connection = Connection::make(&config).await?;
-        streams::ensure(&connection.context, config.partitions, config.replicas).await?;
-        Self::open(connection, config.partitions).await
+        streams::ensure(&connection.context, layout, deadline).await?;
+        connection.spawn(streams::restore(connection.clone(), layout));
+        Self::open(connection, layout).await
     }
 
     /// The same for a client, which has no say in what the streams are like: they are neither created nor verified.
@@ -91,12 +101,12 @@ impl Nats {
     /// As for [`Nats::connect`], except for what is about streams.
     pub async fn attach(config: NatsConfig) -> Result<Self, ConnectError> {
         let connection = Connection::make(&config).await?;
-        Self::open(connection, config.partitions).await
+        Self::open(connection, config.layout()).await
     }
 
-    async fn open(connection: Connection, partitions: u16) -> Result<Self, ConnectError> {
+    async fn open(connection: Connection, layout: Layout) -> Result<Self, ConnectError> {
         Ok(Self {
-            log: Arc::new(log::Log::new(&connection, partitions)),
+            log: Arc::new(log::Log::new(&connection, layout)),
             jobs: Arc::new(jobs::Jobs::open(&connection).await?),
             blobs: Arc::new(blobs::Blobs::new(&connection)),
             workflows: Arc::new(workflows::Workflows::new(&connection)),

@@ -8,6 +8,7 @@
 //! A message that comes twice is the same run, because its id is derived from what the submitter sent or from the
 //! message's place. So whatever fails on the way is left to the next delivery.
 
+mod deferred;
 mod order;
 
 use std::collections::BTreeMap;
@@ -18,15 +19,16 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use longshore_backend::{DeadLetter, DeadLetters, Incoming, Receipt, Submissions, clock};
+use longshore_backend::{DeadLetter, DeadLetters, Incoming, Receipt, Submissions, clock, outage};
 use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName, subject};
 use longshore_workflow::Plan;
 use metrics::counter;
-use tokio::task::{JoinSet, yield_now};
-use tokio::time::sleep;
+use tokio::task::{JoinError, JoinSet, yield_now};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use self::deferred::{DeferredSubmits, log_deferred};
 use crate::desk::{Desk, Order, Refusal};
 use crate::pace::Pace;
 
@@ -42,8 +44,14 @@ const CHECKED_AT_ONCE: usize = 32;
 /// How long one request for messages stays open, and so how long a stop may take.
 const PULL_WAIT: Duration = Duration::from_secs(2);
 
-/// How long messages and the stream are left alone when something is away.
+/// The least wait for messages while others are deferred.
+const SHORTEST_PULL_WAIT: Duration = Duration::from_millis(50);
+
+/// How long the stream is left alone when it is away.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What fails while the stream is away, for the log.
+const PULL: &str = "pull submits";
 
 /// How much of a refused message's body is kept, of its headers, and of the reason, in bytes: enough to recognise it by, and
 /// little enough that all together can always be kept.
@@ -88,37 +96,60 @@ impl Doorway {
     /// Takes submits in until `stop`, and finishes what it has in hand.
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
-        let mut batches = JoinSet::new();
+        let (mut batches, mut deferred) = (JoinSet::new(), DeferredSubmits::new());
         while !stop.is_cancelled() {
-            let most = this.pace.turn(BATCH).await;
-            // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
-            match this.submissions.pull(most, PULL_WAIT).await {
-                Ok(batch) if batch.is_empty() => {}
-                Ok(batch) => {
-                    batches.spawn(Arc::clone(&this).take_in(batch));
-                    // They go first: asking for more can wait until they are on their way.
-                    yield_now().await;
-                }
-                Err(error) => {
-                    warn!(%error, "submits cannot be taken in; trying again");
-                    stop.run_until_cancelled(sleep(PAUSE)).await;
-                }
+            let batch = if deferred.is_due() {
+                deferred.take(BATCH)
+            } else if deferred.is_full() {
+                stop.run_until_cancelled(deferred.until_due()).await;
+                continue;
+            } else {
+                this.pull(&deferred, &stop).await
+            };
+            if !batch.is_empty() {
+                batches.spawn(Arc::clone(&this).take_in(batch));
+                // They go first: asking for more can wait until they are on their way.
+                yield_now().await;
             }
             while batches.len() >= BATCHES {
-                report(batches.join_next().await);
+                note(batches.join_next().await, &mut deferred).await;
             }
             while let Some(ended) = batches.try_join_next() {
-                report(Some(ended));
+                note(Some(ended), &mut deferred).await;
             }
         }
         while let Some(ended) = batches.join_next().await {
-            report(Some(ended));
+            note(Some(ended), &mut deferred).await;
         }
         info!("no more submits are taken in");
     }
 
-    /// Takes a batch of messages in, all together.
-    async fn take_in(self: Arc<Self>, batch: Vec<Incoming>) {
+    /// Pulls submits, until some come or those that are deferred are due.
+    async fn pull(&self, deferred: &DeferredSubmits, stop: &CancellationToken) -> Vec<Incoming> {
+        let most = self.pace.turn(BATCH).await;
+        let until_due = deferred.due().map(|due| due.saturating_duration_since(Instant::now()));
+        let wait = until_due.unwrap_or(PULL_WAIT).clamp(SHORTEST_PULL_WAIT, PULL_WAIT);
+        // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
+        match self.submissions.pull(most, wait).await {
+            Ok(batch) => {
+                if let Some(lasted) = outage::ended(PULL) {
+                    info!(?lasted, "works again: {PULL}");
+                }
+                batch
+            }
+            Err(error) => {
+                if outage::failed(PULL) {
+                    warn!(%error, "cannot {PULL}; trying again until it works");
+                }
+                stop.run_until_cancelled(sleep(PAUSE)).await;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Takes a batch of messages in, all together. Returns how many were tried, and those that cannot be taken in now.
+    async fn take_in(self: Arc<Self>, batch: Vec<Incoming>) -> (usize, Vec<Incoming>) {
+        let tried = batch.len();
         let read: Vec<_> = batch.into_iter().map(|message| (self.read(&message), message)).collect();
         let good = || read.iter().filter_map(|(order, _)| order.as_ref().ok());
         let logs = self.desk.look_at_logs(good().map(|(run, _)| run.partition()));
@@ -135,7 +166,8 @@ impl Doorway {
         }
         let recorded = orders.into_iter().map(|(partition, orders)| self.record(partition, orders));
         let refused = refused.into_iter().map(|(refusal, message)| self.refuse(refusal, message));
-        tokio::join!(join_all(recorded), join_all(refused));
+        let (recorded, refused) = tokio::join!(join_all(recorded), join_all(refused));
+        (tried, recorded.into_iter().flatten().chain(refused.into_iter().flatten()).collect())
     }
 
     /// What a message orders, and the run that it stands for.
@@ -179,44 +211,45 @@ impl Doorway {
         }
     }
 
-    /// Records the orders of a partition together, and answers the stream.
-    async fn record(&self, partition: Partition, orders: Orders) {
+    /// Records the orders of a partition together, and answers the stream. Returns the messages that have to wait.
+    async fn record(&self, partition: Partition, orders: Orders) -> Vec<Incoming> {
         let Orders { events, messages } = orders;
         match self.desk.record(partition, &events).await {
             Ok(()) => {
                 debug!(%partition, runs = events.len(), "submitted");
                 join_all(messages.into_iter().map(|message| acknowledge(message.receipt))).await;
+                Vec::new()
             }
             // One of them may be the reason, such as a record that is too large; the others have no part in that.
             Err(refusal) if !refusal.may_pass() => {
                 debug!(%partition, %refusal, "submits are taken in one by one");
+                let mut wait = Vec::new();
                 for (event, message) in events.iter().zip(messages) {
                     match self.desk.record(partition, std::slice::from_ref(event)).await {
                         Ok(()) => acknowledge(message.receipt).await,
-                        Err(refusal) => self.refuse(Arc::new(refusal), message).await,
+                        Err(refusal) => wait.extend(self.refuse(Arc::new(refusal), message).await),
                     }
                 }
+                wait
             }
             Err(refusal) => {
-                let refusal = Arc::new(refusal);
-                let refused = messages.into_iter().map(|message| self.refuse(Arc::clone(&refusal), message));
-                join_all(refused).await;
+                log_deferred(&refusal, messages.len());
+                messages
             }
         }
     }
 
-    /// Answers the stream about a message that is not taken in: now, or for good.
-    async fn refuse(&self, refusal: Arc<Refusal>, message: Incoming) {
+    /// Returns a message that cannot be taken in now, and keeps one that is refused for good as a dead letter.
+    async fn refuse(&self, refusal: Arc<Refusal>, message: Incoming) -> Option<Incoming> {
         if refusal.may_pass() {
-            warn!(%refusal, "a submit cannot be taken in now; trying again");
-            give_back(message.receipt).await;
-        } else {
-            self.bury(&refusal, message).await;
+            log_deferred(&refusal, 1);
+            return Some(message);
         }
+        self.bury(&refusal, message).await
     }
 
-    /// Keeps a message that is refused for good, with the reason.
-    async fn bury(&self, refusal: &Refusal, message: Incoming) {
+    /// Keeps a message that is refused for good, with the reason. Returns the message if that is not possible now.
+    async fn bury(&self, refusal: &Refusal, message: Incoming) -> Option<Incoming> {
         let letter = DeadLetter {
             seq: 0,
             at: clock::now(),
@@ -231,10 +264,11 @@ impl Doorway {
                 info!(subject = letter.subject, reason = letter.reason, "submit refused");
                 counter!("longshore_dlq_messages_total", "reason" => refusal.token()).increment(1);
                 acknowledge(message.receipt).await;
+                None
             }
             Err(error) => {
-                warn!(%error, "a refused submit cannot be kept now; trying again");
-                give_back(message.receipt).await;
+                log_deferred(&error.into(), 1);
+                Some(message)
             }
         }
     }
@@ -276,14 +310,11 @@ async fn acknowledge(receipt: Box<dyn Receipt>) {
     }
 }
 
-async fn give_back(receipt: Box<dyn Receipt>) {
-    if let Err(error) = receipt.give_back(Some(PAUSE)).await {
-        debug!(%error, "not given back; it comes again when the stream's patience ends");
-    }
-}
-
-fn report(ended: Option<Result<(), tokio::task::JoinError>>) {
-    if let Some(Err(error)) = ended {
-        error!(%error, "taking submits in panicked; this is a bug");
+/// Notes the end of a batch, and keeps what has to wait.
+async fn note(ended: Option<Result<(usize, Vec<Incoming>), JoinError>>, deferred: &mut DeferredSubmits) {
+    match ended {
+        Some(Ok((tried, left))) => deferred.add(left, tried).await,
+        Some(Err(error)) => error!(%error, "taking submits in panicked; this is a bug"),
+        None => {}
     }
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::held::Held;
-use self::send::{append, dispatch};
+use self::send::{Unsent, append, dispatch};
 use self::untold::Untold;
 use crate::fold::{BATCH, DriverError, Fold, insist};
 use crate::machine::{Effect, Effects, Retention};
@@ -201,9 +201,9 @@ impl Driver {
         }
         let dispatched = async {
             // They would be refused as well, and wait for that.
-            let full = !self.held.is_empty();
-            if full {
-                Ok(jobs.into_iter().map(|job| job.id).collect())
+            if self.held.queue_is_full() {
+                let jobs = jobs.into_iter().map(|job| job.id).collect();
+                Ok(Unsent { jobs, queue_is_full: true })
             } else {
                 dispatch(&self.backend, jobs).await
             }
@@ -216,8 +216,8 @@ impl Driver {
             untold.tell(machine);
             Ok(())
         };
-        let (refused, (), ()) = tokio::try_join!(biased; dispatched, facts, told)?;
-        self.held.add(refused);
+        let (unsent, (), ()) = tokio::try_join!(biased; dispatched, facts, told)?;
+        self.held.add(unsent);
         // After the jobs they mean: a recall looks for a job that is queued or out.
         for job in recalls {
             insist("recall a job", || self.backend.jobs.recall(&job)).await?;

@@ -9,11 +9,11 @@ mod log_time;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Entry, LogReader, clock};
+use longshore_backend::{Backend, Entry, LogReader, clock, outage};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::log_time::LogTime;
 use crate::machine::{Effects, Machine, Refused};
@@ -228,12 +228,20 @@ pub(crate) async fn insist<T, F>(what: &str, ask: impl Fn() -> F) -> Result<T, D
 where
     F: Future<Output = Result<T, longshore_backend::Error>>,
 {
-    let (mut pause, longest) = BACKOFF;
+    let ((mut pause, longest), mut has_failed) = (BACKOFF, false);
     loop {
         match ask().await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                if has_failed && let Some(lasted) = outage::ended(what) {
+                    info!(?lasted, "works again: {what}");
+                }
+                return Ok(answer);
+            }
             Err(error) if error.retryable => {
-                warn!(%error, ?pause, "could not {what}; trying again");
+                has_failed = true;
+                if outage::failed(what) {
+                    warn!(%error, "cannot {what}; trying again until it works");
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(longest);
             }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, Lease};
+use longshore_backend::{Backend, Lease, outage};
 use longshore_proto::{NodeId, Partition};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -40,6 +40,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long drivers may take to end with a last checkpoint. Shorter than the leases last.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// What fails while the store of leases is away, for the log.
+const LIST_SCHEDULERS: &str = "list live schedulers";
 
 /// How partitions are shared.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +176,10 @@ impl Node {
         let live = asked(self.beat(), self.lease.attend(id, self.config.ttl)).await;
         let was_away = !std::mem::replace(&mut self.answered, live.is_ok()) && !self.wanted.is_empty();
         match live {
-            Ok(_) if was_away => info!("the list of schedulers is back; within a beat all are on it again"),
+            Ok(_) if was_away => {
+                outage::ended(LIST_SCHEDULERS);
+                info!("the list of schedulers is back; within a beat all are on it again");
+            }
             Ok(live) => {
                 let share = assignment::share(&live, id, self.config.partitions);
                 if share != self.wanted {
@@ -181,7 +187,10 @@ impl Node {
                     self.wanted = share;
                 }
             }
-            Err(error) => warn!(%error, "the list of schedulers is not to be had; its share stays as it is"),
+            Err(error) if outage::failed(LIST_SCHEDULERS) => {
+                warn!(%error, "cannot list live schedulers; keeping the current share");
+            }
+            Err(error) => debug!(%error, "cannot list live schedulers"),
         }
     }
 

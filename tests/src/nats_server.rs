@@ -85,6 +85,11 @@ impl NatsServer {
         Self { folder, port: free_address().port(), setup, process: None }
     }
 
+    /// Gives it other settings, as of its next start.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Setup)) {
+        change(&mut self.setup);
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         let user = self.setup.user.map_or_else(String::new, |user| format!("{user}@"));

@@ -157,19 +157,50 @@ async fn a_registry_that_is_too_large_to_be_read_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_is_as_full_as_its_account() {
-    // As much as the streams ask for when they are made, and a little more.
-    let account = "accounts { A { jetstream { max_file: 257MiB }, users: [{ user: a }] } }\nno_auth_user: a";
-    let server = NatsServer::start_with(Setup { more: account.to_owned(), ..Setup::default() }).await;
+    let server = NatsServer::start_with(Setup { more: account("256MiB"), ..Setup::default() }).await;
     let nats = connect(&server).await;
     let (log, run) = (nats.log(), RunId::new(Partition(0), Timestamp::from_millis(1), 1));
-    assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 0);
     let event = Event::Signalled {
         run,
         namespace: Namespace::default(),
         signal: Signal::Cancel { reason: "x".repeat(64 * 1024) },
     };
     log.append(Partition(0), &vec![event; 128]).await.expect("appends");
-    assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 3, "8 of 257");
+    assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 6, "8 of 45 % of 256");
+}
+
+/// An account that may store so much.
+fn account(max_file: &str) -> String {
+    format!(
+        "accounts {{ A {{ jetstream {{ max_file: {max_file} }}, users: [{{ user: a }}] }} }}\nno_auth_user: a"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_others_fill_have_sizes_that_grow_with_the_account() {
+    let mut server = NatsServer::start_with(Setup { more: account("100MB"), ..Setup::default() }).await;
+    let nats = connect(&server).await;
+    let context = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
+    let config =
+        async |name: &str| context.get_stream(name).await.expect("it is there").cached_info().config.clone();
+    assert_eq!(config("LS_SUBMIT").await.max_bytes, 10_485_760);
+    assert_eq!(config("LS_BLOBS").await.max_bytes, 31_457_280);
+    assert_eq!(config("LS_LOG_00").await.max_bytes, -1);
+    let chosen = jetstream::stream::Config { max_bytes: 7_000_000, ..config("LS_JOBS").await };
+    context.update_stream(chosen).await.expect("an operator may choose");
+    nats.close().await;
+    server.configure(|setup| setup.more = account("200MB"));
+    server.restart().await;
+    connect(&server).await.close().await;
+    assert_eq!(config("LS_SUBMIT").await.max_bytes, 20_971_520);
+    assert_eq!(config("LS_BLOBS").await.max_bytes, 62_914_560);
+    assert_eq!(config("LS_JOBS").await.max_bytes, 7_000_000, "left alone");
+    // A smaller account is no reason to refuse anything.
+    server.configure(|setup| setup.more = account("120MB"));
+    server.restart().await;
+    let nats = connect(&server).await;
+    assert_eq!(config("LS_SUBMIT").await.max_bytes, 20_971_520, "never smaller");
+    assert_eq!(nats.log().fullness(Partition(0)).await.expect("answers"), 0);
 }
 
 /// Answers everything at great length.

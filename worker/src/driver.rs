@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, Delivery};
+use longshore_backend::{Backend, Delivery, outage};
 use longshore_proto::{Job, NodeId, ServerName};
 use metrics::gauge;
 use tokio::task::{JoinError, JoinSet, yield_now};
@@ -174,7 +174,9 @@ impl Worker {
         match insist("pulling jobs", || jobs.pull(server, max, wait)).await {
             Ok(deliveries) => deliveries,
             Err(error) => {
-                error!(%error, %server, "the queue refuses to give jobs");
+                if outage::failed("the queue refuses to give jobs") {
+                    error!(%error, %server, "the queue refuses to give jobs; asking again");
+                }
                 sleep(BROKEN_QUEUE_PAUSE).await;
                 Vec::new()
             }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Catalog, WorkerEntry};
+use longshore_backend::{Catalog, WorkerEntry, outage};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -22,6 +22,9 @@ pub struct Presence {
     catalog: Arc<dyn Catalog>,
     entry: WorkerEntry,
 }
+
+/// What fails while the catalogue is away, for the log.
+const LISTED: &str = "list this worker in the catalogue";
 
 impl Presence {
     /// The presence of a worker.
@@ -42,8 +45,13 @@ impl Presence {
     async fn beat(&self) {
         match timeout(BEAT, self.catalog.present(&self.entry, LIFETIME)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the catalogue does not list this worker"),
-            Err(_) => warn!("the catalogue does not answer, and may not list this worker"),
+            Ok(Err(error)) if outage::failed(LISTED) => {
+                warn!(%error, "the catalogue does not list this worker; trying again");
+            }
+            Err(_) if outage::failed(LISTED) => {
+                warn!("the catalogue does not answer, and may not list this worker; trying again");
+            }
+            Ok(Err(_)) | Err(_) => {}
         }
         tokio::time::sleep(BEAT).await;
     }

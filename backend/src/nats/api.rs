@@ -32,6 +32,12 @@ impl ApiError {
             Self::NoAnswer(_) => None,
         }
     }
+
+    /// Whether there is no room for what was to be made: in the account, on this server, or on enough servers.
+    pub(super) fn lacks_storage(&self) -> bool {
+        let Self::Said(word) = self else { return false };
+        word.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED || word.to_string().contains("storage")
+    }
 }
 
 /// Asks and waits for the answer, as long as the context's timeout says.

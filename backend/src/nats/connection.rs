@@ -15,7 +15,7 @@ use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -238,7 +238,16 @@ fn number(version: &str) -> [u32; 3] {
 
 async fn check_jetstream(context: &Context, urls: &str, deadline: Instant) -> Result<(), ConnectError> {
     loop {
-        let Err(error) = ask::<Account>(context, "INFO".to_owned(), &Nothing {}).await else { return Ok(()) };
+        let asked = timeout_at(deadline, ask::<Account>(context, "INFO".to_owned(), &Nothing {})).await;
+        let error = match asked {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(elapsed) => {
+                return Err(
+                    Error::transient(format!("ask JetStream at {urls} for its limits"), elapsed).into()
+                );
+            }
+        };
         if is_disabled(&error, context.client().server_info().jetstream) {
             return Err(ConnectError::NoJetStream { urls: urls.to_owned(), cause: chain(&error) });
         }

@@ -10,8 +10,9 @@ use async_nats::jetstream::{self, ErrorCode};
 use crate::Error;
 
 /// Words of the server that will not change by asking again, beside those with a code in the four hundreds.
-const FOR_GOOD: [ErrorCode; 3] = [
+const FOR_GOOD: [ErrorCode; 4] = [
     ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
+    ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
     ErrorCode::JETSTREAM_NOT_ENABLED,
     ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT,
 ];
@@ -25,6 +26,14 @@ const PASSING: [ErrorCode; 6] = [
     ErrorCode::ATOMIC_PUBLISH_INCOMPLETE_BATCH,
     ErrorCode::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT,
     ErrorCode::MAXIMUM_CONSUMERS_LIMIT,
+];
+
+/// Words about a lack of room: a stream that is full, by bytes or by messages, or an account or a disk that is.
+const NO_ROOM: [ErrorCode; 4] = [
+    ErrorCode::STREAM_STORE_FAILED,
+    ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+    ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+    ErrorCode::INSUFFICIENT_RESOURCES,
 ];
 
 /// Too many requests: the server's own bound on what it has not stored yet.
@@ -44,8 +53,14 @@ fn word<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error>
 
 /// What a failed request means for whoever asked.
 pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Sync + 'static) -> Error {
-    let for_good = word(&error).is_some_and(is_for_good);
-    if for_good { Error::permanent(doing, error) } else { Error::transient(doing, error) }
+    let word = word(&error);
+    let for_good = word.is_some_and(is_for_good);
+    let no_room = word.is_some_and(|word| NO_ROOM.contains(&word.error_code()));
+    match (for_good, no_room) {
+        (true, _) => Error::permanent(doing, error),
+        (false, true) => Error::no_room(doing, error),
+        (false, false) => Error::transient(doing, error),
+    }
 }
 
 fn is_for_good(word: &jetstream::Error) -> bool {
@@ -85,6 +100,12 @@ mod tests {
             assert_eq!(error.retryable, retryable, "{error}");
             assert!(error.to_string().contains("so it is"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_lack_of_room_is_told_from_other_things_that_pass() {
+        assert!(said(503, 10077).no_room && said(400, 10002).no_room);
+        assert!(!said(503, 10008).no_room && !said(404, 10059).no_room);
     }
 
     #[test]

@@ -4,20 +4,21 @@
 //! id to tell copies by: an append that is repeated stands in the log twice, and whoever applies it knows what it has
 //! seen.
 
+mod fullness;
 mod reader;
 
-use async_nats::jetstream::account::Account;
 use async_nats::jetstream::stream::{Info, PurgeResponse};
 use async_trait::async_trait;
 use longshore_proto::{Event, Incarnation, Partition, Seq, encode, subject};
 use serde_json::json;
 
+use self::fullness::{Fullness, percent};
 use self::reader::Reader;
-use super::api::{Nothing, ask};
+use super::api::ask;
 use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{Manner, Outgoing, Placed, Publisher};
-use super::streams::{INCARNATION, look};
+use super::streams::{INCARNATION, Layout, look};
 use crate::port::log::ENTRY_LIMIT_BYTES;
 use crate::{Error, LogReader, RunLog};
 
@@ -26,12 +27,14 @@ pub(super) struct Log {
     connection: Connection,
     /// One for each partition, in their order.
     publishers: Vec<Publisher>,
+    fullness: Fullness,
 }
 
 impl Log {
-    pub(super) fn new(connection: &Connection, partitions: u16) -> Self {
-        let publishers = (0..partitions).map(|_| Publisher::open(connection)).collect();
-        Self { connection: connection.clone(), publishers }
+    pub(super) fn new(connection: &Connection, layout: Layout) -> Self {
+        let publishers = (0..layout.partitions).map(|_| Publisher::open(connection)).collect();
+        let fullness = Fullness::new(connection, layout.replicas);
+        Self { connection: connection.clone(), publishers, fullness }
     }
 
     async fn info(&self, partition: Partition, doing: &str) -> Result<Info, Error> {
@@ -65,15 +68,8 @@ impl RunLog for Log {
 
     async fn fullness(&self, partition: Partition) -> Result<u64, Error> {
         let doing = "look how full the log is";
-        let account = async {
-            let account = ask::<Account>(&self.connection.context, "INFO".to_owned(), &Nothing {}).await;
-            account.map_err(|error| failed(format!("{doing} of partition {partition}"), error))
-        };
-        let (info, account) = tokio::try_join!(self.info(partition, doing), account)?;
-        // Whatever the account may store, its logs share it with everything else, for each number of copies or for all.
-        let tiers = account.tiers.values().map(|tier| percent(tier.storage, tier.limits.max_storage));
-        let account = percent(account.storage, account.limits.max_storage);
-        Ok(tiers.fold(account.max(percent(info.state.bytes, Some(info.config.max_bytes))), u64::max))
+        let (info, all) = tokio::try_join!(self.info(partition, doing), self.fullness.of_all_logs())?;
+        Ok(all.max(percent(info.state.bytes, info.config.max_bytes)))
     }
 
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
@@ -93,12 +89,6 @@ impl RunLog for Log {
             .map_err(|error| failed(format!("trim the log of partition {partition} below {below}"), error))?;
         Ok(())
     }
-}
-
-/// How full something is. A limit that is not set is none, -1 or 0.
-fn percent(bytes: u64, limit: Option<i64>) -> u64 {
-    let limit = limit.and_then(|limit| u64::try_from(limit).ok()).unwrap_or_default();
-    bytes.saturating_mul(100).checked_div(limit).unwrap_or_default()
 }
 
 /// Drawn when the stream was created, with the moment of its creation: a copy of a stream is another one.
@@ -135,10 +125,8 @@ mod tests {
 
     #[test]
     fn what_has_no_limit_is_never_full() {
-        for (bytes, limit, full) in
-            [(7, None, 0), (7, Some(-1), 0), (7, Some(0), 0), (7, Some(10), 70), (20, Some(10), 200)]
-        {
-            assert_eq!(percent(bytes, limit), full, "{bytes} of {limit:?}");
+        for (bytes, limit, full) in [(7, -1, 0), (7, -1, 0), (7, 0, 0), (7, 10, 70), (20, 10, 200)] {
+            assert_eq!(percent(bytes, limit), full, "{bytes} of {limit}");
         }
     }
 }

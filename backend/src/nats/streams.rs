@@ -1,20 +1,33 @@
 //! The streams a cluster needs, and whether those that are there will do.
 //!
 //! Created when absent, verified when present: a stream with another retention or storage would break promises
-//! silently. What an operator may tune (bytes, placement, compression) is not looked at.
+//! silently. What an operator may tune (bytes, placement, compression) is not looked at, but for [sizes], which grow
+//! with the account.
+
+mod needed;
+mod restore;
+pub(super) mod sizes;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::account::Account;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::stream::{Config, Info};
 use async_nats::jetstream::{Context, ErrorCode};
 use futures::{StreamExt, TryStreamExt, stream};
+use longshore_proto::subject;
 pub(super) use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
-use longshore_proto::{Partition, subject};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, info};
 
+use self::needed::needed;
+pub(super) use self::restore::restore;
+use self::sizes::{AccountRoom, LEAST_BYTES, SMALLER, should_grow};
 use super::api::{ApiError, Nothing, ask};
 use super::error::ConnectError;
 use super::failure::failed;
+use crate::Error;
 
 /// Where a stream's life is written: drawn when it is created, gone when it is deleted.
 pub(super) const INCARNATION: &str = "longshore.incarnation";
@@ -23,129 +36,90 @@ pub(super) const INCARNATION: &str = "longshore.incarnation";
 /// with another one the same submit again would be another run.
 const PARTITIONS: &str = "longshore.partitions";
 
-/// How long a stream remembers the ids of messages: the least that the server allows. Ours carry none, but submits of
-/// other clients may, and the server takes a message for a duplicate by its id alone, whatever its subject: one
-/// namespace's submit would be acknowledged and dropped for another's.
-const DUPLICATES: Duration = Duration::from_millis(100);
-
-/// How many servers of the tool kind can have a queue: each is a consumer. The default of nats-server 2.15.
-const MOST_CONSUMERS: i32 = 1_000;
-
-/// How many jobs, and how many submits, wait at most; beyond that, publishing fails and is tried again. At 2 KiB each
-/// that is 2 GiB on disk.
-const MOST_WAITING: i64 = 1_000_000;
-
-/// How long a refused message is kept.
-const DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// How much of them.
-const DEAD_LETTER_BYTES: i64 = 256 * 1024 * 1024;
-
 /// How many streams are looked at together while connecting.
 const TOGETHER: usize = 8;
 
-/// Every stream, as it has to be; first the one that says how many logs there are.
-fn needed(partitions: u16, replicas: usize) -> Vec<Config> {
-    let logs = (0..partitions).map(|number| log(Partition(number)));
-    let others = [jobs(), blobs(), workflows(), dead_letters()];
-    std::iter::once(submits(partitions))
-        .chain(others)
-        .chain(logs)
-        .map(|config| Config { storage: StorageType::File, num_replicas: replicas, ..config })
-        .collect()
+/// How long one answer may take while streams are made. A stream with three copies is made in a second or two on busy
+/// servers, and a request that reaches no leader is never answered.
+const ANSWER_AT_START: Duration = Duration::from_secs(4);
+
+/// How long to wait before streams that could not be made are tried again.
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+
+/// Errors that pass while servers are being started and several processes make the same streams: not there yet, made at
+/// this moment by another process, not enough servers yet, a leader that has not caught up.
+const PASSING_AT_START: [ErrorCode; 4] = [
+    ErrorCode::STREAM_NOT_FOUND,
+    ErrorCode::STREAM_NAME_EXIST,
+    ErrorCode::CLUSTER_NO_PEERS,
+    ErrorCode::INSUFFICIENT_RESOURCES,
+];
+
+/// The streams that a process counts on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// How many logs there are.
+    pub(super) partitions: u16,
+    /// How many servers keep each stream.
+    pub(super) replicas: usize,
 }
 
-fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {
-    Config {
-        name: name.into(),
-        subjects: vec![subjects.into()],
-        max_messages: -1,
-        max_messages_per_subject: -1,
-        max_bytes: -1,
-        discard: DiscardPolicy::New,
-        duplicate_window: DUPLICATES,
-        ..Config::default()
+/// Creates what is absent and verifies what is present. Several processes may do so at once, and servers that are just
+/// being started may not be ready for it: until the deadline, everything that may pass is tried again.
+pub(super) async fn ensure(context: &Context, layout: Layout, deadline: Instant) -> Result<(), ConnectError> {
+    // With an election under way nobody answers, and a request that was lost is asked again sooner than by default.
+    let impatient = ContextBuilder::new().timeout(ANSWER_AT_START).build(context.client());
+    retry_until(deadline, "make the streams", || ensure_all(&impatient, layout)).await
+}
+
+/// Tries until the deadline, as long as trying again can help.
+pub(super) async fn retry_until<T, Tried>(
+    deadline: Instant,
+    doing: &str,
+    attempt: impl Fn() -> Tried,
+) -> Result<T, ConnectError>
+where
+    Tried: Future<Output = Result<T, ConnectError>>,
+{
+    let mut last = None;
+    loop {
+        let error = match timeout_at(deadline, attempt()).await {
+            Ok(Err(ConnectError::Other(error))) if error.retryable => error,
+            Ok(result) => return result,
+            Err(_elapsed) => {
+                let late = || Error::transient(doing, "JetStream did not answer before the deadline");
+                return Err(last.unwrap_or_else(late).into());
+            }
+        };
+        if Instant::now() + BETWEEN_TRIES >= deadline {
+            return Err(error.into());
+        }
+        debug!(%error, "cannot {doing} yet; trying again");
+        last = Some(error);
+        sleep(BETWEEN_TRIES).await;
     }
 }
 
-/// Nothing leaves a log but by our own trimming; it goes by prefix, so no single message can be deleted.
-fn log(partition: Partition) -> Config {
-    Config {
-        deny_delete: true,
-        allow_atomic_publish: true,
-        ..stream(subject::log_stream(partition), subject::log(partition))
-    }
-}
-
-/// One place for each subject, and so for each job.
-fn jobs() -> Config {
-    Config {
-        retention: RetentionPolicy::WorkQueue,
-        max_messages_per_subject: 1,
-        discard_new_per_subject: true,
-        max_messages: MOST_WAITING,
-        max_consumers: MOST_CONSUMERS,
-        allow_atomic_publish: true,
-        ..stream(subject::JOBS_STREAM, subject::JOBS)
-    }
-}
-
-fn blobs() -> Config {
-    Config {
-        max_messages_per_subject: 1,
-        discard_new_per_subject: true,
-        allow_direct: true,
-        ..stream(subject::BLOBS_STREAM, subject::BLOBS)
-    }
-}
-
-fn workflows() -> Config {
-    Config {
-        max_messages_per_subject: 1,
-        deny_delete: true,
-        allow_rollup: true,
-        allow_direct: true,
-        ..stream(WORKFLOWS_STREAM, format!("{WORKFLOWS_PREFIX}.>"))
-    }
-}
-
-fn submits(partitions: u16) -> Config {
-    Config {
-        metadata: [(PARTITIONS.to_owned(), partitions.to_string())].into(),
-        retention: RetentionPolicy::WorkQueue,
-        max_messages: MOST_WAITING,
-        allow_atomic_publish: true,
-        ..stream(subject::SUBMIT_STREAM, subject::SUBMITS)
-    }
-}
-
-fn dead_letters() -> Config {
-    Config {
-        discard: DiscardPolicy::Old,
-        max_age: DEAD_LETTER_AGE,
-        max_bytes: DEAD_LETTER_BYTES,
-        allow_direct: true,
-        ..stream(subject::DEAD_LETTER_STREAM, subject::DEAD_LETTERS)
-    }
-}
-
-/// Creates what is absent and verifies what is present.
-pub(super) async fn ensure(context: &Context, partitions: u16, replicas: usize) -> Result<(), ConnectError> {
+async fn ensure_all(context: &Context, layout: Layout) -> Result<(), ConnectError> {
+    let Layout { partitions, replicas } = layout;
     count_logs(context, partitions).await?;
+    let account: Account = ask(context, "INFO".to_owned(), &Nothing {})
+        .await
+        .map_err(|error| not_yet("ask what the account may store", error))?;
+    let room = AccountRoom::of(&account, replicas);
     let mut needed = needed(partitions, replicas).into_iter();
     // Before all others the one with the number of logs, so that a process with another number makes none.
     if let Some(first) = needed.next() {
-        ensure_one(context, first).await?;
+        ensure_one(context, first, room).await?;
     }
-    let each = needed.map(|config| ensure_one(context, config));
+    let each = needed.map(|config| ensure_one(context, config, room));
     stream::iter(each).buffer_unordered(TOGETHER).try_collect::<()>().await
 }
 
 /// More logs than we know of hold runs that we would never look at. Counted too, in case that the stream with the number
 /// was deleted.
 async fn count_logs(context: &Context, partitions: u16) -> Result<(), ConnectError> {
-    let names: BTreeSet<String> =
-        context.stream_names().try_collect().await.map_err(|error| failed("list streams", error))?;
+    let names = names(context).await?;
     let logs = names.iter().filter(|name| name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if logs > usize::from(partitions) {
         return Err(other_count(logs.to_string(), &partitions.to_string()));
@@ -153,20 +127,38 @@ async fn count_logs(context: &Context, partitions: u16) -> Result<(), ConnectErr
     Ok(())
 }
 
-async fn ensure_one(context: &Context, needed: Config) -> Result<(), ConnectError> {
+/// The names of all streams of the account.
+async fn names(context: &Context) -> Result<BTreeSet<String>, Error> {
+    context.stream_names().try_collect().await.map_err(|error| failed("list streams", error))
+}
+
+/// The streams that are missing.
+pub(super) async fn missing(context: &Context, layout: Layout) -> Result<Vec<String>, Error> {
+    let found = names(context).await?;
+    let needed = needed(layout.partitions, layout.replicas).into_iter().map(|config| config.name);
+    Ok(needed.filter(|name| !found.contains(name)).collect())
+}
+
+async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Result<(), ConnectError> {
     let found = match look(context, &needed.name).await {
-        Err(error) if error.code() == Some(ErrorCode::STREAM_NOT_FOUND) => create(context, &needed).await,
+        Err(error) if error.code() == Some(ErrorCode::STREAM_NOT_FOUND) => {
+            create(context, &needed, room).await
+        }
         found => found,
     };
-    let found = found.map_err(|error| failed(format!("look for stream {}", needed.name), error))?;
+    let found = found.map_err(|error| not_yet(format!("look for stream {}", needed.name), error))?;
     match difference(&found.config, &needed) {
-        None => Ok(()),
-        Some((PARTITIONS, found, should)) => Err(other_count(found, &should)),
+        None => {}
+        Some((PARTITIONS, found, should)) => return Err(other_count(found, &should)),
         Some((setting, found, should)) => {
             let what = format!("{setting} of stream {}", needed.name);
-            Err(ConnectError::Mismatch { what, found, needed: should })
+            return Err(ConnectError::Mismatch { what, found, needed: should });
         }
     }
+    if let Some(bytes) = room.size(&needed.name).filter(|bytes| should_grow(&found.config, *bytes)) {
+        grow(context, found.config, bytes).await;
+    }
+    Ok(())
 }
 
 /// Another number of logs than this process has.
@@ -179,14 +171,45 @@ pub(super) async fn look(context: &Context, name: &str) -> Result<Info, ApiError
     ask(context, format!("STREAM.INFO.{name}"), &Nothing {}).await
 }
 
-async fn create(context: &Context, needed: &Config) -> Result<Info, ApiError> {
+/// Creates a stream, smaller than it should be where there is no room for its size.
+async fn create(context: &Context, needed: &Config, room: AccountRoom) -> Result<Info, ApiError> {
     let mut config = needed.clone();
     config.metadata.insert(INCARNATION.to_owned(), format!("{:032x}", rand::random::<u128>()));
-    match ask(context, format!("STREAM.CREATE.{}", config.name), &config).await {
-        // Another process was quicker, and drew another incarnation.
-        Err(error) if error.code() == Some(ErrorCode::STREAM_NAME_EXIST) => look(context, &config.name).await,
-        created => created,
+    let mut size = room.size(&needed.name);
+    loop {
+        if let Some(bytes) = size {
+            sizes::give(&mut config, bytes);
+        }
+        match ask(context, format!("STREAM.CREATE.{}", config.name), &config).await {
+            // Another process was quicker, and drew another incarnation.
+            Err(error) if error.code() == Some(ErrorCode::STREAM_NAME_EXIST) => {
+                return look(context, &config.name).await;
+            }
+            Err(error) if error.lacks_storage() && size.is_some_and(|bytes| bytes > LEAST_BYTES) => {
+                debug!(stream = config.name, ?size, %error, "no room for this size; trying a smaller one");
+                size = size.map(|bytes| (bytes / SMALLER).max(LEAST_BYTES));
+            }
+            created => return created,
+        }
     }
+}
+
+/// Gives a stream more room, as the account has more. Without it everything works as before.
+async fn grow(context: &Context, mut config: Config, bytes: u64) {
+    let (stream, before) = (config.name.clone(), config.max_bytes);
+    sizes::give(&mut config, bytes);
+    match ask::<Info>(context, format!("STREAM.UPDATE.{stream}"), &config).await {
+        Ok(_) => info!(stream, before, now = bytes, "stream has more room now"),
+        Err(error) => debug!(stream, before, needed = bytes, %error, "stream keeps its size"),
+    }
+}
+
+/// An error while streams are made or looked for. What a server or another process is about to mend may pass.
+fn not_yet(doing: impl Into<String>, error: ApiError) -> Error {
+    if error.code().is_some_and(|code| PASSING_AT_START.contains(&code)) {
+        return Error::transient(doing, error);
+    }
+    failed(doing, error)
 }
 
 /// The first setting that matters and differs: its name, and both values.
@@ -227,7 +250,10 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::needed::{jobs, log};
     use super::*;
+    use async_nats::jetstream::stream::RetentionPolicy;
+    use longshore_proto::Partition;
 
     #[test]
     fn a_stream_as_it_has_to_be_is_no_mismatch() {

@@ -10,6 +10,8 @@ use std::error::Error as StdError;
 pub struct Error {
     /// Whether asking again, later, can help.
     pub retryable: bool,
+    /// Whether there was no room to store it. That passes only when the operator makes room, or other messages leave.
+    pub no_room: bool,
     doing: String,
     source: Box<dyn StdError + Send + Sync>,
 }
@@ -17,11 +19,16 @@ pub struct Error {
 impl Error {
     /// It may work later: a connection, a full queue, a busy or full disk.
     pub fn transient(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { retryable: true, doing: doing.into(), source: source.into() }
+        Self { retryable: true, no_room: false, doing: doing.into(), source: source.into() }
+    }
+
+    /// There is no room for it now.
+    pub fn no_room(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { no_room: true, ..Self::transient(doing, source) }
     }
 
     /// It will not work without somebody's help: damaged data, a mismatch, a bug.
     pub fn permanent(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { retryable: false, doing: doing.into(), source: source.into() }
+        Self { retryable: false, no_room: false, doing: doing.into(), source: source.into() }
     }
 }

@@ -1,4 +1,4 @@
-//! Jobs that the queue had no room for.
+//! Jobs that the queue had no room for, or whose arguments could not be kept.
 //!
 //! They are not waited for: results come in through the log, and only they make room. Nothing but their ids is kept here,
 //! since the state has the rest, and tells which of them are still wanted when they are sent again.
@@ -9,6 +9,8 @@ use std::time::Duration;
 use longshore_proto::JobId;
 use tokio::time::{Instant, sleep_until};
 
+use super::send::Unsent;
+
 /// How long to wait before they are sent again. Workers make room for many within this, and the state of all runs is
 /// looked through each time.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -17,26 +19,31 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Held {
     jobs: BTreeSet<JobId>,
+    /// The queue took no job at all when it was asked last, so others need not be tried.
+    queue_is_full: bool,
     /// When they are sent again, if there are any.
     again: Option<Instant>,
 }
 
 impl Held {
-    pub(super) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+    /// Whether any other job would be refused as well.
+    pub(super) const fn queue_is_full(&self) -> bool {
+        self.queue_is_full
     }
 
-    /// Takes up what was refused; what was taken up before is not put off by it.
-    pub(super) fn add(&mut self, refused: Vec<JobId>) {
-        if !refused.is_empty() {
+    /// Takes up what was not sent; what was taken up before is not put off by it.
+    pub(super) fn add(&mut self, unsent: Unsent) {
+        if !unsent.jobs.is_empty() {
+            self.queue_is_full |= unsent.queue_is_full;
             self.again.get_or_insert_with(|| Instant::now() + PAUSE);
-            self.jobs.extend(refused);
+            self.jobs.extend(unsent.jobs);
         }
     }
 
     /// Hands all of them out.
     pub(super) fn take(&mut self) -> BTreeSet<JobId> {
         self.again = None;
+        self.queue_is_full = false;
         std::mem::take(&mut self.jobs)
     }
 
@@ -62,16 +69,19 @@ mod tests {
             step: "a".parse().expect("a path"),
             attempt: Attempt::FIRST,
         };
+        let unsent = |jobs, queue_is_full| Unsent { jobs, queue_is_full };
         let mut held = Held::default();
-        held.add(Vec::new());
-        assert!(held.is_empty() && held.due().now_or_never().is_none());
+        held.add(unsent(Vec::new(), true));
+        assert!(!held.queue_is_full() && held.due().now_or_never().is_none());
         let started = Instant::now();
-        held.add(vec![job(1)]);
+        held.add(unsent(vec![job(1)], false));
+        assert!(!held.queue_is_full(), "others may be sent");
         tokio::time::advance(PAUSE / 2).await;
-        held.add(vec![job(1), job(2)]);
+        held.add(unsent(vec![job(1), job(2)], true));
+        assert!(held.queue_is_full());
         held.due().await;
         assert!(started.elapsed() < PAUSE * 2);
         assert_eq!(held.take(), BTreeSet::from([job(1), job(2)]));
-        assert!(held.is_empty() && held.due().now_or_never().is_none());
+        assert!(!held.queue_is_full() && held.due().now_or_never().is_none());
     }
 }

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use longshore_backend::Error;
+use longshore_backend::{Error, outage};
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// The first pause: what a reconnect takes.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -22,15 +22,23 @@ pub(super) async fn insist<T, Asked>(doing: &str, ask: impl Fn() -> Asked) -> Re
 where
     Asked: Future<Output = Result<T, Error>>,
 {
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut has_failed) = (FIRST_PAUSE, false);
     loop {
         match ask().await {
             Err(error) if error.retryable => {
-                warn!(%error, ?pause, "{doing} failed; asking again");
+                has_failed = true;
+                if outage::failed(doing) {
+                    warn!(%error, "{doing} failed; asking again until it works");
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
-            answer => return answer,
+            answer => {
+                if has_failed && let Some(lasted) = outage::ended(doing) {
+                    info!(?lasted, "{doing} works again");
+                }
+                return answer;
+            }
         }
     }
 }

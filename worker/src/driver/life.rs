@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Claimed, Delivery, Error, Receipt, clock};
+use longshore_backend::{Backend, Blobs, Claimed, Delivery, Error, Receipt, clock};
 use longshore_proto::{
-    Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Payload, RunStatus, Sent,
+    Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Payload, RunStatus, Sent,
+    Settlement,
 };
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
@@ -25,6 +27,9 @@ use crate::mcp::{Answer, CallFault, ToolCall};
 /// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
 /// one, a wait for the end of the lease.
 const CLAIM_END_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long to wait for room for a large result. Room comes from the operator, and the slot is needed for other jobs.
+const NO_ROOM_LIMIT: Duration = Duration::from_secs(20);
 
 /// Sees one delivery through to its end.
 pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
@@ -233,11 +238,14 @@ impl Life<'_> {
         &self,
         blobs: Vec<Vec<u8>>,
         release: Option<ClaimKey>,
-        event: Event,
+        mut event: Event,
     ) -> Result<Input, Error> {
         let Backend { log, blobs: store, claims, .. } = &self.shared.backend;
         for blob in blobs {
-            insist("keeping a large value", || store.put(blob.clone())).await?;
+            if let Some(full) = keep_large(&**store, &blob).await? {
+                without_result(&mut event, blob.len(), &full);
+                break;
+            }
         }
         if let Some(key) = release {
             insist("releasing a claim", || claims.release(&key, self.holder)).await?;
@@ -245,6 +253,34 @@ impl Life<'_> {
         let partition = self.job.id.run.partition();
         insist("appending an outcome", || log.append(partition, std::slice::from_ref(&event))).await?;
         Ok(Input::Settled)
+    }
+}
+
+/// Keeps a large value. Returns the error if there was no room for it for [`NO_ROOM_LIMIT`].
+async fn keep_large(store: &dyn Blobs, blob: &[u8]) -> Result<Option<Error>, Error> {
+    let full_since = OnceLock::new();
+    insist("keeping a large value", || async {
+        match store.put(blob.to_vec()).await {
+            Err(error)
+                if error.no_room && full_since.get_or_init(Instant::now).elapsed() >= NO_ROOM_LIMIT =>
+            {
+                Ok(Some(error))
+            }
+            kept => kept.map(|_| None),
+        }
+    })
+    .await
+}
+
+/// Reports a fault in place of a result that cannot be kept.
+fn without_result(event: &mut Event, bytes: usize, full: &Error) {
+    if let Event::Settled { settlement, .. } = event {
+        let problem = format!(
+            "the tool answered, with {bytes} bytes, and there is no room to keep them ({full}): raise `max_bytes` of the \
+             stream of blobs, or what the account may store"
+        );
+        warn!(bytes, %full, "a result cannot be kept; the step ends with a fault");
+        *settlement = Settlement::Done(Outcome::Fault(Fault::new(FaultClass::Internal, problem)));
     }
 }
 

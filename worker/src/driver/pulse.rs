@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use longshore_backend::{Claims, Error, Receipt};
+use longshore_backend::{Claims, Error, Receipt, outage};
 use longshore_proto::{ClaimKey, NodeId};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -93,7 +93,9 @@ impl<'a> Pulse<'a> {
             Ok(Ok(())) => true,
             Ok(Err(error)) => unwell(&error, "the queue could not be told that the job goes on"),
             Err(_elapsed) => {
-                warn!("the queue did not answer in time");
+                if outage::failed("the queue does not answer in time") {
+                    warn!("the queue does not answer in time; asking again");
+                }
                 false
             }
         }
@@ -120,7 +122,9 @@ impl<'a> Pulse<'a> {
 }
 
 fn unwell(error: &Error, what: &str) -> bool {
-    warn!(%error, "{what}");
+    if outage::failed(what) {
+        warn!(%error, "{what}; trying again");
+    }
     false
 }
 
