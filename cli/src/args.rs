@@ -4,6 +4,7 @@
 
 mod bench;
 mod cluster;
+mod dlq;
 mod runs;
 mod value;
 
@@ -16,9 +17,10 @@ use longshore_proto::ServerName;
 
 pub(crate) use bench::{BenchArgs, Sync};
 pub(crate) use cluster::{
-    ClusterCommand, DlqCommand, DlqListArgs, DlqShowArgs, SubmitArgs, WatchArgs, WorkflowsCommand,
-    WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs,
+    ClusterCommand, SubmitArgs, WatchArgs, WorkflowsCommand, WorkflowsDeleteArgs, WorkflowsListArgs,
+    WorkflowsPushArgs, WorkflowsShowArgs,
 };
+pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
 pub(crate) use runs::{PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsShowArgs};
 pub(crate) use value::{Pair, Target, duration};
 

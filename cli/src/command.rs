@@ -67,6 +67,11 @@ async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, 
         }
         ClusterCommand::Dlq(DlqCommand::List(args)) => dlq::list(args, &config, output).await,
         ClusterCommand::Dlq(DlqCommand::Show(args)) => dlq::show(args, &config, output).await,
+        ClusterCommand::Dlq(DlqCommand::Retry(args)) => dlq::retry(args, &config, output).await,
+        ClusterCommand::Dlq(DlqCommand::Drop(args)) => dlq::drop(args, &config, output).await,
+        ClusterCommand::Workflows(WorkflowsCommand::Delete(args)) => {
+            workflows::delete(args, &config, output).await
+        }
         ClusterCommand::Bench(args) => bench::bench(&args, &config, output).await,
         ClusterCommand::Doctor(args) => doctor::doctor(&config, args.json, output).await,
         ClusterCommand::Scheduler(_) => cluster::scheduler(&config).await,

@@ -14,6 +14,7 @@ mod bench;
 mod cluster;
 mod command;
 mod config;
+mod confirm;
 mod embedded;
 mod environment;
 mod exit;

@@ -9,7 +9,7 @@
 //! message's place. So whatever fails on the way is left to the next delivery.
 
 mod deferred;
-mod order;
+pub(crate) mod order;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -250,14 +250,16 @@ impl Doorway {
 
     /// Keeps a message that is refused for good, with the reason. Returns the message if that is not possible now.
     async fn bury(&self, refusal: &Refusal, message: Incoming) -> Option<Incoming> {
+        let (headers, text) = (first_headers(&message), order::text(&message));
         let letter = DeadLetter {
+            whole: headers.len() == message.headers.len() && text.len() <= KEPT_BYTES,
             seq: 0,
             at: clock::now(),
             code: refusal.token().to_owned(),
             reason: beginning(refusal.to_string()),
             subject: subject_of(&message),
-            headers: first_headers(&message),
-            body: beginning(order::text(&message)),
+            headers,
+            body: beginning(text),
         };
         match self.dead_letters.put(&letter).await {
             Ok(()) => {

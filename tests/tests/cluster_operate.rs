@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use longshore_tests::cluster::{Cluster, chain};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// A workflow with a label, whose runs wait for a worker for ever.
 fn labelled(name: &str, team: &str) -> String {
@@ -44,16 +47,14 @@ async fn runs_are_found_by_what_they_have_in_common_and_cancelled_after_a_count(
 
     let cancel = ["runs", "cancel", "--workflow", "sales"];
     let unasked = cluster.client(cancel).run().await.expecting(2);
-    unasked.saying(&["3 runs of the namespace `default` would be cancelled", "--yes"]);
+    unasked.saying(&["this would cancel 3 runs of the namespace `default`", "--yes"]);
     assert_eq!(listed(&cluster, &["--status", "running"]).await.len(), 6, "nothing was cancelled");
     let done = cluster.client(cancel.iter().chain(&["--yes", "--reason", "a wrong price"])).run().await;
     assert_eq!(done.expecting(0).stderr, "cancelling 3 runs\n");
     for run in &sales {
-        let ended = cluster.ended(run).await;
-        assert_eq!(
-            (&ended["status"], &ended["cancel_reason"]),
-            (&json!("cancelled"), &json!("a wrong price"))
-        );
+        // Its job is out, and no worker will report what became of it: the run waits 30 s for that.
+        let shown = cluster.shows(run, "it is cancelled", |run| run["status"] == "cancelling").await;
+        assert_eq!(shown["cancel_reason"], "a wrong price");
     }
     assert_eq!(listed(&cluster, &["--status", "running"]).await, stock);
     cluster
@@ -63,8 +64,79 @@ async fn runs_are_found_by_what_they_have_in_common_and_cancelled_after_a_count(
         .expecting(0)
         .saying(&["cancelling 3 runs"]);
     for run in &stock {
-        cluster.ended(run).await;
+        cluster.shows(run, "it is cancelled", |run| run["status"] == "cancelling").await;
     }
     let nothing = cluster.client(["runs", "cancel", "--all", "--yes"]).run().await.expecting(0);
     assert_eq!(nothing.stderr, "no such runs\n");
+}
+
+#[tokio::test]
+async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let refused = "longshore.v1.submit.default.late";
+    client.publish(refused, r#"{"inputs": {"number": 7}}"#.into()).await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("content-type", "application/msgpack");
+    let packed = b"\x81\xa6inputs\x81\xa6number\x08".as_slice();
+    client.publish_with_headers(refused, headers, packed.into()).await.unwrap();
+    let long = json!({ "inputs": { "text": "x".repeat(9_000) } }).to_string();
+    client.publish(refused, long.into()).await.unwrap();
+    client.publish(refused, "{".into()).await.unwrap();
+    client.flush().await.unwrap();
+    let mut letters = cluster.dead_letters(4).await;
+    letters.sort_by_key(|letter| letter["seq"].as_u64());
+    assert_eq!(letters[2]["whole"], false);
+    let again = cluster.client(["dlq", "retry", "--code", "unknown_workflow"]).run().await.expecting(3);
+    again.saying(&["no workflow `late` is registered", "kept in part only", "submitted again: 0 of 3"]);
+    assert_eq!(cluster.dead_letters(4).await.len(), 4, "what is refused again stays");
+
+    cluster.scratch.write("late.json", chain("late", 1));
+    cluster.client(["workflows", "push", "late.json"]).run().await.expecting(0);
+    let numbers = [letters[0]["seq"].to_string(), letters[1]["seq"].to_string()];
+    let done = cluster.client([&["dlq", "retry"][..], &[&numbers[0], &numbers[1]]].concat()).run().await;
+    let done = done.expecting(0);
+    assert_eq!(done.stderr, "submitted again: 2 of 2\n");
+    for (run, number) in done.stdout.lines().zip([7, 8]) {
+        assert_eq!(cluster.shown(run).await["inputs"], json!({ "number": number }));
+    }
+    assert_eq!(done.stdout.lines().count(), 2);
+    cluster.client(["dlq", "retry", &numbers[0]]).run().await.expecting(5);
+    let incomplete = letters[2]["seq"].to_string();
+    cluster.client(["dlq", "retry", &incomplete]).run().await.expecting(3).saying(&["where it came from"]);
+
+    let unasked = cluster.client(["dlq", "drop", "--all"]).run().await.expecting(2);
+    unasked.saying(&["this would remove 2 refused submits of the namespace `default`"]);
+    let others = cluster.client(["dlq", "drop", &incomplete, "--namespace", "others"]).run().await;
+    others.expecting(5);
+    cluster.client(["dlq", "drop", &incomplete]).run().await.expecting(0);
+    cluster.client(["dlq", "drop", "--all", "--yes"]).run().await.expecting(0).saying(&["removed: 1 of 1"]);
+    cluster.client(["dlq", "list"]).run().await.expecting(0).saying(&["nothing was refused"]);
+}
+
+#[tokio::test]
+async fn a_deleted_workflow_is_unknown_to_submits_and_its_runs_go_on() {
+    let cluster = Cluster::start(2, 0, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 2));
+    let run = cluster.submit(&["chain.json"]).await;
+    let shown = cluster.client(["workflows", "list", "--json"]).run().await.expecting(0).json();
+    let version = shown["digest"].as_str().unwrap().to_owned();
+    cluster.client(["workflows", "delete", "chain"]).run().await.expecting(0).saying(&["versions: 1"]);
+    cluster.client(["workflows", "delete", "chain"]).run().await.expecting(5);
+    // Within a second no scheduler knows it, also if the version is named in full.
+    let submit = json!({ "workflow": "chain", "version": version });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for _ in 0..6 {
+        while cluster.request("submit", &submit).await["reason"] != "unknown_workflow" {
+            assert!(Instant::now() < deadline, "it is still known");
+        }
+    }
+    cluster.client(["submit", "chain"]).run().await.expecting(5).saying(&["chain"]);
+    assert!(cluster.client(["workflows", "list", "--json"]).run().await.expecting(0).stdout.is_empty());
+
+    let _worker = cluster.client(["worker"]).start();
+    assert_eq!(cluster.ended(&run).await["status"], "succeeded", "its plan is kept");
+    cluster.submit(&["chain.json"]).await;
+    let listed = cluster.client(["workflows", "list", "--json"]).run().await.expecting(0).json_lines();
+    assert_eq!(listed.len(), 1, "registering it again works");
 }

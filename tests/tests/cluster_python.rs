@@ -58,7 +58,23 @@ async fn a_client_that_knows_nothing_but_nats_submits_watches_and_asks() {
         .iter()
         .map(|it| it["name"].as_str().unwrap())
         .collect();
-    assert_eq!(verbs, BTreeSet::from(["cancel", "get", "list", "push", "submit", "workflows"]));
+    assert_eq!(
+        verbs,
+        BTreeSet::from([
+            "cancel",
+            "dlq",
+            "dlq-drop",
+            "dlq-get",
+            "dlq-retry",
+            "get",
+            "list",
+            "push",
+            "submit",
+            "unregister",
+            "workflow",
+            "workflows",
+        ])
+    );
     assert_eq!(story["info"]["name"], "longshore");
 
     assert_eq!(story["asked"]["outputs"], json!({ "number": 10 }));

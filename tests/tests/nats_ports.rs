@@ -256,6 +256,7 @@ fn letter(n: u64) -> DeadLetter {
         subject: "longshore.v1.submit.team.report".to_owned(),
         headers: [("nats-msg-id".to_owned(), n.to_string())].into(),
         body: "{".to_owned(),
+        whole: true,
     }
 }
 

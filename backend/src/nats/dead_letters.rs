@@ -5,7 +5,10 @@
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use async_trait::async_trait;
 use longshore_proto::{Namespace, subject};
+use serde::Deserialize;
+use serde_json::json;
 
+use super::api::ask;
 use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{Manner, Outgoing, Publisher};
@@ -80,7 +83,25 @@ impl crate::DeadLetters for DeadLetters {
             Err(error) => Err(failed(doing(), error)),
         }
     }
+
+    async fn remove(&self, seq: u64) -> Result<(), Error> {
+        let subject = format!("STREAM.MSG.DELETE.{}", subject::DEAD_LETTER_STREAM);
+        let removed: Result<Removed, _> =
+            ask(&self.connection.context, subject, &json!({ "seq": seq, "no_erase": true })).await;
+        match removed {
+            Ok(Removed {}) => Ok(()),
+            // The server names no reason that is told apart from others for a message that is gone.
+            Err(error) => match self.get(None, seq).await? {
+                None => Ok(()),
+                Some(_) => Err(failed(format!("remove dead letter {seq}"), error)),
+            },
+        }
+    }
 }
+
+/// The answer to a removal.
+#[derive(Deserialize)]
+struct Removed {}
 
 /// A letter as it was kept; nothing if somebody else put something there.
 fn letter(seq: u64, body: &[u8]) -> Option<DeadLetter> {

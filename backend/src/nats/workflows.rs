@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use longshore_proto::{Namespace, WorkflowName, decode, encode};
 use tokio::time::{Instant, sleep};
@@ -99,6 +100,13 @@ impl Workflows {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a change of this process before it is heard of; as long as nobody listens, nothing is believed anyway.
+    fn note_own_change(&self) {
+        if self.changes.load(Ordering::Acquire) > 0 {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
     /// Reads them from the stream.
     async fn read(&self, keys: &str) -> Result<Vec<Registered>, Error> {
         let filter = format!("{WORKFLOWS_PREFIX}.{keys}");
@@ -147,11 +155,22 @@ impl crate::Workflows for Workflows {
         self.publisher
             .publish(&doing, vec![Outgoing { subject, body: body.into(), manner: Manner::Alone }])
             .await?;
-        // Our own change counts before it is heard of; as long as nobody listens, nothing is believed anyway.
-        if self.changes.load(Ordering::Acquire) > 0 {
-            self.changes.fetch_add(1, Ordering::Release);
-        }
+        self.note_own_change();
         Ok(())
+    }
+
+    async fn remove(&self, namespace: &Namespace, name: &WorkflowName) -> Result<usize, Error> {
+        let versions = self.read(&format!("{namespace}.{name}.*")).await?;
+        // An empty value is a deleted key. It moves the stream's last sequence, which a purge would not, so that every process
+        // that remembers the versions notices.
+        let deleted = versions.iter().map(|version| Outgoing {
+            subject: format!("{WORKFLOWS_PREFIX}.{namespace}.{name}.{}", version.digest).into(),
+            body: Bytes::new(),
+            manner: Manner::Alone,
+        });
+        self.publisher.publish(&format!("remove workflow {name}"), deleted.collect()).await?;
+        self.note_own_change();
+        Ok(versions.len())
     }
 
     async fn versions(&self, namespace: &Namespace, name: &WorkflowName) -> Result<Vec<Registered>, Error> {

@@ -20,15 +20,21 @@ pub enum Verb {
     Workflow,
     /// Register a workflow.
     Push,
+    /// Remove a workflow from the registry.
+    Unregister,
     /// Refused submits, newest first.
     Dlq,
     /// One refused submit in full.
     DlqGet,
+    /// Submit a refused submit again.
+    DlqRetry,
+    /// Remove a refused submit.
+    DlqDrop,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Submit,
         Self::Get,
         Self::List,
@@ -36,8 +42,11 @@ impl Verb {
         Self::Workflows,
         Self::Workflow,
         Self::Push,
+        Self::Unregister,
         Self::Dlq,
         Self::DlqGet,
+        Self::DlqRetry,
+        Self::DlqDrop,
     ];
 
     /// The name in subjects.
@@ -50,8 +59,11 @@ impl Verb {
             Self::Workflows => "workflows",
             Self::Workflow => "workflow",
             Self::Push => "push",
+            Self::Unregister => "unregister",
             Self::Dlq => "dlq",
             Self::DlqGet => "dlq-get",
+            Self::DlqRetry => "dlq-retry",
+            Self::DlqDrop => "dlq-drop",
         }
     }
 
@@ -65,8 +77,9 @@ impl Verb {
             Self::Workflows => "{}",
             Self::Workflow => "{workflow, version?}",
             Self::Push => "{text}",
+            Self::Unregister => "{workflow}",
             Self::Dlq => "{limit?}",
-            Self::DlqGet => "{number}",
+            Self::DlqGet | Self::DlqRetry | Self::DlqDrop => "{number}",
         }
     }
 }

@@ -53,6 +53,9 @@ pub struct DeadLetter {
     pub headers: BTreeMap<String, String>,
     /// Its body as text, and as JSON if it is MessagePack; cut if it is long.
     pub body: String,
+    /// Whether headers and body are kept in full, so that the submit can be made again.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 impl DeadLetter {
@@ -73,4 +76,7 @@ pub trait DeadLetters: Send + Sync {
 
     /// Returns a letter of a namespace, or of any.
     async fn get(&self, namespace: Option<&Namespace>, seq: u64) -> Result<Option<DeadLetter>, Error>;
+
+    /// Removes a letter. One that is gone already is no error.
+    async fn remove(&self, seq: u64) -> Result<(), Error>;
 }

@@ -20,11 +20,15 @@ pub struct Registered {
 /// The registry of workflows.
 ///
 /// Contract: what was registered is durable; the version registered last is the current one, also when it was
-/// registered before; versions are listed newest first.
+/// registered before; versions are listed newest first. A workflow that was removed
+/// has no versions until it is registered again.
 #[async_trait]
 pub trait Workflows: Send + Sync {
     /// Makes a version the current one.
     async fn register(&self, namespace: &Namespace, workflow: &Registered) -> Result<(), Error>;
+
+    /// Removes all versions of a workflow, and returns how many there were. Their texts stay, for runs that have begun.
+    async fn remove(&self, namespace: &Namespace, name: &WorkflowName) -> Result<usize, Error>;
 
     /// All versions of a workflow, the current one first; empty if there is none.
     async fn versions(&self, namespace: &Namespace, name: &WorkflowName) -> Result<Vec<Registered>, Error>;

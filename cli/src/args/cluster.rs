@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
+use longshore_proto::WorkflowName;
 
+use super::dlq::DlqCommand;
 use super::runs::RunsCommand;
 use super::{BenchArgs, Pair};
 use crate::config::{Flags, Key};
@@ -23,7 +25,7 @@ pub(crate) enum ClusterCommand {
     /// Register workflows in the cluster, and look at them
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
-    /// Look at submits that were refused and could not be answered
+    /// Submits that were refused and could not be answered: look at them, submit them again, remove them
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// Check configuration, NATS, Redis and who is there
@@ -183,6 +185,24 @@ pub(crate) enum WorkflowsCommand {
     List(WorkflowsListArgs),
     /// Show the text of a workflow
     Show(WorkflowsShowArgs),
+    /// Remove workflows: new submits are refused, runs that have begun go on
+    Delete(WorkflowsDeleteArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  longshore workflows delete sales-report
+
+All versions go. To have the workflow back, register it again.")]
+pub(crate) struct WorkflowsDeleteArgs {
+    /// The names of the workflows
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<WorkflowName>,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]
@@ -229,40 +249,6 @@ pub(crate) struct WorkflowsShowArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) namespace: NamespaceArgs,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DlqCommand {
-    /// List refused submits, newest first
-    List(DlqListArgs),
-    /// Show a refused submit with its body
-    Show(DlqShowArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  longshore dlq list --limit 5")]
-pub(crate) struct DlqListArgs {
-    /// At most this many, up to 1000
-    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) limit: u16,
-    /// Print JSON, one on each line
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  longshore dlq show 17")]
-pub(crate) struct DlqShowArgs {
-    /// Its number, as `dlq list` shows it
-    #[arg(value_name = "NUMBER")]
-    pub(crate) number: u64,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }
@@ -316,8 +302,8 @@ impl ClusterCommand {
             Self::Workflows(WorkflowsCommand::Push(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::List(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::Show(args)) => &args.cluster,
-            Self::Dlq(DlqCommand::List(args)) => &args.cluster,
-            Self::Dlq(DlqCommand::Show(args)) => &args.cluster,
+            Self::Dlq(command) => command.place().1,
+            Self::Workflows(WorkflowsCommand::Delete(args)) => &args.cluster,
             Self::Doctor(args) => &args.cluster,
             Self::Bench(args) => &args.cluster,
             Self::Scheduler(args) => &args.process.cluster,
@@ -363,7 +349,9 @@ impl ClusterCommand {
             Self::Workflows(WorkflowsCommand::Push(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::List(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Show(args)) => Some(&args.namespace),
-            Self::Dlq(_) | Self::Doctor(_) | Self::Bench(_) | Self::Scheduler(_) | Self::Worker(_) => None,
+            Self::Workflows(WorkflowsCommand::Delete(args)) => Some(&args.namespace),
+            Self::Dlq(command) => Some(command.place().0),
+            Self::Doctor(_) | Self::Bench(_) | Self::Scheduler(_) | Self::Worker(_) => None,
         }
     }
 }

@@ -165,6 +165,23 @@ impl Client {
         self.ask(Verb::DlqGet, &json!({ "number": number })).await
     }
 
+    /// Submits one of them again.
+    pub(crate) async fn retry_letter(&self, number: u64) -> Result<Submitted, Failure> {
+        self.ask(Verb::DlqRetry, &json!({ "number": number })).await
+    }
+
+    /// Removes one of them.
+    pub(crate) async fn drop_letter(&self, number: u64) -> Result<(), Failure> {
+        self.ask::<Value>(Verb::DlqDrop, &json!({ "number": number })).await.map(drop)
+    }
+
+    /// Removes a workflow from the registry, and returns how many versions it had.
+    pub(crate) async fn unregister(&self, name: &WorkflowName) -> Result<usize, Failure> {
+        let answer: Value = self.ask(Verb::Unregister, &json!({ "workflow": name })).await?;
+        let versions = answer.get("versions").and_then(Value::as_u64).unwrap_or_default();
+        Ok(usize::try_from(versions).unwrap_or(usize::MAX))
+    }
+
     /// Hears the news of a run from now on.
     pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, Heard>, Failure> {
         let events = self.nats.events().subscribe(&self.namespace, run).await?;

@@ -2,15 +2,19 @@
 
 use longshore_backend::DeadLetter;
 
-use crate::args::{DlqListArgs, DlqShowArgs};
+use crate::args::{DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
 use crate::cluster::Client;
 use crate::config::Config;
+use crate::confirm::confirm;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, aligned, printable};
 
 /// What a refused submit is called in JSON.
 const SCHEMA: &str = "longshore.dead-letter";
+
+/// How many one command submits again or removes: the longest list.
+const MOST: usize = 1_000;
 
 /// Lists them, newest first.
 pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
@@ -40,6 +44,72 @@ pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) ->
         output.result(&printable(&letter.body))?;
     }
     Ok(Exit::Success)
+}
+
+/// Submits refused submits again, oldest first, and prints the runs.
+pub(super) async fn retry(args: DlqRetryArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let numbers = chosen(&client, &args.which).await?;
+    let (mut exit, mut done) = (Exit::Success, 0);
+    for number in &numbers {
+        match client.retry_letter(*number).await {
+            Ok(submitted) => {
+                output.result(&submitted.run.to_string())?;
+                done += 1;
+            }
+            Err(failure) => exit = note(failure, *number, output)?,
+        }
+    }
+    summarize("submitted again", done, numbers.len(), output);
+    Ok(exit)
+}
+
+/// Removes refused submits.
+pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let numbers = chosen(&client, &args.which).await?;
+    let are_named = !args.which.numbers.is_empty();
+    let what = format!("{} refused submits of the namespace `{}`", numbers.len(), config.namespace);
+    if !are_named && !numbers.is_empty() && !args.yes && !confirm("remove", &what, config, output).await? {
+        output.message("nothing was removed");
+        return Ok(Exit::Error);
+    }
+    let (mut exit, mut done) = (Exit::Success, 0);
+    for number in &numbers {
+        match client.drop_letter(*number).await {
+            Ok(()) => done += 1,
+            Err(failure) => exit = note(failure, *number, output)?,
+        }
+    }
+    summarize("removed", done, numbers.len(), output);
+    Ok(exit)
+}
+
+/// The numbers that the command line names or describes, oldest first.
+async fn chosen(client: &Client, which: &LettersArgs) -> Result<Vec<u64>, Failure> {
+    if !which.numbers.is_empty() {
+        return Ok(which.numbers.clone());
+    }
+    let letters = client.dead_letters(MOST).await?;
+    let fits = |letter: &DeadLetter| which.code.as_ref().is_none_or(|code| *code == letter.code);
+    Ok(letters.iter().rev().filter(|letter| fits(letter)).map(|letter| letter.seq).collect())
+}
+
+/// Prints why a refused submit was left as it is. While the cluster does not answer, the others need not be tried.
+fn note(mut failure: Failure, number: u64, output: &Output) -> Result<Exit, Failure> {
+    failure.message = format!("refused submit {number}: {}", failure.message);
+    if failure.exit == Exit::Unreachable {
+        return Err(failure);
+    }
+    output.failure(&failure);
+    Ok(failure.exit)
+}
+
+fn summarize(what: &str, done: usize, of: usize, output: &Output) {
+    match (done, of) {
+        (_, 0) => output.message("no such refused submits"),
+        (done, of) => output.message(&format!("{what}: {done} of {of}")),
+    }
 }
 
 fn table(letters: &[DeadLetter]) -> Vec<Line> {
@@ -88,6 +158,7 @@ mod tests {
             subject: "longshore.v1.submit.default.x".to_owned(),
             headers: [("longshore-id".to_owned(), "order-1".to_owned())].into(),
             body: "{}".to_owned(),
+            whole: true,
         }
     }
 

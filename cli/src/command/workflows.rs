@@ -5,7 +5,7 @@ use longshore_proto::WorkflowName;
 use serde::Serialize;
 
 use super::submit::unknown;
-use crate::args::{WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs};
+use crate::args::{WorkflowsDeleteArgs, WorkflowsListArgs, WorkflowsPushArgs, WorkflowsShowArgs};
 use crate::cluster::{Client, RegisteredText};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -78,6 +78,28 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
         output.result(text.trim_end())?;
     }
     Ok(Exit::Success)
+}
+
+/// Removes workflows from the registry. One that is unknown keeps no other from being removed.
+pub(super) async fn delete(
+    args: WorkflowsDeleteArgs,
+    config: &Config,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let client = Client::connect(config, args.cluster.verbose, output).await?;
+    let mut exit = Exit::Success;
+    for name in &args.names {
+        match client.unregister(name).await {
+            Ok(versions) => output.message(&format!("{name} is no longer registered; versions: {versions}")),
+            Err(failure) if failure.exit == Exit::NotFound => {
+                let failure = unknown(&client, config, name).await;
+                output.failure(&failure);
+                exit = failure.exit;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(exit)
 }
 
 fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Failure> {

@@ -159,6 +159,20 @@ impl Desk {
                 let Letters { limit, .. } = read(request)?;
                 document(self.letters(namespace, limit).await?)
             }
+            Verb::Unregister => {
+                let OneWorkflow { workflow, .. } = read(request)?;
+                let versions = self.unregister(namespace, &workflow).await?;
+                document(json!({ "workflow": workflow, "versions": versions }))
+            }
+            Verb::DlqRetry => {
+                let OneLetter { number, .. } = read(request)?;
+                document(self.retry_letter(namespace, number).await?)
+            }
+            Verb::DlqDrop => {
+                let OneLetter { number, .. } = read(request)?;
+                self.drop_letter(namespace, number).await?;
+                document(json!({ "number": number }))
+            }
             Verb::DlqGet => {
                 let OneLetter { number, .. } = read(request)?;
                 document(self.letter(namespace, number).await?)

@@ -26,6 +26,12 @@ pub enum Refusal {
     /// There is no such dead letter.
     #[error("there is no refused submit {0} in this namespace, or it is no longer kept")]
     UnknownLetter(u64),
+    /// Only a part of the refused submit is kept.
+    #[error(
+        "refused submit {0} is kept in part only, because it is long, so it cannot be submitted again from here: submit it where \
+         it came from"
+    )]
+    LetterIncomplete(u64),
     /// More than is taken in.
     #[error("the request is {bytes} bytes long; the limit is {limit}")]
     TooLarge {
@@ -122,6 +128,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::OtherNamespace { .. } => "other_namespace",
             Self::UnknownLetter(_) => "unknown_letter",
+            Self::LetterIncomplete(_) => "letter_incomplete",
             Self::TooLarge { .. } => "too_large",
             Self::Id => "invalid_id",
             Self::IdTaken { .. } => "id_taken",
@@ -157,7 +164,7 @@ impl Refusal {
             Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
-            Self::IdTaken { .. } | Self::Ended { .. } => 409,
+            Self::IdTaken { .. } | Self::Ended { .. } | Self::LetterIncomplete(_) => 409,
             Self::Full { .. } => 503,
             Self::Unreadable { .. } | Self::Submit(_) | Self::Backend(_) => 500,
         }

@@ -38,4 +38,19 @@ impl Desk {
         versions.truncate(VERSIONS);
         Ok(RegisteredWorkflow { version, versions, text: String::from_utf8_lossy(&text).into_owned() })
     }
+    /// Removes a workflow from the registry: its name means nothing for new submits, here at once and for other schedulers
+    /// within a second. Runs that have begun have their plan. Returns how many versions there were.
+    pub(super) async fn unregister(
+        &self,
+        namespace: &Namespace,
+        workflow: &WorkflowName,
+    ) -> Result<usize, Refusal> {
+        let removed = self.workflows.remove(namespace, workflow).await?;
+        self.known.forget(namespace, workflow);
+        if removed == 0 {
+            let (namespace, workflow) = (namespace.clone(), workflow.clone());
+            return Err(Refusal::UnknownWorkflow { namespace, workflow });
+        }
+        Ok(removed)
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use longshore_backend::Incoming;
-use longshore_proto::{ID_HEADER, SubmitRequest};
+use longshore_backend::{DeadLetter, Incoming};
+use longshore_proto::{ID_HEADER, SubmitRequest, subject};
 use serde_json::Value;
 
 use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
@@ -21,27 +21,52 @@ pub(super) fn read(message: &Incoming) -> Result<Order, Refusal> {
     if message.body.len() > REQUEST_LIMIT_BYTES {
         return Err(Refusal::TooLarge { bytes: message.body.len(), limit: REQUEST_LIMIT_BYTES });
     }
+    let Incoming { namespace, workflow, headers, .. } = message;
+    order((namespace, workflow), headers, body(&message.body, &media_type(headers))?)
+}
+
+/// Reads a message that was refused before, from what is kept of it. If it brought no id, it gets one of its own, so that the
+/// same message is one run however often it is submitted again.
+pub(crate) fn read_again(letter: &DeadLetter) -> Result<Order, Refusal> {
+    if !letter.whole {
+        return Err(Refusal::LetterIncomplete(letter.seq));
+    }
+    let namespace = subject::submit_namespace(&letter.subject).unwrap_or_default();
+    let workflow = letter.subject.rsplit('.').next().unwrap_or_default();
+    let headers: Vec<_> = letter.headers.clone().into_iter().collect();
+    // MessagePack is kept as JSON.
+    let media_type = media_type(&headers);
+    let media_type =
+        if MESSAGE_PACK.contains(&media_type.as_str()) { "application/json" } else { &media_type };
+    let mut order = order((namespace, workflow), &headers, body(letter.body.as_bytes(), media_type)?)?;
+    order.id.get_or_insert_with(|| format!("dlq-{}-{}", letter.seq, letter.at.as_millis()));
+    Ok(order)
+}
+
+fn order(
+    (namespace, workflow): (&str, &str),
+    headers: &[(String, String)],
+    request: SubmitRequest,
+) -> Result<Order, Refusal> {
     let malformed = |error: longshore_proto::IdError| Refusal::Malformed(error.to_string());
-    let namespace = message.namespace.parse().map_err(malformed)?;
-    let workflow = message.workflow.parse().map_err(malformed)?;
-    let SubmitRequest { id, version, inputs } = body(message)?;
-    let of_headers = || header(message, ID_HEADER).or_else(|| header(message, "nats-msg-id"));
+    let namespace = namespace.parse().map_err(malformed)?;
+    let workflow = workflow.parse().map_err(malformed)?;
+    let SubmitRequest { id, version, inputs } = request;
+    let of_headers = || header(headers, ID_HEADER).or_else(|| header(headers, "nats-msg-id"));
     let id = id.or_else(|| of_headers().map(str::to_owned));
-    Ok(Order { namespace, workflow, version, id, inputs, trace: trace::of_headers(&message.headers) })
+    Ok(Order { namespace, workflow, version, id, inputs, trace: trace::of_headers(headers) })
 }
 
 /// The body, by its `content-type`: JSON unless it says MessagePack. An empty one submits with no inputs.
-fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
-    let body = message.body.as_slice();
+fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(SubmitRequest::default());
     }
-    let media_type = media_type(message);
     let refuse = |why: String| Refusal::Malformed(format!("the body is no submit request: {why}"));
     let no_object =
         || refuse("an object was expected, with `inputs`, and perhaps `id` and `version`".to_owned());
     // Either format would be read from a list as well, by the order of its items, which nobody means.
-    match (media_type.as_str(), body.trim_ascii_start().first(), body.first()) {
+    match (media_type, body.trim_ascii_start().first(), body.first()) {
         ("application/json" | "text/json" | "", Some(b'{'), _) => {
             serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
         }
@@ -64,7 +89,7 @@ fn body(message: &Incoming) -> Result<SubmitRequest, Refusal> {
 
 /// A body for people to read.
 pub(super) fn text(message: &Incoming) -> String {
-    let packed = MESSAGE_PACK.contains(&media_type(message).as_str());
+    let packed = MESSAGE_PACK.contains(&media_type(&message.headers).as_str());
     match rmp_serde::from_slice::<Value>(&message.body) {
         // One that is a number is most likely no MessagePack: any byte of JSON reads as one.
         Ok(value) if packed && (value.is_object() || value.is_array()) => value.to_string(),
@@ -72,11 +97,11 @@ pub(super) fn text(message: &Incoming) -> String {
     }
 }
 
-fn media_type(message: &Incoming) -> String {
-    let content_type = header(message, "content-type").unwrap_or("application/json");
+fn media_type(headers: &[(String, String)]) -> String {
+    let content_type = header(headers, "content-type").unwrap_or("application/json");
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn header<'m>(message: &'m Incoming, name: &str) -> Option<&'m str> {
-    message.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+fn header<'m>(headers: &'m [(String, String)], name: &str) -> Option<&'m str> {
+    headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }

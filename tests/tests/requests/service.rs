@@ -21,7 +21,20 @@ async fn the_service_says_what_it_is() {
     let endpoints: Vec<_> = info["endpoints"].as_array().expect("a list").iter().collect();
     let mut subjects: Vec<_> = endpoints.iter().filter_map(|endpoint| endpoint["subject"].as_str()).collect();
     subjects.sort_unstable();
-    let verbs = ["cancel", "dlq", "dlq-get", "get", "list", "push", "submit", "workflow", "workflows"];
+    let verbs = [
+        "cancel",
+        "dlq",
+        "dlq-drop",
+        "dlq-get",
+        "dlq-retry",
+        "get",
+        "list",
+        "push",
+        "submit",
+        "unregister",
+        "workflow",
+        "workflows",
+    ];
     assert_eq!(subjects, verbs.map(|verb| format!("longshore.v1.api.*.{verb}")));
     assert!(endpoints.iter().all(|endpoint| endpoint["metadata"]["request"].is_string()), "{endpoints:?}");
     cluster.end().await;

@@ -66,4 +66,8 @@ impl DeadLetters for Tracked<dyn DeadLetters> {
     async fn get(&self, namespace: Option<&Namespace>, seq: u64) -> Result<Option<DeadLetter>, Error> {
         self.port.get(namespace, seq).await
     }
+
+    async fn remove(&self, seq: u64) -> Result<(), Error> {
+        self.port.remove(seq).await
+    }
 }

@@ -1,16 +1,14 @@
 //! `longshore runs cancel`: tells runs of the cluster to stop, by their ids or by what they have in common.
 
-use std::io::{IsTerminal, stderr, stdin};
-
 use futures::{StreamExt, stream};
 use longshore_backend::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
-use tokio::task::spawn_blocking;
 
 use super::{Place, cluster, find_in, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
 use crate::config::Config;
+use crate::confirm::confirm;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -86,7 +84,8 @@ async fn many(
         return Ok(Exit::Success);
     }
     let count = counted(runs.len());
-    if !args.yes && !confirm(&count, config, output).await? {
+    let what = format!("{count} of the namespace `{}`", config.namespace);
+    if !args.yes && !confirm("cancel", &what, config, output).await? {
         output.message("nothing was cancelled");
         return Ok(Exit::Error);
     }
@@ -110,26 +109,6 @@ async fn collect(place: &Place, mut query: RunQuery) -> Result<(Vec<RunId>, bool
             next => return Ok((runs, next.is_none())),
         }
     }
-}
-
-/// Asks on a terminal; elsewhere nobody can answer, so the command line has to say it.
-async fn confirm(count: &str, config: &Config, output: &Output) -> Result<bool, Failure> {
-    let (nats, namespace) = (config.nats(), &config.namespace);
-    if !(stdin().is_terminal() && stderr().is_terminal()) {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{count} of the namespace `{namespace}` would be cancelled"),
-        )
-        .help("add --yes to cancel them without a question"));
-    }
-    output.message(&format!("Cancel {count} of the namespace `{namespace}` at {nats}? [y/N]"));
-    let answer = spawn_blocking(|| {
-        let mut line = String::new();
-        stdin().read_line(&mut line).map(|_| line)
-    });
-    let line = answer.await.map_err(std::io::Error::other).and_then(|read| read);
-    let line = line.map_err(|error| Failure::new(Exit::Error, format!("cannot read the answer: {error}")))?;
-    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// How the requests of one command ended.
