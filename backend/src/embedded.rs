@@ -17,6 +17,7 @@ mod blobs;
 mod checkpoints;
 mod claims;
 mod database;
+mod directory;
 mod failure;
 mod lock;
 mod log;
@@ -26,12 +27,11 @@ mod store;
 mod writer;
 
 use std::error::Error as StdError;
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use self::directory::DataDirectory;
 use self::lock::Lock;
 use self::log::Log;
 use self::readers::Readers;
@@ -85,6 +85,20 @@ pub enum OpenError {
     #[error("{path} is not a directory: name a directory for the data, such as .longshore")]
     NotADirectory {
         /// What was named as the directory.
+        path: PathBuf,
+    },
+    /// A symbolic link stands in the place of the directory, or of a file in it.
+    #[error(
+        "{path} is a symbolic link, and a data directory has none: remove the link, or name the directory itself"
+    )]
+    SymbolicLink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A directory, a pipe or a device stands in the place of a file of the data directory.
+    #[error("{path} is not a regular file: move it away, or use another data directory")]
+    NotAFile {
+        /// What is there.
         path: PathBuf,
     },
     /// Somebody else's directory.
@@ -150,7 +164,7 @@ impl Embedded {
     /// Opens a data directory.
     pub async fn open(dir: &Path, access: Access) -> Result<Self, OpenError> {
         let dir = dir.to_owned();
-        let path = database::path(&dir);
+        let path = dir.join(directory::DATABASE_FILE);
         let opening = tokio::task::spawn_blocking(move || open(&dir, access)).await;
         opening.unwrap_or_else(|stopped| Err(OpenError::Database { path, source: Box::new(stopped) }))
     }
@@ -174,19 +188,18 @@ impl Embedded {
 }
 
 fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {
-    let path = database::path(dir);
+    let directory = DataDirectory::open(dir, access)?;
     let (writer, thread) = match access {
         Access::ReadOnly => {
-            File::open(&path).map_err(|source| OpenError::unreachable(dir, &path, source))?;
-            database::check(&path)?;
+            database::check(&directory)?;
             (None, None)
         }
         Access::ReadWrite => {
-            let (writer, thread) = open_writer(dir, &path)?;
+            let (writer, thread) = open_writer(&directory)?;
             (Some(writer), Some(thread))
         }
     };
-    let store = Arc::new(Store { writer, readers: Readers::new(path) });
+    let store = Arc::new(Store { writer, readers: Readers::new(directory.resolved_database()) });
     let log = Arc::new(Log::new(Arc::clone(&store)));
     let backend = Backend {
         log: Arc::clone(&log) as _,
@@ -198,25 +211,14 @@ fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {
     Ok(Embedded { backend, store, log, writer: thread })
 }
 
-fn open_writer(dir: &Path, path: &Path) -> Result<(Writer, JoinHandle<()>), OpenError> {
-    make(dir).map_err(|source| OpenError::unreachable(dir, dir, source))?;
-    let lock = Lock::take(dir)?;
-    let connection = database::open_writer(path)?;
-    claims::settle_in(&connection, clock::now())
-        .map_err(|source| OpenError::Database { path: path.to_owned(), source: Box::new(source) })?;
-    Writer::start(connection, lock)
-        .map_err(|source| OpenError::Database { path: path.to_owned(), source: Box::new(source) })
-}
-
-/// Makes the directory, for its owner alone: it holds inputs and results of runs.
-fn make(dir: &Path) -> std::io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // SQLite syncs the directory of its files; that the directory itself stays is for us to see to.
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+fn open_writer(directory: &DataDirectory) -> Result<(Writer, JoinHandle<()>), OpenError> {
+    let broken =
+        |source: Box<dyn StdError + Send + Sync>| OpenError::Database { path: directory.database(), source };
+    let lock = Lock::take(directory)?;
+    directory.prepare()?;
+    let connection = database::open_writer(directory)?;
+    claims::settle_in(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
+    Writer::start(connection, lock).map_err(|source| broken(Box::new(source)))
 }
 
 #[cfg(test)]

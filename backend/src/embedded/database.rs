@@ -3,12 +3,13 @@
 //! A file is ours by its `application_id`, and readable by its `user_version`; anything else is refused before a
 //! byte of it is changed. Who may write is decided by the [lock](super::lock) before this is asked.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
+use super::directory::DataDirectory;
 
 /// "LoSh": marks an SQLite file as ours, also for `file(1)`.
 const APPLICATION_ID: i32 = 0x4C6F_5368;
@@ -33,16 +34,13 @@ const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 /// More than all statements of the adapters together, so that each is prepared once.
 const PREPARED_STATEMENTS: usize = 64;
 
-/// Where the file of a data directory is.
-pub(super) fn path(dir: &Path) -> PathBuf {
-    dir.join("longshore.db")
-}
-
-/// Opens the file for the one writer, and makes it if there is none.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+/// Opens the file for the one writer, and fills it if it is empty. The directory is [prepared](DataDirectory::prepare),
+/// so SQLite creates no database file with rights of its own choice.
+pub(super) fn open_writer(directory: &DataDirectory) -> Result<Connection, OpenError> {
+    let path = &directory.database();
     let broken = |source| broken(path, source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-    let connection = connect(path, flags).map_err(broken)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let connection = connect(&directory.resolved_database(), flags).map_err(broken)?;
     let fresh = identify(path, &connection)? == Identity::Fresh;
     let mode: String =
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(broken)?;
@@ -58,14 +56,16 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Opens the file for reading, after [`check`] or [`open_writer`] found it good.
+/// Opens the file for reading, after [`check`] or [`open_writer`] found it good. The path has no links in it.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// Whether a file that is there is one that this code can read.
-pub(super) fn check(path: &Path) -> Result<(), OpenError> {
-    let connection = open_reader(path).map_err(|source| broken(path, source))?;
+pub(super) fn check(directory: &DataDirectory) -> Result<(), OpenError> {
+    directory.check_database()?;
+    let path = &directory.database();
+    let connection = open_reader(&directory.resolved_database()).map_err(|source| broken(path, source))?;
     match identify(path, &connection)? {
         Identity::Ours => Ok(()),
         Identity::Fresh => Err(OpenError::Absent { path: path.to_owned() }),
@@ -74,7 +74,8 @@ pub(super) fn check(path: &Path) -> Result<(), OpenError> {
 
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // Every connection is used by one thread at a time, so SQLite need not lock for itself.
-    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     Ok(connection)

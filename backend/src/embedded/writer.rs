@@ -184,6 +184,12 @@ mod tests {
     use std::sync::mpsc::sync_channel;
 
     use super::*;
+    use crate::embedded::Access;
+    use crate::embedded::directory::DataDirectory;
+
+    fn directory(dir: &tempfile::TempDir) -> DataDirectory {
+        DataDirectory::open(dir.path(), Access::ReadWrite).expect("opens")
+    }
 
     /// A writer on a table of numbers, and a connection to look at it.
     fn numbers(dir: &tempfile::TempDir) -> (Writer, JoinHandle<()>, Connection) {
@@ -193,7 +199,7 @@ mod tests {
             .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE numbers (n CHECK (n > 0))")
             .expect("SQL");
         let (writer, thread) =
-            Writer::start(connection, Lock::take(dir.path()).expect("free")).expect("starts");
+            Writer::start(connection, Lock::take(&directory(dir)).expect("free")).expect("starts");
         (writer, thread, open())
     }
 
@@ -267,6 +273,6 @@ mod tests {
         thread.join().expect("ends");
         assert!(matches!(writer.write(0, insert(2), |n| n).await, Err(Failure::Closed)));
         assert_eq!(stored(&connection), [1]);
-        Lock::take(dir.path()).expect("it is free");
+        Lock::take(&directory(&dir)).expect("it is free");
     }
 }
