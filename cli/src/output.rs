@@ -9,6 +9,7 @@ mod printable;
 mod screen;
 mod symbols;
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
 pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, aligned};
+use printable::styled;
 pub(crate) use printable::{hanging, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
@@ -82,6 +84,8 @@ impl Output {
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
         let choice = AutoStream::choice(&io::stdout());
         let mut stdout = AutoStream::new(io::stdout().lock(), choice);
+        // A document, too, may hold text of a tool; for a program it stays as it is.
+        let text = if io::stdout().is_terminal() { styled(text) } else { Cow::Borrowed(text) };
         match stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::new(Exit::Error, format!("the result cannot be written to stdout: {error}")))

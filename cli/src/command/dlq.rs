@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::confirm::confirm;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, aligned, printable};
+use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, aligned};
 
 /// What a refused submit is called in JSON.
 const SCHEMA: &str = "longshore.dead-letter";
@@ -41,7 +41,7 @@ pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) ->
         output.document(SCHEMA, &letter)?;
     } else {
         output.lines(page(&letter))?;
-        output.result(&printable(&letter.body))?;
+        output.text(&letter.body)?;
     }
     Ok(Exit::Success)
 }

@@ -75,7 +75,7 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
     } else {
         let (version, count) = (shown.digest.short(), versions.len());
         output.message(&format!("{name}, version {version} of {}; versions: {count}", shown.at));
-        output.result(text.trim_end())?;
+        output.text(text.trim_end())?;
     }
     Ok(Exit::Success)
 }

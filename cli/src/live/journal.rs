@@ -175,7 +175,7 @@ mod tests {
         let fault = json!({ "class": "tool_error", "message": "no\n\tat x\u{1b}[2J\r\n  end" });
         let now = run("failing", vec![step("a", "failed", json!({ "error": fault }))]);
         let expected =
-            "2026-11-20T15:11:12.250Z  a  failed  tables/read  250ms  tool_error: no at x\u{fffd}[2J end";
+            "2026-11-20T15:11:12.250Z  a  failed  tables/read  250ms  tool_error: no at x\\u001b[2J end";
         check(None, &now, false, &[expected]);
     }
 

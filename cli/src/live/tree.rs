@@ -180,7 +180,7 @@ mod tests {
                 "    ↻ check_east   retrying     2.0s  tables/read  1 attempt  waits for its next attempt",
                 "      unavailable: it went away",
                 "    ✗ check_west   failed      250ms  tables/read",
-                "      tool_error: row 7: �[31mno number",
+                "      tool_error: row 7: \\u001b[31mno number",
                 "  · report         pending            tables/read",
             ],
         );
@@ -232,7 +232,7 @@ mod tests {
                 "    ~ check_east   retrying     2.0s  tables/read  1 atte...",
                 "      unavailable: it went away",
                 "    x check_west   failed      250ms  tables/read",
-                "      tool_error: row 7: �[31mno number",
+                "      tool_error: row 7: \\u001b[31mno number",
                 "  . report         pending            tables/read",
             ],
         );
@@ -248,7 +248,7 @@ mod tests {
                 "▸ sales-report  running  3.0s  run_00_01kbgq5v8m3…",
                 "    ▸ check_north  running    2.0s  tables/read  …",
                 "    ✗ check_west   failed    250ms  tables/read",
-                "      tool_error: row 7: �[31mno number",
+                "      tool_error: row 7: \\u001b[31mno number",
                 "  … and 4 more: 1 pending, 1 retrying, 1 running,…",
             ],
         );

@@ -1,12 +1,15 @@
 //! Text from elsewhere, made harmless for a terminal.
 //!
-//! A tool's message is data: its control characters must not move the cursor, change colours or ring a bell.
+//! A tool's message is data: its control characters must not move the cursor, change colours or ring a bell, and its
+//! controls of writing direction must not make one name show as another. Each is shown as `\uXXXX`. Within JSON that is an
+//! escape of the same character, so a document keeps its value.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-/// The text with line breaks and tabs kept and every other control character shown as a replacement character.
+/// The text with line breaks and tabs kept and every other control character escaped.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    replaced(text, |c| matches!(c, '\n' | '\t'))
+    escaped(text, is_space)
 }
 
 /// The same with every line but the first indented by at least two columns, so that no line of a text from elsewhere
@@ -20,11 +23,11 @@ pub(crate) fn hanging(text: &str) -> String {
     hung.collect::<Vec<_>>().join("\n")
 }
 
-/// The text on one line: white space with a line break or a tab in it is one space, control characters are replaced.
+/// The text on one line: white space with a line break or a tab in it is one space, control characters are escaped.
 /// Other spaces stay, because they are the layout of whoever put the line together.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     const BREAKS: [char; 3] = ['\n', '\r', '\t'];
-    let clean = replaced(text, |c| BREAKS.contains(&c));
+    let clean = escaped(text, |c| BREAKS.contains(&c));
     if !clean.contains(BREAKS) {
         return clean;
     }
@@ -38,18 +41,66 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-fn replaced(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let harmful = |c: char| (c.is_control() && !keep(c)) || is_layout(c);
+/// The text as a last step before a terminal: styles (`ESC [ 1 ; 31 m`), line breaks and tabs are kept, and every other
+/// control character is escaped. It makes harmless what was not recognised as text from elsewhere before.
+pub(super) fn styled(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| is_harmful(c) && !is_space(c)) {
+        return Cow::Borrowed(text);
+    }
+    let (mut safe, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once(ESCAPE) {
+        safe.push_str(&escaped(before, is_space));
+        let style = style_length(after).and_then(|end| after.split_at_checked(end));
+        rest = if let Some((style, tail)) = style {
+            safe.push(ESCAPE);
+            safe.push_str(style);
+            tail
+        } else {
+            push_escaped(&mut safe, ESCAPE);
+            after
+        };
+    }
+    safe.push_str(&escaped(rest, is_space));
+    Cow::Owned(safe)
+}
+
+/// What every sequence for a terminal begins with.
+const ESCAPE: char = '\u{1b}';
+
+/// The length of a style without its escape character; nothing if another sequence stands there.
+fn style_length(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix('[')?;
+    let end = parameters.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
+    parameters.get(end..)?.starts_with('m').then_some(end + 2)
+}
+
+const fn is_space(c: char) -> bool {
+    matches!(c, '\n' | '\t')
+}
+
+fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let harmful = |c: char| is_harmful(c) && !keep(c);
     if !text.contains(harmful) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if harmful(c) { push_escaped(&mut safe, c) } else { safe.push(c) }
+    }
+    Cow::Owned(safe)
 }
 
-/// Characters that turn the direction of what follows, so that a name could show as another one, and the two that
-/// separate lines or paragraphs in some terminals.
-const fn is_layout(c: char) -> bool {
-    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// All of these characters have at most four hexadecimal digits.
+fn push_escaped(text: &mut String, c: char) {
+    let _ = write!(text, "\\u{:04x}", u32::from(c));
+}
+
+/// Control characters (C0, DEL, C1), marks and embeddings that turn the direction of what follows, so that a name could
+/// show as another one, and the two that separate lines or paragraphs in some terminals.
+fn is_harmful(c: char) -> bool {
+    let is_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    is_direction || c.is_control()
 }
 
 #[cfg(test)]
@@ -58,17 +109,38 @@ mod tests {
 
     #[test]
     fn escapes_of_a_tool_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), "a\u{fffd}[2Jb\nc\u{fffd}d");
-        assert_eq!(printable("gnp\u{202e}.exe"), "gnp\u{fffd}.exe");
+        assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), r"a\u001b[2Jb".to_owned() + "\n" + r"c\u009bd");
+        assert_eq!(printable("gnp\u{202e}.exe"), r"gnp\u202e.exe");
         assert_eq!(printable("grün"), "grün");
     }
 
     #[test]
     fn further_lines_of_a_message_hang_below_its_first() {
         let text = "tool_error: no\r\n\nerror: forged\n    at main\x1b[2J\n\tat\tx";
-        let hung = "tool_error: no\n  error: forged\n    at main\u{fffd}[2J\n      at    x";
+        let hung = "tool_error: no\n  error: forged\n    at main\\u001b[2J\n      at    x";
         assert_eq!(hanging(text), hung);
         assert_eq!(hanging("one"), "one");
+    }
+
+    #[test]
+    fn every_control_of_terminal_or_direction_is_escaped_with_its_own_value() {
+        let harmful = ('\0'..='\u{ffff}').filter(|c| is_harmful(*c));
+        for c in harmful.filter(|c| !is_space(*c)) {
+            let json = serde_json::to_string(&format!("a{c}b")).expect("text");
+            for safe in [printable(&json), styled(&json)] {
+                assert!(!safe.contains(is_harmful), "{safe:?}");
+                assert_eq!(serde_json::from_str::<String>(&safe).expect("JSON"), format!("a{c}b"));
+            }
+        }
+        assert_eq!(printable("\u{61c}\u{200e}\u{200f}\u{7f}"), r"\u061c\u200e\u200f\u007f");
+    }
+
+    #[test]
+    fn only_styles_pass_the_last_step() {
+        let ours = "\x1b[1;31merror:\x1b[0m a\tb\n\x1b[m";
+        assert_eq!(styled(ours), ours);
+        let theirs = "\x1b[2J\x1b]0;title\x07\x1b[31\u{9b}31m\r\x1b";
+        assert_eq!(styled(theirs), r"\u001b[2J\u001b]0;title\u0007\u001b[31\u009b31m\u000d\u001b");
     }
 
     #[test]

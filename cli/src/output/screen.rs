@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::line::Line;
+use super::printable::styled;
 
 /// Messages, and a frame below them.
 pub(crate) struct Screen {
@@ -29,7 +30,7 @@ impl Screen {
         if !bytes.is_empty() {
             bytes.push_str(CLEAR_BELOW);
         }
-        bytes.push_str(&self.coloured(text.trim_end_matches('\n')));
+        bytes.push_str(&self.coloured(&styled(text.trim_end_matches('\n'))));
         bytes.push('\n');
         for (line, _) in &self.frame {
             bytes.push_str(line);

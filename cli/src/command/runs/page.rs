@@ -207,10 +207,10 @@ mod tests {
             [
                 "  x check_west  failed  2.0s  tables/validate",
                 "      tool_error: no",
-                "          x failed  \u{fffd}[31m1",
+                "          x failed  \\u001b[31m1",
                 "            at main",
                 "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  tool_error: no",
-                "          x failed  \u{fffd}[31m1",
+                "          x failed  \\u001b[31m1",
                 "            at main",
             ]
         );
