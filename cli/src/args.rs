@@ -137,6 +137,21 @@ pub(crate) enum ServersCommand {
     Tools(ServersToolsArgs),
     /// Call a tool once
     Call(ServersCallArgs),
+    /// Trust a servers file, so that nobody is asked about it
+    Trust(ServersTrustArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore servers trust
+  longshore servers trust project/.mcp.json
+
+It shows what the file starts and calls, and remembers this content at this place.")]
+pub(crate) struct ServersTrustArgs {
+    /// The servers file [default: ./.mcp.json]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

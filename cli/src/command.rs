@@ -34,6 +34,7 @@ pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, F
         Command::Resume(args) => resume::resume(args, output).await,
         Command::Servers(ServersCommand::List(args)) => servers::list(args, output).await,
         Command::Servers(ServersCommand::Tools(args)) => servers::tools(args, output).await,
+        Command::Servers(ServersCommand::Trust(args)) => servers::trust(&args, output),
         Command::Servers(ServersCommand::Call(args)) => servers::call(args, output).await,
         Command::Validate(args) => validate::validate(args, output).await,
         Command::Explain(args) => explain::explain(&args, output),

@@ -11,6 +11,7 @@
 //! `longshore doctor`. Values that may hold a password are shown without.
 
 mod file;
+mod found;
 mod key;
 mod origin;
 mod value;
@@ -34,6 +35,7 @@ use crate::args;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
+use crate::servers_file::ServersSource;
 use crate::suggest;
 
 /// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
@@ -83,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) log_filter: Option<(String, Origin)>,
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// The configuration file lay in the current directory, and nobody named it.
+    file_was_found: bool,
     /// Every setting as it is shown, with its origin.
     pub(crate) settings: Vec<Setting>,
 }
@@ -118,9 +122,32 @@ impl Config {
         let Reading { settings, problems, .. } = reading;
         match config {
             Some(config) if problems.is_empty() => {
-                Ok(Self { settings, file: file.path().map(Path::to_owned), ..config })
+                let path = file.path().map(Path::to_owned);
+                Self { settings, file: path, file_was_found: file.was_found, ..config }.checked()
             }
             _ => Err(refused(&problems)),
+        }
+    }
+
+    /// The configuration, unless a file that was only found does what only a named one may.
+    fn checked(self) -> Result<Self, Failure> {
+        let found = self.file.as_deref().filter(|_| self.file_was_found);
+        let problems = found.map(|file| found::problems(&self, file)).unwrap_or_default();
+        if problems.is_empty() { Ok(self) } else { Err(refused(&problems)) }
+    }
+
+    /// The servers file, and whether somebody named it.
+    pub(crate) fn servers_source(&self) -> ServersSource {
+        match &self.mcp_config {
+            None => ServersSource::usual(),
+            Some(path) => {
+                let is_of_file = matches!(self.origin(Key::WorkerMcpConfig), Origin::File { .. });
+                if is_of_file && self.file_was_found {
+                    ServersSource::Found(path.clone())
+                } else {
+                    ServersSource::Named(path.clone())
+                }
+            }
         }
     }
 
@@ -204,6 +231,7 @@ impl Reading<'_> {
             log_format: log_format?,
             log_filter: log_filter.map(|filter| (filter, filter_origin)),
             file: None,
+            file_was_found: false,
             settings: Vec::new(),
         })
     }

@@ -17,7 +17,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The workflow, its inputs or the servers file are wrong.
     Invalid = 3,
-    /// NATS or Redis does not accept the credentials.
+    /// NATS or Redis does not accept the credentials, or a person does not trust the servers file.
     Denied = 4,
     /// There is no such run, server, tool, code or data directory.
     NotFound = 5,

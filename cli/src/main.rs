@@ -33,6 +33,7 @@ mod servers_file;
 mod signals;
 mod suggest;
 mod trace;
+mod trust;
 mod which_run;
 mod workflow_file;
 

@@ -3,6 +3,7 @@
 //! What stands in it is read by the worker's part; this finds it and compares names, before anything is begun.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use longshore_proto::{SecretName, ServerName};
@@ -16,9 +17,31 @@ use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
 use crate::suggest;
+use crate::trust;
 
 /// Where the file is unless somebody says otherwise: where other MCP hosts look for it, too.
-const USUAL_PATH: &str = ".mcp.json";
+pub(crate) const USUAL_PATH: &str = ".mcp.json";
+
+/// Which servers file, and who chose it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum ServersSource {
+    /// The user, or the administrator, named it.
+    Named(PathBuf),
+    /// It lies in the usual place, or a configuration file that was only found names it.
+    Found(PathBuf),
+}
+
+impl ServersSource {
+    /// The file in the current directory.
+    pub(crate) fn usual() -> Self {
+        Self::Found(PathBuf::from(USUAL_PATH))
+    }
+
+    /// The file that an option or a variable names, or else the one in the current directory.
+    pub(crate) fn given(path: Option<&Path>) -> Self {
+        path.map_or_else(Self::usual, |path| Self::Named(path.to_owned()))
+    }
+}
 
 /// The servers of this process, and where they come from.
 #[derive(Debug)]
@@ -26,6 +49,32 @@ pub(crate) struct ServersFile {
     path: PathBuf,
     /// What is in it; nothing if there is no such file.
     config: Option<ServersConfig>,
+    /// Its text, if nobody named it: trust is given to a text.
+    found_text: Option<String>,
+}
+
+/// Servers that may be started and called: their file was named, or a person trusts it, or nobody could be asked.
+#[derive(Debug)]
+pub(crate) struct TrustedServers(ServersFile);
+
+impl Deref for TrustedServers {
+    type Target = ServersFile;
+
+    fn deref(&self) -> &ServersFile {
+        &self.0
+    }
+}
+
+impl TrustedServers {
+    /// The servers, for a pool.
+    pub(crate) fn config(&self) -> ServersConfig {
+        self.0.config.clone().unwrap_or_default()
+    }
+
+    /// The file alone, once nothing is started any more.
+    pub(crate) fn into_file(self) -> ServersFile {
+        self.0
+    }
 }
 
 /// A step that cannot be carried out here.
@@ -41,10 +90,10 @@ pub(crate) struct Problem {
 
 impl ServersFile {
     /// Reads the file that was asked for, or the usual one if there is one.
-    pub(crate) fn find(given: Option<&Path>, output: &Output) -> Result<Self, Failure> {
-        let path = given.unwrap_or_else(|| Path::new(USUAL_PATH));
-        if given.is_none() && !path.exists() {
-            return Ok(Self { path: path.to_owned(), config: None });
+    pub(crate) fn find(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
+        let (ServersSource::Named(path) | ServersSource::Found(path)) = source;
+        if *source == ServersSource::usual() && !path.exists() {
+            return Ok(Self { path: path.clone(), config: None, found_text: None });
         }
         let text = input_text::read(path, "servers file")?;
         let config = ServersConfig::parse(&text, &environment::variable).map_err(|errors| {
@@ -54,7 +103,8 @@ impl ServersFile {
         for warning in config.warnings() {
             output.warning(&format!("{}: {warning}", path.display()));
         }
-        Ok(Self { path: path.to_owned(), config: Some(config) })
+        let found_text = matches!(source, ServersSource::Found(_)).then_some(text);
+        Ok(Self { path: path.clone(), config: Some(config), found_text })
     }
 
     /// Whether there is a file at all.
@@ -73,9 +123,13 @@ impl ServersFile {
         unusable.map(|(name, reasons)| (name, reasons.as_slice()))
     }
 
-    /// The servers, for a pool.
-    pub(crate) fn config(&self) -> ServersConfig {
-        self.config.clone().unwrap_or_default()
+    /// The servers, to be started and called. If nobody named the file, a person is asked at a terminal; `tell` takes the
+    /// line that names it when nobody can be asked.
+    pub(crate) fn trusted(self, output: &Output, tell: impl Fn(&str)) -> Result<TrustedServers, Failure> {
+        if let Some(text) = self.found_text.as_deref().filter(|_| self.names().next().is_some()) {
+            trust::ensure(&self.path, text, output, tell)?;
+        }
+        Ok(TrustedServers(self))
     }
 
     /// The file, or a word on how to get one.
@@ -181,7 +235,7 @@ mod tests {
     fn servers(text: Option<&str>) -> ServersFile {
         let environment = |_: &str| None;
         let config = text.map(|text| ServersConfig::parse(text, &environment).expect("a servers file"));
-        ServersFile { path: PathBuf::from(".mcp.json"), config }
+        ServersFile { path: PathBuf::from(".mcp.json"), config, found_text: None }
     }
 
     fn refusal(servers: &ServersFile) -> (String, Option<String>) {

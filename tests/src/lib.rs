@@ -18,5 +18,6 @@ pub mod repeats;
 pub mod scratch;
 pub mod small_disk;
 pub mod tables;
+pub mod terminal;
 pub mod tools;
 pub mod wait;

@@ -99,6 +99,11 @@ impl Longshore {
         self
     }
 
+    /// The command, to be started in another way.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Starts it.
     ///
     /// # Panics

@@ -12,7 +12,7 @@ use longshore_worker::mcp::Pool;
 use longshore_worker::{Presence, Worker, WorkerConfig};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::dependencies::Dependencies;
 use super::process::Process;
@@ -37,7 +37,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Is a worker until a signal.
 pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Failure> {
     // What is wrong with the servers file is said before anything is waited for.
-    let servers = ServersFile::find(config.mcp_config.as_deref(), output)?.required()?;
+    let servers = ServersFile::find(&config.servers_source(), output)?.required()?;
+    let servers = servers.trusted(output, |line| info!("{line}"))?;
     let pool = Arc::new(Pool::new(servers.config()).launched_by(Launcher::this_program()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();

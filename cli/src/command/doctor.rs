@@ -75,7 +75,7 @@ fn line(setting: &Setting) -> SettingLine<'_> {
 /// The servers file, as a worker here would find it.
 fn servers(config: &Config, output: &Output) -> Finding {
     const NAME: &str = "servers file";
-    let file = match ServersFile::find(config.mcp_config.as_deref(), output) {
+    let file = match ServersFile::find(&config.servers_source(), output) {
         Ok(file) => file,
         Err(failure) => return Finding::new(NAME, Level::Wrong, &failure.message),
     };

@@ -16,20 +16,21 @@ use crate::follow::{OnInterrupt, follow};
 use crate::live::Live;
 use crate::node;
 use crate::output::{Output, printable};
-use crate::servers_file::ServersFile;
+use crate::servers_file::{ServersFile, ServersSource};
 use crate::signals::Signals;
 use crate::which_run::which_run;
 
 /// Goes on with interrupted runs, and waits for their ends.
 pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Failure> {
     let work = args.work;
-    let servers = ServersFile::find(work.servers.mcp_config.as_deref(), output)?;
+    let servers = ServersFile::find(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
     let data = work.data.data;
     if matches!(data.try_exists(), Ok(false)) {
         // Opening for work would make it, and a mistyped name would look like one without runs.
         let message = format!("there is no data directory {}", data.display());
         return Err(Failure::new(Exit::NotFound, message).help("name it with --data or LONGSHORE_DATA"));
     }
+    let servers = servers.trusted(output, |line| output.message(line))?;
     let mut opened = Opened::take_over(&data, node::name()?).await?;
     let chosen = match choose(&opened, &args.runs, &servers).await {
         Ok(chosen) => chosen,

@@ -18,7 +18,7 @@ use crate::inputs;
 use crate::live::Live;
 use crate::node;
 use crate::output::Output;
-use crate::servers_file::ServersFile;
+use crate::servers_file::{ServersFile, ServersSource};
 use crate::signals::Signals;
 use crate::workflow_file::WorkflowFile;
 
@@ -27,9 +27,10 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let WorkflowFile { text, plan } = WorkflowFile::load(&args.workflow, output)?;
     let inputs = inputs::gather(&plan, args.input_file.as_deref(), &args.inputs)?;
     let work = args.work;
-    let servers = ServersFile::find(work.servers.mcp_config.as_deref(), output)?;
+    let servers = ServersFile::find(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
     ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
     servers.refuse_secrets(&plan, &inputs)?;
+    let servers = servers.trusted(output, |line| output.message(line))?;
 
     let data = work.data.data;
     let mut opened = Opened::take_over(&data, node::name()?).await?;

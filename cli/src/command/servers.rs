@@ -5,6 +5,7 @@
 mod page;
 mod report;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -16,13 +17,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::report::{CallReport, Health, ToolReport};
-use crate::args::{Pair, ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, Target};
+use crate::args::{
+    Pair, ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, ServersTrustArgs, Target,
+};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::input_text;
 use crate::output::Output;
-use crate::servers_file::ServersFile;
+use crate::servers_file::{ServersFile, ServersSource, TrustedServers, USUAL_PATH};
 use crate::signals::Signals;
 use crate::suggest;
+use crate::trust;
 
 /// Connects to every server and says how it does.
 pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit, Failure> {
@@ -43,6 +48,15 @@ pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit,
         output.lines(page::servers(&all, output.symbols))?;
     }
     Ok(if all.iter().all(Health::is_ready) { Exit::Success } else { Exit::Error })
+}
+
+/// Remembers a servers file as trusted, so that nobody is asked about it.
+pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Failure> {
+    let path = args.file.clone().unwrap_or_else(|| PathBuf::from(USUAL_PATH));
+    // What is wrong with it is said before it is trusted.
+    ServersFile::find(&ServersSource::Named(path.clone()), output)?;
+    output.message(&trust::give(&path, &input_text::read(&path, "servers file")?)?);
+    Ok(Exit::Success)
 }
 
 /// Lists the tools of one server, or of all.
@@ -128,7 +142,7 @@ async fn make_call(
 
 /// Does something with a pool of the file's servers, and closes it whatever comes of that. A signal gives up.
 pub(super) async fn with_pool<T>(
-    file: &ServersFile,
+    file: &TrustedServers,
     work: impl AsyncFnOnce(&Pool, Vec<ServerName>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let names = file.names().cloned().collect();
@@ -142,8 +156,9 @@ pub(super) async fn with_pool<T>(
     done
 }
 
-fn find(args: &ServersFileArgs, output: &Output) -> Result<ServersFile, Failure> {
-    ServersFile::find(args.mcp_config.as_deref(), output)?.required()
+fn find(args: &ServersFileArgs, output: &Output) -> Result<TrustedServers, Failure> {
+    let file = ServersFile::find(&ServersSource::given(args.mcp_config.as_deref()), output)?;
+    file.required()?.trusted(output, |line| output.message(line))
 }
 
 fn usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
-use crate::servers_file::ServersFile;
+use crate::servers_file::{ServersFile, ServersSource, TrustedServers};
 use crate::workflow_file;
 
 /// What was found out about one file.
@@ -45,18 +45,20 @@ type Read = Result<(String, Result<Plan, Diagnostics>), Failure>;
 
 /// Checks files; all of them, whatever is wrong with the first.
 pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit, Failure> {
-    let servers = ServersFile::find(args.servers.mcp_config.as_deref(), output)?;
-    let servers = if args.online { servers.required()? } else { servers };
+    let servers = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
     let read = |path: &Path| -> Read {
         let text = input_text::read(path, "workflow")?;
         let compiled = compile(&text);
         Ok((text, compiled))
     };
     let files: Vec<(&PathBuf, Read)> = args.workflows.iter().map(|path| (path, read(path))).collect();
-    let tools = if args.online {
-        ask(&servers, files.iter().filter_map(|(_, read)| read.as_ref().ok()?.1.as_ref().ok())).await?
+    let (servers, tools) = if args.online {
+        let trusted = servers.required()?.trusted(output, |line| output.message(line))?;
+        let plans = files.iter().filter_map(|(_, read)| read.as_ref().ok()?.1.as_ref().ok());
+        let tools = ask(&trusted, plans).await?;
+        (trusted.into_file(), tools)
     } else {
-        Tools::new()
+        (servers, Tools::new())
     };
     let mut exit = Exit::Success;
     for (path, read) in files {
@@ -107,7 +109,7 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));
     } else if let Some(workflow) = workflow {
-        output.result(&format!("{}: `{}` is valid", file.display(), workflow.name))?;
+        output.text(&format!("{}: `{}` is valid", file.display(), workflow.name))?;
     }
     Ok(())
 }
@@ -116,7 +118,7 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
 type Tools = BTreeMap<ServerName, Result<Vec<Tool>, CallFault>>;
 
 /// Asks every server that one of the plans calls, all at the same time.
-async fn ask<'p>(servers: &ServersFile, plans: impl Iterator<Item = &'p Plan>) -> Result<Tools, Failure> {
+async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>) -> Result<Tools, Failure> {
     let calls = plans.flat_map(|plan| &plan.steps).filter_map(|step| match &step.kind {
         StepKind::Call(call) => Some(&call.server),
         StepKind::Set(_) | StepKind::Parallel { .. } => None,

@@ -22,6 +22,8 @@ pub(super) const USUAL_PATHS: [&str; 2] = ["longshore.toml", "/etc/longshore/lon
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
     path: PathBuf,
+    /// The file lay in the current directory, and nobody named it. The one in `/etc` counts as named, by the administrator.
+    pub(super) was_found: bool,
     values: Vec<(Key, String, usize)>,
     /// What is wrong with it, each with its line.
     pub(super) problems: Vec<String>,
@@ -36,7 +38,8 @@ impl ConfigFile {
             Some(_) => failure.help("name another one with --config or LONGSHORE_CONFIG"),
             None => failure,
         })?;
-        Self::parse(path, &text)
+        let was_found = named.is_none() && Some(path) == USUAL_PATHS.first().map(Path::new);
+        Ok(Self { was_found, ..Self::parse(path, &text)? })
     }
 
     /// Takes a text apart. Only what is no TOML at all is refused here.

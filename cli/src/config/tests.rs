@@ -145,3 +145,71 @@ fn the_reference_explains_every_setting_and_every_variable() {
         }
     }
 }
+
+/// The same for a file that was only found, in this folder.
+fn load_found(folder: &Path, flags: &Flags, pairs: &[(&str, &str)], file: &str) -> Result<Config, String> {
+    let path = folder.join("longshore.toml");
+    std::fs::write(&path, file).expect("writes");
+    let mut file = ConfigFile::parse(&path, file).map_err(|failure| failure.message)?;
+    file.was_found = true;
+    Config::from_sources(flags, &environment(pairs), file).map_err(|failure| failure.message)
+}
+
+#[test]
+fn credentials_of_the_user_are_not_sent_where_a_found_file_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (nats, redis) = ("[nats]\nurl = \"nats://evil:4222\"\n", "[redis]\nurl = \"redis://evil\"\n");
+    let creds = ("NATS_CREDS", "/home/me/.creds");
+    let refused = load_found(folder.path(), &Flags::default(), &[creds], nats).expect_err("refused");
+    for part in
+        ["`nats.url` comes from ", "longshore.toml:2", "`nats.credentials` from NATS_CREDS", "--config"]
+    {
+        assert!(refused.contains(part), "{part}\n{refused}");
+    }
+    let flag = flags(&[(Key::NatsCredentials, "--nats-creds", "x.creds")]);
+    assert!(load_found(folder.path(), &flag, &[], nats).is_err());
+    assert!(load(&Flags::default(), &[creds], nats).is_ok(), "a file that was named may");
+
+    let own_url = [creds, ("NATS_URL", "nats://mine:4222")];
+    assert!(
+        load_found(folder.path(), &Flags::default(), &own_url, nats).is_ok(),
+        "the address is the user's"
+    );
+    assert!(load_found(folder.path(), &Flags::default(), &[creds], redis).is_ok(), "another service");
+    let own_redis = [("REDIS_URL", "redis://:s3cret@mine")];
+    assert!(
+        load_found(folder.path(), &Flags::default(), &own_redis, redis).is_ok(),
+        "the address is the user's"
+    );
+    assert!(load_found(folder.path(), &Flags::default(), &[], nats).is_ok(), "no credentials");
+}
+
+#[test]
+fn found_file_names_credentials_of_its_own_folder_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("a folder");
+    let text = |path: &Path| format!("[nats]\ncredentials = {:?}\n", path.display().to_string());
+    let (mine, theirs) = (outside.path().join("my.creds"), folder.path().join("dev.creds"));
+    std::fs::write(&mine, "x").expect("writes");
+    std::fs::write(&theirs, "x").expect("writes");
+    let refused = load_found(folder.path(), &Flags::default(), &[], &text(&mine)).expect_err("refused");
+    assert!(refused.contains("outside the folder of a configuration file"), "{refused}");
+    assert!(load_found(folder.path(), &Flags::default(), &[], &text(&theirs)).is_ok());
+    let link = folder.path().join("link.creds");
+    std::os::unix::fs::symlink(&mine, &link).expect("links");
+    assert!(load_found(folder.path(), &Flags::default(), &[], &text(&link)).is_err(), "through a link");
+    assert!(load(&Flags::default(), &[], &text(&mine)).is_ok(), "a file that was named may");
+}
+
+#[test]
+fn servers_file_that_a_found_file_names_is_only_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = "[worker]\nmcp_config = \"servers.json\"\n";
+    let found = load_found(folder.path(), &Flags::default(), &[], file).expect("a configuration");
+    assert_eq!(found.servers_source(), ServersSource::Found(PathBuf::from("servers.json")));
+    let named = load(&Flags::default(), &[], file).expect("a configuration");
+    assert_eq!(named.servers_source(), ServersSource::Named(PathBuf::from("servers.json")));
+    let variable = [("LONGSHORE_MCP_CONFIG", "mine.json")];
+    let own = load_found(folder.path(), &Flags::default(), &variable, file).expect("a configuration");
+    assert_eq!(own.servers_source(), ServersSource::Named(PathBuf::from("mine.json")));
+}

@@ -44,6 +44,15 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Whether a user, a password or a token stands in it. Redis also takes them as parameters of a socket's address.
+    pub(super) fn has_credentials(&self) -> bool {
+        let Ok(url) = Url::parse(&self.0) else { return true };
+        let in_query = || url.query_pairs().any(|(name, _)| matches!(&*name, "user" | "pass"));
+        !url.username().is_empty() || url.password().is_some() || in_query()
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Url::parse(&self.0) {

@@ -1,0 +1,127 @@
+//! What a servers file does, for the person who decides whether to trust it: commands, addresses and variables.
+//!
+//! Everything is shown as it is written in the file, before variables are filled in, and nothing is cut off: what is
+//! left out could be what matters.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// Commands, addresses and variables of a servers file.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    servers: Vec<String>,
+    variables: BTreeSet<String>,
+}
+
+impl Summary {
+    /// Reads a servers file that was parsed before; of anything else nothing is shown.
+    pub(super) fn of(text: &str) -> Self {
+        let file: Value = serde_json::from_str(text).unwrap_or_default();
+        let mut summary = Self::default();
+        let entries = ["mcpServers", "servers"].into_iter().find_map(|key| file.get(key)?.as_object());
+        for (name, entry) in entries.into_iter().flatten() {
+            if let Some(entry) =
+                entry.as_object().filter(|entry| entry.get("disabled") != Some(&Value::Bool(true)))
+            {
+                summary.servers.push(format!("{name}: {}", described(entry)));
+                summary.variables.extend(inherited(entry));
+            }
+        }
+        collect_variables(&file, &mut summary.variables);
+        summary
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for server in &self.servers {
+            writeln!(f, "  {server}")?;
+        }
+        if self.variables.is_empty() {
+            return write!(f, "  It reads no variables of your environment.");
+        }
+        let names: Vec<&str> = self.variables.iter().map(String::as_str).collect();
+        write!(f, "  It reads these variables of your environment: {}", names.join(", "))
+    }
+}
+
+/// The command line of a server, or its address.
+fn described(entry: &Map<String, Value>) -> String {
+    let Some(command) = entry.get("command").and_then(Value::as_str) else {
+        let url = entry.get("url").and_then(Value::as_str).unwrap_or("neither a command nor an address");
+        let headers: Vec<&str> = entry
+            .get("headers")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| &**name)
+            .collect();
+        let headers = if headers.is_empty() {
+            String::new()
+        } else {
+            format!(" with the headers {}", headers.join(", "))
+        };
+        return format!("calls {url}{headers}");
+    };
+    let env = entry.get("env").and_then(Value::as_object).into_iter().flatten();
+    let env = env.map(|(name, value)| format!("{name}={}", quoted(value)));
+    let args = entry.get("args").and_then(Value::as_array).into_iter().flatten().map(quoted);
+    let words: Vec<String> = env.chain(std::iter::once(quoted(&Value::from(command)))).chain(args).collect();
+    let cwd = entry.get("cwd").map(|cwd| format!(" in the folder {}", quoted(cwd))).unwrap_or_default();
+    format!("starts {}{cwd}", words.join(" "))
+}
+
+/// A value as one word, with line breaks and quotes visible.
+fn quoted(value: &Value) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%${}".contains(c);
+    match value.as_str() {
+        Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
+        _ => value.to_string(),
+    }
+}
+
+/// Variables that a server gets as they are.
+fn inherited(entry: &Map<String, Value>) -> impl Iterator<Item = String> {
+    let names = entry.get("longshore").and_then(|own| own.get("inherit_env")).and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned)
+}
+
+/// The names in every `${NAME}`, `${NAME:-default}` and `${env:NAME}`, wherever they stand.
+fn collect_variables(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => {
+            for part in text.split("${").skip(1) {
+                let inside = part.split('}').next().unwrap_or_default();
+                let inside = inside.strip_prefix("env:").unwrap_or(inside);
+                names.insert(inside.split(":-").next().unwrap_or_default().to_owned());
+            }
+        }
+        Value::Array(parts) => parts.iter().for_each(|part| collect_variables(part, names)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_variables(field, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_addresses_and_variables_are_shown_as_they_are_written() {
+        let text = r#"{
+            "mcpServers": {
+                "a": { "command": "sh", "args": ["-c", "rm -rf ~"], "env": { "PATH": "./bin:${PATH}" }, "cwd": "x y",
+                       "longshore": { "inherit_env": ["AWS_SECRET"] } },
+                "b": { "url": "https://host/${PART:-mcp}", "headers": { "Authorization": "Bearer ${env:TOKEN}" } },
+                "c": { "command": "never", "disabled": true }
+            },
+            "longshore": { "secrets": { "CARD": "${CARD_TOKEN}" } }
+        }"#;
+        let expected = "  a: starts PATH=./bin:${PATH} sh -c \"rm -rf ~\" in the folder \"x y\"\n  \
+                        b: calls https://host/${PART:-mcp} with the headers Authorization\n  \
+                        It reads these variables of your environment: AWS_SECRET, CARD_TOKEN, PART, PATH, TOKEN";
+        assert_eq!(Summary::of(text).to_string(), expected);
+    }
+}

@@ -1,0 +1,110 @@
+//! At a terminal: the question about a servers file that was only found, and answers of tools that cannot steer it.
+
+#![expect(clippy::expect_used, reason = "what does not work has failed the test")]
+
+use std::path::Path;
+
+use longshore_tests::longshore::Longshore;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::terminal::AtTerminal;
+use serde_json::{Value, json};
+
+/// The question, as far as it does not depend on the file.
+const QUESTION: &str = "Type yes or no";
+
+/// A server that leaves a mark when it is started, and ends.
+fn marking(name: &str) -> Value {
+    json!({ "marks": { "command": "sh", "args": ["-c", format!("touch {name}; echo ${{TERM}}")], "env": { "A": "${HOME}" } } })
+}
+
+fn list(scratch: &Scratch, state: &Path) -> Longshore {
+    let state = state.display().to_string();
+    Longshore::new(scratch.path(), ["servers", "list"]).env("XDG_STATE_HOME", &state)
+}
+
+/// Whether the server was started.
+fn was_started(scratch: &Scratch, name: &str) -> bool {
+    scratch.path().join(name).exists()
+}
+
+async fn asked(scratch: &Scratch, state: &Path, answer: &str) -> (Option<i32>, String) {
+    let mut terminal = AtTerminal::start(list(scratch, state));
+    terminal.shows(QUESTION).await;
+    terminal.types(answer);
+    terminal.end().await
+}
+
+#[tokio::test]
+async fn found_servers_file_is_asked_about_once_for_each_content() {
+    let (scratch, state) = (Scratch::new(&marking("first")), Scratch::new(&json!({})));
+    let (code, screen) = asked(&scratch, state.path(), "no").await;
+    assert_eq!(code, Some(4), "{screen}");
+    for part in [
+        ".mcp.json was found and not named",
+        "starts A=${HOME} sh -c",
+        "HOME",
+        "--mcp-config",
+        "is not trusted",
+    ] {
+        assert!(screen.contains(part), "{part}\n{screen}");
+    }
+    assert!(!was_started(&scratch, "first"), "nothing runs before the answer, or after a no");
+
+    let (_, screen) = asked(&scratch, state.path(), "yes").await;
+    assert!(was_started(&scratch, "first"), "{screen}");
+
+    let (_, screen) = AtTerminal::start(list(&scratch, state.path())).end().await;
+    assert!(!screen.contains(QUESTION), "the answer is remembered\n{screen}");
+
+    scratch.servers(&marking("second"));
+    let (code, screen) = asked(&scratch, state.path(), "").await;
+    assert!(screen.contains("has changed since you trusted it"), "{screen}");
+    assert_eq!((code, was_started(&scratch, "second")), (Some(4), false), "no answer is a no\n{screen}");
+}
+
+#[tokio::test]
+async fn named_or_trusted_servers_file_is_not_asked_about() {
+    let (scratch, state) = (Scratch::new(&marking("named")), Scratch::new(&json!({})));
+    let named = list(&scratch, state.path()).env("LONGSHORE_MCP_CONFIG", ".mcp.json");
+    let (_, screen) = AtTerminal::start(named).end().await;
+    assert!(was_started(&scratch, "named") && !screen.contains(QUESTION), "{screen}");
+
+    scratch.servers(&marking("trusted"));
+    let state_path = state.path().display().to_string();
+    let trust = Longshore::new(scratch.path(), ["servers", "trust"]).env("XDG_STATE_HOME", &state_path);
+    trust.run().await.expecting(0).saying(&["is trusted now", "starts A=${HOME} sh -c"]);
+    let (_, screen) = AtTerminal::start(list(&scratch, state.path())).end().await;
+    assert!(was_started(&scratch, "trusted") && !screen.contains(QUESTION), "{screen}");
+}
+
+#[tokio::test]
+async fn without_a_terminal_the_found_file_is_used_and_named() {
+    let (scratch, state) = (Scratch::new(&marking("piped")), Scratch::new(&json!({})));
+    let ended = list(&scratch, state.path()).run().await;
+    let path = scratch.path().join(".mcp.json").canonicalize().expect("a path").display().to_string();
+    let ended = ended.saying(&["using the servers file", &path, "found and not named"]);
+    assert!(was_started(&scratch, "piped"), "{ended}");
+}
+
+#[tokio::test]
+async fn answer_of_a_tool_cannot_steer_a_terminal_and_keeps_its_value() {
+    let scratch = Scratch::new(&json!({ "noop": { "type": "noop" } }));
+    let text = "a\u{9b}31mb\u{202e}c\u{1b}[2Jd\u{7f}\u{2028}\u{61c}\u{200f}\u{2067}";
+    let arguments = json!({ "text": text }).to_string();
+    let call = |more: &[&str]| {
+        let words = ["servers", "call", "noop/echo", &arguments, "--mcp-config", ".mcp.json"];
+        Longshore::new(scratch.path(), words.iter().chain(more)).env("NO_COLOR", "1")
+    };
+    for more in [&["--json"][..], &[]] {
+        let (code, screen) = AtTerminal::start(call(more)).end().await;
+        assert_eq!(code, Some(0), "{screen}");
+        let is_direction = |c: char| "\u{202e}\u{2028}\u{61c}\u{200f}\u{2067}".contains(c);
+        let harmful = |c: char| is_direction(c) || c.is_control() && !matches!(c, '\n' | '\r');
+        assert!(!screen.contains(harmful), "{screen:?}");
+        let shown: Value = serde_json::from_str(&screen).expect("JSON");
+        let shown = if more.is_empty() { &shown["text"] } else { &shown["value"]["text"] };
+        assert_eq!(shown, text);
+        let piped = call(more).run().await.expecting(0);
+        assert!(piped.stdout.contains('\u{9b}'), "for a program it is as the tool gave it\n{piped}");
+    }
+}
