@@ -133,7 +133,8 @@ async fn claim_until(claims: &dyn Claims, next: &AtomicU64, end: Instant) -> u64
     while Instant::now() < end {
         let n = next.fetch_add(1, Ordering::Relaxed);
         let run = RunId::new(LOG, Timestamp::from_millis(1_795_187_471_042), u128::from(n));
-        let key = ClaimKey { run, step: "pay".parse().expect("a step path") };
+        let key =
+            ClaimKey { run, submitted_at: Timestamp::default(), step: "pay".parse().expect("a step path") };
         let claimed = claims.claim(&key, &holder, Duration::from_secs(60)).await.expect("claims");
         assert_eq!(claimed, Claimed::Won, "a new call");
         claims.done(&key, &holder).await.expect("ends it");

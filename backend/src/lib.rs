@@ -32,6 +32,7 @@ pub use port::lease::Lease;
 pub use port::log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
 pub use port::run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunQuery, SCAN_LIMIT};
 pub use port::submissions::{DeadLetter, DeadLetters, Incoming, Submissions};
+pub use port::submit_ids::SubmitIds;
 pub use port::workflows::{Registered, Workflows};
 
 use std::sync::Arc;

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub use self::backlog::{Backlog, ServerBacklog};
 use self::connection::Connection;
@@ -40,9 +40,6 @@ pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, Strea
 use self::streams::Layout;
 use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
 
-/// How long [`Nats::close`] waits for what runs in the background: a word to the server for each message it holds.
-const CLOSING: Duration = Duration::from_secs(5);
-
 /// Where NATS is, and how it is used.
 #[derive(Clone, Debug)]
 pub struct NatsConfig {
@@ -50,6 +47,8 @@ pub struct NatsConfig {
     pub urls: Vec<String>,
     /// A file with a user's JWT and seed.
     pub credentials: Option<PathBuf>,
+    /// What the subjects of answers begin with, for permissions: `_INBOX`, unless it says so.
+    pub inbox_prefix: Option<String>,
     /// What this process calls itself, for the server's list of connections.
     pub name: String,
     /// How many servers keep each stream; 1, 3 or 5.
@@ -63,6 +62,52 @@ pub struct NatsConfig {
 impl NatsConfig {
     const fn layout(&self) -> Layout {
         Layout { partitions: self.partitions, replicas: self.replicas }
+    }
+}
+
+/// A connection of a client: it sends requests and hears events, and needs neither JetStream nor any stream.
+#[derive(Clone)]
+pub struct NatsClient {
+    connection: Connection,
+    events: Events,
+}
+
+impl NatsClient {
+    /// Waits for a server, and looks at it.
+    ///
+    /// # Errors
+    /// When there is no server until the deadline, or one that will not do; see [`ConnectError`].
+    pub async fn connect(config: NatsConfig) -> Result<Self, ConnectError> {
+        let connection = Connection::reach(&config).await?;
+        Ok(Self { events: Events::new(&connection), connection })
+    }
+
+    /// Events of runs.
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// The connection itself.
+    pub fn client(&self) -> async_nats::Client {
+        self.connection.client.clone()
+    }
+
+    /// Returns once the server has not allowed something, in its words. Safe to cancel.
+    pub async fn denied(&self) -> String {
+        self.connection.denied().await
+    }
+
+    /// Streams and consumers as they are; an operator's question, for it needs permissions for JetStream.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn status(&self) -> Result<Status, Error> {
+        status::look(&self.connection).await
+    }
+
+    /// Closes the connection.
+    pub async fn close(&self) {
+        self.connection.close().await;
     }
 }
 
@@ -90,18 +135,21 @@ impl Nats {
         let deadline = Instant::now() + config.connect_deadline;
         let layout = config.layout();
         let connection = Connection::make(&config).await?;
-        streams::ensure(&connection.context, layout, deadline).await?;
+        let ensured = streams::ensure(&connection.context, layout, deadline);
+        connection.unless_denied(ensured).await?;
         connection.spawn(streams::restore(connection.clone(), layout));
-        Self::open(connection, layout).await
+        connection.unless_denied(Self::open(connection.clone(), layout)).await
     }
 
-    /// The same for a client, which has no say in what the streams are like: they are neither created nor verified.
+    /// The same for a worker, which needs no permission to create streams: waits until a scheduler has created them, and
+    /// verifies them.
     ///
     /// # Errors
-    /// As for [`Nats::connect`], except for what is about streams.
-    pub async fn attach(config: NatsConfig) -> Result<Self, ConnectError> {
+    /// As for [`Nats::connect`], and when a stream is not there until the deadline.
+    pub async fn join(config: NatsConfig) -> Result<Self, ConnectError> {
         let connection = Connection::make(&config).await?;
-        Self::open(connection, config.layout()).await
+        connection.unless_denied(streams::verify(&connection.context, &config)).await?;
+        connection.unless_denied(Self::open(connection.clone(), config.layout())).await
     }
 
     async fn open(connection: Connection, layout: Layout) -> Result<Self, ConnectError> {
@@ -215,11 +263,6 @@ impl Nats {
 
     /// Ends what runs in the background, gives back what was delivered and not taken, and closes the connection.
     pub async fn close(&self) {
-        self.connection.stop.cancel();
-        self.connection.tasks.close();
-        // Whatever cannot be said in time, the server finds out by itself.
-        let _ = timeout(CLOSING, self.connection.tasks.wait()).await;
-        let _ = timeout(CLOSING, self.connection.client.flush()).await;
-        let _ = timeout(CLOSING, self.connection.client.drain()).await;
+        self.connection.close().await;
     }
 }

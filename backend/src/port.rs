@@ -12,4 +12,5 @@ pub(crate) mod lease;
 pub(crate) mod log;
 pub(crate) mod run_query;
 pub(crate) mod submissions;
+pub(crate) mod submit_ids;
 pub(crate) mod workflows;

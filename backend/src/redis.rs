@@ -13,9 +13,11 @@ mod claims;
 mod connect;
 mod lease;
 mod link;
+mod permissions;
 mod probe;
 mod roll;
 mod status;
+mod submit_ids;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,9 +27,10 @@ use tracing::debug;
 
 pub use self::connect::{ConnectError, NEEDED_VERSION};
 use self::link::Link;
+pub use self::permissions::Role;
 pub use self::probe::Probe;
 pub use self::status::{Keys, Persistence, Status};
-use crate::{Catalog, Checkpoints, Claims, Error, Lease};
+use crate::{Catalog, Checkpoints, Claims, Error, Lease, SubmitIds};
 
 /// Where Redis is, and what Longshore's keys begin with.
 #[derive(Clone)]
@@ -36,7 +39,7 @@ pub struct RedisConfig {
     pub url: String,
     /// How long to wait for a server that is not there yet.
     pub connect_deadline: Duration,
-    /// What every key begins with, so that several clusters can share a server: `ls`.
+    /// What every key begins with, before a colon, so that several clusters can share a server: `ls`.
     pub prefix: String,
 }
 
@@ -68,6 +71,14 @@ impl Redis {
         Ok(redis)
     }
 
+    /// Tries everything that a process of this role asks of the server, on keys of its own that it takes away again.
+    ///
+    /// # Errors
+    /// When the user of the connection lacks a permission; the error names the command and the key.
+    pub async fn check_permissions(&self, role: Role) -> Result<(), ConnectError> {
+        permissions::check(&self.link, role).await
+    }
+
     /// State, so that the log need not be read from its start.
     pub fn checkpoints(&self) -> Arc<dyn Checkpoints> {
         Arc::new(checkpoints::Checkpoints::new(self.link.clone()))
@@ -76,6 +87,11 @@ impl Redis {
     /// Idempotency records.
     pub fn claims(&self) -> Arc<dyn Claims> {
         Arc::new(claims::Claims::new(self.link.clone()))
+    }
+
+    /// Ids of submits of the last minute.
+    pub fn submit_ids(&self) -> Arc<dyn SubmitIds> {
+        Arc::new(submit_ids::SubmitIds::new(self.link.clone()))
     }
 
     /// Leases on partitions, and who is there to hold them.

@@ -239,7 +239,7 @@ async fn whoever_only_looks_cannot_change_anything() {
 
 fn key() -> ClaimKey {
     let run = RunId::new(LOG, Timestamp::default(), 1);
-    ClaimKey { run, step: "pay".parse().expect("a step") }
+    ClaimKey { run, submitted_at: Timestamp::default(), step: "pay".parse().expect("a step") }
 }
 
 #[tokio::test]

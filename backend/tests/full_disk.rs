@@ -93,7 +93,11 @@ fn delta() -> Delta {
 }
 
 fn key() -> ClaimKey {
-    ClaimKey { run: RunId::new(LOG, Timestamp::default(), 1), step: "pay".parse().expect("a step") }
+    ClaimKey {
+        run: RunId::new(LOG, Timestamp::default(), 1),
+        submitted_at: Timestamp::default(),
+        step: "pay".parse().expect("a step"),
+    }
 }
 
 fn assert_full(error: Error) {

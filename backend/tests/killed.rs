@@ -52,7 +52,11 @@ fn node() -> NodeId {
 }
 
 fn claim_key(name: &str) -> ClaimKey {
-    ClaimKey { run: RunId::new(LOG, Timestamp::default(), 1), step: name.parse().expect("a step") }
+    ClaimKey {
+        run: RunId::new(LOG, Timestamp::default(), 1),
+        submitted_at: Timestamp::default(),
+        step: name.parse().expect("a step"),
+    }
 }
 
 async fn write_until_killed(dir: &Path) {

@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) nats_urls: Vec<Address>,
     /// A file with a NATS user's JWT and seed.
     pub(crate) nats_credentials: Option<PathBuf>,
+    /// What the subjects of answers begin with.
+    pub(crate) nats_inbox_prefix: Option<String>,
     /// Where Redis is.
     pub(crate) redis_url: Address,
     /// What keys in Redis begin with.
@@ -69,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) replicas: usize,
     /// Which finished runs are kept.
     pub(crate) retention: Retention,
+    /// How many runs of a namespace may be under way; nothing means any number.
+    pub(crate) live_runs: Option<u64>,
     /// How long to wait for NATS and Redis.
     pub(crate) connect_deadline: Duration,
     /// How many jobs a worker takes at once.
@@ -197,6 +201,7 @@ impl Reading<'_> {
             urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         });
         let nats_credentials = self.plain(Key::NatsCredentials, value::path);
+        let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
         let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
         let redis_prefix = self.plain(Key::RedisPrefix, value::prefix);
         let namespace = self.plain(Key::Namespace, |text| {
@@ -206,6 +211,7 @@ impl Reading<'_> {
         let replicas = self.plain(Key::Replicas, value::replicas);
         let keep_runs = self.plain(Key::KeepRuns, |text| value::number(text, &value::KEPT));
         let keep_for = self.plain(Key::KeepFor, value::keep_for);
+        let live_runs = self.plain(Key::LimitsLiveRuns, |text| value::number(text, &value::LIVE_RUNS));
         let connect_deadline = self.plain(Key::ConnectDeadline, duration);
         let slots = self.plain(Key::WorkerSlots, |text| value::number(text, &value::SLOTS));
         let drain = self.plain(Key::WorkerDrain, duration);
@@ -217,12 +223,14 @@ impl Reading<'_> {
         Some(Config {
             nats_urls: nats_urls?,
             nats_credentials,
+            nats_inbox_prefix,
             redis_url: redis_url?,
             redis_prefix: redis_prefix?,
             namespace: namespace?,
             partitions: partitions?,
             replicas: replicas?,
             retention: Retention { runs: keep_runs?, time: keep_for? },
+            live_runs,
             connect_deadline: connect_deadline?,
             slots: slots?,
             drain: drain?,

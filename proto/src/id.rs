@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::text;
+use crate::{Timestamp, text};
 
 /// Why a text is not an id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -47,7 +47,7 @@ pub struct RunId {
 
 impl RunId {
     /// A new id from parts drawn at the edge: the moment of the submit, and random bits.
-    pub const fn new(partition: Partition, at: crate::Timestamp, random: u128) -> Self {
+    pub const fn new(partition: Partition, at: Timestamp, random: u128) -> Self {
         Self { partition, ulid: Ulid::from_parts(at.as_millis(), random) }
     }
 
@@ -232,18 +232,21 @@ impl fmt::Display for JobId {
     }
 }
 
-/// What a claim is made on: a step of a run, whatever the attempt.
+/// What a claim is made on: a step of a run, whatever the attempt. A run that is no longer kept may be submitted again under
+/// the same id; the moment of the submit tells the claims of the two apart.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct ClaimKey {
     /// The run.
     pub run: RunId,
+    /// The moment of its submit, by the log's clock.
+    pub submitted_at: Timestamp,
     /// The step of the run.
     pub step: StepPath,
 }
 
 impl fmt::Display for ClaimKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.run, self.step)
+        write!(f, "{}@{}/{}", self.run, self.submitted_at.as_millis(), self.step)
     }
 }
 
@@ -291,7 +294,7 @@ mod tests {
 
     #[test]
     fn run_ids_round_trip_and_carry_their_partition() {
-        let id = RunId::new(Partition(7), crate::Timestamp::from_millis(1_795_187_471_042), 42);
+        let id = RunId::new(Partition(7), Timestamp::from_millis(1_795_187_471_042), 42);
         let text = id.to_string();
         assert!(text.starts_with("run_07_"), "{text}");
         assert_eq!(text.parse::<RunId>().expect("own text parses"), id);

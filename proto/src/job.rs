@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, SecretPlace, ServerName, ToolName, WorkflowName,
+    ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, SecretPlace, ServerName, Timestamp, ToolName,
+    WorkflowName,
 };
 
 /// What a result with `isError: true` means for the step.
@@ -35,6 +36,8 @@ pub struct TraceContext {
 pub struct Job {
     /// Run, step and first attempt.
     pub id: JobId,
+    /// The moment of the run's submit, by the log's clock.
+    pub submitted_at: Timestamp,
     /// Whose run it is.
     pub namespace: Namespace,
     /// The workflow's name, for logs and metrics.
@@ -71,7 +74,10 @@ impl Job {
     /// The claim to make before the call: only where repeating is unsafe, or where the step brought a key of its own, so
     /// that two deliveries of it never call at once. Other safe calls skip the round trip.
     pub fn claim(&self) -> Option<ClaimKey> {
-        (self.safety == Safety::Unknown || self.own_key)
-            .then(|| ClaimKey { run: self.id.run, step: self.id.step.clone() })
+        (self.safety == Safety::Unknown || self.own_key).then(|| ClaimKey {
+            run: self.id.run,
+            submitted_at: self.submitted_at,
+            step: self.id.step.clone(),
+        })
     }
 }

@@ -12,9 +12,11 @@
 mod admission;
 mod again;
 mod answers;
+pub(crate) mod audit;
 mod fit;
 mod known;
 mod letters;
+mod quota;
 mod refusal;
 mod registered;
 mod waiting;
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_backend::{
-    Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow, Workflows, clock,
+    Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow, SubmitIds, Workflows, clock,
 };
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, RunView, TraceContext, WorkflowName};
 use longshore_workflow::Plan;
@@ -39,6 +41,7 @@ use crate::machine::Run;
 use admission::Admission;
 pub(crate) use answers::REQUEST_LIMIT_BYTES;
 use known::Known;
+use quota::Quota;
 pub use refusal::Refusal;
 
 /// Characters of an id that a submitter chooses: room for a UUID with a prefix, and a bound for logs.
@@ -83,8 +86,10 @@ pub struct Desk {
     workflows: Arc<dyn Workflows>,
     catalog: Arc<dyn Catalog>,
     dead_letters: Arc<dyn DeadLetters>,
+    submit_ids: Arc<dyn SubmitIds>,
     partitions: u16,
     admission: Admission,
+    quota: Quota,
     known: Known,
 }
 
@@ -95,12 +100,32 @@ impl Desk {
         workflows: Arc<dyn Workflows>,
         catalog: Arc<dyn Catalog>,
         dead_letters: Arc<dyn DeadLetters>,
+        submit_ids: Arc<dyn SubmitIds>,
         partitions: u16,
     ) -> Self {
         let intake = Intake::new(backend.clone(), partitions);
         let (admission, known) = (Admission::new(Arc::clone(&backend.log)), Known::default());
         let partitions = partitions.max(1);
-        Self { backend, intake, workflows, catalog, dead_letters, partitions, admission, known }
+        let quota = Quota::new(Arc::clone(&backend.checkpoints));
+        Self {
+            backend,
+            intake,
+            workflows,
+            catalog,
+            dead_letters,
+            submit_ids,
+            partitions,
+            admission,
+            quota,
+            known,
+        }
+    }
+
+    /// With at most so many runs of each namespace that have not ended.
+    #[must_use]
+    pub fn with_live_limit(mut self, limit: Option<u64>) -> Self {
+        self.quota.set_limit(limit);
+        self
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
@@ -113,12 +138,15 @@ impl Desk {
         let (plan, (), earlier) =
             tokio::join!(plan, self.look_at_logs([run.partition()]), self.earlier(run, &order));
         let (mut plan, existed) = (plan?, earlier.is_some());
-        if let Some(earlier) = earlier {
-            plan = self.once_more(&earlier, &order, plan).await?;
+        match earlier {
+            Some(earlier) => plan = self.once_more(&earlier, &order, plan).await?,
+            None => self.quota.admit(&order.namespace).await?,
         }
-        let digest = plan.digest;
+        let (digest, is_noted) = (plan.digest, order.id.is_some() && !existed);
+        let is_pinned = order.version.is_some();
         // Even where there is a run already: what was seen of it may stem from a log that has lost its end since.
         let event = self.check(run, order, plan).await?;
+        let existed = existed || (is_noted && self.noted(&event, is_pinned).await?);
         self.record(run.partition(), &[event]).await?;
         Ok(Submitted { run, digest, existed })
     }
@@ -129,6 +157,17 @@ impl Desk {
         let looks = partitions.into_iter().map(|partition| self.admission.admit(partition));
         // What was not seen, or has no room, is for each submit to find.
         join_all(looks).await;
+    }
+
+    /// The same for an order that was published: it counts against the quota of its namespace.
+    pub(crate) async fn check_published(
+        &self,
+        run: RunId,
+        order: Order,
+        plan: Arc<Plan>,
+    ) -> Result<Event, Refusal> {
+        self.quota.admit(&order.namespace).await?;
+        self.check(run, order, plan).await
     }
 
     /// Checks an order whose run and plan are known, and makes the record of it.

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use self::deferred::{DeferredSubmits, log_deferred};
-use crate::desk::{Desk, Order, Refusal};
+use crate::desk::{Desk, Order, Refusal, audit};
 use crate::pace::Pace;
 
 /// Messages taken at once. Workflows are looked up once for all of them.
@@ -205,7 +205,9 @@ impl Doorway {
     ) -> Result<(Partition, Event), Arc<Refusal>> {
         let (run, order) = order?;
         match plans.get(&wanted(&order)) {
-            Some(Ok(plan)) => Ok((run.partition(), self.desk.check(run, order, Arc::clone(plan)).await?)),
+            Some(Ok(plan)) => {
+                Ok((run.partition(), self.desk.check_published(run, order, Arc::clone(plan)).await?))
+            }
             Some(Err(refusal)) => Err(Arc::clone(refusal)),
             None => Err(Refusal::Malformed("its workflow was not looked up".to_owned()))?,
         }
@@ -217,6 +219,7 @@ impl Doorway {
         match self.desk.record(partition, &events).await {
             Ok(()) => {
                 debug!(%partition, runs = events.len(), "submitted");
+                audit::published(&events);
                 join_all(messages.into_iter().map(|message| acknowledge(message.receipt))).await;
                 Vec::new()
             }
@@ -226,7 +229,10 @@ impl Doorway {
                 let mut wait = Vec::new();
                 for (event, message) in events.iter().zip(messages) {
                     match self.desk.record(partition, std::slice::from_ref(event)).await {
-                        Ok(()) => acknowledge(message.receipt).await,
+                        Ok(()) => {
+                            audit::published(std::slice::from_ref(event));
+                            acknowledge(message.receipt).await;
+                        }
                         Err(refusal) => wait.extend(self.refuse(Arc::new(refusal), message).await),
                     }
                 }
@@ -263,6 +269,7 @@ impl Doorway {
         };
         match self.dead_letters.put(&letter).await {
             Ok(()) => {
+                audit::refused(&message.namespace, &message.workflow, refusal);
                 info!(subject = letter.subject, reason = letter.reason, "submit refused");
                 counter!("longshore_dlq_messages_total", "reason" => refusal.token()).increment(1);
                 acknowledge(message.receipt).await;

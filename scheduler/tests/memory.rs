@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_backend::embedded::{Access, Embedded};
 use longshore_backend::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
-use longshore_proto::{Event, Partition, RunId, Timestamp};
+use longshore_proto::{Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watchers};
 use serde_json::Map;
 use tempfile::TempDir;
@@ -57,6 +57,10 @@ impl Checkpoints for Watched {
 
     async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
         self.store.runs(query).await
+    }
+
+    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        self.store.live(namespace).await
     }
 }
 

@@ -62,12 +62,13 @@ pub async fn connect(url: String) -> Nats {
     let config = NatsConfig {
         urls: vec![url],
         credentials: None,
+        inbox_prefix: None,
         name: "ledger".to_owned(),
         replicas: 1,
         partitions: PARTITIONS,
         connect_deadline: DEADLINE,
     };
-    Nats::attach(config).await.expect("connects to NATS")
+    Nats::join(config).await.expect("connects to NATS")
 }
 
 impl Ledger {

@@ -108,7 +108,7 @@ async fn messages_that_are_none_stop_nobody() {
     let subjects = [
         "submit.default.chain",
         "submit.default.a.b.c",
-        "submit.x",
+        "submit.default",
         "recall.x",
         "evt.a.b.c.run",
         "api.nothing",

@@ -22,6 +22,7 @@ fn config(server: &NatsServer) -> NatsConfig {
     NatsConfig {
         urls: vec![server.url()],
         credentials: None,
+        inbox_prefix: None,
         name: "connect".to_owned(),
         replicas: 1,
         partitions: 2,

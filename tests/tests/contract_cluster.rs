@@ -38,6 +38,7 @@ async fn connect(nats: &NatsServer, redis: &RedisServer) -> (Nats, Redis) {
     let nats = NatsConfig {
         urls: vec![nats.url()],
         credentials: None,
+        inbox_prefix: None,
         name: "contract".to_owned(),
         replicas: 1,
         partitions: 2,

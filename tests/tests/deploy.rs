@@ -50,6 +50,26 @@ fn nats_takes_its_configuration() {
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
 }
 
+#[test]
+fn nats_takes_its_configuration_with_the_accounts_for_other_machines() {
+    let text = read("nats/nats-server.conf");
+    let account = account();
+    let open = format!("{}\n", account.trim_end());
+    assert!(text.contains(&open), "the block that the accounts take the place of");
+    let text =
+        text.replace(&open, "include \"accounts.conf\"\n").replace("\nno_auth_user: longshore\n", "\n");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("nats-server.conf"), text).expect("writes");
+    fs::copy(shipped("nats/accounts.conf"), folder.path().join("accounts.conf")).expect("copies");
+    let mut check = Command::new(Setup::default().program);
+    check.arg("-t").arg("-c").arg(folder.path().join("nats-server.conf"));
+    for role in ["SCHEDULER", "WORKER", "OPERATOR", "DEFAULT"] {
+        check.env(format!("NATS_{role}_PASSWORD"), "s3cret");
+    }
+    let Output { status, stderr, .. } = check.output().expect("./verify has run");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+}
+
 #[tokio::test]
 async fn redis_takes_its_configuration_and_never_evicts() {
     let redis = RedisServer::start_on(&shipped("redis/redis.conf")).await;
@@ -103,32 +123,6 @@ async fn the_shape_of_the_compose_file_works() {
         assert!(healthy(address, "/livez"), "it lives all the same");
     }
     drop(others);
-}
-
-#[tokio::test]
-async fn the_permissions_for_other_machines_are_enough_and_needed() {
-    let shipped = account();
-    let more = shipped.replace("# password: $NATS_PASSWORD", "password: s3cret");
-    assert_ne!(more, shipped, "the password is there to be switched on");
-    let setup = Setup { settings: jetstream_settings(), more, ..Setup::default() };
-    let nats = NatsServer::start_with(Setup { user: Some("longshore:s3cret"), ..setup }).await;
-    let stranger = nats.url().replace("longshore:s3cret@", "");
-
-    let scratch = Scratch::new(&json!({}));
-    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
-    let workflow = scratch.write("chain.yaml", chain("chain", 3));
-    let workflow = workflow.to_str().expect("a path");
-    let cluster = Cluster::start_on(nats, scratch, 1, 1).await;
-    cluster.client(["workflows", "push", workflow]).run().await.expecting(0);
-    cluster.client(["submit", "chain", "--watch"]).run().await.expecting(0);
-    let listed = cluster.client(["runs", "list", "--status", "succeeded", "--json"]).run().await.expecting(0);
-    assert_eq!(listed.json_lines().len(), 1, "{listed}");
-    cluster.client(["dlq", "list"]).run().await.expecting(0);
-    cluster.client(["doctor"]).run().await.expecting(0);
-    for member in &cluster.members {
-        assert!(!member.said().contains("ermissions"), "{}", member.said());
-    }
-    cluster.client(["workflows", "list"]).env("NATS_URL", &stranger).run().await.expecting(4);
 }
 
 #[test]

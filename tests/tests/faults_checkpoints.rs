@@ -76,18 +76,18 @@ async fn commits_under_way_when_the_server_is_killed_are_whole_or_none() {
 
 /// Every way to damage the checkpoint of partition 0 that loses or replaces a part of it.
 const DAMAGES: [&[&str]; 12] = [
-    &["HDEL", "{ls:p00}:live", "run_00_00000000z80000000000000001"],
-    &["HDEL", "{ls:p00}:meta", "mark"],
-    &["HDEL", "{ls:p00}:meta", "live"],
-    &["HDEL", "{ls:p00}:meta", "partition"],
-    &["HSET", "{ls:p00}:meta", "mark", "garbage"],
-    &["ZPOPMIN", "{ls:p00}:index"],
-    &["DEL", "{ls:p00}:live"],
-    &["DEL", "{ls:p00}:done"],
-    &["DEL", "{ls:p00}:rows"],
-    &["DEL", "{ls:p00}:meta"],
-    &["SET", "{ls:p00}:live", "a string"],
-    &["SET", "{ls:p00}:meta", "a string"],
+    &["HDEL", "ls:{p00}:live", "run_00_00000000z80000000000000001"],
+    &["HDEL", "ls:{p00}:meta", "mark"],
+    &["HDEL", "ls:{p00}:meta", "live"],
+    &["HDEL", "ls:{p00}:meta", "partition"],
+    &["HSET", "ls:{p00}:meta", "mark", "garbage"],
+    &["ZPOPMIN", "ls:{p00}:index"],
+    &["DEL", "ls:{p00}:live"],
+    &["DEL", "ls:{p00}:done"],
+    &["DEL", "ls:{p00}:rows"],
+    &["DEL", "ls:{p00}:meta"],
+    &["SET", "ls:{p00}:live", "a string"],
+    &["SET", "ls:{p00}:meta", "a string"],
 ];
 
 #[tokio::test]

@@ -36,6 +36,7 @@ async fn connect_with(server: &NatsServer, partitions: u16) -> Nats {
     let config = NatsConfig {
         urls: vec![server.url()],
         credentials: None,
+        inbox_prefix: None,
         name: "faults".to_owned(),
         replicas: 1,
         partitions,
@@ -59,6 +60,7 @@ fn event(n: u64) -> Event {
 fn job(n: u64) -> Job {
     Job {
         id: JobId { run: run(n), step: "fetch".parse().expect("a path"), attempt: Attempt::FIRST },
+        submitted_at: Timestamp::default(),
         namespace: "default".parse().expect("a namespace"),
         workflow: "demo".parse().expect("a workflow name"),
         server: files(),

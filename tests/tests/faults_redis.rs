@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use longshore_backend::redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_backend::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery, clock};
-use longshore_proto::{ClaimKey, NodeId, RunStatus};
+use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
 use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
 
@@ -35,7 +35,7 @@ async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
 }
 
 fn claim_key() -> ClaimKey {
-    ClaimKey { run: run(1), step: "pay".parse().expect("a step path") }
+    ClaimKey { run: run(1), submitted_at: Timestamp::default(), step: "pay".parse().expect("a step path") }
 }
 
 fn node(name: &str) -> NodeId {

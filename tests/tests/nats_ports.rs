@@ -25,6 +25,7 @@ async fn connect(server: &NatsServer) -> Nats {
     let config = NatsConfig {
         urls: vec![server.url()],
         credentials: None,
+        inbox_prefix: None,
         name: "ports".to_owned(),
         replicas: 1,
         partitions: 1,

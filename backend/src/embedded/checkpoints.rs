@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_proto::{CheckpointMark, IdError, Partition, RunId, Timestamp, WireError, decode, encode};
+use longshore_proto::{
+    CheckpointMark, IdError, Namespace, Partition, RunId, Timestamp, WireError, decode, encode,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::failure::Failure;
@@ -52,6 +54,12 @@ impl crate::Checkpoints for Checkpoints {
         let listed = self.store.read(move |connection| list(connection, &query)).await;
         listed.map_err(|failure| failure.when("list runs"))
     }
+
+    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        let namespace = namespace.to_string();
+        let counted = self.store.read(move |connection| Ok(count_live(connection, &namespace)?)).await;
+        counted.map_err(|failure| failure.when("count runs"))
+    }
 }
 
 fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>, Failure> {
@@ -62,6 +70,11 @@ fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>,
     let state = query.query_row([partition.0], |row| row.get(0))?;
     let (live, finished) = (live(&snapshot, partition)?, finished(&snapshot, partition)?);
     Ok(Some(Loaded { mark, partition: state, live, finished }))
+}
+
+fn count_live(connection: &Connection, namespace: &str) -> rusqlite::Result<u64> {
+    let sql = "SELECT count(*) FROM runs WHERE live AND namespace = ?1";
+    connection.prepare_cached(sql)?.query_row([namespace], |row| row.get(0))
 }
 
 fn live(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Vec<u8>)>, Failure> {

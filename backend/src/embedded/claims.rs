@@ -80,7 +80,7 @@ struct Key {
 impl Key {
     fn new(key: &ClaimKey, holder: &NodeId) -> Self {
         Self {
-            run: key.run.to_string(),
+            run: format!("{}@{}", key.run, key.submitted_at.as_millis()),
             step: key.step.as_str().to_owned(),
             holder: holder.as_str().to_owned(),
         }

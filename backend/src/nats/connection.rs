@@ -13,9 +13,11 @@ use async_nats::connection::State;
 use async_nats::jetstream::account::Account;
 use async_nats::jetstream::context::{ContextBuilder, RequestErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use bytes::Bytes;
+use futures::StreamExt;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -42,6 +44,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often the server is asked whether it is still there; two silent pings end the connection.
 const PING: Duration = Duration::from_secs(10);
 
+/// How long [`Connection::close`] waits for what runs in the background: a word to the server for each message it holds.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// A connection, and what runs on it in the background until it is told to stop. Clones are the same one, and cheap:
 /// every message in somebody's hands has one, to be answered over.
 #[derive(Clone)]
@@ -55,8 +60,12 @@ pub(super) struct Parts {
     pub(super) costs: Arc<Mutex<Costs>>,
     /// Counts how often the connection was made.
     connected: watch::Receiver<u64>,
+    /// The last thing that the server did not allow, in its words.
+    denied: watch::Receiver<Option<String>>,
     /// What runs in the background; it ends with `stop`.
     pub(super) tasks: TaskTracker,
+    /// Where the servers are, without passwords.
+    urls: String,
     pub(super) stop: CancellationToken,
 }
 
@@ -69,19 +78,30 @@ impl Deref for Connection {
 }
 
 impl Connection {
-    /// Waits for a server until the deadline, and refuses one that will not do.
+    /// Waits for a server with JetStream until the deadline, and refuses one that will not do.
     pub(super) async fn make(config: &NatsConfig) -> Result<Self, ConnectError> {
+        let deadline = Instant::now() + config.connect_deadline;
+        let connection = Self::reach(config).await?;
+        let urls = connection.urls.as_str();
+        let checked = check_jetstream(&connection.context, urls, deadline);
+        connection.unless_denied(checked).await?;
+        Ok(connection)
+    }
+
+    /// The same for a client, whose account may have no JetStream.
+    pub(super) async fn reach(config: &NatsConfig) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + config.connect_deadline;
         let servers = config.urls.iter().map(|url| address(url)).collect::<Result<Vec<_>, _>>()?;
         let urls = shown(&servers);
         let (counter, connected) = watch::channel(0);
-        let client = reach(config, &urls, &servers, &counter, deadline).await?;
+        let (deny, denied) = watch::channel(None);
+        let notices = Notices { counter, deny };
+        let client = reach(config, &urls, &servers, &notices, deadline).await?;
         check_version(&client.server_info().version)?;
         let context = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
-        check_jetstream(&context, &urls, deadline).await?;
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (tasks, stop, costs) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
         let connection =
-            Self(Arc::new(Parts { client, context, costs: Arc::default(), connected, tasks, stop }));
+            Self(Arc::new(Parts { client, context, costs, connected, denied, urls, tasks, stop }));
         connection.spawn(connection.clone().look_again());
         Ok(connection)
     }
@@ -96,7 +116,7 @@ impl Connection {
                 (_, Err(error @ Unfit::Server(_))) => {
                     error!(%error, "this server of NATS will not do; not ready until it is upgraded")
                 }
-                (Err(error), Ok(())) => warn!(%error, "NATS is back and JetStream does not answer yet"),
+                (Err(error), Ok(())) => warn!(%error, "NATS is back and does not answer yet"),
                 _ => {}
             }
         }
@@ -111,10 +131,50 @@ impl Connection {
     }
 
     /// Waits until the server has taken in everything that was sent before: it works through a connection in order,
-    /// and the client's own flush only writes.
+    /// and the client's own flush only writes. A message to an own inbox needs no permission that a client does not have.
     pub(super) async fn round_trip(&self, doing: &str) -> Result<(), Error> {
-        let answer: Result<Account, _> = ask(&self.context, "INFO".to_owned(), &Nothing {}).await;
-        answer.map(drop).map_err(|error| failed(doing, error))
+        let inbox = self.client.new_inbox();
+        let heard = self.client.subscribe(inbox.clone()).await;
+        let mut heard = heard.map_err(|error| failed(doing, error))?;
+        let sent = self.client.publish(inbox, Bytes::new()).await;
+        sent.map_err(|error| failed(doing, error))?;
+        match timeout(ANSWER, heard.next()).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Error::transient(doing, "the connection was closed")),
+            Err(_) => Err(Error::transient(doing, format!("no answer within {ANSWER:?}"))),
+        }
+    }
+
+    /// Does something at the start; as soon as the server does not allow a part of it, that is the error. The server only
+    /// says so beside the connection, and whoever asked would wait for an answer.
+    pub(super) async fn unless_denied<T>(
+        &self,
+        doing: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        tokio::select! { biased;
+            cause = self.denied() => Err(ConnectError::Denied { urls: self.urls.clone(), cause }),
+            done = doing => done,
+        }
+    }
+
+    /// Returns once the server has not allowed something, in its words. Safe to cancel.
+    pub(super) async fn denied(&self) -> String {
+        let mut denied = self.denied.clone();
+        let cause = denied.wait_for(Option::is_some).await.ok().and_then(|cause| cause.clone());
+        match cause {
+            Some(cause) => cause,
+            None => std::future::pending().await, // the connection is gone
+        }
+    }
+
+    /// Ends what runs in the background, lets what was sent last leave, and closes the connection.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        // Whatever cannot be said in time, the server finds out by itself.
+        let _ = timeout(CLOSING, self.tasks.wait()).await;
+        let _ = timeout(CLOSING, self.client.flush()).await;
+        let _ = timeout(CLOSING, self.client.drain()).await;
     }
 
     /// Runs something until it ends or the connection is closed.
@@ -146,11 +206,11 @@ async fn reach(
     config: &NatsConfig,
     urls: &str,
     servers: &[ServerAddr],
-    counter: &watch::Sender<u64>,
+    notices: &Notices,
     deadline: Instant,
 ) -> Result<Client, ConnectError> {
     loop {
-        let options = options(config, servers, counter.clone()).await?;
+        let options = options(config, servers, notices.clone()).await?;
         let error = match options.connect(servers).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
@@ -175,7 +235,7 @@ async fn reach(
 async fn options(
     config: &NatsConfig,
     servers: &[ServerAddr],
-    counter: watch::Sender<u64>,
+    notices: Notices,
 ) -> Result<ConnectOptions, ConnectError> {
     let options = ConnectOptions::new()
         .name(&config.name)
@@ -184,9 +244,13 @@ async fn options(
         .request_timeout(Some(ANSWER))
         .reconnect_delay_callback(pause)
         .event_callback(move |event| {
-            notice(&event, &counter);
+            notices.notice(&event);
             async {}
         });
+    let options = match &config.inbox_prefix {
+        Some(prefix) => options.custom_inbox_prefix(prefix),
+        None => options,
+    };
     if let Some(path) = &config.credentials {
         return options.credentials_file(path).await.map_err(|error| unusable(path, &error));
     }
@@ -209,18 +273,38 @@ fn pause(tries: usize) -> Duration {
     Duration::from_millis(2_u64.pow(doublings)).min(LONGEST_PAUSE)
 }
 
-fn notice(event: &Event, counter: &watch::Sender<u64>) {
-    match event {
-        Event::Connected => {
-            counter.send_modify(|count| *count += 1);
-            info!("connected to NATS");
+/// Where events of the connection are noted.
+#[derive(Clone)]
+struct Notices {
+    /// Counts how often the connection was made.
+    counter: watch::Sender<u64>,
+    /// What the server did not allow.
+    deny: watch::Sender<Option<String>>,
+}
+
+impl Notices {
+    fn notice(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                self.counter.send_modify(|count| *count += 1);
+                info!("connected to NATS");
+            }
+            Event::Disconnected => warn!("lost the connection to NATS; trying to get it back"),
+            Event::SlowConsumer(subscription) => {
+                warn!(subscription, "messages from NATS came faster than they were taken; some were dropped");
+            }
+            Event::ServerError(ServerError::Other(cause)) if is_denial(cause) => {
+                warn!(cause, "NATS does not allow this process something; give its user that permission");
+                self.deny.send_replace(Some(cause.clone()));
+            }
+            event => info!(%event, "NATS"),
         }
-        Event::Disconnected => warn!("lost the connection to NATS; trying to get it back"),
-        Event::SlowConsumer(subscription) => {
-            warn!(subscription, "messages from NATS came faster than they were taken; some were dropped");
-        }
-        event => info!(%event, "NATS"),
     }
+}
+
+/// Whether the server's words say that a permission is missing: `Permissions Violation for Publish to "..."`.
+fn is_denial(cause: &str) -> bool {
+    cause.to_ascii_lowercase().contains("permissions violation")
 }
 
 fn check_version(found: &str) -> Result<(), ConnectError> {

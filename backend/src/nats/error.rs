@@ -35,6 +35,27 @@ pub enum ConnectError {
         /// What it said.
         cause: String,
     },
+    /// The user lacks a permission.
+    #[error(
+        "NATS at {urls} does not allow this process what it needs ({cause}): give its user the permissions of its role, as \
+         deploy/nats/accounts.conf has them, and the same `nats.inbox_prefix`"
+    )]
+    Denied {
+        /// Where.
+        urls: String,
+        /// What it said.
+        cause: String,
+    },
+    /// A scheduler has not created the streams yet.
+    #[error(
+        "NATS has no stream {name} after {waited:?}: start a scheduler, which creates the streams, or correct the URL"
+    )]
+    NoStreams {
+        /// The stream.
+        name: String,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// The credentials cannot be used.
     #[error("the credentials file {} cannot be used ({cause}): it should hold a user's JWT and seed, as `nsc generate creds` writes them", path.display())]
     Credentials {

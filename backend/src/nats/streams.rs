@@ -24,6 +24,7 @@ use tracing::{debug, info};
 use self::needed::needed;
 pub(super) use self::restore::restore;
 use self::sizes::{AccountRoom, LEAST_BYTES, SMALLER, should_grow};
+use super::NatsConfig;
 use super::api::{ApiError, Nothing, ask};
 use super::error::ConnectError;
 use super::failure::failed;
@@ -139,6 +140,29 @@ pub(super) async fn missing(context: &Context, layout: Layout) -> Result<Vec<Str
     Ok(needed.filter(|name| !found.contains(name)).collect())
 }
 
+/// Verifies every stream, and waits until the deadline for those that no scheduler has created yet.
+pub(super) async fn verify(context: &Context, config: &NatsConfig) -> Result<(), ConnectError> {
+    let (layout, deadline) = (config.layout(), Instant::now() + config.connect_deadline);
+    let impatient = ContextBuilder::new().timeout(ANSWER_AT_START).build(context.client());
+    let verified = retry_until(deadline, "find the streams", || verify_all(&impatient, layout)).await;
+    if let Err(ConnectError::Other(_)) = &verified
+        && let Some(name) = missing(&impatient, layout).await.ok().and_then(|names| names.into_iter().next())
+    {
+        return Err(ConnectError::NoStreams { name, waited: config.connect_deadline });
+    }
+    verified
+}
+
+async fn verify_all(context: &Context, layout: Layout) -> Result<(), ConnectError> {
+    count_logs(context, layout.partitions).await?;
+    for needed in needed(layout.partitions, layout.replicas) {
+        let found = look(context, &needed.name).await;
+        let found = found.map_err(|error| not_yet(format!("look for stream {}", needed.name), error))?;
+        check(&found.config, &needed)?;
+    }
+    Ok(())
+}
+
 async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Result<(), ConnectError> {
     let found = match look(context, &needed.name).await {
         Err(error) if error.code() == Some(ErrorCode::STREAM_NOT_FOUND) => {
@@ -147,16 +171,22 @@ async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Res
         found => found,
     };
     let found = found.map_err(|error| not_yet(format!("look for stream {}", needed.name), error))?;
-    match difference(&found.config, &needed) {
+    check(&found.config, &needed)?;
+    if let Some(bytes) = room.size(&needed.name).filter(|bytes| should_grow(&found.config, *bytes)) {
+        grow(context, found.config, bytes).await;
+    }
+    Ok(())
+}
+
+/// Refuses a stream that has other settings than are needed.
+fn check(found: &Config, needed: &Config) -> Result<(), ConnectError> {
+    match difference(found, needed) {
         None => {}
         Some((PARTITIONS, found, should)) => return Err(other_count(found, &should)),
         Some((setting, found, should)) => {
             let what = format!("{setting} of stream {}", needed.name);
             return Err(ConnectError::Mismatch { what, found, needed: should });
         }
-    }
-    if let Some(bytes) = room.size(&needed.name).filter(|bytes| should_grow(&found.config, *bytes)) {
-        grow(context, found.config, bytes).await;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +43,7 @@ pub(super) struct Workflows {
     publisher: Publisher,
     /// Moves whenever something may have changed; nought until somebody listens.
     changes: Arc<AtomicU64>,
+    listening: Once,
     remembered: Mutex<BTreeMap<String, Remembered>>,
 }
 
@@ -62,14 +63,17 @@ type State = (i128, u64);
 
 impl Workflows {
     pub(super) fn new(connection: &Connection) -> Self {
-        let changes = Arc::default();
-        connection.spawn(listen(connection.clone(), Arc::clone(&changes)));
         let publisher = Publisher::open(connection);
-        Self { connection: connection.clone(), publisher, changes, remembered: Mutex::default() }
+        let (changes, remembered) = (Arc::default(), Mutex::default());
+        Self { connection: connection.clone(), publisher, changes, listening: Once::new(), remembered }
     }
 
     /// The versions whose keys match, in the order of their last registration.
     async fn registered(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+        // A worker asks for nothing here, and has no permission to listen.
+        self.listening.call_once(|| {
+            self.connection.spawn(listen(self.connection.clone(), Arc::clone(&self.changes)));
+        });
         let changes = self.changes.load(Ordering::Acquire);
         let known = self.remembered().get(keys).cloned();
         if let Some(known) = &known

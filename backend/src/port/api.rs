@@ -67,6 +67,16 @@ impl Verb {
         }
     }
 
+    /// Whether it changes anything, so that it belongs into the audit log.
+    pub const fn changes(self) -> bool {
+        match self {
+            Self::Submit | Self::Cancel | Self::Push | Self::Unregister | Self::DlqRetry | Self::DlqDrop => {
+                true
+            }
+            Self::Get | Self::List | Self::Workflows | Self::Workflow | Self::Dlq | Self::DlqGet => false,
+        }
+    }
+
     /// What it takes, for whoever asks a service what it can do.
     pub const fn takes(self) -> &'static str {
         match self {
@@ -99,7 +109,7 @@ pub struct Request {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denied {
     /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it is something else already, 413 it is
-    /// too large, 503 try again
+    /// too large, 429 the namespace has enough, 503 try again
     /// later, 500 somebody has to mend something.
     pub code: u16,
     /// Why, in one line.

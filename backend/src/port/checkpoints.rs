@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_proto::{CheckpointMark, Partition, RunId, RunSummary, Timestamp};
+use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, RunSummary, Timestamp};
 
 use crate::{Error, RunPage, RunQuery};
 
@@ -30,6 +30,9 @@ pub trait Checkpoints: Send + Sync {
 
     /// Runs as of the last checkpoint, newest first. Looks at no more than [`SCAN_LIMIT`](crate::SCAN_LIMIT) runs.
     async fn runs(&self, query: RunQuery) -> Result<RunPage, Error>;
+
+    /// Returns how many runs of a namespace have not ended, as of the last checkpoint.
+    async fn live(&self, namespace: &Namespace) -> Result<u64, Error>;
 }
 
 /// A run as it is kept.

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{CheckpointMark, Partition, RunId, WireError, decode, encode};
+use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, WireError, decode, encode};
 use redis::{RedisError, ScriptInvocation, cmd, pipe};
 use tracing::{debug, warn};
 
@@ -137,6 +137,10 @@ impl crate::Checkpoints for Checkpoints {
 
     async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
         list::list(&self.link, &query).await
+    }
+
+    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        list::live(&self.link, namespace).await
     }
 }
 

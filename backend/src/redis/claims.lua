@@ -54,7 +54,9 @@ if done or not known or known ~= holder then return {'other', 0} end
 if word == 'renew' then
   hold(doubtful)
 elseif word == 'done' then
+  -- Nobody holds it any more: what is kept for a day is as small as it can be.
   redis.call('HSET', key, 'done', '1')
+  redis.call('HDEL', key, 'holder', 'lease_until', 'doubtful')
   redis.call('PEXPIRE', key, keep_done)
 elseif word == 'release' and doubtful == '1' then
   -- What was in doubt before this holder came is still in doubt when it leaves. No node is called by this name.

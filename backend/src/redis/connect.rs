@@ -59,6 +59,21 @@ pub enum ConnectError {
         /// What it said.
         source: RedisError,
     },
+    /// The user lacks a permission.
+    #[error(
+        "Redis at {address} does not allow {command} on {key} ({source}): give the user of this process the permissions \
+         of its role, as deploy/redis/users.conf has them"
+    )]
+    Permission {
+        /// Where.
+        address: String,
+        /// The command.
+        command: &'static str,
+        /// The key, or which ones.
+        key: String,
+        /// What it said.
+        source: RedisError,
+    },
     /// It is too old.
     #[error("Redis at {address} is version {found}, and {needed} or newer is needed: upgrade it")]
     TooOld {

@@ -19,7 +19,7 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lea
 
 /// A key of a partition, such as its `lease`.
 pub(super) fn key(prefix: &str, partition: Partition, name: &str) -> String {
-    format!("{{{prefix}:p{partition}}}:{name}")
+    format!("{prefix}:{{p{partition}}}:{name}")
 }
 
 /// Returns who holds the lease on each partition.

@@ -60,6 +60,11 @@ impl Link {
         &self.prefix
     }
 
+    /// Where the server is, without user and password.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Asks, and says what was asked if it fails.
     pub(super) async fn query<T: FromRedisValue>(&self, command: Cmd, doing: &str) -> Result<T, Error> {
         self.ask(command).await.map_err(|error| self.failure(error, doing))
@@ -68,6 +73,11 @@ impl Link {
     /// Asks, for callers that look at the error.
     pub(super) async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, RedisError> {
         command.query_async(&mut self.manager.clone()).await
+    }
+
+    /// Asks several things in one write, for callers that look at the errors.
+    pub(super) async fn ask_all<T: FromRedisValue>(&self, commands: Pipeline) -> Result<T, RedisError> {
+        commands.query_async(&mut self.manager.clone()).await
     }
 
     /// Asks several things in one write.

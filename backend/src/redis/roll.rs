@@ -30,7 +30,7 @@ impl Roll {
 
     /// The keys: until when each is there, and what each says.
     pub(super) fn keys(prefix: &str, of: &str) -> [String; 2] {
-        [format!("{{{prefix}:{of}}}:until"), format!("{{{prefix}:{of}}}:entries")]
+        [format!("{prefix}:{{{of}}}:until"), format!("{prefix}:{{{of}}}:entries")]
     }
 
     async fn say(&self, word: &str, name: &str, lifetime: Duration, entry: &[u8]) -> Result<Present, Error> {

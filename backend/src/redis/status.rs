@@ -89,7 +89,7 @@ async fn count(link: &Link) -> Result<Keys, Error> {
     let (mut cursor, mut looked_at) = (0_u64, 0);
     loop {
         let mut scan = cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("*{}:*", escape(link.prefix())));
+        scan.arg(cursor).arg("MATCH").arg(format!("{}:*", escape(link.prefix())));
         scan.arg("COUNT").arg(KEYS_AT_ONCE);
         let (next, found): (u64, Vec<String>) = link.query(scan, "count keys").await?;
         found.iter().for_each(|key| keys.add(link.prefix(), key));
@@ -115,12 +115,12 @@ fn escape(prefix: &str) -> String {
 
 impl Keys {
     fn add(&mut self, prefix: &str, key: &str) {
-        let rest = key.strip_prefix('{').unwrap_or(key).strip_prefix(prefix).unwrap_or_default();
+        let rest = key.strip_prefix(prefix).unwrap_or_default();
         if rest.starts_with(":claim:") && rest != ":claim:probe" {
             self.claims += 1;
-        } else if rest.starts_with(":p") && rest.ends_with("}:lease") {
+        } else if rest.starts_with(":{p") && rest.ends_with("}:lease") {
             self.leases += 1;
-        } else if rest.starts_with(":p") && rest.ends_with("}:meta") {
+        } else if rest.starts_with(":{p") && rest.ends_with("}:meta") {
             self.checkpoints += 1;
         }
     }
@@ -134,7 +134,7 @@ mod tests {
     fn keys_are_told_apart_by_their_names() {
         let mut keys = Keys::default();
         for key in
-            ["ls:claim:run_00_x/p00", "{ls:p00}:meta", "{ls:p00}:live", "{ls:p01}:lease", "lss:claim:x"]
+            ["ls:claim:run_00_x/p00", "ls:{p00}:meta", "ls:{p00}:live", "ls:{p01}:lease", "lss:claim:x"]
         {
             keys.add("ls", key);
         }

@@ -8,7 +8,7 @@ use async_nats::{HeaderMap, Message, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use longshore_backend::nats::Nats;
+use longshore_backend::nats::NatsClient;
 use longshore_backend::{DeadLetter, Registered, RunPage, RunQuery, Verb};
 use longshore_proto::{Digest, Namespace, RunId, RunSummary, RunView, TraceContext, WorkflowName, subject};
 use serde::de::DeserializeOwned;
@@ -35,7 +35,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// A connection to ask through.
 pub(crate) struct Client {
-    nats: Nats,
+    nats: NatsClient,
     /// The namespace that all requests are about.
     namespace: Namespace,
     /// Where NATS is and who said so, for messages.
@@ -100,7 +100,7 @@ impl Client {
         if verbose {
             output.message(&format!("asking {place}"));
         }
-        let nats = reach::attach(config, "longshore-cli", config.connect_deadline).await?;
+        let nats = reach::client(config, "longshore-cli", config.connect_deadline).await?;
         Ok(Self { nats, namespace: config.namespace.clone(), place })
     }
 
@@ -195,7 +195,7 @@ impl Client {
 
     /// Ends the connection. One that is dropped goes on until the process ends.
     pub(crate) async fn close(&self) {
-        super::close(&self.nats).await;
+        self.nats.close().await;
     }
 
     /// Whom it asks, for people.
@@ -220,7 +220,12 @@ impl Client {
         let broken =
             |why: String| Failure::new(Exit::Error, format!("{} of {}: {why}", verb.as_str(), self.place));
         let body = serde_json::to_vec(body).map_err(|error| broken(error.to_string()))?;
-        let answer = match timeout(ANSWER_LIMIT, self.request(verb, body.into())).await {
+        // What is not allowed is only said beside the connection, and no answer would come.
+        let asking = tokio::select! { biased;
+            cause = self.nats.denied() => return Err(self.denied(&cause)),
+            answer = timeout(ANSWER_LIMIT, self.request(verb, body.into())) => answer,
+        };
+        let answer = match asking {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(self.nobody()),
             Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
@@ -268,9 +273,21 @@ impl Client {
     }
 
     fn nobody(&self) -> Failure {
-        Failure::new(Exit::Unreachable, format!("no scheduler answers in {}", self.place)).help(
-            "start one with `longshore scheduler`; runs of one process are shown by `runs list` and `runs show` with --data",
+        let namespace = &self.namespace;
+        let message = format!("no scheduler answers in {} for namespace `{namespace}`", self.place);
+        Failure::new(Exit::Unreachable, message).help(
+            "start one with `longshore scheduler`, or use a NATS user that may ask for this namespace; runs of one process \
+             are shown by `runs list` and `runs show` with --data",
         )
+    }
+
+    fn denied(&self, cause: &str) -> Failure {
+        let message = format!("{} does not allow this user what it asks for: {cause}", self.place);
+        let help = format!(
+            "use a NATS user of the namespace `{}`, or name its own with --namespace",
+            self.namespace
+        );
+        Failure::new(Exit::Denied, message).help(help)
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
     let exit = match code {
         400 | 409 | 413 => Exit::Invalid,
         404 => Exit::NotFound,
-        503 => Exit::Unreachable,
+        429 | 503 => Exit::Unreachable,
         _ => Exit::Error,
     };
     let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();

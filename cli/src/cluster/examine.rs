@@ -137,7 +137,7 @@ fn stream(status: nats::StreamStatus) -> StreamSeen {
 
 /// NATS as it is.
 async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
-    let nats = reach::attach(config, "longshore-doctor", deadline(config)).await?;
+    let nats = reach::client(config, "longshore-doctor", deadline(config)).await?;
     let status = nats.status().await?;
     let client = nats.client();
     let schedulers = schedulers(&client).await;

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use longshore_backend::nats::{self, Nats, NatsConfig};
+use longshore_backend::nats::{self, Nats, NatsClient, NatsConfig};
 use longshore_backend::redis::{self, Redis, RedisConfig};
 use tokio::time::sleep;
 use tracing::warn;
@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::config::{Config, Key};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::metering::Role;
 
 /// How long nobody is told that something is waited for, and how often they are told after that. A server that is
 /// there answers in a tenth of the first.
@@ -18,33 +19,48 @@ const SAY_AFTER: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Both, for a process of the cluster called `name`.
-pub(super) async fn both(config: &Config, name: &str) -> Result<(Nats, Redis), Failure> {
+pub(super) async fn both(config: &Config, name: &str, role: Role) -> Result<(Nats, Redis), Failure> {
     // The one that is missing is named, even if the other is still waited for.
-    tokio::try_join!(nats(config, name), redis(config, config.connect_deadline))
+    tokio::try_join!(nats(config, name, role), permitted_redis(config, role))
 }
 
-/// A connection to NATS, with its streams in place.
-async fn nats(config: &Config, name: &str) -> Result<Nats, Failure> {
-    let connecting = Nats::connect(nats_config(config, name, config.connect_deadline));
-    Box::pin(reached(config, connecting)).await
+/// A connection to NATS, with its streams in place: a scheduler creates them, a worker waits for them.
+async fn nats(config: &Config, name: &str, role: Role) -> Result<Nats, Failure> {
+    let nats_config = nats_config(config, name, config.connect_deadline);
+    match role {
+        Role::Scheduler => Box::pin(reached(config, Nats::connect(nats_config))).await,
+        Role::Worker => Box::pin(reached(config, Nats::join(nats_config))).await,
+    }
 }
 
-/// A connection to NATS for a client, to streams that others look after.
-pub(super) async fn attach(config: &Config, name: &str, deadline: Duration) -> Result<Nats, Failure> {
+/// A connection to Redis whose user may do what the role needs.
+async fn permitted_redis(config: &Config, role: Role) -> Result<Redis, Failure> {
+    let redis = redis(config, config.connect_deadline).await?;
+    let role = match role {
+        Role::Scheduler => redis::Role::Scheduler,
+        Role::Worker => redis::Role::Worker,
+    };
+    let permitted = redis.check_permissions(role).await;
+    permitted.map_err(|error| refused(config, Exit::Denied, Key::RedisUrl, error.to_string()))?;
+    Ok(redis)
+}
+
+/// A connection to NATS for a client.
+pub(super) async fn client(config: &Config, name: &str, deadline: Duration) -> Result<NatsClient, Failure> {
     // The path to the first connection is long, and every command carries it: it stands on the heap once.
-    Box::pin(reached(config, Nats::attach(nats_config(config, name, deadline)))).await
+    Box::pin(reached(config, NatsClient::connect(nats_config(config, name, deadline)))).await
 }
 
-async fn reached(
+async fn reached<T>(
     config: &Config,
-    connecting: impl Future<Output = Result<Nats, nats::ConnectError>>,
-) -> Result<Nats, Failure> {
+    connecting: impl Future<Output = Result<T, nats::ConnectError>>,
+) -> Result<T, Failure> {
     let place = format!("NATS at {} ({})", config.nats(), config.origin(Key::NatsUrl));
     patiently(&place, connecting).await.map_err(|error| {
-        use nats::ConnectError::{Credentials, Refused, Unreachable};
+        use nats::ConnectError::{Credentials, Denied, NoStreams, Refused, Unreachable};
         let (exit, key) = match &error {
-            Unreachable { .. } => (Exit::Unreachable, Key::NatsUrl),
-            Refused { .. } => (Exit::Denied, Key::NatsUrl),
+            Unreachable { .. } | NoStreams { .. } => (Exit::Unreachable, Key::NatsUrl),
+            Refused { .. } | Denied { .. } => (Exit::Denied, Key::NatsUrl),
             // Nobody was asked yet: the setting names a file that is not there, or that holds something else.
             Credentials { .. } => (Exit::Usage, Key::NatsCredentials),
             _ => (Exit::Error, Key::NatsUrl),
@@ -75,6 +91,7 @@ fn nats_config(config: &Config, name: &str, connect_deadline: Duration) -> NatsC
     NatsConfig {
         urls: config.nats_urls.iter().map(|url| url.reveal().to_owned()).collect(),
         credentials: config.nats_credentials.clone(),
+        inbox_prefix: config.nats_inbox_prefix.clone(),
         name: name.to_owned(),
         replicas: config.replicas,
         partitions: config.partitions,

@@ -33,7 +33,7 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
     let mut watched = Watched::start(config, Role::Scheduler, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
-        reached = reach::both(config, id.as_str()) => reached?,
+        reached = reach::both(config, id.as_str(), Role::Scheduler) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = watched.connected(&nats, &redis);
@@ -56,9 +56,10 @@ fn compose(
         nats.workflows(),
         redis.catalog(),
         dead_letters.clone(),
+        redis.submit_ids(),
         config.partitions,
     );
-    let desk = Arc::new(desk);
+    let desk = Arc::new(desk.with_live_limit(config.live_runs));
     let observer = Arc::new(Announcer::new(Arc::new(nats.events())));
     let sharing =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };

@@ -12,7 +12,8 @@ use longshore_backend::{
     LogReader, Queued, RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
-    ClaimKey, Digest, Event, Incarnation, Job, JobId, NodeId, Partition, RunId, Seq, ServerName, Timestamp,
+    ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition, RunId, Seq, ServerName,
+    Timestamp,
 };
 
 use super::dependencies::Dependencies;
@@ -137,6 +138,10 @@ impl Checkpoints for Tracked<dyn Checkpoints> {
 
     async fn runs(&self, query: RunQuery) -> Result<RunPage, Error> {
         self.port.runs(query).await
+    }
+
+    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        self.port.live(namespace).await
     }
 }
 

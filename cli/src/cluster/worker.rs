@@ -45,7 +45,7 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     let mut watched = Watched::start(config, Role::Worker, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
-        reached = reach::both(config, id.as_str()) => reached?,
+        reached = reach::both(config, id.as_str(), Role::Worker) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = watched.connected(&nats, &redis);

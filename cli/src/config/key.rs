@@ -10,6 +10,8 @@ pub(crate) enum Key {
     NatsUrl,
     /// A file with a NATS user's JWT and seed.
     NatsCredentials,
+    /// What the subjects of answers begin with.
+    NatsInboxPrefix,
     /// Where Redis is.
     RedisUrl,
     /// What keys in Redis begin with.
@@ -24,6 +26,8 @@ pub(crate) enum Key {
     KeepRuns,
     /// How long finished runs are kept.
     KeepFor,
+    /// How many runs of a namespace may be under way.
+    LimitsLiveRuns,
     /// How long to wait for NATS and Redis.
     ConnectDeadline,
     /// How many jobs a worker takes at once.
@@ -48,9 +52,10 @@ const FILE_SUFFIX: &str = "_FILE";
 
 impl Key {
     /// Every setting, in the order of the reference.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::NatsUrl,
         Self::NatsCredentials,
+        Self::NatsInboxPrefix,
         Self::RedisUrl,
         Self::RedisPrefix,
         Self::Namespace,
@@ -58,6 +63,7 @@ impl Key {
         Self::Replicas,
         Self::KeepRuns,
         Self::KeepFor,
+        Self::LimitsLiveRuns,
         Self::ConnectDeadline,
         Self::WorkerSlots,
         Self::WorkerDrain,
@@ -72,6 +78,7 @@ impl Key {
         match self {
             Self::NatsUrl => "nats.url",
             Self::NatsCredentials => "nats.credentials",
+            Self::NatsInboxPrefix => "nats.inbox_prefix",
             Self::RedisUrl => "redis.url",
             Self::RedisPrefix => "redis.prefix",
             Self::Namespace => "namespace",
@@ -79,6 +86,7 @@ impl Key {
             Self::Replicas => "replicas",
             Self::KeepRuns => "keep.runs",
             Self::KeepFor => "keep.for",
+            Self::LimitsLiveRuns => "limits.live_runs",
             Self::ConnectDeadline => "connect_deadline",
             Self::WorkerSlots => "worker.slots",
             Self::WorkerDrain => "worker.drain",
@@ -103,7 +111,12 @@ impl Key {
             Self::ConnectDeadline | Self::WorkerDrain => Some("30s"),
             Self::WorkerSlots => Some("64"),
             Self::LogFormat => Some("auto"),
-            Self::NatsCredentials | Self::WorkerMcpConfig | Self::MetricsListen | Self::LogFilter => None,
+            Self::NatsInboxPrefix => Some("_INBOX"),
+            Self::NatsCredentials
+            | Self::LimitsLiveRuns
+            | Self::WorkerMcpConfig
+            | Self::MetricsListen
+            | Self::LogFilter => None,
         }
     }
 

@@ -21,6 +21,9 @@ pub(super) const SLOTS: RangeInclusive<NonZeroUsize> =
 /// How many finished runs may be kept: a scheduler that leads alone has 100 bytes of memory for each.
 pub(super) const KEPT: RangeInclusive<usize> = 1..=10_000_000;
 
+/// How many runs of a namespace may be under way. Each takes some kilobytes of its scheduler's memory.
+pub(super) const LIVE_RUNS: RangeInclusive<u64> = 1..=100_000_000;
+
 /// How many hours finished runs may be kept: a year.
 const KEPT_HOURS: RangeInclusive<u64> = 1..=365 * 24;
 
@@ -97,6 +100,15 @@ fn address(text: &str, schemes: &[&str]) -> Option<Address> {
     let has_place = url.host_str().is_some_and(|host| !host.is_empty()) || url.scheme().ends_with("unix");
     (schemes.contains(&url.scheme()) && has_place && text.len() <= ADDRESS_LIMIT)
         .then(|| Address(text.to_owned()))
+}
+
+/// A beginning of subjects for answers: `_INBOX`, or `_INBOX_worker`.
+pub(super) fn inbox_prefix(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = !text.is_empty()
+        && text.len() <= PREFIX_CHARS
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if fits { Ok(text.to_owned()) } else { Err("1 to 32 of A-Z, a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
 /// What keys begin with: a word that is no pattern and has none of the signs that keys have.

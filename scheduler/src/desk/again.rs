@@ -2,11 +2,11 @@
 //!
 //! Whoever sends the same submit again, because the first answer was lost, gets the same run. Whoever uses an id for
 //! something else is told, because it would not be done. What the first submit asked for is known from the run's last
-//! checkpoint: of two submits within a tenth of a second the log takes the first, and the second is not compared.
+//! checkpoint, and until there is one from what all schedulers have noted of the requests of the last minute.
 
 use std::sync::Arc;
 
-use longshore_proto::{Digest, Payload, RunId};
+use longshore_proto::{Digest, Event, Payload, RunId};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
 use tracing::debug;
@@ -24,6 +24,37 @@ impl Desk {
             |error: &dyn std::fmt::Display| debug!(%run, %error, "not compared with an earlier submit");
         let row = self.backend.checkpoints.run(run).await.inspect_err(|error| unseen(error)).ok()??;
         Run::read(&row.state).inspect_err(|error| unseen(error)).ok()
+    }
+
+    /// Notes what a record submits under the submitter's own id. Returns whether the same was submitted a moment ago; what was
+    /// submitted with something else is refused. `is_pinned` says that the submitter named the version.
+    pub(super) async fn noted(&self, event: &Event, is_pinned: bool) -> Result<bool, Refusal> {
+        let Event::Submitted { run, workflow, inputs, .. } = event else { return Ok(false) };
+        let inputs = match inputs {
+            Payload::Inline(value) => Digest::of(value.to_string().as_bytes()),
+            Payload::Blob { digest, .. } => *digest,
+        };
+        let request = format!("{} {inputs}", workflow.digest);
+        let earlier = match self.submit_ids.note(*run, &request).await {
+            Ok(earlier) => earlier,
+            Err(error) => {
+                debug!(%run, %error, "not compared with submits of the last minute");
+                return Ok(false);
+            }
+        };
+        let Some(earlier) = earlier else { return Ok(false) };
+        let by = match earlier.split_once(' ') {
+            _ if earlier == request => return Ok(true),
+            Some((_, same)) if same == inputs.to_string() => {
+                // Another version has become the current one meanwhile; the log takes the first submit.
+                if !is_pinned {
+                    return Ok(true);
+                }
+                "another version of the workflow"
+            }
+            _ => "other inputs",
+        };
+        Err(Refusal::IdTaken { run: *run, by: by.to_owned() })
     }
 
     /// The plan to submit an order with once more: that of the run that there is, if it was asked for the same.

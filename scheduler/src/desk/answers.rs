@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Desk, Order, Refusal, fit};
+use super::{Desk, Order, Refusal, audit, fit};
 use crate::trace;
 
 /// How large a request may be, in bytes: what a broker takes in one message by default.
@@ -128,7 +128,9 @@ struct OneLetter {
 #[async_trait]
 impl Api for Desk {
     async fn answer(&self, verb: Verb, request: Request) -> Result<Vec<u8>, Denied> {
-        self.answer_verb(verb, &request).await.map_err(Denied::from)
+        let answer = self.answer_verb(verb, &request).await;
+        audit::requested(verb, &request, answer.as_deref());
+        answer.map_err(Denied::from)
     }
 }
 

@@ -116,6 +116,17 @@ pub enum Refusal {
         /// How full its log is.
         percent: u64,
     },
+    /// The namespace has as many runs under way as it may have.
+    #[error(
+        "namespace `{namespace}` has {limit} runs that have not ended, and may have no more: wait for some to end, cancel some, \
+         or raise `limits.live_runs` of the schedulers"
+    )]
+    Quota {
+        /// The namespace.
+        namespace: Namespace,
+        /// How many runs it may have.
+        limit: u64,
+    },
     /// Something behind the desk is away or broken.
     #[error(transparent)]
     Backend(#[from] longshore_backend::Error),
@@ -138,6 +149,7 @@ impl Refusal {
             Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } => "full",
+            Self::Quota { .. } => "quota",
             Self::UnknownRun(_) => "unknown_run",
             Self::Ended { .. } => "ended",
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
@@ -161,6 +173,7 @@ impl Refusal {
                 400
             }
             Self::UnknownLetter(_) => 404,
+            Self::Quota { .. } => 429,
             Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,

@@ -343,6 +343,7 @@ pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
     Some(Job {
         idempotency_key: outstanding.own_key.clone().unwrap_or_else(derived),
         id,
+        submitted_at: run.submitted_at,
         namespace: run.namespace.clone(),
         workflow: run.workflow.name.clone(),
         server: call.server.clone(),

@@ -45,7 +45,7 @@ fn step() -> StepPath {
 }
 
 pub(super) fn claim_key(n: u64) -> ClaimKey {
-    ClaimKey { run: run(n), step: step() }
+    ClaimKey { run: run(n), submitted_at: Timestamp::default(), step: step() }
 }
 
 /// A job for the server `files`.
@@ -56,6 +56,7 @@ pub(super) fn job(n: u64) -> Job {
 pub(super) fn job_for(name: &str, n: u64) -> Job {
     Job {
         id: JobId { run: run(n), step: step(), attempt: Attempt::FIRST },
+        submitted_at: Timestamp::default(),
         namespace: "default".parse().expect("a namespace"),
         workflow: "demo".parse().expect("a workflow name"),
         server: server(name),

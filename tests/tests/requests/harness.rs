@@ -51,10 +51,16 @@ impl Cluster {
 
     /// With leases that last this long.
     pub(crate) async fn start_with(ttl: Duration) -> Self {
+        Self::start_as(NodeConfig { ttl, ..NodeConfig::default() }).await
+    }
+
+    /// With settings of the node.
+    pub(crate) async fn start_as(node: NodeConfig) -> Self {
         let (nats_server, redis_server) = (NatsServer::start().await, RedisServer::start().await);
         let nats = Nats::connect(NatsConfig {
             urls: vec![nats_server.url()],
             credentials: None,
+            inbox_prefix: None,
             name: "requests".to_owned(),
             replicas: 1,
             partitions: PARTITIONS,
@@ -79,13 +85,14 @@ impl Cluster {
             nats.workflows(),
             redis.catalog(),
             nats.dead_letters(),
+            redis.submit_ids(),
             PARTITIONS,
         ));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let served =
             nats::serve(nats.client(), Arc::clone(&desk) as _, Box::new(|| json!(null)), stop.clone());
         tasks.spawn(async move { served.await.expect("serves") });
-        let config = NodeConfig { partitions: PARTITIONS, ttl, ..NodeConfig::default() };
+        let config = NodeConfig { partitions: PARTITIONS, ..node };
         let announcer = Arc::new(Announcer::new(Arc::new(nats.events())));
         let id = "scheduler".parse().expect("a node");
         let node = Node::new(backend.clone(), redis.lease(), id, config, announcer);

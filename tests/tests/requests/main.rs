@@ -11,6 +11,7 @@
 mod doorway;
 mod full;
 mod harness;
+mod ids;
 mod lost;
 mod namespaces;
 mod service;

@@ -24,6 +24,7 @@ fn safe() -> Job {
             step: "fetch".parse().expect("a path"),
             attempt: Attempt::FIRST,
         },
+        submitted_at: Timestamp::default(),
         namespace: "default".parse().expect("a namespace"),
         workflow: "demo".parse().expect("a workflow name"),
         server: "tables".parse().expect("a server name"),

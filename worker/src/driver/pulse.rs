@@ -199,7 +199,10 @@ mod tests {
         let pulse = Pulse::new(&queue, claims, &holder);
         let run = RunId::new(Partition(0), Timestamp::from_millis(1), 1);
         let start = Instant::now();
-        pulse.hold(ClaimKey { run, step: "pay".parse().expect("a path") }, start);
+        pulse.hold(
+            ClaimKey { run, submitted_at: Timestamp::default(), step: "pay".parse().expect("a path") },
+            start,
+        );
         let shown = async {
             loop {
                 sleep(progress.unwrap_or(time * 2)).await;

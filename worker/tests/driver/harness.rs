@@ -185,6 +185,7 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
     let run = RunId::new(PARTITION, Timestamp::from_millis(1), 1);
     Job {
         id: JobId { run, step: step.parse().expect("a path"), attempt: Attempt::FIRST },
+        submitted_at: Timestamp::default(),
         namespace: "default".parse().expect("a namespace"),
         workflow: "demo".parse().expect("a workflow name"),
         server: server(),

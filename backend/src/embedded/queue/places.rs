@@ -133,6 +133,7 @@ mod tests {
         let run = RunId::new(Partition(0), Timestamp::default(), n);
         Job {
             id: JobId { run, step: "fetch".parse().expect("a step"), attempt: Attempt::FIRST },
+            submitted_at: Timestamp::default(),
             namespace: "default".parse().expect("a namespace"),
             workflow: "demo".parse().expect("a name"),
             server: server(),

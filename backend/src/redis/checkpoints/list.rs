@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use longshore_proto::{Partition, RunId, RunStatus, RunSummary};
+use longshore_proto::{Namespace, Partition, RunId, RunStatus, RunSummary};
 use redis::{cmd, pipe};
 use tracing::warn;
 
@@ -58,6 +58,28 @@ pub(super) async fn list(link: &Link, query: &RunQuery) -> Result<RunPage, Error
         }
     }
     Ok(page.build())
+}
+
+/// Counts the runs of a namespace that have not ended. A commit that is not put in yet is not counted.
+pub(super) async fn live(link: &Link, namespace: &Namespace) -> Result<u64, Error> {
+    let doing = "count runs";
+    let mut all = cmd("SMEMBERS");
+    all.arg(partitions_key(link.prefix()));
+    let partitions: Vec<u16> = link.query(all, doing).await?;
+    let mut counts = pipe();
+    let query = RunQuery { namespace: Some(namespace.clone()), ..RunQuery::default() };
+    for partition in partitions.iter().copied().map(Partition) {
+        let key = Place::new(link.clone(), partition).key("index");
+        for status in STATUSES.into_iter().filter(|status| !status.is_terminal()) {
+            let Range { first, end } = Range::listed(&query, status, partition);
+            counts.cmd("ZLEXCOUNT").arg(&key).arg(first).arg(end);
+        }
+    }
+    if partitions.is_empty() {
+        return Ok(0);
+    }
+    let counts: Vec<u64> = link.query_all(counts, doing).await?;
+    Ok(counts.iter().sum())
 }
 
 /// The index of one partition for one status, read from its newest member on.

@@ -43,7 +43,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(link: Link, partition: Partition) -> Self {
-        let tag = format!("{{{}:p{partition}}}", link.prefix());
+        let tag = format!("{}:{{p{partition}}}", link.prefix());
         Self { link, partition, tag }
     }
 

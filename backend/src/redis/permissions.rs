@@ -1,0 +1,164 @@
+//! Whether the user of a connection may do what its process is going to ask of Redis.
+//!
+//! A server that denies a command or a key says so when it is asked, which may be hours after the start, in a claim or a
+//! checkpoint. So each command is tried at the start on a key of each kind that it is used on. The keys are of this
+//! process alone, and are taken away at the end.
+
+use redis::{Cmd, Pipeline, RedisError, Value, cmd};
+
+use super::connect::ConnectError;
+use super::link::Link;
+
+/// How long a tried string lives, in milliseconds.
+const LIFETIME_MILLIS: &str = "60000";
+
+/// A process of the cluster, by what it asks of Redis.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Checkpoints, leases, the lists of schedulers and workers, ids of submits.
+    Scheduler,
+    /// Claims and the list of workers.
+    Worker,
+}
+
+/// Commands on the two keys of a list of processes.
+const LISTS: &[&str] = &["ZADD", "ZRANGE", "ZREM", "HSET", "HGET", "HDEL", "DEL"];
+
+/// Commands on the keys of a partition: its checkpoint and its lease.
+const PARTITION: &[&str] = &[
+    "SET",
+    "GET",
+    "HSET",
+    "HGET",
+    "HMGET",
+    "HLEN",
+    "HINCRBY",
+    "HRANDFIELD",
+    "HSCAN",
+    "HDEL",
+    "RPUSH",
+    "LLEN",
+    "LPOP",
+    "ZADD",
+    "ZCARD",
+    "ZRANGE",
+    "ZLEXCOUNT",
+    "ZREM",
+    "TYPE",
+    "EXISTS",
+    "PERSIST",
+    "PEXPIRE",
+    "RENAME",
+    "UNLINK",
+    "DEL",
+];
+
+/// Commands on the key of a claim.
+const CLAIM: &[&str] = &["HSET", "HMGET", "HDEL", "PEXPIRE", "PEXPIREAT", "DEL"];
+
+/// Tries everything of a role.
+pub(super) async fn check(link: &Link, role: Role) -> Result<(), ConnectError> {
+    for command in [&["PING"][..], &["TIME"], &["EVAL", "return 1", "0"], &["SCRIPT", "LOAD", "return 1"]] {
+        let mut asked = Cmd::new();
+        asked.arg(command);
+        attempt(link, command.first().copied().unwrap_or_default(), "any key", asked).await?;
+    }
+    let mut known = cmd("EVALSHA");
+    // No script has this digest, which is another answer than that it is not allowed.
+    known.arg("0".repeat(40)).arg(0);
+    attempt(link, "EVALSHA", "any key", known).await?;
+    let token: u64 = rand::random();
+    for (family, commands) in families(role) {
+        let key = format!("{}:{family}try-{token:016x}", link.prefix());
+        for command in *commands {
+            attempt(link, command, &key, harmless(command, &key)).await?;
+        }
+    }
+    if role == Role::Scheduler {
+        try_transaction(link).await?;
+        let key = format!("{}:partitions", link.prefix());
+        attempt(link, "SMEMBERS", &key, one("SMEMBERS", &key)).await?;
+        // Every cluster has this partition; one without a checkpoint is no fault.
+        attempt(link, "SADD", &key, arguments("SADD", &key, &["0"])).await?;
+    }
+    Ok(())
+}
+
+/// Tries an empty transaction. Were `MULTI` alone refused, the client library would get out of step.
+async fn try_transaction(link: &Link) -> Result<(), ConnectError> {
+    // Outside of a transaction it is an error of another kind, unless it is not allowed.
+    attempt(link, "EXEC", "any key", cmd("EXEC")).await?;
+    attempt(link, "DISCARD", "any key", cmd("DISCARD")).await?;
+    let mut both = Pipeline::new();
+    both.cmd("MULTI").cmd("DISCARD").ignore_errors();
+    let answers: Vec<Result<Value, RedisError>> = link.ask_all(both).await.unwrap_or_default();
+    let denial = answers.into_iter().find_map(Result::err);
+    refuse_denial(link, "MULTI", "any key", denial)
+}
+
+/// The beginnings of the keys of a role behind the prefix, with the commands on them; the last one takes a key away.
+/// `claims:born`, which both roles have, is asked for while connecting.
+const fn families(role: Role) -> &'static [(&'static str, &'static [&'static str])] {
+    match role {
+        Role::Scheduler => &[
+            ("{p00}:", PARTITION),
+            ("{schedulers}:", LISTS),
+            ("{workers}:", LISTS),
+            ("submit:", &["SET", "DEL"]),
+        ],
+        Role::Worker => &[("claim:", CLAIM), ("{workers}:", LISTS)],
+    }
+}
+
+/// A command on a key that only this process has. Several types of value are tried on one key: the server looks at permissions
+/// before it looks at the value, and a command on a value of another type changes nothing.
+fn harmless(command: &str, key: &str) -> Cmd {
+    match command {
+        "SET" => arguments(command, key, &["x", "PX", LIFETIME_MILLIS]),
+        "PEXPIRE" => arguments(command, key, &[LIFETIME_MILLIS]),
+        // A moment that has passed takes the key away.
+        "PEXPIREAT" => arguments(command, key, &["1"]),
+        "HSET" => arguments(command, key, &["a", "1"]),
+        "HGET" | "HMGET" | "HDEL" | "RPUSH" | "ZREM" => arguments(command, key, &["a"]),
+        "HINCRBY" => arguments(command, key, &["a", "1"]),
+        "HSCAN" => arguments(command, key, &["0"]),
+        "ZADD" => arguments(command, key, &["0", "a"]),
+        "ZRANGE" => arguments(command, key, &["0", "-1"]),
+        "ZLEXCOUNT" => arguments(command, key, &["-", "+"]),
+        "RENAME" => arguments(command, key, &[key]),
+        _ => one(command, key),
+    }
+}
+
+fn arguments(command: &str, key: &str, arguments: &[&str]) -> Cmd {
+    let mut asked = one(command, key);
+    asked.arg(arguments);
+    asked
+}
+
+fn one(command: &str, key: &str) -> Cmd {
+    let mut asked = cmd(command);
+    asked.arg(key);
+    asked
+}
+
+/// Asks. Anything but a denial is no matter here: whoever needs the answer will ask again.
+async fn attempt(link: &Link, command: &'static str, key: &str, asked: Cmd) -> Result<(), ConnectError> {
+    let answer: Result<Value, RedisError> = link.ask(asked).await;
+    refuse_denial(link, command, key, answer.err())
+}
+
+fn refuse_denial(
+    link: &Link,
+    command: &'static str,
+    key: &str,
+    error: Option<RedisError>,
+) -> Result<(), ConnectError> {
+    match error {
+        Some(source) if source.code() == Some("NOPERM") => {
+            let (address, key) = (link.address().to_owned(), key.to_owned());
+            Err(ConnectError::Permission { address, command, key, source })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,329 @@
+//! The users that `deploy/` ships: a whole cluster of processes that have no more than these permissions, and what each of
+//! them is refused.
+
+#![expect(clippy::expect_used, reason = "what is not as it was shipped has failed the test")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, jetstream};
+use futures::StreamExt;
+use longshore_tests::longshore::{Longshore, Started};
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// How long is waited for what must not come.
+const NOTHING: Duration = Duration::from_millis(500);
+
+const ROLES: [&str; 3] = ["scheduler", "worker", "operator"];
+
+/// A step that may not be repeated, and so is claimed, behind one that may; a large input, which is kept as a blob.
+const WORKFLOW: &str = "longshore: v1
+name: guarded
+inputs: { text: { type: string, default: hello } }
+steps:
+  - { id: first, call: tables/note, with: { text: '${{ inputs.text }}' }, retry: 3 }
+  - { id: second, call: tables/note, with: { text: 'once' } }
+";
+
+fn shipped(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy").join(path);
+    fs::read_to_string(path).expect("it is shipped")
+}
+
+/// The shipped accounts with namespaces `a` and `b`, as the file says to copy the one that it has. The password of each user
+/// is its name.
+fn accounts() -> String {
+    let text = shipped("nats/accounts.conf");
+    let start = text.find("\n  default {").expect("an account for a namespace");
+    let (ours, namespace) = text.split_at(start);
+    let namespace = namespace.trim_end().strip_suffix('}').expect("the end of the accounts");
+    let both: String = ["a", "b"].map(|name| namespace.replace("default", name)).concat();
+    let mut text = format!("{ours}{both}}}\n");
+    for (variable, password) in [("SCHEDULER", "scheduler"), ("WORKER", "worker"), ("OPERATOR", "operator")] {
+        text = text.replace(&format!("$NATS_{variable}_PASSWORD"), password);
+    }
+    text.replace("$NATS_DEFAULT_PASSWORD", "a")
+        .replace("{ user: b, password: a }", "{ user: b, password: b }")
+}
+
+/// The shipped users of Redis, each with its name for a password; the test itself asks without one. Some words are left out.
+fn users(without: &[&str]) -> String {
+    let lines = shipped("redis/users.conf");
+    let lines = lines.lines().filter(|line| line.starts_with("user ") && *line != "user default off");
+    let lines = lines.map(|line| {
+        let name = line.split(' ').nth(1).expect("a name");
+        let words = line.split(' ').filter(|word| !without.contains(word));
+        format!("{} >{name}", words.collect::<Vec<_>>().join(" "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// NATS and Redis with the shipped users.
+struct Guarded {
+    nats: NatsServer,
+    redis: RedisServer,
+    scratch: Scratch,
+}
+
+impl Guarded {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(without: &[&str]) -> Self {
+        let nats = NatsServer::start_with(Setup { more: accounts(), ..Setup::default() }).await;
+        let scratch = Scratch::new(&json!({}));
+        scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+        scratch.write("guarded.yaml", WORKFLOW);
+        let redis = RedisServer::start_on(&scratch.write("redis.conf", users(without))).await;
+        Self { nats, redis, scratch }
+    }
+
+    fn nats_url(&self, user: &str) -> String {
+        self.nats.url().replace("nats://", &format!("nats://{user}:{user}@"))
+    }
+
+    /// A process of a role, or a client of a namespace.
+    fn longshore(&self, user: &str, arguments: &[&str]) -> Longshore {
+        let command = self.scratch.longshore(arguments).env("NATS_URL", &self.nats_url(user));
+        let command = command.env("LONGSHORE_PARTITIONS", "2");
+        if !ROLES.contains(&user) {
+            return command.env("LONGSHORE_NAMESPACE", user);
+        }
+        let redis = self.redis.url().replace("redis://", &format!("redis://{user}:{user}@"));
+        command.env("LONGSHORE_NATS__INBOX_PREFIX", &format!("_INBOX_{user}")).env("REDIS_URL", &redis)
+    }
+
+    /// A worker, and a scheduler behind it.
+    async fn processes(&self) -> [Started; 2] {
+        let worker = self.longshore("worker", &["worker"]).start();
+        until("the worker waits", || worker.stderr().contains("connected to NATS")).await;
+        let scheduler = self.longshore("scheduler", &["scheduler"]).start();
+        until("the worker has started", || worker.stderr().contains("worker started")).await;
+        until("requests are served", || scheduler.stderr().contains("serving requests")).await;
+        [worker, scheduler]
+    }
+
+    /// A plain client of NATS.
+    async fn connect(&self, user: &str) -> Client {
+        let prefix = if ROLES.contains(&user) { format!("_INBOX_{user}") } else { "_INBOX".to_owned() };
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned());
+        let options = options.custom_inbox_prefix(prefix).request_timeout(Some(Duration::from_secs(1)));
+        options.connect(self.nats.url()).await.expect("connects")
+    }
+
+    /// What the server of NATS has refused.
+    fn violations(&self) -> Vec<String> {
+        let said = fs::read_to_string(self.nats.folder().join("output")).expect("it says something");
+        said.lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
+    }
+}
+
+async fn refuses(client: &Client, subject: &str, body: &str) {
+    // JetStream itself answers, that the account has none.
+    let Ok(answer) = client.request(subject.to_owned(), body.to_owned().into()).await else { return };
+    let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+    assert!(answer.contains("JetStream not enabled for account"), "{subject}: {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_works_with_the_least_privileges_and_is_refused_nothing() {
+    let guarded = Guarded::start().await;
+    let [worker, scheduler] = guarded.processes().await;
+    let a = |arguments: &[&str]| guarded.longshore("a", arguments).run();
+    a(&["workflows", "push", "guarded.yaml"]).await.expecting(0);
+    let large = format!("text={}", "x".repeat(100_000));
+    a(&["submit", "guarded", "-i", &large, "--watch"]).await.expecting(0);
+    let run = a(&["submit", "guarded", "--id", "one"]).await.expecting(0).stdout.trim().to_owned();
+    let watched = a(&["watch", &run, "--json", "--exit-status"]).await.expecting(0).json();
+    assert_eq!(watched["status"], "succeeded");
+    assert_eq!(a(&["runs", "list", "--json"]).await.expecting(0).json_lines().len(), 2);
+    a(&["runs", "show", &run]).await.expecting(0);
+    a(&["runs", "cancel", &run]).await.expecting(0).saying(&["ended already"]);
+    let shown = a(&["workflows", "show", "guarded"]).await.expecting(0);
+    assert_eq!(shown.stdout.trim_end(), WORKFLOW.trim_end());
+    // A plain publish, its receipt, its refusal, and the news of another one.
+    let client = guarded.connect("a").await;
+    let mut heard = client.subscribe("longshore.v1.evt.a.guarded.*.run").await.expect("subscribes");
+    let publish = async |workflow: &str| {
+        let receipt = client.request(format!("longshore.v1.submit.a.{workflow}"), "{}".into()).await;
+        let receipt: Value = serde_json::from_slice(&receipt.expect("a receipt").payload).expect("JSON");
+        assert_eq!(receipt["stream"], "LS_SUBMIT");
+    };
+    publish("nobody").await;
+    publish("guarded").await;
+    timeout(Duration::from_secs(30), heard.next()).await.expect("in time").expect("news");
+    let letters = a(&["dlq", "list", "--json"]).await.expecting(0).json_lines();
+    assert_eq!(letters.len(), 1);
+    a(&["dlq", "show", &letters[0]["seq"].to_string()]).await.expecting(0);
+    // The audit log knows the account and the user from NATS itself, whatever the client says.
+    let said = scheduler.stderr();
+    let lines = || said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let audit: Vec<_> = lines().filter(|line| line["target"] == "longshore::audit").collect();
+    let of = |verb: &str| audit.iter().find(|line| line["verb"] == verb).expect("is written down");
+    assert_eq!((&of("push")["account"], &of("push")["user"]), (&json!("a"), &json!("a")));
+    assert_eq!((&of("cancel")["run"], &of("cancel")["outcome"]), (&json!(run), &json!("ended")));
+    assert!(audit.iter().any(|line| line["id"] == "one" && line["outcome"] == "accepted"), "{audit:?}");
+    assert!(audit.iter().any(|line| line["outcome"] == "unknown_workflow"), "{audit:?}");
+    assert!(!said.contains("xxxxxxxx"), "no inputs are written down");
+
+    let stranger = guarded.scratch.longshore(["workflows", "list"]).env("NATS_URL", &guarded.nats.url());
+    stranger.run().await.expecting(4);
+    guarded.longshore("operator", &["doctor"]).run().await.expecting(0);
+    assert!(guarded.violations().is_empty(), "{:?}", guarded.violations());
+    for process in [worker, scheduler] {
+        assert!(!process.stderr().contains("NOPERM"), "{}", process.stderr());
+        process.terminate();
+        process.end().await.expecting(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_a_namespace_is_refused_every_other_one_and_the_system() {
+    let guarded = Guarded::start().await;
+    let processes = guarded.processes().await;
+    let b = |arguments: &[&str]| guarded.longshore("b", arguments).run();
+    b(&["workflows", "push", "guarded.yaml"]).await.expecting(0);
+    let run = b(&["submit", "guarded"]).await.expecting(0).stdout.trim().to_owned();
+    b(&["watch", &run]).await.expecting(0);
+    let operator = guarded.connect("operator").await;
+    let counts = async || {
+        let streams = jetstream::new(operator.clone());
+        let mut counts = Vec::new();
+        for name in
+            ["LS_LOG_00", "LS_LOG_01", "LS_JOBS", "LS_SUBMIT", "LS_BLOBS", "LS_DLQ", "KV_LS_WORKFLOWS"]
+        {
+            let mut stream = streams.get_stream(name).await.expect("is there");
+            counts.push((name, stream.info().await.expect("answers").state.messages));
+        }
+        counts
+    };
+    let before = counts().await;
+
+    let a = guarded.connect("a").await;
+    let mut heard = a.subscribe(">").await.expect("subscribes");
+    let get = json!({ "run": run }).to_string();
+    for (verb, body) in [
+        ("list", "{}"),
+        ("get", &get),
+        ("cancel", &get),
+        ("dlq", "{}"),
+        ("workflows", "{}"),
+        ("submit", r#"{"workflow": "guarded"}"#),
+        ("push", "{}"),
+    ] {
+        refuses(&a, &format!("longshore.v1.api.b.{verb}"), body).await;
+    }
+    let own = a.request("longshore.v1.api.a.get", get.clone().into()).await.expect("its own is answered");
+    let own: Value = serde_json::from_slice(&own.payload).expect("JSON");
+    assert_eq!(own["reason"], "unknown_run");
+    let digest = "ab".repeat(32);
+    let forged = [
+        "longshore.v1.submit.b.guarded".to_owned(),
+        "longshore.v1.log.00".to_owned(),
+        "longshore.v1.jobs.std.tables.x:y:1".to_owned(),
+        format!("longshore.v1.blob.{digest}"),
+        "longshore.v1.dlq.b.malformed".to_owned(),
+        "$KV.LS_WORKFLOWS.b.guarded.x".to_owned(),
+        "$JS.API.STREAM.PURGE.LS_LOG_00".to_owned(),
+        "$JS.API.STREAM.DELETE.LS_JOBS".to_owned(),
+        "$JS.API.STREAM.MSG.GET.LS_DLQ".to_owned(),
+        "$JS.API.STREAM.INFO.LS_LOG_00".to_owned(),
+        "$SRV.PING".to_owned(),
+    ];
+    for subject in &forged {
+        refuses(&a, subject, "{}").await;
+    }
+    // A receipt of JetStream, or an answer of a scheduler, that is to be stored as if it were somebody else's message.
+    for reply in &forged {
+        for subject in ["longshore.v1.submit.a.nobody", "longshore.v1.api.a.list"] {
+            a.publish_with_reply(subject, reply.clone(), "".into()).await.expect("is sent");
+        }
+    }
+    a.publish("longshore.v1.evt.b.guarded.x.run", "forged".into()).await.expect("is sent");
+    a.flush().await.expect("flushes");
+    // News of the other namespace go past it: everything that it hears is its own.
+    let other = b(&["submit", "guarded", "--watch"]).await;
+    other.expecting(0);
+    while let Ok(Some(message)) = timeout(NOTHING, heard.next()).await {
+        let is_foreign = message.subject.starts_with("longshore.v1.evt.b.") && message.payload != "forged";
+        assert!(!is_foreign, "{}", message.subject);
+    }
+    let refused = forged.len() as u64;
+    let letters = async || counts().await.iter().find(|(name, _)| *name == "LS_DLQ").expect("there").1;
+    while letters().await < refused {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let after = counts().await;
+    let (blobs, workflows) = (before[4], before[6]);
+    assert_eq!((after[4], after[6]), (blobs, workflows), "no blob and no workflow was forged");
+    assert_eq!(after[5].1, refused, "but for its own refused submits, none is dead");
+    assert_eq!(b(&["runs", "list", "--json"]).await.expecting(0).json_lines().len(), 2);
+    // Its user may not say that it is of another namespace either.
+    guarded.longshore("a", &["runs", "list"]).env("LONGSHORE_NAMESPACE", "b").run().await.expecting(6);
+    drop(processes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_forge() {
+    let guarded = Guarded::start().await;
+    let processes = guarded.processes().await;
+    let worker = guarded.connect("worker").await;
+    for request in
+        ["DELETE.LS_JOBS", "PURGE.LS_LOG_00", "UPDATE.LS_JOBS", "CREATE.MINE", "MSG.DELETE.LS_LOG_00"]
+    {
+        refuses(&worker, &format!("$JS.API.STREAM.{request}"), "{}").await;
+    }
+    for subject in
+        ["longshore.v1.api.a.list", "longshore.v1.submit.a.x", "longshore.v1.jobs.std.tables.x:y:1"]
+    {
+        refuses(&worker, subject, "{}").await;
+    }
+    let scheduler = guarded.connect("scheduler").await;
+    for request in ["DELETE.LS_JOBS", "PURGE.LS_JOBS", "MSG.DELETE.LS_LOG_00"] {
+        refuses(&scheduler, &format!("$JS.API.STREAM.{request}"), "{}").await;
+    }
+    let operator = guarded.connect("operator").await;
+    for subject in ["longshore.v1.log.00", "longshore.v1.jobs.std.tables.x:y:1"] {
+        refuses(&operator, subject, "{}").await;
+    }
+    let before = guarded.violations().len();
+    assert!(before >= 13, "{:?}", guarded.violations());
+    for (client, subjects) in [
+        (
+            &worker,
+            &["_INBOX_scheduler.>", "longshore.v1.api.>", "longshore.v1.evt.>", "$KV.LS_WORKFLOWS.>"][..],
+        ),
+        (&scheduler, &["_INBOX_worker.>", "longshore.v1.log.>"]),
+    ] {
+        for subject in subjects {
+            let mut heard = client.subscribe((*subject).to_owned()).await.expect("is sent");
+            assert!(timeout(NOTHING, heard.next()).await.is_err(), "{subject}");
+        }
+    }
+    assert_eq!(guarded.violations().len(), before + 6, "{:?}", guarded.violations());
+    let info = operator.request("$JS.API.STREAM.INFO.LS_JOBS", "".into()).await.expect("answers");
+    assert!(!String::from_utf8_lossy(&info.payload).contains("error"), "the stream is there");
+    drop(processes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_that_is_missing_is_named_at_the_start() {
+    let guarded = Guarded::start().await;
+    // Hears no answers under the usual inbox.
+    let deaf = guarded.longshore("scheduler", &["scheduler"]).env("LONGSHORE_NATS__INBOX_PREFIX", "_INBOX");
+    deaf.run().await.expecting(4).saying(&["ermissions Violation", "_INBOX", "nats.inbox_prefix"]);
+    let without_command = Guarded::start_with(&["+hset"]).await;
+    let scheduler = without_command.longshore("scheduler", &["scheduler"]).run().await.expecting(4);
+    scheduler.saying(&["does not allow HSET on ls:{p00}:", "deploy/redis/users.conf"]);
+    let without_keys = Guarded::start_with(&["~ls:claim:*"]).await;
+    let worker = without_keys.longshore("worker", &["worker"]).run().await.expecting(4);
+    worker.saying(&["does not allow HSET on ls:claim:"]);
+}
