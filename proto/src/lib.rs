@@ -29,6 +29,7 @@ mod fault;
 mod id;
 mod job;
 mod outcome;
+mod pattern;
 mod payload;
 mod policy;
 mod secret;
@@ -50,6 +51,7 @@ pub use id::{
 };
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, Settlement};
+pub use pattern::{pattern_weight, wide_case_folds};
 pub use payload::{INLINE_LIMIT_BYTES, Payload};
 pub use policy::{Backoff, Next, RetryPolicy, Safety};
 pub use secret::SecretPlace;

@@ -5,6 +5,7 @@
 //! that broke an expression. `parse` makes a tree, `bind` prepares it, `slots` fetches values when it runs.
 
 mod bind;
+mod budget;
 mod convert;
 mod error;
 mod failure;
@@ -14,6 +15,7 @@ mod meter;
 mod names;
 mod parse;
 mod path;
+mod patterns;
 mod reads;
 mod refused;
 mod room;
@@ -27,10 +29,11 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use cel::Context;
 use cel::common::ast::{Expr as Tree, IdedExpr};
+use cel::{Context, ExecutionError};
 use serde_json::Value;
 
+pub use budget::WorkBudget;
 pub use error::EvalError;
 pub(crate) use reads::Mention;
 pub use reads::{Reads, StepField};
@@ -40,6 +43,13 @@ pub use scope::Scope;
 use failure::Failure;
 use meter::Meter;
 use slots::{Live, Slot, Walked};
+use words::in_words;
+
+/// What beginning an evaluation costs.
+const EXPRESSION_UNITS: u64 = 100;
+
+/// What finding one value in the scope costs: steps are searched by their names.
+const SLOT_UNITS: u64 = 50;
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -47,6 +57,8 @@ pub struct Expr {
     source: String,
     tree: IdedExpr,
     depth: usize,
+    /// How many nodes the tree has.
+    nodes: u64,
     slots: Vec<Slot>,
     reads: Reads,
 }
@@ -60,8 +72,9 @@ impl Expr {
             return Err(bound.refused);
         }
         let depth = parse::depth(&tree);
+        let nodes = parse::size(&tree) as u64;
         let source = text.trim().to_owned();
-        Ok((Self { source, tree, depth, slots: bound.slots, reads: bound.reads }, bound.mentions))
+        Ok((Self { source, tree, depth, nodes, slots: bound.slots, reads: bound.reads }, bound.mentions))
     }
 
     /// The text, without braces.
@@ -74,15 +87,20 @@ impl Expr {
         &self.reads
     }
 
-    /// Its value.
+    /// Its value. The work is charged to `budget`.
     ///
     /// # Errors
     ///
     /// When a value is missing or of a type that an operator does not take, when the result has no form in JSON, or
-    /// when it would be too much work.
-    pub fn evaluate(&self, scope: &dyn Scope) -> Result<Value, EvalError> {
-        let roots: Vec<Option<Cow<'_, Value>>> = self.slots.iter().map(|slot| slot.fetch(scope)).collect();
-        self.passed_on(&roots).map_or_else(|| self.computed(scope, &roots), Ok)
+    /// when it would be more work than the budget has left.
+    pub fn evaluate(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Value, EvalError> {
+        let meter = budget.meter();
+        let roots = self.fetch(scope, meter).map_err(|_| EvalError::too_much(&self.source))?;
+        match self.passed_on(&roots) {
+            Some(value) if meter.charge(meter::of_json(value)).is_ok() => Ok(value.clone()),
+            Some(_) => Err(EvalError::too_much(&self.source)),
+            None => self.computed(scope, &roots, meter),
+        }
     }
 
     /// Whether it holds.
@@ -90,11 +108,29 @@ impl Expr {
     /// # Errors
     ///
     /// As [`Expr::evaluate`], and when the value is neither true nor false.
-    pub fn holds(&self, scope: &dyn Scope) -> Result<bool, EvalError> {
-        match self.evaluate(scope)? {
+    pub fn holds(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<bool, EvalError> {
+        match self.evaluate(scope, budget)? {
             Value::Bool(holds) => Ok(holds),
             other => Err(EvalError::not_a_condition(&self.source, &other)),
         }
+    }
+
+    /// Fetches the values that the paths begin at. A value that is made for this expression is charged.
+    fn fetch<'s>(
+        &self,
+        scope: &'s dyn Scope,
+        meter: &Meter,
+    ) -> Result<Vec<Option<Cow<'s, Value>>>, ExecutionError> {
+        meter.charge(EXPRESSION_UNITS.saturating_add(self.nodes))?;
+        let fetch = |slot: &Slot| {
+            meter.charge(SLOT_UNITS)?;
+            let value = slot.fetch(scope);
+            if let Some(Cow::Owned(value)) = &value {
+                meter.charge(meter::of_json(value))?;
+            }
+            Ok(value)
+        };
+        self.slots.iter().map(fetch).collect()
     }
 
     /// The input whose value it gives, if it is `inputs.<name>` and nothing else.
@@ -110,18 +146,22 @@ impl Expr {
     }
 
     /// A path alone needs no evaluator: its value is passed on as it is.
-    fn passed_on(&self, roots: &[Option<Cow<'_, Value>>]) -> Option<Value> {
+    fn passed_on<'r>(&self, roots: &'r [Option<Cow<'_, Value>>]) -> Option<&'r Value> {
         let (index, slot) = self.path()?;
         match slot.walk(roots.get(index)?.as_deref()) {
-            Walked::Found(value) => Some(value.clone()),
+            Walked::Found(value) => Some(value),
             Walked::Missing(..) => None,
         }
     }
 
-    fn computed(&self, scope: &dyn Scope, roots: &[Option<Cow<'_, Value>>]) -> Result<Value, EvalError> {
-        let meter = Meter::new();
+    fn computed(
+        &self,
+        scope: &dyn Scope,
+        roots: &[Option<Cow<'_, Value>>],
+        meter: &Meter,
+    ) -> Result<Value, EvalError> {
         let status = if self.reads.status { (scope.failed(), scope.cancelled()) } else { (false, false) };
-        let live = Live::new(&self.slots, roots, &meter, status);
+        let live = Live::new(&self.slots, roots, meter, status);
         let mut context = Context::with_env(Arc::clone(&functions::ENV));
         context.set_variable_resolver(&live);
         room::to_evaluate(self.depth, || {
@@ -134,7 +174,11 @@ impl Expr {
                 Ok(value) => {
                     convert::to_json(value.as_ref()).map_err(|error| EvalError::new(&self.source, error))
                 }
-                Err(cause) => Err(failure(cause).explain(&self.source)),
+                // Finding the place evaluates the parts below each level of the tree again.
+                Err(cause) if meter.charge_if_affordable(self.nodes.saturating_mul(self.depth as u64)) => {
+                    Err(failure(cause).explain(&self.source))
+                }
+                Err(cause) => Err(EvalError::new(&self.source, in_words(&cause).message)),
             }
         })
     }

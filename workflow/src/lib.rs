@@ -32,7 +32,7 @@ mod template;
 pub use assemble::DEFAULT_CALL_TIMEOUT;
 pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
-pub use expr::{EvalError, Expr, Reads, Scope, StepField};
+pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
 pub use finding::{CallMistake, Finding};
 pub use inputs::{InputProblem, InputProblems};
 pub use plan::{

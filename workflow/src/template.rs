@@ -8,7 +8,7 @@ mod places;
 use longshore_proto::SecretPlace;
 use serde_json::{Map, Value};
 
-use crate::expr::{EvalError, Expr, Reads, Scope};
+use crate::expr::{EvalError, Expr, Reads, Scope, WorkBudget};
 use places::{Places, Segment};
 
 /// The most that a template puts together, as JSON text: what a tool can be expected to take as one argument, and what
@@ -69,13 +69,13 @@ impl Template {
         reads
     }
 
-    /// The value with every expression evaluated.
+    /// The value with every expression evaluated, at the cost of `budget`.
     ///
     /// # Errors
     ///
     /// The first expression, in the order of the file, that has no value.
-    pub fn render(&self, scope: &dyn Scope) -> Result<Value, EvalError> {
-        self.part.render(scope, &mut Rendering::new(&|_| false))
+    pub fn render(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Value, EvalError> {
+        self.part.render(scope, &mut Rendering::new(&|_| false, budget))
     }
 
     /// The same for the arguments of a call, and the places in them that secrets belong into: wherever an input of which
@@ -87,9 +87,10 @@ impl Template {
     pub fn render_arguments(
         &self,
         scope: &dyn Scope,
+        budget: &WorkBudget,
         is_secret: &dyn Fn(&str) -> bool,
     ) -> Result<(Value, Vec<SecretPlace>), EvalError> {
-        let mut rendering = Rendering::new(is_secret);
+        let mut rendering = Rendering::new(is_secret, budget);
         let value = self.part.render(scope, &mut rendering)?;
         Ok((value, rendering.secrets.found()))
     }
@@ -144,6 +145,7 @@ impl Part {
 
 /// A value that is being rendered.
 struct Rendering<'t> {
+    budget: &'t WorkBudget,
     /// How many bytes may still be added to it.
     bytes: usize,
     /// The way to the part that is being rendered.
@@ -152,8 +154,8 @@ struct Rendering<'t> {
 }
 
 impl<'t> Rendering<'t> {
-    fn new(is_secret: &'t dyn Fn(&str) -> bool) -> Self {
-        Self { bytes: LIMIT_BYTES, way: Vec::new(), secrets: Places::new(is_secret) }
+    fn new(is_secret: &'t dyn Fn(&str) -> bool, budget: &'t WorkBudget) -> Self {
+        Self { budget, bytes: LIMIT_BYTES, way: Vec::new(), secrets: Places::new(is_secret) }
     }
 
     /// Goes one level down for a while.
@@ -166,7 +168,7 @@ impl<'t> Rendering<'t> {
 
     /// The value of an expression whose text begins at this byte.
     fn evaluate(&mut self, expr: &Expr, scope: &dyn Scope, at: usize) -> Result<Value, EvalError> {
-        let value = expr.evaluate(scope)?;
+        let value = expr.evaluate(scope, self.budget)?;
         self.take_room(&value, expr)?;
         self.secrets.note(expr, &value, &self.way, at)?;
         Ok(value)

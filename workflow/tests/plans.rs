@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_proto::{Backoff, FaultClass, OnToolError, RetryPolicy, Safety};
 use longshore_workflow::{
     CallStep, Condition, DEFAULT_CALL_TIMEOUT, InputProblems, Plan, RETRYABLE, Scope, StepField, StepKind,
-    compile,
+    WorkBudget, compile,
 };
 use serde_json::{Map, Value, json};
 
@@ -182,7 +182,7 @@ fn a_call_that_says_nothing_gets_the_usual() {
         (call.safety, call.on_tool_error, call.keep_content),
         (Safety::Unknown, OnToolError::Fail, false)
     );
-    assert_eq!(call.with.render(&Nothing), Ok(json!({})));
+    assert_eq!(call.with.render(&Nothing, &WorkBudget::new()), Ok(json!({})));
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn templates_keep_types_and_never_look_twice() {
         "literal": "${{",
         "plain": {"a b": []},
     });
-    assert_eq!(template.render(&Nothing), Ok(expected));
+    assert_eq!(template.render(&Nothing, &WorkBudget::new()), Ok(expected));
     assert!(template.reads().inputs);
 }
 

@@ -21,7 +21,9 @@ fn accept(plan: &Plan, given: Value) -> Result<Value, InputProblems> {
 /// The arguments of the first step, and the places of secrets in them.
 fn render(plan: &Plan, inputs: Value) -> Result<(Value, Vec<SecretPlace>), EvalError> {
     let StepKind::Call(call) = &plan.steps[0].kind else { panic!("the step is a call") };
-    call.with.render_arguments(&Inputs(inputs), &|input| plan.is_secret(input))
+    call.with.render_arguments(&Inputs(inputs), &longshore_workflow::WorkBudget::new(), &|input| {
+        plan.is_secret(input)
+    })
 }
 
 /// A run in which nothing has happened but inputs.

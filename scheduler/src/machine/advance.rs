@@ -8,7 +8,7 @@
 use longshore_proto::{
     Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
 };
-use longshore_workflow::{CallStep, Condition, Plan, StepIndex, StepKind, Template};
+use longshore_workflow::{CallStep, Condition, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
 
 use super::run::{Outstanding, RunError};
@@ -23,9 +23,9 @@ pub(super) const WINDOW: usize = 256;
 /// services that take such keys allow 255 characters or less.
 const KEY_LIMIT_BYTES: usize = 1024;
 
-/// Begins and ends whatever can.
+/// Begins and ends whatever can. Called once for each record, so its budget is that of the record.
 pub(super) fn advance(run: &mut Run, plan: &Plan, blobs: &BlobValues, now: Timestamp, effects: &mut Effects) {
-    let mut cursor = Cursor { plan, blobs, now, effects };
+    let mut cursor = Cursor { plan, blobs, now, effects, budget: WorkBudget::new() };
     // Every pass that changes something ends or begins a step, so there are at most two passes a step.
     while cursor.pass(run) {}
     if run.steps.iter().all(|step| step.status.is_terminal()) {
@@ -54,6 +54,8 @@ struct Cursor<'a> {
     blobs: &'a BlobValues,
     now: Timestamp,
     effects: &'a mut Effects,
+    /// Shared by all expressions that this record makes the run evaluate.
+    budget: WorkBudget,
 }
 
 impl Cursor<'_> {
@@ -120,12 +122,12 @@ impl Cursor<'_> {
             Condition::Success => Ok(smooth),
             Condition::SuccessAnd(expr) => {
                 if smooth {
-                    expr.holds(&scope).map_err(expression_fault)
+                    expr.holds(&scope, &self.budget).map_err(expression_fault)
                 } else {
                     Ok(false)
                 }
             }
-            Condition::Own(expr) => expr.holds(&scope).map_err(expression_fault),
+            Condition::Own(expr) => expr.holds(&scope, &self.budget).map_err(expression_fault),
         }
     }
 
@@ -175,7 +177,7 @@ impl Cursor<'_> {
     /// Renders what every attempt of the step will send.
     fn prepare(&self, run: &Run, index: StepIndex, call: &CallStep) -> Result<Outstanding, Fault> {
         let scope = self.scope(run, index);
-        let rendered = call.with.render_arguments(&scope, &|input| self.plan.is_secret(input));
+        let rendered = call.with.render_arguments(&scope, &self.budget, &|input| self.plan.is_secret(input));
         let (rendered, secrets) = rendered.map_err(expression_fault)?;
         let arguments = match rendered {
             Value::Object(arguments) => arguments,
@@ -208,7 +210,7 @@ impl Cursor<'_> {
     }
 
     fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
-        template.render(&self.scope(run, index)).map_err(expression_fault)
+        template.render(&self.scope(run, index), &self.budget).map_err(expression_fault)
     }
 
     /// What the expressions of a step see.
@@ -258,7 +260,7 @@ impl Cursor<'_> {
         let mut broken = None;
         if run.error.is_none() && run.status != RunStatus::Cancelling {
             for (name, template) in &self.plan.outputs {
-                match template.render(&scope) {
+                match template.render(&scope, &self.budget) {
                     Ok(value) => _ = outputs.insert(name.clone(), value),
                     Err(error) => {
                         let problem = format!("output `{name}`: {error}");

@@ -8,6 +8,7 @@ mod order;
 mod recovery;
 mod retry;
 mod stop;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -65,7 +65,9 @@ impl Failure<'_, '_, '_, '_> {
     }
 
     fn value(&self, node: &IdedExpr) -> Option<Value> {
-        to_json(cel::Value::resolve_val(node, self.context).ok()?.as_ref()).ok()
+        let value = cel::Value::resolve_val(node, self.context).ok()?;
+        self.live.charge(value.as_ref())?;
+        to_json(value.as_ref()).ok()
     }
 
     /// A slot that leads nowhere.
@@ -113,6 +115,7 @@ impl Failure<'_, '_, '_, '_> {
     fn operand(&self, node: &IdedExpr) -> Option<Operand> {
         let value = cel::Value::resolve_val(node, self.context).ok()?;
         let type_name = value.get_type().name().to_owned();
+        self.live.charge(value.as_ref())?;
         Some(Operand { type_name, name: self.name(node), excerpt: excerpt_of(value.as_ref()) })
     }
 

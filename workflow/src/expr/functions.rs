@@ -13,6 +13,9 @@ use cel::{Env, ExecutionError};
 use super::convert::{to_json, to_owned_val};
 use super::meter::{self, Meter};
 
+/// Bytes of JSON that are read for one unit: each second byte can be a value.
+const JSON_BYTES_PER_UNIT: usize = 4;
+
 type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 /// The environment every expression is evaluated in.
@@ -28,7 +31,7 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
         ("@matches", 3, matches),
         ("@join", 3, join),
         ("@format", 3, format),
-        ("@toJSON", 1, to_json_text),
+        ("@toJSON", 2, to_json_text),
         ("@fromJSON", 2, from_json_text),
     ];
     for (name, arity, function) in functions {
@@ -125,7 +128,8 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
 }
 
 /// A value inside a text: texts as they are, everything else as JSON.
-fn in_text(function: &str, value: &dyn Val) -> Result<String, ExecutionError> {
+fn in_text(function: &str, meter: &Meter, value: &dyn Val) -> Result<String, ExecutionError> {
+    meter.charge(meter::of_val(value))?;
     match value.downcast_ref::<CelString<'_>>() {
         Some(text) => Ok(text.inner().to_owned()),
         None => to_json(value).map(|json| json.to_string()).map_err(|error| fault(function, error)),
@@ -140,7 +144,7 @@ fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     };
     let mut joined = String::new();
     for (index, item) in list.inner().iter().enumerate() {
-        let part = in_text("join", item.as_ref())?;
+        let part = in_text("join", meter_of(&meter)?, item.as_ref())?;
         charge_text(meter_of(&meter)?, part.len() + separator.len())?;
         joined.push_str(if index == 0 { "" } else { separator });
         joined.push_str(&part);
@@ -174,7 +178,7 @@ fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
             })?;
         let value = number.parse::<usize>().ok().and_then(|number| values.get(number));
         let value = value.ok_or_else(|| fault("format", format!("there is no value for `{{{number}}}`")))?;
-        let value = in_text("format", value.as_ref())?;
+        let value = in_text("format", meter_of(&meter)?, value.as_ref())?;
         charge_text(meter_of(&meter)?, value.len())?;
         text.push_str(&value);
         rest = after;
@@ -184,15 +188,20 @@ fn format<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
 }
 
 fn to_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
-    let [value] = take(args)?;
-    let json = to_json(value.as_ref()).map_err(|error| fault("toJSON", error))?;
-    Ok(CowVal::owned(CelString::from(json.to_string())))
+    let [meter, value] = take(args)?;
+    let meter = meter_of(&meter)?;
+    // Once as a value of JSON, and once as text.
+    meter.charge(meter::of_val(value.as_ref()))?;
+    let text = to_json(value.as_ref()).map_err(|error| fault("toJSON", error))?.to_string();
+    meter.charge(meter::of_text(&text))?;
+    Ok(CowVal::owned(CelString::from(text)))
 }
 
 fn from_json_text<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Outcome<'b, 'v> {
     let [meter, text] = take(args)?;
-    let json = serde_json::from_str(text_of("fromJSON", text.as_ref())?)
-        .map_err(|error| fault("fromJSON", error))?;
+    let text = text_of("fromJSON", text.as_ref())?;
+    meter_of(&meter)?.charge((text.len() / JSON_BYTES_PER_UNIT) as u64)?;
+    let json = serde_json::from_str(text).map_err(|error| fault("fromJSON", error))?;
     meter_of(&meter)?.charge(meter::of_json(&json))?;
     to_owned_val(&json).map(CowVal::Owned).map_err(|error| fault("fromJSON", error))
 }

@@ -143,6 +143,11 @@ impl<'v> Live<'v> {
         Self { slots, roots, values, meter, failed, cancelled }
     }
 
+    /// Charges for a copy of a value. `None` if the budget is spent.
+    pub(super) fn charge(&self, value: &dyn Val) -> Option<()> {
+        self.meter.charge(meter::of_val(value)).ok()
+    }
+
     /// A slot with the value its path begins at.
     pub(super) fn slot(&self, index: usize) -> Option<(&'v Slot, Option<&'v Value>)> {
         Some((self.slots.get(index)?, self.roots.get(index)?.as_deref()))

@@ -160,7 +160,7 @@ fn ours(id: u64, name: String, mut args: Vec<IdedExpr>) -> Tree {
         }
         _ => {}
     }
-    if matches!(name.as_str(), "matches" | "join" | "format" | "fromJSON") {
+    if matches!(name.as_str(), "matches" | "join" | "format" | "toJSON" | "fromJSON") {
         args.insert(0, meter(id));
     }
     let func_name = if names::IS_OURS.contains(&name.as_str()) { format!("@{name}") } else { name };
