@@ -66,13 +66,15 @@ impl Intake {
         RunId::new(Partition(partition), clock::now(), random)
     }
 
-    /// Checks a workflow and keeps its text, durable once this returns.
+    /// Checks a workflow and keeps its text, durable once this returns. The text of a known plan is kept again, because the
+    /// store may have been lost since.
     pub async fn register(&self, text: &str) -> Result<Arc<Plan>, SubmitError> {
         let digest = Digest::of(text.as_bytes());
-        if let Some(plan) = self.remembered().get(&digest) {
-            return Ok(Arc::clone(plan));
-        }
-        let plan = Arc::new(compile(text).map_err(SubmitError::Workflow)?);
+        let known = self.remembered().get(&digest).cloned();
+        let plan = match known {
+            Some(plan) => plan,
+            None => Arc::new(compile(text).map_err(SubmitError::Workflow)?),
+        };
         self.backend.blobs.put(text.as_bytes().to_vec()).await?;
         self.remember(&plan);
         Ok(plan)

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod journey;
 pub mod ledger;
 pub mod longshore;
+pub mod nats_cluster;
 pub mod nats_server;
 pub mod port;
 pub mod redis_server;

@@ -80,7 +80,8 @@ impl NatsServer {
         Self::absent_with(Setup::default())
     }
 
-    fn absent_with(setup: Setup) -> Self {
+    /// The same for a server of any kind.
+    pub fn absent_with(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for NATS: {error}"));
         Self { folder, port: free_address().port(), setup, process: None }
     }
@@ -140,6 +141,12 @@ impl NatsServer {
             let _ = process.start_kill();
             let _ = process.wait().await;
         }
+    }
+
+    /// Takes away everything that it has stored, while it does not run.
+    pub fn lose_store(&mut self) {
+        let store = self.folder.path().join("store");
+        fs::remove_dir_all(store).unwrap_or_else(|error| panic!("the store of NATS stays: {error}"));
     }
 
     /// Tells it to stop, and waits until it has.

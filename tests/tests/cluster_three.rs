@@ -1,0 +1,135 @@
+//! Three NATS servers, each stream on all of them: the first start of everything at once, the loss of a leader, and the loss
+//! of a quorum. And one NATS server that comes back without its store. No process of Longshore is started again.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use longshore_tests::cluster::{Cluster, Role, chain, once};
+use longshore_tests::longshore::PATIENCE;
+use longshore_tests::nats_cluster::NatsCluster;
+use longshore_tests::nats_server::NatsServer;
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+/// How long two of three servers are away.
+const WITHOUT_QUORUM: Duration = Duration::from_secs(20);
+
+/// Submits a run by the command line, again while it is refused. The id makes it one run.
+async fn submitted(cluster: &Cluster, workflow: &str, id: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let submitted = cluster.client(["submit", workflow, "--id", id]).run().await;
+        if submitted.code() == Some(0) {
+            return submitted.stdout.trim().to_owned();
+        }
+        assert!(Instant::now() < deadline, "{submitted}\n{}", cluster.said());
+    }
+}
+
+/// Waits until a run has succeeded, asking again while nobody can answer.
+async fn succeeds(cluster: &Cluster, run: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let shown = cluster.client(["runs", "show", run, "--json"]).run().await;
+        let status = serde_json::from_str::<Value>(&shown.stdout).unwrap_or_default()["status"].clone();
+        if status == "succeeded" {
+            return;
+        }
+        let may_still = shown.code() != Some(0) || status == "running" || status == "queued";
+        assert!(may_still && Instant::now() < deadline, "{shown}\n{}", cluster.said());
+    }
+}
+
+/// No call of a step was made twice.
+fn nothing_was_repeated(cluster: &Cluster) {
+    let mut calls = BTreeMap::<String, usize>::new();
+    for call in cluster.scratch.journal().calls() {
+        *calls.entry(call.key).or_default() += 1;
+    }
+    calls.retain(|_, times| *times > 1);
+    assert!(calls.is_empty(), "{calls:?}\n{}", cluster.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_may_be_started_with_everything_else_lose_a_leader_and_their_quorum() {
+    let mut servers = NatsCluster::absent();
+    let scratch = Scratch::new(&json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(200).entry() }));
+    let redis = RedisServer::start().await;
+    let settings = format!(
+        "partitions = 2\nreplicas = 3\nconnect_deadline = \"50s\"\n[nats]\nurl = {:?}\n[redis]\nurl = {:?}\n",
+        servers.urls(),
+        redis.url()
+    );
+    scratch.write("longshore.toml", settings);
+    // The server of a cluster of one is not used here.
+    let mut cluster = Cluster { members: Vec::new(), nats: NatsServer::absent(), redis, scratch };
+    for role in [Role::Scheduler, Role::Worker, Role::Scheduler, Role::Worker] {
+        cluster.add(role);
+    }
+    servers.start().await;
+    cluster.answers().await;
+    let pids: Vec<_> = (0..4).map(|member| cluster.pid(member)).collect();
+
+    cluster.scratch.write("once.json", once("once"));
+    cluster.scratch.write("chain.json", chain("chain", 2));
+    for file in ["once.json", "chain.json"] {
+        cluster.client(["workflows", "push", file]).run().await.expecting(0);
+    }
+    let mut runs = Vec::new();
+    for number in 0..10 {
+        let workflow = if number % 2 == 0 { "once" } else { "chain" };
+        runs.push(submitted(&cluster, workflow, &format!("leader-{number}")).await);
+        if number == 5 {
+            let leader = servers.leader_of("LS_LOG_00").await;
+            servers.kill(leader).await;
+        }
+    }
+    for run in &runs {
+        succeeds(&cluster, run).await;
+    }
+    servers.start().await;
+
+    runs.clear();
+    for number in 0..4 {
+        runs.push(submitted(&cluster, "once", &format!("quorum-{number}")).await);
+    }
+    for number in [1, 2] {
+        servers.kill(number).await;
+    }
+    sleep(WITHOUT_QUORUM).await;
+    servers.start().await;
+    runs.push(submitted(&cluster, "once", "after").await);
+    for run in &runs {
+        succeeds(&cluster, run).await;
+    }
+    nothing_was_repeated(&cluster);
+    assert_eq!(pids, (0..4).map(|member| cluster.pid(member)).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_without_its_store_is_used_as_a_new_one() {
+    let mut cluster = Cluster::start(1, 1, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 2));
+    let before = cluster.submit(&["chain.json"]).await;
+    assert_eq!(cluster.ended(&before).await["status"], "succeeded");
+    cluster.nats.kill().await;
+    cluster.nats.lose_store();
+    cluster.nats.start_again().await;
+    until("the loss is logged", || cluster.said().contains("streams are gone")).await;
+    // The workflow is lost as well; it is pushed again, by processes that know its text already.
+    let deadline = Instant::now() + PATIENCE;
+    while cluster.client(["workflows", "push", "chain.json"]).run().await.code() != Some(0) {
+        assert!(Instant::now() < deadline, "{}", cluster.said());
+    }
+    for number in 0..4 {
+        let run = submitted(&cluster, "chain", &format!("after-{number}")).await;
+        succeeds(&cluster, &run).await;
+    }
+}
