@@ -27,7 +27,7 @@ pub use port::checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
 pub use port::claims::{CLAIM_RETENTION, Claimed, Claims};
 pub use port::error::Error;
 pub use port::events::{Events, News};
-pub use port::jobs::{Delivery, JobQueue, Queued, Receipt};
+pub use port::jobs::{Delivery, JobQueue, Queued, Receipt, Reminder};
 pub use port::lease::Lease;
 pub use port::log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
 pub use port::run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunQuery, SCAN_LIMIT};

@@ -13,6 +13,7 @@ pub(crate) mod order;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,9 @@ use crate::pace::Pace;
 /// Messages taken at once. Workflows are looked up once for all of them.
 const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
+/// How much larger the next batch may be while a process starts.
+const GROWTH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
 /// Batches under way at once: while one waits for the log, the next is read.
 const BATCHES: usize = 2;
 
@@ -52,6 +56,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What fails while the stream is away, for the log.
 const PULL: &str = "pull submits";
+
+/// How long a batch may take before the stream is reminded of it, and how often after that: well within the time after which
+/// the stream delivers a message again.
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+
+/// Up to how many deliveries a message is taken in together with others. A lost connection and a scheduler that is stopped
+/// cost one as well, so a few say nothing.
+const SUSPECT_DELIVERIES: u32 = 2;
+
+/// Up to how many deliveries it is read at all.
+const POISON_DELIVERIES: u32 = 5;
 
 /// How much of a refused message's body is kept, of its headers, and of the reason, in bytes: enough to recognise it by, and
 /// little enough that all together can always be kept.
@@ -97,6 +112,8 @@ impl Doorway {
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let (mut batches, mut deferred) = (JoinSet::new(), DeferredSubmits::new());
+        // One message at first, then ever more: what ends this process at once takes few others with it.
+        let mut most = NonZeroUsize::MIN;
         while !stop.is_cancelled() {
             let batch = if deferred.is_due() {
                 deferred.take(BATCH)
@@ -104,9 +121,10 @@ impl Doorway {
                 stop.run_until_cancelled(deferred.until_due()).await;
                 continue;
             } else {
-                this.pull(&deferred, &stop).await
+                this.pull(most, &deferred, &stop).await
             };
             if !batch.is_empty() {
+                most = most.saturating_mul(GROWTH).min(BATCH);
                 batches.spawn(Arc::clone(&this).take_in(batch));
                 // They go first: asking for more can wait until they are on their way.
                 yield_now().await;
@@ -125,8 +143,13 @@ impl Doorway {
     }
 
     /// Pulls submits, until some come or those that are deferred are due.
-    async fn pull(&self, deferred: &DeferredSubmits, stop: &CancellationToken) -> Vec<Incoming> {
-        let most = self.pace.turn(BATCH).await;
+    async fn pull(
+        &self,
+        most: NonZeroUsize,
+        deferred: &DeferredSubmits,
+        stop: &CancellationToken,
+    ) -> Vec<Incoming> {
+        let most = self.pace.turn(most).await;
         let until_due = deferred.due().map(|due| due.saturating_duration_since(Instant::now()));
         let wait = until_due.unwrap_or(PULL_WAIT).clamp(SHORTEST_PULL_WAIT, PULL_WAIT);
         // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
@@ -147,10 +170,42 @@ impl Doorway {
         }
     }
 
-    /// Takes a batch of messages in, all together. Returns how many were tried, and those that cannot be taken in now.
+    /// Takes a batch of messages in, and reminds the stream of them if that takes long. Returns how many were tried, and
+    /// those that cannot be taken in now.
     async fn take_in(self: Arc<Self>, batch: Vec<Incoming>) -> (usize, Vec<Incoming>) {
         let tried = batch.len();
-        let read: Vec<_> = batch.into_iter().map(|message| (self.read(&message), message)).collect();
+        let reminders: Vec<_> = batch.iter().filter_map(|message| message.receipt.reminder()).collect();
+        let reminding = async {
+            loop {
+                sleep(REMIND_EVERY).await;
+                join_all(reminders.iter().map(|reminder| reminder.remind())).await;
+            }
+        };
+        let left =
+            tokio::select! { left = self.take_in_carefully(batch) => left, () = reminding => Vec::new() };
+        (tried, left)
+    }
+
+    /// Takes in all together what comes for the first time, and after that, one by one, what schedulers may have ended by:
+    /// whatever it does, it does to itself alone.
+    async fn take_in_carefully(&self, batch: Vec<Incoming>) -> Vec<Incoming> {
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|message| message.delivered > SUSPECT_DELIVERIES);
+        let mut left = if others.is_empty() { Vec::new() } else { self.take_in_together(others).await };
+        for suspect in suspects {
+            if suspect.delivered > POISON_DELIVERIES {
+                let refusal = Refusal::Poison { deliveries: suspect.delivered };
+                left.extend(self.bury(&refusal, suspect).await);
+            } else {
+                left.append(&mut self.take_in_together(vec![suspect]).await);
+            }
+        }
+        left
+    }
+
+    /// Takes messages in, all together. Returns those that cannot be taken in now.
+    async fn take_in_together(&self, batch: Vec<Incoming>) -> Vec<Incoming> {
+        let read: Vec<_> = batch.into_iter().map(|message| (self.read_safely(&message), message)).collect();
         let good = || read.iter().filter_map(|(order, _)| order.as_ref().ok());
         let logs = self.desk.look_at_logs(good().map(|(run, _)| run.partition()));
         let (plans, ()) = tokio::join!(self.plans(good().map(|(_, order)| order)), logs);
@@ -167,7 +222,13 @@ impl Doorway {
         let recorded = orders.into_iter().map(|(partition, orders)| self.record(partition, orders));
         let refused = refused.into_iter().map(|(refusal, message)| self.refuse(refusal, message));
         let (recorded, refused) = tokio::join!(join_all(recorded), join_all(refused));
-        (tried, recorded.into_iter().flatten().chain(refused.into_iter().flatten()).collect())
+        recorded.into_iter().flatten().chain(refused.into_iter().flatten()).collect()
+    }
+
+    /// The same as [`read`](Self::read). A panic is the message's own, and takes no other message with it.
+    fn read_safely(&self, message: &Incoming) -> Result<(RunId, Order), Refusal> {
+        let poison = |_| Err(Refusal::Poison { deliveries: message.delivered });
+        catch_unwind(AssertUnwindSafe(|| self.read(message))).unwrap_or_else(poison)
     }
 
     /// What a message orders, and the run that it stands for.
@@ -256,7 +317,12 @@ impl Doorway {
 
     /// Keeps a message that is refused for good, with the reason. Returns the message if that is not possible now.
     async fn bury(&self, refusal: &Refusal, message: Incoming) -> Option<Incoming> {
-        let (headers, text) = (first_headers(&message), order::text(&message));
+        let text = match refusal {
+            // Not read, not even to be shown.
+            Refusal::Poison { .. } => order::raw_text(&message),
+            _ => order::text(&message),
+        };
+        let headers = first_headers(&message);
         let letter = DeadLetter {
             whole: headers.len() == message.headers.len() && text.len() <= KEPT_BYTES,
             seq: 0,

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use self::log_time::LogTime;
 use crate::machine::{Effects, Machine, Refused};
+use crate::nodes::{VALUE_NODES, check_json};
 use crate::recovery::{Position, Recovered};
 
 /// Entries taken at once, and about as many events: what follows from them is appended and published together, and a
@@ -196,10 +197,13 @@ impl Fold {
     /// Brings a large value, or says why it cannot be had: that ends the runs that read it, and no others.
     async fn learn_blob(&mut self, digest: Digest) -> Result<(), DriverError> {
         let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
-        let value = match bytes.as_deref().map(serde_json::from_slice::<Value>) {
+        let value = match bytes.as_deref() {
             None => Err(format!("the large value {} is gone", digest.short())),
-            Some(Err(_)) => Err(format!("the large value {} is no JSON", digest.short())),
-            Some(Ok(value)) => Ok(Arc::new(value)),
+            Some(text) => check_json(text, VALUE_NODES)
+                .map_err(|error| error.to_string())
+                .and_then(|()| serde_json::from_slice::<Value>(text).map_err(|_| "it is no JSON".to_owned()))
+                .map(Arc::new)
+                .map_err(|why| format!("the large value {} cannot be read: {why}", digest.short())),
         };
         if let Err(why) = &value {
             warn!(partition = %self.partition, %digest, why, "a run may come to its end for want of a value");

@@ -18,6 +18,7 @@ mod intake;
 mod machine;
 mod meter;
 mod node;
+mod nodes;
 mod observed;
 mod observer;
 mod pace;

@@ -36,6 +36,10 @@ use crate::{Delivery, Error, JobQueue, Queued};
 /// The only class of jobs there is yet. Others would have consumers of their own, pulled before or after these.
 const CLASS: &str = "std";
 
+/// How many bytes of jobs are pulled at once for a server. Arguments above 64 KiB are blobs, so this is some dozens of the
+/// largest jobs.
+const PULL_BYTES: usize = 4 * 1024 * 1024;
+
 /// How long a job is left alone that a newer version has written: workers are being replaced, which takes a while.
 const NEWER_PAUSE: Duration = Duration::from_secs(10);
 
@@ -75,7 +79,8 @@ impl Jobs {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(server.clone()).or_insert_with(|| {
             let consumer = subject::jobs_consumer(CLASS, server);
-            Line::new(&self.connection, subject::JOBS_STREAM, &consumer, &subject::jobs_of(CLASS, server))
+            let filter = subject::jobs_of(CLASS, server);
+            Line::new(&self.connection, subject::JOBS_STREAM, &consumer, &filter, PULL_BYTES)
         });
         Arc::clone(line)
     }

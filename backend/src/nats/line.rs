@@ -41,11 +41,16 @@ const LAST_WORD: Duration = Duration::from_millis(200);
 /// How long to wait before a consumer that could not be pulled is tried again.
 const BROKEN_PAUSE: Duration = Duration::from_millis(100);
 
+/// What the server counts beside the largest message that it takes: its subject, and where it is acknowledged.
+const AROUND_MESSAGE_BYTES: usize = 4 * 1024;
+
 /// A line.
 pub(super) struct Line {
     connection: Connection,
     stream: String,
     needed: Config,
+    /// How many bytes are pulled, and handed out, at once, unless one message alone has more.
+    most_bytes: usize,
     puller: OnceCell<Puller>,
     /// Held while the consumer is looked for.
     ensuring: tokio::sync::Mutex<()>,
@@ -58,17 +63,26 @@ pub(super) struct Line {
 struct State {
     ensured: bool,
     ready: VecDeque<(Message, Instant)>,
+    /// What the ready messages have in all.
+    ready_bytes: usize,
     pulls: Pulls,
     /// How many messages all waiting pulls want together.
     wanted: usize,
 }
 
 impl Line {
-    pub(super) fn new(connection: &Connection, stream: &str, name: &str, filter: &str) -> Arc<Self> {
+    pub(super) fn new(
+        connection: &Connection,
+        stream: &str,
+        name: &str,
+        filter: &str,
+        most_bytes: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             connection: connection.clone(),
             stream: stream.to_owned(),
             needed: consumer::needed(name, filter),
+            most_bytes,
             puller: OnceCell::new(),
             ensuring: tokio::sync::Mutex::default(),
             state: Mutex::default(),
@@ -110,7 +124,7 @@ impl Line {
     fn has_enough(&self, max: usize, wait: Duration, asked: Option<u64>) -> bool {
         let state = self.state();
         match (state.ready.len(), asked) {
-            (ready, _) if ready >= max => true,
+            (ready, _) if ready >= max || state.ready_bytes >= self.most_bytes => true,
             (ready, _) if !wait.is_zero() => ready > 0,
             (_, Some(number)) => !state.pulls.is_open(number),
             (_, None) => false,
@@ -119,8 +133,14 @@ impl Line {
 
     fn take(&self, max: usize) -> Vec<Message> {
         let mut state = self.state();
-        let count = max.min(state.ready.len());
-        state.ready.drain(..count).map(|(message, _)| message).collect()
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < max && bytes < self.most_bytes {
+            let Some((message, _)) = state.ready.pop_front() else { break };
+            bytes += message.length;
+            taken.push(message);
+        }
+        state.ready_bytes = state.ready_bytes.saturating_sub(bytes);
+        taken
     }
 
     /// Asks for what all waiting pulls lack, unless more than half of it is on its way.
@@ -131,7 +151,7 @@ impl Line {
             let mut state = self.state();
             let coming = state.pulls.outstanding(now) + state.ready.len();
             // That is enough to go on with: a question for every message would cost as much as the message.
-            if coming > state.wanted / 2 {
+            if coming > state.wanted / 2 || state.ready_bytes >= self.most_bytes {
                 return Ok(());
             }
             let count = state.wanted - coming;
@@ -140,7 +160,7 @@ impl Line {
             state.pulls.sent(number, count, now + expires);
             (number, count)
         };
-        self.send(puller, number, Pull { count, bytes: None, expires: Some(expires) }).await
+        self.send(puller, number, Pull { count, bytes: self.bytes(count), expires: Some(expires) }).await
     }
 
     /// Asks for what is there; the answer comes at once.
@@ -153,8 +173,15 @@ impl Line {
             state.pulls.sent(number, count, Instant::now());
             (number, count)
         };
-        self.send(puller, number, Pull { count, bytes: None, expires: None }).await?;
+        self.send(puller, number, Pull { count, bytes: self.bytes(count), expires: None }).await?;
         Ok(number)
+    }
+
+    /// The bound of a pull by bytes, where so many messages could have more. Never less than the largest message, which
+    /// would not be delivered at all then.
+    fn bytes(&self, count: usize) -> Option<usize> {
+        let largest = self.connection.client.max_payload() + AROUND_MESSAGE_BYTES;
+        (count.saturating_mul(largest) > self.most_bytes).then_some(self.most_bytes.max(largest))
     }
 
     async fn send(&self, puller: &Puller, number: u64, pull: Pull) -> Result<(), Error> {
@@ -221,6 +248,7 @@ impl Line {
             match arrived(message) {
                 Arrived::Message(message) => {
                     state.pulls.arrived();
+                    state.ready_bytes += message.length;
                     state.ready.push_back((message, Instant::now()));
                 }
                 Arrived::Over(number) => state.pulls.over(number),
@@ -247,6 +275,8 @@ impl Line {
             while state.ready.front().is_some_and(|(_, since)| now.duration_since(*since) >= age) {
                 old.extend(state.ready.pop_front());
             }
+            let gone = old.iter().map(|(message, _)| message.length).sum();
+            state.ready_bytes = state.ready_bytes.saturating_sub(gone);
         }
         for (message, _) in old {
             Reply::to(&self.connection, &message).give_back(None).await.ok();

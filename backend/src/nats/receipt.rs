@@ -1,5 +1,6 @@
 //! Answers to a work queue about a message it delivered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::failure::failed;
 use super::line::PATIENCE;
-use crate::{Error, Receipt};
+use crate::{Error, Receipt, Reminder};
 
 /// How long a word may wait for a connection. Words are plain publishes: a lost one means one more delivery.
 const WORD: Duration = Duration::from_secs(5);
@@ -52,6 +53,14 @@ impl Reply {
                 .tasks
                 .spawn_on(async move { reply.say(word).await.unwrap_or_default() }, &runtime);
         }
+    }
+}
+
+#[async_trait]
+impl Reminder for Reply {
+    async fn remind(&self) {
+        // A word that is lost means one more delivery.
+        self.say(AckKind::Progress).await.unwrap_or_default();
     }
 }
 
@@ -95,6 +104,10 @@ impl Receipt for Held {
 
     async fn progress(&self) -> Result<(), Error> {
         self.reply.say(AckKind::Progress).await
+    }
+
+    fn reminder(&self) -> Option<Arc<dyn Reminder>> {
+        Some(Arc::new(self.reply.clone()))
     }
 
     async fn ack(mut self: Box<Self>) -> Result<(), Error> {

@@ -4,6 +4,8 @@
 //! carries: what a request means is the business of an [`Api`]. Every scheduler serves, as one queue group, so each
 //! request is answered once.
 
+mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +19,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use self::memory::{AdmittedRequest, RequestMemory};
 use crate::{Api, Denied, Error, Request, Verb};
 
 /// What the service is called.
 const NAME: &str = "longshore";
 
-/// Requests being answered at once; the client library keeps those that come on top, up to its own bound.
-const AT_ONCE: usize = 1_024;
+/// Requests in hand at once: as many as the bound on their memory allows, if they are small. Each that comes on top is told to
+/// come back, so that none waits in the client library, which has no bound by bytes.
+const AT_ONCE: usize = 20_000;
 
 /// How long an answer may take. Longer than anybody waits who asks.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -64,9 +68,11 @@ pub async fn serve(
         requests.push(endpoint.map(move |request| (verb, request)));
     }
     info!(service = NAME, version, "serving requests");
+    let memory = RequestMemory::new();
     let serving = select_all(requests).for_each_concurrent(AT_ONCE, |(verb, request)| {
         let (api, room) = (Arc::clone(&api), client.max_payload());
-        async move { answer(&*api, verb, &request, room).await }
+        let admitted = memory.admit(request.message.length);
+        async move { answer(&*api, verb, &request, room, admitted).await }
     });
     let ending = async {
         stop.cancelled().await;
@@ -90,19 +96,27 @@ async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, a
 }
 
 /// Answers a request in a message with so much room.
-async fn answer(api: &dyn Api, verb: Verb, request: &async_nats::service::Request, room: usize) {
+async fn answer(
+    api: &dyn Api,
+    verb: Verb,
+    request: &async_nats::service::Request,
+    room: usize,
+    admitted: Option<AdmittedRequest>,
+) {
     let message = &request.message;
     if message.reply.as_deref().is_some_and(is_ours) {
         warn!(verb = verb.as_str(), subject = %message.subject, "a request wants its answer on a subject of Longshore; refused");
         return;
     }
-    let answer = match namespace(&message.subject) {
-        Ok(namespace) => {
+    let answer = match (namespace(&message.subject), admitted) {
+        (Ok(_), None) => Err(busy()),
+        (Ok(namespace), Some(admitted)) => {
+            let _permit = admitted.may_be_read().await;
             let (headers, body) = (headers(message.headers.as_ref()), message.payload.to_vec());
             let asked = Request { namespace, headers, body };
             timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()))
         }
-        Err(denied) => Err(denied),
+        (Err(denied), _) => Err(denied),
     };
     let answer = fitting(answer, room.saturating_sub(HEADERS_BYTES));
     let sent = match answer {
@@ -166,6 +180,12 @@ fn too_large(bytes: usize, room: usize) -> Denied {
     );
     let body = json!({ "error": message, "reason": "too_large", "problems": [{ "message": message }] });
     Denied { code: 413, message, body: body.to_string().into_bytes() }
+}
+
+fn busy() -> Denied {
+    let message = "too many requests at once, by their size: try again a little later".to_owned();
+    let body = json!({ "error": message, "reason": "busy", "problems": [{ "message": message }] });
+    Denied { code: 503, message, body: body.to_string().into_bytes() }
 }
 
 fn late() -> Denied {

@@ -16,6 +16,9 @@ use crate::{Error, Incoming};
 /// The consumer that all schedulers pull from.
 const CONSUMER: &str = "intake";
 
+/// How many bytes of submits are pulled at once: a batch of ordinary ones. Read, they may take thirty times as much.
+const PULL_BYTES: usize = 2 * 1024 * 1024;
+
 /// Submits that wait to be taken in.
 pub(super) struct Submissions {
     connection: Connection,
@@ -24,15 +27,17 @@ pub(super) struct Submissions {
 
 impl Submissions {
     pub(super) fn new(connection: &Connection) -> Self {
-        let line = Line::new(connection, subject::SUBMIT_STREAM, CONSUMER, &format!("{}>", prefix()));
+        let filter = format!("{}>", prefix());
+        let line = Line::new(connection, subject::SUBMIT_STREAM, CONSUMER, &filter, PULL_BYTES);
         Self { connection: connection.clone(), line }
     }
 
     fn incoming(&self, message: Message) -> Incoming {
         let receipt = Box::new(Held::new(&self.connection, &message));
         let message = jetstream::Message { message, context: self.connection.context.clone() };
-        let place =
-            message.info().map(|info| place(info.stream_sequence, info.published.unix_timestamp_nanos()));
+        let info = message.info().ok();
+        let delivered = info.as_ref().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
+        let place = info.map(|info| place(info.stream_sequence, info.published.unix_timestamp_nanos()));
         let message = message.message;
         let (namespace, workflow) = names(&message.subject);
         let headers = message.headers.iter().flat_map(|headers| headers.iter());
@@ -45,6 +50,7 @@ impl Submissions {
             workflow,
             headers: headers.collect(),
             body: message.payload.to_vec(),
+            delivered,
             receipt,
         }
     }

@@ -1,6 +1,7 @@
 //! Work on its way from the scheduler to workers.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -89,9 +90,21 @@ pub trait Receipt: Send + Sync {
     /// Still at it: the queue's patience begins anew.
     async fn progress(&self) -> Result<(), Error>;
 
+    /// Returns what tells the queue the same as [`progress`](Self::progress), for as long as others have the receipt.
+    fn reminder(&self) -> Option<Arc<dyn Reminder>> {
+        None
+    }
+
     /// Settled: the job leaves the queue. A lost acknowledgement means one more delivery.
     async fn ack(self: Box<Self>) -> Result<(), Error>;
 
     /// Not started: the job goes back, to be delivered again at once, or after `delay`.
     async fn give_back(self: Box<Self>, delay: Option<Duration>) -> Result<(), Error>;
+}
+
+/// Tells a queue that a delivery is still in hand.
+#[async_trait]
+pub trait Reminder: Send + Sync {
+    /// The queue's patience begins anew. Of a delivery that was answered already, the queue takes no notice.
+    async fn remind(&self);
 }

@@ -23,6 +23,8 @@ pub struct Incoming {
     pub body: Vec<u8>,
     /// Headers in lower case: `content-type`, `longshore-id`, `nats-msg-id`, `traceparent`, `tracestate`, ...
     pub headers: Vec<(String, String)>,
+    /// Delivery count, starting at 1. It grows when a scheduler ends, in whichever way, with the message in hand.
+    pub delivered: u32,
     /// The means to answer the stream. Acknowledged once the submit is in the log, or in the dead letters.
     pub receipt: Box<dyn Receipt>,
 }

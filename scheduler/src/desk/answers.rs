@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Desk, Order, Refusal, audit, fit};
+use crate::nodes::{REQUEST_NODES, check_json};
 use crate::trace;
 
 /// How large a request may be, in bytes: what a broker takes in one message by default.
@@ -219,6 +220,8 @@ fn read<T: Body>(request: &Request) -> Result<T, Refusal> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Refusal::Malformed("the request is refused: an object was expected".to_owned()));
     }
+    check_json(body, REQUEST_NODES)
+        .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))?;
     let read: T = serde_json::from_slice(body)
         .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))?;
     match read.namespace().filter(|named| **named != request.namespace) {

@@ -127,6 +127,15 @@ pub enum Refusal {
         /// How many runs it may have.
         limit: u64,
     },
+    /// Schedulers ended again and again while they had the submit in hand, or reading it panicked.
+    #[error(
+        "{deliveries} deliveries had no result: schedulers ended, or were stopped, each time they had it in hand; it is kept \
+         here so that it ends no other one"
+    )]
+    Poison {
+        /// How often it was delivered.
+        deliveries: u32,
+    },
     /// Something behind the desk is away or broken.
     #[error(transparent)]
     Backend(#[from] longshore_backend::Error),
@@ -150,6 +159,7 @@ impl Refusal {
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } => "full",
             Self::Quota { .. } => "quota",
+            Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
             Self::Ended { .. } => "ended",
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
@@ -179,7 +189,7 @@ impl Refusal {
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
             Self::IdTaken { .. } | Self::Ended { .. } | Self::LetterIncomplete(_) => 409,
             Self::Full { .. } => 503,
-            Self::Unreadable { .. } | Self::Submit(_) | Self::Backend(_) => 500,
+            Self::Unreadable { .. } | Self::Poison { .. } | Self::Submit(_) | Self::Backend(_) => 500,
         }
     }
 

@@ -4,9 +4,11 @@ use std::ops::RangeInclusive;
 
 use longshore_backend::{DeadLetter, Incoming};
 use longshore_proto::{ID_HEADER, SubmitRequest, subject};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
+use crate::nodes::{DEPTH, REQUEST_NODES, check_json, check_message_pack};
 use crate::trace;
 
 /// What a map begins with in MessagePack: a short one, and one whose length follows in two or four bytes.
@@ -68,6 +70,7 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
     // Either format would be read from a list as well, by the order of its items, which nobody means.
     match (media_type, body.trim_ascii_start().first(), body.first()) {
         ("application/json" | "text/json" | "", Some(b'{'), _) => {
+            check_json(body, REQUEST_NODES).map_err(|error| refuse(error.to_string()))?;
             serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
         }
         ("application/json" | "text/json" | "", ..) => Err(no_object()),
@@ -75,8 +78,12 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
             if !first.is_some_and(|first| MAPS.contains(first) || LONG_MAPS.contains(first)) {
                 return Err(no_object());
             }
+            check_message_pack(body, REQUEST_NODES).map_err(|error| refuse(error.to_string()))?;
             let mut rest = body;
-            let read = rmp_serde::from_read(&mut rest).map_err(|error| refuse(error.to_string()))?;
+            let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+            deserializer.set_max_depth(DEPTH);
+            let read = SubmitRequest::deserialize(&mut deserializer);
+            let read = read.map_err(|error| refuse(error.to_string()))?;
             if rest.is_empty() { Ok(read) } else { Err(refuse("something follows its end".to_owned())) }
         }
         (other, ..) => {
@@ -90,11 +97,21 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
 /// A body for people to read.
 pub(super) fn text(message: &Incoming) -> String {
     let packed = MESSAGE_PACK.contains(&media_type(&message.headers).as_str());
-    match rmp_serde::from_slice::<Value>(&message.body) {
-        // One that is a number is most likely no MessagePack: any byte of JSON reads as one.
-        Ok(value) if packed && (value.is_object() || value.is_array()) => value.to_string(),
-        _ => String::from_utf8_lossy(&message.body).into_owned(),
+    if !packed || check_message_pack(&message.body, REQUEST_NODES).is_err() {
+        return raw_text(message);
     }
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(message.body.as_slice());
+    deserializer.set_max_depth(DEPTH);
+    match Value::deserialize(&mut deserializer) {
+        // One that is a number is most likely no MessagePack: any byte of JSON reads as one.
+        Ok(value) if value.is_object() || value.is_array() => value.to_string(),
+        _ => raw_text(message),
+    }
+}
+
+/// A body as it came.
+pub(super) fn raw_text(message: &Incoming) -> String {
+    String::from_utf8_lossy(&message.body).into_owned()
 }
 
 fn media_type(headers: &[(String, String)]) -> String {

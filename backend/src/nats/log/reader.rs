@@ -30,8 +30,9 @@ use crate::{Entry, Error, LogReader};
 /// How many entries are asked for in advance: some milliseconds of reading, so that it never waits for the network.
 const AHEAD: usize = 1_000;
 
-/// How much one pull may bring, so that large entries do not fill the memory.
-const PULL_BYTES: usize = 8 * 1024 * 1024;
+/// How much one pull may bring, so that large entries do not fill the memory: a scheduler that leads eight partitions has
+/// as many readers.
+const PULL_BYTES: usize = 4 * 1024 * 1024;
 
 /// How long a pull waits at the server. When nothing is heard for that long and a bit, the consumer is taken for dead.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
