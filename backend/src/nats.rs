@@ -136,7 +136,7 @@ impl Nats {
         let layout = config.layout();
         let connection = Connection::make(&config).await?;
         let ensured = streams::ensure(&connection.context, layout, deadline);
-        connection.unless_denied(ensured).await?;
+        Box::pin(connection.unless_denied(ensured)).await?;
         connection.spawn(streams::restore(connection.clone(), layout));
         connection.unless_denied(Self::open(connection.clone(), layout)).await
     }
