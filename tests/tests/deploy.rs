@@ -141,3 +141,21 @@ fn the_compose_file_names_what_there_is() {
         assert!(compose.contains(&format!("command: [{role}]")));
     }
 }
+
+#[test]
+fn alerts_use_metrics_that_exist_and_are_explained() {
+    let (alerts, reference) = (read("prometheus/alerts.yaml"), read("../docs/cluster.md"));
+    let page = read("../docs/operations.md");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let metrics = alerts.split(|c| !is_name(c)).filter(|word| word.starts_with("longshore_"));
+    let metrics: std::collections::BTreeSet<_> = metrics.collect();
+    assert!(metrics.len() > 10, "{metrics:?}");
+    for metric in metrics {
+        assert!(reference.contains(&format!("`{metric}`")), "{metric} is not in docs/cluster.md");
+    }
+    let names: Vec<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(!names.is_empty());
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
+    }
+}
