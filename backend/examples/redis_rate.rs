@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use longshore_backend::TlsFiles;
 use longshore_backend::redis::{Redis, RedisConfig};
 use longshore_backend::{Checkpoints, Claimed, Claims, Committed, Delta, RunRow};
 use longshore_proto::{
@@ -33,7 +34,8 @@ const TIMED: u64 = 100;
 async fn main() {
     let url = std::env::args().nth(1).unwrap_or_else(|| "redis://127.0.0.1:6379/0".to_owned());
     let prefix = format!("rate-{}", std::process::id());
-    let config = RedisConfig { url, connect_deadline: Duration::from_secs(5), prefix };
+    let config =
+        RedisConfig { url, connect_deadline: Duration::from_secs(5), prefix, tls: TlsFiles::default() };
     let redis = Redis::connect(config).await.expect("connects");
     let mut trips = Vec::new();
     for _ in 0..TIMED {

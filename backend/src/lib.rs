@@ -18,6 +18,7 @@ pub mod nats;
 pub mod outage;
 mod port;
 pub mod redis;
+mod tls;
 
 pub use cause::Cause;
 pub use port::api::{Api, Denied, Request, Verb};
@@ -34,6 +35,7 @@ pub use port::run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunQuery,
 pub use port::submissions::{DeadLetter, DeadLetters, Incoming, Submissions};
 pub use port::submit_ids::SubmitIds;
 pub use port::workflows::{Registered, Workflows};
+pub use tls::{FileError, FileRole, TlsFiles, is_loopback};
 
 use std::sync::Arc;
 

@@ -15,6 +15,8 @@ mod jobs;
 mod line;
 mod log;
 mod news;
+mod nkey;
+mod plaintext;
 mod publisher;
 mod pull;
 mod receipt;
@@ -38,7 +40,7 @@ pub use self::events::Events;
 pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
 use self::streams::Layout;
-use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
+use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, TlsFiles, Workflows};
 
 /// Where NATS is, and how it is used.
 #[derive(Clone, Debug)]
@@ -49,6 +51,10 @@ pub struct NatsConfig {
     pub credentials: Option<PathBuf>,
     /// What the subjects of answers begin with, for permissions: `_INBOX`, unless it says so.
     pub inbox_prefix: Option<String>,
+    /// A file with the seed of a user's nkey.
+    pub nkey: Option<PathBuf>,
+    /// Certificates. If any is named, TLS is required.
+    pub tls: TlsFiles,
     /// What this process calls itself, for the server's list of connections.
     pub name: String,
     /// How many servers keep each stream; 1, 3 or 5.

@@ -30,7 +30,7 @@ use self::link::Link;
 pub use self::permissions::Role;
 pub use self::probe::Probe;
 pub use self::status::{Keys, Persistence, Status};
-use crate::{Catalog, Checkpoints, Claims, Error, Lease, SubmitIds};
+use crate::{Catalog, Checkpoints, Claims, Error, Lease, SubmitIds, TlsFiles};
 
 /// Where Redis is, and what Longshore's keys begin with.
 #[derive(Clone)]
@@ -41,15 +41,18 @@ pub struct RedisConfig {
     pub connect_deadline: Duration,
     /// What every key begins with, before a colon, so that several clusters can share a server: `ls`.
     pub prefix: String,
+    /// Certificates, for `rediss://`.
+    pub tls: TlsFiles,
 }
 
 impl fmt::Debug for RedisConfig {
     /// Without the URL: it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, connect_deadline, prefix } = self;
+        let Self { url: _, connect_deadline, prefix, tls } = self;
         f.debug_struct("RedisConfig")
             .field("connect_deadline", connect_deadline)
             .field("prefix", prefix)
+            .field("tls", tls)
             .finish_non_exhaustive()
     }
 }

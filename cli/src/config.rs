@@ -10,6 +10,7 @@
 //! Nothing begins before every value was found, typed and bounded. Each keeps its [`Origin`], for messages and for
 //! `longshore doctor`. Values that may hold a password are shown without.
 
+mod combined;
 mod file;
 mod found;
 mod key;
@@ -22,6 +23,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use longshore_backend::TlsFiles;
 use longshore_proto::Namespace;
 use longshore_scheduler::Retention;
 
@@ -59,8 +61,14 @@ pub(crate) struct Config {
     pub(crate) nats_credentials: Option<PathBuf>,
     /// What the subjects of answers begin with.
     pub(crate) nats_inbox_prefix: Option<String>,
+    /// A file with the seed of a NATS user's nkey.
+    pub(crate) nats_nkey: Option<PathBuf>,
+    /// Certificates for NATS.
+    pub(crate) nats_tls: TlsFiles,
     /// Where Redis is.
     pub(crate) redis_url: Address,
+    /// Certificates for Redis.
+    pub(crate) redis_tls: TlsFiles,
     /// What keys in Redis begin with.
     pub(crate) redis_prefix: String,
     /// Whose runs they are.
@@ -133,10 +141,12 @@ impl Config {
         }
     }
 
-    /// The configuration, unless a file that was only found does what only a named one may.
+    /// The configuration, unless settings contradict each other, or a file that was only found does what only a named one
+    /// may.
     fn checked(self) -> Result<Self, Failure> {
         let found = self.file.as_deref().filter(|_| self.file_was_found);
-        let problems = found.map(|file| found::problems(&self, file)).unwrap_or_default();
+        let mut problems = combined::problems(&self);
+        problems.extend(found.map(|file| found::problems(&self, file)).unwrap_or_default());
         if problems.is_empty() { Ok(self) } else { Err(refused(&problems)) }
     }
 
@@ -161,6 +171,10 @@ impl Config {
             .iter()
             .find(|setting| setting.key == key)
             .map_or(&Origin::Default, |found| &found.origin)
+    }
+
+    fn is_set(&self, key: Key) -> bool {
+        self.settings.iter().any(|setting| setting.key == key && setting.shown.is_some())
     }
 
     /// Whether somebody said where NATS is: then commands that work with either go to the cluster.
@@ -202,7 +216,10 @@ impl Reading<'_> {
         });
         let nats_credentials = self.plain(Key::NatsCredentials, value::path);
         let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
+        let nats_nkey = self.plain(Key::NatsNkey, value::path);
+        let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsKey);
         let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
+        let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisKey);
         let redis_prefix = self.plain(Key::RedisPrefix, value::prefix);
         let namespace = self.plain(Key::Namespace, |text| {
             text.trim().parse().map_err(|_| "1 to 63 of A-Z, a-z, 0-9, `-` and `_`".to_owned())
@@ -224,7 +241,10 @@ impl Reading<'_> {
             nats_urls: nats_urls?,
             nats_credentials,
             nats_inbox_prefix,
+            nats_nkey,
+            nats_tls,
             redis_url: redis_url?,
+            redis_tls,
             redis_prefix: redis_prefix?,
             namespace: namespace?,
             partitions: partitions?,
@@ -242,6 +262,11 @@ impl Reading<'_> {
             file_was_found: false,
             settings: Vec::new(),
         })
+    }
+
+    fn tls(&mut self, ca: Key, cert: Key, key: Key) -> TlsFiles {
+        let mut path = |key| self.plain(key, value::path);
+        TlsFiles { ca: path(ca), cert: path(cert), key: path(key) }
     }
 
     /// A setting that is shown as it was written.

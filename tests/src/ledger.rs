@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use longshore_backend::TlsFiles;
 use longshore_backend::nats::{Nats, NatsConfig};
 use longshore_proto::{Event, NodeId, Outcome, Partition, RunId, Seq, Settlement};
 
@@ -63,6 +64,8 @@ pub async fn connect(url: String) -> Nats {
         urls: vec![url],
         credentials: None,
         inbox_prefix: None,
+        nkey: None,
+        tls: TlsFiles::default(),
         name: "ledger".to_owned(),
         replicas: 1,
         partitions: PARTITIONS,

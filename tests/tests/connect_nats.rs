@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use futures::TryStreamExt;
+use longshore_backend::TlsFiles;
 use longshore_backend::nats::{ConnectError, Nats, NatsConfig};
 use longshore_proto::{Partition, subject};
 use longshore_tests::nats_server::{NatsServer, Setup};
@@ -23,6 +24,8 @@ fn config(server: &NatsServer) -> NatsConfig {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        nkey: None,
+        tls: TlsFiles::default(),
         name: "connect".to_owned(),
         replicas: 1,
         partitions: 2,

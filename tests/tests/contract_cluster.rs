@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_backend::Backend;
+use longshore_backend::TlsFiles;
 use longshore_backend::nats::{Nats, NatsConfig};
 use longshore_backend::redis::{Redis, RedisConfig};
 use longshore_tests::contract::{self, Cluster, Fixture};
@@ -39,12 +40,19 @@ async fn connect(nats: &NatsServer, redis: &RedisServer) -> (Nats, Redis) {
         urls: vec![nats.url()],
         credentials: None,
         inbox_prefix: None,
+        nkey: None,
+        tls: TlsFiles::default(),
         name: "contract".to_owned(),
         replicas: 1,
         partitions: 2,
         connect_deadline: DEADLINE,
     };
-    let redis = RedisConfig { url: redis.url(), connect_deadline: DEADLINE, prefix: "ls".to_owned() };
+    let redis = RedisConfig {
+        url: redis.url(),
+        connect_deadline: DEADLINE,
+        prefix: "ls".to_owned(),
+        tls: TlsFiles::default(),
+    };
     let nats = Nats::connect(nats).await.expect("connects to NATS");
     (nats, Redis::connect(redis).await.expect("connects to Redis"))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use longshore_backend::TlsFiles;
 use longshore_backend::redis::{Redis, RedisConfig};
 use longshore_backend::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, RunRow};
 use longshore_proto::RunStatus;
@@ -15,8 +16,12 @@ use longshore_tests::wait::until;
 use tokio::task::JoinSet;
 
 async fn connect(server: &RedisServer) -> Arc<dyn Checkpoints> {
-    let config =
-        RedisConfig { url: server.url(), connect_deadline: Duration::from_secs(30), prefix: "ls".to_owned() };
+    let config = RedisConfig {
+        url: server.url(),
+        connect_deadline: Duration::from_secs(30),
+        prefix: "ls".to_owned(),
+        tls: TlsFiles::default(),
+    };
     Redis::connect(config).await.expect("connects").checkpoints()
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
+use longshore_backend::TlsFiles;
 use longshore_backend::nats::{Nats, NatsConfig};
 use longshore_backend::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
 use longshore_proto::{
@@ -37,6 +38,8 @@ async fn connect_with(server: &NatsServer, partitions: u16) -> Nats {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        nkey: None,
+        tls: TlsFiles::default(),
         name: "faults".to_owned(),
         replicas: 1,
         partitions,

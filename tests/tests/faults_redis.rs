@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use longshore_backend::TlsFiles;
 use longshore_backend::redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_backend::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery, clock};
 use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
@@ -15,7 +16,12 @@ use longshore_tests::redis_server::RedisServer;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn config(server: &RedisServer) -> RedisConfig {
-    RedisConfig { url: server.url(), connect_deadline: Duration::from_secs(30), prefix: "ls".to_owned() }
+    RedisConfig {
+        url: server.url(),
+        connect_deadline: Duration::from_secs(30),
+        prefix: "ls".to_owned(),
+        tls: TlsFiles::default(),
+    }
 }
 
 async fn connect(server: &RedisServer) -> Redis {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, RequestErrorKind, jetstream};
 use async_trait::async_trait;
 use futures::StreamExt;
+use longshore_backend::TlsFiles;
 use longshore_backend::nats::{self, Nats, NatsConfig};
 use longshore_backend::{Api, DeadLetter, Denied, Incoming, Registered, Request, Verb};
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
@@ -26,6 +27,8 @@ async fn connect(server: &NatsServer) -> Nats {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        nkey: None,
+        tls: TlsFiles::default(),
         name: "ports".to_owned(),
         replicas: 1,
         partitions: 1,

@@ -26,8 +26,11 @@ use super::NatsConfig;
 use super::api::{ApiError, Nothing, ask};
 use super::error::{ConnectError, NEEDED_VERSION, Unfit};
 use super::failure::failed;
+use super::nkey::read_seed;
+use super::plaintext::{exposed, with_tls};
 use super::publisher::Costs;
 use crate::Error;
+use crate::tls::is_about_certificates;
 
 /// How long an answer may take, of the server or of the log. A leader election of JetStream takes about four seconds.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -91,12 +94,20 @@ impl Connection {
     /// The same for a client, whose account may have no JetStream.
     pub(super) async fn reach(config: &NatsConfig) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + config.connect_deadline;
+        config.tls.read()?;
         let servers = config.urls.iter().map(|url| address(url)).collect::<Result<Vec<_>, _>>()?;
         let urls = shown(&servers);
         let (counter, connected) = watch::channel(0);
         let (deny, denied) = watch::channel(None);
         let notices = Notices { counter, deny };
         let client = reach(config, &urls, &servers, &notices, deadline).await?;
+        let is_tls = config.tls.is_set() || client.server_info().tls_required;
+        if let Some(server) = exposed(&servers, is_tls) {
+            let host = server.host();
+            warn!(
+                "password or token went to NATS at {host} in plain text; use tls:// and `nats.ca`, or an nkey"
+            );
+        }
         check_version(&client.server_info().version)?;
         let context = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
         let (tasks, stop, costs) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
@@ -217,10 +228,12 @@ async fn reach(
         };
         let cause = chain(&error);
         match error.kind() {
-            ConnectErrorKind::Authentication
-            | ConnectErrorKind::AuthorizationViolation
-            | ConnectErrorKind::Tls => {
+            ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                 return Err(ConnectError::Refused { urls: urls.to_owned(), cause });
+            }
+            ConnectErrorKind::Tls => return Err(ConnectError::Tls { urls: urls.to_owned(), cause }),
+            _ if is_about_certificates(&cause) => {
+                return Err(ConnectError::Tls { urls: urls.to_owned(), cause });
             }
             _ if Instant::now() + BETWEEN_TRIES >= deadline => {
                 let waited = config.connect_deadline;
@@ -251,6 +264,10 @@ async fn options(
         Some(prefix) => options.custom_inbox_prefix(prefix),
         None => options,
     };
+    let options = with_tls(options, &config.tls);
+    if let Some(path) = &config.nkey {
+        return Ok(options.nkey(read_seed(path)?));
+    }
     if let Some(path) = &config.credentials {
         return options.credentials_file(path).await.map_err(|error| unusable(path, &error));
     }

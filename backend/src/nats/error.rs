@@ -6,6 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tls::FileError;
+
 /// The oldest nats-server that keeps what it promises: older ones can orphan messages of a work queue (its pull
 /// request 8623, released in 2.14.8 and 2.15.1).
 pub const NEEDED_VERSION: &str = "2.14.8";
@@ -62,6 +64,19 @@ pub enum ConnectError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        cause: String,
+    },
+    /// A certificate, a key or a seed cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The server and this client do not agree on TLS.
+    #[error(
+        "NATS at {urls} and this client do not agree on TLS ({cause}): check `nats.ca`, and that the server's certificate names its host"
+    )]
+    Tls {
+        /// Where.
+        urls: String,
+        /// What went wrong.
         cause: String,
     },
     /// A URL is no URL.

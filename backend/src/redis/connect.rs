@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
-use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    TlsCertificates,
+};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::RedisConfig;
 use super::link::{Link, is_passing};
+use crate::tls::{FileError, TlsFiles, is_about_certificates, is_loopback};
 
 /// The oldest version that will do: from here on scripts may mix reads of the clock with writes, and are replicated
 /// by their effects.
@@ -37,6 +41,20 @@ pub enum ConnectError {
     #[error("that is no address of Redis ({source}): write it as redis://user:password@host:6379/0")]
     Address {
         /// What is wrong with it.
+        source: RedisError,
+    },
+    /// A certificate or a key cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The server and this client do not agree on TLS.
+    #[error(
+        "Redis at {address} and this client do not agree on TLS ({source}): check `redis.ca`, a client certificate, and that \
+         the server's certificate names its host"
+    )]
+    Tls {
+        /// Where.
+        address: String,
+        /// What went wrong.
         source: RedisError,
     },
     /// Nobody answered in time.
@@ -122,13 +140,19 @@ pub(super) async fn connect(config: RedisConfig) -> Result<Link, ConnectError> {
     let info = info.set_tcp_settings(tcp_settings());
     // Without user and password.
     let address = info.addr().to_string();
-    let client = Client::open(info).map_err(|source| ConnectError::Address { source })?;
+    if exposes_password(&info) {
+        warn!("the password for Redis at {address} goes there in plain text; use rediss:// and `redis.ca`");
+    }
+    let client = client(info, &config.tls)?;
     let deadline = Instant::now() + config.connect_deadline;
     loop {
         let source = match open(client.clone(), &address, &config.prefix).await {
             Ok((link, about)) => return about.check(address).map(|()| link),
             Err(source) => source,
         };
+        if is_about_certificates(&source.to_string()) {
+            return Err(ConnectError::Tls { address, source });
+        }
         if !is_passing(&source) {
             return Err(refusal(address, source));
         }
@@ -139,6 +163,25 @@ pub(super) async fn connect(config: RedisConfig) -> Result<Link, ConnectError> {
         debug!(address, error = %source, "waiting for Redis");
         sleep(PAUSE).await;
     }
+}
+
+/// A client, with certificates if any are named. They have an effect for `rediss://` only, and are refused for others.
+fn client(info: ConnectionInfo, files: &TlsFiles) -> Result<Client, ConnectError> {
+    let bytes = files.read()?;
+    let client = if files.is_set() {
+        let client_tls =
+            bytes.client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        Client::build_with_tls(info, TlsCertificates { client_tls, root_cert: bytes.ca })
+    } else {
+        Client::open(info)
+    };
+    client.map_err(|source| ConnectError::Address { source })
+}
+
+/// Whether the password goes over the network in plain text.
+fn exposes_password(info: &ConnectionInfo) -> bool {
+    let is_plain = matches!(info.addr(), ConnectionAddr::Tcp(host, _) if !is_loopback(host));
+    is_plain && info.redis_settings().password().is_some()
 }
 
 /// Requests go out as they come.
@@ -230,6 +273,20 @@ mod tests {
     fn check(info: &str) -> String {
         let checked = About::parse(info).check("host:6379".to_owned());
         checked.map_or_else(|refused| refused.to_string(), |()| "fine".to_owned())
+    }
+
+    #[test]
+    fn password_over_plain_text_to_another_machine_is_noticed() {
+        let exposes = |url: &str| exposes_password(&url.into_connection_info().expect("an address"));
+        assert!(exposes("redis://:secret@db.example:6379"));
+        for url in [
+            "redis://db.example",
+            "rediss://:secret@db.example",
+            "redis://:secret@127.0.0.1",
+            "redis://:s@localhost",
+        ] {
+            assert!(!exposes(url), "{url}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use longshore_backend::FileRole;
 use longshore_backend::nats::{self, Nats, NatsClient, NatsConfig};
 use longshore_backend::redis::{self, Redis, RedisConfig};
 use tokio::time::sleep;
@@ -57,12 +58,13 @@ async fn reached<T>(
 ) -> Result<T, Failure> {
     let place = format!("NATS at {} ({})", config.nats(), config.origin(Key::NatsUrl));
     patiently(&place, connecting).await.map_err(|error| {
-        use nats::ConnectError::{Credentials, Denied, NoStreams, Refused, Unreachable};
+        use nats::ConnectError::{Credentials, Denied, File, NoStreams, Refused, Unreachable};
         let (exit, key) = match &error {
             Unreachable { .. } | NoStreams { .. } => (Exit::Unreachable, Key::NatsUrl),
             Refused { .. } | Denied { .. } => (Exit::Denied, Key::NatsUrl),
             // Nobody was asked yet: the setting names a file that is not there, or that holds something else.
             Credentials { .. } => (Exit::Usage, Key::NatsCredentials),
+            File(error) => (Exit::Usage, of_nats(error.role)),
             _ => (Exit::Error, Key::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
@@ -75,16 +77,37 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
         url: config.redis_url.reveal().to_owned(),
         connect_deadline,
         prefix: config.redis_prefix.clone(),
+        tls: config.redis_tls.clone(),
     });
     let place = format!("Redis at {} ({})", config.redis_url, config.origin(Key::RedisUrl));
     patiently(&place, connecting).await.map_err(|error| {
-        let exit = match &error {
-            redis::ConnectError::Unreachable { .. } => Exit::Unreachable,
-            redis::ConnectError::Credentials { .. } => Exit::Denied,
-            _ => Exit::Error,
+        let (exit, key) = match &error {
+            redis::ConnectError::Unreachable { .. } => (Exit::Unreachable, Key::RedisUrl),
+            redis::ConnectError::Credentials { .. } => (Exit::Denied, Key::RedisUrl),
+            redis::ConnectError::File(error) => (Exit::Usage, of_redis(error.role)),
+            _ => (Exit::Error, Key::RedisUrl),
         };
-        refused(config, exit, Key::RedisUrl, error.to_string())
+        refused(config, exit, key, error.to_string())
     })
+}
+
+/// The setting that names a file of this purpose.
+const fn of_nats(role: FileRole) -> Key {
+    match role {
+        FileRole::Ca => Key::NatsCa,
+        FileRole::Cert => Key::NatsCert,
+        FileRole::Key => Key::NatsKey,
+        FileRole::Nkey => Key::NatsNkey,
+    }
+}
+
+/// The same for Redis, which has no nkeys.
+const fn of_redis(role: FileRole) -> Key {
+    match role {
+        FileRole::Ca => Key::RedisCa,
+        FileRole::Cert => Key::RedisCert,
+        FileRole::Key | FileRole::Nkey => Key::RedisKey,
+    }
 }
 
 fn nats_config(config: &Config, name: &str, connect_deadline: Duration) -> NatsConfig {
@@ -92,6 +115,8 @@ fn nats_config(config: &Config, name: &str, connect_deadline: Duration) -> NatsC
         urls: config.nats_urls.iter().map(|url| url.reveal().to_owned()).collect(),
         credentials: config.nats_credentials.clone(),
         inbox_prefix: config.nats_inbox_prefix.clone(),
+        nkey: config.nats_nkey.clone(),
+        tls: config.nats_tls.clone(),
         name: name.to_owned(),
         replicas: config.replicas,
         partitions: config.partitions,

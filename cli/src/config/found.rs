@@ -18,12 +18,16 @@ struct ServiceKeys {
     credentials: &'static [Key],
 }
 
-const NATS: ServiceKeys = ServiceKeys { destination: &[Key::NatsUrl], credentials: &[Key::NatsCredentials] };
+const NATS: ServiceKeys = ServiceKeys {
+    destination: &[Key::NatsUrl, Key::NatsCa],
+    credentials: &[Key::NatsCredentials, Key::NatsNkey, Key::NatsCert],
+};
 
-const REDIS: ServiceKeys = ServiceKeys { destination: &[Key::RedisUrl], credentials: &[] };
+const REDIS: ServiceKeys =
+    ServiceKeys { destination: &[Key::RedisUrl, Key::RedisCa], credentials: &[Key::RedisCert] };
 
 /// Settings that name files with credentials.
-const CREDENTIAL_FILES: [Key; 1] = [Key::NatsCredentials];
+const CREDENTIAL_FILES: [Key; 4] = [Key::NatsCredentials, Key::NatsNkey, Key::NatsKey, Key::RedisKey];
 
 /// How to allow what is refused.
 const HOW_TO_ALLOW: &str = "a file that is named with --config or LONGSHORE_CONFIG may do this";
@@ -41,7 +45,8 @@ fn leak(config: &Config, keys: &ServiceKeys, url_has_credentials: bool) -> Optio
     let setting = |key: &Key| config.settings.iter().find(|setting| setting.key == *key);
     let destination = keys.destination.iter().filter_map(setting).find(|setting| is_of_file(setting))?;
     let is_of_user = |setting: &&Setting| setting.shown.is_some() && !is_of_file(setting);
-    let in_url = keys.destination.iter().filter(|_| url_has_credentials).take(1);
+    // The address stands first, and may hold a password.
+    let in_url = keys.destination.iter().take(usize::from(url_has_credentials));
     let credentials = keys.credentials.iter().chain(in_url).filter_map(setting).find(is_of_user)?;
     Some(format!(
         "`{}` comes from {}, which was found and not named, and `{}` from {}: your credentials are not sent to a server \

@@ -12,8 +12,22 @@ pub(crate) enum Key {
     NatsCredentials,
     /// What the subjects of answers begin with.
     NatsInboxPrefix,
+    /// A file with the seed of a NATS user's nkey.
+    NatsNkey,
+    /// Certificates of the authorities that vouch for NATS.
+    NatsCa,
+    /// The certificate with which this process shows NATS who it is.
+    NatsCert,
+    /// The private key of `nats.cert`.
+    NatsKey,
     /// Where Redis is.
     RedisUrl,
+    /// Certificates of the authorities that vouch for Redis.
+    RedisCa,
+    /// The certificate with which this process shows Redis who it is.
+    RedisCert,
+    /// The private key of `redis.cert`.
+    RedisKey,
     /// What keys in Redis begin with.
     RedisPrefix,
     /// Whose runs they are, unless a command says so.
@@ -52,11 +66,18 @@ const FILE_SUFFIX: &str = "_FILE";
 
 impl Key {
     /// Every setting, in the order of the reference.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::NatsUrl,
         Self::NatsCredentials,
         Self::NatsInboxPrefix,
+        Self::NatsNkey,
+        Self::NatsCa,
+        Self::NatsCert,
+        Self::NatsKey,
         Self::RedisUrl,
+        Self::RedisCa,
+        Self::RedisCert,
+        Self::RedisKey,
         Self::RedisPrefix,
         Self::Namespace,
         Self::Partitions,
@@ -79,7 +100,14 @@ impl Key {
             Self::NatsUrl => "nats.url",
             Self::NatsCredentials => "nats.credentials",
             Self::NatsInboxPrefix => "nats.inbox_prefix",
+            Self::NatsNkey => "nats.nkey",
+            Self::NatsCa => "nats.ca",
+            Self::NatsCert => "nats.cert",
+            Self::NatsKey => "nats.key",
             Self::RedisUrl => "redis.url",
+            Self::RedisCa => "redis.ca",
+            Self::RedisCert => "redis.cert",
+            Self::RedisKey => "redis.key",
             Self::RedisPrefix => "redis.prefix",
             Self::Namespace => "namespace",
             Self::Partitions => "partitions",
@@ -112,7 +140,14 @@ impl Key {
             Self::WorkerSlots => Some("64"),
             Self::LogFormat => Some("auto"),
             Self::NatsInboxPrefix => Some("_INBOX"),
-            Self::NatsCredentials
+            Self::NatsNkey
+            | Self::NatsCa
+            | Self::NatsCert
+            | Self::NatsKey
+            | Self::RedisCa
+            | Self::RedisCert
+            | Self::RedisKey
+            | Self::NatsCredentials
             | Self::LimitsLiveRuns
             | Self::WorkerMcpConfig
             | Self::MetricsListen

@@ -213,3 +213,30 @@ fn servers_file_that_a_found_file_names_is_only_found() {
     let own = load_found(folder.path(), &Flags::default(), &variable, file).expect("a configuration");
     assert_eq!(own.servers_source(), ServersSource::Named(PathBuf::from("mine.json")));
 }
+
+#[test]
+fn settings_of_tls_that_contradict_each_other_are_refused_together() {
+    let file = "[nats]\ncert = \"c.pem\"\ncredentials = \"c\"\n[redis]\nca = \"ca.pem\"\nkey = \"k.pem\"\n";
+    let refusal = load(&Flags::default(), &[("LONGSHORE_NATS__NKEY", "n")], file).expect_err("refused");
+    for expected in [
+        "`nats.cert` (l.toml:2) is set and `nats.key` is not: set both",
+        "`redis.key` (l.toml:6) is set and `redis.cert` is not: set both",
+        "`redis.ca` (l.toml:5) is set, and `redis.url` (default) is without TLS: write it as rediss://",
+        "both `nats.credentials` (l.toml:3) and `nats.nkey` (LONGSHORE_NATS__NKEY) are set",
+    ] {
+        assert!(refusal.contains(expected), "{expected}\n{refusal}");
+    }
+}
+
+#[test]
+fn nobody_else_chooses_who_vouches_for_the_server_that_gets_credentials() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = [("REDIS_URL", "rediss://:s3cret@mine")];
+    let refused = load_found(folder.path(), &Flags::default(), &own, "[redis]\nca = \"ca.pem\"\n");
+    let refused = refused.expect_err("refused");
+    assert!(
+        refused.contains("`redis.ca` comes from") && refused.contains("`redis.url` from REDIS_URL"),
+        "{refused}"
+    );
+    assert!(!refused.contains("s3cret"), "{refused}");
+}

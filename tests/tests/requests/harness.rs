@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderMap, jetstream};
+use longshore_backend::TlsFiles;
 use longshore_backend::nats::{self, Nats, NatsConfig};
 use longshore_backend::redis::{Redis, RedisConfig};
 use longshore_backend::{Backend, DeadLetter, Delivery};
@@ -61,6 +62,8 @@ impl Cluster {
             urls: vec![nats_server.url()],
             credentials: None,
             inbox_prefix: None,
+            nkey: None,
+            tls: TlsFiles::default(),
             name: "requests".to_owned(),
             replicas: 1,
             partitions: PARTITIONS,
@@ -70,6 +73,7 @@ impl Cluster {
             url: redis_server.url(),
             connect_deadline: PATIENCE,
             prefix: "ls".to_owned(),
+            tls: TlsFiles::default(),
         });
         let (nats, redis) = (nats.await.expect("connects"), redis.await.expect("connects"));
         let backend = Backend {

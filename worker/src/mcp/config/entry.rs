@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use longshore_backend::is_loopback;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -105,7 +106,15 @@ pub(super) fn read(
     }
     let reach = match transport(&mut fields, expansion.unusable) {
         Some(Transport::Stdio) => stdio(&mut fields, &mut expansion).map(Reach::Stdio),
-        Some(Transport::Http) => http(&mut fields, &mut expansion).map(Reach::Http),
+        Some(Transport::Http) => {
+            let server = http(&mut fields, &mut expansion);
+            if server.as_ref().is_some_and(exposes_headers) {
+                warnings.push(format!(
+                    "{place} sends its headers over http to another machine: credentials in them can be read on the way; use https"
+                ));
+            }
+            server.map(Reach::Http)
+        }
         Some(Transport::Noop) => Some(Reach::Noop),
         None => None,
     };
@@ -214,6 +223,12 @@ fn http(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<HttpSe
         }
     }
     Some(HttpServer { url: url?, headers })
+}
+
+/// Whether headers, any of which may be a credential, go over the network in plain text.
+fn exposes_headers(server: &HttpServer) -> bool {
+    let is_plain = |url: Url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback);
+    !server.headers.is_empty() && Url::parse(server.url.value()).is_ok_and(is_plain)
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {

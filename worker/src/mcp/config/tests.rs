@@ -280,3 +280,22 @@ fn unknown_fields_are_warnings() {
         ["`inputs` is not a known field of the file", "mcpServers.s.envFile is not a known field"]
     );
 }
+
+#[test]
+fn headers_over_plain_http_to_another_machine_are_a_warning() {
+    let warnings = |url: &str, headers: &str| {
+        let text = format!(r#"{{"mcpServers": {{"api": {{"url": "{url}", "headers": {headers}}}}}}}"#);
+        parse(&text).expect("a good file").warnings().to_vec()
+    };
+    let token = r#"{"Authorization": "Bearer ${API_TOKEN}"}"#;
+    let exposed = warnings("http://db.example/mcp", token);
+    assert!(exposed[0].starts_with("mcpServers.api sends its headers over http"), "{exposed:?}");
+    assert!(!exposed[0].contains("s3cret"), "{exposed:?}");
+    for (url, headers) in [
+        ("https://db.example/mcp", token),
+        ("http://127.0.0.1:1/mcp", token),
+        ("http://db.example/mcp", "{}"),
+    ] {
+        assert!(warnings(url, headers).is_empty(), "{url}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Settings that contradict each other, or that have no effect without another one.
+
+use super::Config;
+use super::key::Key;
+
+/// Every contradiction, as a sentence with the origins of its settings.
+pub(super) fn problems(config: &Config) -> Vec<String> {
+    let pairs = [
+        (Key::NatsCert, Key::NatsKey),
+        (Key::NatsKey, Key::NatsCert),
+        (Key::RedisCert, Key::RedisKey),
+        (Key::RedisKey, Key::RedisCert),
+    ];
+    let halves = pairs.into_iter().filter_map(|(key, other)| half(config, key, other));
+    let no_effect = [Key::RedisCa, Key::RedisCert].into_iter().filter_map(|key| without_tls(config, key));
+    halves.chain(no_effect).chain(two_users(config)).collect()
+}
+
+/// A certificate without its key, or a key without its certificate.
+fn half(config: &Config, key: Key, other: Key) -> Option<String> {
+    let (name, missing) = (key.name(), other.name());
+    let is_half = config.is_set(key) && !config.is_set(other);
+    is_half.then(|| format!("`{name}` ({}) is set and `{missing}` is not: set both", config.origin(key)))
+}
+
+/// Certificates for an address without TLS.
+fn without_tls(config: &Config, key: Key) -> Option<String> {
+    if !config.is_set(key) || config.redis_url.reveal().starts_with("rediss://") {
+        return None;
+    }
+    let (name, origin, url) = (key.name(), config.origin(key), config.origin(Key::RedisUrl));
+    Some(format!("`{name}` ({origin}) is set, and `redis.url` ({url}) is without TLS: write it as rediss://"))
+}
+
+/// Two ways of showing NATS who this is.
+fn two_users(config: &Config) -> Option<String> {
+    let both = config.is_set(Key::NatsCredentials) && config.is_set(Key::NatsNkey);
+    let (credentials, nkey) = (config.origin(Key::NatsCredentials), config.origin(Key::NatsNkey));
+    both.then(|| {
+        format!("both `nats.credentials` ({credentials}) and `nats.nkey` ({nkey}) are set: keep one of them")
+    })
+}

@@ -1,0 +1,249 @@
+//! TLS and nkeys: real servers with certificates, the clients that they know, and every refusal by the name of its file.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use longshore_backend::TlsFiles;
+use longshore_backend::nats::{self, Nats, NatsConfig};
+use longshore_backend::redis::{self, Redis, RedisConfig};
+use longshore_tests::longshore::Longshore;
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::port::free_address;
+use longshore_tests::redis_server::RedisServer;
+use tempfile::TempDir;
+
+/// An authority, and a certificate of it for a server at 127.0.0.1 and for a client.
+struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let certificates = Self { folder };
+        certificates.authority("ca");
+        certificates.authority("other");
+        certificates.signed("server", "subjectAltName=IP:127.0.0.1");
+        certificates.signed("client", "extendedKeyUsage=clientAuth");
+        certificates
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn authority(&self, name: &str) {
+        let (key, cert, subject) = (format!("{name}.key"), format!("{name}.pem"), format!("/CN={name}"));
+        self.openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            &subject,
+            "-keyout",
+            &key,
+            "-out",
+            &cert,
+        ]);
+    }
+
+    fn signed(&self, name: &str, extension: &str) {
+        let file = |suffix: &str| format!("{name}.{suffix}");
+        std::fs::write(self.path(&file("ext")), extension).expect("writes");
+        self.openssl(&[
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            &format!("/CN={name}"),
+            "-keyout",
+            &file("key"),
+            "-out",
+            &file("csr"),
+        ]);
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            &file("csr"),
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "1",
+            "-extfile",
+            &file("ext"),
+            "-out",
+            &file("pem"),
+        ]);
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let mut command = Command::new("openssl");
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        let output = command.output().expect("openssl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The files of a client that both servers accept.
+    fn good(&self) -> TlsFiles {
+        TlsFiles {
+            ca: Some(self.path("ca.pem")),
+            cert: Some(self.path("client.pem")),
+            key: Some(self.path("client.key")),
+        }
+    }
+
+    fn only_ca(&self, name: &str) -> TlsFiles {
+        TlsFiles { ca: Some(self.path(name)), ..TlsFiles::default() }
+    }
+}
+
+async fn nats_server(certificates: &Certificates) -> NatsServer {
+    let more = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
+        certificates.text("server.pem"),
+        certificates.text("server.key"),
+        certificates.text("ca.pem"),
+    );
+    NatsServer::start_with(Setup { more, ..Setup::default() }).await
+}
+
+fn nats_config(server: &NatsServer, tls: TlsFiles) -> NatsConfig {
+    NatsConfig {
+        urls: vec![server.url()],
+        credentials: None,
+        inbox_prefix: None,
+        nkey: None,
+        tls,
+        name: "tls".to_owned(),
+        replicas: 1,
+        partitions: 1,
+        connect_deadline: Duration::from_secs(30),
+    }
+}
+
+async fn nats_refusal(server: &NatsServer, tls: TlsFiles) -> nats::ConnectError {
+    // A client without the certificate that the server wants is only told so after it has connected, so it is waited for.
+    let config = NatsConfig { connect_deadline: Duration::from_secs(3), ..nats_config(server, tls) };
+    Nats::connect(config).await.map(|_| ()).expect_err("a refusal")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_takes_a_client_certificate_and_only_a_known_authority_is_believed() {
+    let certificates = Certificates::new();
+    let server = nats_server(&certificates).await;
+    Nats::connect(nats_config(&server, certificates.good())).await.expect("connects");
+
+    let other = TlsFiles { ca: Some(certificates.path("other.pem")), ..certificates.good() };
+    let refusal = nats_refusal(&server, other).await;
+    assert!(matches!(refusal, nats::ConnectError::Tls { .. }), "{refusal}");
+    assert!(refusal.to_string().contains("check `nats.ca`"), "{refusal}");
+    nats_refusal(&server, certificates.only_ca("ca.pem")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_without_tls_is_refused_once_certificates_are_named() {
+    let certificates = Certificates::new();
+    let server = NatsServer::start().await;
+    let refusal = nats_refusal(&server, certificates.only_ca("ca.pem")).await;
+    assert!(!matches!(refusal, nats::ConnectError::File(_)), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_takes_the_seed_of_an_nkey() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = nkeys::KeyPair::new_user();
+    let more = format!("authorization {{ users: [ {{ nkey: {} }} ] }}\n", pair.public_key());
+    let server = NatsServer::start_with(Setup { more, ..Setup::default() }).await;
+    let seed = |name: &str, pair: &nkeys::KeyPair| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{}\n", pair.seed().expect("a seed"))).expect("writes");
+        path
+    };
+    let with = |path| NatsConfig { nkey: Some(path), ..nats_config(&server, TlsFiles::default()) };
+    Nats::connect(with(seed("known", &pair))).await.expect("connects");
+    let stranger = Nats::connect(with(seed("stranger", &nkeys::KeyPair::new_user()))).await;
+    let refusal = stranger.map(|_| ()).expect_err("not known");
+    assert!(matches!(refusal, nats::ConnectError::Refused { .. }), "{refusal}");
+}
+
+/// A server that takes TLS on a port of its own, and its address there.
+async fn redis_server(certificates: &Certificates) -> (RedisServer, String) {
+    let port = free_address().port().to_string();
+    let (cert, key) = (certificates.text("server.pem"), certificates.text("server.key"));
+    let ca = certificates.text("ca.pem");
+    let settings =
+        ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    (RedisServer::start_with(&settings).await, format!("rediss://127.0.0.1:{port}/0"))
+}
+
+async fn redis_connects(url: &str, tls: TlsFiles) -> Result<(), redis::ConnectError> {
+    let config = RedisConfig {
+        url: url.to_owned(),
+        connect_deadline: Duration::from_secs(30),
+        prefix: "ls".to_owned(),
+        tls,
+    };
+    Redis::connect(config).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_takes_a_client_certificate_and_only_a_known_authority_is_believed() {
+    let certificates = Certificates::new();
+    let (_server, url) = redis_server(&certificates).await;
+    redis_connects(&url, certificates.good()).await.expect("connects");
+
+    let other = TlsFiles { ca: Some(certificates.path("other.pem")), ..certificates.good() };
+    for files in [other, certificates.only_ca("ca.pem")] {
+        let refusal = redis_connects(&url, files).await.expect_err("refused");
+        assert!(matches!(refusal, redis::ConnectError::Tls { .. }), "{refusal}");
+        assert!(refusal.to_string().contains("check `redis.ca`"), "{refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn key_of_another_certificate_is_refused_before_anything_connects() {
+    let certificates = Certificates::new();
+    let files = TlsFiles { key: Some(certificates.path("server.key")), ..certificates.good() };
+    let refusal = nats_refusal(&NatsServer::absent(), files.clone()).await.to_string();
+    assert!(refusal.contains("server.key cannot be used: it does not fit the certificate"), "{refusal}");
+    let refusal = redis_connects("rediss://127.0.0.1:1/0", files).await.expect_err("refused").to_string();
+    assert!(refusal.contains("server.key cannot be used: it does not fit the certificate"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_tls_work_from_the_command_line() {
+    let certificates = Certificates::new();
+    let server = nats_server(&certificates).await;
+    let list = |folder: &Path, ca: &str| {
+        Longshore::new(folder, ["dlq", "list", "--connect-deadline", "10s"])
+            .env("NATS_URL", &server.url())
+            .env("LONGSHORE_NATS__CA", ca)
+            .env("LONGSHORE_NATS__CERT", &certificates.text("client.pem"))
+            .env("LONGSHORE_NATS__KEY", &certificates.text("client.key"))
+    };
+    let missing = list(certificates.folder.path(), "/nowhere/ca.pem").run().await.expecting(2);
+    missing.saying(&["/nowhere/ca.pem cannot be used", "`nats.ca` comes from: LONGSHORE_NATS__CA"]);
+    let reached = list(certificates.folder.path(), "ca.pem").run().await;
+    // No scheduler answers there; NATS did.
+    assert!(!reached.stderr.contains("TLS") && !reached.stderr.contains("cannot be used"), "{reached}");
+}
