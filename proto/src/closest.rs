@@ -10,6 +10,10 @@ const LETTERS_PER_SLIP: usize = 3;
 /// Words longer than this are not compared: the cost grows with the square of the length.
 const WORD_LIMIT_CHARS: usize = 64;
 
+/// Of more known words only the first are compared, at about 1 µs each: they may be the keys of a value of megabytes, and the
+/// comparison runs while a record is applied.
+const KNOWN_LIMIT: usize = 200;
+
 /// The closest of `known` to `word`, if any is close. Dashes and underscores count as the same.
 pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.chars().nth(WORD_LIMIT_CHARS).is_some() {
@@ -19,6 +23,8 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     let word = plain(word);
     known
         .into_iter()
+        .take(KNOWN_LIMIT)
+        .filter(|candidate| candidate.chars().nth(WORD_LIMIT_CHARS).is_none())
         .map(|candidate| (strsim::jaro_winkler(&word, &plain(candidate)), candidate))
         .filter(|(similarity, candidate)| {
             let slips = strsim::osa_distance(&word, &plain(candidate));
@@ -41,5 +47,8 @@ mod tests {
         assert_eq!(closest("ulr", ["url"]), Some("url"));
         assert_eq!(closest("b", ["a"]), None);
         assert_eq!(closest(&"t".repeat(100_000), known), None);
+        let long = "timeouts".repeat(100_000);
+        let many = std::iter::repeat_n(long.as_str(), 1_000_000);
+        assert_eq!(closest("timeout", many), None, "neither long words nor very many are compared");
     }
 }

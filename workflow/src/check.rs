@@ -57,7 +57,8 @@ impl Check<'_> {
             return;
         }
         let names = || self.draft.inputs.iter().map(|spec| spec.name.as_str());
-        let help = did_you_mean(name, names()).unwrap_or_else(|| "declare it under `inputs`".to_owned());
+        let close = if self.report.is_crowded() { None } else { did_you_mean(name, names()) };
+        let help = close.unwrap_or_else(|| "declare it under `inputs`".to_owned());
         let problem = Diagnostic::new(Code::UnknownInput, span, format!("unknown input `{name}`"));
         self.report.add(problem.label("no input with this name").help(help));
     }
@@ -74,8 +75,8 @@ impl Check<'_> {
 
     fn unknown_step(&mut self, id: &str, span: Span) {
         let ids = || self.graph.ids.keys().map(String::as_str);
-        let help = did_you_mean(id, ids())
-            .or_else(|| Some(format!("the steps with an id are {}", listed(ids().take(10)))));
+        let close = if self.report.is_crowded() { None } else { did_you_mean(id, ids()) };
+        let help = close.or_else(|| Some(format!("the steps with an id are {}", listed(ids().take(10)))));
         let problem = Diagnostic::new(Code::UnknownStep, span, format!("unknown step `{id}` in expression"));
         self.report
             .add(problem.label("no step with this id").maybe_help(help.filter(|_| ids().next().is_some())));

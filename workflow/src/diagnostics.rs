@@ -77,6 +77,12 @@ impl Report {
         }
     }
 
+    /// Whether further problems are likely to be counted only, so that no time is spent on help for them: searching the
+    /// closest of many names for each of 10,000 expressions would take seconds.
+    pub(crate) const fn is_crowded(&self) -> bool {
+        self.found.len() >= SHOWN_LIMIT
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -51,6 +51,9 @@ const EXPRESSION_UNITS: u64 = 100;
 /// What finding one value in the scope costs: steps are searched by their names.
 const SLOT_UNITS: u64 = 50;
 
+/// What finding the words for a failure costs.
+const EXPLANATION_UNITS: u64 = 2_000;
+
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expr {
@@ -154,6 +157,12 @@ impl Expr {
         }
     }
 
+    /// What saying where an evaluation failed costs: it evaluates the parts below each level of the tree again, and may
+    /// search for the closest of some names.
+    const fn explanation_units(&self) -> u64 {
+        EXPLANATION_UNITS.saturating_add(self.nodes.saturating_mul(self.depth as u64))
+    }
+
     fn computed(
         &self,
         scope: &dyn Scope,
@@ -174,8 +183,7 @@ impl Expr {
                 Ok(value) => {
                     convert::to_json(value.as_ref()).map_err(|error| EvalError::new(&self.source, error))
                 }
-                // Finding the place evaluates the parts below each level of the tree again.
-                Err(cause) if meter.charge_if_affordable(self.nodes.saturating_mul(self.depth as u64)) => {
+                Err(cause) if meter.charge_if_affordable(self.explanation_units()) => {
                     Err(failure(cause).explain(&self.source))
                 }
                 Err(cause) => Err(EvalError::new(&self.source, in_words(&cause).message)),

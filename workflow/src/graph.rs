@@ -108,6 +108,7 @@ fn waits_for(
             Some(_) => Some(
                 "name steps of the same list; to wait for a member of a group, name the group".to_owned(),
             ),
+            None if report.is_crowded() => None,
             None => did_you_mean(&need.value, siblings(steps, step.parent, number)),
         };
         let code = if found.is_some() { Code::BadNeed } else { Code::UnknownStep };
