@@ -25,6 +25,8 @@ mod noop;
 mod oversized;
 mod pool;
 mod process;
+mod schema;
+mod schema_work;
 mod server;
 mod stdio;
 

@@ -5,18 +5,19 @@
 //! the list.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jsonschema::{PatternOptions, Validator};
 use longshore_proto::{ServerName, ToolName, closest};
 use rmcp::model::{ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ServerResult};
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::call::{Hints, Tool};
 use super::classify::{METHOD_NOT_FOUND, Observation};
 use super::connection::Connection;
+use super::schema::CompiledSchema;
 
 /// Pages of a listing; a cursor that leads in a circle ends here.
 const MOST_PAGES: usize = 100;
@@ -26,17 +27,19 @@ const MOST_TOOLS: usize = 10_000;
 const LONGEST_USE: Duration = Duration::from_mins(5);
 /// And is used for this long even if the server says that it does not hold at all: otherwise every call would be two.
 const SHORTEST_USE: Duration = Duration::from_secs(10);
-/// Larger schemas are left to the server: compiling one takes time and memory in proportion.
-const MOST_SCHEMA_BYTES: usize = 256 * 1024;
+/// A larger tool is left out: no tool of a real server comes near.
+const MOST_TOOL_BYTES: usize = 1024 * 1024;
+/// All tools of one server together. A listing is kept for minutes, by each worker and for each server.
+const MOST_LISTING_BYTES: usize = 32 * 1024 * 1024;
 /// Tools that are named when one is not found.
 const MOST_NAMED: usize = 20;
-/// Mistakes that are named when arguments do not fit.
-const MOST_MISTAKES: usize = 5;
 
 /// The tools of a server at one moment.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    tools: BTreeMap<ToolName, Listed>,
+    tools: BTreeMap<ToolName, Arc<Listed>>,
+    /// Tools that are larger than [`MOST_TOOL_BYTES`], with their bytes.
+    left_out: BTreeMap<ToolName, usize>,
     /// Whether the server lists its tools at all; if not, every call is let through.
     complete: bool,
     listed_at: Instant,
@@ -46,29 +49,24 @@ pub(crate) struct Listing {
 #[derive(Debug)]
 struct Listed {
     tool: Tool,
-    /// Compiled when the tool is first called; nothing if its schema is of no use.
-    validator: OnceLock<Option<Validator>>,
+    /// Compiled when the tool is first called, on a thread of its own; an error if the schema is left to the server.
+    compiled: OnceLock<Result<CompiledSchema, ()>>,
 }
 
 impl Listing {
     /// Asks a server for all its tools.
     pub(crate) async fn fetch(connection: &Connection, limit: Duration) -> Result<Self, Observation> {
         let deadline = Instant::now() + limit;
-        let (mut tools, mut cursor, mut holds_for) = (Vec::new(), None, LONGEST_USE);
+        let (mut tools, mut cursor, mut holds_for) = (PageTools::default(), None, LONGEST_USE);
         for _ in 0..MOST_PAGES {
             let page = match page(connection, cursor, deadline, limit).await {
                 Err(Observation::JsonRpc { code: METHOD_NOT_FOUND, .. }) => {
-                    return Ok(Self::new(Vec::new(), false, LONGEST_USE));
+                    return Ok(Self::new(PageTools::default(), false, LONGEST_USE));
                 }
                 page => page?,
             };
             holds_for = holds_for.min(page.ttl_ms.map_or(LONGEST_USE, Duration::from_millis));
-            tools.extend(page.tools.into_iter().filter_map(|tool| described(connection.server(), tool)));
-            if tools.len() > MOST_TOOLS {
-                return Err(Observation::Unreadable(format!(
-                    "the server lists more than {MOST_TOOLS} tools"
-                )));
-            }
+            tools.add(connection.server(), page.tools)?;
             cursor = page.next_cursor;
             if cursor.is_none() {
                 return Ok(Self::new(tools, true, holds_for));
@@ -77,12 +75,11 @@ impl Listing {
         Err(Observation::Unreadable(format!("the list of tools has more than {MOST_PAGES} pages")))
     }
 
-    fn new(tools: Vec<Tool>, complete: bool, holds_for: Duration) -> Self {
-        let tools = tools
-            .into_iter()
-            .map(|tool| (tool.name.clone(), Listed { tool, validator: OnceLock::new() }))
-            .collect();
-        Self { tools, complete, listed_at: Instant::now(), holds_for: holds_for.max(SHORTEST_USE) }
+    fn new(tools: PageTools, complete: bool, holds_for: Duration) -> Self {
+        let PageTools { kept, left_out, .. } = tools;
+        let listed = |tool: Tool| (tool.name.clone(), Arc::new(Listed { tool, compiled: OnceLock::new() }));
+        let tools = kept.into_iter().map(listed).collect();
+        Self { tools, left_out, complete, listed_at: Instant::now(), holds_for: holds_for.max(SHORTEST_USE) }
     }
 
     /// Whether it may be used without asking again.
@@ -95,12 +92,13 @@ impl Listing {
         self.tools.values().map(|listed| &listed.tool)
     }
 
-    /// The arguments to send, if there is such a tool and they fit it.
-    pub(crate) fn arguments(
+    /// The arguments to send, if there is such a tool and they fit it. Checking them ends after `limit`.
+    pub(crate) async fn arguments(
         &self,
         tool: &ToolName,
         given: &Map<String, Value>,
         idempotency_key: &str,
+        limit: Duration,
     ) -> Result<Map<String, Value>, Observation> {
         let mut arguments = given.clone();
         let Some(listed) = self.tools.get(tool) else {
@@ -109,15 +107,19 @@ impl Listing {
         if listed.takes_idempotency_key() && !arguments.contains_key(KEY_ARGUMENT) {
             arguments.insert(KEY_ARGUMENT.to_owned(), Value::String(idempotency_key.to_owned()));
         }
-        let arguments = Value::Object(arguments);
-        listed.check(&arguments)?;
-        match arguments {
+        match listed.check(Value::Object(arguments), limit).await? {
             Value::Object(arguments) => Ok(arguments),
             _ => Ok(Map::new()),
         }
     }
 
     fn unknown(&self, tool: &ToolName) -> Observation {
+        if let Some(bytes) = self.left_out.get(tool) {
+            return Observation::UnknownTool(format!(
+                "the tool `{tool}` was left out of the server's list: it takes {bytes} bytes there, and at most \
+                 {MOST_TOOL_BYTES} are read"
+            ));
+        }
         let names = || self.tools.keys().map(ToolName::as_str);
         let it_has = match closest(tool.as_str(), names()) {
             Some(near) => format!("; did you mean `{near}`? It has"),
@@ -133,6 +135,42 @@ impl Listing {
     }
 }
 
+/// The tools of all pages so far.
+#[derive(Debug, Default)]
+struct PageTools {
+    kept: Vec<Tool>,
+    left_out: BTreeMap<ToolName, usize>,
+    bytes: usize,
+}
+
+impl PageTools {
+    /// Adds the tools of a page, but for those that are too large.
+    fn add(&mut self, server: &ServerName, tools: Vec<rmcp::model::Tool>) -> Result<(), Observation> {
+        for tool in tools {
+            let bytes = json_bytes(&tool);
+            let Some(tool) = described(server, tool) else { continue };
+            if bytes > MOST_TOOL_BYTES {
+                warn!(%server, tool = %tool.name, bytes, limit = MOST_TOOL_BYTES, "tool left out: its entry is too large");
+                self.left_out.insert(tool.name, bytes);
+            } else {
+                self.bytes = self.bytes.saturating_add(bytes);
+                self.kept.push(tool);
+            }
+            if self.kept.len() + self.left_out.len() > MOST_TOOLS {
+                return Err(Observation::Unreadable(format!(
+                    "the server lists more than {MOST_TOOLS} tools"
+                )));
+            }
+            if self.bytes > MOST_LISTING_BYTES {
+                return Err(Observation::Unreadable(format!(
+                    "the list of tools takes more than {MOST_LISTING_BYTES} bytes"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The argument by which tools in the field take an idempotency key.
 const KEY_ARGUMENT: &str = "idempotency_key";
 
@@ -144,17 +182,44 @@ impl Listed {
             .is_some_and(|properties| properties.get(KEY_ARGUMENT).is_some())
     }
 
-    fn check(&self, arguments: &Value) -> Result<(), Observation> {
-        let Some(validator) = self.validator.get_or_init(|| compiled(&self.tool)) else { return Ok(()) };
-        let mistakes: Vec<String> = validator
-            .iter_errors(arguments)
-            .take(MOST_MISTAKES)
-            // Masked: an argument may be a credential.
-            .map(|error| match error.instance_path().as_str() {
-                "" => error.masked().to_string(),
-                path => format!("{path}: {}", error.masked_with("the value")),
+    /// Checks arguments, within `limit`. What takes longer, or is beyond the bounds, is left to the server.
+    async fn check(self: &Arc<Self>, arguments: Value, limit: Duration) -> Result<Value, Observation> {
+        if let Some(Ok(compiled)) = self.compiled.get()
+            && let Some(mistakes) = compiled.check_if_short(&self.tool.input_schema, &arguments)
+        {
+            return self.refuse(&mistakes).map(|()| arguments);
+        }
+        let (listed, arguments) = (Arc::clone(self), Arc::new(arguments));
+        let checked = Arc::clone(&arguments);
+        let check = tokio::task::spawn_blocking(move || {
+            match listed.compiled() {
+            Ok(compiled) => compiled.check(&listed.tool.input_schema, &checked).inspect_err(|why| {
+                warn!(tool = %listed.tool.name, %why, "arguments are not checked before the call; the server checks them");
+            }),
+            // Was logged when the schema was compiled.
+            Err(()) => Ok(Vec::new()),
+        }
+        });
+        match timeout(limit, check).await {
+            Ok(Ok(Ok(mistakes))) => self.refuse(&mistakes)?,
+            Ok(Ok(Err(_))) => {}
+            Ok(Err(_)) | Err(_) => {
+                warn!(tool = %self.tool.name, ?limit, "the check of the arguments did not end; the server checks them");
+            }
+        }
+        Ok(Arc::unwrap_or_clone(arguments))
+    }
+
+    fn compiled(&self) -> Result<&CompiledSchema, ()> {
+        let compile = || {
+            CompiledSchema::compile(&self.tool.input_schema).map_err(|why| {
+                warn!(tool = %self.tool.name, %why, "arguments are not checked before calls; the server checks them");
             })
-            .collect();
+        };
+        self.compiled.get_or_init(compile).as_ref().map_err(|()| ())
+    }
+
+    fn refuse(&self, mistakes: &[String]) -> Result<(), Observation> {
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -166,18 +231,23 @@ impl Listed {
     }
 }
 
-/// The schema of a tool, ready to use. A schema that cannot be compiled is the server's mistake, and the server will
-/// check by itself. Nothing is fetched, and patterns are matched in linear time.
-fn compiled(tool: &Tool) -> Option<Validator> {
-    if tool.input_schema.to_string().len() > MOST_SCHEMA_BYTES {
-        return None;
+/// The bytes of a value as JSON text.
+fn json_bytes(value: &impl serde::Serialize) -> usize {
+    /// Counts what is written to it.
+    struct ByteCount(usize);
+    impl std::io::Write for ByteCount {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.saturating_add(bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
-    let built = jsonschema::options()
-        .offline()
-        .should_validate_formats(false)
-        .with_pattern_options(PatternOptions::regex())
-        .build(&tool.input_schema);
-    built.inspect_err(|error| tracing::debug!(tool = %tool.name, %error, "schema of no use")).ok()
+    let mut count = ByteCount(0);
+    // Neither a tool nor a counter can fail; if they did, the tool would count for what was written.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
 }
 
 async fn page(
@@ -203,7 +273,7 @@ fn described(server: &ServerName, tool: rmcp::model::Tool) -> Option<Tool> {
     Some(Tool {
         name,
         description: tool.description.map(Into::into),
-        input_schema: Value::Object(std::sync::Arc::unwrap_or_clone(tool.input_schema)),
+        input_schema: Value::Object(Arc::unwrap_or_clone(tool.input_schema)),
         hints: Hints {
             read_only: hints.read_only_hint,
             destructive: hints.destructive_hint,
@@ -226,13 +296,16 @@ mod tests {
             input_schema: schema.clone(),
             hints: Hints::default(),
         };
-        Listing::new(vec![tool("charge", &schema), tool("refund", &schema)], true, LONGEST_USE)
+        let kept = vec![tool("charge", &schema), tool("refund", &schema)];
+        Listing::new(PageTools { kept, ..PageTools::default() }, true, LONGEST_USE)
     }
 
     fn arguments(listing: &Listing, tool: &str, given: Value) -> Result<Value, String> {
         let tool = tool.parse().expect("a name");
         let given = given.as_object().cloned().expect("an object");
-        listing.arguments(&tool, &given, "run/step").map(Value::Object).map_err(|seen| seen.to_string())
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let checked = listing.arguments(&tool, &given, "run/step", Duration::from_secs(30));
+        runtime.block_on(checked).map(Value::Object).map_err(|seen| seen.to_string())
     }
 
     #[test]
@@ -285,8 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
+        let server: ServerName = "s".parse().expect("a name");
+        let tool = |name: &str, bytes: usize| {
+            let tool = json!({ "name": name, "description": "x".repeat(bytes), "inputSchema": {} });
+            serde_json::from_value::<rmcp::model::Tool>(tool).expect("a tool")
+        };
+        let mut tools = PageTools::default();
+        tools.add(&server, vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES)]).expect("fits");
+        let found = Listing::new(tools, true, LONGEST_USE);
+        assert!(arguments(&found, "small", json!({})).is_ok());
+        let refused = arguments(&found, "huge", json!({})).unwrap_err();
+        assert!(
+            refused.starts_with("the tool `huge` was left out of the server's list: it takes 1048"),
+            "{refused}"
+        );
+        let mut tools = PageTools::default();
+        let mut pages = (0..100).map(|page| tools.add(&server, vec![tool(&format!("t{page}"), 900_000)]));
+        let full = pages.find_map(Result::err).expect("bounded as a whole");
+        assert!(full.to_string().contains("the list of tools takes more than 33554432 bytes"), "{full}");
+    }
+
+    #[test]
     fn a_server_that_lists_nothing_is_asked_all_the_same() {
-        let silent = Listing::new(Vec::new(), false, LONGEST_USE);
+        let silent = Listing::new(PageTools::default(), false, LONGEST_USE);
         assert_eq!(arguments(&silent, "anything", json!({"a": 1})), Ok(json!({"a": 1})));
     }
 }

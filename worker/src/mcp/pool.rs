@@ -21,6 +21,7 @@ use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
 use super::handshake::Home;
+use super::listing::Listing;
 use super::server::Server;
 use crate::launcher::Launcher;
 
@@ -116,14 +117,13 @@ impl Pool {
         let connection = server.connection(&self.home).await?;
         let limit = server.settings().connect_timeout;
         let listing = connection.listing(limit, Anew::No).await?;
-        let arguments = match listing.arguments(call.tool, call.arguments, call.idempotency_key) {
+        let arguments = |listing: Arc<Listing>| async move {
+            listing.arguments(call.tool, call.arguments, call.idempotency_key, call.timeout).await
+        };
+        let arguments = match arguments(Arc::clone(&listing)).await {
             Ok(arguments) => arguments,
             // The server may have changed since: only a refusal by its present word counts.
-            Err(_) => connection.listing(limit, Anew::Than(listing)).await?.arguments(
-                call.tool,
-                call.arguments,
-                call.idempotency_key,
-            )?,
+            Err(_) => arguments(connection.listing(limit, Anew::Than(listing)).await?).await?,
         };
         Ok((connection, arguments))
     }

@@ -1,0 +1,30 @@
+//! Bounds on what a server's list of tools can cost.
+
+use std::time::{Duration, Instant};
+
+use longshore_proto::{FaultClass, Sent};
+use serde_json::json;
+
+use super::fixture::{call_within, entry, fault, pool_of};
+
+#[tokio::test]
+async fn a_schema_that_doubles_is_left_to_the_server() {
+    let pool = pool_of(entry(&[], json!({})));
+    let began = Instant::now();
+    // Each on its own would take for ever, and keep a thread for it.
+    for _ in 0..4 {
+        let answer = call_within(&pool, "doubling", json!({"a": 1}), Duration::from_secs(20)).await;
+        assert_eq!(answer.expect("an answer").value, json!("doubling was called"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_tool_that_is_too_large_is_left_out_by_name() {
+    let pool = pool_of(entry(&[], json!({})));
+    let (class, sent, message) =
+        fault(call_within(&pool, "oversized", json!({}), Duration::from_secs(20)).await);
+    assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));
+    assert!(message.contains("the tool `oversized` was left out of the server's list"), "{message}");
+    assert!(call_within(&pool, "echo", json!({"text": "x"}), Duration::from_secs(20)).await.is_ok());
+}
