@@ -60,6 +60,8 @@ fn event(n: u128) -> Event {
         took: Duration::from_millis(12),
         fault: None,
         sent: Sent::Answered,
+        worker: None,
+        process: None,
     };
     let worker: NodeId = "host-4711-abcdef".parse().expect("a node");
     Event::Settled {

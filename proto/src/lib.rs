@@ -50,7 +50,7 @@ pub use id::{
     ServerName, StepPath, ToolName, WorkflowName,
 };
 pub use job::{Job, OnToolError, TraceContext};
-pub use outcome::{AttemptRecord, Outcome, Output, Settlement};
+pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
 pub use pattern::{pattern_weight, wide_case_folds};
 pub use payload::{INLINE_LIMIT_BYTES, Payload};
 pub use policy::{Backoff, Next, RetryPolicy, Safety};

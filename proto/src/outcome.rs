@@ -1,10 +1,11 @@
 //! What came back from a step.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, Fault, Payload, Sent, Timestamp};
+use crate::{Attempt, Fault, NodeId, Payload, Sent, Timestamp};
 
 /// What a tool gave.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -60,4 +61,35 @@ pub struct AttemptRecord {
     pub fault: Option<Fault>,
     /// How far it is known to have come.
     pub sent: Sent,
+    /// The worker that made it. `None` for an attempt that no worker reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<NodeId>,
+    /// The process of the server that it was sent to. `None` if it was not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ServerInstance>,
+}
+
+/// The process of a server that takes calls, as a worker reaches it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServerInstance {
+    /// The process id, for a server over stdio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Scheme, host and port, for a server over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The number of the connection, counted by the worker over all its servers from 1.
+    pub connection: u64,
+}
+
+impl fmt::Display for ServerInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(pid) = self.pid {
+            write!(f, "process {pid}, ")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}, ")?;
+        }
+        write!(f, "connection {}", self.connection)
+    }
 }

@@ -138,6 +138,8 @@ mod tests {
                     took: std::time::Duration::from_millis(15),
                     fault: Some(fault),
                     sent: Sent::Maybe,
+                    worker: None,
+                    process: None,
                 }],
                 worker: "host-1-abc".parse().expect("a node"),
                 unreported: false,

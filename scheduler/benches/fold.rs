@@ -41,6 +41,8 @@ fn settled(run: RunId, step: usize) -> Event {
         took: Duration::from_millis(1),
         fault: None,
         sent: Sent::Answered,
+        worker: None,
+        process: None,
     };
     Event::Settled {
         job: JobId { run, step: format!("s{step}").parse().expect("a path"), attempt: Attempt::FIRST },

@@ -109,6 +109,8 @@ fn settled(job: &Job, settlement: Settlement) -> Event {
         took: Duration::from_millis(1),
         fault: None,
         sent: Sent::Answered,
+        worker: None,
+        process: None,
     };
     let worker = "worker".parse().expect("a node");
     Event::Settled { job: job.id.clone(), settlement, attempts: vec![attempt], worker, unreported: false }

@@ -31,6 +31,8 @@ fn settled(run: RunId, step: &str, value: Value) -> Event {
         took: Duration::from_millis(1),
         fault: None,
         sent: Sent::Answered,
+        worker: None,
+        process: None,
     };
     let output = Output { value: value.into(), content: None };
     Event::Settled {

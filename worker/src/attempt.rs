@@ -18,7 +18,7 @@ mod machine;
 use std::time::Duration;
 
 use longshore_backend::Claimed;
-use longshore_proto::{Attempt, ClaimKey, Event, Timestamp};
+use longshore_proto::{Attempt, ClaimKey, Event, ServerInstance, Timestamp};
 
 use crate::mcp::{Answer, CallFault};
 
@@ -47,6 +47,8 @@ pub(crate) enum Input {
     Born(Timestamp),
     /// [`Effect::Call`] ended.
     Ended {
+        /// The process of the server that it was sent to.
+        process: Option<ServerInstance>,
         /// When the call began.
         started_at: Timestamp,
         /// How long it took.

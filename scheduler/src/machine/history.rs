@@ -197,8 +197,15 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
         }
     };
     let took = Duration::from_millis(1);
-    let attempt =
-        AttemptRecord { number: job.id.attempt, started_at: at, took, fault: Some(fault), sent: Sent::Maybe };
+    let attempt = AttemptRecord {
+        number: job.id.attempt,
+        started_at: at,
+        took,
+        fault: Some(fault),
+        sent: Sent::Maybe,
+        worker: None,
+        process: None,
+    };
     Event::Settled {
         job: job.id.clone(),
         settlement,

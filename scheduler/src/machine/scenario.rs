@@ -287,7 +287,15 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     Event::Settled {
         job: JobId { run, step: step.parse().expect("a path"), attempt: number },
         settlement,
-        attempts: vec![AttemptRecord { number, started_at, took: TOOK, fault: failed, sent: Sent::Maybe }],
+        attempts: vec![AttemptRecord {
+            number,
+            started_at,
+            took: TOOK,
+            fault: failed,
+            sent: Sent::Maybe,
+            worker: None,
+            process: None,
+        }],
         worker: "worker".parse().expect("a node"),
         unreported: false,
     }

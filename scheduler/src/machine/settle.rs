@@ -129,6 +129,8 @@ fn silence(step: &mut Step, why: &str, until: Timestamp) -> Option<AttemptRecord
         took: until.since(started_at),
         fault: Some(Fault::new(FaultClass::Unavailable, why)),
         sent: Sent::Maybe,
+        worker: None,
+        process: None,
     })
 }
 

@@ -250,6 +250,8 @@ async fn work(backend: Backend) {
                 took: Duration::from_millis(1),
                 fault: None,
                 sent: Sent::Answered,
+                worker: None,
+                process: None,
             };
             let output = Output { value: json!(1).into(), content: None };
             let event = Event::Settled {

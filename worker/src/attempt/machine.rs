@@ -9,7 +9,7 @@ use std::time::Duration;
 use longshore_backend::{BLOB_LIMIT_BYTES, Claimed};
 use longshore_proto::{
     Attempt, AttemptRecord, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES, Job, Next,
-    NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, Settlement, Timestamp,
+    NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, ServerInstance, Settlement, Timestamp,
 };
 use serde_json::Value;
 
@@ -97,7 +97,9 @@ impl<'a> Machine<'a> {
             }
             Input::Claimed { claimed, now } => self.claimed(claimed, now),
             Input::Born(born) => self.born(born),
-            Input::Ended { started_at, took, result } => self.ended(started_at, took, result),
+            Input::Ended { process, started_at, took, result } => {
+                self.ended(process, (started_at, took), result)
+            }
             Input::RetryDue => self.call(),
             Input::Settled => Effect::End(End::Acknowledge { done: self.claim.take() }),
             Input::Broken => self.give_back(Some(BROKEN_DELAY)),
@@ -193,7 +195,12 @@ impl<'a> Machine<'a> {
         Attempt(self.job.id.attempt.0.saturating_add(made))
     }
 
-    fn ended(&mut self, started_at: Timestamp, took: Duration, result: Result<Answer, CallFault>) -> Effect {
+    fn ended(
+        &mut self,
+        process: Option<ServerInstance>,
+        (started_at, took): (Timestamp, Duration),
+        result: Result<Answer, CallFault>,
+    ) -> Effect {
         let number = self.number();
         let result = result.and_then(|answer| self.judged(answer));
         let (fault, sent) = match &result {
@@ -201,7 +208,8 @@ impl<'a> Machine<'a> {
             Err(CallFault { fault, sent }) => (Some(fault.clone()), *sent),
         };
         self.spent |= sent != Sent::Never;
-        self.attempts.push(AttemptRecord { number, started_at, took, fault, sent });
+        let worker = Some(self.worker.clone());
+        self.attempts.push(AttemptRecord { number, started_at, took, fault, sent, worker, process });
         match result {
             Ok(answer) => self.answered(answer),
             Err(CallFault { fault, sent }) => self.faulted(number, fault, sent, started_at.plus(took)),

@@ -118,7 +118,12 @@ fn moment(millis: &str) -> Timestamp {
 
 /// Calls begin at 1,000 ms and take 10.
 fn ended(result: Result<Answer, CallFault>) -> Input {
-    Input::Ended { started_at: Timestamp::from_millis(1_000), took: Duration::from_millis(10), result }
+    Input::Ended {
+        process: None,
+        started_at: Timestamp::from_millis(1_000),
+        took: Duration::from_millis(10),
+        result,
+    }
 }
 
 fn claimed(answer: &str) -> Claimed {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use longshore_backend::{Backend, Blobs, Claimed, Delivery, Error, Receipt, clock};
 use longshore_proto::{
     Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Payload, RunStatus, Sent,
-    Settlement,
+    ServerInstance, Settlement,
 };
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Shared;
 use super::insist::insist;
@@ -198,13 +198,8 @@ impl Life<'_> {
         };
         let took = start.elapsed();
         count_call(self.job, number, took, &result);
-        match &result {
-            Ok(answer) => debug!(%number, ?process, ?took, is_error = answer.is_error, "the tool answered"),
-            Err(CallFault { fault, sent }) => {
-                debug!(%number, ?process, ?took, class = %fault.class, ?sent, "the call faulted")
-            }
-        }
-        Ok(Input::Ended { started_at, took, result })
+        log_attempt(self.job, number, (&self.shared.node, process.as_ref()), took, &result);
+        Ok(Input::Ended { process, started_at, took, result })
     }
 
     /// The arguments of the call, or why there are none.
@@ -253,6 +248,27 @@ impl Life<'_> {
         let partition = self.job.id.run.partition();
         insist("appending an outcome", || log.append(partition, std::slice::from_ref(&event))).await?;
         Ok(Input::Settled)
+    }
+}
+
+/// Logs one attempt in one line. The message of a fault stays at debug: it can be long, and the run has it.
+fn log_attempt(
+    job: &Job,
+    number: Attempt,
+    (worker, process): (&NodeId, Option<&ServerInstance>),
+    took: Duration,
+    result: &Result<Answer, CallFault>,
+) {
+    let Job { id, server, tool, .. } = job;
+    let outcome = match result {
+        Ok(answer) if answer.is_error => "tool_error",
+        Ok(_) => "answered",
+        Err(CallFault { fault, .. }) => fault.class.as_str(),
+    };
+    let process = process.map_or_else(|| "none".to_owned(), ToString::to_string);
+    info!(%server, %tool, run = %id.run, step = %id.step, attempt = %number, %worker, process, ?took, outcome, "called a tool");
+    if let Err(CallFault { fault, sent }) = result {
+        debug!(run = %id.run, step = %id.step, attempt = %number, %fault, ?sent, "the call faulted");
     }
 }
 

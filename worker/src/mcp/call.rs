@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use longshore_proto::{Fault, Sent, ServerName, ToolName, TraceContext};
+use longshore_proto::{Fault, Sent, ServerInstance, ServerName, ToolName, TraceContext};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -54,8 +54,8 @@ pub struct CallFault {
 /// A call that has ended, and the server process that it was sent to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedCall {
-    /// The process id of the server. `None` for a server over HTTP, and for a call that had no connection.
-    pub process: Option<u32>,
+    /// The process of the server. `None` for a call that had no connection.
+    pub process: Option<ServerInstance>,
     /// What came of the call.
     pub result: Result<Answer, CallFault>,
 }

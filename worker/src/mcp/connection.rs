@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use longshore_backend::clock;
-use longshore_proto::ServerName;
+use longshore_proto::{ServerInstance, ServerName};
 use rmcp::ServiceError;
 use rmcp::model::{CancelTaskParams, ClientRequest, CreateTaskResult, ProgressToken, ServerResult};
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
@@ -56,6 +56,10 @@ pub(crate) struct About {
     pub(crate) version: Option<String>,
     pub(crate) connect_time: Duration,
     pub(crate) pid: Option<u32>,
+    /// Scheme, host and port of a server over HTTP.
+    pub(crate) origin: Option<String>,
+    /// Counts the connections of this process, from 1.
+    pub(crate) number: u64,
 }
 
 /// A live connection.
@@ -110,9 +114,10 @@ impl Connection {
         &self.about
     }
 
-    /// The process id of the server. `None` over HTTP.
-    pub(crate) const fn process(&self) -> Option<u32> {
-        self.about.pid
+    /// The process of the server, as attempts are recorded with.
+    pub(crate) fn instance(&self) -> ServerInstance {
+        let About { pid, origin, number, .. } = &self.about;
+        ServerInstance { pid: *pid, origin: origin.clone(), connection: *number }
     }
 
     /// Whether another request should be tried on it.

@@ -5,7 +5,7 @@
 //! its process, and a connection that is up belongs to a task that ends it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use longshore_backend::clock;
@@ -49,6 +49,9 @@ pub(crate) struct Home {
     /// Starts processes, so that they end with this one.
     pub(crate) launcher: Option<Launcher>,
 }
+
+/// Connections that this process has made.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Connects to a server.
 pub(crate) async fn connect(
@@ -204,6 +207,11 @@ impl Attempt<'_> {
             version: implementation.map(|it| it.version).filter(|version| !version.is_empty()),
             connect_time: self.started.elapsed(),
             pid,
+            origin: match &self.config.reach {
+                Reach::Http(http) => http.origin(),
+                Reach::Stdio(_) | Reach::Noop => None,
+            },
+            number: CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1,
         };
         Connection {
             server: self.server.clone(),

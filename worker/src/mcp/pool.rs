@@ -105,7 +105,7 @@ impl Pool {
             Ok(answer) => Ok(Answer { error_text: secrets.hide(&answer.error_text).into_owned(), ..answer }),
             Err(seen) => Err(seen.without(secrets).into_fault()),
         };
-        EndedCall { process: connection.process(), result: answered }
+        EndedCall { process: Some(connection.instance()), result: answered }
     }
 
     /// A connection, and arguments that fit the tool.

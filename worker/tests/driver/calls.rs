@@ -1,5 +1,6 @@
 //! From a job to its outcome.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use longshore_proto::{
@@ -48,6 +49,15 @@ async fn retries_in_place_are_recorded_attempt_by_attempt() {
     let died = Some(FaultClass::Unavailable);
     assert_eq!(seen, [(1, died, Sent::Maybe), (2, died, Sent::Maybe), (3, None, Sent::Answered)]);
     assert!(attempts.is_sorted_by_key(|attempt| attempt.started_at));
+    assert!(
+        attempts.iter().all(|attempt| attempt.worker.as_ref().is_some_and(|it| it.as_str() == "worker-1"))
+    );
+    // Each died with its process, so each names another one.
+    let made_by: BTreeSet<_> = attempts
+        .iter()
+        .filter_map(|attempt| attempt.process.as_ref().and_then(|it| Some((it.pid?, it.connection))))
+        .collect();
+    assert_eq!(made_by.len(), 3, "{attempts:?}");
     assert_eq!(harness.journal(), ["die", "die", "die"]);
     harness.close().await;
 }

@@ -91,7 +91,9 @@ fn below(step: &StepView) -> Vec<Line> {
 
 fn attempt(step: &StepView, made: &AttemptRecord) -> Vec<Line> {
     let AttemptRecord { number, started_at, took, .. } = made;
-    let text = format!("    attempt {number}  {started_at}  {}", Elapsed(*took));
+    let by = made.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
+    let process = made.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
+    let text = format!("    attempt {number}  {started_at}  {}{by}{process}", Elapsed(*took));
     let line = Line::of(FAINT, &indent(step, &text));
     match &made.fault {
         Some(fault) => told(fault, line.with(PLAIN, "  "), PLAIN, step),
@@ -152,7 +154,8 @@ mod tests {
                 { "path": "check_west", "does": "tables/validate", "depth": 1, "status": "failed", "error": fault,
                   "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64,
                   "attempts": [{ "number": 1, "started_at": 1_795_187_471_500_u64,
-                                 "took_ms": 1000, "fault": fault, "sent": "answered" }] },
+                                 "took_ms": 1000, "fault": fault, "sent": "answered", "worker": "worker-1-7",
+                                 "process": { "pid": 4711, "connection": 2 } }] },
                 { "path": "report", "does": "tables/write", "depth": 0, "status": "pending" },
             ],
         }))
@@ -179,7 +182,8 @@ mod tests {
                 "x check         failed   2.0s  parallel",
                 "  x check_west  failed   2.0s  tables/validate",
                 "      tool_error: row 7 has no number",
-                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  tool_error: row 7 has no number",
+                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)  tool_error: \
+                 row 7 has no number",
                 ". report        pending        tables/write",
             ]
         );
@@ -209,7 +213,7 @@ mod tests {
                 "      tool_error: no",
                 "          x failed  \\u001b[31m1",
                 "            at main",
-                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  tool_error: no",
+                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)  tool_error: no",
                 "          x failed  \\u001b[31m1",
                 "            at main",
             ]

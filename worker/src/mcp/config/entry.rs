@@ -61,6 +61,13 @@ pub(crate) struct HttpServer {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl HttpServer {
+    /// Scheme, host and port: what says which server it is, without paths, parameters or credentials.
+    pub(crate) fn origin(&self) -> Option<String> {
+        Some(Url::parse(self.url.value()).ok()?.origin().ascii_serialization())
+    }
+}
+
 /// What every child process gets of our environment: what programs need to find files and speak a language, and
 /// nothing that carries a credential. The list is that of the official MCP libraries, plus locale, time zone and
 /// temporary folder.
