@@ -111,6 +111,14 @@ impl NatsClient {
         status::look(&self.connection).await
     }
 
+    /// The jobs that wait, by server.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn backlog(&self) -> Result<Backlog, Error> {
+        backlog::look(&self.connection).await
+    }
+
     /// Closes the connection.
     pub async fn close(&self) {
         self.connection.close().await;

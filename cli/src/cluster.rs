@@ -14,6 +14,7 @@ mod dependency;
 mod examine;
 mod gauges;
 mod judge;
+mod partitions;
 mod probes;
 mod process;
 mod reach;
@@ -32,7 +33,11 @@ use tokio::time::timeout;
 use tracing::warn;
 
 pub(crate) use client::{Client, Heard, RegisteredText, SubmitBody};
-pub(crate) use examine::{Examination, SchedulerSeen, StreamSeen, examine};
+pub(crate) use examine::{BacklogSeen, Examination, SchedulerSeen, StreamSeen, examine};
+pub(crate) use judge::exit as judged;
+pub(crate) use partitions::PartitionSeen;
+#[cfg(test)]
+pub(crate) use report::PartitionReport;
 pub(crate) use scheduler::scheduler;
 pub(crate) use worker::worker;
 

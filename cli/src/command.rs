@@ -74,7 +74,7 @@ async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, 
             workflows::delete(args, &config, output).await
         }
         ClusterCommand::Bench(args) => bench::bench(&args, &config, output).await,
-        ClusterCommand::Doctor(args) => doctor::doctor(&config, args.json, output).await,
+        ClusterCommand::Doctor(args) => doctor::doctor(&config, args.json, args.strict, output).await,
         ClusterCommand::Scheduler(_) => cluster::scheduler(&config).await,
         ClusterCommand::Worker(_) => cluster::worker(&config, output).await,
     }

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     NotFound = 5,
     /// NATS or Redis did not answer in time, or no scheduler did.
     Unreachable = 6,
+    /// `doctor --strict`: nothing is wrong, and something is doubtful.
+    Doubtful = 7,
     /// The run failed.
     RunFailed = 20,
     /// The run was cancelled.
@@ -72,6 +74,7 @@ mod tests {
             Exit::Denied,
             Exit::NotFound,
             Exit::Unreachable,
+            Exit::Doubtful,
             Exit::RunFailed,
             Exit::RunCancelled,
             Exit::Interrupted,

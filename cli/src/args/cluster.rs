@@ -257,9 +257,11 @@ pub(crate) struct WorkflowsShowArgs {
 #[command(after_help = "\
 Examples:
   longshore doctor
+  longshore doctor --strict
   longshore doctor --json | jq '.checks[] | select(.level != \"good\")'
 
-The exit code is 1 if anything is wrong, and 6 if NATS or Redis cannot be reached.")]
+The exit code is 1 if anything is wrong, 7 with --strict if anything is doubtful, and 6 if NATS or Redis cannot be
+reached.")]
 pub(crate) struct DoctorArgs {
     /// The servers file to look at [default: ./.mcp.json]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -267,6 +269,9 @@ pub(crate) struct DoctorArgs {
     /// Where Redis is
     #[arg(long, value_name = "URL", help_heading = "Cluster")]
     pub(crate) redis_url: Option<String>,
+    /// End with 7 if anything is doubtful
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -153,7 +153,7 @@ impl State {
             && now.duration_since(*began) >= STUCK
             && self.succeeded.is_none_or(|succeeded| succeeded < *began)
         {
-            return Err(format!("no answer for {} s", now.duration_since(*began).as_secs()));
+            return Err(format!("no answer (for {} s)", now.duration_since(*began).as_secs()));
         }
         if !is_probe {
             return Ok(());
@@ -228,7 +228,7 @@ mod tests {
         let mut asking = pin!(log.watch(pending::<Result<(), Error>>()));
         assert!(poll!(asking.as_mut()).is_pending());
         advance(STUCK).await;
-        assert_eq!(log.verdict(), Err("no answer for 6 s".to_owned()));
+        assert_eq!(log.verdict(), Err("no answer (for 6 s)".to_owned()));
         log.succeeded();
         assert_eq!(log.verdict(), Ok(()));
     }

@@ -1,13 +1,15 @@
-//! Looks at everything a cluster stands on, for `longshore doctor`. It changes nothing and creates nothing.
+//! Looks at everything that a cluster needs, for `longshore doctor`. It changes nothing, and writes one key to Redis that
+//! expires.
 //!
-//! What the findings mean is for `judge` to say; here they are only brought together.
+//! What the answers mean is decided in `judge`; here it is only brought together.
 
 use std::time::Duration;
 
 use async_nats::{Client, Message};
 use futures::StreamExt;
 use longshore_backend::nats;
-use longshore_backend::redis::{self, Redis};
+use longshore_backend::nats::Backlog;
+use longshore_backend::redis::{self, Probe, Redis};
 use longshore_backend::{WorkerEntry, clock};
 use longshore_proto::{Timestamp, subject};
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,9 @@ use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
 
 use super::judge;
+use super::partitions::{self, PartitionSeen};
 use super::reach;
+use super::report::{PartitionReport, SchedulerReport};
 use crate::config::{Config, Key, Origin};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -38,14 +42,31 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Examination {
     /// What was found, and what it means.
     pub(crate) findings: Vec<Finding>,
+    /// The partitions: who leads each, and how its state is stored.
+    pub(crate) partitions: Vec<PartitionSeen>,
+    /// The jobs that wait, by server.
+    pub(crate) backlog: Vec<BacklogSeen>,
     /// The streams, in the order of their names.
     pub(crate) streams: Vec<StreamSeen>,
     /// The schedulers that answer.
     pub(crate) schedulers: Vec<SchedulerSeen>,
     /// The workers that present themselves.
     pub(crate) workers: Vec<WorkerEntry>,
-    /// What all of it comes to.
-    pub(crate) exit: Exit,
+    /// The exit code if NATS or Redis cannot be reached, or refuses the user.
+    pub(crate) unreachable: Option<Exit>,
+}
+
+/// The jobs of a server.
+#[derive(Debug, Serialize)]
+pub(crate) struct BacklogSeen {
+    /// The server.
+    pub(crate) server: String,
+    /// Its jobs, waiting or out.
+    pub(crate) jobs: u64,
+    /// Those that are out.
+    pub(crate) out: u64,
+    /// How long the oldest has been in the queue.
+    pub(crate) oldest_ms: u64,
 }
 
 /// A stream, or a consumer of one.
@@ -57,6 +78,8 @@ pub(crate) struct StreamSeen {
     pub(crate) messages: u64,
     /// How many bytes they take.
     pub(crate) bytes: u64,
+    /// How many bytes they may take, if there is a limit.
+    pub(crate) max_bytes: Option<u64>,
     /// Its settings in one line.
     pub(crate) settings: String,
     /// Its consumers.
@@ -83,15 +106,39 @@ pub(super) struct NatsSeen {
     pub(super) clock_ahead: Option<i64>,
     /// The schedulers that answer requests.
     pub(super) schedulers: Vec<SchedulerSeen>,
+    /// The jobs that wait, or why that is not known.
+    pub(super) backlog: Result<Backlog, String>,
 }
 
 /// A scheduler, by its answer.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct SchedulerSeen {
     /// Its id as a service.
     pub(crate) id: String,
     /// The version of its code.
     pub(crate) version: String,
+    /// Its id in logs and leases.
+    pub(crate) node: String,
+    /// The partitions that it leads.
+    pub(crate) partitions: Vec<PartitionReport>,
+    /// The stores that it cannot use.
+    pub(crate) problems: Vec<String>,
+}
+
+/// The statistics of a service, as far as they matter here.
+#[derive(Deserialize)]
+struct ServiceStats {
+    id: String,
+    version: String,
+    #[serde(default)]
+    endpoints: Vec<EndpointStats>,
+}
+
+/// The statistics of an endpoint. One of them holds the report of the process.
+#[derive(Deserialize)]
+struct EndpointStats {
+    #[serde(default)]
+    data: Option<SchedulerReport>,
 }
 
 /// What was found in Redis.
@@ -100,39 +147,60 @@ pub(super) struct RedisSeen {
     /// How far its clock is ahead of ours, in milliseconds.
     pub(super) clock_ahead: i64,
     pub(super) workers: Vec<WorkerEntry>,
+    /// Who holds the lease on each partition.
+    pub(super) leases: Vec<Option<String>>,
+    /// Whether it takes writes, or why not.
+    pub(super) write: Result<(), String>,
 }
 
 /// Looks at everything, at the same time.
 pub(crate) async fn examine(config: &Config) -> Examination {
     let (nats, redis) = tokio::join!(nats(config), redis(config));
+    let workers = redis.as_ref().ok().map(|seen| seen.workers.as_slice());
+    let partitions = partitions::partitions(nats.as_ref().ok(), redis.as_ref().ok(), config.partitions);
     let mut findings = match &nats {
-        Ok(seen) => judge::nats(seen, config.partitions),
+        Ok(seen) => judge::nats(seen, workers, &partitions, config.partitions),
         Err(failure) => vec![judge::away("NATS", failure)],
     };
     findings.extend(match &redis {
-        Ok(seen) => judge::redis(seen, config.partitions),
+        Ok(seen) => judge::redis(seen),
         Err(failure) => vec![judge::away("Redis", failure)],
     });
-    let exit = judge::exit([nats.as_ref().err(), redis.as_ref().err()], &findings);
-    let (streams, schedulers) = nats.map(|seen| (seen.status.streams, seen.schedulers)).unwrap_or_default();
+    let unreachable = judge::unreachable([nats.as_ref().err(), redis.as_ref().err()]);
+    let seen = nats.ok();
+    let backlog = seen.as_ref().and_then(|seen| seen.backlog.as_ref().ok()).map(backlog).unwrap_or_default();
+    let (streams, schedulers) = seen.map(|seen| (seen.status.streams, seen.schedulers)).unwrap_or_default();
     Examination {
         findings,
+        partitions,
+        backlog,
         streams: streams.into_iter().map(stream).collect(),
         schedulers,
         workers: redis.map(|seen| seen.workers).unwrap_or_default(),
-        exit,
+        unreachable,
     }
 }
 
+fn backlog(backlog: &Backlog) -> Vec<BacklogSeen> {
+    let seen = |server: &nats::ServerBacklog| BacklogSeen {
+        server: server.server.clone(),
+        jobs: server.jobs,
+        out: server.out,
+        oldest_ms: u64::try_from(server.oldest.as_millis()).unwrap_or(u64::MAX),
+    };
+    backlog.servers.iter().map(seen).collect()
+}
+
 fn stream(status: nats::StreamStatus) -> StreamSeen {
-    let nats::StreamStatus { name, messages, bytes, settings, consumers, .. } = status;
+    let nats::StreamStatus { name, messages, bytes, max_bytes, settings, consumers, .. } = status;
     let consumer = |consumer: nats::ConsumerStatus| ConsumerSeen {
         name: consumer.name,
         pending: consumer.pending,
         ack_pending: consumer.ack_pending,
         waiting: consumer.waiting,
     };
-    StreamSeen { name, messages, bytes, settings, consumers: consumers.into_iter().map(consumer).collect() }
+    let consumers = consumers.into_iter().map(consumer).collect();
+    StreamSeen { name, messages, bytes, max_bytes, settings, consumers }
 }
 
 /// NATS as it is.
@@ -142,8 +210,9 @@ async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
     let client = nats.client();
     let schedulers = schedulers(&client).await;
     let clock_ahead = nats_clock(&client).await;
+    let backlog = nats.backlog().await.map_err(|error| error.to_string());
     nats.close().await;
-    Ok(NatsSeen { status, clock_ahead, schedulers })
+    Ok(NatsSeen { status, clock_ahead, schedulers, backlog })
 }
 
 /// Redis as it is.
@@ -153,7 +222,9 @@ async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
     let before = clock::now();
     let status = redis.status().await?;
     let clock_ahead = ahead(status.clock, before, clock::now());
-    Ok(RedisSeen { status, clock_ahead, workers })
+    let leases = redis.lease_holders(config.partitions).await?;
+    let write = redis.probe_write(Probe::Partitions).await.map_err(|error| error.to_string());
+    Ok(RedisSeen { status, clock_ahead, workers, leases, write })
 }
 
 fn deadline(config: &Config) -> Duration {
@@ -163,24 +234,30 @@ fn deadline(config: &Config) -> Duration {
     }
 }
 
-/// The schedulers that answer a ping to the service (ADR-32).
+/// The schedulers that answer when the statistics of the service are asked for (ADR-32).
 async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
     let inbox = client.new_inbox();
     let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
-    if client.publish_with_reply("$SRV.PING.longshore", inbox, "".into()).await.is_err() {
+    if client.publish_with_reply("$SRV.STATS.longshore", inbox, "".into()).await.is_err() {
         return Vec::new();
     }
     let mut found = Vec::new();
     let mut answers = answers.take(LISTED);
     let collecting = async {
         while let Some(Message { payload, .. }) = answers.next().await {
-            found.extend(serde_json::from_slice::<SchedulerSeen>(&payload));
+            found.extend(serde_json::from_slice::<ServiceStats>(&payload).map(scheduler));
         }
     };
     // It ends with its time: nobody knows how many there are.
     let _ = timeout(ROLL_CALL, collecting).await;
-    found.sort();
+    found.sort_by(|one: &SchedulerSeen, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
     found
+}
+
+fn scheduler(stats: ServiceStats) -> SchedulerSeen {
+    let report = stats.endpoints.into_iter().find_map(|endpoint| endpoint.data).unwrap_or_default();
+    let SchedulerReport { node, partitions, problems } = report;
+    SchedulerSeen { id: stats.id, version: stats.version, node, partitions, problems }
 }
 
 /// How far the clock of the server is ahead of ours, by the moment it writes into an answer.

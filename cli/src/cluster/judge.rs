@@ -1,13 +1,18 @@
 //! What the findings of a doctor mean: pure, so that every word of it can be tested.
 
+mod backlog;
+mod leaders;
+mod room;
+
 use std::time::Duration;
 
+use longshore_backend::WorkerEntry;
 use longshore_backend::nats;
 use longshore_backend::redis::Persistence;
-use longshore_proto::subject;
-use longshore_proto::{Partition, ServerName};
+use longshore_proto::ServerName;
 
 use super::examine::{NatsSeen, RedisSeen};
+use super::partitions::PartitionSeen;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
@@ -28,21 +33,22 @@ pub(super) fn away(name: &'static str, failure: &Failure) -> Finding {
     Finding::new(name, Level::Wrong, &failure.message).maybe_help(failure.help.as_deref())
 }
 
-/// NATS, its streams and the schedulers.
-pub(super) fn nats(seen: &NatsSeen, partitions: u16) -> Vec<Finding> {
+/// NATS, its streams, the schedulers and the jobs. Without Redis it is not known which workers there are.
+pub(super) fn nats(
+    seen: &NatsSeen,
+    workers: Option<&[WorkerEntry]>,
+    partitions: &[PartitionSeen],
+    count: u16,
+) -> Vec<Finding> {
     let status = &seen.status;
-    let mut findings = vec![version(status), streams(status, partitions)];
-    findings.extend(queue(status));
+    let mut findings = vec![version(status)];
+    findings.extend(room::streams(status, count));
+    findings.extend(backlog::queue(&seen.backlog, workers));
     findings.push(match seen.clock_ahead {
         Some(ahead) => clock("clock of NATS", ahead),
         None => Finding::new("clock of NATS", Level::Unknown, "told only once there are streams"),
     });
-    findings.push(match seen.schedulers.len() {
-        0 => Finding::new("schedulers", Level::Doubtful, "none answers")
-            .help("start one with `longshore scheduler`"),
-        1 => Finding::new("schedulers", Level::Good, "one answers"),
-        several => Finding::new("schedulers", Level::Good, &format!("{several} answer")),
-    });
+    findings.extend(leaders::schedulers(&seen.schedulers, partitions));
     findings
 }
 
@@ -57,79 +63,8 @@ fn version(status: &nats::Status) -> Finding {
     Finding::new("NATS", Level::Doubtful, &whole).help(&format!("{major}.{minor}.{patch} is recommended"))
 }
 
-fn streams(status: &nats::Status, partitions: u16) -> Finding {
-    let logs = (0..partitions).map(|number| subject::log_stream(Partition(number)));
-    let others = [
-        subject::JOBS_STREAM.to_owned(),
-        subject::BLOBS_STREAM.to_owned(),
-        subject::SUBMIT_STREAM.to_owned(),
-        subject::DEAD_LETTER_STREAM.to_owned(),
-        subject::WORKFLOWS_STREAM.to_owned(),
-    ];
-    let is_there = |name: &String| status.streams.iter().any(|stream| stream.name == *name);
-    let (there, missing): (Vec<_>, Vec<_>) = logs.chain(others).partition(is_there);
-    let found =
-        status.streams.iter().filter(|stream| stream.name.starts_with(subject::LOG_STREAM_PREFIX)).count();
-    if found > usize::from(partitions) {
-        let text = format!("there are {found} logs, and `partitions` is {partitions}");
-        return Finding::new("streams", Level::Wrong, &text).help("give every process the same `partitions`");
-    }
-    if let Some(full) = status.streams.iter().find(|stream| percent(stream) >= FULL_PERCENT) {
-        let text = format!("{} is at {} % of its bytes", full.name, percent(full));
-        return Finding::new("streams", Level::Doubtful, &text)
-            .help("raise its max_bytes (`nats stream edit`)");
-    }
-    match (there.len(), missing.as_slice()) {
-        (count, []) => Finding::new("streams", Level::Good, &format!("all {count} are there")),
-        (0, _) => Finding::new("streams", Level::Doubtful, "none is there yet")
-            .help("the first scheduler or worker makes them"),
-        (_, missing) => {
-            let text = format!("missing: {}", missing.join(", "));
-            Finding::new("streams", Level::Wrong, &text).help(
-                "the next scheduler that starts makes them, if `partitions` is as it was when the cluster was set up",
-            )
-        }
-    }
-}
-
-/// How much of what a stream may hold it does hold.
-fn percent(stream: &nats::StreamStatus) -> u64 {
-    stream.max_bytes.and_then(|most| stream.bytes.saturating_mul(100).checked_div(most)).unwrap_or(0)
-}
-
-/// Jobs that nobody asks for: those of a queue without workers, and those of servers that no worker ever had.
-fn queue(status: &nats::Status) -> Vec<Finding> {
-    let Some(jobs) = status.streams.iter().find(|stream| stream.name == subject::JOBS_STREAM) else {
-        return Vec::new();
-    };
-    let is_stuck = |consumer: &&nats::ConsumerStatus| {
-        consumer.pending > 0 && consumer.waiting == 0 && consumer.ack_pending == 0
-    };
-    let mut findings: Vec<_> = jobs.consumers.iter().filter(is_stuck).map(unserved).collect();
-    let known =
-        |consumer: &nats::ConsumerStatus| consumer.pending.saturating_add(consumer.ack_pending as u64);
-    let unknown = jobs.messages.saturating_sub(jobs.consumers.iter().map(known).sum());
-    if unknown > 0 {
-        let text = format!("{} for servers that no worker has ever served", waiting(unknown));
-        findings.push(Finding::new("queue", Level::Doubtful, &text).help("`longshore runs show` says which"));
-    }
-    findings
-}
-
-fn waiting(jobs: u64) -> String {
-    if jobs == 1 { "one job waits".to_owned() } else { format!("{jobs} jobs wait") }
-}
-
-fn unserved(consumer: &nats::ConsumerStatus) -> Finding {
-    // Its name is the class and the server: `std-crm`.
-    let server = consumer.name.split_once('-').map_or(consumer.name.as_str(), |(_, server)| server);
-    let text = format!("{} for `{server}`, and no worker asks", waiting(consumer.pending));
-    let help = format!("start a worker whose servers file has `{server}`");
-    Finding::new("queue", Level::Doubtful, &text).help(&help)
-}
-
 /// Redis and the workers.
-pub(super) fn redis(seen: &RedisSeen, partitions: u16) -> Vec<Finding> {
+pub(super) fn redis(seen: &RedisSeen) -> Vec<Finding> {
     let status = &seen.status;
     let used = status.memory_bytes / (1024 * 1024);
     let memory = match status.memory_limit_bytes {
@@ -139,7 +74,11 @@ pub(super) fn redis(seen: &RedisSeen, partitions: u16) -> Vec<Finding> {
     let whole = format!("Redis {}, {memory}, {}", status.version, status.policy);
     let is_full =
         status.memory_limit_bytes.is_some_and(|limit| status.memory_bytes > limit / 100 * FULL_PERCENT);
-    let mut findings = vec![if status.disk_failing {
+    let mut findings = vec![if let Err(reason) = &seen.write {
+        Finding::new("Redis", Level::Wrong, &format!("{whole}; it refuses a write: {reason}")).help(
+            "full, it needs a larger `maxmemory` or disk; denied, the user needs the permissions that deploy/ gives it",
+        )
+    } else if status.disk_failing {
         Finding::new("Redis", Level::Wrong, &format!("{whole}; its last write to disk failed"))
             .help("look at its disk and its log; it takes no writes until one succeeds")
     } else if is_full {
@@ -151,15 +90,8 @@ pub(super) fn redis(seen: &RedisSeen, partitions: u16) -> Vec<Finding> {
         Finding::new("Redis", Level::Good, &whole)
     }];
     findings.push(clock("clock of Redis", seen.clock_ahead));
-    let led = status.keys.leases;
-    findings.push(if led < u64::from(partitions) {
-        let level = if status.keys.schedulers == 0 { Level::Unknown } else { Level::Doubtful };
-        Finding::new("partitions", level, &format!("{led} of {partitions} are led"))
-    } else {
-        Finding::new("partitions", Level::Good, &format!("all {partitions} are led"))
-    });
     findings.push(match seen.workers.as_slice() {
-        [] => Finding::new("workers", Level::Doubtful, "none is there")
+        [] => Finding::new("workers", Level::Wrong, "none is there; no call is made")
             .help("start one with `longshore worker`"),
         workers => {
             let mut servers: Vec<&str> =
@@ -192,48 +124,57 @@ fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("one {what}") } else { format!("{number} {what}s") }
 }
 
-/// What all findings come to. Somebody who cannot be reached outweighs the rest.
-pub(super) fn exit(failures: [Option<&Failure>; 2], findings: &[Finding]) -> Exit {
-    let is_away = |failure: &&Failure| failure.exit != Exit::Error;
-    match failures.into_iter().flatten().find(is_away) {
-        Some(failure) => failure.exit,
-        None if findings.iter().any(|finding| finding.level == Level::Wrong) => Exit::Error,
+/// The exit code of NATS or Redis that cannot be reached, or refuses the user.
+pub(super) fn unreachable(failures: [Option<&Failure>; 2]) -> Option<Exit> {
+    failures.into_iter().flatten().map(|failure| failure.exit).find(|exit| *exit != Exit::Error)
+}
+
+/// What all findings come to. A server that cannot be reached outweighs the rest; what is doubtful counts if it is asked
+/// for.
+pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: bool) -> Exit {
+    let has = |level| findings.iter().any(|finding| finding.level == level);
+    match unreachable {
+        Some(exit) => exit,
+        None if has(Level::Wrong) => Exit::Error,
+        None if is_strict && has(Level::Doubtful) => Exit::Doubtful,
         None => Exit::Success,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use longshore_backend::nats::{AccountStatus, ConsumerStatus, Status, StreamStatus};
+    use longshore_backend::nats::{AccountStatus, Status, StreamStatus};
+    use longshore_proto::{Partition, subject};
 
     use super::*;
 
-    fn stream(name: &str, bytes: u64, consumers: Vec<ConsumerStatus>) -> StreamStatus {
+    fn stream(name: &str) -> StreamStatus {
         StreamStatus {
             name: name.to_owned(),
             messages: 1,
-            bytes,
+            bytes: 1,
             max_bytes: Some(100),
             max_messages: None,
             refuses_when_full: true,
             has_leader: true,
             replicas_away: Vec::new(),
             settings: String::new(),
-            consumers,
+            consumers: Vec::new(),
         }
     }
 
-    fn status(streams: Vec<StreamStatus>) -> Status {
+    /// A server with these streams.
+    pub(super) fn status(streams: Vec<StreamStatus>) -> Status {
         let (version, server) = ("2.15.1".to_owned(), "n".to_owned());
         let account = AccountStatus::default();
         Status { version, server, cluster: None, round_trip: Duration::from_millis(1), account, streams }
     }
 
-    fn all(partitions: u16) -> Vec<StreamStatus> {
-        let logs =
-            (0..partitions).map(|number| stream(&subject::log_stream(Partition(number)), 1, Vec::new()));
+    /// All streams of a cluster, nearly empty; the logs first.
+    pub(super) fn all(partitions: u16) -> Vec<StreamStatus> {
+        let logs = (0..partitions).map(|number| stream(&subject::log_stream(Partition(number))));
         let others = ["LS_JOBS", "LS_BLOBS", "LS_SUBMIT", "LS_DLQ", "KV_LS_WORKFLOWS"];
-        logs.chain(others.map(|name| stream(name, 1, Vec::new()))).collect()
+        logs.chain(others.map(stream)).collect()
     }
 
     #[test]
@@ -251,39 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_all_there_or_none_yet() {
-        let judged = |streams: Vec<StreamStatus>| {
-            let finding = super::streams(&status(streams), 2);
-            (finding.level, finding.text)
-        };
-        assert_eq!(judged(all(2)), (Level::Good, "all 7 are there".to_owned()));
-        assert_eq!(judged(Vec::new()), (Level::Doubtful, "none is there yet".to_owned()));
-        assert_eq!(judged(all(1)), (Level::Wrong, "missing: LS_LOG_01".to_owned()));
-        assert_eq!(judged(all(3)).0, Level::Wrong);
-        let mut full = all(2);
-        full[0].bytes = 71;
-        assert_eq!(judged(full), (Level::Doubtful, "LS_LOG_00 is at 71 % of its bytes".to_owned()));
-    }
-
-    #[test]
-    fn jobs_that_nobody_asks_for_are_told_with_their_server() {
-        let told = |pending, waiting| {
-            let consumer = ConsumerStatus { name: "std-crm".to_owned(), pending, ack_pending: 0, waiting };
-            let findings = queue(&status(vec![stream("LS_JOBS", 1, vec![consumer])]));
-            findings.into_iter().map(|finding| finding.text).collect::<Vec<_>>()
-        };
-        assert_eq!(told(1, 0), ["one job waits for `crm`, and no worker asks"]);
-        assert_eq!(told(1, 1), [""; 0]);
-        assert_eq!(told(0, 1), ["one job waits for servers that no worker has ever served"]);
-    }
-
-    #[test]
-    fn what_cannot_be_reached_decides_the_exit_code() {
-        let unreachable = Failure::new(Exit::Unreachable, "gone");
-        let wrong = Finding::new("x", Level::Wrong, "y");
-        let doubtful = Finding::new("x", Level::Doubtful, "y");
-        assert_eq!(exit([Some(&unreachable), None], &[]), Exit::Unreachable);
-        assert_eq!(exit([None, None], &[wrong]), Exit::Error);
-        assert_eq!(exit([None, None], &[doubtful]), Exit::Success);
+    fn the_worst_finding_and_the_strictness_decide_the_exit_code() {
+        let gone = Failure::new(Exit::Unreachable, "gone");
+        let broken = Failure::new(Exit::Error, "no answer");
+        assert_eq!(unreachable([Some(&broken), Some(&gone)]), Some(Exit::Unreachable));
+        assert_eq!(unreachable([Some(&broken), None]), None);
+        let (wrong, doubtful) =
+            (Finding::new("x", Level::Wrong, "y"), Finding::new("x", Level::Doubtful, "y"));
+        let unknown = [Finding::new("x", Level::Unknown, "y")];
+        let both = [doubtful.clone(), wrong];
+        assert_eq!(exit(Some(Exit::Unreachable), &both, true), Exit::Unreachable);
+        assert_eq!(exit(None, &both, true), Exit::Error);
+        assert_eq!(exit(None, std::slice::from_ref(&doubtful), false), Exit::Success);
+        assert_eq!(exit(None, &[doubtful], true), Exit::Doubtful);
+        assert_eq!(exit(None, &unknown, true), Exit::Success);
     }
 }

@@ -1,13 +1,13 @@
 //! `longshore doctor`: the configuration with its origins, and everything a cluster stands on.
 //!
-//! It changes nothing. The exit code says whether anything is wrong; what is merely worth a look does not count.
+//! It changes nothing. The exit code says whether anything is wrong; what is doubtful counts with `--strict`.
 
 mod page;
 
 use longshore_backend::WorkerEntry;
 use serde::Serialize;
 
-use crate::cluster::{self, Examination, SchedulerSeen, StreamSeen};
+use crate::cluster::{self, BacklogSeen, Examination, PartitionSeen, SchedulerSeen, StreamSeen};
 use crate::config::{Config, Setting};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -26,6 +26,8 @@ struct Report<'a> {
     file: Option<String>,
     settings: Vec<SettingLine<'a>>,
     checks: &'a [Finding],
+    partitions: &'a [PartitionSeen],
+    backlog: &'a [BacklogSeen],
     streams: &'a [StreamSeen],
     schedulers: &'a [SchedulerSeen],
     workers: &'a [WorkerEntry],
@@ -39,19 +41,24 @@ struct SettingLine<'a> {
 }
 
 /// Looks at everything and says how it stands.
-pub(super) async fn doctor(config: &Config, json: bool, output: &Output) -> Result<Exit, Failure> {
+pub(super) async fn doctor(
+    config: &Config,
+    json: bool,
+    is_strict: bool,
+    output: &Output,
+) -> Result<Exit, Failure> {
     let servers = servers(config, output);
     let mut examination = cluster::examine(config).await;
-    if examination.exit == Exit::Success && servers.level == Level::Wrong {
-        examination.exit = Exit::Error;
-    }
     examination.findings.push(servers);
-    let Examination { findings, streams, schedulers, workers, exit } = &examination;
+    let Examination { findings, partitions, backlog, streams, schedulers, workers, unreachable } =
+        &examination;
     let report = Report {
         longshore: env!("CARGO_PKG_VERSION"),
         file: config.file.as_ref().map(|path| path.display().to_string()),
         settings: config.settings.iter().map(line).collect(),
         checks: findings,
+        partitions,
+        backlog,
         streams,
         schedulers,
         workers,
@@ -61,7 +68,7 @@ pub(super) async fn doctor(config: &Config, json: bool, output: &Output) -> Resu
     } else {
         output.lines(page::page(&report, output.symbols))?;
     }
-    Ok(*exit)
+    Ok(cluster::judged(*unreachable, findings, is_strict))
 }
 
 fn line(setting: &Setting) -> SettingLine<'_> {

@@ -6,7 +6,7 @@
 //! code that counts and the recorder.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
@@ -31,7 +31,7 @@ const SEPARATOR: char = '\u{1f}';
 pub(super) struct Capped<R> {
     recorder: R,
     /// The combinations that each metric keeps.
-    kept: Mutex<HashMap<String, HashSet<String>>>,
+    kept: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl<R> Capped<R> {
@@ -66,7 +66,7 @@ impl<R> Capped<R> {
             return combinations.contains(&combination)
                 || (combinations.len() < MOST_COMBINATIONS && combinations.insert(combination));
         }
-        kept.insert(metric.to_owned(), HashSet::from([combination]));
+        kept.insert(metric.to_owned(), BTreeSet::from([combination]));
         true
     }
 }

@@ -1,11 +1,13 @@
 //! A doctor's report on a page.
 
-use longshore_proto::ServerName;
+use std::time::Duration;
+
+use longshore_proto::{Partition, ServerName};
 
 use super::{Report, SettingLine};
-use crate::cluster::StreamSeen;
+use crate::cluster::{BacklogSeen, PartitionSeen, StreamSeen};
 use crate::finding::Finding;
-use crate::output::{FAINT, Line, PLAIN, STRONG, Symbols, aligned};
+use crate::output::{Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned};
 
 /// The whole report.
 pub(super) fn page(report: &Report<'_>, symbols: Symbols) -> Vec<Line> {
@@ -14,6 +16,15 @@ pub(super) fn page(report: &Report<'_>, symbols: Symbols) -> Vec<Line> {
     lines.extend(aligned(report.settings.iter().map(setting).collect()));
     lines.extend([Line::default(), Line::of(STRONG, "checks")]);
     lines.extend(report.checks.iter().flat_map(|finding| check(finding, symbols)));
+    let is_led = |seen: &PartitionSeen| !seen.leaders.is_empty() || seen.lease.is_some();
+    if report.partitions.iter().any(is_led) {
+        lines.push(Line::default());
+        lines.extend(aligned(partitions(report.partitions)));
+    }
+    if !report.backlog.is_empty() {
+        lines.push(Line::default());
+        lines.extend(aligned(backlog(report.backlog)));
+    }
     if !report.streams.is_empty() {
         lines.push(Line::default());
         lines.extend(aligned(streams(report.streams)));
@@ -44,10 +55,42 @@ fn heading<const N: usize>(titles: [&str; N]) -> Vec<Line> {
     titles.map(|title| Line::of(FAINT, title)).to_vec()
 }
 
+fn partitions(partitions: &[PartitionSeen]) -> Vec<Vec<Line>> {
+    let mut rows = vec![heading(["PARTITION", "LEADER", "LEASE", "CHECKPOINT", "LOG"])];
+    for seen in partitions {
+        let leaders = if seen.leaders.is_empty() { "-".to_owned() } else { seen.leaders.join(", ") };
+        let lease = seen.lease.clone().unwrap_or_else(|| "-".to_owned());
+        let ago = |millis| format!("{} ago", Elapsed(Duration::from_millis(millis)));
+        let checkpoint = seen.checkpoint_age_ms.map_or_else(|| "-".to_owned(), ago);
+        let log = seen.log_bytes.map_or_else(|| "-".to_owned(), |bytes| stored(bytes, seen.log_max_bytes));
+        let cells = [Partition(seen.partition).to_string(), leaders, lease, checkpoint, log];
+        rows.push(cells.map(|cell| Line::of(PLAIN, &cell)).to_vec());
+    }
+    rows
+}
+
+fn backlog(backlog: &[BacklogSeen]) -> Vec<Vec<Line>> {
+    let mut rows = vec![heading(["SERVER", "JOBS", "OUT", "OLDEST"])];
+    for seen in backlog {
+        let oldest = Elapsed(Duration::from_millis(seen.oldest_ms)).to_string();
+        let cells = [seen.server.clone(), seen.jobs.to_string(), seen.out.to_string(), oldest];
+        rows.push(cells.map(|cell| Line::of(PLAIN, &cell)).to_vec());
+    }
+    rows
+}
+
+/// Bytes, and how much that is of what there may be.
+fn stored(bytes: u64, limit: Option<u64>) -> String {
+    match limit.filter(|limit| *limit > 0) {
+        Some(limit) => format!("{bytes} of {limit} ({} %)", bytes.saturating_mul(100) / limit),
+        None => bytes.to_string(),
+    }
+}
+
 fn streams(streams: &[StreamSeen]) -> Vec<Vec<Line>> {
     let mut rows = vec![heading(["STREAM", "MESSAGES", "BYTES", "PENDING", "OUT", "PULLS", "SETTINGS"])];
     for stream in streams {
-        let numbers = [stream.messages.to_string(), stream.bytes.to_string()];
+        let numbers = [stream.messages.to_string(), stored(stream.bytes, stream.max_bytes)];
         let none = [String::new(), String::new(), String::new()];
         rows.push(row(&stream.name, numbers.into_iter().chain(none), &stream.settings));
         for consumer in &stream.consumers {
@@ -72,7 +115,13 @@ fn processes(report: &Report<'_>) -> Vec<Vec<Line>> {
     let mut rows = vec![heading(["PROCESS", "VERSION", "SLOTS", "SERVES"])];
     let cells = |texts: [&str; 4]| texts.map(|text| Line::of(PLAIN, text)).to_vec();
     for scheduler in report.schedulers {
-        rows.push(cells([&format!("scheduler {}", scheduler.id), &scheduler.version, "", "requests"]));
+        let led = scheduler.partitions.iter().map(|led| Partition(led.partition).to_string());
+        let led = led.collect::<Vec<_>>().join(", ");
+        let serves =
+            if led.is_empty() { "requests".to_owned() } else { format!("requests, partitions {led}") };
+        // One that says nothing about itself is known by its id as a service.
+        let name = if scheduler.node.is_empty() { &scheduler.id } else { &scheduler.node };
+        rows.push(cells([&format!("scheduler {name}"), &scheduler.version, "", &serves]));
     }
     for worker in report.workers {
         let servers: Vec<_> = worker.servers.iter().map(ServerName::as_str).collect();
@@ -85,7 +134,7 @@ fn processes(report: &Report<'_>) -> Vec<Vec<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::SchedulerSeen;
+    use crate::cluster::{PartitionReport, SchedulerSeen};
     use crate::finding::Level;
 
     #[test]
@@ -94,7 +143,22 @@ mod tests {
             Finding::new("NATS", Level::Good, "nats-server 2.15.1"),
             Finding::new("workers", Level::Doubtful, "none is there").help("start one"),
         ];
-        let schedulers = [SchedulerSeen { id: "abc".to_owned(), version: "0.1.0".to_owned() }];
+        let schedulers = [SchedulerSeen {
+            id: "abc".to_owned(),
+            version: "0.1.0".to_owned(),
+            node: "host-1".to_owned(),
+            partitions: vec![PartitionReport { partition: 0, checkpoint_age_ms: Some(5) }],
+            problems: Vec::new(),
+        }];
+        let partitions = [PartitionSeen {
+            partition: 0,
+            leaders: vec!["host-1".to_owned()],
+            lease: Some("host-2".to_owned()),
+            checkpoint_age_ms: Some(1_500),
+            log_bytes: Some(50),
+            log_max_bytes: Some(200),
+        }];
+        let backlog = [BacklogSeen { server: "crm".to_owned(), jobs: 3, out: 1, oldest_ms: 2_000 }];
         let settings = vec![
             SettingLine { name: "nats.url", value: Some("nats://a"), origin: "NATS_URL".to_owned() },
             SettingLine { name: "metrics.listen", value: None, origin: "default".to_owned() },
@@ -104,6 +168,8 @@ mod tests {
             file: None,
             settings,
             checks: &checks,
+            partitions: &partitions,
+            backlog: &backlog,
             streams: &[],
             schedulers: &schedulers,
             workers: &[],
@@ -121,8 +187,14 @@ mod tests {
                 "  ! workers: none is there",
                 "      start one",
                 "",
-                "PROCESS        VERSION  SLOTS  SERVES",
-                "scheduler abc  0.1.0           requests",
+                "PARTITION  LEADER  LEASE   CHECKPOINT  LOG",
+                "00         host-1  host-2  1.5s ago    50 of 200 (25 %)",
+                "",
+                "SERVER  JOBS  OUT  OLDEST",
+                "crm     3     1    2.0s",
+                "",
+                "PROCESS           VERSION  SLOTS  SERVES",
+                "scheduler host-1  0.1.0           requests, partitions 00",
             ]
         );
     }

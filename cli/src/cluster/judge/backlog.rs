@@ -1,0 +1,117 @@
+//! What the jobs that wait mean, by the servers that they are for and the workers that are there.
+
+use std::time::Duration;
+
+use longshore_backend::WorkerEntry;
+use longshore_backend::nats::{Backlog, ServerBacklog};
+
+use crate::finding::{Finding, Level};
+use crate::output::Elapsed;
+
+/// How long a job may wait for a server that is served.
+const WAIT_DOUBTFUL: Duration = Duration::from_secs(300);
+
+/// Servers that are named at most.
+const MOST_SERVERS: usize = 10;
+
+/// What this is called in a report.
+const NAME: &str = "queue";
+
+/// The jobs that wait. Nothing is known of the workers while Redis does not answer.
+pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> Vec<Finding> {
+    let backlog = match backlog {
+        Ok(backlog) => backlog,
+        Err(reason) => {
+            let text = format!("it is not known which jobs wait: {reason}");
+            return vec![Finding::new(NAME, Level::Unknown, &text)];
+        }
+    };
+    let mut findings: Vec<_> =
+        backlog.servers.iter().filter_map(|server| of_server(server, workers)).take(MOST_SERVERS).collect();
+    if backlog.unlisted > 0 {
+        let text = format!("{} for servers that are not listed", jobs(backlog.unlisted));
+        findings.push(Finding::new(NAME, Level::Doubtful, &text).help("`longshore runs show` says which"));
+    }
+    if findings.is_empty() {
+        let waiting: u64 = backlog.servers.iter().map(|server| server.jobs).sum();
+        let text = if waiting == 0 { "empty".to_owned() } else { format!("{waiting} jobs wait or are out") };
+        findings.push(Finding::new(NAME, Level::Good, &text));
+    }
+    findings
+}
+
+fn of_server(backlog: &ServerBacklog, workers: Option<&[WorkerEntry]>) -> Option<Finding> {
+    let ServerBacklog { server, oldest, .. } = backlog;
+    let what = format!("{} for `{server}`, the oldest for {}", jobs(backlog.jobs), Elapsed(*oldest));
+    let is_asked_for = backlog.pulls > 0 || backlog.out > 0;
+    let is_served = match workers {
+        Some(workers) => {
+            workers.iter().any(|worker| worker.servers.iter().any(|name| name.as_str() == server))
+        }
+        None if is_asked_for => true,
+        None => {
+            let text = format!("{what}; Redis does not say whether a worker serves it");
+            return Some(Finding::new(NAME, Level::Unknown, &text));
+        }
+    };
+    if !is_served && !is_asked_for {
+        let text = format!("{what}, and no worker that is there serves it");
+        let help = format!("start a worker whose servers file has `{server}`");
+        return Some(Finding::new(NAME, Level::Doubtful, &text).help(&help));
+    }
+    let is_late = *oldest >= WAIT_DOUBTFUL;
+    is_late.then(|| {
+        Finding::new(NAME, Level::Doubtful, &what).help("start more workers for it, or look at their logs")
+    })
+}
+
+fn jobs(count: u64) -> String {
+    if count == 1 { "one job waits".to_owned() } else { format!("{count} jobs wait") }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_proto::Timestamp;
+
+    use super::*;
+
+    fn waiting(oldest: u64, pulls: u64) -> Result<Backlog, String> {
+        let (server, oldest) = ("crm".to_owned(), Duration::from_secs(oldest));
+        let crm = ServerBacklog { server, jobs: 1, out: 0, pulls, has_consumer: pulls > 0, oldest };
+        Ok(Backlog { servers: vec![crm], unlisted: 0 })
+    }
+
+    fn worker(server: &str) -> WorkerEntry {
+        WorkerEntry {
+            worker: "w".parse().expect("a name"),
+            version: "1".to_owned(),
+            started_at: Timestamp::default(),
+            slots: 1,
+            servers: vec![server.parse().expect("a server")],
+        }
+    }
+
+    fn judged(backlog: Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> (Level, String) {
+        let mut findings = queue(&backlog, workers);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.pop().map(|finding| (finding.level, finding.text)).expect("one")
+    }
+
+    #[test]
+    fn jobs_are_judged_by_the_workers_that_are_there() {
+        let unserved = "one job waits for `crm`, the oldest for 9.0s, and no worker that is there serves it";
+        assert_eq!(judged(waiting(9, 0), Some(&[worker("erp")])), (Level::Doubtful, unserved.to_owned()));
+        assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, Level::Good);
+        assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, Level::Doubtful);
+        assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (Level::Good, "empty".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_to_be_unknown() {
+        let (level, text) = judged(waiting(9, 0), None);
+        assert_eq!(level, Level::Unknown);
+        assert!(text.ends_with("Redis does not say whether a worker serves it"), "{text}");
+        let (level, text) = judged(Err("no answer".to_owned()), Some(&[]));
+        assert_eq!((level, text.as_str()), (Level::Unknown, "it is not known which jobs wait: no answer"));
+    }
+}

@@ -1,0 +1,195 @@
+//! What it means who leads which partition, and how long ago its state was stored.
+
+use std::time::Duration;
+
+use longshore_proto::Partition;
+
+use crate::cluster::examine::SchedulerSeen;
+use crate::cluster::partitions::PartitionSeen;
+use crate::finding::{Finding, Level};
+use crate::output::Elapsed;
+
+/// How old a checkpoint may be: a leader stores its state, or looks whether it is still stored, every five seconds.
+const CHECKPOINT_DOUBTFUL: Duration = Duration::from_secs(30);
+const CHECKPOINT_WRONG: Duration = Duration::from_secs(300);
+
+/// Faults of schedulers that are listed at most.
+const MOST_PROBLEMS: usize = 20;
+
+/// The schedulers, their faults, and the partitions.
+pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -> Vec<Finding> {
+    let mut findings = vec![match seen.len() {
+        0 => Finding::new("schedulers", Level::Wrong, "none answers; nothing moves")
+            .help("start one with `longshore scheduler`"),
+        1 => Finding::new("schedulers", Level::Good, "one answers"),
+        several => Finding::new("schedulers", Level::Good, &format!("{several} answer")),
+    }];
+    findings.extend(problems(seen));
+    if seen.is_empty() {
+        let text = "no scheduler answers, so it is not known who leads them";
+        findings.push(Finding::new("partitions", Level::Unknown, text));
+    } else {
+        findings.push(leaders(partitions));
+        findings.push(checkpoints(partitions));
+    }
+    findings
+}
+
+/// What schedulers cannot use, each once, with those that say so.
+fn problems(seen: &[SchedulerSeen]) -> Vec<Finding> {
+    let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
+    // Whether streams answer, so that what is not stored has another cause than a stream that is away.
+    let do_streams_answer = !seen.iter().flat_map(|scheduler| &scheduler.problems).any(|problem| {
+        ["nats: ", "LS_", "KV_LS_", "NATS account: "].iter().any(|store| problem.starts_with(store))
+    });
+    for scheduler in seen {
+        for problem in &scheduler.problems {
+            // What differs behind it is how long it has lasted.
+            let what = problem.split(" (for ").next().unwrap_or(problem);
+            match grouped.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, nodes)) => nodes.push(&scheduler.node),
+                None => grouped.push((what, vec![&scheduler.node])),
+            }
+        }
+    }
+    let finding = |(problem, nodes): (&str, Vec<&str>)| {
+        let text = format!("{problem} (says {})", nodes.join(", "));
+        Finding::new("stores", Level::Wrong, &text).maybe_help(remedy(problem, do_streams_answer))
+    };
+    grouped.into_iter().take(MOST_PROBLEMS).map(finding).collect()
+}
+
+/// What helps against a fault that a scheduler names. A server whose disk has failed answers for its streams, and does not
+/// answer what is published to them.
+fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
+    let problem = problem.to_lowercase();
+    let names = |words: &[&str]| words.iter().any(|word| problem.contains(word));
+    let is_not_stored = do_streams_answer && names(&["no answer", "not acknowledged"]);
+    if is_not_stored && names(&["appends to log", "queue of jobs", "large values"]) {
+        Some(
+            "NATS answers and stores nothing. If its log says `no space left on device`, or another error of its disk, make \
+             room and then restart nats-server: since 2.14 such a stream takes nothing until the server is restarted",
+        )
+    } else if names(&["insufficient resources", "resource limits exceeded", "full:"]) {
+        Some("raise the limit of the NATS account (`max_file`) or of the stream (`max_bytes`)")
+    } else if names(&["oom command"]) {
+        Some("raise `maxmemory` of Redis")
+    } else if names(&["noperm"]) {
+        Some("allow the Redis user of the scheduler what deploy/ gives it")
+    } else {
+        None
+    }
+}
+
+fn leaders(partitions: &[PartitionSeen]) -> Finding {
+    const NAME: &str = "partitions";
+    let named = |some: &dyn Fn(&PartitionSeen) -> bool| {
+        let numbers = partitions.iter().filter(|seen| some(seen));
+        numbers.map(|seen| Partition(seen.partition).to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let unled = named(&|seen| seen.leaders.is_empty() && seen.lease.is_none());
+    let being_taken_over = named(&|seen| seen.leaders.is_empty());
+    let led_twice = named(&|seen| seen.leaders.len() > 1);
+    let not_by_holder =
+        named(&|seen| seen.lease.as_ref().is_some_and(|holder| !seen.leaders.contains(holder)));
+    if !unled.is_empty() {
+        Finding::new(NAME, Level::Wrong, &format!("no scheduler leads {unled}"))
+            .help("a scheduler takes them within 8 seconds; if not, its log says why")
+    } else if !being_taken_over.is_empty() {
+        Finding::new(NAME, Level::Doubtful, &format!("being taken over: {being_taken_over}"))
+            .help("this takes seconds; if it lasts, the log of the holder of the lease says why")
+    } else if !led_twice.is_empty() {
+        Finding::new(NAME, Level::Doubtful, &format!("two schedulers say that they lead {led_twice}"))
+            .help("the log decides, and the older leader notices within seconds")
+    } else if !not_by_holder.is_empty() {
+        let text = format!("another scheduler has the lease than the one that leads: {not_by_holder}");
+        Finding::new(NAME, Level::Doubtful, &text).help("they change hands; this takes seconds")
+    } else {
+        Finding::new(NAME, Level::Good, &format!("all {} are led", partitions.len()))
+    }
+}
+
+fn checkpoints(partitions: &[PartitionSeen]) -> Finding {
+    const NAME: &str = "checkpoints";
+    let led = partitions.iter().filter(|seen| !seen.leaders.is_empty());
+    let Some(oldest) = led.max_by_key(|seen| seen.checkpoint_age_ms.unwrap_or(u64::MAX)) else {
+        return Finding::new(NAME, Level::Unknown, "no partition is led");
+    };
+    let partition = Partition(oldest.partition);
+    let Some(millis) = oldest.checkpoint_age_ms else {
+        let text = format!("the leader of partition {partition} has not stored its state yet");
+        return Finding::new(NAME, Level::Doubtful, &text).help("look again in some seconds");
+    };
+    let age = Duration::from_millis(millis);
+    let text = format!("the oldest is of {} ago, of partition {partition}", Elapsed(age));
+    let level = match age {
+        age if age < CHECKPOINT_DOUBTFUL => return Finding::new(NAME, Level::Good, &text),
+        age if age < CHECKPOINT_WRONG => Level::Doubtful,
+        _ => Level::Wrong,
+    };
+    Finding::new(NAME, level, &text)
+        .help("Redis does not take them: a takeover has to replay that much of the log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn led(leaders: &[&str], lease: Option<&str>, checkpoint_age_ms: Option<u64>) -> PartitionSeen {
+        let leaders = leaders.iter().map(|leader| (*leader).to_owned()).collect();
+        PartitionSeen {
+            partition: 3,
+            leaders,
+            lease: lease.map(str::to_owned),
+            checkpoint_age_ms,
+            ..PartitionSeen::default()
+        }
+    }
+
+    #[test]
+    fn leases_and_the_words_of_schedulers_are_compared() {
+        let judged = |seen: PartitionSeen| {
+            let finding = leaders(&[seen]);
+            (finding.level, finding.text)
+        };
+        assert_eq!(judged(led(&["a"], Some("a"), None)), (Level::Good, "all 1 are led".to_owned()));
+        assert_eq!(judged(led(&["a"], None, None)).0, Level::Good, "Redis is away, and the log decides");
+        assert_eq!(judged(led(&[], None, None)), (Level::Wrong, "no scheduler leads 03".to_owned()));
+        assert_eq!(judged(led(&[], Some("a"), None)), (Level::Doubtful, "being taken over: 03".to_owned()));
+        assert_eq!(judged(led(&["a", "b"], Some("a"), None)).0, Level::Doubtful);
+        assert_eq!(judged(led(&["b"], Some("a"), None)).0, Level::Doubtful);
+    }
+
+    #[test]
+    fn old_checkpoints_are_doubtful_and_then_wrong() {
+        let level = |age| checkpoints(&[led(&["a"], None, Some(1)), led(&["a"], None, age)]).level;
+        assert_eq!(level(Some(5_000)), Level::Good);
+        assert_eq!(level(Some(31_000)), Level::Doubtful);
+        assert_eq!(level(Some(301_000)), Level::Wrong);
+        assert_eq!(level(None), Level::Doubtful);
+    }
+
+    #[test]
+    fn faults_of_several_schedulers_are_one_finding_with_a_remedy() {
+        let scheduler = |node: &str, problem: &str| SchedulerSeen {
+            id: node.to_owned(),
+            version: "1".to_owned(),
+            node: node.to_owned(),
+            partitions: Vec::new(),
+            problems: vec![problem.to_owned()],
+        };
+        let seen = [
+            scheduler("a", "appends to log 00: no answer (for 3 s)"),
+            scheduler("b", "appends to log 00: no answer (for 5 s)"),
+        ];
+        let findings = problems(&seen);
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!(finding.text, "appends to log 00: no answer (says a, b)");
+        assert!(finding.help.as_ref().is_some_and(|help| help.contains("restart nats-server")));
+        let frozen = [
+            scheduler("a", "appends to log 00: no answer (for 3 s)"),
+            scheduler("a", "LS_LOG_00: no answer"),
+        ];
+        assert!(problems(&frozen).iter().all(|finding| finding.help.is_none()), "the whole server is away");
+    }
+}

@@ -1,0 +1,170 @@
+//! What it means which streams there are, whether they have their servers, and how full they and the account are.
+
+use longshore_backend::nats::{AccountStatus, Status, StreamStatus};
+use longshore_proto::{Partition, subject};
+
+use crate::cluster::probes::is_full;
+use crate::finding::{Finding, Level};
+
+/// How full a store may be before the operator should look: submits are refused at seven tenths.
+const FULL_PERCENT: u64 = 70;
+
+/// The streams and the account.
+pub(super) fn streams(status: &Status, partitions: u16) -> Vec<Finding> {
+    let mut findings = vec![presence(status, partitions)];
+    findings.extend(copies(&status.streams));
+    findings.push(room(&status.streams));
+    findings.push(account(status.account));
+    findings
+}
+
+fn presence(status: &Status, partitions: u16) -> Finding {
+    let logs = (0..partitions).map(|number| subject::log_stream(Partition(number)));
+    let others = [
+        subject::JOBS_STREAM.to_owned(),
+        subject::BLOBS_STREAM.to_owned(),
+        subject::SUBMIT_STREAM.to_owned(),
+        subject::DEAD_LETTER_STREAM.to_owned(),
+        subject::WORKFLOWS_STREAM.to_owned(),
+    ];
+    let is_there = |name: &String| status.streams.iter().any(|stream| stream.name == *name);
+    let (there, missing): (Vec<_>, Vec<_>) = logs.chain(others).partition(is_there);
+    let found =
+        status.streams.iter().filter(|stream| stream.name.starts_with(subject::LOG_STREAM_PREFIX)).count();
+    if found > usize::from(partitions) {
+        let text = format!("there are {found} logs, and `partitions` is {partitions}");
+        return Finding::new("streams", Level::Wrong, &text).help("give every process the same `partitions`");
+    }
+    match (there.len(), missing.as_slice()) {
+        (count, []) => Finding::new("streams", Level::Good, &format!("all {count} are there")),
+        (0, _) => Finding::new("streams", Level::Wrong, "none is there").help(
+            "the first scheduler that starts makes them; if this cluster has run before, NATS has lost its data",
+        ),
+        (_, missing) => {
+            let text = format!("missing: {}", missing.join(", "));
+            Finding::new("streams", Level::Wrong, &text).help(
+                "the next scheduler that starts makes them, if `partitions` is as it was when the cluster was set up",
+            )
+        }
+    }
+}
+
+/// Streams without a leader, and streams with servers that are away.
+fn copies(streams: &[StreamStatus]) -> Option<Finding> {
+    const NAME: &str = "copies of streams";
+    let named = |some: fn(&&StreamStatus) -> bool| {
+        streams.iter().filter(some).map(|stream| stream.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let leaderless = named(|stream| !stream.has_leader);
+    let lacking = named(|stream| !stream.replicas_away.is_empty());
+    if !leaderless.is_empty() {
+        let text = format!("without a leader, so nothing is stored: {leaderless}");
+        Some(Finding::new(NAME, Level::Wrong, &text).help("start the servers of NATS that are away"))
+    } else if lacking.is_empty() {
+        None
+    } else {
+        let text = format!("some of their servers are away: {lacking}");
+        Some(Finding::new(NAME, Level::Doubtful, &text).help("start the servers of NATS that are away"))
+    }
+}
+
+/// The streams that are nearly full.
+fn room(streams: &[StreamStatus]) -> Finding {
+    const NAME: &str = "room in streams";
+    let mut nearly_full: Vec<_> =
+        streams.iter().filter(|stream| stream.refuses_when_full && percent(stream) >= FULL_PERCENT).collect();
+    nearly_full.sort_by_key(|stream| std::cmp::Reverse(percent(stream)));
+    if nearly_full.is_empty() {
+        return Finding::new(NAME, Level::Good, &format!("all are below {FULL_PERCENT} % of their limits"));
+    }
+    let each = nearly_full.iter().map(|stream| format!("{} is at {} %", stream.name, percent(stream)));
+    let text = each.collect::<Vec<_>>().join(", ");
+    let is_refusing = nearly_full.iter().any(|stream| refuses(stream));
+    let level = if is_refusing { Level::Wrong } else { Level::Doubtful };
+    Finding::new(NAME, level, &text).help("raise its max_bytes or max_msgs (`nats stream edit`)")
+}
+
+/// Whether a stream has no room for the next message.
+fn refuses(stream: &StreamStatus) -> bool {
+    stream.max_bytes.is_some_and(|limit| is_full(stream.bytes, limit))
+        || stream.max_messages.is_some_and(|limit| stream.messages >= limit)
+}
+
+/// How full a stream is: by bytes or by messages, whichever is more.
+fn percent(stream: &StreamStatus) -> u64 {
+    let of = |count: u64, most: Option<u64>| {
+        most.and_then(|most| count.saturating_mul(100).checked_div(most)).unwrap_or(0)
+    };
+    of(stream.bytes, stream.max_bytes).max(of(stream.messages, stream.max_messages))
+}
+
+fn account(account: AccountStatus) -> Finding {
+    const NAME: &str = "room in the account";
+    let mebibytes = |bytes: u64| bytes / (1024 * 1024);
+    let Some(limit) = account.max_bytes.filter(|limit| *limit > 0) else {
+        let text = format!("{} MiB are stored, no limit", mebibytes(account.bytes));
+        return Finding::new(NAME, Level::Good, &text);
+    };
+    let percent = account.bytes.saturating_mul(100) / limit;
+    let text = format!("{} of {} MiB are stored, {percent} %", mebibytes(account.bytes), mebibytes(limit));
+    let level = if is_full(account.bytes, limit) {
+        Level::Wrong
+    } else if percent >= FULL_PERCENT {
+        Level::Doubtful
+    } else {
+        return Finding::new(NAME, Level::Good, &text);
+    };
+    Finding::new(NAME, level, &text)
+        .help("raise `max_file` of the NATS account; full, it takes no results either")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{all, status};
+    use super::*;
+
+    fn judged(finding: Finding) -> (Level, String) {
+        (finding.level, finding.text)
+    }
+
+    #[test]
+    fn streams_must_all_be_there() {
+        let judge = |streams| judged(presence(&status(streams), 2));
+        assert_eq!(judge(all(2)), (Level::Good, "all 7 are there".to_owned()));
+        assert_eq!(judge(Vec::new()), (Level::Wrong, "none is there".to_owned()));
+        assert_eq!(judge(all(1)), (Level::Wrong, "missing: LS_LOG_01".to_owned()));
+        assert_eq!(judge(all(3)).0, Level::Wrong);
+    }
+
+    #[test]
+    fn streams_must_have_a_leader_and_should_have_all_copies() {
+        let mut streams = all(1);
+        assert_eq!(copies(&streams), None);
+        streams[0].replicas_away = vec!["n2".to_owned()];
+        let (level, text) = copies(&streams).map(judged).expect("a finding");
+        assert_eq!((level, text.as_str()), (Level::Doubtful, "some of their servers are away: LS_LOG_00"));
+        streams[0].has_leader = false;
+        assert_eq!(copies(&streams).map(|finding| finding.level), Some(Level::Wrong));
+    }
+
+    #[test]
+    fn a_stream_that_is_nearly_full_is_doubtful_and_a_full_one_wrong() {
+        let mut streams = all(1);
+        assert_eq!(room(&streams).level, Level::Good);
+        streams[0].bytes = 71;
+        assert_eq!(judged(room(&streams)), (Level::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
+        streams[0].bytes = 100;
+        assert_eq!(room(&streams).level, Level::Wrong);
+        streams[0].refuses_when_full = false;
+        assert_eq!(room(&streams).level, Level::Good, "it drops the oldest");
+    }
+
+    #[test]
+    fn an_account_is_judged_by_its_limit() {
+        let level = |bytes, max_bytes| account(AccountStatus { bytes, max_bytes }).level;
+        assert_eq!(level(1 << 40, None), Level::Good);
+        assert_eq!(level(69, Some(100)), Level::Good);
+        assert_eq!(level(70, Some(100)), Level::Doubtful);
+        assert_eq!(level(100, Some(100)), Level::Wrong);
+    }
+}

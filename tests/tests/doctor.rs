@@ -1,0 +1,125 @@
+//! `longshore doctor` over real clusters in trouble: it finds each fault, says who leads what, and says nothing that is
+//! not so.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use async_nats::jetstream;
+use longshore_tests::cluster::{Cluster, PARTITIONS, chain};
+use longshore_tests::longshore::PATIENCE;
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A report and its exit code.
+async fn examined(cluster: &Cluster, arguments: &[&str], code: i32) -> Value {
+    let command = [&["doctor", "--json", "--connect-deadline", "2s"], arguments].concat();
+    cluster.client(command).run().await.expecting(code).json()
+}
+
+/// Examines until a check is like this: what is reported is some seconds old.
+async fn examined_until(cluster: &Cluster, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let command = ["doctor", "--json", "--connect-deadline", "2s"];
+        let report: Value = serde_json::from_str(&cluster.client(command).run().await.stdout).unwrap();
+        if checks(&report).iter().any(&so) {
+            return report;
+        }
+        assert!(Instant::now() < deadline, "{what}: {report:#}\n{}", cluster.said());
+    }
+}
+
+fn checks(report: &Value) -> &Vec<Value> {
+    report["checks"].as_array().unwrap()
+}
+
+/// The checks of a name.
+fn named<'a>(report: &'a Value, name: &str) -> Vec<&'a Value> {
+    checks(report).iter().filter(|check| check["name"] == name).collect()
+}
+
+fn level(report: &Value, name: &str) -> String {
+    let checks = named(report, name);
+    let check = checks.first().unwrap_or_else(|| panic!("{name}: {report:#}"));
+    check["level"].as_str().unwrap().to_owned()
+}
+
+fn says(check: &Value, words: &[&str]) -> bool {
+    let text = format!("{} {}", check["text"], check["help"]);
+    words.iter().all(|word| text.contains(word))
+}
+
+#[tokio::test]
+async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
+    let mut cluster = Cluster::start(2, 1, 0).await;
+    let led = |report: &Value| {
+        let partitions = report["partitions"].as_array().unwrap();
+        partitions.len() == usize::from(PARTITIONS)
+            && partitions.iter().all(|partition| {
+                partition["leaders"].as_array().unwrap() == &[partition["lease"].clone()]
+                    && partition["checkpoint_age_ms"].as_u64().is_some_and(|age| age < 30_000)
+            })
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let report = loop {
+        let report = examined(&cluster, &[], 0).await;
+        if led(&report) && report["schedulers"].as_array().unwrap().len() == 2 {
+            break report;
+        }
+        assert!(Instant::now() < deadline, "{report:#}\n{}", cluster.said());
+    };
+    for name in ["partitions", "checkpoints", "room in streams", "room in the account", "queue", "workers"] {
+        assert_eq!(level(&report, name), "good", "{name}: {report:#}");
+    }
+    for scheduler in report["schedulers"].as_array().unwrap() {
+        let node = scheduler["node"].as_str().unwrap();
+        assert!(cluster.said().contains(&format!(r#""node":"{node}""#)), "{node} in {}", cluster.said());
+    }
+
+    // A job for a server that no worker has is named, and counts only if it is asked for.
+    let unserved = chain("unserved", 1).replace("tables/echo", "nowhere/echo");
+    cluster.scratch.write("unserved.json", unserved);
+    cluster.submit(&["unserved.json"]).await;
+    let is_named = |check: &Value| check["name"] == "queue" && says(check, &["one job waits for `nowhere`"]);
+    let report = examined_until(&cluster, "the job is named", is_named).await;
+    assert_eq!(level(&report, "queue"), "doubtful");
+    assert_eq!(report["backlog"][0]["server"], "nowhere", "{report:#}");
+    examined(&cluster, &["--strict"], 7).await;
+
+    // Without Redis it is not known which workers there are, and nothing is said about them.
+    cluster.redis.stop().await;
+    let report = examined(&cluster, &[], 6).await;
+    assert_eq!(level(&report, "queue"), "unknown", "{report:#}");
+    assert!(named(&report, "workers").is_empty(), "{report:#}");
+}
+
+#[tokio::test]
+async fn it_finds_a_redis_that_takes_no_writes_and_streams_that_are_gone_and_processes_that_are_not_there() {
+    let mut cluster = Cluster::start(1, 1, 0).await;
+    let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    let report = examined(&cluster, &[], 1).await;
+    assert_eq!(level(&report, "Redis"), "wrong");
+    assert!(says(named(&report, "Redis")[0], &["refuses a write", "OOM", "maxmemory"]), "{report:#}");
+    let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+
+    let client = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let context = jetstream::new(client);
+    context.delete_stream("LS_DLQ").await.unwrap();
+    let report = examined(&cluster, &[], 1).await;
+    assert!(says(named(&report, "streams")[0], &["missing: LS_DLQ"]), "{report:#}");
+    let says_so = |check: &Value| check["name"] == "stores" && says(check, &["LS_DLQ", "not found"]);
+    examined_until(&cluster, "the scheduler says so too", says_so).await;
+
+    for member in [0, 1] {
+        cluster.end_member(member).await.expecting(0);
+    }
+    let mut streams = vec!["LS_JOBS", "LS_BLOBS", "LS_SUBMIT", "KV_LS_WORKFLOWS"];
+    streams.extend(["LS_LOG_00", "LS_LOG_01", "LS_LOG_02", "LS_LOG_03"]);
+    for stream in streams {
+        context.delete_stream(stream).await.unwrap();
+    }
+    let report = examined(&cluster, &[], 1).await;
+    for name in ["streams", "schedulers", "workers"] {
+        assert_eq!(level(&report, name), "wrong", "{name}: {report:#}");
+    }
+    assert_eq!(level(&report, "partitions"), "unknown");
+}
