@@ -9,6 +9,7 @@
 //! message's place. So whatever fails on the way is left to the next delivery.
 
 mod deferred;
+mod masked;
 pub(crate) mod order;
 
 use std::collections::BTreeMap;
@@ -317,14 +318,17 @@ impl Doorway {
 
     /// Keeps a message that is refused for good, with the reason. Returns the message if that is not possible now.
     async fn bury(&self, refusal: &Refusal, message: Incoming) -> Option<Incoming> {
-        let text = match refusal {
+        let came = match refusal {
             // Not read, not even to be shown.
             Refusal::Poison { .. } => order::raw_text(&message),
             _ => order::text(&message),
         };
         let headers = first_headers(&message);
+        let masked = masked::without_secrets(&came, refusal);
+        let is_whole = masked.is_none() && headers.len() == message.headers.len() && came.len() <= KEPT_BYTES;
+        let text = masked.unwrap_or(came);
         let letter = DeadLetter {
-            whole: headers.len() == message.headers.len() && text.len() <= KEPT_BYTES,
+            whole: is_whole,
             seq: 0,
             at: clock::now(),
             code: refusal.token().to_owned(),

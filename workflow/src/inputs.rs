@@ -94,6 +94,14 @@ impl InputProblems {
     pub fn iter(&self) -> impl Iterator<Item = &InputProblem> {
         self.0.iter()
     }
+
+    /// The secret inputs that were given anything but the name of a secret: probably its value.
+    pub fn literal_secrets(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|problem| match problem {
+            InputProblem::NotASecretName { name } => Some(name.as_str()),
+            _ => None,
+        })
+    }
 }
 
 impl fmt::Display for InputProblems {
