@@ -46,6 +46,7 @@ pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, F
 /// Reads the configuration first, whole.
 async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, Failure> {
     let config = Config::load(&command.flags(), &environment::all())?;
+    output.hide(&config.credentials());
     let is_process = matches!(command, ClusterCommand::Scheduler(_) | ClusterCommand::Worker(_));
     logging::start_with(&config, is_process, output)?;
     if let (true, Some(file)) = (command.cluster().verbose, &config.file) {

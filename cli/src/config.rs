@@ -26,6 +26,7 @@ use std::time::Duration;
 use longshore_backend::TlsFiles;
 use longshore_proto::Namespace;
 use longshore_scheduler::Retention;
+use longshore_worker::mcp::Secrets;
 
 pub(crate) use key::Key;
 use key::PREFIX;
@@ -115,6 +116,14 @@ pub(crate) struct Setting {
 }
 
 impl Config {
+    /// The credentials in the addresses, to be hidden.
+    pub(crate) fn credentials(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        let addresses = self.nats_urls.iter().chain([&self.redis_url]);
+        addresses.flat_map(Address::credentials).for_each(|credential| secrets.add_declared(&credential));
+        secrets
+    }
+
     /// Reads everything. `environment` is that of the process.
     pub(crate) fn load(flags: &Flags, environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let named = flags.file.clone().or_else(|| set(environment, "LONGSHORE_CONFIG").map(PathBuf::from));

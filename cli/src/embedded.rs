@@ -247,7 +247,7 @@ impl Process {
 }
 
 /// Whose runs they are, where there is only one person.
-fn namespace() -> Result<Namespace, Failure> {
+pub(crate) fn namespace() -> Result<Namespace, Failure> {
     "default".parse().map_err(|error| Failure::new(Exit::Error, format!("{error}")))
 }
 

@@ -11,9 +11,10 @@ mod symbols;
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anstream::{AutoStream, ColorChoice};
+use longshore_worker::mcp::Secrets;
 use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
@@ -46,6 +47,8 @@ pub(crate) struct Size {
 #[derive(Clone)]
 pub(crate) struct Output {
     screen: Arc<Mutex<Screen>>,
+    /// The credentials that this process knows: no log line or message shows one.
+    secrets: Arc<RwLock<Secrets>>,
     /// Which signs to use.
     pub(crate) symbols: Symbols,
     /// Whether a frame may be drawn over and over on stderr.
@@ -70,6 +73,7 @@ impl Output {
         let has_reader = io::stderr().is_terminal();
         Self {
             screen: Arc::new(Mutex::new(Screen::new(Box::new(io::stderr()), colour))),
+            secrets: Arc::default(),
             symbols: if environment::has_unicode(environment::variable) {
                 Symbols::Unicode
             } else {
@@ -78,6 +82,11 @@ impl Output {
             is_live: has_reader && environment::can_redraw(environment::variable),
             has_reader,
         }
+    }
+
+    /// Hides more values in everything that is written to stderr from now on, whichever part or library writes it.
+    pub(crate) fn hide(&self, secrets: &Secrets) {
+        self.secrets.write().unwrap_or_else(PoisonError::into_inner).merge(secrets);
     }
 
     /// Prints a result.
@@ -131,17 +140,18 @@ impl Output {
 
     /// Prints a message.
     pub(crate) fn message(&self, text: &str) {
-        self.screen().say(&hanging(text), self.size().columns);
+        self.laid_out(&hanging(text));
     }
 
     /// Prints a line as a message.
     pub(crate) fn say(&self, line: &Line) {
-        self.screen().say(&line.to_string(), self.size().columns);
+        self.laid_out(&line.to_string());
     }
 
     /// Prints text that was laid out elsewhere, escapes and all.
     pub(crate) fn laid_out(&self, text: &str) {
-        self.screen().say(text, self.size().columns);
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        self.screen().say(&secrets.hide(text), self.size().columns);
     }
 
     /// Prints what went wrong.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use longshore_proto::{SecretName, ServerName};
-use longshore_worker::mcp::ServersConfig;
+use longshore_proto::{Namespace, SecretName, ServerName};
+use longshore_worker::mcp::{SecretRecipient, ServersConfig};
 use longshore_workflow::{CallStep, Plan, StepKind};
 use serde_json::{Map, Value};
 
@@ -129,6 +129,10 @@ impl ServersFile {
         if let Some(text) = self.found_text.as_deref().filter(|_| self.names().next().is_some()) {
             trust::ensure(&self.path, text, output, tell)?;
         }
+        // Not before: the question shows the file as it is written.
+        if let Some(config) = &self.config {
+            output.hide(config.secrets_to_hide());
+        }
         Ok(TrustedServers(self))
     }
 
@@ -143,11 +147,7 @@ impl ServersFile {
 
     /// What keeps the steps of a plan from being carried out, by the names of servers alone.
     pub(crate) fn problems(&self, plan: &Plan) -> Vec<Problem> {
-        let calls = plan.steps.iter().filter_map(|step| match &step.kind {
-            StepKind::Call(call) => Some((step.path.as_str(), call.as_ref())),
-            StepKind::Set(_) | StepKind::Parallel { .. } => None,
-        });
-        calls.filter_map(|(step, call)| self.problem(step, call)).collect()
+        calls(plan).filter_map(|(step, call)| self.problem(step, call)).collect()
     }
 
     fn problem(&self, step: &str, call: &CallStep) -> Option<Problem> {
@@ -174,22 +174,39 @@ impl ServersFile {
         Some((format!("there is no server `{server}` in {path}"), Some(help)))
     }
 
-    /// Refuses to begin with inputs that name secrets which this file does not have.
-    pub(crate) fn refuse_secrets(&self, plan: &Plan, inputs: &Map<String, Value>) -> Result<(), Failure> {
+    /// Refuses to begin with inputs that name secrets which this file does not have, or does not give to a call that they
+    /// go into.
+    pub(crate) fn refuse_secrets(
+        &self,
+        plan: &Plan,
+        inputs: &Map<String, Value>,
+        namespace: &Namespace,
+    ) -> Result<(), Failure> {
+        let path = self.path.display();
         let known: Vec<&str> =
             self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
-        let mut told = String::new();
-        let mut help = None;
-        for (input, name) in plan.secrets_named(inputs).filter(|(_, name)| !known.contains(&name.as_str())) {
-            told.push_str(&format!(
-                "\n  input `{input}`: there is no secret `{name}` in {}",
-                self.path.display()
-            ));
-            help.get_or_insert_with(|| suggest::among(name.as_str(), &known));
+        let (mut told, mut helps) = (String::new(), Vec::new());
+        for (input, name) in plan.secrets_named(inputs) {
+            if !known.contains(&name.as_str()) {
+                told.push_str(&format!("\n  input `{input}`: there is no secret `{name}` in {path}"));
+                let near = suggest::among(name.as_str(), &known);
+                helps.push(format!("{near}; add it under `longshore.secrets` of the servers file"));
+                continue;
+            }
+            for (step, call) in calls(plan).filter(|(_, call)| call.with.lone_inputs().contains(input)) {
+                let to = SecretRecipient { namespace, server: &call.server, tool: &call.tool };
+                if !self.config.as_ref().is_some_and(|config| config.gives_secret(&name, &to)) {
+                    told.push_str(&format!(
+                        "\n  step `{step}`: {path} does not give the secret `{name}` to {to}"
+                    ));
+                    helps.push(format!(
+                        "bind it to that call under `longshore.secrets.{name}` of the servers file"
+                    ));
+                }
+            }
         }
-        let Some(help) = help else { return Ok(()) };
+        let Some(help) = helps.into_iter().next() else { return Ok(()) };
         let message = format!("the workflow `{}` cannot run here:{told}", plan.name);
-        let help = format!("{help}; add it under `longshore.secrets` of the servers file");
         Err(Failure::new(Exit::Invalid, message).help(help))
     }
 
@@ -212,6 +229,14 @@ impl ServersFile {
         let help = (!helps.is_empty()).then(|| helps.join("; "));
         Err(Failure::new(Exit::Invalid, message).maybe_help(help))
     }
+}
+
+/// The steps of a plan that are calls, with their paths.
+fn calls(plan: &Plan) -> impl Iterator<Item = (&str, &CallStep)> {
+    plan.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Call(call) => Some((step.path.as_str(), call.as_ref())),
+        StepKind::Set(_) | StepKind::Parallel { .. } => None,
+    })
 }
 
 const HOW_TO_NAME_A_FILE: &str = "write one with an object `mcpServers`, or name it with --mcp-config or \
@@ -279,9 +304,12 @@ steps: [{ set: { a: 1 } }]
 ";
         let plan = longshore_workflow::compile(text).expect("compiles");
         let inputs = Map::from_iter([("card".to_owned(), Value::from("secret:CARD_TOKN"))]);
-        let file =
-            r#"{"mcpServers": {}, "longshore": {"secrets": {"CARD_TOKEN": "v4lue", "API_KEY": "v4lue"}}}"#;
-        let refused = servers(Some(file)).refuse_secrets(&plan, &inputs).expect_err("one is missing");
+        let file = r#"{"mcpServers": {}, "longshore": {"secrets": {
+            "CARD_TOKEN": {"value": "v4lue", "servers": ["pay"], "tools": ["pay/charge"]},
+            "API_KEY": {"value": "v4lue", "servers": ["pay"], "namespaces": ["other"]}}}}"#;
+        let namespace = &crate::embedded::namespace().expect("a namespace");
+        let refused =
+            servers(Some(file)).refuse_secrets(&plan, &inputs, namespace).expect_err("one is missing");
         assert_eq!(
             refused.message,
             "the workflow `demo` cannot run here:\n  input `card`: there is no secret `CARD_TOKN` in .mcp.json"
@@ -291,8 +319,48 @@ steps: [{ set: { a: 1 } }]
             help.contains("did you mean `CARD_TOKEN`?") && help.contains("`longshore.secrets`"),
             "{help}"
         );
-        assert!(servers(Some(file)).refuse_secrets(&plan, &Map::new()).is_ok(), "the default is there");
-        assert!(servers(None).refuse_secrets(&plan, &Map::new()).is_err(), "without a file there is none");
+        assert!(
+            servers(Some(file)).refuse_secrets(&plan, &Map::new(), namespace).is_ok(),
+            "the default is there"
+        );
+        assert!(
+            servers(None).refuse_secrets(&plan, &Map::new(), namespace).is_err(),
+            "without a file there is none"
+        );
+    }
+
+    #[test]
+    fn secret_that_is_not_bound_to_a_call_is_refused_before_the_run() {
+        let workflow = |tool: &str| {
+            let text = format!(
+                "
+longshore: v1
+name: demo
+inputs: {{ card: {{ secret: true, default: 'secret:CARD' }} }}
+steps: [{{ id: a, call: {tool}, with: {{ text: 'Bearer ${{{{ inputs.card }}}}' }} }}]
+"
+            );
+            longshore_workflow::compile(&text).expect("compiles")
+        };
+        let namespace = &crate::embedded::namespace().expect("a namespace");
+        let refusal = |tool: &str, namespaces: &str| {
+            let file = format!(
+                r#"{{"mcpServers": {{}}, "longshore": {{"secrets": {{"CARD": {{"value": "v4lue", "servers": ["pay"],
+                "tools": ["pay/charge"], "namespaces": ["{namespaces}"]}}}}}}}}"#
+            );
+            let refused = servers(Some(&file)).refuse_secrets(&workflow(tool), &Map::new(), namespace);
+            refused.err().map(|failure| failure.message)
+        };
+        assert_eq!(refusal("pay/charge", "default"), None);
+        for (tool, namespaces) in
+            [("pay/refund", "default"), ("crm/charge", "default"), ("pay/charge", "other")]
+        {
+            let said = refusal(tool, namespaces).expect("refused");
+            let expected = format!(
+                "step `a`: .mcp.json does not give the secret `CARD` to `{tool}` in namespace `default`"
+            );
+            assert!(said.contains(&expected), "{said}");
+        }
     }
 
     #[test]

@@ -58,7 +58,10 @@ fn scratch() -> Scratch {
             "tables": Tables::of(scratch.path()).entry(),
             "slow": dying(&scratch.path().join("calls")),
         },
-        "longshore": { "secrets": { "CARD_TOKEN": "${CARD_TOKEN}", "OTHER": "another-v4lue" } },
+        "longshore": { "secrets": {
+            "CARD_TOKEN": { "value": "${CARD_TOKEN}", "servers": ["tables", "slow"] },
+            "OTHER": { "value": "another-v4lue", "servers": ["slow"] },
+        } },
     });
     scratch.write(".mcp.json", servers.to_string());
     scratch

@@ -31,5 +31,5 @@ mod server;
 mod stdio;
 
 pub use call::{Answer, CallFault, EndedCall, Hints, ServerReport, Tool, ToolCall};
-pub use config::{ConfigErrors, ServersConfig};
+pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
 pub use pool::Pool;

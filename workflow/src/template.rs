@@ -5,6 +5,8 @@
 
 mod places;
 
+use std::collections::BTreeSet;
+
 use longshore_proto::SecretPlace;
 use serde_json::{Map, Value};
 
@@ -69,6 +71,13 @@ impl Template {
         reads
     }
 
+    /// The inputs that stand by themselves in it, alone or within text: the places where a secret input means its value.
+    pub fn lone_inputs(&self) -> BTreeSet<&str> {
+        let mut names = BTreeSet::new();
+        self.part.collect_lone_inputs(&mut names);
+        names
+    }
+
     /// The value with every expression evaluated, at the cost of `budget`.
     ///
     /// # Errors
@@ -117,6 +126,22 @@ impl Part {
             }
             Self::List(items) => items.iter().for_each(|item| item.collect_reads(reads)),
             Self::Map(entries) => entries.iter().for_each(|(_, item)| item.collect_reads(reads)),
+        }
+    }
+
+    fn collect_lone_inputs<'t>(&'t self, names: &mut BTreeSet<&'t str>) {
+        match self {
+            Self::Constant(_) => {}
+            Self::Whole(expr) => names.extend(expr.input()),
+            Self::Text(parts) => {
+                for part in parts {
+                    if let TextPart::Expression(expr) = part {
+                        names.extend(expr.input());
+                    }
+                }
+            }
+            Self::List(items) => items.iter().for_each(|item| item.collect_lone_inputs(names)),
+            Self::Map(entries) => entries.iter().for_each(|(_, item)| item.collect_lone_inputs(names)),
         }
     }
 

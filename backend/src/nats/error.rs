@@ -81,10 +81,10 @@ pub enum ConnectError {
     },
     /// A URL is no URL.
     #[error(
-        "`{url}` is not the address of a NATS server ({cause}): it looks like nats://host:4222 or tls://host:4222"
+        "{url} is not the address of a NATS server ({cause}): it looks like nats://host:4222 or tls://host:4222"
     )]
     Url {
-        /// As it was given.
+        /// Without what precedes the host: it may be a password.
         url: String,
         /// What is wrong with it.
         cause: String,

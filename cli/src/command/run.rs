@@ -10,7 +10,7 @@ use longshore_proto::RunId;
 
 use super::result;
 use crate::args::RunArgs;
-use crate::embedded::Opened;
+use crate::embedded::{self, Opened};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{OnInterrupt, follow};
@@ -29,7 +29,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let work = args.work;
     let servers = ServersFile::find(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
     ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
-    servers.refuse_secrets(&plan, &inputs)?;
+    servers.refuse_secrets(&plan, &inputs, &embedded::namespace()?)?;
     let servers = servers.trusted(output, |line| output.message(line))?;
 
     let data = work.data.data;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 /// How many logs there may be. Each is a stream with files of its own, and one led by every few schedulers is plenty.
@@ -48,6 +49,17 @@ impl Address {
 }
 
 impl Address {
+    /// Every part of it that is a credential: the password, or a user without one, which is a token for NATS; in the
+    /// address of a socket of Redis the parameter `pass`. As written, and decoded.
+    pub(crate) fn credentials(&self) -> Vec<String> {
+        let Ok(url) = Url::parse(&self.0) else { return Vec::new() };
+        let written = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty()));
+        let decoded = written.map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+        let in_query =
+            url.query_pairs().filter(|(name, _)| name == "pass").map(|(_, pass)| pass.into_owned());
+        written.map(ToOwned::to_owned).into_iter().chain(decoded).chain(in_query).collect()
+    }
+
     /// Whether a user, a password or a token stands in it. Redis also takes them as parameters of a socket's address.
     pub(super) fn has_credentials(&self) -> bool {
         let Ok(url) = Url::parse(&self.0) else { return true };
@@ -67,6 +79,17 @@ impl fmt::Display for Address {
             Ok(mut url) if !url.username().is_empty() => {
                 let masked = url.set_username("***").is_ok();
                 f.write_str(if masked { url.as_str() } else { "***" })
+            }
+            // The address of a socket may hold a password as a parameter.
+            Ok(mut url) if url.query_pairs().any(|(name, _)| name == "pass") => {
+                let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+                let shown = pairs.into_iter().map(|(name, value)| {
+                    let value = if name == "pass" { "***".to_owned() } else { value };
+                    (name, value)
+                });
+                let query: Vec<String> = shown.map(|(name, value)| format!("{name}={value}")).collect();
+                url.set_query(Some(&query.join("&")));
+                f.write_str(url.as_str())
             }
             Ok(_) => f.write_str(&self.0),
             Err(_) => f.write_str("***"),
@@ -186,9 +209,15 @@ mod tests {
             ("redis://:s3cret@host:6379/0", "redis://:***@host:6379/0"),
             ("redis://me:s3cret@host", "redis://me:***@host"),
             ("redis://host:6379", "redis://host:6379"),
+            ("redis+unix:///run/r.sock?db=1&pass=s3cret", "redis+unix:///run/r.sock?db=1&pass=***"),
         ];
         for (text, shown) in cases {
             let address = redis_url(text).expect(text);
+            assert_eq!(
+                address.credentials().contains(&"s3cret".to_owned()),
+                text.contains("s3cret"),
+                "{text}"
+            );
             assert_eq!((address.to_string().as_str(), address.reveal()), (shown, text));
             assert_eq!(format!("{address:?}"), shown);
         }

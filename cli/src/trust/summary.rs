@@ -117,7 +117,7 @@ mod tests {
                 "b": { "url": "https://host/${PART:-mcp}", "headers": { "Authorization": "Bearer ${env:TOKEN}" } },
                 "c": { "command": "never", "disabled": true }
             },
-            "longshore": { "secrets": { "CARD": "${CARD_TOKEN}" } }
+            "longshore": { "secrets": { "CARD": { "value": "${CARD_TOKEN}", "servers": ["b"] } } }
         }"#;
         let expected = "  a: starts PATH=./bin:${PATH} sh -c \"rm -rf ~\" in the folder \"x y\"\n  \
                         b: calls https://host/${PART:-mcp} with the headers Authorization\n  \

@@ -22,7 +22,7 @@ use super::insist::insist;
 use super::pulse::Pulse;
 use super::slots::Slot;
 use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
-use crate::mcp::{Answer, CallFault, ToolCall};
+use crate::mcp::{Answer, CallFault, SecretRecipient, ToolCall};
 
 /// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
 /// one, a wait for the end of the lease.
@@ -180,20 +180,23 @@ impl Life<'_> {
         let pool = &self.shared.pool;
         let filled = arguments.map_err(Fault::clone);
         let mut process = None;
-        let result = match filled.and_then(|arguments| pool.vault().fill(arguments, &self.job.secrets)) {
+        let Job { namespace, server, tool, secrets, .. } = self.job;
+        let recipient = SecretRecipient { namespace, server, tool };
+        let filled = filled.and_then(|arguments| pool.vault().fill(&recipient, arguments, secrets));
+        let result = match filled {
             Err(fault) => Err(CallFault { fault, sent: Sent::Never }),
             Ok(filled) => {
                 let call = ToolCall {
                     server: &self.job.server,
                     tool: &self.job.tool,
-                    arguments: filled.arguments(),
+                    arguments: &filled,
                     timeout: self.job.timeout,
                     idempotency_key: &self.job.idempotency_key,
                     trace: self.job.trace.as_ref(),
                 };
                 let ended = pool.call(call, &|| self.pulse.progress(), &self.cancel).await;
                 process = ended.process;
-                filled.masked(ended.result)
+                ended.result
             }
         };
         let took = start.elapsed();

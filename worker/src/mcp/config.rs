@@ -5,9 +5,11 @@
 //! because the file may be shared with other hosts. What a field means is in `entry` and `settings`; the secrets that
 //! runs may name are in `vault`.
 
+mod binding;
 mod entry;
 mod expand;
 mod fields;
+mod forms;
 mod limits;
 mod secret;
 mod settings;
@@ -20,8 +22,9 @@ use serde_json::{Map, Value};
 
 pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
 pub(crate) use expand::Expanded;
-pub(crate) use secret::Secrets;
+pub use secret::Secrets;
 pub(crate) use settings::{Era, Settings};
+pub use vault::SecretRecipient;
 pub(crate) use vault::Vault;
 
 use fields::Fields;
@@ -37,6 +40,8 @@ pub struct ServersConfig {
     servers: BTreeMap<ServerName, ServerConfig>,
     unusable: BTreeMap<ServerName, Vec<String>>,
     vault: Vault,
+    /// The secrets of all servers, and those of the vault.
+    secrets: Secrets,
     warnings: Vec<String>,
 }
 
@@ -63,8 +68,7 @@ impl ServersConfig {
             config.vault = own.map(|own| vault::read(own, env, &mut problems)).unwrap_or_default();
             config.warnings.extend(config.vault.warnings());
         }
-        // A server may repeat in any message what it was given in an earlier call.
-        config.servers.values_mut().for_each(|server| config.vault.add_to(&mut server.secrets));
+        config.share_secrets();
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 
@@ -91,6 +95,20 @@ impl ServersConfig {
         }
     }
 
+    /// Has every secret of the file hidden in whatever any server says: a server may repeat what it was given in an earlier
+    /// call, or read what another one was given.
+    fn share_secrets(&mut self) {
+        self.vault.add_to(&mut self.secrets);
+        self.servers.values().for_each(|server| self.secrets.merge(&server.secrets));
+        self.servers.values_mut().for_each(|server| server.secrets = self.secrets.clone());
+    }
+
+    /// Everything of the file that must not be seen: declared secrets, values of `env` and `inherit_env`, of variables, and
+    /// of headers.
+    pub const fn secrets_to_hide(&self) -> &Secrets {
+        &self.secrets
+    }
+
     /// The names of the servers that can be called.
     pub fn names(&self) -> impl Iterator<Item = &ServerName> {
         self.servers.keys()
@@ -105,6 +123,11 @@ impl ServersConfig {
     /// What is odd but harmless: fields that are not known, names that no workflow can use.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether a secret exists and is bound to a call.
+    pub fn gives_secret(&self, name: &SecretName, to: &SecretRecipient<'_>) -> bool {
+        self.vault.gives(name, to)
     }
 
     /// The names of the secrets that a run may name in its inputs.

@@ -102,7 +102,7 @@ impl Pool {
         let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
         let company = Company { progress, cancelled };
         let answered = match send(&connection, params(&call, arguments), company, limit).await {
-            Ok(answer) => Ok(Answer { error_text: secrets.hide(&answer.error_text).into_owned(), ..answer }),
+            Ok(answer) => Ok(secrets.hide_in_answer(answer)),
             Err(seen) => Err(seen.without(secrets).into_fault()),
         };
         EndedCall { process: Some(connection.instance()), result: answered }

@@ -54,7 +54,10 @@ impl Harness {
                 "longshore": { "max_concurrency": 1 },
             },
             "absent": { "command": "/nowhere/to/be/found" },
-        }, "longshore": { "secrets": { "TOKEN": "${TOKEN}", "PIN": PIN } } });
+        }, "longshore": { "secrets": {
+            "TOKEN": { "value": "${TOKEN}", "servers": ["journal"] },
+            "PIN": { "value": PIN, "servers": ["journal", "single"], "tools": ["journal/note"] },
+        } } });
         let env = |name: &str| match name {
             "PATH" => Some(option_env!("PATH").unwrap_or("/usr/bin").to_owned()),
             "TOKEN" => Some(TOKEN.to_owned()),

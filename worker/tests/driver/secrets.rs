@@ -1,5 +1,7 @@
 //! Secrets: the tool gets the value, and nobody else does.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use longshore_proto::{FaultClass, Job, Outcome, Payload, SecretPlace, Sent};
 use serde_json::{Value, json};
 
@@ -69,19 +71,27 @@ async fn faults_say_nothing_of_a_secret() {
 }
 
 #[tokio::test]
-async fn a_secret_that_the_worker_does_not_have_is_a_fault_before_the_call() {
+async fn a_secret_that_is_absent_or_not_bound_is_one_fault_before_the_call() {
     let harness = Harness::started().await;
-    let secrets = vec![place("/text", 0, "TOKEM")];
-    let job = Job { secrets, ..safe("one", "note", json!({ "text": "secret:TOKEM" })) };
-    harness.publish(&job).await;
-    let (outcome, attempts) = harness.outcome(&job.id).await;
-    let Outcome::Fault(fault) = outcome else { panic!("no fault: {outcome:?}") };
-    assert_eq!((fault.class, attempts[0].sent), (FaultClass::Unauthorised, Sent::Never));
-    assert_eq!(
-        fault.message,
-        "this worker has no secret `TOKEM` under `longshore.secrets` of its servers file; it has `PIN`, `TOKEN`; did \
-         you mean `TOKEN`?"
-    );
+    let named = |name: &str, step: &str, tool: &str| {
+        let secrets = vec![place("/text", 0, name)];
+        Job { secrets, ..safe(step, tool, json!({ "text": format!("secret:{name}") })) }
+    };
+    for (step, name, tool) in [("absent", "TOKEM", "note"), ("unbound", "PIN", "report")] {
+        let job = named(name, step, tool);
+        harness.publish(&job).await;
+        let (outcome, attempts) = harness.outcome(&job.id).await;
+        let Outcome::Fault(fault) = outcome else { panic!("no fault: {outcome:?}") };
+        assert_eq!((fault.class, attempts[0].sent), (FaultClass::Unauthorised, Sent::Never));
+        let to = format!("`journal/{tool}` in namespace `{}`", job.namespace);
+        assert_eq!(
+            fault.message,
+            format!(
+                "this worker gives no secret `{name}` to {to}: add it under `longshore.secrets` of the worker's servers \
+                 file, bound to that server, tool and namespace"
+            )
+        );
+    }
     let secrets = vec![place("/text", 3, "TOKEN")];
     let job = Job { secrets, ..safe("two", "note", json!({ "text": "secret:TOKEN" })) };
     harness.publish(&job).await;
@@ -89,5 +99,27 @@ async fn a_secret_that_the_worker_does_not_have_is_a_fault_before_the_call() {
     assert_eq!(fault.class, FaultClass::Internal);
     assert!(fault.message.contains("no place for a secret at `/text`"), "{fault}");
     assert_eq!(harness.journal(), Vec::<String>::new());
+    harness.close().await;
+}
+
+#[tokio::test]
+async fn later_calls_that_answer_with_a_secret_in_any_form_are_masked() {
+    let harness = Harness::started().await;
+    assert_eq!(output(&harness, &bearer("first", "note")).await, json!("Bearer ***"));
+    // The tool echoes its argument, as one would that remembers what an earlier call gave it. No secret goes into these calls.
+    let basic = format!("Basic {}", STANDARD.encode(format!("user:{PIN}")));
+    let said = [
+        format!("token {TOKEN}"),
+        json!({ "header": TOKEN }).to_string(),
+        "q=s3cret%20%22t%C3%B6k%C3%A9n%22%20of%20the%20worker".to_owned(),
+        STANDARD.encode(TOKEN),
+        basic,
+    ];
+    for (number, text) in said.into_iter().enumerate() {
+        let job = safe(&format!("later{number}"), "note", json!({ "text": text }));
+        let kept = output(&harness, &job).await.to_string();
+        assert!(kept.contains("***"), "{text}: {kept}");
+        assert!(!kept.contains("s3cret") && !kept.contains("czNj"), "{text}: {kept}");
+    }
     harness.close().await;
 }

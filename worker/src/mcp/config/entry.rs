@@ -129,14 +129,15 @@ pub(super) fn read(
         warnings.extend(fields.rest().iter().map(|field| format!("{place}.{field} is not a known field")));
     }
     let own = own.unwrap_or_else(|| Value::Object(Map::new()));
-    let (settings, inherit) = settings(format!("{place}.longshore"), own, problems);
+    let (settings, variables) = settings(format!("{place}.longshore"), own, problems);
     if settings.limits.is_any() && !matches!(reach, None | Some(Reach::Stdio(_))) {
         problems
             .push(format!("{place}.longshore.limits: only a server with a `command` has processes to limit"));
     }
     let mut server = ServerConfig { reach: reach?, settings, secrets: expansion.secrets };
     if let Reach::Stdio(stdio) = &mut server.reach {
-        inherit_env(&mut stdio.env, &inherit, env);
+        inherit_env(&mut stdio.env, &variables.inherit, env);
+        hide_env(&stdio.env, &variables.visible, &mut server.secrets);
     }
     Some(server)
 }
@@ -261,6 +262,12 @@ fn inherit_env(
             child.insert(name.to_owned(), Secret(value));
         }
     }
+}
+
+/// Has the values of the environment hidden, except those of variables that are harmless or said to be.
+fn hide_env(env: &BTreeMap<String, Secret>, visible: &[String], secrets: &mut Secrets) {
+    let is_visible = |name: &String| INHERITED.contains(&name.as_str()) || visible.contains(name);
+    env.iter().filter(|(name, _)| !is_visible(name)).for_each(|(_, value)| secrets.add(&value.0));
 }
 
 /// Fills in the variables of one entry.

@@ -1,12 +1,19 @@
-//! Values that must not be seen.
+//! Values that must not be seen, and a text or a JSON value without them.
 //!
-//! Credentials reach a server through `${VAR}`, `env` and `headers`. [`Secret`] carries one without printing it;
-//! [`Secrets`] takes them out of what a server itself says, before that becomes a log line or a fault.
+//! [`Secret`] carries a value without printing it. [`Secrets`] holds all values that a process must keep to itself, in
+//! every [form](super::forms) in which a tool may repeat them, and replaces them by `***` in whatever servers say: answers,
+//! faults, lines of standard error.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::{Number, Value};
+
+use super::super::call::Answer;
+use super::forms;
 
 /// A value that prints as `***`.
 #[derive(Clone, Eq, PartialEq)]
@@ -14,110 +21,145 @@ pub(crate) struct Secret(pub(crate) String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
-/// Shorter values are not hidden: they are ports and switches, and would blot out half of every message.
+/// The text in the place of a secret.
+const MASK: &str = "***";
+
+/// Shorter values of variables and headers are not hidden: they are ports and switches, and would blot out half of every
+/// message.
 const SHORTEST_SECRET_CHARS: usize = 6;
 
-/// The same for what was declared as a secret by name, in bytes: of so few, most letters of a text would be gone, and
-/// counting the asterisks would tell what the secret is.
+/// The same for declared secrets, in bytes: of so few, most letters of a text would be gone, and counting the asterisks
+/// would tell what the secret is.
 pub(super) const SHORTEST_DECLARED_BYTES: usize = 4;
 
-/// All values of one server's entry that must not be seen, the longest first.
+/// The values that a process must not show.
+///
+/// Clones share the search automaton, which is built when it is first needed.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Vec<String>);
+pub struct Secrets {
+    /// Every form of every value.
+    forms: BTreeSet<String>,
+    /// Finds the forms. `None` inside if there are too many for it, and then each is searched by itself.
+    finder: Arc<OnceLock<Option<AhoCorasick>>>,
+}
 
 impl Secrets {
-    /// One more value to hide.
-    pub(crate) fn add(&mut self, value: &str) {
+    /// Adds the value of a variable or a header, unless it has less than six characters.
+    pub fn add(&mut self, value: &str) {
         if value.chars().count() >= SHORTEST_SECRET_CHARS {
-            self.keep(value);
+            self.add_forms(value);
+        }
+        self.add_lines(value);
+    }
+
+    /// Adds a value that was declared as a secret, such as a password, unless it has less than four bytes.
+    pub fn add_declared(&mut self, value: &str) {
+        if value.len() >= SHORTEST_DECLARED_BYTES {
+            self.add_forms(value);
+        }
+        self.add_lines(value);
+    }
+
+    /// Adds all values of another set.
+    pub fn merge(&mut self, other: &Self) {
+        self.forms.extend(other.forms.iter().cloned());
+        self.finder = Arc::default();
+    }
+
+    /// Adds each line of a value by itself: logs and error messages are cut into lines.
+    fn add_lines(&mut self, value: &str) {
+        let lines = value.lines().map(str::trim).filter(|line| line.len() < value.len());
+        for line in lines.filter(|line| line.chars().count() >= SHORTEST_SECRET_CHARS) {
+            self.add_forms(line);
         }
     }
 
-    fn keep(&mut self, value: &str) {
-        if self.0.iter().any(|known| known == value) {
-            return;
+    fn add_forms(&mut self, value: &str) {
+        self.forms.extend(forms::of(value));
+        self.finder = Arc::default();
+    }
+
+    /// Returns the text without any of the values.
+    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.forms.is_empty() {
+            return Cow::Borrowed(text);
         }
-        self.0.push(value.to_owned());
-        // A secret that contains another one must go first, or its remainder would stay.
-        self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    }
-
-    /// One more value that was declared as a secret: it is hidden also where it stands within JSON text, and each line of
-    /// it by itself, because logs are read by lines.
-    pub(super) fn add_declared(&mut self, value: &str) {
-        if value.len() < SHORTEST_DECLARED_BYTES {
-            return;
+        match self.finder.get_or_init(|| finder(&self.forms)) {
+            Some(finder) if finder.is_match(text) => {
+                let mut hidden = String::with_capacity(text.len());
+                finder.replace_all_with(text, &mut hidden, |_, _, hidden| {
+                    hidden.push_str(MASK);
+                    true
+                });
+                Cow::Owned(hidden)
+            }
+            Some(_) => Cow::Borrowed(text),
+            None => one_by_one(&self.forms, text),
         }
-        self.keep(value);
-        let json = Value::from(value).to_string();
-        let inside = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
-        self.keep(inside);
-        self.keep(&ascii(inside));
-        value.lines().map(str::trim).filter(|line| line.len() < value.len()).for_each(|line| self.add(line));
     }
 
-    /// Whether there is nothing to hide.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The value without any of the values in its texts, keys and numbers.
+    /// Returns the value without any of the values in its texts, keys and numbers.
     pub(crate) fn hide_in(&self, value: Value) -> Value {
         match value {
-            Value::String(text) => Value::String(self.hide(&text).into_owned()),
+            _ if self.forms.is_empty() => value,
+            Value::String(text) => match self.hide(&text) {
+                Cow::Borrowed(_) => Value::String(text),
+                Cow::Owned(hidden) => Value::String(hidden),
+            },
             Value::Array(items) => items.into_iter().map(|item| self.hide_in(item)).collect(),
             Value::Object(entries) => {
                 let entries = entries.into_iter();
                 entries.map(|(key, item)| (self.hide(&key).into_owned(), self.hide_in(item))).collect()
             }
-            Value::Number(number) => match self.hide(&number.to_string()) {
-                Cow::Borrowed(_) if !self.0.iter().any(|secret| is_long_number(secret, &number)) => {
-                    number.into()
-                }
-                _ => "***".into(),
-            },
-            Value::Null | Value::Bool(_) => value,
+            Value::Number(number) if self.is_secret_number(&number) => MASK.into(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
     }
 
-    /// The text without any of the values.
-    pub(crate) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.0.iter().fold(Cow::Borrowed(text), |text, secret| {
-            if text.contains(secret.as_str()) {
-                Cow::Owned(text.replace(secret.as_str(), "***"))
-            } else {
-                text
-            }
-        })
+    /// Returns the answer of a tool without any of the values.
+    pub(crate) fn hide_in_answer(&self, answer: Answer) -> Answer {
+        let Answer { value, content, is_error, error_text } = answer;
+        Answer {
+            value: self.hide_in(value),
+            content: self.hide_in(content),
+            is_error,
+            error_text: self.hide(&error_text).into_owned(),
+        }
+    }
+
+    fn is_secret_number(&self, number: &Number) -> bool {
+        let is_hidden = matches!(self.hide(&number.to_string()), Cow::Owned(_));
+        is_hidden || (number.is_f64() && self.forms.iter().any(|form| is_rounded(form, number)))
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} hidden", self.0.len())
+        write!(f, "{} hidden", self.forms.len())
     }
 }
 
-/// Text within JSON with everything beyond ASCII escaped, as many libraries write it.
-fn ascii(inside: &str) -> String {
-    let mut text = String::new();
-    for c in inside.chars() {
-        if c.is_ascii() {
-            text.push(c);
-        } else {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-        }
-    }
-    text
+/// The longest form wins where several begin at one place: the remainder of a longer secret would stay otherwise.
+fn finder(forms: &BTreeSet<String>) -> Option<AhoCorasick> {
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms).ok()
 }
 
-/// Whether a number is a secret of so many digits that JSON has rounded it: most of them would still be there.
-fn is_long_number(secret: &str, number: &Number) -> bool {
-    number.is_f64() && secret.parse::<f64>().is_ok_and(|secret| number.as_f64() == Some(secret))
+fn one_by_one<'a>(forms: &BTreeSet<String>, text: &'a str) -> Cow<'a, str> {
+    let mut longest_first: Vec<&str> = forms.iter().map(String::as_str).collect();
+    longest_first.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    longest_first.into_iter().fold(Cow::Borrowed(text), |text, form| match text.contains(form) {
+        true => Cow::Owned(text.replace(form, MASK)),
+        false => text,
+    })
+}
+
+/// Whether a number is a secret of so many digits that JSON has rounded it: most of the digits would still be there.
+fn is_rounded(form: &str, number: &Number) -> bool {
+    form.parse::<f64>().is_ok_and(|secret| number.as_f64() == Some(secret))
 }
 
 #[cfg(test)]
@@ -147,6 +189,7 @@ mod tests {
             (json!(4_111_111_111_111_111_u64), json!("***")),
             (json!(123_456_789_012_345_678_901_234.0), json!("***")),
             (json!("error: second line"), json!("error: ***")),
+            (json!(7.5), json!(7.5)),
         ];
         for (value, wanted) in cases {
             assert_eq!(secrets.hide_in(value.clone()), wanted, "{value}");
@@ -160,12 +203,26 @@ mod tests {
             secrets.add(secret);
         }
         assert_eq!(secrets.hide("token-1-and-more, token-1; port 8080"), "***, ***; port 8080");
+        let forms = &secrets.forms;
+        assert_eq!(one_by_one(forms, "token-1-and-more, token-1; port 8080"), "***, ***; port 8080");
+    }
+
+    #[test]
+    fn values_that_are_added_later_are_found_as_well() {
+        let mut secrets = Secrets::default();
+        secrets.add("token-1");
+        assert_eq!(secrets.hide("token-1 token-2"), "*** token-2");
+        let mut more = Secrets::default();
+        more.add("token-2");
+        secrets.merge(&more);
+        assert_eq!(secrets.hide("token-1 token-2"), "*** ***");
     }
 
     #[test]
     fn prints_nothing_of_itself() {
         let mut secrets = Secrets::default();
         secrets.add("token-1");
-        assert_eq!(format!("{:?} {:?}", secrets, Secret("token-1".into())), "1 hidden ***");
+        let shown = format!("{:?} {:?}", secrets, Secret("token-1".into()));
+        assert!(shown.ends_with(" hidden ***") && !shown.contains("token"), "{shown}");
     }
 }

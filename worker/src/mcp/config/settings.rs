@@ -76,7 +76,7 @@ impl Default for Settings {
     }
 }
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "protocol",
     "stateful",
     "max_concurrency",
@@ -85,18 +85,29 @@ const KNOWN: [&str; 9] = [
     "idle_timeout_ms",
     "max_message_bytes",
     "inherit_env",
+    "visible_env",
     "limits",
 ];
 
 /// Settings that are described and not there yet: refused, because a setting without effect is a lie.
 const NOT_BUILT: [&str; 3] = ["trust", "pool", "tools"];
 
-/// Reads the `longshore` object of a server. Besides the settings it holds the names of variables that a child
-/// process gets from our own environment.
-pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) -> (Settings, Vec<String>) {
+/// Names of variables of a child process.
+#[derive(Debug, Default)]
+pub(super) struct VariableNames {
+    /// Those that it gets from our own environment.
+    pub(super) inherit: Vec<String>,
+    /// Those whose values are no secrets, and stay in what the server says.
+    pub(super) visible: Vec<String>,
+}
+
+/// Reads the `longshore` object of a server.
+pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) -> (Settings, VariableNames) {
     let mut settings = Settings::default();
     let place_of_limits = format!("{place}.limits");
-    let Some(mut fields) = Fields::of(place, value, problems) else { return (settings, Vec::new()) };
+    let Some(mut fields) = Fields::of(place, value, problems) else {
+        return (settings, VariableNames::default());
+    };
     if let Some(protocol) = fields.take_text("protocol") {
         match protocol.as_str() {
             "auto" => settings.protocol = Era::Auto,
@@ -120,10 +131,8 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
     settings.connect_timeout = millis("connect_timeout_ms").unwrap_or(settings.connect_timeout);
     settings.call_timeout = millis("call_timeout_ms");
     settings.idle_timeout = millis("idle_timeout_ms").unwrap_or(settings.idle_timeout);
-    let inherit = fields.take_texts("inherit_env").unwrap_or_default();
-    for name in inherit.iter().filter(|name| !super::expand::is_variable_name(name)) {
-        fields.refuse("inherit_env", format!("`{name}` is not the name of a variable"));
-    }
+    let inherit = variable_names(&mut fields, "inherit_env");
+    let visible = variable_names(&mut fields, "visible_env");
     let of_processes = fields.take("limits");
     for unknown in fields.rest() {
         fields.refuse(&unknown, unknown_setting(&unknown));
@@ -131,7 +140,15 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
     if let Some(value) = of_processes {
         settings.limits = limits(place_of_limits, value, problems);
     }
-    (settings, inherit)
+    (settings, VariableNames { inherit, visible })
+}
+
+fn variable_names(fields: &mut Fields<'_>, field: &str) -> Vec<String> {
+    let names = fields.take_texts(field).unwrap_or_default();
+    for name in names.iter().filter(|name| !super::expand::is_variable_name(name)) {
+        fields.refuse(field, format!("`{name}` is not the name of a variable"));
+    }
+    names
 }
 
 fn unknown_setting(name: &str) -> String {

@@ -231,7 +231,9 @@ fn limits_that_cannot_be_kept_are_refused() {
 fn secrets_that_runs_may_name_are_read_and_never_shown() {
     let config = parse(
         r#"{"mcpServers": {"s": {"command": "c"}}, "longshore": {"secrets": {
-            "CARD_TOKEN": "${API_TOKEN}", "_literal": "s3cret-literal", "PIN": "123"}}}"#,
+            "CARD_TOKEN": {"value": "${API_TOKEN}", "servers": ["s"]},
+            "_literal": {"value": "s3cret-literal", "servers": ["s", "t"], "tools": ["t/x"], "namespaces": ["a"]},
+            "PIN": {"value": "123", "servers": ["s"]}}}}"#,
     )
     .expect("a good file");
     assert_eq!(
@@ -247,10 +249,50 @@ fn secrets_that_runs_may_name_are_read_and_never_shown() {
 }
 
 #[test]
+fn a_secret_is_given_to_the_calls_that_it_is_bound_to() {
+    let config = parse(
+        r#"{"mcpServers": {}, "longshore": {"secrets": {
+            "WIDE": {"value": "s3cret", "servers": ["s", "t"]},
+            "NARROW": {"value": "s3cret", "servers": ["s"], "tools": ["s/x"], "namespaces": ["a"]}}}}"#,
+    )
+    .expect("a good file");
+    let gives = |name: &str, namespace: &str, server: &str, tool: &str| {
+        let (namespace, server) = (namespace.parse().unwrap(), server.parse().unwrap());
+        let tool = tool.parse().unwrap();
+        let to = SecretRecipient { namespace: &namespace, server: &server, tool: &tool };
+        config.gives_secret(&name.parse().unwrap(), &to)
+    };
+    assert!(gives("WIDE", "a", "s", "x") && gives("WIDE", "b", "t", "y"));
+    assert!(!gives("WIDE", "a", "u", "x"));
+    assert!(gives("NARROW", "a", "s", "x"));
+    assert!(!gives("NARROW", "b", "s", "x") && !gives("NARROW", "a", "s", "y"));
+    assert!(!gives("NARROW", "a", "t", "x") && !gives("OTHER", "a", "s", "x"));
+}
+
+#[test]
+fn values_of_the_environment_are_hidden_from_every_server_unless_they_are_said_to_be_visible() {
+    let config = parse(
+        r#"{"mcpServers": {
+        "a": {"command": "c", "env": {"KEY": "s3cret-literal", "ROOT": "/srv/data", "SHORT": "warn"},
+              "longshore": {"inherit_env": ["QUEUE_PASSWORD"], "visible_env": ["ROOT"]}},
+        "b": {"url": "http://h/", "headers": {"Authorization": "Basic czNjcmV0LWhlYWRlcg=="}}}}"#,
+    )
+    .expect("a good file");
+    for name in ["a", "b"] {
+        let secrets = &config.servers[&name.parse().unwrap()].secrets;
+        let said = "s3cret-literal s3cret-queue czNjcmV0LWhlYWRlcg== in /srv/data, warn, /usr/bin";
+        assert_eq!(secrets.hide(said), "*** *** *** in /srv/data, warn, /usr/bin");
+    }
+}
+
+#[test]
 fn mistakes_in_secrets_are_told_without_their_values() {
     let errors = parse(
         r#"{"mcpServers": {}, "longshore": {"secret": {}, "secrets": {
-            "A-B": "s3cret", "UNSET": "${NOT_SET}", "EMPTY": "", "ODD": "s3cret${s3cret"}}}"#,
+            "A-B": {}, "UNSET": {"value": "${NOT_SET}", "servers": ["s"]}, "EMPTY": {"value": "", "servers": ["s"]},
+            "ODD": {"value": "s3cret${s3cret", "servers": ["s"]}, "PLAIN": "s3cret", "FREE": {"value": "s3cret"},
+            "NONE": {"value": "s3cret", "servers": []}, "WIDE": {"value": "s3cret", "servers": ["s"], "tools": ["t/x"]},
+            "FLAT": {"value": "s3cret", "servers": ["s"], "tools": ["x"], "tool": 1}}}}"#,
     )
     .expect_err("many mistakes");
     let mut found = errors.0;
@@ -260,15 +302,22 @@ fn mistakes_in_secrets_are_told_without_their_values() {
         [
             "longshore.secret: no such setting; there is `secrets`",
             "longshore.secrets.EMPTY: is empty, and an empty secret keeps nobody out",
+            "longshore.secrets.FLAT.tool: no such setting; there are value, servers, tools, namespaces",
+            "longshore.secrets.FLAT.tools: `x` is not written as server/tool",
+            "longshore.secrets.FREE.servers: is missing; it lists the servers that may receive the secret",
+            "longshore.secrets.NONE.servers: is empty, so no call would receive the secret",
             "longshore.secrets.ODD: holds what is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+            "longshore.secrets.PLAIN: must say which servers may receive it: \
+             {\"value\": \"${PLAIN}\", \"servers\": [\"<server>\"]}",
             "longshore.secrets.UNSET: variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`",
+            "longshore.secrets.WIDE.tools: `t/x` is a tool of a server that is not in `servers`",
             "longshore.secrets: `A-B` is not a name of a secret: 1 to 63 of A-Z, a-z, 0-9 and `_`, not starting with a \
              digit",
         ]
     );
     let mistyped =
-        parse(r#"{"mcpServers": {}, "longshore": {"secrets": {"A": 4111}}}"#).expect_err("no text");
-    assert_eq!(mistyped.0, ["longshore.secrets: must be an object of texts"]);
+        parse(r#"{"mcpServers": {}, "longshore": {"secrets": {"A": 4111}}}"#).expect_err("no object");
+    assert_eq!(mistyped.0, ["longshore.secrets.A: must be an object, not a number"]);
 }
 
 #[test]

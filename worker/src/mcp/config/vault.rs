@@ -1,38 +1,52 @@
 //! The secrets that runs may name: `longshore.secrets` of the servers file.
 //!
-//! A run names one, as `secret:CARD_TOKEN`; its value is put into the arguments here, right before the call, and taken
-//! out of whatever comes back of that call. Nobody else ever sees it.
+//! A run names one, as `secret:CARD_TOKEN`; its value is put into the arguments here, right before the call. Each secret is
+//! bound to the servers that may receive it, and optionally to tools and namespaces: whoever may start runs may name any
+//! secret for any tool, so the binding decides.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use longshore_proto::{Fault, FaultClass, SecretName, SecretPlace, closest};
+use longshore_proto::{Fault, FaultClass, SecretName, SecretPlace};
 use serde_json::{Map, Value};
 
-use super::super::call::{Answer, CallFault};
+pub use super::binding::SecretRecipient;
+use super::binding::{self, Binding};
 use super::expand::{ExpandError, expand};
 use super::fields::Fields;
 use super::secret::{SHORTEST_DECLARED_BYTES, Secret, Secrets};
 
-/// Where the secrets stand in the servers file.
-const PLACE: &str = "longshore.secrets";
-
-/// Secrets that are named when one is not found.
-const MOST_NAMED: usize = 20;
+/// Where the secrets are in the servers file.
+pub(super) const PLACE: &str = "longshore.secrets";
 
 /// Secrets by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Vault(BTreeMap<SecretName, Secret>);
+pub(crate) struct Vault(BTreeMap<SecretName, BoundSecret>);
+
+/// A secret, and the calls that may receive it.
+#[derive(Clone, Debug)]
+struct BoundSecret {
+    value: Secret,
+    binding: Binding,
+}
 
 /// Reads the `longshore` object of the file. No problem repeats a value, or a text that may hold one.
 pub(super) fn read(own: Value, env: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<String>) -> Vault {
     let mut vault = Vault::default();
     let Some(mut fields) = Fields::of("longshore".to_owned(), own, problems) else { return vault };
-    let texts = fields.take_text_map("secrets").unwrap_or_default();
+    let secrets = fields.take("secrets");
     for unknown in fields.rest() {
         fields.refuse(&unknown, "no such setting; there is `secrets`");
     }
-    for (name, text) in texts {
+    let secrets = match secrets {
+        None => return vault,
+        Some(Value::Object(secrets)) => secrets,
+        Some(_) => {
+            problems.push(format!("{PLACE}: must be an object of secrets"));
+            return vault;
+        }
+    };
+    for (name, entry) in secrets {
         let name: SecretName = match name.parse() {
             Ok(name) => name,
             Err(error) => {
@@ -40,12 +54,42 @@ pub(super) fn read(own: Value, env: &dyn Fn(&str) -> Option<String>, problems: &
                 continue;
             }
         };
-        match value(&text, env) {
-            Ok(value) => drop(vault.0.insert(name, Secret(value))),
-            Err(why) => problems.extend(why.iter().map(|why| format!("{PLACE}.{name}: {why}"))),
+        if let Some(secret) = secret(&name, entry, env, problems) {
+            vault.0.insert(name, secret);
         }
     }
     vault
+}
+
+fn secret(
+    name: &SecretName,
+    entry: Value,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> Option<BoundSecret> {
+    if entry.is_string() {
+        problems.push(format!(
+            "{PLACE}.{name}: must say which servers may receive it: \
+             {{\"value\": \"${{{name}}}\", \"servers\": [\"<server>\"]}}"
+        ));
+        return None;
+    }
+    let mut fields = Fields::of(format!("{PLACE}.{name}"), entry, problems)?;
+    let text = fields.take_text("value");
+    if text.is_none() {
+        fields.refuse("value", "is missing; write a variable, such as `${CARD_TOKEN}`");
+    }
+    let binding = binding::read(&mut fields);
+    for unknown in fields.rest() {
+        fields.refuse(&unknown, "no such setting; there are value, servers, tools, namespaces");
+    }
+    match value(&text?, env) {
+        Ok(value) => Some(BoundSecret { value: Secret(value), binding: binding? }),
+        Err(why) => {
+            problems.extend(why.iter().map(|why| format!("{PLACE}.{name}: {why}")));
+            None
+        }
+    }
 }
 
 fn value(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec<String>> {
@@ -65,14 +109,19 @@ fn value(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec
 }
 
 impl Vault {
-    /// What there is, by name.
+    /// The names of the secrets.
     pub(crate) fn names(&self) -> impl Iterator<Item = &SecretName> {
         self.0.keys()
     }
 
-    /// What is odd about them.
+    /// Whether a secret exists and is bound to a call.
+    pub(super) fn gives(&self, name: &SecretName, to: &SecretRecipient<'_>) -> bool {
+        self.find(name, to).is_some()
+    }
+
+    /// Warnings about secrets that cannot be hidden.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let short = self.0.iter().filter(|(_, secret)| secret.0.len() < SHORTEST_DECLARED_BYTES);
+        let short = self.0.iter().filter(|(_, secret)| secret.value.0.len() < SHORTEST_DECLARED_BYTES);
         let said = short.map(|(name, _)| {
             format!(
                 "{PLACE}.{name} has less than {SHORTEST_DECLARED_BYTES} bytes: it is too short to be taken out of \
@@ -82,25 +131,29 @@ impl Vault {
         said.collect()
     }
 
-    /// Has them all hidden.
+    /// Adds all values to those that are hidden.
     pub(super) fn add_to(&self, secrets: &mut Secrets) {
-        self.0.values().for_each(|secret| secrets.add_declared(&secret.0));
+        self.0.values().for_each(|secret| secrets.add_declared(&secret.value.0));
     }
 
-    /// The arguments with the secrets in their places.
+    /// Returns the arguments with the secrets in their places.
+    ///
+    /// # Errors
+    /// A secret that does not exist, or is not bound to this call: the same fault for both, so that nobody learns names by
+    /// trying.
     pub(crate) fn fill<'a>(
         &self,
+        to: &SecretRecipient<'_>,
         arguments: &'a Map<String, Value>,
         places: &[SecretPlace],
-    ) -> Result<Filled<'a>, Fault> {
-        let mut hidden = Secrets::default();
+    ) -> Result<Cow<'a, Map<String, Value>>, Fault> {
         if places.is_empty() {
-            return Ok(Filled { arguments: Cow::Borrowed(arguments), hidden });
+            return Ok(Cow::Borrowed(arguments));
         }
         let mut filled = Value::Object(arguments.clone());
         // From the last to the first: what is put in moves only what stands behind it.
         for place in places.iter().rev() {
-            let secret = self.0.get(&place.name).ok_or_else(|| self.unknown(&place.name))?;
+            let secret = self.find(&place.name, to).ok_or_else(|| not_given(&place.name, to))?;
             let reference = place.name.reference();
             let end = place.at.saturating_add(reference.len());
             match filled.pointer_mut(&place.pointer) {
@@ -112,56 +165,23 @@ impl Vault {
                     return Err(Fault::new(FaultClass::Internal, problem));
                 }
             }
-            hidden.add_declared(&secret.0);
         }
         match filled {
-            Value::Object(arguments) => Ok(Filled { arguments: Cow::Owned(arguments), hidden }),
+            Value::Object(arguments) => Ok(Cow::Owned(arguments)),
             _ => Err(Fault::new(FaultClass::Internal, "the arguments are not an object")),
         }
     }
 
-    fn unknown(&self, name: &SecretName) -> Fault {
-        let names = || self.names().map(SecretName::as_str);
-        let known: Vec<_> = names().take(MOST_NAMED).map(|name| format!("`{name}`")).collect();
-        let more = if names().count() > known.len() { ", ..." } else { "" };
-        let has = if known.is_empty() { "none".to_owned() } else { format!("{}{more}", known.join(", ")) };
-        let near = closest(name.as_str(), names()).map(|near| format!("; did you mean `{near}`?"));
-        let problem = format!(
-            "this worker has no secret `{name}` under `{PLACE}` of its servers file; it has {has}{}",
-            near.unwrap_or_default()
-        );
-        Fault::new(FaultClass::Unauthorised, problem)
+    fn find(&self, name: &SecretName, to: &SecretRecipient<'_>) -> Option<&Secret> {
+        let secret = self.0.get(name).filter(|secret| secret.binding.allows(to))?;
+        Some(&secret.value)
     }
 }
 
-/// Arguments with secrets in them, for one call. Never printed.
-pub(crate) struct Filled<'a> {
-    arguments: Cow<'a, Map<String, Value>>,
-    hidden: Secrets,
-}
-
-impl Filled<'_> {
-    /// What to send.
-    pub(crate) fn arguments(&self) -> &Map<String, Value> {
-        &self.arguments
-    }
-
-    /// What came of the call, without the secrets that went into it.
-    pub(crate) fn masked(&self, result: Result<Answer, CallFault>) -> Result<Answer, CallFault> {
-        if self.hidden.is_empty() {
-            return result;
-        }
-        let hide = |text: String| self.hidden.hide(&text).into_owned();
-        match result {
-            Ok(Answer { value, content, is_error, error_text }) => Ok(Answer {
-                value: self.hidden.hide_in(value),
-                content: self.hidden.hide_in(content),
-                is_error,
-                error_text: hide(error_text),
-            }),
-            Err(CallFault { fault, sent }) => {
-                Err(CallFault { fault: Fault { message: hide(fault.message), ..fault }, sent })
-            }
-        }
-    }
+fn not_given(name: &SecretName, to: &SecretRecipient<'_>) -> Fault {
+    let problem = format!(
+        "this worker gives no secret `{name}` to {to}: add it under `{PLACE}` of the worker's servers file, bound to that \
+         server, tool and namespace"
+    );
+    Fault::new(FaultClass::Unauthorised, problem)
 }

@@ -1,0 +1,178 @@
+//! No credential and no secret is written anywhere by a cluster: not at the most talkative log level, not in answers, streams,
+//! Redis, dead letters or files.
+
+#![expect(clippy::expect_used, reason = "a surprise fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use longshore_tests::broken_server::dying;
+use longshore_tests::longshore::{Longshore, Started};
+use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
+use serde_json::{Value, json};
+
+/// What every credential of this test holds, so that one search finds all of them.
+const MARK: &str = "m4rked";
+
+/// The user of NATS with its password.
+const NATS_USER: &str = "service:m4rked-nats-password";
+
+const REDIS_PASSWORD: &str = "m4rked-redis-password";
+
+const CARD: &str = "m4rked-\"card\"-secret";
+
+/// A variable of a server.
+const VARIABLE: &str = "m4rked-variable";
+
+const WORKFLOW: &str = "longshore: v1
+name: charge
+inputs: { card: { type: string, required: true, secret: true } }
+steps:
+  - { id: pay, call: tables/echo, with: { header: 'Bearer ${{ inputs.card }}' } }
+  - { id: later, call: slow/note, with: { text: 'no secret goes in here' } }
+  - { id: shout, call: slow/shout, with: { text: 'no ${{ inputs.card }}' }, continue-on-error: true }
+  - { id: refused, call: tables/note, with: { text: '${{ inputs.card }}' }, continue-on-error: true }
+outputs: { paid: '${{ steps.pay.output }}', error: '${{ steps.refused.error.message }}' }
+";
+
+struct Marked {
+    nats: NatsServer,
+    redis: RedisServer,
+    scratch: Scratch,
+}
+
+impl Marked {
+    async fn start() -> Self {
+        let (user, password) = NATS_USER.split_once(':').expect("a password");
+        let more = format!("authorization {{ user: {user}, password: {password:?} }}\n");
+        let setup = Setup { more, user: Some(NATS_USER), ..Setup::default() };
+        let nats = NatsServer::start_with(setup).await;
+        let redis = RedisServer::start_with(&["--requirepass", REDIS_PASSWORD]).await;
+        let scratch = Scratch::with(WORKFLOW, &json!({}));
+        let mut tables = Tables::of(scratch.path()).entry();
+        tables["env"]["KEY"] = VARIABLE.into();
+        let servers = json!({
+            "mcpServers": { "tables": tables, "slow": dying(&scratch.path().join("calls")) },
+            "longshore": { "secrets": { "CARD": {
+                "value": "${CARD}", "servers": ["tables", "slow"], "tools": ["tables/echo", "slow/shout"],
+            } } },
+        });
+        scratch.write(".mcp.json", servers.to_string());
+        Self { nats, redis, scratch }
+    }
+
+    fn longshore(&self, arguments: &[&str]) -> Longshore {
+        let command = self.scratch.longshore(arguments).env("NATS_URL", &self.nats.url());
+        let command = command.env("REDIS_URL", &self.redis.url()).env("LONGSHORE_PARTITIONS", "2");
+        command.env("LONGSHORE_LOG", "trace").env("CARD", CARD)
+    }
+
+    /// Runs a command that ends with this code, and adds what it printed.
+    async fn ends(&self, code: i32, arguments: &[&str], printed: &mut Vec<String>) -> String {
+        let ended = self.longshore(arguments).run().await.expecting(code);
+        printed.push(format!("{arguments:?}\n{}\n{}", ended.stdout, ended.stderr));
+        ended.stdout
+    }
+
+    /// Every value in Redis.
+    fn stored(&self) -> String {
+        let keys: Vec<String> = self.redis.ask(&["KEYS", "*"]);
+        let dump = |key: &String| {
+            let bytes: Vec<u8> = self.redis.ask(&["DUMP", key]);
+            format!("{key} {}", String::from_utf8_lossy(&bytes))
+        };
+        keys.iter().map(dump).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The files below a folder that hold the mark.
+fn marked_files(folder: &Path) -> Vec<PathBuf> {
+    let holds = |path: &PathBuf| {
+        let bytes = fs::read(path).unwrap_or_default();
+        bytes.windows(MARK.len()).any(|part| part == MARK.as_bytes())
+    };
+    files(folder).into_iter().filter(holds).collect()
+}
+
+#[track_caller]
+fn assert_unmarked(text: &str) {
+    // Base64 of the mark at each of the three offsets, as far as it does not depend on its neighbours.
+    for form in [MARK, "bTRya2Vk", "00cmtlZ", "tNHJrZW"] {
+        let at = text.find(form).map(|at| text.get(at.saturating_sub(200)..text.len().min(at + 100)));
+        assert_eq!(at, None, "{form} is written down");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_credential_and_no_secret_is_written_anywhere() {
+    let marked = Marked::start().await;
+    let scheduler = marked.longshore(&["scheduler"]).start();
+    let worker = marked.longshore(&["worker"]).start();
+    until("requests are served", || scheduler.stderr().contains("serving requests")).await;
+    until("the worker has started", || worker.stderr().contains("worker started")).await;
+    let mut printed = Vec::new();
+    marked.ends(0, &["workflows", "push", "workflow.yaml"], &mut printed).await;
+
+    let line = ["submit", "charge", "-i", "card=secret:CARD", "--watch"];
+    marked.ends(0, &line, &mut printed).await;
+    let list = marked.ends(0, &["runs", "list", "--json"], &mut printed).await;
+    let run: Value = serde_json::from_str(list.lines().next().expect("a run")).expect("JSON");
+    let run = run["run"].as_str().expect("an id").to_owned();
+    let shown = marked.ends(0, &["runs", "show", &run, "--json"], &mut printed).await;
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown["outputs"]["paid"]["header"], "Bearer ***", "{shown}");
+    let error = shown["outputs"]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("gives no secret `CARD` to `tables/note`"), "{error}");
+    assert!(marked.scratch.read("journal").contains(MARK), "the tool got the value");
+
+    // A value in the place of a name, by a request and by a plain publish.
+    let literal = format!("card={CARD}");
+    marked.ends(3, &["submit", "charge", "-i", &literal], &mut printed).await;
+    let client = async_nats::connect(marked.nats.url()).await.expect("connects");
+    let body = json!({ "inputs": { "card": CARD } }).to_string();
+    let published = client.request("longshore.v1.submit.default.charge", body.into()).await;
+    published.expect("a receipt");
+    let letters = async || marked.longshore(&["dlq", "list", "--json"]).run().await.expecting(0);
+    let mut kept = letters().await;
+    while kept.stdout.trim().is_empty() {
+        kept = letters().await;
+    }
+    assert!(kept.stdout.contains("***"), "{kept}");
+    printed.push(format!("{}{}", kept.stdout, kept.stderr));
+
+    marked.ends(0, &["doctor"], &mut printed).await;
+    marked.ends(0, &["doctor", "--json"], &mut printed).await;
+    let other = marked.nats.url().replace(NATS_USER, "service:m4rked-wrong");
+    let refused = marked.longshore(&["runs", "list"]).env("NATS_URL", &other).run().await.expecting(4);
+    printed.push(format!("{}{}", refused.stdout, refused.stderr));
+
+    // Published by the test itself, and so in the stream of submits until it was taken in; the log never had it.
+    let ended = async |process: Started| {
+        process.terminate();
+        process.end().await.expecting(0)
+    };
+    for process in [ended(worker).await, ended(scheduler).await] {
+        assert!(process.stderr.contains("TRACE"), "everything was logged");
+        printed.push(format!("{}{}", process.stdout, process.stderr));
+    }
+    printed.iter().for_each(|text| assert_unmarked(text));
+    assert_unmarked(&marked.stored());
+    let is_known = |path: &PathBuf| {
+        // Written by the test and by the tools themselves, and the submit that the test published with a value.
+        let name = path.display().to_string();
+        ["/.mcp.json", "/journal", "/calls", "/nats.conf"].iter().any(|known| name.ends_with(known))
+            || name.contains("/LS_SUBMIT/")
+    };
+    let found = [marked.scratch.path(), marked.nats.folder(), marked.redis.folder()].map(marked_files);
+    let unknown: Vec<_> = found.into_iter().flatten().filter(|path| !is_known(path)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
