@@ -135,6 +135,7 @@ impl Longshore {
             timeout: Duration::from_secs(60),
             idempotency_key: "run/it",
             trace: None,
+            job: None,
         };
         let answer = self.pool.call(call, &|| (), &CancellationToken::new()).await.result.unwrap();
         assert_eq!(answer.value, Value::Object(arguments));
@@ -219,7 +220,7 @@ async fn measure(longshore: &Longshore) -> Value {
     let (mut lone_runs, mut lone_floor) = (Vec::new(), Vec::new());
     for _ in 0..LONE_RUNS {
         lone_runs.push(took(longshore.run()).await);
-        lone_floor.push(took(bare(longshore, &slots)).await);
+        lone_floor.push(Box::pin(took(bare(longshore, &slots))).await);
     }
     let (runs, floor) = (Figures::new(runs, lone_runs), Figures::new(floor, lone_floor));
     json!({
@@ -252,7 +253,7 @@ fn table(figures: &Value) -> String {
 async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let longshore = Longshore::start(folder.path()).await;
-    let figures = measure(&longshore).await;
+    let figures = Box::pin(measure(&longshore)).await;
     longshore.end().await;
     if std::env::args().any(|argument| argument == "--json") {
         println!("{figures}");

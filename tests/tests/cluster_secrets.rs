@@ -54,7 +54,8 @@ impl Marked {
         let redis = RedisServer::start_with(&["--requirepass", REDIS_PASSWORD]).await;
         let scratch = Scratch::with(WORKFLOW, &json!({}));
         let mut tables = Tables::of(scratch.path()).entry();
-        tables["env"]["KEY"] = VARIABLE.into();
+        let entry = tables.as_object_mut().expect("an entry");
+        entry.insert("env".to_owned(), json!({ "KEY": VARIABLE }));
         let servers = json!({
             "mcpServers": { "tables": tables, "slow": dying(&scratch.path().join("calls")) },
             "longshore": { "secrets": { "CARD": {

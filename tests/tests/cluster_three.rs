@@ -1,7 +1,7 @@
 //! Three NATS servers, each stream on all of them: the first start of everything at once, the loss of a leader, and the loss
 //! of a quorum. And one NATS server that comes back without its store. No process of Longshore is started again.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_tests::longshore::Started;
 use longshore_tests::nats_server::NatsServer;
@@ -12,6 +12,7 @@ use longshore_tests::port::free_address;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::wait::until;
 use serde_json::json;
+use tokio::time::Instant;
 
 /// Connections that the listener keeps at once.
 const MOST_CONNECTIONS: usize = 64;

@@ -1,6 +1,6 @@
 //! Readiness tells the truth: 503 with the reason while a store cannot be used, and 200 again once it can.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

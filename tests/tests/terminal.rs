@@ -1,7 +1,5 @@
 //! At a terminal: the question about a servers file that was only found, and answers of tools that cannot steer it.
 
-#![expect(clippy::expect_used, reason = "what does not work has failed the test")]
-
 use std::path::Path;
 
 use longshore_tests::longshore::Longshore;

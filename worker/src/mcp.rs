@@ -21,6 +21,7 @@ mod flight;
 mod handshake;
 mod http;
 mod listing;
+mod member;
 mod noop;
 mod oversized;
 mod pool;
@@ -29,7 +30,8 @@ mod schema;
 mod schema_work;
 mod server;
 mod stdio;
+mod suspects;
 
-pub use call::{Answer, CallFault, EndedCall, Hints, ServerReport, Tool, ToolCall};
+pub use call::{Answer, CallFault, CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall};
 pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
 pub use pool::Pool;

@@ -18,7 +18,7 @@ pub(super) fn with_tls(mut options: ConnectOptions, files: &TlsFiles) -> Connect
 
 /// The first server that gets a password or a token over the network in plain text. The seeds of credentials files and
 /// nkeys are never sent.
-pub(super) fn exposed<'a>(servers: &'a [ServerAddr], is_tls: bool) -> Option<&'a ServerAddr> {
+pub(super) fn exposed(servers: &[ServerAddr], is_tls: bool) -> Option<&ServerAddr> {
     let is_exposed = |server: &&ServerAddr| {
         server.has_user_pass() && !server.tls_required() && !is_loopback(server.host())
     };

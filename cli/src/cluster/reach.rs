@@ -96,7 +96,7 @@ const fn of_nats(role: FileRole) -> Key {
     match role {
         FileRole::Ca => Key::NatsCa,
         FileRole::Cert => Key::NatsCert,
-        FileRole::Key => Key::NatsKey,
+        FileRole::Key => Key::NatsPrivateKey,
         FileRole::Nkey => Key::NatsNkey,
     }
 }
@@ -106,7 +106,7 @@ const fn of_redis(role: FileRole) -> Key {
     match role {
         FileRole::Ca => Key::RedisCa,
         FileRole::Cert => Key::RedisCert,
-        FileRole::Key | FileRole::Nkey => Key::RedisKey,
+        FileRole::Key | FileRole::Nkey => Key::RedisPrivateKey,
     }
 }
 

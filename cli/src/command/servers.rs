@@ -129,7 +129,7 @@ async fn make_call(
     timeout: Duration,
 ) -> Result<Answer, Failure> {
     let key = format!("call-{:032x}", rand::random::<u128>());
-    let call = ToolCall { server, tool, arguments, timeout, idempotency_key: &key, trace: None };
+    let call = ToolCall { server, tool, arguments, timeout, idempotency_key: &key, trace: None, job: None };
     pool.call(call, &|| {}, &CancellationToken::new()).await.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {
             FaultClass::InvalidArguments => Exit::Invalid,

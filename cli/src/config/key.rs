@@ -19,7 +19,7 @@ pub(crate) enum Key {
     /// The certificate with which this process shows NATS who it is.
     NatsCert,
     /// The private key of `nats.cert`.
-    NatsKey,
+    NatsPrivateKey,
     /// Where Redis is.
     RedisUrl,
     /// Certificates of the authorities that vouch for Redis.
@@ -27,7 +27,7 @@ pub(crate) enum Key {
     /// The certificate with which this process shows Redis who it is.
     RedisCert,
     /// The private key of `redis.cert`.
-    RedisKey,
+    RedisPrivateKey,
     /// What keys in Redis begin with.
     RedisPrefix,
     /// Whose runs they are, unless a command says so.
@@ -73,11 +73,11 @@ impl Key {
         Self::NatsNkey,
         Self::NatsCa,
         Self::NatsCert,
-        Self::NatsKey,
+        Self::NatsPrivateKey,
         Self::RedisUrl,
         Self::RedisCa,
         Self::RedisCert,
-        Self::RedisKey,
+        Self::RedisPrivateKey,
         Self::RedisPrefix,
         Self::Namespace,
         Self::Partitions,
@@ -103,11 +103,11 @@ impl Key {
             Self::NatsNkey => "nats.nkey",
             Self::NatsCa => "nats.ca",
             Self::NatsCert => "nats.cert",
-            Self::NatsKey => "nats.key",
+            Self::NatsPrivateKey => "nats.key",
             Self::RedisUrl => "redis.url",
             Self::RedisCa => "redis.ca",
             Self::RedisCert => "redis.cert",
-            Self::RedisKey => "redis.key",
+            Self::RedisPrivateKey => "redis.key",
             Self::RedisPrefix => "redis.prefix",
             Self::Namespace => "namespace",
             Self::Partitions => "partitions",
@@ -143,10 +143,10 @@ impl Key {
             Self::NatsNkey
             | Self::NatsCa
             | Self::NatsCert
-            | Self::NatsKey
+            | Self::NatsPrivateKey
             | Self::RedisCa
             | Self::RedisCert
-            | Self::RedisKey
+            | Self::RedisPrivateKey
             | Self::NatsCredentials
             | Self::LimitsLiveRuns
             | Self::WorkerMcpConfig

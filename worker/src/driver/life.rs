@@ -22,7 +22,7 @@ use super::insist::insist;
 use super::pulse::Pulse;
 use super::slots::Slot;
 use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
-use crate::mcp::{Answer, CallFault, SecretRecipient, ToolCall};
+use crate::mcp::{Answer, CallFault, CallingJob, SecretRecipient, ToolCall};
 
 /// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
 /// one, a wait for the end of the lease.
@@ -49,7 +49,7 @@ pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
         let (fetched, cancel) = (OnceCell::new(), CancellationToken::new());
-        let life = Life { shared, job: &job, holder: &holder, pulse, fetched, cancel };
+        let life = Life { shared, job: &job, delivered, holder: &holder, pulse, fetched, cancel };
         let delivered = Input::Delivered { delivered, queued_at, recalled: recalled.is_cancelled() };
         life.run(delivered, &recalled, &mut slot).await
     };
@@ -87,6 +87,8 @@ impl Drop for Busy {
 struct Life<'a> {
     shared: &'a Shared,
     job: &'a Job,
+    /// Delivery count, starting at 1.
+    delivered: u32,
     /// Who holds the claim: this delivery.
     holder: &'a NodeId,
     pulse: Pulse<'a>,
@@ -193,6 +195,11 @@ impl Life<'_> {
                     timeout: self.job.timeout,
                     idempotency_key: &self.job.idempotency_key,
                     trace: self.job.trace.as_ref(),
+                    job: Some(CallingJob {
+                        run: self.job.id.run,
+                        step: &self.job.id.step,
+                        delivered: self.delivered,
+                    }),
                 };
                 let ended = pool.call(call, &|| self.pulse.progress(), &self.cancel).await;
                 process = ended.process;

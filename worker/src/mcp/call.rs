@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use longshore_proto::{Fault, Sent, ServerInstance, ServerName, ToolName, TraceContext};
+use longshore_proto::{Fault, RunId, Sent, ServerInstance, ServerName, StepPath, ToolName, TraceContext};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -26,6 +26,19 @@ pub struct ToolCall<'a> {
     pub idempotency_key: &'a str,
     /// The trace the run belongs to.
     pub trace: Option<&'a TraceContext>,
+    /// The job that the call is made for, if there is one. It decides which process of the server carries the call.
+    pub job: Option<CallingJob<'a>>,
+}
+
+/// The job that a call is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct CallingJob<'a> {
+    /// Its run.
+    pub run: RunId,
+    /// Its step in the run.
+    pub step: &'a StepPath,
+    /// Delivery count of the job, starting at 1.
+    pub delivered: u32,
 }
 
 /// What a tool answered.

@@ -216,7 +216,7 @@ impl Listed {
                 warn!(tool = %self.tool.name, %why, "arguments are not checked before calls; the server checks them");
             })
         };
-        self.compiled.get_or_init(compile).as_ref().map_err(|()| ())
+        self.compiled.get_or_init(compile).as_ref().map_err(|_| ())
     }
 
     fn refuse(&self, mistakes: &[String]) -> Result<(), Observation> {

@@ -1,6 +1,7 @@
-//! Warm connections, one per server, shared by all calls.
+//! Warm connections to servers, shared by all calls.
 //!
-//! A connection is made on first use, used by any number of calls at once, and replaced when it is no good any more.
+//! A connection is made on first use, used by any number of calls at once, and replaced when it is no good any more. Which
+//! connection of a server carries a call is decided by [`Server`].
 //! A call is made at most once here: whether a fault is worth another attempt is for the caller to say.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
 use super::handshake::Home;
 use super::listing::Listing;
-use super::server::Server;
+use super::server::{Seat, Server};
 use crate::launcher::Launcher;
 
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
@@ -92,7 +93,7 @@ impl Pool {
             () = cancelled.cancelled() => Err(Observation::Cancelled),
             prepared = self.prepare(server, &call) => prepared,
         };
-        let (connection, arguments) = match prepared {
+        let (seat, arguments) = match prepared {
             Ok(prepared) => prepared,
             Err(seen) => {
                 let result = Err(seen.without(secrets).into_fault_before_call());
@@ -101,20 +102,23 @@ impl Pool {
         };
         let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
         let company = Company { progress, cancelled };
-        let answered = match send(&connection, params(&call, arguments), company, limit).await {
+        let sent = send(&seat.connection, params(&call, arguments), company, limit).await;
+        server.note(call.job, &sent);
+        let answered = match sent {
             Ok(answer) => Ok(secrets.hide_in_answer(answer)),
             Err(seen) => Err(seen.without(secrets).into_fault()),
         };
-        EndedCall { process: Some(connection.instance()), result: answered }
+        EndedCall { process: Some(seat.connection.instance()), result: answered }
     }
 
     /// A connection, and arguments that fit the tool.
     async fn prepare(
         &self,
-        server: &Arc<Server>,
+        server: &Server,
         call: &ToolCall<'_>,
-    ) -> Result<(Arc<Connection>, Map<String, Value>), Observation> {
-        let connection = server.connection(&self.home).await?;
+    ) -> Result<(Seat, Map<String, Value>), Observation> {
+        let seat = server.seat(call.job, &self.home).await?;
+        let connection = &seat.connection;
         let limit = server.settings().connect_timeout;
         let listing = connection.listing(limit, Anew::No).await?;
         let arguments = |listing: Arc<Listing>| async move {
@@ -125,7 +129,7 @@ impl Pool {
             // The server may have changed since: only a refusal by its present word counts.
             Err(_) => arguments(connection.listing(limit, Anew::Than(listing)).await?).await?,
         };
-        Ok((connection, arguments))
+        Ok((seat, arguments))
     }
 
     /// The tools of a server, asked for anew.
@@ -135,7 +139,7 @@ impl Pool {
     pub async fn tools(&self, server: &ServerName) -> Result<Vec<Tool>, CallFault> {
         let server = self.server(server)?;
         let listed = async {
-            let connection = server.connection(&self.home).await?;
+            let Seat { connection, .. } = &server.seat(None, &self.home).await?;
             connection.listing(server.settings().connect_timeout, Anew::Yes).await
         };
         let listing = listed.await.map_err(|seen| seen.without(server.secrets()).into_fault_before_call())?;
@@ -149,7 +153,7 @@ impl Pool {
     pub async fn check(&self, server: &ServerName) -> Result<ServerReport, CallFault> {
         let server = self.server(server)?;
         let checked = async {
-            let connection = server.connection(&self.home).await?;
+            let Seat { connection, .. } = &server.seat(None, &self.home).await?;
             let asked_at = Instant::now();
             let listing = connection.listing(server.settings().connect_timeout, Anew::Yes).await?;
             let about = connection.about().clone();

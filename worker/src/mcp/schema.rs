@@ -179,9 +179,10 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use serde_json::json;
+    use tokio::time::Instant;
 
     use super::*;
 

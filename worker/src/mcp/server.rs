@@ -1,128 +1,156 @@
-//! One server of the file, and its connection if there is one.
+//! One server of the file: decides which of its connections carries a call.
 //!
-//! All calls share one connection, so connecting happens once however many calls wait for it, and those who waited
-//! share its failure too: fifty calls to a server that is down cost one attempt, not fifty in a row.
+//! By default there is one connection, shared by all calls. With `pool` there are several, each with a process of its
+//! own, and a crash costs the calls of one of them. A job during whose call a process ended before gets a process to
+//! itself, so that it takes no other call with it the next time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use longshore_proto::ServerName;
-use metrics::gauge;
-use tokio::sync::Mutex;
+use longshore_proto::{RunId, ServerName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::call::CallingJob;
 use super::classify::Observation;
-use super::config::{Secrets, ServerConfig, Settings};
+use super::config::{Reach, Secrets, ServerConfig, Settings};
 use super::connection::Connection;
-use super::handshake::{self, Home};
+use super::handshake::Home;
+use super::member::{Member, connect};
+use super::suspects::Suspects;
 
-/// How often, at most, an idle connection is looked at.
-const IDLE_CHECK: Duration = Duration::from_millis(100);
+/// Processes for single jobs at once, for each server. A crash puts all jobs under suspicion that shared the process; they
+/// wait for each other rather than start a process each.
+const ALONE_AT_ONCE: usize = 4;
+
+/// A job that is delivered for this many times has a process to itself: its earlier deliveries ended without a report, and
+/// perhaps because of it. One is usual when a worker is replaced.
+const ALONE_FROM_DELIVERY: u32 = 3;
 
 /// A server that can be called.
 #[derive(Debug)]
 pub(crate) struct Server {
     name: ServerName,
-    config: ServerConfig,
-    slot: Mutex<Slot>,
-    /// Attempts to connect that have ended. Read without the lock, by those who begin to wait for it.
-    attempts: AtomicU64,
+    config: Arc<ServerConfig>,
+    members: Vec<Arc<Member>>,
+    /// The number of calls on each member.
+    loads: Arc<Mutex<Vec<usize>>>,
+    suspects: Suspects,
+    alone: Arc<Semaphore>,
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    connection: Option<Arc<Connection>>,
-    /// The number of the last attempt, if it failed, and what was seen.
-    failure: Option<(u64, Observation)>,
+/// A connection for one call.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) connection: Arc<Connection>,
+    _share: Share,
+}
+
+/// What a call takes of its server until it ends.
+#[derive(Debug)]
+enum Share {
+    /// A share in a member, counted in its load.
+    Member(#[expect(dead_code, reason = "counts while it lives")] Load),
+    /// A process to itself.
+    Alone(#[expect(dead_code, reason = "counts while it lives")] OwnedSemaphorePermit),
+}
+
+/// One call on a member.
+#[derive(Debug)]
+struct Load {
+    loads: Arc<Mutex<Vec<usize>>>,
+    member: usize,
 }
 
 impl Server {
     /// A server without a connection.
     pub(crate) fn new(name: ServerName, config: ServerConfig) -> Self {
-        Self { name, config, slot: Mutex::default(), attempts: AtomicU64::new(0) }
+        let config = Arc::new(config);
+        let size = config.settings.pool.max(1);
+        let members = (0..size).map(|_| Arc::new(Member::new(name.clone(), Arc::clone(&config)))).collect();
+        let (loads, alone) = (Arc::new(Mutex::new(vec![0; size])), Arc::new(Semaphore::new(ALONE_AT_ONCE)));
+        Self { name, config, members, loads, suspects: Suspects::default(), alone }
     }
 
     /// How it is treated.
-    pub(crate) const fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.config.settings
     }
 
     /// What must not be seen in what it says.
-    pub(crate) const fn secrets(&self) -> &Secrets {
+    pub(crate) fn secrets(&self) -> &Secrets {
         &self.config.secrets
     }
 
-    /// Its connection; a new one if there is none that can be used. One attempt is made.
-    pub(crate) async fn connection(self: &Arc<Self>, home: &Home) -> Result<Arc<Connection>, Observation> {
-        let ended_before = self.attempts.load(Ordering::Acquire);
-        let mut slot = self.slot.lock().await;
-        if home.closing.is_cancelled() {
-            return Err(Observation::ShuttingDown);
+    /// A connection for a call; a new one if there is none that can be used. One attempt is made.
+    pub(crate) async fn seat(&self, job: Option<CallingJob<'_>>, home: &Home) -> Result<Seat, Observation> {
+        if job.is_some_and(|job| self.runs_alone(job)) {
+            return self.seat_alone(home).await;
         }
-        if let Some(connection) = slot.connection.as_ref().filter(|connection| connection.is_usable()) {
-            return Ok(Arc::clone(connection));
+        let (index, load) = self.choose(job.map(|job| job.run));
+        let Some(member) = self.members.get(index) else { return Err(Observation::ShuttingDown) };
+        let connection = member.connection(home).await?;
+        Ok(Seat { connection, _share: Share::Member(load) })
+    }
+
+    async fn seat_alone(&self, home: &Home) -> Result<Seat, Observation> {
+        let permit = Arc::clone(&self.alone).acquire_owned().await;
+        let permit = permit.map_err(|_closed| Observation::ShuttingDown)?;
+        let connection = Arc::new(connect(&self.name, &self.config, home).await?);
+        tracing::info!(server = %self.name, process = %connection.instance(), "started a process for one job alone");
+        Ok(Seat { connection, _share: Share::Alone(permit) })
+    }
+
+    /// Takes note of how a call ended that came as far as the server.
+    pub(crate) fn note<T>(&self, job: Option<CallingJob<'_>>, result: &Result<T, Observation>) {
+        let Some(job) = job.filter(|_| self.can_isolate()) else { return };
+        match result {
+            Err(Observation::Closed(_)) => self.suspects.add(job.run, job.step),
+            Err(_) => {}
+            Ok(_) => self.suspects.remove(job.run, job.step),
         }
-        if let Some((number, seen)) = &slot.failure
-            && *number > ended_before
-        {
-            return Err(seen.clone());
-        }
-        slot.connection = None;
-        let attempt = tokio::select! {
-            biased;
-            () = home.closing.cancelled() => Err(Observation::ShuttingDown),
-            attempt = handshake::connect(&self.name, &self.config, home) => attempt,
+    }
+
+    fn runs_alone(&self, job: CallingJob<'_>) -> bool {
+        self.can_isolate()
+            && (job.delivered >= ALONE_FROM_DELIVERY || self.suspects.contains(job.run, job.step))
+    }
+
+    /// Whether a call may go to another process than those before it, and there are processes at all.
+    fn can_isolate(&self) -> bool {
+        matches!(self.config.reach, Reach::Stdio(_)) && !self.config.settings.stateful
+    }
+
+    /// The member that carries a call: always the same for one run if the server is stateful, else the one with the fewest
+    /// calls, and of several such one that is connected.
+    fn choose(&self, run: Option<RunId>) -> (usize, Load) {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let member = if self.config.settings.stateful {
+            run.map_or(0, |run| member_of(run, self.members.len()))
+        } else {
+            let ranked = loads.iter().zip(&self.members).enumerate();
+            let least = ranked.min_by_key(|(_, (load, member))| (**load, !member.is_connected()));
+            least.map_or(0, |(index, _)| index)
         };
-        let number = self.attempts.fetch_add(1, Ordering::Release) + 1;
-        let up = if attempt.is_ok() { 1 } else { 0 };
-        gauge!("longshore_mcp_server_up", "server" => self.name.to_string()).set(up);
-        match attempt {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                slot.failure = None;
-                slot.connection = Some(Arc::clone(&connection));
-                self.close_when_idle(&connection, home);
-                Ok(connection)
-            }
-            Err(seen) => {
-                slot.failure = Some((number, seen.clone()));
-                Err(seen)
-            }
+        if let Some(load) = loads.get_mut(member) {
+            *load += 1;
         }
+        (member, Load { loads: Arc::clone(&self.loads), member })
     }
+}
 
-    /// Watches a connection, and lets go of it when nobody has used it for a while. A stateful server keeps its own:
-    /// what earlier calls left in it would be lost.
-    fn close_when_idle(self: &Arc<Self>, connection: &Arc<Connection>, home: &Home) {
-        if self.config.settings.stateful {
-            return;
-        }
-        let watch =
-            watch_idle(Arc::downgrade(self), Arc::downgrade(connection), self.config.settings.idle_timeout);
-        let closing = home.closing.clone();
-        home.tasks.spawn(async move { closing.run_until_cancelled(watch).await });
-    }
-
-    /// Lets go of a connection that is idle: nobody but the slot holds it.
-    async fn let_go_if_idle(&self, limit: Duration) {
-        let mut slot = self.slot.lock().await;
-        let idle = slot
-            .connection
-            .as_ref()
-            .is_some_and(|connection| Arc::strong_count(connection) == 1 && connection.idle_for() >= limit);
-        if idle {
-            tracing::debug!(server = %self.name, "idle, closed");
-            slot.connection = None;
+impl Drop for Load {
+    fn drop(&mut self) {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(load) = loads.get_mut(self.member) {
+            *load = load.saturating_sub(1);
         }
     }
 }
 
-async fn watch_idle(server: Weak<Server>, connection: Weak<Connection>, limit: Duration) {
-    while let Some(idle_for) = connection.upgrade().map(|connection| connection.idle_for()) {
-        tokio::time::sleep(limit.saturating_sub(idle_for).max(IDLE_CHECK)).await;
-        match server.upgrade() {
-            Some(server) => server.let_go_if_idle(limit).await,
-            None => return,
-        }
-    }
+/// The member that keeps the state of a run. The hash is not kept anywhere, so it may differ between versions.
+fn member_of(run: RunId, members: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    run.hash(&mut hasher);
+    let members = u64::try_from(members.max(1)).unwrap_or(1);
+    usize::try_from(hasher.finish() % members).unwrap_or(0)
 }

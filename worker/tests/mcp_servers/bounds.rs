@@ -1,9 +1,10 @@
 //! Bounds on what a server's list of tools can cost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_proto::{FaultClass, Sent};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::fixture::{call_within, entry, fault, pool_of};
 

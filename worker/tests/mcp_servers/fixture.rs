@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_proto::{FaultClass, Sent, TraceContext};
-use longshore_worker::mcp::{Answer, CallFault, Pool, ServersConfig, ToolCall};
+use longshore_worker::mcp::{Answer, CallFault, CallingJob, Pool, ServersConfig, ToolCall};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +67,27 @@ pub(crate) async fn call_watched(
     progress: &(dyn Fn() + Send + Sync),
     cancelled: &CancellationToken,
 ) -> Result<Answer, CallFault> {
+    make_call(pool, tool, arguments, timeout, (progress, cancelled), None).await
+}
+
+/// A call of a tool of `s` for a job.
+pub(crate) async fn call_of(
+    pool: &Pool,
+    tool: &str,
+    arguments: Value,
+    job: Option<CallingJob<'_>>,
+) -> Result<Answer, CallFault> {
+    make_call(pool, tool, arguments, PATIENCE, (&|| {}, &CancellationToken::new()), job).await
+}
+
+async fn make_call(
+    pool: &Pool,
+    tool: &str,
+    arguments: Value,
+    timeout: Duration,
+    (progress, cancelled): (&(dyn Fn() + Send + Sync), &CancellationToken),
+    job: Option<CallingJob<'_>>,
+) -> Result<Answer, CallFault> {
     let (server, tool) = ("s".parse().expect("a name"), tool.parse().expect("a name"));
     let trace = TraceContext {
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
@@ -80,6 +101,7 @@ pub(crate) async fn call_watched(
         timeout,
         idempotency_key: "run/step",
         trace: Some(&trace),
+        job,
     };
     // Whatever happens, no call may hang.
     tokio::time::timeout(PATIENCE, pool.call(call, progress, cancelled))

@@ -7,6 +7,7 @@
 mod bounds;
 mod fixture;
 mod http;
+mod isolation;
 mod life;
 mod oversized;
 mod stdio;

@@ -134,6 +134,11 @@ pub(super) fn read(
         problems
             .push(format!("{place}.longshore.limits: only a server with a `command` has processes to limit"));
     }
+    if settings.pool > 1 && !matches!(reach, None | Some(Reach::Stdio(_))) {
+        problems.push(format!(
+            "{place}.longshore.pool: only a server with a `command` has processes; over HTTP one client serves all calls"
+        ));
+    }
     let mut server = ServerConfig { reach: reach?, settings, secrets: expansion.secrets };
     if let Reach::Stdio(stdio) = &mut server.reach {
         inherit_env(&mut stdio.env, &variables.inherit, env);

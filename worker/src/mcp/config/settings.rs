@@ -29,7 +29,9 @@ pub(crate) struct Settings {
     pub(crate) protocol: Era,
     /// Whether calls build on what earlier calls left in the process: then it is never closed for being idle.
     pub(crate) stateful: bool,
-    /// Calls at once.
+    /// Processes at most, each with a connection of its own.
+    pub(crate) pool: usize,
+    /// Calls at once, of all processes together.
     pub(crate) max_concurrency: usize,
     /// From nothing to a usable connection; also for a listing of the tools.
     pub(crate) connect_timeout: Duration,
@@ -48,6 +50,8 @@ impl Settings {
     const CONCURRENCY: usize = 8;
     /// What one process is asked to hold open at once: well under the 1024 requests that a connection queues.
     const MOST_CONCURRENCY: u64 = 512;
+    /// Processes of some 70 MB each: more is for more workers.
+    const MOST_POOL: u64 = 64;
     /// Starting a server takes well under a second; the rest is for the one that is fetched first (`npx`), and for
     /// the 10 s that an old server may let the question about its era go unanswered.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -66,6 +70,7 @@ impl Default for Settings {
         Self {
             protocol: Era::Auto,
             stateful: false,
+            pool: 1,
             max_concurrency: Self::CONCURRENCY,
             connect_timeout: Self::CONNECT_TIMEOUT,
             call_timeout: None,
@@ -76,9 +81,10 @@ impl Default for Settings {
     }
 }
 
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "protocol",
     "stateful",
+    "pool",
     "max_concurrency",
     "connect_timeout_ms",
     "call_timeout_ms",
@@ -90,7 +96,7 @@ const KNOWN: [&str; 10] = [
 ];
 
 /// Settings that are described and not there yet: refused, because a setting without effect is a lie.
-const NOT_BUILT: [&str; 3] = ["trust", "pool", "tools"];
+const NOT_BUILT: [&str; 2] = ["trust", "tools"];
 
 /// Names of variables of a child process.
 #[derive(Debug, Default)]
@@ -122,6 +128,9 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
     }
     if let Some(most) = fields.take_number("max_concurrency", 1, Settings::MOST_CONCURRENCY) {
         settings.max_concurrency = usize::try_from(most).unwrap_or(1);
+    }
+    if let Some(size) = fields.take_number("pool", 1, Settings::MOST_POOL) {
+        settings.pool = usize::try_from(size).unwrap_or(1);
     }
     if let Some(bytes) = fields.take_number("max_message_bytes", 1024, Settings::MOST_MESSAGE_BYTES) {
         settings.max_message_bytes = usize::try_from(bytes).unwrap_or(Settings::MESSAGE_BYTES);

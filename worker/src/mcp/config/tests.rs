@@ -124,7 +124,7 @@ fn reports_all_mistakes_at_once() {
         "c": {"command": "c", "url": "http://h/"},
         "d": {"url": "ftp://h/", "headers": {"Mcp-Session-Id": "1", "X Y": "1"}},
         "e": {"type": "websocket"},
-        "f": {"command": "c", "longshore": {"max_concurency": 2, "pool": 2, "protocol": "new",
+        "f": {"command": "c", "longshore": {"max_concurency": 2, "trust": 2, "protocol": "new",
               "connect_timeout_ms": 0, "inherit_env": ["A B"], "stateful": "yes"}},
         "g": 7}}"#,
     )
@@ -141,7 +141,7 @@ fn reports_all_mistakes_at_once() {
         "mcpServers.f.longshore.connect_timeout_ms: must be a whole number from 1 to 86400000, not 0",
         "mcpServers.f.longshore.inherit_env: `A B` is not the name of a variable",
         "mcpServers.f.longshore.max_concurency: no such setting; did you mean `max_concurrency`?",
-        "mcpServers.f.longshore.pool: this setting is not built yet; leave it out",
+        "mcpServers.f.longshore.trust: this setting is not built yet; leave it out",
         "mcpServers.f.longshore.protocol: must be auto, modern or legacy, not `new`",
         "mcpServers.f.longshore.stateful: must be true or false, not text",
         "mcpServers.g: must be an object, not a number",
@@ -175,7 +175,7 @@ fn settings_have_defaults_and_can_be_set() {
     let plain = usable(r#"{"mcpServers": {"s": {"command": "c"}}}"#).settings;
     assert_eq!(plain, Settings::default());
     let set = usable(
-        r#"{"mcpServers": {"s": {"command": "c", "longshore": {"protocol": "legacy", "stateful": true,
+        r#"{"mcpServers": {"s": {"command": "c", "longshore": {"protocol": "legacy", "stateful": true, "pool": 4,
             "connect_timeout_ms": 1000, "call_timeout_ms": 2000, "idle_timeout_ms": 3000,
             "max_message_bytes": 4096,
             "limits": {"memory_mb": 2048, "open_files": 256, "cpu_seconds": 60, "file_mb": 10}}}}}"#,
@@ -187,6 +187,7 @@ fn settings_have_defaults_and_can_be_set() {
         Settings {
             protocol: Era::Legacy,
             stateful: true,
+            pool: 4,
             max_concurrency: 1,
             connect_timeout: seconds(1),
             call_timeout: Some(seconds(2)),
@@ -206,11 +207,11 @@ fn settings_have_defaults_and_can_be_set() {
 }
 
 #[test]
-fn limits_that_cannot_be_kept_are_refused() {
+fn limits_and_pools_that_cannot_be_kept_are_refused() {
     let errors = parse(
         r#"{"mcpServers": {
         "a": {"command": "c", "longshore": {"limits": {"memory": 1, "memory_mb": 0, "processes": 9}}},
-        "b": {"url": "http://h/", "longshore": {"limits": {"memory_mb": 64}}},
+        "b": {"url": "http://h/", "longshore": {"limits": {"memory_mb": 64}, "pool": 2}},
         "c": {"command": "c", "longshore": {"limits": 7}}}}"#,
     )
     .expect_err("many mistakes");
@@ -222,6 +223,8 @@ fn limits_that_cannot_be_kept_are_refused() {
             "mcpServers.a.longshore.limits.processes: the system counts processes by user and not by server, so this \
              cannot be limited here",
             "mcpServers.b.longshore.limits: only a server with a `command` has processes to limit",
+            "mcpServers.b.longshore.pool: only a server with a `command` has processes; over HTTP one client serves \
+             all calls",
             "mcpServers.c.longshore.limits: must be an object, not a number",
         ]
     );

@@ -1,0 +1,87 @@
+//! What a crash costs: with several processes, the calls of one; of a job that crashed before, nothing else.
+
+use futures::future::join_all;
+use longshore_proto::{FaultClass, Partition, RunId, Sent, StepPath, Timestamp};
+use longshore_worker::mcp::{CallingJob, Pool};
+use serde_json::{Value, json};
+
+use crate::fixture::{call, call_of, entry, fault, file, lines, pool_of, until};
+
+fn run(number: u64) -> RunId {
+    RunId::new(Partition(0), Timestamp::from_millis(number), 1)
+}
+
+fn step() -> StepPath {
+    "it".parse().expect("a path")
+}
+
+/// The process that carries a call of this job.
+async fn process(pool: &Pool, run: RunId, delivered: u32) -> Value {
+    let step = step();
+    let job = CallingJob { run, step: &step, delivered };
+    call_of(pool, "pid", json!({}), Some(job)).await.expect("an answer").value
+}
+
+#[tokio::test]
+async fn a_crash_costs_the_calls_of_one_process() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let starts = file(&dir, "starts");
+    let settings = json!({ "pool": 4, "max_concurrency": 9 });
+    let pool = pool_of(entry(&["--starts", &starts.display().to_string()], settings));
+    let others = join_all((0..8).map(|_| call(&pool, "slow", json!({"seconds": 3}))));
+    let crash = async {
+        until("all processes have started", || lines(&starts).len() == 4).await;
+        call(&pool, "die", json!({})).await
+    };
+    let (others, crash) = tokio::join!(others, crash);
+    let (class, sent, _) = fault(crash);
+    assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Maybe));
+    assert_eq!(others.iter().filter(|other| other.is_ok()).count(), 6, "two of eight shared the process");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn calls_one_after_the_other_need_one_process() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let starts = file(&dir, "starts");
+    let pool = pool_of(entry(&["--starts", &starts.display().to_string()], json!({ "pool": 4 })));
+    for _ in 0..5 {
+        call(&pool, "echo", json!({})).await.expect("an answer");
+    }
+    assert_eq!(lines(&starts).len(), 1);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_run_stays_on_its_process_of_a_stateful_server() {
+    let pool = pool_of(entry(&[], json!({ "pool": 4, "stateful": true, "max_concurrency": 8 })));
+    let mut processes = Vec::new();
+    for number in 0..12 {
+        let calls = join_all((0..3).map(|_| process(&pool, run(number), 9))).await;
+        assert!(calls.iter().all(|pid| *pid == calls[0]), "{calls:?}");
+        processes.push(calls[0].to_string());
+    }
+    processes.sort();
+    processes.dedup();
+    assert!((2..=4).contains(&processes.len()), "runs are spread: {processes:?}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_process_crashed_runs_alone_until_it_is_answered() {
+    let pool = pool_of(entry(&[], json!({})));
+    let step = step();
+    let (bad, good) = (run(1), run(2));
+    let die = || call_of(&pool, "die", json!({}), Some(CallingJob { run: bad, step: &step, delivered: 1 }));
+    fault(die().await);
+    let shared = process(&pool, good, 1).await;
+    // The second crash of the job costs nobody else anything.
+    let (other, crash) = tokio::join!(call(&pool, "slow", json!({"seconds": 1})), die());
+    assert_eq!(fault(crash).1, Sent::Maybe);
+    assert_eq!(other.expect("an answer").value, "slept");
+    assert_eq!(process(&pool, good, 1).await, shared);
+    assert_ne!(process(&pool, bad, 1).await, shared, "alone once more");
+    assert_eq!(process(&pool, bad, 1).await, shared, "and with the others after its answer");
+    assert_ne!(process(&pool, bad, 3).await, shared, "as well as when it is delivered for the third time");
+    pool.close().await;
+}
