@@ -226,9 +226,9 @@ impl Reading<'_> {
         let nats_credentials = self.plain(Key::NatsCredentials, value::path);
         let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
         let nats_nkey = self.plain(Key::NatsNkey, value::path);
-        let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsPrivateKey);
+        let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsKeyFile);
         let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
-        let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisPrivateKey);
+        let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisKeyFile);
         let redis_prefix = self.plain(Key::RedisPrefix, value::prefix);
         let namespace = self.plain(Key::Namespace, |text| {
             text.trim().parse().map_err(|_| "1 to 63 of A-Z, a-z, 0-9, `-` and `_`".to_owned())

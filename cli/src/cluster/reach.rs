@@ -96,7 +96,7 @@ const fn of_nats(role: FileRole) -> Key {
     match role {
         FileRole::Ca => Key::NatsCa,
         FileRole::Cert => Key::NatsCert,
-        FileRole::Key => Key::NatsPrivateKey,
+        FileRole::Key => Key::NatsKeyFile,
         FileRole::Nkey => Key::NatsNkey,
     }
 }
@@ -106,7 +106,7 @@ const fn of_redis(role: FileRole) -> Key {
     match role {
         FileRole::Ca => Key::RedisCa,
         FileRole::Cert => Key::RedisCert,
-        FileRole::Key | FileRole::Nkey => Key::RedisPrivateKey,
+        FileRole::Key | FileRole::Nkey => Key::RedisKeyFile,
     }
 }
 

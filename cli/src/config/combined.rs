@@ -6,10 +6,10 @@ use super::key::Key;
 /// Every contradiction, as a sentence with the origins of its settings.
 pub(super) fn problems(config: &Config) -> Vec<String> {
     let pairs = [
-        (Key::NatsCert, Key::NatsPrivateKey),
-        (Key::NatsPrivateKey, Key::NatsCert),
-        (Key::RedisCert, Key::RedisPrivateKey),
-        (Key::RedisPrivateKey, Key::RedisCert),
+        (Key::NatsCert, Key::NatsKeyFile),
+        (Key::NatsKeyFile, Key::NatsCert),
+        (Key::RedisCert, Key::RedisKeyFile),
+        (Key::RedisKeyFile, Key::RedisCert),
     ];
     let halves = pairs.into_iter().filter_map(|(key, other)| half(config, key, other));
     let no_effect = [Key::RedisCa, Key::RedisCert].into_iter().filter_map(|key| without_tls(config, key));

@@ -27,8 +27,7 @@ const REDIS: ServiceKeys =
     ServiceKeys { destination: &[Key::RedisUrl, Key::RedisCa], credentials: &[Key::RedisCert] };
 
 /// Settings that name files with credentials.
-const CREDENTIAL_FILES: [Key; 4] =
-    [Key::NatsCredentials, Key::NatsNkey, Key::NatsPrivateKey, Key::RedisPrivateKey];
+const CREDENTIAL_FILES: [Key; 4] = [Key::NatsCredentials, Key::NatsNkey, Key::NatsKeyFile, Key::RedisKeyFile];
 
 /// How to allow what is refused.
 const HOW_TO_ALLOW: &str = "a file that is named with --config or LONGSHORE_CONFIG may do this";

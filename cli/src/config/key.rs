@@ -19,7 +19,7 @@ pub(crate) enum Key {
     /// The certificate with which this process shows NATS who it is.
     NatsCert,
     /// The private key of `nats.cert`.
-    NatsPrivateKey,
+    NatsKeyFile,
     /// Where Redis is.
     RedisUrl,
     /// Certificates of the authorities that vouch for Redis.
@@ -27,7 +27,7 @@ pub(crate) enum Key {
     /// The certificate with which this process shows Redis who it is.
     RedisCert,
     /// The private key of `redis.cert`.
-    RedisPrivateKey,
+    RedisKeyFile,
     /// What keys in Redis begin with.
     RedisPrefix,
     /// Whose runs they are, unless a command says so.
@@ -73,11 +73,11 @@ impl Key {
         Self::NatsNkey,
         Self::NatsCa,
         Self::NatsCert,
-        Self::NatsPrivateKey,
+        Self::NatsKeyFile,
         Self::RedisUrl,
         Self::RedisCa,
         Self::RedisCert,
-        Self::RedisPrivateKey,
+        Self::RedisKeyFile,
         Self::RedisPrefix,
         Self::Namespace,
         Self::Partitions,
@@ -103,11 +103,11 @@ impl Key {
             Self::NatsNkey => "nats.nkey",
             Self::NatsCa => "nats.ca",
             Self::NatsCert => "nats.cert",
-            Self::NatsPrivateKey => "nats.key",
+            Self::NatsKeyFile => "nats.key",
             Self::RedisUrl => "redis.url",
             Self::RedisCa => "redis.ca",
             Self::RedisCert => "redis.cert",
-            Self::RedisPrivateKey => "redis.key",
+            Self::RedisKeyFile => "redis.key",
             Self::RedisPrefix => "redis.prefix",
             Self::Namespace => "namespace",
             Self::Partitions => "partitions",
@@ -143,10 +143,10 @@ impl Key {
             Self::NatsNkey
             | Self::NatsCa
             | Self::NatsCert
-            | Self::NatsPrivateKey
+            | Self::NatsKeyFile
             | Self::RedisCa
             | Self::RedisCert
-            | Self::RedisPrivateKey
+            | Self::RedisKeyFile
             | Self::NatsCredentials
             | Self::LimitsLiveRuns
             | Self::WorkerMcpConfig
