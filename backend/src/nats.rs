@@ -3,6 +3,7 @@
 //! [`Nats::connect`] waits for a server, looks at its version and its JetStream, and creates the streams or verifies
 //! them; what it hands out stands under the ports. Checkpoints, claims and leases live in Redis.
 
+mod address;
 mod api;
 mod backlog;
 mod blobs;
@@ -25,6 +26,7 @@ mod service;
 mod status;
 mod streams;
 mod submissions;
+mod version;
 mod workflows;
 
 use std::path::PathBuf;

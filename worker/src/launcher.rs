@@ -9,7 +9,7 @@
 //! A process that is killed with SIGKILL cannot end its children. The supervisor does it in its place: it holds the
 //! server's standard input as well, and learns from the kernel when the worker has gone. All of them are in one process
 //! group, which the supervisor leads, so that what a wrapper (`npx`, `sh -c`) started ends too. The supervisor is this
-//! program again, started with [`SUPERVISE`] as its first argument.
+//! program again, started with `SUPERVISE` as its first argument.
 
 mod limits;
 mod supervisor;

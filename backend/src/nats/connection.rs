@@ -23,12 +23,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::NatsConfig;
+use super::address::{address, shown, without_credentials};
 use super::api::{ApiError, Nothing, ask};
-use super::error::{ConnectError, NEEDED_VERSION, Unfit};
+use super::error::{ConnectError, Unfit};
 use super::failure::failed;
 use super::nkey::read_seed;
 use super::plaintext::{exposed, with_tls};
 use super::publisher::Costs;
+use super::version::check_version;
 use crate::Error;
 use crate::tls::is_about_certificates;
 
@@ -201,40 +203,6 @@ impl Connection {
     }
 }
 
-fn address(url: &str) -> Result<ServerAddr, ConnectError> {
-    url.trim()
-        .parse()
-        .map_err(|error: std::io::Error| ConnectError::Url { url: shown_host(url), cause: error.to_string() })
-}
-
-/// Returns the part of a text behind the last `@`: what precedes it may be a password.
-fn shown_host(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((_, host)) => format!("`…@{host}`"),
-        None => format!("`{url}`"),
-    }
-}
-
-/// Returns the addresses without user, password or token. The client library writes whole addresses into its log lines; it
-/// gets the credentials with the [`options`].
-fn without_credentials(servers: &[ServerAddr]) -> Result<Vec<ServerAddr>, ConnectError> {
-    let each = servers.iter().map(|server| {
-        let mut url = server.clone().into_inner();
-        // Neither fails for an address that has a host.
-        let _ = url.set_password(None);
-        let _ = url.set_username("");
-        let shown = url.to_string();
-        ServerAddr::from_url(url).map_err(|error| ConnectError::Url { url: shown, cause: error.to_string() })
-    });
-    each.collect()
-}
-
-/// The addresses, without the passwords that may stand in them.
-fn shown(servers: &[ServerAddr]) -> String {
-    let each = servers.iter().map(|server| format!("{}:{}", server.host(), server.port()));
-    each.collect::<Vec<_>>().join(", ")
-}
-
 async fn reach(
     config: &NatsConfig,
     urls: &str,
@@ -346,19 +314,6 @@ fn is_denial(cause: &str) -> bool {
     cause.to_ascii_lowercase().contains("permissions violation")
 }
 
-fn check_version(found: &str) -> Result<(), ConnectError> {
-    if number(found) >= number(NEEDED_VERSION) {
-        return Ok(());
-    }
-    Err(ConnectError::TooOld { found: found.to_owned(), needed: NEEDED_VERSION })
-}
-
-/// A version in three numbers; whatever follows them (`-beta.1`) is left out. A text that is none is the oldest.
-fn number(version: &str) -> [u32; 3] {
-    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
-    [(); 3].map(|()| parts.next().unwrap_or(0))
-}
-
 async fn check_jetstream(context: &Context, urls: &str, deadline: Instant) -> Result<(), ConnectError> {
     loop {
         let asked = timeout_at(deadline, ask::<Account>(context, "INFO".to_owned(), &Nothing {})).await;
@@ -409,40 +364,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_numbers_and_not_texts() {
-        let cases = [
-            ("2.14.8", true),
-            ("2.15.1", true),
-            ("2.14.10", true),
-            ("3.0.0", true),
-            ("2.15.0-preview.2", true),
-            ("2.14.7", false),
-            ("2.9.10", false),
-            ("2.14.8", true),
-            ("", false),
-            ("unknown", false),
-        ];
-        for (version, good) in cases {
-            assert_eq!(check_version(version).is_ok(), good, "{version}");
-        }
-        let refusal = check_version("2.9.10").expect_err("too old").to_string();
-        assert!(refusal.contains("2.9.10") && refusal.contains("2.14.8"), "{refusal}");
-    }
-
-    #[test]
     fn pauses_between_tries_are_bounded() {
         assert!(pause(0) < Duration::from_millis(5));
         assert_eq!(pause(usize::MAX), LONGEST_PAUSE);
-    }
-
-    #[test]
-    fn a_url_that_is_none_is_refused_and_passwords_are_not_shown() {
-        assert!(matches!(address("not a url://"), Err(ConnectError::Url { .. })));
-        let refused = address("nats://me:s3cret@host:port").expect_err("no port").to_string();
-        assert!(refused.contains("`…@host:port`") && !refused.contains("s3cret"), "{refused}");
-        let server = address("nats://me:secret@db.example:4333").expect("an address");
-        assert_eq!(shown(std::slice::from_ref(&server)), "db.example:4333");
-        let bare = without_credentials(&[server]).expect("an address");
-        assert!(!format!("{bare:?}").contains("secret") && !bare.iter().any(ServerAddr::has_user_pass));
     }
 }
