@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use async_nats::ConnectOptions;
 use longshore_tests::broken_server::dying;
 use longshore_tests::longshore::{Longshore, Started};
 use longshore_tests::nats_server::{NatsServer, Setup};
@@ -138,7 +139,9 @@ async fn no_credential_and_no_secret_is_written_anywhere() {
     // A value in the place of a name, by a request and by a plain publish.
     let literal = format!("card={CARD}");
     marked.ends(3, &["submit", "charge", "-i", &literal], &mut printed).await;
-    let client = async_nats::connect(marked.nats.url()).await.expect("connects");
+    let (user, password) = NATS_USER.split_once(':').expect("a password");
+    let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+    let client = options.connect(marked.nats.url()).await.expect("connects");
     let body = json!({ "inputs": { "card": CARD } }).to_string();
     let published = client.request("longshore.v1.submit.default.charge", body.into()).await;
     published.expect("a receipt");

@@ -19,8 +19,9 @@ const CONFIRMED: Duration = Duration::from_secs(1);
 /// How long a request may have no answer: longer than the election of a JetStream leader, which takes about four seconds.
 const STUCK: Duration = Duration::from_secs(6);
 
-/// How long a failure counts that nothing followed. Requests that matter are repeated within 30 seconds.
-const FRESH: Duration = Duration::from_secs(60);
+/// How long a failure counts that nothing followed. Requests that matter are repeated within 30 seconds, and a few seconds
+/// are added for the one that is under way.
+const FRESH: Duration = Duration::from_secs(35);
 
 /// How long a probe may be overdue before its last answer counts for nothing.
 const STALE: Duration = Duration::from_secs(20);
