@@ -207,6 +207,26 @@ async fn streams_that_others_fill_have_sizes_that_grow_with_the_account() {
     assert_eq!(nats.log().fullness(Partition(0)).await.expect("answers"), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_little_room_and_no_limit_of_the_account_has_room_for_the_logs() {
+    for settings in ["max_file_store: 2GB", "max_file_store: 256MB"] {
+        let setup = Setup { settings: settings.to_owned(), ..Setup::default() };
+        let server = NatsServer::start_with(setup).await;
+        // Two processes that start at the same time.
+        let (one, other) = tokio::join!(connect(&server), connect(&server));
+        let context = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
+        let mut sizes = 0;
+        for name in ["LS_SUBMIT", "LS_JOBS", "LS_BLOBS", "KV_LS_WORKFLOWS", "LS_DLQ", "LS_LOG_00"] {
+            sizes +=
+                context.get_stream(name).await.expect("it is there").cached_info().config.max_bytes.max(0);
+        }
+        let room: i64 = if settings.contains("2GB") { 2 << 30 } else { 256 << 20 };
+        assert!(sizes > 0 && sizes < room * 6 / 10, "{settings}: {sizes} bytes are reserved");
+        one.close().await;
+        other.close().await;
+    }
+}
+
 /// Answers everything at great length.
 struct Verbose;
 

@@ -82,7 +82,7 @@ pub(super) async fn retry_until<T, Tried>(
 where
     Tried: Future<Output = Result<T, ConnectError>>,
 {
-    let mut last = None;
+    let (mut last, mut told) = (None, None);
     loop {
         let error = match timeout_at(deadline, attempt()).await {
             Ok(Err(ConnectError::Other(error))) if error.retryable => error,
@@ -95,7 +95,12 @@ where
         if Instant::now() + BETWEEN_TRIES >= deadline {
             return Err(error.into());
         }
-        debug!(%error, "cannot {doing} yet; trying again");
+        // Once for each reason: the next ones are the same for as long as it lasts.
+        let reason = error.to_string();
+        if told.as_ref() != Some(&reason) {
+            info!(%reason, "cannot {doing} yet; trying again until the deadline");
+            told = Some(reason);
+        }
         last = Some(error);
         sleep(BETWEEN_TRIES).await;
     }
@@ -113,7 +118,12 @@ async fn ensure_all(context: &Context, layout: Layout) -> Result<(), ConnectErro
     if let Some(first) = needed.next() {
         ensure_one(context, first, room).await?;
     }
-    let each = needed.map(|config| ensure_one(context, config, room));
+    // Those with a size come before the logs, one after the other: each reserves most of the server's room for a moment.
+    let (sized, others): (Vec<_>, Vec<_>) = needed.partition(|config| room.size(&config.name).is_some());
+    for config in sized {
+        ensure_one(context, config, room).await?;
+    }
+    let each = others.into_iter().map(|config| ensure_one(context, config, room));
     stream::iter(each).buffer_unordered(TOGETHER).try_collect::<()>().await
 }
 
@@ -172,7 +182,12 @@ async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Res
     };
     let found = found.map_err(|error| not_yet(format!("look for stream {}", needed.name), error))?;
     check(&found.config, &needed)?;
-    if let Some(bytes) = room.size(&needed.name).filter(|bytes| should_grow(&found.config, *bytes)) {
+    if let Some(bytes) = sizes::unreserved(&found.config, room) {
+        return shrink(context, found.config, bytes).await;
+    }
+    if let Some(bytes) =
+        room.size(&needed.name).filter(|bytes| room.is_limited() && should_grow(&found.config, *bytes))
+    {
         grow(context, found.config, bytes).await;
     }
     Ok(())
@@ -208,7 +223,8 @@ async fn create(context: &Context, needed: &Config, room: AccountRoom) -> Result
     let mut size = room.size(&needed.name);
     loop {
         if let Some(bytes) = size {
-            sizes::give(&mut config, bytes);
+            let reserved = room.reservation(&config.name, bytes);
+            sizes::give_reserved(&mut config, bytes, reserved);
         }
         match ask(context, format!("STREAM.CREATE.{}", config.name), &config).await {
             // Another process was quicker, and drew another incarnation.
@@ -222,6 +238,14 @@ async fn create(context: &Context, needed: &Config, room: AccountRoom) -> Result
             created => return created,
         }
     }
+}
+
+/// Takes away what was reserved while the stream was made. Until then it may keep the logs from being made.
+async fn shrink(context: &Context, mut config: Config, bytes: u64) -> Result<(), ConnectError> {
+    sizes::give(&mut config, bytes);
+    let name = config.name.clone();
+    let shrunk: Result<Info, ApiError> = ask(context, format!("STREAM.UPDATE.{name}"), &config).await;
+    shrunk.map(drop).map_err(|error| not_yet(format!("give stream {name} its size"), error).into())
 }
 
 /// Gives a stream more room, as the account has more. Without it everything works as before.

@@ -100,6 +100,16 @@ impl AccountRoom {
         Some(self.stream_limit.map_or(size, |limit| size.min(limit)))
     }
 
+    /// The room that is reserved for a stream for a moment while it is made with this size: where the account has no limit,
+    /// only the server knows how much it can store, and a size that it grants could be all of it. So it is asked for as much
+    /// as makes the size the stream's share.
+    pub(super) fn reservation(self, stream: &str, size: u64) -> u64 {
+        let share = SHARES.iter().find(|share| share.stream == stream);
+        let whole = share.map_or(size, |share| size.saturating_mul(100) / share.percent.max(1));
+        let whole = self.stream_limit.map_or(whole, |limit| whole.min(limit));
+        if self.is_limited() { size } else { whole.max(size) }
+    }
+
     /// How full the logs are, in per cent of what the other streams leave them. Those count with the room that they may
     /// take, so what they hold leaves the logs theirs. Zero without a limit.
     pub(in crate::nats) fn fullness_of_logs(self, others: &[(u64, Option<u64>, &str)]) -> u64 {
@@ -118,8 +128,21 @@ impl AccountRoom {
 
 /// Gives a stream that is made its size.
 pub(super) fn give(config: &mut Config, bytes: u64) {
-    config.max_bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    config.metadata.insert(SIZED.to_owned(), config.max_bytes.to_string());
+    give_reserved(config, bytes, bytes);
+}
+
+/// Gives a stream that is made more than its size, until [`unreserved`] takes the rest away.
+pub(super) fn give_reserved(config: &mut Config, bytes: u64, reserved: u64) {
+    let limit = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    config.max_bytes = limit(reserved);
+    config.metadata.insert(SIZED.to_owned(), limit(bytes).to_string());
+}
+
+/// The size of a stream that still has the larger one which was reserved while it was made.
+pub(super) fn unreserved(found: &Config, room: AccountRoom) -> Option<u64> {
+    let size: u64 = found.metadata.get(SIZED)?.parse().ok()?;
+    let reserved = room.reservation(&found.name, size);
+    (reserved > size && u64::try_from(found.max_bytes) == Ok(reserved)).then_some(size)
 }
 
 /// The size of a stream, if it has one.
@@ -163,6 +186,18 @@ mod tests {
         let bounded = AccountRoom { stream_limit: Some(5 * MB), ..account };
         assert_eq!(bounded.size(subject::BLOBS_STREAM), Some(5 * MB));
         assert_eq!(AccountRoom::default().size(subject::BLOBS_STREAM), Some(20 * GIB));
+    }
+
+    #[test]
+    fn a_server_without_a_limit_is_asked_for_as_much_as_makes_the_size_a_share() {
+        let unlimited = AccountRoom::default();
+        assert_eq!(unlimited.reservation(subject::SUBMIT_STREAM, GIB), 10 * GIB);
+        assert_eq!(room(300 * MB, 0).reservation(subject::SUBMIT_STREAM, 30 * MB), 30 * MB);
+        let mut made = Config { name: subject::SUBMIT_STREAM.to_owned(), ..Config::default() };
+        give_reserved(&mut made, GIB, 10 * GIB);
+        assert_eq!(unreserved(&made, unlimited), Some(GIB));
+        give(&mut made, GIB);
+        assert_eq!(unreserved(&made, unlimited), None);
     }
 
     #[test]
