@@ -37,8 +37,12 @@ fn shipped(path: &str) -> String {
     fs::read_to_string(path).expect("it is shipped")
 }
 
-/// The shipped accounts with namespaces `a` and `b`, as the file says to copy the one that it has. The password of each user
-/// is its name.
+/// The password of a user. No part of it is a word of a log line, where it would be masked.
+fn password(user: &str) -> String {
+    format!("pw-{user}")
+}
+
+/// The shipped accounts with namespaces `a` and `b`, as the file says to copy the one that it has.
 fn accounts() -> String {
     let text = shipped("nats/accounts.conf");
     let start = text.find("\n  default {").expect("an account for a namespace");
@@ -46,11 +50,11 @@ fn accounts() -> String {
     let namespace = namespace.trim_end().strip_suffix('}').expect("the end of the accounts");
     let both: String = ["a", "b"].map(|name| namespace.replace("default", name)).concat();
     let mut text = format!("{ours}{both}}}\n");
-    for (variable, password) in [("SCHEDULER", "scheduler"), ("WORKER", "worker"), ("OPERATOR", "operator")] {
-        text = text.replace(&format!("$NATS_{variable}_PASSWORD"), password);
+    for (variable, user) in [("SCHEDULER", "scheduler"), ("WORKER", "worker"), ("OPERATOR", "operator")] {
+        text = text.replace(&format!("$NATS_{variable}_PASSWORD"), &password(user));
     }
-    text.replace("$NATS_DEFAULT_PASSWORD", "a")
-        .replace("{ user: b, password: a }", "{ user: b, password: b }")
+    text.replace("$NATS_DEFAULT_PASSWORD", "pw-a")
+        .replace("{ user: b, password: pw-a }", "{ user: b, password: pw-b }")
 }
 
 /// The shipped users of Redis, each with its name for a password; the test itself asks without one. Some words are left out.
@@ -60,7 +64,7 @@ fn users(without: &[&str]) -> String {
     let lines = lines.map(|line| {
         let name = line.split(' ').nth(1).expect("a name");
         let words = line.split(' ').filter(|word| !without.contains(word));
-        format!("{} >{name}", words.collect::<Vec<_>>().join(" "))
+        format!("{} >{}", words.collect::<Vec<_>>().join(" "), password(name))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -87,7 +91,7 @@ impl Guarded {
     }
 
     fn nats_url(&self, user: &str) -> String {
-        self.nats.url().replace("nats://", &format!("nats://{user}:{user}@"))
+        self.nats.url().replace("nats://", &format!("nats://{user}:{}@", password(user)))
     }
 
     /// A process of a role, or a client of a namespace.
@@ -97,7 +101,7 @@ impl Guarded {
         if !ROLES.contains(&user) {
             return command.env("LONGSHORE_NAMESPACE", user);
         }
-        let redis = self.redis.url().replace("redis://", &format!("redis://{user}:{user}@"));
+        let redis = self.redis.url().replace("redis://", &format!("redis://{user}:{}@", password(user)));
         command.env("LONGSHORE_NATS__INBOX_PREFIX", &format!("_INBOX_{user}")).env("REDIS_URL", &redis)
     }
 
@@ -114,7 +118,7 @@ impl Guarded {
     /// A plain client of NATS.
     async fn connect(&self, user: &str) -> Client {
         let prefix = if ROLES.contains(&user) { format!("_INBOX_{user}") } else { "_INBOX".to_owned() };
-        let options = ConnectOptions::with_user_and_password(user.to_owned(), user.to_owned());
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user));
         let options = options.custom_inbox_prefix(prefix).request_timeout(Some(Duration::from_secs(1)));
         options.connect(self.nats.url()).await.expect("connects")
     }
