@@ -10,7 +10,7 @@ use super::fixture::{call_within, entry, fault, pool_of};
 
 #[tokio::test]
 async fn a_schema_that_doubles_is_left_to_the_server() {
-    let pool = pool_of(entry(&[], json!({})));
+    let pool = pool_of(entry(&["--costly-tools"], json!({})));
     let began = Instant::now();
     // Each on its own would take for ever, and keep a thread for it.
     for _ in 0..4 {
@@ -22,7 +22,7 @@ async fn a_schema_that_doubles_is_left_to_the_server() {
 
 #[tokio::test]
 async fn a_tool_that_is_too_large_is_left_out_by_name() {
-    let pool = pool_of(entry(&[], json!({})));
+    let pool = pool_of(entry(&["--costly-tools"], json!({})));
     let (class, sent, message) =
         fault(call_within(&pool, "oversized", json!({}), Duration::from_secs(20)).await);
     assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));

@@ -76,7 +76,8 @@ async fn the_headers_of_the_file_are_sent() {
     let headers = json!({"Authorization": "Bearer ${LONGSHORE_TEST_SECRET}", "X-Team": "docks"});
     let pool = pool_of(json!({"type": "http", "url": url, "headers": headers}));
     let seen = call(&pool, "headers", json!({})).await.expect("an answer").value;
-    assert_eq!((&seen["authorization"], &seen["x-team"]), (&json!("Bearer s3cret-value"), &json!("docks")));
+    // Masked, because it is the very value of the header; `docks` is too short to be a secret.
+    assert_eq!((&seen["authorization"], &seen["x-team"]), (&json!("***"), &json!("docks")));
     let (class, sent, message) = fault(call(&pool, "plain_401", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unauthorised, Sent::Never));
     assert!(message.contains("***") && !message.contains("s3cret"), "{message}");

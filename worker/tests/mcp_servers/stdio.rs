@@ -73,7 +73,8 @@ async fn the_environment_of_a_server_is_clean() {
     entry["env"] = json!({"TOKEN": "${LONGSHORE_TEST_SECRET}"});
     let pool = pool_of(entry);
     let env = call(&pool, "env", json!({})).await.expect("an answer").value;
-    assert_eq!(env["TOKEN"], "s3cret-value");
+    // Masked, because it is the very value of the variable.
+    assert_eq!(env["TOKEN"], "***");
     assert!(env.get("PATH").is_some());
     // Cargo's variables are in the environment of every test and must not reach a child.
     let leaked: Vec<&String> =
