@@ -76,7 +76,7 @@ impl Marked {
     /// Runs a command that ends with this code, and adds what it printed.
     async fn ends(&self, code: i32, arguments: &[&str], printed: &mut Vec<String>) -> String {
         let ended = self.longshore(arguments).run().await.expecting(code);
-        printed.push(format!("{arguments:?}\n{}\n{}", ended.stdout, ended.stderr));
+        printed.push(format!("{}\n{}", ended.stdout, ended.stderr));
         ended.stdout
     }
 
