@@ -3,7 +3,7 @@
 //! They go through [`Output`], so a log line stands above the live view instead of within it. Which lines are
 //! written is the business of `LONGSHORE_LOG` or `RUST_LOG`, and for a cluster of its configuration.
 
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -55,10 +55,12 @@ fn begin(output: &Output, filter: EnvFilter, format: LogFormat) -> Result<(), Fa
     started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))
 }
 
-/// Whether a line may be logged, whatever filter somebody chose. The MCP library writes whole messages into its lines,
-/// and so the secrets that went into a call; what matters of them is reported here as the fault of that call.
+/// Whether a line may be logged, whatever filter the user chose. The MCP library writes whole messages into its lines, and so
+/// the secrets that went into a call; what matters of them is reported as the fault of that call. The client library of NATS
+/// writes whole messages into debug lines: inputs and results of runs, and values that a client gave by mistake.
 fn may_speak(line: &Metadata<'_>) -> bool {
-    !line.target().starts_with("rmcp")
+    let target = line.target();
+    !target.starts_with("rmcp") && !(target.starts_with("async_nats") && *line.level() > Level::INFO)
 }
 
 fn filter(chosen: Option<(String, String)>, usual: &str) -> Result<EnvFilter, Failure> {

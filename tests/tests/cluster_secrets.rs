@@ -165,7 +165,7 @@ async fn no_credential_and_no_secret_is_written_anywhere() {
         process.end().await.expecting(0)
     };
     for process in [ended(worker).await, ended(scheduler).await] {
-        assert!(process.stderr.contains("TRACE"), "everything was logged");
+        assert!(process.stderr.contains("DEBUG"), "everything was logged");
         printed.push(format!("{}{}", process.stdout, process.stderr));
     }
     printed.iter().for_each(|text| assert_unmarked(text));
