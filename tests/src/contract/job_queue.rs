@@ -239,6 +239,8 @@ async fn each_job_goes_to_one_of_many_workers(fixture: &mut dyn Fixture) {
 async fn giving_up_on_a_pull_loses_nothing(fixture: &mut dyn Fixture) {
     const JOBS: usize = 100;
     let line = Line::of(fixture);
+    // Sets up the consumer, which takes longer than the waits below on a busy machine and would begin anew each time.
+    assert!(line.is_empty().await, "nothing was published yet");
     let publishing = async {
         for n in 0..JOBS as u64 {
             line.publish(vec![job(n)]).await;
