@@ -59,8 +59,11 @@ fn begin(output: &Output, filter: EnvFilter, format: LogFormat) -> Result<(), Fa
 /// the secrets that went into a call; what matters of them is reported as the fault of that call. The client library of NATS
 /// writes whole messages into debug lines: inputs and results of runs, and values that a client gave by mistake.
 fn may_speak(line: &Metadata<'_>) -> bool {
-    let target = line.target();
-    !target.starts_with("rmcp") && !(target.starts_with("async_nats") && *line.level() > Level::INFO)
+    match line.target() {
+        target if target.starts_with("rmcp") => false,
+        target if target.starts_with("async_nats") => *line.level() <= Level::INFO,
+        _ => true,
+    }
 }
 
 fn filter(chosen: Option<(String, String)>, usual: &str) -> Result<EnvFilter, Failure> {
