@@ -78,7 +78,9 @@ async fn slow_idle_and_large_requests_are_cut_off_and_keep_nobody_out() {
     let began = Instant::now();
     assert!(is_alive(address));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(open_files(&process) <= files_before + MOST_CONNECTIONS + 8, "{}", open_files(&process));
+    // The process opens files of its own as well; far fewer than the flood has connections.
+    let most = files_before + MOST_CONNECTIONS + 32;
+    until("the oldest connections are closed", || open_files(&process) <= most).await;
     let mut oldest = idle.first().unwrap();
     let closed = oldest.read(&mut [0; 1]);
     assert!(matches!(closed, Ok(0)) || closed.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
