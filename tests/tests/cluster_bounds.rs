@@ -23,19 +23,27 @@ fn account(max_file: &str) -> Setup {
 }
 
 /// A cluster of one scheduler and one worker, whose calls take this long, with the workflows `echo`, which returns its
-/// input `text`, and `chain`.
+/// input `text`, `chain`, and `wait`, whose only call takes ten minutes.
 async fn cluster(setup: Setup, delay_ms: u64) -> Cluster {
     let scratch = Scratch::new(&json!({}));
-    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(delay_ms).entry() }));
+    scratch.servers(&json!({
+        "tables": Tables::of(scratch.path()).slowly(delay_ms).entry(),
+        "slow": Tables::of(scratch.path()).slowly(600_000).entry(),
+    }));
     let cluster = Cluster::start_on(NatsServer::start_with(setup).await, scratch, 1, 1).await;
     let echo = json!({
         "longshore": "v1", "name": "echo",
         "inputs": { "text": { "type": "string" } },
         "steps": [{ "id": "a", "call": "tables/echo", "with": { "text": "${{ inputs.text }}" } }],
     });
+    let wait = json!({
+        "longshore": "v1", "name": "wait",
+        "steps": [{ "id": "a", "call": "slow/echo", "with": { "text": "unwanted" } }],
+    });
     cluster.scratch.write("echo.json", echo.to_string());
+    cluster.scratch.write("wait.json", wait.to_string());
     cluster.scratch.write("chain.json", chain("chain", 1));
-    for file in ["echo.json", "chain.json"] {
+    for file in ["echo.json", "wait.json", "chain.json"] {
         cluster.client(["workflows", "push", file]).run().await.expecting(0);
     }
     cluster
@@ -82,7 +90,7 @@ async fn publishes_that_fill_their_stream_leave_room_for_results_and_cancels() {
     let taken = published.buffer_unordered(64).filter(|taken| std::future::ready(*taken)).count().await;
     assert!((100..PUBLISHED / 2).contains(&taken), "{taken} of {PUBLISHED} were taken");
 
-    let unwanted = submit(&cluster, "echo", json!({ "text": "unwanted" })).await;
+    let unwanted = submit(&cluster, "wait", json!({})).await;
     cancel(&cluster, &unwanted).await;
     for run in &runs {
         assert_eq!(cluster.ended(run).await["status"], "succeeded", "{}", cluster.said());
