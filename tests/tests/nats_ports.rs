@@ -209,7 +209,11 @@ async fn streams_that_others_fill_have_sizes_that_grow_with_the_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_little_room_and_no_limit_of_the_account_has_room_for_the_logs() {
-    for settings in ["max_file_store: 2GB", "max_file_store: 256MB"] {
+    for (settings, room) in [
+        ("max_file_store: 2GB", 2_i64 << 30),
+        ("max_file_store: 256MB", 256 << 20),
+        ("max_file_store: 64MB", 64 << 20),
+    ] {
         let setup = Setup { settings: settings.to_owned(), ..Setup::default() };
         let server = NatsServer::start_with(setup).await;
         // Two processes that start at the same time.
@@ -220,7 +224,6 @@ async fn a_server_with_little_room_and_no_limit_of_the_account_has_room_for_the_
             sizes +=
                 context.get_stream(name).await.expect("it is there").cached_info().config.max_bytes.max(0);
         }
-        let room: i64 = if settings.contains("2GB") { 2 << 30 } else { 256 << 20 };
         assert!(sizes > 0 && sizes < room * 6 / 10, "{settings}: {sizes} bytes are reserved");
         one.close().await;
         other.close().await;

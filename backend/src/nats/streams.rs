@@ -180,7 +180,15 @@ async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Res
         }
         found => found,
     };
-    let found = found.map_err(|error| not_yet(format!("look for stream {}", needed.name), error))?;
+    let found = found.map_err(|error| {
+        let name = &needed.name;
+        let doing = if error.lacks_storage() {
+            format!("make stream {name} (raise max_file_store of NATS or max_file of its account)")
+        } else {
+            format!("look for stream {name}")
+        };
+        not_yet(doing, error)
+    })?;
     check(&found.config, &needed)?;
     if let Some(bytes) = sizes::unreserved(&found.config, room) {
         return shrink(context, found.config, bytes).await;
@@ -221,9 +229,9 @@ async fn create(context: &Context, needed: &Config, room: AccountRoom) -> Result
     let mut config = needed.clone();
     config.metadata.insert(INCARNATION.to_owned(), format!("{:032x}", rand::random::<u128>()));
     let mut size = room.size(&needed.name);
+    let mut reserved = size.map(|bytes| room.reservation(&config.name, bytes));
     loop {
-        if let Some(bytes) = size {
-            let reserved = room.reservation(&config.name, bytes);
+        if let (Some(bytes), Some(reserved)) = (size, reserved) {
             sizes::give_reserved(&mut config, bytes, reserved);
         }
         match ask(context, format!("STREAM.CREATE.{}", config.name), &config).await {
@@ -234,7 +242,10 @@ async fn create(context: &Context, needed: &Config, room: AccountRoom) -> Result
             Err(error) if error.lacks_storage() && size.is_some_and(|bytes| bytes > LEAST_BYTES) => {
                 debug!(stream = config.name, ?size, %error, "no room for this size; trying a smaller one");
                 size = size.map(|bytes| (bytes / SMALLER).max(LEAST_BYTES));
+                reserved = size.map(|bytes| room.reservation(&config.name, bytes));
             }
+            // The server is so small that the least size is more than the stream's share of it.
+            Err(error) if error.lacks_storage() && reserved > size => reserved = size,
             created => return created,
         }
     }
