@@ -84,13 +84,14 @@ fn describe() {
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
+    describe_gauge!("longshore_partitions", "Partitions of the cluster.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
     describe_gauge!("longshore_partition_led", "Whether this scheduler leads a partition: 1 or 0.");
     describe_counter!(
         "longshore_leader_changes_total",
         "Times that this scheduler began to lead a partition."
     );
-    let age = "How long ago the state of a partition was stored; only of partitions that are led.";
+    let age = "How long ago the state of a partition was stored, or its leadership began; only of partitions that are led.";
     describe_gauge!("longshore_checkpoint_age_seconds", Unit::Seconds, age);
     describe_counter!(
         "longshore_store_failures_total",

@@ -4,7 +4,7 @@
 //! Counting of runs and calls happens where they happen. Queues are asked for on a beat, so that a scrape waits for
 //! nothing; every scheduler shows the same of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use longshore_backend::nats::Nats;
 use longshore_proto::Partition;
 use metrics::{counter, gauge};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -23,7 +23,12 @@ use super::report::checkpoint_age;
 const BEAT: Duration = Duration::from_secs(15);
 
 /// Keeps the partitions that are led in the metrics.
-pub(super) async fn led(mut led: watch::Receiver<BTreeSet<Partition>>, stop: CancellationToken) {
+pub(super) async fn led(
+    partitions: u16,
+    mut led: watch::Receiver<BTreeSet<Partition>>,
+    stop: CancellationToken,
+) {
+    gauge!("longshore_partitions").set(partitions);
     let counting = async {
         let mut before = BTreeSet::new();
         // It is shown from the start, so that its rate is known for the first change.
@@ -59,11 +64,11 @@ pub(super) async fn waiting(
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let measuring = async {
-        let mut shown = BTreeSet::new();
+        let (mut shown, mut since) = (BTreeSet::new(), BTreeMap::new());
         loop {
             beat.tick().await;
             counter!("longshore_news_dropped_total").absolute(events.dropped());
-            measure_checkpoints(&led, &dependencies);
+            measure_checkpoints(&led.borrow().clone(), &mut since, &dependencies);
             measure_queues(&nats).await;
             measure_backlog(&nats, &mut shown).await;
         }
@@ -71,12 +76,22 @@ pub(super) async fn waiting(
     let _ = stop.run_until_cancelled(measuring).await;
 }
 
-fn measure_checkpoints(led: &watch::Receiver<BTreeSet<Partition>>, dependencies: &Dependencies) {
-    for partition in led.borrow().iter() {
-        if let Some(age) = checkpoint_age(dependencies, *partition) {
-            let labels = [("partition", partition.to_string())];
-            gauge!("longshore_checkpoint_age_seconds", &labels).set(age.as_secs_f64());
-        }
+/// Measures the age of the checkpoints of the partitions that are led, whose leaderships began at these times.
+///
+/// A leader that could store nothing yet shows the time since it began to lead: otherwise the checkpoints of a store that
+/// refuses all of them would have no age, and nobody would be alerted.
+fn measure_checkpoints(
+    led: &BTreeSet<Partition>,
+    since: &mut BTreeMap<Partition, Instant>,
+    dependencies: &Dependencies,
+) {
+    since.retain(|partition, _| led.contains(partition));
+    for partition in led {
+        let began = *since.entry(*partition).or_insert_with(Instant::now);
+        let leading = Instant::now().duration_since(began);
+        let age = checkpoint_age(dependencies, *partition).map_or(leading, |age| age.min(leading));
+        let labels = [("partition", partition.to_string())];
+        gauge!("longshore_checkpoint_age_seconds", &labels).set(age.as_secs_f64());
     }
 }
 

@@ -75,7 +75,7 @@ fn compose(
     process.start("the service", serve(nats.client(), desk, report, stop));
     let stop = process.stage();
     process.start("leadership", node.run(stop.clone()));
-    process.start("the count of partitions", gauges::led(led.clone(), stop.clone()));
+    process.start("the count of partitions", gauges::led(config.partitions, led.clone(), stop.clone()));
     let measuring = gauges::waiting(nats.clone(), led, Arc::clone(dependencies), stop);
     process.start("the measuring of queues", measuring);
     process
