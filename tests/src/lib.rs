@@ -2,6 +2,7 @@
 //!
 //! The proofs themselves are the integration tests of this crate.
 
+pub mod asked;
 pub mod broken_server;
 pub mod cluster;
 pub mod commits;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::port::free_address;
+use crate::small_disk::SmallDisk;
 use crate::wait::until;
 
 /// How a server is set up.
@@ -51,6 +52,7 @@ pub struct NatsServer {
     folder: TempDir,
     port: u16,
     setup: Setup,
+    disk: Option<SmallDisk>,
     process: Option<Child>,
 }
 
@@ -75,6 +77,21 @@ impl NatsServer {
         server
     }
 
+    /// A new server that stores on a disk of this many kibibytes.
+    pub async fn start_on_disk(kibibytes: u32) -> Self {
+        let mut server = Self::absent();
+        let folder = server.folder.path().join("disk");
+        fs::create_dir(&folder).unwrap_or_else(|error| panic!("no folder for the disk of NATS: {error}"));
+        server.disk = Some(SmallDisk::new(&folder, kibibytes));
+        server.start_again().await;
+        server
+    }
+
+    /// The disk on which it stores, if it is one of its own.
+    pub fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
+    }
+
     /// A port and a folder, and nobody there yet.
     pub fn absent() -> Self {
         Self::absent_with(Setup::default())
@@ -83,7 +100,7 @@ impl NatsServer {
     /// The same for a server of any kind.
     pub fn absent_with(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for NATS: {error}"));
-        Self { folder, port: free_address().port(), setup, process: None }
+        Self { folder, port: free_address().port(), setup, disk: None, process: None }
     }
 
     /// Gives it other settings, as of its next start.
@@ -114,8 +131,10 @@ impl NatsServer {
             .unwrap_or_else(|error| panic!("no configuration for NATS: {error}"));
         let output = File::create(self.folder.path().join("output"));
         let output = output.unwrap_or_else(|error| panic!("no file for NATS: {error}"));
-        let mut command = Command::new(&self.setup.program);
-        command.arg("--config").arg(configuration);
+        let mut line = self.disk.as_ref().map(SmallDisk::enter).unwrap_or_default();
+        line.push(self.setup.program.display().to_string());
+        let mut command = Command::new(line.remove(0));
+        command.args(line).arg("--config").arg(configuration);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).kill_on_drop(true);
         let process = command.spawn().unwrap_or_else(|error| {
             panic!("{} does not start ({error}): run ./verify once", self.setup.program.display())
@@ -128,7 +147,7 @@ impl NatsServer {
         let mut text = format!("listen: 127.0.0.1:{}\n", self.port);
         if self.setup.jetstream {
             let sync = if self.setup.always { ", sync_interval: always" } else { "" };
-            let store = self.folder.path().join("store");
+            let store = self.disk.as_ref().map_or_else(|| self.folder.path(), SmallDisk::path).join("store");
             let store = store.display().to_string();
             let _ = writeln!(text, "jetstream {{ store_dir: {store:?}{sync}\n{} }}", self.setup.settings);
         }

@@ -2,56 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Duration;
-
 use async_nats::jetstream;
+use longshore_tests::asked::Asked;
 use longshore_tests::cluster::Cluster;
-use longshore_tests::longshore::Started;
 use longshore_tests::nats_server::{NatsServer, Setup};
-use longshore_tests::port::free_address;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
-use longshore_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-
-/// A process whose readiness is asked.
-struct Asked {
-    address: String,
-    _process: Started,
-}
-
-impl Asked {
-    fn start(cluster: &Cluster, role: &str) -> Self {
-        let address = free_address().to_string();
-        let process = cluster.client([role, "--metrics-listen", &address]).start();
-        Self { address, _process: process }
-    }
-
-    /// The status and the body of an answer; nothing while nothing answers.
-    fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let status = answer.split(' ').nth(1)?.parse().ok()?;
-        Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
-    }
-
-    async fn is_ready(&self, what: &str) {
-        until(what, || self.get("/readyz").is_some_and(|(status, _)| status == 200)).await;
-    }
-
-    /// Waits until it is not ready, with these words among the reasons.
-    async fn is_not_ready(&self, what: &str, words: &[&str]) {
-        let says = |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
-        until(what, || self.get("/readyz").is_some_and(|(status, text)| status == 503 && says(&text))).await;
-        assert_eq!(self.get("/livez").unwrap().0, 200, "it is alive all the same");
-    }
-}
 
 fn signal(pid: Option<u32>, signal: Signal) {
     let pid = pid.and_then(|pid| Pid::from_raw(pid.cast_signed())).unwrap();

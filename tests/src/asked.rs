@@ -1,0 +1,52 @@
+//! A scheduler or worker whose health is asked for over HTTP.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::longshore::Started;
+use crate::port::free_address;
+use crate::wait::until;
+
+/// The process. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Asked {
+    address: String,
+    _process: Started,
+}
+
+impl Asked {
+    /// Starts a process of this role with a listener of its own.
+    pub fn start(cluster: &Cluster, role: &str) -> Self {
+        let address = free_address().to_string();
+        let process = cluster.client([role, "--metrics-listen", &address]).start();
+        Self { address, _process: process }
+    }
+
+    /// The status and the body of an answer; nothing while nothing answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split(' ').nth(1)?.parse().ok()?;
+        Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    /// Waits until it is ready.
+    pub async fn is_ready(&self, what: &str) {
+        until(what, || self.get("/readyz").is_some_and(|(status, _)| status == 200)).await;
+    }
+
+    /// Waits until it is not ready, with these words in one of the reasons.
+    ///
+    /// # Panics
+    /// When it stays ready.
+    pub async fn is_not_ready(&self, what: &str, words: &[&str]) {
+        let says = |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        until(what, || self.get("/readyz").is_some_and(|(status, text)| status == 503 && says(&text))).await;
+        assert_eq!(self.get("/livez").map(|(status, _)| status), Some(200), "it is alive all the same");
+    }
+}
