@@ -1,4 +1,4 @@
-//! Everything in one process, on one SQLite file.
+//! Everything on one SQLite file, for one process or several.
 //!
 //! ```text
 //!  Log  Checkpoints  Claims  Blobs          Queue (memory)
@@ -7,11 +7,14 @@
 //!        write ┌────┴────┐ read
 //!           Writer    Readers
 //!              └────┬────┘
-//!         <dir>/longshore.db      <dir>/lock: one process at a time
+//!         <dir>/longshore.db      <dir>/lock-NN: one process for each partition
 //! ```
 //!
 //! What was acknowledged survives kill -9 and power loss: every change is in the write-ahead log of SQLite, and
 //! that is synced, before its caller is answered. Many callers at once share one sync.
+//!
+//! Several processes share a directory by [partitions]: SQLite lets them write in turn, and each leads only those
+//! partitions that it holds.
 
 mod blobs;
 mod checkpoints;
@@ -21,29 +24,41 @@ mod directory;
 mod failure;
 mod lock;
 mod log;
+mod partitions;
 mod queue;
 mod readers;
 mod store;
 mod writer;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use longshore_proto::{Partition, RunId};
 
 use self::directory::DataDirectory;
-use self::lock::Lock;
+use self::lock::{LOOK_LIMIT, Lock};
 use self::log::Log;
+use self::partitions::Holds;
 use self::readers::Readers;
 use self::store::Store;
 use self::writer::Writer;
 use crate::{Backend, clock};
 
+pub use self::lock::Holder;
+pub use self::partitions::{PARTITIONS, PartitionState};
+
 /// What a process wants from a data directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
-    /// To work in it: the directory and the file are made if there are none, and nobody else may write meanwhile.
+    /// To work in all of it: the directory and the file are made if there are none, and no other process may write meanwhile.
     ReadWrite,
+    /// To work in partitions of it, each of which is [held](Embedded::hold) before it is led, beside other processes that do the
+    /// same: the directory and the file are made if there are none.
+    Shared,
     /// To look at it, beside a process that works in it or without one. Every change is refused.
     ReadOnly,
 }
@@ -51,13 +66,19 @@ pub enum Access {
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process works in it.
+    /// Another process works in it, or holds the partition.
     #[error("{path} is in use by {}: wait for it or stop it, or use another data directory", describe(*.pid))]
     InUse {
         /// The directory.
         path: PathBuf,
         /// The process, if it said who it is.
         pid: Option<u32>,
+    },
+    /// Every partition is held.
+    #[error("{PARTITIONS} processes are at work in {path}, and no more can be: use another data directory")]
+    Full {
+        /// The directory.
+        path: PathBuf,
     },
     /// The file was written by a newer version.
     #[error("{path} has format {found}, and this version of longshore knows {known}: upgrade longshore")]
@@ -157,6 +178,7 @@ pub struct Embedded {
     backend: Backend,
     store: Arc<Store>,
     log: Arc<Log>,
+    holds: Arc<Holds>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -174,6 +196,75 @@ impl Embedded {
         self.backend.clone()
     }
 
+    /// Takes a partition for this process, which may lead it from then on, until the directory is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InUse`] if another process has it.
+    pub async fn hold(&self, partition: Partition) -> Result<(), OpenError> {
+        self.take(partition, LOOK_LIMIT).await
+    }
+
+    async fn take(&self, partition: Partition, patience: Duration) -> Result<(), OpenError> {
+        let holds = Arc::clone(&self.holds);
+        let taking = tokio::task::spawn_blocking(move || holds.take(partition, patience)).await;
+        taking.unwrap_or_else(|stopped| Err(self.unread(Box::new(stopped))))?;
+        let settle = move |connection: &_| partitions::settle_claims(connection, partition);
+        let settled = self.store.write(0, settle).await;
+        settled.map_err(|failure| self.unread(Box::new(failure.when("end the claims of gone processes"))))
+    }
+
+    /// Takes the first partition that no other process has, for a new run: one that is settled or among `reusable` if there is
+    /// one, so that the interrupted runs of the others can be taken over by other processes.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Full`] if every partition is held.
+    pub async fn hold_free(&self, reusable: &BTreeSet<Partition>) -> Result<Partition, OpenError> {
+        for only_good in [true, false] {
+            let states = self.partitions().await?;
+            for partition in (0..PARTITIONS).map(Partition) {
+                let is_reusable = reusable.contains(&partition);
+                if only_good && !is_reusable && !is_settled(&states, partition) {
+                    continue;
+                }
+                // A process that only looks may be mistaken for a holder: then it is the next one.
+                match self.take(partition, Duration::ZERO).await {
+                    Ok(()) => {}
+                    Err(OpenError::InUse { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+                // The process that had it a moment ago may have left a run behind.
+                if !only_good || is_reusable || is_settled(&self.partitions().await?, partition) {
+                    return Ok(partition);
+                }
+                self.holds.release(partition);
+            }
+        }
+        Err(OpenError::Full { path: self.holds.path() })
+    }
+
+    /// Names the runs of a held partition that this process moves, if it leaves others alone, so that those are not taken for
+    /// runs that go on.
+    pub fn name_runs(&self, partition: Partition, runs: &[RunId]) {
+        self.holds.name_runs(partition, runs);
+    }
+
+    /// The process that holds a partition, if one does.
+    pub fn holder(&self, partition: Partition) -> Result<Option<Holder>, OpenError> {
+        self.holds.holder(partition)
+    }
+
+    /// Every partition that has a log.
+    pub async fn partitions(&self) -> Result<BTreeMap<Partition, PartitionState>, OpenError> {
+        let read = self.store.read(partitions::states).await;
+        read.map_err(|failure| self.unread(Box::new(failure.when("look up the partitions"))))
+    }
+
+    fn unread(&self, source: Box<dyn StdError + Send + Sync>) -> OpenError {
+        OpenError::Database { path: self.holds.path().join(directory::DATABASE_FILE), source }
+    }
+
     /// Finishes what was begun and lets go of the directory. Whoever still has the ports is refused from now on.
     ///
     /// Without it nothing is lost, but the directory stays in use until the last port is dropped.
@@ -187,20 +278,25 @@ impl Embedded {
     }
 }
 
+fn is_settled(states: &BTreeMap<Partition, PartitionState>, partition: Partition) -> bool {
+    states.get(&partition).is_none_or(PartitionState::is_settled)
+}
+
 fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {
     let directory = DataDirectory::open(dir, access)?;
-    let (writer, thread) = match access {
+    let database = directory.resolved_database();
+    let (holds, writer, thread) = match access {
         Access::ReadOnly => {
             database::check(&directory)?;
-            (None, None)
+            (Arc::new(Holds::new(directory)), None, None)
         }
-        Access::ReadWrite => {
-            let (writer, thread) = open_writer(&directory)?;
-            (Some(writer), Some(thread))
+        Access::ReadWrite | Access::Shared => {
+            let (holds, writer, thread) = open_writer(directory, access)?;
+            (holds, Some(writer), Some(thread))
         }
     };
-    let store = Arc::new(Store { writer, readers: Readers::new(directory.resolved_database()) });
-    let log = Arc::new(Log::new(Arc::clone(&store)));
+    let store = Arc::new(Store { writer, readers: Readers::new(database) });
+    let log = Arc::new(Log::new(Arc::clone(&store), access));
     let backend = Backend {
         log: Arc::clone(&log) as _,
         jobs: Arc::new(queue::Queue::default()),
@@ -208,17 +304,33 @@ fn open(dir: &Path, access: Access) -> Result<Embedded, OpenError> {
         claims: Arc::new(claims::Claims::new(Arc::clone(&store))),
         blobs: Arc::new(blobs::Blobs::new(Arc::clone(&store))),
     };
-    Ok(Embedded { backend, store, log, writer: thread })
+    Ok(Embedded { backend, store, log, holds, writer: thread })
 }
 
-fn open_writer(directory: &DataDirectory) -> Result<(Writer, JoinHandle<()>), OpenError> {
-    let broken =
-        |source: Box<dyn StdError + Send + Sync>| OpenError::Database { path: directory.database(), source };
-    let lock = Lock::take(directory)?;
+fn open_writer(
+    directory: DataDirectory,
+    access: Access,
+) -> Result<(Arc<Holds>, Writer, JoinHandle<()>), OpenError> {
+    let path = directory.database();
+    let broken = |source: Box<dyn StdError + Send + Sync>| OpenError::Database { path: path.clone(), source };
+    let (lock, setup) = match access {
+        Access::Shared => (Lock::shared(&directory)?, Some(Lock::setup(&directory)?)),
+        Access::ReadWrite | Access::ReadOnly => (Lock::whole(&directory)?, None),
+    };
     directory.prepare()?;
-    let connection = database::open_writer(directory)?;
-    claims::settle_in(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
-    Writer::start(connection, lock).map_err(|source| broken(Box::new(source)))
+    let connection = database::open_writer(&directory)?;
+    drop(setup);
+    if access == Access::ReadWrite {
+        claims::settle_in(&connection, clock::now()).map_err(|source| broken(Box::new(source)))?;
+    }
+    let holds = Arc::new(Holds::new(directory));
+    let held = Arc::clone(&holds);
+    let release = move || {
+        held.release_all();
+        drop(lock);
+    };
+    let (writer, thread) = Writer::start(connection, release).map_err(|source| broken(Box::new(source)))?;
+    Ok((holds, writer, thread))
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise ends the test")]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use longshore_backend::embedded::{Access, Embedded, OpenError};
+use longshore_backend::embedded::{Access, Embedded, OpenError, PARTITIONS};
 use longshore_backend::{Backend, Claimed, Delta};
 use longshore_proto::{
     CheckpointMark, ClaimKey, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
@@ -66,6 +67,86 @@ async fn two_at_once_are_refused_and_one_after_the_other_is_not() {
     assert!(refused.to_string().contains(&format!("in use by process {}", std::process::id())), "{refused}");
     first.close().await;
     open(dir.path()).await.close().await;
+}
+
+async fn share(dir: &Path) -> Embedded {
+    Embedded::open(dir, Access::Shared).await.expect("opens")
+}
+
+#[tokio::test]
+async fn processes_that_share_it_hold_partitions_of_their_own() {
+    let dir = directory();
+    let (first, second) = (share(dir.path()).await, share(dir.path()).await);
+    let none = BTreeSet::new();
+    assert_eq!(first.hold_free(&none).await.expect("is free"), Partition(0));
+    assert_eq!(second.hold_free(&none).await.expect("is free"), Partition(1));
+    let refused = second.hold(Partition(0)).await.expect_err("is held");
+    assert!(matches!(refused, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()));
+    assert!(matches!(refusal(dir.path(), Access::ReadWrite).await, OpenError::InUse { .. }));
+    let reader = look_at(dir.path()).await;
+    let holder = |partition| reader.holder(Partition(partition)).expect("looks");
+    assert_eq!([0, 1, 2].map(|partition| holder(partition).is_some()), [true, true, false]);
+    first.close().await;
+    assert!(holder(0).is_none());
+    second.hold(Partition(0)).await.expect("is free again");
+    second.close().await;
+    open(dir.path()).await.close().await;
+}
+
+#[tokio::test]
+async fn partition_with_runs_that_have_not_ended_is_taken_for_a_new_run_only_as_the_last() {
+    let dir = directory();
+    let store = share(dir.path()).await;
+    append(&store.backend(), "1").await;
+    let none = BTreeSet::new();
+    assert_eq!(
+        store.hold_free(&none).await.expect("is free"),
+        Partition(1),
+        "the log of 0 is not checkpointed"
+    );
+    assert_eq!(store.hold_free(&BTreeSet::from([LOG])).await.expect("is free"), LOG);
+    store.close().await;
+    let stores = [share(dir.path()).await, share(dir.path()).await];
+    for partition in (1..PARTITIONS).map(Partition) {
+        stores[0].hold(partition).await.expect("is free");
+    }
+    assert_eq!(stores[1].hold_free(&none).await.expect("is free"), LOG);
+    assert!(matches!(share(dir.path()).await.hold_free(&none).await, Err(OpenError::Full { .. })));
+}
+
+#[tokio::test]
+async fn entries_of_another_process_reach_a_follower_in_order() {
+    let dir = directory();
+    let (leader, other) = (share(dir.path()).await, share(dir.path()).await);
+    let mut follower = leader.backend().log.read(LOG, Seq(1)).await.expect("reads");
+    let mut seen = Vec::new();
+    for (store, version) in [(&leader, "1"), (&other, "2"), (&other, "3"), (&leader, "4"), (&other, "5")] {
+        append(&store.backend(), version).await;
+        if version != "2" {
+            while seen.len() < version.parse::<usize>().expect("a number") {
+                seen.extend(follower.next(10).await.expect("follows").into_iter().map(|entry| entry.seq));
+            }
+        }
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5].map(Seq));
+    leader.close().await;
+    other.close().await;
+}
+
+#[tokio::test]
+async fn locks_of_partitions_are_private_and_never_a_link() {
+    let dir = directory();
+    let store = share(dir.path()).await;
+    store.hold(Partition(7)).await.expect("is free");
+    let mode = std::fs::metadata(dir.path().join("lock-07")).expect("is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let target = dir.path().join("precious");
+    std::fs::write(&target, "precious").expect("writes");
+    std::os::unix::fs::symlink(&target, dir.path().join("lock-08")).expect("links");
+    assert!(matches!(store.hold(Partition(8)).await, Err(OpenError::SymbolicLink { .. })));
+    assert!(matches!(store.holder(Partition(8)), Err(OpenError::SymbolicLink { .. })));
+    assert_eq!(std::fs::read_to_string(&target).expect("reads"), "precious");
+    store.close().await;
 }
 
 #[tokio::test]

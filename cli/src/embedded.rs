@@ -1,24 +1,30 @@
-//! Everything in one process, on one data directory: the only file that names adapters.
+//! Scheduler and worker in one process, on one data directory that other processes may share: with its submodules the
+//! only place that names the embedded adapters.
 //!
 //! ```text
-//!   take_over ──► Opened ──start──► Process ──stop──► worker drained, driver stopped ──end──► servers gone, store closed
-//!   (store, driver)            (worker, driver running)
+//!   open ──► Opened ──start──► Process ──stop──► worker drained, drivers stopped ──end──► servers gone, store closed
+//!     hold, take_over     (worker, drivers running)
 //! ```
 //!
-//! Between the two, nothing moves yet: whoever opened can look at the runs that were left behind, and refuse to go on
-//! before a single call is made.
+//! Between the two, nothing moves yet: the caller can look at the runs that were left behind, and refuse to go on before a
+//! single call is made. Every process leads partitions of its own.
 
+mod looked;
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::Backend;
+pub(crate) use longshore_backend::embedded::Holder;
 use longshore_backend::embedded::{Access, Embedded, OpenError};
+use longshore_backend::{Backend, RunPage, RunQuery};
 use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{
-    Driver, DriverError, Ended, Intake, Observed, Retention, Submission, SubmitError, Watch, Watchers,
+    Driver, DriverError, Ended, Intake, Retention, Run, Submission, SubmitError, Watch, Watchers,
 };
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Pool, ServersConfig};
@@ -30,12 +36,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub(crate) use self::looked::Looked;
+pub(crate) use self::survey::Survey;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::trace;
-
-/// One process leads one partition: nothing is gained by more on one disk.
-const PARTITION: Partition = Partition(0);
 
 /// Which finished runs are kept. A disk has room for more than a cluster's Redis.
 const RETENTION: Retention = Retention { runs: 1_000_000, time: Duration::from_secs(30 * 24 * 3_600) };
@@ -50,55 +55,78 @@ const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
 /// How long servers and store may take to close: what a child process gets to end by itself, and some more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A data directory for looking only, beside a process that works in it or without one.
-pub(crate) struct Looked {
-    pub(crate) store: Embedded,
-    pub(crate) backend: Backend,
-    /// What the log has; nothing if it cannot be followed.
-    pub(crate) observed: Option<Observed>,
-}
-
-impl Looked {
-    /// Looks at a directory as it is now. A log that cannot be followed leaves its checkpoint to look at: the error
-    /// comes beside it.
-    pub(crate) async fn at(dir: &Path) -> Result<(Self, Option<DriverError>), Failure> {
-        let store = Embedded::open(dir, Access::ReadOnly).await.map_err(unopened)?;
-        let backend = store.backend();
-        let (observed, blind) = match Observed::look(backend.clone(), PARTITION).await {
-            Ok(observed) => (Some(observed), None),
-            Err(error) => (None, Some(error)),
-        };
-        Ok((Self { store, backend, observed }, blind))
-    }
-}
-
-/// A data directory that is ours, with nothing running yet.
+/// A data directory, open for work, with nothing running yet.
 pub(crate) struct Opened {
     store: Embedded,
     backend: Backend,
-    driver: Driver,
+    /// The leaders of the partitions that were taken over.
+    drivers: BTreeMap<Partition, Driver>,
     watchers: Arc<Watchers>,
     node: NodeId,
+    dir: PathBuf,
 }
 
 impl Opened {
-    /// Opens a data directory for work, and takes over what is in it.
-    pub(crate) async fn take_over(dir: &Path, node: NodeId) -> Result<Self, Failure> {
-        let store = Embedded::open(dir, Access::ReadWrite).await.map_err(unopened)?;
+    /// Opens a data directory for work. Nothing in it is taken over yet.
+    pub(crate) async fn open(dir: &Path, node: NodeId) -> Result<Self, Failure> {
+        let store = Embedded::open(dir, Access::Shared).await.map_err(unopened)?;
         let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
-        match Driver::take_over(backend.clone(), PARTITION, node.clone(), watchers.clone(), RETENTION).await {
-            Ok(driver) => Ok(Self { store, backend, driver, watchers, node }),
-            Err(error) => {
-                store.close().await;
-                let message = format!("the data directory {} cannot be taken over: {error}", dir.display());
-                Err(Failure::new(Exit::Error, message))
-            }
+        Ok(Self { store, backend, drivers: BTreeMap::new(), watchers, node, dir: dir.to_owned() })
+    }
+
+    /// Opens a data directory and takes a free partition over for a new run. Returns it with the runs that no process moves.
+    pub(crate) async fn for_new_run(
+        dir: &Path,
+        node: NodeId,
+    ) -> Result<(Self, Partition, Vec<RunId>), Failure> {
+        let mut opened = Self::open(dir, node).await?;
+        match opened.take_free().await {
+            Ok((partition, interrupted)) => Ok((opened, partition, interrupted)),
+            Err(failure) => Err(opened.closed_after(failure).await),
         }
     }
 
-    /// The runs that were left behind, as they stand.
-    pub(crate) fn interrupted(&self) -> Vec<RunView> {
-        self.driver.live_runs().into_iter().filter_map(|run| self.driver.view(run)).collect()
+    async fn take_free(&mut self) -> Result<(Partition, Vec<RunId>), Failure> {
+        let survey = Survey::of_unheld(&self.store).await?;
+        let partition = self.store.hold_free(&survey.ended()).await.map_err(unopened)?;
+        self.lead(partition).await?;
+        Ok((partition, survey.interrupted()))
+    }
+
+    /// Takes a partition over; returns false if another process holds it.
+    pub(crate) async fn take_over(&mut self, partition: Partition) -> Result<bool, Failure> {
+        match self.store.hold(partition).await {
+            Ok(()) => self.lead(partition).await.map(|()| true),
+            Err(OpenError::InUse { .. }) => Ok(false),
+            Err(error) => Err(unopened(error)),
+        }
+    }
+
+    async fn lead(&mut self, partition: Partition) -> Result<(), Failure> {
+        let observer = Arc::clone(&self.watchers) as _;
+        let driver =
+            Driver::take_over(self.backend.clone(), partition, self.node.clone(), observer, RETENTION).await;
+        let driver = driver.map_err(|error| {
+            let dir = self.dir.display();
+            let message =
+                format!("partition {partition} of the data directory {dir} cannot be taken over: {error}");
+            Failure::new(Exit::Error, message)
+        })?;
+        self.drivers.insert(partition, driver);
+        Ok(())
+    }
+
+    /// The runs that have not ended, and the processes that move them.
+    pub(crate) async fn survey(&self) -> Result<Survey, Failure> {
+        Survey::of(&self.store).await
+    }
+
+    /// The runs that were left behind in the partitions that were taken over, as they stand.
+    pub(crate) fn left_behind(&self) -> Vec<RunView> {
+        let views = |driver: &Driver| {
+            driver.live_runs().into_iter().filter_map(|run| driver.view(run)).collect::<Vec<_>>()
+        };
+        self.drivers.values().flat_map(views).collect()
     }
 
     /// Watches a run that was left behind, from before it goes on.
@@ -106,9 +134,20 @@ impl Opened {
         self.watchers.watch(run)
     }
 
-    /// Leaves runs as they are: their calls are for a process that waits for them.
-    pub(crate) fn leave_alone(&mut self, runs: impl IntoIterator<Item = RunId>) {
-        self.driver.leave_alone(runs);
+    /// Leaves all runs as they are that were left behind, except for some: their calls are for a process that waits for them.
+    /// `others` are runs that this process is about to submit.
+    pub(crate) fn move_only(&mut self, chosen: &BTreeSet<RunId>, others: &[RunId]) {
+        for (partition, driver) in &mut self.drivers {
+            let (moved, left): (Vec<RunId>, Vec<RunId>) =
+                driver.live_runs().into_iter().partition(|run| chosen.contains(run));
+            if left.is_empty() {
+                continue;
+            }
+            let new = others.iter().filter(|run| run.partition() == *partition);
+            let named: Vec<RunId> = moved.into_iter().chain(new.copied()).collect();
+            self.store.name_runs(*partition, &named);
+            driver.leave_alone(left);
+        }
     }
 
     /// The text of a workflow that was registered.
@@ -116,15 +155,64 @@ impl Opened {
         Ok(self.backend.blobs.get(digest).await?)
     }
 
+    /// A stored run in full, if there is one.
+    pub(crate) async fn stored(&self, run: RunId) -> Result<Option<RunView>, Failure> {
+        stored(&self.backend, run).await
+    }
+
+    /// Runs that are stored, newest first.
+    pub(crate) async fn newest(&self) -> Result<RunPage, Failure> {
+        Ok(self.backend.checkpoints.runs(RunQuery::default()).await?)
+    }
+
+    /// Asks a run to stop. The process that holds its partition does the rest.
+    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
+        let intake = Intake::new(self.backend.clone(), 1);
+        Ok(intake.cancel(&namespace()?, run, reason).await?)
+    }
+
+    /// Cancels interrupted runs of one partition, without making a call; returns false if a process holds it. A run that has
+    /// steps to carry out nevertheless does not end by that.
+    pub(crate) async fn cancel_interrupted(
+        &mut self,
+        partition: Partition,
+        runs: &[RunId],
+        reason: &str,
+    ) -> Result<bool, Failure> {
+        // The first takeover notes that the calls which were out are lost, so that the cancel ends their steps; the second
+        // one applies the cancel and writes it to a checkpoint.
+        if !self.take_over(partition).await? {
+            return Ok(false);
+        }
+        for run in runs {
+            self.cancel(*run, reason).await?;
+        }
+        self.lead(partition).await?;
+        if let Some(driver) = self.drivers.remove(&partition) {
+            let stop = CancellationToken::new();
+            stop.cancel();
+            let ended = driver.lead(stop).await;
+            ended
+                .map_err(|error| Failure::new(Exit::Error, format!("the scheduler cannot go on: {error}")))?;
+        }
+        Ok(true)
+    }
+
     /// Lets go of the data directory.
     pub(crate) async fn close(self) {
-        drop(self.driver);
+        drop(self.drivers);
         self.store.close().await;
+    }
+
+    /// Lets go of the data directory and returns the failure that is the reason.
+    pub(crate) async fn closed_after(self, failure: Failure) -> Failure {
+        self.close().await;
+        failure
     }
 
     /// Begins to work.
     pub(crate) fn start(self, servers: ServersConfig, slots: NonZeroUsize) -> Process {
-        let Self { store, backend, driver, watchers, node } = self;
+        let Self { store, backend, drivers, watchers, node, .. } = self;
         let pool = Arc::new(Pool::new(servers).launched_by(Launcher::this_program()));
         let config = WorkerConfig { slots, drain: DRAIN };
         let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config);
@@ -135,12 +223,14 @@ impl Opened {
             pool,
             store,
             worker: JoinSet::new(),
-            driver: JoinSet::new(),
+            drivers: JoinSet::new(),
             stop_worker: stop_worker.clone(),
             stop_driver: stop_driver.clone(),
         };
         process.worker.spawn(worker.run(stop_worker));
-        process.driver.spawn(driver.lead(stop_driver));
+        for driver in drivers.into_values() {
+            process.drivers.spawn(driver.lead(stop_driver.clone()));
+        }
         process
     }
 }
@@ -151,18 +241,18 @@ pub(crate) struct Process {
     watchers: Arc<Watchers>,
     pool: Arc<Pool>,
     store: Embedded,
-    /// One task each; empty once it has ended.
+    /// One task; empty once it has ended.
     worker: JoinSet<()>,
-    driver: JoinSet<Result<Ended, DriverError>>,
+    /// A task for each partition.
+    drivers: JoinSet<Result<Ended, DriverError>>,
     stop_worker: CancellationToken,
     stop_driver: CancellationToken,
 }
 
 impl Process {
-    /// Draws the id of a run and watches it, so that nothing of it is missed.
-    pub(crate) fn prepare(&self) -> (RunId, Watch) {
-        let run = self.intake.draw_id();
-        (run, self.watchers.watch(run))
+    /// Watches a run. Before its submit, so that nothing of it is missed.
+    pub(crate) fn watch(&self, run: RunId) -> Watch {
+        self.watchers.watch(run)
     }
 
     /// Submits a run of a workflow. Once this returns, the run reaches a terminal state, whatever is killed.
@@ -188,7 +278,7 @@ impl Process {
     /// Returns when a part has ended although nobody asked it to. Safe to cancel.
     pub(crate) async fn broken(&mut self) -> Failure {
         let message = tokio::select! {
-            Some(ended) = self.driver.join_next() => match ended {
+            Some(ended) = self.drivers.join_next() => match ended {
                 Ok(Err(error)) => format!("the scheduler cannot go on: {error}"),
                 Ok(Ok(ended)) => format!("the scheduler has ended: {ended:?}"),
                 Err(panic) => bug("the scheduler", &panic),
@@ -216,11 +306,11 @@ impl Process {
         self.worker.shutdown().await;
         // Also in a hurry: the next process has less to replay.
         self.stop_driver.cancel();
-        let checkpointed = async { while self.driver.join_next().await.is_some() {} };
+        let checkpointed = async { while self.drivers.join_next().await.is_some() {} };
         if timeout(LAST_CHECKPOINT_LIMIT, checkpointed).await.is_err() {
             warn!("the last checkpoint was not written in time; the log has everything");
         }
-        self.driver.shutdown().await;
+        self.drivers.shutdown().await;
     }
 
     /// Ends everything in order, the work too if it was not stopped; `hurry` leaves off wherever that has come to.
@@ -244,6 +334,14 @@ impl Process {
             warn!("the data directory was not closed in time; nothing is lost by that");
         }
     }
+}
+
+/// A stored run in full, if there is one.
+pub(crate) async fn stored(backend: &Backend, run: RunId) -> Result<Option<RunView>, Failure> {
+    let Some(row) = backend.checkpoints.run(run).await? else { return Ok(None) };
+    let run = Run::read(&row.state)
+        .map_err(|error| Failure::new(Exit::Error, format!("the state of {run} cannot be read: {error}")))?;
+    Ok(Some(run.view()))
 }
 
 /// Whose runs they are, where there is only one person.

@@ -44,7 +44,7 @@ impl Exit {
         statuses.into_iter().fold(Self::Success, |worst, status| match (status, worst) {
             (RunStatus::Failed | RunStatus::Failing, _) | (_, Self::RunFailed) => Self::RunFailed,
             (RunStatus::Cancelled | RunStatus::Cancelling, _) => Self::RunCancelled,
-            (RunStatus::Succeeded | RunStatus::Running, worst) => worst,
+            (RunStatus::Succeeded | RunStatus::Running | RunStatus::Interrupted, worst) => worst,
         })
     }
 }

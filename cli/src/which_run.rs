@@ -8,8 +8,15 @@ use crate::failure::Failure;
 /// How many candidates are named when a text means several runs.
 const NAMED: usize = 5;
 
-/// The one run among `known` whose id is `text`, or begins or ends with it.
+/// What means the newest run.
+const LAST: &str = "last";
+
+/// The one run among `known`, newest first, whose id is `text`, or begins or ends with it; or the first one, for `last`.
 pub(crate) fn which_run(text: &str, known: impl IntoIterator<Item = RunId>) -> Result<RunId, Failure> {
+    if text == LAST {
+        let none = || Failure::new(Exit::NotFound, "there are no runs, so there is no last one");
+        return known.into_iter().next().ok_or_else(none);
+    }
     let wanted = text.to_ascii_lowercase();
     let fits = |run: &RunId| {
         let id = run.to_string();
@@ -44,6 +51,8 @@ mod tests {
         assert_eq!(find(ids[1]).expect("all of it"), ids[1]);
         assert_eq!(find("01kb").expect_err("both").exit, Exit::Usage);
         assert_eq!(find("zzz").expect_err("none").exit, Exit::NotFound);
+        assert_eq!(find("last").expect("the newest"), ids[0]);
+        assert_eq!(which_run("last", []).expect_err("none").exit, Exit::NotFound);
         assert_eq!(which_run("01kbgq5", known().take(1)).expect("a beginning").to_string(), ids[0]);
     }
 }

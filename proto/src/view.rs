@@ -25,6 +25,9 @@ pub enum RunStatus {
     Failed,
     /// It was told to stop.
     Cancelled,
+    /// It has not ended, and no process moves it: it waits for `longshore resume`. Only seen by those who look at a data
+    /// directory, never decided by a log.
+    Interrupted,
 }
 
 impl RunStatus {
@@ -42,6 +45,7 @@ impl RunStatus {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
         }
     }
 }

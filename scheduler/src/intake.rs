@@ -66,6 +66,11 @@ impl Intake {
         RunId::new(Partition(partition), clock::now(), random)
     }
 
+    /// A new run id in this partition.
+    pub fn draw_id_in(partition: Partition) -> RunId {
+        RunId::new(partition, clock::now(), rand::random())
+    }
+
     /// Checks a workflow and keeps its text, durable once this returns. The text of a known plan is kept again, because the
     /// store may have been lost since.
     pub async fn register(&self, text: &str) -> Result<Arc<Plan>, SubmitError> {

@@ -215,7 +215,9 @@ impl Machine {
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
                     return Err(Refused::OtherNamespace);
                 }
-                self.change(*run, effects, |run, _, now, effects| stop::cancel(run, reason, now, effects))
+                self.change(*run, effects, |run, plan, now, effects| {
+                    stop::cancel(run, plan, reason, now, effects)
+                })
             }
             Event::Fired { epoch, timer } => self.fire(*epoch, timer, effects),
         }

@@ -3,15 +3,17 @@
 //! Nothing is announced, written or locked, so it works beside a leader, and where none ever wrote a checkpoint. What
 //! a checkpoint already has of the runs that have ended stays in its rows; here are the others.
 
-use longshore_backend::Backend;
+use longshore_backend::{Backend, LogReader};
 use longshore_proto::{Partition, RunId, RunSummary, RunView};
 
-use crate::fold::{DriverError, Fold};
+use crate::fold::{BATCH, DriverError, Fold};
+use crate::machine::Effects;
 use crate::recovery;
 
 /// A partition as of one moment.
 pub struct Observed {
     fold: Fold,
+    reader: Box<dyn LogReader>,
 }
 
 impl Observed {
@@ -27,7 +29,21 @@ impl Observed {
         let tail = backend.log.tail(partition).await?;
         let mut fold = Fold::begin(backend, partition, recovered).await?;
         fold.replay(reader.as_mut(), tail, tail).await?;
-        Ok(Self { fold })
+        Ok(Self { fold, reader })
+    }
+
+    /// Waits for further entries of the log and applies them. Safe to cancel only if it is not used any more.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Observed::look`].
+    pub async fn advance(&mut self) -> Result<(), DriverError> {
+        for entry in self.reader.next(BATCH).await? {
+            // What follows is for the leader to do.
+            self.fold.apply(entry, &mut Effects::new()).await?;
+        }
+        self.fold.make_room();
+        Ok(())
     }
 
     /// A run that has not ended, or has ended since the checkpoint.

@@ -1,4 +1,4 @@
-//! What a data directory has recorded: the events of its log, read while nobody works in it.
+//! What a data directory has recorded: the events of its logs, read while no process works in it.
 //!
 //! `longshore runs` shows runs as of the last checkpoint, which may be a little behind; the log is what was
 //! acknowledged.
@@ -13,10 +13,7 @@ use longshore_proto::{Event, Outcome, Partition, Seq, Settlement};
 /// Entries read at once.
 const CHUNK: usize = 512;
 
-/// The partition of a process that is alone.
-const PARTITION: Partition = Partition(0);
-
-/// Every event, in order.
+/// Every event, partition by partition, in order.
 #[derive(Debug)]
 pub struct History {
     events: Vec<Event>,
@@ -38,7 +35,7 @@ impl History {
                 store.close().await;
                 Self { events }
             }
-            Err(error) => unread(error.to_string()),
+            Err(error) => unread(error),
         }
     }
 
@@ -58,10 +55,19 @@ impl History {
     }
 }
 
-async fn read(store: &Embedded) -> Result<Vec<Event>, longshore_backend::Error> {
+async fn read(store: &Embedded) -> Result<Vec<Event>, String> {
+    let mut events = Vec::new();
+    let partitions = store.partitions().await.map_err(|error| error.to_string())?;
+    for partition in partitions.into_keys() {
+        events.extend(read_one(store, partition).await.map_err(|error| error.to_string())?);
+    }
+    Ok(events)
+}
+
+async fn read_one(store: &Embedded, partition: Partition) -> Result<Vec<Event>, longshore_backend::Error> {
     let log = store.backend().log;
-    let tail = log.tail(PARTITION).await?;
-    let mut reader = log.read(PARTITION, Seq(1)).await?;
+    let tail = log.tail(partition).await?;
+    let mut reader = log.read(partition, Seq(1)).await?;
     let (mut events, mut seen) = (Vec::new(), Seq::ZERO);
     while seen < tail {
         for entry in reader.next(CHUNK).await? {

@@ -72,21 +72,24 @@ async fn an_expression_that_fails_is_shown_with_the_value_that_broke_it() {
 }
 
 #[tokio::test]
-async fn the_second_process_on_a_data_directory_is_refused_and_told_of_the_first() {
+async fn a_second_process_runs_beside_the_first_and_resume_leaves_both_alone() {
     let (scratch, line) = gated();
     let first = scratch.longshore(&line).start();
     until("the first run is under way", || calls(&scratch) == 1).await;
-
-    let pid = first.pid().to_string();
-    for second in [&line[..], &["resume".to_owned()]] {
-        scratch.longshore(second).run().await.expecting(1).saying(&["in use", &pid, ".longshore"]);
-    }
-    // Looking is allowed.
-    assert_eq!(scratch.newest().await.summary.status, RunStatus::Running);
+    let second = scratch.longshore(&line).start();
+    until("the second run is under way", || calls(&scratch) == 2).await;
+    scratch.longshore(["resume"]).run().await.expecting(0).saying(&["nothing to resume"]);
+    let run = scratch.newest().await.summary;
+    assert_eq!(run.status, RunStatus::Running);
+    let pid = second.pid().to_string();
+    let refused = scratch.longshore(["resume", &run.run.to_string()]).run().await.expecting(1);
+    refused.saying(&["goes on already", &pid, "longshore watch"]);
 
     scratch.write("open", "");
-    assert_eq!(first.end().await.expecting(0).json(), json!({ "text": "done" }));
-    assert_eq!(calls(&scratch), 2);
+    for process in [first, second] {
+        assert_eq!(process.end().await.expecting(0).json(), json!({ "text": "done" }));
+    }
+    assert_eq!(calls(&scratch), 4);
 }
 
 #[tokio::test]
@@ -116,7 +119,7 @@ async fn an_interrupted_resume_leaves_the_run_for_the_next() {
     until("it drains", || resumed.stderr().contains("stopping")).await;
     resumed.interrupt();
     resumed.end().await.expecting(130).saying(&["longshore resume"]);
-    assert_eq!(scratch.newest().await.summary.status, RunStatus::Running);
+    assert_eq!(scratch.newest().await.summary.status, RunStatus::Interrupted);
 
     scratch.write("open", "");
     let done = scratch.longshore(["resume"]).run().await.expecting(0);

@@ -110,7 +110,7 @@ fn arrows_go_one_way() {
 fn adapters_are_named_only_where_a_process_is_composed() {
     // Each adapter, and what of the command line may know of it.
     let adapters =
-        [("embedded", "cli/src/embedded.rs"), ("nats", "cli/src/cluster"), ("redis", "cli/src/cluster")];
+        [("embedded", "cli/src/embedded"), ("nats", "cli/src/cluster"), ("redis", "cli/src/cluster")];
     for (adapter, place) in adapters {
         let named = offenders(|path, text| {
             let composes = ["backend/", "tests/", place].iter().any(|start| path.starts_with(start));

@@ -1,13 +1,13 @@
 //! Claims in the data file: durable before the call they protect begins.
 //!
-//! The process that holds the data directory is the only one there is, so a claim that an earlier process left
-//! running has no holder: [`settle_in`] marks it at the start, and nobody has to wait for its lease.
+//! The process that holds a partition is the only one that makes the calls of its runs, so a claim that an earlier process
+//! left running has no holder: [`settle_partition`] marks it when the partition is taken, and its lease is not waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, NodeId, Partition, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store::Store;
@@ -41,7 +41,7 @@ impl crate::Claims for Claims {
         let renew = move |connection: &_| renew(connection, &row, clock::now().plus(lease));
         let renewed = self.store.write(CLAIM_BYTES, renew).await;
         match renewed.map_err(|failure| failure.when(format!("renew the claim on {key}"))) {
-            // Nobody else can claim while this process has the directory, so a full disk costs no holder its claim.
+            // No other process can claim while this one holds the run's partition, so a full disk costs no holder its claim.
             Err(error) if error.retryable => self.holds(key, holder).await,
             renewed => renewed,
         }
@@ -87,9 +87,22 @@ impl Key {
     }
 }
 
-/// At the start of a process: earlier ones are gone, and so are their leases.
+/// When a process takes all of the directory: earlier ones are gone, and so are their leases.
 pub(super) fn settle_in(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     connection.execute("UPDATE claims SET lease_until = 0 WHERE done_at IS NULL", [])?;
+    forget_old(connection, now)
+}
+
+/// When a process takes a partition: earlier holders of it are gone, and so are their leases.
+pub(super) fn settle_partition(
+    connection: &Connection,
+    partition: Partition,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    // Ids of a partition lie between its prefix and the next character after the underscore that ends it.
+    let (from, to) = (format!("run_{partition}_"), format!("run_{partition}`"));
+    let sql = "UPDATE claims SET lease_until = 0 WHERE done_at IS NULL AND run >= ?1 AND run < ?2";
+    connection.execute(sql, [from, to])?;
     forget_old(connection, now)
 }
 
@@ -208,6 +221,22 @@ mod tests {
         settle_in(&connection, at(1_001)).expect("settles in");
         assert!(!renew(&connection, &key("a"), at(9_999)).expect("renews"), "a is gone");
         assert_eq!(claimed(&connection, "b", 1_001), Claimed::Lapsed);
+    }
+
+    #[test]
+    fn taking_a_partition_ends_the_leases_of_its_runs_alone() {
+        let connection = memory();
+        let claim_in = |run: &str, holder: &str| {
+            claim(&connection, &Key { run: run.to_owned(), ..key(holder) }, at(1_000), LEASE).expect("claims")
+        };
+        for run in ["run_01_x@1", "run_10_x@1", "run_11_x@1", "run_100_x@1"] {
+            claim_in(run, "a");
+        }
+        settle_partition(&connection, Partition(10), at(1_000)).expect("settles");
+        assert_eq!(claim_in("run_10_x@1", "b"), Claimed::Lapsed);
+        for run in ["run_01_x@1", "run_11_x@1", "run_100_x@1"] {
+            assert!(matches!(claim_in(run, "b"), Claimed::Busy { .. }), "{run}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The file itself: `<dir>/longshore.db`, its format, and how connections to it are set up.
 //!
 //! A file is ours by its `application_id`, and readable by its `user_version`; anything else is refused before a
-//! byte of it is changed. Who may write is decided by the [lock](super::lock) before this is asked.
+//! byte of it is changed. Who may write is decided by the [locks](super::lock) before this is asked.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,9 +20,10 @@ const VERSION: i32 = 1;
 /// What format 1 looks like.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// How long a connection waits for another one. Only a reader of another process, or a copy that somebody makes of
-/// the file, can be in the way, and neither takes long.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection waits for its turn. Processes write in turn, a transaction each: at most 8 MiB, a fifth of a
+/// second on a slow disk. SQLite keeps no queue, so some dozens of writers at once may make one wait for seconds. What then
+/// fails is transient: a leader tries again until it works.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// When the write-ahead log is copied into the file: 4,000 pages are 16 MiB. Rare enough that pages which change
 /// with every append are copied once for many; small enough to copy in a fraction of a second.
@@ -34,7 +35,7 @@ const WAL_KEPT_BYTES: u32 = 64 * 1024 * 1024;
 /// More than all statements of the adapters together, so that each is prepared once.
 const PREPARED_STATEMENTS: usize = 64;
 
-/// Opens the file for the one writer, and fills it if it is empty. The directory is [prepared](DataDirectory::prepare),
+/// Opens the file for the one writer of this process, and fills it if it is empty. The directory is [prepared](DataDirectory::prepare),
 /// so SQLite creates no database file with rights of its own choice.
 pub(super) fn open_writer(directory: &DataDirectory) -> Result<Connection, OpenError> {
     let path = &directory.database();

@@ -11,7 +11,8 @@ use std::io::{Error as IoError, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags};
+use longshore_proto::Partition;
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tracing::warn;
 
@@ -20,12 +21,26 @@ use super::{Access, OpenError};
 /// The name of the lock file.
 pub(super) const LOCK_FILE: &str = "lock";
 
+/// The name of the file that is locked while the directory is prepared.
+pub(super) const SETUP_LOCK_FILE: &str = "lock-setup";
+
+/// The name of the file that is locked by the process that moves the runs of a partition.
+pub(super) fn partition_lock_file(partition: Partition) -> String {
+    format!("{LOCK_FILE}-{partition}")
+}
+
 /// The name of the database file.
 pub(super) const DATABASE_FILE: &str = "longshore.db";
 
-/// Every file that this program or SQLite makes in a data directory.
-const FILES: [&str; 5] =
-    [LOCK_FILE, DATABASE_FILE, "longshore.db-wal", "longshore.db-shm", "longshore.db-journal"];
+/// Every file that this program or SQLite makes in a data directory, apart from the locks of partitions.
+const FILES: [&str; 6] = [
+    LOCK_FILE,
+    SETUP_LOCK_FILE,
+    DATABASE_FILE,
+    "longshore.db-wal",
+    "longshore.db-shm",
+    "longshore.db-journal",
+];
 
 /// The rights of a directory: everything for its owner, nothing for others.
 const PRIVATE_DIRECTORY: u32 = 0o700;
@@ -65,7 +80,7 @@ impl DataDirectory {
             (Err(Errno::NOENT), Access::ReadOnly) => {
                 return Err(OpenError::Absent { path: path.join(DATABASE_FILE) });
             }
-            (Err(Errno::NOENT), Access::ReadWrite) => {
+            (Err(Errno::NOENT), Access::ReadWrite | Access::Shared) => {
                 create(&path).map_err(|source| OpenError::unreachable(&path, &path, source))?;
                 open_directory(&path)
             }
@@ -92,9 +107,18 @@ impl DataDirectory {
         self.resolved.join(DATABASE_FILE)
     }
 
-    /// Opens the lock file, and creates it if it is absent. What it holds stays as it is.
-    pub(super) fn lock_file(&self) -> Result<File, OpenError> {
-        self.file(LOCK_FILE, OFlags::RDWR | OFlags::CREATE)
+    /// Opens a lock file, and creates it if it is absent. What it holds stays as it is.
+    pub(super) fn lock_file(&self, name: &str) -> Result<File, OpenError> {
+        self.file(name, OFlags::RDWR | OFlags::CREATE)
+    }
+
+    /// Opens a lock file to look at it, if there is one.
+    pub(super) fn existing_lock_file(&self, name: &str) -> Result<Option<File>, OpenError> {
+        match self.file(name, OFlags::RDONLY) {
+            Ok(file) => Ok(Some(file)),
+            Err(OpenError::Absent { .. }) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Checks that the database file exists, is a regular file and can be read. It is not opened: closing it again
@@ -106,13 +130,17 @@ impl DataDirectory {
     }
 
     /// Makes everything in the directory ready for SQLite: refuses links in the place of files, takes rights away from
-    /// others, and creates the database file. Only for the process that has the lock.
+    /// others, and creates the database file. Only for a process that holds `lock-setup`, or all of the directory.
+    ///
+    /// A database file that is private already is not opened: closing it again would drop the locks that SQLite has on it
+    /// in this process.
     pub(super) fn prepare(&self) -> Result<(), OpenError> {
         let mut report = PrivacyReport::default();
         report.judge(&self.handle, &self.path.display().to_string(), PRIVATE_DIRECTORY);
         for name in FILES {
             match self.check_regular(name) {
-                Ok(()) => {}
+                Ok(about) if is_private(&about) => continue,
+                Ok(_) => {}
                 Err(OpenError::Absent { .. }) => continue,
                 Err(refusal) => return Err(refusal),
             }
@@ -128,16 +156,16 @@ impl DataDirectory {
             Err(OpenError::Absent { .. }) => {
                 self.file(DATABASE_FILE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL).map(drop)
             }
-            checked => checked,
+            checked => checked.map(drop),
         }
     }
 
-    fn check_regular(&self, name: &str) -> Result<(), OpenError> {
+    fn check_regular(&self, name: &str) -> Result<Stat, OpenError> {
         let path = self.path.join(name);
         let found = fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| refused(&self.path, &path, error))?;
         match FileType::from_raw_mode(found.st_mode) {
-            FileType::RegularFile => Ok(()),
+            FileType::RegularFile => Ok(found),
             FileType::Symlink => Err(OpenError::SymbolicLink { path }),
             _ => Err(OpenError::NotAFile { path }),
         }
@@ -197,6 +225,11 @@ impl PrivacyReport {
             );
         }
     }
+}
+
+/// Whether a file belongs to this user and nobody else has rights on it.
+fn is_private(about: &Stat) -> bool {
+    about.st_uid == rustix::process::geteuid().as_raw() && about.st_mode & RIGHTS_OF_OTHERS == 0
 }
 
 fn joined(names: &[String]) -> String {

@@ -15,7 +15,7 @@ pub(super) enum Failure {
     DiskFull,
     #[error("the disk does not work as it should; nothing was acknowledged: {0}")]
     Disk(String),
-    #[error("another process holds the data file: {0}")]
+    #[error("other processes kept the data file busy for too long: {0}")]
     Busy(String),
     #[error("the data file is damaged: {0}")]
     Damaged(String),

@@ -1,7 +1,8 @@
 //! The log in the data file, and readers that follow it.
 //!
-//! Entries of all partitions stand in one table by their [place](entries). What was just appended is
-//! handed to followers [from memory](recent::Recent); whoever is further behind reads it from the file.
+//! Entries of all partitions stand in one table by their [place](entries). What this process has just appended is
+//! handed to followers [from memory](recent::Recent); a follower that is further behind reads it from the file, and so does
+//! one to whose log another process has appended, such as a cancel.
 
 mod entries;
 mod recent;
@@ -12,9 +13,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_proto::{Event, Incarnation, Partition, Seq, decode, encode};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::entries::Stored;
 use self::recent::Recent;
+use super::Access;
 use super::failure::Failure;
 use super::store::Store;
 use crate::port::log::ENTRY_LIMIT_BYTES;
@@ -29,7 +32,8 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// How many entries are trimmed in one transaction, so that appends never wait long behind a trim.
 const TRIM_ENTRIES: u64 = 10_000;
 
-/// How often a reader beside another process looks for more: nobody can wake it.
+/// How often a reader looks for entries of other processes, which cannot wake it. A lookup of one row, while its log is
+/// quiet.
 const FOREIGN_POLL: Duration = Duration::from_millis(100);
 
 /// What an entry adds to its body in the file, roughly; keeps groups of tiny entries bounded as well.
@@ -39,11 +43,12 @@ const ENTRY_OVERHEAD_BYTES: usize = 32;
 pub(super) struct Log {
     store: Arc<Store>,
     recent: Arc<Recent>,
+    access: Access,
 }
 
 impl Log {
-    pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, recent: Arc::new(Recent::default()) }
+    pub(super) fn new(store: Arc<Store>, access: Access) -> Self {
+        Self { store, recent: Arc::new(Recent::default()), access }
     }
 
     /// Ends every reader that waits.
@@ -93,7 +98,8 @@ impl RunLog for Log {
         }
         let news = self.store.writer.is_some().then(|| self.recent.follow(partition, extent.tail));
         let (store, recent) = (Arc::clone(&self.store), Arc::clone(&self.recent));
-        Ok(Box::new(Reader { store, recent, partition, next, news }))
+        let has_others = self.access != Access::ReadWrite;
+        Ok(Box::new(Reader { store, recent, partition, next, news, has_others, look_at: Instant::now() }))
     }
 
     async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
@@ -126,8 +132,12 @@ struct Reader {
     recent: Arc<Recent>,
     partition: Partition,
     next: Seq,
-    /// The tail as it grows; nothing if another process writes.
+    /// The tail as this process appends; nothing if it does not.
     news: Option<watch::Receiver<Seq>>,
+    /// Other processes may append as well.
+    has_others: bool,
+    /// When the file is looked at next. Kept here, so that a caller that gives up again and again does not put it off.
+    look_at: Instant,
 }
 
 #[async_trait]
@@ -156,15 +166,28 @@ impl Reader {
     /// Waits until the entry at `next` is durable.
     async fn wait(&mut self) -> Result<(), Failure> {
         let (partition, next) = (self.partition, self.next);
-        if let Some(news) = &mut self.news {
+        if let Some(news) = &mut self.news
+            && !self.has_others
+        {
             return news.wait_for(|tail| *tail >= next).await.map(|_| ()).map_err(|_| Failure::Closed);
         }
-        while self.store.read(move |connection| Ok(entries::extent(connection, partition)?)).await?.tail
-            < next
-        {
-            tokio::time::sleep(FOREIGN_POLL).await;
+        loop {
+            if let Some(news) = &mut self.news {
+                match timeout_at(self.look_at, news.wait_for(|tail| *tail >= next)).await {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(_)) => return Err(Failure::Closed),
+                    Err(_) => {}
+                }
+            }
+            let read = self.store.read(move |connection| Ok(entries::extent(connection, partition)?)).await;
+            if read?.tail >= next {
+                return Ok(());
+            }
+            self.look_at = Instant::now() + FOREIGN_POLL;
+            if self.news.is_none() {
+                sleep_until(self.look_at).await;
+            }
         }
-        Ok(())
     }
 
     async fn load_from_file(&self, max: usize) -> Result<Vec<Stored>, Failure> {

@@ -10,7 +10,6 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
-use super::lock::Lock;
 
 /// How many changes may wait for the writer; whoever comes next waits for room. As many as one group takes, so
 /// that the next group is complete when the disk is ready for it.
@@ -34,12 +33,15 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread. It holds the lock until its last transaction is closed.
-    pub(super) fn start(connection: Connection, lock: Lock) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread. It calls `release`, which gives the locks back, once its last transaction is closed.
+    pub(super) fn start(
+        connection: Connection,
+        release: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (inbox, requests) = mpsc::channel(INBOX_CHANGES);
         let thread = Builder::new()
             .name("longshore-writer".to_owned())
-            .spawn(move || write_until_stopped(requests, connection, lock))?;
+            .spawn(move || write_until_stopped(requests, connection, release))?;
         Ok((Self { inbox }, thread))
     }
 
@@ -117,7 +119,11 @@ where
     }
 }
 
-fn write_until_stopped(mut requests: mpsc::Receiver<Message>, connection: Connection, lock: Lock) {
+fn write_until_stopped(
+    mut requests: mpsc::Receiver<Message>,
+    connection: Connection,
+    release: impl FnOnce(),
+) {
     while let Some(mut group) = gather(&mut requests) {
         let fate = commit(&connection, &mut group);
         for change in group {
@@ -127,7 +133,7 @@ fn write_until_stopped(mut requests: mpsc::Receiver<Message>, connection: Connec
     if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "the data file was not closed cleanly; nothing is lost");
     }
-    drop(lock);
+    release();
 }
 
 /// Waits for a change and takes whatever else is there. Nothing once the writer was stopped and all is done.
@@ -186,6 +192,7 @@ mod tests {
     use super::*;
     use crate::embedded::Access;
     use crate::embedded::directory::DataDirectory;
+    use crate::embedded::lock::Lock;
 
     fn directory(dir: &tempfile::TempDir) -> DataDirectory {
         DataDirectory::open(dir.path(), Access::ReadWrite).expect("opens")
@@ -198,8 +205,8 @@ mod tests {
         connection
             .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE numbers (n CHECK (n > 0))")
             .expect("SQL");
-        let (writer, thread) =
-            Writer::start(connection, Lock::take(&directory(dir)).expect("free")).expect("starts");
+        let lock = Lock::whole(&directory(dir)).expect("free");
+        let (writer, thread) = Writer::start(connection, move || drop(lock)).expect("starts");
         (writer, thread, open())
     }
 
@@ -273,6 +280,6 @@ mod tests {
         thread.join().expect("ends");
         assert!(matches!(writer.write(0, insert(2), |n| n).await, Err(Failure::Closed)));
         assert_eq!(stored(&connection), [1]);
-        Lock::take(&directory(&dir)).expect("it is free");
+        Lock::whole(&directory(&dir)).expect("it is free");
     }
 }

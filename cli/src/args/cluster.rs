@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_proto::WorkflowName;
 
 use super::dlq::DlqCommand;
-use super::runs::RunsCommand;
+use super::runs::{PlaceArgs, RunsCommand};
 use super::{BenchArgs, Pair};
 use crate::config::{Flags, Key};
 
@@ -20,7 +20,7 @@ pub(crate) enum ClusterCommand {
     Runs(RunsCommand),
     /// Have the cluster run a workflow
     Submit(SubmitArgs),
-    /// Watch a run of the cluster
+    /// Watch a run until it has ended
     Watch(WatchArgs),
     /// Register workflows in the cluster, and look at them
     #[command(subcommand)]
@@ -157,12 +157,13 @@ pub(crate) struct SubmitArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  longshore watch 9v0w
+  longshore watch last
+  longshore watch 9v0w --data /var/lib/longshore
   longshore watch run_00_01kbgq5v8m3n4p5q6r7s8t9v0w --exit-status
 
 Ctrl-C stops watching; the run goes on.")]
 pub(crate) struct WatchArgs {
-    /// The run: its id, or the beginning or end of it
+    /// The run: its id, the beginning or end of it, or `last` for the newest
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     /// End with 20 if the run failed, and with 21 if it was cancelled
@@ -172,9 +173,7 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) namespace: NamespaceArgs,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
+    pub(crate) place: PlaceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -303,7 +302,7 @@ impl ClusterCommand {
             Self::Runs(RunsCommand::Show(args)) => &args.place.cluster,
             Self::Runs(RunsCommand::Cancel(args)) => &args.place.cluster,
             Self::Submit(args) => &args.cluster,
-            Self::Watch(args) => &args.cluster,
+            Self::Watch(args) => &args.place.cluster,
             Self::Workflows(WorkflowsCommand::Push(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::List(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::Show(args)) => &args.cluster,
@@ -350,7 +349,7 @@ impl ClusterCommand {
             Self::Runs(RunsCommand::Show(args)) => Some(&args.place.namespace),
             Self::Runs(RunsCommand::Cancel(args)) => Some(&args.place.namespace),
             Self::Submit(args) => Some(&args.namespace),
-            Self::Watch(args) => Some(&args.namespace),
+            Self::Watch(args) => Some(&args.place.namespace),
             Self::Workflows(WorkflowsCommand::Push(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::List(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Show(args)) => Some(&args.namespace),

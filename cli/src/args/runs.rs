@@ -11,9 +11,10 @@ use super::cluster::{ClusterArgs, NamespaceArgs};
 use super::value::{Pair, Since};
 
 /// What runs look like in `runs list --status`.
-const STATUSES: [RunStatus; 6] = [
+const STATUSES: [RunStatus; 7] = [
     RunStatus::Running,
     RunStatus::Failing,
+    RunStatus::Interrupted,
     RunStatus::Cancelling,
     RunStatus::Succeeded,
     RunStatus::Failed,
@@ -26,7 +27,7 @@ pub(crate) enum RunsCommand {
     List(RunsListArgs),
     /// Show a run: its steps, their attempts, its outputs
     Show(RunsShowArgs),
-    /// Tell runs of the cluster to stop
+    /// Tell runs to stop
     Cancel(RunsCancelArgs),
 }
 
@@ -64,21 +65,22 @@ Examples:
   longshore runs cancel --workflow sales-report --since 2h
   longshore runs cancel --all --yes
 
-What is under way gets 30 s to end. A run that has ended already is no error. A run of one process is cancelled by
-Ctrl-C there. Runs that are not named by their ids are counted first, and it asks before it cancels them.")]
+What is under way gets 30 s to end. A run that has ended already is no error. Runs that are not named by their ids are
+counted first, and it asks before it cancels them. In a data directory the process that runs it stops the run; an
+interrupted run ends at once, unless it has steps with `if: always()`, which `longshore resume` carries out.")]
 #[command(group = clap::ArgGroup::new("which")
     .required(true)
     .multiple(true)
     .args(["runs", "all", "statuses", "workflow", "since", "labels"]))]
 pub(crate) struct RunsCancelArgs {
-    /// The runs: ids, or the beginning or end of one
+    /// The runs: ids, the beginning or end of one, or `last`
     #[arg(value_name = "RUN", conflicts_with_all = ["all", "statuses", "workflow", "since", "labels"])]
     pub(crate) runs: Vec<String>,
-    /// All runs of the namespace that have not ended
+    /// All runs of the namespace, or of the data directory, that have not ended
     #[arg(long)]
     pub(crate) all: bool,
     /// Only runs with this status; may be given several times
-    #[arg(long = "status", value_name = "STATUS", value_parser = status(&STATUSES[..2]))]
+    #[arg(long = "status", value_name = "STATUS", value_parser = status(&STATUSES[..3]))]
     pub(crate) statuses: Vec<RunStatus>,
     #[command(flatten)]
     pub(crate) filter: RunFilterArgs,
@@ -122,10 +124,11 @@ pub(crate) struct RunsListArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  longshore runs show last
   longshore runs show run_00_01kbgq5v8m3n4p5q6r7s8t9v0w
   longshore runs show 9v0w --json | jq '.steps[].attempts'")]
 pub(crate) struct RunsShowArgs {
-    /// The run: its id, or the beginning or end of it
+    /// The run: its id, the beginning or end of it, or `last` for the newest
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     #[command(flatten)]

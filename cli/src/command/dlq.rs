@@ -70,7 +70,11 @@ pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) ->
     let numbers = chosen(&client, &args.which).await?;
     let are_named = !args.which.numbers.is_empty();
     let what = format!("{} refused submits of the namespace `{}`", numbers.len(), config.namespace);
-    if !are_named && !numbers.is_empty() && !args.yes && !confirm("remove", &what, config, output).await? {
+    if !are_named
+        && !numbers.is_empty()
+        && !args.yes
+        && !confirm("remove", &what, &config.nats().to_string(), output).await?
+    {
         output.message("nothing was removed");
         return Ok(Exit::Error);
     }

@@ -51,11 +51,33 @@ pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output
         RunStatus::Cancelled => {
             let reason = summary.cancel_reason.as_ref().map(|reason| format!(": {reason}"));
             let message = format!("the run {} was cancelled{}", summary.run, reason.unwrap_or_default());
-            output.failure(&Failure::new(Exit::RunCancelled, message));
+            output.failure(&Failure::new(Exit::RunCancelled, message).help(show_hint));
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Prints a run that was to be resumed and has ended already.
+pub(super) fn ended_before(view: &RunView, data: &Path, json: bool, output: &Output) -> Result<(), Failure> {
+    let summary = &view.summary;
+    let (run, name, status) = (summary.run, &summary.workflow.name, summary.status);
+    output.message(&format!("the run {run} of {name} has ended already: it has {}", ending(status)));
+    let hint = match status {
+        RunStatus::Failed | RunStatus::Cancelled => format!(
+            "a run that has ended is not resumed: {}, and `longshore run` begins a new one",
+            show_hint(view, data)
+        ),
+        _ => show_hint(view, data),
+    };
+    ended(view, &hint, json, output)
+}
+
+fn ending(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Cancelled => "been cancelled",
+        status => status.as_str(),
+    }
 }
 
 fn failed(view: &RunView) -> Failure {
@@ -66,12 +88,12 @@ fn failed(view: &RunView) -> Failure {
 }
 
 /// The command that shows every attempt of a run.
-fn show_hint(view: &RunView, data: &Path) -> String {
+pub(super) fn show_hint(view: &RunView, data: &Path) -> String {
     format!("`longshore runs show {}{}` shows every attempt", view.summary.run, data_option(data))
 }
 
 /// The command that goes on with what was left behind.
-fn resume_hint(data: &Path, servers: Option<&Path>) -> String {
+pub(super) fn resume_hint(data: &Path, servers: Option<&Path>) -> String {
     let servers = servers.map(|file| format!(" --mcp-config {}", quoted(file))).unwrap_or_default();
     format!("go on with `longshore resume{}{servers}`", data_option(data))
 }

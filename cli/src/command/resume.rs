@@ -1,15 +1,17 @@
 //! `longshore resume`: goes on with runs that were left behind.
 
+use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use longshore_proto::{Digest, RunId, RunView};
+use longshore_backend::RunCursor;
+use longshore_proto::{Digest, Partition, RunId, RunStatus, RunView};
 use longshore_workflow::{Plan, compile};
 
 use super::result;
 use crate::args::ResumeArgs;
-use crate::embedded::Opened;
+use crate::embedded::{Holder, Opened, Survey};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{OnInterrupt, follow};
@@ -31,18 +33,24 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         return Err(Failure::new(Exit::NotFound, message).help("name it with --data or LONGSHORE_DATA"));
     }
     let servers = servers.trusted(output, |line| output.message(line))?;
-    let mut opened = Opened::take_over(&data, node::name()?).await?;
-    let chosen = match choose(&opened, &args.runs, &servers).await {
+    let mut opened = Opened::open(&data, node::name()?).await?;
+    let (chosen, ended) = match choose(&mut opened, &args.runs, &servers, output).await {
         Ok(chosen) => chosen,
-        Err(failure) => {
-            opened.close().await;
-            return Err(failure);
-        }
+        Err(failure) => return Err(opened.closed_after(failure).await),
     };
+    for view in &ended {
+        result::ended_before(view, &data, work.json, output)?;
+    }
+    let exit_of_ended = Exit::worst(ended.iter().map(|view| view.summary.status));
     if chosen.is_empty() {
         opened.close().await;
-        output.message(&format!("nothing to resume: every run in {} has ended", data.display()));
-        return Ok(Exit::Success);
+        if ended.is_empty() {
+            let data = data.display();
+            output.message(&format!(
+                "nothing to resume: every run in {data} has ended, or a process is at work on it"
+            ));
+        }
+        return Ok(exit_of_ended);
     }
     for view in &chosen {
         output.message(&progress(view));
@@ -50,8 +58,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     let mut signals = Signals::listen()?;
     let mut live = Live::new(output, chosen.len() > 1);
     let chosen_runs: BTreeSet<RunId> = chosen.iter().map(|view| view.summary.run).collect();
-    let others = opened.interrupted().into_iter().map(|view| view.summary.run);
-    opened.leave_alone(others.filter(|run| !chosen_runs.contains(run)).collect::<Vec<_>>());
+    opened.move_only(&chosen_runs, &[]);
     let watches = chosen_runs.iter().map(|run| (*run, opened.watch(*run))).collect();
     let mut process = opened.start(servers.config(), work.slots);
     for view in chosen {
@@ -60,22 +67,45 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     let followed = follow(&mut process, &mut signals, output, live, watches, OnInterrupt::Drain).await;
     let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);
     process.end(signals.next()).await;
-    exit
+    exit.map(|exit| if exit == Exit::Success { exit_of_ended } else { exit })
 }
 
-/// The runs to follow, all of whose steps can be carried out here.
-async fn choose(opened: &Opened, wanted: &[String], servers: &ServersFile) -> Result<Vec<RunView>, Failure> {
-    let mut interrupted = opened.interrupted();
-    if !wanted.is_empty() {
-        let known: Vec<_> = interrupted.iter().map(|view| view.summary.run).collect();
-        let chosen: Vec<_> = wanted
-            .iter()
-            .map(|text| which_run(text, known.iter().copied()).map_err(not_interrupted))
-            .collect::<Result<_, _>>()?;
-        interrupted.retain(|view| chosen.contains(&view.summary.run));
+/// The runs to follow, all of whose steps can be carried out here, and runs that were named and have ended already.
+async fn choose(
+    opened: &mut Opened,
+    wanted: &[String],
+    servers: &ServersFile,
+    output: &Output,
+) -> Result<(Vec<RunView>, Vec<RunView>), Failure> {
+    let survey = opened.survey().await?;
+    for (partition, error) in &survey.unreadable {
+        output.warning(&format!("runs of partition {partition} cannot be resumed: {error}"));
     }
+    let (wanted_runs, ended) = if wanted.is_empty() {
+        (survey.interrupted(), Vec::new())
+    } else {
+        named(opened, &survey, wanted).await?
+    };
+    let wanted_runs: BTreeSet<RunId> = wanted_runs.into_iter().collect();
+    let mut partitions: BTreeSet<Partition> = wanted_runs.iter().map(RunId::partition).collect();
+    if wanted.is_empty() {
+        // Their checkpoints are brought up to date on the way, so that new runs can have them.
+        partitions.extend(survey.ended());
+    }
+    for partition in partitions {
+        if !opened.take_over(partition).await? {
+            let busy = wanted_runs.iter().find(|run| run.partition() == partition);
+            match busy {
+                Some(run) if !wanted.is_empty() => return Err(in_use(*run, None)),
+                Some(run) => output.message(&in_use(*run, None).message),
+                None => {}
+            }
+        }
+    }
+    let mut chosen = opened.left_behind();
+    chosen.retain(|view| wanted_runs.contains(&view.summary.run));
     let mut plans: BTreeMap<Digest, Plan> = BTreeMap::new();
-    for view in &interrupted {
+    for view in &chosen {
         let digest = view.summary.workflow.digest;
         if let Entry::Vacant(vacant) = plans.entry(digest) {
             vacant.insert(plan(opened, view).await?);
@@ -84,7 +114,61 @@ async fn choose(opened: &Opened, wanted: &[String], servers: &ServersFile) -> Re
     for plan in plans.values() {
         ServersFile::refuse(&format!("a run of the workflow `{}`", plan.name), &servers.problems(plan))?;
     }
-    Ok(interrupted)
+    Ok((chosen, ended))
+}
+
+/// The runs that the command line names: those that are interrupted, and those that have ended.
+async fn named(
+    opened: &Opened,
+    survey: &Survey,
+    wanted: &[String],
+) -> Result<(Vec<RunId>, Vec<RunView>), Failure> {
+    let mut known = survey.runs();
+    let fresh: BTreeSet<RunId> = known.iter().map(|run| run.run).collect();
+    known.extend(opened.newest().await?.runs.into_iter().filter(|run| !fresh.contains(&run.run)));
+    known.sort_by_key(|run| Reverse(RunCursor::of(run)));
+    let (mut interrupted, mut ended) = (Vec::new(), Vec::new());
+    for text in wanted {
+        let run = match text.parse() {
+            Ok(run) => run,
+            Err(_) => which_run(text, known.iter().map(|run| run.run))?,
+        };
+        let view = match survey.run(run) {
+            Some(view) => Some(view),
+            None => opened.stored(run).await?,
+        };
+        let view = view.ok_or_else(|| {
+            Failure::new(Exit::NotFound, format!("there is no run {run}"))
+                .help("`longshore runs list --status interrupted` shows those that can be resumed")
+        })?;
+        match view.summary.status {
+            RunStatus::Interrupted => interrupted.push(run),
+            status if status.is_terminal() => ended.push(view),
+            _ => return Err(in_use(run, survey.holder(run))),
+        }
+    }
+    Ok((interrupted, ended))
+}
+
+/// Another process holds the partition of a run, and moves the run or another one.
+fn in_use(run: RunId, holder: Option<&Holder>) -> Failure {
+    let process = match holder.and_then(|holder| holder.pid) {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    };
+    let (message, help) = match holder {
+        Some(holder) if !holder.moves(run) => (
+            format!(
+                "the run {run} cannot be resumed now: {process} is at work on another run of the same partition"
+            ),
+            format!("resume it when that process has ended; `longshore runs cancel {run}` ends it at once"),
+        ),
+        _ => (
+            format!("the run {run} goes on already, in {process}"),
+            format!("`longshore watch {run}` follows it"),
+        ),
+    };
+    Failure::new(Exit::Error, message).help(help)
 }
 
 /// The plan that a run is pinned to.
@@ -101,11 +185,6 @@ async fn plan(opened: &Opened, view: &RunView) -> Result<Plan, Failure> {
             .findings(printable(&problems.to_string()))
             .help("go on with the version of longshore that it was submitted with")
     })
-}
-
-fn not_interrupted(failure: Failure) -> Failure {
-    let message = format!("{} among the interrupted ones", failure.message);
-    Failure { message, ..failure }.help("`longshore runs list --status running` shows them")
 }
 
 /// How far a run has come.

@@ -6,7 +6,10 @@
 //!
 //! Whatever can be refused is refused before anything is written.
 
+use std::collections::BTreeSet;
+
 use longshore_proto::RunId;
+use longshore_scheduler::Intake;
 
 use super::result;
 use crate::args::RunArgs;
@@ -33,12 +36,12 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let servers = servers.trusted(output, |line| output.message(line))?;
 
     let data = work.data.data;
-    let mut opened = Opened::take_over(&data, node::name()?).await?;
-    let others: Vec<RunId> = opened.interrupted().iter().map(|view| view.summary.run).collect();
-    opened.leave_alone(others.iter().copied());
+    let (mut opened, partition, interrupted) = Opened::for_new_run(&data, node::name()?).await?;
+    let run = Intake::draw_id_in(partition);
+    opened.move_only(&BTreeSet::new(), &[run]);
     let mut signals = Signals::listen()?;
     let mut process = opened.start(servers.config(), work.slots);
-    let (run, watch) = process.prepare();
+    let watch = process.watch(run);
     if let Err(failure) = process.submit(run, &text, inputs).await {
         process.end(signals.next()).await;
         return Err(failure);
@@ -46,7 +49,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     if !output.is_live {
         output.message(&format!("{run} of {} submitted; its data is in {}", plan.name, data.display()));
     }
-    tell_of(&others, output);
+    tell_of(&interrupted, output);
     let live = Live::new(output, false);
     let runs = vec![(run, watch)];
     let followed = follow(&mut process, &mut signals, output, live, runs, OnInterrupt::Cancel).await;

@@ -1,9 +1,10 @@
 //! `longshore runs`: what is kept about runs, in the cluster or in a data directory.
 //!
 //! A cluster shows what it has checkpointed, about a tenth of a second behind its logs; a data directory is shown as of
-//! the end of its log, which is in [`look`].
+//! the end of its logs, which is in [`look`].
 
 mod cancel;
+mod cancel_here;
 mod look;
 mod page;
 
@@ -11,11 +12,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_backend::{RunPage, RunQuery, clock};
-use longshore_proto::{RunId, RunSummary, RunView};
+use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
 use tokio::time::sleep;
 
 pub(super) use self::cancel::cancel;
-use self::look::Look;
+pub(super) use self::look::Look;
 
 use super::result::RUN_SCHEMA;
 use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
@@ -38,7 +39,7 @@ const NEWEST: usize = 1_000;
 const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 
 /// Where runs are looked for.
-enum Place {
+pub(super) enum Place {
     /// In a data directory.
     Data(Box<Look>),
     /// In a cluster.
@@ -47,13 +48,11 @@ enum Place {
 
 impl Place {
     /// The cluster if one is named anywhere and no data directory on the command line; else a data directory.
-    async fn choose(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
+    pub(super) async fn choose(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
         if let Some(client) = cluster(args, config, output).await? {
             return Ok(Self::Cluster(Box::new(client)));
         }
-        let usual =
-            || environment::variable("LONGSHORE_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        let data = args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(USUAL_DATA));
+        let data = data_directory(args);
         if args.cluster.verbose {
             output.message(&format!("looking into the data directory {}", data.display()));
         }
@@ -89,6 +88,12 @@ impl Place {
     }
 }
 
+/// The data directory that is meant where no cluster is.
+pub(super) fn data_directory(args: &PlaceArgs) -> PathBuf {
+    let usual = || environment::variable("LONGSHORE_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(USUAL_DATA))
+}
+
 /// The cluster, if one is named anywhere and no data directory on the command line.
 async fn cluster(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Option<Client>, Failure> {
     if args.data.is_some() || !config.names_cluster() {
@@ -110,6 +115,12 @@ fn query(filter: &RunFilterArgs) -> RunQuery {
 /// Lists runs, newest first.
 pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let place = Place::choose(&args.place, config, output).await?;
+    if matches!(place, Place::Cluster(_)) && args.statuses.contains(&RunStatus::Interrupted) {
+        let message = "a run of a cluster is never interrupted: another scheduler or worker goes on with it";
+        return Err(
+            Failure::new(Exit::Usage, message).help("runs of a data directory are listed with --data")
+        );
+    }
     let query = RunQuery {
         statuses: args.statuses.clone(),
         after: args.after,
@@ -179,7 +190,7 @@ fn or_a_cluster(failure: Failure) -> Failure {
 }
 
 /// The run of a data directory that a text means: its whole id, or what tells it from the newest ones.
-async fn find(look: &Look, text: &str) -> Result<RunView, Failure> {
+pub(super) async fn find(look: &Look, text: &str) -> Result<RunView, Failure> {
     let run: RunId = match text.parse() {
         Ok(run) => run,
         Err(_) => {

@@ -1,7 +1,9 @@
-//! `longshore watch`: a run of the cluster as it goes.
+//! `longshore watch`: a run as it goes, in the cluster or in a data directory.
 //!
-//! News say that something changed; what is shown is always the run as a scheduler gives it, so news that are lost cost
-//! a moment of patience and nothing else.
+//! In a cluster, news say that something changed; what is shown is always the run as a scheduler gives it, so news that are
+//! lost cost a moment of patience and nothing else. A data directory is [followed](watch_here) by its log.
+
+mod watch_here;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use longshore_proto::{RunId, RunView};
 use tokio::time::{Instant, sleep_until};
 
 use super::result;
-use super::runs::find_in;
+use super::runs::{Place, data_directory, find_in};
 use crate::args::WatchArgs;
 use crate::cluster::{Client, Heard};
 use crate::config::Config;
@@ -39,10 +41,22 @@ const UNKNOWN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Watches a run until it has ended.
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let run = find_in(&client, &args.run).await?;
-    let Some(view) = to_end(&client, run, output).await? else { return Err(stopped(run)) };
-    result::ended(&view, &show_hint(run), args.json, output)?;
+    let (view, hint) = match Place::choose(&args.place, config, output).await? {
+        Place::Cluster(client) => {
+            let run = find_in(&client, &args.run).await?;
+            let Some(view) = to_end(&client, run, output).await? else { return Err(stopped(run)) };
+            (view, show_hint(run))
+        }
+        Place::Data(look) => {
+            let data = data_directory(&args.place);
+            let followed = watch_here::to_end(&look, &args.run, &data, output).await;
+            look.close().await;
+            let view = followed?;
+            let hint = result::show_hint(&view, &data);
+            (view, hint)
+        }
+    };
+    result::ended(&view, &hint, args.json, output)?;
     Ok(if args.exit_status { Exit::worst([view.summary.status]) } else { Exit::Success })
 }
 

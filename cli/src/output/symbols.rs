@@ -36,6 +36,7 @@ impl Symbols {
     pub(crate) const fn run(self, status: RunStatus) -> (&'static str, Style) {
         self.step(match status {
             RunStatus::Running => StepStatus::Running,
+            RunStatus::Interrupted => StepStatus::Indeterminate,
             RunStatus::Succeeded => StepStatus::Succeeded,
             RunStatus::Failing | RunStatus::Failed => StepStatus::Failed,
             RunStatus::Cancelling | RunStatus::Cancelled => StepStatus::Cancelled,

@@ -7,6 +7,7 @@
 mod folder;
 mod refusals;
 mod stopping;
+mod together;
 
 use serde_json::json;
 

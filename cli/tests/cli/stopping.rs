@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::folder::{ECHO, Ended, Folder, PATIENCE};
 
 /// A workflow that waits until the file `open` is there. Waiting may be repeated.
-const HOLD: &str = "
+pub(crate) const HOLD: &str = "
 longshore: v1
 name: hold
 steps:
@@ -18,7 +18,7 @@ outputs:
 ";
 
 /// A workflow that tidies up after itself, also when it is cancelled; both steps wait for the file `open`.
-const TIDY: &str = "
+pub(crate) const TIDY: &str = "
 longshore: v1
 name: tidy
 steps:
@@ -30,7 +30,7 @@ steps:
 const REASON: &str = "interrupted at the terminal";
 
 /// Reads messages until one holds `words`; they are read off.
-async fn until_it_says(child: &mut Child, words: &str) {
+pub(crate) async fn until_it_says(child: &mut Child, words: &str) {
     let stderr = child.stderr.as_mut().expect("a pipe");
     let mut said = Vec::new();
     while !String::from_utf8_lossy(&said).contains(words) {
@@ -39,21 +39,9 @@ async fn until_it_says(child: &mut Child, words: &str) {
     }
 }
 
-fn send(child: &Child, signal: rustix::process::Signal) {
+pub(crate) fn send(child: &Child, signal: rustix::process::Signal) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(pid.expect("it runs"), signal).expect("is sent");
-}
-
-#[tokio::test]
-async fn a_data_directory_belongs_to_one_process_and_others_may_look() {
-    let folder = Folder::with(HOLD);
-    let first = folder.start(&["run", "wf.yaml"]);
-    folder.called(1).await;
-    let pid = first.id().expect("it runs").to_string();
-    folder.run(&["run", "wf.yaml"]).await.expecting(1, &["in use", &pid]);
-    folder.write("open", "");
-    let ended = Ended::of(first).await.expecting(0, &[]);
-    assert_eq!(ended.json_lines(), [json!({ "held": true })]);
 }
 
 #[tokio::test]
@@ -83,7 +71,7 @@ async fn a_second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
     Ended::of(run).await.expecting(130, &["longshore resume"]);
 
     let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
-    assert_eq!(listed[0]["status"], "cancelling");
+    assert_eq!(listed[0]["status"], "interrupted");
     folder.write("open", "");
     let resumed = folder.run(&["resume", "--json"]).await.expecting(21, &["1 of 2 steps have ended"]);
     assert_eq!(resumed.json_lines()[0]["steps"][1]["status"], "succeeded");
@@ -119,7 +107,7 @@ async fn a_run_that_was_stopped_at_once_is_resumed() {
 
     let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
     let id = listed[0]["run"].as_str().expect("an id");
-    folder.run(&["resume", "zzzz"]).await.expecting(5, &["no run `zzzz` among the interrupted ones"]);
+    folder.run(&["resume", "zzzz"]).await.expecting(5, &["no run `zzzz`"]);
     folder.write("open", "");
     let resumed = folder.run(&["resume", id]).await.expecting(0, &["resuming", "0 of 1 steps have ended"]);
     assert_eq!(resumed.json_lines(), [json!({ "held": true })]);
@@ -137,7 +125,8 @@ async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
         .run(&["run", "wf.yaml", "-i", "who=me"])
         .await
         .expecting(0, &["1 interrupted run is left as before"]);
-    let interrupted = folder.run(&["runs", "list", "--status", "running", "--json"]).await.expecting(0, &[]);
+    let interrupted =
+        folder.run(&["runs", "list", "--status", "interrupted", "--json"]).await.expecting(0, &[]);
     assert_eq!(interrupted.json_lines().len(), 1);
     folder.run(&["resume"]).await.expecting(0, &["resuming"]);
 }
@@ -150,7 +139,7 @@ async fn a_run_is_shown_from_the_moment_it_was_submitted() {
     run.kill().await.expect("is killed");
     for _ in 0..2 {
         let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
-        assert_eq!((listed.len(), &listed[0]["status"]), (1, &json!("running")), "{listed:#?}");
+        assert_eq!((listed.len(), &listed[0]["status"]), (1, &json!("interrupted")), "{listed:#?}");
         let id = listed[0]["run"].as_str().expect("an id");
         let shown = folder.run(&["runs", "show", id, "--json"]).await.expecting(0, &[]).json_lines();
         assert_eq!(shown[0]["steps"][0]["path"], "hold");

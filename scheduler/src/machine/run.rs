@@ -218,6 +218,11 @@ impl Step {
         }
     }
 
+    /// Whether its job went with a process that is gone, and was not sent again.
+    pub(super) fn is_lost(&self) -> bool {
+        self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.sent_at.is_none())
+    }
+
     /// Ends the step.
     pub(super) fn end(&mut self, status: StepStatus, at: Timestamp) {
         self.status = status;

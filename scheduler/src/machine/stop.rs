@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_proto::{Fault, FaultClass, RunStatus, Safety, StepPath, StepStatus, TimerKind, Timestamp};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
-use super::run::RunError;
+use super::run::{RunError, Step};
 use super::{Effect, Effects, Refused, Run, advance};
 
 /// How long the word of a recalled call is waited for: longer than a worker takes to cancel a call and to report
@@ -22,17 +22,25 @@ const REASON_CHARS: usize = 500;
 /// Somebody wants the run to stop.
 pub(super) fn cancel(
     run: &mut Run,
+    plan: &Plan,
     reason: &str,
     now: Timestamp,
     effects: &mut Effects,
 ) -> Result<(), Refused> {
     if run.status == RunStatus::Cancelling {
-        return Err(Refused::AlreadyStopping);
+        return end_lost(run, plan, now).then_some(()).ok_or(Refused::AlreadyStopping);
     }
     run.status = RunStatus::Cancelling;
     run.cancel_reason = Some(beginning(reason));
-    recall(run, |_| true, now, effects);
+    recall(run, plan, |_| true, now, effects);
     Ok(())
+}
+
+/// Ends the stopped calls whose process is gone and which were not sent again: no word of them will come. Says whether there
+/// was one.
+fn end_lost(run: &mut Run, plan: &Plan, now: Timestamp) -> bool {
+    let lost = |step: &Step| step.stopped && step.is_lost();
+    end_unheard(run, plan, lost, "its process ended before the call did, and the step was told to stop", now)
 }
 
 /// As much of a reason as is kept.
@@ -51,7 +59,7 @@ pub(super) fn run_out_of_time(run: &mut Run, plan: &Plan, now: Timestamp, effect
             Fault::new(FaultClass::Timeout, format!("the run did not end within its timeout of {limit:?}"));
         run.error = Some(RunError { fault, step: None });
     }
-    recall(run, |_| true, now, effects);
+    recall(run, plan, |_| true, now, effects);
 }
 
 /// A group has reached its deadline.
@@ -73,33 +81,46 @@ pub(super) fn group_out_of_time(
     let inside = |step: StepIndex| {
         plan.step(step).is_some_and(|step| advance::groups_above(plan, step).any(|group| group == index))
     };
-    recall(run, inside, now, effects);
+    recall(run, plan, inside, now, effects);
     Ok(())
 }
 
 /// Nobody waits any longer for calls that were told to stop.
 pub(super) fn grace_is_over(run: &mut Run, plan: &Plan, now: Timestamp) {
+    let why = format!("told to stop, and not heard of for {} s", GRACE.as_secs());
+    end_unheard(run, plan, |step| step.stopped && step.call.is_some(), &why, now);
+}
+
+/// Ends calls of which no word is waited for any longer. Says whether there was one.
+fn end_unheard(run: &mut Run, plan: &Plan, which: impl Fn(&Step) -> bool, why: &str, now: Timestamp) -> bool {
+    let mut any = false;
     for number in 0..run.steps.len() {
         let index = StepIndex(number);
-        let Some(step) = run.step_if(index, |step| step.stopped && step.call.is_some()) else {
+        let Some(step) = run.step_if(index, &which) else {
             continue;
         };
+        any = true;
         let in_doubt = matches!(
             plan.step(index).map(|step| &step.kind),
             Some(StepKind::Call(call)) if call.safety == Safety::Unknown
         );
-        let waited = GRACE.as_secs();
-        let message = format!("told to stop, and not heard of for {waited} s; the call may have happened");
-        step.error = Some(Fault::new(FaultClass::Cancelled, message));
+        step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; the call may have happened")));
         step.end(if in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);
         let path = step.path.clone();
         run.timers.retain(|kind, _| !matches!(kind, TimerKind::Lost { step, .. } if *step == path));
         advance::note_failure(run, plan, index);
     }
+    any
 }
 
 /// Gives up the retries of some steps, and recalls what they have out.
-fn recall(run: &mut Run, which: impl Fn(StepIndex) -> bool, now: Timestamp, effects: &mut Effects) {
+fn recall(
+    run: &mut Run,
+    plan: &Plan,
+    which: impl Fn(StepIndex) -> bool,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
     let mut out = false;
     for number in 0..run.steps.len() {
         let index = StepIndex(number);
@@ -115,12 +136,13 @@ fn recall(run: &mut Run, which: impl Fn(StepIndex) -> bool, now: Timestamp, effe
                 run.timers.retain(|kind, _| !matches!(kind, TimerKind::Retry { step, .. } if *step == path));
             }
             (_, Some(job)) => {
-                out = true;
+                out |= !step.is_lost();
                 effects.push(Effect::Recall(job));
             }
             (_, None) => {}
         }
     }
+    end_lost(run, plan, now);
     if out {
         run.timers.insert(TimerKind::Grace, now.plus(GRACE));
     }

@@ -1,4 +1,4 @@
-//! The end of each log in memory: what was just appended reaches its readers without a look at the disk.
+//! The end of each log in memory: what this process has just appended reaches its readers without a look at the disk.
 //!
 //! Filled by the writer once entries are durable, in their order. A reader that is further behind than this goes
 //! to the file.
@@ -37,7 +37,14 @@ impl Recent {
     pub(super) fn push(&self, partition: Partition, stored: Vec<Stored>) {
         let mut logs = self.lock();
         let end = logs.entry(partition).or_default();
-        let Some(tail) = stored.last().map(|entry| entry.seq) else { return };
+        let (Some(first), Some(tail)) = (stored.first(), stored.last().map(|entry| entry.seq)) else {
+            return;
+        };
+        // Another process has appended in between: what lies before is read from the file.
+        if end.entries.back().is_some_and(|last| last.seq.next() != first.seq) {
+            end.entries.clear();
+            end.bytes = 0;
+        }
         end.bytes += stored.iter().map(|entry| entry.body.len()).sum::<usize>();
         end.entries.extend(stored);
         while end.entries.len() > KEPT_ENTRIES || end.bytes > KEPT_BYTES {
@@ -105,6 +112,16 @@ mod tests {
         assert_eq!(recent.take(LOG, Seq(4), 9), None, "older ones are in the file");
         assert_eq!(recent.take(LOG, Seq(9), 9), None, "newer ones are not there yet");
         assert_eq!(recent.take(Partition(1), Seq(5), 9), None);
+    }
+
+    #[test]
+    fn entries_of_another_process_in_between_leave_no_gap() {
+        let recent = Recent::default();
+        recent.push(LOG, stored(1, 3, 1));
+        recent.push(LOG, stored(5, 2, 1));
+        assert_eq!(recent.take(LOG, Seq(3), 9), None, "the fourth one is in the file alone");
+        assert_eq!(recent.take(LOG, Seq(4), 9), None);
+        assert_eq!(seqs(recent.take(LOG, Seq(5), 9)), [5, 6]);
     }
 
     #[test]

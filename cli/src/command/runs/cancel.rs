@@ -1,9 +1,10 @@
-//! `longshore runs cancel`: tells runs of the cluster to stop, by their ids or by what they have in common.
+//! `longshore runs cancel` in a cluster: tells runs to stop, by their ids or by what they have in common.
 
 use futures::{StreamExt, stream};
 use longshore_backend::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
 
+use super::cancel_here::cancel_here;
 use super::{Place, cluster, find_in, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
@@ -18,7 +19,7 @@ use crate::output::Output;
 const AT_ONCE: usize = 32;
 
 /// The most runs that one command cancels: their ids stay in memory, and the question names a number that a person can judge.
-const MOST: usize = 100_000;
+pub(super) const MOST: usize = 100_000;
 
 /// Failures that are shown in full; the others are counted.
 const SHOWN_FAILURES: usize = 10;
@@ -34,9 +35,7 @@ pub(in super::super) async fn cancel(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let Some(client) = cluster(&args.place, config, output).await? else {
-        let message = "a run of one process is cancelled where it runs";
-        return Err(Failure::new(Exit::Usage, message)
-            .help("press Ctrl-C there; for a run of a cluster, name it with --nats-url or NATS_URL"));
+        return cancel_here(args, output).await;
     };
     if args.runs.is_empty() {
         many(args, client, config, output).await
@@ -85,7 +84,7 @@ async fn many(
     }
     let count = counted(runs.len());
     let what = format!("{count} of the namespace `{}`", config.namespace);
-    if !args.yes && !confirm("cancel", &what, config, output).await? {
+    if !args.yes && !confirm("cancel", &what, &config.nats().to_string(), output).await? {
         output.message("nothing was cancelled");
         return Ok(Exit::Error);
     }
@@ -136,7 +135,7 @@ impl Tally {
     }
 }
 
-fn counted(count: usize) -> String {
+pub(super) fn counted(count: usize) -> String {
     if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 

@@ -7,26 +7,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use longshore_backend::{RunCursor, RunPage, RunQuery};
-use longshore_proto::{RunId, RunSummary, RunView};
-use longshore_scheduler::{Observed, Run};
+use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
 
-use crate::embedded::Looked;
-use crate::exit::Exit;
+use crate::embedded::{self, Looked};
 use crate::failure::Failure;
 use crate::output::Output;
 
 /// A data directory that is looked at.
-pub(super) struct Look {
+pub(in super::super) struct Look {
     looked: Looked,
 }
 
 impl Look {
     /// Looks at a directory as it is now.
     pub(super) async fn at(dir: &Path, output: &Output) -> Result<Self, Failure> {
-        let (looked, blind) = Looked::at(dir).await?;
-        if let Some(error) = blind {
+        let looked = Looked::at(dir).await?;
+        for (partition, error) in &looked.survey.unreadable {
             output.warning(&format!(
-                "shown as of the last checkpoint, because the log cannot be followed: {error}"
+                "runs of partition {partition} are shown as of the last checkpoint, because its log cannot be followed: {error}"
             ));
         }
         Ok(Self { looked })
@@ -34,28 +32,51 @@ impl Look {
 
     /// A page of runs, newest first.
     pub(super) async fn runs(&self, query: &RunQuery) -> Result<RunPage, Failure> {
-        let fresh = self.looked.observed.as_ref().map(Observed::runs).unwrap_or_default();
-        let stored = self.looked.backend.checkpoints.runs(query.clone()).await?;
+        let fresh = self.looked.survey.runs();
+        let mut stored = self.looked.backend.checkpoints.runs(as_stored(query)).await?;
+        stored.runs.iter_mut().for_each(|run| self.looked.survey.mark(run));
         Ok(merged(stored, fresh, query))
     }
 
     /// A run in full, if there is one.
     pub(super) async fn run(&self, run: RunId) -> Result<Option<RunView>, Failure> {
-        if let Some(view) = self.looked.observed.as_ref().and_then(|observed| observed.run(run)) {
+        if let Some(view) = self.looked.survey.run(run) {
             return Ok(Some(view));
         }
-        let Some(row) = self.looked.backend.checkpoints.run(run).await? else { return Ok(None) };
-        let run = Run::read(&row.state).map_err(|error| {
-            Failure::new(Exit::Error, format!("the state of {run} cannot be read: {error}"))
-        })?;
-        Ok(Some(run.view()))
+        let mut view = embedded::stored(&self.looked.backend, run).await?;
+        if let Some(view) = &mut view {
+            self.looked.survey.mark(&mut view.summary);
+        }
+        Ok(view)
+    }
+
+    /// A run as its stored row has it.
+    pub(in super::super) async fn stored(&self, run: RunId) -> Result<Option<RunView>, Failure> {
+        embedded::stored(&self.looked.backend, run).await
+    }
+
+    /// The directory.
+    pub(in super::super) fn looked(&self) -> &Looked {
+        &self.looked
     }
 
     /// Lets go of the directory.
-    pub(super) async fn close(self) {
-        self.looked.store.close().await;
+    pub(in super::super) async fn close(self) {
+        self.looked.close().await;
     }
 }
+
+/// A query for stored rows: no row says that a run is interrupted, and any that has not ended may be.
+fn as_stored(query: &RunQuery) -> RunQuery {
+    let mut query = query.clone();
+    if query.statuses.contains(&RunStatus::Interrupted) {
+        query.statuses.extend(LIVE);
+    }
+    query
+}
+
+/// The statuses of runs that have not ended, as they are stored.
+const LIVE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Cancelling];
 
 /// A stored page that fits a query, with what the log knows better. May have fewer runs than asked for although there are more.
 fn merged(stored: RunPage, fresh: Vec<RunSummary>, query: &RunQuery) -> RunPage {
@@ -67,7 +88,7 @@ fn merged(stored: RunPage, fresh: Vec<RunSummary>, query: &RunQuery) -> RunPage 
         if row.status.is_terminal() {
             fresh.remove(&row.run);
         }
-        if !fresh.contains_key(&row.run) {
+        if !fresh.contains_key(&row.run) && query.matches(&row) {
             merged.push(row);
         }
     }

@@ -25,6 +25,37 @@ fn a_cancel_recalls_what_is_out_and_still_hears_its_word() {
 }
 
 #[test]
+fn cancel_does_not_wait_for_calls_whose_process_is_gone() {
+    check(
+        TWO,
+        r#"
+        submit                       -> dispatch a#1
+        @2s lead with its jobs lost  -> nothing
+        cancel                       -> recall a#1, dispatch clean#1
+        status                       -> a indeterminate, b skipped, clean running
+        @4s lead with its jobs lost  -> nothing
+        cancel                       -> refused: the run is stopping already
+        @5s sent                     -> nothing
+        settle clean#1 output 1      -> cancelled at a: cancelled: its process ended before the call did, and the step was told to stop; the call may have happened
+        "#,
+    );
+}
+
+#[test]
+fn second_cancel_ends_calls_that_were_told_to_stop_and_then_lost() {
+    check(
+        "steps: [{ id: a, call: s/t, retry: 3 }]",
+        r#"
+        submit                       -> dispatch a#1
+        cancel                       -> recall a#1
+        @2s lead with its jobs lost  -> nothing
+        cancel                       -> cancelled
+        status                       -> a cancelled
+        "#,
+    );
+}
+
+#[test]
 fn the_first_reason_of_a_cancel_is_kept() {
     check(
         "steps: [{ id: a, call: s/t }]",

@@ -1,0 +1,139 @@
+//! `longshore runs cancel` in a data directory.
+//!
+//! A run that a process moves is asked to stop through its log, and that process does the rest. An interrupted run is ended
+//! here: its partition is taken over for a moment, and no call is made.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use longshore_backend::{RunPage, RunQuery};
+use longshore_proto::{Partition, RunId, RunStatus, RunView};
+
+use super::cancel::{MOST, counted};
+use super::look::Look;
+use super::{Place, data_directory, find, query};
+use crate::args::RunsCancelArgs;
+use crate::confirm::confirm;
+use crate::embedded::Opened;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::node;
+use crate::output::Output;
+
+/// Statuses of runs that can be told to stop and have not been yet, or that wait for a process to do it.
+const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Interrupted];
+
+/// Tells runs of a data directory to stop. That a run has ended already is said, and is success.
+pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
+    let data = data_directory(&args.place);
+    let look = Look::at(&data, output).await.map_err(super::or_a_cluster)?;
+    let (chosen, exit) = if args.runs.is_empty() {
+        let chosen = described(&args, look).await?;
+        if chosen.is_empty() {
+            output.message("no such runs");
+            return Ok(Exit::Success);
+        }
+        let what = counted(chosen.len());
+        if !args.yes && !confirm("cancel", &what, &data.display().to_string(), output).await? {
+            output.message("nothing was cancelled");
+            return Ok(Exit::Error);
+        }
+        (chosen, Exit::Success)
+    } else {
+        named(&args, look, output).await
+    };
+    cancel(&data, &chosen, &args.reason, output).await?;
+    Ok(exit)
+}
+
+/// Runs that are named by their ids and have not ended, and the exit code of the last one that is unknown.
+async fn named(args: &RunsCancelArgs, look: Look, output: &Output) -> (Vec<RunId>, Exit) {
+    let (mut chosen, mut exit) = (Vec::new(), Exit::Success);
+    for text in &args.runs {
+        match find(&look, text).await {
+            Ok(view) if view.summary.status.is_terminal() => output.message(&has_ended(&view)),
+            Ok(view) => chosen.push(view.summary.run),
+            Err(failure) => {
+                output.failure(&failure);
+                exit = failure.exit;
+            }
+        }
+    }
+    look.close().await;
+    (chosen, exit)
+}
+
+fn has_ended(view: &RunView) -> String {
+    format!("the run {} has ended already: it has {}", view.summary.run, view.summary.status)
+}
+
+/// Runs that the options describe.
+async fn described(args: &RunsCancelArgs, look: Look) -> Result<Vec<RunId>, Failure> {
+    let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
+    let mut query = RunQuery { statuses, ..query(&args.filter) };
+    let place = Place::Data(Box::new(look));
+    let mut chosen = Vec::new();
+    let listed = loop {
+        match place.runs(query.clone()).await {
+            Ok(RunPage { runs, next }) => {
+                chosen.extend(runs.iter().map(|summary| summary.run));
+                query.after = next;
+                if next.is_none() || chosen.len() >= MOST {
+                    break Ok(chosen);
+                }
+            }
+            Err(failure) => break Err(failure),
+        }
+    };
+    place.close().await;
+    listed
+}
+
+async fn cancel(data: &Path, chosen: &[RunId], reason: &str, output: &Output) -> Result<(), Failure> {
+    if chosen.is_empty() {
+        return Ok(());
+    }
+    let mut by_partition: BTreeMap<Partition, Vec<RunId>> = BTreeMap::new();
+    for run in chosen {
+        by_partition.entry(run.partition()).or_default().push(*run);
+    }
+    let mut opened = Opened::open(data, node::name()?).await?;
+    let cancelled = async {
+        for (partition, runs) in &by_partition {
+            cancel_in(&mut opened, *partition, runs, reason, output).await?;
+        }
+        Ok(())
+    };
+    let cancelled = cancelled.await;
+    opened.close().await;
+    cancelled
+}
+
+/// Cancels runs of one partition.
+async fn cancel_in(
+    opened: &mut Opened,
+    partition: Partition,
+    runs: &[RunId],
+    reason: &str,
+    output: &Output,
+) -> Result<(), Failure> {
+    if !opened.cancel_interrupted(partition, runs, reason).await? {
+        for run in runs {
+            opened.cancel(*run, reason).await?;
+            output.message(&format!("cancelling {run}; `longshore watch {run}` follows it to its end"));
+        }
+        return Ok(());
+    }
+    for run in runs {
+        let view = opened.stored(*run).await?;
+        let message = match view {
+            Some(view) if view.summary.status == RunStatus::Cancelled => format!("cancelled {run}"),
+            Some(view) if view.summary.status.is_terminal() => has_ended(&view),
+            _ => format!(
+                "cancelling {run}: it has steps to carry out before it ends, which `longshore resume {run}` does"
+            ),
+        };
+        output.message(&message);
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! A run of a data directory as it goes, beside the process that moves it: its log, followed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_proto::{RunId, RunView};
+use longshore_scheduler::Observed;
+use tokio::time::{Instant, sleep_until};
+
+use super::super::result;
+use super::super::runs::{Look, find};
+use super::stopped;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::live::Live;
+use crate::output::Output;
+use crate::signals::Signals;
+
+/// How often it is looked whether a process still moves the run.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Shows a run until it has ended. An interrupted run, which no process moves, is a failure.
+pub(super) async fn to_end(
+    look: &Look,
+    text: &str,
+    data: &Path,
+    output: &Output,
+) -> Result<Arc<RunView>, Failure> {
+    let view = Arc::new(find(look, text).await?);
+    let mut live = Live::new(output, false);
+    if view.summary.status.is_terminal() {
+        live.show(Arc::clone(&view));
+        live.finish();
+        return Ok(view);
+    }
+    let run = view.summary.run;
+    let mut signals = Signals::listen()?;
+    let ended = tokio::select! {
+        biased;
+        _ = signals.next() => Err(stopped(run)),
+        ended = follow(look, run, data, &mut live) => ended,
+    };
+    live.finish();
+    ended
+}
+
+async fn follow(look: &Look, run: RunId, data: &Path, live: &mut Live) -> Result<Arc<RunView>, Failure> {
+    let unreadable = |error| Failure::new(Exit::Error, format!("the run {run} cannot be followed: {error}"));
+    let mut observed = look.looked().follow(run).await?;
+    loop {
+        let was_moved = look.looked().is_moved(run)?;
+        let view = newest(look, &observed, run).await?;
+        live.show(Arc::clone(&view));
+        if view.summary.status.is_terminal() {
+            return Ok(view);
+        }
+        if !was_moved {
+            // It may have ended while it was looked for its process: the log has the last word.
+            observed = look.looked().follow(run).await?;
+            let view = newest(look, &observed, run).await?;
+            if view.summary.status.is_terminal() {
+                live.show(Arc::clone(&view));
+                return Ok(view);
+            }
+            return Err(interrupted(run, data));
+        }
+        let check_at = Instant::now() + CHECK_INTERVAL;
+        tokio::select! {
+            advanced = observed.advance() => advanced.map_err(unreadable)?,
+            () = until(check_at, live) => observed = look.looked().follow(run).await?,
+        }
+    }
+}
+
+/// Draws until that moment.
+async fn until(moment: Instant, live: &mut Live) {
+    loop {
+        tokio::select! {
+            () = sleep_until(moment) => return,
+            () = live.frame() => {}
+        }
+    }
+}
+
+/// The newest state of a run: that of its log, or of the stored row once it has ended.
+async fn newest(look: &Look, observed: &Observed, run: RunId) -> Result<Arc<RunView>, Failure> {
+    let view = match observed.run(run) {
+        Some(view) => Some(view),
+        None => look.stored(run).await?,
+    };
+    let gone = || Failure::new(Exit::NotFound, format!("the run {run} is not kept any more"));
+    view.map(Arc::new).ok_or_else(gone)
+}
+
+fn interrupted(run: RunId, data: &Path) -> Failure {
+    let message = format!("the run {run} is interrupted: no process moves it");
+    Failure::new(Exit::Interrupted, message).help(result::resume_hint(data, None))
+}
