@@ -167,6 +167,13 @@ pub struct StepView {
     /// Why it waits, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// What its tool was called with; secrets by their names. Of large arguments the beginning of their JSON text, as
+    /// `{"beginning": {"text": …, "bytes": …}}` with the size of the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
+    /// Why it was skipped, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_because: Option<String>,
 }
 
 impl StepView {

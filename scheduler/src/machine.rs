@@ -18,6 +18,7 @@ mod advance;
 mod change;
 mod checkpoint;
 mod needs;
+mod record;
 mod refused;
 mod retention;
 mod run;

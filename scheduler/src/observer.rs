@@ -34,7 +34,7 @@ impl Announcer {
 
 impl Observer for Announcer {
     fn changed(&self, run: &Run, change: &Change) {
-        let without_output = |step| StepView { output: None, ..step };
+        let without_output = |step| StepView { output: None, arguments: None, ..step };
         let steps = run.steps(&change.steps).into_iter().map(without_output).collect();
         self.events.tell(&News { run: run.summary(), steps, status_changed: change.is_of_run() });
     }

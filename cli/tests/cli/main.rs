@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod folder;
+mod recorded;
 mod refusals;
 mod stopping;
 mod together;

@@ -4,7 +4,7 @@
 //! always are, and errors and reasons in lists lose their ends. What does not fit even then is for the broker's side to refuse.
 
 use longshore_backend::{DeadLetter, RunPage};
-use longshore_proto::{Digest, RunView};
+use longshore_proto::{Digest, RunView, StepView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -25,8 +25,11 @@ pub(super) fn view(mut view: RunView) -> RunView {
     if !is_too_long(&view) {
         return view;
     }
-    let outputs = view.steps.iter_mut().filter_map(|step| step.output.as_mut());
-    for value in outputs.chain(view.outputs.as_mut()).chain([&mut view.inputs]) {
+    let of_steps = view.steps.iter_mut().flat_map(|step: &mut StepView| {
+        let StepView { output, arguments, .. } = step;
+        output.iter_mut().chain(arguments.iter_mut())
+    });
+    for value in of_steps.chain(view.outputs.as_mut()).chain([&mut view.inputs]) {
         shorten(value);
     }
     view

@@ -8,12 +8,12 @@
 use longshore_proto::{
     Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
 };
-use longshore_workflow::{CallStep, Condition, Plan, StepIndex, StepKind, Template, WorkBudget};
+use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
 
 use super::run::{Outstanding, RunError};
 use super::scope::{BlobValues, RunScope};
-use super::{Effect, Effects, Run, timers};
+use super::{Effect, Effects, Run, record, timers};
 
 /// Calls of one run that may be out at once. One run cannot fill the queue, and a group of a thousand still goes
 /// out in a few waves.
@@ -46,6 +46,34 @@ pub(super) fn failed_within(run: &Run, plan: &Plan, group: Option<StepIndex>) ->
     here || match group {
         Some(index) => failed_within(run, plan, plan.step(index).and_then(|step| step.parent)),
         None => run.error.is_some(),
+    }
+}
+
+/// Which failure keeps the steps of a group (or of the whole run, at the top) from running.
+fn failure_before(run: &Run, plan: &Plan, group: Option<StepIndex>) -> String {
+    let here = plan
+        .steps
+        .iter()
+        .zip(&run.steps)
+        .find(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
+    match (here, group) {
+        (Some((_, state)), _) => format!("`{}` {}", state.path, state.status),
+        (None, Some(index)) => failure_before(run, plan, plan.step(index).and_then(|step| step.parent)),
+        (None, None) => match run.error.as_ref().and_then(|error| error.step.as_ref()) {
+            Some(path) => format!("`{path}` failed"),
+            None => "the run failed".to_owned(),
+        },
+    }
+}
+
+/// Characters of an expression that a reason repeats.
+const REASON_CHARS: usize = 200;
+
+fn is_false(expr: &Expr) -> String {
+    let source = expr.source();
+    match source.char_indices().nth(REASON_CHARS) {
+        Some((cut, _)) => format!("`if: {}…` is false", source.get(..cut).unwrap_or_default()),
+        None => format!("`if: {source}` is false"),
     }
 }
 
@@ -92,7 +120,7 @@ impl Cursor<'_> {
             state.started_at = Some(self.now);
         }
         match decided {
-            Ok(true) => match &step.kind {
+            Ok(None) => match &step.kind {
                 StepKind::Call(call) => self.call(run, index, call),
                 StepKind::Set(values) => self.set(run, index, values),
                 StepKind::Parallel { members, timeout } => {
@@ -106,40 +134,51 @@ impl Cursor<'_> {
                     debug_assert!(!members.is_empty(), "the language refuses empty groups");
                 }
             },
-            Ok(false) => self.skip(run, index),
+            Ok(Some(why)) => self.skip(run, index, &why),
             Err(fault) => self.end(run, index, StepStatus::Failed, Some(fault)),
         }
     }
 
-    /// Whether a step runs at all.
-    fn wanted(&self, run: &Run, step: &longshore_workflow::Step) -> Result<bool, Fault> {
+    /// Why a step is skipped; nothing if it runs.
+    fn wanted(&self, run: &Run, step: &longshore_workflow::Step) -> Result<Option<String>, Fault> {
         let scope = RunScope { run, plan: self.plan, blobs: self.blobs, group: step.parent };
         let stopped_above =
             groups_above(self.plan, step).any(|group| run.step(group).is_some_and(|g| g.stopped));
-        let smooth = !failed_within(run, self.plan, step.parent) && run.status != RunStatus::Cancelling;
+        if stopped_above {
+            return Ok(Some("its group was told to stop".to_owned()));
+        }
+        let holds = |expr: &Expr| {
+            let holds = expr.holds(&scope, &self.budget).map_err(expression_fault)?;
+            Ok(if holds { None } else { Some(is_false(expr)) })
+        };
         match &step.condition {
-            _ if stopped_above => Ok(false),
-            Condition::Success => Ok(smooth),
-            Condition::SuccessAnd(expr) => {
-                if smooth {
-                    expr.holds(&scope, &self.budget).map_err(expression_fault)
-                } else {
-                    Ok(false)
-                }
-            }
-            Condition::Own(expr) => expr.holds(&scope, &self.budget).map_err(expression_fault),
+            Condition::Success => Ok(self.obstacle(run, step)),
+            Condition::SuccessAnd(expr) => match self.obstacle(run, step) {
+                None => holds(expr),
+                obstacle => Ok(obstacle),
+            },
+            Condition::Own(expr) => holds(expr),
         }
     }
 
+    /// What keeps a step from running that runs only if all is well.
+    fn obstacle(&self, run: &Run, step: &longshore_workflow::Step) -> Option<String> {
+        if run.status == RunStatus::Cancelling {
+            return Some("the run was told to stop".to_owned());
+        }
+        failed_within(run, self.plan, step.parent).then(|| failure_before(run, self.plan, step.parent))
+    }
+
     /// Passes a step over, and with it everything inside.
-    fn skip(&mut self, run: &mut Run, index: StepIndex) {
+    fn skip(&mut self, run: &mut Run, index: StepIndex, why: &str) {
         if let Some(StepKind::Parallel { members, .. }) = self.plan.step(index).map(|step| &step.kind) {
             for member in members {
-                self.skip(run, *member);
+                self.skip(run, *member, why);
             }
         }
         if let Some(state) = run.step_mut(index) {
             state.started_at = None;
+            state.skipped_because = Some(why.to_owned());
             state.end(StepStatus::Skipped, self.now);
         }
     }
@@ -164,8 +203,10 @@ impl Cursor<'_> {
         let prepared = self.prepare(run, index, call);
         match prepared.and_then(|call| run.room_for(call.bytes).map(|()| call)) {
             Ok(outstanding) => {
+                let steps = run.steps.len();
                 if let Some(state) = run.step_mut(index) {
                     state.status = StepStatus::Running;
+                    state.arguments = Some(record::kept(&outstanding.arguments, outstanding.bytes, steps));
                     state.call = Some(outstanding);
                 }
                 dispatch(run, self.plan, index, self.now, 0, self.effects);

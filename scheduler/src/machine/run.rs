@@ -75,6 +75,12 @@ pub(crate) struct Step {
     pub(super) call: Option<Outstanding>,
     /// Told to stop: it starts nothing more, and what it has out was recalled.
     pub(super) stopped: bool,
+    /// What is kept of the arguments of its call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) arguments: Option<Value>,
+    /// Why it was skipped, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) skipped_because: Option<String>,
 }
 
 /// A call that has begun and has no outcome yet: the state is the outbox.
@@ -215,6 +221,8 @@ impl Step {
             error: None,
             call: None,
             stopped: false,
+            arguments: None,
+            skipped_because: None,
         }
     }
 

@@ -86,6 +86,8 @@ impl Run {
             output: step.output.as_ref().map(|output| shown(&output.value)),
             error: step.error.clone(),
             waiting_for: self.waiting_for(step),
+            arguments: step.arguments.clone(),
+            skipped_because: step.skipped_because.clone(),
         }
     }
 

@@ -41,8 +41,13 @@ pub(super) fn show(view: &RunView, symbols: Symbols) -> Vec<Line> {
     if let Some(reason) = &summary.cancel_reason {
         facts.push(fact("reason", Line::of(PLAIN, reason)));
     }
-    if summary.error.is_some() {
-        facts.push(fact("error", error(summary)));
+    match &summary.failed_step {
+        // The step says why, in its place below.
+        Some(step) if view.steps.iter().any(|one| one.path == *step) => {
+            facts.push(fact("failed at", Line::of(BAD, step.as_str())));
+        }
+        _ if summary.error.is_some() => facts.push(fact("error", error(summary))),
+        _ => {}
     }
     facts.push(fact("inputs", json(&view.inputs)));
     facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs))));
@@ -63,7 +68,7 @@ fn json(value: &Value) -> Line {
 /// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
 fn steps(steps: &[StepView], symbols: Symbols) -> Vec<Line> {
     let rows = aligned(steps.iter().map(|step| row(step, symbols)).collect());
-    steps.iter().zip(rows).flat_map(|(step, row)| std::iter::once(row).chain(below(step))).collect()
+    steps.iter().zip(rows).flat_map(|(step, row)| std::iter::once(row).chain(below(step, steps))).collect()
 }
 
 fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
@@ -77,26 +82,88 @@ fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
     ]
 }
 
-fn below(step: &StepView) -> Vec<Line> {
+fn below(step: &StepView, all: &[StepView]) -> Vec<Line> {
     let mut lines = Vec::new();
-    if let Some(what) = &step.waiting_for {
-        lines.push(Line::of(PLAIN, &indent(step, &format!("    waits for {what}"))));
+    let mut add = |word: &str, text: &str| {
+        lines.push(Line::of(PLAIN, &indent(step, &format!("    {word} {text}"))));
+    };
+    if let Some(why) = &step.skipped_because {
+        add("because", why);
     }
-    if let Some(fault) = &step.error {
+    if let Some(what) = &step.waiting_for {
+        add("waits for", what);
+    }
+    if let Some(arguments) = &step.arguments {
+        add("with", &arguments_text(arguments));
+    }
+    if let Some(output) = &step.output {
+        add("output", &output_text(output));
+    }
+    // What the last attempt met is said there.
+    let last = step.attempts.last().and_then(|made| made.fault.as_ref());
+    if let Some(fault) =
+        step.error.as_ref().filter(|fault| last != Some(*fault) && !is_of_a_member(fault, all))
+    {
         lines.extend(told(fault, Line::of(BAD, &indent(step, "    ")), BAD, step));
     }
-    lines.extend(step.attempts.iter().flat_map(|made| attempt(step, made)));
+    let attempts = step.attempts.iter().enumerate();
+    lines.extend(attempts.flat_map(|(place, made)| {
+        let is_last = place + 1 == step.attempts.len();
+        let is_end = is_last && made.fault.is_some() && made.fault == step.error;
+        attempt(step, made, if is_end { BAD } else { PLAIN })
+    }));
     lines
 }
 
-fn attempt(step: &StepView, made: &AttemptRecord) -> Vec<Line> {
+/// Whether a group repeats the fault of one of its members, where that is said.
+fn is_of_a_member(fault: &Fault, all: &[StepView]) -> bool {
+    all.iter().filter_map(|step| Some((step, step.error.as_ref()?))).any(|(step, of_step)| {
+        fault.message.strip_prefix(&format!("`{}`: ", step.path)) == Some(of_step.message.as_str())
+    })
+}
+
+/// What a step gave, or how large it is.
+fn output_text(output: &Value) -> String {
+    let blob = output.get("blob").filter(|blob| blob.get("digest").is_some());
+    match blob.and_then(|blob| blob.get("bytes")?.as_u64()) {
+        Some(bytes) => format!("of {bytes} bytes, which `longshore runs output` prints"),
+        None => beginning(&output.to_string()),
+    }
+}
+
+/// Characters of a value that stand on a page. `runs output` and `--json` have the whole.
+const SHOWN_CHARS: usize = 400;
+
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((cut, _)) => format!("{}… ({} bytes)", text.get(..cut).unwrap_or_default(), text.len()),
+        None => text.to_owned(),
+    }
+}
+
+/// Arguments of a call, or what is kept of them.
+fn arguments_text(arguments: &Value) -> String {
+    let large =
+        arguments.get("beginning").filter(|_| arguments.as_object().is_some_and(|all| all.len() == 1));
+    let text = large.and_then(|large| large.get("text")?.as_str());
+    let bytes = large.and_then(|large| large.get("bytes")?.as_u64());
+    match (text, bytes) {
+        (Some(text), Some(bytes)) => {
+            let shown: String = text.chars().take(SHOWN_CHARS).collect();
+            format!("{shown}… ({bytes} bytes)")
+        }
+        _ => beginning(&arguments.to_string()),
+    }
+}
+
+fn attempt(step: &StepView, made: &AttemptRecord, style: Style) -> Vec<Line> {
     let AttemptRecord { number, started_at, took, .. } = made;
     let by = made.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
     let process = made.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
     let text = format!("    attempt {number}  {started_at}  {}{by}{process}", Elapsed(*took));
     let line = Line::of(FAINT, &indent(step, &text));
     match &made.fault {
-        Some(fault) => told(fault, line.with(PLAIN, "  "), PLAIN, step),
+        Some(fault) => told(fault, line.with(style, "  "), style, step),
         None => vec![line],
     }
 }
@@ -152,11 +219,12 @@ mod tests {
                 { "path": "check", "does": "parallel", "depth": 0, "status": "failed",
                   "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64 },
                 { "path": "check_west", "does": "tables/validate", "depth": 1, "status": "failed", "error": fault,
-                  "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64,
+                  "arguments": { "file": "west.csv" }, "started_at": 1_795_187_471_000_u64, "finished_at": 1_795_187_473_000_u64,
                   "attempts": [{ "number": 1, "started_at": 1_795_187_471_500_u64,
                                  "took_ms": 1000, "fault": fault, "sent": "answered", "worker": "worker-1-7",
                                  "process": { "pid": 4711, "connection": 2 } }] },
-                { "path": "report", "does": "tables/write", "depth": 0, "status": "pending" },
+                { "path": "report", "does": "tables/write", "depth": 0, "status": "skipped",
+                  "skipped_because": "`check` failed" },
             ],
         }))
         .expect("a run")
@@ -176,15 +244,16 @@ mod tests {
                 "status     x failed",
                 "submitted  2026-11-20T15:11:11.000Z",
                 "took       2.0s",
-                "error      check_west: tool_error: row 7 has no number",
+                "failed at  check_west",
                 "inputs     {\"region\":\"west\"}",
                 "",
                 "x check         failed   2.0s  parallel",
                 "  x check_west  failed   2.0s  tables/validate",
-                "      tool_error: row 7 has no number",
+                "      with {\"file\":\"west.csv\"}",
                 "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)  tool_error: \
                  row 7 has no number",
-                ". report        pending        tables/write",
+                "- report        skipped        tables/write",
+                "    because `check` failed",
             ]
         );
     }
@@ -210,9 +279,7 @@ mod tests {
             texts(&show(&view, Symbols::Ascii))[8..],
             [
                 "  x check_west  failed  2.0s  tables/validate",
-                "      tool_error: no",
-                "          x failed  \\u001b[31m1",
-                "            at main",
+                "      with {\"file\":\"west.csv\"}",
                 "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)  tool_error: no",
                 "          x failed  \\u001b[31m1",
                 "            at main",

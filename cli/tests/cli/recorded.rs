@@ -1,0 +1,63 @@
+//! What is recorded of a run, and shown: arguments, outputs, why a step was skipped, and each failure in one place.
+
+use serde_json::{Value, json};
+
+use crate::folder::Folder;
+
+const SEVERAL: &str = "
+longshore: v1
+name: several
+inputs:
+  who: { type: string, required: true }
+  bulk: { default: '' }
+steps:
+  - { id: greet, call: test/echo, with: { text: 'Hello, ${{ inputs.who }}!', bulk: '${{ inputs.bulk }}' } }
+  - { id: never, call: test/echo, if: 'inputs.who == \"nobody\"' }
+  - id: group
+    parallel:
+      - { id: bad, call: test/fail, with: { row: 7 } }
+  - { id: after, call: test/echo }
+";
+
+async fn shown(folder: &Folder) -> Value {
+    let shown = folder.run(&["runs", "show", "last", "--json"]).await.expecting(0, &[]);
+    shown.json_lines().into_iter().next().expect("a run")
+}
+
+#[tokio::test]
+async fn a_run_shows_arguments_outputs_and_reasons() {
+    let folder = Folder::with(SEVERAL);
+    folder.run(&["run", "wf.yaml", "-i", "who=you"]).await.expecting(20, &[]);
+    let run = shown(&folder).await;
+    let step = |path: &str| {
+        let steps = run["steps"].as_array().expect("steps");
+        steps.iter().find(|step| step["path"] == path).expect("the step").clone()
+    };
+    assert_eq!(step("greet")["arguments"], json!({ "text": "Hello, you!", "bulk": "" }));
+    assert_eq!(step("bad")["arguments"], json!({ "row": 7 }));
+    assert_eq!(step("never")["skipped_because"], "`if: inputs.who == \"nobody\"` is false");
+    assert_eq!(step("after")["skipped_because"], "`group` failed");
+
+    let page = folder.run(&["runs", "show", "last"]).await.expecting(0, &[]).stdout;
+    for line in [
+        "with {\"bulk\":\"\",\"text\":\"Hello, you!\"}",
+        "output {",
+        "because `group` failed",
+        "failed at  bad",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+    assert_eq!(page.matches("row 7 has no number").count(), 1, "a failure is said once: {page}");
+}
+
+#[tokio::test]
+async fn of_large_arguments_the_beginning_is_recorded() {
+    let folder = Folder::with(SEVERAL);
+    let bulk = format!("bulk={}", "x".repeat(80_000));
+    folder.run(&["run", "wf.yaml", "-i", "who=you", "-i", &bulk]).await.expecting(20, &[]);
+    let run = shown(&folder).await;
+    let arguments = &run["steps"].as_array().expect("steps").first().expect("a step")["arguments"];
+    let beginning = arguments["beginning"]["text"].as_str().expect("a text");
+    assert!(beginning.starts_with("{\"bulk\":\"xxx") && beginning.len() == 2_048, "{beginning}");
+    assert!(arguments["beginning"]["bytes"].as_u64().is_some_and(|bytes| bytes > 80_000));
+}
