@@ -21,7 +21,9 @@ pub(crate) use cluster::{
     WorkflowsPushArgs, WorkflowsShowArgs,
 };
 pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
-pub(crate) use runs::{PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsShowArgs};
+pub(crate) use runs::{
+    PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
+};
 pub(crate) use value::{Pair, Target, duration};
 
 /// Where a data directory is unless somebody says otherwise.

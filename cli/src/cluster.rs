@@ -32,7 +32,7 @@ use longshore_backend::redis::Redis;
 use tokio::time::timeout;
 use tracing::warn;
 
-pub(crate) use client::{Client, Heard, RegisteredText, SubmitBody};
+pub(crate) use client::{Client, Heard, RegisteredText, SubmitBody, ValuePart};
 pub(crate) use examine::{BacklogSeen, Examination, SchedulerSeen, StreamSeen, examine};
 pub(crate) use judge::exit as judged;
 pub(crate) use partitions::PartitionSeen;

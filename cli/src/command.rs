@@ -55,6 +55,7 @@ async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, 
     match command {
         ClusterCommand::Runs(RunsCommand::List(args)) => runs::list(args, &config, output).await,
         ClusterCommand::Runs(RunsCommand::Show(args)) => runs::show(args, &config, output).await,
+        ClusterCommand::Runs(RunsCommand::Output(args)) => runs::output(args, &config, output).await,
         ClusterCommand::Runs(RunsCommand::Cancel(args)) => runs::cancel(args, &config, output).await,
         ClusterCommand::Submit(args) => submit::submit(args, &config, output).await,
         ClusterCommand::Watch(args) => watch::watch(args, &config, output).await,

@@ -338,10 +338,15 @@ impl Process {
 
 /// A stored run in full, if there is one.
 pub(crate) async fn stored(backend: &Backend, run: RunId) -> Result<Option<RunView>, Failure> {
+    Ok(stored_state(backend, run).await?.map(|run| run.view()))
+}
+
+/// A stored run as it is kept, if there is one.
+pub(crate) async fn stored_state(backend: &Backend, run: RunId) -> Result<Option<Run>, Failure> {
     let Some(row) = backend.checkpoints.run(run).await? else { return Ok(None) };
-    let run = Run::read(&row.state)
+    let read = Run::read(&row.state)
         .map_err(|error| Failure::new(Exit::Error, format!("the state of {run} cannot be read: {error}")))?;
-    Ok(Some(run.view()))
+    Ok(Some(read))
 }
 
 /// Whose runs they are, where there is only one person.

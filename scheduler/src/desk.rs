@@ -19,6 +19,7 @@ mod letters;
 mod quota;
 mod refusal;
 mod registered;
+mod value;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ pub(crate) use answers::REQUEST_LIMIT_BYTES;
 use known::Known;
 use quota::Quota;
 pub use refusal::Refusal;
+use value::ValueReader;
 
 /// Characters of an id that a submitter chooses: room for a UUID with a prefix, and a bound for logs.
 const ID_LIMIT_CHARS: usize = 256;
@@ -91,6 +93,7 @@ pub struct Desk {
     admission: Admission,
     quota: Quota,
     known: Known,
+    values: ValueReader,
 }
 
 impl Desk {
@@ -118,6 +121,7 @@ impl Desk {
             admission,
             quota,
             known,
+            values: ValueReader::default(),
         }
     }
 

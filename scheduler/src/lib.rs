@@ -33,7 +33,8 @@ pub use driver::{Driver, Ended};
 pub use fold::DriverError;
 pub use intake::{Intake, Submission, SubmitError};
 pub use machine::{
-    Change, Drained, Effect, Effects, Machine, Needs, Refused, RestoreError, Retention, Run, STATE_VERSION,
+    Change, Drained, Effect, Effects, Machine, Needs, NoValue, Refused, RestoreError, Retention, Run,
+    RunValue, STATE_VERSION,
 };
 pub use node::{Node, NodeConfig};
 pub use observed::Observed;

@@ -18,6 +18,7 @@ mod advance;
 mod change;
 mod checkpoint;
 mod needs;
+mod obstacle;
 mod record;
 mod refused;
 mod retention;
@@ -26,6 +27,7 @@ mod scope;
 mod settle;
 mod stop;
 mod timers;
+mod value;
 mod view;
 
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use retention::Retention;
 pub use run::Run;
 pub(crate) use run::Step;
 use scope::BlobValues;
+pub use value::{NoValue, RunValue};
 
 /// Timers asked for in one tick: as many as one durable write carries with ease; the rest follow in the next.
 const FIRED_PER_TICK: usize = 1_000;

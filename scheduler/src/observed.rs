@@ -7,7 +7,7 @@ use longshore_backend::{Backend, LogReader};
 use longshore_proto::{Partition, RunId, RunSummary, RunView};
 
 use crate::fold::{BATCH, DriverError, Fold};
-use crate::machine::Effects;
+use crate::machine::{Effects, Run};
 use crate::recovery;
 
 /// A partition as of one moment.
@@ -49,6 +49,11 @@ impl Observed {
     /// A run that has not ended, or has ended since the checkpoint.
     pub fn run(&self, run: RunId) -> Option<RunView> {
         self.fold.machine.view(run)
+    }
+
+    /// Such a run as it is kept.
+    pub fn state(&self, run: RunId) -> Option<&Run> {
+        self.fold.machine.run(run)
     }
 
     /// Every such run, in the order of the ids.

@@ -10,6 +10,8 @@ pub enum Verb {
     Submit,
     /// One run in full.
     Get,
+    /// One value of a run in full, part by part.
+    Output,
     /// Runs, newest first.
     List,
     /// Tell a run to stop.
@@ -34,9 +36,10 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Submit,
         Self::Get,
+        Self::Output,
         Self::List,
         Self::Cancel,
         Self::Workflows,
@@ -54,6 +57,7 @@ impl Verb {
         match self {
             Self::Submit => "submit",
             Self::Get => "get",
+            Self::Output => "output",
             Self::List => "list",
             Self::Cancel => "cancel",
             Self::Workflows => "workflows",
@@ -73,7 +77,13 @@ impl Verb {
             Self::Submit | Self::Cancel | Self::Push | Self::Unregister | Self::DlqRetry | Self::DlqDrop => {
                 true
             }
-            Self::Get | Self::List | Self::Workflows | Self::Workflow | Self::Dlq | Self::DlqGet => false,
+            Self::Get
+            | Self::Output
+            | Self::List
+            | Self::Workflows
+            | Self::Workflow
+            | Self::Dlq
+            | Self::DlqGet => false,
         }
     }
 
@@ -82,6 +92,7 @@ impl Verb {
         match self {
             Self::Submit => "{workflow, id?, version?, inputs?}",
             Self::Get => "{run}",
+            Self::Output => "{run, step?, content?, offset?}",
             Self::List => "{status?, workflow?, since?, labels?, after?, limit?}",
             Self::Cancel => "{run, reason?}",
             Self::Workflows => "{}",

@@ -300,6 +300,7 @@ impl ClusterCommand {
         match self {
             Self::Runs(RunsCommand::List(args)) => &args.place.cluster,
             Self::Runs(RunsCommand::Show(args)) => &args.place.cluster,
+            Self::Runs(RunsCommand::Output(args)) => &args.place.cluster,
             Self::Runs(RunsCommand::Cancel(args)) => &args.place.cluster,
             Self::Submit(args) => &args.cluster,
             Self::Watch(args) => &args.place.cluster,
@@ -347,6 +348,7 @@ impl ClusterCommand {
         match self {
             Self::Runs(RunsCommand::List(args)) => Some(&args.place.namespace),
             Self::Runs(RunsCommand::Show(args)) => Some(&args.place.namespace),
+            Self::Runs(RunsCommand::Output(args)) => Some(&args.place.namespace),
             Self::Runs(RunsCommand::Cancel(args)) => Some(&args.place.namespace),
             Self::Submit(args) => Some(&args.namespace),
             Self::Watch(args) => Some(&args.place.namespace),

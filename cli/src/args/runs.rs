@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 use longshore_backend::RunCursor;
-use longshore_proto::{RunStatus, WorkflowName};
+use longshore_proto::{RunStatus, StepPath, WorkflowName};
 
 use super::cluster::{ClusterArgs, NamespaceArgs};
 use super::value::{Pair, Since};
@@ -27,6 +27,8 @@ pub(crate) enum RunsCommand {
     List(RunsListArgs),
     /// Show a run: its steps, their attempts, its outputs
     Show(RunsShowArgs),
+    /// Print one value of a run in full: its outputs, or what a step gave
+    Output(RunsOutputArgs),
     /// Tell runs to stop
     Cancel(RunsCancelArgs),
 }
@@ -136,6 +138,31 @@ pub(crate) struct RunsShowArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore runs output last
+  longshore runs output 9v0w fetch | jq .rows
+  longshore runs output 9v0w fetch --content -o content.json
+
+Without a step it prints the outputs of the run. It is the way to values that `runs show` names by their size only.")]
+pub(crate) struct RunsOutputArgs {
+    /// The run: its id, the beginning or end of it, or `last` for the newest
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// The step, as `runs show` names it
+    #[arg(value_name = "STEP")]
+    pub(crate) step: Option<StepPath>,
+    /// The content as the tool gave it, which is kept if the workflow reads it
+    #[arg(long, requires = "step")]
+    pub(crate) content: bool,
+    /// Write the value to this file, as JSON
+    #[arg(short = 'o', long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// Reads one of these statuses.

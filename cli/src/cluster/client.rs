@@ -10,7 +10,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_backend::nats::NatsClient;
 use longshore_backend::{DeadLetter, Registered, RunPage, RunQuery, Verb};
-use longshore_proto::{Digest, Namespace, RunId, RunSummary, RunView, TraceContext, WorkflowName, subject};
+use longshore_proto::{
+    Digest, Namespace, RunId, RunSummary, RunView, StepPath, TraceContext, WorkflowName, subject,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -81,6 +83,17 @@ pub(crate) struct RegisteredText {
     pub(crate) text: String,
 }
 
+/// A part of a value of a run.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ValuePart {
+    /// The size of the whole, as JSON text.
+    pub(crate) bytes: usize,
+    /// Where the part begins.
+    pub(crate) offset: usize,
+    /// The part.
+    pub(crate) text: String,
+}
+
 /// What news of a run come to for whoever then looks at it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Heard {
@@ -112,6 +125,18 @@ impl Client {
     /// A run in full.
     pub(crate) async fn get(&self, run: RunId) -> Result<RunView, Failure> {
         self.ask(Verb::Get, &json!({ "run": run })).await
+    }
+
+    /// A part of a value of a run, from an offset on.
+    pub(crate) async fn value(
+        &self,
+        run: RunId,
+        step: Option<&StepPath>,
+        is_content: bool,
+        offset: usize,
+    ) -> Result<ValuePart, Failure> {
+        let body = json!({ "run": run, "step": step, "content": is_content, "offset": offset });
+        self.ask(Verb::Output, &body).await
     }
 
     /// A page of runs of this client's namespace, newest first.

@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_here;
 mod look;
 mod page;
+mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 
 pub(super) use self::cancel::cancel;
 pub(super) use self::look::Look;
+pub(super) use self::value::output;
 
 use super::result::RUN_SCHEMA;
 use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};

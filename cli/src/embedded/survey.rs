@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_backend::embedded::{Embedded, Holder, PartitionState};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
-use longshore_scheduler::{DriverError, Observed, STATE_VERSION};
+use longshore_scheduler::{DriverError, Observed, Run, STATE_VERSION};
 
 use super::unopened;
 use crate::failure::Failure;
@@ -80,6 +80,11 @@ impl Survey {
         let mut view = self.partitions.get(&run.partition())?.observed.as_ref()?.run(run)?;
         self.mark(&mut view.summary);
         Some(view)
+    }
+
+    /// Such a run as it is kept.
+    pub(crate) fn state(&self, run: RunId) -> Option<&Run> {
+        self.partitions.get(&run.partition())?.observed.as_ref()?.state(run)
     }
 
     /// The ids of the runs that no process moves.

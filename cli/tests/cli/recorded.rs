@@ -61,3 +61,23 @@ async fn of_large_arguments_the_beginning_is_recorded() {
     assert!(beginning.starts_with("{\"bulk\":\"xxx") && beginning.len() == 2_048, "{beginning}");
     assert!(arguments["beginning"]["bytes"].as_u64().is_some_and(|bytes| bytes > 80_000));
 }
+
+#[tokio::test]
+async fn values_of_a_run_are_fetched_in_full() {
+    let folder = Folder::with(SEVERAL);
+    let bulk = format!("bulk={}", "x".repeat(80_000));
+    folder.run(&["run", "wf.yaml", "-i", "who=you", "-i", &bulk]).await.expecting(20, &[]);
+    let page = folder.run(&["runs", "show", "last"]).await.expecting(0, &[]).stdout;
+    assert!(page.contains("which `longshore runs output` prints"), "{page}");
+    let large = folder.run(&["runs", "output", "last", "greet"]).await.expecting(0, &[]).json_lines();
+    assert_eq!(large[0]["bulk"].as_str().map(str::len), Some(80_000));
+    let line = ["runs", "output", "last", "greet", "-o", "greet.json"];
+    folder.run(&line).await.expecting(0, &["written to greet.json"]);
+    let written = std::fs::read_to_string(folder.path().join("greet.json")).expect("is written");
+    assert_eq!(serde_json::from_str::<Value>(&written).expect("JSON"), large[0]);
+    folder.run(&["runs", "output", "last"]).await.expecting(5, &["has no outputs: it is failed"]);
+    folder.run(&["runs", "output", "last", "bad"]).await.expecting(5, &["has no output: it is failed"]);
+    let words = ["was not kept", "steps.greet.content"];
+    folder.run(&["runs", "output", "last", "greet", "--content"]).await.expecting(5, &words);
+    folder.run(&["runs", "output", "last", "--content"]).await.expecting(2, &["<STEP>"]);
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use longshore_backend::{Api, Denied, Request, RunCursor, RunQuery, Verb};
-use longshore_proto::{Namespace, RunId, RunStatus, Timestamp, WorkflowName};
+use longshore_proto::{Namespace, RunId, RunStatus, StepPath, Timestamp, WorkflowName};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ macro_rules! body {
         }
     })* };
 }
-body!(Submit, Get, List, Cancel, NoFields, OneWorkflow, Push, Letters, OneLetter);
+body!(Submit, Get, Output, List, Cancel, NoFields, OneWorkflow, Push, Letters, OneLetter);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +51,18 @@ struct Get {
     _digest: IgnoredAny,
     #[serde(default, rename = "existed")]
     _existed: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Output {
+    namespace: Option<Namespace>,
+    run: RunId,
+    step: Option<StepPath>,
+    #[serde(default)]
+    content: bool,
+    #[serde(default)]
+    offset: usize,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +155,10 @@ impl Desk {
             Verb::Get => {
                 let Get { run, .. } = read(request)?;
                 document(fit::view(self.get(namespace, run).await?))
+            }
+            Verb::Output => {
+                let Output { run, step, content, offset, .. } = read(request)?;
+                document(self.value(namespace, run, step, content, offset).await?)
             }
             Verb::List => self.answer_list(request).await,
             Verb::Cancel => self.answer_cancel(request).await,

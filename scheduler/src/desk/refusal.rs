@@ -1,10 +1,11 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
 use longshore_backend::Denied;
-use longshore_proto::{Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
+use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
 use crate::intake::SubmitError;
+use crate::machine::NoValue;
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,17 @@ pub enum Refusal {
         /// Why.
         error: WireError,
     },
+    /// The run has no such value.
+    #[error(transparent)]
+    NoValue(#[from] NoValue),
+    /// A large value is no longer there.
+    #[error("the large value {} of {run} is gone", .digest.short())]
+    ValueGone {
+        /// The run.
+        run: RunId,
+        /// Its address.
+        digest: Digest,
+    },
     /// There is no room for more runs.
     #[error(
         "the store of partition {partition} is {percent} % full, and submits are taken in below 70 %: try again later, \
@@ -161,6 +173,7 @@ impl Refusal {
             Self::Quota { .. } => "quota",
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
+            Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
         }
@@ -182,7 +195,7 @@ impl Refusal {
             Self::Malformed(_) | Self::OtherNamespace { .. } | Self::Id | Self::AmbiguousVersion { .. } => {
                 400
             }
-            Self::UnknownLetter(_) => 404,
+            Self::UnknownLetter(_) | Self::NoValue(_) | Self::ValueGone { .. } => 404,
             Self::Quota { .. } => 429,
             Self::Submit(SubmitError::Workflow(_) | SubmitError::Inputs(_)) => 400,
             Self::TooLarge { .. } => 413,

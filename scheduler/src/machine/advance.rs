@@ -11,6 +11,7 @@ use longshore_proto::{
 use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
 
+use super::obstacle::{failed_within, failure_before, is_false};
 use super::run::{Outstanding, RunError};
 use super::scope::{BlobValues, RunScope};
 use super::{Effect, Effects, Run, record, timers};
@@ -32,48 +33,6 @@ pub(super) fn advance(run: &mut Run, plan: &Plan, blobs: &BlobValues, now: Times
         cursor.finish(run);
     } else if run.error.is_some() && run.status == RunStatus::Running {
         run.status = RunStatus::Failing;
-    }
-}
-
-/// Whether a step of this group (or of the whole run, at the top) has failed with nothing to handle it, here or in
-/// the groups around it.
-pub(super) fn failed_within(run: &Run, plan: &Plan, group: Option<StepIndex>) -> bool {
-    let here = plan
-        .steps
-        .iter()
-        .zip(&run.steps)
-        .any(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
-    here || match group {
-        Some(index) => failed_within(run, plan, plan.step(index).and_then(|step| step.parent)),
-        None => run.error.is_some(),
-    }
-}
-
-/// Which failure keeps the steps of a group (or of the whole run, at the top) from running.
-fn failure_before(run: &Run, plan: &Plan, group: Option<StepIndex>) -> String {
-    let here = plan
-        .steps
-        .iter()
-        .zip(&run.steps)
-        .find(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
-    match (here, group) {
-        (Some((_, state)), _) => format!("`{}` {}", state.path, state.status),
-        (None, Some(index)) => failure_before(run, plan, plan.step(index).and_then(|step| step.parent)),
-        (None, None) => match run.error.as_ref().and_then(|error| error.step.as_ref()) {
-            Some(path) => format!("`{path}` failed"),
-            None => "the run failed".to_owned(),
-        },
-    }
-}
-
-/// Characters of an expression that a reason repeats.
-const REASON_CHARS: usize = 200;
-
-fn is_false(expr: &Expr) -> String {
-    let source = expr.source();
-    match source.char_indices().nth(REASON_CHARS) {
-        Some((cut, _)) => format!("`if: {}…` is false", source.get(..cut).unwrap_or_default()),
-        None => format!("`if: {source}` is false"),
     }
 }
 

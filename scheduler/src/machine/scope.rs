@@ -91,7 +91,7 @@ impl Scope for RunScope<'_> {
     }
 
     fn failed(&self) -> bool {
-        super::advance::failed_within(self.run, self.plan, self.group)
+        super::obstacle::failed_within(self.run, self.plan, self.group)
     }
 
     fn cancelled(&self) -> bool {

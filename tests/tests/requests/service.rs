@@ -29,6 +29,7 @@ async fn the_service_says_what_it_is() {
         "dlq-retry",
         "get",
         "list",
+        "output",
         "push",
         "submit",
         "unregister",

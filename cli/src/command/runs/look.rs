@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use longshore_backend::{RunCursor, RunPage, RunQuery};
-use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
+use longshore_proto::{Payload, RunId, RunStatus, RunSummary, RunView};
+use longshore_scheduler::{NoValue, RunValue};
 
 use crate::embedded::{self, Looked};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -48,6 +50,17 @@ impl Look {
             self.looked.survey.mark(&mut view.summary);
         }
         Ok(view)
+    }
+
+    /// A value of a run, or the address of a large one.
+    pub(super) async fn value(&self, run: RunId, wanted: &RunValue) -> Result<Payload, Failure> {
+        let none = |error: NoValue| Failure::new(Exit::NotFound, error.to_string());
+        if let Some(state) = self.looked.survey.state(run) {
+            return state.value(wanted).map_err(none);
+        }
+        let state = embedded::stored_state(&self.looked.backend, run).await?;
+        let gone = || Failure::new(Exit::NotFound, format!("the run {run} is not kept any more"));
+        state.ok_or_else(gone)?.value(wanted).map_err(none)
     }
 
     /// A run as its stored row has it.

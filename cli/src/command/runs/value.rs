@@ -1,0 +1,103 @@
+//! `longshore runs output`: one value of a run in full.
+
+use std::path::Path;
+
+use longshore_proto::{Payload, RunId, StepPath};
+use longshore_scheduler::RunValue;
+use serde_json::Value;
+
+use super::look::Look;
+use super::{Place, find, find_in};
+use crate::args::RunsOutputArgs;
+use crate::cluster::{Client, ValuePart};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// The largest value that is fetched in parts: more is kept nowhere.
+const LIMIT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Prints a value of a run, or writes it to a file.
+pub(in super::super) async fn output(
+    args: RunsOutputArgs,
+    config: &Config,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let place = Place::choose(&args.place, config, output).await?;
+    let fetched = match &place {
+        Place::Data(look) => from_data(look, &args).await,
+        Place::Cluster(client) => from_cluster(client, &args).await,
+    };
+    place.close().await;
+    let text = fetched?;
+    match &args.file {
+        Some(file) => {
+            write(file, &text)?;
+            output.message(&format!("{} bytes written to {}", text.len(), file.display()));
+        }
+        None => match serde_json::from_str::<Value>(&text) {
+            Ok(value) => output.value(&value)?,
+            Err(_) => output.text(&text)?,
+        },
+    }
+    Ok(Exit::Success)
+}
+
+async fn from_data(look: &Look, args: &RunsOutputArgs) -> Result<String, Failure> {
+    let run = find(look, &args.run).await?.summary.run;
+    let none = |error: String| Failure::new(Exit::NotFound, error);
+    match look.value(run, &wanted(args)).await? {
+        Payload::Inline(value) => Ok(value.to_string()),
+        Payload::Blob { digest, .. } => {
+            let bytes = look.looked().backend.blobs.get(digest).await?;
+            let bytes =
+                bytes.ok_or_else(|| none(format!("the large value {} of {run} is gone", digest.short())))?;
+            String::from_utf8(bytes).map_err(|error| none(format!("the value of {run} is no text: {error}")))
+        }
+    }
+}
+
+fn wanted(args: &RunsOutputArgs) -> RunValue {
+    match &args.step {
+        None => RunValue::Outputs,
+        Some(step) if args.content => RunValue::Content(step.clone()),
+        Some(step) => RunValue::Output(step.clone()),
+    }
+}
+
+async fn from_cluster(client: &Client, args: &RunsOutputArgs) -> Result<String, Failure> {
+    let run = find_in(client, &args.run).await?;
+    parts(client, run, args.step.as_ref(), args.content).await
+}
+
+/// Fetches the parts of a value one after the other.
+async fn parts(
+    client: &Client,
+    run: RunId,
+    step: Option<&StepPath>,
+    is_content: bool,
+) -> Result<String, Failure> {
+    let mut text = String::new();
+    loop {
+        let ValuePart { bytes, offset, text: part } = client.value(run, step, is_content, text.len()).await?;
+        let is_next = offset == text.len() && (!part.is_empty() || bytes == text.len());
+        text.push_str(&part);
+        if !is_next || text.len() > bytes || bytes > LIMIT_BYTES {
+            return Err(Failure::new(
+                Exit::Error,
+                format!("the parts of the value of {run} do not fit together"),
+            ));
+        }
+        if text.len() == bytes {
+            return Ok(text);
+        }
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(file, text).map_err(|error| {
+        Failure::new(Exit::Error, format!("cannot write {}: {error}", file.display()))
+            .help("name a file in a folder that you may write to")
+    })
+}

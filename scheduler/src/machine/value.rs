@@ -1,0 +1,90 @@
+//! One value of a run in full: its outputs, or what a step gave.
+
+use longshore_proto::{Payload, RunId, StepPath};
+
+use super::Run;
+
+/// Which value of a run is meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RunValue {
+    /// The outputs of the run.
+    Outputs,
+    /// The output of a step.
+    Output(StepPath),
+    /// The raw content that the tool of a step gave.
+    Content(StepPath),
+}
+
+/// Why a run has no such value.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NoValue {
+    /// The run has not succeeded.
+    #[error("the run {run} has no outputs: it is {status}")]
+    NoOutputs {
+        /// The run.
+        run: RunId,
+        /// Its status.
+        status: &'static str,
+    },
+    /// The plan has no such step.
+    #[error("the run {run} has no step `{step}`; its steps are {}", .steps.join(", "))]
+    UnknownStep {
+        /// The run.
+        run: RunId,
+        /// What was asked for.
+        step: StepPath,
+        /// The first steps that there are.
+        steps: Vec<String>,
+    },
+    /// The step gave nothing.
+    #[error("the step `{step}` of {run} has no output: it is {status}")]
+    NoOutput {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: StepPath,
+        /// Its status.
+        status: &'static str,
+    },
+    /// The content was not kept.
+    #[error(
+        "the content of the step `{step}` of {run} was not kept: it is kept for steps whose `content` the workflow reads, as in \
+         `steps.{step}.content`"
+    )]
+    NoContent {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: StepPath,
+    },
+}
+
+/// Steps that are named where one is unknown.
+const NAMED_STEPS: usize = 20;
+
+impl Run {
+    /// A value, or the address of a large one.
+    pub fn value(&self, wanted: &RunValue) -> Result<Payload, NoValue> {
+        let run = self.id;
+        let path = match wanted {
+            RunValue::Outputs => {
+                let outputs = self.outputs.clone().map(Payload::Inline);
+                return outputs.ok_or(NoValue::NoOutputs { run, status: self.status.as_str() });
+            }
+            RunValue::Output(path) | RunValue::Content(path) => path,
+        };
+        let Some(step) = self.steps.iter().find(|step| step.path == *path) else {
+            let steps = self.steps.iter().take(NAMED_STEPS).map(|step| step.path.to_string()).collect();
+            return Err(NoValue::UnknownStep { run, step: path.clone(), steps });
+        };
+        let Some(output) = &step.output else {
+            return Err(NoValue::NoOutput { run, step: path.clone(), status: step.status.as_str() });
+        };
+        match wanted {
+            RunValue::Content(_) => {
+                output.content.clone().ok_or_else(|| NoValue::NoContent { run, step: path.clone() })
+            }
+            RunValue::Output(_) | RunValue::Outputs => Ok(output.value.clone()),
+        }
+    }
+}
