@@ -29,16 +29,16 @@ pub(crate) enum Observation {
     ShuttingDown,
     /// The run was cancelled.
     Cancelled,
-    /// No answer before the deadline.
-    Deadline(Duration),
+    /// No answer before the deadline, and what the server printed to its standard error meanwhile.
+    Deadline(Duration, String),
     /// The connection ended before the answer.
     Closed(String),
     /// An HTTP response that is no answer.
     Http { status: u16, retry_after: Option<Duration>, detail: String },
     /// The server does not know the session of this connection any more.
     SessionLost(String),
-    /// A JSON-RPC error.
-    JsonRpc { code: i64, message: String },
+    /// A JSON-RPC error, with the beginning of its `data` as JSON.
+    JsonRpc { code: i64, message: String, data: String },
     /// The tool's answer is an error in which a library reports a JSON-RPC error.
     Reported { code: i64, message: String },
     /// A message that is larger than this server may send.
@@ -75,10 +75,10 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
         }
         O::NotWritten(_) | O::ShuttingDown | O::SessionLost(_) => (FaultClass::Unavailable, Sent::Never),
         O::Cancelled => (FaultClass::Cancelled, Sent::Maybe),
-        O::Deadline(_) => (FaultClass::Timeout, Sent::Maybe),
+        O::Deadline(..) => (FaultClass::Timeout, Sent::Maybe),
         O::Closed(_) => (FaultClass::Unavailable, Sent::Maybe),
         O::Http { status, retry_after, .. } => return http(*status, *retry_after),
-        O::JsonRpc { code, message } => json_rpc(*code, message),
+        O::JsonRpc { code, message, .. } => json_rpc(*code, message),
         // The tool has answered, whatever it says about the request.
         O::Reported { code, message } => (json_rpc(*code, message).0, Sent::Answered),
         O::TooLarge(Oversized { is_answer: true, .. }) => (FaultClass::ProtocolError, Sent::Answered),
@@ -136,19 +136,23 @@ impl Observation {
             Self::NotStarted(text)
             | Self::NotReached(text)
             | Self::ConnectDeadline(_, text)
+            | Self::Deadline(_, text)
             | Self::NotWritten(text)
             | Self::Closed(text)
             | Self::Http { detail: text, .. }
             | Self::SessionLost(text)
-            | Self::JsonRpc { message: text, .. }
             | Self::Reported { message: text, .. }
             | Self::Unreadable(text)
             | Self::UnknownTool(text)
             | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
+            Self::JsonRpc { message, data, .. } => {
+                for text in [message, data] {
+                    *text = secrets.hide(text).into_owned();
+                }
+            }
             Self::NotListed(_)
             | Self::ShuttingDown
             | Self::Cancelled
-            | Self::Deadline(_)
             | Self::TooLarge(_)
             | Self::InputRequired
             | Self::Task => {}
@@ -169,12 +173,15 @@ impl fmt::Display for Observation {
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
             Self::ShuttingDown => f.write_str("the connections are being closed"),
             Self::Cancelled => f.write_str("the call was cut off before its answer"),
-            Self::Deadline(after) => write!(f, "no answer within {after:?}"),
+            Self::Deadline(after, said) => write!(f, "no answer within {after:?}{said}"),
             Self::Closed(why) => write!(f, "the connection ended before the answer: {why}"),
             Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
             Self::Http { status, detail, .. } => write!(f, "HTTP {status}: {detail}"),
             Self::SessionLost(why) => write!(f, "the server has forgotten the session: {why}"),
-            Self::JsonRpc { code, message } | Self::Reported { code, message } => {
+            Self::JsonRpc { code, message, data } if !data.is_empty() => {
+                write!(f, "{message} ({code}); data: {data}")
+            }
+            Self::JsonRpc { code, message, .. } | Self::Reported { code, message } => {
                 write!(f, "{message} ({code})")
             }
             Self::TooLarge(Oversized { bytes: Some(bytes), limit, .. }) => write!(
@@ -215,7 +222,7 @@ mod tests {
     }
 
     fn rpc(code: i64, message: &str) -> Observation {
-        Observation::JsonRpc { code, message: message.to_owned() }
+        Observation::JsonRpc { code, message: message.to_owned(), data: String::new() }
     }
 
     #[test]
@@ -232,7 +239,7 @@ mod tests {
             (O::ShuttingDown, Unavailable, Never),
             (O::SessionLost(text()), Unavailable, Never),
             (O::Cancelled, Cancelled, Maybe),
-            (O::Deadline(second), Timeout, Maybe),
+            (O::Deadline(second, text()), Timeout, Maybe),
             (O::Closed(text()), Unavailable, Maybe),
             (too_large(true), ProtocolError, Answered),
             (too_large(false), ProtocolError, Maybe),
@@ -293,12 +300,12 @@ mod tests {
         secrets.add("s3cret-token");
         let said = || "bad token s3cret-token".to_owned();
         for seen in [
-            Observation::JsonRpc { code: 1, message: said() },
+            Observation::JsonRpc { code: 1, message: said(), data: said() },
             Observation::Http { status: 401, retry_after: None, detail: said() },
             Observation::NotStarted(said()),
         ] {
             let message = seen.without(&secrets).into_fault().fault.message;
-            assert!(message.contains("bad token ***"), "{message}");
+            assert!(message.contains("bad token ***") && !message.contains("s3cret"), "{message}");
         }
     }
 }

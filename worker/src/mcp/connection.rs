@@ -185,7 +185,7 @@ impl Connection {
         let answer = self.exchange(company, request, deadline, limit).await;
         self.touch();
         match &answer {
-            Err(Observation::Deadline(_)) => {
+            Err(Observation::Deadline(..)) => {
                 if self.state.silent_deadlines.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_DEADLINES {
                     tracing::warn!(server = %self.server, "no answers any more, the connection is given up");
                     self.condemn();
@@ -207,6 +207,7 @@ impl Connection {
     ) -> Result<ServerResult, Observation> {
         // Heard from before the request is sent: its token is known only afterwards.
         let mut progress = self.notices.progress.subscribe();
+        let said_before = self.child.as_ref().map_or(0, |child| child.stderr.lines_read());
         let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
         let handle = match timeout_at(deadline, sending).await {
             Ok(Ok(handle)) => handle,
@@ -224,7 +225,10 @@ impl Connection {
                 answer = flight.answer() => return self.settle(answer).await,
                 () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
                 seen = self.end() => return Err(seen),
-                () = tokio::time::sleep_until(deadline) => return Err(Observation::Deadline(limit)),
+                () = tokio::time::sleep_until(deadline) => {
+                    let said = self.child.as_ref().map(|child| child.stderr.as_suffix_since(said_before));
+                    return Err(Observation::Deadline(limit, said.unwrap_or_default()));
+                }
                 notice = progress.recv() => {
                     // Notices may be lost in a crowd, and may overtake each other; only what grows is progress.
                     if let Ok((of, value)) = notice && of == token && value > furthest {

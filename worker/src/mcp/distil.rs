@@ -71,7 +71,19 @@ fn json_rpc(error: &ErrorData) -> Observation {
     if let Some(oversized) = Oversized::from_error(error) {
         return Observation::TooLarge(oversized);
     }
-    Observation::JsonRpc { code: i64::from(error.code.0), message: error.message.to_string() }
+    let data = error.data.as_ref().filter(|data| !data.is_null()).map(beginning).unwrap_or_default();
+    Observation::JsonRpc { code: i64::from(error.code.0), message: error.message.to_string(), data }
+}
+
+/// Characters of the `data` of an error that its message repeats: a URL to visit, a list of fields.
+const DATA_CHARS: usize = 1_000;
+
+fn beginning(data: &serde_json::Value) -> String {
+    let text = data.to_string();
+    match text.char_indices().nth(DATA_CHARS) {
+        Some((cut, _)) => format!("{}… ({} bytes in all)", text.get(..cut).unwrap_or_default(), text.len()),
+        None => text,
+    }
 }
 
 fn transport(error: &DynamicTransportError, now: Timestamp) -> Observation {
@@ -130,7 +142,12 @@ fn status_in(text: &str) -> Option<(u16, &str)> {
 
 /// What the HTTP client says.
 fn client(error: &reqwest::Error) -> Observation {
-    let why = innermost(error);
+    // Scheme, host and port; a path or a query may hold a credential.
+    let origin = error.url().map(|url| url.origin().ascii_serialization());
+    let why = match origin {
+        Some(origin) => format!("{origin}: {}", innermost(error)),
+        None => innermost(error),
+    };
     if error.is_connect() { Observation::NotReached(why) } else { Observation::Closed(why) }
 }
 

@@ -259,7 +259,7 @@ async fn page(
     let request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
     match connection.request(ClientRequest::ListToolsRequest(request), deadline, limit).await {
         Ok(ServerResult::ListToolsResult(page)) => Ok(page),
-        Err(Observation::Deadline(after)) => Err(Observation::NotListed(after)),
+        Err(Observation::Deadline(after, _)) => Err(Observation::NotListed(after)),
         Err(seen) => Err(seen),
         Ok(_) => Err(Observation::Unreadable("it is no list of tools".to_owned())),
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use longshore_proto::ServerName;
@@ -202,7 +202,14 @@ fn why_not(server: &StdioServer, error: &std::io::Error) -> String {
 pub(crate) struct StderrTail {
     server: ServerName,
     secrets: Secrets,
-    lines: Mutex<VecDeque<String>>,
+    tail: Mutex<Tail>,
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    /// All lines that were read so far, those that are forgotten as well.
+    read: u64,
 }
 
 /// Enough for a stack trace.
@@ -215,7 +222,7 @@ const READ_LINE_BYTES: usize = 4096;
 impl StderrTail {
     /// Nothing yet.
     pub(crate) fn new(server: ServerName, secrets: Secrets) -> Self {
-        Self { server, secrets, lines: Mutex::default() }
+        Self { server, secrets, tail: Mutex::default() }
     }
 
     /// Reads until the end, so that the server never blocks on a full pipe.
@@ -242,20 +249,35 @@ impl StderrTail {
             return;
         }
         tracing::debug!(server = %self.server, %line, "stderr");
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == TAIL_LINES {
-            lines.pop_front();
+        let mut tail = self.tail();
+        if tail.lines.len() == TAIL_LINES {
+            tail.lines.pop_front();
         }
-        lines.push_back(line.to_owned());
+        tail.lines.push_back(line.to_owned());
+        tail.read = tail.read.saturating_add(1);
+    }
+
+    /// How many lines were read so far.
+    pub(crate) fn lines_read(&self) -> u64 {
+        self.tail().read
     }
 
     /// The lines as the end of a message; empty if there are none.
     pub(crate) fn as_suffix(&self) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.is_empty() {
-            return String::new();
-        }
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        format!("; it said:\n{}", lines.join("\n"))
+        self.as_suffix_since(0)
+    }
+
+    /// The same of those lines that were read after so many.
+    pub(crate) fn as_suffix_since(&self, before: u64) -> String {
+        let tail = self.tail();
+        let new = usize::try_from(tail.read.saturating_sub(before)).unwrap_or(usize::MAX);
+        let old = tail.lines.len().saturating_sub(new);
+        let lines: Vec<&str> = tail.lines.iter().skip(old).map(String::as_str).collect();
+        if lines.is_empty() { String::new() } else { format!("; it said:\n{}", lines.join("\n")) }
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        // No code that holds the lock can panic half-way.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,9 @@ use longshore_proto::{FaultClass, Sent};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{call, call_watched, call_within, entry, fault, file, lines, pool, pool_of, until};
+use crate::fixture::{
+    PATIENCE, call, call_watched, call_within, entry, fault, file, lines, pool, pool_of, until,
+};
 
 #[tokio::test]
 async fn a_tool_answers_in_either_era() {
@@ -171,6 +173,41 @@ async fn a_server_that_never_answers_meets_its_deadline() {
     let seen = fault(call_within(&pool, "never", json!({}), Duration::from_millis(300)).await);
     assert_eq!(seen, (FaultClass::Timeout, Sent::Maybe, "no answer within 300ms".to_owned()));
     until("the server is told to stop", || lines(&cancelled) == ["call"]).await;
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn what_a_server_printed_during_a_call_is_in_the_message_of_its_deadline() {
+    let mut entry = entry(&[], json!({}));
+    entry["env"] = json!({"TOKEN": "${LONGSHORE_TEST_SECRET}"});
+    let pool = pool_of(entry);
+    let mut deadline = Duration::from_millis(200);
+    // The server may be slow to print; then it gets more time.
+    let message = loop {
+        call(&pool, "echo", json!({})).await.expect("an answer");
+        let say = json!({"say": "waiting for the lock with s3cret-value"});
+        let (class, _, message) = fault(call_within(&pool, "never", say, deadline).await);
+        assert_eq!(class, FaultClass::Timeout);
+        if message.contains("it said") || deadline > PATIENCE / 4 {
+            break message;
+        }
+        deadline *= 2;
+    };
+    assert!(message.ends_with("; it said:\nwaiting for the lock with ***"), "{message}");
+    call(&pool, "echo", json!({})).await.expect("an answer");
+    let (_, _, message) = fault(call_within(&pool, "never", json!({}), Duration::from_millis(200)).await);
+    assert_eq!(message, "no answer within 200ms", "what it said during another call is not repeated");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn the_data_of_an_error_is_in_its_message() {
+    let pool = pool_of(entry(&[], json!({})));
+    let data = json!({"elicitations": [{"mode": "url", "url": "https://example.com/sign-in"}]});
+    let given = json!({"code": -32042, "message": "sign in first", "data": data});
+    let (_, _, message) = fault(call(&pool, "rpc_error", given).await);
+    assert!(message.starts_with("sign in first (-32042); data: {\"elicitations\":[{"), "{message}");
+    assert!(message.contains("https://example.com/sign-in"), "{message}");
     pool.close().await;
 }
 
