@@ -121,7 +121,7 @@ impl Opened {
         Survey::of(&self.store).await
     }
 
-    /// The runs that were left behind in the partitions that were taken over, as they stand.
+    /// The runs that were left behind in the partitions that were taken over.
     pub(crate) fn left_behind(&self) -> Vec<RunView> {
         let views = |driver: &Driver| {
             driver.live_runs().into_iter().filter_map(|run| driver.view(run)).collect::<Vec<_>>()

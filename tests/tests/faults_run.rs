@@ -1,7 +1,8 @@
 //! What goes wrong while a run is under way, without any server being at fault: expressions, interrupts, and other
 //! processes.
 
-use longshore_proto::{FaultClass, RunStatus, StepStatus};
+use longshore_backend::embedded::{Access, Embedded, PARTITIONS};
+use longshore_proto::{FaultClass, Partition, RunStatus, StepStatus};
 use longshore_tests::broken_server::dying;
 use longshore_tests::scratch::{Scratch, step};
 use longshore_tests::tables::Tables;
@@ -90,6 +91,46 @@ async fn a_second_process_runs_beside_the_first_and_resume_leaves_both_alone() {
         assert_eq!(process.end().await.expecting(0).json(), json!({ "text": "done" }));
     }
     assert_eq!(calls(&scratch), 4);
+}
+
+#[tokio::test]
+async fn a_process_that_resumes_one_run_of_a_partition_leaves_the_others_interrupted() {
+    let (scratch, line) = gated();
+    let kill_run = async |calls_before: usize| {
+        let started = scratch.longshore(&line).start();
+        until("the run is under way", || calls(&scratch) > calls_before).await;
+        started.kill().await;
+        scratch.newest().await.summary.run.to_string()
+    };
+    let first = kill_run(0).await;
+    // With all other partitions in use, the second run has to share that of the first.
+    let others = Embedded::open(&scratch.path().join(".longshore"), Access::Shared).await.unwrap();
+    for partition in (1..PARTITIONS).map(Partition) {
+        others.hold(partition).await.unwrap();
+    }
+    let second = kill_run(1).await;
+    others.close().await;
+    assert_eq!(first[..7], second[..7]);
+
+    let resumed = scratch.longshore(["resume", &first]).start();
+    until("the first run goes on", || calls(&scratch) == 3).await;
+    let list = |status: &str| scratch.longshore(["runs", "list", "--json", "--status", status]);
+    for (status, run) in [("running", &first), ("interrupted", &second)] {
+        let listed = list(status).run().await.expecting(0).json_lines();
+        assert!(listed.len() == 1 && listed[0]["run"] == **run, "{status}: {listed:#?}");
+    }
+    let refused = scratch.longshore(["resume", &second]).run().await.expecting(1);
+    refused.saying(&[
+        "cannot be resumed now",
+        &resumed.pid().to_string(),
+        "another run of the same partition",
+    ]);
+    // Its calls are lost, so the process that holds the partition ends it at once.
+    scratch.longshore(["runs", "cancel", &second]).run().await.expecting(0).saying(&["cancelling"]);
+    scratch.longshore(["watch", &second, "--exit-status"]).run().await.expecting(21);
+    scratch.write("open", "");
+    assert_eq!(resumed.end().await.expecting(0).json(), json!({ "text": "done" }));
+    scratch.longshore(["resume"]).run().await.expecting(0).saying(&["nothing to resume"]);
 }
 
 #[tokio::test]

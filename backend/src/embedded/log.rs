@@ -1,6 +1,6 @@
 //! The log in the data file, and readers that follow it.
 //!
-//! Entries of all partitions stand in one table by their [place](entries). What this process has just appended is
+//! Entries of all partitions are in one table by their [place](entries). What this process has just appended is
 //! handed to followers [from memory](recent::Recent); a follower that is further behind reads it from the file, and so does
 //! one to whose log another process has appended, such as a cancel.
 

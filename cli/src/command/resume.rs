@@ -96,8 +96,8 @@ async fn choose(
         if !opened.take_over(partition).await? {
             let busy = wanted_runs.iter().find(|run| run.partition() == partition);
             match busy {
-                Some(run) if !wanted.is_empty() => return Err(in_use(*run, None)),
-                Some(run) => output.message(&in_use(*run, None).message),
+                Some(run) if !wanted.is_empty() => return Err(in_use(*run, survey.holder(*run))),
+                Some(run) => output.message(&in_use(*run, survey.holder(*run)).message),
                 None => {}
             }
         }

@@ -131,7 +131,7 @@ fn output_text(output: &Value) -> String {
     }
 }
 
-/// Characters of a value that stand on a page. `runs output` and `--json` have the whole.
+/// Characters of a value that a page shows. `runs output` and `--json` have the whole.
 const SHOWN_CHARS: usize = 400;
 
 fn beginning(text: &str) -> String {
