@@ -25,7 +25,7 @@ const KILLED: usize = 3;
 /// Calls of each run, one after the other.
 const CALLS: usize = 12;
 /// How long a call takes: long enough to be killed in.
-const DELAY_MS: u64 = 15;
+const DELAY_MS: u64 = 30;
 const ROUNDS: usize = 6;
 
 fn scratch() -> Scratch {

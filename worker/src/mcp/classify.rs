@@ -19,7 +19,7 @@ pub(crate) enum Observation {
     NotStarted(String),
     /// The server could not be reached: refused, no such host, no route, a TLS handshake that failed.
     NotReached(String),
-    /// No usable connection within the time for connecting.
+    /// No usable connection within the time for connecting; where, and what the server said.
     ConnectDeadline(Duration, String),
     /// The server is there, and does not say which tools it has.
     NotListed(Duration),

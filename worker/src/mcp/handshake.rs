@@ -64,7 +64,14 @@ pub(crate) async fn connect(
     let attempt = Attempt { server, config, home, stderr: &stderr, started: Instant::now() };
     let connection = match timeout(limit, attempt.in_the_right_era()).await {
         Ok(connection) => connection,
-        Err(_) => Err(Observation::ConnectDeadline(limit, stderr.as_suffix())),
+        Err(_) => {
+            let place = match &config.reach {
+                Reach::Http(http) => http.origin().map(|origin| format!(" at {origin}")),
+                Reach::Stdio(_) | Reach::Noop => None,
+            };
+            let why = format!("{}{}", place.unwrap_or_default(), stderr.as_suffix());
+            Err(Observation::ConnectDeadline(limit, why))
+        }
     };
     let connection = connection.map_err(|seen| seen.without(&config.secrets));
     match &connection {

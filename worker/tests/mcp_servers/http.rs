@@ -134,6 +134,18 @@ async fn nothing_but_an_answer_is_taken_for_one() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_connections_and_says_nothing_is_named() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let pool = pool_of(json!({
+        "url": format!("http://127.0.0.1:{port}/mcp/s3cret"), "longshore": {"connect_timeout_ms": 200}
+    }));
+    let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
+    assert_eq!(message, format!("no connection to the server within 200ms at http://127.0.0.1:{port}"));
+}
+
+#[tokio::test]
 async fn nobody_there_is_known_before_anything_is_sent() {
     let mut server = Server::start(&["--modern"]);
     let pool = server.pool(json!({}));
