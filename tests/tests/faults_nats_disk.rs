@@ -1,8 +1,6 @@
 //! The disk of NATS is full: health checks say so, nothing that was acknowledged is lost, and everything goes on once there
 //! is room and NATS was restarted, as `docs/recovery.md` says.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use longshore_tests::asked::Asked;
 use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::longshore::PATIENCE;
