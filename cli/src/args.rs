@@ -5,6 +5,7 @@
 mod bench;
 mod cluster;
 mod dlq;
+mod groups;
 mod runs;
 mod value;
 
@@ -21,6 +22,7 @@ pub(crate) use cluster::{
     WorkflowsPushArgs, WorkflowsShowArgs,
 };
 pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
+pub(crate) use groups::parse;
 pub(crate) use runs::{
     PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };

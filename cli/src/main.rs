@@ -40,8 +40,6 @@ mod workflow_file;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-
 use crate::args::Cli;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -59,7 +57,7 @@ fn main() -> ExitCode {
         return code;
     }
     let output = Output::new();
-    let exit = match Cli::try_parse() {
+    let exit = match args::parse() {
         Ok(cli) => perform(cli, &output).unwrap_or_else(|failure| {
             output.failure(&failure);
             failure.exit

@@ -25,7 +25,7 @@ pub(crate) enum ClusterCommand {
     /// Register workflows in the cluster, and look at them
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
-    /// Submits that were refused and could not be answered: look at them, submit them again, remove them
+    /// Look at submits that were refused unanswered, retry and drop them
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// Check configuration, NATS, Redis and who is there
