@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use longshore_proto::ServerName;
 
 pub(crate) use bench::{BenchArgs, Sync};
 pub(crate) use cluster::{
@@ -26,7 +25,7 @@ pub(crate) use groups::parse;
 pub(crate) use runs::{
     PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };
-pub(crate) use value::{Pair, Target, duration};
+pub(crate) use value::{Pair, Target, ToolsOf, duration};
 
 /// Where a data directory is unless somebody says otherwise.
 pub(crate) const USUAL_DATA: &str = ".longshore";
@@ -37,6 +36,9 @@ pub(crate) const USUAL_DATA: &str = ".longshore";
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Print results, warnings and errors only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -104,7 +106,7 @@ Examples:
 The outputs of the run are printed to stdout.
 Ctrl-C cancels the run. A second Ctrl-C stops at once and leaves the rest to `longshore resume`.")]
 pub(crate) struct RunArgs {
-    /// The workflow, as YAML or JSON
+    /// The workflow, as YAML or JSON; `-` reads it from stdin
     #[arg(value_name = "WORKFLOW", value_hint = ValueHint::FilePath)]
     pub(crate) workflow: PathBuf,
     /// An input of the workflow; goes before the same input of --input-file
@@ -177,11 +179,14 @@ pub(crate) struct ServersListArgs {
 #[command(after_help = "\
 Examples:
   longshore servers tools
-  longshore servers tools tables --json | jq .input_schema")]
+  longshore servers tools tables/validate_csv
+  longshore servers tools tables --json | jq .input_schema
+
+A tool that is named alone is shown with its arguments and their schema.")]
 pub(crate) struct ServersToolsArgs {
-    /// Only the tools of this server
-    #[arg(value_name = "SERVER")]
-    pub(crate) server: Option<ServerName>,
+    /// Only the tools of this server, or one of them
+    #[arg(value_name = "SERVER[/TOOL]")]
+    pub(crate) of: Option<ToolsOf>,
     #[command(flatten)]
     pub(crate) servers: ServersFileArgs,
     /// Print JSON, one tool on each line
@@ -196,7 +201,8 @@ Examples:
   longshore servers call tables/validate_csv '{\"file\": \"north.csv\"}'
   longshore servers call tables/summarise_csv -a file=north.csv -a 'columns=[\"units\"]'
 
-What the tool gives is printed to stdout: its structured content, or else its text.")]
+What the tool gives is printed to stdout: its structured content, or else its text. Images, audio and other binary
+parts are named on stderr, or saved as files with --save.")]
 pub(crate) struct ServersCallArgs {
     /// The server and the tool
     #[arg(value_name = "SERVER/TOOL")]
@@ -212,6 +218,9 @@ pub(crate) struct ServersCallArgs {
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) servers: ServersFileArgs,
+    /// Save images, audio and other binary parts of the answer as files in this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) save: Option<PathBuf>,
     /// Print JSON: the value, the content as it came, and how long it took
     #[arg(long)]
     pub(crate) json: bool,
@@ -223,10 +232,11 @@ Examples:
   longshore validate workflow.yaml
   longshore validate workflows/*.yaml --json
   longshore validate workflow.yaml --online
+  generate-workflow | longshore validate -
 
 If there is a servers file, the servers that the workflow calls must stand in it.")]
 pub(crate) struct ValidateArgs {
-    /// The workflows, as YAML or JSON
+    /// The workflows, as YAML or JSON; `-` reads one from stdin
     #[arg(value_name = "WORKFLOW", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) workflows: Vec<PathBuf>,
     /// Ask the servers for their tools, and check that those that the workflow calls are there and take its arguments

@@ -19,7 +19,17 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<String, Failure> {
 
 /// Reads a file, or stdin if the path is `-`.
 pub(crate) fn read_or_stdin(path: &Path, what: &str) -> Result<String, Failure> {
-    if path == Path::new("-") { text(io::stdin().lock(), Path::new("stdin"), what) } else { read(path, what) }
+    if is_stdin(path) { text(io::stdin().lock(), shown(path), what) } else { read(path, what) }
+}
+
+/// Whether a path stands for stdin.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// The path as people see it.
+pub(crate) fn shown(path: &Path) -> &Path {
+    if is_stdin(path) { Path::new("stdin") } else { path }
 }
 
 fn text(source: impl Read, path: &Path, what: &str) -> Result<String, Failure> {

@@ -17,7 +17,8 @@ use longshore_backend::clock;
 use longshore_proto::{RunId, RunView};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::output::{Output, Size};
+use self::tree::Drawing;
+use crate::output::Output;
 
 /// How often a frame is drawn at most: more is not seen, and costs a terminal over a slow line its patience.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -61,20 +62,22 @@ impl Live {
             pending::<()>().await;
         }
         self.frames.tick().await;
-        self.draw(self.output.size());
+        self.draw(false);
     }
 
     /// Draws the last frame and leaves it where it is: all of it, because nothing is drawn over it any more and what
     /// does not fit scrolls away.
     pub(crate) fn finish(&self) {
-        self.draw(Size { rows: usize::MAX, ..self.output.size() });
+        self.draw(true);
         self.output.keep_frame();
     }
 
-    fn draw(&self, size: Size) {
+    fn draw(&self, is_last: bool) {
         if self.output.is_live {
             let runs = self.runs.values().map(Arc::as_ref);
-            self.output.draw(&tree::frame(runs, clock::now(), self.output.symbols, size));
+            let (symbols, size) = (self.output.symbols, self.output.size());
+            let drawing = Drawing { now: clock::now(), symbols, size, is_last };
+            self.output.draw(&tree::frame(runs, drawing));
         }
     }
 }

@@ -58,10 +58,13 @@ fn main() -> ExitCode {
     }
     let output = Output::new();
     let exit = match args::parse() {
-        Ok(cli) => perform(cli, &output).unwrap_or_else(|failure| {
-            output.failure(&failure);
-            failure.exit
-        }),
+        Ok(cli) => {
+            let output = if cli.quiet { output.quiet() } else { output };
+            perform(cli, &output).unwrap_or_else(|failure| {
+                output.failure(&failure);
+                failure.exit
+            })
+        }
         Err(usage) => {
             // Help and version are results, the rest are messages; clap knows which is which.
             let _ = usage.print();

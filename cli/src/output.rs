@@ -55,6 +55,8 @@ pub(crate) struct Output {
     pub(crate) is_live: bool,
     /// Whether a person reads messages as they come, rather than a program or a file.
     pub(crate) has_reader: bool,
+    /// Whether messages and the live view are left out, so that stderr has warnings and errors alone.
+    is_quiet: bool,
 }
 
 /// A JSON document as it is printed: what it is, and in which version, before its own fields.
@@ -81,7 +83,13 @@ impl Output {
             },
             is_live: has_reader && environment::can_redraw(environment::variable),
             has_reader,
+            is_quiet: false,
         }
+    }
+
+    /// The same without messages and the live view.
+    pub(crate) fn quiet(self) -> Self {
+        Self { is_live: false, is_quiet: true, ..self }
     }
 
     /// Hides more values in everything that is written to stderr from now on, whichever part or library writes it.
@@ -140,12 +148,16 @@ impl Output {
 
     /// Prints a message.
     pub(crate) fn message(&self, text: &str) {
-        self.laid_out(&hanging(text));
+        if !self.is_quiet {
+            self.laid_out(&hanging(text));
+        }
     }
 
     /// Prints a line as a message.
     pub(crate) fn say(&self, line: &Line) {
-        self.laid_out(&line.to_string());
+        if !self.is_quiet {
+            self.laid_out(&line.to_string());
+        }
     }
 
     /// Prints text that was laid out elsewhere, escapes and all.

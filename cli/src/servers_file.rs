@@ -89,8 +89,21 @@ pub(crate) struct Problem {
 }
 
 impl ServersFile {
-    /// Reads the file that was asked for, or the usual one if there is one.
+    /// Reads the file that was asked for, or the usual one if there is one, and warns of what is doubtful in it.
     pub(crate) fn find(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
+        Self::find_and_warn(source, output, |_, _| true)
+    }
+
+    /// The same for commands that are used every day: a file is warned of once for each content.
+    pub(crate) fn find_for_use(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
+        Self::find_and_warn(source, output, trust::is_first_look)
+    }
+
+    fn find_and_warn(
+        source: &ServersSource,
+        output: &Output,
+        warns: impl Fn(&Path, &str) -> bool,
+    ) -> Result<Self, Failure> {
         let (ServersSource::Named(path) | ServersSource::Found(path)) = source;
         if *source == ServersSource::usual() && !path.exists() {
             return Ok(Self { path: path.clone(), config: None, found_text: None });
@@ -100,8 +113,10 @@ impl ServersFile {
             let lines: String = errors.0.iter().map(|error| format!("\n  {error}")).collect();
             Failure::new(Exit::Invalid, format!("the servers file {} is wrong:{lines}", path.display()))
         })?;
-        for warning in config.warnings() {
-            output.warning(&format!("{}: {warning}", path.display()));
+        if !config.warnings().is_empty() && warns(path, &text) {
+            for warning in config.warnings() {
+                output.warning(&format!("{}: {warning}", path.display()));
+            }
         }
         let found_text = matches!(source, ServersSource::Found(_)).then_some(text);
         Ok(Self { path: path.clone(), config: Some(config), found_text })

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use longshore_proto::Digest;
 
-use self::record::{TrustRecords, Trusted};
+use self::record::{Known, Records};
 use self::summary::Summary;
 use crate::environment;
 use crate::exit::Exit;
@@ -38,14 +38,14 @@ struct Candidate {
 /// names the file when nobody is asked.
 pub(crate) fn ensure(path: &Path, text: &str, output: &Output, tell: impl Fn(&str)) -> Result<(), Failure> {
     let candidate = Candidate::of(path, text);
-    let records = TrustRecords::of_user(environment::variable);
-    let known = records.as_ref().map_or(Trusted::No, |records| {
+    let records = Records::of_user("trusted", environment::variable);
+    let known = records.as_ref().map_or(Known::No, |records| {
         records.look_up(&candidate.path, candidate.digest).unwrap_or_else(|error| {
             output.warning(&error);
-            Trusted::No
+            Known::No
         })
     });
-    if known == Trusted::Yes {
+    if known == Known::Yes {
         return Ok(());
     }
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
@@ -55,7 +55,7 @@ pub(crate) fn ensure(path: &Path, text: &str, output: &Output, tell: impl Fn(&st
         ));
         return Ok(());
     }
-    output.warning(&candidate.question(known == Trusted::OtherContent));
+    output.warning(&candidate.question(known == Known::OtherContent));
     if !is_yes(&answer()) {
         let message = format!("the servers file {} is not trusted; nothing was started", path.display());
         return Err(Failure::new(Exit::Denied, message).help(HOW_TO_NAME));
@@ -64,10 +64,23 @@ pub(crate) fn ensure(path: &Path, text: &str, output: &Output, tell: impl Fn(&st
     Ok(())
 }
 
+/// Whether this user has not seen yet what there is to warn of in a servers file with this content. From then on the user has.
+/// Where nothing can be remembered, it is always new.
+pub(crate) fn is_first_look(path: &Path, text: &str) -> bool {
+    let candidate = Candidate::of(path, text);
+    let Some(records) = Records::of_user("warned", environment::variable) else { return true };
+    if records.look_up(&candidate.path, candidate.digest) == Ok(Known::Yes) {
+        return false;
+    }
+    // What cannot be written is said once more the next time.
+    let _ = records.add(&candidate.path, candidate.digest);
+    true
+}
+
 /// Remembers a servers file as trusted, for `longshore servers trust`. Returns what it does, for people.
 pub(crate) fn give(path: &Path, text: &str) -> Result<String, Failure> {
     let candidate = Candidate::of(path, text);
-    candidate.remember(TrustRecords::of_user(environment::variable).as_ref())?;
+    candidate.remember(Records::of_user("trusted", environment::variable).as_ref())?;
     Ok(format!("the servers file {} is trusted now\n{}", candidate.path.display(), candidate.summary))
 }
 
@@ -92,7 +105,7 @@ impl Candidate {
         )
     }
 
-    fn remember(&self, records: Option<&TrustRecords>) -> Result<(), Failure> {
+    fn remember(&self, records: Option<&Records>) -> Result<(), Failure> {
         let Some(records) = records else {
             let message =
                 "neither XDG_STATE_HOME nor HOME is set, so trust in a servers file cannot be remembered";

@@ -19,13 +19,22 @@ pub(crate) struct WorkflowFile {
 }
 
 impl WorkflowFile {
-    /// Reads and checks a file; every problem is shown with its place.
+    /// Reads and checks a file, or stdin if the path is `-`; every problem is shown with its place.
     pub(crate) fn load(path: &Path, output: &Output) -> Result<Self, Failure> {
-        let text = input_text::read(path, "workflow")?;
+        let text = input_text::read_or_stdin(path, "workflow")?;
         match compile(&text) {
             Ok(plan) => Ok(Self { text, plan }),
             Err(problems) => Err(refused(path, &text, &problems, output)),
         }
+    }
+
+    /// The same for a command that reads inputs as well, which cannot come from stdin, too.
+    pub(crate) fn load_beside(path: &Path, inputs: Option<&Path>, output: &Output) -> Result<Self, Failure> {
+        if input_text::is_stdin(path) && inputs.is_some_and(input_text::is_stdin) {
+            let message = "the workflow and its inputs cannot both come from stdin";
+            return Err(Failure::new(Exit::Usage, message).help("name a file for one of them"));
+        }
+        Self::load(path, output)
     }
 }
 
@@ -33,7 +42,7 @@ impl WorkflowFile {
 pub(crate) fn refused(path: &Path, text: &str, problems: &Diagnostics, output: &Output) -> Failure {
     let count = problems.iter().count() + problems.more();
     let problem = if count == 1 { "one problem".to_owned() } else { format!("{count} problems") };
-    let file = path.display().to_string();
+    let file = input_text::shown(path).display().to_string();
     Failure::new(Exit::Invalid, format!("the workflow {file} has {problem}")).findings(problems.render(
         &file,
         text,

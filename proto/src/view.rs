@@ -174,6 +174,20 @@ pub struct StepView {
     /// Why it was skipped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_because: Option<String>,
+    /// How many attempts its policy allows, if it is a call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_limit: Option<u32>,
+    /// When its next attempt begins, while it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+    /// Whether no worker has taken its job yet, as far as that is known: it is `running`, and its call has not begun.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub queued: bool,
+}
+
+/// Whether a flag is not worth writing.
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl StepView {
@@ -183,6 +197,11 @@ impl StepView {
             Some(name) => format!("{}  {name}", self.does),
             None => self.does.clone(),
         }
+    }
+
+    /// Its status in a word for people, who want to see which calls have begun.
+    pub const fn shown_status(&self) -> &'static str {
+        if self.queued { "queued" } else { self.status.as_str() }
     }
 }
 

@@ -182,7 +182,8 @@ mod tests {
     fn every_status_can_be_asked_for() {
         for status in STATUSES {
             let cli = Cli::try_parse_from(["longshore", "runs", "list", "--status", status.as_str()]);
-            let Ok(Cli { command: Command::Cluster(ClusterCommand::Runs(RunsCommand::List(list))) }) = cli
+            let Ok(Cli { command: Command::Cluster(ClusterCommand::Runs(RunsCommand::List(list))), .. }) =
+                cli
             else {
                 panic!("{cli:?}");
             };

@@ -53,6 +53,28 @@ impl FromStr for Target {
     }
 }
 
+/// `server`, or `server/tool`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ToolsOf {
+    /// The server.
+    pub(crate) server: ServerName,
+    /// One of its tools, or all of them.
+    pub(crate) tool: Option<ToolName>,
+}
+
+impl FromStr for ToolsOf {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('/') {
+            let Target { server, tool } = text.parse()?;
+            return Ok(Self { server, tool: Some(tool) });
+        }
+        let server = text.parse().map_err(|error: longshore_proto::IdError| error.to_string())?;
+        Ok(Self { server, tool: None })
+    }
+}
+
 /// `500ms`, `30s`, `5m` or `1h`: a whole number and a unit, as in a workflow.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -25,7 +25,8 @@ use crate::which_run::which_run;
 /// Goes on with interrupted runs, and waits for their ends.
 pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Failure> {
     let work = args.work;
-    let servers = ServersFile::find(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
+    let servers =
+        ServersFile::find_for_use(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
     let data = work.data.data;
     if matches!(data.try_exists(), Ok(false)) {
         // Opening for work would make it, and a mistyped name would look like one without runs.

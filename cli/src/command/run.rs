@@ -27,10 +27,12 @@ use crate::workflow_file::WorkflowFile;
 
 /// Runs a workflow and waits for its end.
 pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure> {
-    let WorkflowFile { text, plan } = WorkflowFile::load(&args.workflow, output)?;
+    let WorkflowFile { text, plan } =
+        WorkflowFile::load_beside(&args.workflow, args.input_file.as_deref(), output)?;
     let inputs = inputs::gather(&plan, args.input_file.as_deref(), &args.inputs)?;
     let work = args.work;
-    let servers = ServersFile::find(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
+    let servers =
+        ServersFile::find_for_use(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
     ServersFile::refuse(&format!("the workflow `{}`", plan.name), &servers.problems(&plan))?;
     servers.refuse_secrets(&plan, &inputs, &embedded::namespace()?)?;
     let servers = servers.trusted(output, |line| output.message(line))?;

@@ -2,6 +2,7 @@
 //!
 //! All servers are asked at the same time, and one that is broken hides no other.
 
+mod attachments;
 mod page;
 mod report;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::report::{CallReport, Health, ToolReport};
 use crate::args::{
     Pair, ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, ServersTrustArgs, Target,
+    ToolsOf,
 };
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -31,7 +33,8 @@ use crate::trust;
 
 /// Connects to every server and says how it does.
 pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit, Failure> {
-    let file = find(&args.servers, output)?;
+    let file = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
+    let file = file.required()?.trusted(output, |line| output.message(line))?;
     let unusable: Vec<Health> =
         file.unusable().map(|(name, reasons)| Health::unusable(name, reasons)).collect();
     let mut all = with_pool(&file, async |pool, names| {
@@ -62,11 +65,11 @@ pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Fa
 /// Lists the tools of one server, or of all.
 pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exit, Failure> {
     let file = find(&args.servers, output)?;
-    if let Some(server) = &args.server {
-        usable(&file, server)?;
+    if let Some(of) = &args.of {
+        usable(&file, &of.server)?;
     }
     let asked = with_pool(&file, async |pool, names| {
-        let wanted = names.iter().filter(|name| args.server.as_ref().is_none_or(|server| *name == server));
+        let wanted = names.iter().filter(|name| args.of.as_ref().is_none_or(|of| **name == of.server));
         Ok(join_all(wanted.map(async |name| (name.clone(), pool.tools(name).await))).await)
     })
     .await?;
@@ -81,6 +84,18 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
                 exit = Exit::Error;
                 output.failure(&unanswered(&server, &fault));
             }
+        }
+    }
+    if let Some(ToolsOf { server, tool: Some(tool) }) = args.of
+        && exit == Exit::Success
+    {
+        let tools: Vec<Tool> = reports.iter().map(|report| report.tool.clone()).collect();
+        known(&tools, &Target { server, tool: tool.clone() })?;
+        reports.retain(|report| report.tool.name == tool);
+        if let ([report], false) = (reports.as_slice(), args.json) {
+            output.lines(page::tool(report))?;
+            output.value(&report.tool.input_schema)?;
+            return Ok(exit);
         }
     }
     if args.json {
@@ -106,6 +121,10 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
         Ok(CallReport::new(server, tool, answer, began.elapsed()))
     })
     .await?;
+    let save = args.save.as_deref();
+    if save.is_some() || !args.json {
+        attachments::show_or_save(report.content(), save, output)?;
+    }
     if args.json {
         output.document("longshore.call", &report)?;
     } else if !report.is_error {
@@ -157,7 +176,7 @@ pub(super) async fn with_pool<T>(
 }
 
 fn find(args: &ServersFileArgs, output: &Output) -> Result<TrustedServers, Failure> {
-    let file = ServersFile::find(&ServersSource::given(args.mcp_config.as_deref()), output)?;
+    let file = ServersFile::find_for_use(&ServersSource::given(args.mcp_config.as_deref()), output)?;
     file.required()?.trusted(output, |line| output.message(line))
 }
 

@@ -39,9 +39,10 @@ struct Submitted {
 /// Submits a run, and watches it if that is asked for.
 pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     // A file is read and checked before anybody is asked for anything.
-    let file =
-        is_file(&args.workflow).then(|| WorkflowFile::load(Path::new(&args.workflow), output)).transpose()?;
-    let gather = |plan: &Plan| inputs::gather(plan, args.input_file.as_deref(), &args.inputs);
+    let inputs = args.input_file.as_deref();
+    let load = || WorkflowFile::load_beside(Path::new(&args.workflow), inputs, output);
+    let file = is_file(&args.workflow).then(load).transpose()?;
+    let gather = |plan: &Plan| inputs::gather(plan, inputs, &args.inputs);
     let checked = file.as_ref().map(|file| gather(&file.plan)).transpose()?;
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     // Whoever names an id and no version means the run of that id, also when another version has become the current one.
@@ -82,9 +83,9 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     Ok(Exit::Success)
 }
 
-/// Whether a file is meant: there is one, or it is written as one. The name of a workflow has neither dots nor slashes.
+/// Whether a file is meant, or stdin: there is one, or it is written as one. The name of a workflow has neither dots nor slashes.
 fn is_file(text: &str) -> bool {
-    text.contains(['.', '/']) || Path::new(text).is_file()
+    text == "-" || text.contains(['.', '/']) || Path::new(text).is_file()
 }
 
 /// The plan of the current version of a registered workflow.

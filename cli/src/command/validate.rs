@@ -47,7 +47,7 @@ type Read = Result<(String, Result<Plan, Diagnostics>), Failure>;
 pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit, Failure> {
     let servers = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
     let read = |path: &Path| -> Read {
-        let text = input_text::read(path, "workflow")?;
+        let text = input_text::read_or_stdin(path, "workflow")?;
         let compiled = compile(&text);
         Ok((text, compiled))
     };
@@ -109,7 +109,7 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));
     } else if let Some(workflow) = workflow {
-        output.text(&format!("{}: `{}` is valid", file.display(), workflow.name))?;
+        output.text(&format!("{}: `{}` is valid", input_text::shown(file).display(), workflow.name))?;
     }
     Ok(())
 }

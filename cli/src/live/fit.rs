@@ -3,43 +3,63 @@
 //! What failed comes first, then what is going on, then whatever stands near to that: people look at the place where
 //! the work is. What is left out is counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{StepStatus, StepView};
 
 /// The steps to show, in the order of the file, and a word about the rest.
 pub(super) struct Fitting<'a> {
-    /// What is shown.
-    pub(super) shown: Vec<&'a StepView>,
+    /// What is shown, with its place among all steps.
+    pub(super) shown: Vec<(usize, &'a StepView)>,
     /// What is not, if anything: `and 37 more: 30 succeeded, 7 pending`.
     pub(super) rest: Option<String>,
 }
 
-/// Chooses among steps so that `height` of them, and the word about the rest, take at most `rows` rows.
+/// Chooses among steps so that `height` of them, and the word about the rest, take at most `rows` rows. The groups around a
+/// step that is shown are shown with it, or the tree would say nothing of where it stands.
 pub(super) fn fit<'a>(
     steps: &'a [StepView],
     rows: usize,
     height: impl Fn(&StepView) -> usize,
 ) -> Fitting<'a> {
-    if steps.iter().map(&height).sum::<usize>() <= rows {
-        return Fitting { shown: steps.iter().collect(), rest: None };
+    let heights: Vec<usize> = steps.iter().map(&height).collect();
+    if heights.iter().fold(0, |sum: usize, height| sum.saturating_add(*height)) <= rows {
+        return Fitting { shown: steps.iter().enumerate().collect(), rest: None };
     }
-    let focus = focus(steps);
+    let (focus, groups) = (focus(steps), groups(steps));
     let mut ranked: Vec<(usize, &StepView)> = steps.iter().enumerate().collect();
     ranked.sort_by_key(|(place, step)| (rank(step.status), place.abs_diff(focus)));
     let mut left = rows.saturating_sub(1);
-    let (mut shown, mut rest) = (Vec::new(), Vec::new());
-    for (place, step) in ranked {
-        match left.checked_sub(height(step)) {
-            Some(still) => {
-                left = still;
-                shown.push((place, step));
-            }
-            None => rest.push(step),
+    let mut shown = BTreeSet::new();
+    for (place, _) in ranked {
+        let mut wanted = BTreeSet::new();
+        let mut next = Some(place);
+        while let Some(place) = next.filter(|place| !shown.contains(place)) {
+            wanted.insert(place);
+            next = groups.get(place).copied().flatten();
+        }
+        let needed = wanted.iter().filter_map(|place| heights.get(*place)).sum();
+        if let Some(still) = left.checked_sub(needed) {
+            left = still;
+            shown.append(&mut wanted);
         }
     }
-    shown.sort_by_key(|(place, _)| *place);
-    Fitting { shown: shown.into_iter().map(|(_, step)| step).collect(), rest: Some(count(&rest)) }
+    let (shown, rest): (Vec<_>, Vec<_>) =
+        steps.iter().enumerate().partition(|(place, _)| shown.contains(place));
+    let rest: Vec<_> = rest.into_iter().map(|(_, step)| step).collect();
+    Fitting { shown, rest: Some(count(&rest)) }
+}
+
+/// The group that each step is a member of, by its place.
+fn groups(steps: &[StepView]) -> Vec<Option<usize>> {
+    let mut open: Vec<(u16, usize)> = Vec::new();
+    let mut groups = Vec::with_capacity(steps.len());
+    for (place, step) in steps.iter().enumerate() {
+        open.retain(|(depth, _)| *depth < step.depth);
+        groups.push(open.last().map(|(_, group)| *group));
+        open.push((step.depth, place));
+    }
+    groups
 }
 
 /// Where the work is: the last step that is going on, or else the last that has ended.
@@ -84,7 +104,7 @@ mod tests {
     fn check(statuses: &[&str], rows: usize, shown: &[&str], rest: Option<&str>) {
         let steps = steps(statuses);
         let fitting = fit(&steps, rows, |_| 1);
-        let paths: Vec<_> = fitting.shown.iter().map(|step| step.path.as_str()).collect();
+        let paths: Vec<_> = fitting.shown.iter().map(|(_, step)| step.path.as_str()).collect();
         assert_eq!((paths.as_slice(), fitting.rest.as_deref()), (shown, rest));
     }
 
@@ -103,6 +123,19 @@ mod tests {
     fn what_failed_is_shown_however_far_away() {
         let statuses = ["failed", "succeeded", "succeeded", "succeeded", "running", "pending"];
         check(&statuses, 3, &["s0", "s4"], Some("and 4 more: 1 pending, 3 succeeded"));
+    }
+
+    #[test]
+    fn the_groups_around_a_step_are_shown_with_it() {
+        let mut steps = steps(&["running", "running", "succeeded", "running", "pending"]);
+        for (step, depth) in steps.iter_mut().zip([0, 1, 2, 2, 0]) {
+            step.depth = depth;
+        }
+        steps[0].status = StepStatus::Succeeded;
+        let shown = |rows| fit(&steps, rows, |_| 1).shown.iter().map(|(place, _)| *place).collect::<Vec<_>>();
+        assert_eq!(shown(4), [0, 1, 3]);
+        assert_eq!(shown(3), [0, 1]);
+        assert!(shown(2).len() <= 1);
     }
 
     #[test]

@@ -4,30 +4,55 @@
 
 use longshore_proto::{RunStatus, RunView, StepStatus, StepView, Timestamp};
 
+use super::tree::tolerated;
 use crate::output::{Elapsed, Line, PLAIN};
 
 /// The lines between two views of a run, in the order of their moments. What has no moment of its own is told with the one
 /// at which it was `seen`.
 pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, seen: Timestamp) -> Vec<Line> {
     let old = before.map_or(&[][..], |view| &view.steps);
-    let changed = now.steps.iter().enumerate().filter_map(|(place, step)| match old.get(place) {
-        Some(before) if state(before) != state(step) => Some((moment(step, now.summary.submitted_at), step)),
-        Some(before) if waits_anew(before, step) => Some((seen, step)),
-        None if step.status != StepStatus::Pending => Some((moment(step, now.summary.submitted_at), step)),
-        _ => None,
+    let turns = turns(&now.steps);
+    let changed = now.steps.iter().zip(turns).enumerate().filter_map(|(place, (step, turn))| {
+        let own = moment(step, now.summary.submitted_at);
+        match old.get(place) {
+            Some(before) if state(before) != state(step) => Some((own, turn, step)),
+            Some(before) if waits_anew(before, step) => Some((seen, turn, step)),
+            None if step.status != StepStatus::Pending => Some((own, turn, step)),
+            _ => None,
+        }
     });
-    let mut changed: Vec<(Timestamp, &StepView)> = changed.collect();
-    changed.sort_by_key(|(at, step)| (*at, turn(step)));
-    let mut told: Vec<_> = changed.into_iter().map(|(at, step)| (at, words(step))).collect();
+    let mut changed: Vec<(Timestamp, usize, &StepView)> = changed.collect();
+    changed.sort_by_key(|(at, turn, _)| (*at, *turn));
+    let mut told: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step))).collect();
     told.extend(turned(before, now, seen));
     let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
     told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
 }
 
-/// What comes first within a millisecond: an end before the beginning it allows, and a group round its members.
-fn turn(step: &StepView) -> (bool, u16) {
-    let has_ended = step.status.is_terminal();
-    (!has_ended, if has_ended { u16::MAX - step.depth } else { step.depth })
+/// What comes first within a millisecond: steps in the order of the file, where a group begins before its members and ends
+/// after them.
+fn turns(steps: &[StepView]) -> Vec<usize> {
+    let mut turns = vec![0; steps.len()];
+    let mut open: Vec<(usize, u16)> = Vec::new();
+    let mut next = 0;
+    let mut take = |turns: &mut Vec<usize>, place: usize, is_turn: bool| {
+        next += 1;
+        if let Some(turn) = turns.get_mut(place).filter(|_| is_turn) {
+            *turn = next;
+        }
+    };
+    let has_ended = |place: usize| steps.get(place).is_some_and(|step| step.status.is_terminal());
+    for (place, step) in steps.iter().enumerate() {
+        while let Some((above, _)) = open.pop_if(|(_, depth)| *depth >= step.depth) {
+            take(&mut turns, above, has_ended(above));
+        }
+        take(&mut turns, place, !has_ended(place));
+        open.push((place, step.depth));
+    }
+    while let Some((above, _)) = open.pop() {
+        take(&mut turns, above, has_ended(above));
+    }
+    turns
 }
 
 /// What a change is a change of.
@@ -52,7 +77,7 @@ fn moment(step: &StepView, submitted_at: Timestamp) -> Timestamp {
 }
 
 fn words(step: &StepView) -> String {
-    let mut words = format!("{}  {}  {}", step.path, step.status, step.caption());
+    let mut words = format!("{}  {}  {}", step.path, step.shown_status(), step.caption());
     if let (Some(began), Some(ended)) = (step.started_at, step.finished_at) {
         words.push_str(&format!("  {}", Elapsed(ended.since(began))));
     }
@@ -81,6 +106,9 @@ fn turned(before: Option<&RunView>, now: &RunView, seen: Timestamp) -> Option<(T
         (RunStatus::Cancelling, _) => seen,
         (status, Some(at)) if status.is_terminal() => {
             words.push_str(&format!("  {}", Elapsed(at.since(summary.submitted_at))));
+            if let Some(text) = tolerated(now) {
+                words.push_str(&format!("  {text}"));
+            }
             at
         }
         _ => return None,
@@ -128,6 +156,24 @@ mod tests {
             ],
         );
         check(Some(&second), &second, false, &[]);
+    }
+
+    #[test]
+    fn within_a_millisecond_causes_come_before_what_they_cause() {
+        let now = run(
+            "succeeded",
+            vec![
+                step("first", "succeeded", json!({})),
+                step("group", "succeeded", json!({ "does": "parallel" })),
+                step("member", "failed", json!({ "depth": 1, "does": "s/t" })),
+                step("last", "succeeded", json!({ "does": "set" })),
+            ],
+        );
+        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN));
+        let texts: Vec<_> = lines.iter().map(Line::text).collect();
+        let paths: Vec<_> = texts.iter().map(|text| text.split("  ").nth(1).unwrap()).collect();
+        assert_eq!(paths, ["first", "member", "group", "last", "run"]);
+        assert!(texts[4].ends_with("5.0s  1 failed, tolerated"), "{texts:?}");
     }
 
     #[test]

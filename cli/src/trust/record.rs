@@ -1,4 +1,5 @@
-//! The servers files that this user trusts: one line each in `longshore/trusted` of the user's state directory.
+//! What is remembered of servers files: one line for each in a file of `longshore/` in the user's state directory. The file
+//! `trusted` has those that the user trusts, `warned` those whose warnings the user has seen.
 //!
 //! A line is the digest of path and content, and the path. The file is read only if it is a regular file of this user
 //! that nobody else can write, and is replaced as a whole, so that a link in its place is never followed.
@@ -24,7 +25,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// What is known about a servers file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Trusted {
+pub(super) enum Known {
     /// This content at this place.
     Yes,
     /// Another content at this place.
@@ -33,29 +34,30 @@ pub(super) enum Trusted {
     No,
 }
 
-/// Where trust is remembered.
-pub(super) struct TrustRecords {
+/// A file of records.
+pub(super) struct Records {
     folder: PathBuf,
+    name: &'static str,
 }
 
-impl TrustRecords {
+impl Records {
     /// The records of the user, if the environment says where a user's state is.
-    pub(super) fn of_user(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(super) fn of_user(name: &'static str, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         // A relative path is invalid by the specification, and would lead into the current directory.
         let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-        Some(Self { folder: state.join("longshore") })
+        Some(Self { folder: state.join("longshore"), name })
     }
 
     /// What is known about a file. The error is a sentence for people.
-    pub(super) fn look_up(&self, path: &Path, digest: Digest) -> Result<Trusted, String> {
+    pub(super) fn look_up(&self, path: &Path, digest: Digest) -> Result<Known, String> {
         let (digest, place) = (digest.to_string(), line_of(path));
         let lines = self.lines().map_err(|error| self.unusable("read", &error))?;
         let found = lines.iter().filter_map(|line| line.split_once(' ')).find(|(_, known)| *known == place);
         Ok(match found {
-            Some((known, _)) if known == digest => Trusted::Yes,
-            Some(_) => Trusted::OtherContent,
-            None => Trusted::No,
+            Some((known, _)) if known == digest => Known::Yes,
+            Some(_) => Known::OtherContent,
+            None => Known::No,
         })
     }
 
@@ -99,11 +101,11 @@ impl TrustRecords {
     }
 
     fn file(&self) -> PathBuf {
-        self.folder.join("trusted")
+        self.folder.join(self.name)
     }
 
     fn unusable(&self, doing: &str, error: &io::Error) -> String {
-        format!("cannot {doing} {}, which lists trusted servers files: {error}", self.file().display())
+        format!("cannot {doing} {}, which lists servers files: {error}", self.file().display())
     }
 }
 
@@ -119,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn records(folder: &tempfile::TempDir) -> TrustRecords {
-        TrustRecords { folder: folder.path().join("state/longshore") }
+    fn records(folder: &tempfile::TempDir) -> Records {
+        Records { folder: folder.path().join("state/longshore"), name: "trusted" }
     }
 
     #[test]
@@ -128,13 +130,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (records, place) = (records(&folder), Path::new("/work/.mcp.json"));
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
-        assert_eq!(records.look_up(place, old), Ok(Trusted::No));
+        assert_eq!(records.look_up(place, old), Ok(Known::No));
         records.add(place, old).expect("writes");
         records.add(Path::new("/other\n/.mcp.json"), new).expect("writes");
-        assert_eq!(records.look_up(place, old), Ok(Trusted::Yes));
-        assert_eq!(records.look_up(place, new), Ok(Trusted::OtherContent));
+        assert_eq!(records.look_up(place, old), Ok(Known::Yes));
+        assert_eq!(records.look_up(place, new), Ok(Known::OtherContent));
         records.add(place, new).expect("writes");
-        assert_eq!(records.look_up(place, old), Ok(Trusted::OtherContent));
+        assert_eq!(records.look_up(place, old), Ok(Known::OtherContent));
         let mode = |path: &Path| path.metadata().expect("exists").mode() & 0o777;
         assert_eq!((mode(&records.folder), mode(&records.file())), (0o700, 0o600));
         assert_eq!(std::fs::read_to_string(records.file()).expect("reads").lines().count(), 2);
@@ -158,7 +160,7 @@ mod tests {
         let folder = |pairs: &'static [(&str, &str)]| {
             let variable =
                 |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            TrustRecords::of_user(variable).map(|records| records.folder.display().to_string())
+            Records::of_user("trusted", variable).map(|records| records.folder.display().to_string())
         };
         assert_eq!(folder(&[]), None);
         assert_eq!(folder(&[("HOME", "/home/me")]).as_deref(), Some("/home/me/.local/state/longshore"));

@@ -65,6 +65,7 @@ impl Folder {
             command.env_remove(name);
         }
         command.args(arguments).current_dir(self.path()).kill_on_drop(true);
+        command.env("XDG_STATE_HOME", self.path().join("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -26,9 +26,11 @@ pub(super) async fn explain(view: &mut RunView, run: &Run, catalog: &dyn Catalog
         let (Some(server), Some(job)) = (server(step), job) else { continue };
         if !served.contains(&server) {
             step.waiting_for = Some(format!("a worker that serves `{server}`: none does"));
+            step.queued = true;
         } else if asked < ASKED {
             asked += 1;
             step.waiting_for = behind(queue, &server, &job).await;
+            step.queued = step.waiting_for.is_some();
         }
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct Step {
     /// What it does, in a word or two: kept so that a run can be shown without its plan.
     pub(crate) does: String,
     pub(super) depth: u16,
+    /// How many attempts its policy allows, if it is a call: kept for the same reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) attempt_limit: Option<u32>,
     pub(crate) status: StepStatus,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
@@ -213,6 +216,10 @@ impl Step {
             name: step.name.clone(),
             does,
             depth,
+            attempt_limit: match &step.kind {
+                StepKind::Call(call) => Some(call.retry.attempts),
+                StepKind::Set(_) | StepKind::Parallel { .. } => None,
+            },
             status: StepStatus::Pending,
             started_at: None,
             finished_at: None,

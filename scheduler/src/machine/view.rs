@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use longshore_proto::{
-    JobId, Payload, RunId, RunStatus, RunSummary, RunView, StepStatus, StepView, TimerKind, WorkflowRef,
+    JobId, Payload, RunId, RunStatus, RunSummary, RunView, StepStatus, StepView, TimerKind, Timestamp,
+    WorkflowRef,
 };
 use longshore_workflow::StepIndex;
 use serde_json::{Value, json};
@@ -88,24 +89,29 @@ impl Run {
             waiting_for: self.waiting_for(step),
             arguments: step.arguments.clone(),
             skipped_because: step.skipped_because.clone(),
+            attempt_limit: step.attempt_limit,
+            next_attempt_at: self.next_attempt_at(step),
+            queued: false,
         }
     }
 
     /// Why a step waits.
     fn waiting_for(&self, step: &Step) -> Option<String> {
         match step.status {
-            StepStatus::Retrying => {
-                let at = self.timers.iter().find_map(|(kind, at)| match kind {
-                    TimerKind::Retry { step: path, .. } if *path == step.path => Some(*at),
-                    _ => None,
-                });
-                at.map(|at| format!("its next attempt at {at}"))
-            }
+            StepStatus::Retrying => self.next_attempt_at(step).map(|at| format!("its next attempt at {at}")),
             StepStatus::Running if step.stopped && step.call.is_some() => {
                 Some("the word of a call that was told to stop".to_owned())
             }
             _ => None,
         }
+    }
+
+    /// When the next attempt of a step begins, if it waits for that.
+    fn next_attempt_at(&self, step: &Step) -> Option<Timestamp> {
+        self.timers.iter().find_map(|(kind, at)| match kind {
+            TimerKind::Retry { step: path, .. } if *path == step.path => Some(*at),
+            _ => None,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Servers and tools on a page: what `servers list` and `servers tools` print for people.
 
 use longshore_proto::StepStatus;
+use serde_json::Value;
 
 use super::report::{Health, ToolReport};
 use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, Symbols, aligned};
@@ -67,6 +68,53 @@ pub(super) fn tools(reports: &[ToolReport]) -> Vec<Line> {
     aligned(reports.iter().map(row).collect())
 }
 
+/// A tool with its arguments. Its schema is printed below.
+pub(super) fn tool(report: &ToolReport) -> Vec<Line> {
+    let name = format!("{}/{}", report.server, report.tool.name);
+    let mut lines = vec![Line::of(STRONG, &name).with(PLAIN, "  ").followed_by(hints(report))];
+    let description = report.tool.description.as_deref().unwrap_or_default();
+    lines.extend(description.lines().map(|text| Line::of(PLAIN, &format!("  {text}"))));
+    let rows = arguments(&report.tool.input_schema);
+    lines.push(Line::default());
+    if rows.is_empty() {
+        lines.push(Line::of(FAINT, "  no arguments are described"));
+    }
+    lines.extend(aligned(rows));
+    lines.push(Line::default());
+    lines.push(Line::of(FAINT, "schema of the arguments:"));
+    lines
+}
+
+/// A row for each argument in a schema: its name, type, whether it is required, and what it is for.
+fn arguments(schema: &Value) -> Vec<Vec<Line>> {
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let row = |(name, schema): (&String, &Value)| {
+        let kind = match schema.get("type") {
+            Some(Value::String(kind)) => kind.clone(),
+            Some(Value::Array(kinds)) => {
+                kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
+            }
+            _ => String::new(),
+        };
+        let is_required = required.contains(&name.as_str());
+        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        vec![
+            Line::of(PLAIN, &format!("  {name}")),
+            Line::of(FAINT, &kind),
+            Line::of(DOUBTFUL, if is_required { "required" } else { "" }),
+            Line::of(FAINT, about),
+        ]
+    };
+    properties.map(row).collect()
+}
+
 /// What the server says about repeating a call.
 fn hints(report: &ToolReport) -> Line {
     let hints = report.tool.hints;
@@ -124,6 +172,38 @@ mod tests {
                 "- git     unusable",
                 "    it is disabled",
                 "+ tables  ready     tables 0.1.0  2026-07-28 (stateless)  connected in 31ms  6 tools in 0.6ms  pid 77",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tool_by_itself_is_shown_with_its_arguments() {
+        let report = ToolReport {
+            server: "tables".parse().expect("a name"),
+            tool: Tool {
+                name: "read".parse().expect("a name"),
+                description: Some("Reads a file.\nWhole.".to_owned()),
+                input_schema: serde_json::json!({
+                    "required": ["file"],
+                    "properties": {
+                        "file": { "type": "string", "description": "Its name." },
+                        "limit": { "type": ["integer", "null"] },
+                    },
+                }),
+                hints: Hints::default(),
+            },
+        };
+        assert_eq!(
+            texts(&tool(&report)),
+            [
+                "tables/read",
+                "  Reads a file.",
+                "  Whole.",
+                "",
+                "  file   string           required  Its name.",
+                "  limit  integer or null",
+                "",
+                "schema of the arguments:",
             ]
         );
     }

@@ -99,6 +99,13 @@ impl CallReport {
     }
 }
 
+impl CallReport {
+    /// The parts of the answer.
+    pub(super) const fn content(&self) -> &Value {
+        &self.content
+    }
+}
+
 /// Milliseconds with three digits behind the point.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0

@@ -1,0 +1,128 @@
+//! Parts of an answer that no terminal shows: images, audio, and resources that are not text. They are named, or saved as
+//! files.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How many names are tried for a file until one is free.
+const NAMES_TRIED: usize = 1_000;
+
+/// A part that is not text.
+#[derive(Debug, Eq, PartialEq)]
+struct Attachment<'a> {
+    /// Its place among the parts of the answer, from 1.
+    number: usize,
+    mime_type: &'a str,
+    /// In base64.
+    data: &'a str,
+}
+
+/// Saves what is in an answer in a directory, or says that it is there.
+pub(super) fn show_or_save(content: &Value, save: Option<&Path>, output: &Output) -> Result<(), Failure> {
+    for attachment in found(content) {
+        let Attachment { number, mime_type, data } = attachment;
+        if let Some(directory) = save {
+            let path = attachment.save(directory)?;
+            output.message(&format!("part {number} ({mime_type}) is saved as {}", path.display()));
+        } else {
+            let bytes = data.len() / 4 * 3;
+            output.message(&format!(
+                "part {number} of the answer is {mime_type} of about {bytes} bytes: --save DIR writes it to a file"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn found(content: &Value) -> Vec<Attachment<'_>> {
+    let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    parts.iter().enumerate().filter_map(|(place, part)| attachment(place + 1, part)).collect()
+}
+
+/// The attachment in a part: an image, audio, or a resource that stands in the answer.
+fn attachment(number: usize, part: &Value) -> Option<Attachment<'_>> {
+    let resource = part.get("resource");
+    let data = part.get("data").or_else(|| resource?.get("blob"))?.as_str()?;
+    let mime_type = part.get("mimeType").or_else(|| resource?.get("mimeType")).and_then(Value::as_str);
+    Some(Attachment { number, mime_type: mime_type.unwrap_or("application/octet-stream"), data })
+}
+
+impl Attachment<'_> {
+    /// Writes it to a new file and returns the path. No file that exists is replaced.
+    fn save(&self, directory: &Path) -> Result<PathBuf, Failure> {
+        let number = self.number;
+        let bytes = STANDARD.decode(self.data).map_err(|error| {
+            let message = format!("part {number} of the answer is not valid base64: {error}");
+            Failure::new(Exit::Error, message).help("the server sends it so; --json prints it as it came")
+        })?;
+        let failed = |path: &Path, error: std::io::Error| {
+            Failure::new(Exit::Error, format!("{} cannot be written: {error}", path.display()))
+        };
+        std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
+        for copy in 1..=NAMES_TRIED {
+            let suffix = if copy == 1 { String::new() } else { format!("-{copy}") };
+            let path = directory.join(format!("part-{number}{suffix}.{}", extension(self.mime_type)));
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(mut file) => {
+                    file.write_all(&bytes).map_err(|error| failed(&path, error))?;
+                    return Ok(path);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+        let message = format!("{} holds {NAMES_TRIED} files for part {number} already", directory.display());
+        Err(Failure::new(Exit::Error, message).help("save into another directory"))
+    }
+}
+
+/// The usual end of names of such files.
+fn extension(mime_type: &str) -> &'static str {
+    match mime_type.split(';').next().unwrap_or_default().trim() {
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        "image/svg+xml" => "svg",
+        "audio/wav" | "audio/x-wav" => "wav",
+        "audio/mpeg" => "mp3",
+        "audio/ogg" => "ogg",
+        "application/pdf" => "pdf",
+        _ => "bin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn images_and_binary_resources_are_found_and_saved_beside_what_is_there() {
+        let content = json!([
+            { "type": "text", "text": "see" },
+            { "type": "image", "data": "aGk=", "mimeType": "image/png" },
+            { "type": "resource", "resource": { "uri": "x:y", "blob": "AAE=" } },
+            { "type": "resource", "resource": { "uri": "x:z", "text": "plain" } },
+        ]);
+        let found = found(&content);
+        let summary: Vec<_> = found.iter().map(|part| (part.number, part.mime_type)).collect();
+        assert_eq!(summary, [(2, "image/png"), (3, "application/octet-stream")]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths: Vec<_> = (0..2).map(|_| found[0].save(folder.path()).expect("it is saved")).collect();
+        assert_eq!(paths, ["part-2.png", "part-2-2.png"].map(|name| folder.path().join(name)));
+        assert_eq!(std::fs::read(&paths[1]).expect("a file"), b"hi");
+        let broken = Attachment { number: 1, mime_type: "image/png", data: "?" };
+        assert!(broken.save(folder.path()).expect_err("refused").message.contains("not valid base64"));
+    }
+}

@@ -1,0 +1,203 @@
+//! What the tree looks like.
+
+use longshore_proto::RunStatus;
+use serde_json::json;
+
+use super::super::sample::{BEGAN, attempt, run, step};
+use super::*;
+
+fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&str]) {
+    let size = Size { columns: size.0, rows: size.1 };
+    let drawing = Drawing { now: Timestamp::from_millis(BEGAN + 3_000), symbols, size, is_last: false };
+    let lines = frame(runs.iter(), drawing);
+    let texts: Vec<_> = lines.iter().map(Line::text).collect();
+    assert_eq!(texts, expected);
+    assert!(lines.len() < size.rows && lines.iter().all(|line| line.width() <= size.columns));
+}
+
+/// The frame that stays.
+fn last_frame(run: &RunView) -> Vec<String> {
+    let size = Size { columns: 40, rows: 5 };
+    let drawing =
+        Drawing { now: Timestamp::from_millis(BEGAN + 3_000), symbols: Symbols::Ascii, size, is_last: true };
+    frame(std::iter::once(run), drawing).iter().map(Line::text).collect()
+}
+
+fn sample() -> RunView {
+    run(
+        "running",
+        vec![
+            step("files", "succeeded", json!({ "attempts": [] })),
+            step("check", "running", json!({ "does": "parallel" })),
+            step(
+                "check_north",
+                "running",
+                json!({ "depth": 1, "attempts": [attempt(1, "timeout", "no answer")] }),
+            ),
+            step(
+                "check_east",
+                "retrying",
+                json!({
+                    "depth": 1,
+                    "attempts": [attempt(1, "unavailable", "it went\naway")],
+                    "waiting_for": "its next attempt",
+                    "next_attempt_at": BEGAN + 5_300, "attempt_limit": 4,
+                }),
+            ),
+            step(
+                "check_west",
+                "failed",
+                json!({ "depth": 1, "error": { "class": "tool_error", "message": "row 7: \u{1b}[31mno number" } }),
+            ),
+            step("report", "pending", json!({})),
+        ],
+    )
+}
+
+#[test]
+fn a_run_is_a_tree_of_steps() {
+    check(
+        &[sample()],
+        Symbols::Unicode,
+        (100, 24),
+        &[
+            "▸ sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "  ✓ files          succeeded   250ms  tables/read",
+            "  ▸ check          running      2.0s  parallel  1/3",
+            "    ▸ check_north  running      2.0s  tables/read  attempt 2",
+            "    ↻ check_east   retrying     2.0s  tables/read  attempt 2/4 in 2.3s",
+            "      unavailable: it went away",
+            "    ✗ check_west   failed      250ms  tables/read",
+            "      tool_error: row 7: \\u001b[31mno number",
+            "  · report         pending            tables/read",
+        ],
+    );
+}
+
+#[test]
+fn a_step_that_waits_says_for_what_in_a_terminal_of_the_usual_width() {
+    let waits =
+        json!({ "does": "payments/charge", "waiting_for": "a worker that serves `payments`: none does" });
+    check(
+        &[run("running", vec![step("charge", "running", waits)])],
+        Symbols::Ascii,
+        (80, 24),
+        &[
+            "> sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "  > charge  running    2.0s  payments/charge",
+            "    waits for a worker that serves `payments`: none does",
+        ],
+    );
+}
+
+#[test]
+fn a_cancelled_run_says_why() {
+    let mut run = run("cancelled", vec![step("files", "cancelled", json!({}))]);
+    run.summary.cancel_reason = Some("wrong file\nof ours".to_owned());
+    check(
+        &[run],
+        Symbols::Ascii,
+        (80, 24),
+        &[
+            "o sales-report  cancelled  5.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "  reason: wrong file of ours",
+            "  o files  cancelled   250ms  tables/read",
+        ],
+    );
+}
+
+#[test]
+fn ascii_says_the_same() {
+    check(
+        &[sample()],
+        Symbols::Ascii,
+        (60, 24),
+        &[
+            "> sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7...",
+            "  + files          succeeded   250ms  tables/read",
+            "  > check          running      2.0s  parallel  1/3",
+            "    > check_north  running      2.0s  tables/read  attempt 2",
+            "    ~ check_east   retrying     2.0s  tables/read  attemp...",
+            "      unavailable: it went away",
+            "    x check_west   failed      250ms  tables/read",
+            "      tool_error: row 7: \\u001b[31mno number",
+            "  . report         pending            tables/read",
+        ],
+    );
+}
+
+#[test]
+fn a_low_terminal_shows_where_the_work_is() {
+    check(
+        &[sample()],
+        Symbols::Unicode,
+        (50, 6),
+        &[
+            "▸ sales-report  running  3.0s  run_00_01kbgq5v8m3…",
+            "  ▸ check         running    2.0s  parallel  1/3",
+            "    ✗ check_west  failed    250ms  tables/read",
+            "      tool_error: row 7: \\u001b[31mno number",
+            "  … and 4 more: 1 pending, 1 retrying, 1 running,…",
+        ],
+    );
+}
+
+#[test]
+fn the_last_frame_shows_every_step() {
+    let steps = (0..200).map(|n| step(&format!("s{n}"), "succeeded", json!({}))).collect();
+    let ended = run("succeeded", steps);
+    let lines = last_frame(&ended);
+    assert_eq!(lines.len(), 1 + 200);
+}
+
+#[test]
+fn runs_that_have_ended_make_room_for_the_others() {
+    let ended = run("succeeded", vec![step("files", "succeeded", json!({}))]);
+    let mut going = run("running", vec![step("files", "running", json!({}))]);
+    check(
+        &[ended.clone(), going.clone(), ended.clone()],
+        Symbols::Ascii,
+        (60, 24),
+        &[
+            "> sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7...",
+            "  > files  running    2.0s  tables/read",
+            "+ sales-report  succeeded  5.0s  run_00_01kbgq5v8m3n4p5q6...",
+            "+ sales-report  succeeded  5.0s  run_00_01kbgq5v8m3n4p5q6...",
+        ],
+    );
+    going.summary.status = RunStatus::Cancelling;
+    check(
+        &[going, ended.clone(), ended.clone(), ended],
+        Symbols::Ascii,
+        (60, 4),
+        &[
+            "o sales-report  cancelling  3.0s  run_00_01kbgq5v8m3n4p5q...",
+            "+ sales-report  succeeded  5.0s  run_00_01kbgq5v8m3n4p5q6...",
+            "and 2 more runs",
+        ],
+    );
+}
+
+#[test]
+fn the_last_frame_has_errors_in_full_and_counts_what_was_tolerated() {
+    let fault = json!({ "class": "tool_error", "message": "row 7 has no number, which this table needs\n  at line 9" });
+    let run = run(
+        "succeeded",
+        vec![
+            step("both", "failed", json!({ "does": "parallel" })),
+            step("north", "failed", json!({ "depth": 1, "name": "Check the north", "error": fault })),
+            step("south", "succeeded", json!({ "depth": 1 })),
+        ],
+    );
+    assert_eq!(
+        last_frame(&run),
+        [
+            "+ sales-report  succeeded  5.0s  1 failed, tolerated  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "  x both               failed      250ms  parallel  2/2",
+            "    x Check the north  failed      250ms  tables/read  north",
+            "      tool_error: row 7 has no number, which this table needs",
+            "        at line 9",
+            "    + south            succeeded   250ms  tables/read",
+        ]
+    );
+}

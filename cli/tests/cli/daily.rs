@@ -1,0 +1,69 @@
+//! What people do every day: pipe workflows in, keep the output short, look at one tool.
+
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::folder::{ECHO, Ended, Folder};
+
+/// Runs a command with this text on its stdin.
+async fn fed(folder: &Folder, arguments: &[&str], text: &str) -> Ended {
+    let mut command = folder.command(arguments);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(text.as_bytes()).await.expect("it reads");
+    drop(stdin);
+    Ended::of(child).await
+}
+
+#[tokio::test]
+async fn a_workflow_can_come_from_stdin() {
+    let folder = Folder::with(ECHO);
+    let valid = fed(&folder, &["validate", "-"], ECHO).await.expecting(0, &[]);
+    assert_eq!(valid.stdout, "stdin: `echo` is valid\n");
+    fed(&folder, &["validate", "-"], &ECHO.replace("steps:", "setps:"))
+        .await
+        .expecting(3, &["stdin:6", "`setps`"]);
+    let ran = fed(&folder, &["run", "-", "-i", "who=you"], ECHO).await.expecting(0, &[]);
+    assert_eq!(ran.json_lines(), [json!({ "text": "Hello, you!" })]);
+    let both = fed(&folder, &["run", "-", "--input-file", "-"], ECHO).await;
+    both.expecting(2, &["cannot both come from stdin", "help:"]);
+}
+
+#[tokio::test]
+async fn a_quiet_run_prints_its_result_or_its_error() {
+    let folder = Folder::with(ECHO);
+    let ran = folder.run(&["run", "-q", "wf.yaml", "-i", "who=you"]).await.expecting(0, &[]);
+    assert_eq!((ran.stderr.as_str(), ran.json_lines()), ("", vec![json!({ "text": "Hello, you!" })]));
+    folder.run(&["--quiet", "run", "none.yaml"]).await.expecting(5, &["error: the workflow none.yaml"]);
+}
+
+#[tokio::test]
+async fn a_tool_by_itself_is_shown_with_its_arguments_and_their_schema() {
+    let folder = Folder::with(ECHO);
+    let shown = folder.run(&["servers", "tools", "test/strict"]).await.expecting(0, &[]);
+    assert!(shown.stdout.contains("\n  text ") && shown.stdout.contains("\"required\""), "{shown:#?}");
+    let listed =
+        folder.run(&["servers", "tools", "test/strict", "--json"]).await.expecting(0, &[]).json_lines();
+    assert_eq!((listed.len(), &listed[0]["name"]), (1, &json!("strict")));
+    folder
+        .run(&["servers", "tools", "test/stric"])
+        .await
+        .expecting(5, &["has no tool", "did you mean `strict`?"]);
+}
+
+#[tokio::test]
+async fn a_servers_file_is_warned_of_once_for_each_content() {
+    let folder = Folder::with(ECHO);
+    let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
+    let other = text.replace("\"command\"", "\"alwaysAllow\": [], \"command\"");
+    folder.write(".mcp.json", &other);
+    let run = ["run", "wf.yaml", "-i", "who=you"];
+    folder.run(&run).await.expecting(0, &["warning:", "alwaysAllow"]);
+    let again = folder.run(&run).await.expecting(0, &[]);
+    assert!(!again.stderr.contains("alwaysAllow"), "{again:#?}");
+    folder.run(&["servers", "list"]).await.expecting(0, &["alwaysAllow"]);
+    folder.write(".mcp.json", &other.replace("alwaysAllow", "autoApprove"));
+    folder.run(&run).await.expecting(0, &["warning:", "autoApprove"]);
+}
