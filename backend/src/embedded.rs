@@ -13,7 +13,7 @@
 //! What was acknowledged survives kill -9 and power loss: every change is in the write-ahead log of SQLite, and
 //! that is synced, before its caller is answered. Many callers at once share one sync.
 //!
-//! Several processes share a directory by [partitions]: SQLite lets them write in turn, and each leads only those
+//! Several processes share a directory by `partitions`: SQLite lets them write in turn, and each leads only those
 //! partitions that it holds.
 
 mod blobs;

@@ -1,6 +1,6 @@
 //! Which process moves the runs of which partition, where several processes share a data directory.
 //!
-//! Every process holds partitions of its own, each by a [lock](super::lock) of the kernel, and is the only one that leads
+//! Every process holds partitions of its own, each by a `lock` of the kernel, and is the only one that leads
 //! them. All others may append signals to their logs, and read everything.
 
 use std::collections::BTreeMap;
