@@ -25,6 +25,7 @@ mod member;
 mod noop;
 mod oversized;
 mod pool;
+mod probe;
 mod process;
 mod schema;
 mod schema_work;

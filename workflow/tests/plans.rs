@@ -137,6 +137,13 @@ fn conditions_know_whether_they_speak_for_themselves() {
 }
 
 #[test]
+fn a_step_without_any_attempt_is_refused() {
+    let text = "longshore: v1\nname: never\nsteps:\n  - { call: x/y, retry: 0 }\n";
+    let problems = longshore_workflow::compile(text).expect_err("refused");
+    assert!(problems.iter().any(|problem| problem.message.contains("from 1 to 1000")), "{problems}");
+}
+
+#[test]
 fn only_the_step_itself_makes_a_call_safe_to_repeat() {
     let plan = plan(
         "defaults: { timeout: 10m, retry: { attempts: 5, delay: 2s } }",
@@ -146,7 +153,7 @@ fn only_the_step_itself_makes_a_call_safe_to_repeat() {
   - call: x/y
     retry: 1
   - call: x/y
-    retry: 0
+    retry: 1
   - call: x/y
     retry: { delay: 1s }
   - call: x/y

@@ -16,19 +16,33 @@ pub(crate) fn answer(result: CallToolResult) -> Result<Answer, Observation> {
     let content = serde_json::to_value(&result.content)
         .map_err(|error| Observation::Unreadable(format!("its content cannot be kept: {error}")))?;
     let mut error_text = if is_error { text.trim().to_owned() } else { String::new() };
-    let value = result.structured_content.unwrap_or_else(|| from_text(&result.content, text));
+    // A server of the handshake era may write `null` for "there is none"; its text is all that it says.
+    let structured = result.structured_content.filter(|value| !value.is_null() || result.content.is_empty());
+    let value = match structured {
+        Some(value) => value,
+        None if has_links_only(&result.content) => content.clone(),
+        None => from_text(&result.content, text),
+    };
     if is_error && error_text.is_empty() {
         error_text = value.to_string();
     }
     Ok(Answer { value, content, is_error, error_text })
 }
 
-/// A single text block that is JSON is that JSON: most servers still answer so.
+/// A single text block that is a JSON object or list is that: most servers still answer so. Anything else stays text, because a
+/// commit, a version or a phone number may look like a number, and would come back as another one.
 fn from_text(content: &[ContentBlock], text: String) -> Value {
-    match content {
-        [ContentBlock::Text(_)] => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    match (content, serde_json::from_str(&text)) {
+        ([ContentBlock::Text(_)], Ok(value @ (Value::Object(_) | Value::Array(_)))) => value,
         _ => Value::String(text),
     }
+}
+
+/// Whether a result is nothing but links to resources, or resources, which a later step reads.
+fn has_links_only(content: &[ContentBlock]) -> bool {
+    let is_link =
+        |block: &ContentBlock| matches!(block, ContentBlock::ResourceLink(_) | ContentBlock::Resource(_));
+    !content.is_empty() && content.iter().all(is_link)
 }
 
 fn text_of(content: &[ContentBlock]) -> String {
@@ -67,11 +81,21 @@ mod tests {
             (json!({"content": [text("1")], "structuredContent": {"a": 1}}), json!({"a": 1})),
             (json!({"content": [], "structuredContent": null}), Value::Null),
             (json!({"content": [text("{\"a\": [1, 2]}")]}), json!({"a": [1, 2]})),
-            (json!({"content": [text("42")]}), json!(42)),
+            (json!({"content": [text("[42]")]}), json!([42])),
+            (json!({"content": [text("42")]}), json!("42")),
+            (json!({"content": [text("296e115")]}), json!("296e115")),
+            (json!({"content": [text("1.10")]}), json!("1.10")),
+            (json!({"content": [text("true")]}), json!("true")),
+            (json!({"content": [text("null")]}), json!("null")),
+            (json!({"content": [text("said")], "structuredContent": null}), json!("said")),
             (json!({"content": [text("plain")]}), json!("plain")),
             (json!({"content": [text("1"), text("2")]}), json!("1\n2")),
             (json!({"content": [text("1"), image]}), json!("1")),
             (json!({"content": []}), json!("")),
+            (
+                json!({"content": [{"type": "resource_link", "uri": "file:///x", "name": "x"}]}),
+                json!([{"type": "resource_link", "uri": "file:///x", "name": "x"}]),
+            ),
         ];
         for (result, wanted) in cases {
             assert_eq!(of(result.clone()).expect("an answer").value, wanted, "{result}");

@@ -54,17 +54,24 @@ pub(crate) fn connect_error(error: &ClientInitializeError, now: Timestamp) -> Ob
     }
 }
 
-/// Whether a server may only be confused by the question about its era, so that the plain handshake is worth a try:
-/// some answer `server/discover`, which they do not know, with an empty result.
-pub(crate) fn may_speak_legacy(error: &ClientInitializeError) -> bool {
-    matches!(
+/// Whether a server may only be confused by the question about its era, so that the plain handshake is worth a try: some
+/// answer `server/discover`, which they do not know, with an empty result, a page, or HTTP 500, and some end.
+pub(crate) fn may_speak_legacy(error: &ClientInitializeError, seen: &Observation) -> bool {
+    let is_confused = matches!(
         error,
         ClientInitializeError::ExpectedInitResult(_)
             | ClientInitializeError::ExpectedInitResponse(_)
             | ClientInitializeError::NoCompatibleProtocolVersion { .. }
             | ClientInitializeError::ConflictInitResponseId(..)
             | ClientInitializeError::UncorrelatedErrorResponse { .. }
-    )
+    );
+    is_confused
+        || match seen {
+            Observation::Closed(_) | Observation::NotWritten(_) | Observation::Unreadable(_) => true,
+            // 503 means later, and the other ones below 500 that matter are about credentials or addresses.
+            Observation::Http { status, .. } => *status >= 500 && *status != 503,
+            _ => false,
+        }
 }
 
 fn json_rpc(error: &ErrorData) -> Observation {

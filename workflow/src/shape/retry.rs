@@ -55,7 +55,7 @@ impl Shaper<'_, '_> {
         retry
     }
 
-    /// Attempts in all. None means one: there is no step without a first try.
+    /// Attempts in all, at least one: there is no step without a first try.
     fn attempts(&mut self, entry: &Entry) -> Option<u32> {
         let Kind::Number(number) = &entry.value.kind else {
             self.wrong_type(
@@ -65,13 +65,13 @@ impl Shaper<'_, '_> {
             );
             return None;
         };
-        let attempts = number.as_u64().filter(|attempts| *attempts <= ATTEMPTS_LIMIT);
+        let attempts = number.as_u64().filter(|attempts| (1..=ATTEMPTS_LIMIT).contains(attempts));
         if attempts.is_none() {
             let message = format!("`{}` is a whole number from 1 to {ATTEMPTS_LIMIT}", entry.key);
             let span = self.value_span(entry);
             self.refuse(Diagnostic::new(Code::OutOfRange, span, message).help("the first try counts"));
         }
-        attempts.and_then(|attempts| u32::try_from(attempts.max(1)).ok())
+        attempts.and_then(|attempts| u32::try_from(attempts).ok())
     }
 
     fn errors(&mut self, entry: &Entry) -> Option<BTreeSet<FaultClass>> {
