@@ -10,6 +10,7 @@ mod convert;
 mod error;
 mod failure;
 pub(crate) mod find;
+mod foreign;
 mod functions;
 mod meter;
 mod names;

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::foreign;
 use super::refused::Refused;
 use crate::codes::Code;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, listed};
 
 /// How a function is called.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -120,8 +121,9 @@ fn unknown(style: Style, name: &str, at: Range<usize>) -> Refused {
         let call = if style == Style::Function { format!("x.{name}(...)") } else { format!("{name}(x)") };
         return refused.help(format!("it is called as `{call}`"));
     }
-    match did_you_mean(name, own.iter().map(|(known, ..)| *known)) {
-        Some(help) => refused.help(help),
-        None => refused,
+    if let Some(help) = foreign::function(name) {
+        return refused.help(help);
     }
+    let names = || own.iter().map(|(known, ..)| *known);
+    refused.help(did_you_mean(name, names()).unwrap_or_else(|| format!("there are {}", listed(names()))))
 }

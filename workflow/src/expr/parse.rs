@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use cel::ParseError;
 use cel::common::ast::{EntryExpr, Expr as Tree, IdedExpr, SourceInfo};
 
+use super::foreign;
 use super::refused::Refused;
 use super::room;
 use crate::codes::Code;
@@ -130,14 +131,20 @@ fn refusal(text: &str, error: Option<ParseError>) -> Refused {
                 said.split_once("at: '").map_or(quoted, |(_, rest)| rest.strip_suffix('\'').unwrap_or(rest));
             format!("cannot read `{}`", rest.trim_end())
         } else if ["extraneous", "mismatched", "no viable"].iter().any(|word| said.starts_with(word)) {
-            format!("`{}` is not expected here", quoted.trim())
+            match quoted.trim() {
+                "" => "the expression cannot be read from here on".to_owned(),
+                quoted => format!("`{quoted}` is not expected here"),
+            }
+        } else if said.starts_with("Incomplete `ExprContext`") {
+            // The parser speaks of its own parts.
+            "the expression cannot be read".to_owned()
         } else if said.contains("has() macro") {
             "`has()` takes a field, as in `has(steps.fetch.output.title)`".to_owned()
         } else {
             said.to_owned()
         };
     let refused = Refused::new(Code::ExpressionSyntax, at.clone(), message);
-    match hint(text, at.start) {
+    match foreign::syntax(text, at.start) {
         Some(help) => refused.help(help),
         None => refused,
     }
@@ -150,25 +157,4 @@ fn position(text: &str, (line, column): (isize, isize)) -> usize {
     let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = text.get(start..).unwrap_or_default();
     start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
-}
-
-/// What people of other languages write.
-fn hint(text: &str, at: usize) -> Option<&'static str> {
-    let from =
-        text.char_indices().rev().map(|(index, _)| index).filter(|index| *index <= at).nth(1).unwrap_or(0);
-    let here = text.get(from..)?.trim_start();
-    let begins = |words: &[&str]| words.iter().any(|word| here.starts_with(word));
-    if begins(&["===", "!=="]) {
-        Some("equality is `==`, and `!=` is its opposite")
-    } else if here.starts_with('=') && !here.starts_with("==") {
-        Some("equality is `==`")
-    } else if begins(&["and ", "or ", "not "]) {
-        Some("conditions are combined with `&&`, `||` and `!`")
-    } else if here.starts_with('|') && !here.starts_with("||") {
-        Some("there are no pipes; write a function round the value: `size(x)`")
-    } else if begins(&["'", "\""]) {
-        Some("a string ends with the quote it began with, on the same line; a backslash is written `\\\\`")
-    } else {
-        None
-    }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, SourceInfo, operators};
 
+use super::foreign;
 use super::reads::Mention;
 use super::refused::Refused;
 use super::slots::Root;
@@ -201,7 +202,8 @@ fn unknown(name: &str, at: Range<usize>) -> Refused {
         return Refused::new(Code::NameNotBuilt, at, message);
     }
     let refused = Refused::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
-    let help = did_you_mean(name, ROOTS)
+    let help = foreign::name(name)
+        .or_else(|| did_you_mean(name, ROOTS))
         .unwrap_or_else(|| format!("expressions see {}; text needs quotes: `'{name}'`", listed(ROOTS)));
     refused.help(help)
 }
