@@ -185,6 +185,18 @@ pub struct StepView {
     pub queued: bool,
 }
 
+impl Fault {
+    /// Whether this fault of a group repeats that of one of these steps, where it is shown already.
+    pub fn is_of_one_of(&self, steps: &[StepView]) -> bool {
+        let quoted = self.message.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
+        quoted.is_some_and(|(path, message)| {
+            let repeated =
+                |step: &StepView| step.error.as_ref().is_some_and(|fault| fault.message == message);
+            steps.iter().any(|step| step.path.as_str() == path && repeated(step))
+        })
+    }
+}
+
 /// Whether a flag is not worth writing.
 const fn is_false(flag: &bool) -> bool {
     !*flag

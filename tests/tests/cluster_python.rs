@@ -68,6 +68,7 @@ async fn a_client_that_knows_nothing_but_nats_submits_watches_and_asks() {
             "dlq-retry",
             "get",
             "list",
+            "output",
             "push",
             "submit",
             "unregister",

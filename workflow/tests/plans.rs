@@ -139,7 +139,7 @@ fn conditions_know_whether_they_speak_for_themselves() {
 #[test]
 fn a_step_without_any_attempt_is_refused() {
     let text = "longshore: v1\nname: never\nsteps:\n  - { call: x/y, retry: 0 }\n";
-    let problems = longshore_workflow::compile(text).expect_err("refused");
+    let problems = compile(text).expect_err("refused");
     assert!(problems.iter().any(|problem| problem.message.contains("from 1 to 1000")), "{problems}");
 }
 

@@ -23,7 +23,7 @@ pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, se
     });
     let mut changed: Vec<(Timestamp, usize, &StepView)> = changed.collect();
     changed.sort_by_key(|(at, turn, _)| (*at, *turn));
-    let mut told: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step))).collect();
+    let mut told: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
     told.extend(turned(before, now, seen));
     let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
     told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
@@ -76,7 +76,7 @@ fn moment(step: &StepView, submitted_at: Timestamp) -> Timestamp {
     step.finished_at.or(last).or(step.started_at).unwrap_or(submitted_at)
 }
 
-fn words(step: &StepView) -> String {
+fn words(step: &StepView, all: &[StepView]) -> String {
     let mut words = format!("{}  {}  {}", step.path, step.shown_status(), step.caption());
     if let (Some(began), Some(ended)) = (step.started_at, step.finished_at) {
         words.push_str(&format!("  {}", Elapsed(ended.since(began))));
@@ -86,8 +86,11 @@ fn words(step: &StepView) -> String {
     }
     let last = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
     let fault = step.error.as_ref().or_else(|| last.filter(|_| !step.status.is_terminal()));
-    if let Some(fault) = fault {
+    if let Some(fault) = fault.filter(|fault| !fault.is_of_one_of(all)) {
         words.push_str(&format!("  {fault}"));
+    }
+    if let Some(why) = &step.skipped_because {
+        words.push_str(&format!("  because {why}"));
     }
     if let Some(what) = &step.waiting_for {
         words.push_str(&format!("  waits for {what}"));
@@ -142,7 +145,11 @@ mod tests {
             "failed",
             vec![
                 step("a", "failed", json!({ "error": fault, "attempts": attempts })),
-                step("b", "skipped", json!({ "started_at": null, "finished_at": 1_795_187_471_500_u64 })),
+                step(
+                    "b",
+                    "skipped",
+                    json!({ "skipped_because": "`a` failed", "started_at": null, "finished_at": 1_795_187_471_500_u64 }),
+                ),
             ],
         );
         check(
@@ -150,7 +157,7 @@ mod tests {
             &second,
             false,
             &[
-                "2026-11-20T15:11:11.500Z  b  skipped  tables/read",
+                "2026-11-20T15:11:11.500Z  b  skipped  tables/read  because `a` failed",
                 "2026-11-20T15:11:12.250Z  a  failed  tables/read  250ms  2 attempts  timeout: no answer in 5 s",
                 "2026-11-20T15:11:16.000Z  run  failed  sales-report  5.0s",
             ],

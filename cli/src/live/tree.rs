@@ -74,13 +74,13 @@ impl Drawing {
         if rows == 0 {
             return Vec::new();
         }
-        let fitting = fit(&view.steps, rows, |step| 1 + self.below(step).len());
+        let fitting = fit(&view.steps, rows, |step| 1 + self.below(step, &view.steps).len());
         let cells = fitting.shown.iter().map(|(place, step)| self.cells(step, members(&view.steps, *place)));
         let table = aligned(cells.collect());
         let mut lines = Vec::new();
         for ((_, step), line) in fitting.shown.iter().zip(table) {
             lines.push(line);
-            lines.extend(self.below(step));
+            lines.extend(self.below(step, &view.steps));
         }
         let more = |rest: String| Line::of(FAINT, &format!("  {} {rest}", self.symbols.ellipsis()));
         lines.extend(fitting.rest.map(more));
@@ -127,13 +127,13 @@ impl Drawing {
 
     /// What stands below the line of a step: what went wrong, and what a call that is out waits for, which is the last thing
     /// to be cut off where the terminal is narrow.
-    fn below(self, step: &StepView) -> Vec<Line> {
+    fn below(self, step: &StepView, all: &[StepView]) -> Vec<Line> {
         let is_out = step.status == StepStatus::Running;
         let mut lines: Vec<Line> = Vec::new();
         if let Some(what) = step.waiting_for.as_ref().filter(|_| is_out) {
             lines.push(indented(step, 2).with(DOUBTFUL, &format!("waits for {what}")));
         }
-        let Some(fault) = trouble(step) else { return lines };
+        let Some(fault) = trouble(step).filter(|fault| !fault.is_of_one_of(all)) else { return lines };
         let retries = step.status == StepStatus::Retrying;
         let style = if retries { DOUBTFUL } else { self.symbols.step(step.status).1 };
         if self.is_last {

@@ -101,8 +101,7 @@ fn below(step: &StepView, all: &[StepView]) -> Vec<Line> {
     }
     // What the last attempt met is said there.
     let last = step.attempts.last().and_then(|made| made.fault.as_ref());
-    if let Some(fault) =
-        step.error.as_ref().filter(|fault| last != Some(*fault) && !is_of_a_member(fault, all))
+    if let Some(fault) = step.error.as_ref().filter(|fault| last != Some(*fault) && !fault.is_of_one_of(all))
     {
         lines.extend(told(fault, Line::of(BAD, &indent(step, "    ")), BAD, step));
     }
@@ -113,13 +112,6 @@ fn below(step: &StepView, all: &[StepView]) -> Vec<Line> {
         attempt(step, made, if is_end { BAD } else { PLAIN })
     }));
     lines
-}
-
-/// Whether a group repeats the fault of one of its members, where that is said.
-fn is_of_a_member(fault: &Fault, all: &[StepView]) -> bool {
-    all.iter().filter_map(|step| Some((step, step.error.as_ref()?))).any(|(step, of_step)| {
-        fault.message.strip_prefix(&format!("`{}`: ", step.path)) == Some(of_step.message.as_str())
-    })
 }
 
 /// What a step gave, or how large it is.
