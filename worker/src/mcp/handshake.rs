@@ -5,6 +5,7 @@
 //! its process, and a connection that is up belongs to a task that ends it.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use rmcp::service::{
 use rmcp::transport::Transport;
 use rmcp::{ClientHandler, ClientLifecycleMode};
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,7 +31,7 @@ use super::config::{Era, HttpServer, Reach, ServerConfig, StdioServer};
 use super::connection::{About, ChildEnd, Connection, Notices, State};
 use super::distil;
 use super::noop::Noop;
-use super::probe::{Discovered, ProbeLimit};
+use super::probe::{Discovered, ProbeWatch};
 use super::process::{ServerProcess, StderrTail};
 use super::stdio::{self, OutputEnd};
 use crate::launcher::Launcher;
@@ -40,6 +41,10 @@ const PROGRESS_BUFFER: usize = 256;
 /// How long the library may take to shut a connection down before its process is ended regardless; over HTTP it ends
 /// the session within this time.
 const LIBRARY_CLOSE: Duration = Duration::from_secs(2);
+
+/// How long a server may be silent at the question about its era before the plain handshake is tried as well. A server that runs
+/// answers in milliseconds.
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 type Service = RunningService<RoleClient, Handler>;
 
@@ -87,7 +92,8 @@ pub(crate) async fn connect(
     let limit = config.settings.connect_timeout;
     let stderr = Arc::new(StderrTail::new(server.clone(), config.secrets.clone()));
     let attempt = Attempt { server, config, home, stderr: &stderr, started: Instant::now() };
-    let connection = match timeout(limit, attempt.in_the_right_era()).await {
+    // On the heap: every call may have to connect, and few do.
+    let connection = match timeout(limit, Box::pin(attempt.in_the_right_era())).await {
         Ok(connection) => connection,
         Err(_) => {
             let place = match &config.reach {
@@ -137,20 +143,40 @@ impl Attempt<'_> {
             },
         };
         let asks_for_era = !matches!(mode, ClientLifecycleMode::Initialize);
-        let opened = match self.open(mode).await {
-            Err(failed) if failed.try_legacy && is_auto && asks_for_era => {
-                // A server that takes neither is best described by what the handshake met, and by what it said then.
-                let stderr = Arc::new(StderrTail::new(self.server.clone(), self.config.secrets.clone()));
-                let again = Attempt { stderr: &stderr, ..*self };
-                again.open(ClientLifecycleMode::Initialize).await.map_err(|failed| failed.seen)
-            }
-            opened => opened.map_err(|failed| failed.seen),
-        };
+        let opened =
+            if is_auto && asks_for_era { self.open_either(mode).await } else { self.open(mode).await };
+        let opened = opened.map_err(|failed| failed.seen);
         if is_auto {
             let is_of_handshake_era = opened.as_ref().is_ok_and(|connection| !connection.about().modern);
             self.home.note_handshake_era(self.server, is_of_handshake_era);
         }
         opened
+    }
+
+    /// Asks for the era, and tries the plain handshake beside that once the server has been silent for [`PROBE_LIMIT`]: it may
+    /// still be starting, or ignore what it does not know. What succeeds first is used, and the other one is dropped.
+    async fn open_either(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
+        let mut asked = pin!(self.open(mode));
+        let later = async {
+            sleep(PROBE_LIMIT).await;
+            self.shake_hands().await
+        };
+        tokio::select! {
+            opened = &mut asked => match opened {
+                Err(failed) if failed.try_legacy => self.shake_hands().await,
+                opened => opened,
+            },
+            opened = later => match opened {
+                Ok(connection) => Ok(connection),
+                Err(_) => asked.await,
+            },
+        }
+    }
+
+    /// The plain handshake, with a process of its own. What the process says is kept apart from what an earlier one said.
+    async fn shake_hands(&self) -> Result<Connection, Failed> {
+        let stderr = Arc::new(StderrTail::new(self.server.clone(), self.config.secrets.clone()));
+        Attempt { stderr: &stderr, ..*self }.open(ClientLifecycleMode::Initialize).await
     }
 
     async fn open(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
@@ -180,7 +206,7 @@ impl Attempt<'_> {
         let transport = stdio::transport(streams, self.server.clone(), limit, output.clone());
         let (handler, stop) = (Handler::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
-        let transport = ProbeLimit::new(transport);
+        let transport = ProbeWatch::new(transport);
         let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
@@ -222,7 +248,7 @@ impl Attempt<'_> {
     {
         let (handler, stop) = (Handler::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
-        let transport = ProbeLimit::new(transport);
+        let transport = ProbeWatch::new(transport);
         let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
