@@ -5,7 +5,6 @@
 //! its process, and a connection that is up belongs to a task that ends it.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use rmcp::service::{
 use rmcp::transport::Transport;
 use rmcp::{ClientHandler, ClientLifecycleMode};
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,10 +40,6 @@ const PROGRESS_BUFFER: usize = 256;
 /// How long the library may take to shut a connection down before its process is ended regardless; over HTTP it ends
 /// the session within this time.
 const LIBRARY_CLOSE: Duration = Duration::from_secs(2);
-
-/// How long a server may be silent at the question about its era before the plain handshake is tried as well. A server that runs
-/// answers in milliseconds.
-const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 type Service = RunningService<RoleClient, Handler>;
 
@@ -153,23 +148,13 @@ impl Attempt<'_> {
         opened
     }
 
-    /// Asks for the era, and tries the plain handshake beside that once the server has been silent for [`PROBE_LIMIT`]: it may
-    /// still be starting, or ignore what it does not know. What succeeds first is used, and the other one is dropped.
+    /// Asks for the era, and tries the plain handshake after that where the question itself may have been the trouble. A server
+    /// that is silent gets the handshake from the library, in the same process: it may still be starting, or be downloaded,
+    /// and a second process beside it would get in its way.
     async fn open_either(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
-        let mut asked = pin!(self.open(mode));
-        let later = async {
-            sleep(PROBE_LIMIT).await;
-            self.shake_hands().await
-        };
-        tokio::select! {
-            opened = &mut asked => match opened {
-                Err(failed) if failed.try_legacy => self.shake_hands().await,
-                opened => opened,
-            },
-            opened = later => match opened {
-                Ok(connection) => Ok(connection),
-                Err(_) => asked.await,
-            },
+        match self.open(mode).await {
+            Err(failed) if failed.try_legacy => self.shake_hands().await,
+            opened => opened,
         }
     }
 

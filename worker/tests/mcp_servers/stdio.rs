@@ -64,17 +64,6 @@ async fn a_server_that_ends_at_the_question_about_its_era_gets_the_handshake_and
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_what_it_does_not_know_is_asked_for_its_era_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let starts = file(&folder, "starts");
-    let options = ["--ignorant", "--starts", starts.to_str().unwrap()];
-    let pool = pool_of(entry(&options, json!({ "connect_timeout_ms": 9_000 })));
-    assert!(call(&pool, "echo", json!({})).await.is_ok(), "before the library's own ten seconds");
-    assert_eq!(lines(&starts).len(), 2, "one process for each question");
-    pool.close().await;
-}
-
-#[tokio::test]
 async fn a_handshake_offers_a_version_that_has_one_and_takes_no_unknown_one() {
     for options in [&["--echo-version"][..], &["--echo-version", "--strict"]] {
         let pool = pool_of(entry(options, json!({ "protocol": "legacy" })));
