@@ -7,6 +7,7 @@ mod cluster;
 mod dlq;
 mod groups;
 mod runs;
+mod suggested;
 mod value;
 
 use std::num::NonZeroUsize;

@@ -7,6 +7,7 @@ use clap::error::Error;
 use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::Cli;
+use super::suggested::with_suggestion;
 
 /// The groups. A command that is in none, or in two, fails a test.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -21,7 +22,8 @@ const NAME_COLUMNS: usize = 13;
 
 /// Reads the command line of this process.
 pub(crate) fn parse() -> Result<Cli, Error> {
-    Cli::from_arg_matches(&grouped(Cli::command()).try_get_matches()?)
+    let matches = grouped(Cli::command()).try_get_matches().map_err(with_suggestion)?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// The command, whose help lists its commands in groups.

@@ -1,0 +1,58 @@
+//! Commands and options that people know from elsewhere, and what they are called here.
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, Error};
+
+/// Adds to an error what was probably meant, where clap itself has no idea.
+pub(super) fn with_suggestion(mut error: Error) -> Error {
+    let written = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
+    let meant = written.into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => meant(word),
+        _ => None,
+    });
+    if let Some(tip) = meant {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    }
+    error
+}
+
+fn meant(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "list" | "ls" | "ps" => {
+            "runs are listed by `longshore runs list`, servers by `longshore servers list`"
+        }
+        "show" | "status" | "get" | "logs" | "describe" => "`longshore runs show last` shows the newest run",
+        "cancel" | "stop" | "kill" => "runs are cancelled by `longshore runs cancel`",
+        "start" | "exec" | "execute" => "a workflow is run by `longshore run`",
+        "retry" | "continue" | "restart" => "interrupted runs go on with `longshore resume`",
+        "check" | "lint" | "test" => "a workflow is checked by `longshore validate`",
+        "tools" | "call" => {
+            "tools are listed and called by `longshore servers tools` and `longshore servers call`"
+        }
+        "schema" => "`longshore servers tools SERVER/TOOL` prints the schema of a tool's arguments",
+        "--dry-run" => "`longshore validate --online` checks a workflow and its calls without running it",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    #[test]
+    fn what_other_tools_call_it_leads_to_the_name_here() {
+        for (written, words) in [
+            (&["list"][..], "longshore runs list"),
+            (&["schema"], "longshore servers tools SERVER/TOOL"),
+            (&["run", "wf.yaml", "--dry-run"], "longshore validate --online"),
+        ] {
+            let line = std::iter::once("longshore").chain(written.iter().copied());
+            let error = Cli::command().try_get_matches_from(line).expect_err("refused");
+            let said = with_suggestion(error).to_string();
+            assert!(said.contains("tip:") && said.contains(words), "{said}");
+        }
+    }
+}
