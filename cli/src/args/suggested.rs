@@ -11,6 +11,8 @@ pub(super) fn with_suggestion(mut error: Error) -> Error {
         _ => None,
     });
     if let Some(tip) = meant {
+        // What only looks alike would stand before it.
+        error.remove(ContextKind::SuggestedSubcommand);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     }
     error
