@@ -88,15 +88,18 @@ async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() 
     let cluster = Cluster::start(1, 0, 0).await;
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     let refused = "longshore.v1.submit.default.late";
+    // One after the other: refusals of submits that come together are kept in any order.
     client.publish(refused, r#"{"inputs": {"number": 7}}"#.into()).await.unwrap();
+    cluster.dead_letters(1).await;
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("content-type", "application/msgpack");
     let packed = b"\x81\xa6inputs\x81\xa6number\x08".as_slice();
     client.publish_with_headers(refused, headers, packed.into()).await.unwrap();
+    cluster.dead_letters(2).await;
     let long = json!({ "inputs": { "text": "x".repeat(9_000) } }).to_string();
     client.publish(refused, long.into()).await.unwrap();
+    cluster.dead_letters(3).await;
     client.publish(refused, "{".into()).await.unwrap();
-    client.flush().await.unwrap();
     let mut letters = cluster.dead_letters(4).await;
     letters.sort_by_key(|letter| letter["seq"].as_u64());
     assert_eq!(letters[2]["whole"], false);
