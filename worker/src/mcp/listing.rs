@@ -108,12 +108,17 @@ impl Listing {
         idempotency_key: &str,
         limit: Duration,
     ) -> Result<Map<String, Value>, Observation> {
-        let mut arguments = given.clone();
+        let arguments = given.clone();
         let Some(listed) = self.tools.get(tool) else {
             return if self.complete { Err(self.unknown(tool)) } else { Ok(arguments) };
         };
         if listed.takes_idempotency_key() && !arguments.contains_key(KEY_ARGUMENT) {
-            arguments.insert(KEY_ARGUMENT.to_owned(), Value::String(idempotency_key.to_owned()));
+            let mut keyed = arguments.clone();
+            keyed.insert(KEY_ARGUMENT.to_owned(), Value::String(idempotency_key.to_owned()));
+            // A schema that takes no such key, a shorter one perhaps, must not refuse a call that is right without it.
+            if let Ok(Value::Object(keyed)) = listed.check(Value::Object(keyed), limit).await {
+                return Ok(keyed);
+            }
         }
         match listed.check(Value::Object(arguments), limit).await? {
             Value::Object(arguments) => Ok(arguments),

@@ -95,6 +95,8 @@ async fn the_key_and_the_trace_go_along() {
     assert_eq!(meta["tracestate"], "a=b");
     let keyed = call(&pool, "keyed", json!({})).await.expect("an answer").value;
     assert_eq!(keyed, json!({"idempotency_key": "run/step"}));
+    let unkeyed = call(&pool, "keyed_shortly", json!({})).await.expect("an answer").value;
+    assert_eq!(unkeyed, json!({}), "its schema takes keys of four characters at most");
     pool.close().await;
 }
 
