@@ -64,7 +64,7 @@ async fn a_server_that_dies_in_mid_call_is_a_fault_at_once_and_comes_back() {
     let (class, sent, message) = fault(call(&pool, "die", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Maybe));
     assert!(message.contains("signal: 9") && message.ends_with("it said:\nabout to die"), "{message}");
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
     assert!(call(&pool, "echo", json!({})).await.is_ok());
     pool.close().await;
 }
@@ -103,7 +103,7 @@ async fn a_server_that_closes_its_output_and_lives_on_is_ended() {
     let (class, sent, message) = fault(call(&pool, "close_output", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Maybe));
     assert!(message.contains("closed its output"), "{message}");
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
     let pid = lines(&starts)[0].parse().expect("a pid");
     until("it is gone", || !lives(pid)).await;
     pool.close().await;
@@ -119,7 +119,7 @@ async fn closing_ends_a_server_that_ignores_every_polite_word() {
     let started = Instant::now();
     pool.close().await;
     assert!(!lives(pid));
-    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let (class, sent, _) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never));
 }
