@@ -170,7 +170,7 @@ async fn mistakes_are_found_before_the_call() {
     let pool = pool_of(entry(&[], json!({})));
     let (class, sent, message) = fault(call(&pool, "ecco", json!({})).await);
     assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));
-    assert!(message.contains("did you mean `echo`?") && message.contains("structured"), "{message}");
+    assert!(message.contains("did you mean `echo`?") && message.contains("steps and 2 more"), "{message}");
     let (class, sent, message) = fault(call(&pool, "echo", json!({"text": 7})).await);
     assert_eq!((class, sent), (FaultClass::InvalidArguments, Sent::Never));
     assert!(message.contains("/text: the value is not of type \"string\""), "{message}");
