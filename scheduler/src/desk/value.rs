@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::{Desk, Refusal};
 use crate::machine::{Run, RunValue};
 
-/// How much of a value an answer has. It is a text within a JSON text, so a quote takes two bytes: twice this fits into a
+/// Size of a part, in bytes. It is a text within a JSON text, so a quote takes two bytes: twice this fits into a
 /// message of 1 MiB.
 const PART_BYTES: usize = 384 * 1024;
 
@@ -24,7 +24,7 @@ const HELD_BYTES: usize = 8 * 1024 * 1024;
 pub(super) struct ValuePart {
     /// The size of the whole JSON text.
     bytes: usize,
-    /// Where this part begins in it.
+    /// Offset of this part in the JSON text, in bytes.
     offset: usize,
     /// The part.
     text: String,
@@ -54,12 +54,7 @@ impl Desk {
     ) -> Result<ValuePart, Refusal> {
         let row = self.find(namespace, run).await?;
         let state = Run::read(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
-        let wanted = match step {
-            None => RunValue::Outputs,
-            Some(step) if is_content => RunValue::Content(step),
-            Some(step) => RunValue::Output(step),
-        };
-        match state.value(&wanted)? {
+        match state.value(&RunValue::of(step, is_content))? {
             Payload::Inline(value) => part(value.to_string().as_bytes(), offset),
             Payload::Blob { digest, .. } => {
                 // It is never closed.
@@ -83,7 +78,7 @@ impl Desk {
     }
 }
 
-/// What begins at an offset, up to a character that ends within a part.
+/// Returns the part that begins at an offset and ends at the end of a character.
 fn part(bytes: &[u8], offset: usize) -> Result<ValuePart, Refusal> {
     let unfit =
         || Refusal::Malformed(format!("the request is refused: no part of the value begins at {offset}"));

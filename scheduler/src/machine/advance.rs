@@ -11,7 +11,7 @@ use longshore_proto::{
 use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, Template, WorkBudget};
 use serde_json::{Map, Value};
 
-use super::obstacle::{failed_within, failure_before, is_false};
+use super::obstacle::{failure_within, is_false};
 use super::run::{Outstanding, RunError};
 use super::scope::{BlobValues, RunScope};
 use super::{Effect, Effects, Run, record, timers};
@@ -98,7 +98,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Why a step is skipped; nothing if it runs.
+    /// Returns the reason for which a step is skipped, or `None` if it runs.
     fn wanted(&self, run: &Run, step: &longshore_workflow::Step) -> Result<Option<String>, Fault> {
         let scope = RunScope { run, plan: self.plan, blobs: self.blobs, group: step.parent };
         let stopped_above =
@@ -120,12 +120,12 @@ impl Cursor<'_> {
         }
     }
 
-    /// What keeps a step from running that runs only if all is well.
+    /// Returns the reason for which a step does not run that needs success before it.
     fn obstacle(&self, run: &Run, step: &longshore_workflow::Step) -> Option<String> {
         if run.status == RunStatus::Cancelling {
             return Some("the run was told to stop".to_owned());
         }
-        failed_within(run, self.plan, step.parent).then(|| failure_before(run, self.plan, step.parent))
+        failure_within(run, self.plan, step.parent).map(|failure| failure.to_string())
     }
 
     /// Passes a step over, and with it everything inside.

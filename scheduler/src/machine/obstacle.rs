@@ -1,37 +1,45 @@
-//! What keeps a step from running: a failure before it, or its own condition.
+//! Reasons for which a step does not run: a failure before it, or its own condition.
+
+use std::fmt;
 
 use longshore_workflow::{Expr, Plan, StepIndex};
 
 use super::Run;
+use super::run::{RunError, Step};
 
-/// Whether a step of this group (or of the whole run, at the top) has failed with nothing to handle it, here or in
-/// the groups around it.
-pub(super) fn failed_within(run: &Run, plan: &Plan, group: Option<StepIndex>) -> bool {
-    let here = plan
-        .steps
-        .iter()
-        .zip(&run.steps)
-        .any(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
-    here || match group {
-        Some(index) => failed_within(run, plan, plan.step(index).and_then(|step| step.parent)),
-        None => run.error.is_some(),
+/// A failure that nothing handles.
+#[derive(Clone, Copy)]
+pub(super) enum UnhandledFailure<'r> {
+    /// A step failed.
+    Step(&'r Step),
+    /// The run failed: by a step elsewhere, or by its own timeout.
+    Run(&'r RunError),
+}
+
+/// Returns the failure that keeps the steps of a group (or of the whole run, at the top) from running: one in the group, or
+/// in the groups around it.
+pub(super) fn failure_within<'r>(
+    run: &'r Run,
+    plan: &Plan,
+    group: Option<StepIndex>,
+) -> Option<UnhandledFailure<'r>> {
+    let mut steps = plan.steps.iter().zip(&run.steps);
+    let here =
+        steps.find(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
+    match (here, group) {
+        (Some((_, state)), _) => Some(UnhandledFailure::Step(state)),
+        (None, Some(index)) => failure_within(run, plan, plan.step(index).and_then(|step| step.parent)),
+        (None, None) => run.error.as_ref().map(UnhandledFailure::Run),
     }
 }
 
-/// Which failure keeps the steps of a group (or of the whole run, at the top) from running.
-pub(super) fn failure_before(run: &Run, plan: &Plan, group: Option<StepIndex>) -> String {
-    let here = plan
-        .steps
-        .iter()
-        .zip(&run.steps)
-        .find(|(step, state)| step.parent == group && state.has_failed() && !step.continue_on_error);
-    match (here, group) {
-        (Some((_, state)), _) => format!("`{}` {}", state.path, state.status),
-        (None, Some(index)) => failure_before(run, plan, plan.step(index).and_then(|step| step.parent)),
-        (None, None) => match run.error.as_ref().and_then(|error| error.step.as_ref()) {
-            Some(path) => format!("`{path}` failed"),
-            None => "the run failed".to_owned(),
-        },
+impl fmt::Display for UnhandledFailure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(state) => write!(f, "`{}` {}", state.path, state.status),
+            Self::Run(RunError { step: Some(path), .. }) => write!(f, "`{path}` failed"),
+            Self::Run(RunError { step: None, .. }) => f.write_str("the run failed"),
+        }
     }
 }
 

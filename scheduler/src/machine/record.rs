@@ -1,4 +1,4 @@
-//! What is kept of the arguments of a call once it has ended, for people who look at the run.
+//! Arguments of a call, as they are kept for people once the call has ended.
 //!
 //! Small arguments are kept as they were sent; of larger ones the beginning of their text. Secrets are names in them, never
 //! values. While a call is out, its state has the whole, because every attempt sends the same.
@@ -11,7 +11,7 @@ const CALL_LIMIT_BYTES: usize = 2 * 1024;
 /// The most that is kept of all calls of a run. Every checkpoint of a changed run writes it again.
 const RUN_LIMIT_BYTES: usize = 256 * 1024;
 
-/// What is kept at least of each call, however many a run has.
+/// The least that is kept of each call, in bytes, however many calls a run has.
 const LEAST_BYTES: usize = 64;
 
 /// Returns what is kept of arguments whose JSON text has `bytes` bytes, in a run of so many steps.

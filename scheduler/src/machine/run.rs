@@ -65,7 +65,7 @@ pub(crate) struct Step {
     /// What it does, in a word or two: kept so that a run can be shown without its plan.
     pub(crate) does: String,
     pub(super) depth: u16,
-    /// How many attempts its policy allows, if it is a call: kept for the same reason.
+    /// Attempts that its policy allows, if it is a call: kept for the same reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) attempt_limit: Option<u32>,
     pub(crate) status: StepStatus,
@@ -78,7 +78,7 @@ pub(crate) struct Step {
     pub(super) call: Option<Outstanding>,
     /// Told to stop: it starts nothing more, and what it has out was recalled.
     pub(super) stopped: bool,
-    /// What is kept of the arguments of its call.
+    /// Arguments of its call, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arguments: Option<Value>,
     /// Why it was skipped, if it was.
@@ -233,7 +233,7 @@ impl Step {
         }
     }
 
-    /// Whether its job went with a process that is gone, and was not sent again.
+    /// Returns true if the job of the step was lost with its process and not sent again.
     pub(super) fn is_lost(&self) -> bool {
         self.status == StepStatus::Running && self.call.as_ref().is_some_and(|call| call.sent_at.is_none())
     }

@@ -91,7 +91,7 @@ impl Scope for RunScope<'_> {
     }
 
     fn failed(&self) -> bool {
-        super::obstacle::failed_within(self.run, self.plan, self.group)
+        super::obstacle::failure_within(self.run, self.plan, self.group).is_some()
     }
 
     fn cancelled(&self) -> bool {

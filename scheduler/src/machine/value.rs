@@ -15,7 +15,18 @@ pub enum RunValue {
     Content(StepPath),
 }
 
-/// Why a run has no such value.
+impl RunValue {
+    /// The value of a step, or of the run where no step is named.
+    pub fn of(step: Option<StepPath>, is_content: bool) -> Self {
+        match step {
+            None => Self::Outputs,
+            Some(step) if is_content => Self::Content(step),
+            Some(step) => Self::Output(step),
+        }
+    }
+}
+
+/// Reasons for which a run has no such value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoValue {
     /// The run has not succeeded.

@@ -108,6 +108,10 @@ impl Run {
 
     /// When the next attempt of a step begins, if it waits for that.
     fn next_attempt_at(&self, step: &Step) -> Option<Timestamp> {
+        // A run has as many timers as calls that are out: only a step that waits looks through them.
+        if step.status != StepStatus::Retrying {
+            return None;
+        }
         self.timers.iter().find_map(|(kind, at)| match kind {
             TimerKind::Retry { step: path, .. } if *path == step.path => Some(*at),
             _ => None,

@@ -47,7 +47,7 @@ pub(in super::super) async fn output(
 async fn from_data(look: &Look, args: &RunsOutputArgs) -> Result<String, Failure> {
     let run = find(look, &args.run).await?.summary.run;
     let none = |error: String| Failure::new(Exit::NotFound, error);
-    match look.value(run, &wanted(args)).await? {
+    match look.value(run, &RunValue::of(args.step.clone(), args.content)).await? {
         Payload::Inline(value) => Ok(value.to_string()),
         Payload::Blob { digest, .. } => {
             let bytes = look.looked().backend.blobs.get(digest).await?;
@@ -55,14 +55,6 @@ async fn from_data(look: &Look, args: &RunsOutputArgs) -> Result<String, Failure
                 bytes.ok_or_else(|| none(format!("the large value {} of {run} is gone", digest.short())))?;
             String::from_utf8(bytes).map_err(|error| none(format!("the value of {run} is no text: {error}")))
         }
-    }
-}
-
-fn wanted(args: &RunsOutputArgs) -> RunValue {
-    match &args.step {
-        None => RunValue::Outputs,
-        Some(step) if args.content => RunValue::Content(step.clone()),
-        Some(step) => RunValue::Output(step.clone()),
     }
 }
 
