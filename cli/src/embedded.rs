@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub(crate) use longshore_backend::embedded::Holder;
 use longshore_backend::embedded::{Access, Embedded, OpenError};
 use longshore_backend::{Backend, RunPage, RunQuery};
@@ -51,6 +52,9 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 /// How long the driver may take to write its last checkpoint, also when somebody asked to stop at once. Without it the
 /// next process replays a little more, and lists are a little behind until then.
 const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Cancels that are appended at once: those that wait together share a sync of the disk.
+const CANCELS_AT_ONCE: usize = 32;
 
 /// How long servers and store may take to close: what a child process gets to end by itself, and some more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -165,10 +169,11 @@ impl Opened {
         Ok(self.backend.checkpoints.runs(RunQuery::default()).await?)
     }
 
-    /// Asks a run to stop. The process that holds its partition does the rest.
-    pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
-        let intake = Intake::new(self.backend.clone(), 1);
-        Ok(intake.cancel(&namespace()?, run, reason).await?)
+    /// Asks runs to stop. The processes that hold their partitions do the rest.
+    pub(crate) async fn cancel(&self, runs: &[RunId], reason: &str) -> Result<(), Failure> {
+        let (intake, namespace) = (Intake::new(self.backend.clone(), 1), namespace()?);
+        let cancels = stream::iter(runs).map(|run| intake.cancel(&namespace, *run, reason));
+        Ok(cancels.buffer_unordered(CANCELS_AT_ONCE).try_collect().await?)
     }
 
     /// Cancels interrupted runs of one partition, without making a call; returns false if a process holds it. A run that has
@@ -184,9 +189,7 @@ impl Opened {
         if !self.take_over(partition).await? {
             return Ok(false);
         }
-        for run in runs {
-            self.cancel(*run, reason).await?;
-        }
+        self.cancel(runs, reason).await?;
         self.lead(partition).await?;
         if let Some(driver) = self.drivers.remove(&partition) {
             let stop = CancellationToken::new();

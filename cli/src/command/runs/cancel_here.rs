@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::node;
 use crate::output::Output;
 
-/// Statuses of runs that can be told to stop and have not been yet, or that wait for a process to do it.
+/// Statuses of runs that can be cancelled.
 const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Interrupted];
 
 /// Tells runs of a data directory to stop. That a run has ended already is said, and is success.
@@ -118,8 +118,8 @@ async fn cancel_in(
     output: &Output,
 ) -> Result<(), Failure> {
     if !opened.cancel_interrupted(partition, runs, reason).await? {
+        opened.cancel(runs, reason).await?;
         for run in runs {
-            opened.cancel(*run, reason).await?;
             output.message(&format!("cancelling {run}; `longshore watch {run}` follows it to its end"));
         }
         return Ok(());
