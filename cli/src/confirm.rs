@@ -15,7 +15,7 @@ pub(crate) async fn confirm(verb: &str, what: &str, place: &str, output: &Output
         return Err(Failure::new(Exit::Usage, format!("this would {verb} {what}"))
             .help(format!("add --yes to {verb} without a question")));
     }
-    output.message(&format!("{verb} {what} at {place}? [y/N]"));
+    output.question(&format!("{verb} {what} at {place}? [y/N]"));
     let answer = spawn_blocking(|| {
         let mut line = String::new();
         stdin().read_line(&mut line).map(|_| line)

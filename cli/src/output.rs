@@ -55,7 +55,7 @@ pub(crate) struct Output {
     pub(crate) is_live: bool,
     /// Whether a person reads messages as they come, rather than a program or a file.
     pub(crate) has_reader: bool,
-    /// Whether messages and the live view are left out, so that stderr has warnings and errors alone.
+    /// True if messages and the live view are left out, so that stderr has only warnings, errors and questions.
     is_quiet: bool,
 }
 
@@ -151,6 +151,11 @@ impl Output {
         if !self.is_quiet {
             self.laid_out(&hanging(text));
         }
+    }
+
+    /// Prints a question, also where messages are left out: its answer is waited for.
+    pub(crate) fn question(&self, text: &str) {
+        self.laid_out(&hanging(text));
     }
 
     /// Prints a line as a message.
