@@ -13,10 +13,12 @@
 mod answer;
 mod call;
 mod classify;
+mod client_side;
 mod config;
 mod connection;
 mod distil;
 mod envelope;
+mod eras;
 mod flight;
 mod handshake;
 mod http;

@@ -4,44 +4,38 @@
 //! child's streams or over HTTP. Whatever goes wrong leaves no process behind: a failed or abandoned attempt drops
 //! its process, and a connection that is up belongs to a task that ends it.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use longshore_backend::clock;
 use longshore_proto::ServerName;
-use rmcp::model::{
-    ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProtocolVersion,
-};
-use rmcp::service::{
-    ClientInitializeError, NotificationContext, RoleClient, RunningService,
-    serve_client_with_lifecycle_and_ct,
-};
+use rmcp::ClientLifecycleMode;
+use rmcp::model::ProtocolVersion;
+use rmcp::service::{ClientInitializeError, RoleClient, RunningService, serve_client_with_lifecycle_and_ct};
 use rmcp::transport::Transport;
-use rmcp::{ClientHandler, ClientLifecycleMode};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::classify::Observation;
+use super::client_side::ClientSide;
 use super::config::{Era, HttpServer, Reach, ServerConfig, StdioServer};
 use super::connection::{About, ChildEnd, Connection, Notices, State};
 use super::distil;
+use super::eras::{self, KnownEras};
 use super::noop::Noop;
 use super::probe::{Discovered, ProbeWatch};
 use super::process::{ServerProcess, StderrTail};
 use super::stdio::{self, OutputEnd};
 use crate::launcher::Launcher;
 
-/// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
-const PROGRESS_BUFFER: usize = 256;
 /// How long the library may take to shut a connection down before its process is ended regardless; over HTTP it ends
 /// the session within this time.
 const LIBRARY_CLOSE: Duration = Duration::from_secs(2);
 
-type Service = RunningService<RoleClient, Handler>;
+type Service = RunningService<RoleClient, ClientSide>;
 
 /// Where the tasks of connections live, and what ends them all.
 #[derive(Clone, Debug, Default)]
@@ -50,29 +44,8 @@ pub(crate) struct Home {
     pub(crate) closing: CancellationToken,
     /// Starts processes, so that they end with this one.
     pub(crate) launcher: Option<Launcher>,
-    /// Servers that turned out to be of the handshake era: they are not asked again. As many as the servers file names.
-    of_handshake_era: Arc<Mutex<BTreeSet<ServerName>>>,
-}
-
-impl Home {
-    fn eras(&self) -> MutexGuard<'_, BTreeSet<ServerName>> {
-        // No code that holds the lock can panic half-way.
-        self.of_handshake_era.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a server is known to be of the handshake era.
-    fn knows_handshake_era(&self, server: &ServerName) -> bool {
-        self.eras().contains(server)
-    }
-
-    /// Remembers whether a server is of the handshake era. After a failure nothing is known: it may have been replaced.
-    fn note_handshake_era(&self, server: &ServerName, is_so: bool) {
-        if is_so {
-            self.eras().insert(server.clone());
-        } else {
-            self.eras().remove(server);
-        }
-    }
+    /// Servers whose era is known.
+    pub(super) eras: KnownEras,
 }
 
 /// Connections that this process has made.
@@ -130,7 +103,7 @@ impl Attempt<'_> {
         let is_auto = self.config.settings.protocol == Era::Auto;
         let mode = match self.config.settings.protocol {
             Era::Legacy => ClientLifecycleMode::Initialize,
-            Era::Auto if self.home.knows_handshake_era(self.server) => ClientLifecycleMode::Initialize,
+            Era::Auto if self.home.eras.is_handshake(self.server) => ClientLifecycleMode::Initialize,
             Era::Modern => ClientLifecycleMode::Discover { preferred_versions },
             Era::Auto => ClientLifecycleMode::Auto {
                 preferred_versions,
@@ -138,24 +111,18 @@ impl Attempt<'_> {
             },
         };
         let asks_for_era = !matches!(mode, ClientLifecycleMode::Initialize);
-        let opened =
-            if is_auto && asks_for_era { self.open_either(mode).await } else { self.open(mode).await };
+        let opened = match self.open(mode).await {
+            // A server that is silent gets the handshake from the library, in the same process: it may still be starting, or
+            // be downloaded, and a second process beside it would get in its way.
+            Err(failed) if is_auto && asks_for_era && failed.try_legacy => self.shake_hands().await,
+            opened => opened,
+        };
         let opened = opened.map_err(|failed| failed.seen);
         if is_auto {
             let is_of_handshake_era = opened.as_ref().is_ok_and(|connection| !connection.about().modern);
-            self.home.note_handshake_era(self.server, is_of_handshake_era);
+            self.home.eras.note_handshake(self.server, is_of_handshake_era);
         }
         opened
-    }
-
-    /// Asks for the era, and tries the plain handshake after that where the question itself may have been the trouble. A server
-    /// that is silent gets the handshake from the library, in the same process: it may still be starting, or be downloaded,
-    /// and a second process beside it would get in its way.
-    async fn open_either(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
-        match self.open(mode).await {
-            Err(failed) if failed.try_legacy => self.shake_hands().await,
-            opened => opened,
-        }
     }
 
     /// The plain handshake, with a process of its own. What the process says is kept apart from what an earlier one said.
@@ -189,7 +156,7 @@ impl Attempt<'_> {
         let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
         let limit = self.config.settings.max_message_bytes;
         let transport = stdio::transport(streams, self.server.clone(), limit, output.clone());
-        let (handler, stop) = (Handler::new(&mode), self.home.closing.child_token());
+        let (handler, stop) = (ClientSide::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
         let transport = ProbeWatch::new(transport);
         let discovered = transport.discovered();
@@ -198,7 +165,7 @@ impl Attempt<'_> {
                 let pid = process.pid();
                 let connection = self.connection(&service, notices, Some(child), pid, stop.clone());
                 self.home.tasks.spawn(keep_process(service, process, stop, output, exited));
-                fit(connection, &discovered)
+                checked(connection, &discovered)
             }
             Err(error) => {
                 self.home.tasks.spawn(async move { exited.send_replace(Some(process.end().await)) });
@@ -231,7 +198,7 @@ impl Attempt<'_> {
     where
         T: Transport<RoleClient> + 'static,
     {
-        let (handler, stop) = (Handler::new(&mode), self.home.closing.child_token());
+        let (handler, stop) = (ClientSide::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
         let transport = ProbeWatch::new(transport);
         let discovered = transport.discovered();
@@ -239,7 +206,7 @@ impl Attempt<'_> {
             Ok(service) => {
                 let connection = self.connection(&service, notices, None, None, stop.clone());
                 self.home.tasks.spawn(keep_session(service, stop));
-                fit(connection, &discovered)
+                checked(connection, &discovered)
             }
             Err(error) => {
                 let seen = distil::connect_error(&error, clock::now());
@@ -309,53 +276,11 @@ async fn keep_session(service: Service, stop: CancellationToken) {
     let _ = timeout(LIBRARY_CLOSE, service.waiting()).await;
 }
 
-/// Refuses a connection whose version does not say how to speak over it: one that nobody knows, or one without a handshake as
-/// the answer to a handshake.
-fn fit(connection: Connection, discovered: &Discovered) -> Result<Connection, Failed> {
-    let About { protocol_version: version, modern, .. } = connection.about();
-    let known: Vec<&str> = ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
-    let seen = if !known.contains(&version.as_str()) {
-        format!("the server chose protocol version {version:?}, and Longshore speaks {}", known.join(", "))
-    } else if *modern && !discovered.is_so() {
-        format!("the server answered the handshake with protocol version {version}, which has none")
-    } else {
-        return Ok(connection);
-    };
-    Err(Failed { seen: Observation::Unreadable(seen), try_legacy: false })
-}
-
-/// Our side of the protocol: we declare no capability, so a server has nothing to ask us; what it tells us is passed
-/// on.
-struct Handler {
-    notices: Notices,
-    /// The newest version that can be offered: without a handshake before it, or with one.
-    offered: ProtocolVersion,
-}
-
-impl Handler {
-    fn new(mode: &ClientLifecycleMode) -> Self {
-        let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
-        let notices = Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
-        let offered = match mode {
-            ClientLifecycleMode::Initialize => ProtocolVersion::LATEST_WITH_INITIALIZE,
-            _ => ProtocolVersion::LATEST,
-        };
-        Self { notices, offered }
-    }
-}
-
-impl ClientHandler for Handler {
-    fn get_info(&self) -> ClientConfig {
-        let us = Implementation::new("longshore", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), us).with_protocol_version(self.offered.clone())
-    }
-
-    async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        // Nobody may be listening any more.
-        let _ = self.notices.progress.send((notice.progress_token, notice.progress));
-    }
-
-    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        self.notices.tools_changed.store(true, Ordering::Relaxed);
+/// The connection, unless its version does not say how to speak over it.
+fn checked(connection: Connection, discovered: &Discovered) -> Result<Connection, Failed> {
+    let About { protocol_version, modern, .. } = connection.about();
+    match eras::mistake(protocol_version, *modern, discovered.is_so()) {
+        None => Ok(connection),
+        Some(why) => Err(Failed { seen: Observation::Unreadable(why), try_legacy: false }),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a server has answered the question about its era.
+//! Observation of `server/discover`, by which a server is asked for its era.
 //!
 //! The library falls back to the handshake by itself, and then says only which version was chosen.
 
@@ -19,12 +19,12 @@ pub(crate) struct ProbeWatch<T> {
     discovered: Discovered,
 }
 
-/// Whether the server has answered the question about its era, other than by an error.
+/// Flag that is set once the server has answered `server/discover` with a result.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Discovered(Arc<AtomicBool>);
 
 impl Discovered {
-    /// Whether it has.
+    /// Returns true once the server has answered.
     pub(crate) fn is_so(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -36,7 +36,7 @@ impl<T> ProbeWatch<T> {
         Self { inner, asked: None, discovered: Discovered::default() }
     }
 
-    /// What the server says to the question, once the connection is made.
+    /// Returns the flag, to be read once the connection is made.
     pub(crate) fn discovered(&self) -> Discovered {
         self.discovered.clone()
     }
