@@ -33,8 +33,8 @@ use crate::trust;
 
 /// Connects to every server and says how it does.
 pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit, Failure> {
-    let file = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
-    let file = file.required()?.trusted(output, |line| output.message(line))?;
+    let found = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
+    let file = trusted(found, output)?;
     let unusable: Vec<Health> =
         file.unusable().map(|(name, reasons)| Health::unusable(name, reasons)).collect();
     let mut all = with_pool(&file, async |pool, names| {
@@ -68,17 +68,41 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
     if let Some(of) = &args.of {
         usable(&file, &of.server)?;
     }
-    let asked = with_pool(&file, async |pool, names| {
-        let wanted = names.iter().filter(|name| args.of.as_ref().is_none_or(|of| **name == of.server));
+    let (mut reports, exit) = listed(&file, args.of.as_ref().map(|of| &of.server), output).await?;
+    let wanted = args.of.and_then(|ToolsOf { server, tool }| Some(Target { server, tool: tool? }));
+    if let Some(target) = wanted.as_ref().filter(|_| exit == Exit::Success) {
+        known(reports.iter().map(|report| &report.tool), target)?;
+        reports.retain(|report| report.tool.name == target.tool);
+    }
+    match (reports.as_slice(), &wanted) {
+        (reports, _) if args.json => {
+            reports.iter().try_for_each(|report| output.document("longshore.tool", report))?;
+        }
+        ([report], Some(_)) => {
+            output.lines(page::tool(report))?;
+            output.value(&report.tool.input_schema)?;
+        }
+        (reports, _) => output.lines(page::tools(reports))?,
+    }
+    Ok(exit)
+}
+
+/// The tools of one server, or of all. A server that does not list them is shown and makes the exit code a failure.
+async fn listed(
+    file: &TrustedServers,
+    only: Option<&ServerName>,
+    output: &Output,
+) -> Result<(Vec<ToolReport>, Exit), Failure> {
+    let asked = with_pool(file, async |pool, names| {
+        let wanted = names.iter().filter(|name| only.is_none_or(|only| *name == only));
         Ok(join_all(wanted.map(async |name| (name.clone(), pool.tools(name).await))).await)
     })
     .await?;
-    let mut exit = Exit::Success;
-    let mut reports = Vec::new();
+    let (mut reports, mut exit) = (Vec::new(), Exit::Success);
     for (server, tools) in asked {
         match tools {
             Ok(tools) => {
-                reports.extend(tools.into_iter().map(|tool| ToolReport { server: server.clone(), tool }))
+                reports.extend(tools.into_iter().map(|tool| ToolReport { server: server.clone(), tool }));
             }
             Err(fault) => {
                 exit = Exit::Error;
@@ -86,24 +110,7 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
             }
         }
     }
-    if let Some(ToolsOf { server, tool: Some(tool) }) = args.of
-        && exit == Exit::Success
-    {
-        let tools: Vec<Tool> = reports.iter().map(|report| report.tool.clone()).collect();
-        known(&tools, &Target { server, tool: tool.clone() })?;
-        reports.retain(|report| report.tool.name == tool);
-        if let ([report], false) = (reports.as_slice(), args.json) {
-            output.lines(page::tool(report))?;
-            output.value(&report.tool.input_schema)?;
-            return Ok(exit);
-        }
-    }
-    if args.json {
-        reports.iter().try_for_each(|report| output.document("longshore.tool", report))?;
-    } else {
-        output.lines(page::tools(&reports))?;
-    }
-    Ok(exit)
+    Ok((reports, exit))
 }
 
 /// Calls a tool once.
@@ -177,6 +184,11 @@ pub(super) async fn with_pool<T>(
 
 fn find(args: &ServersFileArgs, output: &Output) -> Result<TrustedServers, Failure> {
     let file = ServersFile::find_for_use(&ServersSource::given(args.mcp_config.as_deref()), output)?;
+    trusted(file, output)
+}
+
+/// The file, which has to be there, to be started and called.
+fn trusted(file: ServersFile, output: &Output) -> Result<TrustedServers, Failure> {
     file.required()?.trusted(output, |line| output.message(line))
 }
 
@@ -187,7 +199,7 @@ fn usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
     }
 }
 
-fn known(tools: &[Tool], target: &Target) -> Result<(), Failure> {
+fn known<'t>(tools: impl IntoIterator<Item = &'t Tool>, target: &Target) -> Result<(), Failure> {
     match lacks(tools, target.tool.as_str()) {
         None => Ok(()),
         Some(help) => {
@@ -198,8 +210,8 @@ fn known(tools: &[Tool], target: &Target) -> Result<(), Failure> {
 }
 
 /// What to say about a tool that is not among these; nothing if it is.
-pub(super) fn lacks(tools: &[Tool], wanted: &str) -> Option<String> {
-    let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+pub(super) fn lacks<'t>(tools: impl IntoIterator<Item = &'t Tool>, wanted: &str) -> Option<String> {
+    let names: Vec<&str> = tools.into_iter().map(|tool| tool.name.as_str()).collect();
     if names.contains(&wanted) {
         return None;
     }
