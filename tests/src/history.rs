@@ -1,4 +1,4 @@
-//! What a data directory has recorded: the events of its logs, read while no process works in it.
+//! Events in the logs of a data directory, read while no process works in it.
 //!
 //! `longshore runs` shows runs as of the last checkpoint, which may be a little behind; the log is what was
 //! acknowledged.

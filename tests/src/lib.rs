@@ -7,6 +7,7 @@ pub mod broken_server;
 pub mod cluster;
 pub mod commits;
 pub mod contract;
+pub mod given;
 pub mod history;
 pub mod journal;
 pub mod journey;

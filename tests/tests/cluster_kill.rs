@@ -26,6 +26,7 @@ use std::time::Duration;
 use longshore_backend::clock;
 use longshore_proto::Outcome;
 use longshore_tests::cluster::{Cluster, PARTITIONS, chain, once};
+use longshore_tests::given::given;
 use longshore_tests::journal::Journal;
 use longshore_tests::ledger::Ledger;
 use longshore_tests::nats_server::NatsServer;
@@ -64,12 +65,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 const SETTLING: Duration = Duration::from_secs(240);
 /// How long a partition may wait for its next leader, in milliseconds: a lease of 6 s and a third, and a busy machine.
 const TAKEOVER_LIMIT_MS: u64 = 20_000;
-
-/// A number from the environment of the person who repeats a failure.
-fn given<T: std::str::FromStr>(name: &str) -> Option<T> {
-    #[expect(clippy::disallowed_methods, reason = "the person who repeats a failure says with which seed")]
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
 
 /// A folder whose servers file has each worker keep a journal of its own.
 fn scratch() -> Scratch {

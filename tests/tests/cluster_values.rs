@@ -3,7 +3,7 @@
 use longshore_tests::cluster::Cluster;
 use serde_json::{Value, json};
 
-/// What a part of a value is not enough for.
+/// Size of a value that needs several parts.
 const BULK_BYTES: usize = 700_000;
 
 #[tokio::test]

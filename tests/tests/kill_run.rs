@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{RunStatus, RunView, StepStatus};
+use longshore_tests::given::given;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::{is_gone, until};
@@ -94,12 +95,6 @@ fn scratch(calls: Calls) -> Scratch {
     scratch
 }
 
-fn seed() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the person who repeats a failure says with which seed")]
-    let given = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(rand::random)
-}
-
 /// The steps whose outcome was recorded at a kill, with how often they had been called.
 type Recorded = BTreeMap<String, usize>;
 
@@ -137,7 +132,7 @@ async fn reference(calls: Calls) -> (Value, usize) {
 #[tokio::test]
 async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
     const ROUNDS: usize = 20;
-    let seed = seed();
+    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (outputs, lines) = reference(Calls::Safe).await;
@@ -202,7 +197,7 @@ fn check_repeats(scratch: &Scratch, kills: &[Recorded]) -> usize {
 #[tokio::test]
 async fn a_call_that_is_not_safe_is_never_made_twice() {
     const ROUNDS: usize = 10;
-    let seed = seed();
+    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (outputs, lines) = reference(Calls::Unsafe).await;
@@ -248,7 +243,7 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
 #[tokio::test]
 async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_that_works() {
     const ROUNDS: u32 = 12;
-    let seed = seed();
+    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let acknowledged = |said: &str| said.contains("submitted");

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use longshore_proto::{RunStatus, RunView, StepStatus};
+use longshore_tests::given::given;
 use longshore_tests::longshore::Started;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
@@ -41,12 +42,6 @@ fn scratch() -> Scratch {
     scratch
 }
 
-fn seed() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the person who repeats a failure says with which seed")]
-    let given = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(rand::random)
-}
-
 /// Every run of the directory, in full.
 async fn runs(scratch: &Scratch) -> Vec<RunView> {
     let listed = scratch.longshore(["runs", "list", "--json"]).run().await.expecting(0).json_lines();
@@ -61,7 +56,7 @@ async fn runs(scratch: &Scratch) -> Vec<RunView> {
 
 #[tokio::test]
 async fn killed_processes_lose_nothing_and_disturb_no_other() {
-    let seed = seed();
+    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut interrupted = 0;
