@@ -54,10 +54,10 @@ pub use self::partitions::{PARTITIONS, PartitionState};
 /// What a process wants from a data directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
-    /// To work in all of it: the directory and the file are made if there are none, and no other process may write meanwhile.
+    /// Write access to the whole directory: no other process may write. Creates the directory and the file if absent.
     ReadWrite,
-    /// To work in partitions of it, each of which is [held](Embedded::hold) before it is led, beside other processes that do the
-    /// same: the directory and the file are made if there are none.
+    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes. Creates the
+    /// directory and the file if absent.
     Shared,
     /// To look at it, beside a process that works in it or without one. Every change is refused.
     ReadOnly,

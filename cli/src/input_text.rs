@@ -22,7 +22,7 @@ pub(crate) fn read_or_stdin(path: &Path, what: &str) -> Result<String, Failure> 
     if is_stdin(path) { text(io::stdin().lock(), shown(path), what) } else { read(path, what) }
 }
 
-/// Whether a path stands for stdin.
+/// Returns true for the path that means stdin.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }

@@ -64,8 +64,8 @@ pub(crate) fn ensure(path: &Path, text: &str, output: &Output, tell: impl Fn(&st
     Ok(())
 }
 
-/// Whether this user has not seen yet what there is to warn of in a servers file with this content. From then on the user has.
-/// Where nothing can be remembered, it is always new.
+/// Returns true the first time that this user uses a servers file with this content, and remembers the content.
+/// Where nothing can be remembered, every time is the first.
 pub(crate) fn is_first_look(path: &Path, text: &str) -> bool {
     let candidate = Candidate::of(path, text);
     let Some(records) = Records::of_user("warned", environment::variable) else { return true };

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// How many candidates are named when a text means several runs.
 const NAMED: usize = 5;
 
-/// What means the newest run.
+/// The word for the newest run.
 const LAST: &str = "last";
 
 /// The one run among `known`, newest first, whose id is `text`, or begins or ends with it; or the first one, for `last`.

@@ -167,26 +167,26 @@ pub struct StepView {
     /// Why it waits, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
-    /// What its tool was called with; secrets by their names. Of large arguments the beginning of their JSON text, as
+    /// Arguments of its call, with secrets by their names. Of large arguments the beginning of their JSON text, as
     /// `{"beginning": {"text": …, "bytes": …}}` with the size of the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
     /// Why it was skipped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_because: Option<String>,
-    /// How many attempts its policy allows, if it is a call.
+    /// Attempts that its policy allows, if it is a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_limit: Option<u32>,
     /// When its next attempt begins, while it waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
-    /// Whether no worker has taken its job yet, as far as that is known: it is `running`, and its call has not begun.
+    /// True if the step is `running` and its job waits for a worker, as far as that is known.
     #[serde(default, skip_serializing_if = "is_false")]
     pub queued: bool,
 }
 
 impl Fault {
-    /// Whether this fault of a group repeats that of one of these steps, where it is shown already.
+    /// Returns true if this fault of a group repeats that of one of these steps.
     pub fn is_of_one_of(&self, steps: &[StepView]) -> bool {
         let quoted = self.message.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
         quoted.is_some_and(|(path, message)| {
@@ -197,7 +197,7 @@ impl Fault {
     }
 }
 
-/// Whether a flag is not worth writing.
+/// Returns true for a flag that is not serialized.
 const fn is_false(flag: &bool) -> bool {
     !*flag
 }

@@ -1,4 +1,4 @@
-//! What people write who know another language, and what they are answered.
+//! Words and signs of other languages in expressions, and the help that they are refused with.
 
 #![expect(clippy::expect_used, reason = "what compiles ends its test")]
 

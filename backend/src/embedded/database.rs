@@ -20,9 +20,9 @@ const VERSION: i32 = 1;
 /// What format 1 looks like.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// How long a connection waits for its turn. Processes write in turn, a transaction each: at most 8 MiB, a fifth of a
-/// second on a slow disk. SQLite keeps no queue, so some dozens of writers at once may make one wait for seconds. What then
-/// fails is transient: a leader tries again until it works.
+/// Time limit for the write lock. One process writes at a time, at most 8 MiB in a transaction, which takes a fifth of a second
+/// on a slow disk. SQLite has no fair queue, so with some dozens of writers one may wait for seconds. A write that then fails
+/// is transient: a leader repeats it until it succeeds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// When the write-ahead log is copied into the file: 4,000 pages are 16 MiB. Rare enough that pages which change

@@ -227,7 +227,7 @@ impl PrivacyReport {
     }
 }
 
-/// Whether a file belongs to this user, and other users have no rights on it.
+/// Returns true if the file belongs to this user and other users have no rights on it.
 fn is_private(about: &Stat) -> bool {
     about.st_uid == rustix::process::geteuid().as_raw() && about.st_mode & RIGHTS_OF_OTHERS == 0
 }

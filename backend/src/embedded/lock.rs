@@ -1,4 +1,4 @@
-//! Who may write into a data directory, and who moves which of its partitions.
+//! Locks of a data directory and of its partitions.
 //!
 //! The kernel's advisory locks are the truth: a lock ends with the process that holds it, however that process ends, so
 //! nothing is ever left to clean up. The text of a lock file only names the holder.
@@ -26,15 +26,15 @@ const TEXT_LIMIT_BYTES: u64 = 64 * 1024;
 /// The most runs that a holder names; with more it names none, and is taken for one that moves all runs.
 const NAMED_RUNS: usize = 1_000;
 
-/// How long a process waits for another one that prepares the directory. Preparing takes some milliseconds, and a few
-/// seconds on a disk that is slow to sync.
+/// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that is slow
+/// to sync.
 const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause between two tries to take a lock.
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
-/// How long a lock is tried for. A process that only looks takes it for some microseconds, and must not be mistaken
-/// for a holder.
+/// Time limit for taking a lock. A process that only reads holds the lock for microseconds, and must not be reported as a
+/// holder.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(50);
 
 /// A lock that lasts as long as this value.
@@ -55,7 +55,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Whether it moves this run of its partition.
+    /// Returns true if the process executes this run of its partition.
     pub fn moves(&self, run: RunId) -> bool {
         self.only.is_empty() || self.only.contains(&run)
     }
@@ -207,7 +207,7 @@ fn text(file: &mut File) -> std::io::Result<Option<String>> {
     Ok(String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= TEXT_LIMIT_BYTES))
 }
 
-/// What [`sign`] wrote. Nothing if the text has another origin.
+/// Parses what [`sign`] wrote. Returns `None` for text of another origin.
 fn parsed(text: &str) -> Option<Holder> {
     if text.is_empty() {
         return Some(Holder::default());

@@ -32,8 +32,7 @@ const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// How many entries are trimmed in one transaction, so that appends never wait long behind a trim.
 const TRIM_ENTRIES: u64 = 10_000;
 
-/// How often a reader looks for entries of other processes, which cannot wake it. A lookup of one row, while its log is
-/// quiet.
+/// Interval at which a reader looks for entries of other processes, which cannot notify it. Each time it reads one row.
 const FOREIGN_POLL: Duration = Duration::from_millis(100);
 
 /// What an entry adds to its body in the file, roughly; keeps groups of tiny entries bounded as well.

@@ -27,15 +27,15 @@ pub const PARTITIONS: u16 = 100;
 pub struct PartitionState {
     /// The last entry of its log.
     pub tail: Seq,
-    /// Where its last checkpoint ends, if there is one that can be read.
+    /// Mark of its last checkpoint, if there is one that can be read.
     pub checkpoint: Option<CheckpointMark>,
     /// The checkpoint has runs that have not ended.
     pub has_live_runs: bool,
 }
 
 impl PartitionState {
-    /// Whether every run has ended and the checkpoint says so: nothing is interrupted, and nothing has to be read from the
-    /// log.
+    /// Returns true if every run has ended and the checkpoint covers the log: no run is interrupted, and nothing has to be read
+    /// from the log.
     pub fn is_settled(&self) -> bool {
         !self.has_live_runs && self.checkpoint.as_ref().is_some_and(|mark| mark.seq == self.tail)
     }

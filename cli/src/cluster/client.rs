@@ -88,7 +88,7 @@ pub(crate) struct RegisteredText {
 pub(crate) struct ValuePart {
     /// The size of the whole, as JSON text.
     pub(crate) bytes: usize,
-    /// Where the part begins.
+    /// Offset of the part, in bytes.
     pub(crate) offset: usize,
     /// The part.
     pub(crate) text: String,

@@ -79,7 +79,7 @@ pub(super) async fn waiting(
 /// Measures the age of the checkpoints of the partitions that are led, whose leaderships began at these times.
 ///
 /// A leader that could store nothing yet shows the time since it began to lead: otherwise the checkpoints of a store that
-/// refuses all of them would have no age, and nobody would be alerted.
+/// refuses all of them would have no age, and no alert would fire.
 fn measure_checkpoints(
     led: &BTreeSet<Partition>,
     since: &mut BTreeMap<Partition, Instant>,

@@ -83,7 +83,7 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     Ok(Exit::Success)
 }
 
-/// Whether a file is meant, or stdin: there is one, or it is written as one. The name of a workflow has neither dots nor slashes.
+/// Returns true if the text means a file or stdin: the file exists, or the text has a dot or a slash, which no workflow name has.
 fn is_file(text: &str) -> bool {
     text == "-" || text.contains(['.', '/']) || Path::new(text).is_file()
 }

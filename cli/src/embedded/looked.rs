@@ -35,7 +35,7 @@ impl Looked {
             .map_err(|error| Failure::new(Exit::Error, format!("the run {run} cannot be followed: {error}")))
     }
 
-    /// Whether a process moves a run now.
+    /// Returns true if a process executes a run now.
     pub(crate) fn is_moved(&self, run: RunId) -> Result<bool, Failure> {
         let holder = self.store.holder(run.partition()).map_err(unopened)?;
         Ok(holder.is_some_and(|holder| holder.moves(run)))

@@ -22,7 +22,7 @@ pub(crate) struct Survey {
 
 /// A partition that is not settled.
 struct Unsettled {
-    /// What its log has; nothing if the log cannot be followed.
+    /// State at the end of its log; `None` if the log cannot be read.
     observed: Option<Observed>,
     /// The processes that held it before and after its log was read. A run is interrupted only if neither moves it: one that
     /// ended in between was held before, and one that began in between is held after.
@@ -119,7 +119,7 @@ impl Survey {
     }
 }
 
-/// Whether the stored rows of a partition say everything, in a format that this version reads.
+/// Returns true if the stored rows of a partition are complete, in a format that this version reads.
 fn is_settled(state: &PartitionState) -> bool {
     state.is_settled() && state.checkpoint.as_ref().is_some_and(|mark| mark.version == STATE_VERSION)
 }

@@ -9,14 +9,14 @@ use longshore_proto::{StepStatus, StepView};
 
 /// The steps to show, in the order of the file, and a word about the rest.
 pub(super) struct Fitting<'a> {
-    /// What is shown, with its place among all steps.
+    /// Steps that are shown, with their indices among all steps.
     pub(super) shown: Vec<(usize, &'a StepView)>,
     /// What is not, if anything: `and 37 more: 30 succeeded, 7 pending`.
     pub(super) rest: Option<String>,
 }
 
 /// Chooses among steps so that `height` of them, and the word about the rest, take at most `rows` rows. The groups around a
-/// step that is shown are shown with it, or the tree would say nothing of where it stands.
+/// step that is shown are shown with it, or the tree would not show its place.
 pub(super) fn fit<'a>(
     steps: &'a [StepView],
     rows: usize,

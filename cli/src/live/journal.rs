@@ -29,7 +29,7 @@ pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, se
     told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
 }
 
-/// What comes first within a millisecond: steps in the order of the file, where a group begins before its members and ends
+/// Order of changes within a millisecond: steps in the order of the file, where a group begins before its members and ends
 /// after them.
 fn turns(steps: &[StepView]) -> Vec<usize> {
     let mut turns = vec![0; steps.len()];

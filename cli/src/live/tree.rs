@@ -5,7 +5,7 @@ use longshore_proto::{Fault, RunStatus, RunView, StepStatus, StepView, Timestamp
 use super::fit::fit;
 use crate::output::{DOUBTFUL, Elapsed, FAINT, Line, PLAIN, STRONG, Size, Symbols, aligned, hanging};
 
-/// How runs are drawn.
+/// Parameters of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drawing {
     /// The moment of the frame.
@@ -14,7 +14,7 @@ pub(super) struct Drawing {
     pub(super) symbols: Symbols,
     /// The room there is.
     pub(super) size: Size,
-    /// Whether nothing is drawn over this frame: then it shows everything, and long lines wrap.
+    /// True if no frame follows: then every step is shown, and long lines wrap.
     pub(super) is_last: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawin
 }
 
 impl Drawing {
-    /// How many rows may be filled: the cursor stands in the last one.
+    /// Rows that may be filled. The last one is for the cursor.
     const fn rows(self) -> usize {
         if self.is_last { usize::MAX } else { self.size.rows.saturating_sub(1) }
     }
@@ -87,7 +87,7 @@ impl Drawing {
         lines
     }
 
-    /// The line of a step, in columns. What its author calls it stands first, and its id where there is room left.
+    /// The line of a step, in columns: its name or id first, and the id of a named step at the end.
     fn cells(self, step: &StepView, members: Option<(usize, usize)>) -> Vec<Line> {
         let (sign, style) = self.symbols.step(step.status);
         let waits = step.status == StepStatus::Pending;
@@ -125,8 +125,8 @@ impl Drawing {
         }
     }
 
-    /// What stands below the line of a step: what went wrong, and what a call that is out waits for, which is the last thing
-    /// to be cut off where the terminal is narrow.
+    /// Lines below that of a step: its fault, and what its call waits for, on a line of its own so that a narrow terminal shows
+    /// it.
     fn below(self, step: &StepView, all: &[StepView]) -> Vec<Line> {
         let is_out = step.status == StepStatus::Running;
         let mut lines: Vec<Line> = Vec::new();
@@ -146,7 +146,7 @@ impl Drawing {
     }
 }
 
-/// How many steps failed without failing the run, if it has succeeded all the same.
+/// Returns the number of steps that failed without failing the run, as text, if the run has succeeded.
 pub(super) fn tolerated(view: &RunView) -> Option<String> {
     let failed = |step: &&StepView| matches!(step.status, StepStatus::Failed | StepStatus::Indeterminate);
     // A group that failed because of a member is not counted beside it.

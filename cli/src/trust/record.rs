@@ -1,4 +1,4 @@
-//! What is remembered of servers files: one line for each in a file of `longshore/` in the user's state directory. The file
+//! Records of servers files: one line for each in a file of `longshore/` in the user's state directory. The file
 //! `trusted` has those that the user trusts, `warned` those whose warnings the user has seen.
 //!
 //! A line is the digest of path and content, and the path. The file is read only if it is a regular file of this user
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn content_at_a_place_is_remembered_and_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (records, place) = (records(&folder), Path::new("/work/.mcp.json"));
+        let (records, place) = (records(&folder), Path::new("/project/.mcp.json"));
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         assert_eq!(records.look_up(place, old), Ok(Known::No));
         records.add(place, old).expect("writes");

@@ -1,4 +1,4 @@
-//! What people do every day: pipe workflows in, keep the output short, look at one tool.
+//! Everyday use: workflows from stdin, short output, one tool.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! What is recorded of a run, and shown: arguments, outputs, why a step was skipped, and each failure in one place.
+//! Recorded values of a run: arguments, outputs, reasons of skipped steps, and each failure in one place.
 
 use serde_json::{Value, json};
 

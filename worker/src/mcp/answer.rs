@@ -38,7 +38,7 @@ fn from_text(content: &[ContentBlock], text: String) -> Value {
     }
 }
 
-/// Whether a result is nothing but links to resources, or resources, which a later step reads.
+/// Returns true for a result of links to resources and resources alone, which a later step reads.
 fn has_links_only(content: &[ContentBlock]) -> bool {
     let is_link =
         |block: &ContentBlock| matches!(block, ContentBlock::ResourceLink(_) | ContentBlock::Resource(_));

@@ -54,7 +54,7 @@ pub(crate) fn connect_error(error: &ClientInitializeError, now: Timestamp) -> Ob
     }
 }
 
-/// Whether a server may only be confused by the question about its era, so that the plain handshake is worth a try: some
+/// Returns true if the failure may come from the question about the era, so that the plain handshake is worth a try: some
 /// answer `server/discover`, which they do not know, with an empty result, a page, or HTTP 500, and some end.
 pub(crate) fn may_speak_legacy(error: &ClientInitializeError, seen: &Observation) -> bool {
     let is_confused = matches!(

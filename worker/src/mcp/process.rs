@@ -257,7 +257,7 @@ impl StderrTail {
         tail.read = tail.read.saturating_add(1);
     }
 
-    /// How many lines were read so far.
+    /// Number of lines that were read.
     pub(crate) fn lines_read(&self) -> u64 {
         self.tail().read
     }

@@ -1,4 +1,4 @@
-//! What people write who know another language: which word or sign of this one they mean.
+//! Words and signs of other languages, and those of this one that mean the same.
 
 /// The help for a name that expressions do not see.
 pub(super) fn name(name: &str) -> Option<String> {
@@ -65,7 +65,7 @@ fn ends_with_word(text: &str, words: &[&str]) -> bool {
     })
 }
 
-/// Whether a colon within brackets stopped the reader, as in `text[0:2]`.
+/// Returns true if the parser stopped at a colon within brackets, as in `text[0:2]`.
 fn is_slice(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     let opened = before.rfind('[').is_some_and(|open| before.rfind(']').is_none_or(|close| close < open));

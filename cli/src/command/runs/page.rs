@@ -114,7 +114,7 @@ fn below(step: &StepView, all: &[StepView]) -> Vec<Line> {
     lines
 }
 
-/// What a step gave, or how large it is.
+/// The output of a step, or its size.
 fn output_text(output: &Value) -> String {
     let blob = output.get("blob").filter(|blob| blob.get("digest").is_some());
     match blob.and_then(|blob| blob.get("bytes")?.as_u64()) {

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// How many names are tried for a file until one is free.
+/// File names that are tried until one is free.
 const NAMES_TRIED: usize = 1_000;
 
 /// A part that is not text.
@@ -48,7 +48,7 @@ fn found(content: &Value) -> Vec<Attachment<'_>> {
     parts.iter().enumerate().filter_map(|(place, part)| attachment(place + 1, part)).collect()
 }
 
-/// The attachment in a part: an image, audio, or a resource that stands in the answer.
+/// Returns the attachment in a part: an image, audio, or an embedded resource.
 fn attachment(number: usize, part: &Value) -> Option<Attachment<'_>> {
     let resource = part.get("resource");
     let data = part.get("data").or_else(|| resource?.get("blob"))?.as_str()?;

@@ -17,7 +17,7 @@ use crate::live::Live;
 use crate::output::Output;
 use crate::signals::Signals;
 
-/// How often it is looked whether a process still moves the run.
+/// Interval of the check that a process still executes the run.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Shows a run until it has ended. An interrupted run, which no process moves, is a failure.

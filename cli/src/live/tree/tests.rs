@@ -1,4 +1,4 @@
-//! What the tree looks like.
+//! Tests of the tree.
 
 use longshore_proto::RunStatus;
 use serde_json::json;
