@@ -1,6 +1,7 @@
 //! A run of a data directory as it goes, beside the process that moves it: its log, followed.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,31 +47,46 @@ pub(super) async fn to_end(
 }
 
 async fn follow(look: &Look, run: RunId, data: &Path, live: &mut Live) -> Result<Arc<RunView>, Failure> {
-    let unreadable = |error| Failure::new(Exit::Error, format!("the run {run} cannot be followed: {error}"));
     let mut observed = look.looked().follow(run).await?;
     loop {
-        let was_moved = look.looked().is_moved(run)?;
         let view = newest(look, &observed, run).await?;
         live.show(Arc::clone(&view));
         if view.summary.status.is_terminal() {
             return Ok(view);
         }
-        if !was_moved {
-            // It may have ended while it was looked for its process: the log has the last word.
-            observed = look.looked().follow(run).await?;
+        if !advanced(look, run, &mut observed, live).await? {
+            // The run may have ended before its process did: the log has the last word.
+            let observed = look.looked().follow(run).await?;
             let view = newest(look, &observed, run).await?;
-            if view.summary.status.is_terminal() {
-                live.show(Arc::clone(&view));
-                return Ok(view);
+            if !view.summary.status.is_terminal() {
+                return Err(interrupted(run, data));
             }
-            return Err(interrupted(run, data));
-        }
-        let check_at = Instant::now() + CHECK_INTERVAL;
-        tokio::select! {
-            advanced = observed.advance() => advanced.map_err(unreadable)?,
-            () = until(check_at, live) => observed = look.looked().follow(run).await?,
+            live.show(Arc::clone(&view));
+            return Ok(view);
         }
     }
+}
+
+/// Waits for further entries of the log of a run and draws meanwhile. Returns false if no process executes the run any more;
+/// then the state is of no use.
+async fn advanced(
+    look: &Look,
+    run: RunId,
+    observed: &mut Observed,
+    live: &mut Live,
+) -> Result<bool, Failure> {
+    let mut advance = pin!(observed.advance());
+    while look.looked().is_moved(run)? {
+        tokio::select! {
+            done = &mut advance => {
+                let unreadable =
+                    |error| Failure::new(Exit::Error, format!("the run {run} cannot be followed: {error}"));
+                return done.map(|()| true).map_err(unreadable);
+            }
+            () = until(Instant::now() + CHECK_INTERVAL, live) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// Draws until that moment.
