@@ -46,12 +46,16 @@ async fn succeeds(cluster: &Cluster, run: &str) {
     }
 }
 
-/// No call of a step was made twice.
-fn nothing_was_repeated(cluster: &Cluster) {
+/// No call of these runs was made twice. Their steps are not safe to repeat; a job of others whose acknowledgement was lost with
+/// a leader of the queue is delivered, and called, again.
+fn nothing_was_repeated(cluster: &Cluster, runs: &[String]) {
     let mut calls = BTreeMap::<String, usize>::new();
     for call in cluster.scratch.journal().calls() {
-        *calls.entry(call.key).or_default() += 1;
+        if runs.iter().any(|run| call.key.starts_with(run.as_str())) {
+            *calls.entry(call.key).or_default() += 1;
+        }
     }
+    assert!(calls.len() >= runs.len(), "{calls:?} of {runs:?}");
     calls.retain(|_, times| *times > 1);
     assert!(calls.is_empty(), "{calls:?}\n{}", cluster.said());
 }
@@ -82,10 +86,14 @@ async fn three_servers_may_be_started_with_everything_else_lose_a_leader_and_the
     for file in ["once.json", "chain.json"] {
         cluster.client(["workflows", "push", file]).run().await.expecting(0);
     }
-    let mut runs = Vec::new();
+    let (mut runs, mut unsafe_runs) = (Vec::new(), Vec::new());
     for number in 0..10 {
         let workflow = if number % 2 == 0 { "once" } else { "chain" };
-        runs.push(submitted(&cluster, workflow, &format!("leader-{number}")).await);
+        let run = submitted(&cluster, workflow, &format!("leader-{number}")).await;
+        if workflow == "once" {
+            unsafe_runs.push(run.clone());
+        }
+        runs.push(run);
         if number == 5 {
             let leader = servers.leader_of("LS_LOG_00").await;
             servers.kill(leader).await;
@@ -109,7 +117,8 @@ async fn three_servers_may_be_started_with_everything_else_lose_a_leader_and_the
     for run in &runs {
         succeeds(&cluster, run).await;
     }
-    nothing_was_repeated(&cluster);
+    unsafe_runs.extend(runs);
+    nothing_was_repeated(&cluster, &unsafe_runs);
     assert_eq!(pids, (0..4).map(|member| cluster.pid(member)).collect::<Vec<_>>());
 }
 
