@@ -34,7 +34,8 @@ mod schema_work;
 mod server;
 mod stdio;
 mod suspects;
+mod wire;
 
-pub use call::{Answer, CallFault, CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall};
+pub use call::{Answer, CallFault, CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};
 pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
 pub use pool::Pool;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use longshore_proto::{FaultClass, ServerName};
 use longshore_worker::launcher::Launcher;
-use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall};
+use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall, ToolList};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,10 @@ async fn listed(
     let (mut reports, mut exit) = (Vec::new(), Exit::Success);
     for (server, tools) in asked {
         match tools {
-            Ok(tools) => {
+            Ok(ToolList { tools, left_out }) => {
+                for (tool, why) in left_out {
+                    output.warning(&format!("{server}/{tool:?} cannot be called: {why}"));
+                }
                 reports.extend(tools.into_iter().map(|tool| ToolReport { server: server.clone(), tool }));
             }
             Err(fault) => {
@@ -121,7 +124,7 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
     let report = with_pool(&file, async |pool, _| {
         let Target { server, tool } = &args.target;
         let tools = pool.tools(server).await.map_err(|fault| unanswered(server, &fault))?;
-        known(&tools, &args.target)?;
+        known(&tools.tools, &args.target)?;
         let began = Instant::now();
         let answer = make_call(pool, &args.target, &arguments, args.timeout).await?;
         let (server, tool) = (server.clone(), tool.clone());

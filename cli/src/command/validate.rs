@@ -127,7 +127,7 @@ async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>
     with_pool(servers, async |pool, names| {
         let wanted = names.into_iter().filter(|name| wanted.contains(name));
         let asked = join_all(wanted.map(async |server| {
-            let tools = pool.tools(&server).await;
+            let tools = pool.tools(&server).await.map(|listed| listed.tools);
             (server, tools)
         }));
         Ok(asked.await.into_iter().collect())

@@ -89,13 +89,19 @@ fn input(when: &str) -> Input {
         "claim" => Input::Claimed { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
         "answers" => {
             let value: Value = serde_json::from_str(rest).expect("JSON");
-            let answer =
-                Answer { value, content: json!(["content"]), is_error: false, error_text: String::new() };
+            let answer = Answer {
+                value,
+                content: json!(["content"]),
+                meta: Value::Null,
+                is_error: false,
+                error_text: String::new(),
+            };
             ended(Ok(answer))
         }
         "reports" => ended(Ok(Answer {
             value: json!(rest),
             content: json!([]),
+            meta: Value::Null,
             is_error: true,
             error_text: rest.to_owned(),
         })),

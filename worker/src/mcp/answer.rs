@@ -1,54 +1,113 @@
 //! From a tool's result to what the next steps see. Pure.
+//!
+//! A result is read as it came, and one odd part costs no other: blocks of a kind that is not known stay in the content.
 
-use rmcp::model::{CallToolResult, ContentBlock};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::call::Answer;
 use super::classify::{INVALID_PARAMS, Observation};
 
+/// What a result says.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answered {
+    /// The answer.
+    Now(Answer),
+    /// The answer comes later, from the task with this id.
+    ByTask(String),
+}
+
 /// What a tool's result means; or that it is the library of the server, not the tool, that speaks in it.
-pub(crate) fn answer(result: CallToolResult) -> Result<Answer, Observation> {
-    let text = text_of(&result.content);
-    let is_error = result.is_error == Some(true);
+pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observation> {
+    match result.remove("resultType") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(kind)) if kind == "complete" => {}
+        Some(Value::String(kind)) if kind == "input_required" => return Err(Observation::InputRequired),
+        Some(Value::String(kind)) if kind == "task" => return by_task(&result),
+        Some(kind) => return Err(Observation::BadAnswer(format!("its `resultType` is {kind}"))),
+    }
+    let meta = result.remove("_meta").unwrap_or_default();
+    let is_error = match result.remove("isError") {
+        Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+        flag => flag == Some(Value::Bool(true)),
+    };
+    let structured = result.remove("structuredContent");
+    let content = match result.remove("content") {
+        Some(Value::Array(blocks)) => Some(blocks),
+        Some(Value::String(text)) => Some(vec![json!({ "type": "text", "text": text })]),
+        Some(block @ Value::Object(_)) => Some(vec![block]),
+        _ => None,
+    };
+    if content.is_none() && structured.is_none() && result.get("task").is_some_and(Value::is_object) {
+        // A server of 2025-11-25 answers so, though it was not asked to.
+        return by_task(&result);
+    }
+    let has_content = content.is_some();
+    let blocks = content.unwrap_or_default();
+    let text = text_of(&blocks);
     if is_error && let Some(seen) = reported(&text) {
         return Err(seen);
     }
-    let content = serde_json::to_value(&result.content)
-        .map_err(|error| Observation::Unreadable(format!("its content cannot be kept: {error}")))?;
     let mut error_text = if is_error { text.trim().to_owned() } else { String::new() };
     // A server of the handshake era may write `null` for "there is none"; its text is all that it says.
-    let structured = result.structured_content.filter(|value| !value.is_null() || result.content.is_empty());
+    let structured = structured.filter(|value| !value.is_null() || blocks.is_empty());
+    let content = Value::Array(blocks);
     let value = match structured {
         Some(value) => value,
-        None if has_links_only(&result.content) => content.clone(),
-        None => from_text(&result.content, text),
+        None if !has_content => without_content(result),
+        None => from_blocks(&content, text),
     };
     if is_error && error_text.is_empty() {
         error_text = value.to_string();
     }
-    Ok(Answer { value, content, is_error, error_text })
+    Ok(Answered::Now(Answer { value, content, meta, is_error, error_text }))
+}
+
+fn by_task(result: &Map<String, Value>) -> Result<Answered, Observation> {
+    let task = result.get("task").and_then(Value::as_object).unwrap_or(result);
+    match task.get("taskId") {
+        Some(Value::String(id)) => Ok(Answered::ByTask(id.clone())),
+        _ => Err(Observation::BadAnswer("it is a task without a `taskId`".to_owned())),
+    }
+}
+
+/// The output of a result that has neither content nor structured content: what it has instead. Servers of 2024-10-07 name it
+/// `toolResult`.
+fn without_content(mut result: Map<String, Value>) -> Value {
+    match result.remove("toolResult") {
+        Some(value) => value,
+        None if result.is_empty() => Value::String(String::new()),
+        None => Value::Object(result),
+    }
 }
 
 /// A single text block that is a JSON object or list is that: most servers still answer so. Anything else stays text, because a
-/// commit, a version or a phone number may look like a number, and would come back as another one.
-fn from_text(content: &[ContentBlock], text: String) -> Value {
-    match (content, serde_json::from_str(&text)) {
-        ([ContentBlock::Text(_)], Ok(value @ (Value::Object(_) | Value::Array(_)))) => value,
+/// commit, a version or a phone number may look like a number, and would come back as another one. Content that is neither
+/// text nor media, such as links, is the output itself, which a later step reads.
+fn from_blocks(content: &Value, text: String) -> Value {
+    let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_shown = |block: &Value| matches!(kind(block), Some("text" | "image" | "audio"));
+    if !blocks.is_empty() && !blocks.iter().any(is_shown) {
+        return content.clone();
+    }
+    match (blocks, serde_json::from_str(&text)) {
+        ([block], Ok(value @ (Value::Object(_) | Value::Array(_)))) if kind(block) == Some("text") => value,
         _ => Value::String(text),
     }
 }
 
-/// Returns true for a result of links to resources and resources alone, which a later step reads.
-fn has_links_only(content: &[ContentBlock]) -> bool {
-    let is_link =
-        |block: &ContentBlock| matches!(block, ContentBlock::ResourceLink(_) | ContentBlock::Resource(_));
-    !content.is_empty() && content.iter().all(is_link)
+fn kind(block: &Value) -> Option<&str> {
+    block.get("type")?.as_str()
 }
 
-fn text_of(content: &[ContentBlock]) -> String {
-    let texts: Vec<&str> =
-        content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
-    texts.join("\n")
+fn text_of(blocks: &[Value]) -> String {
+    let texts = blocks.iter().filter(|block| kind(block) == Some("text")).filter_map(|block| {
+        match block.get("text")? {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        }
+    });
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// Servers on version 1 of the official TypeScript library report wrong arguments and unknown tools as a tool's
@@ -67,7 +126,11 @@ mod tests {
     use super::*;
 
     fn of(result: Value) -> Result<Answer, Observation> {
-        answer(serde_json::from_value(result).expect("a result"))
+        let Value::Object(result) = result else { panic!("an object") };
+        match answer(result)? {
+            Answered::Now(answer) => Ok(answer),
+            Answered::ByTask(task) => panic!("a task {task}"),
+        }
     }
 
     fn text(text: &str) -> Value {
@@ -96,6 +159,15 @@ mod tests {
                 json!({"content": [{"type": "resource_link", "uri": "file:///x", "name": "x"}]}),
                 json!([{"type": "resource_link", "uri": "file:///x", "name": "x"}]),
             ),
+            (json!({"content": "plain"}), json!("plain")),
+            (json!({"content": text("x")}), json!("x")),
+            (json!({"content": [{"type": "text", "text": null}]}), json!("")),
+            (json!({"content": [{"type": "text", "text": 42}]}), json!("42")),
+            (json!({"content": [{"type": "error", "text": "no"}]}), json!([{"type": "error", "text": "no"}])),
+            (json!({"content": [text("fine"), {"type": "video"}, 3]}), json!("fine")),
+            (json!({"toolResult": {"a": 1}}), json!({"a": 1})),
+            (json!({"temperature": 21, "_meta": {}, "resultType": "complete"}), json!({"temperature": 21})),
+            (json!({}), json!("")),
         ];
         for (result, wanted) in cases {
             assert_eq!(of(result.clone()).expect("an answer").value, wanted, "{result}");
@@ -104,8 +176,13 @@ mod tests {
 
     #[test]
     fn the_content_is_kept_as_it_came() {
-        let content = json!([text("a"), {"type": "resource_link", "uri": "file:///x", "name": "x"}]);
-        assert_eq!(of(json!({"content": content})).expect("an answer").content, content);
+        let content = json!([
+            {"type": "text", "text": "a", "annotations": {"priority": 0.7, "audience": ["robot"]}, "new": 1},
+            {"type": "resource_link", "uri": "file:///x"},
+            {"type": "image", "data": "AAAA"},
+        ]);
+        let kept = of(json!({"content": content, "_meta": {"trace": 1}})).expect("an answer");
+        assert_eq!((kept.content, kept.meta), (content, json!({"trace": 1})));
     }
 
     #[test]
@@ -116,6 +193,7 @@ mod tests {
             of(json!({"isError": true, "content": [], "structuredContent": {"e": 1}})).expect("an answer");
         assert_eq!(bare.error_text, "{\"e\":1}");
         assert_eq!(of(json!({"content": [text("fine")]})).expect("an answer").error_text, "");
+        assert!(of(json!({"isError": "true", "content": [text("no")]})).expect("an answer").is_error);
     }
 
     #[test]
@@ -128,5 +206,15 @@ mod tests {
         );
         assert!(said("MCP error -32603: disk full").is_ok());
         assert!(said("MCP error: odd").is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_comes_later_or_is_none_is_said() {
+        let of = |result: Value| answer(result.as_object().cloned().expect("an object"));
+        for task in [json!({"resultType": "task", "taskId": "7"}), json!({"task": {"taskId": "7"}})] {
+            assert_eq!(of(task), Ok(Answered::ByTask("7".to_owned())));
+        }
+        assert_eq!(of(json!({"resultType": "input_required"})), Err(Observation::InputRequired));
+        assert!(matches!(of(json!({"resultType": "later", "content": []})), Err(Observation::BadAnswer(_))));
     }
 }

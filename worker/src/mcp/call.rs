@@ -3,6 +3,7 @@
 //! Plain data. [`super::Pool`] takes a [`ToolCall`] and gives an [`Answer`] or a [`CallFault`]; the rest is what the
 //! doctor shows about a server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{Fault, RunId, Sent, ServerInstance, ServerName, StepPath, ToolName, TraceContext};
@@ -44,11 +45,14 @@ pub struct CallingJob<'a> {
 /// What a tool answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// What the next steps see as `output`: the structured content if there is any; else a single text block that
-    /// is JSON, parsed; else the text of all text blocks, joined by newlines.
+    /// What the next steps see as `output`: the structured content if there is any; else a single text block that is a JSON
+    /// object or list, parsed; else the text of all text blocks, joined by newlines; else, of content without text and media,
+    /// the content itself.
     pub value: Value,
     /// The content list as it came.
     pub content: Value,
+    /// The `_meta` of the result as it came; `null` if there is none.
+    pub meta: Value,
     /// Whether the tool says that it failed.
     pub is_error: bool,
     /// The text of the answer, for the message of a fault. Empty unless [`Answer::is_error`].
@@ -82,6 +86,9 @@ pub struct Tool {
     pub description: Option<String>,
     /// JSON Schema of its arguments.
     pub input_schema: Value,
+    /// JSON Schema of its structured content, if the server gives one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
     /// What the server says about repeating it.
     pub hints: Hints,
 }
@@ -97,6 +104,15 @@ pub struct Hints {
     pub idempotent: Option<bool>,
     /// It reaches into a world that it does not own.
     pub open_world: Option<bool>,
+}
+
+/// The tools of a server, as it lists them now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolList {
+    /// Those that can be called, by name.
+    pub tools: Vec<Tool>,
+    /// Those that cannot, by name, each with the reason.
+    pub left_out: BTreeMap<String, String>,
 }
 
 /// What the doctor shows about a server that answered.
@@ -116,6 +132,8 @@ pub struct ServerReport {
     pub list_latency: Duration,
     /// How many tools it has.
     pub tools: usize,
+    /// Tools that it lists and that cannot be called, by name, each with the reason.
+    pub left_out: BTreeMap<String, String>,
     /// The process, for a server over stdio.
     pub pid: Option<u32>,
 }

@@ -37,16 +37,20 @@ pub(crate) enum Observation {
     Http { status: u16, retry_after: Option<Duration>, detail: String },
     /// The server does not know the session of this connection any more.
     SessionLost(String),
-    /// A JSON-RPC error, with the beginning of its `data` as JSON.
-    JsonRpc { code: i64, message: String, data: String },
+    /// A JSON-RPC error, with the beginning of its `data` as JSON, and the protocol versions that it offers.
+    JsonRpc { code: i64, message: String, data: String, supported: Vec<String> },
     /// The tool's answer is an error in which a library reports a JSON-RPC error.
     Reported { code: i64, message: String },
     /// A message that is larger than this server may send.
     TooLarge(Oversized),
-    /// An answer that is not one.
+    /// Something else came where an answer was waited for.
     Unreadable(String),
-    /// The tool asks a person for something.
+    /// The answer came, and cannot be read.
+    BadAnswer(String),
+    /// The tool asks a person for something, and goes on with the answer.
     InputRequired,
+    /// The server asked a person during the call, was told that nobody answers here, and went on without.
+    AskedPerson(String),
     /// The tool answers later.
     Task,
     /// The server does not list this tool.
@@ -83,7 +87,7 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
         O::Reported { code, message } => (json_rpc(*code, message).0, Sent::Answered),
         O::TooLarge(Oversized { is_answer: true, .. }) => (FaultClass::ProtocolError, Sent::Answered),
         O::TooLarge(_) | O::Unreadable(_) | O::Task => (FaultClass::ProtocolError, Sent::Maybe),
-        O::InputRequired => (FaultClass::ProtocolError, Sent::Answered),
+        O::BadAnswer(_) | O::InputRequired | O::AskedPerson(_) => (FaultClass::ProtocolError, Sent::Answered),
         O::UnknownTool(_) => (FaultClass::UnknownTool, Sent::Never),
         O::InvalidArguments(_) => (FaultClass::InvalidArguments, Sent::Never),
     };
@@ -143,6 +147,8 @@ impl Observation {
             | Self::SessionLost(text)
             | Self::Reported { message: text, .. }
             | Self::Unreadable(text)
+            | Self::BadAnswer(text)
+            | Self::AskedPerson(text)
             | Self::UnknownTool(text)
             | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
             Self::JsonRpc { message, data, .. } => {
@@ -178,12 +184,14 @@ impl fmt::Display for Observation {
             Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
             Self::Http { status, detail, .. } => write!(f, "HTTP {status}: {detail}"),
             Self::SessionLost(why) => write!(f, "the server has forgotten the session: {why}"),
-            Self::JsonRpc { code, message, data } if !data.is_empty() => {
-                write!(f, "{message} ({code}); data: {data}")
+            Self::JsonRpc { code, message, data, .. } => {
+                f.write_str(message)?;
+                if *code != 0 {
+                    write!(f, " ({code})")?;
+                }
+                if data.is_empty() { Ok(()) } else { write!(f, "; data: {data}") }
             }
-            Self::JsonRpc { code, message, .. } | Self::Reported { code, message } => {
-                write!(f, "{message} ({code})")
-            }
+            Self::Reported { code, message } => write!(f, "{message} ({code})"),
             Self::TooLarge(Oversized { bytes: Some(bytes), limit, .. }) => write!(
                 f,
                 "the answer has {bytes} bytes, which exceeds `max_message_bytes` of the server ({limit})"
@@ -193,6 +201,12 @@ impl fmt::Display for Observation {
                 "the server sent a message of more than {limit} bytes, which exceeds `max_message_bytes` of the server"
             ),
             Self::Unreadable(what) => write!(f, "the answer does not follow the protocol: {what}"),
+            Self::BadAnswer(what) => write!(f, "the server answered, and the answer cannot be read: {what}"),
+            Self::AskedPerson(question) => write!(
+                f,
+                "the server asked a person during the call: {question:?}; answering such questions is not built yet, so the \
+                 server got an error in the place of the answer"
+            ),
             Self::InputRequired => {
                 f.write_str("the tool asks a person for input; answering such questions is not built yet")
             }
@@ -222,7 +236,7 @@ mod tests {
     }
 
     fn rpc(code: i64, message: &str) -> Observation {
-        Observation::JsonRpc { code, message: message.to_owned(), data: String::new() }
+        Observation::JsonRpc { code, message: message.to_owned(), data: String::new(), supported: Vec::new() }
     }
 
     #[test]
@@ -246,6 +260,8 @@ mod tests {
             (O::Unreadable(text()), ProtocolError, Maybe),
             (O::Task, ProtocolError, Maybe),
             (O::InputRequired, ProtocolError, Answered),
+            (O::BadAnswer(text()), ProtocolError, Answered),
+            (O::AskedPerson(text()), ProtocolError, Answered),
             (O::UnknownTool(text()), UnknownTool, Never),
             (O::InvalidArguments(text()), InvalidArguments, Never),
             (http(302, None), ProtocolError, Never),
@@ -300,7 +316,7 @@ mod tests {
         secrets.add("s3cret-token");
         let said = || "bad token s3cret-token".to_owned();
         for seen in [
-            Observation::JsonRpc { code: 1, message: said(), data: said() },
+            Observation::JsonRpc { code: 1, message: said(), data: said(), supported: Vec::new() },
             Observation::Http { status: 401, retry_after: None, detail: said() },
             Observation::NotStarted(said()),
         ] {

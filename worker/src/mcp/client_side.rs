@@ -1,12 +1,15 @@
 //! The client side of the protocol: it declares no capability, so a server has nothing to ask, and passes notifications on.
 
+#![expect(deprecated, reason = "servers may still ask for roots, and the trait has the types of the answer")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProtocolVersion,
+    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData,
+    Implementation, ListRootsResult, ProgressNotificationParam, ProtocolVersion,
 };
-use rmcp::service::{NotificationContext, RoleClient};
+use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use rmcp::{ClientHandler, ClientLifecycleMode};
 use tokio::sync::broadcast;
 
@@ -44,6 +47,20 @@ impl ClientHandler for ClientSide {
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         // Nobody may be listening any more.
         let _ = self.notices.progress.send((notice.progress_token, notice.progress));
+    }
+
+    // The library would decline in the name of the user, whom nobody asked, and the tool would go on.
+    async fn create_elicitation(
+        &self,
+        _: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        Err(ErrorData::invalid_params("no person answers questions here", None))
+    }
+
+    // The library would say that there are none; what was not declared is refused.
+    async fn list_roots(&self, _: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "roots/list", None))
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {

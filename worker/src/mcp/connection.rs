@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_backend::clock;
 use longshore_proto::{ServerInstance, ServerName};
 use rmcp::ServiceError;
-use rmcp::model::{CancelTaskParams, ClientRequest, CreateTaskResult, ProgressToken, ServerResult};
+use rmcp::model::{CancelTaskParams, ClientRequest, CustomResult, ProgressToken, RequestId, ServerResult};
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,6 +24,7 @@ use super::flight::{CANCEL, Flight};
 use super::listing::Listing;
 use super::process::StderrTail;
 use super::stdio::{End, OutputEnd};
+use super::wire::Requests;
 
 /// After so many deadlines in a row without any answer, a connection counts as dead: one slow tool is not enough, and
 /// some servers never come back (a stream that was lost, a session that was forgotten).
@@ -70,7 +71,8 @@ pub(crate) struct Connection {
     pub(super) peer: Peer<RoleClient>,
     pub(super) notices: Notices,
     pub(super) child: Option<ChildEnd>,
-    pub(super) tasks: TaskTracker,
+    pub(super) requests: Requests,
+    pub(super) cancels: TaskTracker,
     pub(super) state: State,
     /// Closes the connection when the last one who holds it lets go.
     pub(super) _stop: DropGuard,
@@ -217,12 +219,12 @@ impl Connection {
             }
         };
         let token = handle.progress_token.clone();
-        let mut flight = Flight::new(handle, self.tasks.clone());
+        let mut flight = Flight::new(handle, self.requests.clone(), self.cancels.clone());
         let mut furthest = f64::NEG_INFINITY;
         loop {
             tokio::select! {
                 biased;
-                answer = flight.answer() => return self.settle(answer).await,
+                answer = flight.answer() => return self.settle(flight.id(), answer).await,
                 () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
                 seen = self.end() => return Err(seen),
                 () = tokio::time::sleep_until(deadline) => {
@@ -240,17 +242,25 @@ impl Connection {
         }
     }
 
-    async fn settle(&self, answer: Result<ServerResult, ServiceError>) -> Result<ServerResult, Observation> {
-        match answer {
-            Ok(result) => Ok(result),
-            Err(ServiceError::TransportClosed) if self.child.is_some() => {
+    async fn settle(
+        &self,
+        id: &RequestId,
+        answer: Result<ServerResult, ServiceError>,
+    ) -> Result<ServerResult, Observation> {
+        // What came is kept beside the library, which gets a placeholder.
+        match (self.requests.take(id), answer) {
+            (Some(kept), _) => {
+                kept.map(|result| ServerResult::CustomResult(CustomResult::new(Value::Object(result))))
+            }
+            (None, Ok(result)) => Ok(result),
+            (None, Err(ServiceError::TransportClosed)) if self.child.is_some() => {
                 // The reason comes from the other end of the same event, if it was not ours.
                 match timeout(EXIT_SOON, self.end()).await {
                     Ok(seen) => Err(seen),
                     Err(_) => Err(Observation::Closed("the connection was closed".to_owned())),
                 }
             }
-            Err(error) => Err(distil::request_error(&error, clock::now())),
+            (None, Err(error)) => Err(distil::request_error(&error)),
         }
     }
 
@@ -265,10 +275,10 @@ impl Connection {
     }
 
     /// Tells a server that nobody will ask for the result of a task.
-    pub(crate) fn cancel_task(&self, created: CreateTaskResult) {
+    pub(crate) fn cancel_task(&self, task: String) {
         let peer = self.peer.clone();
-        self.tasks.spawn(async move {
-            let _ = timeout(CANCEL, peer.cancel_task(CancelTaskParams::new(created.task.task_id))).await;
+        self.cancels.spawn(async move {
+            let _ = timeout(CANCEL, peer.cancel_task(CancelTaskParams::new(task))).await;
         });
     }
 

@@ -12,16 +12,17 @@ use rmcp::ServiceError;
 use rmcp::model::ErrorData;
 use rmcp::service::ClientInitializeError;
 use rmcp::transport::DynamicTransportError;
-use rmcp::transport::streamable_http_client::{HttpStatusError, StreamableHttpError};
+use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 use super::classify::Observation;
-use super::oversized::Oversized;
+use super::http::Seen;
+use super::wire::Requests;
 
 /// What a request that failed has shown.
-pub(crate) fn request_error(error: &ServiceError, now: Timestamp) -> Observation {
+pub(crate) fn request_error(error: &ServiceError) -> Observation {
     match error {
         ServiceError::McpError(error) => json_rpc(error),
-        ServiceError::TransportSend(error) => transport(error, now),
+        ServiceError::TransportSend(error) => transport(error),
         ServiceError::TransportClosed => Observation::Closed("the other side went away".to_owned()),
         ServiceError::UnexpectedResponse => {
             Observation::Unreadable("it is none of the answers that this request may have".to_owned())
@@ -31,15 +32,17 @@ pub(crate) fn request_error(error: &ServiceError, now: Timestamp) -> Observation
 }
 
 /// What a handshake that failed has shown.
-pub(crate) fn connect_error(error: &ClientInitializeError, now: Timestamp) -> Observation {
+pub(crate) fn connect_error(error: &ClientInitializeError, requests: &Requests) -> Observation {
     match error {
-        ClientInitializeError::JsonRpcError(error) => json_rpc(error),
-        ClientInitializeError::TransportError { error, .. } => transport(error, now),
+        ClientInitializeError::JsonRpcError(error) => {
+            requests.take_fault().unwrap_or_else(|| json_rpc(error))
+        }
+        ClientInitializeError::TransportError { error, .. } => transport(error),
         ClientInitializeError::ConnectionClosed(waiting_for) => {
             Observation::Closed(format!("it was waiting for the {waiting_for}"))
         }
         // The discovery said that the server is of the older kind; the handshake then said why it failed.
-        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => connect_error(fallback, now),
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => connect_error(fallback, requests),
         ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
             let versions: Vec<String> = server_supported.iter().map(ToString::to_string).collect();
             Observation::Unreadable(format!(
@@ -67,37 +70,32 @@ pub(crate) fn may_speak_legacy(error: &ClientInitializeError, seen: &Observation
     );
     is_confused
         || match seen {
-            Observation::Closed(_) | Observation::NotWritten(_) | Observation::Unreadable(_) => true,
+            Observation::Closed(_)
+            | Observation::NotWritten(_)
+            | Observation::Unreadable(_)
+            | Observation::BadAnswer(_) => true,
             // 503 means later, and the other ones below 500 that matter are about credentials or addresses.
             Observation::Http { status, .. } => *status >= 500 && *status != 503,
             _ => false,
         }
 }
 
+/// An error that the library made by itself: those of servers are read before.
 fn json_rpc(error: &ErrorData) -> Observation {
-    if let Some(oversized) = Oversized::from_error(error) {
-        return Observation::TooLarge(oversized);
-    }
-    let data = error.data.as_ref().filter(|data| !data.is_null()).map(beginning).unwrap_or_default();
-    Observation::JsonRpc { code: i64::from(error.code.0), message: error.message.to_string(), data }
-}
-
-/// Characters of the `data` of an error that its message repeats: a URL to visit, a list of fields.
-const DATA_CHARS: usize = 1_000;
-
-fn beginning(data: &serde_json::Value) -> String {
-    let text = data.to_string();
-    match text.char_indices().nth(DATA_CHARS) {
-        Some((cut, _)) => format!("{}… ({} bytes in all)", text.get(..cut).unwrap_or_default(), text.len()),
-        None => text,
+    let message = error.message.to_string();
+    Observation::JsonRpc {
+        code: i64::from(error.code.0),
+        message,
+        data: String::new(),
+        supported: Vec::new(),
     }
 }
 
-fn transport(error: &DynamicTransportError, now: Timestamp) -> Observation {
+fn transport(error: &DynamicTransportError) -> Observation {
     let mut source: Option<&(dyn Error + 'static)> = Some(error.error.as_ref());
     while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
-            return http(error, now);
+        if let Some(error) = error.downcast_ref::<StreamableHttpError<Seen>>() {
+            return http(error);
         }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             // The only other transport is a child's standard input, which reports an error only while the newline
@@ -109,46 +107,20 @@ fn transport(error: &DynamicTransportError, now: Timestamp) -> Observation {
     Observation::Closed(error.error.to_string())
 }
 
-fn http(error: &StreamableHttpError<reqwest::Error>, now: Timestamp) -> Observation {
-    let plain = |status: u16, detail: &str| Observation::Http {
-        status,
-        retry_after: None,
-        detail: detail.to_owned(),
-    };
+fn http(error: &StreamableHttpError<Seen>) -> Observation {
     match error {
-        StreamableHttpError::Client(error) => client(error),
-        StreamableHttpError::HttpStatus(HttpStatusError { status, retry_after, .. }) => {
-            let retry_after = retry_after.as_deref().and_then(|text| self::retry_after(text, now));
-            Observation::Http { status: *status, retry_after, detail: String::new() }
-        }
-        StreamableHttpError::AuthRequired(_) => plain(401, "the server wants other credentials"),
-        StreamableHttpError::InsufficientScope(_) => plain(403, "these credentials do not reach that far"),
-        StreamableHttpError::ResponseBodyTooLarge { max_size } => {
-            Observation::TooLarge(Oversized { bytes: None, limit: *max_size, is_answer: true })
-        }
+        StreamableHttpError::Client(Seen(observation)) => observation.clone(),
         StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_) => {
             Observation::SessionLost(error.to_string())
         }
         StreamableHttpError::ReservedHeaderConflict(_) => Observation::NotWritten(error.to_string()),
-        StreamableHttpError::UnexpectedServerResponse(text) => match status_in(text) {
-            Some((status, detail)) => plain(status, detail),
-            None => Observation::Unreadable(text.to_string()),
-        },
-        StreamableHttpError::UnexpectedContentType(kind) => {
-            Observation::Unreadable(format!("content type {}", kind.as_deref().unwrap_or("missing")))
-        }
+        StreamableHttpError::UnexpectedServerResponse(text) => Observation::Unreadable(text.to_string()),
         other => Observation::Closed(other.to_string()),
     }
 }
 
-/// The library folds most refusals into a text, `HTTP 400 Bad Request: <body>`; there is no other way to the status.
-fn status_in(text: &str) -> Option<(u16, &str)> {
-    let (status, rest) = text.strip_prefix("HTTP ")?.split_at_checked(3)?;
-    Some((status.parse().ok()?, rest.split_once(": ").map_or("", |(_, body)| body.trim())))
-}
-
 /// What the HTTP client says.
-fn client(error: &reqwest::Error) -> Observation {
+pub(crate) fn client(error: &reqwest::Error) -> Observation {
     // Scheme, host and port; a path or a query may hold a credential.
     let origin = error.url().map(|url| url.origin().ascii_serialization());
     let why = match origin {
@@ -168,7 +140,7 @@ pub(crate) fn innermost(error: &reqwest::Error) -> String {
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
-fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
@@ -180,19 +152,6 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_the_status_in_a_refusal() {
-        let cases = [
-            ("HTTP 400 Bad Request: no session", Some((400, "no session"))),
-            ("HTTP 401 Unauthorized: ", Some((401, ""))),
-            ("could not parse JSON response", None),
-            ("HTTP x", None),
-        ];
-        for (text, wanted) in cases {
-            assert_eq!(status_in(text), wanted, "{text}");
-        }
-    }
 
     #[test]
     fn reads_both_forms_of_retry_after() {

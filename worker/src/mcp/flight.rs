@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use rmcp::ServiceError;
-use rmcp::model::ServerResult;
+use rmcp::model::{RequestId, ServerResult};
 use rmcp::service::{RequestHandle, RoleClient};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+
+use super::wire::Requests;
 
 /// How long telling a server to stop may take: a pipe may be full.
 pub(super) const CANCEL: Duration = Duration::from_secs(1);
@@ -17,13 +19,20 @@ pub(super) const CANCEL: Duration = Duration::from_secs(1);
 /// A request under way. Dropped without an answer, it is cancelled at the server.
 pub(super) struct Flight {
     handle: Option<RequestHandle<RoleClient>>,
-    tasks: TaskTracker,
+    id: RequestId,
+    requests: Requests,
+    cancels: TaskTracker,
 }
 
 impl Flight {
-    /// A request that has been handed over; telling the server runs among `tasks`.
-    pub(super) const fn new(handle: RequestHandle<RoleClient>, tasks: TaskTracker) -> Self {
-        Self { handle: Some(handle), tasks }
+    /// A request that has been handed over; telling the server runs among `cancels`.
+    pub(super) fn new(handle: RequestHandle<RoleClient>, requests: Requests, cancels: TaskTracker) -> Self {
+        Self { id: handle.id.clone(), handle: Some(handle), requests, cancels }
+    }
+
+    /// Its id.
+    pub(super) const fn id(&self) -> &RequestId {
+        &self.id
     }
 
     /// Its answer.
@@ -46,7 +55,8 @@ impl Drop for Flight {
             let cancel = async move {
                 let _ = timeout(CANCEL, handle.cancel(Some("nobody waits for it any more".to_owned()))).await;
             };
-            self.tasks.spawn_on(cancel, &runtime);
+            self.cancels.spawn_on(cancel, &runtime);
         }
+        self.requests.give_up(&self.id);
     }
 }

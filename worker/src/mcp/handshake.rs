@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use longshore_backend::clock;
 use longshore_proto::ServerName;
 use rmcp::ClientLifecycleMode;
 use rmcp::model::ProtocolVersion;
@@ -28,7 +27,8 @@ use super::eras::{self, KnownEras};
 use super::noop::Noop;
 use super::probe::{Discovered, ProbeWatch};
 use super::process::{ServerProcess, StderrTail};
-use super::stdio::{self, OutputEnd};
+use super::stdio::{OutputEnd, StdioTransport};
+use super::wire::Requests;
 use crate::launcher::Launcher;
 
 /// How long the library may take to shut a connection down before its process is ended regardless; over HTTP it ends
@@ -41,6 +41,8 @@ type Service = RunningService<RoleClient, ClientSide>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Home {
     pub(crate) tasks: TaskTracker,
+    /// Tasks that tell servers that a call is cancelled, or a task.
+    pub(crate) cancels: TaskTracker,
     pub(crate) closing: CancellationToken,
     /// Starts processes, so that they end with this one.
     pub(crate) launcher: Option<Launcher>,
@@ -135,7 +137,10 @@ impl Attempt<'_> {
         match &self.config.reach {
             Reach::Stdio(stdio) => self.open_stdio(stdio, mode).await,
             Reach::Http(http) => self.open_http(http, mode).await,
-            Reach::Noop => self.open_session(Noop::new(), mode).await,
+            Reach::Noop => {
+                let requests = Requests::new(self.config.secrets.clone());
+                self.open_session(Noop::new(), requests, mode).await
+            }
         }
     }
 
@@ -155,7 +160,9 @@ impl Attempt<'_> {
         let (exited, exit) = watch::channel(None);
         let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
         let limit = self.config.settings.max_message_bytes;
-        let transport = stdio::transport(streams, self.server.clone(), limit, output.clone());
+        let requests = Requests::new(self.config.secrets.clone());
+        let transport =
+            StdioTransport::new(streams, limit, requests.clone(), Arc::clone(self.stderr), output.clone());
         let (handler, stop) = (ClientSide::new(&mode), self.home.closing.child_token());
         let notices = handler.notices.clone();
         let transport = ProbeWatch::new(transport);
@@ -163,20 +170,25 @@ impl Attempt<'_> {
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
                 let pid = process.pid();
-                let connection = self.connection(&service, notices, Some(child), pid, stop.clone());
+                let connection = self.connection(&service, notices, Some(child), requests, pid, stop.clone());
                 self.home.tasks.spawn(keep_process(service, process, stop, output, exited));
                 checked(connection, &discovered)
             }
             Err(error) => {
                 self.home.tasks.spawn(async move { exited.send_replace(Some(process.end().await)) });
-                Err(self.failed_child(error, child).await)
+                Err(self.failed_child(&requests, error, child).await)
             }
         }
     }
 
     /// Why the handshake with a child failed; if it has gone, how it ended says more than what the library saw.
-    async fn failed_child(&self, error: ClientInitializeError, child: ChildEnd) -> Failed {
-        let seen = distil::connect_error(&error, clock::now());
+    async fn failed_child(
+        &self,
+        requests: &Requests,
+        error: ClientInitializeError,
+        child: ChildEnd,
+    ) -> Failed {
+        let seen = distil::connect_error(&error, requests);
         let try_legacy = distil::may_speak_legacy(&error, &seen);
         let seen = match seen {
             Observation::Closed(_) | Observation::NotWritten(_) => {
@@ -188,13 +200,20 @@ impl Attempt<'_> {
     }
 
     async fn open_http(&self, config: &HttpServer, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
-        let transport = super::http::transport(config, &self.config.settings)
+        let (secrets, settings) = (&self.config.secrets, &self.config.settings);
+        let requests = Requests::new(secrets.clone());
+        let transport = super::http::transport(config, settings, secrets, requests.clone())
             .map_err(|why| Failed { seen: Observation::NotReached(why), try_legacy: false })?;
-        self.open_session(transport, mode).await
+        self.open_session(transport, requests, mode).await
     }
 
     /// A connection behind which no process of ours stands.
-    async fn open_session<T>(&self, transport: T, mode: ClientLifecycleMode) -> Result<Connection, Failed>
+    async fn open_session<T>(
+        &self,
+        transport: T,
+        requests: Requests,
+        mode: ClientLifecycleMode,
+    ) -> Result<Connection, Failed>
     where
         T: Transport<RoleClient> + 'static,
     {
@@ -204,12 +223,12 @@ impl Attempt<'_> {
         let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
-                let connection = self.connection(&service, notices, None, None, stop.clone());
+                let connection = self.connection(&service, notices, None, requests, None, stop.clone());
                 self.home.tasks.spawn(keep_session(service, stop));
                 checked(connection, &discovered)
             }
             Err(error) => {
-                let seen = distil::connect_error(&error, clock::now());
+                let seen = distil::connect_error(&error, &requests);
                 let try_legacy = distil::may_speak_legacy(&error, &seen);
                 Err(Failed { seen, try_legacy })
             }
@@ -221,6 +240,7 @@ impl Attempt<'_> {
         service: &Service,
         notices: Notices,
         child: Option<ChildEnd>,
+        requests: Requests,
         pid: Option<u32>,
         stop: CancellationToken,
     ) -> Connection {
@@ -246,7 +266,8 @@ impl Attempt<'_> {
             peer: service.peer().clone(),
             notices,
             child,
-            tasks: self.home.tasks.clone(),
+            requests,
+            cancels: self.home.cancels.clone(),
             state: State::default(),
             _stop: stop.drop_guard(),
         }

@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use longshore_proto::{ServerName, ToolName, closest};
+use longshore_proto::{IdError, ServerName, ToolName, closest};
 use rmcp::model::{ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ServerResult};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::call::{Hints, Tool};
 use super::classify::{METHOD_NOT_FOUND, Observation};
 use super::connection::Connection;
 use super::schema::CompiledSchema;
+use super::wire::left_out_of;
 
 /// Pages of a listing.
 const MOST_PAGES: usize = 100;
@@ -31,15 +32,19 @@ const SHORTEST_USE: Duration = Duration::from_secs(10);
 const MOST_TOOL_BYTES: usize = 1024 * 1024;
 /// All tools of one server together. A listing is kept for minutes, by each worker and for each server.
 const MOST_LISTING_BYTES: usize = 32 * 1024 * 1024;
+/// Characters of the name of a tool that is left out.
+const MOST_NAME_CHARS: usize = 200;
 /// Tools that are named when one is not found.
 const MOST_NAMED: usize = 20;
+
+/// Tools that a server lists and that cannot be called, each with the reason.
+type LeftOut = BTreeMap<String, String>;
 
 /// The tools of a server at one moment.
 #[derive(Debug)]
 pub(crate) struct Listing {
     tools: BTreeMap<ToolName, Arc<Listed>>,
-    /// Tools that are larger than [`MOST_TOOL_BYTES`], with their bytes.
-    left_out: BTreeMap<ToolName, usize>,
+    left_out: LeftOut,
     /// Whether the server lists its tools at all; if not, every call is let through.
     complete: bool,
     listed_at: Instant,
@@ -61,14 +66,14 @@ impl Listing {
         let mut asked: BTreeSet<Option<String>> = BTreeSet::new();
         for _ in 0..MOST_PAGES {
             asked.insert(cursor.clone());
-            let page = match page(connection, cursor, deadline, limit).await {
+            let mut page = match page(connection, cursor, deadline, limit).await {
                 Err(Observation::JsonRpc { code: METHOD_NOT_FOUND, .. }) => {
                     return Ok(Self::new(PageTools::default(), false, LONGEST_USE));
                 }
                 page => page?,
             };
             holds_for = holds_for.min(page.ttl_ms.map_or(LONGEST_USE, Duration::from_millis));
-            tools.add(connection.server(), page.tools)?;
+            tools.add(connection.server(), &mut page)?;
             cursor = page.next_cursor;
             if cursor.is_none() {
                 return Ok(Self::new(tools, true, holds_for));
@@ -100,6 +105,11 @@ impl Listing {
         self.tools.values().map(|listed| &listed.tool)
     }
 
+    /// The tools that it lists and that cannot be called, each with the reason.
+    pub(crate) const fn left_out(&self) -> &BTreeMap<String, String> {
+        &self.left_out
+    }
+
     /// The arguments to send, if there is such a tool and they fit it. Checking them ends after `limit`.
     pub(crate) async fn arguments(
         &self,
@@ -127,10 +137,9 @@ impl Listing {
     }
 
     fn unknown(&self, tool: &ToolName) -> Observation {
-        if let Some(bytes) = self.left_out.get(tool) {
+        if let Some(why) = self.left_out.get(tool.as_str()) {
             return Observation::UnknownTool(format!(
-                "the tool `{tool}` was left out of the server's list: it takes {bytes} bytes there, and at most \
-                 {MOST_TOOL_BYTES} are read"
+                "the tool `{tool}` was left out of the server's list: {why}"
             ));
         }
         let names = || self.tools.keys().map(ToolName::as_str);
@@ -152,22 +161,28 @@ impl Listing {
 #[derive(Debug, Default)]
 struct PageTools {
     kept: Vec<Tool>,
-    left_out: BTreeMap<ToolName, usize>,
+    left_out: LeftOut,
     bytes: usize,
 }
 
 impl PageTools {
-    /// Adds the tools of a page, but for those that are too large.
-    fn add(&mut self, server: &ServerName, tools: Vec<rmcp::model::Tool>) -> Result<(), Observation> {
-        for tool in tools {
-            let bytes = json_bytes(&tool);
-            let Some(tool) = described(server, tool) else { continue };
-            if bytes > MOST_TOOL_BYTES {
-                warn!(%server, tool = %tool.name, bytes, limit = MOST_TOOL_BYTES, "tool left out: its entry is too large");
-                self.left_out.insert(tool.name, bytes);
-            } else {
-                self.bytes = self.bytes.saturating_add(bytes);
-                self.kept.push(tool);
+    /// Adds the tools of a page, but for those that cannot be called.
+    fn add(&mut self, server: &ServerName, page: &mut ListToolsResult) -> Result<(), Observation> {
+        for (name, why) in left_out_of(page) {
+            self.leave_out(server, name, why);
+        }
+        for tool in page.tools.drain(..) {
+            let (name, bytes) = (tool.name.to_string(), json_bytes(&tool));
+            match described(tool) {
+                Err(why) => self.leave_out(server, name, why),
+                Ok(_) if bytes > MOST_TOOL_BYTES => {
+                    let why = format!("it takes {bytes} bytes there, and at most {MOST_TOOL_BYTES} are read");
+                    self.leave_out(server, name, why);
+                }
+                Ok(tool) => {
+                    self.bytes = self.bytes.saturating_add(bytes);
+                    self.kept.push(tool);
+                }
             }
             if self.kept.len() + self.left_out.len() > MOST_TOOLS {
                 return Err(Observation::Unreadable(format!(
@@ -181,6 +196,12 @@ impl PageTools {
             }
         }
         Ok(())
+    }
+
+    fn leave_out(&mut self, server: &ServerName, tool: String, why: String) {
+        let tool: String = tool.chars().take(MOST_NAME_CHARS).collect();
+        info!(%server, ?tool, %why, "tool left out");
+        self.left_out.insert(tool, why);
     }
 }
 
@@ -278,15 +299,15 @@ async fn page(
     }
 }
 
-/// A tool in our words; nothing if its name is one that no workflow can write.
-fn described(server: &ServerName, tool: rmcp::model::Tool) -> Option<Tool> {
-    let name =
-        tool.name.parse().inspect_err(|error| tracing::debug!(%server, %error, "tool left out")).ok()?;
+/// A tool in our words; the reason if its name is one that no workflow can write.
+fn described(tool: rmcp::model::Tool) -> Result<Tool, String> {
+    let name = tool.name.parse().map_err(|error: IdError| error.to_string())?;
     let hints = tool.annotations.unwrap_or_default();
-    Some(Tool {
+    Ok(Tool {
         name,
         description: tool.description.map(Into::into),
         input_schema: Value::Object(Arc::unwrap_or_clone(tool.input_schema)),
+        output_schema: tool.output_schema.map(|schema| Value::Object(Arc::unwrap_or_clone(schema))),
         hints: Hints {
             read_only: hints.read_only_hint,
             destructive: hints.destructive_hint,
@@ -307,6 +328,7 @@ mod tests {
             name: name.parse().expect("a name"),
             description: None,
             input_schema: schema.clone(),
+            output_schema: None,
             hints: Hints::default(),
         };
         let kept = vec![tool("charge", &schema), tool("refund", &schema)];
@@ -377,17 +399,23 @@ mod tests {
             let tool = json!({ "name": name, "description": "x".repeat(bytes), "inputSchema": {} });
             serde_json::from_value::<rmcp::model::Tool>(tool).expect("a tool")
         };
+        let page = ListToolsResult::with_all_items;
         let mut tools = PageTools::default();
-        tools.add(&server, vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES)]).expect("fits");
+        let spaced = tool("two words", 1);
+        tools
+            .add(&server, &mut page(vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES), spaced]))
+            .expect("fits");
         let found = Listing::new(tools, true, LONGEST_USE);
         assert!(arguments(&found, "small", json!({})).is_ok());
+        assert_eq!(found.left_out().len(), 2, "{:?}", found.left_out());
         let refused = arguments(&found, "huge", json!({})).unwrap_err();
         assert!(
             refused.starts_with("the tool `huge` was left out of the server's list: it takes 1048"),
             "{refused}"
         );
         let mut tools = PageTools::default();
-        let mut pages = (0..100).map(|page| tools.add(&server, vec![tool(&format!("t{page}"), 900_000)]));
+        let mut pages =
+            (0..100).map(|number| tools.add(&server, &mut page(vec![tool(&format!("t{number}"), 900_000)])));
         let full = pages.find_map(Result::err).expect("bounded as a whole");
         assert!(full.to_string().contains("the list of tools takes more than 33554432 bytes"), "{full}");
     }

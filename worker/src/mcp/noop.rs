@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use rmcp::RoleClient;
 use rmcp::model::{
-    CallToolResult, ClientRequest, EmptyResult, ErrorCode, ErrorData, Implementation, InitializeResult,
+    ClientRequest, CustomResult, EmptyResult, ErrorCode, ErrorData, Implementation, InitializeResult,
     JsonRpcMessage, ListToolsResult, ServerCapabilities, ServerResult, Tool, ToolsCapability,
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 /// Answers that wait to be read. The library reads them all the time.
@@ -83,9 +83,9 @@ fn answer(request: ClientRequest) -> Result<ServerResult, ErrorData> {
         }
         ClientRequest::CallToolRequest(call) => {
             let arguments = Value::Object(call.params.arguments.unwrap_or_default());
-            let mut result = CallToolResult::success(Vec::new());
-            result.structured_content = Some(arguments);
-            Ok(ServerResult::CallToolResult(result))
+            // As answers of other servers reach their callers: as they came.
+            let result = json!({ "content": [], "structuredContent": arguments });
+            Ok(ServerResult::CustomResult(CustomResult::new(result)))
         }
         _ => Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "the noop server only has tools", None)),
     }

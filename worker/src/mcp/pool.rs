@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use longshore_proto::{Fault, FaultClass, Sent, ServerName};
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientRequest, RequestParamsMeta as _, ServerResult,
+    CallToolRequest, CallToolRequestParams, ClientRequest, CustomResult, RequestParamsMeta as _, ServerResult,
 };
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::answer;
-use super::call::{Answer, CallFault, EndedCall, ServerReport, Tool, ToolCall};
+use super::answer::{Answered, answer};
+use super::call::{Answer, CallFault, EndedCall, ServerReport, Tool, ToolCall, ToolList};
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
+use super::flight::CANCEL;
 use super::handshake::Home;
 use super::listing::Listing;
 use super::server::{Seat, Server};
@@ -136,14 +137,20 @@ impl Pool {
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
-    pub async fn tools(&self, server: &ServerName) -> Result<Vec<Tool>, CallFault> {
+    pub async fn tools(&self, server: &ServerName) -> Result<ToolList, CallFault> {
         let server = self.server(server)?;
         let listed = async {
             let Seat { connection, .. } = &server.seat(None, &self.home).await?;
             connection.listing(server.settings().connect_timeout, Anew::Yes).await
         };
         let listing = listed.await.map_err(|seen| seen.without(server.secrets()).into_fault_before_call())?;
-        Ok(listing.tools().cloned().collect())
+        let hide = |text: &str| server.secrets().hide(text).into_owned();
+        let mut tools: Vec<Tool> = listing.tools().cloned().collect();
+        for tool in &mut tools {
+            tool.description = tool.description.as_deref().map(hide);
+        }
+        let left_out = listing.left_out().iter().map(|(name, why)| (hide(name), hide(why))).collect();
+        Ok(ToolList { tools, left_out })
     }
 
     /// Connects to a server, unless it is connected already, and lists its tools anew.
@@ -165,6 +172,7 @@ impl Pool {
                 connect_time: about.connect_time,
                 list_latency: asked_at.elapsed(),
                 tools: listing.tools().count(),
+                left_out: listing.left_out().clone(),
                 pid: about.pid,
             })
         };
@@ -175,6 +183,9 @@ impl Pool {
     ///
     /// A pool that is dropped without this ends its children as well, but does not wait for it.
     pub async fn close(&self) {
+        // Servers hear that a call is cancelled before their connections go.
+        self.home.cancels.close();
+        let _ = tokio::time::timeout(CANCEL, self.home.cancels.wait()).await;
         self.home.closing.cancel();
         self.home.tasks.close();
         if tokio::time::timeout(CLOSE, self.home.tasks.wait()).await.is_err() {
@@ -217,12 +228,13 @@ async fn send(
 ) -> Result<Answer, Observation> {
     let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
     match connection.request_in(company, request, Instant::now() + limit, limit).await? {
-        ServerResult::CallToolResult(result) => answer(result),
-        ServerResult::InputRequiredResult(_) => Err(Observation::InputRequired),
-        ServerResult::CreateTaskResult(task) => {
-            connection.cancel_task(task);
-            Err(Observation::Task)
-        }
+        ServerResult::CustomResult(CustomResult(Value::Object(result))) => match answer(result)? {
+            Answered::Now(answer) => Ok(answer),
+            Answered::ByTask(task) => {
+                connection.cancel_task(task);
+                Err(Observation::Task)
+            }
+        },
         _ => Err(Observation::Unreadable("it is no result of a tool".to_owned())),
     }
 }

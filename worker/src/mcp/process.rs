@@ -248,13 +248,23 @@ impl StderrTail {
         if line.is_empty() {
             return;
         }
-        tracing::debug!(server = %self.server, %line, "stderr");
+        tracing::debug!(server = %self.server, %line, "said");
         let mut tail = self.tail();
         if tail.lines.len() == TAIL_LINES {
             tail.lines.pop_front();
         }
         tail.lines.push_back(line.to_owned());
         tail.read = tail.read.saturating_add(1);
+    }
+
+    /// The server that speaks.
+    pub(crate) const fn server(&self) -> &ServerName {
+        &self.server
+    }
+
+    /// Adds a line of its standard output that is no message.
+    pub(crate) fn add_unread(&self, line: &str) {
+        self.add(format!("stdout: {line}").as_bytes());
     }
 
     /// Number of lines that were read.

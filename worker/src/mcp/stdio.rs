@@ -1,25 +1,26 @@
 //! A server's standard streams as a transport of the MCP library.
 //!
-//! The library's own line transport does the framing, and drops a line that is too long without a word. What it lacks is
-//! put around it here: after an oversized response the reader inserts an error response with the same id, so that the
-//! call ends at once and the others go on; and the moment and reason of the end of the output are known at once, long
-//! before the library has finished its own shutdown.
+//! One message is one line. A line that is too long is not kept, and ends the call that it answers; a line that is no message is
+//! shown with the server's standard error. The end of the output, and its reason, are known at once, long before the
+//! library has finished its own shutdown.
 
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 
-use longshore_proto::ServerName;
 use rmcp::RoleClient;
-use rmcp::transport::async_rw::AsyncRwTransport;
-use tokio::io::{AsyncBufRead as _, AsyncRead, BufReader, ReadBuf};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::classify::Observation;
 use super::envelope::{Envelope, EnvelopeScan};
 use super::oversized::Oversized;
-use super::process::Streams;
+use super::process::{StderrTail, Streams};
+use super::wire::Requests;
 
 /// A line that is longer than this ends the connection: a server that sends so much without a newline is not going to
 /// send one. Reading it costs time, not memory.
@@ -65,117 +66,155 @@ impl OutputEnd {
     }
 }
 
-/// A transport over a child's streams that delivers no line of more than `limit` bytes.
-pub(crate) fn transport(
-    streams: Streams,
-    server: ServerName,
-    limit: usize,
-    end: OutputEnd,
-) -> AsyncRwTransport<RoleClient, WatchedOutput, ChildStdin> {
-    let stdout = BufReader::with_capacity(READ_BYTES, streams.stdout);
-    let output = WatchedOutput { stdout, lines: LineWatch::new(server, limit), inserted: Vec::new(), end };
-    AsyncRwTransport::new_client(output, streams.stdin).with_max_line_length(limit)
-}
-
-/// A child's standard output: its end is noticed, and oversized responses are followed by an error response.
+/// A transport over a child's streams.
 #[derive(Debug)]
-pub(crate) struct WatchedOutput {
+pub(crate) struct StdioTransport {
+    stdin: Arc<Mutex<Option<ChildStdin>>>,
     stdout: BufReader<ChildStdout>,
-    lines: LineWatch,
-    /// Bytes that the library reads before more of the output. Empty except after an oversized response.
-    inserted: Vec<u8>,
+    lines: Lines,
+    /// Messages that were read of one line, and not taken yet.
+    ready: VecDeque<RxJsonRpcMessage<RoleClient>>,
     end: OutputEnd,
 }
 
-impl AsyncRead for WatchedOutput {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let this = &mut *self;
-        if !this.inserted.is_empty() {
-            let fits = this.inserted.len().min(buf.remaining());
-            let now: Vec<u8> = this.inserted.drain(..fits).collect();
-            buf.put_slice(&now);
-            return Poll::Ready(Ok(()));
+impl StdioTransport {
+    /// A transport that keeps no line of more than `limit` bytes. Lines that are no messages go to `tail`.
+    pub(crate) fn new(
+        streams: Streams,
+        limit: usize,
+        requests: Requests,
+        tail: Arc<StderrTail>,
+        end: OutputEnd,
+    ) -> Self {
+        Self {
+            stdin: Arc::new(Mutex::new(Some(streams.stdin))),
+            stdout: BufReader::with_capacity(READ_BYTES, streams.stdout),
+            lines: Lines { limit, requests, tail, line: Vec::new(), bytes: 0, long: None },
+            ready: VecDeque::new(),
+            end,
         }
-        if this.end.is_reached() {
-            return Poll::Ready(Ok(()));
-        }
-        let available = match ready!(Pin::new(&mut this.stdout).poll_fill_buf(cx)) {
-            Ok(available) => available,
-            Err(error) => {
-                this.end.reach(End::Failed(error.to_string()));
-                return Poll::Ready(Err(error));
-            }
-        };
-        if available.is_empty() {
-            this.end.reach(End::Closed);
-            return Poll::Ready(Ok(()));
-        }
-        let fits = available.get(..available.len().min(buf.remaining())).unwrap_or_default();
-        let (taken, inserted) = this.lines.read(fits);
-        buf.put_slice(fits.get(..taken).unwrap_or_default());
-        Pin::new(&mut this.stdout).consume(taken);
-        if let Some(error) = inserted {
-            this.inserted = error.into_bytes();
-        }
-        if this.lines.is_endless() {
-            this.end.reach(End::EndlessLine(LONGEST_LINE_BYTES));
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
-/// Counts the bytes of the current line and reads its envelope.
+impl Transport<RoleClient> for StdioTransport {
+    type Error = std::io::Error;
+
+    fn send(
+        &mut self,
+        message: TxJsonRpcMessage<RoleClient>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.lines.requests.note_sent(&message);
+        let stdin = Arc::clone(&self.stdin);
+        async move {
+            let mut line = serde_json::to_vec(&message)?;
+            line.push(b'\n');
+            let mut stdin = stdin.lock().await;
+            let Some(stdin) = stdin.as_mut() else { return Err(std::io::ErrorKind::NotConnected.into()) };
+            // An error means that the newline, which ends the request, was not written: no server can have read it.
+            stdin.write_all(&line).await?;
+            stdin.flush().await
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(message);
+            }
+            if self.end.is_reached() {
+                return None;
+            }
+            match self.stdout.fill_buf().await {
+                Ok([]) => self.end.reach(End::Closed),
+                Ok(available) => {
+                    let taken = self.lines.read(available, &mut self.ready);
+                    self.stdout.consume(taken);
+                    if self.lines.bytes > LONGEST_LINE_BYTES {
+                        self.end.reach(End::EndlessLine(LONGEST_LINE_BYTES));
+                    }
+                    // A flood of lines that are no messages must not keep others from running.
+                    tokio::task::consume_budget().await;
+                }
+                Err(error) => self.end.reach(End::Failed(error.to_string())),
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        // The end of its input is how a server is asked to leave.
+        self.stdin.lock().await.take();
+        Ok(())
+    }
+}
+
+/// Puts lines together, and reads them.
 #[derive(Debug)]
-struct LineWatch {
-    server: ServerName,
+struct Lines {
     limit: usize,
-    /// Bytes of the current line so far, with its newline. The library counts in the same way.
+    requests: Requests,
+    tail: Arc<StderrTail>,
+    /// The current line so far, unless it is too long.
+    line: Vec<u8>,
+    /// Bytes of the current line so far, with its newline.
     bytes: usize,
-    envelope: EnvelopeScan,
+    /// Reads on in a line that is too long to be kept.
+    long: Option<EnvelopeScan>,
 }
 
-impl LineWatch {
-    fn new(server: ServerName, limit: usize) -> Self {
-        Self { server, limit, bytes: 0, envelope: EnvelopeScan::default() }
-    }
-
-    const fn is_endless(&self) -> bool {
-        self.bytes > LONGEST_LINE_BYTES
-    }
-
-    /// Reads on. Returns how many bytes of `read` may be delivered, which ends with the first oversized response, and
-    /// the line to deliver after them.
-    fn read(&mut self, read: &[u8]) -> (usize, Option<String>) {
-        let mut taken: usize = 0;
-        for part in read.split_inclusive(|byte| *byte == b'\n') {
-            taken = taken.saturating_add(part.len());
-            self.bytes = self.bytes.saturating_add(part.len());
-            let Some(last) = part.strip_suffix(b"\n") else {
-                self.envelope.read(part);
-                continue;
-            };
-            self.envelope.read(last);
-            let (bytes, envelope) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.envelope));
-            if bytes > self.limit
-                && let Some(error) = self.oversized(bytes, envelope.finish())
-            {
-                return (taken, Some(error));
-            }
+impl Lines {
+    /// Reads on, up to the end of the first line. Returns how many bytes were taken.
+    fn read(&mut self, read: &[u8], ready: &mut VecDeque<RxJsonRpcMessage<RoleClient>>) -> usize {
+        let end = read.iter().position(|byte| *byte == b'\n');
+        let part = read.get(..end.unwrap_or(read.len())).unwrap_or_default();
+        let taken = part.len().saturating_add(usize::from(end.is_some()));
+        self.bytes = self.bytes.saturating_add(taken);
+        if self.bytes > self.limit {
+            let line = std::mem::take(&mut self.line);
+            let scan = self.long.get_or_insert_with(|| {
+                let mut scan = EnvelopeScan::default();
+                scan.read(&line);
+                scan
+            });
+            scan.read(part);
+        } else {
+            self.line.extend_from_slice(part);
         }
-        (taken, None)
+        if end.is_some() {
+            self.finish(ready);
+        }
+        taken
     }
 
-    /// The line that follows an oversized one. Nothing if no call can be told that its answer was lost.
-    fn oversized(&self, bytes: usize, envelope: Envelope) -> Option<String> {
-        let Self { server, limit, .. } = self;
+    fn finish(&mut self, ready: &mut VecDeque<RxJsonRpcMessage<RoleClient>>) {
+        let (line, bytes) = (std::mem::take(&mut self.line), std::mem::take(&mut self.bytes));
+        if let Some(scan) = self.long.take() {
+            ready.extend(self.too_long(bytes, scan.finish()));
+            return;
+        }
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        if line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"content-length:")) {
+            let why = "the server frames its messages with `Content-Length` headers; over stdio, MCP has one message a line";
+            ready.extend(self.requests.fault_all(&Observation::Unreadable(why.to_owned())));
+            return;
+        }
+        let reading = self.requests.read(line, None);
+        ready.extend(reading.messages);
+        if let Some(unread) = reading.unread {
+            self.tail.add_unread(&unread);
+        }
+    }
+
+    /// The message that ends the call whose answer was too long. Nothing if no call can be told that its answer was lost.
+    fn too_long(&self, bytes: usize, envelope: Envelope) -> Option<RxJsonRpcMessage<RoleClient>> {
+        let (server, limit) = (self.tail.server(), self.limit);
         match envelope {
             Envelope::Response { id } => {
-                let oversized = Oversized { bytes: Some(bytes), limit: *limit, is_answer: true };
-                Some(oversized.response_line(&id))
+                let oversized = Oversized { bytes: Some(bytes), limit, is_answer: true };
+                let id = serde_json::from_str(&id).ok()?;
+                self.requests.fault(&id, Observation::TooLarge(oversized))
             }
             Envelope::FromServer => {
                 warn!(%server, bytes, limit, "dropped a request or notification that exceeds `max_message_bytes`");
@@ -195,40 +234,75 @@ impl LineWatch {
 
 #[cfg(test)]
 mod tests {
+    use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, RequestId};
+
+    use super::super::config::Secrets;
     use super::*;
 
-    fn watch(limit: usize) -> LineWatch {
-        LineWatch::new("s".parse().expect("a name"), limit)
+    fn lines(limit: usize, asked: &[i64]) -> Lines {
+        let requests = Requests::new(Secrets::default());
+        for id in asked {
+            let call = CallToolRequest::new(CallToolRequestParams::new("t"));
+            requests.note_sent(&JsonRpcMessage::request(
+                ClientRequest::CallToolRequest(call),
+                RequestId::Number(*id),
+            ));
+        }
+        let tail = Arc::new(StderrTail::new("s".parse().expect("a name"), Secrets::default()));
+        Lines { limit, requests, tail, line: Vec::new(), bytes: 0, long: None }
     }
 
-    #[test]
-    fn each_line_counts_apart_and_only_an_oversized_response_is_followed_by_an_error() {
-        let small = "{\"id\":1,\"result\":0}\n";
-        let large = format!("{{\"id\":2,\"result\":\"{}\"}}\n", "x".repeat(50));
-        let notice = format!("{{\"method\":\"m\",\"params\":\"{}\"}}\n", "x".repeat(50));
-        let noise = format!("{}\n", "x".repeat(100));
-        let text = format!("{small}{notice}{noise}{large}{small}");
-        for size in [1, 10, 64, 1000] {
-            let (mut watch, mut rest, mut delivered) = (watch(40), text.as_bytes(), String::new());
-            while !rest.is_empty() {
-                let piece = rest.get(..size.min(rest.len())).expect("a piece");
-                let (taken, inserted) = watch.read(piece);
-                delivered.push_str(std::str::from_utf8(&piece[..taken]).expect("text"));
-                delivered.push_str(inserted.as_deref().unwrap_or_default());
-                rest = &rest[taken..];
-            }
-            let error = Oversized { bytes: Some(large.len()), limit: 40, is_answer: true }.response_line("2");
-            assert_eq!(delivered, format!("{small}{notice}{noise}{large}{error}{small}"), "{size}");
+    fn answer(lines: &Lines, id: i64) -> String {
+        match lines.requests.take(&RequestId::Number(id)) {
+            Some(Ok(result)) => serde_json::Value::Object(result).to_string(),
+            Some(Err(seen)) => seen.to_string(),
+            None => "nothing".to_owned(),
         }
     }
 
     #[test]
-    fn a_line_without_an_end_is_noticed() {
-        let mut watch = watch(40);
-        watch.bytes = LONGEST_LINE_BYTES - 1;
-        watch.read(b"x");
-        assert!(!watch.is_endless());
-        watch.read(b"x");
-        assert!(watch.is_endless());
+    fn each_line_counts_apart_and_only_an_oversized_answer_ends_a_call() {
+        let small = "{\"id\":1,\"result\":{}}\n";
+        let large = format!("{{\"id\":2,\"result\":\"{}\"}}\n", "x".repeat(50));
+        let notice = format!("{{\"method\":\"m\",\"params\":\"{}\"}}\n", "x".repeat(50));
+        let noise = format!("{}\n", "x".repeat(100));
+        let last = "{\"id\":3,\"result\":{\"a\":1}}\r\n";
+        let text = format!("{small}{notice}{noise}{large}\n{last}");
+        for size in [1, 10, 64, 1000] {
+            let (mut lines, mut ready) = (lines(40, &[1, 2, 3, 4]), VecDeque::new());
+            for piece in text.as_bytes().chunks(size) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    let taken = lines.read(rest, &mut ready);
+                    rest = &rest[taken..];
+                }
+            }
+            assert_eq!(
+                (ready.len(), answer(&lines, 1).as_str(), answer(&lines, 3).as_str()),
+                (3, "{}", "{\"a\":1}")
+            );
+            let too_long = format!("the answer has {} bytes, which exceeds", large.len());
+            assert!(answer(&lines, 2).starts_with(&too_long), "{size}");
+            assert_eq!(answer(&lines, 4), "nothing");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_message_is_shown_with_what_the_server_says() {
+        let (mut lines, mut ready) = (lines(1000, &[1, 2]), VecDeque::new());
+        lines.read(b"Listening on port 3000\n", &mut ready);
+        assert_eq!(lines.tail.as_suffix(), "; it said:\nstdout: `Listening on port 3000`");
+        lines.read(b"Content-Length: 20\r\n", &mut ready);
+        assert_eq!(ready.len(), 2);
+        assert!(answer(&lines, 1).contains("`Content-Length` headers"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_takes_no_room() {
+        let (mut lines, mut ready) = (lines(40, &[]), VecDeque::new());
+        for _ in 0..1000 {
+            lines.read(&[b'x'; 1000], &mut ready);
+        }
+        assert_eq!((lines.bytes, lines.line.capacity()), (1_000_000, 0));
     }
 }

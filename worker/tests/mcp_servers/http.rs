@@ -230,7 +230,7 @@ async fn an_answer_that_is_too_large_is_a_fault_and_not_a_hang() {
         {
             let (class, sent, message) = fault(call(&pool, tool, json!({"bytes": bytes})).await);
             assert_eq!((class, sent), (FaultClass::ProtocolError, reach), "{options:?} {tool}: {message}");
-            assert!(message.contains("a message of more than"), "{options:?} {tool}: {message}");
+            assert!(message.contains("exceeds `max_message_bytes`"), "{options:?} {tool}: {message}");
         }
         assert!(call(&pool, "echo", json!({})).await.is_ok(), "{options:?}");
         pool.close().await;

@@ -158,7 +158,7 @@ async fn errors_of_a_tool_and_of_the_protocol_are_told_apart() {
 async fn the_tools_of_a_server_come_with_schema_and_hints() {
     let pool = pool_of(entry(&[], json!({})));
     let tools = pool.tools(&"s".parse().unwrap()).await.expect("tools");
-    let echo = tools.iter().find(|tool| tool.name.as_str() == "echo").expect("echo");
+    let echo = tools.tools.iter().find(|tool| tool.name.as_str() == "echo").expect("echo");
     assert_eq!(echo.description.as_deref(), Some("Gives its arguments back."));
     assert_eq!(echo.input_schema["properties"]["text"], json!({"type": "string"}));
     assert_eq!((echo.hints.read_only, echo.hints.idempotent), (Some(true), None));

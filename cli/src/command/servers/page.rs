@@ -12,12 +12,19 @@ pub(super) fn servers(all: &[Health], symbols: Symbols) -> Vec<Line> {
     all.iter().zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
 }
 
-/// Why a server cannot be used.
-fn why(health: &Health) -> Option<Line> {
+/// Why a server cannot be used, or tools of it.
+fn why(health: &Health) -> Vec<Line> {
     match health {
-        Health::Ready { .. } => None,
-        Health::Broken { fault, .. } => Some(Line::of(BAD, &format!("    {fault}"))),
-        Health::Unusable { reasons, .. } => Some(Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))),
+        Health::Ready { left_out, .. } => {
+            let line = |(tool, why): (&String, &String)| {
+                Line::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
+            };
+            left_out.iter().map(line).collect()
+        }
+        Health::Broken { fault, .. } => vec![Line::of(BAD, &format!("    {fault}"))],
+        Health::Unusable { reasons, .. } => {
+            vec![Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
+        }
     }
 }
 
@@ -153,6 +160,7 @@ mod tests {
             },
             Health::Unusable { server: name("git"), reasons: vec!["it is disabled".to_owned()] },
             Health::Ready {
+                left_out: std::collections::BTreeMap::new(),
                 server: name("tables"),
                 name: Some("tables".to_owned()),
                 server_version: Some("0.1.0".to_owned()),
@@ -181,6 +189,7 @@ mod tests {
         let report = ToolReport {
             server: "tables".parse().expect("a name"),
             tool: Tool {
+                output_schema: None,
                 name: "read".parse().expect("a name"),
                 description: Some("Reads a file.\nWhole.".to_owned()),
                 input_schema: serde_json::json!({
@@ -213,6 +222,7 @@ mod tests {
         let tool = |name: &str, hints| ToolReport {
             server: "tables".parse().expect("a name"),
             tool: Tool {
+                output_schema: None,
                 name: name.parse().expect("a name"),
                 description: Some("Does\nsomething.".to_owned()),
                 input_schema: serde_json::json!({}),

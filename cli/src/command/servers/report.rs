@@ -1,5 +1,6 @@
 //! What is known about a server, a tool or a call, as JSON documents have it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{Fault, ServerName, ToolName};
@@ -23,6 +24,9 @@ pub(super) enum Health {
         connect_ms: f64,
         list_ms: f64,
         tools: usize,
+        /// Tools that cannot be called, by name, each with the reason.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        left_out: BTreeMap<String, String>,
         pid: Option<u32>,
     },
     /// It does not.
@@ -45,6 +49,7 @@ impl Health {
                 connect_ms: millis(report.connect_time),
                 list_ms: millis(report.list_latency),
                 tools: report.tools,
+                left_out: report.left_out,
                 pid: report.pid,
             },
         }
@@ -85,6 +90,9 @@ pub(super) struct CallReport {
     pub(super) value: Value,
     /// What it would see as `content`.
     content: Value,
+    /// The `_meta` of the result.
+    #[serde(rename = "_meta", skip_serializing_if = "Value::is_null")]
+    meta: Value,
     took_ms: f64,
     /// What the tool says went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,9 +101,9 @@ pub(super) struct CallReport {
 
 impl CallReport {
     pub(super) fn new(server: ServerName, tool: ToolName, answer: Answer, took: Duration) -> Self {
-        let Answer { value, content, is_error, error_text } = answer;
+        let Answer { value, content, meta, is_error, error_text } = answer;
         let error = is_error.then_some(error_text);
-        Self { server, tool, is_error, value, content, took_ms: millis(took), error }
+        Self { server, tool, is_error, value, content, meta, took_ms: millis(took), error }
     }
 }
 

@@ -122,10 +122,11 @@ impl Secrets {
 
     /// Returns the answer of a tool without any of the values.
     pub(crate) fn hide_in_answer(&self, answer: Answer) -> Answer {
-        let Answer { value, content, is_error, error_text } = answer;
+        let Answer { value, content, meta, is_error, error_text } = answer;
         Answer {
             value: self.hide_in(value),
             content: self.hide_in(content),
+            meta: self.hide_in(meta),
             is_error,
             error_text: self.hide(&error_text).into_owned(),
         }

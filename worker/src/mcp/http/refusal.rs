@@ -1,0 +1,230 @@
+//! Responses that are no success, in words that help.
+
+use longshore_proto::Timestamp;
+use reqwest::Response;
+use reqwest::header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde_json::Value;
+
+use super::super::classify::Observation;
+use super::super::config::Secrets;
+use super::super::distil;
+use super::super::wire::excerpt;
+use super::response::{body, content_type};
+
+/// Bytes of a body that are read: enough for an error, too few for a page to matter.
+const MOST_BODY_BYTES: usize = 64 * 1024;
+/// Characters of a title or a text that are shown.
+const SHOWN_CHARS: usize = 200;
+
+/// A response of another status than success.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: u16,
+    kind: Option<String>,
+    retry_after: Option<std::time::Duration>,
+    /// `WWW-Authenticate`.
+    challenge: Option<String>,
+    /// `Location`.
+    target: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Reads a response. A body that cannot be read in full counts as none.
+pub(super) async fn of(response: Response, now: Timestamp) -> Refusal {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (retry_after, challenge, target) = (header(RETRY_AFTER), header(WWW_AUTHENTICATE), header(LOCATION));
+    let retry_after = retry_after.and_then(|text| distil::retry_after(&text, now));
+    let (status, kind) = (response.status().as_u16(), content_type(&response));
+    let body = body(response, MOST_BODY_BYTES).await.unwrap_or_default();
+    Refusal { status, kind, retry_after, challenge, target, body }
+}
+
+impl Refusal {
+    /// Returns true if the server says that it does not know the session.
+    pub(super) fn forgot_session(&self) -> bool {
+        let names_session = || String::from_utf8_lossy(&self.body).to_ascii_lowercase().contains("session");
+        match self.status {
+            404 => true,
+            // Some servers answer so, with or without an id that can be read.
+            400 => names_session(),
+            _ => false,
+        }
+    }
+
+    /// Returns true where a body may say more than the status does.
+    pub(super) const fn may_hold_error(&self) -> bool {
+        !matches!(self.status, 300..=399 | 401 | 403 | 407 | 429)
+    }
+
+    /// Returns true for a body that is a JSON-RPC error.
+    pub(super) fn is_json(&self) -> bool {
+        let error = serde_json::from_slice::<Value>(&self.body).ok();
+        error.is_some_and(|body| body.get("jsonrpc").is_some() && body.get("error").is_some())
+    }
+
+    /// Returns true for a refusal of the request itself.
+    pub(super) const fn is_of_client(&self) -> bool {
+        matches!(self.status, 400..=499) && !matches!(self.status, 401 | 403 | 407 | 429)
+    }
+
+    /// What was seen.
+    pub(super) fn seen(&self, secrets: &Secrets) -> Observation {
+        let shown = shown(&self.body, self.kind.as_deref(), secrets);
+        let detail = match self.status {
+            300..=399 => self.redirect(),
+            401 | 403 => format!("{}{}", self.credentials(), among(&shown)),
+            405 => format!(
+                "the address takes no POST; it may be that of the older HTTP+SSE transport, which Longshore does not speak: \
+                 give the address for streamable HTTP, which often ends in /mcp{}",
+                among(&shown)
+            ),
+            _ => shown,
+        };
+        let detail = secrets.hide(&detail).into_owned();
+        Observation::Http { status: self.status, retry_after: self.retry_after, detail }
+    }
+
+    fn redirect(&self) -> String {
+        match self.target.as_deref() {
+            // A query may hold a credential.
+            Some(target) => {
+                let target = target.split(['?', '#']).next().unwrap_or_default();
+                format!("it redirects to {target}, which is not followed: give the address itself as `url`")
+            }
+            None => "it redirects without saying where".to_owned(),
+        }
+    }
+
+    /// What the server asks for, and how to give it (RFC 6750, RFC 9728).
+    fn credentials(&self) -> String {
+        let challenge = self.challenge.as_deref().unwrap_or_default();
+        let asked: Vec<String> = ["scope", "resource_metadata", "error", "error_description"]
+            .into_iter()
+            .filter_map(|name| Some(format!("{name} {}", parameter(challenge, name)?)))
+            .collect();
+        let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
+        let (what, how) = if self.status == 401 {
+            (
+                "the server wants credentials",
+                "give them as a header: \"headers\": {\"Authorization\": \"Bearer ${TOKEN}\"}",
+            )
+        } else {
+            ("these credentials do not reach that far", "give others, in `headers`")
+        };
+        format!("{what}{asked}; {how}")
+    }
+}
+
+fn among(shown: &str) -> String {
+    if shown.is_empty() { String::new() } else { format!("; it said: {shown}") }
+}
+
+/// A parameter of a challenge, such as `scope="read write"`.
+fn parameter(challenge: &str, name: &str) -> Option<String> {
+    let lower = challenge.to_ascii_lowercase();
+    let before = |at: usize| at.checked_sub(1).and_then(|before| lower.as_bytes().get(before));
+    let at = lower
+        .match_indices(&format!("{name}="))
+        .map(|(at, _)| at)
+        .find(|at| before(*at).is_none_or(|byte| matches!(byte, b' ' | b',')))?;
+    let rest = challenge.get(at + name.len() + 1..)?;
+    let value = match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next()?,
+        None => rest.split([',', ' ']).next()?,
+    };
+    Some(format!("`{}`", value.chars().take(SHOWN_CHARS).collect::<String>()))
+}
+
+/// The part of a body that says what it is: the title of a page, the message of an error, else its beginning.
+pub(super) fn shown(body: &[u8], kind: Option<&str>, secrets: &Secrets) -> String {
+    let body = body.trim_ascii();
+    if body.is_empty() {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(body);
+    if kind.is_some_and(|kind| kind.contains("html")) || text.starts_with('<') {
+        return match title(&text) {
+            Some(title) => format!("a page, titled `{}`", secrets.hide(&title)),
+            None => "a page without a title".to_owned(),
+        };
+    }
+    let message = serde_json::from_str::<Value>(&text).ok().and_then(|body| message(&body));
+    match message {
+        Some(message) => secrets.hide(&message).chars().take(SHOWN_CHARS).collect(),
+        None => excerpt(body, 0, secrets),
+    }
+}
+
+/// The message of an error in one of the usual forms.
+fn message(body: &Value) -> Option<String> {
+    let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
+    let text = match error {
+        Value::String(text) => Some(text),
+        error => {
+            ["message", "detail", "error_description", "title"].iter().find_map(|key| match error.get(key) {
+                Some(Value::String(text)) => Some(text),
+                _ => None,
+            })
+        }
+    };
+    text.filter(|text| !text.trim().is_empty()).cloned()
+}
+
+fn title(page: &str) -> Option<String> {
+    let lower = page.to_ascii_lowercase();
+    let start = lower.find("<title")?;
+    let start = start + lower.get(start..)?.find('>')? + 1;
+    let end = start + lower.get(start..)?.find("</title")?;
+    let title = page.get(start..end)?.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!title.is_empty()).then(|| title.chars().take(SHOWN_CHARS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> Refusal {
+        let (challenge, target) = (
+            Some("Bearer error=\"insufficient_scope\", scope=\"files:write admin\", resource_metadata=\"https://h/x\"".to_owned()),
+            Some("https://other/mcp?token=s3cret".to_owned()),
+        );
+        Refusal { status, kind: None, retry_after: None, challenge, target, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let said = |status, body: &str| refusal(status, body).seen(&Secrets::default()).to_string();
+        assert_eq!(
+            said(401, "{\"error\": \"invalid_token\"}"),
+            "HTTP 401: the server wants credentials (scope `files:write admin`, resource_metadata `https://h/x`, error \
+             `insufficient_scope`); give them as a header: \"headers\": {\"Authorization\": \"Bearer ${TOKEN}\"}; it said: \
+             invalid_token"
+        );
+        assert!(said(405, "").contains("older HTTP+SSE transport"));
+        assert_eq!(
+            said(307, ""),
+            "HTTP 307: it redirects to https://other/mcp, which is not followed: give the address itself as `url`"
+        );
+        assert_eq!(
+            said(502, "<html><head><title> 502 Bad\n Gateway</title>"),
+            "HTTP 502: a page, titled `502 Bad Gateway`"
+        );
+        assert_eq!(said(400, "field x is missing"), "HTTP 400: `field x is missing`");
+        assert_eq!(
+            said(500, "{\"error\": {\"message\": \"database is down\"}}"),
+            "HTTP 500: database is down"
+        );
+    }
+
+    #[test]
+    fn a_session_that_was_forgotten_is_recognised() {
+        for (status, body, wanted) in [
+            (404, "", true),
+            (400, "Bad Request: No valid session ID provided", true),
+            (400, "field x is missing", false),
+            (500, "session", false),
+        ] {
+            assert_eq!(refusal(status, body).forgot_session(), wanted, "{status} {body}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The response to a posted message.
+
+use futures::StreamExt as _;
+use reqwest::Response;
+use reqwest::header::CONTENT_TYPE;
+use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_client::{StreamableHttpError, StreamableHttpPostResponse};
+
+use longshore_backend::clock;
+
+use super::super::classify::Observation;
+use super::super::oversized::Oversized;
+use super::refusal::{self, Refusal};
+use super::{Asked, EVENTS, HttpClient, HttpError, SESSION, events, seen};
+
+/// The content type of a response, in lower case.
+pub(super) fn content_type(response: &Response) -> Option<String> {
+    let kind = response.headers().get(CONTENT_TYPE)?;
+    Some(String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase())
+}
+
+impl HttpClient {
+    /// Reads the response to a message.
+    pub(super) async fn read_response(
+        &self,
+        response: Response,
+        asked: Asked,
+        had_session: bool,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        let status = response.status();
+        if !status.is_success() {
+            let refusal = refusal::of(response, clock::now()).await;
+            return self.read_refusal(&refusal, &asked, had_session);
+        }
+        let session = response.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let kind = content_type(&response);
+        let Some(id) = asked.id else { return Ok(StreamableHttpPostResponse::Accepted) };
+        if kind.as_deref().is_some_and(|kind| kind.starts_with(EVENTS)) {
+            let events = events::of(response, Some(id), self.requests.clone(), self.limit);
+            return Ok(StreamableHttpPostResponse::Sse(events.boxed(), session));
+        }
+        let body = match body(response, self.limit).await {
+            Ok(body) => body,
+            Err(seen_instead) => return Err(seen(seen_instead)),
+        };
+        if body.trim_ascii().is_empty() {
+            let why = format!("HTTP {} without an answer", status.as_u16());
+            return Err(seen(Observation::Unreadable(why)));
+        }
+        let is_page = kind.as_deref().is_some_and(|kind| kind.starts_with("text/html"));
+        if is_page || !body.trim_ascii_start().starts_with(b"{") && !body.trim_ascii_start().starts_with(b"[")
+        {
+            let what = refusal::shown(&body, kind.as_deref(), &self.secrets);
+            let kind = kind.as_deref().unwrap_or("no content type");
+            let why = format!("HTTP {} with {kind} in the place of an answer: {what}", status.as_u16());
+            return Err(seen(Observation::Unreadable(why)));
+        }
+        let answer = self.requests.read(&body, Some(&id)).messages.into_iter().find(is_answer);
+        match answer {
+            Some(message) => Ok(StreamableHttpPostResponse::Json(message, session)),
+            None => Err(seen(Observation::Unreadable(format!("HTTP {} without an answer", status.as_u16())))),
+        }
+    }
+
+    /// Reads a response of another status than success.
+    fn read_refusal(
+        &self,
+        refusal: &Refusal,
+        asked: &Asked,
+        had_session: bool,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        if had_session && refusal.forgot_session() {
+            return Err(StreamableHttpError::SessionExpired);
+        }
+        let Some(id) = &asked.id else { return Err(seen(refusal.seen(&self.secrets))) };
+        if refusal.may_hold_error() && refusal.is_json() {
+            let answer = self.requests.read(&refusal.body, Some(id)).messages.into_iter().find(is_answer);
+            if let Some(message) = answer {
+                return Ok(StreamableHttpPostResponse::Json(message, None));
+            }
+        }
+        let seen_instead = refusal.seen(&self.secrets);
+        // A server of the handshake era does not know the question, and refuses it in many ways.
+        if asked.is_discover && refusal.is_of_client() {
+            let code = i64::from(rmcp::model::ErrorCode::INVALID_REQUEST.0);
+            let (message, data) = (seen_instead.to_string(), String::new());
+            let refused = Observation::JsonRpc { code, message, data, supported: Vec::new() };
+            if let Some(message) = self.requests.fault(id, refused) {
+                return Ok(StreamableHttpPostResponse::Json(message, None));
+            }
+        }
+        Err(seen(seen_instead))
+    }
+}
+
+const fn is_answer(message: &ServerJsonRpcMessage) -> bool {
+    matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))
+}
+
+/// The body of a response, of at most `limit` bytes.
+pub(super) async fn body(response: Response, limit: usize) -> Result<Vec<u8>, Observation> {
+    let too_large = |bytes| Observation::TooLarge(Oversized { bytes, limit, is_answer: true });
+    let announced = response.content_length().and_then(|bytes| usize::try_from(bytes).ok());
+    if let Some(bytes) = announced.filter(|bytes| *bytes > limit) {
+        return Err(too_large(Some(bytes)));
+    }
+    let (mut body, mut chunks) = (Vec::with_capacity(announced.unwrap_or_default()), response.bytes_stream());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| super::distil::client(&error))?;
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Err(too_large(None));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

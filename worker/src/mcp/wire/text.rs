@@ -1,0 +1,184 @@
+//! The text of a message: JSON as servers write it.
+
+use serde_json::Value;
+
+use super::super::config::Secrets;
+use super::super::envelope::{Envelope, EnvelopeScan};
+
+/// Bytes of a text that a message about it shows.
+const EXCERPT_BYTES: usize = 160;
+/// Bytes around an excerpt that are looked at for secrets, so that one at its edge is seen whole.
+const MARGIN_BYTES: usize = 4096;
+
+/// A text that is no JSON.
+#[derive(Debug)]
+pub(super) struct NoJson {
+    error: serde_json::Error,
+    /// Byte at which the text stops being JSON.
+    at: usize,
+    /// The word that stands there, if it is a number of other languages.
+    word: Option<&'static str>,
+}
+
+impl NoJson {
+    /// The reason in words, with the place as `excerpt` shows it.
+    pub(super) fn describe(&self, excerpt: impl Fn(usize) -> String) -> String {
+        let place = excerpt(self.at);
+        match self.word {
+            Some(word) => format!("`{word}` is no value of JSON, at byte {}: {place}", self.at),
+            None => format!("it is no JSON: {}, at: {place}", self.error),
+        }
+    }
+}
+
+/// Reads JSON. Half a surrogate pair, and bytes that are no UTF-8, become U+FFFD: one broken character does not cost an answer.
+pub(super) fn read(text: &[u8]) -> Result<Value, NoJson> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let error = match serde_json::from_slice(text) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let mended = without_lone_surrogates(&String::from_utf8_lossy(text));
+    if mended.as_bytes() != text
+        && let Ok(value) = serde_json::from_str(&mended)
+    {
+        return Ok(value);
+    }
+    let at = offset(text, &error);
+    let rest = text.get(at..).unwrap_or_default();
+    let word = ["NaN", "Infinity", "-Infinity", "undefined"]
+        .into_iter()
+        .find(|word| rest.starts_with(word.as_bytes()));
+    Err(NoJson { error, at, word })
+}
+
+/// The byte at which an error was found. Lines and columns are counted from 1.
+fn offset(text: &[u8], error: &serde_json::Error) -> usize {
+    let before = error.line().saturating_sub(1);
+    let start: usize = text.split_inclusive(|byte| *byte == b'\n').take(before).map(<[u8]>::len).sum();
+    let at = start.saturating_add(error.column().saturating_sub(1)).min(text.len());
+    // A number that begins with a sign is reported behind it.
+    match at.checked_sub(1).and_then(|before| text.get(before)) {
+        Some(b'-') => at.saturating_sub(1),
+        _ => at,
+    }
+}
+
+/// The same text, in which every escape of half a surrogate pair is one of U+FFFD.
+fn without_lone_surrogates(text: &str) -> String {
+    let mut mended = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        mended.push_str(before);
+        let taken = match (unit(escape), escape.get(6..).and_then(unit)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                mended.push_str("\\ufffd");
+                rest = escape.get(6..).unwrap_or_default();
+                continue;
+            }
+            (Some(_), _) => 6,
+            // A backslash and the character that it escapes, so that an escaped backslash is not taken for another escape.
+            (None, _) => escape.chars().take(2).map(char::len_utf8).sum(),
+        };
+        mended.push_str(escape.get(..taken).unwrap_or(escape));
+        rest = escape.get(taken..).unwrap_or_default();
+    }
+    mended.push_str(rest);
+    mended
+}
+
+/// The code unit of an escape `\uXXXX` at the beginning of a text.
+fn unit(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// The id of a response that is no JSON as a whole.
+pub(super) fn response_id(text: &[u8]) -> Option<Value> {
+    let mut scan = EnvelopeScan::default();
+    scan.read(text);
+    match scan.finish() {
+        Envelope::Response { id } => serde_json::from_str(&id).ok(),
+        Envelope::FromServer | Envelope::Unknown => None,
+    }
+}
+
+/// The part of a text around a byte, for a message: without control characters and without secrets.
+pub(crate) fn excerpt(text: &[u8], at: usize, secrets: &Secrets) -> String {
+    let start = at.saturating_sub(EXCERPT_BYTES / 2);
+    let from = start.saturating_sub(MARGIN_BYTES);
+    let to = start.saturating_add(EXCERPT_BYTES).saturating_add(MARGIN_BYTES).min(text.len());
+    let decode = |range: std::ops::Range<usize>| {
+        String::from_utf8_lossy(text.get(range).unwrap_or_default()).into_owned()
+    };
+    let around = decode(from..to);
+    let hidden = secrets.hide(&around);
+    // Where something was hidden, places have moved: the part before the place is hidden apart.
+    let lead = secrets.hide(&decode(from..start)).len();
+    let lead = hidden.floor_char_boundary(lead.min(hidden.len()));
+    let shown = hidden.get(lead..).unwrap_or_default();
+    let end = shown.floor_char_boundary(EXCERPT_BYTES.min(shown.len()));
+    let shown: String = shown
+        .get(..end)
+        .unwrap_or_default()
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (before, after) = (if start > 0 { "…" } else { "" }, if start + end < text.len() { "…" } else { "" });
+    format!("`{before}{shown}{after}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn half_a_pair_becomes_the_replacement_character() {
+        let cases = [
+            (r#""a \ud83d""#, json!("a \u{fffd}")),
+            (r#""\ude00 b""#, json!("\u{fffd} b")),
+            (r#""\ud83d\ud83d\ude00""#, json!("\u{fffd}😀")),
+            (r#""\ud83d\ude00 \\ud83d""#, json!("😀 \\ud83d")),
+            (r#""é\ud83d\n""#, json!("é\u{fffd}\n")),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(read(text.as_bytes()).expect("JSON"), wanted, "{text}");
+        }
+        assert_eq!(read(b"\"a\xff\"").expect("JSON"), json!("a\u{fffd}"));
+        assert_eq!(read(b"\xef\xbb\xbf{}").expect("JSON"), json!({}));
+    }
+
+    #[test]
+    fn the_place_and_the_word_are_said() {
+        let said = |text: &str| {
+            let error = read(text.as_bytes()).expect_err("no JSON");
+            error.describe(|at| excerpt(text.as_bytes(), at, &Secrets::default()))
+        };
+        assert_eq!(said(r#"{"m": NaN}"#), "`NaN` is no value of JSON, at byte 6: `{\"m\": NaN}`");
+        assert_eq!(
+            said(r#"{"m": -Infinity}"#),
+            "`-Infinity` is no value of JSON, at byte 6: `{\"m\": -Infinity}`"
+        );
+        assert!(said("{\"a\": ").starts_with("it is no JSON: EOF while parsing"), "{}", said("{\"a\": "));
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_holds_no_secret() {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret-token");
+        let text = format!("{}s3cret-token{}\u{7}", "x".repeat(75), "y".repeat(300));
+        for at in 0..text.len() {
+            let shown = excerpt(text.as_bytes(), at, &secrets);
+            assert!(
+                !shown.contains("s3cret") && !shown.contains("token") && !shown.contains('\u{7}'),
+                "{at}: {shown}"
+            );
+            assert!(shown.len() < 200, "{shown}");
+        }
+    }
+}

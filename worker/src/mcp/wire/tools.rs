@@ -1,0 +1,169 @@
+//! Pages of tools, and the answer to a handshake, of servers that leave the protocol in one place.
+//!
+//! The library refuses a whole page for one tool that does not fit. Here a tool that cannot be used is left out and named, and
+//! a part of a tool that does not fit is left out of the tool.
+
+use rmcp::model::{ListToolsResult, MetaObject, ServerCapabilities, ServerResult, Tool, ToolAnnotations};
+use serde_json::{Map, Value, json};
+
+/// The key of a page's `_meta` under which tools are named that were left out, each with the reason.
+const LEFT_OUT: &str = "dev.longshore/left-out";
+/// The key under which all tools that were kept are named: the library leaves some out itself.
+const KEPT: &str = "dev.longshore/kept";
+/// Tools of one page that are named as left out.
+const MOST_LEFT_OUT: usize = 100;
+
+/// A page, with those of its tools that can be used.
+pub(super) fn page(mut page: Map<String, Value>) -> Result<ServerResult, String> {
+    let Some(Value::Array(listed)) = page.remove("tools") else {
+        return Err("its `tools` is no list".to_owned());
+    };
+    let (mut tools, mut left_out) = (Vec::new(), Vec::new());
+    for (index, tool) in listed.into_iter().enumerate() {
+        match read(tool) {
+            Ok(tool) => tools.push(tool),
+            Err((name, why)) if left_out.len() < MOST_LEFT_OUT => {
+                left_out.push(json!([name.unwrap_or_else(|| format!("number {}", index + 1)), why]));
+            }
+            Err(_) => {}
+        }
+    }
+    let kept: Value = tools.iter().map(|tool: &Tool| tool.name.to_string()).collect();
+    let mut result = ListToolsResult::with_all_items(tools);
+    result.next_cursor = page.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
+    result.ttl_ms = page.get("ttlMs").and_then(Value::as_u64);
+    let meta = [(LEFT_OUT.to_owned(), Value::Array(left_out)), (KEPT.to_owned(), kept)];
+    result.meta = Some(MetaObject(Map::from_iter(meta)));
+    Ok(ServerResult::ListToolsResult(result))
+}
+
+/// The tools that were left out of a page, with the reason of each.
+pub(crate) fn left_out_of(page: &ListToolsResult) -> Vec<(String, String)> {
+    let Some(MetaObject(meta)) = &page.meta else { return Vec::new() };
+    let left_out = meta.get(LEFT_OUT).and_then(|left_out| serde_json::from_value(left_out.clone()).ok());
+    let mut left_out: Vec<(String, String)> = left_out.unwrap_or_default();
+    let kept = meta.get(KEPT).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let dropped = kept.filter(|name| !page.tools.iter().any(|tool| tool.name == *name));
+    let why = "its `x-mcp-header` annotations do not follow the protocol";
+    left_out.extend(dropped.take(MOST_LEFT_OUT).map(|name| (name.to_owned(), why.to_owned())));
+    left_out
+}
+
+fn read(tool: Value) -> Result<Tool, (Option<String>, String)> {
+    let Value::Object(mut tool) = tool else { return Err((None, "it is no object".to_owned())) };
+    let Some(Value::String(name)) = tool.get("name").cloned() else {
+        return Err((None, "its `name` is missing or no text".to_owned()));
+    };
+    // Without a schema, or with one that is no object, the server checks the arguments.
+    if !tool.get("inputSchema").is_some_and(Value::is_object) {
+        tool.insert("inputSchema".to_owned(), json!({}));
+    }
+    let error = match serde_json::from_value(Value::Object(tool.clone())) {
+        Ok(tool) => return Ok(tool),
+        Err(error) => error,
+    };
+    // What is needed for calls, without the part that does not fit.
+    tool.retain(|key, value| match key.as_str() {
+        "name" | "inputSchema" => true,
+        "description" | "title" => value.is_string(),
+        "annotations" => serde_json::from_value::<ToolAnnotations>(value.clone()).is_ok(),
+        _ => false,
+    });
+    serde_json::from_value(Value::Object(tool)).map_err(|_| (Some(name), error.to_string()))
+}
+
+/// The answer to a handshake with the parts that some servers leave out, and that nothing depends on.
+pub(super) fn handshake(mut result: Map<String, Value>) -> Result<ServerResult, String> {
+    if !result.get("protocolVersion").is_some_and(Value::is_string) {
+        return Err("its `protocolVersion` is missing".to_owned());
+    }
+    let offered = result.get("capabilities").cloned().unwrap_or_default();
+    if serde_json::from_value::<ServerCapabilities>(offered.clone()).is_err() {
+        // Nothing depends on the rest.
+        let tools =
+            offered.get("tools").is_some_and(|tools| *tools != Value::Bool(false) && !tools.is_null());
+        let offered = if tools { json!({ "tools": {} }) } else { json!({}) };
+        result.insert("capabilities".to_owned(), offered);
+    }
+    let text = |of: &Map<String, Value>, key: &str| {
+        of.get("serverInfo")
+            .and_then(|info| info.get(key))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let info = json!({ "name": text(&result, "name"), "version": text(&result, "version") });
+    result.insert("serverInfo".to_owned(), info);
+    result.retain(|key, _| matches!(key.as_str(), "protocolVersion" | "capabilities" | "serverInfo"));
+    serde_json::from_value(Value::Object(result)).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(result: Value) -> ListToolsResult {
+        let Value::Object(result) = result else { panic!("an object") };
+        match page(result) {
+            Ok(ServerResult::ListToolsResult(page)) => page,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_tool_that_does_not_fit_costs_no_other() {
+        let page = listed(json!({"nextCursor": "2", "tools": [
+            {"name": "good", "inputSchema": {"type": "object"}},
+            {"name": "bare"},
+            {"name": "null", "inputSchema": null},
+            {"name": "text", "inputSchema": "object"},
+            {"name": "odd", "inputSchema": {}, "description": 7, "annotations": {"readOnlyHint": "yes"}, "icons": 3},
+            {"inputSchema": {}},
+            {"name": 7},
+            "tool",
+        ]}));
+        let names: Vec<&str> = page.tools.iter().map(|tool| tool.name.as_ref()).collect();
+        assert_eq!(names, ["good", "bare", "null", "text", "odd"]);
+        assert_eq!(page.next_cursor.as_deref(), Some("2"));
+        let missing = "its `name` is missing or no text".to_owned();
+        assert_eq!(
+            left_out_of(&page),
+            [
+                ("number 6".to_owned(), missing.clone()),
+                ("number 7".to_owned(), missing),
+                ("number 8".to_owned(), "it is no object".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_page_without_a_list_is_none() {
+        for result in [json!({}), json!({"tools": null}), json!({"tools": {}})] {
+            let Value::Object(result) = result else { panic!("an object") };
+            assert_eq!(page(result).map(|_| ()), Err("its `tools` is no list".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_tool_that_the_library_left_out_is_named() {
+        let mut page = listed(json!({"tools": [{"name": "good"}, {"name": "dropped"}]}));
+        page.tools.retain(|tool| tool.name == "good");
+        let why = "its `x-mcp-header` annotations do not follow the protocol".to_owned();
+        assert_eq!(left_out_of(&page), [("dropped".to_owned(), why)]);
+    }
+
+    #[test]
+    fn a_handshake_needs_only_its_version() {
+        let good = [
+            json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "x"}, "instructions": null}),
+            json!({"protocolVersion": "2025-06-18", "serverInfo": null, "capabilities": {"tools": true}}),
+            json!({"protocolVersion": "2025-06-18", "capabilities": null}),
+        ];
+        for result in good {
+            let read = handshake(result.as_object().cloned().expect("an object"));
+            assert!(matches!(read, Ok(ServerResult::InitializeResult(_))), "{result}");
+        }
+        let none = handshake(Map::new()).map(|_| ());
+        assert_eq!(none, Err("its `protocolVersion` is missing".to_owned()));
+    }
+}
