@@ -74,6 +74,8 @@ pub enum FaultClass {
     UnknownServer,
     /// The server wants other credentials, or the worker has no secret of that name. Never retried.
     Unauthorised,
+    /// What earlier calls of the run left in a stateful server is gone. Never retried.
+    StateLost,
     /// The run was cancelled. Never retried.
     Cancelled,
     /// An expression of the workflow could not be evaluated. Never retried.
@@ -84,7 +86,7 @@ pub enum FaultClass {
 
 impl FaultClass {
     /// Every class, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Timeout,
         Self::Unavailable,
         Self::RateLimited,
@@ -94,6 +96,7 @@ impl FaultClass {
         Self::UnknownTool,
         Self::UnknownServer,
         Self::Unauthorised,
+        Self::StateLost,
         Self::Cancelled,
         Self::Expression,
         Self::Internal,
@@ -111,6 +114,7 @@ impl FaultClass {
             Self::UnknownTool => "unknown_tool",
             Self::UnknownServer => "unknown_server",
             Self::Unauthorised => "unauthorised",
+            Self::StateLost => "state_lost",
             Self::Cancelled => "cancelled",
             Self::Expression => "expression",
             Self::Internal => "internal",

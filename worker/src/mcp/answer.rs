@@ -14,6 +14,13 @@ pub(crate) enum Answered {
     Now(Answer),
     /// The answer comes later, from the task with this id.
     ByTask(String),
+    /// The call is to be repeated with this state, and with answers to these questions.
+    Again {
+        /// The state as it came, to be sent back.
+        state: Option<String>,
+        /// The questions, by their keys.
+        questions: Map<String, Value>,
+    },
 }
 
 /// What a tool's result means; or that it is the library of the server, not the tool, that speaks in it.
@@ -21,7 +28,7 @@ pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observa
     match result.remove("resultType") {
         None | Some(Value::Null) => {}
         Some(Value::String(kind)) if kind == "complete" => {}
-        Some(Value::String(kind)) if kind == "input_required" => return Err(Observation::InputRequired),
+        Some(Value::String(kind)) if kind == "input_required" => return Ok(again(result)),
         Some(Value::String(kind)) if kind == "task" => return by_task(&result),
         Some(kind) => return Err(Observation::BadAnswer(format!("its `resultType` is {kind}"))),
     }
@@ -60,6 +67,18 @@ pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observa
         error_text = value.to_string();
     }
     Ok(Answered::Now(Answer { value, content, meta, is_error, error_text }))
+}
+
+fn again(mut result: Map<String, Value>) -> Answered {
+    let state = match result.remove("requestState") {
+        Some(Value::String(state)) => Some(state),
+        _ => None,
+    };
+    let questions = match result.remove("inputRequests") {
+        Some(Value::Object(questions)) => questions,
+        _ => Map::new(),
+    };
+    Answered::Again { state, questions }
 }
 
 fn by_task(result: &Map<String, Value>) -> Result<Answered, Observation> {
@@ -129,7 +148,7 @@ mod tests {
         let Value::Object(result) = result else { panic!("an object") };
         match answer(result)? {
             Answered::Now(answer) => Ok(answer),
-            Answered::ByTask(task) => panic!("a task {task}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -214,7 +233,11 @@ mod tests {
         for task in [json!({"resultType": "task", "taskId": "7"}), json!({"task": {"taskId": "7"}})] {
             assert_eq!(of(task), Ok(Answered::ByTask("7".to_owned())));
         }
-        assert_eq!(of(json!({"resultType": "input_required"})), Err(Observation::InputRequired));
+        let questions = json!({"q": {}}).as_object().cloned().expect("an object");
+        assert_eq!(
+            of(json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})),
+            Ok(Answered::Again { state: Some("s".to_owned()), questions })
+        );
         assert!(matches!(of(json!({"resultType": "later", "content": []})), Err(Observation::BadAnswer(_))));
     }
 }

@@ -37,6 +37,8 @@ pub(crate) enum Observation {
     Http { status: u16, retry_after: Option<Duration>, detail: String },
     /// The server does not know the session of this connection any more.
     SessionLost(String),
+    /// The process or the session is gone in which earlier calls of the run left something.
+    StateLost(String),
     /// A JSON-RPC error, with the beginning of its `data` as JSON, and the protocol versions that it offers.
     JsonRpc { code: i64, message: String, data: String, supported: Vec<String> },
     /// The tool's answer is an error in which a library reports a JSON-RPC error.
@@ -48,7 +50,7 @@ pub(crate) enum Observation {
     /// The answer came, and cannot be read.
     BadAnswer(String),
     /// The tool asks a person for something, and goes on with the answer.
-    InputRequired,
+    InputRequired(String),
     /// The server asked a person during the call, was told that nobody answers here, and went on without.
     AskedPerson(String),
     /// The tool answers later.
@@ -78,6 +80,7 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
             (FaultClass::Unavailable, Sent::Never)
         }
         O::NotWritten(_) | O::ShuttingDown | O::SessionLost(_) => (FaultClass::Unavailable, Sent::Never),
+        O::StateLost(_) => (FaultClass::StateLost, Sent::Never),
         O::Cancelled => (FaultClass::Cancelled, Sent::Maybe),
         O::Deadline(..) => (FaultClass::Timeout, Sent::Maybe),
         O::Closed(_) => (FaultClass::Unavailable, Sent::Maybe),
@@ -87,7 +90,9 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
         O::Reported { code, message } => (json_rpc(*code, message).0, Sent::Answered),
         O::TooLarge(Oversized { is_answer: true, .. }) => (FaultClass::ProtocolError, Sent::Answered),
         O::TooLarge(_) | O::Unreadable(_) | O::Task => (FaultClass::ProtocolError, Sent::Maybe),
-        O::BadAnswer(_) | O::InputRequired | O::AskedPerson(_) => (FaultClass::ProtocolError, Sent::Answered),
+        O::BadAnswer(_) | O::InputRequired(_) | O::AskedPerson(_) => {
+            (FaultClass::ProtocolError, Sent::Answered)
+        }
         O::UnknownTool(_) => (FaultClass::UnknownTool, Sent::Never),
         O::InvalidArguments(_) => (FaultClass::InvalidArguments, Sent::Never),
     };
@@ -145,10 +150,12 @@ impl Observation {
             | Self::Closed(text)
             | Self::Http { detail: text, .. }
             | Self::SessionLost(text)
+            | Self::StateLost(text)
             | Self::Reported { message: text, .. }
             | Self::Unreadable(text)
             | Self::BadAnswer(text)
             | Self::AskedPerson(text)
+            | Self::InputRequired(text)
             | Self::UnknownTool(text)
             | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
             Self::JsonRpc { message, data, .. } => {
@@ -156,12 +163,7 @@ impl Observation {
                     *text = secrets.hide(text).into_owned();
                 }
             }
-            Self::NotListed(_)
-            | Self::ShuttingDown
-            | Self::Cancelled
-            | Self::TooLarge(_)
-            | Self::InputRequired
-            | Self::Task => {}
+            Self::NotListed(_) | Self::ShuttingDown | Self::Cancelled | Self::TooLarge(_) | Self::Task => {}
         }
         self
     }
@@ -184,6 +186,10 @@ impl fmt::Display for Observation {
             Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
             Self::Http { status, detail, .. } => write!(f, "HTTP {status}: {detail}"),
             Self::SessionLost(why) => write!(f, "the server has forgotten the session: {why}"),
+            Self::StateLost(why) => write!(
+                f,
+                "the server is `stateful`, and what earlier calls of this run left in it is gone: {why}; start the run again"
+            ),
             Self::JsonRpc { code, message, data, .. } => {
                 f.write_str(message)?;
                 if *code != 0 {
@@ -204,12 +210,15 @@ impl fmt::Display for Observation {
             Self::BadAnswer(what) => write!(f, "the server answered, and the answer cannot be read: {what}"),
             Self::AskedPerson(question) => write!(
                 f,
-                "the server asked a person during the call: {question:?}; answering such questions is not built yet, so the \
-                 server got an error in the place of the answer"
+                "the server asked a person during the call: {question:?}; answering such questions is not built yet, but for the \
+                 defaults of a form (\"longshore\": {{\"elicitation\": \"defaults\"}} in the servers file), so the server got an \
+                 error in the place of the answer"
             ),
-            Self::InputRequired => {
-                f.write_str("the tool asks a person for input; answering such questions is not built yet")
-            }
+            Self::InputRequired(question) => write!(
+                f,
+                "the tool asks a person for input: {question:?}; answering such questions is not built yet, but for the defaults \
+                 of a form: \"longshore\": {{\"elicitation\": \"defaults\"}} in the servers file"
+            ),
             Self::Task => {
                 f.write_str("the tool answers later, by a task, and was cancelled; tasks are not built yet")
             }
@@ -222,8 +231,8 @@ impl fmt::Display for Observation {
 mod tests {
     use super::*;
     use FaultClass::{
-        Cancelled, InvalidArguments, ProtocolError, RateLimited, Timeout, Unauthorised, Unavailable,
-        UnknownTool,
+        Cancelled, InvalidArguments, ProtocolError, RateLimited, StateLost, Timeout, Unauthorised,
+        Unavailable, UnknownTool,
     };
     use Sent::{Answered, Maybe, Never};
 
@@ -252,6 +261,7 @@ mod tests {
             (O::NotWritten(text()), Unavailable, Never),
             (O::ShuttingDown, Unavailable, Never),
             (O::SessionLost(text()), Unavailable, Never),
+            (O::StateLost(text()), StateLost, Never),
             (O::Cancelled, Cancelled, Maybe),
             (O::Deadline(second, text()), Timeout, Maybe),
             (O::Closed(text()), Unavailable, Maybe),
@@ -259,7 +269,7 @@ mod tests {
             (too_large(false), ProtocolError, Maybe),
             (O::Unreadable(text()), ProtocolError, Maybe),
             (O::Task, ProtocolError, Maybe),
-            (O::InputRequired, ProtocolError, Answered),
+            (O::InputRequired(text()), ProtocolError, Answered),
             (O::BadAnswer(text()), ProtocolError, Answered),
             (O::AskedPerson(text()), ProtocolError, Answered),
             (O::UnknownTool(text()), UnknownTool, Never),

@@ -1,4 +1,4 @@
-//! The client side of the protocol: it declares no capability, so a server has nothing to ask, and passes notifications on.
+//! The client side of the protocol: it declares no capability but what the servers file allows, and passes notifications on.
 
 #![expect(deprecated, reason = "servers may still ask for roots, and the trait has the types of the answer")]
 
@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ErrorCode, ErrorData,
-    Implementation, ListRootsResult, ProgressNotificationParam, ProtocolVersion,
+    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
+    ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation, ListRootsResult,
+    ProgressNotificationParam, ProtocolVersion,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use rmcp::{ClientHandler, ClientLifecycleMode};
+use serde_json::Value;
 use tokio::sync::broadcast;
 
 use super::connection::Notices;
+use super::elicitation::Elicitation;
 
 /// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
 const PROGRESS_BUFFER: usize = 256;
@@ -23,25 +26,32 @@ pub(super) struct ClientSide {
     pub(super) notices: Notices,
     /// The newest version that can be offered: without a handshake before it, or with one.
     offered: ProtocolVersion,
+    elicitation: Elicitation,
 }
 
 impl ClientSide {
     /// The client side of a connection that begins in this way.
-    pub(super) fn new(mode: &ClientLifecycleMode) -> Self {
+    pub(super) fn new(mode: &ClientLifecycleMode, elicitation: Elicitation) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
         let notices = Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
         let offered = match mode {
             ClientLifecycleMode::Initialize => ProtocolVersion::LATEST_WITH_INITIALIZE,
             _ => ProtocolVersion::LATEST,
         };
-        Self { notices, offered }
+        Self { notices, offered, elicitation }
     }
 }
 
 impl ClientHandler for ClientSide {
     fn get_info(&self) -> ClientConfig {
         let us = Implementation::new("longshore", env!("CARGO_PKG_VERSION"));
-        ClientConfig::new(ClientCapabilities::default(), us).with_protocol_version(self.offered.clone())
+        let mut capabilities = ClientCapabilities::default();
+        if self.elicitation == Elicitation::Defaults {
+            let mut forms = ElicitationCapability::default();
+            forms.form = Some(FormElicitationCapability::default());
+            capabilities.elicitation = Some(forms);
+        }
+        ClientConfig::new(capabilities, us).with_protocol_version(self.offered.clone())
     }
 
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
@@ -52,10 +62,16 @@ impl ClientHandler for ClientSide {
     // The library would decline in the name of the user, whom nobody asked, and the tool would go on.
     async fn create_elicitation(
         &self,
-        _: ElicitRequestParams,
+        asked: ElicitRequestParams,
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        Err(ErrorData::invalid_params("no person answers questions here", None))
+        let params = serde_json::to_value(asked).unwrap_or_default();
+        match self.elicitation.content(&params) {
+            Some(content) => {
+                Ok(ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(content)))
+            }
+            None => Err(ErrorData::invalid_params("no person answers questions here", None)),
+        }
     }
 
     // The library would say that there are none; what was not declared is refused.

@@ -25,7 +25,7 @@ use super::connection::{About, ChildEnd, Connection, Notices, State};
 use super::distil;
 use super::eras::{self, KnownEras};
 use super::noop::Noop;
-use super::probe::{Discovered, ProbeWatch};
+use super::probe::{Discovered, PATIENCE, ProbeWatch};
 use super::process::{ServerProcess, StderrTail};
 use super::stdio::{OutputEnd, StdioTransport};
 use super::wire::Requests;
@@ -93,10 +93,35 @@ struct Attempt<'a> {
     started: Instant,
 }
 
-/// Why an attempt failed, and whether the plain handshake is worth another one.
+/// Why an attempt failed, and what is worth another one.
 struct Failed {
     seen: Observation,
-    try_legacy: bool,
+    next: Option<Next>,
+}
+
+/// A second attempt, in another way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Next {
+    /// By the plain handshake.
+    Handshake,
+    /// By `server/discover` alone: the server answers it, and had not begun to when it was given up.
+    Discover,
+}
+
+impl Failed {
+    /// A failure that another way does not mend.
+    const fn finally(seen: Observation) -> Self {
+        Self { seen, next: None }
+    }
+
+    fn of(error: &ClientInitializeError, seen: Observation, discovered: &Discovered) -> Self {
+        let next = if discovered.is_late() {
+            Some(Next::Discover)
+        } else {
+            distil::may_speak_legacy(error, &seen).then_some(Next::Handshake)
+        };
+        Self { seen, next }
+    }
 }
 
 impl Attempt<'_> {
@@ -112,11 +137,9 @@ impl Attempt<'_> {
                 legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
             },
         };
-        let asks_for_era = !matches!(mode, ClientLifecycleMode::Initialize);
+        let asks_for_era = is_auto && !matches!(mode, ClientLifecycleMode::Initialize);
         let opened = match self.open(mode).await {
-            // A server that is silent gets the handshake from the library, in the same process: it may still be starting, or
-            // be downloaded, and a second process beside it would get in its way.
-            Err(failed) if is_auto && asks_for_era && failed.try_legacy => self.shake_hands().await,
+            Err(Failed { next: Some(next), .. }) if asks_for_era => self.open_afresh(next).await,
             opened => opened,
         };
         let opened = opened.map_err(|failed| failed.seen);
@@ -127,10 +150,25 @@ impl Attempt<'_> {
         opened
     }
 
-    /// The plain handshake, with a process of its own. What the process says is kept apart from what an earlier one said.
-    async fn shake_hands(&self) -> Result<Connection, Failed> {
+    /// A second attempt, with a process of its own. What the process says is kept apart from what an earlier one said.
+    async fn open_afresh(&self, next: Next) -> Result<Connection, Failed> {
+        let mode = match next {
+            Next::Handshake => ClientLifecycleMode::Initialize,
+            Next::Discover => {
+                ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] }
+            }
+        };
         let stderr = Arc::new(StderrTail::new(self.server.clone(), self.config.secrets.clone()));
-        Attempt { stderr: &stderr, ..*self }.open(ClientLifecycleMode::Initialize).await
+        Attempt { stderr: &stderr, ..*self }.open(mode).await
+    }
+
+    fn requests(&self) -> Requests {
+        Requests::new(self.config.secrets.clone(), self.config.settings.elicitation)
+    }
+
+    /// How long a server may leave the question about its era unanswered, in this mode.
+    const fn patience(mode: &ClientLifecycleMode) -> Option<Duration> {
+        if matches!(mode, ClientLifecycleMode::Auto { .. }) { Some(PATIENCE) } else { None }
     }
 
     async fn open(&self, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
@@ -138,7 +176,7 @@ impl Attempt<'_> {
             Reach::Stdio(stdio) => self.open_stdio(stdio, mode).await,
             Reach::Http(http) => self.open_http(http, mode).await,
             Reach::Noop => {
-                let requests = Requests::new(self.config.secrets.clone());
+                let requests = self.requests();
                 self.open_session(Noop::new(), requests, mode).await
             }
         }
@@ -155,17 +193,18 @@ impl Attempt<'_> {
             self.home.launcher.as_ref(),
             Arc::clone(self.stderr),
         )
-        .map_err(|why| Failed { seen: Observation::NotStarted(why), try_legacy: false })?;
+        .map_err(|why| Failed::finally(Observation::NotStarted(why)))?;
         let output = OutputEnd::default();
         let (exited, exit) = watch::channel(None);
         let child = ChildEnd { output: output.clone(), exit, stderr: Arc::clone(self.stderr) };
         let limit = self.config.settings.max_message_bytes;
-        let requests = Requests::new(self.config.secrets.clone());
+        let requests = self.requests();
         let transport =
             StdioTransport::new(streams, limit, requests.clone(), Arc::clone(self.stderr), output.clone());
-        let (handler, stop) = (ClientSide::new(&mode), self.home.closing.child_token());
+        let (handler, stop) =
+            (ClientSide::new(&mode, self.config.settings.elicitation), self.home.closing.child_token());
         let notices = handler.notices.clone();
-        let transport = ProbeWatch::new(transport);
+        let transport = ProbeWatch::new(transport, Self::patience(&mode));
         let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
@@ -176,34 +215,31 @@ impl Attempt<'_> {
             }
             Err(error) => {
                 self.home.tasks.spawn(async move { exited.send_replace(Some(process.end().await)) });
-                Err(self.failed_child(&requests, error, child).await)
+                Err(Self::failed_child(&requests, error, child, &discovered).await)
             }
         }
     }
 
     /// Why the handshake with a child failed; if it has gone, how it ended says more than what the library saw.
     async fn failed_child(
-        &self,
         requests: &Requests,
         error: ClientInitializeError,
         child: ChildEnd,
+        discovered: &Discovered,
     ) -> Failed {
-        let seen = distil::connect_error(&error, requests);
-        let try_legacy = distil::may_speak_legacy(&error, &seen);
-        let seen = match seen {
-            Observation::Closed(_) | Observation::NotWritten(_) => {
-                Observation::NotStarted(child.how_it_ended().await)
-            }
-            seen => seen,
-        };
-        Failed { seen, try_legacy }
+        let mut failed = Failed::of(&error, distil::connect_error(&error, requests), discovered);
+        if matches!(failed.seen, Observation::Closed(_) | Observation::NotWritten(_)) {
+            failed.seen = Observation::NotStarted(child.how_it_ended().await);
+        }
+        failed
     }
 
     async fn open_http(&self, config: &HttpServer, mode: ClientLifecycleMode) -> Result<Connection, Failed> {
         let (secrets, settings) = (&self.config.secrets, &self.config.settings);
-        let requests = Requests::new(secrets.clone());
-        let transport = super::http::transport(config, settings, secrets, requests.clone())
-            .map_err(|why| Failed { seen: Observation::NotReached(why), try_legacy: false })?;
+        let requests = self.requests();
+        let transport =
+            super::http::transport(config, settings, secrets, Self::patience(&mode), requests.clone())
+                .map_err(|why| Failed::finally(Observation::NotReached(why)))?;
         self.open_session(transport, requests, mode).await
     }
 
@@ -217,9 +253,11 @@ impl Attempt<'_> {
     where
         T: Transport<RoleClient> + 'static,
     {
-        let (handler, stop) = (ClientSide::new(&mode), self.home.closing.child_token());
+        let (handler, stop) =
+            (ClientSide::new(&mode, self.config.settings.elicitation), self.home.closing.child_token());
         let notices = handler.notices.clone();
-        let transport = ProbeWatch::new(transport);
+        // Over HTTP the transport itself ends the question: it makes one request after the other until it is connected.
+        let transport = ProbeWatch::new(transport, None);
         let discovered = transport.discovered();
         match serve_client_with_lifecycle_and_ct(handler, transport, mode, stop.clone()).await {
             Ok(service) => {
@@ -227,11 +265,7 @@ impl Attempt<'_> {
                 self.home.tasks.spawn(keep_session(service, stop));
                 checked(connection, &discovered)
             }
-            Err(error) => {
-                let seen = distil::connect_error(&error, &requests);
-                let try_legacy = distil::may_speak_legacy(&error, &seen);
-                Err(Failed { seen, try_legacy })
-            }
+            Err(error) => Err(Failed::of(&error, distil::connect_error(&error, &requests), &discovered)),
         }
     }
 
@@ -302,6 +336,6 @@ fn checked(connection: Connection, discovered: &Discovered) -> Result<Connection
     let About { protocol_version, modern, .. } = connection.about();
     match eras::mistake(protocol_version, *modern, discovered.is_so()) {
         None => Ok(connection),
-        Some(why) => Err(Failed { seen: Observation::Unreadable(why), try_legacy: false }),
+        Some(why) => Err(Failed::finally(Observation::Unreadable(why))),
     }
 }

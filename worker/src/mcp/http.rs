@@ -32,7 +32,7 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpPostResponse,
 };
 use sse_stream::Sse;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::classify::Observation;
 use super::config::{HttpServer, Secrets, Settings};
@@ -65,7 +65,8 @@ const LAST_EVENT: &str = "Last-Event-ID";
 /// The transport of one connection.
 pub(crate) type HttpTransport = StreamableHttpClientTransport<HttpClient>;
 
-/// A transport to a server, whose answers are read into `requests`.
+/// A transport to a server, whose answers are read into `requests`. A question about the era that is unanswered after `patience`
+/// counts as refused.
 ///
 /// # Errors
 /// In words, if no client can be made: no root certificates on this machine, most likely.
@@ -73,6 +74,7 @@ pub(crate) fn transport(
     server: &HttpServer,
     settings: &Settings,
     secrets: &Secrets,
+    patience: Option<Duration>,
     requests: Requests,
 ) -> Result<HttpTransport, String> {
     let client = client(server, settings).map_err(|error| distil::innermost(&error))?;
@@ -86,7 +88,8 @@ pub(crate) fn transport(
     (resume.max_times, resume.base_duration) = (Some(RESUME_ATTEMPTS), RESUME_AFTER);
     config.retry_config = Arc::new(resume);
     let limit = settings.max_message_bytes;
-    let client = HttpClient { client, requests, secrets: secrets.clone(), pace: Arc::default(), limit };
+    let client =
+        HttpClient { client, requests, secrets: secrets.clone(), pace: Arc::default(), patience, limit };
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
@@ -123,6 +126,7 @@ pub(crate) struct HttpClient {
     requests: Requests,
     secrets: Secrets,
     pace: Arc<Mutex<StreamPace>>,
+    patience: Option<Duration>,
     /// Bytes of the largest body that is kept.
     limit: usize,
 }
@@ -194,8 +198,18 @@ impl StreamableHttpClient for HttpClient {
         let asked = Asked::of(&message);
         let request =
             self.client.post(uri.as_ref()).header(ACCEPT, format!("{EVENTS}, {JSON}")).json(&message);
-        let response = self.send(request, session_id.as_deref(), auth_header, custom_headers).await?;
-        self.read_response(response, asked, session_id.is_some()).await
+        let sending = self.send(request, session_id.as_deref(), auth_header, custom_headers);
+        let reading = async {
+            let response = sending.await?;
+            self.read_response(response, asked.clone(), session_id.is_some()).await
+        };
+        match self.patience.filter(|_| asked.is_discover) {
+            None => reading.await,
+            Some(patience) => match timeout(patience, reading).await {
+                Ok(response) => response,
+                Err(_) => self.refuse(&asked, &Observation::Deadline(patience, String::new())),
+            },
+        }
     }
 
     async fn delete_session(

@@ -130,7 +130,14 @@ impl Listing {
                 return Ok(keyed);
             }
         }
-        match listed.check(Value::Object(arguments), limit).await? {
+        let checked = match listed.check(Value::Object(arguments), limit).await {
+            Err(refused) => match listed.without_nulls(given) {
+                Some(rest) => listed.check(Value::Object(rest), limit).await.map_err(|_| refused)?,
+                None => return Err(refused),
+            },
+            checked => checked?,
+        };
+        match checked {
             Value::Object(arguments) => Ok(arguments),
             _ => Ok(Map::new()),
         }
@@ -214,6 +221,17 @@ impl Listed {
             .input_schema
             .get("properties")
             .is_some_and(|properties| properties.get(KEY_ARGUMENT).is_some())
+    }
+
+    /// The arguments without those that are `null` and may be left out; nothing if there are none. Many tools take an argument or
+    /// nothing, and no `null`.
+    fn without_nulls(&self, given: &Map<String, Value>) -> Option<Map<String, Value>> {
+        let required = self.tool.input_schema.get("required").and_then(Value::as_array);
+        let required =
+            |name: &String| required.is_some_and(|names| names.iter().any(|required| required == name));
+        let mut rest = given.clone();
+        rest.retain(|name, value| !value.is_null() || required(name));
+        (rest.len() < given.len()).then_some(rest)
     }
 
     /// Checks arguments, within `limit`. What takes longer, or is beyond the bounds, is left to the server.
@@ -367,6 +385,21 @@ mod tests {
         assert!(refused.contains("\"city\" is a required property"), "{refused}");
         assert!(!refused.to_lowercase().contains("s3cret"), "{refused}");
         assert!(arguments(&listing, "charge", json!({"city": "Ghent", "days": 2})).is_ok());
+    }
+
+    #[test]
+    fn a_null_that_the_tool_does_not_take_is_left_out_unless_it_is_required() {
+        let schema = json!({"type": "object", "required": ["city"],
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "note": {}}});
+        let listing = listing(schema);
+        let given = json!({"city": "Ghent", "days": null, "note": null});
+        assert_eq!(arguments(&listing, "charge", given), Ok(json!({"city": "Ghent"})));
+        let kept = json!({"city": "Ghent", "note": null});
+        assert_eq!(arguments(&listing, "charge", kept.clone()), Ok(kept));
+        assert!(arguments(&listing, "charge", json!({"city": null})).is_err());
+        assert!(
+            arguments(&listing, "charge", json!({"city": 7, "days": null})).unwrap_err().contains("/days")
+        );
     }
 
     #[test]

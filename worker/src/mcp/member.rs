@@ -47,6 +47,13 @@ impl Member {
         self.state.try_lock().map_or(true, |state| state.usable().is_some())
     }
 
+    /// Whether it may still have the connection of this number. A connection that is being made is another one, and is looked at
+    /// when it is there.
+    pub(super) fn has(&self, number: u64) -> bool {
+        let Ok(state) = self.state.try_lock() else { return true };
+        state.usable().is_some_and(|connection| connection.about().number == number)
+    }
+
     /// Its connection; a new one if there is none that can be used. One attempt is made.
     pub(super) async fn connection(self: &Arc<Self>, home: &Home) -> Result<Arc<Connection>, Observation> {
         let ended_before = self.attempts.load(Ordering::Acquire);

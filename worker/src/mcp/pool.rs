@@ -21,6 +21,7 @@ use super::call::{Answer, CallFault, EndedCall, ServerReport, Tool, ToolCall, To
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
+use super::elicitation::Elicitation;
 use super::flight::CANCEL;
 use super::handshake::Home;
 use super::listing::Listing;
@@ -29,6 +30,11 @@ use crate::launcher::Launcher;
 
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
 const CLOSE: Duration = Duration::from_secs(7);
+
+/// Before a call is repeated because the server was not ready; twice as long after each time.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest of these waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The key of an idempotency key in `_meta`. A vendor prefix of our own: the protocol reserves those whose second label
 /// is `mcp` or `modelcontextprotocol`.
@@ -103,9 +109,9 @@ impl Pool {
         };
         let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
         let company = Company { progress, cancelled };
-        let sent = send(&seat.connection, params(&call, arguments), company, limit).await;
-        server.note(call.job, &sent);
-        let answered = match sent {
+        let elicitation = server.settings().elicitation;
+        let sent = send(&seat.connection, params(&call, arguments), company, limit, elicitation).await;
+        let answered = match server.note(call.job, &seat.connection, sent) {
             Ok(answer) => Ok(secrets.hide_in_answer(answer)),
             Err(seen) => Err(seen.without(secrets).into_fault()),
         };
@@ -219,23 +225,42 @@ impl Drop for Pool {
     }
 }
 
-/// Sends a call and reads its answer.
+/// Sends a call and reads its answer. A server may want the call again, with its own state and answers to questions
+/// (MCP 2026-07-28): that is the same call, within the same deadline.
 async fn send(
     connection: &Connection,
-    params: CallToolRequestParams,
+    mut params: CallToolRequestParams,
     company: Company<'_>,
     limit: Duration,
+    elicitation: Elicitation,
 ) -> Result<Answer, Observation> {
-    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-    match connection.request_in(company, request, Instant::now() + limit, limit).await? {
-        ServerResult::CustomResult(CustomResult(Value::Object(result))) => match answer(result)? {
-            Answered::Now(answer) => Ok(answer),
+    let deadline = Instant::now() + limit;
+    let mut wait = FIRST_WAIT;
+    loop {
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
+        let response = connection.request_in(company, request, deadline, limit).await?;
+        let ServerResult::CustomResult(CustomResult(Value::Object(result))) = response else {
+            return Err(Observation::Unreadable("it is no result of a tool".to_owned()));
+        };
+        let (state, questions) = match answer(result)? {
+            Answered::Now(answer) => return Ok(answer),
             Answered::ByTask(task) => {
                 connection.cancel_task(task);
-                Err(Observation::Task)
+                return Err(Observation::Task);
             }
-        },
-        _ => Err(Observation::Unreadable("it is no result of a tool".to_owned())),
+            Answered::Again { state, questions } => (state, questions),
+        };
+        if questions.is_empty() {
+            // The server is not ready yet.
+            tokio::select! {
+                () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + wait)) => {}
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+        let answers = elicitation.responses(&questions).map_err(Observation::InputRequired)?;
+        params.request_state = state;
+        params.input_responses = (!answers.is_empty()).then(|| answers.into_iter().collect());
     }
 }
 

@@ -16,6 +16,7 @@ use super::config::{Reach, Secrets, ServerConfig, Settings};
 use super::connection::Connection;
 use super::handshake::Home;
 use super::member::{Member, connect};
+use super::reliance::Reliance;
 use super::suspects::Suspects;
 
 /// Processes for single jobs at once, for each server. A crash puts all jobs under suspicion that shared the process; they
@@ -35,6 +36,7 @@ pub(crate) struct Server {
     /// The number of calls on each member.
     loads: Arc<Mutex<Vec<usize>>>,
     suspects: Suspects,
+    reliance: Reliance,
     alone: Arc<Semaphore>,
 }
 
@@ -68,7 +70,15 @@ impl Server {
         let size = config.settings.pool.max(1);
         let members = (0..size).map(|_| Arc::new(Member::new(name.clone(), Arc::clone(&config)))).collect();
         let (loads, alone) = (Arc::new(Mutex::new(vec![0; size])), Arc::new(Semaphore::new(ALONE_AT_ONCE)));
-        Self { name, config, members, loads, suspects: Suspects::default(), alone }
+        Self {
+            name,
+            config,
+            members,
+            loads,
+            suspects: Suspects::default(),
+            reliance: Reliance::default(),
+            alone,
+        }
     }
 
     /// How it is treated.
@@ -88,7 +98,15 @@ impl Server {
         }
         let (index, load) = self.choose(job.map(|job| job.run));
         let Some(member) = self.members.get(index) else { return Err(Observation::ShuttingDown) };
+        // A connection that is gone is not made again for a run that needs what was in it.
+        let relied_on = self.relied_on(job);
+        if relied_on.is_some_and(|number| !member.has(number)) {
+            return Err(Observation::StateLost("its process or session has ended".to_owned()));
+        }
         let connection = member.connection(home).await?;
+        if relied_on.is_some_and(|number| number != connection.about().number) {
+            return Err(Observation::StateLost("its process or session has ended".to_owned()));
+        }
         Ok(Seat { connection, _share: Share::Member(load) })
     }
 
@@ -100,9 +118,35 @@ impl Server {
         Ok(Seat { connection, _share: Share::Alone(permit) })
     }
 
-    /// Takes note of how a call ended that came as far as the server.
-    pub(crate) fn note<T>(&self, job: Option<CallingJob<'_>>, result: &Result<T, Observation>) {
-        let Some(job) = job.filter(|_| self.can_isolate()) else { return };
+    /// Takes note of how a call ended that came as far as the server. Returns what was seen, in the light of that.
+    pub(crate) fn note<T>(
+        &self,
+        job: Option<CallingJob<'_>>,
+        on: &Connection,
+        result: Result<T, Observation>,
+    ) -> Result<T, Observation> {
+        let Some(job) = job else { return result };
+        if self.can_isolate() {
+            self.note_crash(job, &result);
+        }
+        match (self.relied_on(Some(job)), result) {
+            (_, Ok(answer)) => {
+                if self.config.settings.stateful {
+                    self.reliance.note(job.run, on.about().number);
+                }
+                Ok(answer)
+            }
+            (Some(_), Err(Observation::SessionLost(why))) => Err(Observation::StateLost(why)),
+            (_, result) => result,
+        }
+    }
+
+    /// The connection that the run of a job relies on.
+    fn relied_on(&self, job: Option<CallingJob<'_>>) -> Option<u64> {
+        job.filter(|_| self.config.settings.stateful).and_then(|job| self.reliance.of(job.run))
+    }
+
+    fn note_crash<T>(&self, job: CallingJob<'_>, result: &Result<T, Observation>) {
         match result {
             Err(Observation::Closed(_)) => self.suspects.add(job.run, job.step),
             Err(_) => {}

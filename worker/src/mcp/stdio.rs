@@ -237,10 +237,11 @@ mod tests {
     use rmcp::model::{CallToolRequest, CallToolRequestParams, ClientRequest, JsonRpcMessage, RequestId};
 
     use super::super::config::Secrets;
+    use super::super::elicitation::Elicitation;
     use super::*;
 
     fn lines(limit: usize, asked: &[i64]) -> Lines {
-        let requests = Requests::new(Secrets::default());
+        let requests = Requests::new(Secrets::default(), Elicitation::Refuse);
         for id in asked {
             let call = CallToolRequest::new(CallToolRequestParams::new("t"));
             requests.note_sent(&JsonRpcMessage::request(

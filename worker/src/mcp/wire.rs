@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 
 use super::classify::Observation;
 use super::config::Secrets;
+use super::elicitation::{self, Elicitation};
 pub(crate) use text::excerpt;
 pub(crate) use tools::left_out_of;
 
@@ -40,6 +41,7 @@ pub(crate) struct Requests {
 
 #[derive(Debug, Default)]
 struct State {
+    elicitation: Elicitation,
     waiting: BTreeMap<i64, Waiting>,
     given_up: BTreeSet<i64>,
     answers: BTreeMap<i64, Result<Map<String, Value>, Observation>>,
@@ -75,9 +77,10 @@ pub(crate) struct Reading {
 }
 
 impl Requests {
-    /// No requests yet. `secrets` are hidden in excerpts of what a server sent.
-    pub(crate) fn new(secrets: Secrets) -> Self {
-        Self { state: Arc::default(), secrets }
+    /// No requests yet. `secrets` are hidden in excerpts of what a server sent; a question that `elicitation` leaves without an
+    /// answer makes its call a fault.
+    pub(crate) fn new(secrets: Secrets, elicitation: Elicitation) -> Self {
+        Self { state: Arc::new(Mutex::new(State { elicitation, ..State::default() })), secrets }
     }
 
     /// Takes note of a message that is about to be sent.
@@ -246,13 +249,13 @@ impl State {
 
     /// A request or a notification of the server.
     fn request_or_notification(&mut self, mut message: Map<String, Value>, of: Option<i64>) -> Reading {
-        if message.get("method").is_some_and(|method| method == "elicitation/create")
+        let is_question = message.get("method").is_some_and(|method| method == "elicitation/create");
+        if is_question
+            && message.get("params").is_none_or(|params| self.elicitation.content(params).is_none())
             && let Some(id) = of.or_else(|| self.only_waiting())
             && let Some(waiting) = self.waiting.get_mut(&id)
         {
-            let question =
-                message.get("params").and_then(|params| params.get("message")).and_then(Value::as_str);
-            waiting.asked_person = Some(question.unwrap_or_default().to_owned());
+            waiting.asked_person = Some(elicitation::question(&Value::Object(message.clone())));
         }
         message.insert("jsonrpc".to_owned(), Value::from("2.0"));
         match serde_json::from_value::<ServerJsonRpcMessage>(Value::Object(message)) {

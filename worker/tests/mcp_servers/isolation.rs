@@ -68,6 +68,27 @@ async fn a_run_stays_on_its_process_of_a_stateful_server() {
 }
 
 #[tokio::test]
+async fn a_run_that_relied_on_a_stateful_process_faults_when_it_is_gone() {
+    let pool = pool_of(entry(&[], json!({ "stateful": true })));
+    let step = step();
+    let call = |run, tool: &'static str| {
+        let job = CallingJob { run, step: &step, delivered: 1 };
+        let pool = &pool;
+        async move { call_of(pool, tool, json!({}), Some(job)).await }
+    };
+    call(run(1), "echo").await.expect("an answer");
+    call(run(2), "echo").await.expect("an answer");
+    assert_eq!(fault(call(run(1), "die").await).0, FaultClass::Unavailable);
+    for run in [run(1), run(2)] {
+        let (class, sent, message) = fault(call(run, "echo").await);
+        assert_eq!((class, sent), (FaultClass::StateLost, Sent::Never), "{message}");
+    }
+    call(run(3), "echo").await.expect("a run that left nothing there gets a new process");
+    assert_eq!(fault(call(run(1), "echo").await).0, FaultClass::StateLost, "also beside the new process");
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_job_whose_process_crashed_runs_alone_until_it_is_answered() {
     let pool = pool_of(entry(&[], json!({})));
     let step = step();

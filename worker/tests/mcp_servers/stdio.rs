@@ -64,6 +64,57 @@ async fn a_server_that_ends_at_the_question_about_its_era_gets_the_handshake_and
 }
 
 #[tokio::test]
+async fn a_server_that_leaves_the_question_about_its_era_unanswered_gets_the_handshake_soon() {
+    // The library would wait for 10 s.
+    let patient = json!({ "connect_timeout_ms": 9000 });
+    let folder = tempfile::tempdir().unwrap();
+    let starts = file(&folder, "starts");
+    let options = ["--ignore", "--starts", starts.to_str().unwrap()];
+    let pool = pool_of(entry(&options, patient.clone()));
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    assert_eq!(lines(&starts).len(), 1, "the same process");
+    pool.close().await;
+    // One that is slow to start, and of the other era.
+    let pool = pool_of(entry(&["--modern", "--late", "3.5"], json!({ "connect_timeout_ms": 20000 })));
+    let report = pool.check(&"s".parse().unwrap()).await.expect("a report");
+    assert!(report.modern, "{report:?}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_a_fault_at_once() {
+    let pool = pool_of(entry(&[], json!({})));
+    let cases = [
+        (
+            r#"{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":{"m":NaN}}}"#,
+            "`NaN` is no value of JSON",
+        ),
+        (r#"{"jsonrpc":"2.0","id":ID,"result":"text"}"#, "its result is no object"),
+        (r#"{"jsonrpc":"2.0","id":null,"error":{"code":null,"message":null}}"#, "the server gives no reason"),
+    ];
+    for (line, words) in cases {
+        let (class, sent, message) = fault(call(&pool, "odd", json!({ "line": line })).await);
+        assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+    let broken = r#"{"jsonrpc":"2.0","id":"ID","result":{"content":[{"type":"new","x":1},{"type":"text","text":"a\ud83d"}]}}"#;
+    let answer = call(&pool, "odd", json!({ "line": broken })).await.expect("an answer");
+    assert_eq!(answer.value, json!("a\u{fffd}"));
+    assert_eq!(answer.content[0], json!({"type": "new", "x": 1}));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_question_to_a_person_is_refused_and_the_call_is_a_fault() {
+    let pool = pool_of(entry(&[], json!({})));
+    let (class, sent, message) = fault(call(&pool, "elicit", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered), "{message}");
+    assert!(message.contains("asked a person during the call: \"Really?\""), "{message}");
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_handshake_offers_a_version_that_has_one_and_takes_no_unknown_one() {
     for options in [&["--echo-version"][..], &["--echo-version", "--strict"]] {
         let pool = pool_of(entry(options, json!({ "protocol": "legacy" })));
@@ -170,7 +221,7 @@ async fn mistakes_are_found_before_the_call() {
     let pool = pool_of(entry(&[], json!({})));
     let (class, sent, message) = fault(call(&pool, "ecco", json!({})).await);
     assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));
-    assert!(message.contains("did you mean `echo`?") && message.contains("steps and 2 more"), "{message}");
+    assert!(message.contains("did you mean `echo`?") && message.contains("reported and 5 more"), "{message}");
     let (class, sent, message) = fault(call(&pool, "echo", json!({"text": 7})).await);
     assert_eq!((class, sent), (FaultClass::InvalidArguments, Sent::Never));
     assert!(message.contains("/text: the value is not of type \"string\""), "{message}");
@@ -340,6 +391,25 @@ async fn progress_is_heard_when_it_grows() {
     assert_eq!(answer.expect("an answer").value, "done");
     assert_eq!(heard.load(Ordering::Relaxed), 3);
     pool.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_the_server_wants_again_is_repeated_with_its_state() {
+    let pool = pool_of(entry(&["--modern"], json!({})));
+    assert_eq!(call(&pool, "again", json!({})).await.expect("an answer").value, json!("ready"));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_form_is_answered_with_its_defaults_where_the_servers_file_says_so() {
+    for (options, tool, wanted) in [
+        (&[][..], "elicit", json!([{"action": "accept", "content": {"name": "Ada"}}])),
+        (&["--modern"], "ask", json!(["s", {"q": {"action": "accept", "content": {"name": "Ada"}}}])),
+    ] {
+        let pool = pool_of(entry(options, json!({ "elicitation": "defaults" })));
+        assert_eq!(call(&pool, tool, json!({})).await.expect("an answer").value, wanted, "{tool}");
+        pool.close().await;
+    }
 }
 
 #[tokio::test]

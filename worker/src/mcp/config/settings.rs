@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::super::elicitation::Elicitation;
 use super::fields::Fields;
 use super::limits::limits;
 use crate::launcher::Limits;
@@ -41,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     /// The largest message the server may send.
     pub(crate) max_message_bytes: usize,
+    /// What its questions to a person are answered with.
+    pub(crate) elicitation: Elicitation,
     /// What each of its processes may use.
     pub(crate) limits: Limits,
 }
@@ -76,12 +79,13 @@ impl Default for Settings {
             call_timeout: None,
             idle_timeout: Self::IDLE_TIMEOUT,
             max_message_bytes: Self::MESSAGE_BYTES,
+            elicitation: Elicitation::default(),
             limits: Limits::default(),
         }
     }
 }
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "protocol",
     "stateful",
     "pool",
@@ -92,6 +96,7 @@ const KNOWN: [&str; 11] = [
     "max_message_bytes",
     "inherit_env",
     "visible_env",
+    "elicitation",
     "limits",
 ];
 
@@ -120,6 +125,13 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
             "modern" => settings.protocol = Era::Modern,
             "legacy" => settings.protocol = Era::Legacy,
             other => fields.refuse("protocol", format!("must be auto, modern or legacy, not `{other}`")),
+        }
+    }
+    if let Some(answers) = fields.take_text("elicitation") {
+        match answers.as_str() {
+            "refuse" => settings.elicitation = Elicitation::Refuse,
+            "defaults" => settings.elicitation = Elicitation::Defaults,
+            other => fields.refuse("elicitation", format!("must be refuse or defaults, not `{other}`")),
         }
     }
     if fields.take_bool("stateful") == Some(true) {

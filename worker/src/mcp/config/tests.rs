@@ -1,5 +1,6 @@
 //! The servers file as people write it: what is read, what is refused, and what never shows.
 
+use super::super::elicitation::Elicitation;
 use super::*;
 use crate::launcher::Limits;
 
@@ -177,7 +178,7 @@ fn settings_have_defaults_and_can_be_set() {
     let set = usable(
         r#"{"mcpServers": {"s": {"command": "c", "longshore": {"protocol": "legacy", "stateful": true, "pool": 4,
             "connect_timeout_ms": 1000, "call_timeout_ms": 2000, "idle_timeout_ms": 3000,
-            "max_message_bytes": 4096,
+            "max_message_bytes": 4096, "elicitation": "defaults",
             "limits": {"memory_mb": 2048, "open_files": 256, "cpu_seconds": 60, "file_mb": 10}}}}}"#,
     )
     .settings;
@@ -193,6 +194,7 @@ fn settings_have_defaults_and_can_be_set() {
             call_timeout: Some(seconds(2)),
             idle_timeout: seconds(3),
             max_message_bytes: 4096,
+            elicitation: Elicitation::Defaults,
             limits: Limits {
                 memory_mb: Some(2048),
                 open_files: Some(256),

@@ -8,7 +8,7 @@ use rmcp::transport::streamable_http_client::{StreamableHttpError, StreamableHtt
 
 use longshore_backend::clock;
 
-use super::super::classify::Observation;
+use super::super::classify::{METHOD_NOT_FOUND, Observation};
 use super::super::oversized::Oversized;
 use super::refusal::{self, Refusal};
 use super::{Asked, EVENTS, HttpClient, HttpError, SESSION, events, seen};
@@ -82,14 +82,27 @@ impl HttpClient {
         let seen_instead = refusal.seen(&self.secrets);
         // A server of the handshake era does not know the question, and refuses it in many ways.
         if asked.is_discover && refusal.is_of_client() {
-            let code = i64::from(rmcp::model::ErrorCode::INVALID_REQUEST.0);
-            let (message, data) = (seen_instead.to_string(), String::new());
-            let refused = Observation::JsonRpc { code, message, data, supported: Vec::new() };
-            if let Some(message) = self.requests.fault(id, refused) {
-                return Ok(StreamableHttpPostResponse::Json(message, None));
-            }
+            return self.refuse(asked, &seen_instead);
         }
         Err(seen(seen_instead))
+    }
+
+    /// Answers the question about the era as a server does that does not know it.
+    pub(super) fn refuse(
+        &self,
+        asked: &Asked,
+        why: &Observation,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        let refused = Observation::JsonRpc {
+            code: METHOD_NOT_FOUND,
+            message: why.to_string(),
+            data: String::new(),
+            supported: Vec::new(),
+        };
+        match asked.id.as_ref().and_then(|id| self.requests.fault(id, refused)) {
+            Some(message) => Ok(StreamableHttpPostResponse::Json(message, None)),
+            None => Err(seen(why.clone())),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ fn id(number: i64) -> RequestId {
 
 /// Requests in which calls with these ids wait.
 fn calling(ids: &[i64]) -> Requests {
-    let requests = Requests::new(Secrets::default());
+    let requests = Requests::new(Secrets::default(), Elicitation::Refuse);
     for number in ids {
         let call = CallToolRequest::new(CallToolRequestParams::new("t"));
         requests.note_sent(&Message::request(ClientRequest::CallToolRequest(call), id(*number)));
@@ -131,7 +131,7 @@ fn a_question_to_a_person_makes_the_call_a_fault() {
 
 #[test]
 fn a_handshake_without_a_server_version_is_one() {
-    let requests = Requests::new(Secrets::default());
+    let requests = Requests::new(Secrets::default(), Elicitation::Refuse);
     let asked = ClientRequest::InitializeRequest(InitializeRequest::new(InitializeRequestParams::default()));
     requests.note_sent(&Message::request(asked, id(0)));
     let text = br#"{"id":0,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"x"}}}"#;
