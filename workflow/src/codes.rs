@@ -43,7 +43,7 @@ codes! {
     KeyNotText "LS0009" "The keys of a map are text. YAML would also allow lists and maps as keys; JSON, which the values become, does not."
     NoJsonNumber "LS0010" "Infinity, not-a-number, and numbers beyond the range of a 64-bit float have no form in JSON, which is what every value becomes."
     ColonTrap "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ a ? b : c }}` breaks it. Put quotes round the whole value: `\"${{ a ? b : c }}\"`."
-    BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ x }}\" }`."
+    BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ x }}\" }`. `{{ x }}` without the `$` is no expression anywhere."
 
     Unexplained "LS0100" "The text was refused and no reason was recorded. This is a mistake in Longshore; please report it together with the file."
     UnknownKey "LS0101" "The format has no such key at this place. Keys are written in lower case with dashes. At the top level, keys that begin with `x-` are free for other tools."

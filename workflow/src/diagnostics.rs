@@ -77,6 +77,12 @@ impl Report {
         }
     }
 
+    /// Adds what another report has.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.dropped += other.dropped;
+        other.found.into_iter().for_each(|one| self.add(one));
+    }
+
     /// Whether further problems are likely to be counted only, so that no time is spent on help for them: searching the
     /// closest of many names for each of 10,000 expressions would take seconds.
     pub(crate) const fn is_crowded(&self) -> bool {

@@ -5,6 +5,7 @@
 //! business of `shape`.
 
 mod json;
+mod mended;
 mod mistakes;
 mod read;
 mod scalar;
@@ -35,6 +36,8 @@ pub(crate) enum Kind {
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
+    /// A value that cannot be read. The report says why, and nothing else is said about it.
+    Refused,
 }
 
 /// A key with its value.
@@ -55,13 +58,19 @@ impl Node {
             Kind::Text(_) => "text",
             Kind::List(_) => "a list",
             Kind::Map(_) => "a map",
+            Kind::Refused => "refused",
         }
+    }
+
+    /// Returns true if the value could not be read, which the report says already.
+    pub(crate) const fn is_refused(&self) -> bool {
+        matches!(self.kind, Kind::Refused)
     }
 
     /// The value without places.
     pub(crate) fn to_json(&self) -> Value {
         match &self.kind {
-            Kind::Null => Value::Null,
+            Kind::Null | Kind::Refused => Value::Null,
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Number(value) => Value::Number(value.clone()),
             Kind::Text(value) => Value::String(value.clone()),

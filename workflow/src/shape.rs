@@ -6,9 +6,11 @@
 mod expressions;
 mod fields;
 mod file;
+mod foreign;
 mod inputs;
 mod retry;
 mod step;
+mod step_keys;
 mod unbuilt;
 
 use crate::diagnostics::Report;

@@ -8,25 +8,46 @@ use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::source::{Source, Span};
 
+/// A mistake that ends the reading of a text.
+pub(super) struct Fatal {
+    pub(super) problem: Diagnostic,
+    /// The value that it lies in. If that is covered, the rest of the text can be read.
+    pub(super) cover: Option<Span>,
+}
+
+impl From<Diagnostic> for Fatal {
+    fn from(problem: Diagnostic) -> Self {
+        Self { problem, cover: None }
+    }
+}
+
 /// The parser could not go on at byte `at`.
-pub(super) fn syntax(source: &Source<'_>, at: usize, info: &str) -> Diagnostic {
+pub(super) fn syntax(source: &Source<'_>, at: usize, info: &str) -> Fatal {
     let character = source.text().get(at..).and_then(|text| text.chars().next());
     let span = Span::new(at, at + character.filter(|c| *c != '\n').map_or(0, char::len_utf8));
     if info.contains("recursion limit") {
-        return too_deep(span);
-    }
-    if info.contains("unknown anchor") {
-        return alias(span);
+        return too_deep(span).into();
     }
     let (line_start, line) = source.line_at(at);
     let line = line.trim_end();
     let before = line.get(..at - line_start).unwrap_or(line);
+    if info.contains("unknown anchor") {
+        return Fatal { problem: alias(span), cover: alias_at(source, at) };
+    }
     if info.contains("mapping values are not allowed") {
         let above = source.line_at(line_start.saturating_sub(1)).1;
         return indented_into(line_start, before, above)
-            .unwrap_or_else(|| colon(line_start, line, before, span));
+            .map_or_else(|| colon(line_start, line, before, span), Fatal::from);
     }
-    brace(line_start, line, before).unwrap_or_else(|| plainer(span, info))
+    brace(line_start, line, before).unwrap_or_else(|| plainer(span, info).into())
+}
+
+/// `*name` around or right before byte `at`.
+fn alias_at(source: &Source<'_>, at: usize) -> Option<Span> {
+    let (line_start, line) = source.line_at(at);
+    let star = line_start + line.get(..=at.checked_sub(line_start)?)?.rfind('*')?;
+    let name = source.text().get(star + 1..)?.split([' ', ',', ']', '}', '\n', '\r']).next()?;
+    Some(Span::new(star, star + 1 + name.len()))
 }
 
 /// What the parser says, what that means, and what helps. The first that fits is told.
@@ -138,20 +159,21 @@ fn indented_into(line_start: usize, before: &str, above: &str) -> Option<Diagnos
 }
 
 /// `x: ${{ a ? b : c }}`: the value ends at the second colon.
-fn colon(line_start: usize, line: &str, before: &str, at: Span) -> Diagnostic {
+fn colon(line_start: usize, line: &str, before: &str, at: Span) -> Fatal {
     let message = "`: ` ends a value that has no quotes";
     let Some(from) = before.find("${{") else {
-        return Diagnostic::new(Code::Syntax, at, message).help("put quotes round the whole value");
+        return Diagnostic::new(Code::Syntax, at, message).help("put quotes round the whole value").into();
     };
     let written = line.get(from..).unwrap_or_default();
     let span = Span::new(line_start + from, line_start + line.len());
-    Diagnostic::new(Code::ColonTrap, span, message)
+    let problem = Diagnostic::new(Code::ColonTrap, span, message)
         .label("YAML stops reading inside this expression")
-        .help(format!("put quotes round the whole value: `\"{}\"`", short(written)))
+        .help(format!("put quotes round the whole value: `\"{}\"`", short(written)));
+    Fatal { problem, cover: Some(span) }
 }
 
 /// `{ id: ${{ x }} }`: YAML reads `$`, and then a map that begins with `{`.
-fn brace(line_start: usize, line: &str, before: &str) -> Option<Diagnostic> {
+fn brace(line_start: usize, line: &str, before: &str) -> Option<Fatal> {
     let from =
         before.rfind('$').filter(|from| line.get(*from..).is_some_and(|rest| rest.starts_with("${{")))?;
     if !line.get(..from)?.contains(['{', '[']) {
@@ -162,7 +184,30 @@ fn brace(line_start: usize, line: &str, before: &str) -> Option<Diagnostic> {
     let span = Span::new(line_start + from, line_start + end);
     let problem = Diagnostic::new(Code::BraceTrap, span, "inside `{ }` and `[ ]`, YAML reads `{{` as a map");
     let help = format!("put quotes round it: `\"{written}\"`, or write the map over several lines");
-    Some(problem.label("not read as an expression").help(help))
+    let problem = problem.label("not read as an expression").help(help);
+    Some(Fatal { problem, cover: Some(span) })
+}
+
+/// A key that is a list or a map. Most likely it is `{{ x }}`, which other languages read as an expression.
+pub(super) fn key_not_text(source: &Source<'_>, span: Span) -> Fatal {
+    let (line_start, line) = source.line_at(span.start);
+    let at = span.start - line_start;
+    let from = at.checked_sub(1).filter(|from| line.get(*from..).is_some_and(|rest| rest.starts_with("{{")));
+    if let Some(from) = from
+        && let Some(length) = line.get(from..).and_then(|rest| rest.find("}}"))
+    {
+        let end = from + length + 2;
+        let written = short(line.get(from..end).unwrap_or_default());
+        let span = Span::new(line_start + from, line_start + end);
+        let message = "YAML reads `{{` as a map, and an expression begins with `${{`";
+        let problem = Diagnostic::new(Code::BraceTrap, span, message)
+            .label("not read as an expression")
+            .help(format!("write `\"${written}\"`, with the quotes"));
+        return Fatal { problem, cover: Some(span) };
+    }
+    Diagnostic::new(Code::KeyNotText, source.first_line(span), "this key is not text")
+        .help("keys are plain words; put quotes round a key that begins with `{`, `[` or `?`")
+        .into()
 }
 
 /// `if: !cancelled()`: YAML reads a tag.

@@ -1,15 +1,16 @@
 //! Events of the YAML parser to a tree.
 //!
 //! The parser pulls events and never recurses; the tree is built on a stack of its own, so no text can overflow the
-//! thread's. A text that is not well-formed gives one problem and no tree, because what follows the mistake cannot be
-//! trusted.
+//! thread's. What follows a mistake in the text cannot be trusted, unless the mistake is a value that can be covered
+//! ([`Mended`]): an expression that YAML reads in its own way.
 
 use std::collections::BTreeSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
 use super::json::Prepared;
-use super::mistakes::{self, short};
+use super::mended::Mended;
+use super::mistakes::{self, Fatal, short};
 use super::{DEPTH_LIMIT, Entry, Kind, Node, scalar};
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
@@ -17,19 +18,48 @@ use crate::source::{Source, Span};
 
 /// The tree of a text; nothing if it is not well-formed, in which case the report says why.
 pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
-    let prepared = Prepared::new(source.text());
-    let mut parser = Parser::new_from_str(&prepared.text);
-    let mut builder =
-        Builder { prepared: &prepared, source, report, open: Vec::new(), root: None, documents: 0 };
-    while let Some(event) = parser.next_event() {
-        let result = match event {
-            Ok((Event::StreamEnd, _)) => break,
-            Ok((event, span)) => builder.take(event, span),
-            Err(error) => Err(mistakes::syntax(source, prepared.byte(error.marker().index()), error.info())),
+    let mut mended = Mended::new(source.text());
+    loop {
+        let mut pass = Report::default();
+        let fatal = match read_once(source, &mended, &mut pass) {
+            Ok(root) => {
+                report.append(pass);
+                return root;
+            }
+            Err(fatal) => fatal,
         };
-        if let Err(fatal) = result {
-            builder.report.add(fatal);
-            return None;
+        match fatal.cover {
+            Some(span) if mended.cover(span) => report.add(fatal.problem),
+            _ => {
+                report.append(pass);
+                report.add(fatal.problem);
+                return None;
+            }
+        }
+    }
+}
+
+/// The tree, or the mistake that the reading ends at.
+fn read_once(source: &Source<'_>, mended: &Mended<'_>, report: &mut Report) -> Result<Option<Node>, Fatal> {
+    let prepared = Prepared::new(&mended.text);
+    let mut parser = Parser::new_from_str(&prepared.text);
+    let open = Vec::new();
+    let mut builder =
+        Builder { prepared: &prepared, mended, source, report, open, root: None, tags: Vec::new() };
+    while let Some(event) = parser.next_event() {
+        match event {
+            Ok((Event::StreamEnd, _)) => break,
+            Ok((Event::DocumentStart(_), span)) if builder.root.is_some() => {
+                builder.second_document(span);
+                break;
+            }
+            Ok((event, span)) => builder.take(event, span)?,
+            Err(error) => {
+                let at = prepared.byte(error.marker().index());
+                return Err(builder
+                    .tag_before(at)
+                    .unwrap_or_else(|| mistakes::syntax(source, at, error.info())));
+            }
         }
     }
     if builder.root.is_none() {
@@ -38,7 +68,7 @@ pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
                 .help("begin with `longshore: v1`"),
         );
     }
-    builder.root
+    Ok(builder.root)
 }
 
 /// A list or map whose end has not come yet.
@@ -50,37 +80,104 @@ struct Open {
 
 struct Builder<'b, 't> {
     prepared: &'b Prepared<'t>,
+    mended: &'b Mended<'t>,
     source: &'b Source<'t>,
     report: &'b mut Report,
     open: Vec<Open>,
     root: Option<Node>,
-    documents: usize,
+    /// Where values begin that carry a tag.
+    tags: Vec<Span>,
 }
 
 impl Builder<'_, '_> {
     /// Takes one event; an error ends the reading.
-    fn take(&mut self, event: Event<'_>, span: YamlSpan) -> Result<(), Diagnostic> {
+    fn take(&mut self, event: Event<'_>, span: YamlSpan) -> Result<(), Fatal> {
         let span = self.span(span);
         match event {
-            Event::DocumentStart(_) => self.begin_document(span)?,
-            Event::Alias(_) => return Err(mistakes::alias(span)),
-            Event::Scalar(_, _, anchor, _)
-            | Event::SequenceStart(anchor, _)
-            | Event::MappingStart(anchor, _)
-                if anchor != 0 =>
-            {
-                return Err(mistakes::alias(self.source.first_line(span)));
+            Event::Alias(_) => {
+                self.report.add(mistakes::alias(span));
+                self.refused(span);
             }
-            Event::Scalar(_, _, _, Some(_))
-            | Event::SequenceStart(_, Some(_))
-            | Event::MappingStart(_, Some(_)) => return Err(mistakes::tag(self.source, span)),
-            Event::Scalar(text, style, ..) => self.scalar(&text, style, span)?,
-            Event::SequenceStart(..) => self.begin(Kind::List(Vec::new()), span)?,
-            Event::MappingStart(..) => self.begin(Kind::Map(Vec::new()), span)?,
+            Event::Scalar(text, style, anchor, tag) => {
+                if tag.is_some() {
+                    // An anchor behind it is `&&` within the same expression.
+                    self.tag(span);
+                } else {
+                    self.anchor(anchor, span);
+                    self.scalar(&text, style, span);
+                }
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.anchor(anchor, span);
+                if tag.is_some() {
+                    self.tag_of_group(span);
+                }
+                self.begin(Kind::List(Vec::new()), span)?;
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.anchor(anchor, span);
+                if tag.is_some() {
+                    self.tag_of_group(span);
+                }
+                self.begin(Kind::Map(Vec::new()), span)?;
+            }
             Event::SequenceEnd | Event::MappingEnd => self.end(span),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => {}
         }
         Ok(())
+    }
+
+    fn second_document(&mut self, span: YamlSpan) {
+        let span = self.span(span);
+        self.report.add(
+            Diagnostic::new(Code::SeveralDocuments, span, "a second document begins here")
+                .help("put it into a file of its own, or remove the line `---`"),
+        );
+    }
+
+    fn anchor(&mut self, anchor: usize, span: Span) {
+        if anchor != 0 {
+            self.report.add(mistakes::alias(self.source.first_line(span)));
+        }
+    }
+
+    /// Refuses a value with a tag.
+    fn tag(&mut self, span: Span) {
+        self.tag_of_group(span);
+        self.refused(span);
+    }
+
+    fn tag_of_group(&mut self, span: Span) {
+        self.report.add(mistakes::tag(self.source, span));
+        self.tags.push(span);
+    }
+
+    /// The mistake at `at`, if it only follows from a tag on the same line: `!a && b` is a tag, and no value after it.
+    fn tag_before(&self, at: usize) -> Option<Fatal> {
+        let (line_start, line) = self.source.line_at(at);
+        let tag = self.tags.iter().find(|tag| (line_start..at).contains(&tag.start))?;
+        let cover = Span::new(tag.start, line_start + line.trim_end().len());
+        Some(Fatal { problem: mistakes::tag(self.source, *tag), cover: Some(cover) })
+    }
+
+    /// Puts a value that cannot be read where a value or a key is expected.
+    fn refused(&mut self, span: Span) {
+        if self.expects_key() {
+            let key = self.source.slice(self.source.first_line(span)).to_owned();
+            return self.key(&key, span);
+        }
+        // What a merge key merges is no value of the map.
+        if let Some(open) = self.open.last_mut()
+            && open.key.as_ref().is_some_and(|(key, _)| key == "<<")
+        {
+            open.key = None;
+            return;
+        }
+        self.place(Node { span, kind: Kind::Refused });
     }
 
     fn span(&self, span: YamlSpan) -> Span {
@@ -88,26 +185,12 @@ impl Builder<'_, '_> {
         Span::new(start, self.prepared.byte(span.end.index()).max(start))
     }
 
-    fn begin_document(&mut self, span: Span) -> Result<(), Diagnostic> {
-        self.documents += 1;
-        if self.documents > 1 {
-            return Err(Diagnostic::new(Code::SeveralDocuments, span, "a second document begins here")
-                .help("put it into a file of its own, or remove the line `---`"));
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, kind: Kind, span: Span) -> Result<(), Diagnostic> {
+    fn begin(&mut self, kind: Kind, span: Span) -> Result<(), Fatal> {
         if self.expects_key() {
-            return Err(Diagnostic::new(
-                Code::KeyNotText,
-                self.source.first_line(span),
-                "this key is not text",
-            )
-            .help("keys are plain words; put quotes round a key that begins with `{`, `[` or `?`"));
+            return Err(mistakes::key_not_text(self.source, span));
         }
         if self.open.len() >= DEPTH_LIMIT {
-            return Err(mistakes::too_deep(span));
+            return Err(mistakes::too_deep(span).into());
         }
         self.open.push(Open { node: Node { span, kind }, key: None });
         Ok(())
@@ -136,26 +219,25 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Result<(), Diagnostic> {
+    fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) {
         if self.expects_key() {
-            self.key(text, span);
-            return Ok(());
+            return self.key(text, span);
         }
-        let kind = if style == ScalarStyle::Plain {
-            scalar::resolve(text)
-        } else {
-            Some(Kind::Text(text.to_owned()))
-        };
-        let kind = kind.ok_or_else(|| {
-            Diagnostic::new(
-                Code::NoJsonNumber,
-                span,
-                format!("`{}` is a number that JSON cannot hold", short(text)),
-            )
-            .help("put quotes round it if it is meant as text")
-        })?;
-        self.place(Node { span, kind });
-        Ok(())
+        if self.mended.covers(span) {
+            return self.refused(span);
+        }
+        if style != ScalarStyle::Plain {
+            return self.place(Node { span, kind: Kind::Text(text.to_owned()) });
+        }
+        match scalar::resolve(text) {
+            Some(kind) => self.place(Node { span, kind }),
+            None => {
+                let message = format!("`{}` is a number that JSON cannot hold", short(text));
+                let help = "put quotes round it if it is meant as text";
+                self.report.add(Diagnostic::new(Code::NoJsonNumber, span, message).help(help));
+                self.refused(span);
+            }
+        }
     }
 
     /// Whether the next node is the key of a map.

@@ -61,6 +61,9 @@ impl Shaper<'_, '_> {
 
     /// The value is of another type than the key wants.
     pub(super) fn wrong_type(&mut self, entry: &Entry, wanted: &str, help: &str) {
+        if entry.value.is_refused() {
+            return;
+        }
         let message = format!("`{}` must be {wanted}, and this is {}", entry.key, entry.value.type_name());
         let span = self.value_span(entry);
         self.refuse(Diagnostic::new(Code::WrongType, span, message).help(help));
@@ -75,8 +78,8 @@ impl Shaper<'_, '_> {
 
     pub(super) fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &str) {
         let key: String = entry.key.chars().take(80).collect();
-        let help = did_you_mean(&key, known.iter().copied())
-            .unwrap_or_else(|| format!("{place} has {}", listed(known.iter().copied())));
+        let close = if self.report.is_crowded() { None } else { did_you_mean(&key, known.iter().copied()) };
+        let help = close.unwrap_or_else(|| format!("{place} has {}", listed(known.iter().copied())));
         let message = format!("{place} has no key `{key}`");
         self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(help));
     }

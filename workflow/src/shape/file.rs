@@ -4,38 +4,17 @@ use std::time::Duration;
 
 use super::Shaper;
 use super::fields::get;
+use super::foreign;
+use super::step_keys::is_step_key;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Entry, Kind, Node};
 use crate::source::Span;
 
-/// The keys of the language at the top level; `x-` may begin others.
-const KEYS: [&str; 13] = [
-    "longshore",
-    "name",
-    "description",
-    "labels",
-    "inputs",
-    "triggers",
-    "defaults",
-    "concurrency",
-    "timeout",
-    "steps",
-    "on-failure",
-    "finally",
-    "outputs",
-];
-
-/// Keys that people bring from elsewhere, and what there is instead.
-const FOREIGN: [(&str, &str); 6] = [
-    ("on", "what starts a run stands under `triggers`; runs are started with `longshore run`"),
-    ("jobs", "a workflow is one list of `steps`; those that run together stand under `parallel`"),
-    ("env", "a workflow sees no environment; pass values as `inputs`"),
-    ("servers", "servers come from the worker's configuration, never from a workflow"),
-    ("mcpServers", "servers come from the worker's configuration, never from a workflow"),
-    ("version", "the version of the format is the value of `longshore`"),
-];
+/// The keys that are built at the top level; `x-` may begin others.
+const KEYS: [&str; 9] =
+    ["longshore", "name", "description", "labels", "inputs", "defaults", "timeout", "steps", "outputs"];
 
 /// How many labels a workflow may have, and how long their names and values may be: every run keeps a copy, in its state and
 /// in lists.
@@ -50,6 +29,9 @@ impl Shaper<'_, '_> {
     /// Reads the whole file; `None` if it is no workflow at all.
     pub(super) fn file(&mut self, root: &Node) -> Option<()> {
         let Kind::Map(entries) = &root.kind else {
+            if root.is_refused() {
+                return None;
+            }
             let message = format!("a workflow is a map, and this is {}", root.type_name());
             let span = self.node_span(root);
             self.refuse(Diagnostic::new(Code::NotAMap, span, message).help("begin with `longshore: v1`"));
@@ -65,21 +47,46 @@ impl Shaper<'_, '_> {
         get(entries, "inputs").into_iter().for_each(|entry| self.inputs(entry));
         get(entries, "defaults").into_iter().for_each(|entry| self.defaults(entry));
         self.draft.timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
-        if let Some(entry) = self.required(entries, "steps", "a list of what to do") {
+        if let Some(entry) =
+            self.required(entries, "steps", "add a list of steps, as in `steps: [{ call: server/tool }]`")
+        {
             self.steps(entry, None);
         }
         get(entries, "outputs").into_iter().for_each(|entry| self.outputs(entry));
         Some(())
     }
 
+    /// Checks the version of the format. `None` if the file is of another version or another format, so that nothing else
+    /// can be said about it.
     fn version(&mut self, entries: &[Entry]) -> Option<()> {
-        let entry = self.required(entries, "longshore", "begin the file with `longshore: v1`")?;
-        if matches!(&entry.value.kind, Kind::Text(version) if version == "v1") {
-            return Some(());
-        }
+        let Some(entry) = get(entries, "longshore") else {
+            return self.no_version(entries);
+        };
         let span = self.value_span(entry);
-        self.refuse(Diagnostic::new(Code::Version, span, "this version of Longshore reads `longshore: v1`"));
-        None
+        let message = "this version of Longshore reads `longshore: v1`";
+        match &entry.value.kind {
+            Kind::Text(version) if version == "v1" => return Some(()),
+            Kind::Text(version) if version.strip_prefix('v').is_some_and(|rest| !rest.starts_with("1.")) => {
+                self.refuse(Diagnostic::new(Code::Version, span, message));
+                return None;
+            }
+            Kind::Refused => {}
+            _ => self.refuse(Diagnostic::new(Code::Version, span, message)),
+        }
+        Some(())
+    }
+
+    fn no_version(&mut self, entries: &[Entry]) -> Option<()> {
+        if let Some(format) = foreign::format(entries) {
+            let first = entries.first().map_or_else(Span::default, |first| first.key_span);
+            let message = format!("this is {format}, and Longshore does not read it");
+            let help = "a workflow begins with `longshore: v1`, and has a `name` and a list of `steps`, each with \
+                        `call: server/tool`";
+            self.refuse(Diagnostic::new(Code::MissingKey, first, message).help(help));
+            return None;
+        }
+        self.required(entries, "longshore", "begin the file with `longshore: v1`");
+        Some(())
     }
 
     fn required<'e>(&mut self, entries: &'e [Entry], key: &str, help: &str) -> Option<&'e Entry> {
@@ -98,13 +105,16 @@ impl Shaper<'_, '_> {
             if key.starts_with("x-") || self.unbuilt(entry, &unbuilt::FILE_KEYS) || KEYS.contains(&key) {
                 continue;
             }
-            match FOREIGN.iter().find(|(foreign, _)| *foreign == key) {
-                Some((_, help)) => {
-                    let message = format!("a workflow has no key `{key}`");
-                    self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(*help));
+            let help = match foreign::file_key(key) {
+                Some(help) => help.to_owned(),
+                None if is_step_key(key) => "it belongs to a step, below `steps`".to_owned(),
+                None => {
+                    self.unknown_key(entry, &KEYS, "a workflow");
+                    continue;
                 }
-                None => self.unknown_key(entry, &KEYS, "a workflow"),
-            }
+            };
+            let message = format!("a workflow has no key `{key}`");
+            self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(help));
         }
     }
 

@@ -116,6 +116,9 @@ impl Shaper<'_, '_> {
 
     fn default(&mut self, entry: &Entry, spec: &InputSpec) -> Value {
         let value = entry.value.to_json();
+        if entry.value.is_refused() {
+            return value;
+        }
         if has_expression(&entry.value) {
             self.no_expression(self.value_span(entry), "the default of an input");
         } else if spec.secret {
@@ -157,6 +160,6 @@ fn has_expression(node: &Node) -> bool {
         Kind::Text(text) => text.contains(OPEN),
         Kind::List(items) => items.iter().any(has_expression),
         Kind::Map(entries) => entries.iter().any(|entry| has_expression(&entry.value)),
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) => false,
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Refused => false,
     }
 }

@@ -88,6 +88,9 @@ impl Shaper<'_, '_> {
         if word == "any" {
             return RETRYABLE.to_vec();
         }
+        if item.is_refused() {
+            return Vec::new();
+        }
         let found = RETRYABLE.into_iter().find(|class| class.as_str() == word);
         if found.is_none() {
             let allowed: Vec<_> = RETRYABLE.iter().map(|class| class.as_str()).chain(["any"]).collect();

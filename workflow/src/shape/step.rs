@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Shaper;
 use super::fields::get;
-use super::unbuilt;
+use super::foreign;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Entry, Kind, Node};
@@ -17,60 +17,6 @@ use crate::template::{Part, Template};
 
 /// The most steps of a workflow: a run keeps the state of each in memory.
 pub(super) const STEPS_LIMIT: usize = 1_000;
-
-/// Every key of the language that a step can have.
-const KEYS: [&str; 31] = [
-    "id",
-    "name",
-    "if",
-    "needs",
-    "call",
-    "workflow",
-    "with",
-    "set",
-    "parallel",
-    "for-each",
-    "as",
-    "max-parallel",
-    "fail-fast",
-    "tolerate",
-    "repeat",
-    "switch",
-    "else",
-    "approve",
-    "wait",
-    "emit",
-    "fail",
-    "steps",
-    "output",
-    "timeout",
-    "retry",
-    "continue-on-error",
-    "on-tool-error",
-    "idempotency-key",
-    "fallback",
-    "compensate",
-    "cache",
-];
-
-/// The kinds that are built.
-const KINDS: [&str; 3] = ["call", "set", "parallel"];
-
-/// Keys that not every kind has, and whose they are.
-const OWNERS: [(&str, &[&str]); 12] = [
-    ("with", &["call", "workflow"]),
-    ("timeout", &["call", "parallel"]),
-    ("retry", &["call"]),
-    ("on-tool-error", &["call"]),
-    ("idempotency-key", &["call"]),
-    ("as", &["for-each"]),
-    ("max-parallel", &["for-each"]),
-    ("fail-fast", &["for-each"]),
-    ("tolerate", &["for-each"]),
-    ("else", &["switch"]),
-    ("steps", &["for-each", "repeat"]),
-    ("output", &["for-each", "repeat"]),
-];
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -110,6 +56,9 @@ impl Shaper<'_, '_> {
 
     fn step(&mut self, node: &Node, parent: Option<usize>, previous: Option<usize>) -> Option<usize> {
         let Kind::Map(entries) = &node.kind else {
+            if node.is_refused() {
+                return None;
+            }
             let message = format!("a step is a map, and this is {}", node.type_name());
             let span = self.node_span(node);
             self.refuse(Diagnostic::new(Code::WrongType, span, message).help("as in `- call: server/tool`"));
@@ -145,9 +94,8 @@ impl Shaper<'_, '_> {
         let continue_on_error =
             get(entries, "continue-on-error").and_then(|entry| self.boolean(entry)).unwrap_or(false);
         let kind_entry = self.kind(entries, span);
-        let built = kind_entry.filter(|entry| KINDS.contains(&entry.key.as_str()));
-        self.step_keys(entries, built.map(|entry| entry.key.as_str()));
-        let kind = match built.map(|entry| (entry.key.as_str(), entry)) {
+        self.step_keys(entries, kind_entry.map(|entry| entry.key.as_str()));
+        let kind = match kind_entry.map(|entry| (entry.key.as_str(), entry)) {
             Some(("call", entry)) => self.call(entry, entries),
             Some(("set", entry)) => self.set(entry),
             _ => KindDraft::Refused,
@@ -165,7 +113,7 @@ impl Shaper<'_, '_> {
             kind,
             references,
         };
-        (step, built.filter(|entry| entry.key == "parallel"))
+        (step, kind_entry.filter(|entry| entry.key == "parallel"))
     }
 
     fn id(&mut self, entry: &Entry) -> Option<Placed<String>> {
@@ -175,12 +123,17 @@ impl Shaper<'_, '_> {
     }
 
     fn needs(&mut self, entry: &Entry) -> Option<Vec<Placed<String>>> {
-        let items = self.list(entry, "as in `needs: [fetch]`")?;
+        let help = match &entry.value.kind {
+            Kind::Text(id) => format!("write `needs: [{}]`", id.chars().take(80).collect::<String>()),
+            _ => "as in `needs: [fetch]`".to_owned(),
+        };
+        let items = self.list(entry, &help)?;
         let mut needs = Vec::new();
         for item in items {
             let span = self.node_span(item);
             match &item.kind {
                 Kind::Text(id) => needs.push(Placed { value: id.clone(), span }),
+                Kind::Refused => {}
                 _ => {
                     let message =
                         format!("`needs` names steps by their ids, and this is {}", item.type_name());
@@ -191,57 +144,6 @@ impl Shaper<'_, '_> {
             }
         }
         Some(needs)
-    }
-
-    /// The one key that says what the step does, if there is exactly one. Those not built are refused here.
-    fn kind<'e>(&mut self, entries: &'e [Entry], span: Span) -> Option<&'e Entry> {
-        let is_unbuilt = |key: &str| unbuilt::KINDS.iter().any(|(kind, _)| *kind == key);
-        let kinds: Vec<_> = entries
-            .iter()
-            .filter(|entry| KINDS.contains(&entry.key.as_str()) || is_unbuilt(&entry.key))
-            .collect();
-        for kind in &kinds {
-            self.unbuilt(kind, &unbuilt::KINDS);
-        }
-        match kinds.as_slice() {
-            [] => {
-                let help = "add `call: server/tool`, `set:` or `parallel:`";
-                self.refuse(
-                    Diagnostic::new(Code::NoKind, span, "this step does not say what to do").help(help),
-                );
-                None
-            }
-            [one] => Some(one),
-            [first, second, ..] => {
-                let message =
-                    format!("a step does one thing, and this one has `{}` and `{}`", first.key, second.key);
-                let help = "make them steps of their own";
-                self.refuse(Diagnostic::new(Code::SeveralKinds, second.key_span, message).help(help));
-                None
-            }
-        }
-    }
-
-    /// Refuses keys that are unknown, not built, or of another kind than this step's.
-    fn step_keys(&mut self, entries: &[Entry], kind: Option<&str>) {
-        for entry in entries {
-            let key = entry.key.as_str();
-            if !KEYS.contains(&key) {
-                self.unknown_key(entry, &KEYS, "a step");
-                continue;
-            }
-            if self.unbuilt(entry, &unbuilt::STEP_KEYS) {
-                continue;
-            }
-            let owners = OWNERS.iter().find(|(owned, _)| *owned == key).map(|(_, owners)| *owners);
-            if let (Some(owners), Some(kind)) = (owners, kind)
-                && !owners.contains(&kind)
-            {
-                let message = format!("a `{kind}` step has no `{key}`");
-                let help = format!("it belongs to {}", crate::suggest::listed(owners.iter().copied()));
-                self.refuse(Diagnostic::new(Code::KeyOfOtherKind, entry.key_span, message).help(help));
-            }
-        }
     }
 
     fn call(&mut self, entry: &Entry, entries: &[Entry]) -> KindDraft {
@@ -271,8 +173,6 @@ impl Shaper<'_, '_> {
     /// `server/tool`, split at the first slash: the names of tools may hold slashes and dots.
     fn tool(&mut self, entry: &Entry) -> Option<(ServerName, ToolName)> {
         let text = self.text(entry)?;
-        let help =
-            "write `call: server/tool`, with the name that the server has in the worker's configuration";
         let problem = match text.split_once('/') {
             None => "a call names a server and a tool".to_owned(),
             Some((server, tool)) => match (server.parse(), tool.parse()) {
@@ -281,6 +181,13 @@ impl Shaper<'_, '_> {
             },
         };
         let span = self.value_span(entry);
+        let help = match foreign::tool(text) {
+            Some(tool) => format!("write `call: {tool}`"),
+            None => {
+                "write `call: server/tool`, with the name that the server has in the worker's configuration"
+                    .to_owned()
+            }
+        };
         self.refuse(Diagnostic::new(Code::BadCall, span, problem).help(help));
         None
     }

@@ -1,0 +1,62 @@
+//! A text in which what cannot be read is covered, so that the rest of it can be.
+//!
+//! One mistake that stops the YAML parser would hide all others. So what is wrong is overwritten with a word of the same
+//! length, which keeps every place, and the text is read again. What stands there is a value of its own kind, about which
+//! nothing more is said.
+
+use std::borrow::Cow;
+
+use crate::source::Span;
+
+/// How often a text is read again: more mistakes of this sort than anybody makes before checking once.
+const LIMIT: usize = 10;
+
+/// The text, and the parts of it that are covered.
+pub(super) struct Mended<'t> {
+    pub(super) text: Cow<'t, str>,
+    covered: Vec<Span>,
+}
+
+impl<'t> Mended<'t> {
+    pub(super) const fn new(text: &'t str) -> Self {
+        Self { text: Cow::Borrowed(text), covered: Vec::new() }
+    }
+
+    /// Covers a part. Returns false if that was done before or too often, so that reading again is no use.
+    pub(super) fn cover(&mut self, span: Span) -> bool {
+        if span.start >= span.end || self.covered.len() >= LIMIT || self.covers(span) {
+            return false;
+        }
+        let parts = (self.text.get(..span.start), self.text.get(span.end..));
+        let (Some(before), Some(after)) = parts else { return false };
+        let mut text = String::with_capacity(self.text.len());
+        text.push_str(before);
+        text.extend(std::iter::repeat_n('x', span.end - span.start));
+        text.push_str(after);
+        self.text = Cow::Owned(text);
+        self.covered.push(span);
+        true
+    }
+
+    /// Returns true if a part of the span is covered.
+    pub(super) fn covers(&self, span: Span) -> bool {
+        self.covered.iter().any(|covered| covered.start < span.end && span.start < covered.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covering_keeps_every_place() {
+        let text = "a: ${{ ü }} # ö";
+        let mut mended = Mended::new(text);
+        let end = text.find(" #").expect("it is there");
+        assert!(mended.cover(Span::new(3, end)));
+        assert_eq!(mended.text, "a: xxxxxxxxx # ö");
+        assert_eq!(mended.text.len(), text.len());
+        assert!(mended.covers(Span::new(0, 4)) && !mended.covers(Span::new(0, 3)));
+        assert!(!mended.cover(Span::new(4, 6)), "it is covered already");
+    }
+}
