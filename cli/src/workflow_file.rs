@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longshore_workflow::{Diagnostics, Plan, compile};
+use longshore_workflow::{Diagnostics, Plan, compile_and_warn};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -19,11 +19,15 @@ pub(crate) struct WorkflowFile {
 }
 
 impl WorkflowFile {
-    /// Reads and checks a file, or stdin if the path is `-`; every problem is shown with its place.
+    /// Reads and checks a file, or stdin if the path is `-`; every problem is shown with its place, and so is every
+    /// warning.
     pub(crate) fn load(path: &Path, output: &Output) -> Result<Self, Failure> {
         let text = input_text::read_or_stdin(path, "workflow")?;
-        match compile(&text) {
-            Ok(plan) => Ok(Self { text, plan }),
+        match compile_and_warn(&text) {
+            Ok((plan, warnings)) => {
+                warn(path, &text, &warnings, output);
+                Ok(Self { text, plan })
+            }
             Err(problems) => Err(refused(path, &text, &problems, output)),
         }
     }
@@ -38,9 +42,17 @@ impl WorkflowFile {
     }
 }
 
+/// Shows the warnings about a text that compiles.
+pub(crate) fn warn(path: &Path, text: &str, warnings: &Diagnostics, output: &Output) {
+    if !warnings.is_empty() {
+        let file = input_text::shown(path).display().to_string();
+        output.laid_out(&warnings.render(&file, text, output.has_colour()));
+    }
+}
+
 /// What is said about a text that does not compile.
 pub(crate) fn refused(path: &Path, text: &str, problems: &Diagnostics, output: &Output) -> Failure {
-    let count = problems.iter().count() + problems.more();
+    let (count, _) = problems.count();
     let problem = if count == 1 { "one problem".to_owned() } else { format!("{count} problems") };
     let file = input_text::shown(path).display().to_string();
     Failure::new(Exit::Invalid, format!("the workflow {file} has {problem}")).findings(problems.render(

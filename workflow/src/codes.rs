@@ -1,7 +1,8 @@
 //! Every code a diagnostic can have, each with a paragraph that explains it.
 //!
 //! `LS00` is about the text, `LS01` about keys, values and references, `LS02` about expressions, `LS03` about what
-//! the language has and this version does not, `LS04` about servers and their tools. A code never changes its meaning; one that is no longer used is not
+//! the language has and this version does not, `LS04` about servers and their tools, `LS05` about what is allowed and
+//! probably not meant. A code never changes its meaning; one that is no longer used is not
 //! given to anything else.
 
 use std::fmt;
@@ -22,6 +23,11 @@ macro_rules! codes {
             /// The code as people write it.
             pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
+            }
+
+            /// Returns true if a text with it still compiles.
+            pub(crate) fn is_warning(self) -> bool {
+                self.as_str().starts_with("LS05")
             }
 
             const fn explanation(self) -> &'static str {
@@ -88,6 +94,7 @@ codes! {
     BadDefault "LS0210" "`default(path, value)` takes a path such as `steps.fetch.output.title` and gives `value` where the path leads nowhere."
     UnknownRunField "LS0211" "Of the run, expressions see `run.id`, `run.workflow`, `run.attempt` and `run.error`."
     TooManyExpressions "LS0212" "A workflow may have 10,000 expressions, and 256 KiB of them together: each is parsed when the file is checked, and checking must stay quick even for a file that was written to be slow."
+    UnknownStatus "LS0213" "The status of a step is compared with a word that it never is, so the comparison always has the same result. A step that has ended is `succeeded`, `failed`, `indeterminate`, `skipped` or `cancelled`."
 
     WorkflowStep "LS0301" "Child workflows (`workflow:`) are part of the language, and this version does not have them yet."
     ForEach "LS0302" "Loops over items (`for-each:`) are part of the language, and this version does not have them yet."
@@ -115,6 +122,9 @@ codes! {
     UnknownArgument "LS0404" "The tool takes no argument of this name: the schema of its input does not name it, and allows no others (`additionalProperties: false`)."
     MissingArgument "LS0405" "The schema of the tool's input requires an argument that `with` does not have, so every call would be refused."
     ArgumentType "LS0406" "The value is of another type than the schema of the tool's input wants. Values that come from expressions are known only when the step runs, and are not looked at here."
+
+    ChangedNumber "LS0501" "A warning. YAML reads this value without quotes as a number, and the number is not written as the value is: `02142` becomes 2142, `1.10` becomes 1.1, `1234e8` becomes 123400000000.0, and of a number with more than some 17 digits the last ones are lost. Codes, versions and ids are text, so put quotes round them. If the number is meant, write it as it is shown, and the warning is gone."
+    LiteralExpression "LS0502" "A warning. The text looks like an expression of another language or like one without its braces, and it is passed on as it is. An expression is written `${{ inputs.url }}`. If the text is meant as it is, write it as a literal within an expression, as in `${{ '{{ name }}' }}`, and the warning is gone."
 }
 
 impl fmt::Display for Code {

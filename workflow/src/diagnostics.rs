@@ -66,11 +66,17 @@ fn printable(text: String) -> String {
 pub(crate) struct Report {
     found: Vec<Diagnostic>,
     dropped: usize,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
-        if self.found.len() < KEPT_LIMIT {
+        if diagnostic.code.is_warning() {
+            // What does not fit is shown once others are mended.
+            if self.warnings.len() < SHOWN_LIMIT {
+                self.warnings.push(diagnostic);
+            }
+        } else if self.found.len() < KEPT_LIMIT {
             self.found.push(diagnostic);
         } else {
             self.dropped += 1;
@@ -80,7 +86,7 @@ impl Report {
     /// Adds what another report has.
     pub(crate) fn append(&mut self, other: Self) {
         self.dropped += other.dropped;
-        other.found.into_iter().for_each(|one| self.add(one));
+        other.found.into_iter().chain(other.warnings).for_each(|one| self.add(one));
     }
 
     /// Whether further problems are likely to be counted only, so that no time is spent on help for them: searching the
@@ -89,25 +95,31 @@ impl Report {
         self.found.len() >= SHOWN_LIMIT
     }
 
+    /// Returns true if nothing refuses the text.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// The problems in the order of the file.
+    /// The problems in the order of the file. Where an error is, no warning says more.
     pub(crate) fn finish(mut self, source: &Source<'_>) -> Diagnostics {
+        let found = &self.found;
+        self.warnings.retain(|warning| !found.iter().any(|error| error.span.start == warning.span.start));
         self.found.sort_by_key(|one| (one.span.start, one.code));
         let more = self.dropped + self.found.len().saturating_sub(SHOWN_LIMIT);
         self.found.truncate(SHOWN_LIMIT);
+        self.warnings.truncate(SHOWN_LIMIT - self.found.len());
+        self.found.append(&mut self.warnings);
+        self.found.sort_by_key(|one| (one.span.start, one.code));
         let shown = self.found.into_iter().map(|one| (source.place(one.span), one)).collect();
         Diagnostics { shown, more }
     }
 }
 
-/// The problems of a text, in its order; at least one.
+/// The problems of a text, in its order. Those of a text that was refused are at least one.
 ///
 /// Serialises as a list of `{code, severity, message, line, column, length, help}`; line and column count from 1, in
 /// characters. `Display` gives one line for each, without colours.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     shown: Vec<(Place, Diagnostic)>,
     more: usize,
@@ -118,7 +130,7 @@ pub struct Diagnostics {
 pub struct Problem<'d> {
     /// What kind of problem it is; `explain` says more.
     pub code: &'static str,
-    /// How grave it is. Everything refuses the file so far.
+    /// `error`, which refuses the text, or `warning`, which does not.
     pub severity: &'static str,
     /// What is wrong.
     pub message: &'d str,
@@ -138,13 +150,24 @@ impl Diagnostics {
     pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
         self.shown.iter().map(|(place, one)| Problem {
             code: one.code.as_str(),
-            severity: "error",
+            severity: if one.code.is_warning() { "warning" } else { "error" },
             message: &one.message,
             line: place.line,
             column: place.column,
             length: place.length,
             help: one.help.as_deref(),
         })
+    }
+
+    /// Returns true if there is no problem.
+    pub const fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// How many errors there are, and how many warnings.
+    pub fn count(&self) -> (usize, usize) {
+        let warnings = self.shown.iter().filter(|(_, one)| one.code.is_warning()).count();
+        (self.shown.len() - warnings + self.more, warnings)
     }
 
     /// How many problems there are beyond those that [`Diagnostics::iter`] gives.
@@ -172,7 +195,8 @@ impl Diagnostics {
 /// One problem with its lines.
 fn excerpt(renderer: &Renderer, one: &Diagnostic, place: Place, file: &str, source: &Source<'_>) -> String {
     let Excerpt { text, line, span, is_cut } = source.excerpt(one.span);
-    let title = Level::ERROR.primary_title(one.message.as_str()).id(one.code.as_str());
+    let level = if one.code.is_warning() { Level::WARNING } else { Level::ERROR };
+    let title = level.primary_title(one.message.as_str()).id(one.code.as_str());
     let annotation = AnnotationKind::Primary.span(span.start..span.end).label(one.label.as_str());
     let snippet = Snippet::source(text).line_start(line).fold(false).annotation(annotation);
     let mut group = if is_cut {

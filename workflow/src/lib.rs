@@ -49,8 +49,18 @@ use source::{Source, Span, TEXT_LIMIT_BYTES};
 ///
 /// # Errors
 ///
-/// All problems of the text, with their places. A text that is not well-formed gives one.
+/// All problems of the text, with their places.
 pub fn compile(text: &str) -> Result<Plan, Diagnostics> {
+    compile_and_warn(text).map(|(plan, _)| plan)
+}
+
+/// Checks and compiles a workflow as [`compile`] does. The diagnostics beside the plan are warnings: what is allowed and
+/// probably not meant. There may be none.
+///
+/// # Errors
+///
+/// All problems of the text, warnings included, with their places.
+pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> {
     let mut report = Report::default();
     if text.len() > TEXT_LIMIT_BYTES {
         let message = format!("the text is {} bytes long; the limit is 1 MiB", text.len());
@@ -61,7 +71,7 @@ pub fn compile(text: &str) -> Result<Plan, Diagnostics> {
     let source = Source::new(text);
     let plan = checked(&source, &mut report);
     match plan {
-        Some(plan) if report.is_empty() => Ok(plan),
+        Some(plan) if report.is_empty() => Ok((plan, report.finish(&source))),
         _ => {
             if report.is_empty() {
                 report.add(Diagnostic::new(

@@ -8,6 +8,7 @@ mod fields;
 mod file;
 mod foreign;
 mod inputs;
+mod literal;
 mod retry;
 mod step;
 mod step_keys;

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use futures::future::join_all;
 use longshore_proto::{ServerName, WorkflowRef};
 use longshore_worker::mcp::{CallFault, Tool};
-use longshore_workflow::{CallMistake, CallStep, Diagnostics, Finding, Plan, Step, StepKind, compile};
+use longshore_workflow::{
+    CallMistake, CallStep, Diagnostics, Finding, Plan, Step, StepKind, compile_and_warn,
+};
 use serde::Serialize;
 
 use super::servers::{lacks, with_pool};
@@ -33,6 +35,9 @@ struct Validation {
     /// What is wrong with the text, or with its calls beside these servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<Diagnostics>,
+    /// What is allowed and probably not meant.
+    #[serde(skip_serializing_if = "Diagnostics::is_empty")]
+    warnings: Diagnostics,
     /// Why the file cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -41,20 +46,23 @@ struct Validation {
 }
 
 /// A file, as far as it could be read.
-type Read = Result<(String, Result<Plan, Diagnostics>), Failure>;
+type Read = Result<(String, Compiled), Failure>;
+
+/// A plan with the warnings about it, or everything that is wrong.
+type Compiled = Result<(Plan, Diagnostics), Diagnostics>;
 
 /// Checks files; all of them, whatever is wrong with the first.
 pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit, Failure> {
     let servers = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
     let read = |path: &Path| -> Read {
         let text = input_text::read_or_stdin(path, "workflow")?;
-        let compiled = compile(&text);
+        let compiled = compile_and_warn(&text);
         Ok((text, compiled))
     };
     let files: Vec<(&PathBuf, Read)> = args.workflows.iter().map(|path| (path, read(path))).collect();
     let (servers, tools) = if args.online {
         let trusted = servers.required()?.trusted(output, |line| output.message(line))?;
-        let plans = files.iter().filter_map(|(_, read)| read.as_ref().ok()?.1.as_ref().ok());
+        let plans = files.iter().filter_map(|(_, read)| Some(&read.as_ref().ok()?.1.as_ref().ok()?.0));
         let tools = ask(&trusted, plans).await?;
         (trusted.into_file(), tools)
     } else {
@@ -83,29 +91,26 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
 impl Validation {
     fn unread(path: &Path, failure: &Failure) -> Self {
         let (file, error) = (path.to_owned(), Some(failure.message.clone()));
-        Self { file, valid: false, workflow: None, problems: None, error, text: String::new() }
+        let warnings = Diagnostics::default();
+        Self { file, valid: false, workflow: None, problems: None, warnings, error, text: String::new() }
     }
 
-    fn of(
-        path: &Path,
-        text: String,
-        compiled: Result<Plan, Diagnostics>,
-        servers: &ServersFile,
-        tools: &Tools,
-    ) -> Self {
-        let (workflow, problems) = match compiled {
-            Err(problems) => (None, Some(problems)),
-            Ok(plan) => {
+    fn of(path: &Path, text: String, compiled: Compiled, servers: &ServersFile, tools: &Tools) -> Self {
+        let (workflow, problems, warnings) = match compiled {
+            Err(problems) => (None, Some(problems), Diagnostics::default()),
+            Ok((plan, warnings)) => {
                 let findings = findings(&plan, servers, tools);
-                (Some(plan.reference()), Diagnostics::of_findings(&text, findings))
+                (Some(plan.reference()), Diagnostics::of_findings(&text, findings), warnings)
             }
         };
-        Self { file: path.to_owned(), valid: problems.is_none(), workflow, problems, error: None, text }
+        let (file, valid) = (path.to_owned(), problems.is_none());
+        Self { file, valid, workflow, problems, warnings, error: None, text }
     }
 }
 
 fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
-    let Validation { file, workflow, problems, text, .. } = validation;
+    let Validation { file, workflow, problems, warnings, text, .. } = validation;
+    workflow_file::warn(file, text, warnings, output);
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));
     } else if let Some(workflow) = workflow {

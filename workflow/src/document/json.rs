@@ -5,6 +5,10 @@
 
 use std::borrow::Cow;
 
+use serde_json::Number;
+
+use super::scalar;
+
 /// Text to parse, and how its characters map to the bytes of the text people wrote.
 pub(super) struct Prepared<'t> {
     pub(super) text: Cow<'t, str>,
@@ -14,12 +18,18 @@ pub(super) struct Prepared<'t> {
 
 impl<'t> Prepared<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        if text.trim_start().starts_with('{') && text.contains("\\u") {
+        if is_json(text) && text.contains("\\u") {
             return Self::joined(text);
         }
         let places = (!text.is_ascii())
             .then(|| text.char_indices().map(|(at, _)| at).chain(std::iter::once(text.len())).collect());
         Self { text: Cow::Borrowed(text), places }
+    }
+
+    /// Returns true if a plain scalar is what the number would be written as. In JSON, where only numbers have no quotes, it is
+    /// enough that no digit is lost.
+    pub(super) fn is_written_as(&self, number: &Number, scalar: &str) -> bool {
+        number.to_string() == scalar || (is_json(&self.text) && !scalar::loses_digits(scalar))
     }
 
     /// The byte of the original at which the `index`-th character of the prepared text stands.
@@ -58,6 +68,11 @@ impl<'t> Prepared<'t> {
     }
 }
 
+/// Returns true if the text is a JSON object; a byte order mark may stand before it.
+fn is_json(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}').trim_start().starts_with('{')
+}
+
 /// The character behind two escapes at the start of `text`.
 fn surrogate_pair(text: &str) -> Option<char> {
     let unit = |text: &str| {
@@ -85,6 +100,14 @@ mod tests {
         let at = |text: &str, c| text.chars().position(|other| other == c).expect("it is there");
         assert_eq!(prepared.byte(at(&prepared.text, '!')), at(text, '!'));
         assert_eq!(prepared.byte(usize::MAX), text.len());
+    }
+
+    #[test]
+    fn a_byte_order_mark_changes_nothing() {
+        assert_eq!(
+            Prepared::new("\u{feff}{\"a\": \"\\ud83d\\ude00\"}").text,
+            "\u{feff}{\"a\": \"\\U0001f600\"}"
+        );
     }
 
     #[test]

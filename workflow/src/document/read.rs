@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
+use serde_json::Number;
 
 use super::json::Prepared;
 use super::mended::Mended;
@@ -230,7 +231,14 @@ impl Builder<'_, '_> {
             return self.place(Node { span, kind: Kind::Text(text.to_owned()) });
         }
         match scalar::resolve(text) {
-            Some(kind) => self.place(Node { span, kind }),
+            Some(kind) => {
+                if let Kind::Number(number) = &kind
+                    && !self.prepared.is_written_as(number, text)
+                {
+                    self.report.add(changed_number(span, text, number));
+                }
+                self.place(Node { span, kind });
+            }
             None => {
                 let message = format!("`{}` is a number that JSON cannot hold", short(text));
                 let help = "put quotes round it if it is meant as text";
@@ -263,4 +271,11 @@ impl Builder<'_, '_> {
             _ => {}
         }
     }
+}
+
+/// A value without quotes that is read as a number, and that the number is not written as.
+fn changed_number(span: Span, text: &str, number: &Number) -> Diagnostic {
+    let message = format!("YAML reads `{}` as the number {number}", short(text));
+    let help = format!("write `\"{}\"`, with the quotes, if it is meant as it is written", short(text));
+    Diagnostic::new(Code::ChangedNumber, span, message).help(help)
 }

@@ -8,6 +8,7 @@
 //! * whatever copies, compares or loops is charged to the meter.
 
 mod call;
+mod status;
 
 use std::ops::Range;
 

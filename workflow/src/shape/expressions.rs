@@ -81,6 +81,10 @@ impl Shaper<'_, '_> {
     fn part(&mut self, node: &Node) -> Part {
         match &node.kind {
             Kind::Text(text) if text.contains(OPEN) => self.text_part(text, node),
+            Kind::Text(text) => {
+                self.literal(text, node);
+                Part::Constant(node.to_json())
+            }
             Kind::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| self.part(item)).collect();
                 if items.iter().all(|item| matches!(item, Part::Constant(_))) {

@@ -111,7 +111,11 @@ impl Shaper<'_, '_> {
     /// Text in which expressions do not work.
     pub(super) fn text<'e>(&mut self, entry: &'e Entry) -> Option<&'e str> {
         let Kind::Text(text) = &entry.value.kind else {
-            self.wrong_type(entry, "text", "put quotes round the value if it is meant as text");
+            let help = self.quoted(&entry.value).map_or_else(
+                || "put quotes round the value if it is meant as text".to_owned(),
+                |quoted| format!("write `{quoted}`, with the quotes"),
+            );
+            self.wrong_type(entry, "text", &help);
             return None;
         };
         if text.contains(OPEN) {
@@ -120,6 +124,13 @@ impl Shaper<'_, '_> {
             return None;
         }
         Some(text)
+    }
+
+    /// A number or boolean as it was written, with quotes around it.
+    pub(super) fn quoted(&self, node: &Node) -> Option<String> {
+        let is_scalar = matches!(node.kind, Kind::Number(_) | Kind::Bool(_));
+        let written: String = self.source.slice(node.span).chars().take(80).collect();
+        is_scalar.then(|| format!("\"{written}\""))
     }
 
     pub(super) fn no_expression(&mut self, span: Span, place: &str) {

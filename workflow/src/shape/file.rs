@@ -123,7 +123,11 @@ impl Shaper<'_, '_> {
         let name = text.parse().ok();
         if name.is_none() {
             let message = format!("`{}` is not a workflow name", text.chars().take(80).collect::<String>());
-            let help = "1 to 63 of a-z, 0-9 and `-`, not beginning or ending with `-`";
+            let rule = "1 to 63 of a-z, 0-9 and `-`, not beginning or ending with `-`";
+            let help = match slug(text) {
+                Some(slug) => format!("write `{slug}`: {rule}"),
+                None => rule.to_owned(),
+            };
             let span = self.value_span(entry);
             self.refuse(Diagnostic::new(Code::BadName, span, message).help(help));
         }
@@ -171,4 +175,13 @@ impl Shaper<'_, '_> {
         }
         self.draft.references = std::mem::take(&mut self.references);
     }
+}
+
+/// The name in lower case, with `-` in place of what a name of a workflow cannot hold.
+fn slug(text: &str) -> Option<String> {
+    let lower =
+        text.chars().take(80).map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let slug: String = lower.collect();
+    let slug = slug.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    slug.parse::<longshore_proto::WorkflowName>().is_ok().then_some(slug)
 }

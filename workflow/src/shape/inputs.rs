@@ -141,7 +141,11 @@ impl Shaper<'_, '_> {
                     format!("`{place}` of the default is {found}, and `items` wants type `{wanted}`");
                 (self.node_span(node), message)
             };
-            let help = "change the default or the type";
+            let quoted = self.quoted(node).filter(|_| misfit.wanted == InputType::String);
+            let help = quoted.map_or_else(
+                || "change the default or the type".to_owned(),
+                |quoted| format!("write `{quoted}`, with the quotes, or change the type"),
+            );
             self.refuse(Diagnostic::new(Code::DefaultType, span, message).help(help));
         }
         value

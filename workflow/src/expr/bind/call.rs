@@ -22,6 +22,14 @@ impl<'t> Binder<'t> {
         let bind: [Bind<'t>; 2] = match call.func_name.as_str() {
             "default" if call.args.len() == 2 => return self.default(id, call.args),
             op::INDEX if self.is_steps(&call.args) => return self.dynamic_step(id),
+            op::EQUALS | op::NOT_EQUALS | op::IN => {
+                self.compared_status(&call.args);
+                if call.func_name == op::IN {
+                    [Self::copied, Self::scanned]
+                } else {
+                    [Self::copied, Self::copied]
+                }
+            }
             op::INDEX
             | op::CONDITIONAL
             | op::LOGICAL_AND
@@ -29,7 +37,6 @@ impl<'t> Binder<'t> {
             | op::LOGICAL_NOT
             | op::NEGATE
             | op::NOT_STRICTLY_FALSE => [Self::tree, Self::tree],
-            op::IN => [Self::copied, Self::scanned],
             op::ADD => [Self::copied, Self::added],
             name if is_operator(name) => [Self::copied, Self::copied],
             _ => return self.function(id, call.func_name, call.args),
