@@ -55,6 +55,13 @@ const SLOT_UNITS: u64 = 50;
 /// What finding the words for a failure costs.
 const EXPLANATION_UNITS: u64 = 2_000;
 
+/// What an evaluation gives.
+enum Outcome {
+    Value(Value),
+    /// An optional value, which may be absent.
+    Optional(Option<Value>),
+}
+
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expr {
@@ -98,10 +105,38 @@ impl Expr {
     /// When a value is missing or of a type that an operator does not take, when the result has no form in JSON, or
     /// when it would be more work than the budget has left.
     pub fn evaluate(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Value, EvalError> {
+        match self.outcome(scope, budget)? {
+            Outcome::Value(value) => Ok(value),
+            Outcome::Optional(_) => Err(self.is_an_optional()),
+        }
+    }
+
+    /// Its value, or `None` if it is an optional without one, as `inputs.?limit` is where the input is absent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Expr::evaluate`].
+    pub(crate) fn evaluate_optional(
+        &self,
+        scope: &dyn Scope,
+        budget: &WorkBudget,
+    ) -> Result<Option<Value>, EvalError> {
+        Ok(match self.outcome(scope, budget)? {
+            Outcome::Value(value) => Some(value),
+            Outcome::Optional(value) => value,
+        })
+    }
+
+    /// The error of an optional where a value is wanted.
+    pub(crate) fn is_an_optional(&self) -> EvalError {
+        EvalError::new(&self.source, convert::ConvertError::Optional)
+    }
+
+    fn outcome(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Outcome, EvalError> {
         let meter = budget.meter();
         let roots = self.fetch(scope, meter).map_err(|_| EvalError::too_much(&self.source))?;
         match self.passed_on(&roots) {
-            Some(value) if meter.charge(meter::of_json(value)).is_ok() => Ok(value.clone()),
+            Some(value) if meter.charge(meter::of_json(value)).is_ok() => Ok(Outcome::Value(value.clone())),
             Some(_) => Err(EvalError::too_much(&self.source)),
             None => self.computed(scope, &roots, meter),
         }
@@ -137,16 +172,26 @@ impl Expr {
         self.slots.iter().map(fetch).collect()
     }
 
-    /// The input whose value it gives, if it is `inputs.<name>` and nothing else.
+    /// The input whose value it gives, if it is `inputs.<name>` or `inputs.?<name>` and nothing else.
     pub(crate) fn input(&self) -> Option<&str> {
-        self.path()?.1.input()
+        self.lone_slot()?.1.input()
     }
 
-    /// The path that it is, if it is nothing else.
-    fn path(&self) -> Option<(usize, &Slot)> {
+    /// Returns true if it is a path with a `.?` in it and nothing else.
+    pub(crate) fn is_optional_path(&self) -> bool {
+        self.lone_slot().is_some_and(|(_, slot)| slot.is_optional())
+    }
+
+    /// The slot that it is, if it is nothing else.
+    fn lone_slot(&self) -> Option<(usize, &Slot)> {
         let Tree::Ident(name) = &self.tree.expr else { return None };
         let index: usize = name.strip_prefix('@')?.parse().ok()?;
-        Some((index, self.slots.get(index).filter(|slot| slot.is_plain())?))
+        Some((index, self.slots.get(index)?))
+    }
+
+    /// The path that it is, if it is nothing else and no part of it is optional.
+    fn path(&self) -> Option<(usize, &Slot)> {
+        self.lone_slot().filter(|(_, slot)| slot.is_plain())
     }
 
     /// A path alone needs no evaluator: its value is passed on as it is.
@@ -169,7 +214,7 @@ impl Expr {
         scope: &dyn Scope,
         roots: &[Option<Cow<'_, Value>>],
         meter: &Meter,
-    ) -> Result<Value, EvalError> {
+    ) -> Result<Outcome, EvalError> {
         let status = if self.reads.status { (scope.failed(), scope.cancelled()) } else { (false, false) };
         let live = Live::new(&self.slots, roots, meter, status);
         let mut context = Context::with_env(Arc::clone(&functions::ENV));
@@ -182,7 +227,11 @@ impl Expr {
             }
             match result {
                 Ok(value) => {
-                    convert::to_json(value.as_ref()).map_err(|error| EvalError::new(&self.source, error))
+                    let outcome = match convert::optional(value.as_ref()) {
+                        Some(inner) => inner.map(convert::to_json).transpose().map(Outcome::Optional),
+                        None => convert::to_json(value.as_ref()).map(Outcome::Value),
+                    };
+                    outcome.map_err(|error| EvalError::new(&self.source, error))
                 }
                 Err(cause) if meter.charge_if_affordable(self.explanation_units()) => {
                     Err(failure(cause).explain(&self.source))

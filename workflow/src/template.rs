@@ -87,6 +87,19 @@ impl Template {
         self.part.render(scope, &mut Rendering::new(&|_| false, budget))
     }
 
+    /// The same, or `None` if it is one expression that gives an optional without a value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Template::render`].
+    pub fn render_optional(
+        &self,
+        scope: &dyn Scope,
+        budget: &WorkBudget,
+    ) -> Result<Option<Value>, EvalError> {
+        self.part.render_optional(scope, &mut Rendering::new(&|_| false, budget))
+    }
+
     /// The same for the arguments of a call, and the places in them that secrets belong into: wherever an input of which
     /// `is_secret` holds stands by itself. Its name stands there meanwhile.
     ///
@@ -148,22 +161,38 @@ impl Part {
     fn render<'t>(&'t self, scope: &dyn Scope, rendering: &mut Rendering<'t>) -> Result<Value, EvalError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Whole(expr) => rendering.evaluate(expr, scope, 0),
+            Self::Whole(expr) => rendering.evaluate(expr, scope, 0)?.ok_or_else(|| expr.is_an_optional()),
             Self::Text(parts) => text(parts, scope, rendering),
-            Self::List(items) => {
-                let items = items.iter().enumerate().map(|(number, item)| {
-                    rendering.below(Segment::Item(number), |rendering| item.render(scope, rendering))
-                });
-                items.collect()
+            Self::List(parts) => {
+                let mut items = Vec::with_capacity(parts.len());
+                for part in parts {
+                    let segment = Segment::Item(items.len());
+                    items.extend(rendering.below(segment, |below| part.render_optional(scope, below))?);
+                }
+                Ok(Value::Array(items))
             }
-            Self::Map(entries) => {
-                let entries = entries.iter().map(|(key, item)| {
+            Self::Map(parts) => {
+                let mut entries = Map::new();
+                for (key, part) in parts {
                     let value =
-                        rendering.below(Segment::Key(key), |rendering| item.render(scope, rendering))?;
-                    Ok((key.clone(), value))
-                });
-                entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+                        rendering.below(Segment::Key(key), |below| part.render_optional(scope, below))?;
+                    entries.extend(value.map(|value| (key.clone(), value)));
+                }
+                Ok(Value::Object(entries))
             }
+        }
+    }
+
+    /// The value, or `None` if it is one expression that gives an optional without a value: then the part is left out of the
+    /// map or list around it.
+    fn render_optional<'t>(
+        &'t self,
+        scope: &dyn Scope,
+        rendering: &mut Rendering<'t>,
+    ) -> Result<Option<Value>, EvalError> {
+        match self {
+            Self::Whole(expr) => rendering.evaluate(expr, scope, 0),
+            _ => self.render(scope, rendering).map(Some),
         }
     }
 }
@@ -191,12 +220,12 @@ impl<'t> Rendering<'t> {
         rendered
     }
 
-    /// The value of an expression whose text begins at this byte.
-    fn evaluate(&mut self, expr: &Expr, scope: &dyn Scope, at: usize) -> Result<Value, EvalError> {
-        let value = expr.evaluate(scope, self.budget)?;
+    /// The value of an expression whose text begins at this byte. `None` for an optional without a value.
+    fn evaluate(&mut self, expr: &Expr, scope: &dyn Scope, at: usize) -> Result<Option<Value>, EvalError> {
+        let Some(value) = expr.evaluate_optional(scope, self.budget)? else { return Ok(None) };
         self.take_room(&value, expr)?;
         self.secrets.note(expr, &value, &self.way, at)?;
-        Ok(value)
+        Ok(Some(value))
     }
 
     fn take_room(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
@@ -244,8 +273,9 @@ fn text(parts: &[TextPart], scope: &dyn Scope, rendering: &mut Rendering<'_>) ->
         match part {
             TextPart::Plain(plain) => text.push_str(plain),
             TextPart::Expression(expr) => match rendering.evaluate(expr, scope, text.len())? {
-                Value::String(value) => text.push_str(&value),
-                other => text.push_str(&other.to_string()),
+                Some(Value::String(value)) => text.push_str(&value),
+                Some(other) => text.push_str(&other.to_string()),
+                None => return Err(expr.is_an_optional()),
             },
         }
     }

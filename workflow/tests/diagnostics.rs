@@ -303,6 +303,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 call("  - if: steps.fetch.status in ['skipped', 'gone']\n    call: web/fetch"),
             ],
         ),
+        ("LS0214", vec![call("    with:\n      text: at most ${{ inputs.?url }}")]),
         ("LS0301", vec![steps("  - workflow: other\n    with: {}\n")]),
         ("LS0302", vec![steps("  - for-each: [1]\n    as: n\n    steps: []\n")]),
         ("LS0303", vec![steps("  - repeat: { max: 3 }\n    steps: []\n")]),

@@ -260,8 +260,8 @@ impl Cursor<'_> {
         let mut broken = None;
         if run.error.is_none() && run.status != RunStatus::Cancelling {
             for (name, template) in &self.plan.outputs {
-                match template.render(&scope, &self.budget) {
-                    Ok(value) => _ = outputs.insert(name.clone(), value),
+                match template.render_optional(&scope, &self.budget) {
+                    Ok(value) => outputs.extend(value.map(|value| (name.clone(), value))),
                     Err(error) => {
                         let problem = format!("output `{name}`: {error}");
                         broken.get_or_insert_with(|| Fault::new(FaultClass::Expression, problem));

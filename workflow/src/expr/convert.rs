@@ -76,6 +76,11 @@ fn number_to_val<'v>(number: &Number) -> Box<dyn Val + 'v> {
     }
 }
 
+/// What an optional value holds. `None` if the value is not optional.
+pub(super) fn optional<'b, 'v>(value: &'b (dyn Val + 'v)) -> Option<Option<&'b (dyn Val + 'v)>> {
+    value.downcast_ref::<CelOptional<'v>>().map(CelOptional::inner)
+}
+
 /// The JSON value for one of the evaluator's.
 pub(super) fn to_json(value: &dyn Val) -> Result<Value, ConvertError> {
     to_json_at(value, DEPTH_LIMIT * 2)

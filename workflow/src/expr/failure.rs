@@ -83,9 +83,10 @@ impl Failure<'_, '_, '_, '_> {
                 Said::plain(format!("step `{id}` has no {segment}: it was skipped, or it failed; {instead}"))
             }
             (Root::Field(id, _), None) => Said::plain(format!("step `{id}` has no {segment}; {instead}")),
-            (Root::Inputs, Some(_)) if at == 0 => {
-                Said::plain(format!("the input `{segment}` was not given; {instead}, or give it a default"))
-            }
+            (Root::Inputs, Some(_)) if at == 0 => Said::plain(format!(
+                "the input `{segment}` was not given; `inputs.?{segment}` by itself leaves its key out, and \
+                     `default(inputs.{segment}, ...)` puts something in its place"
+            )),
             (_, Some(before)) => no_field(&slot.text(at), before, segment, &instead),
             (_, None) => Said::plain(format!("`{}` has no value", slot.text(at))),
         })

@@ -98,10 +98,15 @@ impl Slot {
         self.wanted == Wanted::Value && self.first_optional().is_none()
     }
 
+    /// Returns true if the value at its end may be missing.
+    pub(super) fn is_optional(&self) -> bool {
+        self.wanted == Wanted::Value && self.first_optional().is_some()
+    }
+
     /// The input that it is, if it is one and nothing within it.
     pub(super) fn input(&self) -> Option<&str> {
         match (&self.root, self.path.as_slice()) {
-            (Root::Inputs, [only]) => Some(&only.name),
+            (Root::Inputs, [only]) if self.wanted == Wanted::Value => Some(&only.name),
             _ => None,
         }
     }

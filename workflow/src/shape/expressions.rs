@@ -125,12 +125,21 @@ impl Shaper<'_, '_> {
                     let origin = self.origin(node, inner, &mut cursor);
                     match self.expression(inner, origin) {
                         Some(expr) if alone => return Part::Whole(expr),
+                        Some(expr) if expr.is_optional_path() => self.optional_in_text(&expr, inner, origin),
                         expr => parts.extend(expr.map(TextPart::Expression)),
                     }
                 }
             }
         }
         Part::Text(parts)
+    }
+
+    /// Refuses an optional value within text: only a key or an item can be left out.
+    fn optional_in_text(&mut self, expr: &Expr, text: &str, origin: Origin) {
+        let message = format!("`{}` may be nothing, which is no text", expr.source());
+        let help = format!("write `${{{{ {}.orValue('') }}}}`", expr.source());
+        let span = origin.span(&(0..text.len()));
+        self.refuse(Diagnostic::new(Code::OptionalInText, span, message).help(help));
     }
 
     /// Splits a text; an expression without end is refused.
