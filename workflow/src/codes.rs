@@ -56,7 +56,7 @@ codes! {
     MissingKey "LS0102" "A key is missing without which the text says too little: `longshore`, `name` and `steps` at the top level."
     WrongType "LS0103" "The value is of another type than the key wants, for instance a list where a text is expected."
     NotAllowed "LS0104" "The value is none of those the key can have. The help lists them."
-    BadName "LS0105" "Names have rules. A workflow's name is 1 to 63 of a-z, 0-9 and `-`. Ids of steps, and names of inputs and outputs, are identifiers of up to 63 characters (letters, digits, `_`, not beginning with a digit, no word that expressions reserve), because expressions refer to them: in `steps.my-step.output` the dash would be a subtraction."
+    BadName "LS0105" "Names have rules. A workflow's name is 1 to 63 of a-z, 0-9 and `-`. Ids of steps, and names of inputs and outputs, are identifiers of up to 63 characters (letters, digits, `_`, not beginning with a digit), because expressions refer to them: in `steps.my-step.output` the dash would be a subtraction. None is `in`, `true`, `false` or `null`, and ids are no word that expressions reserve."
     BadDuration "LS0106" "A duration is one or more numbers, each with a unit of `ms`, `s`, `m`, `h` or `d`: `30s`, `1h30m`. It is more than nothing where something must happen in it, and at most 365 days."
     UnknownStep "LS0107" "An expression refers to a step that does not exist. Steps are known by their `id`; a step without one cannot be referred to."
     LaterStep "LS0108" "An expression refers to a step that begins only later, so there is no value yet. Move the step that reads below the one it reads from, or name that one in `needs`."
@@ -96,6 +96,7 @@ codes! {
     TooManyExpressions "LS0212" "A workflow may have 10,000 expressions, and 256 KiB of them together: each is parsed when the file is checked, and checking must stay quick even for a file that was written to be slow."
     UnknownStatus "LS0213" "The status of a step is compared with a word that it never is, so the comparison always has the same result. A step that has ended is `succeeded`, `failed`, `indeterminate`, `skipped` or `cancelled`."
     OptionalInText "LS0214" "An optional value such as `inputs.?limit` that stands by itself leaves its key or item out where it is absent. Within a text there is nothing to leave out: say what stands there instead, as in `up to ${{ inputs.?limit.orValue(10) }}`."
+    NotACondition "LS0215" "`&&`, `||` and `!` combine conditions, which are true or false, and give a condition. To choose between two values write `condition ? 'yes' : 'no'`; for a value that may be missing write `default(path, 'text')`."
 
     WorkflowStep "LS0301" "Child workflows (`workflow:`) are part of the language, and this version does not have them yet."
     ForEach "LS0302" "Loops over items (`for-each:`) are part of the language, and this version does not have them yet."

@@ -304,6 +304,14 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
             ],
         ),
         ("LS0214", vec![call("    with:\n      text: at most ${{ inputs.?url }}")]),
+        (
+            "LS0215",
+            vec![
+                expression("inputs.url == 'a' && 'yes' || 'no'"),
+                expression("inputs.url || 'none'"),
+                call("    if: \"!'x'\""),
+            ],
+        ),
         ("LS0301", vec![steps("  - workflow: other\n    with: {}\n")]),
         ("LS0302", vec![steps("  - for-each: [1]\n    as: n\n    steps: []\n")]),
         ("LS0303", vec![steps("  - repeat: { max: 3 }\n    steps: []\n")]),

@@ -57,8 +57,44 @@ fn words_and_signs_in_expressions() {
         "json(inputs.a) == ''",
         "split(inputs.a) == []",
         "now() == ''",
+        "inputs.a.sort() == []",
+        "max(1, 2) == 2",
+        "inputs.a[0].toUpperCase() == 'A'",
+        "steps.get-files.output == []",
+        "steps.fetch.output.content-type == 'text/html'",
+        "steps.fetch.output.a-b-c.d == 1",
+        "inputs.my-list == []",
+        "steps.fetch.output.in == 1",
+        "inputs.a.in([1])",
+        "steps.fetch.output.items.*.price == []",
+        "`tick` == ''",
+        "steps['fetch'].output == 1",
+        "env.HOME == ''",
+        "secrets.TOKEN == ''",
+        "github.sha == ''",
+        "needs.fetch.outputs.x == 1",
+        "params.a == 1",
+        "inputs.a == [] && 'x' || 'y'",
+        "inputs.a || 'y'",
     ];
     insta::assert_snapshot!(all(written.map(|written| (written, condition(written)))));
+}
+
+#[test]
+fn names_of_inputs_and_steps() {
+    let written = ["in", "null", "my-list", "2nd"];
+    let text = |name: &str| {
+        format!(
+            "longshore: v1\nname: foreign\ninputs: {{ {name}: {{}} }}\nsteps:\n  - {{ id: {name}, call: x/y }}\n"
+        )
+    };
+    insta::assert_snapshot!(all(written.map(|written| (written, text(written)))));
+    for reserved in ["namespace", "package", "function", "for", "if", "var", "type"] {
+        let text = format!(
+            "longshore: v1\nname: reserved\ninputs: {{ {reserved}: {{}} }}\nsteps:\n  - set: {{ x: \"${{{{ inputs.{reserved} }}}}\" }}\n"
+        );
+        longshore_workflow::compile(&text).expect(reserved);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! * whatever copies, compares or loops is charged to the meter.
 
 mod call;
+mod combined;
 mod status;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ use cel::common::ast::{
     MapEntryExpr, SelectExpr, SourceInfo,
 };
 
+use super::foreign;
 use super::names;
 use super::path::{self, Path};
 use super::reads::Mention;
@@ -102,12 +104,18 @@ impl Binder<'_> {
     /// A path from outside becomes a slot.
     fn path(&mut self, node: IdedExpr, path: &Path) -> IdedExpr {
         if path.is_bare() && names::is_type(&path.root) {
+            // `output.content-type` ends in the name of a type.
+            let dashed = self.dashed(path).flatten();
+            self.bound.refused.extend(dashed);
             return node;
         }
         let root = match path.resolve(&mut self.bound.reads, &mut self.bound.mentions) {
             Ok(root) => root,
             Err(refused) => {
-                self.refuse(refused);
+                match self.dashed(path) {
+                    Some(dashed) => self.bound.refused.extend(dashed),
+                    None => self.refuse(refused),
+                }
                 return node;
             }
         };
@@ -123,6 +131,13 @@ impl Binder<'_> {
             slots.len() - 1
         });
         IdedExpr { id: node.id, expr: Tree::Ident(format!("@{number}")) }
+    }
+
+    /// The refusal of a name right behind a dash that stands right behind a path; `Some(None)` if it is refused already.
+    fn dashed(&self, path: &Path) -> Option<Option<Refused>> {
+        let (at, message, help) = foreign::dashed(self.text, &path.root, path.root_start())?;
+        let is_said = self.bound.refused.iter().any(|refused| refused.at == at);
+        Some((!is_said).then(|| Refused::new(Code::UnknownName, at, message).help(help)))
     }
 
     fn entry(&mut self, entry: IdedEntryExpr) -> IdedEntryExpr {

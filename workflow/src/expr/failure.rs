@@ -123,7 +123,9 @@ impl Failure<'_, '_, '_, '_> {
     /// How people wrote a node, where it is a path or a literal.
     fn name(&self, node: &IdedExpr) -> Option<String> {
         match &node.expr {
-            Tree::Call(call) if call.func_name == "@copy" => self.name(call.args.get(1)?),
+            Tree::Call(call) if matches!(call.func_name.as_str(), "@copy" | "@addend" | "@scan") => {
+                self.name(call.args.get(1)?)
+            }
             Tree::Ident(name) => match name.strip_prefix('@') {
                 Some(number) => {
                     self.live.slot(number.parse().ok()?).map(|(slot, _)| slot.text(slot.path.len()))

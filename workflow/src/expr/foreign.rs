@@ -1,5 +1,7 @@
 //! Words and signs of other languages, and those of this one that mean the same.
 
+use std::ops::Range;
+
 /// The help for a name that expressions do not see.
 pub(super) fn name(name: &str) -> Option<String> {
     let meant = match name {
@@ -9,6 +11,18 @@ pub(super) fn name(name: &str) -> Option<String> {
         "yes" | "on" | "Yes" | "On" | "True" | "TRUE" => "true",
         "no" | "off" | "No" | "Off" | "False" | "FALSE" => "false",
         "None" | "nil" | "undefined" | "Null" | "NULL" => "null",
+        "params" | "parameters" | "args" | "arguments" | "variables" => {
+            return Some("what a run is given is read as `inputs.<name>`".to_owned());
+        }
+        "needs" | "jobs" | "tasks" | "nodes" | "outputs" | "output" | "result" => {
+            return Some("what a step gave is read as `steps.<id>.output`".to_owned());
+        }
+        "env" | "environment" => {
+            return Some("a workflow sees no environment variables; pass values as `inputs`".to_owned());
+        }
+        "github" | "workflow" | "context" | "execution" => {
+            return Some("the run is read as `run.id`, `run.workflow` and `run.attempt`".to_owned());
+        }
         _ => return None,
     };
     Some(format!("write `{meant}`"))
@@ -23,12 +37,73 @@ pub(super) fn function(name: &str) -> Option<&'static str> {
         }
         "fromJson" | "from_json" | "fromjson" | "parseJSON" | "loads" => "write `fromJSON(x)`",
         "str" | "toString" => "write `string(x)`",
+        "min" | "max" => "write `a > b ? a : b`",
+        "toUpperCase" | "toLowerCase" | "upper" | "lower" | "upperAscii" | "lowerAscii" => {
+            "no function changes letters; `matches(x, '(?i)text')` compares them in any case"
+        }
+        "includes" | "has_key" | "hasKey" => "write `contains(a, b)`",
+        "isEmpty" | "empty" | "is_empty" => "write `size(x) == 0`",
+        "coalesce" | "ifelse" | "iif" | "nvl" => "write `default(path, value)`, or `condition ? a : b`",
         _ => return None,
     })
 }
 
+/// The help for a field or method that expressions write as a function.
+pub(super) fn field(name: &str, path: &str) -> Option<String> {
+    matches!(name, "length" | "len" | "count" | "size").then(|| format!("write `size({path})`"))
+}
+
+/// A name with a dash in it, which expressions read as a subtraction: where it stands, what is wrong, and what to write.
+/// `name` begins at `at`, right behind the dash.
+pub(super) fn dashed(text: &str, name: &str, at: usize) -> Option<(Range<usize>, String, String)> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let before = text.get(..at)?;
+    let path_start = before.rfind(|c: char| !is_word(c) && c != '.').map_or(0, |last| last + 1);
+    let path = before.get(path_start..)?.strip_suffix('-')?;
+    let (parent, first) = path.rsplit_once('.')?;
+    let rest = text.get(at..)?;
+    let end = at + rest.find(|c: char| !is_word(c)).unwrap_or(rest.len()).max(name.len());
+    let start = at - 1 - first.len();
+    let word = text.get(start..end)?;
+    if first.is_empty() || first.ends_with('-') && first.len() == 1 {
+        return None;
+    }
+    let message = format!("a `-` within a name is a subtraction: `{word}`");
+    let help = match parent {
+        "steps" | "inputs" => {
+            let name = word.replace('-', "_");
+            format!("names cannot hold `-`: call it `{name}`, and write `{parent}.{name}`")
+        }
+        _ => format!("write `{parent}['{word}']`"),
+    };
+    Some((start..end, message, help))
+}
+
 /// The help for text that cannot be read, where the reader stopped at `at`.
-pub(super) fn syntax(text: &str, at: usize) -> Option<&'static str> {
+pub(super) fn syntax(text: &str, at: usize) -> Option<String> {
+    reserved_field(text, at).or_else(|| sign(text, at).map(str::to_owned))
+}
+
+/// `.in` and the other words that cannot follow a dot.
+fn reserved_field(text: &str, at: usize) -> Option<String> {
+    // The reader stops at the word, or at the dot.
+    let rest = text.get(at..)?;
+    let (at, rest) = match rest.strip_prefix('.') {
+        Some(rest) => (at, rest),
+        None => (text.get(..at)?.strip_suffix('.')?.len(), rest),
+    };
+    let word = ["in", "true", "false", "null"].into_iter().find(|word| {
+        rest.strip_prefix(word).is_some_and(|end| !end.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    })?;
+    let before = text.get(..at)?;
+    let start =
+        before.rfind(|c: char| !(c.is_alphanumeric() || "_.[]'".contains(c))).map_or(0, |last| last + 1);
+    let path = before.get(start..)?;
+    let field = format!("write `{path}['{word}']` for the field `{word}`");
+    Some(if word == "in" { format!("{field}, and `x in ['a', 'b']` to look in a list") } else { field })
+}
+
+fn sign(text: &str, at: usize) -> Option<&'static str> {
     let from =
         text.char_indices().rev().map(|(index, _)| index).filter(|index| *index <= at).nth(1).unwrap_or(0);
     let here = text.get(from..)?.trim_start();
@@ -46,6 +121,10 @@ pub(super) fn syntax(text: &str, at: usize) -> Option<&'static str> {
         Some("conditions are combined with `&&`, `||` and `!`")
     } else if here.starts_with('|') && !here.starts_with("||") {
         Some("there are no pipes; write a function round the value: `size(x)`")
+    } else if here.starts_with(".*") || here.starts_with("*.") || text.contains("[*]") {
+        Some("write `list.map(x, x.name)`")
+    } else if here.starts_with('`') {
+        Some("text stands in single or double quotes")
     } else if is_slice(text, at) {
         Some("there are no slices; `list[0]` is one item, and `list.filter(x, ...)` are some")
     } else if ends_with_word(before, &["f"])

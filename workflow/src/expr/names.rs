@@ -75,6 +75,34 @@ pub(super) const IS_OURS: [&str; 6] = ["contains", "matches", "join", "format", 
 /// Standard CEL that needs a calendar.
 const NOT_BUILT: [&str; 2] = ["timestamp", "duration"];
 
+/// Functions of the extension libraries of CEL, which people know and this version does not have.
+const EXTENSIONS: [&str; 24] = [
+    "split",
+    "replace",
+    "trim",
+    "lowerAscii",
+    "upperAscii",
+    "substring",
+    "indexOf",
+    "lastIndexOf",
+    "charAt",
+    "reverse",
+    "quote",
+    "sort",
+    "sortBy",
+    "slice",
+    "flatten",
+    "distinct",
+    "range",
+    "lists",
+    "math",
+    "base64",
+    "now",
+    "sum",
+    "first",
+    "last",
+];
+
 /// Whether a name is that of a type, as in `type(x) == int`.
 pub(super) fn is_type(name: &str) -> bool {
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"].contains(&name)
@@ -125,5 +153,8 @@ fn unknown(style: Style, name: &str, at: Range<usize>) -> Refused {
         return refused.help(help);
     }
     let names = || own.iter().map(|(known, ..)| *known);
+    if EXTENSIONS.contains(&name) {
+        return refused.help(format!("there are {}; a tool can do what they cannot", listed(names())));
+    }
     refused.help(did_you_mean(name, names()).unwrap_or_else(|| format!("there are {}", listed(names()))))
 }

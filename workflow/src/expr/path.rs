@@ -127,10 +127,22 @@ pub(super) fn dynamic_step(at: Range<usize>) -> Refused {
         .help("write `steps.<id>` with the id of one step")
 }
 
+/// `steps['fetch']`.
+pub(super) fn quoted_step(at: Range<usize>, id: &str) -> Refused {
+    let id: String = id.chars().take(80).collect();
+    Refused::new(Code::DynamicStep, at, "a step is always written by its id")
+        .help(format!("write `steps.{}`", id.replace('-', "_")))
+}
+
 impl Path {
     /// Whether it is a name alone.
     pub(super) fn is_bare(&self) -> bool {
         self.segments.is_empty()
+    }
+
+    /// Where it begins in the text.
+    pub(super) fn root_start(&self) -> usize {
+        self.root_at.start
     }
 
     /// What the path begins at, with what it reads and mentions noted down.
@@ -199,7 +211,14 @@ fn check_run_field(part: &Part) -> Result<(), Refused> {
 fn unknown(name: &str, at: Range<usize>) -> Refused {
     if NOT_BUILT.contains(&name) {
         let message = format!("`{name}` is part of the language and not built yet");
-        return Refused::new(Code::NameNotBuilt, at, message);
+        let refused = Refused::new(Code::NameNotBuilt, at, message);
+        return match name {
+            "secrets" => {
+                refused.help("declare an input with `secret: true`, and read that in `with` of a call")
+            }
+            "vars" => refused.help("values that a `set` step computed are read as `steps.<id>.output`"),
+            _ => refused,
+        };
     }
     let refused = Refused::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
     let help = foreign::name(name)

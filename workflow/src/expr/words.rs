@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::convert::to_json;
 use super::error::{cut, excerpt, kind};
+use super::foreign;
 use crate::suggest::{did_you_mean, listed};
 
 /// How much of the evaluator's own words is passed on: they may repeat a text that came from anywhere.
@@ -58,9 +59,23 @@ pub(super) fn no_overload(symbol: &str, left: &Operand, right: &Operand) -> Said
 fn mend(symbol: &str, left: &Operand, right: &Operand) -> Option<String> {
     let name = |operand: &Operand| operand.name.clone().unwrap_or_else(|| "n".to_owned());
     let (one, other) = (name(left), name(right));
+    // Without a name it is a literal, or was computed.
+    let as_double = |operand: &Operand| match &operand.name {
+        Some(name) => format!("write `double({name})`"),
+        None => format!(
+            "write `{0}.0` for the literal `{0}`, or `double(...)` round what gives it",
+            operand.excerpt
+        ),
+    };
     Some(match (left.type_name.as_str(), symbol, right.type_name.as_str()) {
-        ("int" | "uint", _, "double") => format!("write `double({one})`"),
-        ("double", _, "int" | "uint") => format!("write `double({other})`, or a literal such as `2.0`"),
+        ("int" | "uint" | "double", "%", "int" | "uint" | "double") => {
+            "`%` takes whole numbers: write `int(x)`".to_owned()
+        }
+        (_, "&&" | "||", _) => {
+            "both sides are true or false; `condition ? a : b` chooses between two values".to_owned()
+        }
+        ("int" | "uint", _, "double") => as_double(left),
+        ("double", _, "int" | "uint") => as_double(right),
         ("uint", _, "int") => format!("write `int({one})`, or a literal such as `1u`"),
         ("int", _, "uint") => format!("write `int({other})`"),
         ("null_type", ..) | (.., "null_type") => {
@@ -83,9 +98,15 @@ pub(super) fn no_field(name: &str, value: &Value, field: &str, instead: &str) ->
     let message = match value {
         Value::Object(entries) => {
             let keys = entries.keys().map(String::as_str);
-            let hint = did_you_mean(field, keys.clone())
+            let is_dashed = |key: &&str| key.contains('-') && key.starts_with(field);
+            let hint = keys.clone().find(is_dashed).map(|key| format!("write `{name}['{key}']`"));
+            let hint = hint
+                .or_else(|| did_you_mean(field, keys.clone()))
                 .unwrap_or_else(|| format!("it has {}; {instead}", listed(keys.take(10))));
             format!("`{name}` has no `{field}`; {hint}")
+        }
+        Value::Array(_) | Value::String(_) if foreign::field(field, name).is_some() => {
+            format!("`{name}` has no `{field}`; {}", foreign::field(field, name).unwrap_or_default())
         }
         Value::Array(_) => {
             format!("`{name}` is a list and has no `{field}`; take one item: `{name}[0].{field}`")
@@ -121,13 +142,27 @@ pub(super) fn in_words(cause: &ExecutionError) -> Said {
         |value: &cel::Value| operand(value).map_or_else(|| "a value".to_owned(), |operand| operand.excerpt);
     let message = match cause {
         ExecutionError::UnsupportedBinaryOperator(name, left, right) => return arithmetic(name, left, right),
+        ExecutionError::NoSuchKey(key)
+            if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            let key = cut(key, WORDS_CHARS);
+            format!("there is no `{key}`; keys of maps are text: `['{key}']`")
+        }
         ExecutionError::NoSuchKey(key) => {
             format!(
                 "there is no `{}`; write `default(path, value)` if it may be missing",
                 cut(key, WORDS_CHARS)
             )
         }
-        ExecutionError::IndexOutOfBounds(index) => format!("the list has no item {}", of(index)),
+        ExecutionError::IndexOutOfBounds(index) => {
+            let index = of(index);
+            let help = if index.starts_with('-') {
+                "items are counted from 0, and the last one is `list[size(list) - 1]`"
+            } else {
+                "write `default(list[0], value)` if it may be missing"
+            };
+            format!("the list has no item {index}; {help}")
+        }
         ExecutionError::UnsupportedIndex(index, whole) => {
             format!("{} cannot be indexed with {}", of(whole), of(index))
         }
@@ -191,7 +226,11 @@ fn function_in_words(function: &str, message: &str) -> String {
 
 fn overload_in_words(function: &str, types: &[String]) -> String {
     match (function, types) {
-        ("!_", [given]) => format!("`!` wants true or false, and this is {given}"),
+        ("!_", [given]) => {
+            format!(
+                "`!` wants true or false, and this is {given}; compare it, as in `size(x) == 0` or `x == null`"
+            )
+        }
         ("_[_]" | "_[?_]", [whole, index]) => format!("{whole} cannot be indexed with {index}"),
         ("_._", [whole, _]) => format!("{whole} has no fields"),
         ("@in", [_, whole]) => format!("`in` wants a list or a map on its right, and this is {whole}"),

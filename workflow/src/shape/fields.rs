@@ -14,26 +14,25 @@ use crate::suggest::{did_you_mean, listed};
 /// The longest identifier. It has to fit into a subject together with others.
 const IDENTIFIER_LIMIT: usize = 63;
 
-/// Words that CEL reserves: an id among them could not be written in an expression.
-const RESERVED: [&str; 21] = [
+/// Words that cannot be written behind a dot in an expression.
+const UNWRITABLE: [&str; 4] = ["in", "true", "false", "null"];
+
+/// Words that expressions reserve beside these. They can be written behind a dot, as in `inputs.namespace`.
+const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
     "continue",
     "else",
-    "false",
     "for",
     "function",
     "if",
     "import",
-    "in",
     "let",
     "loop",
     "namespace",
-    "null",
     "package",
     "return",
-    "true",
     "var",
     "void",
     "while",
@@ -194,8 +193,17 @@ impl Shaper<'_, '_> {
         None
     }
 
-    /// An identifier, as ids and names that expressions refer to have to be.
+    /// The name of an input or an output, which expressions write behind a dot.
+    pub(super) fn field_name(&mut self, text: &str, span: Span, what: &str) -> Option<Placed<String>> {
+        self.word_of(text, span, what, &[])
+    }
+
+    /// An identifier, as ids have to be.
     pub(super) fn identifier(&mut self, text: &str, span: Span, what: &str) -> Option<Placed<String>> {
+        self.word_of(text, span, what, &RESERVED)
+    }
+
+    fn word_of(&mut self, text: &str, span: Span, what: &str, reserved: &[&str]) -> Option<Placed<String>> {
         let mut characters = text.chars();
         let begins = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
         let shown: String = text.chars().take(80).collect();
@@ -203,7 +211,7 @@ impl Shaper<'_, '_> {
             format!("the {what} is longer than {IDENTIFIER_LIMIT} characters")
         } else if !begins || !characters.all(|other| other.is_ascii_alphanumeric() || other == '_') {
             format!("`{shown}` is not an identifier")
-        } else if RESERVED.contains(&text) {
+        } else if UNWRITABLE.contains(&text) || reserved.contains(&text) {
             format!("`{shown}` is a word that expressions reserve")
         } else {
             return Some(Placed { value: text.to_owned(), span });
@@ -212,6 +220,7 @@ impl Shaper<'_, '_> {
             other if other != text && text.len() <= IDENTIFIER_LIMIT => {
                 format!("write `{}`", other.chars().take(80).collect::<String>())
             }
+            _ if UNWRITABLE.contains(&text) || reserved.contains(&text) => format!("write `{text}_`"),
             _ => "letters, digits and `_`, not beginning with a digit".to_owned(),
         };
         self.refuse(Diagnostic::new(Code::BadName, span, problem).help(help));

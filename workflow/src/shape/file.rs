@@ -169,7 +169,7 @@ impl Shaper<'_, '_> {
         for output in
             self.map(entry, "as in `outputs: { id: ${{ steps.store.output.id }} }`").unwrap_or_default()
         {
-            let name = self.identifier(&output.key, output.key_span, "name of an output");
+            let name = self.field_name(&output.key, output.key_span, "name of an output");
             let template = self.template(&output.value);
             self.draft.outputs.extend(name.map(|name| (name.value, template)));
         }

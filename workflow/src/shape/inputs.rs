@@ -32,7 +32,7 @@ impl Shaper<'_, '_> {
     }
 
     fn input(&mut self, input: &Entry) -> Option<InputSpec> {
-        let name = self.identifier(&input.key, input.key_span, "name of an input");
+        let name = self.field_name(&input.key, input.key_span, "name of an input");
         let entries = self.map(input, "as in `url: { type: string, required: true }`")?;
         self.rules(entries, &KEYS, "an input");
         let kind = self.input_type(entries);

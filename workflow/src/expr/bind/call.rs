@@ -21,7 +21,7 @@ impl<'t> Binder<'t> {
         }
         let bind: [Bind<'t>; 2] = match call.func_name.as_str() {
             "default" if call.args.len() == 2 => return self.default(id, call.args),
-            op::INDEX if self.is_steps(&call.args) => return self.dynamic_step(id),
+            op::INDEX if self.is_steps(&call.args) => return self.dynamic_step(id, call.args.get(1)),
             op::EQUALS | op::NOT_EQUALS | op::IN => {
                 self.compared_status(&call.args);
                 if call.func_name == op::IN {
@@ -30,13 +30,11 @@ impl<'t> Binder<'t> {
                     [Self::copied, Self::copied]
                 }
             }
-            op::INDEX
-            | op::CONDITIONAL
-            | op::LOGICAL_AND
-            | op::LOGICAL_OR
-            | op::LOGICAL_NOT
-            | op::NEGATE
-            | op::NOT_STRICTLY_FALSE => [Self::tree, Self::tree],
+            op::LOGICAL_AND | op::LOGICAL_OR | op::LOGICAL_NOT => {
+                self.combined(&call);
+                [Self::tree, Self::tree]
+            }
+            op::INDEX | op::CONDITIONAL | op::NEGATE | op::NOT_STRICTLY_FALSE => [Self::tree, Self::tree],
             op::ADD => [Self::copied, Self::added],
             name if is_operator(name) => [Self::copied, Self::copied],
             _ => return self.function(id, call.func_name, call.args),
@@ -62,8 +60,12 @@ impl<'t> Binder<'t> {
         matches!(args.first().map(|target| &target.expr), Some(Tree::Ident(name)) if name == "steps" && !self.is_local(name))
     }
 
-    fn dynamic_step(&mut self, id: u64) -> Tree {
-        self.refuse(path::dynamic_step(self.at(id)));
+    fn dynamic_step(&mut self, id: u64, index: Option<&IdedExpr>) -> Tree {
+        let refused = match index.map(|index| &index.expr) {
+            Some(Tree::Literal(LiteralValue::String(step))) => path::quoted_step(self.at(id), step.inner()),
+            _ => path::dynamic_step(self.at(id)),
+        };
+        self.refuse(refused);
         Tree::Literal(LiteralValue::Null)
     }
 
