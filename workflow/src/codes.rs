@@ -25,6 +25,11 @@ macro_rules! codes {
                 match self { $(Self::$variant => $code),* }
             }
 
+            /// Returns true if the explanation says more than the message and its help do.
+            pub(crate) fn says_more(self) -> bool {
+                !BRIEF.contains(&self)
+            }
+
             /// Returns true if a text with it still compiles.
             pub(crate) fn is_warning(self) -> bool {
                 self.as_str().starts_with("LS05")
@@ -37,6 +42,54 @@ macro_rules! codes {
     };
 }
 
+/// Codes of which everything is said by the message and its help.
+const BRIEF: [Code; 44] = [
+    Code::TooDeep,
+    Code::DuplicateKey,
+    Code::SeveralDocuments,
+    Code::NotAMap,
+    Code::Tag,
+    Code::NoJsonNumber,
+    Code::ColonTrap,
+    Code::BraceTrap,
+    Code::UnknownKey,
+    Code::MissingKey,
+    Code::WrongType,
+    Code::NotAllowed,
+    Code::LaterStep,
+    Code::OwnStep,
+    Code::DuplicateId,
+    Code::NoKind,
+    Code::SeveralKinds,
+    Code::OutOfRange,
+    Code::UnknownInput,
+    Code::DefaultType,
+    Code::NoSteps,
+    Code::Version,
+    Code::ExpressionTooLong,
+    Code::ExpressionTooDeep,
+    Code::UnknownFunction,
+    Code::Unclosed,
+    Code::MixedCondition,
+    Code::UnknownStatus,
+    Code::WorkflowStep,
+    Code::ForEach,
+    Code::Repeat,
+    Code::Switch,
+    Code::Approve,
+    Code::Wait,
+    Code::Emit,
+    Code::FailStep,
+    Code::Fallback,
+    Code::Compensate,
+    Code::Cache,
+    Code::Triggers,
+    Code::Concurrency,
+    Code::OnFailure,
+    Code::Finally,
+    Code::FunctionNotBuilt,
+];
+
 codes! {
     TooLarge "LS0001" "A workflow may be 1 MiB of text, because it has to fit into one message. Large data does not belong into a workflow: pass it as an input, or let a tool fetch it."
     Syntax "LS0002" "The text is not well-formed YAML 1.2 or JSON. The place is where the parser could not go on, so the mistake stands there or shortly before: a missing quote, an indentation that does not match, a bracket that is never closed. Text that holds `: ` or ` #`, or that begins with one of `{ [ & * ! | > @ %`, needs quotes."
@@ -48,8 +101,8 @@ codes! {
     Tag "LS0008" "A value that begins with `!` carries a YAML tag, and the format has no tags. Usually it was meant as the `!` of an expression: write `if: ${{ !cancelled() }}`, or put quotes round the text."
     KeyNotText "LS0009" "The keys of a map are text. YAML would also allow lists and maps as keys; JSON, which the values become, does not."
     NoJsonNumber "LS0010" "Infinity, not-a-number, and numbers beyond the range of a 64-bit float have no form in JSON, which is what every value becomes."
-    ColonTrap "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ a ? b : c }}` breaks it. Put quotes round the whole value: `\"${{ a ? b : c }}\"`."
-    BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ x }}\" }`. `{{ x }}` without the `$` is no expression anywhere."
+    ColonTrap "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ inputs.a ? 'b' : 'c' }}` breaks it. Put quotes round the whole value: `\"${{ inputs.a ? 'b' : 'c' }}\"`."
+    BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ inputs.x }}\" }`. `{{ x }}` without the `$` is no expression anywhere."
 
     Unexplained "LS0100" "The text was refused and no reason was recorded. This is a mistake in Longshore; please report it together with the file."
     UnknownKey "LS0101" "The format has no such key at this place. Keys are written in lower case with dashes. At the top level, keys that begin with `x-` are free for other tools."
@@ -90,7 +143,7 @@ codes! {
     UnknownFunction "LS0206" "Expressions have the functions of standard CEL and a few of Longshore's own; this is none of them, or it takes another number of arguments."
     DynamicStep "LS0207" "Which steps an expression reads must be known when the file is checked, so a step is always written by its id: `steps.fetch`."
     Unclosed "LS0208" "An expression begins with `${{` and never ends. Close it with `}}`. A literal `${{` is written as `${{ '${{' }}`."
-    MixedCondition "LS0209" "A condition is one expression. Either leave the braces out, or put them round the whole: `if: ${{ a && b }}`."
+    MixedCondition "LS0209" "A condition is one expression. Either leave the braces out, or put them round the whole: `if: ${{ inputs.a && inputs.b }}`."
     BadDefault "LS0210" "`default(path, value)` takes a path such as `steps.fetch.output.title` and gives `value` where the path leads nowhere."
     UnknownRunField "LS0211" "Of the run, expressions see `run.id`, `run.workflow`, `run.attempt` and `run.error`."
     TooManyExpressions "LS0212" "A workflow may have 10,000 expressions, and 256 KiB of them together: each is parsed when the file is checked, and checking must stay quick even for a file that was written to be slow."

@@ -208,8 +208,10 @@ fn excerpt(renderer: &Renderer, one: &Diagnostic, place: Place, file: &str, sour
     if let Some(help) = &one.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    let more = format!("longshore explain {}", one.code);
-    group = group.element(Level::NOTE.with_name("more").message(more));
+    if one.code.says_more() {
+        let more = format!("longshore explain {}", one.code);
+        group = group.element(Level::NOTE.with_name("more").message(more));
+    }
     renderer.render(&[group])
 }
 

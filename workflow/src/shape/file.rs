@@ -167,7 +167,7 @@ impl Shaper<'_, '_> {
 
     fn outputs(&mut self, entry: &Entry) {
         for output in
-            self.map(entry, "as in `outputs: { id: ${{ steps.store.output.id }} }`").unwrap_or_default()
+            self.map(entry, "as in `outputs: { id: \"${{ steps.store.output.id }}\" }`").unwrap_or_default()
         {
             let name = self.field_name(&output.key, output.key_span, "name of an output");
             let template = self.template(&output.value);

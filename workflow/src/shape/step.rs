@@ -211,7 +211,8 @@ impl Shaper<'_, '_> {
     }
 
     fn set(&mut self, entry: &Entry) -> KindDraft {
-        if self.map(entry, "values by name, as in `set: { total: ${{ ... }} }`").is_none() {
+        if self.map(entry, "values by name, as in `set: { total: \"${{ inputs.a + inputs.b }}\" }`").is_none()
+        {
             return KindDraft::Refused;
         }
         KindDraft::Set(self.template(&entry.value))

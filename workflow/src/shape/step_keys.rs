@@ -111,7 +111,7 @@ impl Shaper<'_, '_> {
         {
             let message =
                 format!("`{key}` is `{name}` here, which is part of the language and not built yet");
-            return self.refuse(Diagnostic::new(code, entry.key_span, message).help("remove it for now"));
+            return self.refuse(Diagnostic::new(code, entry.key_span, message).help(unbuilt::instead(code)));
         }
         let known = keys_of(kind);
         let message = format!("a step has no key `{key}`");

@@ -61,6 +61,22 @@ impl Shaper<'_, '_> {
 
     pub(super) fn not_built(&mut self, entry: &Entry, code: Code) {
         let message = format!("`{}` is part of the language and not built yet", entry.key);
-        self.refuse(Diagnostic::new(code, entry.key_span, message).help("remove it for now"));
+        self.refuse(Diagnostic::new(code, entry.key_span, message).help(instead(code)));
+    }
+}
+
+/// What comes close to something that is not built.
+pub(super) const fn instead(code: Code) -> &'static str {
+    match code {
+        Code::Switch => "give each of the steps its own `if`",
+        Code::ForEach => "write a step for each item, within `parallel` if they may run at the same time",
+        Code::Fallback => {
+            "write `continue-on-error: true`, and a later step with `if: steps.<id>.status == 'failed'`"
+        }
+        Code::Compensate => "write a later step with `if: failure()` that undoes this one",
+        Code::Triggers => "remove it, and start runs with `longshore run`",
+        Code::OnFailure => "write a last step with `if: failure()`",
+        Code::Finally => "write a last step with `if: always()`",
+        _ => "remove it for now",
     }
 }
