@@ -20,6 +20,9 @@ pub struct Fault {
         skip_serializing_if = "Option::is_none"
     )]
     pub retry_after: Option<Duration>,
+    /// Why the call was not made again although the step asks for retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_retried: Option<String>,
 }
 
 impl Fault {
@@ -33,7 +36,7 @@ impl Fault {
             message.truncate(cut);
             message.push_str(&format!("… ({whole} bytes in all)"));
         }
-        Self { class, message, retry_after: None }
+        Self { class, message, retry_after: None, not_retried: None }
     }
 
     /// The same fault, to be left alone for `retry_after`.
@@ -48,7 +51,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.class, self.message)
+        write!(f, "{}: {}", self.class, self.message)?;
+        match &self.not_retried {
+            Some(why) => write!(f, " (not retried: {why})"),
+            None => Ok(()),
+        }
     }
 }
 

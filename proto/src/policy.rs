@@ -98,6 +98,14 @@ impl RetryPolicy {
         }
     }
 
+    /// Why a step that may be repeated is not tried again after `attempt`. `None` if its attempts are used up, or if a fault
+    /// of this kind cannot pass, which its class says already.
+    pub fn why_not(&self, attempt: Attempt, fault: &Fault, safety: Safety) -> Option<String> {
+        let asks = safety == Safety::Safe && attempt.0 < self.attempts && fault.class.may_pass();
+        let excluded = asks && !self.errors.contains(&fault.class);
+        excluded.then(|| format!("`{}` is not in `retry.errors`", fault.class))
+    }
+
     /// The delay between `attempt` and the next one.
     pub fn delay_after(&self, job: &JobId, attempt: Attempt, asked: Option<Duration>) -> Duration {
         let past = attempt.0.saturating_sub(1);

@@ -253,7 +253,10 @@ impl<'a> Machine<'a> {
             {
                 self.give_back(None)
             }
-            (Next::GiveUp, _) => self.done(Outcome::Fault(fault)),
+            (Next::GiveUp, _) => {
+                let not_retried = retry.why_not(number, &fault, *safety);
+                self.done(Outcome::Fault(Fault { not_retried, ..fault }))
+            }
         }
     }
 

@@ -118,7 +118,7 @@ fn what_the_caller_got_wrong_is_not_tried_again() {
 fn an_error_of_the_tool_means_what_the_step_says() {
     let reported = "
         delivered 1        => call 1
-        reports disk full  => settle fault tool_error: disk full [1 tool_error answered]
+        reports disk full  => settle fault tool_error: disk full (not retried: `tool_error` is not in `retry.errors`) [1 tool_error answered]
         ";
     check(safe(), reported);
     check(

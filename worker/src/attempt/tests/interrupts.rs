@@ -185,7 +185,7 @@ fn an_end_that_overtakes_the_stop_is_settled() {
         "
         delivered 1        => call 1
         stopping           => cancel the call
-        reports disk full  => settle fault tool_error: disk full [1 tool_error answered]
+        reports disk full  => settle fault tool_error: disk full (not retried: `tool_error` is not in `retry.errors`) [1 tool_error answered]
         ",
     );
     check(
