@@ -11,6 +11,8 @@ use crate::failure::Failure;
 /// made, and what is larger belongs into a file that a tool reads.
 const LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Reads a file. `what` is what it should hold: "workflow", "servers file".
 pub(crate) fn read(path: &Path, what: &str) -> Result<String, Failure> {
     let file = File::open(path).map_err(|error| unreadable(path, what, &error))?;
@@ -40,6 +42,8 @@ fn text(source: impl Read, path: &Path, what: &str) -> Result<String, Failure> {
         return Err(Failure::new(Exit::Invalid, message)
             .help("pass large data by the name of a file that a tool reads"));
     }
+    // Editors on Windows write a byte order mark, which means nothing in UTF-8.
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).map(<[u8]>::to_vec).unwrap_or(bytes);
     String::from_utf8(bytes).map_err(|error| {
         let place = error.utf8_error().valid_up_to() + 1;
         let message = format!("the {what} {} is not UTF-8 text: byte {place} is none", path.display());
@@ -63,6 +67,7 @@ mod tests {
     #[test]
     fn what_is_no_text_or_has_no_end_is_refused() {
         assert_eq!(text(&b"a: 1"[..], Path::new("x"), "workflow").expect("text"), "a: 1");
+        assert_eq!(text(&b"\xef\xbb\xbfa: 1"[..], Path::new("x"), "workflow").expect("text"), "a: 1");
         assert_eq!(refusal(&b"ab\xffc"[..]), "the workflow wf.yaml is not UTF-8 text: byte 3 is none");
         assert_eq!(refusal(io::repeat(b' ')), "the workflow wf.yaml has more than 16777216 bytes");
     }

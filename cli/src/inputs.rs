@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longshore_workflow::Plan;
+use longshore_workflow::{InputProblem, InputProblems, Plan, lost_digits};
 use serde_json::{Map, Value};
 
 use crate::args::Pair;
@@ -22,12 +22,25 @@ pub(crate) fn gather(
         (Some(path), Some(text)) => object(path, &text)?,
         _ => Map::new(),
     };
+    let mut unread = Vec::new();
     for pair in pairs {
-        inputs.insert(pair.name.clone(), typed(plan, pair));
+        match typed(plan, pair) {
+            Ok(value) => drop(inputs.insert(pair.name.clone(), value)),
+            Err(problem) => unread.push(problem),
+        }
     }
-    match plan.accept_inputs(inputs.clone()) {
-        Ok(_) => Ok(inputs),
-        Err(problems) => {
+    let is_unread = |problem: &InputProblem| match problem {
+        InputProblem::Missing { name, .. } => unread
+            .iter()
+            .any(|other| matches!(other, InputProblem::LostDigits { name: lost, .. } if lost == name)),
+        _ => false,
+    };
+    let accepted = plan.accept_inputs(inputs.clone());
+    let refused = accepted.as_ref().err().into_iter().flat_map(InputProblems::iter);
+    let problems: Vec<_> = refused.filter(|problem| !is_unread(problem)).chain(&unread).collect();
+    match problems.as_slice() {
+        [] => Ok(inputs),
+        problems => {
             let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             let message = format!("these inputs do not fit the workflow `{}`:{lines}", plan.name);
             Err(Failure::new(Exit::Invalid, message)
@@ -42,16 +55,26 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
             .help("write one JSON object whose keys are the names of inputs")
     };
     match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Object(object)) => match lost_digits(text) {
+            Some(digits) => Err(Failure::new(
+                Exit::Invalid,
+                format!(
+                    "the input file {} has the number {digits}, whose last digits would be lost",
+                    path.display()
+                ),
+            )
+            .help("put it into quotes to pass it on exactly")),
+            None => Ok(object),
+        },
         Ok(_) => Err(invalid("holds no JSON object".to_owned())),
         Err(error) => Err(invalid(format!("is not valid JSON: {error}"))),
     }
 }
 
 /// A value as the plan wants it; if it cannot be read as that, the plan then says why it does not fit.
-fn typed(plan: &Plan, pair: &Pair) -> Value {
+fn typed(plan: &Plan, pair: &Pair) -> Result<Value, InputProblem> {
     let spec = plan.inputs.iter().find(|spec| spec.name == pair.name);
-    spec.map_or_else(|| Value::String(pair.value.clone()), |spec| spec.read_text(&pair.value))
+    spec.map_or_else(|| Ok(Value::String(pair.value.clone())), |spec| spec.read_text(&pair.value))
 }
 
 #[cfg(test)]
@@ -97,6 +120,42 @@ steps:
     fn text_becomes_what_the_plan_wants() {
         let inputs = gathered(None, &["region=42", r#"tags=["a"]"#]);
         assert_eq!(inputs, Ok(json!({ "region": "42", "tags": ["a"] })));
+    }
+
+    #[test]
+    fn no_digit_is_lost() {
+        let long = "12345678901234567890123";
+        let inputs = gathered(None, &["region=a", &format!("free={long}"), "limit=9007199254740993"]);
+        assert_eq!(inputs, Ok(json!({ "region": "a", "free": long, "limit": 9_007_199_254_740_993_u64 })));
+        for text in ["1.10", "296e115", "007", "1E3"] {
+            let inputs = gathered(None, &["region=a", &format!("free={text}")]);
+            assert_eq!(inputs, Ok(json!({ "region": "a", "free": text })));
+        }
+        let refusal = gathered(None, &[&format!("limit={long}"), &format!("free=[\"{long}\", {long}]")]);
+        assert_eq!(
+            refusal.expect_err("too long").lines().skip(1).collect::<Vec<_>>(),
+            [
+                "  input `region` is required".to_owned(),
+                format!(
+                    "  input `limit` is given the number {long}, whose last digits would be lost; declare the input with `type: string` to pass it on exactly"
+                ),
+                format!(
+                    "  input `free` is given the number {long}, whose last digits would be lost; put it into quotes to pass it on exactly"
+                ),
+            ]
+        );
+        let refusal =
+            gathered(Some(&format!("{{\"free\": {{\"n\": -{long}}}}}")), &[]).expect_err("too long");
+        assert_eq!(
+            refusal,
+            format!("the input file FILE has the number -{long}, whose last digits would be lost")
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_an_input_file_means_nothing() {
+        let inputs = gathered(Some("\u{feff}{\"region\": \"north\"}"), &[]);
+        assert_eq!(inputs, Ok(json!({ "region": "north" })));
     }
 
     #[test]

@@ -73,6 +73,16 @@ pub enum InputProblem {
         /// How to write it.
         help: &'static str,
     },
+    /// A number has more digits than a number holds, so that another one would be passed on.
+    #[error("input `{name}` is given the number {digits}, whose last digits would be lost; {help}")]
+    LostDigits {
+        /// The input.
+        name: String,
+        /// The number as it was given.
+        digits: String,
+        /// How to write it.
+        help: &'static str,
+    },
     /// A secret input was given something else than the name of a secret. What it was is not repeated: most likely it
     /// is the secret itself.
     #[error(
@@ -165,14 +175,40 @@ impl Plan {
 }
 
 impl InputSpec {
-    /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON. Without a type,
-    /// the text is JSON if it parses, else a text. Whether it fits is for [`Plan::accept_inputs`] to say.
-    pub fn read_text(&self, text: &str) -> Value {
+    /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON. Without a type, the
+    /// text is JSON if it parses, else a text; a number that is not written as the text is, such as `1.10` or `296e115`, is a
+    /// text as well. Whether it fits is for [`Plan::accept_inputs`] to say.
+    ///
+    /// # Errors
+    ///
+    /// When a whole number has more digits than 64 bits hold.
+    pub fn read_text(&self, text: &str) -> Result<Value, InputProblem> {
         let as_text = || Value::String(text.to_owned());
         if self.kind == Some(InputType::String) {
-            return as_text();
+            return Ok(as_text());
         }
-        serde_json::from_str(text.trim()).unwrap_or_else(|_| as_text())
+        let written = text.trim();
+        match serde_json::from_str::<Value>(written) {
+            Ok(Value::Number(number)) if self.kind.is_none() && number.to_string() != written => {
+                Ok(as_text())
+            }
+            Ok(value) => match lost_digits(written) {
+                Some(digits) => Err(self.lost_digits(digits)),
+                None => Ok(value),
+            },
+            Err(_) => Ok(as_text()),
+        }
+    }
+
+    fn lost_digits(&self, digits: &str) -> InputProblem {
+        let help = match self.kind {
+            Some(InputType::Number | InputType::Integer) => {
+                "declare the input with `type: string` to pass it on exactly"
+            }
+            _ => "put it into quotes to pass it on exactly",
+        };
+        let digits = digits.chars().take(EXCERPT_CHARS).collect();
+        InputProblem::LostDigits { name: self.name.clone(), digits, help }
     }
 
     /// The first part of a value that does not fit.
@@ -199,6 +235,39 @@ impl InputSpec {
         let value = misfit.found.to_string().chars().take(EXCERPT_CHARS).collect();
         InputProblem::WrongType { name: format!("{}{}", self.name, misfit.place()), wanted, value, help }
     }
+}
+
+/// The first whole number of a JSON text that does not fit 64 bits: read as a float, it would be another number.
+pub fn lost_digits(json: &str) -> Option<&str> {
+    let mut rest = json;
+    loop {
+        let start = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?;
+        rest = rest.get(start..)?;
+        if let Some(text) = rest.strip_prefix('"') {
+            rest = after_string(text)?;
+            continue;
+        }
+        let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (number, after) = rest.split_at_checked(end)?;
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return Some(number);
+        }
+        rest = after;
+    }
+}
+
+/// What follows the end of a JSON string whose text begins here.
+fn after_string(text: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    let end = text.find(|c: char| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    })?;
+    text.get(end + 1..)
 }
 
 /// The secret that the value of a secret input names.
@@ -239,4 +308,26 @@ fn misfit<'v>(kind: Option<InputType>, items: Option<&ItemSpec>, value: &'v Valu
         misfit.inwards.push(number);
         Some(misfit)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_beyond_64_bits_are_found_outside_of_strings() {
+        let long = "18446744073709551616";
+        for text in [
+            "{\"a\": 18446744073709551615, \"b\": -9223372036854775808}",
+            "[1.0000000000000000000001, 1e400, \"18446744073709551616\", \"\\\"18446744073709551616\"]",
+            "\"18446744073709551616",
+            "",
+        ] {
+            assert_eq!(lost_digits(text), None, "{text}");
+        }
+        for text in [long.to_owned(), format!("{{\"a\\\\\": [1, {long}]}}"), format!("[\"\\\"\", {long}]")] {
+            assert_eq!(lost_digits(&text), Some(long), "{text}");
+        }
+        assert_eq!(lost_digits("[-9223372036854775809]"), Some("-9223372036854775809"));
+    }
 }

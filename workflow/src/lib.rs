@@ -34,7 +34,7 @@ pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
 pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
 pub use finding::{CallMistake, Finding};
-pub use inputs::{InputProblem, InputProblems};
+pub use inputs::{InputProblem, InputProblems, lost_digits};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
 };

@@ -366,7 +366,7 @@ fn inputs_given_as_text_are_read_by_their_type() {
     );
     let read = |name: &str, text: &str| {
         let spec = plan.inputs.iter().find(|spec| spec.name == name).expect("declared");
-        let given = Map::from_iter([(name.to_owned(), spec.read_text(text))]);
+        let given = Map::from_iter([(name.to_owned(), spec.read_text(text).expect("no digit is lost"))]);
         let accepted = plan.accept_inputs(given).map_err(|problems| problems.to_string())?;
         Ok::<_, String>(accepted[name].clone())
     };
