@@ -151,7 +151,14 @@ impl Check<'_> {
             Some(_) => return,
             None => {
                 let fields = || StepField::ALL.into_iter().map(StepField::as_str);
-                let help = did_you_mean(name, fields()).unwrap_or_else(|| {
+                let help = match name.as_str() {
+                    "outcome" | "conclusion" | "state" => Some(format!("write `steps.{id}.status`")),
+                    "succeeded" | "failed" | "skipped" | "cancelled" => {
+                        Some(format!("write `steps.{id}.status == '{name}'`"))
+                    }
+                    _ => did_you_mean(name, fields()),
+                };
+                let help = help.unwrap_or_else(|| {
                     format!("what the step gives stands below `output`: `steps.{id}.output.{name}`")
                 });
                 (format!("a step has no `{name}`"), help)

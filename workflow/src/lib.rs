@@ -16,6 +16,7 @@ mod assemble;
 mod check;
 mod codes;
 mod diagnostics;
+mod digits;
 mod document;
 mod draft;
 mod duration;
@@ -32,9 +33,10 @@ mod template;
 pub use assemble::DEFAULT_CALL_TIMEOUT;
 pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
+pub use digits::lost_digits;
 pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
 pub use finding::{CallMistake, Finding};
-pub use inputs::{InputProblem, InputProblems, lost_digits};
+pub use inputs::{InputProblem, InputProblems};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
 };

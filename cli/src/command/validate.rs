@@ -114,7 +114,16 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));
     } else if let Some(workflow) = workflow {
-        output.text(&format!("{}: `{}` is valid", input_text::shown(file).display(), workflow.name))?;
+        let count = match warnings.count() {
+            (_, 0) => String::new(),
+            (_, 1) => ", with one warning".to_owned(),
+            (_, count) => format!(", with {count} warnings"),
+        };
+        output.text(&format!(
+            "{}: `{}` is valid{count}",
+            input_text::shown(file).display(),
+            workflow.name
+        ))?;
     }
     Ok(())
 }

@@ -36,6 +36,25 @@ async fn what_cannot_be_used_is_told_with_how_to_mend_it() {
 }
 
 #[tokio::test]
+async fn what_is_probably_not_meant_is_shown_and_refuses_nothing() {
+    let folder = Folder::with(
+        "longshore: v1\nname: zip\ninputs: { zip: { default: '1' } }\nsteps:\n  - set: { zip: 02142, text: '{{ zip }}' }\n",
+    );
+    let words = ["warning[LS0501]", "write `\"02142\"`", "warning[LS0502]", "write `${{ inputs.zip }}`"];
+    folder.run(&["run", "wf.yaml"]).await.expecting(0, &words);
+    let text = folder.run(&["validate", "wf.yaml"]).await.expecting(0, &words);
+    assert_eq!(text.stdout, "wf.yaml: `zip` is valid, with 2 warnings\n");
+    let json = folder.run(&["validate", "wf.yaml", "--json"]).await.expecting(0, &[]);
+    let validation: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(validation["valid"], json!(true));
+    let found = |key: &str| {
+        validation["warnings"].as_array().map(|all| all.iter().map(|one| one[key].clone()).collect())
+    };
+    assert_eq!(found("code"), Some(vec![json!("LS0501"), json!("LS0502")]));
+    assert_eq!(found("severity"), Some(vec![json!("warning"), json!("warning")]));
+}
+
+#[tokio::test]
 async fn validate_finds_problems_in_text_servers_and_tools() {
     let folder = Folder::with(ECHO);
     let fine = folder.run(&["validate", "wf.yaml", "--online"]).await.expecting(0, &[]);

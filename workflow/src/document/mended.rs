@@ -8,8 +8,11 @@ use std::borrow::Cow;
 
 use crate::source::Span;
 
-/// How often a text is read again: more mistakes of this sort than anybody makes before checking once.
+/// How often a text is read again: more mistakes of this sort than people make before checking once.
 const LIMIT: usize = 10;
+
+/// How many bytes are read again in all, so that checking a large text stays quick.
+const LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
 /// The text, and the parts of it that are covered.
 pub(super) struct Mended<'t> {
@@ -24,7 +27,8 @@ impl<'t> Mended<'t> {
 
     /// Covers a part. Returns false if that was done before or too often, so that reading again is no use.
     pub(super) fn cover(&mut self, span: Span) -> bool {
-        if span.start >= span.end || self.covered.len() >= LIMIT || self.covers(span) {
+        let limit = LIMIT.min(LIMIT_BYTES / self.text.len().max(1));
+        if span.start >= span.end || self.covered.len() >= limit || self.covers(span) {
             return false;
         }
         let parts = (self.text.get(..span.start), self.text.get(span.end..));

@@ -233,6 +233,7 @@ impl Builder<'_, '_> {
         match scalar::resolve(text) {
             Some(kind) => {
                 if let Kind::Number(number) = &kind
+                    && !self.is_of_another_tool()
                     && !self.prepared.is_written_as(number, text)
                 {
                     self.report.add(changed_number(span, text, number));
@@ -246,6 +247,12 @@ impl Builder<'_, '_> {
                 self.refused(span);
             }
         }
+    }
+
+    /// Returns true within a key at the top level that begins with `x-`.
+    fn is_of_another_tool(&self) -> bool {
+        let key = self.open.first().and_then(|open| open.key.as_ref());
+        key.is_some_and(|(key, _)| key.starts_with("x-"))
     }
 
     /// Whether the next node is the key of a map.

@@ -109,7 +109,23 @@ fn sign(text: &str, at: usize) -> Option<&'static str> {
     let here = text.get(from..)?.trim_start();
     let before = text.get(..at).unwrap_or_default().trim_end();
     let begins = |words: &[&str]| words.iter().any(|word| here.starts_with(word));
-    if text.contains("??") {
+    let all = text.trim_start();
+    if all.starts_with("{{") || here.starts_with('$') || before.ends_with('$') {
+        Some("names stand without `$` and without braces of their own, as in `inputs.name == 'a'`")
+    } else if here.starts_with("<>") || before.ends_with('<') && here.trim_start_matches('<').starts_with('>')
+    {
+        Some("write `!=`")
+    } else if begins(&["is "]) {
+        Some("write `x == null`, or `x != null`")
+    } else if begins(&["LIKE ", "like "]) {
+        Some("write `contains(a, b)`, or `matches(a, 'regex')`")
+    } else if begins(&["if ", "then ", "else "]) {
+        Some("write `condition ? a : b`")
+    } else if text.contains(" in (") {
+        Some("a list stands in brackets: `x in ['a', 'b']`")
+    } else if here.starts_with("**") || before.ends_with('*') && here.starts_with('*') {
+        Some("there is no sign for powers; multiply, as in `x * x`")
+    } else if text.contains("??") {
         Some("write `default(a, b)` for `a`, or `b` if it is missing")
     } else if begins(&["=>"]) {
         Some("write the variable and the expression as two arguments: `list.map(x, x.name)`")

@@ -45,6 +45,18 @@ impl Shaper<'_, '_> {
                 return None;
             }
         };
+        let expr = self.condition_text(text, entry, span);
+        if let Some(expr) = &expr
+            && expr.is_optional_path()
+        {
+            let message = format!("`{}` may be nothing, which is no condition", expr.source());
+            let help = format!("write `{}.orValue(false)`", expr.source());
+            self.refuse(Diagnostic::new(Code::OptionalInText, span, message).help(help));
+        }
+        expr
+    }
+
+    fn condition_text(&mut self, text: &str, entry: &Entry, span: Span) -> Option<Expr> {
         let pieces = self.pieces(text, &entry.value)?;
         let blank = |piece: &&Piece| match piece {
             Piece::Text(range) => !text.get(range.clone()).unwrap_or_default().trim().is_empty(),
@@ -60,7 +72,7 @@ impl Shaper<'_, '_> {
             [] | [Piece::Text(_)] => {
                 let raw = self.source.slice(entry.value.span);
                 let origin = raw
-                    .find(text.as_str())
+                    .find(text)
                     .map_or(Origin::Within(span), |at| Origin::Exact(entry.value.span.start + at));
                 self.expression(text, origin)
             }

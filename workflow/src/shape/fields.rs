@@ -181,7 +181,9 @@ impl Shaper<'_, '_> {
                 self.refuse(Diagnostic::new(Code::BadDuration, span, message).help(help));
             }
             Err(error) => {
-                let help = match error {
+                let iso = iso_duration(text).map(|meant| format!("write `{meant}`"));
+                let help = match &error {
+                    DurationError::Malformed(_) if iso.is_some() => iso.as_deref().unwrap_or_default(),
                     DurationError::Malformed(_) => {
                         "write numbers with the units `ms`, `s`, `m`, `h`, `d`, as in `30s` or `1h30m`"
                     }
@@ -226,4 +228,14 @@ impl Shaper<'_, '_> {
         self.refuse(Diagnostic::new(Code::BadName, span, problem).help(help));
         None
     }
+}
+
+/// A duration of ISO 8601, such as `PT1H30M`, as this language writes it.
+fn iso_duration(text: &str) -> Option<String> {
+    let (days, time) = match text.strip_prefix('P')?.split_once('T') {
+        Some((days, time)) => (days, time),
+        None => (text.strip_prefix('P')?, ""),
+    };
+    let meant = format!("{days}{time}").to_ascii_lowercase();
+    (!days.contains('M') && duration::parse(&meant).is_ok()).then_some(meant)
 }

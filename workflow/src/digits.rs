@@ -1,0 +1,56 @@
+//! Numbers in JSON texts that have more digits than a number holds.
+
+/// The first whole number of a JSON text that does not fit 64 bits: read as a float, it would be another number.
+pub fn lost_digits(json: &str) -> Option<&str> {
+    let mut rest = json;
+    loop {
+        let start = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?;
+        rest = rest.get(start..)?;
+        if let Some(text) = rest.strip_prefix('"') {
+            rest = after_string(text)?;
+            continue;
+        }
+        let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (number, after) = rest.split_at_checked(end)?;
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return Some(number);
+        }
+        rest = after;
+    }
+}
+
+/// What follows the end of a JSON string whose text begins here.
+fn after_string(text: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    let end = text.find(|c: char| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    })?;
+    text.get(end + 1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_beyond_64_bits_are_found_outside_of_strings() {
+        let long = "18446744073709551616";
+        for text in [
+            "{\"a\": 18446744073709551615, \"b\": -9223372036854775808}",
+            "[1.0000000000000000000001, 1e400, \"18446744073709551616\", \"\\\"18446744073709551616\"]",
+            "\"18446744073709551616",
+            "",
+        ] {
+            assert_eq!(lost_digits(text), None, "{text}");
+        }
+        for text in [long.to_owned(), format!("{{\"a\\\\\": [1, {long}]}}"), format!("[\"\\\"\", {long}]")] {
+            assert_eq!(lost_digits(&text), Some(long), "{text}");
+        }
+        assert_eq!(lost_digits("[-9223372036854775809]"), Some("-9223372036854775809"));
+    }
+}
