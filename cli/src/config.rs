@@ -15,6 +15,7 @@ mod file;
 mod found;
 mod key;
 mod origin;
+mod secret_files;
 mod value;
 
 use std::collections::BTreeMap;
@@ -116,11 +117,14 @@ pub(crate) struct Setting {
 }
 
 impl Config {
-    /// The credentials in the addresses, to be hidden.
+    /// The credentials in the addresses, and those in the files that the configuration names, to be hidden.
     pub(crate) fn credentials(&self) -> Secrets {
         let mut secrets = Secrets::default();
         let addresses = self.nats_urls.iter().chain([&self.redis_url]);
         addresses.flat_map(Address::credentials).for_each(|credential| secrets.add_declared(&credential));
+        let (nats_key, redis_key) = (&self.nats_tls.key, &self.redis_tls.key);
+        let files = [&self.nats_credentials, &self.nats_nkey, nats_key, redis_key];
+        files.into_iter().flatten().for_each(|path| secret_files::add_lines(path, &mut secrets));
         secrets
     }
 

@@ -70,31 +70,42 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Url::parse(&self.0) {
-            Ok(mut url) if url.password().is_some() => {
-                let masked = url.set_password(Some("***")).is_ok();
-                f.write_str(if masked { url.as_str() } else { "***" })
-            }
-            // A name without a password is a token for NATS.
-            Ok(mut url) if !url.username().is_empty() => {
-                let masked = url.set_username("***").is_ok();
-                f.write_str(if masked { url.as_str() } else { "***" })
-            }
-            // The address of a socket may hold a password as a parameter.
-            Ok(mut url) if url.query_pairs().any(|(name, _)| name == "pass") => {
-                let pairs: Vec<_> = url.query_pairs().into_owned().collect();
-                let shown = pairs.into_iter().map(|(name, value)| {
-                    let value = if name == "pass" { "***".to_owned() } else { value };
-                    (name, value)
-                });
-                let query: Vec<String> = shown.map(|(name, value)| format!("{name}={value}")).collect();
-                url.set_query(Some(&query.join("&")));
-                f.write_str(url.as_str())
-            }
-            Ok(_) => f.write_str(&self.0),
-            Err(_) => f.write_str("***"),
+        match self.masked() {
+            Some(masked) => f.write_str(&masked),
+            None => f.write_str("***"),
         }
     }
+}
+
+impl Address {
+    /// Returns the address with `***` in place of each credential; nothing if it cannot be taken apart.
+    fn masked(&self) -> Option<String> {
+        let mut url = Url::parse(&self.0).ok()?;
+        if self.credentials().is_empty() {
+            return Some(self.0.clone());
+        }
+        if url.password().is_some() {
+            url.set_password(Some("***")).ok()?;
+        } else if !url.username().is_empty() {
+            // A name without a password is a token for NATS.
+            url.set_username("***").ok()?;
+        }
+        // The address of a socket may hold a password as a parameter.
+        if let Some(query) = url.query() {
+            let shown = query.split('&').map(|pair| match pair.split_once('=') {
+                Some((name, _)) if is_password_parameter(name) => format!("{name}=***"),
+                _ => pair.to_owned(),
+            });
+            let shown = shown.collect::<Vec<_>>().join("&");
+            url.set_query(Some(&shown));
+        }
+        Some(url.into())
+    }
+}
+
+/// Returns true for the name of a parameter that holds a password, as it is written.
+fn is_password_parameter(name: &str) -> bool {
+    percent_decode_str(name).decode_utf8_lossy() == "pass"
 }
 
 impl fmt::Debug for Address {
@@ -210,6 +221,8 @@ mod tests {
             ("redis://me:s3cret@host", "redis://me:***@host"),
             ("redis://host:6379", "redis://host:6379"),
             ("redis+unix:///run/r.sock?db=1&pass=s3cret", "redis+unix:///run/r.sock?db=1&pass=***"),
+            ("redis://me:s3cret@host/0?pass=other&a=%20b", "redis://me:***@host/0?pass=***&a=%20b"),
+            ("redis://s3cret@host/?pass=other", "redis://***@host/?pass=***"),
         ];
         for (text, shown) in cases {
             let address = redis_url(text).expect(text);
