@@ -132,10 +132,17 @@ impl ServersFile {
         self.config.iter().flat_map(ServersConfig::names)
     }
 
-    /// Servers that stand in the file and cannot be used here, each with the reasons.
+    /// Servers of the file that cannot be used here, each with the reasons, without those that are switched off.
     pub(crate) fn unusable(&self) -> impl Iterator<Item = (&ServerName, &[String])> {
-        let unusable = self.config.iter().flat_map(ServersConfig::unusable);
-        unusable.map(|(name, reasons)| (name, reasons.as_slice()))
+        self.config.iter().flat_map(|config| {
+            let unusable = config.unusable().iter().filter(|(name, _)| !config.is_disabled(name));
+            unusable.map(|(name, reasons)| (name, reasons.as_slice()))
+        })
+    }
+
+    /// Servers that are switched off in the file.
+    pub(crate) fn disabled(&self) -> impl Iterator<Item = &ServerName> {
+        self.config.iter().flat_map(|config| config.unusable().keys().filter(|name| config.is_disabled(name)))
     }
 
     /// The servers, to be started and called. If nobody named the file, a person is asked at a terminal; `tell` takes the

@@ -39,6 +39,9 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     // What is wrong with the servers file is said before anything is waited for.
     let servers = ServersFile::find(&config.servers_source(), output)?.required()?;
     let servers = servers.trusted(output, |line| info!("{line}"))?;
+    for (name, reasons) in servers.unusable() {
+        warn!(server = %name, "server cannot be used by this worker: {}", reasons.join("; "));
+    }
     let pool = Arc::new(Pool::new(servers.config()).launched_by(Launcher::this_program()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();

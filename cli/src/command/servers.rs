@@ -35,13 +35,14 @@ use crate::trust;
 pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit, Failure> {
     let found = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
     let file = trusted(found, output)?;
-    let unusable: Vec<Health> =
-        file.unusable().map(|(name, reasons)| Health::unusable(name, reasons)).collect();
+    let disabled = file.disabled().map(|name| Health::Disabled { server: name.clone() });
+    let unusable = file.unusable().map(|(name, reasons)| Health::unusable(name, reasons));
+    let others: Vec<Health> = unusable.chain(disabled).collect();
     let mut all = with_pool(&file, async |pool, names| {
         Ok(join_all(names.iter().map(async |name| Health::of(name, pool.check(name).await))).await)
     })
     .await?;
-    all.extend(unusable);
+    all.extend(others);
     all.sort_by(|a, b| a.name().cmp(b.name()));
     if args.json {
         all.iter().try_for_each(|health| output.document("longshore.server", health))?;
@@ -50,7 +51,7 @@ pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit,
     } else {
         output.lines(page::servers(&all, output.symbols))?;
     }
-    Ok(if all.iter().all(Health::is_ready) { Exit::Success } else { Exit::Error })
+    Ok(if all.iter().all(Health::is_fine) { Exit::Success } else { Exit::Error })
 }
 
 /// Remembers a servers file as trusted, so that nobody is asked about it.

@@ -164,7 +164,11 @@ fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -
     if servers.exists()
         && let Some((message, help)) = servers.lack(&call.server)
     {
-        let is_there = servers.unusable().any(|(name, _)| *name == call.server);
+        let is_there = servers
+            .unusable()
+            .map(|(name, _)| name)
+            .chain(servers.disabled())
+            .any(|name| *name == call.server);
         let mistake = if is_there { CallMistake::UnusableServer } else { CallMistake::UnknownServer };
         return vec![finding(mistake, message, help)];
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use longshore_worker::mcp::ServersConfig;
 use serde_json::{Map, Value};
 
 /// Commands, addresses and variables of a servers file.
@@ -18,9 +19,9 @@ pub(super) struct Summary {
 impl Summary {
     /// Reads a servers file that was parsed before; of anything else nothing is shown.
     pub(super) fn of(text: &str) -> Self {
-        let file: Value = serde_json::from_str(text).unwrap_or_default();
+        let file = ServersConfig::as_written(text).unwrap_or_default();
         let mut summary = Self::default();
-        let entries = ["mcpServers", "servers"].into_iter().find_map(|key| file.get(key)?.as_object());
+        let entries = file.get("mcpServers").and_then(Value::as_object);
         for (name, entry) in entries.into_iter().flatten() {
             if let Some(entry) =
                 entry.as_object().filter(|entry| entry.get("disabled") != Some(&Value::Bool(true)))
@@ -115,12 +116,16 @@ mod tests {
                 "a": { "command": "sh", "args": ["-c", "rm -rf ~"], "env": { "PATH": "./bin:${PATH}" }, "cwd": "x y",
                        "longshore": { "inherit_env": ["AWS_SECRET"] } },
                 "b": { "url": "https://host/${PART:-mcp}", "headers": { "Authorization": "Bearer ${env:TOKEN}" } },
-                "c": { "command": "never", "disabled": true }
+                "c": { "command": "never", "disabled": true }, // not yet
+                "d": { "httpUrl": "https://other/mcp" },
+                "e": { "command": ["npx", "-y", "x"] },
             },
             "longshore": { "secrets": { "CARD": { "value": "${CARD_TOKEN}", "servers": ["b"] } } }
         }"#;
         let expected = "  a: starts PATH=./bin:${PATH} sh -c \"rm -rf ~\" in the folder \"x y\"\n  \
                         b: calls https://host/${PART:-mcp} with the headers Authorization\n  \
+                        d: calls https://other/mcp\n  \
+                        e: starts npx -y x\n  \
                         It reads these variables of your environment: AWS_SECRET, CARD_TOKEN, PART, PATH, TOKEN";
         assert_eq!(Summary::of(text).to_string(), expected);
     }

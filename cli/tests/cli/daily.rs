@@ -57,13 +57,13 @@ async fn a_tool_by_itself_is_shown_with_its_arguments_and_their_schema() {
 async fn a_servers_file_is_warned_of_once_for_each_content() {
     let folder = Folder::with(ECHO);
     let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
-    let other = text.replace("\"command\"", "\"alwaysAllow\": [], \"command\"");
+    let other = text.replace("\"command\"", "\"envFile\": [], \"command\"");
     folder.write(".mcp.json", &other);
     let run = ["run", "wf.yaml", "-i", "who=you"];
-    folder.run(&run).await.expecting(0, &["warning:", "alwaysAllow"]);
+    folder.run(&run).await.expecting(0, &["warning:", "envFile"]);
     let again = folder.run(&run).await.expecting(0, &[]);
-    assert!(!again.stderr.contains("alwaysAllow"), "{again:#?}");
-    folder.run(&["servers", "list"]).await.expecting(0, &["alwaysAllow"]);
-    folder.write(".mcp.json", &other.replace("alwaysAllow", "autoApprove"));
-    folder.run(&run).await.expecting(0, &["warning:", "autoApprove"]);
+    assert!(!again.stderr.contains("envFile"), "{again:#?}");
+    folder.run(&["servers", "list"]).await.expecting(0, &["envFile"]);
+    folder.write(".mcp.json", &other.replace("envFile", "timeout"));
+    folder.run(&run).await.expecting(0, &["warning:", "timeout"]);
 }

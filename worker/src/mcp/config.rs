@@ -1,24 +1,32 @@
 //! The servers file (`.mcp.json`): which MCP servers there are, and how they are reached.
 //!
-//! Read once, at start. A mistake in the file refuses the whole file, all mistakes at once; an entry that is right
-//! but cannot be used here (an unset variable, a transport that is not spoken) only makes that server unusable,
-//! because the file may be shared with other hosts. What a field means is in `entry` and `settings`; the secrets that
-//! runs may name are in `vault`.
+//! Read once, at start. A mistake in an entry, or what it lacks here (an unset variable, a transport that is not spoken),
+//! makes that server unusable and no other, because the file may be shared with other hosts. Only a mistake in the syntax,
+//! in the outermost object or in the secrets refuses the whole file, all mistakes at once. The syntax is in `document`, the
+//! outermost object in `outline`, the fields of an entry in `entry`, `spelling` and `settings`; the secrets that runs may
+//! name are in `vault`.
 
 mod binding;
+mod child_env;
+mod document;
 mod entry;
 mod expand;
+mod expansion;
 mod fields;
 mod forms;
+mod header;
 mod limits;
+mod literal;
+mod outline;
 mod secret;
 mod settings;
+mod spelling;
 mod vault;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{SecretName, ServerName};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
 pub(crate) use expand::Expanded;
@@ -27,18 +35,17 @@ pub(crate) use settings::{Era, Settings};
 pub use vault::SecretRecipient;
 pub(crate) use vault::Vault;
 
-use fields::Fields;
-
-/// A servers file is written by hand; past this it is something else.
-const MOST_FILE_BYTES: usize = 1024 * 1024;
+use outline::Outline;
 
 /// The servers a worker may call.
 ///
-/// Its `Debug` shows commands and URLs as they are written in the file, and no credential.
+/// Its `Debug` shows commands and URLs as they are written in the file, and no value of a variable.
 #[derive(Clone, Debug, Default)]
 pub struct ServersConfig {
     servers: BTreeMap<ServerName, ServerConfig>,
     unusable: BTreeMap<ServerName, Vec<String>>,
+    /// Those of the unusable that are switched off in the file.
+    disabled: BTreeSet<ServerName>,
     vault: Vault,
     /// The secrets of all servers, and those of the vault.
     secrets: Secrets,
@@ -57,13 +64,15 @@ impl ServersConfig {
     /// few variables they inherit.
     ///
     /// # Errors
-    /// All mistakes at once: broken JSON, wrong types, neither a command nor a URL, unknown settings.
+    /// All mistakes at once: broken syntax, no object of servers, wrong secrets.
     pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         let mut config = Self::default();
-        if let Some((entries, own)) = parts(text, &mut config.warnings, &mut problems) {
+        if let Some(Outline { key, entries, repeated, own, warnings }) = outline::read(text, &mut problems) {
+            config.warnings = warnings;
             for (name, entry) in entries {
-                config.add(&name, entry, env, &mut problems);
+                let repeated = repeated.get(&name).cloned().unwrap_or_default();
+                config.add(key, &name, entry, repeated, env);
             }
             config.vault = own.map(|own| vault::read(own, env, &mut problems)).unwrap_or_default();
             config.warnings.extend(config.vault.warnings());
@@ -72,39 +81,58 @@ impl ServersConfig {
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 
+    /// What a file would start and call, before variables are filled in: an object with `mcpServers` and `longshore`, in the
+    /// spelling that is documented. Nothing if the text is no servers file.
+    pub fn as_written(text: &str) -> Option<Value> {
+        let Outline { mut entries, own, .. } = outline::read(text, &mut Vec::new())?;
+        entries.values_mut().for_each(|entry| drop(spelling::canonical(entry)));
+        let parts = [("mcpServers", Some(Value::Object(entries))), ("longshore", own)];
+        let parts = parts.into_iter().filter_map(|(key, part)| Some((key.to_owned(), part?)));
+        Some(Value::Object(parts.collect()))
+    }
+
+    /// Adds an entry. `repeated` says which of its keys are written twice.
     fn add(
         &mut self,
+        key: &str,
         name: &str,
         entry: Value,
+        repeated: Vec<String>,
         env: &dyn Fn(&str) -> Option<String>,
-        problems: &mut Vec<String>,
     ) {
         let server: ServerName = match name.parse() {
             Ok(server) => server,
             // Other hosts take any name, so this is no mistake; but no workflow could name the server.
             Err(error) => return self.warnings.push(format!("left out: {error}")),
         };
-        let mut found = entry::Findings::default();
-        let read = entry::read(name, entry, env, &mut found);
-        problems.append(&mut found.problems);
+        let mut found = entry::Findings { problems: repeated, ..entry::Findings::default() };
+        let read = entry::read(&format!("{key}.{name}"), entry, env, &mut found);
         self.warnings.append(&mut found.warnings);
-        if !found.unusable.is_empty() {
-            self.unusable.insert(server, found.unusable);
-        } else if let Some(read) = read {
-            self.servers.insert(server, read);
+        self.secrets.merge(&found.secrets);
+        if found.is_disabled {
+            self.disabled.insert(server.clone());
+            self.unusable.insert(server, vec!["it is disabled in the file".to_owned()]);
+            return;
+        }
+        let reasons = [found.problems, found.unusable].concat();
+        match read.filter(|_| reasons.is_empty()) {
+            Some(read) => drop(self.servers.insert(server, read)),
+            None => drop(self.unusable.insert(server, reasons)),
         }
     }
 
     /// Has every secret of the file hidden in whatever any server says: a server may repeat what it was given in an earlier
-    /// call, or read what another one was given.
+    /// call, or read what another one was given. The same goes for what is said about the entries.
     fn share_secrets(&mut self) {
         self.vault.add_to(&mut self.secrets);
-        self.servers.values().for_each(|server| self.secrets.merge(&server.secrets));
         self.servers.values_mut().for_each(|server| server.secrets = self.secrets.clone());
+        for said in self.unusable.values_mut().flatten().chain(&mut self.warnings) {
+            *said = self.secrets.hide(said).into_owned();
+        }
     }
 
-    /// Everything of the file that must not be seen: declared secrets, values of `env` and `inherit_env`, of variables, and
-    /// of headers.
+    /// Everything of the file that must not be seen: declared secrets, values of `env` and `inherit_env`, of variables and of
+    /// headers, and credentials that are written into addresses and arguments.
     pub const fn secrets_to_hide(&self) -> &Secrets {
         &self.secrets
     }
@@ -114,10 +142,15 @@ impl ServersConfig {
         self.servers.keys()
     }
 
-    /// Servers that stand in the file but cannot be used here, each with the reasons. A call to one of them is
+    /// Servers of the file that cannot be used here, each with the reasons. A call to one of them is
     /// answered with the fault `unknown_server` and these reasons.
     pub const fn unusable(&self) -> &BTreeMap<ServerName, Vec<String>> {
         &self.unusable
+    }
+
+    /// Returns true for a server that is switched off in the file. It is also among the unusable.
+    pub fn is_disabled(&self, server: &ServerName) -> bool {
+        self.disabled.contains(server)
     }
 
     /// What is odd but harmless: fields that are not known, names that no workflow can use.
@@ -140,47 +173,6 @@ impl ServersConfig {
         self,
     ) -> (BTreeMap<ServerName, ServerConfig>, BTreeMap<ServerName, Vec<String>>, Vault) {
         (self.servers, self.unusable, self.vault)
-    }
-}
-
-/// The object of server entries, under `mcpServers` or `servers`, and our own object beside it.
-fn parts(
-    text: &str,
-    warnings: &mut Vec<String>,
-    problems: &mut Vec<String>,
-) -> Option<(Map<String, Value>, Option<Value>)> {
-    if text.len() > MOST_FILE_BYTES {
-        problems.push(format!("the file has {} bytes; at most {MOST_FILE_BYTES} are read", text.len()));
-        return None;
-    }
-    let file: Value = match serde_json::from_str(text) {
-        Ok(file) => file,
-        Err(error) => {
-            problems.push(format!("not valid JSON: {error}"));
-            return None;
-        }
-    };
-    let mut fields = Fields::of("the file".to_owned(), file, problems)?;
-    let key = match (fields.has("mcpServers"), fields.has("servers")) {
-        (true, true) => {
-            fields.refuse("servers", "stands beside `mcpServers`; keep one of them");
-            return None;
-        }
-        (true, false) => "mcpServers",
-        (false, true) => "servers",
-        (false, false) => {
-            fields.refuse("mcpServers", "is missing; it maps the name of each server to its entry");
-            return None;
-        }
-    };
-    let (servers, own) = (fields.take(key)?, fields.take("longshore"));
-    warnings.extend(fields.rest().iter().map(|field| format!("`{field}` is not a known field of the file")));
-    match servers {
-        Value::Object(map) => Some((map, own)),
-        _ => {
-            fields.refuse(key, "must be an object of servers");
-            None
-        }
     }
 }
 

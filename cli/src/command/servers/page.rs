@@ -21,6 +21,7 @@ fn why(health: &Health) -> Vec<Line> {
             };
             left_out.iter().map(line).collect()
         }
+        Health::Disabled { .. } => Vec::new(),
         Health::Broken { fault, .. } => vec![Line::of(BAD, &format!("    {fault}"))],
         Health::Unusable { reasons, .. } => {
             vec![Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
@@ -32,7 +33,7 @@ fn row(health: &Health, symbols: Symbols) -> Vec<Line> {
     let (sign, style) = symbols.step(match health {
         Health::Ready { .. } => StepStatus::Succeeded,
         Health::Broken { .. } => StepStatus::Failed,
-        Health::Unusable { .. } => StepStatus::Skipped,
+        Health::Unusable { .. } | Health::Disabled { .. } => StepStatus::Skipped,
     });
     let name = Line::of(style, sign).with(STRONG, &format!(" {}", health.name()));
     let Health::Ready {
@@ -47,7 +48,11 @@ fn row(health: &Health, symbols: Symbols) -> Vec<Line> {
         ..
     } = health
     else {
-        let word = if matches!(health, Health::Broken { .. }) { "broken" } else { "unusable" };
+        let word = match health {
+            Health::Broken { .. } => "broken",
+            Health::Disabled { .. } => "disabled",
+            Health::Unusable { .. } | Health::Ready { .. } => "unusable",
+        };
         return vec![name, Line::of(style, word)];
     };
     let own = [own.as_deref(), server_version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -158,7 +163,8 @@ mod tests {
                 server: name("crm"),
                 fault: Fault::new(FaultClass::Unavailable, "no such file"),
             },
-            Health::Unusable { server: name("git"), reasons: vec!["it is disabled".to_owned()] },
+            Health::Unusable { server: name("git"), reasons: vec!["args: must be a list".to_owned()] },
+            Health::Disabled { server: name("later") },
             Health::Ready {
                 left_out: std::collections::BTreeMap::new(),
                 server: name("tables"),
@@ -178,7 +184,8 @@ mod tests {
                 "x crm     broken",
                 "    unavailable: no such file",
                 "- git     unusable",
-                "    it is disabled",
+                "    args: must be a list",
+                "- later   disabled",
                 "+ tables  ready     tables 0.1.0  2026-07-28 (stateless)  connected in 31ms  6 tools in 0.6ms  pid 77",
             ]
         );

@@ -31,8 +31,10 @@ pub(super) enum Health {
     },
     /// It does not.
     Broken { server: ServerName, fault: Fault },
-    /// It stands in the file, and cannot be used here.
+    /// It is in the file, and cannot be used here.
     Unusable { server: ServerName, reasons: Vec<String> },
+    /// It is switched off in the file.
+    Disabled { server: ServerName },
 }
 
 impl Health {
@@ -61,14 +63,16 @@ impl Health {
 
     pub(super) const fn name(&self) -> &ServerName {
         match self {
-            Self::Ready { server, .. } | Self::Broken { server, .. } | Self::Unusable { server, .. } => {
-                server
-            }
+            Self::Ready { server, .. }
+            | Self::Broken { server, .. }
+            | Self::Unusable { server, .. }
+            | Self::Disabled { server } => server,
         }
     }
 
-    pub(super) const fn is_ready(&self) -> bool {
-        matches!(self, Self::Ready { .. })
+    /// Returns true if the server is as the file wants it.
+    pub(super) const fn is_fine(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Disabled { .. })
     }
 }
 

@@ -42,10 +42,17 @@ pub(crate) enum ExpandError {
     /// Nobody is there to be asked.
     #[error("`${{input:{0}}}` asks a person for a value, and nobody is there; use an environment variable")]
     Input(String),
+    /// A variable that editors replace in their own configuration.
+    #[error("`${{{0}}}` is known to editors only; write the path, or a variable such as `${{HOME}}`")]
+    Editor(String),
     /// Neither of the forms.
     #[error("`{0}` is none of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`")]
     Malformed(String),
 }
+
+/// Variables of VS Code and its relatives.
+const EDITOR_VARIABLES: [&str; 5] =
+    ["workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "/"];
 
 /// Replaces every variable in a text. `used` hears the name and value of each one that was looked up.
 pub(crate) fn expand(
@@ -78,6 +85,9 @@ fn variable(
 ) -> Result<String, ExpandError> {
     if let Some(id) = inside.strip_prefix("input:") {
         return Err(ExpandError::Input(id.to_owned()));
+    }
+    if EDITOR_VARIABLES.contains(&inside) {
+        return Err(ExpandError::Editor(inside.to_owned()));
     }
     let inside = inside.strip_prefix("env:").unwrap_or(inside);
     let (name, default) = match inside.split_once(":-") {

@@ -15,12 +15,14 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of an object at `place` in the file; none, and a problem, if it is not an object.
+    /// The fields of an object at `place`; none, and a problem, if it is not an object. The place is empty for the outermost
+    /// object of what is read: the file, or an entry whose name is given elsewhere.
     pub(super) fn of(place: String, value: Value, problems: &'a mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(map) => Some(Self { place, map, problems }),
             other => {
-                problems.push(format!("{place}: must be an object, not {}", kind(&other)));
+                let place = if place.is_empty() { place } else { format!("{place}: ") };
+                problems.push(format!("{place}must be an object, not {}", kind(&other)));
                 None
             }
         }
@@ -28,7 +30,8 @@ impl<'a> Fields<'a> {
 
     /// Reports a problem with a field.
     pub(super) fn refuse(&mut self, field: &str, why: impl std::fmt::Display) {
-        self.problems.push(format!("{}.{field}: {why}", self.place));
+        let dot = if self.place.is_empty() { "" } else { "." };
+        self.problems.push(format!("{}{dot}{field}: {why}", self.place));
     }
 
     /// Whether a field is there.
@@ -69,31 +72,45 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of texts.
+    /// A list of texts. Whole numbers, `true` and `false` are taken as they are written.
     pub(super) fn take_texts(&mut self, field: &str) -> Option<Vec<String>> {
-        let value = self.map.remove(field)?;
-        let texts = value.as_array().and_then(|items| {
-            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>()
-        });
-        if texts.is_none() {
-            self.refuse(field, "must be a list of texts");
+        let items = match self.map.remove(field)? {
+            Value::Array(items) => items,
+            other => return self.mistyped(field, "a list of texts", &other),
+        };
+        let mut texts = Vec::new();
+        for (number, item) in (1..).zip(&items) {
+            match scalar(item) {
+                Ok(text) => texts.push(text),
+                Err(found) => {
+                    self.refuse(field, format!("item {number} must be text, not {found}"));
+                    return None;
+                }
+            }
         }
-        texts
+        Some(texts)
     }
 
-    /// An object of texts.
+    /// An object of texts. Whole numbers, `true` and `false` are taken as they are written.
     pub(super) fn take_text_map(&mut self, field: &str) -> Option<BTreeMap<String, String>> {
-        let value = self.map.remove(field)?;
-        let texts = value.as_object().and_then(|map| {
-            map.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-        });
-        if texts.is_none() {
-            self.refuse(field, "must be an object of texts");
+        let map = match self.map.remove(field)? {
+            Value::Object(map) => map,
+            other => return self.mistyped(field, "an object of texts", &other),
+        };
+        let mut texts = BTreeMap::new();
+        for (name, value) in map {
+            match scalar(&value) {
+                Ok(text) => drop(texts.insert(name, text)),
+                Err(found) => {
+                    self.refuse(&format!("{field}.{name}"), format!("must be text, not {found}"));
+                    return None;
+                }
+            }
         }
-        texts
+        Some(texts)
     }
 
-    /// The names of the fields that nobody took.
+    /// The names of the fields that were not taken.
     pub(super) fn rest(&self) -> Vec<String> {
         self.map.keys().cloned().collect()
     }
@@ -101,6 +118,18 @@ impl<'a> Fields<'a> {
     fn mistyped<T>(&mut self, field: &str, wanted: &str, found: &Value) -> Option<T> {
         self.refuse(field, format!("must be {wanted}, not {}", kind(found)));
         None
+    }
+}
+
+/// Returns the text of a scalar, or what else it is.
+fn scalar(value: &Value) -> Result<String, &'static str> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Bool(value) => Ok(value.to_string()),
+        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+        // Its digits may have changed on the way: 1.10 is read as 1.1.
+        Value::Number(_) => Err("a number with a fraction; put it in quotes"),
+        other => Err(kind(other)),
     }
 }
 

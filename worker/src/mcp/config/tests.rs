@@ -1,5 +1,10 @@
 //! The servers file as people write it: what is read, what is refused, and what never shows.
 
+mod credentials;
+mod spellings;
+
+use serde_json::json;
+
 use super::super::elicitation::Elicitation;
 use super::*;
 use crate::launcher::Limits;
@@ -117,57 +122,81 @@ fn what_cannot_be_used_here_spares_the_other_servers() {
 }
 
 #[test]
-fn reports_all_mistakes_at_once() {
-    let errors = parse(
+fn mistakes_make_their_own_entry_unusable_and_are_all_reported() {
+    let config = parse(
         r#"{"mcpServers": {
+        "good": {"command": "c"},
         "a": {"comand": "c"},
-        "b": {"command": "c", "args": "x", "env": {"A": 1}},
+        "b": {"command": "c", "args": "x", "env": {"A": 1.5}},
         "c": {"command": "c", "url": "http://h/"},
         "d": {"url": "ftp://h/", "headers": {"Mcp-Session-Id": "1", "X Y": "1"}},
-        "e": {"type": "websocket"},
+        "e": {"type": "carrier-pigeon"},
         "f": {"command": "c", "longshore": {"max_concurency": 2, "trust": 2, "protocol": "new",
               "connect_timeout_ms": 0, "inherit_env": ["A B"], "stateful": "yes"}},
         "g": 7}}"#,
     )
-    .expect_err("many mistakes");
+    .expect("a file");
+    assert_eq!(config.names().map(ServerName::as_str).collect::<Vec<_>>(), ["good"]);
+    let mut found: Vec<String> = config
+        .unusable()
+        .iter()
+        .flat_map(|(name, why)| why.iter().map(move |why| format!("{name}.{why}")))
+        .collect();
     let mut wanted = vec![
-        "mcpServers.a.command: is missing; a server has a `command` to start, or a `url`",
-        "mcpServers.b.args: must be a list of texts",
-        "mcpServers.b.env: must be an object of texts",
-        "mcpServers.c.url: stands beside `command`; keep one of them, or say which by `type`",
-        "mcpServers.d.headers: `Mcp-Session-Id` belongs to the protocol and is set for you",
-        "mcpServers.d.headers: `X Y` is not the name of a header",
-        "mcpServers.d.url: `ftp://h/` is not an http or https address",
-        "mcpServers.e.type: must be stdio or http, not `websocket`",
-        "mcpServers.f.longshore.connect_timeout_ms: must be a whole number from 1 to 86400000, not 0",
-        "mcpServers.f.longshore.inherit_env: `A B` is not the name of a variable",
-        "mcpServers.f.longshore.max_concurency: no such setting; did you mean `max_concurrency`?",
-        "mcpServers.f.longshore.trust: this setting is not built yet; leave it out",
-        "mcpServers.f.longshore.protocol: must be auto, modern or legacy, not `new`",
-        "mcpServers.f.longshore.stateful: must be true or false, not text",
-        "mcpServers.g: must be an object, not a number",
+        "a.command: is missing; a server has a `command` to start, or a `url`",
+        "b.args: must be a list of texts, not text",
+        "b.env.A: must be text, not a number with a fraction; put it in quotes",
+        "c.url: contradicts `command`; keep one of them, or say which counts by `type`",
+        "d.headers.Mcp-Session-Id: belongs to the protocol and is set for you",
+        "d.headers.X Y: is not the name of a header",
+        "d.url: `ftp://h/` is not an http or https address",
+        "e.type: must be stdio or http, not `carrier-pigeon`",
+        "f.longshore.connect_timeout_ms: must be a whole number from 1 to 86400000, not 0",
+        "f.longshore.inherit_env: `A B` is not the name of a variable",
+        "f.longshore.max_concurency: no such setting; did you mean `max_concurrency`?",
+        "f.longshore.trust: this setting is not built yet; leave it out",
+        "f.longshore.protocol: must be auto, modern or legacy, not `new`",
+        "f.longshore.stateful: must be true or false, not text",
+        "g.must be an object, not a number",
     ];
-    let mut found = errors.0;
     found.sort();
     wanted.sort_unstable();
     assert_eq!(found, wanted);
+    assert_eq!(config.warnings(), ["mcpServers.a: comand: is not a known field; did you mean `command`?"]);
 }
 
 #[test]
 fn refuses_what_is_no_servers_file() {
     for (text, wanted) in [
-        ("{", "not valid JSON: EOF while parsing an object at line 1 column 1"),
+        ("{", "not valid JSON at line 1, column 1: unterminated object"),
         ("[]", "the file: must be an object, not a list"),
-        ("{}", "the file.mcpServers: is missing; it maps the name of each server to its entry"),
-        (r#"{"mcpServers": []}"#, "the file.mcpServers: must be an object of servers"),
+        ("{}", "mcpServers: is missing; it maps the name of each server to its entry"),
         (
-            r#"{"mcpServers": {}, "servers": {}}"#,
-            "the file.servers: stands beside `mcpServers`; keep one of them",
+            r#"{"mcpservers": {}}"#,
+            "mcpServers: is missing; the file has `mcpservers`: did you mean `mcpServers`?",
+        ),
+        (
+            r#"{"context_servers": {}}"#,
+            "mcpServers: is missing; write what is in `context_servers` into an object `mcpServers`",
+        ),
+        (
+            r#"{"mcp": {"servers": {}}}"#,
+            "mcpServers: is missing; write what is in `mcp.servers` into an object `mcpServers`",
+        ),
+        (
+            r#"{"s": {"command": "c"}}"#,
+            "mcpServers: is missing; `s` looks like a server: put it into an object `mcpServers`",
+        ),
+        (r#"{"mcpServers": []}"#, "mcpServers: must be an object of servers"),
+        (r#"{"mcpServers": {}, "servers": {}}"#, "servers: contradicts `mcpServers`; keep one of them"),
+        (
+            "{\"mcpServers\": {},\n\"mcpServers\": {}}",
+            "mcpServers: is written twice, in lines 1 and 2; keep one of them",
         ),
     ] {
         assert_eq!(parse(text).expect_err(text).0, [wanted], "{text}");
     }
-    let large = format!("{{\"mcpServers\": {{}}, \"x\": \"{}\"}}", "x".repeat(MOST_FILE_BYTES));
+    let large = format!("{{\"mcpServers\": {{}}, \"x\": \"{}\"}}", "x".repeat(outline::MOST_FILE_BYTES));
     assert!(parse(&large).expect_err("too large").0[0].contains("at most 1048576 are read"));
 }
 
@@ -210,24 +239,23 @@ fn settings_have_defaults_and_can_be_set() {
 
 #[test]
 fn limits_and_pools_that_cannot_be_kept_are_refused() {
-    let errors = parse(
+    let config = parse(
         r#"{"mcpServers": {
         "a": {"command": "c", "longshore": {"limits": {"memory": 1, "memory_mb": 0, "processes": 9}}},
         "b": {"url": "http://h/", "longshore": {"limits": {"memory_mb": 64}, "pool": 2}},
         "c": {"command": "c", "longshore": {"limits": 7}}}}"#,
     )
-    .expect_err("many mistakes");
+    .expect("a file");
     assert_eq!(
-        errors.0,
+        config.unusable().values().flatten().collect::<Vec<_>>(),
         [
-            "mcpServers.a.longshore.limits.memory_mb: must be a whole number from 16 to 1048576, not 0",
-            "mcpServers.a.longshore.limits.memory: no such limit; did you mean `memory_mb`?",
-            "mcpServers.a.longshore.limits.processes: the system counts processes by user and not by server, so this \
-             cannot be limited here",
-            "mcpServers.b.longshore.limits: only a server with a `command` has processes to limit",
-            "mcpServers.b.longshore.pool: only a server with a `command` has processes; over HTTP one client serves \
-             all calls",
-            "mcpServers.c.longshore.limits: must be an object, not a number",
+            "longshore.limits.memory_mb: must be a whole number from 16 to 1048576, not 0",
+            "longshore.limits.memory: no such limit; did you mean `memory_mb`?",
+            "longshore.limits.processes: the system counts processes by user and not by server, so this cannot be \
+             limited here",
+            "longshore.limits: only a server with a `command` has processes to limit",
+            "longshore.pool: only a server with a `command` has processes; over HTTP one client serves all calls",
+            "longshore.limits: must be an object, not a number",
         ]
     );
 }
@@ -328,10 +356,14 @@ fn mistakes_in_secrets_are_told_without_their_values() {
 #[test]
 fn unknown_fields_are_warnings() {
     let config =
-        parse(r#"{"inputs": [], "servers": {"s": {"command": "c", "envFile": ".env"}}}"#).expect("odd");
+        parse(r#"{"extra": [], "servers": {"s": {"command": "c", "comand": ".env", "autoApprove": []}}}"#)
+            .expect("odd");
     assert_eq!(
         config.warnings(),
-        ["`inputs` is not a known field of the file", "mcpServers.s.envFile is not a known field"]
+        [
+            "`extra` is not a known field of the file",
+            "servers.s: comand: is not a known field; did you mean `command`?",
+        ]
     );
 }
 
@@ -343,7 +375,7 @@ fn headers_over_plain_http_to_another_machine_are_a_warning() {
     };
     let token = r#"{"Authorization": "Bearer ${API_TOKEN}"}"#;
     let exposed = warnings("http://db.example/mcp", token);
-    assert!(exposed[0].starts_with("mcpServers.api sends its headers over http"), "{exposed:?}");
+    assert!(exposed[0].starts_with("mcpServers.api: sends its headers over http"), "{exposed:?}");
     assert!(!exposed[0].contains("s3cret"), "{exposed:?}");
     for (url, headers) in [
         ("https://db.example/mcp", token),

@@ -98,7 +98,7 @@ fn value(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec
             ExpandError::Malformed(_) => {
                 "holds what is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`".to_owned()
             }
-            ExpandError::Unset(_) | ExpandError::Input(_) => error.to_string(),
+            ExpandError::Unset(_) | ExpandError::Input(_) | ExpandError::Editor(_) => error.to_string(),
         };
         errors.iter().map(said).collect::<Vec<_>>()
     })?;

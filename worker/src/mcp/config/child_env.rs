@@ -1,0 +1,64 @@
+//! The environment of a child process, put together from nothing: a short list of harmless variables, what `inherit_env`
+//! names, and what `env` sets.
+
+use std::collections::BTreeMap;
+
+use super::literal;
+use super::secret::{Secret, Secrets};
+
+/// What every child process gets of our environment: what programs need to find files and speak a language, and
+/// nothing that carries a credential. The list is that of the official MCP libraries, plus locale, time zone and
+/// temporary folder.
+const INHERITED: [&str; 11] =
+    ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"];
+
+/// Variables that say how this machine reaches the network, which every child process gets as well. Without them a server
+/// behind a proxy fails in ways that name neither the proxy nor the certificate. A password in the address of a proxy is
+/// hidden.
+const NETWORK: [&str; 14] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_USE_ENV_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// Variables whose values are no credentials as a whole.
+pub(super) fn is_public(name: &str) -> bool {
+    INHERITED.contains(&name) || NETWORK.contains(&name)
+}
+
+/// Adds what a child process inherits; what the entry sets itself wins.
+pub(super) fn inherit_env(
+    child: &mut BTreeMap<String, Secret>,
+    inherit: &[String],
+    env: &dyn Fn(&str) -> Option<String>,
+) {
+    for name in INHERITED.into_iter().chain(NETWORK).chain(inherit.iter().map(String::as_str)) {
+        if !child.contains_key(name)
+            && let Some(value) = env(name)
+        {
+            child.insert(name.to_owned(), Secret(value));
+        }
+    }
+}
+
+/// Has the values of the environment hidden, except those of variables that are harmless or said to be.
+pub(super) fn hide_env(env: &BTreeMap<String, Secret>, visible: &[String], secrets: &mut Secrets) {
+    for (name, value) in env {
+        if NETWORK.contains(&name.as_str()) {
+            literal::add_from_address(&value.0, secrets);
+        } else if !is_public(name) && !visible.contains(name) {
+            secrets.add(&value.0);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The headers of an HTTP server: what may be sent, and why a value may not.
+
+use std::str::FromStr;
+
+use longshore_backend::is_loopback;
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::entry::HttpServer;
+use super::expansion::Expansion;
+use super::fields::Fields;
+
+/// Headers that belong to the protocol.
+const RESERVED_HEADERS: [&str; 7] = [
+    "accept",
+    "content-type",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+];
+
+/// Reads the field `headers`. All values are hidden from now on, since each may be a credential.
+pub(super) fn headers(
+    fields: &mut Fields<'_>,
+    expansion: &mut Expansion<'_>,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let texts = fields.take_text_map("headers").unwrap_or_default();
+    let mut headers = Vec::new();
+    for (name, text) in &texts {
+        let field = format!("headers.{name}");
+        let (mut broken, mut odd) = (None, None);
+        let expanded = expansion.watched(&field, text, &mut |variable, value| {
+            if value.contains(['\n', '\r']) {
+                broken = Some((variable.to_owned(), value.trim_end().contains(['\n', '\r'])));
+            } else if let Some(what) =
+                oddity(value).filter(|_| !value.is_empty() || has_no_default(text, variable))
+            {
+                odd = Some(format!("the variable `{variable}` {what}"));
+            }
+        });
+        let Some(value) = expanded else { continue };
+        if let Some(odd) = odd {
+            expansion.warn(format!("{field}: {odd}"));
+        }
+        // A server may quote a credential without its scheme.
+        expansion.secrets.add(value.value());
+        expansion.secrets.add(value.value().rsplit(' ').next().unwrap_or_default());
+        match header(name, value.value(), broken) {
+            Ok(header) => headers.push(header),
+            Err(why) => fields.refuse(&field, why),
+        }
+    }
+    headers
+}
+
+/// Returns true if headers, any of which may be a credential, go over the network in plain text.
+pub(super) fn exposes_headers(server: &HttpServer) -> bool {
+    let is_plain = |url: Url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback);
+    !server.headers.is_empty() && Url::parse(server.url.value()).is_ok_and(is_plain)
+}
+
+/// `broken` names a variable whose value has a line break, and says whether text follows the break.
+fn header(
+    name: &str,
+    value: &str,
+    broken: Option<(String, bool)>,
+) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_str(name).map_err(|_| "is not the name of a header")?;
+    if RESERVED_HEADERS.contains(&name.as_str()) {
+        return Err("belongs to the protocol and is set for you".to_owned());
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| match broken {
+        Some((variable, true)) => {
+            format!("the variable `{variable}` holds a line break, which no header may hold")
+        }
+        Some((variable, false)) => format!(
+            "the variable `{variable}` ends with a line break, which no header may hold; set it without the break, in a \
+             shell with `{variable}=\"$(cat FILE)\"`"
+        ),
+        None if value.contains(['\n', '\r']) => "holds a line break, which no header may hold".to_owned(),
+        None => "has a control character, which no header may hold".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// Returns what is unusual about the value of a variable, for something that is probably a credential.
+fn oddity(value: &str) -> Option<&'static str> {
+    if value.is_empty() {
+        return Some("is empty");
+    }
+    if value.trim().len() < value.len() {
+        return Some("begins or ends with a space");
+    }
+    (!value.is_ascii()).then_some("holds a character beyond ASCII, which few servers accept")
+}
+
+fn has_no_default(text: &str, variable: &str) -> bool {
+    text.contains(&format!("${{{variable}}}")) || text.contains(&format!("${{env:{variable}}}"))
+}
