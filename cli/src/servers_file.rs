@@ -2,14 +2,15 @@
 //!
 //! What stands in it is read by the worker's part; this finds it and compares names, before anything is begun.
 
+mod secrets;
+
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use longshore_proto::{Namespace, SecretName, ServerName};
-use longshore_worker::mcp::{SecretRecipient, ServersConfig};
+use longshore_proto::ServerName;
+use longshore_worker::mcp::ServersConfig;
 use longshore_workflow::{CallStep, Plan, StepKind};
-use serde_json::{Map, Value};
 
 use crate::environment;
 use crate::exit::Exit;
@@ -196,42 +197,6 @@ impl ServersFile {
         Some((format!("there is no server `{server}` in {path}"), Some(help)))
     }
 
-    /// Refuses to begin with inputs that name secrets which this file does not have, or does not give to a call that they
-    /// go into.
-    pub(crate) fn refuse_secrets(
-        &self,
-        plan: &Plan,
-        inputs: &Map<String, Value>,
-        namespace: &Namespace,
-    ) -> Result<(), Failure> {
-        let path = self.path.display();
-        let known: Vec<&str> =
-            self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
-        let (mut told, mut helps) = (String::new(), Vec::new());
-        for (input, name) in plan.secrets_named(inputs) {
-            if !known.contains(&name.as_str()) {
-                told.push_str(&format!("\n  input `{input}`: there is no secret `{name}` in {path}"));
-                let near = suggest::among(name.as_str(), &known);
-                helps.push(format!("{near}; add it under `longshore.secrets` of the servers file"));
-                continue;
-            }
-            for (step, call) in calls(plan).filter(|(_, call)| call.with.lone_inputs().contains(input)) {
-                let to = SecretRecipient { namespace, server: &call.server, tool: &call.tool };
-                if !self.config.as_ref().is_some_and(|config| config.gives_secret(&name, &to)) {
-                    told.push_str(&format!(
-                        "\n  step `{step}`: {path} does not give the secret `{name}` to {to}"
-                    ));
-                    helps.push(format!(
-                        "bind it to that call under `longshore.secrets.{name}` of the servers file"
-                    ));
-                }
-            }
-        }
-        let Some(help) = helps.into_iter().next() else { return Ok(()) };
-        let message = format!("the workflow `{}` cannot run here:{told}", plan.name);
-        Err(Failure::new(Exit::Invalid, message).help(help))
-    }
-
     /// Refuses to begin with steps that cannot be carried out. `whose` says what they are steps of.
     pub(crate) fn refuse(whose: &str, problems: &[Problem]) -> Result<(), Failure> {
         // A workflow of many steps usually lacks one server: it is told once, with the steps that call it.
@@ -279,7 +244,7 @@ fn some_of(steps: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn servers(text: Option<&str>) -> ServersFile {
+    pub(super) fn servers(text: Option<&str>) -> ServersFile {
         let environment = |_: &str| None;
         let config = text.map(|text| ServersConfig::parse(text, &environment).expect("a servers file"));
         ServersFile { path: PathBuf::from(".mcp.json"), config, found_text: None }
@@ -314,75 +279,6 @@ steps:
         let (message, help) = refusal(&servers(None));
         assert!(message.contains("there is no servers file .mcp.json that says what `git` is"), "{message}");
         assert_eq!(help.as_deref(), Some(HOW_TO_NAME_A_FILE));
-    }
-
-    #[test]
-    fn a_secret_that_is_missing_is_told_with_its_input_and_what_there_is() {
-        let text = "
-longshore: v1
-name: demo
-inputs: { card: { secret: true, required: true }, key: { secret: true, default: 'secret:API_KEY' } }
-steps: [{ set: { a: 1 } }]
-";
-        let plan = longshore_workflow::compile(text).expect("compiles");
-        let inputs = Map::from_iter([("card".to_owned(), Value::from("secret:CARD_TOKN"))]);
-        let file = r#"{"mcpServers": {}, "longshore": {"secrets": {
-            "CARD_TOKEN": {"value": "v4lue", "servers": ["pay"], "tools": ["pay/charge"]},
-            "API_KEY": {"value": "v4lue", "servers": ["pay"], "namespaces": ["other"]}}}}"#;
-        let namespace = &crate::embedded::namespace().expect("a namespace");
-        let refused =
-            servers(Some(file)).refuse_secrets(&plan, &inputs, namespace).expect_err("one is missing");
-        assert_eq!(
-            refused.message,
-            "the workflow `demo` cannot run here:\n  input `card`: there is no secret `CARD_TOKN` in .mcp.json"
-        );
-        let help = refused.help.expect("there is help");
-        assert!(
-            help.contains("did you mean `CARD_TOKEN`?") && help.contains("`longshore.secrets`"),
-            "{help}"
-        );
-        assert!(
-            servers(Some(file)).refuse_secrets(&plan, &Map::new(), namespace).is_ok(),
-            "the default is there"
-        );
-        assert!(
-            servers(None).refuse_secrets(&plan, &Map::new(), namespace).is_err(),
-            "without a file there is none"
-        );
-    }
-
-    #[test]
-    fn secret_that_is_not_bound_to_a_call_is_refused_before_the_run() {
-        let workflow = |tool: &str| {
-            let text = format!(
-                "
-longshore: v1
-name: demo
-inputs: {{ card: {{ secret: true, default: 'secret:CARD' }} }}
-steps: [{{ id: a, call: {tool}, with: {{ text: 'Bearer ${{{{ inputs.card }}}}' }} }}]
-"
-            );
-            longshore_workflow::compile(&text).expect("compiles")
-        };
-        let namespace = &crate::embedded::namespace().expect("a namespace");
-        let refusal = |tool: &str, namespaces: &str| {
-            let file = format!(
-                r#"{{"mcpServers": {{}}, "longshore": {{"secrets": {{"CARD": {{"value": "v4lue", "servers": ["pay"],
-                "tools": ["pay/charge"], "namespaces": ["{namespaces}"]}}}}}}}}"#
-            );
-            let refused = servers(Some(&file)).refuse_secrets(&workflow(tool), &Map::new(), namespace);
-            refused.err().map(|failure| failure.message)
-        };
-        assert_eq!(refusal("pay/charge", "default"), None);
-        for (tool, namespaces) in
-            [("pay/refund", "default"), ("crm/charge", "default"), ("pay/charge", "other")]
-        {
-            let said = refusal(tool, namespaces).expect("refused");
-            let expected = format!(
-                "step `a`: .mcp.json does not give the secret `CARD` to `{tool}` in namespace `default`"
-            );
-            assert!(said.contains(&expected), "{said}");
-        }
     }
 
     #[test]

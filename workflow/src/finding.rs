@@ -38,6 +38,8 @@ pub enum CallMistake {
     MissingArgument,
     /// This argument is of another type than the tool wants.
     ArgumentType(String),
+    /// A secret goes into the call, and the servers file does not give it.
+    UnboundSecret,
 }
 
 impl CallMistake {
@@ -49,6 +51,7 @@ impl CallMistake {
             Self::UnknownArgument(_) => Code::UnknownArgument,
             Self::MissingArgument => Code::MissingArgument,
             Self::ArgumentType(_) => Code::ArgumentType,
+            Self::UnboundSecret => Code::UnboundSecret,
         }
     }
 }
@@ -105,7 +108,7 @@ fn place(mistake: &CallMistake, step: &[Entry], source: &Source<'_>) -> Option<S
         CallMistake::UnknownServer | CallMistake::UnusableServer => Some(of_call(call, source).0),
         CallMistake::UnknownTool => Some(of_call(call, source).1),
         CallMistake::UnknownArgument(name) => Some(argument(name)?.key_span),
-        CallMistake::MissingArgument => Some(match get(step, "with") {
+        CallMistake::MissingArgument | CallMistake::UnboundSecret => Some(match get(step, "with") {
             Some(with) => with.key_span,
             None => source.first_line(call.value.span),
         }),
@@ -158,6 +161,7 @@ steps:
         check("sum", CallMistake::UnusableServer, ("LS0402", 7, 15, 6));
         check("sum", CallMistake::UnknownArgument("colums".to_owned()), ("LS0404", 9, 11, 6));
         check("sum", CallMistake::MissingArgument, ("LS0405", 8, 9, 4));
+        check("sum", CallMistake::UnboundSecret, ("LS0407", 8, 9, 4));
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));
         check("last", CallMistake::MissingArgument, ("LS0405", 11, 23, 12));
         assert!(Diagnostics::of_findings(TEXT, []).is_none());

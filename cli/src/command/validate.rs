@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
-use crate::servers_file::{ServersFile, ServersSource, TrustedServers};
+use crate::servers_file::{Problem, ServersFile, ServersSource, TrustedServers};
 use crate::workflow_file;
 
 /// What was found out about one file.
@@ -155,7 +155,20 @@ fn findings(plan: &Plan, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
         StepKind::Call(call) => Some((step, call.as_ref())),
         StepKind::Set(_) | StepKind::Parallel { .. } => None,
     });
-    calls.flat_map(|(step, call)| of_call(step, call, servers, tools)).collect()
+    calls
+        .flat_map(|(step, call)| {
+            // What is wrong with the server itself is reported alone.
+            let is_usable = servers.lack(&call.server).is_none();
+            let unbound = is_usable.then(|| servers.unbound_secrets(plan, step.path.as_str(), call));
+            let unbound = unbound.into_iter().flatten().map(|Problem { message, help, .. }| Finding {
+                step: step.path.clone(),
+                mistake: CallMistake::UnboundSecret,
+                message,
+                help,
+            });
+            of_call(step, call, servers, tools).into_iter().chain(unbound)
+        })
+        .collect()
 }
 
 fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {

@@ -112,3 +112,48 @@ async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
     assert_eq!(valid, expected.map(|(file, valid)| (Some(file), Some(valid))));
     assert!(json[0]["error"].as_str().is_some_and(|error| error.contains("cannot be read")), "{json:#?}");
 }
+
+#[tokio::test]
+async fn mistake_in_an_entry_of_the_servers_file_spares_the_other_servers() {
+    let folder = Folder::with(ECHO);
+    let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
+    let entries = r#"{ // copied from elsewhere
+        "words": {"command": "python3 server.py", "args": "x"}, "off": {"disabled": true, "url": "TODO"},"#;
+    folder.write(".mcp.json", &text.replacen("{\"mcpServers\":{", &format!("{{\"mcpServers\":{entries}"), 1));
+    folder.run(&["run", "wf.yaml", "-i", "who=you"]).await.expecting(0, &[]);
+    let listed = folder.run(&["servers", "list", "--json"]).await.expecting(1, &[]).json_lines();
+    let seen: Vec<_> = listed.iter().map(|one| (&one["server"], &one["status"])).collect();
+    assert_eq!(
+        seen,
+        [
+            (&json!("off"), &json!("disabled")),
+            (&json!("test"), &json!("ready")),
+            (&json!("words"), &json!("unusable"))
+        ]
+    );
+    let page = folder.run(&["servers", "list"]).await.expecting(1, &[]);
+    assert!(page.stdout.contains("args: must be a list of texts, not text"), "{page:#?}");
+    folder.write("words.yaml", &ECHO.replace("test/echo", "words/echo"));
+    let words = ["the server `words` of .mcp.json cannot be used", "args: must be a list"];
+    folder.run(&["run", "words.yaml", "-i", "who=you"]).await.expecting(3, &words);
+    folder.write(".mcp.json", "{ \"mcpServers\": {\n  \"s\" {} } }");
+    folder
+        .run(&["run", "wf.yaml", "-i", "who=you"])
+        .await
+        .expecting(3, &["not valid JSON at line 2, column 7"]);
+}
+
+#[tokio::test]
+async fn validate_finds_secrets_that_a_call_does_not_get() {
+    let folder = Folder::with(&ECHO.replace("required: true", "secret: true, default: 'secret:CARD'"));
+    let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
+    let secrets = |tool: &str| {
+        let own = json!({"secrets": {"CARD": {"value": "v4lue", "servers": ["test"], "tools": [tool]}}});
+        folder.write(".mcp.json", &text.replacen('{', &format!("{{\"longshore\":{own},"), 1));
+    };
+    secrets("test/echo");
+    folder.run(&["validate", "wf.yaml"]).await.expecting(0, &[]);
+    secrets("test/fail");
+    let words = ["LS0407", "does not give the secret `CARD` of the input `who` to `test/echo`", "wf.yaml:7:"];
+    folder.run(&["validate", "wf.yaml"]).await.expecting(3, &words);
+}

@@ -25,7 +25,7 @@ mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_proto::{SecretName, ServerName};
+use longshore_proto::{SecretName, ServerName, ToolName};
 use serde_json::Value;
 
 pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
@@ -161,6 +161,15 @@ impl ServersConfig {
     /// Whether a secret exists and is bound to a call.
     pub fn gives_secret(&self, name: &SecretName, to: &SecretRecipient<'_>) -> bool {
         self.vault.gives(name, to)
+    }
+
+    /// The secrets that calls of a tool may receive, each in some namespace.
+    pub fn secrets_bound_to<'c>(
+        &'c self,
+        server: &'c ServerName,
+        tool: &'c ToolName,
+    ) -> impl Iterator<Item = &'c SecretName> {
+        self.vault.bound_to(server, tool)
     }
 
     /// The names of the secrets that a run may name in its inputs.

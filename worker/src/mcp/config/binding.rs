@@ -37,12 +37,15 @@ pub(super) struct Binding {
 impl Binding {
     /// Whether a call may receive the secret.
     pub(super) fn allows(&self, to: &SecretRecipient<'_>) -> bool {
-        let has_tool = |tools: &BTreeSet<(ServerName, ToolName)>| {
-            tools.iter().any(|(server, tool)| server == to.server && tool == to.tool)
-        };
-        self.servers.contains(to.server)
-            && self.tools.as_ref().is_none_or(has_tool)
+        self.allows_tool(to.server, to.tool)
             && self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(to.namespace))
+    }
+
+    /// Whether calls of a tool may receive the secret in some namespace.
+    pub(super) fn allows_tool(&self, server: &ServerName, tool: &ToolName) -> bool {
+        let has_tool =
+            |tools: &BTreeSet<(ServerName, ToolName)>| tools.iter().any(|(s, t)| s == server && t == tool);
+        self.servers.contains(server) && self.tools.as_ref().is_none_or(has_tool)
     }
 }
 

@@ -300,6 +300,15 @@ fn a_secret_is_given_to_the_calls_that_it_is_bound_to() {
     assert!(gives("NARROW", "a", "s", "x"));
     assert!(!gives("NARROW", "b", "s", "x") && !gives("NARROW", "a", "s", "y"));
     assert!(!gives("NARROW", "a", "t", "x") && !gives("OTHER", "a", "s", "x"));
+    let bound_to = |server: &str, tool: &str| {
+        let (server, tool) = (server.parse().unwrap(), tool.parse().unwrap());
+        config.secrets_bound_to(&server, &tool).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (bound_to("s", "x"), bound_to("s", "y")),
+        (vec!["NARROW".into(), "WIDE".into()], vec!["WIDE".into()])
+    );
+    assert_eq!(bound_to("u", "x"), [""; 0]);
 }
 
 #[test]

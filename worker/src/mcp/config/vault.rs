@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use longshore_proto::{Fault, FaultClass, SecretName, SecretPlace};
+use longshore_proto::{Fault, FaultClass, SecretName, SecretPlace, ServerName, ToolName};
 use serde_json::{Map, Value};
 
 pub use super::binding::SecretRecipient;
@@ -117,6 +117,16 @@ impl Vault {
     /// Whether a secret exists and is bound to a call.
     pub(super) fn gives(&self, name: &SecretName, to: &SecretRecipient<'_>) -> bool {
         self.find(name, to).is_some()
+    }
+
+    /// The secrets that calls of a tool may receive in some namespace.
+    pub(super) fn bound_to<'v>(
+        &'v self,
+        server: &'v ServerName,
+        tool: &'v ToolName,
+    ) -> impl Iterator<Item = &'v SecretName> {
+        let bound = self.0.iter().filter(move |(_, secret)| secret.binding.allows_tool(server, tool));
+        bound.map(|(name, _)| name)
     }
 
     /// Warnings about secrets that cannot be hidden.
