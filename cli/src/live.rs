@@ -45,7 +45,8 @@ impl Live {
         let run = view.summary.run;
         let before = self.runs.insert(run, Arc::clone(&view));
         if !self.output.is_live {
-            for line in journal::changes(before.as_deref(), &view, self.several, clock::now()) {
+            let times = &self.output.message_times;
+            for line in journal::changes(before.as_deref(), &view, self.several, clock::now(), times) {
                 self.output.say(&line);
             }
         }

@@ -3,9 +3,14 @@
 //! They go through [`Output`], so a log line stands above the live view instead of within it. Which lines are
 //! written is the business of `LONGSHORE_LOG` or `RUST_LOG`, and for a cluster of its configuration.
 
+use std::fmt;
+
+use longshore_backend::clock;
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -13,7 +18,7 @@ use crate::config::{Config, LogFormat};
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, Times};
 use crate::suggest;
 
 /// What is logged when nobody chose: what a person should know about.
@@ -48,11 +53,21 @@ fn begin(output: &Output, filter: EnvFilter, format: LogFormat) -> Result<(), Fa
         LogFormat::Json => false,
     };
     let started = if is_text {
+        let logs = logs.with_timer(LogClock(output.message_times.clone()));
         logs.with_ansi(output.has_colour()).with_target(false).finish().with(speaks).try_init()
     } else {
         logs.json().flatten_event(true).finish().with(speaks).try_init()
     };
     started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))
+}
+
+/// Puts the time before a log line, as messages have it.
+struct LogClock(Times);
+
+impl FormatTime for LogClock {
+    fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {
+        line.write_str(&self.0.shown(clock::now()))
+    }
 }
 
 /// Whether a line may be logged, whatever filter the user chose. The MCP library writes whole messages into its lines, and so

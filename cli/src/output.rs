@@ -8,6 +8,7 @@ mod line;
 mod printable;
 mod screen;
 mod symbols;
+mod times;
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -23,6 +24,7 @@ use printable::styled;
 pub(crate) use printable::{hanging, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
+pub(crate) use times::Times;
 
 use crate::environment;
 use crate::exit::Exit;
@@ -55,6 +57,10 @@ pub(crate) struct Output {
     pub(crate) is_live: bool,
     /// Whether a person reads messages as they come, rather than a program or a file.
     pub(crate) has_reader: bool,
+    /// How times in messages are printed.
+    pub(crate) message_times: Times,
+    /// How times in results are printed, except in JSON.
+    pub(crate) result_times: Times,
     /// True if messages and the live view are left out, so that stderr has only warnings, errors and questions.
     is_quiet: bool,
 }
@@ -73,6 +79,7 @@ impl Output {
     pub(crate) fn new() -> Self {
         let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
         let has_reader = io::stderr().is_terminal();
+        let times = |is_terminal: bool| if is_terminal { Times::local() } else { Times::UTC };
         Self {
             screen: Arc::new(Mutex::new(Screen::new(Box::new(io::stderr()), colour))),
             secrets: Arc::default(),
@@ -83,6 +90,8 @@ impl Output {
             },
             is_live: has_reader && environment::can_redraw(environment::variable),
             has_reader,
+            message_times: times(has_reader),
+            result_times: times(io::stdout().is_terminal()),
             is_quiet: false,
         }
     }

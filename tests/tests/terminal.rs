@@ -106,3 +106,18 @@ async fn answer_of_a_tool_cannot_steer_a_terminal_and_keeps_its_value() {
         assert!(piped.stdout.contains('\u{9b}'), "for a program it is as the tool gave it\n{piped}");
     }
 }
+
+#[tokio::test]
+async fn times_are_local_at_a_terminal_and_in_utc_elsewhere() {
+    let scratch = Scratch::with("longshore: v1\nname: short\nsteps: [{ set: { a: 1 } }]\n", &json!({}));
+    scratch.run().await.expecting(0);
+    let show = |more: &[&str]| {
+        let words = ["runs", "show", "last"];
+        Longshore::new(scratch.path(), words.iter().chain(more)).env("TZ", "XYZ-5:45").env("NO_COLOR", "1")
+    };
+    let submitted = |text: &str| text.lines().find(|line| line.contains("submitted")).map(str::to_owned);
+    let (_, screen) = AtTerminal::start(show(&[])).end().await;
+    assert!(submitted(&screen).is_some_and(|line| line.trim_end().ends_with("+05:45")), "{screen}");
+    let piped = show(&[]).run().await.expecting(0);
+    assert!(submitted(&piped.stdout).is_some_and(|line| line.ends_with('Z')), "{piped}");
+}

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::confirm::confirm;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, aligned};
+use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, Times, aligned};
 
 /// What a refused submit is called in JSON.
 const SCHEMA: &str = "longshore.dead-letter";
@@ -25,7 +25,7 @@ pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) ->
     } else if letters.is_empty() {
         output.message("nothing was refused");
     } else {
-        output.lines(table(&letters))?;
+        output.lines(table(&letters, &output.result_times))?;
     }
     Ok(Exit::Success)
 }
@@ -40,7 +40,7 @@ pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) ->
     if args.json {
         output.document(SCHEMA, &letter)?;
     } else {
-        output.lines(page(&letter))?;
+        output.lines(page(&letter, &output.result_times))?;
         output.text(&letter.body)?;
     }
     Ok(Exit::Success)
@@ -116,13 +116,13 @@ fn summarize(what: &str, done: usize, of: usize, output: &Output) {
     }
 }
 
-fn table(letters: &[DeadLetter]) -> Vec<Line> {
+fn table(letters: &[DeadLetter], times: &Times) -> Vec<Line> {
     let heading = ["NUMBER", "REFUSED", "REASON", "SUBJECT", "IN WORDS"];
     let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
     rows.extend(letters.iter().map(|letter| {
         vec![
             Line::of(PLAIN, &letter.seq.to_string()),
-            Line::of(FAINT, &letter.at.to_string()),
+            Line::of(FAINT, &times.shown(letter.at)),
             Line::of(BAD, &letter.code),
             Line::of(PLAIN, &letter.subject),
             Line::of(PLAIN, &letter.reason),
@@ -131,10 +131,10 @@ fn table(letters: &[DeadLetter]) -> Vec<Line> {
     aligned(rows)
 }
 
-fn page(letter: &DeadLetter) -> Vec<Line> {
+fn page(letter: &DeadLetter, times: &Times) -> Vec<Line> {
     let fact = |name: &str, value: Line| vec![Line::of(STRONG, name), value];
     let mut facts = vec![
-        fact("refused", Line::of(PLAIN, &letter.at.to_string())),
+        fact("refused", Line::of(PLAIN, &times.shown(letter.at))),
         fact("reason", Line::of(BAD, &letter.code).with(PLAIN, &format!(": {}", letter.reason))),
         fact("subject", Line::of(PLAIN, &letter.subject)),
     ];
@@ -168,16 +168,16 @@ mod tests {
 
     #[test]
     fn a_refused_submit_takes_a_row_and_fills_a_page() {
-        let rows: Vec<_> = table(&[letter()]).iter().map(Line::text).collect();
+        let rows: Vec<_> = table(&[letter()], &Times::default()).iter().map(Line::text).collect();
         assert!(
             rows[1].starts_with("17      2026-11-20T15:11:11.000Z  unknown_workflow  longshore.v1"),
             "{rows:?}"
         );
         assert!(rows[1].ends_with("no workflow `x` is registered in namespace `default`"), "{rows:?}");
         assert_eq!(
-            page(&letter())[1].text(),
+            page(&letter(), &Times::default())[1].text(),
             "reason   unknown_workflow: no workflow `x` is registered in namespace `default`"
         );
-        assert_eq!(page(&letter())[3].text(), "header   longshore-id: order-1");
+        assert_eq!(page(&letter(), &Times::default())[3].text(), "header   longshore-id: order-1");
     }
 }

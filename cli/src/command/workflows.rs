@@ -74,7 +74,10 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
         output.document(WORKFLOW_SCHEMA, &WithText { shown, versions: &versions, text })?;
     } else {
         let (version, count) = (shown.digest.short(), versions.len());
-        output.message(&format!("{name}, version {version} of {}; versions: {count}", shown.at));
+        output.message(&format!(
+            "{name}, version {version} of {}; versions: {count}",
+            output.message_times.shown(shown.at)
+        ));
         output.text(text.trim_end())?;
     }
     Ok(Exit::Success)
@@ -114,7 +117,7 @@ fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Fa
         vec![
             Line::of(PLAIN, workflow.name.as_str()),
             Line::of(PLAIN, &workflow.digest.short()),
-            Line::of(FAINT, &workflow.at.to_string()),
+            Line::of(FAINT, &output.result_times.shown(workflow.at)),
         ]
     }));
     output.lines(aligned(rows))

@@ -5,11 +5,17 @@
 use longshore_proto::{RunStatus, RunView, StepStatus, StepView, Timestamp};
 
 use super::tree::tolerated;
-use crate::output::{Elapsed, Line, PLAIN};
+use crate::output::{Elapsed, Line, PLAIN, Times};
 
 /// The lines between two views of a run, in the order of their moments. What has no moment of its own is told with the one
 /// at which it was `seen`.
-pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, seen: Timestamp) -> Vec<Line> {
+pub(super) fn changes(
+    before: Option<&RunView>,
+    now: &RunView,
+    several: bool,
+    seen: Timestamp,
+    times: &Times,
+) -> Vec<Line> {
     let old = before.map_or(&[][..], |view| &view.steps);
     let turns = turns(&now.steps);
     let changed = now.steps.iter().zip(turns).enumerate().filter_map(|(place, (step, turn))| {
@@ -26,7 +32,8 @@ pub(super) fn changes(before: Option<&RunView>, now: &RunView, several: bool, se
     let mut told: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
     told.extend(turned(before, now, seen));
     let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
-    told.into_iter().map(|(at, words)| Line::of(PLAIN, &format!("{at}{whose}  {words}"))).collect()
+    let line = |(at, words)| Line::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)));
+    told.into_iter().map(line).collect()
 }
 
 /// Order of changes within a millisecond: steps in the order of the file, where a group begins before its members and ends
@@ -130,7 +137,7 @@ mod tests {
     use super::*;
 
     fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
-        let lines = changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000));
+        let lines = changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000), &Times::default());
         assert_eq!(lines.iter().map(Line::text).collect::<Vec<_>>(), expected);
     }
 
@@ -176,7 +183,7 @@ mod tests {
                 step("last", "succeeded", json!({ "does": "set" })),
             ],
         );
-        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN));
+        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN), &Times::default());
         let texts: Vec<_> = lines.iter().map(Line::text).collect();
         let paths: Vec<_> = texts.iter().map(|text| text.split("  ").nth(1).unwrap()).collect();
         assert_eq!(paths, ["first", "member", "group", "last", "run"]);

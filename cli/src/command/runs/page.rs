@@ -4,10 +4,10 @@ use anstyle::Style;
 use longshore_proto::{AttemptRecord, Fault, RunSummary, RunView, StepView, Timestamp};
 use serde_json::Value;
 
-use crate::output::{BAD, Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned, hanging};
+use crate::output::{BAD, Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, Times, aligned, hanging};
 
 /// A row for each run.
-pub(super) fn list(runs: &[RunSummary], symbols: Symbols) -> Vec<Line> {
+pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times) -> Vec<Line> {
     let heading = ["RUN", "STATUS", "WORKFLOW", "SUBMITTED", "TOOK", "ERROR"];
     let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
     rows.extend(runs.iter().map(|summary| {
@@ -16,7 +16,7 @@ pub(super) fn list(runs: &[RunSummary], symbols: Symbols) -> Vec<Line> {
             Line::of(PLAIN, &summary.run.to_string()),
             Line::of(style, &format!("{sign} {}", summary.status)),
             Line::of(PLAIN, summary.workflow.name.as_str()),
-            Line::of(FAINT, &summary.submitted_at.to_string()),
+            Line::of(FAINT, &times.shown(summary.submitted_at)),
             Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
             error(summary),
         ]
@@ -25,7 +25,7 @@ pub(super) fn list(runs: &[RunSummary], symbols: Symbols) -> Vec<Line> {
 }
 
 /// A run in full.
-pub(super) fn show(view: &RunView, symbols: Symbols) -> Vec<Line> {
+pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times) -> Vec<Line> {
     let summary = &view.summary;
     let (sign, style) = symbols.run(summary.status);
     let workflow = format!("{}  {}", summary.workflow.name, summary.workflow.digest.short());
@@ -33,7 +33,7 @@ pub(super) fn show(view: &RunView, symbols: Symbols) -> Vec<Line> {
         fact("run", Line::of(PLAIN, &summary.run.to_string())),
         fact("workflow", Line::of(PLAIN, &workflow)),
         fact("status", Line::of(style, &format!("{sign} {}", summary.status))),
-        fact("submitted", Line::of(PLAIN, &summary.submitted_at.to_string())),
+        fact("submitted", Line::of(PLAIN, &times.shown(summary.submitted_at))),
     ];
     if summary.finished_at.is_some() {
         facts.push(fact("took", Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at))));
@@ -53,7 +53,7 @@ pub(super) fn show(view: &RunView, symbols: Symbols) -> Vec<Line> {
     facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs))));
     let mut lines = aligned(facts);
     lines.push(Line::default());
-    lines.extend(steps(&view.steps, symbols));
+    lines.extend(steps(&view.steps, symbols, times));
     lines
 }
 
@@ -66,9 +66,13 @@ fn json(value: &Value) -> Line {
 }
 
 /// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
-fn steps(steps: &[StepView], symbols: Symbols) -> Vec<Line> {
+fn steps(steps: &[StepView], symbols: Symbols, times: &Times) -> Vec<Line> {
     let rows = aligned(steps.iter().map(|step| row(step, symbols)).collect());
-    steps.iter().zip(rows).flat_map(|(step, row)| std::iter::once(row).chain(below(step, steps))).collect()
+    steps
+        .iter()
+        .zip(rows)
+        .flat_map(|(step, row)| std::iter::once(row).chain(below(step, steps, times)))
+        .collect()
 }
 
 fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
@@ -82,7 +86,7 @@ fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
     ]
 }
 
-fn below(step: &StepView, all: &[StepView]) -> Vec<Line> {
+fn below(step: &StepView, all: &[StepView], times: &Times) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut add = |word: &str, text: &str| {
         lines.push(Line::of(PLAIN, &indent(step, &format!("    {word} {text}"))));
@@ -109,7 +113,7 @@ fn below(step: &StepView, all: &[StepView]) -> Vec<Line> {
     lines.extend(attempts.flat_map(|(place, made)| {
         let is_last = place + 1 == step.attempts.len();
         let is_end = is_last && made.fault.is_some() && made.fault == step.error;
-        attempt(step, made, if is_end { BAD } else { PLAIN })
+        attempt(step, made, if is_end { BAD } else { PLAIN }, times)
     }));
     lines
 }
@@ -148,8 +152,9 @@ fn arguments_text(arguments: &Value) -> String {
     }
 }
 
-fn attempt(step: &StepView, made: &AttemptRecord, style: Style) -> Vec<Line> {
+fn attempt(step: &StepView, made: &AttemptRecord, style: Style, times: &Times) -> Vec<Line> {
     let AttemptRecord { number, started_at, took, .. } = made;
+    let started_at = times.shown(*started_at);
     let by = made.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
     let process = made.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
     let text = format!("    attempt {number}  {started_at}  {}{by}{process}", Elapsed(*took));
@@ -229,7 +234,7 @@ mod tests {
     #[test]
     fn a_run_is_shown_with_every_attempt() {
         assert_eq!(
-            texts(&show(&view(), Symbols::Ascii)),
+            texts(&show(&view(), Symbols::Ascii, &Times::default())),
             [
                 "run        run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
                 "workflow   sales-report  abababababab",
@@ -254,7 +259,7 @@ mod tests {
     fn a_cancelled_run_says_why() {
         let mut view = view();
         view.summary.cancel_reason = Some("wrong file".to_owned());
-        assert_eq!(texts(&show(&view, Symbols::Ascii))[5], "reason     wrong file");
+        assert_eq!(texts(&show(&view, Symbols::Ascii, &Times::default()))[5], "reason     wrong file");
     }
 
     #[test]
@@ -268,7 +273,7 @@ mod tests {
             step.attempts.iter_mut().for_each(|made| made.fault = Some(fault.clone()));
         }
         assert_eq!(
-            texts(&show(&view, Symbols::Ascii))[8..],
+            texts(&show(&view, Symbols::Ascii, &Times::default()))[8..],
             [
                 "  x check_west  failed  2.0s  tables/validate",
                 "      with {\"file\":\"west.csv\"}",
@@ -282,7 +287,7 @@ mod tests {
     #[test]
     fn a_list_has_a_row_for_each_run() {
         assert_eq!(
-            texts(&list(&[view().summary], Symbols::Unicode)),
+            texts(&list(&[view().summary], Symbols::Unicode, &Times::default())),
             [
                 "RUN                                STATUS    WORKFLOW      SUBMITTED                 TOOK  ERROR",
                 "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11.000Z  2.0s  check_west: \

@@ -1,0 +1,61 @@
+//! Times as people and programs read them.
+//!
+//! A person at a terminal compares a time with the clock on the wall, so it is local there, with its offset. What goes to a
+//! pipe, a file or JSON stays in UTC, whatever the machine is set to. Both are RFC 3339, as `--since` takes it.
+
+use jiff::tz::{Offset, TimeZone};
+use longshore_proto::Timestamp;
+
+/// RFC 3339 with milliseconds.
+const FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3f%:z";
+
+/// How times are printed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Times {
+    /// UTC without one.
+    zone: Option<TimeZone>,
+}
+
+impl Times {
+    /// In UTC.
+    pub(super) const UTC: Self = Self { zone: None };
+
+    /// In the zone that `TZ` names, or else that of the system; in UTC where neither is known.
+    pub(super) fn local() -> Self {
+        Self { zone: TimeZone::try_system().ok() }
+    }
+
+    /// Returns the time as it is printed.
+    pub(crate) fn shown(&self, at: Timestamp) -> String {
+        self.in_zone(at).unwrap_or_else(|| at.to_string())
+    }
+
+    /// Returns nothing where UTC is meant, which [`Timestamp`] prints itself, and for times beyond the year 9999.
+    fn in_zone(&self, at: Timestamp) -> Option<String> {
+        let millis = i64::try_from(at.as_millis()).ok()?;
+        let zoned = jiff::Timestamp::from_millisecond(millis).ok()?.to_zoned_datetime(self.zone.clone()?);
+        (zoned.offset() != Offset::UTC).then(|| zoned.strftime(FORMAT).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_local_with_their_offset_or_utc() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
+        let (winter, summer) =
+            (Timestamp::from_millis(1_795_187_471_042), Timestamp::from_millis(1_782_000_000_000));
+        let local = Times { zone: Some(berlin) };
+        assert_eq!(local.shown(winter), "2026-11-20T16:11:11.042+01:00");
+        assert_eq!(local.shown(summer), "2026-06-21T02:00:00.000+02:00");
+        for utc in [Times::UTC, Times { zone: Some(TimeZone::UTC) }] {
+            assert_eq!(utc.shown(winter), "2026-11-20T15:11:11.042Z");
+        }
+        assert_eq!(
+            local.shown(Timestamp::from_millis(u64::MAX)),
+            Timestamp::from_millis(u64::MAX).to_string()
+        );
+    }
+}
