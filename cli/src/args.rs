@@ -113,7 +113,7 @@ pub(crate) struct RunArgs {
     /// An input of the workflow; goes before the same input of --input-file
     #[arg(short, long = "input", value_name = "NAME=VALUE")]
     pub(crate) inputs: Vec<Pair>,
-    /// A JSON object of inputs; `-` reads it from stdin
+    /// A JSON object of inputs, or a map in YAML if the name ends in .yaml; `-` reads JSON from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
     #[command(flatten)]

@@ -2,23 +2,27 @@
 
 use std::path::Path;
 
-use longshore_workflow::{InputProblem, InputProblems, Plan, lost_digits};
+use longshore_workflow::{InputProblem, InputProblems, Plan, lost_digits, read_inputs};
 use serde_json::{Map, Value};
 
 use crate::args::Pair;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
+use crate::output::Output;
+use crate::workflow_file;
 
 /// The inputs for a run of `plan`: the object in `file`, with `pairs` put over it. Whatever does not fit is said all
-/// at once, before anything is done.
+/// at once, before anything is done. Warnings about a file in YAML are shown.
 pub(crate) fn gather(
     plan: &Plan,
     file: Option<&Path>,
     pairs: &[Pair],
+    output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
     let text = file.map(|path| input_text::read_or_stdin(path, "input file")).transpose()?;
     let mut inputs = match (file, text) {
+        (Some(path), Some(text)) if is_yaml(path) => from_yaml(path, &text, output)?,
         (Some(path), Some(text)) => object(path, &text)?,
         _ => Map::new(),
     };
@@ -44,15 +48,30 @@ pub(crate) fn gather(
             let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
             let message = format!("these inputs do not fit the workflow `{}`:{lines}", plan.name);
             Err(Failure::new(Exit::Invalid, message)
-                .help("give inputs with -i name=value, or as a JSON object with --input-file"))
+                .help("give inputs with -i name=value, or as a JSON object or YAML with --input-file"))
         }
     }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml")
+}
+
+fn from_yaml(path: &Path, text: &str, output: &Output) -> Result<Map<String, Value>, Failure> {
+    let (inputs, problems) = match read_inputs(text) {
+        Ok((inputs, warnings)) => (Some(inputs), warnings),
+        Err(problems) => (None, problems),
+    };
+    workflow_file::warn(path, text, &problems, output);
+    inputs.ok_or_else(|| {
+        Failure::new(Exit::Invalid, format!("the input file {} cannot be read", path.display()))
+    })
 }
 
 fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     let invalid = |why: String| {
         Failure::new(Exit::Invalid, format!("the input file {} {why}", path.display()))
-            .help("write one JSON object whose keys are the names of inputs")
+            .help("write one JSON object whose keys are the names of inputs; a file in YAML ends in `.yaml`")
     };
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => match lost_digits(text) {
@@ -105,7 +124,7 @@ steps:
             std::fs::write(&path, text).expect("writes");
         }
         let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
-        gather(&plan(), file.map(|_| path.as_path()), &pairs)
+        gather(&plan(), file.map(|_| path.as_path()), &pairs, &Output::new())
             .map(Value::Object)
             .map_err(|failure| failure.message.replace(&*path.to_string_lossy(), "FILE"))
     }

@@ -45,6 +45,7 @@ pub use template::Template;
 use codes::Code;
 use diagnostics::{Diagnostic, Report};
 use longshore_proto::Digest;
+use serde_json::{Map, Value};
 use source::{Source, Span, TEXT_LIMIT_BYTES};
 
 /// Checks and compiles a workflow, written in YAML or JSON.
@@ -85,6 +86,26 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
             Err(report.finish(&source))
         }
     }
+}
+
+/// Reads inputs that are written in YAML: a map by the names of inputs. The diagnostics beside it are warnings.
+///
+/// # Errors
+///
+/// What keeps the text from being read, warnings included, with its places.
+pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
+    let (source, mut report) = (Source::new(text), Report::default());
+    let inputs = document::read(&source, &mut report).map(|root| (root.to_json(), root.span));
+    match inputs {
+        Some((Value::Object(inputs), _)) if report.is_empty() => return Ok((inputs, report.finish(&source))),
+        Some((value, span)) if report.is_empty() && !value.is_object() => {
+            let problem =
+                Diagnostic::new(Code::NotAMap, source.first_line(span), "inputs are a map by their names");
+            report.add(problem.help("write one input a line, as in `name: value`"));
+        }
+        _ => {}
+    }
+    Err(report.finish(&source))
 }
 
 /// The plan, if nothing was refused; what was is in the report.

@@ -29,7 +29,7 @@ use crate::workflow_file::WorkflowFile;
 pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure> {
     let WorkflowFile { text, plan } =
         WorkflowFile::load_beside(&args.workflow, args.input_file.as_deref(), output)?;
-    let inputs = inputs::gather(&plan, args.input_file.as_deref(), &args.inputs)?;
+    let inputs = inputs::gather(&plan, args.input_file.as_deref(), &args.inputs, output)?;
     let work = args.work;
     let servers =
         ServersFile::find_for_use(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;

@@ -42,7 +42,7 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     let inputs = args.input_file.as_deref();
     let load = || WorkflowFile::load_beside(Path::new(&args.workflow), inputs, output);
     let file = is_file(&args.workflow).then(load).transpose()?;
-    let gather = |plan: &Plan| inputs::gather(plan, inputs, &args.inputs);
+    let gather = |plan: &Plan| inputs::gather(plan, inputs, &args.inputs, output);
     let checked = file.as_ref().map(|file| gather(&file.plan)).transpose()?;
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     // Whoever names an id and no version means the run of that id, also when another version has become the current one.

@@ -42,6 +42,12 @@ async fn what_is_probably_not_meant_is_shown_and_refuses_nothing() {
     );
     let words = ["warning[LS0501]", "write `\"02142\"`", "warning[LS0502]", "write `${{ inputs.zip }}`"];
     folder.run(&["run", "wf.yaml"]).await.expecting(0, &words);
+    folder.write("in.yaml", "zip: 02142\n");
+    let words_of_inputs = ["warning[LS0501]", "in.yaml:1:6"];
+    folder.run(&["run", "wf.yaml", "--input-file", "in.yaml"]).await.expecting(0, &words_of_inputs);
+    folder.write("in.yaml", "- zip\n");
+    let refused = ["LS0007", "inputs are a map", "the input file in.yaml cannot be read"];
+    folder.run(&["run", "wf.yaml", "--input-file", "in.yaml"]).await.expecting(3, &refused);
     let text = folder.run(&["validate", "wf.yaml"]).await.expecting(0, &words);
     assert_eq!(text.stdout, "wf.yaml: `zip` is valid, with 2 warnings\n");
     let json = folder.run(&["validate", "wf.yaml", "--json"]).await.expecting(0, &[]);
