@@ -20,7 +20,7 @@ pub struct Fault {
         skip_serializing_if = "Option::is_none"
     )]
     pub retry_after: Option<Duration>,
-    /// Why the call was not made again although the step asks for retries.
+    /// Reason why the call was not made again, if the step asks for retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_retried: Option<String>,
 }

@@ -98,7 +98,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Why a step that may be repeated is not tried again after `attempt`. `None` if its attempts are used up, or if a fault
+    /// Returns why a step that may be repeated is not tried again after `attempt`. `None` if its attempts are used up, or if a fault
     /// of this kind cannot pass, which its class says already.
     pub fn why_not(&self, attempt: Attempt, fault: &Fault, safety: Safety) -> Option<String> {
         let asks = safety == Safety::Safe && attempt.0 < self.attempts && fault.class.may_pass();

@@ -148,7 +148,7 @@ codes! {
     UnknownRunField "LS0211" "Of the run, expressions see `run.id`, `run.workflow`, `run.attempt` and `run.error`."
     TooManyExpressions "LS0212" "A workflow may have 10,000 expressions, and 256 KiB of them together: each is parsed when the file is checked, and checking must stay quick even for a file that was written to be slow."
     UnknownStatus "LS0213" "The status of a step is compared with a word that it never is, so the comparison always has the same result. A step that has ended is `succeeded`, `failed`, `indeterminate`, `skipped` or `cancelled`."
-    OptionalInText "LS0214" "An optional value such as `inputs.?limit` that stands by itself leaves its key or item out where it is absent. Within a text there is nothing to leave out: say what stands there instead, as in `up to ${{ inputs.?limit.orValue(10) }}`. A condition is true or false, and so it cannot be absent either."
+    OptionalInText "LS0214" "An optional value such as `inputs.?limit` as a whole value leaves its key or item out where it is absent. Within a text there is nothing to leave out: say what to put there instead, as in `up to ${{ inputs.?limit.orValue(10) }}`. A condition is true or false, and so it cannot be absent either."
     NotACondition "LS0215" "`&&`, `||` and `!` combine conditions, which are true or false, and give a condition. To choose between two values write `condition ? 'yes' : 'no'`; for a value that may be missing write `default(path, 'text')`."
 
     WorkflowStep "LS0301" "Child workflows (`workflow:`) are part of the language, and this version does not have them yet."

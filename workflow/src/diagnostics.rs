@@ -72,7 +72,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn add(&mut self, diagnostic: Diagnostic) {
         if diagnostic.code.is_warning() {
-            // What does not fit is shown once others are mended.
+            // The rest is shown once these are fixed.
             if self.warnings.len() < SHOWN_LIMIT {
                 self.warnings.push(diagnostic);
             }
@@ -164,7 +164,7 @@ impl Diagnostics {
         self.shown.is_empty()
     }
 
-    /// How many errors there are, and how many warnings.
+    /// Counts the errors and the warnings.
     pub fn count(&self) -> (usize, usize) {
         let warnings = self.shown.iter().filter(|(_, one)| one.code.is_warning()).count();
         (self.shown.len() - warnings + self.more, warnings)

@@ -22,7 +22,7 @@ pub fn lost_digits(json: &str) -> Option<&str> {
     }
 }
 
-/// What follows the end of a JSON string whose text begins here.
+/// Returns the text behind a JSON string whose content begins here.
 fn after_string(text: &str) -> Option<&str> {
     let mut is_escaped = false;
     let end = text.find(|c: char| {

@@ -4,8 +4,8 @@
 //! bounded: [`DEPTH_LIMIT`] levels, no aliases, no tags, keys that are text and unique. What its keys mean is the
 //! business of `shape`.
 
+mod covered;
 mod json;
-mod mended;
 mod mistakes;
 mod read;
 mod scalar;

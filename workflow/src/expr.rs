@@ -55,7 +55,7 @@ const SLOT_UNITS: u64 = 50;
 /// What finding the words for a failure costs.
 const EXPLANATION_UNITS: u64 = 2_000;
 
-/// What an evaluation gives.
+/// Result of an evaluation.
 enum Outcome {
     Value(Value),
     /// An optional value, which may be absent.

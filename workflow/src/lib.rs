@@ -92,7 +92,7 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
 ///
 /// # Errors
 ///
-/// What keeps the text from being read, warnings included, with its places.
+/// All problems of the text, warnings included, with their places.
 pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
     let (source, mut report) = (Source::new(text), Report::default());
     let inputs = document::read(&source, &mut report).map(|root| (root.to_json(), root.span));

@@ -87,7 +87,8 @@ impl Template {
         self.part.render(scope, &mut Rendering::new(&|_| false, budget))
     }
 
-    /// The same, or `None` if it is one expression that gives an optional without a value.
+    /// Renders the value as [`Template::render`] does. Returns `None` if it is one expression that gives an optional without a
+    /// value.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// What stands in backticks in the string literals of a text.
+/// Returns the pieces in backticks of the string literals of a text.
 fn in_backticks(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in code.replace("\\\n", "").lines() {
@@ -54,7 +54,7 @@ fn is_yaml(piece: &str) -> bool {
     (piece.contains(": ") || piece.starts_with("- ")) && !matches!(piece, ": " | "- ") && !has_placeholder
 }
 
-/// Whether the piece compiles at one of the places where it can stand.
+/// Returns true if the piece compiles at one of the places where it belongs.
 fn compiles(piece: &str) -> bool {
     let indented = |spaces: usize| format!("{}{piece}", " ".repeat(spaces));
     let head = "longshore: v1\nname: demo\n";
@@ -88,7 +88,7 @@ fn what_messages_propose_compiles() {
     let mut count = 0;
     for (file, code) in sources() {
         for piece in in_backticks(&code).into_iter().filter(|piece| is_yaml(piece)) {
-            // In a format string, braces stand twice.
+            // In a format string, braces are doubled.
             let single = piece.replace("{{", "{").replace("}}", "}");
             count += 1;
             if !compiles(&piece) && !compiles(&single) && !NOT_PROPOSED.contains(&piece.as_str()) {

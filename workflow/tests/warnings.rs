@@ -1,4 +1,4 @@
-//! What is warned of, and what is not, although it looks alike.
+//! Warnings, and values that look alike and are not warned of.
 
 #![expect(clippy::panic, reason = "a surprise ends the test")]
 

@@ -35,7 +35,7 @@ struct Validation {
     /// What is wrong with the text, or with its calls beside these servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<Diagnostics>,
-    /// What is allowed and probably not meant.
+    /// Warnings: parts of the file that are allowed and probably not meant.
     #[serde(skip_serializing_if = "Diagnostics::is_empty")]
     warnings: Diagnostics,
     /// Why the file cannot be read.

@@ -68,7 +68,7 @@ impl<'t> Prepared<'t> {
     }
 }
 
-/// Returns true if the text is a JSON object; a byte order mark may stand before it.
+/// Returns true if the text is a JSON object; a byte order mark may come before it.
 fn is_json(text: &str) -> bool {
     text.trim_start_matches('\u{feff}').trim_start().starts_with('{')
 }

@@ -2,15 +2,15 @@
 //!
 //! The parser pulls events and never recurses; the tree is built on a stack of its own, so no text can overflow the
 //! thread's. What follows a mistake in the text cannot be trusted, unless the mistake is a value that can be covered
-//! ([`Mended`]): an expression that YAML reads in its own way.
+//! ([`CoveredText`]): an expression that YAML reads in its own way.
 
 use std::collections::BTreeSet;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 use serde_json::Number;
 
+use super::covered::CoveredText;
 use super::json::Prepared;
-use super::mended::Mended;
 use super::mistakes::{self, Fatal, short};
 use super::{DEPTH_LIMIT, Entry, Kind, Node, scalar};
 use crate::codes::Code;
@@ -19,10 +19,10 @@ use crate::source::{Source, Span};
 
 /// The tree of a text; nothing if it is not well-formed, in which case the report says why.
 pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
-    let mut mended = Mended::new(source.text());
+    let mut covered = CoveredText::new(source.text());
     loop {
         let mut pass = Report::default();
-        let fatal = match read_once(source, &mended, &mut pass) {
+        let fatal = match read_once(source, &covered, &mut pass) {
             Ok(root) => {
                 report.append(pass);
                 return root;
@@ -30,7 +30,7 @@ pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
             Err(fatal) => fatal,
         };
         match fatal.cover {
-            Some(span) if mended.cover(span) => report.add(fatal.problem),
+            Some(span) if covered.cover(span) => report.add(fatal.problem),
             _ => {
                 report.append(pass);
                 report.add(fatal.problem);
@@ -41,12 +41,16 @@ pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
 }
 
 /// The tree, or the mistake that the reading ends at.
-fn read_once(source: &Source<'_>, mended: &Mended<'_>, report: &mut Report) -> Result<Option<Node>, Fatal> {
-    let prepared = Prepared::new(&mended.text);
+fn read_once(
+    source: &Source<'_>,
+    covered: &CoveredText<'_>,
+    report: &mut Report,
+) -> Result<Option<Node>, Fatal> {
+    let prepared = Prepared::new(&covered.text);
     let mut parser = Parser::new_from_str(&prepared.text);
     let open = Vec::new();
     let mut builder =
-        Builder { prepared: &prepared, mended, source, report, open, root: None, tags: Vec::new() };
+        Builder { prepared: &prepared, covered, source, report, open, root: None, tags: Vec::new() };
     while let Some(event) = parser.next_event() {
         match event {
             Ok((Event::StreamEnd, _)) => break,
@@ -81,12 +85,12 @@ struct Open {
 
 struct Builder<'b, 't> {
     prepared: &'b Prepared<'t>,
-    mended: &'b Mended<'t>,
+    covered: &'b CoveredText<'t>,
     source: &'b Source<'t>,
     report: &'b mut Report,
     open: Vec<Open>,
     root: Option<Node>,
-    /// Where values begin that carry a tag.
+    /// Places of the values that carry a tag.
     tags: Vec<Span>,
 }
 
@@ -224,7 +228,7 @@ impl Builder<'_, '_> {
         if self.expects_key() {
             return self.key(text, span);
         }
-        if self.mended.covers(span) {
+        if self.covered.covers(span) {
             return self.refused(span);
         }
         if style != ScalarStyle::Plain {

@@ -133,7 +133,7 @@ impl Binder<'_> {
         IdedExpr { id: node.id, expr: Tree::Ident(format!("@{number}")) }
     }
 
-    /// The refusal of a name right behind a dash that stands right behind a path; `Some(None)` if it is refused already.
+    /// Returns the refusal of a name right behind a dash that ends a path; `Some(None)` if it is refused already.
     fn dashed(&self, path: &Path) -> Option<Option<Refused>> {
         let (at, message, help) = foreign::dashed(self.text, &path.root, path.root_start())?;
         let is_said = self.bound.refused.iter().any(|refused| refused.at == at);

@@ -76,7 +76,7 @@ fn number_to_val<'v>(number: &Number) -> Box<dyn Val + 'v> {
     }
 }
 
-/// What an optional value holds. `None` if the value is not optional.
+/// Returns the content of an optional value. `None` if the value is not optional.
 pub(super) fn optional<'b, 'v>(value: &'b (dyn Val + 'v)) -> Option<Option<&'b (dyn Val + 'v)>> {
     value.downcast_ref::<CelOptional<'v>>().map(CelOptional::inner)
 }

@@ -53,7 +53,7 @@ pub(super) fn field(name: &str, path: &str) -> Option<String> {
     matches!(name, "length" | "len" | "count" | "size").then(|| format!("write `size({path})`"))
 }
 
-/// A name with a dash in it, which expressions read as a subtraction: where it stands, what is wrong, and what to write.
+/// A name with a dash in it, which expressions read as a subtraction: its place, the message and the help.
 /// `name` begins at `at`, right behind the dash.
 pub(super) fn dashed(text: &str, name: &str, at: usize) -> Option<(Range<usize>, String, String)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -111,7 +111,7 @@ fn sign(text: &str, at: usize) -> Option<&'static str> {
     let begins = |words: &[&str]| words.iter().any(|word| here.starts_with(word));
     let all = text.trim_start();
     if all.starts_with("{{") || here.starts_with('$') || before.ends_with('$') {
-        Some("names stand without `$` and without braces of their own, as in `inputs.name == 'a'`")
+        Some("write names without `$` and without braces of their own, as in `inputs.name == 'a'`")
     } else if here.starts_with("<>") || before.ends_with('<') && here.trim_start_matches('<').starts_with('>')
     {
         Some("write `!=`")
@@ -122,7 +122,7 @@ fn sign(text: &str, at: usize) -> Option<&'static str> {
     } else if begins(&["if ", "then ", "else "]) {
         Some("write `condition ? a : b`")
     } else if text.contains(" in (") {
-        Some("a list stands in brackets: `x in ['a', 'b']`")
+        Some("write a list in brackets: `x in ['a', 'b']`")
     } else if here.starts_with("**") || before.ends_with('*') && here.starts_with('*') {
         Some("there is no sign for powers; multiply, as in `x * x`")
     } else if text.contains("??") {
@@ -140,7 +140,7 @@ fn sign(text: &str, at: usize) -> Option<&'static str> {
     } else if here.starts_with(".*") || here.starts_with("*.") || text.contains("[*]") {
         Some("write `list.map(x, x.name)`")
     } else if here.starts_with('`') {
-        Some("text stands in single or double quotes")
+        Some("write text in single or double quotes")
     } else if is_slice(text, at) {
         Some("there are no slices; `list[0]` is one item, and `list.filter(x, ...)` are some")
     } else if ends_with_word(before, &["f"])

@@ -140,7 +140,7 @@ impl Path {
         self.segments.is_empty()
     }
 
-    /// Where it begins in the text.
+    /// Byte of the text at which it begins.
     pub(super) fn root_start(&self) -> usize {
         self.root_at.start
     }

@@ -90,17 +90,17 @@ const STEP_KEYS: [(&[&str], &str); 10] = [
     (&["type", "kind"], "a step says what it does by one of the keys `call`, `set` and `parallel`"),
 ];
 
-/// The help for a key at the top level.
+/// Returns the help for a key at the top level.
 pub(super) fn file_key(key: &str) -> Option<&'static str> {
     find(&FILE_KEYS, key)
 }
 
-/// The help for a key that says what a step does.
+/// Returns the help for a key that says what a step does.
 pub(super) fn step_kind(key: &str) -> Option<&'static str> {
     find(&STEP_KINDS, key)
 }
 
-/// The help for any other key of a step, which has the keys in `known`.
+/// Returns the help for any other key of a step, which has the keys in `known`.
 pub(super) fn step_key(entry: &Entry, known: &[&str]) -> Option<String> {
     let is_known = |key| known.contains(&key);
     timeout(entry)

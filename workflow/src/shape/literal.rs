@@ -5,8 +5,8 @@ use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::Node;
 
-/// What expressions of other languages are enclosed in, and whether a whole value in them is one whatever it names: `$(x)`
-/// may be a command of a shell.
+/// Braces of other languages. The flag is true if a whole value in them is an expression whatever it names; `$(x)` may be a
+/// command of a shell.
 const BRACES: [(&str, &str, bool); 3] = [("{{", "}}", true), ("${", "}", true), ("$(", ")", false)];
 
 /// Names that an expression begins with here.
@@ -49,7 +49,7 @@ impl Shaper<'_, '_> {
         self.draft.inputs.iter().any(|spec| spec.name == name)
     }
 
-    /// What to write between the braces: the path itself, or the input that its last name is.
+    /// Returns the path to write between the braces: the path itself, or the input that its last name is.
     fn meant(&self, inner: &str) -> Option<String> {
         let last = inner.rsplit('.').next().unwrap_or(inner);
         if self.is_input(last) {
@@ -65,9 +65,9 @@ impl Shaper<'_, '_> {
 /// A part of a text that looks like an expression.
 struct LookAlike<'t> {
     written: &'t str,
-    /// The same without its braces.
+    /// Text between the braces.
     inner: &'t str,
-    /// Whether nothing else is likely to be meant. A bare `inputs.txt` may be the name of a file.
+    /// True if nothing else is likely to be meant. A bare `inputs.txt` may be the name of a file.
     is_certain: bool,
 }
 

@@ -61,7 +61,7 @@ impl Shaper<'_, '_> {
 
     fn no_kind(&mut self, entries: &[Entry], span: Span) {
         let help = match get(entries, "steps").map(|entry| &entry.value.kind) {
-            Some(Kind::List(_)) => "steps inside a step stand under `parallel`, which starts them together",
+            Some(Kind::List(_)) => "write steps inside a step under `parallel`, which starts them together",
             _ => "add `call: server/tool`, `set:` or `parallel:`",
         };
         let message = "this step does not say what to do";

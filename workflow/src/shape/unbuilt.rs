@@ -65,7 +65,7 @@ impl Shaper<'_, '_> {
     }
 }
 
-/// What comes close to something that is not built.
+/// Returns what to write in place of something that is not built.
 pub(super) const fn instead(code: Code) -> &'static str {
     match code {
         Code::Switch => "give each of the steps its own `if`",

@@ -1,4 +1,4 @@
-//! Conditions that are combined: what stands beside `&&`, `||` and `!` is true or false.
+//! Combined conditions: the operands of `&&`, `||` and `!` are true or false.
 
 use cel::common::ast::{CallExpr, Expr as Tree, IdedExpr, LiteralValue, operators};
 

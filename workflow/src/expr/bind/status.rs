@@ -8,7 +8,7 @@ use crate::expr::path;
 use crate::expr::refused::Refused;
 use crate::suggest::did_you_mean;
 
-/// How a step can have ended when it is read.
+/// Statuses of a step that has ended.
 const ENDED: [&str; 5] = ["succeeded", "failed", "indeterminate", "skipped", "cancelled"];
 
 const WORDS: &str =

@@ -1,26 +1,26 @@
 //! A text in which what cannot be read is covered, so that the rest of it can be.
 //!
 //! One mistake that stops the YAML parser would hide all others. So what is wrong is overwritten with a word of the same
-//! length, which keeps every place, and the text is read again. What stands there is a value of its own kind, about which
+//! length, which keeps every place, and the text is read again. The covered part becomes a value of its own kind, about which
 //! nothing more is said.
 
 use std::borrow::Cow;
 
 use crate::source::Span;
 
-/// How often a text is read again: more mistakes of this sort than people make before checking once.
+/// Number of times that a text is read again: more mistakes of this sort than people make before checking once.
 const LIMIT: usize = 10;
 
-/// How many bytes are read again in all, so that checking a large text stays quick.
+/// Number of bytes that are read again in all, so that checking a large text stays quick.
 const LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
 /// The text, and the parts of it that are covered.
-pub(super) struct Mended<'t> {
+pub(super) struct CoveredText<'t> {
     pub(super) text: Cow<'t, str>,
     covered: Vec<Span>,
 }
 
-impl<'t> Mended<'t> {
+impl<'t> CoveredText<'t> {
     pub(super) const fn new(text: &'t str) -> Self {
         Self { text: Cow::Borrowed(text), covered: Vec::new() }
     }
@@ -55,12 +55,12 @@ mod tests {
     #[test]
     fn covering_keeps_every_place() {
         let text = "a: ${{ ü }} # ö";
-        let mut mended = Mended::new(text);
+        let mut covered = CoveredText::new(text);
         let end = text.find(" #").expect("it is there");
-        assert!(mended.cover(Span::new(3, end)));
-        assert_eq!(mended.text, "a: xxxxxxxxx # ö");
-        assert_eq!(mended.text.len(), text.len());
-        assert!(mended.covers(Span::new(0, 4)) && !mended.covers(Span::new(0, 3)));
-        assert!(!mended.cover(Span::new(4, 6)), "it is covered already");
+        assert!(covered.cover(Span::new(3, end)));
+        assert_eq!(covered.text, "a: xxxxxxxxx # ö");
+        assert_eq!(covered.text.len(), text.len());
+        assert!(covered.covers(Span::new(0, 4)) && !covered.covers(Span::new(0, 3)));
+        assert!(!covered.cover(Span::new(4, 6)), "it is covered already");
     }
 }
