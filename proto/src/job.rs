@@ -51,8 +51,10 @@ pub struct Job {
     /// Where in the arguments the worker puts its secrets, in the order of the arguments. Only names, never values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretPlace>,
-    /// The deadline of each attempt, counted from the start of its call.
+    /// The deadline of each attempt, counted from the start of its call, or from the last progress that it reported.
     pub timeout: Duration,
+    /// The deadline of each attempt, counted from the start of its call, whatever progress it reports. At least `timeout`.
+    pub max_timeout: Duration,
     /// When to try again.
     pub retry: RetryPolicy,
     /// Whether the call may be repeated when nobody knows if it happened.

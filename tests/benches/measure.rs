@@ -133,6 +133,7 @@ impl Longshore {
             tool: &tool,
             arguments: &arguments,
             timeout: Duration::from_secs(60),
+            max_timeout: Duration::from_secs(60),
             idempotency_key: "run/it",
             trace: None,
             job: None,

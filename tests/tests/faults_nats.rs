@@ -71,6 +71,7 @@ fn job(n: u64) -> Job {
         arguments: Payload::Inline(json!({ "n": n })),
         secrets: Vec::new(),
         timeout: Duration::from_secs(60),
+        max_timeout: Duration::from_secs(60),
         retry: RetryPolicy::default(),
         safety: Safety::Unknown,
         idempotency_key: format!("key-{n}"),

@@ -78,17 +78,24 @@ fn condition(expr: Option<Expr>) -> Condition {
     }
 }
 
+/// A call that reports progress may take so many times its `timeout`, unless the step says how long.
+const PROGRESS_TIMEOUTS: u32 = 10;
+
 fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
     // Only what the step itself says makes it safe: a default was written without this tool in mind.
     let retries = draft.retry.as_ref().map(|retry| retry.over(defaults.retry.clone()));
     let asks_for_retries = retries.as_ref().is_some_and(|retry| retry.attempts > 1);
     let safety =
         if asks_for_retries || draft.idempotency_key.is_some() { Safety::Safe } else { Safety::Unknown };
+    let timeout = draft.timeout.unwrap_or(defaults.timeout);
+    let usual_most = timeout.saturating_mul(PROGRESS_TIMEOUTS);
     CallStep {
         server: draft.server,
         tool: draft.tool,
         with: draft.with,
-        timeout: draft.timeout.unwrap_or(defaults.timeout),
+        timeout,
+        // Without progress, `timeout` alone decides.
+        max_timeout: draft.max_timeout.unwrap_or(usual_most).max(timeout),
         retry: retries.unwrap_or_else(|| defaults.retry.clone()),
         safety,
         idempotency_key: draft.idempotency_key,

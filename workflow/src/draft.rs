@@ -80,6 +80,7 @@ pub(crate) struct CallDraft {
     pub(crate) tool: ToolName,
     pub(crate) with: Template,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_timeout: Option<Duration>,
     pub(crate) retry: Option<RetryDraft>,
     pub(crate) idempotency_key: Option<Template>,
     pub(crate) on_tool_error: OnToolError,

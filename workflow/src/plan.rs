@@ -92,8 +92,10 @@ pub struct CallStep {
     pub tool: ToolName,
     /// The arguments, which render to an object. Secrets have their places in here and nowhere else.
     pub with: Template,
-    /// The deadline of each attempt.
+    /// How long each attempt may go on without an answer and without progress.
     pub timeout: Duration,
+    /// How long each attempt may take, whatever progress it reports. At least `timeout`.
+    pub max_timeout: Duration,
     /// When to try again.
     pub retry: RetryPolicy,
     /// Whether the call may be repeated when nobody knows if it happened: the step has its own `retry` that allows

@@ -152,6 +152,9 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
     }
 }
 
+/// A call that reports progress may take so many times its `--timeout`, as a step may.
+const PROGRESS_TIMEOUTS: u32 = 10;
+
 async fn make_call(
     pool: &Pool,
     Target { server, tool }: &Target,
@@ -159,7 +162,16 @@ async fn make_call(
     timeout: Duration,
 ) -> Result<Answer, Failure> {
     let key = format!("call-{:032x}", rand::random::<u128>());
-    let call = ToolCall { server, tool, arguments, timeout, idempotency_key: &key, trace: None, job: None };
+    let call = ToolCall {
+        server,
+        tool,
+        arguments,
+        timeout,
+        max_timeout: timeout.saturating_mul(PROGRESS_TIMEOUTS),
+        idempotency_key: &key,
+        trace: None,
+        job: None,
+    };
     pool.call(call, &|| {}, &CancellationToken::new()).await.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {
             FaultClass::InvalidArguments => Exit::Invalid,

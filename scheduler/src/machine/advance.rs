@@ -353,6 +353,7 @@ pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
         arguments: Payload::Inline(Value::Object(outstanding.arguments.clone())),
         secrets: outstanding.secrets.clone(),
         timeout: call.timeout,
+        max_timeout: call.max_timeout,
         retry: call.retry.clone(),
         safety: call.safety,
         own_key: outstanding.own_key.is_some(),

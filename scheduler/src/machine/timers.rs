@@ -24,7 +24,7 @@ const DOUBLINGS: u32 = 3;
 
 /// How long after its dispatch a job that was not heard of is sent again, after it was sent so many times in vain.
 pub(super) fn patience(job: &Job, sent: u32) -> Duration {
-    let attempt = job.timeout.saturating_add(IN_PLACE);
+    let attempt = job.max_timeout.saturating_add(IN_PLACE);
     let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))
 }

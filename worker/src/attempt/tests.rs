@@ -32,6 +32,7 @@ fn safe() -> Job {
         arguments: Payload::Inline(json!({})),
         secrets: Vec::new(),
         timeout: Duration::from_secs(5),
+        max_timeout: Duration::from_secs(5),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(400), ..RetryPolicy::default() },
         safety: Safety::Safe,
         idempotency_key: "key".into(),

@@ -193,6 +193,7 @@ impl Life<'_> {
                     tool: &self.job.tool,
                     arguments: &filled,
                     timeout: self.job.timeout,
+                    max_timeout: self.job.max_timeout,
                     idempotency_key: &self.job.idempotency_key,
                     trace: self.job.trace.as_ref(),
                     job: Some(CallingJob {

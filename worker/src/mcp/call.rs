@@ -19,9 +19,12 @@ pub struct ToolCall<'a> {
     pub tool: &'a ToolName,
     /// The arguments as the workflow gave them.
     pub arguments: &'a Map<String, Value>,
-    /// The deadline, counted from the start of the request. The server's own `call_timeout_ms` may shorten it.
-    /// Connecting is counted apart, under `connect_timeout_ms`.
+    /// The deadline, counted from the start of the request or from the last progress. The server's own `call_timeout_ms` may
+    /// shorten it. Connecting is counted apart, under `connect_timeout_ms`.
     pub timeout: Duration,
+    /// The deadline whatever progress is reported, counted from the start of the request. The server's own `call_timeout_ms`
+    /// may shorten it.
+    pub max_timeout: Duration,
     /// Equal for all attempts of a step. Sent in `_meta`, and as the argument `idempotency_key` if the tool has one
     /// and the workflow left it out.
     pub idempotency_key: &'a str,

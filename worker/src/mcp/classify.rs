@@ -29,8 +29,8 @@ pub(crate) enum Observation {
     ShuttingDown,
     /// The run was cancelled.
     Cancelled,
-    /// No answer before the deadline, and what the server printed to its standard error meanwhile.
-    Deadline(Duration, String),
+    /// No answer before the deadline: the limit that was reached, and what the server printed to its standard error meanwhile.
+    Deadline(String, String),
     /// The connection ended before the answer.
     Closed(String),
     /// An HTTP response that is no answer.
@@ -175,13 +175,17 @@ impl fmt::Display for Observation {
             Self::NotStarted(why) => write!(f, "the server could not be started: {why}"),
             Self::NotReached(why) => write!(f, "the server could not be reached: {why}"),
             Self::ConnectDeadline(after, why) => {
-                write!(f, "no connection to the server within {after:?}{why}")
+                write!(
+                    f,
+                    "the server was not ready within {after:?}, and was ended{why}; one that needs longer to start gets the time by \
+                     \"longshore\": {{\"connect_timeout_ms\": 60000}} in the servers file"
+                )
             }
             Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
             Self::ShuttingDown => f.write_str("the connections are being closed"),
             Self::Cancelled => f.write_str("the call was cut off before its answer"),
-            Self::Deadline(after, said) => write!(f, "no answer within {after:?}{said}"),
+            Self::Deadline(reached, said) => write!(f, "{reached}{said}"),
             Self::Closed(why) => write!(f, "the connection ended before the answer: {why}"),
             Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
             Self::Http { status, detail, .. } => write!(f, "HTTP {status}: {detail}"),
@@ -263,7 +267,7 @@ mod tests {
             (O::SessionLost(text()), Unavailable, Never),
             (O::StateLost(text()), StateLost, Never),
             (O::Cancelled, Cancelled, Maybe),
-            (O::Deadline(second, text()), Timeout, Maybe),
+            (O::Deadline(text(), text()), Timeout, Maybe),
             (O::Closed(text()), Unavailable, Maybe),
             (too_large(true), ProtocolError, Answered),
             (too_large(false), ProtocolError, Maybe),

@@ -1,6 +1,6 @@
 //! The client side of the protocol: it declares no capability but what the servers file allows, and passes notifications on.
 
-#![expect(deprecated, reason = "servers may still ask for roots, and the trait has the types of the answer")]
+#![expect(deprecated, reason = "servers may still ask for roots and log, and the trait has these types")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
     ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation, ListRootsResult,
-    ProgressNotificationParam, ProtocolVersion,
+    LoggingMessageNotificationParam, ProgressNotificationParam, ProtocolVersion,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use rmcp::{ClientHandler, ClientLifecycleMode};
@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 
 use super::connection::Notices;
 use super::elicitation::Elicitation;
+use super::server_log::ServerLog;
 
 /// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
 const PROGRESS_BUFFER: usize = 256;
@@ -27,18 +28,19 @@ pub(super) struct ClientSide {
     /// The newest version that can be offered: without a handshake before it, or with one.
     offered: ProtocolVersion,
     elicitation: Elicitation,
+    log: ServerLog,
 }
 
 impl ClientSide {
     /// The client side of a connection that begins in this way.
-    pub(super) fn new(mode: &ClientLifecycleMode, elicitation: Elicitation) -> Self {
+    pub(super) fn new(mode: &ClientLifecycleMode, elicitation: Elicitation, log: ServerLog) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
         let notices = Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
         let offered = match mode {
             ClientLifecycleMode::Initialize => ProtocolVersion::LATEST_WITH_INITIALIZE,
             _ => ProtocolVersion::LATEST,
         };
-        Self { notices, offered, elicitation }
+        Self { notices, offered, elicitation, log }
     }
 }
 
@@ -57,6 +59,14 @@ impl ClientHandler for ClientSide {
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         // Nobody may be listening any more.
         let _ = self.notices.progress.send((notice.progress_token, notice.progress));
+    }
+
+    async fn on_logging_message(
+        &self,
+        message: LoggingMessageNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        self.log.write(&message);
     }
 
     // The library would decline in the name of the user, whom nobody asked, and the tool would go on.

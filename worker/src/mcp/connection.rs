@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::classify::{Observation, UNSUPPORTED_VERSION};
+use super::deadline::Deadline;
 use super::distil;
 use super::flight::{CANCEL, Flight};
 use super::listing::Listing;
@@ -168,23 +169,21 @@ impl Connection {
     pub(crate) async fn request(
         &self,
         request: ClientRequest,
-        deadline: Instant,
-        limit: Duration,
+        deadline: Deadline,
     ) -> Result<ServerResult, Observation> {
         let company = Company { progress: &|| {}, cancelled: &CancellationToken::new() };
-        self.request_in(company, request, deadline, limit).await
+        self.request_in(company, request, deadline).await
     }
 
-    /// A request: answered, or given up at `deadline`, `limit` after its start.
+    /// A request: answered, or given up at `deadline`, which its progress moves.
     pub(crate) async fn request_in(
         &self,
         company: Company<'_>,
         request: ClientRequest,
-        deadline: Instant,
-        limit: Duration,
+        deadline: Deadline,
     ) -> Result<ServerResult, Observation> {
         self.touch();
-        let answer = self.exchange(company, request, deadline, limit).await;
+        let answer = self.exchange(company, request, deadline).await;
         self.touch();
         match &answer {
             Err(Observation::Deadline(..)) => {
@@ -204,18 +203,20 @@ impl Connection {
         &self,
         company: Company<'_>,
         request: ClientRequest,
-        deadline: Instant,
-        limit: Duration,
+        mut deadline: Deadline,
     ) -> Result<ServerResult, Observation> {
         // Heard from before the request is sent: its token is known only afterwards.
         let mut progress = self.notices.progress.subscribe();
         let said_before = self.child.as_ref().map_or(0, |child| child.stderr.lines_read());
         let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
-        let handle = match timeout_at(deadline, sending).await {
+        let handle = match timeout_at(deadline.moment(), sending).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(_)) => return Err(Observation::NotWritten("the connection is closed".to_owned())),
             Err(_) => {
-                return Err(Observation::NotWritten(format!("too many requests wait, after {limit:?}")));
+                return Err(Observation::NotWritten(format!(
+                    "too many requests wait: {}",
+                    deadline.reached()
+                )));
             }
         };
         let token = handle.progress_token.clone();
@@ -227,14 +228,15 @@ impl Connection {
                 answer = flight.answer() => return self.settle(flight.id(), answer).await,
                 () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
                 seen = self.end() => return Err(seen),
-                () = tokio::time::sleep_until(deadline) => {
+                () = tokio::time::sleep_until(deadline.moment()) => {
                     let said = self.child.as_ref().map(|child| child.stderr.as_suffix_since(said_before));
-                    return Err(Observation::Deadline(limit, said.unwrap_or_default()));
+                    return Err(Observation::Deadline(deadline.reached(), said.unwrap_or_default()));
                 }
                 notice = progress.recv() => {
                     // Notices may be lost in a crowd, and may overtake each other; only what grows is progress.
                     if let Ok((of, value)) = notice && of == token && value > furthest {
                         furthest = value;
+                        deadline.progress();
                         (company.progress)();
                     }
                 }

@@ -27,6 +27,7 @@ use super::eras::{self, KnownEras};
 use super::noop::Noop;
 use super::probe::{Discovered, PATIENCE, ProbeWatch};
 use super::process::{ServerProcess, StderrTail};
+use super::server_log::ServerLog;
 use super::stdio::{OutputEnd, StdioTransport};
 use super::wire::Requests;
 use crate::launcher::Launcher;
@@ -162,6 +163,11 @@ impl Attempt<'_> {
         Attempt { stderr: &stderr, ..*self }.open(mode).await
     }
 
+    fn client_side(&self, mode: &ClientLifecycleMode, tail: Option<Arc<StderrTail>>) -> ClientSide {
+        let log = ServerLog::new(self.server.clone(), self.config.secrets.clone(), tail);
+        ClientSide::new(mode, self.config.settings.elicitation, log)
+    }
+
     fn requests(&self) -> Requests {
         Requests::new(self.config.secrets.clone(), self.config.settings.elicitation)
     }
@@ -202,7 +208,7 @@ impl Attempt<'_> {
         let transport =
             StdioTransport::new(streams, limit, requests.clone(), Arc::clone(self.stderr), output.clone());
         let (handler, stop) =
-            (ClientSide::new(&mode, self.config.settings.elicitation), self.home.closing.child_token());
+            (self.client_side(&mode, Some(Arc::clone(self.stderr))), self.home.closing.child_token());
         let notices = handler.notices.clone();
         let transport = ProbeWatch::new(transport, Self::patience(&mode));
         let discovered = transport.discovered();
@@ -253,8 +259,7 @@ impl Attempt<'_> {
     where
         T: Transport<RoleClient> + 'static,
     {
-        let (handler, stop) =
-            (ClientSide::new(&mode, self.config.settings.elicitation), self.home.closing.child_token());
+        let (handler, stop) = (self.client_side(&mode, None), self.home.closing.child_token());
         let notices = handler.notices.clone();
         // Over HTTP the transport itself ends the question: it makes one request after the other until it is connected.
         let transport = ProbeWatch::new(transport, None);

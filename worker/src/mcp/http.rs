@@ -207,7 +207,10 @@ impl StreamableHttpClient for HttpClient {
             None => reading.await,
             Some(patience) => match timeout(patience, reading).await {
                 Ok(response) => response,
-                Err(_) => self.refuse(&asked, &Observation::Deadline(patience, String::new())),
+                Err(_) => self.refuse(
+                    &asked,
+                    &Observation::Deadline(format!("no answer within {patience:?}"), String::new()),
+                ),
             },
         }
     }

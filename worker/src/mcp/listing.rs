@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::call::{Hints, Tool};
 use super::classify::{METHOD_NOT_FOUND, Observation};
 use super::connection::Connection;
+use super::deadline::Deadline;
 use super::schema::CompiledSchema;
 use super::wire::left_out_of;
 
@@ -61,7 +62,7 @@ struct Listed {
 impl Listing {
     /// Asks a server for all its tools.
     pub(crate) async fn fetch(connection: &Connection, limit: Duration) -> Result<Self, Observation> {
-        let deadline = Instant::now() + limit;
+        let deadline = Deadline::after(limit);
         let (mut tools, mut cursor, mut holds_for) = (PageTools::default(), None, LONGEST_USE);
         let mut asked: BTreeSet<Option<String>> = BTreeSet::new();
         for _ in 0..MOST_PAGES {
@@ -305,13 +306,13 @@ fn json_bytes(value: &impl serde::Serialize) -> usize {
 async fn page(
     connection: &Connection,
     cursor: Option<String>,
-    deadline: Instant,
+    deadline: Deadline,
     limit: Duration,
 ) -> Result<ListToolsResult, Observation> {
     let request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
-    match connection.request(ClientRequest::ListToolsRequest(request), deadline, limit).await {
+    match connection.request(ClientRequest::ListToolsRequest(request), deadline).await {
         Ok(ServerResult::ListToolsResult(page)) => Ok(page),
-        Err(Observation::Deadline(after, _)) => Err(Observation::NotListed(after)),
+        Err(Observation::Deadline(..)) => Err(Observation::NotListed(limit)),
         Err(seen) => Err(seen),
         Ok(_) => Err(Observation::Unreadable("it is no list of tools".to_owned())),
     }

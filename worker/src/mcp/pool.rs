@@ -21,6 +21,7 @@ use super::call::{Answer, CallFault, EndedCall, ServerReport, Tool, ToolCall, To
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
+use super::deadline::{Deadline, TimeLimit};
 use super::elicitation::Elicitation;
 use super::flight::CANCEL;
 use super::handshake::Home;
@@ -107,7 +108,8 @@ impl Pool {
                 return EndedCall { process: None, result };
             }
         };
-        let limit = server.settings().call_timeout.map_or(call.timeout, |most| most.min(call.timeout));
+        let most = server.settings().call_timeout.unwrap_or(Duration::MAX);
+        let limit = TimeLimit { idle: call.timeout.min(most), whole: call.max_timeout.min(most) };
         let company = Company { progress, cancelled };
         let elicitation = server.settings().elicitation;
         let sent = send(&seat.connection, params(&call, arguments), company, limit, elicitation).await;
@@ -231,14 +233,14 @@ async fn send(
     connection: &Connection,
     mut params: CallToolRequestParams,
     company: Company<'_>,
-    limit: Duration,
+    limit: TimeLimit,
     elicitation: Elicitation,
 ) -> Result<Answer, Observation> {
-    let deadline = Instant::now() + limit;
+    let deadline = Deadline::of(limit);
     let mut wait = FIRST_WAIT;
     loop {
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
-        let response = connection.request_in(company, request, deadline, limit).await?;
+        let response = connection.request_in(company, request, deadline).await?;
         let ServerResult::CustomResult(CustomResult(Value::Object(result))) = response else {
             return Err(Observation::Unreadable("it is no result of a tool".to_owned()));
         };
@@ -254,7 +256,7 @@ async fn send(
             // The server is not ready yet.
             tokio::select! {
                 () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
-                () = tokio::time::sleep_until(deadline.min(Instant::now() + wait)) => {}
+                () = tokio::time::sleep_until(deadline.last.min(Instant::now() + wait)) => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }

@@ -267,6 +267,11 @@ impl StderrTail {
         self.add(format!("stdout: {line}").as_bytes());
     }
 
+    /// Adds a message of its log.
+    pub(crate) fn add_logged(&self, line: &str) {
+        self.add(format!("log: {line}").as_bytes());
+    }
+
     /// Number of lines that were read.
     pub(crate) fn lines_read(&self) -> u64 {
         self.tail().read

@@ -196,6 +196,7 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
         arguments: Payload::Inline(arguments),
         secrets: Vec::new(),
         timeout: Duration::from_secs(30),
+        max_timeout: Duration::from_secs(30),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(50), ..RetryPolicy::default() },
         safety: Safety::Safe,
         idempotency_key: format!("{run}/{step}"),

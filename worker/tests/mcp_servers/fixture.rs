@@ -99,6 +99,7 @@ async fn make_call(
         tool: &tool,
         arguments,
         timeout,
+        max_timeout: timeout * 3,
         idempotency_key: "run/step",
         trace: Some(&trace),
         job,

@@ -413,6 +413,21 @@ async fn a_form_is_answered_with_its_defaults_where_the_servers_file_says_so() {
 }
 
 #[tokio::test]
+async fn progress_moves_the_deadline_and_a_limit_ends_it() {
+    let pool = pool_of(entry(&[], json!({})));
+    // 1.5 s of work, of which no more than 0.1 s passes without a report.
+    let working = json!({"values": (0..30).collect::<Vec<_>>()});
+    let answer = call_within(&pool, "steps", working, Duration::from_millis(900)).await;
+    assert_eq!(answer.expect("an answer").value, json!("done"));
+    let endless = json!({"values": (0..2_000).collect::<Vec<_>>()});
+    let (class, sent, message) =
+        fault(call_within(&pool, "steps", endless, Duration::from_millis(700)).await);
+    assert_eq!((class, sent), (FaultClass::Timeout, Sent::Maybe));
+    assert!(message.starts_with("no answer within 2.1s, the `max-timeout`"), "{message}");
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn what_is_not_built_yet_says_so() {
     let dir = tempfile::tempdir().expect("a folder");
     let told = file(&dir, "cancelled");

@@ -154,6 +154,7 @@ impl Shaper<'_, '_> {
         };
         let words = [("fail", OnToolError::Fail), ("output", OnToolError::Output)];
         let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        let max_timeout = get(entries, "max-timeout").and_then(|entry| self.duration(entry, MOMENT));
         let retry = get(entries, "retry").map(|entry| self.retry(entry));
         let on_tool_error = get(entries, "on-tool-error").and_then(|entry| self.word(entry, &words));
         let idempotency_key = get(entries, "idempotency-key").and_then(|entry| self.key(entry));
@@ -164,6 +165,7 @@ impl Shaper<'_, '_> {
             tool,
             with,
             timeout,
+            max_timeout,
             retry,
             idempotency_key,
             on_tool_error,

@@ -15,7 +15,7 @@ const COMMON: [&str; 5] = ["id", "name", "if", "needs", "continue-on-error"];
 
 /// The kinds that are built, each with the keys that it has beside the common ones.
 const KINDS: [(&str, &[&str]); 3] = [
-    ("call", &["with", "timeout", "retry", "on-tool-error", "idempotency-key"]),
+    ("call", &["with", "timeout", "max-timeout", "retry", "on-tool-error", "idempotency-key"]),
     ("set", &[]),
     ("parallel", &["timeout"]),
 ];

@@ -141,6 +141,7 @@ mod tests {
             arguments: Payload::NULL,
             secrets: Vec::new(),
             timeout: Duration::from_secs(1),
+            max_timeout: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             safety: Safety::Safe,
             idempotency_key: String::new(),
