@@ -18,6 +18,7 @@ pub mod nats;
 pub mod outage;
 mod port;
 pub mod redis;
+mod shares;
 mod tls;
 
 pub use cause::Cause;
@@ -35,6 +36,7 @@ pub use port::run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunQuery,
 pub use port::submissions::{DeadLetter, DeadLetters, Incoming, Submissions};
 pub use port::submit_ids::SubmitIds;
 pub use port::workflows::{Registered, Workflows};
+pub use shares::{NamespaceShare, NamespaceShares};
 pub use tls::{FileError, FileRole, TlsFiles, is_loopback};
 
 use std::sync::Arc;

@@ -15,9 +15,10 @@ use futures::StreamExt;
 use futures::stream::select_all;
 use longshore_proto::{Namespace, subject};
 use serde_json::{Value, json};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::memory::{AdmittedRequest, RequestMemory};
 use crate::{Api, Denied, Error, Request, Verb};
@@ -69,11 +70,32 @@ pub async fn serve(
     }
     info!(service = NAME, version, "serving requests");
     let memory = RequestMemory::new();
-    let serving = select_all(requests).for_each_concurrent(AT_ONCE, |(verb, request)| {
-        let (api, room) = (Arc::clone(&api), client.max_payload());
-        let admitted = memory.admit(request.message.length);
-        async move { answer(&*api, verb, &request, room, admitted).await }
-    });
+    let serving = async {
+        let mut requests = select_all(requests);
+        let mut answers = JoinSet::new();
+        loop {
+            let next = tokio::select! {
+                next = requests.next(), if answers.len() < AT_ONCE => next,
+                Some(ended) = answers.join_next() => {
+                    note(ended);
+                    continue;
+                }
+            };
+            let Some((verb, request)) = next else { break };
+            let (api, room) = (Arc::clone(&api), client.max_payload());
+            let namespace = namespace(&request.message.subject);
+            // Counted before the task begins, so that tasks that wait for a thread count as well.
+            let admitted = namespace.map(|namespace| {
+                let admitted = memory.admit(&namespace, request.message.length);
+                (namespace, admitted)
+            });
+            // Each in a task of its own: what an answer computes holds up no other one.
+            answers.spawn(async move { answer(&*api, verb, &request, room, admitted).await });
+        }
+        while let Some(ended) = answers.join_next().await {
+            note(ended);
+        }
+    };
     let ending = async {
         stop.cancelled().await;
         // The endpoints unsubscribe, and end once they have given out what had come before.
@@ -84,6 +106,13 @@ pub async fn serve(
     tokio::select! { biased;
         () = serving => Ok(()),
         ended = ending => ended,
+    }
+}
+
+/// Logs an answer that panicked. Its request has no answer, and no other one is affected.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "answering a request panicked; this is a bug");
     }
 }
 
@@ -101,28 +130,30 @@ async fn answer(
     verb: Verb,
     request: &async_nats::service::Request,
     room: usize,
-    admitted: Option<AdmittedRequest>,
+    admitted: Result<(Namespace, Option<AdmittedRequest>), Denied>,
 ) {
     let message = &request.message;
     if message.reply.as_deref().is_some_and(is_ours) {
         warn!(verb = verb.as_str(), subject = %message.subject, "a request wants its answer on a subject of Longshore; refused");
         return;
     }
-    let answer = match (namespace(&message.subject), admitted) {
-        (Ok(_), None) => Err(busy()),
-        (Ok(namespace), Some(admitted)) => {
-            let _permit = admitted.may_be_read().await;
+    let answer = match admitted {
+        Ok((_, None)) => Err(busy()),
+        Ok((namespace, Some(admitted))) => {
+            let _share = admitted.may_be_read(&namespace).await;
             let (headers, body) = (headers(message.headers.as_ref()), message.payload.to_vec());
             let asked = Request { namespace, headers, body };
             timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()))
         }
-        (Err(denied), _) => Err(denied),
+        Err(denied) => Err(denied),
     };
     let answer = fitting(answer, room.saturating_sub(HEADERS_BYTES));
     let sent = match answer {
         Ok(body) => request.respond(Ok(body.into())).await,
         // The library sends no body with an error of its own making, and the body has the list of problems.
-        Err(denied) => request.respond_with_headers(Ok(denied.body.clone().into()), error(&denied)).await,
+        Err(denied) => {
+            request.respond_with_headers(Ok(denied.body.clone().into()), error_headers(&denied)).await
+        }
     };
     match sent {
         Err(error) if message.reply.is_some() => warn!(verb = verb.as_str(), %error, "not answered"),
@@ -147,7 +178,7 @@ fn namespace(subject: &str) -> Result<Namespace, Denied> {
 }
 
 /// The headers of an error, as ADR-32 has them.
-fn error(denied: &Denied) -> HeaderMap {
+fn error_headers(denied: &Denied) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // A header is one line; whatever would break it becomes a space.
     let line: String =
