@@ -202,7 +202,7 @@ impl Desk {
                 digest
             }
         };
-        Ok(self.intake.plan(digest).await?)
+        Ok(self.intake.plan(namespace, digest).await?)
     }
 
     /// The run of a workflow that a submitter's own id stands for: always the same one.
@@ -278,7 +278,7 @@ impl Desk {
 
     /// Registers a workflow and makes it the current version.
     pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Refusal> {
-        let plan = self.intake.register(text).await?;
+        let plan = self.intake.register_for(namespace, text).await?;
         let registered = Registered { name: plan.name.clone(), digest: plan.digest, at: clock::now() };
         self.workflows.register(namespace, &registered).await?;
         Ok(registered)

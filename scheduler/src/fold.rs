@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::log_time::LogTime;
+use crate::checks::on_blocking_thread;
 use crate::machine::{Effects, Machine, Refused};
 use crate::nodes::{VALUE_NODES, check_json};
 use crate::recovery::{Position, Recovered};
@@ -197,18 +198,16 @@ impl Fold {
     /// Brings a large value, or says why it cannot be had: that ends the runs that read it, and no others.
     async fn learn_blob(&mut self, digest: Digest) -> Result<(), DriverError> {
         let bytes = insist("fetch a value", || self.backend.blobs.get(digest)).await?;
-        let value = match bytes.as_deref() {
+        self.values_held += bytes.as_ref().map_or(0, Vec::len);
+        let value = match bytes {
             None => Err(format!("the large value {} is gone", digest.short())),
-            Some(text) => check_json(text, VALUE_NODES)
-                .map_err(|error| error.to_string())
-                .and_then(|()| serde_json::from_slice::<Value>(text).map_err(|_| "it is no JSON".to_owned()))
-                .map(Arc::new)
+            Some(bytes) => on_blocking_thread(move || read_value(&bytes))
+                .await
                 .map_err(|why| format!("the large value {} cannot be read: {why}", digest.short())),
         };
         if let Err(why) = &value {
             warn!(partition = %self.partition, %digest, why, "a run may come to its end for want of a value");
         }
-        self.values_held += bytes.map_or(0, |bytes| bytes.len());
         self.machine.learn_blob(digest, value);
         Ok(())
     }
@@ -218,13 +217,22 @@ impl Fold {
         let plan = match bytes.map(String::from_utf8) {
             None => Err(format!("the text of workflow {} is gone", digest.short())),
             Some(Err(_)) => Err(format!("the text of workflow {} is no text", digest.short())),
-            Some(Ok(text)) => longshore_workflow::compile(&text).map(Arc::new).map_err(|problems| {
-                format!("workflow {} does not compile with this version: {problems}", digest.short())
-            }),
+            Some(Ok(text)) => {
+                let compiled = on_blocking_thread(move || longshore_workflow::compile(&text)).await;
+                compiled.map(Arc::new).map_err(|problems| {
+                    format!("workflow {} does not compile with this version: {problems}", digest.short())
+                })
+            }
         };
         self.machine.learn_plan(digest, plan);
         Ok(())
     }
+}
+
+/// Reads a large value, or says why that is not possible.
+fn read_value(text: &[u8]) -> Result<Arc<Value>, String> {
+    check_json(text, VALUE_NODES).map_err(|error| error.to_string())?;
+    serde_json::from_slice(text).map(Arc::new).map_err(|_| "it is no JSON".to_owned())
 }
 
 /// Asks a port until it answers, or says that asking again is no use.

@@ -10,6 +10,11 @@ use longshore_proto::{
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
 use serde_json::{Map, Value};
 
+use crate::checks::Checks;
+
+/// Inputs, given or declared, up to which they are checked where they are: about 1 ms of work.
+const FEW_INPUTS: usize = 64;
+
 /// Plans this process remembers to have registered. Past this, all are forgotten and registered again when they
 /// come back: registering twice is harmless.
 const REMEMBERED: usize = 1_000;
@@ -20,6 +25,7 @@ pub struct Intake {
     /// Runs are spread over this many partitions.
     partitions: u16,
     registered: Mutex<BTreeMap<Digest, Arc<Plan>>>,
+    checks: Checks,
 }
 
 /// What somebody wants to run.
@@ -56,7 +62,12 @@ pub enum SubmitError {
 impl Intake {
     /// A door onto a backend.
     pub fn new(backend: Backend, partitions: u16) -> Self {
-        Self { backend, partitions: partitions.max(1), registered: Mutex::default() }
+        Self {
+            backend,
+            partitions: partitions.max(1),
+            registered: Mutex::default(),
+            checks: Checks::default(),
+        }
     }
 
     /// A new run id, in a partition drawn at random.
@@ -71,30 +82,56 @@ impl Intake {
         RunId::new(partition, clock::now(), rand::random())
     }
 
-    /// Checks a workflow and keeps its text, durable once this returns. The text of a known plan is kept again, because the
-    /// store may have been lost since.
+    /// Checks a workflow of this process itself and keeps its text, as [`register_for`](Self::register_for) does.
     pub async fn register(&self, text: &str) -> Result<Arc<Plan>, SubmitError> {
-        let digest = Digest::of(text.as_bytes());
-        let known = self.remembered().get(&digest).cloned();
-        let plan = match known {
-            Some(plan) => plan,
-            None => Arc::new(compile(text).map_err(SubmitError::Workflow)?),
-        };
+        self.register_for(&Namespace::default(), text).await
+    }
+
+    /// Checks a workflow that a namespace brings, and keeps its text, durable once this returns. The text of a known plan is
+    /// kept again, because the store may have been lost since.
+    pub(crate) async fn register_for(
+        &self,
+        namespace: &Namespace,
+        text: &str,
+    ) -> Result<Arc<Plan>, SubmitError> {
+        let plan = self.compile(namespace, Digest::of(text.as_bytes()), text).await?;
         self.backend.blobs.put(text.as_bytes().to_vec()).await?;
         self.remember(&plan);
         Ok(plan)
     }
 
-    /// The plan of a workflow whose text is kept.
-    pub async fn plan(&self, digest: Digest) -> Result<Arc<Plan>, SubmitError> {
-        if let Some(plan) = self.remembered().get(&digest) {
-            return Ok(Arc::clone(plan));
+    /// The plan of a workflow of a namespace whose text is kept.
+    pub(crate) async fn plan(&self, namespace: &Namespace, digest: Digest) -> Result<Arc<Plan>, SubmitError> {
+        if let Some(plan) = self.known(digest) {
+            return Ok(plan);
         }
         let bytes = self.backend.blobs.get(digest).await?.ok_or(SubmitError::TextMissing(digest))?;
         // Only texts that compiled are registered, but perhaps by a version with another language.
-        let plan = Arc::new(compile(&String::from_utf8_lossy(&bytes)).map_err(SubmitError::Workflow)?);
+        let plan = self.compile(namespace, digest, &String::from_utf8_lossy(&bytes)).await?;
         self.remember(&plan);
         Ok(plan)
+    }
+
+    /// Compiles a text when the namespace has its turn, unless its plan is known by then.
+    async fn compile(
+        &self,
+        namespace: &Namespace,
+        digest: Digest,
+        text: &str,
+    ) -> Result<Arc<Plan>, SubmitError> {
+        if let Some(plan) = self.known(digest) {
+            return Ok(plan);
+        }
+        let turn = self.checks.turn(namespace).await;
+        if let Some(plan) = self.known(digest) {
+            return Ok(plan);
+        }
+        let text = text.to_owned();
+        turn.run(move || compile(&text)).await.map(Arc::new).map_err(SubmitError::Workflow)
+    }
+
+    fn known(&self, digest: Digest) -> Option<Arc<Plan>> {
+        self.remembered().get(&digest).cloned()
     }
 
     fn remember(&self, plan: &Arc<Plan>) {
@@ -116,9 +153,25 @@ impl Intake {
     /// Checks a submission and makes the record of it.
     pub(crate) async fn check(&self, submission: Submission) -> Result<Event, SubmitError> {
         let Submission { run, namespace, plan, inputs, trace } = submission;
-        let inputs = plan.accept_inputs(inputs).map_err(SubmitError::Inputs)?;
+        let inputs = self.accept(&namespace, &plan, inputs).await?;
         let inputs = self.kept(inputs).await?;
         Ok(Event::Submitted { run, namespace, workflow: plan.reference(), inputs, trace })
+    }
+
+    /// The inputs of a run of a namespace, checked, with defaults filled in.
+    pub(crate) async fn accept(
+        &self,
+        namespace: &Namespace,
+        plan: &Arc<Plan>,
+        inputs: Map<String, Value>,
+    ) -> Result<Value, SubmitError> {
+        let accepted = if inputs.len().max(plan.inputs.len()) <= FEW_INPUTS {
+            plan.accept_inputs(inputs)
+        } else {
+            let (turn, plan) = (self.checks.turn(namespace).await, Arc::clone(plan));
+            turn.run(move || plan.accept_inputs(inputs)).await
+        };
+        accepted.map_err(SubmitError::Inputs)
     }
 
     /// Records submissions in a partition, all together. Once this returns, their runs reach a terminal state.

@@ -10,6 +10,7 @@
 //! reads the log, asks the machine, and performs what follows, in order; [`Observed`] reads and asks only. Nothing here
 //! knows how a call is made.
 
+mod checks;
 mod desk;
 mod doorway;
 mod driver;

@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 use tracing::debug;
 
 use super::{Desk, Order, Refusal};
-use crate::intake::SubmitError;
 use crate::machine::Run;
 
 impl Desk {
@@ -71,14 +70,14 @@ impl Desk {
             return Err(taken(format!("another version of the workflow, {}", digest.short())));
         }
         // The current version may have changed since; what is meant by an order is what was meant at first.
-        let plan = if is_other { self.intake.plan(digest).await? } else { plan };
-        match plan.accept_inputs(order.inputs.clone()) {
+        let plan = if is_other { self.intake.plan(&order.namespace, digest).await? } else { plan };
+        match self.intake.accept(&order.namespace, &plan, order.inputs.clone()).await {
             Ok(inputs) => match differing(earlier.inputs(), &inputs) {
                 None => Ok(plan),
                 Some(names) => Err(taken(format!("other inputs{names}"))),
             },
             Err(_) if is_other => Err(taken("other inputs".to_owned())),
-            Err(problems) => Err(SubmitError::Inputs(problems).into()),
+            Err(problems) => Err(problems.into()),
         }
     }
 }

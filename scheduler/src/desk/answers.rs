@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Desk, Order, Refusal, audit, fit};
+use crate::checks::{SMALL_BYTES, on_blocking_thread};
 use crate::nodes::{REQUEST_NODES, check_json};
 use crate::trace;
 
@@ -153,60 +154,60 @@ impl Desk {
         match verb {
             Verb::Submit => self.answer_submit(request).await,
             Verb::Get => {
-                let Get { run, .. } = read(request)?;
+                let Get { run, .. } = read(request).await?;
                 document(fit::view(self.get(namespace, run).await?))
             }
             Verb::Output => {
-                let Output { run, step, content, offset, .. } = read(request)?;
+                let Output { run, step, content, offset, .. } = read(request).await?;
                 document(self.value(namespace, run, step, content, offset).await?)
             }
             Verb::List => self.answer_list(request).await,
             Verb::Cancel => self.answer_cancel(request).await,
             Verb::Workflows => {
-                let NoFields { .. } = read(request)?;
+                let NoFields { .. } = read(request).await?;
                 document(self.workflows(namespace).await?)
             }
             Verb::Workflow => {
-                let OneWorkflow { workflow, version, .. } = read(request)?;
+                let OneWorkflow { workflow, version, .. } = read(request).await?;
                 document(self.workflow(namespace, &workflow, version.as_deref()).await?)
             }
             Verb::Push => {
-                let Push { text, .. } = read(request)?;
+                let Push { text, .. } = read(request).await?;
                 document(self.push(namespace, &text).await?)
             }
             Verb::Dlq => {
-                let Letters { limit, .. } = read(request)?;
+                let Letters { limit, .. } = read(request).await?;
                 document(self.letters(namespace, limit).await?)
             }
             Verb::Unregister => {
-                let OneWorkflow { workflow, .. } = read(request)?;
+                let OneWorkflow { workflow, .. } = read(request).await?;
                 let versions = self.unregister(namespace, &workflow).await?;
                 document(json!({ "workflow": workflow, "versions": versions }))
             }
             Verb::DlqRetry => {
-                let OneLetter { number, .. } = read(request)?;
+                let OneLetter { number, .. } = read(request).await?;
                 document(self.retry_letter(namespace, number).await?)
             }
             Verb::DlqDrop => {
-                let OneLetter { number, .. } = read(request)?;
+                let OneLetter { number, .. } = read(request).await?;
                 self.drop_letter(namespace, number).await?;
                 document(json!({ "number": number }))
             }
             Verb::DlqGet => {
-                let OneLetter { number, .. } = read(request)?;
+                let OneLetter { number, .. } = read(request).await?;
                 document(self.letter(namespace, number).await?)
             }
         }
     }
 
     async fn answer_submit(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let Submit { workflow, id, version, inputs, .. } = read(request)?;
+        let Submit { workflow, id, version, inputs, .. } = read(request).await?;
         let (namespace, trace) = (request.namespace.clone(), trace::of_headers(&request.headers));
         document(self.submit(Order { namespace, workflow, version, id, inputs, trace }).await?)
     }
 
     async fn answer_list(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let List { status, workflow, since, labels, after, limit, .. } = read(request)?;
+        let List { status, workflow, since, labels, after, limit, .. } = read(request).await?;
         let statuses = match status {
             None => Vec::new(),
             Some(OneOrMany::One(status)) => vec![status],
@@ -218,19 +219,34 @@ impl Desk {
     }
 
     async fn answer_cancel(&self, request: &Request) -> Result<Vec<u8>, Refusal> {
-        let Cancel { run, reason, .. } = read(request)?;
+        let Cancel { run, reason, .. } = read(request).await?;
         let reason = if reason.is_empty() { "asked for" } else { &reason };
         self.cancel(&request.namespace, run, reason).await?;
         document(json!({ "run": run }))
     }
 }
 
-/// What a request asks; an empty body asks for the defaults.
-fn read<T: Body>(request: &Request) -> Result<T, Refusal> {
+/// What a request asks; an empty body asks for the defaults. A large body is read on another thread.
+async fn read<T: Body + Send + 'static>(request: &Request) -> Result<T, Refusal> {
     let body = request.body.as_slice();
     if body.len() > REQUEST_LIMIT_BYTES {
         return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
     }
+    let read: T = if body.len() <= SMALL_BYTES {
+        parse(body)?
+    } else {
+        let body = request.body.clone();
+        on_blocking_thread(move || parse(&body)).await?
+    };
+    match read.namespace().filter(|named| **named != request.namespace) {
+        None => Ok(read),
+        Some(named) => {
+            Err(Refusal::OtherNamespace { named: named.clone(), meant: request.namespace.clone() })
+        }
+    }
+}
+
+fn parse<T: Body>(body: &[u8]) -> Result<T, Refusal> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     // A list would be read as well, by the order of its items, which nobody means.
     if body.trim_ascii_start().first() != Some(&b'{') {
@@ -238,14 +254,8 @@ fn read<T: Body>(request: &Request) -> Result<T, Refusal> {
     }
     check_json(body, REQUEST_NODES)
         .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))?;
-    let read: T = serde_json::from_slice(body)
-        .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))?;
-    match read.namespace().filter(|named| **named != request.namespace) {
-        None => Ok(read),
-        Some(named) => {
-            Err(Refusal::OtherNamespace { named: named.clone(), meant: request.namespace.clone() })
-        }
-    }
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))
 }
 
 fn document(answer: impl Serialize) -> Result<Vec<u8>, Refusal> {
@@ -257,13 +267,14 @@ fn document(answer: impl Serialize) -> Result<Vec<u8>, Refusal> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn requests_are_read_strictly_and_an_empty_one_asks_for_the_defaults() {
+    #[tokio::test]
+    async fn requests_are_read_strictly_and_an_empty_one_asks_for_the_defaults() {
         let request = |body: &str| Request { body: body.as_bytes().to_vec(), ..Request::default() };
-        assert_eq!(read::<List>(&request(" ")).map(|list| list.limit).ok(), Some(0));
-        let many = read::<List>(&request(r#"{"status": ["failed", "running"]}"#)).expect("a list");
+        assert_eq!(read::<List>(&request(" ")).await.map(|list| list.limit).ok(), Some(0));
+        let many = read::<List>(&request(r#"{"status": ["failed", "running"]}"#)).await.expect("a list");
         assert!(matches!(many.status, Some(OneOrMany::Many(statuses)) if statuses.len() == 2));
-        let bogus = read::<List>(&request(r#"{"status": "bogus"}"#)).err().expect("refused").to_string();
+        let bogus =
+            read::<List>(&request(r#"{"status": "bogus"}"#)).await.err().expect("refused").to_string();
         assert!(bogus.contains("`status` is where runs stand"), "{bogus}");
         for (body, reason) in [
             ("{", "EOF"),
@@ -276,7 +287,7 @@ mod tests {
                 "names the namespace `team`, and its subject `default`",
             ),
         ] {
-            let refused = read::<Get>(&request(body)).err().expect("refused").to_string();
+            let refused = read::<Get>(&request(body)).await.err().expect("refused").to_string();
             assert!(refused.contains(reason), "{body}: {refused}");
         }
     }

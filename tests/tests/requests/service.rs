@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use longshore_backend::WorkerEntry;
 use longshore_proto::Timestamp;
 use serde_json::{Value, json};
@@ -238,4 +238,40 @@ async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn costly_pushes_of_a_namespace_hold_up_no_other_one() {
+    const PUSHES: usize = 4;
+    let cluster = Cluster::start().await;
+    cluster.ask_of("others", "push", json!({ "text": WORKFLOW }).to_string()).await.expect("registers");
+    let mut answers = cluster.client.subscribe("_INBOX.pushes").await.expect("subscribes");
+    let costly = vec!["${{ inputs.month * 2 + size('a') > 1 ? [1, 2] : [inputs.month] }}"; 1_500];
+    for number in 0..PUSHES {
+        let text = json!({
+            "longshore": "v1",
+            "name": format!("costly-{number}"),
+            "inputs": { "month": { "type": "integer", "default": 1 } },
+            "steps": [{ "set": { "all": costly } }],
+        });
+        let push = json!({ "text": text.to_string() }).to_string();
+        let (subject, reply) = ("longshore.v1.api.default.push", "_INBOX.pushes");
+        cluster.client.publish_with_reply(subject, reply, push.into()).await.expect("publishes");
+    }
+    // Messages of one connection arrive in their order, so the scheduler has the pushes by now.
+    let listed = cluster.ask_of("others", "list", "").await.expect("lists");
+    assert_eq!(listed, json!({ "runs": [] }));
+    cluster.ask_of("others", "submit", r#"{"workflow":"report"}"#).await.expect("submits");
+    let mut answered = 0;
+    while let Some(Some(_)) = answers.next().now_or_never() {
+        answered += 1;
+    }
+    assert!(answered < PUSHES, "the others were answered while pushes were under way");
+    while answered < PUSHES {
+        let answer = timeout(PATIENCE, answers.next()).await.expect("in time").expect("an answer");
+        let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
+        assert!(answer["name"].as_str().is_some_and(|name| name.starts_with("costly-")), "{answer}");
+        answered += 1;
+    }
+    cluster.end().await;
 }
