@@ -9,6 +9,7 @@
 //! message's place. So whatever fails on the way is left to the next delivery.
 
 mod deferred;
+mod letter;
 mod masked;
 pub(crate) mod order;
 
@@ -21,16 +22,16 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use longshore_backend::{DeadLetter, DeadLetters, Incoming, Receipt, Submissions, clock, outage};
-use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName, subject};
+use longshore_backend::{DeadLetters, Incoming, Receipt, Submissions, outage};
+use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName};
 use longshore_workflow::Plan;
-use metrics::counter;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use self::deferred::{DeferredSubmits, log_deferred};
+use crate::checks::{SMALL_BYTES, on_blocking_thread};
 use crate::desk::{Desk, Order, Refusal, audit};
 use crate::pace::Pace;
 
@@ -68,10 +69,6 @@ const SUSPECT_DELIVERIES: u32 = 2;
 
 /// Up to how many deliveries it is read at all.
 const POISON_DELIVERIES: u32 = 5;
-
-/// How much of a refused message's body is kept, of its headers, and of the reason, in bytes: enough to recognise it by, and
-/// little enough that all together can always be kept.
-const KEPT_BYTES: usize = 8 * 1024;
 
 /// Takes submits in.
 pub struct Doorway {
@@ -206,7 +203,7 @@ impl Doorway {
 
     /// Takes messages in, all together. Returns those that cannot be taken in now.
     async fn take_in_together(&self, batch: Vec<Incoming>) -> Vec<Incoming> {
-        let read: Vec<_> = batch.into_iter().map(|message| (self.read_safely(&message), message)).collect();
+        let read = self.read_all(batch).await;
         let good = || read.iter().filter_map(|(order, _)| order.as_ref().ok());
         let logs = self.desk.look_at_logs(good().map(|(run, _)| run.partition()));
         let (plans, ()) = tokio::join!(self.plans(good().map(|(_, order)| order)), logs);
@@ -226,20 +223,12 @@ impl Doorway {
         recorded.into_iter().flatten().chain(refused.into_iter().flatten()).collect()
     }
 
-    /// The same as [`read`](Self::read). A panic is the message's own, and takes no other message with it.
-    fn read_safely(&self, message: &Incoming) -> Result<(RunId, Order), Refusal> {
-        let poison = |_| Err(Refusal::Poison { deliveries: message.delivered });
-        catch_unwind(AssertUnwindSafe(|| self.read(message))).unwrap_or_else(poison)
-    }
-
-    /// What a message orders, and the run that it stands for.
-    fn read(&self, message: &Incoming) -> Result<(RunId, Order), Refusal> {
-        let order = order::read(message)?;
-        let run = match &order.id {
-            Some(id) => self.desk.run_of_id(&order.namespace, &order.workflow, id)?,
-            None => self.desk.run_of_place(&order.namespace, &message.place),
-        };
-        Ok((run, order))
+    /// What messages order, in their order. Large ones are read on another thread.
+    async fn read_all(&self, batch: Vec<Incoming>) -> Vec<(Result<(RunId, Order), Refusal>, Incoming)> {
+        let desk = Arc::clone(&self.desk);
+        let bytes: usize = batch.iter().map(|message| message.body.len()).sum();
+        let read = move || batch.into_iter().map(|message| (read_safely(&desk, &message), message)).collect();
+        if bytes <= SMALL_BYTES { read() } else { on_blocking_thread(read).await }
     }
 
     /// The plans of all orders. Looked up after the messages were pulled, so a workflow that was registered before a
@@ -315,72 +304,26 @@ impl Doorway {
         }
         self.bury(&refusal, message).await
     }
+}
 
-    /// Keeps a message that is refused for good, with the reason. Returns the message if that is not possible now.
-    async fn bury(&self, refusal: &Refusal, message: Incoming) -> Option<Incoming> {
-        let came = match refusal {
-            // Not read, not even to be shown.
-            Refusal::Poison { .. } => order::raw_text(&message),
-            _ => order::text(&message),
-        };
-        let headers = first_headers(&message);
-        let masked = masked::without_secrets(&came, refusal);
-        let is_whole = masked.is_none() && headers.len() == message.headers.len() && came.len() <= KEPT_BYTES;
-        let text = masked.unwrap_or(came);
-        let letter = DeadLetter {
-            whole: is_whole,
-            seq: 0,
-            at: clock::now(),
-            code: refusal.token().to_owned(),
-            reason: beginning(refusal.to_string()),
-            subject: subject_of(&message),
-            headers,
-            body: beginning(text),
-        };
-        match self.dead_letters.put(&letter).await {
-            Ok(()) => {
-                audit::refused(&message.namespace, &message.workflow, refusal);
-                info!(subject = letter.subject, reason = letter.reason, "submit refused");
-                counter!("longshore_dlq_messages_total", "reason" => refusal.token()).increment(1);
-                acknowledge(message.receipt).await;
-                None
-            }
-            Err(error) => {
-                log_deferred(&error.into(), 1);
-                Some(message)
-            }
-        }
-    }
+/// The same as [`read`]. A panic is the message's own, and takes no other message with it.
+fn read_safely(desk: &Desk, message: &Incoming) -> Result<(RunId, Order), Refusal> {
+    let poison = |_| Err(Refusal::Poison { deliveries: message.delivered });
+    catch_unwind(AssertUnwindSafe(|| read(desk, message))).unwrap_or_else(poison)
+}
+
+/// What a message orders, and the run that it stands for.
+fn read(desk: &Desk, message: &Incoming) -> Result<(RunId, Order), Refusal> {
+    let order = order::read(message)?;
+    let run = match &order.id {
+        Some(id) => desk.run_of_id(&order.namespace, &order.workflow, id)?,
+        None => desk.run_of_place(&order.namespace, &message.place),
+    };
+    Ok((run, order))
 }
 
 fn wanted(order: &Order) -> Wanted {
     (order.namespace.clone(), order.workflow.clone(), order.version.clone())
-}
-
-/// The beginning of a body, or of a reason: every input may have a problem of its own.
-fn beginning(mut text: String) -> String {
-    if text.len() > KEPT_BYTES {
-        text.truncate(text.floor_char_boundary(KEPT_BYTES));
-        text.push('…');
-    }
-    text
-}
-
-/// The subject that a message came on. A workflow's token is missing where the subject ended before it.
-fn subject_of(message: &Incoming) -> String {
-    let tokens = [subject::ROOT, "submit", &message.namespace, &message.workflow];
-    let tokens: Vec<_> = tokens.into_iter().filter(|token| !token.is_empty()).collect();
-    tokens.join(".")
-}
-
-/// As many headers of a message as are kept.
-fn first_headers(message: &Incoming) -> BTreeMap<String, String> {
-    let mut bytes = 0;
-    let first = message.headers.iter().take_while(|(name, value)| {
-        bytes += name.len() + value.len();
-        bytes <= KEPT_BYTES
-    });
-    first.cloned().collect()
 }
 
 async fn acknowledge(receipt: Box<dyn Receipt>) {

@@ -1,61 +1,126 @@
-//! A refused submit without the values that were given where the name of a secret belongs.
+//! A refused submit without values that may be secrets.
 //!
-//! A dead letter is kept for weeks and read by people. Which inputs are secret is known only where the workflow is: a body
-//! that cannot be read, or that names an unknown workflow, is kept as it came.
+//! A dead letter is kept for weeks and read by people. For a workflow that declares secret inputs, only these parts of a body are
+//! kept: the id, the version, values of inputs that are declared and not secret, and references to secrets (`secret:NAME`).
+//! Anything else may be a secret: given in place of its name, under a misspelled name, or outside of `inputs`. Of a body that
+//! cannot be read, nothing is kept.
 
-use longshore_workflow::InputProblems;
-use serde_json::Value;
+use longshore_proto::SecretName;
+use longshore_workflow::Plan;
+use serde_json::{Map, Value};
 
-use crate::desk::Refusal;
-use crate::intake::SubmitError;
+use crate::nodes::{REQUEST_NODES, check_json};
 
 /// The text in the place of a value.
 const MASK: &str = "***";
 
-/// Returns the text of a body without the values given to secret inputs, or `None` if there are no such values.
-pub(super) fn without_secrets(text: &str, refusal: &Refusal) -> Option<String> {
-    let Refusal::Submit(SubmitError::Inputs(problems)) = refusal else { return None };
-    let names: Vec<&str> = InputProblems::literal_secrets(problems).collect();
-    if names.is_empty() {
+/// A body to keep.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct KeptBody {
+    /// The text.
+    pub(super) text: String,
+    /// Nothing was masked.
+    pub(super) is_whole: bool,
+}
+
+/// Reads a body for [`without_secrets`]. Returns `None` if it is no JSON or holds too many values. An empty body is an empty
+/// object, as it is for a submit.
+pub(super) fn read(text: &str) -> Option<Value> {
+    if text.trim().is_empty() {
+        return Some(Value::Object(Map::new()));
+    }
+    check_json(text.as_bytes(), REQUEST_NODES).ok()?;
+    serde_json::from_str(text).ok()
+}
+
+/// Returns what is kept of a body, or `None` if the workflow declares no secret inputs.
+pub(super) fn without_secrets(body: Option<Value>, plan: &Plan) -> Option<KeptBody> {
+    if !plan.inputs.iter().any(|spec| spec.secret) {
         return None;
     }
-    let Ok(mut body) = serde_json::from_str::<Value>(text) else { return Some(MASK.to_owned()) };
-    let inputs = body.get_mut("inputs").and_then(Value::as_object_mut);
-    for (_, value) in inputs.into_iter().flatten().filter(|(name, _)| names.contains(&name.as_str())) {
-        *value = MASK.into();
+    let Some(Value::Object(mut fields)) = body else {
+        return Some(KeptBody { text: MASK.to_owned(), is_whole: false });
+    };
+    let mut is_whole = true;
+    let mut hide = |value: &mut Value| {
+        if !names_a_secret(value) {
+            *value = MASK.into();
+            is_whole = false;
+        }
+    };
+    for (field, value) in &mut fields {
+        match (field.as_str(), value) {
+            ("id" | "version", Value::String(_) | Value::Null) => {}
+            ("inputs", Value::Object(inputs)) => {
+                let secret = inputs.iter_mut().filter(|(name, _)| may_be_secret(name, plan));
+                secret.for_each(|(_, value)| hide(value));
+            }
+            (_, value) => hide(value),
+        }
     }
-    Some(body.to_string())
+    // Written again even where nothing was masked: of a name that came twice, the text that came holds both values.
+    Some(KeptBody { text: Value::Object(fields).to_string(), is_whole })
+}
+
+/// Whether an input is secret, or undeclared and so perhaps a secret under a misspelled name.
+fn may_be_secret(name: &str, plan: &Plan) -> bool {
+    plan.inputs.iter().find(|spec| spec.name == name).is_none_or(|spec| spec.secret)
+}
+
+fn names_a_secret(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| SecretName::referred_to(text).is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn plan(inputs: &str) -> Plan {
+        let text = format!("longshore: v1\nname: demo\ninputs: {inputs}\nsteps: [{{ set: {{ a: 1 }} }}]\n");
+        longshore_workflow::compile(&text).expect("compiles")
+    }
+
+    /// What is kept of a body for a workflow with the secret inputs `card` and `other`.
+    fn kept(text: &str) -> (String, bool) {
+        let plan = plan("{ card: { secret: true }, other: { secret: true }, count: { type: integer } }");
+        let KeptBody { text, is_whole } = without_secrets(read(text), &plan).expect("it has secret inputs");
+        (text, is_whole)
+    }
+
     #[test]
-    fn values_of_secret_inputs_are_not_kept() {
-        let text = "
-longshore: v1
-name: demo
-inputs: { card: { secret: true }, other: { secret: true }, count: { type: integer } }
-steps: [{ set: { a: 1 } }]
-";
-        let plan = longshore_workflow::compile(text).expect("compiles");
-        let refusal = |body: &str| {
-            let inputs: Value = serde_json::from_str(body).expect("JSON");
-            let inputs = inputs.get("inputs").and_then(Value::as_object).cloned().unwrap_or_default();
-            let problems = plan.accept_inputs(inputs).expect_err("refused");
-            Refusal::Submit(SubmitError::Inputs(problems))
-        };
-        let body = r#"{"id":"a","inputs":{"card":"4111","count":1,"other":"secret:OTHER"}}"#;
-        let kept = without_secrets(body, &refusal(body)).expect("masked");
-        assert_eq!(kept, r#"{"id":"a","inputs":{"card":"***","count":1,"other":"secret:OTHER"}}"#);
-        let nested = r#"{"inputs":{"card":{"deep":["4111"]}}}"#;
-        assert_eq!(
-            without_secrets(nested, &refusal(nested)).as_deref(),
-            Some(r#"{"inputs":{"card":"***"}}"#)
-        );
-        let harmless = r#"{"inputs":{"count":"x"}}"#;
-        assert_eq!(without_secrets(harmless, &refusal(harmless)), None);
-        assert_eq!(without_secrets("cut {", &refusal(body)).as_deref(), Some("***"));
+    fn values_that_may_be_secrets_are_not_kept() {
+        for (came, left) in [
+            (
+                r#"{"id":"a","inputs":{"card":"4111","count":1,"other":"secret:OTHER"}}"#,
+                r#"{"id":"a","inputs":{"card":"***","count":1,"other":"secret:OTHER"}}"#,
+            ),
+            (r#"{"inputs":{"card":{"deep":["4111"]}}}"#, r#"{"inputs":{"card":"***"}}"#),
+            (r#"{"id":"bad\n","inputs":{"card":4111}}"#, r#"{"id":"bad\n","inputs":{"card":"***"}}"#),
+            (r#"{"inputs":{"crad":"4111","count":"x"}}"#, r#"{"inputs":{"count":"x","crad":"***"}}"#),
+            (r#"{"bogus":1,"inputs":{"card":"4111"}}"#, r#"{"bogus":"***","inputs":{"card":"***"}}"#),
+            (r#"{"card":"4111"}"#, r#"{"card":"***"}"#),
+            (r#"{"inputs":["4111"]}"#, r#"{"inputs":"***"}"#),
+            (r#"{"id":{"card":"4111"}}"#, r#"{"id":"***"}"#),
+            ("cut {", "***"),
+            (r#"{"inputs":{"card":"4111"}"#, "***"),
+            (r#"["4111"]"#, "***"),
+        ] {
+            assert_eq!(kept(came), (left.to_owned(), false), "{came}");
+        }
+    }
+
+    #[test]
+    fn a_body_without_such_values_is_kept_whole() {
+        for came in [r#"{"inputs":{"card":"secret:CARD","count":"x"},"version":"0"}"#, "{}"] {
+            assert_eq!(kept(came), (came.to_owned(), true));
+        }
+        assert_eq!(kept(" "), ("{}".to_owned(), true));
+        let twice = r#"{"inputs":{"card":"4111","card":"secret:CARD"}}"#;
+        assert_eq!(kept(twice), (r#"{"inputs":{"card":"secret:CARD"}}"#.to_owned(), true));
+    }
+
+    #[test]
+    fn bodies_for_workflows_without_secret_inputs_are_left_as_they_came() {
+        assert_eq!(without_secrets(read("cut {"), &plan("{ count: { type: integer } }")), None);
     }
 }

@@ -71,7 +71,7 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
     match (media_type, body.trim_ascii_start().first(), body.first()) {
         ("application/json" | "text/json" | "", Some(b'{'), _) => {
             check_json(body, REQUEST_NODES).map_err(|error| refuse(error.to_string()))?;
-            serde_json::from_slice(body).map_err(|error| refuse(error.to_string()))
+            serde_json::from_slice(body).map_err(|error| refuse(without_value(&error.to_string())))
         }
         ("application/json" | "text/json" | "", ..) => Err(no_object()),
         (packed, _, first) if MESSAGE_PACK.contains(&packed) => {
@@ -83,7 +83,7 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
             let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
             deserializer.set_max_depth(DEPTH);
             let read = SubmitRequest::deserialize(&mut deserializer);
-            let read = read.map_err(|error| refuse(error.to_string()))?;
+            let read = read.map_err(|error| refuse(without_value(&error.to_string())))?;
             if rest.is_empty() { Ok(read) } else { Err(refuse("something follows its end".to_owned())) }
         }
         (other, ..) => {
@@ -92,6 +92,17 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
             Err(Refusal::Malformed(format!("a body of type `{other}` cannot be read: {help}")))
         }
     }
+}
+
+/// The text of a parser's error without the value that it quotes: reasons are logged and kept, and the value may be a secret.
+fn without_value(error: &str) -> String {
+    let quoting = ["invalid type: ", "invalid value: "].into_iter().find_map(|kind| {
+        let (before, rest) = error.split_once(kind)?;
+        let (found, wanted) = rest.rsplit_once(", expected ")?;
+        let found = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+        Some(format!("{before}{kind}{found}, expected {wanted}"))
+    });
+    quoting.unwrap_or_else(|| error.to_owned())
 }
 
 /// A body for people to read.
@@ -121,4 +132,23 @@ fn media_type(headers: &[(String, String)]) -> String {
 
 fn header<'m>(headers: &'m [(String, String)], name: &str) -> Option<&'m str> {
     headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_never_holds_a_value_of_the_body() {
+        for value in [r#""4111, expected x""#, "4111", "4111.5", r#"["4111"]"#, "true"] {
+            let text = format!(r#"{{"inputs":{value}}}"#);
+            let packed = rmp_serde::to_vec(&serde_json::from_str::<Value>(&text).expect("JSON"));
+            let of_json = body(text.as_bytes(), "application/json").expect_err("refused").to_string();
+            let of_packed = body(&packed.expect("MessagePack"), "application/msgpack").expect_err("refused");
+            for reason in [of_json, of_packed.to_string()] {
+                assert!(reason.contains("invalid type: ") && reason.contains(", expected"), "{reason}");
+                assert!(!reason.contains("4111") && !reason.contains("true"), "{reason}");
+            }
+        }
+    }
 }

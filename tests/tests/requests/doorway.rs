@@ -183,3 +183,41 @@ async fn many_at_once_are_all_taken_in() {
     }
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_holds_no_value_given_in_place_of_the_name_of_a_secret() {
+    let cluster = Cluster::start().await;
+    cluster
+        .push(
+            "longshore: v1
+name: pay
+inputs: { card: { secret: true, required: true }, count: { type: integer, default: 1 } }
+steps:
+  - { id: fetch, call: crm/list, with: { card: '${{ inputs.card }}' } }
+",
+        )
+        .await;
+    let long = format!(r#"{{"inputs":{{"card":"4111"}},"id":"{}"}}"#, "x".repeat(600));
+    let cases: [(&str, &[u8], &str); 8] = [
+        ("application/json", br#"{"inputs":{"card":"4111"}}"#, "invalid_inputs"),
+        ("application/json", long.as_bytes(), "invalid_id"),
+        ("application/json", br#"{"inputs":{"card":"4111"},"version":"zzz"}"#, "unknown_version"),
+        ("application/json", br#"{"inputs":{"card":"4111"},"bogus":1}"#, "malformed"),
+        ("application/json", br#"{"inputs":"4111"}"#, "malformed"),
+        ("application/json", br#"{"inputs":{"card":"4111"}"#, "malformed"),
+        ("application/json", br#"{"inputs":{"crad":"4111"}}"#, "invalid_inputs"),
+        ("application/msgpack", b"\x81\xa6inputs\x81\xa4card\xa44111", "invalid_inputs"),
+    ];
+    for (count, (media_type, body, code)) in cases.iter().enumerate() {
+        cluster.publish("default.pay", &[("Content-Type", media_type)], *body).await;
+        let letters = cluster.dead_letters(count + 1).await;
+        let letter = letters.last().expect("a letter");
+        assert_eq!(letter.code, *code, "{letter:?}");
+        assert!(!format!("{letter:?}").contains("4111") && !letter.whole, "{letter:?}");
+    }
+    // One that gives names only can be submitted again.
+    cluster.publish("default.pay", &[], r#"{"inputs":{"card":"secret:CARD","count":"x"}}"#).await;
+    let letters = cluster.dead_letters(cases.len() + 1).await;
+    assert!(letters.last().is_some_and(|letter| letter.whole), "{letters:?}");
+    cluster.end().await;
+}
