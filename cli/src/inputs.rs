@@ -42,10 +42,14 @@ pub(crate) fn gather(
     let accepted = plan.accept_inputs(inputs.clone());
     let refused = accepted.as_ref().err().into_iter().flat_map(InputProblems::iter);
     let problems: Vec<_> = refused.filter(|problem| !is_unread(problem)).chain(&unread).collect();
+    let more = accepted.as_ref().err().map_or(0, InputProblems::more);
     match problems.as_slice() {
         [] => Ok(inputs),
         problems => {
-            let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            let mut lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            if more > 0 {
+                lines.push_str(&format!("\n  and {more} more"));
+            }
             let message = format!("these inputs do not fit the workflow `{}`:{lines}", plan.name);
             Err(Failure::new(Exit::Invalid, message)
                 .help("give inputs with -i name=value, or as a JSON object or YAML with --input-file"))

@@ -111,7 +111,7 @@ impl ServersFile {
         }
         let text = input_text::read(path, "servers file")?;
         let config = ServersConfig::parse(&text, &environment::variable).map_err(|errors| {
-            let lines: String = errors.0.iter().map(|error| format!("\n  {error}")).collect();
+            let lines = lines_of(errors.0.iter().map(ToString::to_string));
             Failure::new(Exit::Invalid, format!("the servers file {} is wrong:{lines}", path.display()))
         })?;
         if !config.warnings().is_empty() && warns(path, &text) {
@@ -209,10 +209,12 @@ impl ServersFile {
         if by_cause.is_empty() {
             return Ok(());
         }
-        let told = by_cause.iter().map(|(message, (steps, _))| format!("\n  {}: {message}", some_of(steps)));
-        let message = format!("{whose} cannot run here:{}", told.collect::<String>());
+        let causes =
+            lines_of(by_cause.iter().map(|(message, (steps, _))| format!("{}: {message}", some_of(steps))));
+        let message = format!("{whose} cannot run here:{causes}");
         let mut helps: Vec<&str> = by_cause.values().filter_map(|(_, help)| *help).collect();
         helps.dedup();
+        helps.truncate(SHOWN_HELPS);
         let help = (!helps.is_empty()).then(|| helps.join("; "));
         Err(Failure::new(Exit::Invalid, message).maybe_help(help))
     }
@@ -228,6 +230,19 @@ fn calls(plan: &Plan) -> impl Iterator<Item = (&str, &CallStep)> {
 
 const HOW_TO_NAME_A_FILE: &str = "write one with an object `mcpServers`, or name it with --mcp-config or \
                                   LONGSHORE_MCP_CONFIG";
+
+/// Problems that are shown; the others are counted. A workflow or a servers file of somebody else may have thousands.
+const SHOWN_PROBLEMS: usize = 20;
+
+/// Hints that are shown with them.
+const SHOWN_HELPS: usize = 5;
+
+/// Returns the first of some problems, each on a line of its own, and the number of the others.
+fn lines_of(problems: impl ExactSizeIterator<Item = String>) -> String {
+    let more = problems.len().saturating_sub(SHOWN_PROBLEMS);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    problems.take(SHOWN_PROBLEMS).chain(more).map(|line| format!("\n  {line}")).collect()
+}
 
 /// How many steps are named for one cause.
 const NAMED_STEPS: usize = 3;

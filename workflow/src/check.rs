@@ -156,6 +156,7 @@ impl Check<'_> {
                     "succeeded" | "failed" | "skipped" | "cancelled" => {
                         Some(format!("write `steps.{id}.status == '{name}'`"))
                     }
+                    _ if self.report.is_crowded() => None,
                     _ => did_you_mean(name, fields()),
                 };
                 let help = help.unwrap_or_else(|| {

@@ -12,6 +12,10 @@ use crate::suggest::{did_you_mean, listed};
 /// How much of a value that does not fit is shown.
 const EXCERPT_CHARS: usize = 60;
 
+/// Problems that are described; the others are counted. A request may give tens of thousands of unknown names, and describing
+/// one compares it with the declared names.
+const MOST_PROBLEMS: usize = 20;
+
 impl InputType {
     /// Every type.
     pub const ALL: [Self; 6] =
@@ -96,29 +100,41 @@ pub enum InputProblem {
     },
 }
 
-/// Everything that is wrong with the inputs of a run; at least one thing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct InputProblems(Vec<InputProblem>);
+/// Problems with the inputs of a run; at least one. The first [`MOST_PROBLEMS`] are described, the others counted.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct InputProblems {
+    described: Vec<InputProblem>,
+    more: usize,
+}
 
 impl InputProblems {
-    /// One after the other, in the order of the declaration, unknown ones last.
+    /// Returns the described problems in the order of the declaration, unknown inputs last.
     pub fn iter(&self) -> impl Iterator<Item = &InputProblem> {
-        self.0.iter()
+        self.described.iter()
     }
 
-    /// The secret inputs that were given anything but the name of a secret: probably its value.
-    pub fn literal_secrets(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|problem| match problem {
-            InputProblem::NotASecretName { name } => Some(name.as_str()),
-            _ => None,
-        })
+    /// Number of problems beyond those that [`InputProblems::iter`] gives.
+    pub const fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Describes a problem, or counts it where enough are described.
+    fn add(&mut self, describe: impl FnOnce() -> InputProblem) {
+        if self.described.len() < MOST_PROBLEMS {
+            self.described.push(describe());
+        } else {
+            self.more += 1;
+        }
     }
 }
 
 impl fmt::Display for InputProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.described.iter().enumerate() {
             write!(f, "{}{problem}", if index == 0 { "" } else { "\n" })?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more", self.more)?;
         }
         Ok(())
     }
@@ -131,29 +147,29 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// All problems at once: inputs that are missing, unknown, or of another type. Of a list, the first item that does
-    /// not fit speaks for the rest.
+    /// The problems: inputs that are missing, unknown, or of another type. Of a list, the first item that does not fit
+    /// speaks for the rest. The work grows with the inputs alone, not with the number of problems.
     pub fn accept_inputs(&self, mut given: Map<String, Value>) -> Result<Value, InputProblems> {
-        let mut problems = Vec::new();
+        let mut problems = InputProblems::default();
         let mut accepted = Map::new();
         for spec in &self.inputs {
             match given.remove(&spec.name) {
-                Some(value) => match spec.check(&value) {
-                    Ok(()) => drop(accepted.insert(spec.name.clone(), value)),
-                    Err(problem) => problems.push(problem),
+                Some(value) => match spec.unfit(&value) {
+                    None => drop(accepted.insert(spec.name.clone(), value)),
+                    Some(unfit) => problems.add(|| spec.describe(&unfit)),
                 },
                 None => match &spec.default {
                     Some(default) => drop(accepted.insert(spec.name.clone(), default.clone())),
-                    None if spec.required => {
-                        let about = spec.description.clone();
-                        problems.push(InputProblem::Missing { name: spec.name.clone(), about });
-                    }
+                    None if spec.required => problems.add(|| InputProblem::Missing {
+                        name: spec.name.clone(),
+                        about: spec.description.clone(),
+                    }),
                     None => {}
                 },
             }
         }
-        problems.extend(given.into_iter().map(|(name, _)| self.unknown_input(name)));
-        if problems.is_empty() { Ok(Value::Object(accepted)) } else { Err(InputProblems(problems)) }
+        given.keys().for_each(|name| problems.add(|| self.unknown_input(name)));
+        if problems.described.is_empty() { Ok(Value::Object(accepted)) } else { Err(problems) }
     }
 
     /// The secrets that the inputs of a run name, each with its input. Defaults count where nothing is given.
@@ -167,10 +183,10 @@ impl Plan {
         })
     }
 
-    fn unknown_input(&self, name: String) -> InputProblem {
+    fn unknown_input(&self, name: &str) -> InputProblem {
         let names = || self.inputs.iter().map(|spec| spec.name.as_str());
         let help =
-            did_you_mean(&name, names()).unwrap_or_else(|| format!("the workflow takes {}", listed(names())));
+            did_you_mean(name, names()).unwrap_or_else(|| format!("the workflow takes {}", listed(names())));
         InputProblem::Unknown { name: name.chars().take(EXCERPT_CHARS).collect(), help }
     }
 }
@@ -217,11 +233,18 @@ impl InputSpec {
         misfit(self.kind, self.items.as_ref(), value)
     }
 
-    fn check(&self, value: &Value) -> Result<(), InputProblem> {
+    fn unfit<'v>(&self, value: &'v Value) -> Option<Unfit<'v>> {
         if self.secret && secret_name(value).is_none() {
-            return Err(InputProblem::NotASecretName { name: self.name.clone() });
+            return Some(Unfit::Secret);
         }
-        self.misfit(value).map_or(Ok(()), |misfit| Err(self.wrong_type(&misfit)))
+        self.misfit(value).map(Unfit::Type)
+    }
+
+    fn describe(&self, unfit: &Unfit<'_>) -> InputProblem {
+        match unfit {
+            Unfit::Secret => InputProblem::NotASecretName { name: self.name.clone() },
+            Unfit::Type(misfit) => self.wrong_type(misfit),
+        }
     }
 
     fn wrong_type(&self, misfit: &Misfit<'_>) -> InputProblem {
@@ -241,6 +264,14 @@ impl InputSpec {
 /// The secret that the value of a secret input names.
 pub(crate) fn secret_name(value: &Value) -> Option<SecretName> {
     value.as_str().and_then(SecretName::referred_to)
+}
+
+/// Why a value is not accepted.
+enum Unfit<'v> {
+    /// It is no name of a secret, and the input is secret.
+    Secret,
+    /// It is of another type.
+    Type(Misfit<'v>),
 }
 
 /// A value that is not of the type it should have.

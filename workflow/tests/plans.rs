@@ -333,6 +333,30 @@ inputs:
 }
 
 #[test]
+fn problems_beyond_the_first_twenty_are_counted_and_not_described() {
+    let inputs: String = (0..2_000)
+        .map(|number| format!("  a_long_name_of_an_input_{number}: {{ secret: true }}\n"))
+        .collect();
+    let plan =
+        compile(&format!("longshore: v1\nname: demo\ninputs:\n{inputs}steps: [{{ set: {{ a: 1 }} }}]\n"));
+    let plan = plan.unwrap_or_else(|problems| panic!("{problems}"));
+    let given: Map<String, Value> =
+        (0..9_000).map(|number| (format!("a_long_nama_of_an_input_{number}"), json!(1))).collect();
+    let problems = plan.accept_inputs(given).expect_err("refused");
+    assert_eq!((problems.iter().count(), problems.more()), (20, 2_000 + 9_000 - 20));
+    assert!(problems.to_string().ends_with("\nand 10980 more"), "{problems}");
+    assert!(problems.to_string().len() < 10_000);
+    let few: Map<String, Value> = [("b".to_owned(), json!(1))].into_iter().collect();
+    let inputs = "  a1: {}\n".to_owned()
+        + &(2..2_000).map(|number| format!("  a{number}: {{ required: false }}\n")).collect::<String>();
+    let plan =
+        compile(&format!("longshore: v1\nname: demo\ninputs:\n{inputs}steps: [{{ set: {{ a: 1 }} }}]\n"));
+    let plan = plan.unwrap_or_else(|problems| panic!("{problems}"));
+    let problems = plan.accept_inputs(few).expect_err("refused").to_string();
+    assert!(problems.contains("`a30` and 1969 more"), "{problems}");
+}
+
+#[test]
 fn items_of_lists_are_checked_one_by_one() {
     let plan = plan(
         "inputs:

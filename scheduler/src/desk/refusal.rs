@@ -213,7 +213,9 @@ impl Refusal {
                 serde_json::to_value(problems).unwrap_or_default()
             }
             Self::Submit(SubmitError::Inputs(problems)) => {
-                problems.iter().map(|problem| json!({ "message": problem.to_string() })).collect()
+                let more = (problems.more() > 0).then(|| format!("and {} more", problems.more()));
+                let described = problems.iter().map(ToString::to_string);
+                described.chain(more).map(|message| json!({ "message": message })).collect()
             }
             other => json!([{ "message": other.to_string() }]),
         }

@@ -48,6 +48,11 @@ impl Shaper<'_, '_> {
         self.report.add(diagnostic);
     }
 
+    /// Returns the word that was probably meant, as a sentence, while few problems are found.
+    fn did_you_mean(&self, word: &str, known: &[&str]) -> Option<String> {
+        if self.report.is_crowded() { None } else { did_you_mean(word, known.iter().copied()) }
+    }
+
     /// Where the value of a key stands; the key itself if there is nothing to see.
     pub(super) fn value_span(&self, entry: &Entry) -> Span {
         let span = self.node_span(&entry.value);
@@ -77,8 +82,9 @@ impl Shaper<'_, '_> {
 
     pub(super) fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &str) {
         let key: String = entry.key.chars().take(80).collect();
-        let close = if self.report.is_crowded() { None } else { did_you_mean(&key, known.iter().copied()) };
-        let help = close.unwrap_or_else(|| format!("{place} has {}", listed(known.iter().copied())));
+        let help = self
+            .did_you_mean(&key, known)
+            .unwrap_or_else(|| format!("{place} has {}", listed(known.iter().copied())));
         let message = format!("{place} has no key `{key}`");
         self.refuse(Diagnostic::new(Code::UnknownKey, entry.key_span, message).help(help));
     }
@@ -158,7 +164,8 @@ impl Shaper<'_, '_> {
     pub(super) fn not_allowed(&mut self, span: Span, key: &str, given: &str, allowed: &[&str]) {
         let given: String = given.chars().take(80).collect();
         let message = format!("`{key}` cannot be `{given}`");
-        let help = did_you_mean(&given, allowed.iter().copied())
+        let help = self
+            .did_you_mean(&given, allowed)
             .unwrap_or_else(|| format!("it is one of {}", listed(allowed.iter().copied())));
         self.refuse(Diagnostic::new(Code::NotAllowed, span, message).help(help));
     }
