@@ -14,6 +14,7 @@ mod answer;
 mod call;
 mod classify;
 mod client_side;
+mod compile_work;
 mod config;
 mod connection;
 mod deadline;

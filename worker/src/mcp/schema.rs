@@ -2,7 +2,7 @@
 //!
 //! A schema comes from the server, and checking can take time that is exponential in its size: twenty definitions that
 //! each name the next one twice already mean a million checks. Neither a deadline nor a signal ends a thread that
-//! computes. So the work is bounded before it is begun: the schema when it is compiled, and each check by an estimate.
+//! computes. So the work is bounded before it is begun, by a count: of the schema before it is compiled, and of each check.
 //! What is beyond the bounds is left to the server, which checks by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use jsonschema::{PatternOptions, Validator};
 use longshore_proto::{pattern_weight, wide_case_folds};
 use serde_json::Value;
 
+use super::compile_work::{CompileWork, Uncounted};
 use super::schema_work::SchemaWork;
 
 /// Larger schemas are not compiled: it takes time and memory in proportion.
@@ -23,6 +24,8 @@ const MOST_WIDE_FOLDS: u64 = 20;
 const PATTERN_BYTES: usize = 256 * 1024;
 /// Levels of the recursion that compiles a schema: different references times the deepest nesting.
 const MOST_COMPILED_LEVELS: usize = 4_096;
+/// Units of work (see [`CompileWork`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas take some thousands.
+const MOST_COMPILED_UNITS: u64 = 50_000;
 /// Room on the stack for compiling: 2 KiB a level in a release build, and five times as much in a debug build.
 const COMPILE_STACK_BYTES: usize = 64 << 20;
 /// Room on the stack for a check of [`DEEPEST_CHECK`] levels.
@@ -62,6 +65,19 @@ pub(super) enum Unchecked {
     TooMuchWork,
 }
 
+impl From<Uncounted> for Unchecked {
+    fn from(why: Uncounted) -> Self {
+        match why {
+            Uncounted::BeyondLimit => {
+                Self::Beyond(format!("{MOST_COMPILED_UNITS} parts, with its references written out"))
+            }
+            Uncounted::Reference(reference) => {
+                Self::Invalid(format!("its reference `{reference}` is no JSON pointer to a part of it"))
+            }
+        }
+    }
+}
+
 /// What came of a check.
 pub(super) type Mistakes = Vec<String>;
 
@@ -69,15 +85,15 @@ impl CompiledSchema {
     /// Compiles a schema. Takes a second at worst. Nothing is fetched, and patterns are matched in linear time.
     pub(super) fn compile(schema: &Value) -> Result<Self, Unchecked> {
         let shape = Shape::of(schema)?;
-        let compile = || {
+        let validator = stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, || {
+            CompileWork::new(schema, MOST_COMPILED_UNITS).estimate()?;
             jsonschema::options()
                 .offline()
                 .should_validate_formats(false)
                 .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
                 .build(schema)
-        };
-        let built = stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, compile);
-        let validator = built.map_err(|error| Unchecked::Invalid(error.to_string()))?;
+                .map_err(|error| Unchecked::Invalid(error.to_string()))
+        })?;
         Ok(Self { validator, patterns: shape.patterns })
     }
 
@@ -178,77 +194,4 @@ impl Shape {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use serde_json::json;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    fn check(schema: &Value, arguments: &Value) -> Result<Mistakes, Unchecked> {
-        let began = Instant::now();
-        let checked = CompiledSchema::compile(schema).and_then(|compiled| compiled.check(schema, arguments));
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?} in a debug build", began.elapsed());
-        checked
-    }
-
-    fn doubling(levels: usize, keyword: &str) -> Value {
-        let next = |level: usize| json!({ "$ref": format!("#/$defs/a{}", level + 1) });
-        let mut defs: serde_json::Map<_, _> = (0..levels)
-            .map(|level| (format!("a{level}"), json!({ keyword: [next(level), next(level)] })))
-            .collect();
-        defs.insert(format!("a{levels}"), json!({ "type": "object" }));
-        json!({ "$defs": defs, "$ref": "#/$defs/a0" })
-    }
-
-    #[test]
-    fn schemas_that_double_are_left_to_the_server() {
-        for keyword in ["allOf", "anyOf", "oneOf"] {
-            assert!(
-                matches!(check(&doubling(40, keyword), &json!({})), Err(Unchecked::TooMuchWork)),
-                "{keyword}"
-            );
-        }
-        assert!(check(&doubling(5, "allOf"), &json!({})).expect("small enough").is_empty());
-        let by_instance = json!({ "$ref": "#/$defs/n", "$defs": { "n": {
-            "properties": { "n": { "allOf": [{ "$ref": "#/$defs/n" }, { "$ref": "#/$defs/n" }] } } } } });
-        let deep = (0..50).fold(json!({}), |inner, _| json!({ "n": inner }));
-        assert!(matches!(check(&by_instance, &deep), Err(Unchecked::TooMuchWork)));
-        assert!(check(&by_instance, &json!({ "n": {} })).expect("small enough").is_empty());
-    }
-
-    #[test]
-    fn a_schema_that_refers_to_itself_is_left_to_the_server() {
-        let own = json!({ "$ref": "#" });
-        assert!(check(&own, &json!({})).is_err());
-        let pair = json!({ "$ref": "#/$defs/a", "$defs": {
-            "a": { "anyOf": [{ "$ref": "#/$defs/b" }] }, "b": { "not": { "$ref": "#/$defs/a" } } } });
-        assert!(check(&pair, &json!({})).is_err());
-    }
-
-    #[test]
-    fn long_chains_and_many_patterns_are_not_compiled() {
-        assert!(matches!(check(&doubling(3_000, "allOf"), &json!({})), Err(Unchecked::Beyond(_))));
-        let patterns: serde_json::Map<_, _> = (0..300)
-            .map(|number| (format!("p{number}"), json!({ "pattern": format!("a{number}") })))
-            .collect();
-        assert!(matches!(check(&json!({ "properties": patterns }), &json!({})), Err(Unchecked::Beyond(_))));
-        let nested = (0..100).fold(json!({}), |inner, _| json!({ "anyOf": [inner] }));
-        assert!(check(&nested, &json!({})).is_ok_and(|mistakes| mistakes.is_empty()));
-    }
-
-    #[test]
-    fn slow_patterns_and_large_values_are_left_to_the_server() {
-        let schema = json!({ "properties": { "text": { "pattern": "[ab]*a[ab]{3000}z" } } });
-        assert!(matches!(
-            check(&schema, &json!({ "text": "ab".repeat(100_000) })),
-            Err(Unchecked::TooMuchWork)
-        ));
-        assert!(check(&schema, &json!({ "text": "ab" })).is_ok_and(|mistakes| mistakes.len() == 1));
-        let unique = json!({ "properties": { "list": { "uniqueItems": true, "contains": { "const": 0 } } } });
-        let list = |items: u32| json!({ "list": (1..items).collect::<Vec<_>>() });
-        assert!(matches!(check(&unique, &list(500_000)), Err(Unchecked::TooMuchWork)));
-        assert!(check(&unique, &list(1_000)).is_ok_and(|mistakes| mistakes.len() == 1));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 /// Bytes of text times weight of a pattern that are one unit: the longest measured is 12 ns for each.
@@ -46,8 +47,7 @@ impl<'s> SchemaWork<'s> {
         self.spend(count(keywords.len()))?;
         self.same_value(keywords, value, levels)?;
         if keywords.contains_key("unevaluatedProperties") || keywords.contains_key("unevaluatedItems") {
-            // Which of the others applied is found out by applying them again.
-            self.same_value(keywords, value, levels)?;
+            self.mark(keywords, value, levels)?;
         }
         for keyword in ["enum", "const"] {
             self.spend(keywords.get(keyword).map_or(0, nodes))?;
@@ -61,6 +61,43 @@ impl<'s> SchemaWork<'s> {
             },
             _ => Some(()),
         }
+    }
+
+    /// Finds out which members or items the keywords of a schema evaluate: applies the schemas of the same value again, and
+    /// goes into those that apply.
+    fn mark(&mut self, keywords: &Map<String, Value>, value: &Value, levels: usize) -> Counted {
+        let levels = levels.checked_sub(1)?;
+        self.spend(count(keywords.len()))?;
+        match value {
+            Value::Object(members) => self.members(keywords, members, levels)?,
+            Value::Array(items) => self.items(keywords, items, levels)?,
+            _ => {}
+        }
+        for (keyword, schema) in keywords {
+            match (keyword.as_str(), schema) {
+                ("$ref", Value::String(target)) => self.mark_below(self.target(target)?, value, levels)?,
+                ("allOf" | "anyOf" | "oneOf", Value::Array(schemas)) => {
+                    for schema in schemas {
+                        self.visit(schema, value, levels)?;
+                        self.mark_below(schema, value, levels)?;
+                    }
+                }
+                ("if" | "then" | "else", schema) => {
+                    self.visit(schema, value, levels)?;
+                    self.mark_below(schema, value, levels)?;
+                }
+                ("dependentSchemas", Value::Object(schemas)) => {
+                    schemas.values().try_for_each(|schema| self.mark_below(schema, value, levels))?;
+                }
+                _ => {}
+            }
+        }
+        Some(())
+    }
+
+    fn mark_below(&mut self, schema: &Value, value: &Value, levels: usize) -> Counted {
+        self.spend(1)?;
+        schema.as_object().map_or(Some(()), |keywords| self.mark(keywords, value, levels))
     }
 
     /// The keywords that apply other schemas to the same value.
@@ -152,15 +189,19 @@ impl<'s> SchemaWork<'s> {
         self.spend(1 + count(text.len()).saturating_mul(weight) / WEIGHTED_BYTES_PER_UNIT)
     }
 
-    /// The schema that a reference names: a place in the same document.
     fn target(&self, reference: &str) -> Option<&'s Value> {
-        let pointer = reference.strip_prefix('#')?;
-        if pointer.contains('%') { None } else { self.schema.pointer(pointer) }
+        target(self.schema, reference)
     }
 }
 
+/// Returns the part of a schema that a reference names. `None` for one that is no JSON pointer, such as an anchor.
+pub(super) fn target<'s>(schema: &'s Value, reference: &str) -> Option<&'s Value> {
+    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+    schema.pointer(&pointer)
+}
+
 /// How many values there are in a value, itself included.
-fn nodes(value: &Value) -> u64 {
+pub(super) fn nodes(value: &Value) -> u64 {
     match value {
         Value::Array(items) => items.iter().map(nodes).fold(1, u64::saturating_add),
         Value::Object(members) => members.values().map(nodes).fold(1, u64::saturating_add),
@@ -169,6 +210,6 @@ fn nodes(value: &Value) -> u64 {
     }
 }
 
-fn count(length: usize) -> u64 {
+pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
