@@ -5,22 +5,22 @@
 //! the group when this process is killed. A dropped process is killed at once, so that no
 //! path through a cancelled future leaves one behind. Who reads and writes its streams is no matter here.
 
-use std::collections::VecDeque;
+mod stderr;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_proto::ServerName;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::config::{Secrets, StdioServer};
+use super::config::StdioServer;
 use crate::launcher::{Launcher, Limits};
+pub(crate) use stderr::StderrTail;
 
 /// How long a server may take to leave by itself once its input has ended. The common ones need 0.4 s at most.
 const LEAVE: Duration = Duration::from_millis(1500);
@@ -194,105 +194,5 @@ fn why_not(server: &StdioServer, error: &std::io::Error) -> String {
         }
         std::io::ErrorKind::PermissionDenied => format!("`{command}` may not be executed"),
         _ => format!("`{command}`: {error}"),
-    }
-}
-
-/// The last lines that a server printed to its standard error, for messages.
-#[derive(Debug)]
-pub(crate) struct StderrTail {
-    server: ServerName,
-    secrets: Secrets,
-    tail: Mutex<Tail>,
-}
-
-#[derive(Debug, Default)]
-struct Tail {
-    lines: VecDeque<String>,
-    /// All lines that were read so far, those that are forgotten as well.
-    read: u64,
-}
-
-/// Enough for a stack trace.
-const TAIL_LINES: usize = 20;
-/// Longer lines are cut: a message is not a log.
-const LINE_BYTES: usize = 300;
-/// What is read of a line: more than is shown, so that a credential at the cut is seen whole and hidden.
-const READ_LINE_BYTES: usize = 4096;
-
-impl StderrTail {
-    /// Nothing yet.
-    pub(crate) fn new(server: ServerName, secrets: Secrets) -> Self {
-        Self { server, secrets, tail: Mutex::default() }
-    }
-
-    /// Reads until the end, so that the server never blocks on a full pipe.
-    async fn follow(&self, mut stderr: ChildStderr) {
-        let mut chunk = [0; 4096];
-        let mut line = Vec::new();
-        while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
-            for byte in chunk.iter().take(read) {
-                if *byte == b'\n' {
-                    self.add(&std::mem::take(&mut line));
-                } else if line.len() < READ_LINE_BYTES {
-                    line.push(*byte);
-                }
-            }
-        }
-        self.add(&line);
-    }
-
-    fn add(&self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
-        let line = self.secrets.hide(line.trim_end());
-        let line = line.get(..line.floor_char_boundary(LINE_BYTES)).unwrap_or_default();
-        if line.is_empty() {
-            return;
-        }
-        tracing::debug!(server = %self.server, %line, "said");
-        let mut tail = self.tail();
-        if tail.lines.len() == TAIL_LINES {
-            tail.lines.pop_front();
-        }
-        tail.lines.push_back(line.to_owned());
-        tail.read = tail.read.saturating_add(1);
-    }
-
-    /// The server that speaks.
-    pub(crate) const fn server(&self) -> &ServerName {
-        &self.server
-    }
-
-    /// Adds a line of its standard output that is no message.
-    pub(crate) fn add_unread(&self, line: &str) {
-        self.add(format!("stdout: {line}").as_bytes());
-    }
-
-    /// Adds a message of its log.
-    pub(crate) fn add_logged(&self, line: &str) {
-        self.add(format!("log: {line}").as_bytes());
-    }
-
-    /// Number of lines that were read.
-    pub(crate) fn lines_read(&self) -> u64 {
-        self.tail().read
-    }
-
-    /// The lines as the end of a message; empty if there are none.
-    pub(crate) fn as_suffix(&self) -> String {
-        self.as_suffix_since(0)
-    }
-
-    /// The same of those lines that were read after so many.
-    pub(crate) fn as_suffix_since(&self, before: u64) -> String {
-        let tail = self.tail();
-        let new = usize::try_from(tail.read.saturating_sub(before)).unwrap_or(usize::MAX);
-        let old = tail.lines.len().saturating_sub(new);
-        let lines: Vec<&str> = tail.lines.iter().skip(old).map(String::as_str).collect();
-        if lines.is_empty() { String::new() } else { format!("; it said:\n{}", lines.join("\n")) }
-    }
-
-    fn tail(&self) -> MutexGuard<'_, Tail> {
-        // No code that holds the lock can panic half-way.
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

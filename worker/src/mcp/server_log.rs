@@ -17,7 +17,7 @@ use super::process::StderrTail;
 const MOST_A_SECOND: u32 = 50;
 /// Characters of a message. A message is not a file.
 const MOST_CHARS: usize = 1_000;
-/// Bytes of a message that are looked at for secrets, so that one at the cut is seen whole.
+/// Bytes of a message that are looked at for secrets.
 const MOST_BYTES: usize = 16 * 1024;
 
 /// The log of one connection.

@@ -4,12 +4,14 @@
 //! every [form](super::forms) in which a tool may repeat them, and replaces them by `***` in whatever servers say: answers,
 //! faults, lines of standard error.
 
+mod cut;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use serde_json::{Number, Value};
 
 use super::super::call::Answer;
@@ -144,9 +146,11 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// The longest form wins where several begin at one place: the remainder of a longer secret would stay otherwise.
+/// The longest form wins where several begin at one place: the remainder of a longer secret would stay otherwise. A DFA, which
+/// the library would choose for few forms, takes time in proportion to the square of a long secret that repeats itself.
 fn finder(forms: &BTreeSet<String>) -> Option<AhoCorasick> {
-    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms).ok()
+    let kind = Some(AhoCorasickKind::ContiguousNFA);
+    AhoCorasick::builder().kind(kind).match_kind(MatchKind::LeftmostLongest).build(forms).ok()
 }
 
 fn one_by_one<'a>(forms: &BTreeSet<String>, text: &'a str) -> Cow<'a, str> {

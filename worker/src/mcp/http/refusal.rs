@@ -72,7 +72,7 @@ impl Refusal {
         let shown = shown(&self.body, self.kind.as_deref(), secrets);
         let detail = match self.status {
             300..=399 => self.redirect(),
-            401 | 403 => format!("{}{}", self.credentials(), among(&shown)),
+            401 | 403 => format!("{}{}", self.credentials(secrets), among(&shown)),
             405 => format!(
                 "the address takes no POST; it may be that of the older HTTP+SSE transport, which Longshore does not speak: \
                  give the address for streamable HTTP, which often ends in /mcp{}",
@@ -96,11 +96,11 @@ impl Refusal {
     }
 
     /// What the server asks for, and how to give it (RFC 6750, RFC 9728).
-    fn credentials(&self) -> String {
+    fn credentials(&self, secrets: &Secrets) -> String {
         let challenge = self.challenge.as_deref().unwrap_or_default();
         let asked: Vec<String> = ["scope", "resource_metadata", "error", "error_description"]
             .into_iter()
-            .filter_map(|name| Some(format!("{name} {}", parameter(challenge, name)?)))
+            .filter_map(|name| Some(format!("{name} `{}`", beginning(parameter(challenge, name)?, secrets))))
             .collect();
         let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
         let (what, how) = if self.status == 401 {
@@ -120,7 +120,7 @@ fn among(shown: &str) -> String {
 }
 
 /// A parameter of a challenge, such as `scope="read write"`.
-fn parameter(challenge: &str, name: &str) -> Option<String> {
+fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     let lower = challenge.to_ascii_lowercase();
     let before = |at: usize| at.checked_sub(1).and_then(|before| lower.as_bytes().get(before));
     let at = lower
@@ -132,7 +132,12 @@ fn parameter(challenge: &str, name: &str) -> Option<String> {
         Some(quoted) => quoted.split('"').next()?,
         None => rest.split([',', ' ']).next()?,
     };
-    Some(format!("`{}`", value.chars().take(SHOWN_CHARS).collect::<String>()))
+    Some(value)
+}
+
+/// The beginning of a text. Secrets are hidden before it is cut, or the first part of one would be seen.
+fn beginning(text: &str, secrets: &Secrets) -> String {
+    secrets.hide(text).chars().take(SHOWN_CHARS).collect()
 }
 
 /// The part of a body that says what it is: the title of a page, the message of an error, else its beginning.
@@ -144,13 +149,13 @@ pub(super) fn shown(body: &[u8], kind: Option<&str>, secrets: &Secrets) -> Strin
     let text = String::from_utf8_lossy(body);
     if kind.is_some_and(|kind| kind.contains("html")) || text.starts_with('<') {
         return match title(&text) {
-            Some(title) => format!("a page, titled `{}`", secrets.hide(&title)),
+            Some(title) => format!("a page, titled `{}`", beginning(&title, secrets)),
             None => "a page without a title".to_owned(),
         };
     }
     let message = serde_json::from_str::<Value>(&text).ok().and_then(|body| message(&body));
     match message {
-        Some(message) => secrets.hide(&message).chars().take(SHOWN_CHARS).collect(),
+        Some(message) => beginning(&message, secrets),
         None => excerpt(body, 0, secrets),
     }
 }
@@ -176,7 +181,7 @@ fn title(page: &str) -> Option<String> {
     let start = start + lower.get(start..)?.find('>')? + 1;
     let end = start + lower.get(start..)?.find("</title")?;
     let title = page.get(start..end)?.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!title.is_empty()).then(|| title.chars().take(SHOWN_CHARS).collect())
+    (!title.is_empty()).then_some(title)
 }
 
 #[cfg(test)]
@@ -214,6 +219,17 @@ mod tests {
             said(500, "{\"error\": {\"message\": \"database is down\"}}"),
             "HTTP 500: database is down"
         );
+    }
+
+    #[test]
+    fn a_secret_at_the_cut_is_not_shown() {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret-token");
+        let pad = "x".repeat(SHOWN_CHARS - 6);
+        let mut refusal = refusal(401, &format!("<title>{pad}s3cret-token</title>"));
+        refusal.challenge = Some(format!("Bearer scope=\"{pad}s3cret-token\""));
+        let said = refusal.seen(&secrets).to_string();
+        assert!(said.matches("x***").count() == 2 && !said.contains("s3c"), "{said}");
     }
 
     #[test]

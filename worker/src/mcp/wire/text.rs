@@ -7,7 +7,8 @@ use super::super::envelope::{Envelope, EnvelopeScan};
 
 /// Bytes of a text that a message about it shows.
 const EXCERPT_BYTES: usize = 160;
-/// Bytes around an excerpt that are looked at for secrets, so that one at its edge is seen whole.
+/// Bytes around an excerpt that are looked at for secrets at least. Longer secrets have more room, so that one at its edge is
+/// seen whole.
 const MARGIN_BYTES: usize = 4096;
 
 /// A text that is no JSON.
@@ -108,13 +109,16 @@ pub(super) fn response_id(text: &[u8]) -> Option<Value> {
 /// The part of a text around a byte, for a message: without control characters and without secrets.
 pub(crate) fn excerpt(text: &[u8], at: usize, secrets: &Secrets) -> String {
     let start = at.saturating_sub(EXCERPT_BYTES / 2);
-    let from = start.saturating_sub(MARGIN_BYTES);
-    let to = start.saturating_add(EXCERPT_BYTES).saturating_add(MARGIN_BYTES).min(text.len());
+    let margin = secrets.longest_bytes().max(MARGIN_BYTES);
+    let from = start.saturating_sub(margin);
+    let to = start.saturating_add(EXCERPT_BYTES).saturating_add(margin).min(text.len());
     let decode = |range: std::ops::Range<usize>| {
         String::from_utf8_lossy(text.get(range).unwrap_or_default()).into_owned()
     };
     let around = decode(from..to);
-    let hidden = secrets.hide(&around);
+    let is_cut = to < text.len();
+    let around = if is_cut { around.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { &around };
+    let hidden = secrets.hide_cut(around, is_cut);
     // Where something was hidden, places have moved: the part before the place is hidden apart.
     let lead = secrets.hide(&decode(from..start)).len();
     let lead = hidden.floor_char_boundary(lead.min(hidden.len()));
@@ -179,6 +183,21 @@ mod tests {
                 "{at}: {shown}"
             );
             assert!(shown.len() < 200, "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_holds_no_part_of_a_long_secret() {
+        let long: String = (0..1_400).map(|at| format!("k{at}")).collect();
+        let mut secrets = Secrets::default();
+        secrets.add(&long);
+        assert!(long.len() > MARGIN_BYTES, "longer than the margin");
+        for before in [10, 4_000] {
+            let text = format!("{}{long} {long} {}", "x".repeat(before), "y".repeat(300));
+            for at in (0..text.len()).step_by(601) {
+                let shown = excerpt(text.as_bytes(), at, &secrets);
+                assert!(!shown.contains('k'), "{before}, {at}: {shown}");
+            }
         }
     }
 }

@@ -1,0 +1,98 @@
+//! The beginning of a text without any secret, also without one that is cut off at its end.
+//!
+//! Only a whole value is found by [`Secrets::hide`]. Where a text was cut, a value may have lost its end, and what is left of
+//! it moves to the front when the values before it become shorter.
+
+use std::borrow::Cow;
+
+use super::{MASK, Secrets};
+
+impl Secrets {
+    /// Returns the text without any of the values. If its end was cut off, a value that the cut goes through is hidden too.
+    pub(crate) fn hide_cut<'a>(&self, text: &'a str, is_cut: bool) -> Cow<'a, str> {
+        match is_cut.then(|| self.start_of_rest(text)).flatten() {
+            Some(start) => {
+                let kept = text.get(..start).unwrap_or_default();
+                Cow::Owned(format!("{}{MASK}", self.hide(kept)))
+            }
+            None => self.hide(text),
+        }
+    }
+
+    /// Returns the bytes of the longest text that is hidden.
+    pub(crate) fn longest_bytes(&self) -> usize {
+        self.forms.iter().map(String::len).max().unwrap_or_default()
+    }
+
+    /// Returns the byte from which on the text may be the beginning of a value.
+    fn start_of_rest(&self, text: &str) -> Option<usize> {
+        let mut start = self.forms.iter().filter_map(|form| start_of_part(text, form)).min()?;
+        // Before a whole value that ends behind this place: its first part would be seen otherwise.
+        while let Some(earlier) = self.forms.iter().filter_map(|form| start_across(text, form, start)).min() {
+            start = earlier;
+        }
+        Some(start)
+    }
+}
+
+/// Returns the first byte from which on all that is left of the text is the beginning of a form, but not a whole one.
+fn start_of_part(text: &str, form: &str) -> Option<usize> {
+    let from = text.ceil_char_boundary(text.len().saturating_sub(form.len().saturating_sub(1)));
+    let tail = text.get(from..)?;
+    tail.char_indices()
+        .map(|(at, _)| from + at)
+        .find(|at| text.get(*at..).is_some_and(|part| form.starts_with(part)))
+}
+
+/// Returns the first byte of a form that begins before a place and ends behind it.
+fn start_across(text: &str, form: &str, place: usize) -> Option<usize> {
+    let reach = form.len().saturating_sub(1);
+    let from = text.ceil_char_boundary(place.saturating_sub(reach));
+    let to = text.floor_char_boundary(place.saturating_add(reach).min(text.len()));
+    let at = text.get(from..to)?.find(form)?;
+    Some(from + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secrets(values: &[&str]) -> Secrets {
+        let mut secrets = Secrets::default();
+        for value in values {
+            secrets.add(value);
+        }
+        secrets
+    }
+
+    #[test]
+    fn a_value_that_is_cut_off_is_hidden() {
+        let secrets = secrets(&["token-one", "neuf-\u{e9}\u{e9}", "one-two-three"]);
+        for (text, wanted) in [
+            ("a token-one b tok", "a *** b ***"),
+            ("a token-one b token-one", "a *** b ***"),
+            ("a token-on", "a ***"),
+            ("a neuf-\u{e9}", "a ***"),
+            // The end of one value is the beginning of another.
+            ("a token-one", "a ***"),
+            ("a token-one-tw", "a ***"),
+            ("no part of any", "no part of any"),
+        ] {
+            assert_eq!(secrets.hide_cut(text, true), wanted, "{text}");
+        }
+        assert_eq!(secrets.hide_cut("a token-on", false), "a token-on");
+    }
+
+    #[test]
+    fn a_beginning_shows_the_same_wherever_it_was_cut() {
+        let (first, second) = ("abcabcabd", "cabcab");
+        let secrets = secrets(&[first, second]);
+        let whole = format!("x {first} y {second} z {first}{second}");
+        for at in 0..whole.len() {
+            let shown = secrets.hide_cut(&whole[..at], true).into_owned();
+            for part in ["abc", "cab"] {
+                assert!(!shown.contains(part), "{at}: {shown}");
+            }
+        }
+    }
+}
