@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Answer;
 use super::classify::{INVALID_PARAMS, Observation};
+use super::wire::exceeds_memory;
 
 /// What a result says.
 #[derive(Debug, PartialEq)]
@@ -108,8 +109,12 @@ fn from_blocks(content: &Value, text: String) -> Value {
     if !blocks.is_empty() && !blocks.iter().any(is_shown) {
         return content.clone();
     }
-    match (blocks, serde_json::from_str(&text)) {
-        ([block], Ok(value @ (Value::Object(_) | Value::Array(_)))) if kind(block) == Some("text") => value,
+    let is_single = matches!(blocks, [block] if kind(block) == Some("text"));
+    if !is_single || exceeds_memory(text.as_bytes()) {
+        return Value::String(text);
+    }
+    match serde_json::from_str(&text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
         _ => Value::String(text),
     }
 }

@@ -6,6 +6,7 @@
 //! that cannot be read is kept as an [`Observation`] in the same way. Pure.
 
 mod errors;
+mod memory;
 mod text;
 mod tools;
 
@@ -23,6 +24,7 @@ use serde_json::{Map, Value, json};
 use super::classify::Observation;
 use super::config::Secrets;
 use super::elicitation::{self, Elicitation};
+pub(crate) use memory::exceeds_memory;
 pub(crate) use text::excerpt;
 pub(crate) use tools::left_out_of;
 

@@ -153,3 +153,18 @@ fn requests_that_were_given_up_are_bounded() {
     let state = requests.state();
     assert_eq!((state.waiting.len(), state.given_up.len(), state.answers.len()), (0, MOST_GIVEN_UP, 0));
 }
+
+#[test]
+fn an_answer_of_too_many_values_ends_its_call() {
+    let bomb =
+        format!(r#"{{"id":2,"result":{{"content":[],"structuredContent":[{}1]}}}}"#, "[],".repeat(10 << 20));
+    let said = reading(&bomb);
+    assert!(
+        said.starts_with(
+            "Answered: the server answered, and the answer cannot be read: it has so many values that reading it would \
+             take more than 256 MiB of memory: `{\"id\":2,"
+        ),
+        "{}",
+        said.get(..300).unwrap_or_default()
+    );
+}

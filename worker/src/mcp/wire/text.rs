@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::config::Secrets;
 use super::super::envelope::{Envelope, EnvelopeScan};
+use super::memory::{MOST_MEMORY_BYTES, exceeds_memory};
 
 /// Bytes of a text that a message about it shows.
 const EXCERPT_BYTES: usize = 160;
@@ -11,30 +12,44 @@ const EXCERPT_BYTES: usize = 160;
 /// seen whole.
 const MARGIN_BYTES: usize = 4096;
 
-/// A text that is no JSON.
+/// A text that is not read.
 #[derive(Debug)]
-pub(super) struct NoJson {
-    error: serde_json::Error,
-    /// Byte at which the text stops being JSON.
-    at: usize,
-    /// The word that stands there, if it is a number of other languages.
-    word: Option<&'static str>,
+pub(super) enum Unread {
+    /// It is no JSON.
+    NoJson {
+        error: serde_json::Error,
+        /// Byte at which the text stops being JSON.
+        at: usize,
+        /// The word at this place, if it is a number of other languages.
+        word: Option<&'static str>,
+    },
+    /// Its values would take too much memory.
+    TooManyValues,
 }
 
-impl NoJson {
+impl Unread {
     /// The reason in words, with the place as `excerpt` shows it.
     pub(super) fn describe(&self, excerpt: impl Fn(usize) -> String) -> String {
-        let place = excerpt(self.at);
-        match self.word {
-            Some(word) => format!("`{word}` is no value of JSON, at byte {}: {place}", self.at),
-            None => format!("it is no JSON: {}, at: {place}", self.error),
+        match self {
+            Self::NoJson { at, word: Some(word), .. } => {
+                format!("`{word}` is no value of JSON, at byte {at}: {}", excerpt(*at))
+            }
+            Self::NoJson { error, at, .. } => format!("it is no JSON: {error}, at: {}", excerpt(*at)),
+            Self::TooManyValues => format!(
+                "it has so many values that reading it would take more than {} MiB of memory: {}",
+                MOST_MEMORY_BYTES >> 20,
+                excerpt(0)
+            ),
         }
     }
 }
 
 /// Reads JSON. Half a surrogate pair, and bytes that are no UTF-8, become U+FFFD: one broken character does not cost an answer.
-pub(super) fn read(text: &[u8]) -> Result<Value, NoJson> {
+pub(super) fn read(text: &[u8]) -> Result<Value, Unread> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    if exceeds_memory(text) {
+        return Err(Unread::TooManyValues);
+    }
     let error = match serde_json::from_slice(text) {
         Ok(value) => return Ok(value),
         Err(error) => error,
@@ -50,7 +65,7 @@ pub(super) fn read(text: &[u8]) -> Result<Value, NoJson> {
     let word = ["NaN", "Infinity", "-Infinity", "undefined"]
         .into_iter()
         .find(|word| rest.starts_with(word.as_bytes()));
-    Err(NoJson { error, at, word })
+    Err(Unread::NoJson { error, at, word })
 }
 
 /// The byte at which an error was found. Lines and columns are counted from 1.
