@@ -17,6 +17,7 @@ pub mod nats_cluster;
 pub mod nats_server;
 pub mod port;
 pub mod redis_server;
+pub mod redis_users;
 pub mod repeats;
 pub mod scratch;
 pub mod small_disk;

@@ -124,7 +124,7 @@ impl RedisServer {
         let process = command.spawn();
         self.process = Some(process.unwrap_or_else(|error| panic!("redis-server does not start: {error}")));
         let url = self.url();
-        until("Redis answers", || ask::<String>(&url, &["PING"]).is_ok()).await;
+        until("Redis answers", || answers(&url)).await;
     }
 
     /// Kills it, as kill -9 does, and waits until it is gone.
@@ -160,6 +160,19 @@ impl RedisServer {
     /// Sends a command and returns its answer.
     pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
         ask(&self.url(), command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    /// Sends a command to another address of the server, with a user and a password, and returns its answer.
+    pub fn ask_at<T: FromRedisValue>(url: &str, command: &[&str]) -> RedisResult<T> {
+        ask(url, command)
+    }
+}
+
+/// Returns whether the server has loaded its data: it answers, or asks for a password.
+fn answers(url: &str) -> bool {
+    match ask::<String>(url, &["PING"]) {
+        Ok(_) => true,
+        Err(error) => error.code() == Some("NOAUTH"),
     }
 }
 

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use longshore_tests::longshore::{Longshore, Started};
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::redis_server::RedisServer;
+use longshore_tests::redis_users::{self, password, users};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
@@ -37,11 +38,6 @@ fn shipped(path: &str) -> String {
     fs::read_to_string(path).expect("it is shipped")
 }
 
-/// The password of a user. No part of it is a word of a log line, where it would be masked.
-fn password(user: &str) -> String {
-    format!("pw-{user}")
-}
-
 /// The shipped accounts with namespaces `a` and `b`, as the file says to copy the one that it has.
 fn accounts() -> String {
     let text = shipped("nats/accounts.conf");
@@ -55,18 +51,6 @@ fn accounts() -> String {
     }
     text.replace("$NATS_DEFAULT_PASSWORD", "pw-a")
         .replace("{ user: b, password: pw-a }", "{ user: b, password: pw-b }")
-}
-
-/// The shipped users of Redis, each with its name for a password; the test itself asks without one. Some words are left out.
-fn users(without: &[&str]) -> String {
-    let lines = shipped("redis/users.conf");
-    let lines = lines.lines().filter(|line| line.starts_with("user ") && *line != "user default off");
-    let lines = lines.map(|line| {
-        let name = line.split(' ').nth(1).expect("a name");
-        let words = line.split(' ').filter(|word| !without.contains(word));
-        format!("{} >{}", words.collect::<Vec<_>>().join(" "), password(name))
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// NATS and Redis with the shipped users.
@@ -86,7 +70,7 @@ impl Guarded {
         let scratch = Scratch::new(&json!({}));
         scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
         scratch.write("guarded.yaml", WORKFLOW);
-        let redis = RedisServer::start_on(&scratch.write("redis.conf", users(without))).await;
+        let redis = redis_users::start(scratch.path(), &users(without)).await;
         Self { nats, redis, scratch }
     }
 
@@ -101,7 +85,7 @@ impl Guarded {
         if !ROLES.contains(&user) {
             return command.env("LONGSHORE_NAMESPACE", user);
         }
-        let redis = self.redis.url().replace("redis://", &format!("redis://{user}:{}@", password(user)));
+        let redis = redis_users::url(&self.redis, user);
         command.env("LONGSHORE_NATS__INBOX_PREFIX", &format!("_INBOX_{user}")).env("REDIS_URL", &redis)
     }
 

@@ -15,8 +15,8 @@ use redis::{
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::RedisConfig;
 use super::link::{Link, is_passing};
+use super::{RedisConfig, aof};
 use crate::tls::{FileError, TlsFiles, is_about_certificates, is_loopback};
 
 /// The oldest version that will do: from here on scripts may mix reads of the clock with writes, and are replicated
@@ -113,6 +113,18 @@ pub enum ConnectError {
         /// What it does when its memory is full.
         policy: String,
     },
+    /// A restart of it drops transactions from its append-only file.
+    #[error(
+        "Redis at {address} would lose claims when it restarts, because it loads its append-only file as the user \
+         `default`, which may not write them ({reason}): define `user default off resetpass ~* &* +@all`, as \
+         deploy/redis/users.conf does"
+    )]
+    DroppingTransactions {
+        /// Where.
+        address: String,
+        /// The server's reason to refuse the write.
+        reason: String,
+    },
     /// It is a copy of another server, and takes no writes.
     #[error(
         "Redis at {address} is a replica and takes no writes: give the address of its primary, {primary}"
@@ -147,7 +159,13 @@ pub(super) async fn connect(config: RedisConfig) -> Result<Link, ConnectError> {
     let deadline = Instant::now() + config.connect_deadline;
     loop {
         let source = match open(client.clone(), &address, &config.prefix).await {
-            Ok((link, about)) => return about.check(address).map(|()| link),
+            Ok((link, about)) => {
+                about.check(address)?;
+                if about.number("aof_enabled") == Some(1) {
+                    aof::check(&link).await?;
+                }
+                return Ok(link);
+            }
             Err(source) => source,
         };
         if is_about_certificates(&source.to_string()) {

@@ -1,0 +1,105 @@
+//! The shipped users of Redis on a real server: what survives a restart, and what each user may do.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::fs;
+use std::time::Duration;
+
+use longshore_backend::redis::{ConnectError, Redis, RedisConfig};
+use longshore_backend::{Claimed, TlsFiles};
+use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use longshore_tests::commits::{LOG, delta, full, rows, run};
+use longshore_tests::redis_server::RedisServer;
+use longshore_tests::redis_users::{self, users};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The line that switches `default` off.
+const DEFAULT: &str = "user default off resetpass ~* &* +@all\n";
+
+async fn connect(server: &RedisServer, user: &str) -> Result<Redis, ConnectError> {
+    let config = RedisConfig {
+        url: redis_users::url(server, user),
+        connect_deadline: Duration::from_secs(30),
+        prefix: "ls".to_owned(),
+        tls: TlsFiles::default(),
+    };
+    Redis::connect(config).await
+}
+
+fn claim_key() -> ClaimKey {
+    ClaimKey { run: run(1), submitted_at: Timestamp::default(), step: "pay".parse().expect("a step path") }
+}
+
+fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+/// Asks as the administrator.
+fn ask<T: redis::FromRedisValue>(server: &RedisServer, command: &[&str]) -> T {
+    RedisServer::ask_at(&redis_users::url(server, "admin"), command).expect("answers")
+}
+
+fn keys(server: &RedisServer) -> Vec<String> {
+    let mut keys: Vec<String> = ask(server, &["KEYS", "*"]);
+    keys.sort();
+    keys
+}
+
+async fn write_as_each_role(server: &RedisServer) {
+    let worker = connect(server, "worker").await.expect("connects");
+    let claimed = worker.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
+    assert_eq!(claimed, Claimed::Won);
+    let scheduler = connect(server, "scheduler").await.expect("connects");
+    let checkpoints = scheduler.checkpoints();
+    checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
+    checkpoints.commit(LOG, delta(1, 2, rows(5..15)).into()).await.expect("answers");
+    scheduler.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
+    scheduler.lease().attend(&node("a"), HOUR).await.expect("answers");
+}
+
+#[tokio::test]
+async fn restart_keeps_every_key_that_the_roles_wrote() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = redis_users::start(folder.path(), &users(&[])).await;
+    write_as_each_role(&server).await;
+    let before = keys(&server);
+    assert!(before.len() > 8, "{before:?}");
+    server.stop().await;
+    server.start_again().await;
+    assert_eq!(keys(&server), before);
+    let log = fs::read_to_string(server.folder().join("output")).expect("a log");
+    assert!(!log.contains("AOF-loading-client"), "{log}");
+    let worker = connect(&server, "worker").await.expect("connects");
+    let claimed = worker.claims().claim(&claim_key(), &node("b"), HOUR).await.expect("answers");
+    assert!(matches!(claimed, Claimed::Busy { .. }), "{claimed:?}");
+}
+
+#[tokio::test]
+async fn server_that_drops_transactions_at_a_restart_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let users = users(&[]);
+    assert!(users.contains(DEFAULT), "{users}");
+    let server = redis_users::start(folder.path(), &users.replace(DEFAULT, "user default off\n")).await;
+    for user in ["scheduler", "worker", "operator"] {
+        let refused = connect(&server, user).await.expect_err("a refusal");
+        assert!(matches!(refused, ConnectError::DroppingTransactions { .. }), "{refused}");
+        assert!(refused.to_string().contains(DEFAULT.trim_end()), "{refused}");
+    }
+    // Without an append-only file there is nothing to drop.
+    let _: String = ask(&server, &["CONFIG", "SET", "appendonly", "no"]);
+    connect(&server, "worker").await.expect("connects");
+}
+
+#[tokio::test]
+async fn client_that_does_not_log_in_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = redis_users::start(folder.path(), &users(&[])).await;
+    for url in [server.url(), server.url().replace("redis://", "redis://default:@")] {
+        let refused = RedisServer::ask_at::<String>(&url, &["GET", "ls:claims:born"]).expect_err("a refusal");
+        assert!(
+            refused.to_string().contains("NOAUTH") || refused.to_string().contains("AuthenticationFailed"),
+            "{refused}"
+        );
+    }
+}
