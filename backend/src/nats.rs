@@ -253,6 +253,15 @@ impl Nats {
         status::account(&self.connection).await
     }
 
+    /// Returns how full all logs are together, in per cent of what the other streams leave them: the number by which submits
+    /// are admitted, unless a log has a `max_bytes` of its own that is fuller. Zero without a limit of the account.
+    ///
+    /// # Errors
+    /// When the server does not answer, or the user may not look at the streams of submits and dead letters.
+    pub async fn fullness_of_logs(&self) -> Result<u64, Error> {
+        self.log.fullness_of_all().await
+    }
+
     /// One stream, without its consumers.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod dependency;
 mod examine;
 mod gauges;
 mod judge;
+mod logs_room;
 mod partitions;
 mod probes;
 mod process;

@@ -84,6 +84,9 @@ fn describe() {
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
+    describe_counter!("longshore_requests_refused_total", "Requests that were refused, by reason.");
+    let full = "How full the logs are, as the admission of submits measures it: 0 to 1; submits are refused from 0.7 on.";
+    describe_gauge!("longshore_logs_fullness_ratio", full);
     describe_gauge!("longshore_partitions", "Partitions of the cluster.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
     describe_gauge!("longshore_partition_led", "Whether this scheduler leads a partition: 1 or 0.");

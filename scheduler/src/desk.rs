@@ -39,6 +39,7 @@ use tracing::debug;
 
 use crate::intake::{Intake, Submission};
 use crate::machine::Run;
+pub use admission::ADMISSION_LIMIT_PERCENT;
 use admission::Admission;
 pub(crate) use answers::REQUEST_LIMIT_BYTES;
 use known::Known;

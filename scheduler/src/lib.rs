@@ -28,7 +28,7 @@ mod saver;
 mod trace;
 mod watchers;
 
-pub use desk::{Desk, Order, Refusal, Submitted};
+pub use desk::{ADMISSION_LIMIT_PERCENT, Desk, Order, Refusal, Submitted};
 pub use doorway::Doorway;
 pub use driver::{Driver, Ended};
 pub use fold::DriverError;
@@ -37,6 +37,7 @@ pub use machine::{
     Change, Drained, Effect, Effects, Machine, Needs, NoValue, Refused, RestoreError, Retention, Run,
     RunValue, STATE_VERSION,
 };
+pub use meter::export_refusals;
 pub use node::{Node, NodeConfig};
 pub use observed::Observed;
 pub use observer::{Announcer, Observer};

@@ -6,7 +6,28 @@
 use longshore_proto::StepStatus;
 use metrics::{counter, histogram};
 
+use crate::desk::Refusal;
 use crate::machine::{Change, Run, Step};
+
+/// Published submits that were refused for good, by reason.
+const DEAD_LETTERS: &str = "longshore_dlq_messages_total";
+
+/// Requests that were refused, by reason.
+const REFUSED_REQUESTS: &str = "longshore_requests_refused_total";
+
+/// Exports the counters of refusals, with zero for every reason: the increase of a series that begins with its first refusal
+/// would be zero.
+pub fn export_refusals() {
+    for reason in Refusal::TOKENS {
+        counter!(DEAD_LETTERS, "reason" => reason).increment(0);
+        counter!(REFUSED_REQUESTS, "reason" => reason).increment(0);
+    }
+}
+
+/// Counts a request that was refused.
+pub(crate) fn count_refused_request(refusal: &Refusal) {
+    counter!(REFUSED_REQUESTS, "reason" => refusal.token()).increment(1);
+}
 
 /// Counts what changed in a run, as it stands after that.
 pub(crate) fn count(run: &Run, change: &Change) {

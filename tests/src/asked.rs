@@ -35,6 +35,12 @@ impl Asked {
         Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
     }
 
+    /// The value of a metric, by its name with its labels; nothing if it is not exported.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.get("/metrics")?;
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
     /// Waits until it is ready.
     pub async fn is_ready(&self, what: &str) {
         until(what, || self.get("/readyz").is_some_and(|(status, _)| status == 200)).await;

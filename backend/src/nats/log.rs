@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use longshore_proto::{Event, Incarnation, Partition, Seq, encode, subject};
 use serde_json::json;
 
-use self::fullness::{Fullness, percent};
+use self::fullness::Fullness;
+pub(super) use self::fullness::percent;
 use self::reader::Reader;
 use super::api::ask;
 use super::connection::Connection;
@@ -35,6 +36,11 @@ impl Log {
         let publishers = (0..layout.partitions).map(|_| Publisher::open(connection)).collect();
         let fullness = Fullness::new(connection, layout.replicas);
         Self { connection: connection.clone(), publishers, fullness }
+    }
+
+    /// Returns how full all logs are together, in per cent of what the other streams leave them.
+    pub(super) async fn fullness_of_all(&self) -> Result<u64, Error> {
+        self.fullness.of_all_logs().await
     }
 
     async fn info(&self, partition: Partition, doing: &str) -> Result<Info, Error> {

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
+use super::log::percent;
 use super::streams;
+use super::streams::sizes::{AccountRoom, max_bytes, sized_streams};
 use crate::{Error, clock};
 
 /// A server, and what is on it.
@@ -28,6 +30,9 @@ pub struct Status {
     pub round_trip: Duration,
     /// What the account stores, and may store.
     pub account: AccountStatus,
+    /// Fullness of the fullest log, in per cent, as the admission of submits measures it: by the `max_bytes` of its stream,
+    /// or by what the other streams leave all logs of the account.
+    pub logs_percent: u64,
     /// The streams, in the order of their names.
     pub streams: Vec<StreamStatus>,
 }
@@ -108,17 +113,38 @@ pub(super) async fn queues(connection: &Connection) -> Result<Vec<QueueStatus>, 
     Ok(queues)
 }
 
-/// Asks for what the account stores. Where it has limits by the number of copies, the fullest one counts.
+/// Asks for what the account stores.
 pub(super) async fn account(connection: &Connection) -> Result<AccountStatus, Error> {
-    let account: Account = ask(&connection.context, "INFO".to_owned(), &Nothing {})
-        .await
-        .map_err(|error| failed("look at the limits of the NATS account", error))?;
+    Ok(stored(&account_info(connection).await?))
+}
+
+async fn account_info(connection: &Connection) -> Result<Account, Error> {
+    let account = ask(&connection.context, "INFO".to_owned(), &Nothing {}).await;
+    account.map_err(|error| failed("look at the limits of the NATS account", error))
+}
+
+/// Returns what an account stores. Where it has limits by the number of copies, the fullest one counts.
+fn stored(account: &Account) -> AccountStatus {
     let tiers = account.tiers.values().map(|tier| limited(tier.storage, tier.limits.max_storage));
     let whole = limited(account.storage, account.limits.max_storage);
     let percent = |status: &AccountStatus| {
         status.max_bytes.map_or(0, |most| status.bytes.saturating_mul(100).checked_div(most).unwrap_or(0))
     };
-    Ok(tiers.fold(whole, |fullest, tier| if percent(&tier) > percent(&fullest) { tier } else { fullest }))
+    tiers.fold(whole, |fullest, tier| if percent(&tier) > percent(&fullest) { tier } else { fullest })
+}
+
+/// Returns the fullness of the fullest log, in per cent.
+fn fullest_log(account: &Account, infos: &[Info]) -> u64 {
+    let is_log = |info: &&Info| info.config.name.starts_with(subject::LOG_STREAM_PREFIX);
+    let logs: Vec<&Info> = infos.iter().filter(is_log).collect();
+    let replicas = logs.iter().map(|info| info.config.num_replicas).max().unwrap_or(1);
+    let others = sized_streams().map(|stream| {
+        let info = infos.iter().find(|info| info.config.name == stream);
+        (info.map_or(0, |info| info.state.bytes), info.and_then(max_bytes), stream)
+    });
+    let of_all = AccountRoom::of(account, replicas).fullness_of_logs(&others.collect::<Vec<_>>());
+    let of_each = logs.iter().map(|info| percent(info.state.bytes, info.config.max_bytes));
+    of_each.fold(of_all, u64::max)
 }
 
 /// A limit that is not set is none, -1 or 0.
@@ -140,6 +166,8 @@ pub(super) async fn look(connection: &Connection) -> Result<Status, Error> {
     let round_trip = started.elapsed();
     let infos: Vec<Info> =
         connection.context.streams().try_collect().await.map_err(|error| failed("list streams", error))?;
+    let account = account_info(connection).await?;
+    let logs_percent = fullest_log(&account, &infos);
     let mut streams = Vec::new();
     for info in infos.into_iter().filter(|info| is_ours(&info.config.name)) {
         streams.push(stream(connection, info).await?);
@@ -151,7 +179,8 @@ pub(super) async fn look(connection: &Connection) -> Result<Status, Error> {
         server: server.server_name,
         cluster: server.cluster,
         round_trip,
-        account: account(connection).await?,
+        account: stored(&account),
+        logs_percent,
         streams,
     })
 }

@@ -7,6 +7,7 @@ use longshore_backend::redis::Probe;
 use longshore_proto::{Partition, subject};
 
 use super::dependency::Dependency;
+use super::logs_room::LogsRoom;
 use crate::metering::Role;
 
 /// The stores of one process.
@@ -33,6 +34,8 @@ pub(super) struct Dependencies {
     pub(super) streams: Vec<Arc<Dependency>>,
     /// The limits of the NATS account.
     pub(super) account: Dependency,
+    /// Room in the logs for more runs; only schedulers measure it.
+    pub(super) logs_room: Option<LogsRoom>,
     /// Writes to Redis.
     pub(super) redis: Dependency,
     /// Which keys those writes are among.
@@ -62,6 +65,7 @@ impl Dependencies {
                 .map(|name| Arc::new(Dependency::of_probe(name)))
                 .collect(),
             account: Dependency::of_probe("NATS account"),
+            logs_room: (role == Role::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
             redis_probe: match role {
                 Role::Scheduler => Probe::Partitions,

@@ -25,7 +25,7 @@ const CLOCK_WRONG: i64 = 10_000;
 /// The version of nats-server that is recommended.
 const RECOMMENDED: (u32, u32, u32) = (2, 15, 1);
 
-/// How full a store may be before somebody should look: submits are turned away at seven tenths.
+/// Fullness of Redis, in per cent, from which on the operator should look.
 const FULL_PERCENT: u64 = 70;
 
 /// Somebody who cannot be reached, or will not do.
@@ -167,7 +167,8 @@ mod tests {
     pub(super) fn status(streams: Vec<StreamStatus>) -> Status {
         let (version, server) = ("2.15.1".to_owned(), "n".to_owned());
         let account = AccountStatus::default();
-        Status { version, server, cluster: None, round_trip: Duration::from_millis(1), account, streams }
+        let round_trip = Duration::from_millis(1);
+        Status { version, server, cluster: None, round_trip, account, logs_percent: 0, streams }
     }
 
     /// All streams of a cluster, nearly empty; the logs first.

@@ -50,12 +50,40 @@ async fn ask_redis(redis: &Redis, dependencies: &Dependencies) {
 async fn ask_nats(nats: &Nats, dependencies: &Dependencies) {
     let each =
         dependencies.streams.clone().into_iter().map(|dependency| ask_stream(nats.clone(), dependency));
-    let streams = stream::iter(each).buffer_unordered(TOGETHER).collect::<Vec<()>>();
-    tokio::join!(streams, answer(&dependencies.account, nats.account(), judge_account));
+    let streams = stream::iter(each).buffer_unordered(TOGETHER).collect::<Vec<Option<StreamStatus>>>();
+    let account = answer(&dependencies.account, nats.account(), judge_account);
+    let (streams, (), all_logs) = tokio::join!(streams, account, ask_logs(nats, dependencies));
+    if let (Some(room), Some(all_logs)) = (&dependencies.logs_room, all_logs)
+        && let Some(percent) = fullest_log(all_logs, &streams)
+    {
+        room.note(percent);
+    }
 }
 
-async fn ask_stream(nats: Nats, dependency: Arc<Dependency>) {
-    answer(&dependency, nats.stream(dependency.name()), |stream| judge_stream(&stream)).await;
+async fn ask_stream(nats: Nats, dependency: Arc<Dependency>) -> Option<StreamStatus> {
+    let mut seen = None;
+    let judge = |stream| judge_stream(seen.insert(stream));
+    answer(&dependency, nats.stream(dependency.name()), judge).await;
+    seen
+}
+
+/// Asks how full all logs are together, where that is measured. A failure is one of the streams or of the account, which note it
+/// themselves.
+async fn ask_logs(nats: &Nats, dependencies: &Dependencies) -> Option<u64> {
+    dependencies.logs_room.as_ref()?;
+    timeout(ANSWER_LIMIT, nats.fullness_of_logs()).await.ok()?.ok()
+}
+
+/// Returns the fullness of the fullest log, in per cent, if all streams answered.
+fn fullest_log(all_logs: u64, streams: &[Option<StreamStatus>]) -> Option<u64> {
+    let mut fullest = all_logs;
+    for stream in streams {
+        let StreamStatus { name, bytes, max_bytes, .. } = stream.as_ref()?;
+        if let Some(limit) = max_bytes.filter(|_| name.starts_with(subject::LOG_STREAM_PREFIX)) {
+            fullest = fullest.max(bytes.saturating_mul(100).checked_div(limit).unwrap_or_default());
+        }
+    }
+    Some(fullest)
 }
 
 /// Asks, and notes what the answer means.
@@ -141,6 +169,14 @@ mod tests {
         assert_eq!(judge_stream(&dropping), Ok(()), "it drops the oldest");
         let leaderless = StreamStatus { has_leader: false, ..stream("LS_LOG_00", 0) };
         assert!(judge_stream(&leaderless).is_err_and(|reason| reason.contains("no leader")));
+    }
+
+    #[test]
+    fn the_fullest_log_counts_and_no_other_stream() {
+        let seen = |name, bytes| Some(stream(name, bytes));
+        assert_eq!(fullest_log(40, &[seen("LS_LOG_00", 100), seen("LS_SUBMIT", 9_900)]), Some(40));
+        assert_eq!(fullest_log(40, &[seen("LS_LOG_00", 100), seen("LS_LOG_01", 7_050)]), Some(70));
+        assert_eq!(fullest_log(40, &[None, seen("LS_LOG_01", 7_050)]), None, "one of them is not known");
     }
 
     #[test]

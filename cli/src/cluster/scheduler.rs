@@ -37,6 +37,7 @@ pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = watched.connected(&nats, &redis);
+    longshore_scheduler::export_refusals();
     let process = compose(config, id, (&nats, &redis), &dependencies, ending);
     process.run(signals, END_LIMIT, close(&nats)).await
 }

@@ -15,9 +15,9 @@ use tracing::debug;
 
 use super::Refusal;
 
-/// How full a log may be when a submit is admitted, in per cent. Three tenths are left for what follows from the runs
-/// that were admitted; `longshore doctor` warns from here on.
-const FULL_PERCENT: u64 = 70;
+/// Fullness of a log, in per cent, from which on submits are refused. Three tenths are left for what follows from the runs
+/// that were admitted.
+pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
 
 /// When a log that was less than half as full as it may be is looked at again, and how long what was seen of it is
 /// believed until then: others may have filled it, though hardly within so short a time.
@@ -55,7 +55,7 @@ impl Admission {
             Some(percent) => percent,
             None => look(&*self.log, &self.seen, partition).await?,
         };
-        if percent < FULL_PERCENT { Ok(()) } else { Err(Refusal::Full { partition, percent }) }
+        if percent < ADMISSION_LIMIT_PERCENT { Ok(()) } else { Err(Refusal::Full { partition, percent }) }
     }
 
     /// What was seen, if it is still believed.
@@ -63,7 +63,7 @@ impl Admission {
         let mut all = lock(&self.seen);
         let seen = all.get_mut(&partition)?;
         let age = seen.at.elapsed();
-        if seen.percent >= FULL_PERCENT / 2 {
+        if seen.percent >= ADMISSION_LIMIT_PERCENT / 2 {
             return (age < BELIEVED).then_some(seen.percent);
         }
         let (looked_at_again, believed) = SPACIOUS;

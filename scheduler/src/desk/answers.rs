@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Desk, Order, Refusal, audit, fit};
 use crate::checks::{SMALL_BYTES, on_blocking_thread};
+use crate::meter;
 use crate::nodes::{REQUEST_NODES, check_json};
 use crate::trace;
 
@@ -144,7 +145,7 @@ impl Api for Desk {
     async fn answer(&self, verb: Verb, request: Request) -> Result<Vec<u8>, Denied> {
         let answer = self.answer_verb(verb, &request).await;
         audit::requested(verb, &request, answer.as_deref());
-        answer.map_err(Denied::from)
+        answer.inspect_err(meter::count_refused_request).map_err(Denied::from)
     }
 }
 

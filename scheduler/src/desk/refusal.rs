@@ -1,9 +1,10 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
-use longshore_backend::Denied;
+use longshore_backend::{Cause, Denied};
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
+use super::ADMISSION_LIMIT_PERCENT;
 use crate::intake::SubmitError;
 use crate::machine::NoValue;
 
@@ -119,8 +120,9 @@ pub enum Refusal {
     },
     /// There is no room for more runs.
     #[error(
-        "the store of partition {partition} is {percent} % full, and submits are taken in below 70 %: try again later, \
-         or raise the max_bytes of its stream, or what its account may store"
+        "the logs are {percent} % full (partition {partition}), and submits are refused from {limit} % on: raise \
+         `max_file` of the NATS account, or the max_bytes of the log's stream if it has one",
+        limit = ADMISSION_LIMIT_PERCENT
     )]
     Full {
         /// The partition.
@@ -154,8 +156,31 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every token, so that counters by reason can start at zero.
+    pub(crate) const TOKENS: [&str; 19] = [
+        "malformed",
+        "other_namespace",
+        "unknown_letter",
+        "letter_incomplete",
+        "too_large",
+        "invalid_id",
+        "id_taken",
+        "unknown_workflow",
+        "unknown_version",
+        "invalid_workflow",
+        "invalid_inputs",
+        "workflow_missing",
+        "full",
+        "quota",
+        "poison",
+        "unknown_run",
+        "no_value",
+        "ended",
+        "internal",
+    ];
+
     /// What kind of reason it is, as one token: the last one in the subject of a dead letter.
-    pub const fn token(&self) -> &'static str {
+    pub fn token(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
             Self::OtherNamespace { .. } => "other_namespace",
@@ -175,6 +200,11 @@ impl Refusal {
             Self::UnknownRun(_) => "unknown_run",
             Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",
+            Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
+                if error.no_room || Cause::of(error) == Cause::Full =>
+            {
+                "full"
+            }
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
         }
     }
@@ -229,5 +259,32 @@ impl From<Refusal> for Denied {
         // The message travels in a header, which is one line; the body has the rest.
         let message = text.lines().next().unwrap_or_default().to_owned();
         Self { code: refusal.code(), message, body: body.to_string().into_bytes() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_has_a_counter() {
+        let source = include_str!("refusal.rs");
+        let body = source.split_once("pub fn token(").and_then(|(_, rest)| rest.split_once("\n    }\n"));
+        let (body, _) = body.expect("the function");
+        let tokens: Vec<&str> = body.split('"').skip(1).step_by(2).collect();
+        assert!(tokens.len() > 15, "{tokens:?}");
+        for token in &tokens {
+            assert!(Refusal::TOKENS.contains(token), "{token}");
+        }
+        assert!(Refusal::TOKENS.iter().all(|token| tokens.contains(token)), "{tokens:?}");
+    }
+
+    #[test]
+    fn a_store_without_room_is_full_whatever_asked_it() {
+        let full = || longshore_backend::Error::no_room("append", "resource limits exceeded");
+        assert_eq!(Refusal::Backend(full()).token(), "full");
+        assert_eq!(Refusal::Submit(SubmitError::Backend(full())).token(), "full");
+        let away = longshore_backend::Error::transient("append", "no answer");
+        assert_eq!(Refusal::Backend(away).token(), "internal");
     }
 }

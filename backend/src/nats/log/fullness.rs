@@ -61,7 +61,7 @@ impl Fullness {
 }
 
 /// How full a stream is, in per cent. Without a limit, which is -1 or 0, it is never full.
-pub(super) fn percent(bytes: u64, limit: i64) -> u64 {
+pub(in crate::nats) fn percent(bytes: u64, limit: i64) -> u64 {
     let limit = u64::try_from(limit).unwrap_or_default();
     bytes.saturating_mul(100).checked_div(limit).unwrap_or_default()
 }

@@ -2,18 +2,23 @@
 
 use longshore_backend::nats::{AccountStatus, Status, StreamStatus};
 use longshore_proto::{Partition, subject};
+use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 
 use crate::cluster::probes::is_full;
 use crate::finding::{Finding, Level};
 
-/// How full a store may be before the operator should look: submits are refused at seven tenths.
+/// Fullness of a stream or of the account, in per cent, from which on the operator should look.
 const FULL_PERCENT: u64 = 70;
+
+/// Fullness of the logs from which on the operator should look, well before submits are refused: the logs only grow.
+const LOGS_DOUBTFUL_PERCENT: u64 = 50;
 
 /// The streams and the account.
 pub(super) fn streams(status: &Status, partitions: u16) -> Vec<Finding> {
     let mut findings = vec![presence(status, partitions)];
     findings.extend(copies(&status.streams));
-    findings.push(room(&status.streams));
+    findings.push(logs(status.logs_percent));
+    findings.push(room(&status.streams, status.logs_percent));
     findings.push(account(status.account));
     findings
 }
@@ -68,8 +73,27 @@ fn copies(streams: &[StreamStatus]) -> Option<Finding> {
     }
 }
 
+/// The room that decides whether submits are admitted.
+fn logs(percent: u64) -> Finding {
+    const NAME: &str = "room in the logs";
+    let level = match percent {
+        ADMISSION_LIMIT_PERCENT.. => Level::Wrong,
+        LOGS_DOUBTFUL_PERCENT.. => Level::Doubtful,
+        _ => Level::Good,
+    };
+    let now = if level == Level::Wrong { "are refused" } else { "are admitted" };
+    let text = format!("{percent} % used; submits {now} (the limit is {ADMISSION_LIMIT_PERCENT} %)");
+    if level == Level::Good {
+        return Finding::new(NAME, level, &text);
+    }
+    Finding::new(NAME, level, &text).help(
+        "raise `max_file` of the NATS account, and `max_bytes` of a log's stream if you have set one: logs are not trimmed, so \
+         this room does not come back when runs end",
+    )
+}
+
 /// The streams that are nearly full.
-fn room(streams: &[StreamStatus]) -> Finding {
+fn room(streams: &[StreamStatus], logs_percent: u64) -> Finding {
     const NAME: &str = "room in streams";
     let mut nearly_full: Vec<_> =
         streams.iter().filter(|stream| stream.refuses_when_full && percent(stream) >= FULL_PERCENT).collect();
@@ -81,7 +105,23 @@ fn room(streams: &[StreamStatus]) -> Finding {
     let text = each.collect::<Vec<_>>().join(", ");
     let is_refusing = nearly_full.iter().any(|stream| refuses(stream));
     let level = if is_refusing { Level::Wrong } else { Level::Doubtful };
-    Finding::new(NAME, level, &text).help("raise its max_bytes or max_msgs (`nats stream edit`)")
+    let mut advice: Vec<_> = nearly_full.iter().map(|stream| remedy(&stream.name, logs_percent)).collect();
+    advice.dedup();
+    Finding::new(NAME, level, &text).help(&advice.join("; "))
+}
+
+/// What makes room in a stream. A larger `max_bytes` is the last resort, because it takes room from the logs.
+fn remedy(stream: &str, logs_percent: u64) -> &'static str {
+    match stream {
+        subject::SUBMIT_STREAM if logs_percent >= ADMISSION_LIMIT_PERCENT => {
+            "submits wait because the logs are too full to admit them: make room in the logs"
+        }
+        subject::SUBMIT_STREAM => "submits wait: start more schedulers, or look at their logs",
+        subject::JOBS_STREAM => "jobs wait: start more workers, or look at their logs",
+        _ => {
+            "raise `max_file` of the NATS account, which sizes follow when a scheduler starts, or its `max_bytes` if you set it"
+        }
+    }
 }
 
 /// Whether a stream has no room for the next message.
@@ -150,13 +190,37 @@ mod tests {
     #[test]
     fn a_stream_that_is_nearly_full_is_doubtful_and_a_full_one_wrong() {
         let mut streams = all(1);
-        assert_eq!(room(&streams).level, Level::Good);
+        assert_eq!(room(&streams, 0).level, Level::Good);
         streams[0].bytes = 71;
-        assert_eq!(judged(room(&streams)), (Level::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
+        assert_eq!(judged(room(&streams, 0)), (Level::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
         streams[0].bytes = 100;
-        assert_eq!(room(&streams).level, Level::Wrong);
+        assert_eq!(room(&streams, 0).level, Level::Wrong);
         streams[0].refuses_when_full = false;
-        assert_eq!(room(&streams).level, Level::Good, "it drops the oldest");
+        assert_eq!(room(&streams, 0).level, Level::Good, "it drops the oldest");
+    }
+
+    #[test]
+    fn logs_are_doubtful_before_submits_are_refused() {
+        for (percent, level) in [
+            (0, Level::Good),
+            (49, Level::Good),
+            (50, Level::Doubtful),
+            (69, Level::Doubtful),
+            (70, Level::Wrong),
+        ] {
+            assert_eq!(logs(percent).level, level, "{percent}");
+        }
+    }
+
+    #[test]
+    fn a_full_stream_of_submits_is_blamed_on_the_logs_only_when_they_are_too_full() {
+        let mut streams = all(1);
+        for stream in streams.iter_mut().filter(|stream| stream.name == "LS_SUBMIT") {
+            stream.bytes = 99;
+        }
+        let help = |percent| room(&streams, percent).help.expect("advice");
+        assert!(help(70).contains("the logs are too full"), "{}", help(70));
+        assert!(help(69).contains("start more schedulers"), "{}", help(69));
     }
 
     #[test]
