@@ -31,6 +31,7 @@ mod workflows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -140,6 +141,7 @@ pub struct Nats {
     submissions: Arc<submissions::Submissions>,
     dead_letters: Arc<dead_letters::DeadLetters>,
     events: Events,
+    restored: Arc<AtomicU64>,
 }
 
 impl Nats {
@@ -153,8 +155,9 @@ impl Nats {
         let connection = Connection::make(&config).await?;
         let ensured = streams::ensure(&connection.context, layout, deadline);
         Box::pin(connection.unless_denied(ensured)).await?;
-        connection.spawn(streams::restore(connection.clone(), layout));
-        connection.unless_denied(Self::open(connection.clone(), layout)).await
+        let nats = connection.unless_denied(Self::open(connection.clone(), layout)).await?;
+        connection.spawn(streams::restore(connection.clone(), layout, Arc::clone(&nats.restored)));
+        Ok(nats)
     }
 
     /// The same for a worker, which needs no permission to create streams: waits until a scheduler has created them, and
@@ -177,6 +180,7 @@ impl Nats {
             submissions: Arc::new(submissions::Submissions::new(&connection)),
             dead_letters: Arc::new(dead_letters::DeadLetters::new(&connection)),
             events: Events::new(&connection),
+            restored: Arc::default(),
             connection,
         })
     }
@@ -214,6 +218,11 @@ impl Nats {
     /// What happens to runs.
     pub fn events(&self) -> Events {
         self.events.clone()
+    }
+
+    /// Streams that were missing while this process ran, and were made again without what was in them.
+    pub fn streams_restored(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
     }
 
     /// The connection itself, for a micro service.

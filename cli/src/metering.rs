@@ -84,6 +84,10 @@ fn describe() {
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
+    describe_counter!(
+        "longshore_streams_restored_total",
+        "Streams that were gone while this scheduler ran, and were made again, empty."
+    );
     describe_counter!("longshore_requests_refused_total", "Requests that were refused, by reason.");
     let full = "How full the logs are, as the admission of submits measures it: 0 to 1; submits are refused from 0.7 on.";
     describe_gauge!("longshore_logs_fullness_ratio", full);

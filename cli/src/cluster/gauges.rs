@@ -68,6 +68,7 @@ pub(super) async fn waiting(
         loop {
             beat.tick().await;
             counter!("longshore_news_dropped_total").absolute(events.dropped());
+            counter!("longshore_streams_restored_total").absolute(nats.streams_restored());
             measure_checkpoints(&led.borrow().clone(), &mut since, &dependencies);
             measure_queues(&nats).await;
             measure_backlog(&nats, &mut shown).await;
