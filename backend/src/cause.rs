@@ -31,6 +31,9 @@ const FULL: [ErrorCode; 4] = [
 ];
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 5] = [Self::Full, Self::Denied, Self::Missing, Self::Unavailable, Self::Other];
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {

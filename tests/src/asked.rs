@@ -41,6 +41,12 @@ impl Asked {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     }
 
+    /// Returns true if the metric has a series, with any labels.
+    pub fn exports(&self, name: &str) -> bool {
+        let is_series = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        self.get("/metrics").is_some_and(|(_, text)| text.lines().any(is_series))
+    }
+
     /// Waits until it is ready.
     pub async fn is_ready(&self, what: &str) {
         until(what, || self.get("/readyz").is_some_and(|(status, _)| status == 200)).await;

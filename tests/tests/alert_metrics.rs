@@ -2,11 +2,54 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use async_nats::jetstream;
 use futures::TryStreamExt;
 use longshore_tests::asked::Asked;
 use longshore_tests::cluster::Cluster;
 use longshore_tests::wait::until;
+
+/// Series that exist only once clients have named a workflow, a server has jobs, or a server was connected to.
+const NAMED_BY_CLIENTS: [&str; 3] =
+    ["longshore_runs_finished_total", "longshore_server_oldest_job_age_seconds", "longshore_mcp_server_up"];
+
+/// The names of the metrics in the shipped alerts.
+fn alerted() -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy/prometheus/alerts.yaml");
+    let alerts = std::fs::read_to_string(path).unwrap();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = alerts.split(|c| !is_name(c)).filter(|word| word.starts_with("longshore_"));
+    words.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_series_of_the_alerts_is_exported_from_the_start() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    let (scheduler, worker) = (Asked::start(&cluster, "scheduler"), Asked::start(&cluster, "worker"));
+    let metrics = alerted();
+    assert!(metrics.len() > 12, "{metrics:?}");
+    for metric in metrics.iter().filter(|metric| !NAMED_BY_CLIENTS.contains(&metric.as_str())) {
+        until(metric, || scheduler.exports(metric) || worker.exports(metric)).await;
+    }
+    let mut counters = vec!["longshore_streams_restored_total".to_owned()];
+    for reason in ["malformed", "unknown_workflow", "invalid_inputs", "quota", "poison", "internal"] {
+        counters.push(format!("longshore_dlq_messages_total{{reason=\"{reason}\"}}"));
+    }
+    for reason in ["full", "quota", "unknown_workflow", "ended"] {
+        counters.push(format!("longshore_requests_refused_total{{reason=\"{reason}\"}}"));
+    }
+    for operation in ["append", "checkpoint", "queue", "blob", "lease", "submit", "dead_letter"] {
+        for reason in ["full", "denied", "missing", "unavailable", "other"] {
+            let labels = format!("operation=\"{operation}\",reason=\"{reason}\"");
+            counters.push(format!("longshore_store_failures_total{{{labels}}}"));
+        }
+    }
+    for counter in counters {
+        assert!(scheduler.metric(&counter).is_some(), "{counter}: {:?}", scheduler.get("/metrics"));
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_were_lost_are_counted_once_they_are_made_again() {

@@ -102,6 +102,7 @@ impl Worker {
         let slots = self.config.slots.get().saturating_add(servers.len());
         let of_worker = slots::semaphore(slots);
         gauge!("longshore_worker_slots", "state" => "total").set(u32::try_from(slots).unwrap_or(u32::MAX));
+        gauge!("longshore_worker_slots", "state" => "busy").increment(0);
         info!(node = %self.shared.node, servers = servers.len(), slots, "worker started");
         let serving = join_all(servers.into_iter().map(|(server, limit)| {
             let slots = Slots::new(&of_worker, limit);

@@ -90,6 +90,11 @@ impl Dependencies {
         probes.chain(each.chain(single).map(|dependency| &**dependency))
     }
 
+    /// Exports the counters of failed requests, before any has failed.
+    pub(super) fn export_failures(&self) {
+        self.all().for_each(Dependency::export_failures);
+    }
+
     /// What each store is called and whether it can be used, or why not.
     pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
         let connection = nats.check().map_err(|error| error.to_string());

@@ -26,6 +26,12 @@ const FRESH: Duration = Duration::from_secs(35);
 /// How long a probe may be overdue before its last answer counts for nothing.
 const STALE: Duration = Duration::from_secs(20);
 
+/// Requests that failed, by operation and reason.
+const FAILURES: &str = "longshore_store_failures_total";
+
+/// The verdict on a store that has not been asked: not ready, and no fault of the store.
+pub(super) const NOT_ASKED: &str = "not asked yet";
+
 /// How much of an error is shown.
 const REASON_CHARS: usize = 300;
 
@@ -99,11 +105,19 @@ impl Dependency {
         }
     }
 
+    /// Exports the counters of failures with zero: the increase of a series that begins with its first failure would be zero.
+    pub(super) fn export_failures(&self) {
+        if !self.is_probe {
+            for cause in Cause::ALL {
+                counter!(FAILURES, "operation" => self.operation, "reason" => cause.as_str()).increment(0);
+            }
+        }
+    }
+
     /// Counts a failure in the metrics.
     pub(super) fn count_failure(&self, reason: &'static str) {
         if !self.is_probe {
-            counter!("longshore_store_failures_total", "operation" => self.operation, "reason" => reason)
-                .increment(1);
+            counter!(FAILURES, "operation" => self.operation, "reason" => reason).increment(1);
         }
     }
 
@@ -161,7 +175,7 @@ impl State {
         }
         let last = self.succeeded.max(self.failing.as_ref().map(|failing| failing.last));
         match last {
-            None => Err("not asked yet".to_owned()),
+            None => Err(NOT_ASKED.to_owned()),
             Some(last) if now.duration_since(last) >= STALE => {
                 Err(format!("not asked for {} s", now.duration_since(last).as_secs()))
             }

@@ -36,6 +36,7 @@ impl Watched {
         let dependencies = Arc::new(Dependencies::new(role, config.partitions));
         if let Some(address) = config.metrics_listen {
             let metrics = metering::start(role)?;
+            dependencies.export_failures();
             let readiness = readiness(&connected, &dependencies);
             let server = HealthServer::bind(address, readiness, metrics.clone(), ending).await?;
             tasks.spawn(server.run());
