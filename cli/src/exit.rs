@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Unreachable = 6,
     /// `doctor --strict`: nothing is wrong, and something is doubtful.
     Doubtful = 7,
+    /// The cluster answers and has no room: a store is full, or a limit is reached.
+    Full = 8,
     /// The run failed.
     RunFailed = 20,
     /// The run was cancelled.
@@ -75,6 +77,7 @@ mod tests {
             Exit::NotFound,
             Exit::Unreachable,
             Exit::Doubtful,
+            Exit::Full,
             Exit::RunFailed,
             Exit::RunCancelled,
             Exit::Interrupted,

@@ -54,6 +54,15 @@ async fn who_finds_no_nats_or_no_redis_says_so_and_gives_up_in_time() {
         let ended = ended.expecting(6).saying(&[&format!("waiting for {what}"), "within 2s", origin]);
         assert!(ended.took < IN_TIME, "{ended}");
     }
+    let neither = process(
+        &scratch,
+        &["scheduler", "--connect-deadline", "2s"],
+        &absent_nats.url(),
+        &absent_redis.url(),
+    );
+    let ended = neither.run().await.expecting(6);
+    let error = ended.stderr.lines().find(|line| line.contains("error:")).unwrap_or_default();
+    assert!(error.contains("NATS") && error.contains("Redis"), "{ended}");
     let listing = ["runs", "list", "--connect-deadline", "1s"];
     process(&scratch, &listing, &absent_nats.url(), &redis.url()).run().await.expecting(6);
     // NATS is there, and nobody answers for the cluster.
@@ -286,7 +295,8 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     assert!(shown.stdout.contains("reason     no worker"), "{shown}");
     assert_eq!(cluster.shown(&run).await["cancel_reason"], "no worker");
     let again = cluster.client(["runs", "cancel", &run, &run]).run().await.expecting(0);
-    assert_eq!(again.stderr, format!("{run} has ended already: cancelled\n").repeat(2));
+    let ended = format!("{run} has ended already: cancelled\n").repeat(2);
+    assert_eq!(again.stderr, format!("{ended}cancelling 0 runs; 2 ended before\n"));
     let unknown = "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w";
     cluster.client(["runs", "cancel", unknown]).run().await.expecting(5).saying(&["there is no run"]);
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
@@ -304,7 +314,7 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     client.flush().await.unwrap();
     let kept = cluster.dead_letters(1).await.remove(0);
     assert_eq!(kept["code"], "unknown_workflow");
-    let number = kept["seq"].to_string();
+    let number = kept["number"].to_string();
     let letter = cluster.client(["dlq", "show", &number]).run().await.expecting(0);
     assert!(letter.stdout.contains("longshore.v1.submit.default.chian"), "{letter}");
     cluster.client(["dlq", "show", "99"]).run().await.expecting(5);

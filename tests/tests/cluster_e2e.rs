@@ -125,7 +125,7 @@ async fn a_publish_of_garbage_is_found_among_what_was_refused() {
     let letter = cluster.dead_letters(1).await.remove(0);
     assert_eq!(letter["code"], "malformed", "{letter}");
     assert_eq!(letter["subject"], "longshore.v1.submit.default.chain");
-    let number = letter["seq"].to_string();
+    let number = letter["number"].to_string();
     let shown = cluster.client(["dlq", "show", &number]).run().await.expecting(0);
     assert!(shown.stdout.contains("{ this is no JSON"), "{shown}");
     assert!(cluster.runs().await.is_empty());

@@ -101,7 +101,7 @@ async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() 
     cluster.dead_letters(3).await;
     client.publish(refused, "{".into()).await.unwrap();
     let mut letters = cluster.dead_letters(4).await;
-    letters.sort_by_key(|letter| letter["seq"].as_u64());
+    letters.sort_by_key(|letter| letter["number"].as_u64());
     assert_eq!(letters[2]["whole"], false);
     let again = cluster.client(["dlq", "retry", "--code", "unknown_workflow"]).run().await.expecting(3);
     again.saying(&["no workflow `late` is registered", "kept in part only", "submitted again: 0 of 3"]);
@@ -109,7 +109,7 @@ async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() 
 
     cluster.scratch.write("late.json", chain("late", 1));
     cluster.client(["workflows", "push", "late.json"]).run().await.expecting(0);
-    let numbers = [letters[0]["seq"].to_string(), letters[1]["seq"].to_string()];
+    let numbers = [letters[0]["number"].to_string(), letters[1]["number"].to_string()];
     let done = cluster.client([&["dlq", "retry"][..], &[&numbers[0], &numbers[1]]].concat()).run().await;
     let done = done.expecting(0);
     assert_eq!(done.stderr, "submitted again: 2 of 2\n");
@@ -118,7 +118,7 @@ async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() 
     }
     assert_eq!(done.stdout.lines().count(), 2);
     cluster.client(["dlq", "retry", &numbers[0]]).run().await.expecting(5);
-    let incomplete = letters[2]["seq"].to_string();
+    let incomplete = letters[2]["number"].to_string();
     cluster.client(["dlq", "retry", &incomplete]).run().await.expecting(3).saying(&["where it came from"]);
 
     let unasked = cluster.client(["dlq", "drop", "--all"]).run().await.expecting(2);

@@ -4,7 +4,7 @@
 
 use async_nats::jetstream;
 use longshore_tests::asked::Asked;
-use longshore_tests::cluster::Cluster;
+use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
@@ -69,6 +69,13 @@ async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
     while scheduler.metric(refusals) == Some(0.0) {
         cluster.request("submit", &request).await;
     }
+    let submit = ["submit", "wait", "-i", "text=x"];
+    let refused = cluster.client(submit).run().await.expecting(8);
+    assert!(
+        refused.stderr.contains("the logs are") && !refused.stderr.contains("reached"),
+        "{}",
+        refused.stderr
+    );
     let lines = |words: &str| cluster.members[0].said().lines().filter(|line| line.contains(words)).count();
     until("it is logged", || lines("the logs are too full") == 1).await;
 
@@ -95,4 +102,25 @@ async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
     until("it is logged", || lines("submits are admitted again") == 1).await;
     assert_eq!(lines("the logs are too full"), 1, "once for each change");
     assert!(cluster.request("submit", &request).await["run"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancels_that_find_no_room_are_said_to_find_no_room() {
+    let nats = NatsServer::start_with(Setup { more: account("60MB"), ..Setup::default() }).await;
+    let scratch = Scratch::new(&json!({}));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
+    let cluster = Cluster::start_on(nats, scratch, 1, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    for _ in 0..3 {
+        cluster.submit(&["chain.json"]).await;
+    }
+    let context = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
+    let subject = longshore_proto::subject::log(longshore_proto::Partition(0));
+    for size in [900_000, 10_000, 100, 1] {
+        while context.publish(subject.clone(), vec![b'x'; size].into()).await.unwrap().await.is_ok() {}
+    }
+    let refused = cluster.client(["runs", "cancel", "--all", "--yes"]).run().await.expecting(8);
+    let words = ["not tried, because the cluster has no room to store a cancel", "longshore doctor"];
+    assert!(words.iter().all(|words| refused.stderr.contains(words)), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("does not answer"), "{}", refused.stderr);
 }

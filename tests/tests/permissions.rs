@@ -150,7 +150,7 @@ async fn a_cluster_works_with_the_least_privileges_and_is_refused_nothing() {
     timeout(Duration::from_secs(30), heard.next()).await.expect("in time").expect("news");
     let letters = a(&["dlq", "list", "--json"]).await.expecting(0).json_lines();
     assert_eq!(letters.len(), 1);
-    a(&["dlq", "show", &letters[0]["seq"].to_string()]).await.expecting(0);
+    a(&["dlq", "show", &letters[0]["number"].to_string()]).await.expecting(0);
     // The audit log knows the account and the user from NATS itself, whatever the client says.
     let said = scheduler.stderr();
     let lines = || said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

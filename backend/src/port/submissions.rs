@@ -39,8 +39,8 @@ pub trait Submissions: Send + Sync {
 /// A message that was refused and could not be answered.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DeadLetter {
-    /// Where it is kept; zero until it is.
-    #[serde(default)]
+    /// Its number: the sequence in the stream that keeps it; zero until it is kept.
+    #[serde(default, rename = "number", alias = "seq")]
     pub seq: u64,
     /// When it was refused.
     pub at: Timestamp,

@@ -164,7 +164,9 @@ async fn registered(client: &Client, text: &str) -> Result<Digest, Failure> {
     let deadline = Instant::now() + limit;
     loop {
         match client.push(text).await {
-            Err(failure) if failure.exit == Exit::Unreachable && Instant::now() < deadline => {
+            Err(failure)
+                if matches!(failure.exit, Exit::Unreachable | Exit::Full) && Instant::now() < deadline =>
+            {
                 sleep(pause).await;
             }
             pushed => return pushed.map(|registered| registered.digest),

@@ -11,6 +11,9 @@ use crate::failure::Failure;
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 const ERROR_TEXT: &str = "Nats-Service-Error";
 
+/// The reason of a denial for lack of room in a store.
+const FULL: &str = "full";
+
 /// What is wrong with a request, in full.
 #[derive(Debug, Default, Deserialize)]
 struct Problems {
@@ -31,16 +34,19 @@ pub(super) struct Denial {
 pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
     let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
     let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
+    let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
     let exit = match code {
         400 | 409 | 413 => Exit::Invalid,
         404 => Exit::NotFound,
-        429 | 503 => Exit::Unreachable,
+        429 => Exit::Full,
+        503 if reason == FULL => Exit::Full,
+        503 => Exit::Unreachable,
         _ => Exit::Error,
     };
-    let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
     let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
     let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
-    Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")) })
+    let help = (reason == FULL).then(|| "`longshore doctor` says which store is full".to_owned());
+    Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")).maybe_help(help) })
 }
 
 /// A problem as a line.
@@ -52,5 +58,23 @@ fn words(problem: &Value) -> String {
             _ => problem.to_string(),
         },
         _ => problem.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_without_room_is_not_one_that_cannot_be_reached() {
+        let exit = |code: &str, reason: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ERROR_CODE, code);
+            let body = format!(r#"{{"reason": "{reason}"}}"#);
+            denied(&headers, body.as_bytes()).map(|denial| denial.failure.exit)
+        };
+        assert_eq!(exit("503", "full"), Some(Exit::Full));
+        assert_eq!(exit("429", "quota"), Some(Exit::Full));
+        assert_eq!(exit("503", "internal"), Some(Exit::Unreachable));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_backend::FileRole;
 use longshore_backend::nats::{self, Nats, NatsClient, NatsConfig};
 use longshore_backend::redis::{self, Redis, RedisConfig};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::config::{Config, Key};
@@ -19,10 +19,35 @@ use crate::metering::Role;
 const SAY_AFTER: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long the second server may take to be given up after the first one was: they are waited for from the same moment on.
+const BOTH_GIVEN_UP: Duration = Duration::from_secs(2);
+
 /// Both, for a process of the cluster called `name`.
 pub(super) async fn both(config: &Config, name: &str, role: Role) -> Result<(Nats, Redis), Failure> {
-    // The one that is missing is named, even if the other is still waited for.
-    tokio::try_join!(nats(config, name, role), permitted_redis(config, role))
+    let mut nats = Box::pin(nats(config, name, role));
+    let mut redis = Box::pin(permitted_redis(config, role));
+    // A server that is missing is named, even if the other one is still waited for.
+    tokio::select! {
+        reached = &mut nats => match reached {
+            Ok(nats) => Ok((nats, redis.await?)),
+            Err(failure) => Err(with_other(failure, redis).await),
+        },
+        reached = &mut redis => match reached {
+            Ok(redis) => Ok((nats.await?, redis)),
+            Err(failure) => Err(with_other(failure, nats).await),
+        },
+    }
+}
+
+/// Adds to the failure of one server that of the other one, if neither can be reached.
+async fn with_other<T>(first: Failure, other: impl Future<Output = Result<T, Failure>>) -> Failure {
+    if first.exit != Exit::Unreachable {
+        return first;
+    }
+    let Ok(Err(other)) = timeout(BOTH_GIVEN_UP, other).await else { return first };
+    let message = format!("{}; {}", first.message, other.message);
+    let help: Vec<String> = [first.help, other.help].into_iter().flatten().collect();
+    Failure::new(Exit::Unreachable, message).help(help.join("; "))
 }
 
 /// A connection to NATS, with its streams in place: a scheduler creates them, a worker waits for them.

@@ -99,10 +99,11 @@ async fn chosen(client: &Client, which: &LettersArgs) -> Result<Vec<u64>, Failur
     Ok(letters.iter().rev().filter(|letter| fits(letter)).map(|letter| letter.seq).collect())
 }
 
-/// Prints why a refused submit was left as it is. While the cluster does not answer, the others need not be tried.
+/// Prints why a refused submit was left as it is. While the cluster does not answer or has no room, the others need not be
+/// tried.
 fn note(mut failure: Failure, number: u64, output: &Output) -> Result<Exit, Failure> {
     failure.message = format!("refused submit {number}: {}", failure.message);
-    if failure.exit == Exit::Unreachable {
+    if matches!(failure.exit, Exit::Unreachable | Exit::Full) {
         return Err(failure);
     }
     output.failure(&failure);

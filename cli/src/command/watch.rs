@@ -150,7 +150,7 @@ impl Watching {
 /// How long it may be like this before it is told.
 fn patience(failure: &Failure) -> Duration {
     match failure.exit {
-        Exit::Unreachable => SILENCE_LIMIT,
+        Exit::Unreachable | Exit::Full => SILENCE_LIMIT,
         Exit::NotFound => UNKNOWN_LIMIT,
         _ => Duration::ZERO,
     }

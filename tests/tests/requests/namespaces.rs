@@ -82,7 +82,7 @@ async fn dead_letters_are_read_by_requests_of_their_namespace() {
         (subject(&theirs), theirs.as_array().map(Vec::len)),
         (json!("longshore.v1.submit.others.nobody"), Some(1))
     );
-    let number = json!({ "number": ours[0]["seq"] });
+    let number = json!({ "number": ours[0]["number"] });
     assert_eq!(
         cluster.ask("dlq-get", number.clone()).await.expect("shows")["body"],
         r#"{"inputs": {"a": 1}}"#

@@ -46,24 +46,34 @@ pub(in super::super) async fn cancel(
 
 /// Cancels runs that are named by their ids, one after the other.
 async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Result<Exit, Failure> {
-    let mut exit = Exit::Success;
+    let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     for text in &args.runs {
         let cancelled = async {
             let run = find_in(client, text).await?;
-            let ended = client.cancel(run, &args.reason).await?;
-            Ok(ended.unwrap_or_else(|| format!("cancelling {run}")))
+            Ok((run, client.cancel(run, &args.reason).await?))
         };
         match cancelled.await {
-            Ok(message) => output.message(&message),
+            Ok((run, None)) => {
+                output.message(&format!("cancelling {run}"));
+                tally.cancelled += 1;
+            }
+            Ok((_, Some(ended))) => {
+                output.message(&ended);
+                tally.ended += 1;
+            }
             // The requests for the other runs would not be answered either.
             Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
             Err(failure) => {
                 output.failure(&failure);
-                exit = failure.exit;
+                tally.failed += 1;
+                tally.exit = failure.exit;
             }
         }
     }
-    Ok(exit)
+    if args.runs.len() > 1 {
+        output.message(&tally.summary(args.runs.len()));
+    }
+    Ok(tally.exit)
 }
 
 /// Cancels all runs that the options describe, after a question.
@@ -126,12 +136,20 @@ impl Tally {
         let others = [
             (self.ended, "ended before"),
             (self.failed, "could not be cancelled"),
-            (unsent, "not tried, because the cluster does not answer"),
+            (unsent, self.why_unsent()),
         ];
         parts.extend(
             others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
         );
         parts.join("; ")
+    }
+
+    /// Why the requests ended early, from the failure that ended them.
+    fn why_unsent(&self) -> &'static str {
+        match self.exit {
+            Exit::Full => "not tried, because the cluster has no room to store a cancel",
+            _ => "not tried, because the cluster does not answer",
+        }
     }
 }
 
@@ -139,7 +157,7 @@ pub(super) fn counted(count: usize) -> String {
     if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
-/// Cancels them, some at once. Ends early if the cluster does not answer.
+/// Cancels them, some at once. Ends early if the cluster does not answer, or has no room.
 async fn cancel_all(client: &Client, runs: &[RunId], reason: &str, output: &Output) -> Tally {
     let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     let mut answers = stream::iter(runs).map(|run| client.cancel(*run, reason)).buffer_unordered(AT_ONCE);
@@ -153,7 +171,7 @@ async fn cancel_all(client: &Client, runs: &[RunId], reason: &str, output: &Outp
                 if tally.failed <= SHOWN_FAILURES {
                     output.failure(&failure);
                 }
-                if failure.exit == Exit::Unreachable {
+                if matches!(failure.exit, Exit::Unreachable | Exit::Full) {
                     break;
                 }
             }
@@ -176,5 +194,7 @@ mod tests {
             tally.summary(10),
             format!("cancelling 5 runs; 2 ended before; 1 could not be cancelled; {rest}")
         );
+        let full = Tally { exit: Exit::Full, ..tally };
+        assert!(full.summary(10).ends_with("2 not tried, because the cluster has no room to store a cancel"));
     }
 }
