@@ -19,8 +19,7 @@ async fn examined(cluster: &Cluster, arguments: &[&str], code: i32) -> Value {
 async fn examined_until(cluster: &Cluster, what: &str, so: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let command = ["doctor", "--json", "--connect-deadline", "2s"];
-        let report: Value = serde_json::from_str(&cluster.client(command).run().await.stdout).unwrap();
+        let report = examined_now(cluster).await;
         if checks(&report).iter().any(&so) {
             return report;
         }
@@ -122,4 +121,27 @@ async fn it_finds_a_redis_that_takes_no_writes_and_streams_that_are_gone_and_pro
         assert_eq!(level(&report, name), "wrong", "{name}: {report:#}");
     }
     assert_eq!(level(&report, "partitions"), "unknown");
+}
+
+#[tokio::test]
+async fn it_names_what_a_worker_cannot_use() {
+    let cluster = Cluster::start(1, 1, 0).await;
+    // All keys with a hash tag stay allowed: partitions, leases, the lists of schedulers and workers. Claims have none.
+    let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "resetkeys", "~ls:{*"]);
+    let is_named = |check: &Value| check["name"] == "stores" && says(check, &["redis", "ermission", "says "]);
+    let report = examined_until(&cluster, "the worker's problem is named", is_named).await;
+    assert_eq!(level(&report, "stores"), "wrong", "{report:#}");
+    let worker = report["workers"][0]["worker"].as_str().unwrap();
+    assert!(says(named(&report, "stores")[0], &[worker]), "{report:#}");
+    assert!(report["workers"][0]["problems"][0].is_string(), "{report:#}");
+    let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "allkeys"]);
+    let deadline = Instant::now() + PATIENCE;
+    while !named(&examined_now(&cluster).await, "stores").is_empty() {
+        assert!(Instant::now() < deadline, "it can use Redis again");
+    }
+}
+
+async fn examined_now(cluster: &Cluster) -> Value {
+    let command = ["doctor", "--json", "--connect-deadline", "2s"];
+    serde_json::from_str(&cluster.client(command).run().await.stdout).unwrap()
 }

@@ -15,4 +15,4 @@ pub mod mcp;
 mod presence;
 
 pub use driver::{Worker, WorkerConfig};
-pub use presence::Presence;
+pub use presence::{Presence, Problems};

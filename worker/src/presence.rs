@@ -17,19 +17,23 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long its word lasts: three beats, so that one that is late or lost changes nothing.
 const LIFETIME: Duration = Duration::from_secs(15);
 
+/// Names the stores that the worker cannot use at this moment.
+pub type Problems = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// A worker's entry in the catalogue, kept up to date.
 pub struct Presence {
     catalog: Arc<dyn Catalog>,
     entry: WorkerEntry,
+    problems: Problems,
 }
 
 /// What fails while the catalogue is away, for the log.
 const LISTED: &str = "list this worker in the catalogue";
 
 impl Presence {
-    /// The presence of a worker.
-    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry) -> Self {
-        Self { catalog, entry }
+    /// The presence of a worker. `problems` is asked before each beat.
+    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry, problems: Problems) -> Self {
+        Self { catalog, entry, problems }
     }
 
     /// Presents the worker until `stop`, which is when it begins to drain, and withdraws it then.
@@ -43,7 +47,8 @@ impl Presence {
     }
 
     async fn beat(&self) {
-        match timeout(BEAT, self.catalog.present(&self.entry, LIFETIME)).await {
+        let entry = WorkerEntry { problems: (self.problems)(), ..self.entry.clone() };
+        match timeout(BEAT, self.catalog.present(&entry, LIFETIME)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if outage::failed(LISTED) => {
                 warn!(%error, "the catalogue does not list this worker; trying again");

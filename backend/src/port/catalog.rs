@@ -21,6 +21,9 @@ pub struct WorkerEntry {
     pub slots: usize,
     /// The servers it serves.
     pub servers: Vec<ServerName>,
+    /// The stores that it cannot use, with the reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// The list of workers. Soft: an entry that is not renewed goes away, and losing all of them costs a minute of not

@@ -163,7 +163,7 @@ pub(crate) async fn examine(config: &Config) -> Examination {
         Err(failure) => vec![judge::away("NATS", failure)],
     };
     findings.extend(match &redis {
-        Ok(seen) => judge::redis(seen),
+        Ok(seen) => judge::redis(seen, nats.as_ref().ok().map(pulls)),
         Err(failure) => vec![judge::away("Redis", failure)],
     });
     let unreachable = judge::unreachable([nats.as_ref().err(), redis.as_ref().err()]);
@@ -179,6 +179,12 @@ pub(crate) async fn examine(config: &Config) -> Examination {
         workers: redis.map(|seen| seen.workers).unwrap_or_default(),
         unreachable,
     }
+}
+
+/// Returns how many requests for jobs wait.
+fn pulls(seen: &NatsSeen) -> usize {
+    let queues = seen.status.streams.iter().filter(|stream| stream.name == subject::JOBS_STREAM);
+    queues.flat_map(|queue| &queue.consumers).map(|consumer| consumer.waiting).sum()
 }
 
 fn backlog(backlog: &Backlog) -> Vec<BacklogSeen> {

@@ -63,8 +63,8 @@ fn version(status: &nats::Status) -> Finding {
     Finding::new("NATS", Level::Doubtful, &whole).help(&format!("{major}.{minor}.{patch} is recommended"))
 }
 
-/// Redis and the workers.
-pub(super) fn redis(seen: &RedisSeen) -> Vec<Finding> {
+/// Redis and the workers. `pulls` are the requests for jobs that wait in NATS, if that is known.
+pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
     let status = &seen.status;
     let used = status.memory_bytes / (1024 * 1024);
     let memory = match status.memory_limit_bytes {
@@ -90,19 +90,30 @@ pub(super) fn redis(seen: &RedisSeen) -> Vec<Finding> {
         Finding::new("Redis", Level::Good, &whole)
     }];
     findings.push(clock("clock of Redis", seen.clock_ahead));
-    findings.push(match seen.workers.as_slice() {
-        [] => Finding::new("workers", Level::Wrong, "none is there; no call is made")
-            .help("start one with `longshore worker`"),
-        workers => {
-            let mut servers: Vec<&str> =
-                workers.iter().flat_map(|worker| worker.servers.iter().map(ServerName::as_str)).collect();
-            servers.sort_unstable();
-            servers.dedup();
-            let text = format!("{}, serving {}", count(workers.len() as u64, "worker"), servers.join(", "));
-            Finding::new("workers", Level::Good, &text)
-        }
-    });
+    findings.push(workers(&seen.workers, pulls.unwrap_or_default()));
+    let reports = seen.workers.iter().map(|worker| (worker.worker.as_str(), worker.problems.as_slice()));
+    findings.extend(leaders::problems(&reports.collect::<Vec<_>>()));
     findings
+}
+
+/// The workers that are listed in Redis. Workers ask NATS for jobs also while they cannot be listed.
+fn workers(workers: &[WorkerEntry], pulls: usize) -> Finding {
+    const NAME: &str = "workers";
+    if workers.is_empty() && pulls > 0 {
+        return Finding::new(NAME, Level::Wrong, "none is listed in Redis, and some ask NATS for jobs").help(
+            "they cannot write to Redis: `/readyz?verbose` of a worker says why, and its Redis user needs what deploy/ gives it",
+        );
+    }
+    if workers.is_empty() {
+        return Finding::new(NAME, Level::Wrong, "none is there; no call is made")
+            .help("start one with `longshore worker`");
+    }
+    let mut servers: Vec<&str> =
+        workers.iter().flat_map(|worker| worker.servers.iter().map(ServerName::as_str)).collect();
+    servers.sort_unstable();
+    servers.dedup();
+    let text = format!("{}, serving {}", count(workers.len() as u64, "worker"), servers.join(", "));
+    Finding::new(NAME, Level::Good, &text)
 }
 
 fn clock(name: &'static str, ahead: i64) -> Finding {
@@ -190,6 +201,13 @@ mod tests {
             let finding = clock("clock", ahead);
             assert_eq!((finding.level, finding.text.as_str()), (level, text));
         }
+    }
+
+    #[test]
+    fn workers_that_pull_jobs_and_are_not_listed_are_not_told_to_start() {
+        let help = |pulls| workers(&[], pulls).help.unwrap_or_default();
+        assert!(help(0).contains("start one"), "{}", help(0));
+        assert!(help(1).contains("cannot write to Redis"), "{}", help(1));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::dependencies::Dependencies;
+use super::dependency::NOT_ASKED;
 
 /// Faults that are said at most, so that a report fits into a message.
 const MOST_PROBLEMS: usize = 20;
@@ -53,12 +54,20 @@ pub(super) fn reporter(
             checkpoint_age_ms: checkpoint_age(&dependencies, partition).map(millis),
         };
         let partitions = led.into_iter().map(reported).collect();
-        let mut problems = dependencies.problems(&nats);
-        problems.truncate(MOST_PROBLEMS);
+        let problems = reported_problems(&nats, &dependencies);
         let report = SchedulerReport { node: node.clone(), partitions, problems };
         serde_json::to_value(report).unwrap_or(Value::Null)
     };
     Box::new(report)
+}
+
+/// Returns the stores that this process cannot use, as many as a report may name. Stores that it has not asked yet are left out:
+/// the first entry of a worker is written before it has asked any, and is read for seconds.
+pub(super) fn reported_problems(nats: &Nats, dependencies: &Dependencies) -> Vec<String> {
+    let mut problems = dependencies.problems(nats);
+    problems.retain(|problem| !problem.ends_with(NOT_ASKED));
+    problems.truncate(MOST_PROBLEMS);
+    problems
 }
 
 /// Returns how long ago this process stored the state of a partition.

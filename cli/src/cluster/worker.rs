@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::dependencies::Dependencies;
 use super::process::Process;
+use super::report::reported_problems;
 use super::tracked::{tracked, tracked_port};
 use super::watched::Watched;
 use super::{backend, close, reach};
@@ -76,8 +77,13 @@ fn compose(
         started_at: clock::now(),
         slots: config.slots.get(),
         servers: pool.servers().map(|(server, _)| server.clone()).collect(),
+        problems: Vec::new(),
     };
-    let presence = Presence::new(tracked_port(redis.catalog(), dependencies), entry);
+    let problems = {
+        let (nats, dependencies) = (nats.clone(), Arc::clone(dependencies));
+        Box::new(move || reported_problems(&nats, &dependencies))
+    };
+    let presence = Presence::new(tracked_port(redis.catalog(), dependencies), entry, problems);
     let working = WorkerConfig { slots: config.slots, drain: config.drain };
     let worker = Worker::new(tracked(backend(nats, redis), dependencies), Arc::clone(pool), id, working);
 

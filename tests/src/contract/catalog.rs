@@ -32,6 +32,7 @@ fn worker(name: &str) -> WorkerEntry {
         started_at: Timestamp::from_millis(1_795_187_471_042),
         slots: 16,
         servers: vec![server("files"), server("payments")],
+        problems: vec!["claims: denied".to_owned()],
     }
 }
 

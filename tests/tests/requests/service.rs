@@ -98,6 +98,7 @@ async fn a_run_that_nobody_serves_says_so_and_can_be_cancelled() {
         started_at: Timestamp::from_millis(1),
         slots: 1,
         servers: vec!["crm".parse().expect("a server")],
+        problems: Vec::new(),
     };
     cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
@@ -128,6 +129,7 @@ async fn a_run_that_is_queued_behind_others_says_so() {
         started_at: Timestamp::from_millis(1),
         slots: 1,
         servers: vec!["crm".parse().expect("a server")],
+        problems: Vec::new(),
     };
     cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
     let mut runs = Vec::new();

@@ -88,6 +88,7 @@ mod tests {
             started_at: Timestamp::default(),
             slots: 1,
             servers: vec![server.parse().expect("a server")],
+            problems: Vec::new(),
         }
     }
 

@@ -24,7 +24,8 @@ pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -
         1 => Finding::new("schedulers", Level::Good, "one answers"),
         several => Finding::new("schedulers", Level::Good, &format!("{several} answer")),
     }];
-    findings.extend(problems(seen));
+    let reports = seen.iter().map(|scheduler| (scheduler.node.as_str(), scheduler.problems.as_slice()));
+    findings.extend(problems(&reports.collect::<Vec<_>>()));
     if seen.is_empty() {
         let text = "no scheduler answers, so it is not known who leads them";
         findings.push(Finding::new("partitions", Level::Unknown, text));
@@ -35,20 +36,20 @@ pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -
     findings
 }
 
-/// What schedulers cannot use, each once, with those that say so.
-fn problems(seen: &[SchedulerSeen]) -> Vec<Finding> {
+/// The stores that processes cannot use, each once, with the nodes that report it.
+pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
     let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
     // Whether streams answer, so that what is not stored has another cause than a stream that is away.
-    let do_streams_answer = !seen.iter().flat_map(|scheduler| &scheduler.problems).any(|problem| {
+    let do_streams_answer = !reports.iter().flat_map(|(_, problems)| *problems).any(|problem| {
         ["nats: ", "LS_", "KV_LS_", "NATS account: "].iter().any(|store| problem.starts_with(store))
     });
-    for scheduler in seen {
-        for problem in &scheduler.problems {
+    for (node, problems) in reports {
+        for problem in *problems {
             // What differs behind it is how long it has lasted.
             let what = problem.split(" (for ").next().unwrap_or(problem);
             match grouped.iter_mut().find(|(known, _)| *known == what) {
-                Some((_, nodes)) => nodes.push(&scheduler.node),
-                None => grouped.push((what, vec![&scheduler.node])),
+                Some((_, nodes)) => nodes.push(node),
+                None => grouped.push((what, vec![node])),
             }
         }
     }
@@ -59,7 +60,7 @@ fn problems(seen: &[SchedulerSeen]) -> Vec<Finding> {
     grouped.into_iter().take(MOST_PROBLEMS).map(finding).collect()
 }
 
-/// What helps against a fault that a scheduler names. A server whose disk has failed answers for its streams, and does not
+/// What helps against a fault that a process names. A server whose disk has failed answers for its streams, and does not
 /// answer what is published to them.
 fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
     let problem = problem.to_lowercase();
@@ -75,7 +76,7 @@ fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
     } else if names(&["oom command"]) {
         Some("raise `maxmemory` of Redis")
     } else if names(&["noperm"]) {
-        Some("allow the Redis user of the scheduler what deploy/ gives it")
+        Some("allow the Redis user of that process what deploy/ gives it")
     } else {
         None
     }
@@ -94,10 +95,10 @@ fn leaders(partitions: &[PartitionSeen]) -> Finding {
         named(&|seen| seen.lease.as_ref().is_some_and(|holder| !seen.leaders.contains(holder)));
     if !unled.is_empty() {
         Finding::new(NAME, Level::Wrong, &format!("no scheduler leads {unled}"))
-            .help("a scheduler takes them within 8 seconds; if not, its log says why")
+            .help("a scheduler takes them within 8 seconds, and within a minute after all NATS servers were away; if not, its log says why")
     } else if !being_taken_over.is_empty() {
         Finding::new(NAME, Level::Doubtful, &format!("being taken over: {being_taken_over}"))
-            .help("this takes seconds; if it lasts, the log of the holder of the lease says why")
+            .help("this takes seconds, and up to a minute after all NATS servers were away; if it lasts, the log of the holder of the lease says why")
     } else if !led_twice.is_empty() {
         Finding::new(NAME, Level::Doubtful, &format!("two schedulers say that they lead {led_twice}"))
             .help("the log decides, and the older leader notices within seconds")
@@ -171,25 +172,17 @@ mod tests {
 
     #[test]
     fn faults_of_several_schedulers_are_one_finding_with_a_remedy() {
-        let scheduler = |node: &str, problem: &str| SchedulerSeen {
-            id: node.to_owned(),
-            version: "1".to_owned(),
-            node: node.to_owned(),
-            partitions: Vec::new(),
-            problems: vec![problem.to_owned()],
-        };
-        let seen = [
-            scheduler("a", "appends to log 00: no answer (for 3 s)"),
-            scheduler("b", "appends to log 00: no answer (for 5 s)"),
-        ];
-        let findings = problems(&seen);
+        let one = |problem: &str| [problem.to_owned()];
+        let (a, b) =
+            (one("appends to log 00: no answer (for 3 s)"), one("appends to log 00: no answer (for 5 s)"));
+        let findings = problems(&[("a", &a), ("b", &b)]);
         let [finding] = findings.as_slice() else { panic!("{findings:?}") };
         assert_eq!(finding.text, "appends to log 00: no answer (says a, b)");
         assert!(finding.help.as_ref().is_some_and(|help| help.contains("restart nats-server")));
-        let frozen = [
-            scheduler("a", "appends to log 00: no answer (for 3 s)"),
-            scheduler("a", "LS_LOG_00: no answer"),
-        ];
-        assert!(problems(&frozen).iter().all(|finding| finding.help.is_none()), "the whole server is away");
+        let frozen = one("LS_LOG_00: no answer");
+        assert!(
+            problems(&[("a", &a), ("a", &frozen)]).iter().all(|finding| finding.help.is_none()),
+            "the whole server is away"
+        );
     }
 }
