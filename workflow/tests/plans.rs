@@ -343,8 +343,8 @@ fn problems_beyond_the_first_twenty_are_counted_and_not_described() {
     let given: Map<String, Value> =
         (0..9_000).map(|number| (format!("a_long_nama_of_an_input_{number}"), json!(1))).collect();
     let problems = plan.accept_inputs(given).expect_err("refused");
-    assert_eq!((problems.iter().count(), problems.more()), (20, 2_000 + 9_000 - 20));
-    assert!(problems.to_string().ends_with("\nand 10980 more"), "{problems}");
+    assert_eq!((problems.iter().count(), problems.more()), (20, 8_980));
+    assert!(problems.to_string().ends_with("\nand 8980 more"), "{problems}");
     assert!(problems.to_string().len() < 10_000);
     let few: Map<String, Value> = [("b".to_owned(), json!(1))].into_iter().collect();
     let inputs = "  a1: {}\n".to_owned()
