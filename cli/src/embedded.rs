@@ -373,7 +373,7 @@ fn unopened(error: OpenError) -> Failure {
 fn unsubmitted(error: SubmitError) -> Failure {
     let exit = match error {
         SubmitError::Workflow(_) | SubmitError::Inputs(_) => Exit::Invalid,
-        SubmitError::TextMissing(_) | SubmitError::Backend(_) => Exit::Error,
+        SubmitError::TextMissing(_) | SubmitError::BlobsFull(_) | SubmitError::Backend(_) => Exit::Error,
     };
     Failure::new(exit, format!("the run was not submitted: {error}"))
 }

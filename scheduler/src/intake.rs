@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use longshore_backend::{Backend, clock};
 use longshore_proto::{
     Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
+    subject::BLOBS_STREAM,
 };
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
 use serde_json::{Map, Value};
+use tracing::warn;
 
 use crate::checks::Checks;
 
@@ -54,6 +56,13 @@ pub enum SubmitError {
     /// The text of a registered workflow is gone.
     #[error("the text of workflow {} is gone: push it again", .0.short())]
     TextMissing(Digest),
+    /// The store of large values is full.
+    #[error(
+        "there is no room for large values: the stream {BLOBS_STREAM} is full, and nothing is removed from it yet. Inputs up to \
+         64 KiB are still taken in. An operator makes room by raising `max_file` of the NATS account, and `max_bytes` of the \
+         stream if it was set by hand"
+    )]
+    BlobsFull(#[source] longshore_backend::Error),
     /// It could not be made durable.
     #[error(transparent)]
     Backend(#[from] longshore_backend::Error),
@@ -95,7 +104,7 @@ impl Intake {
         text: &str,
     ) -> Result<Arc<Plan>, SubmitError> {
         let plan = self.compile(namespace, Digest::of(text.as_bytes()), text).await?;
-        self.backend.blobs.put(text.as_bytes().to_vec()).await?;
+        self.put_blob(text.as_bytes().to_vec()).await?;
         self.remember(&plan);
         Ok(plan)
     }
@@ -198,14 +207,25 @@ impl Intake {
     }
 
     /// A value as it travels: itself, or the address of a blob.
-    async fn kept(&self, value: Value) -> Result<Payload, longshore_backend::Error> {
+    async fn kept(&self, value: Value) -> Result<Payload, SubmitError> {
         let text = value.to_string();
         if text.len() <= INLINE_LIMIT_BYTES {
             return Ok(Payload::Inline(value));
         }
         let bytes = text.len() as u64;
-        let digest = self.backend.blobs.put(text.into_bytes()).await?;
+        let digest = self.put_blob(text.into_bytes()).await?;
         Ok(Payload::Blob { digest, bytes })
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Digest, SubmitError> {
+        self.backend.blobs.put(bytes).await.map_err(|error| {
+            if error.no_room {
+                warn!(%error, "cannot keep a large value; refusing what brought it");
+                SubmitError::BlobsFull(error)
+            } else {
+                SubmitError::Backend(error)
+            }
+        })
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Plan>>> {

@@ -194,7 +194,8 @@ impl Refusal {
             Self::Submit(SubmitError::Workflow(_)) => "invalid_workflow",
             Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
-            Self::Full { .. } => "full",
+            Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => "full",
+            Self::Submit(SubmitError::Backend(error)) | Self::Backend(error) if error.no_room => "full",
             Self::Quota { .. } => "quota",
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
@@ -213,7 +214,7 @@ impl Refusal {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Backend(error) | Self::Submit(SubmitError::Backend(error)) => error.retryable,
-            Self::Full { .. } => true,
+            Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => true,
             _ => false,
         }
     }

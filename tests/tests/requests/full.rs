@@ -72,6 +72,26 @@ async fn submits_wait_while_the_log_is_nearly_full_and_results_do_not() {
     cluster.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submit_without_room_for_its_large_inputs_is_refused_with_what_to_do() {
+    let cluster = Cluster::start().await;
+    cluster.push(&WORKFLOW.replace("default: 1 }", "default: 1 }, text: { type: string }")).await;
+    let jetstream = jetstream::new(cluster.client.clone());
+    let mut stream = jetstream.get_stream(subject::BLOBS_STREAM).await.expect("is there");
+    let config = Config { max_bytes: 64 * 1024, ..stream.info().await.expect("answers").config.clone() };
+    jetstream.update_stream(config).await.expect("is changed");
+    let submit = async |characters: usize| {
+        let inputs = json!({ "text": "x".repeat(characters) });
+        cluster.ask("submit", json!({ "workflow": "report", "inputs": inputs })).await
+    };
+    let (code, refusal) = submit(100_000).await.expect_err("is refused");
+    assert_eq!((code, &refusal["reason"]), (503, &json!("full")), "{refusal}");
+    let said = refusal["error"].as_str().expect("a text");
+    assert!(said.contains("LS_BLOBS") && said.contains("`max_file`"), "{said}");
+    submit(1_000).await.expect("small inputs are still taken in");
+    cluster.end().await;
+}
+
 /// Says how many jobs the queue may hold.
 async fn bound_queue(cluster: &Cluster, max_messages: i64) {
     let jetstream = jetstream::new(cluster.client.clone());
