@@ -48,32 +48,44 @@ impl Address {
     }
 }
 
+/// Parts of the names of query parameters whose values are credentials, in lower case.
+const CREDENTIAL_NAMES: [&str; 11] =
+    ["pass", "pwd", "secret", "token", "key", "auth", "cred", "sig", "jwt", "seed", "session"];
+
+/// The text in the place of a credential.
+const MASK: &str = "***";
+
+/// Whether the value of a query parameter is probably a credential. Redis reads `pass` for a socket only; others are there by
+/// mistake, and as secret.
+fn names_a_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    CREDENTIAL_NAMES.iter().any(|part| name.contains(part))
+}
+
 impl Address {
-    /// Every part of it that is a credential: the password, or a user without one, which is a token for NATS; in the
-    /// address of a socket of Redis the parameter `pass`. As written, and decoded.
+    /// Every part of it that is a credential: the password, or a user without one, which is a token for NATS; and values of
+    /// parameters with such names. As written, and decoded.
     pub(crate) fn credentials(&self) -> Vec<String> {
         let Ok(url) = Url::parse(&self.0) else { return Vec::new() };
         let written = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty()));
         let decoded = written.map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
         let in_query =
-            url.query_pairs().filter(|(name, _)| name == "pass").map(|(_, pass)| pass.into_owned());
+            url.query_pairs().filter(|(name, value)| names_a_credential(name) && !value.is_empty());
+        let in_query = in_query.map(|(_, value)| value.into_owned());
         written.map(ToOwned::to_owned).into_iter().chain(decoded).chain(in_query).collect()
     }
 
     /// Whether a user, a password or a token stands in it. Redis also takes them as parameters of a socket's address.
     pub(super) fn has_credentials(&self) -> bool {
         let Ok(url) = Url::parse(&self.0) else { return true };
-        let in_query = || url.query_pairs().any(|(name, _)| matches!(&*name, "user" | "pass"));
+        let in_query = || url.query_pairs().any(|(name, _)| name == "user" || names_a_credential(&name));
         !url.username().is_empty() || url.password().is_some() || in_query()
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.masked() {
-            Some(masked) => f.write_str(&masked),
-            None => f.write_str("***"),
-        }
+        f.write_str(self.masked().as_deref().unwrap_or(MASK))
     }
 }
 
@@ -85,15 +97,15 @@ impl Address {
             return Some(self.0.clone());
         }
         if url.password().is_some() {
-            url.set_password(Some("***")).ok()?;
+            url.set_password(Some(MASK)).ok()?;
         } else if !url.username().is_empty() {
             // A name without a password is a token for NATS.
             url.set_username("***").ok()?;
         }
-        // The address of a socket may hold a password as a parameter.
+        let is_credential = |name: &str| names_a_credential(&percent_decode_str(name).decode_utf8_lossy());
         if let Some(query) = url.query() {
             let shown = query.split('&').map(|pair| match pair.split_once('=') {
-                Some((name, _)) if is_password_parameter(name) => format!("{name}=***"),
+                Some((name, _)) if is_credential(name) => format!("{name}={MASK}"),
                 _ => pair.to_owned(),
             });
             let shown = shown.collect::<Vec<_>>().join("&");
@@ -101,11 +113,6 @@ impl Address {
         }
         Some(url.into())
     }
-}
-
-/// Returns true for the name of a parameter that holds a password, as it is written.
-fn is_password_parameter(name: &str) -> bool {
-    percent_decode_str(name).decode_utf8_lossy() == "pass"
 }
 
 impl fmt::Debug for Address {
@@ -223,6 +230,9 @@ mod tests {
             ("redis+unix:///run/r.sock?db=1&pass=s3cret", "redis+unix:///run/r.sock?db=1&pass=***"),
             ("redis://me:s3cret@host/0?pass=other&a=%20b", "redis://me:***@host/0?pass=***&a=%20b"),
             ("redis://s3cret@host/?pass=other", "redis://***@host/?pass=***"),
+            ("redis://host:6379/?password=s3cret&db=1", "redis://host:6379/?password=***&db=1"),
+            ("redis://host:6379/?Auth_Token=s3cret", "redis://host:6379/?Auth_Token=***"),
+            ("redis://me:s3cret@host/?apikey=s3cret", "redis://me:***@host/?apikey=***"),
         ];
         for (text, shown) in cases {
             let address = redis_url(text).expect(text);

@@ -1,3 +1,5 @@
+//! Messages of servers as they come, and what becomes of the calls that wait.
+
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam,
 };
