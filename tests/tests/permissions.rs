@@ -275,7 +275,7 @@ async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_
         refuses(&worker, subject, "{}").await;
     }
     let scheduler = guarded.connect("scheduler").await;
-    for request in ["DELETE.LS_JOBS", "PURGE.LS_JOBS", "MSG.DELETE.LS_LOG_00"] {
+    for request in ["DELETE.LS_JOBS", "PURGE.LS_JOBS", "MSG.DELETE.LS_LOG_00", "UPDATE.LS_LOG_00"] {
         refuses(&scheduler, &format!("$JS.API.STREAM.{request}"), "{}").await;
     }
     let operator = guarded.connect("operator").await;
@@ -283,7 +283,7 @@ async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_
         refuses(&operator, subject, "{}").await;
     }
     let before = guarded.violations().len();
-    assert!(before >= 13, "{:?}", guarded.violations());
+    assert!(before >= 14, "{:?}", guarded.violations());
     for (client, subjects) in [
         (
             &worker,
@@ -300,6 +300,20 @@ async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_
     let info = operator.request("$JS.API.STREAM.INFO.LS_JOBS", "".into()).await.expect("answers");
     assert!(!String::from_utf8_lossy(&info.payload).contains("error"), "the stream is there");
     drop(processes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_reads_redis_and_writes_neither_checkpoints_nor_claims() {
+    let guarded = Guarded::start().await;
+    let url = guarded.redis.url().replace("redis://", &format!("redis://operator:{}@", password("operator")));
+    let client = redis::Client::open(url).expect("an address");
+    let mut operator = client.get_connection().expect("connects");
+    for key in ["ls:{p00}:meta", "ls:{p00}:lease", "ls:claim:x", "ls:submit:x"] {
+        let read: redis::RedisResult<Option<String>> = redis::cmd("GET").arg(key).query(&mut operator);
+        assert_eq!(read.expect("may be read"), None, "{key}");
+        let written: redis::RedisResult<()> = redis::cmd("SET").arg(key).arg(1).query(&mut operator);
+        assert!(written.expect_err("is refused").to_string().contains("permissions"), "{key}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
