@@ -30,8 +30,8 @@ pub enum Refusal {
     UnknownLetter(u64),
     /// Only a part of the refused submit is kept.
     #[error(
-        "refused submit {0} is kept in part only, because it is long or gave a value where the name of a secret belongs, so it \
-         cannot be submitted again from here: submit it where it came from"
+        "refused submit {0} is kept in part only, because it is long or gave values that may be secrets, so it cannot be \
+         submitted again from here: submit it where it came from"
     )]
     LetterIncomplete(u64),
     /// More than is taken in.
