@@ -7,6 +7,7 @@
 //! Nothing here is the truth: whatever Redis holds can be rebuilt from the log, and is recognised when it is stale or
 //! in part.
 
+mod about;
 mod aof;
 mod catalog;
 mod checkpoints;

@@ -4,7 +4,6 @@
 //! mend it. What is asked of it is little: a version whose scripts behave, the right to write, and that it never
 //! forgets a key by itself, because a claim that is forgotten is a call that is made twice.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
@@ -15,6 +14,7 @@ use redis::{
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
+use super::about::About;
 use super::link::{Link, is_passing};
 use super::{RedisConfig, aof};
 use crate::tls::{FileError, TlsFiles, is_about_certificates, is_loopback};
@@ -24,7 +24,7 @@ use crate::tls::{FileError, TlsFiles, is_about_certificates, is_loopback};
 pub const NEEDED_VERSION: &str = "7.0";
 
 /// [`NEEDED_VERSION`], to compare with.
-const NEEDED: (u32, u32) = (7, 0);
+pub(super) const NEEDED: (u32, u32) = (7, 0);
 
 /// Between attempts to reach a server: short against the time that a server takes to start.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -238,60 +238,9 @@ fn refusal(address: String, source: RedisError) -> ConnectError {
     }
 }
 
-/// What a server says about itself in answer to `INFO`.
-#[derive(Debug, Default)]
-pub(super) struct About(BTreeMap<String, String>);
-
-impl About {
-    pub(super) fn parse(text: &str) -> Self {
-        let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
-        Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-    }
-
-    /// A field by its name.
-    pub(super) fn get(&self, field: &str) -> Option<&str> {
-        self.0.get(field).map(String::as_str)
-    }
-
-    /// A field that is a number.
-    pub(super) fn number(&self, field: &str) -> Option<u64> {
-        self.get(field)?.parse().ok()
-    }
-
-    /// Whether this server will do. What it does not say is taken to be in order.
-    fn check(&self, address: String) -> Result<(), ConnectError> {
-        if let Some(found) = self.get("redis_version")
-            && major_minor(found).is_some_and(|version| version < NEEDED)
-        {
-            return Err(ConnectError::TooOld { address, found: found.to_owned(), needed: NEEDED_VERSION });
-        }
-        if self.get("role") == Some("slave") {
-            let field = |name| self.get(name).unwrap_or("unknown");
-            let primary = format!("{}:{}", field("master_host"), field("master_port"));
-            return Err(ConnectError::Replica { address, primary });
-        }
-        match self.get("maxmemory_policy") {
-            Some(policy) if policy != "noeviction" => {
-                Err(ConnectError::Evicting { address, policy: policy.to_owned() })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn major_minor(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.').map(str::parse);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(info: &str) -> String {
-        let checked = About::parse(info).check("host:6379".to_owned());
-        checked.map_or_else(|refused| refused.to_string(), |()| "fine".to_owned())
-    }
 
     #[test]
     fn password_over_plain_text_to_another_machine_is_noticed() {
@@ -305,17 +254,5 @@ mod tests {
         ] {
             assert!(!exposes(url), "{url}");
         }
-    }
-
-    #[test]
-    fn a_server_is_judged_by_what_it_says() {
-        let good = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n";
-        assert_eq!(check(good), "fine");
-        assert_eq!(check(""), "fine");
-        let old = check("redis_version:6.2.14\r\n");
-        assert_eq!(old, "Redis at host:6379 is version 6.2.14, and 7.0 or newer is needed: upgrade it");
-        assert!(check("redis_version:10.0.1\r\nmaxmemory_policy:allkeys-lru\r\n").contains("allkeys-lru"));
-        let replica = check("role:slave\r\nmaster_host:10.0.0.5\r\nmaster_port:6380\r\n");
-        assert!(replica.ends_with("the address of its primary, 10.0.0.5:6380"), "{replica}");
     }
 }

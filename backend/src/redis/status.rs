@@ -3,7 +3,7 @@
 use longshore_proto::Timestamp;
 use redis::cmd;
 
-use super::connect::About;
+use super::about::About;
 use super::link::Link;
 use super::roll::Roll;
 use crate::Error;

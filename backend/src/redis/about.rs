@@ -1,0 +1,73 @@
+//! The server's answer to `INFO`, and whether such a server will do.
+
+use std::collections::BTreeMap;
+
+use super::connect::{ConnectError, NEEDED, NEEDED_VERSION};
+
+/// Fields that a server answers to `INFO`.
+#[derive(Debug, Default)]
+pub(super) struct About(BTreeMap<String, String>);
+
+impl About {
+    pub(super) fn parse(text: &str) -> Self {
+        let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
+        Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// A field by its name.
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    /// A field that is a number.
+    pub(super) fn number(&self, field: &str) -> Option<u64> {
+        self.get(field)?.parse().ok()
+    }
+
+    /// Refuses a server that will not do. What it does not say is taken to be in order.
+    pub(super) fn check(&self, address: String) -> Result<(), ConnectError> {
+        if let Some(found) = self.get("redis_version")
+            && major_minor(found).is_some_and(|version| version < NEEDED)
+        {
+            return Err(ConnectError::TooOld { address, found: found.to_owned(), needed: NEEDED_VERSION });
+        }
+        if self.get("role") == Some("slave") {
+            let field = |name| self.get(name).unwrap_or("unknown");
+            let primary = format!("{}:{}", field("master_host"), field("master_port"));
+            return Err(ConnectError::Replica { address, primary });
+        }
+        match self.get("maxmemory_policy") {
+            Some(policy) if policy != "noeviction" => {
+                Err(ConnectError::Evicting { address, policy: policy.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(info: &str) -> String {
+        let checked = About::parse(info).check("host:6379".to_owned());
+        checked.map_or_else(|refused| refused.to_string(), |()| "fine".to_owned())
+    }
+
+    #[test]
+    fn a_server_is_judged_by_what_it_says() {
+        let good = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n";
+        assert_eq!(check(good), "fine");
+        assert_eq!(check(""), "fine");
+        let old = check("redis_version:6.2.14\r\n");
+        assert_eq!(old, "Redis at host:6379 is version 6.2.14, and 7.0 or newer is needed: upgrade it");
+        assert!(check("redis_version:10.0.1\r\nmaxmemory_policy:allkeys-lru\r\n").contains("allkeys-lru"));
+        let replica = check("role:slave\r\nmaster_host:10.0.0.5\r\nmaster_port:6380\r\n");
+        assert!(replica.ends_with("the address of its primary, 10.0.0.5:6380"), "{replica}");
+    }
+}
