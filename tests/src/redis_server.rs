@@ -124,7 +124,18 @@ impl RedisServer {
         let process = command.spawn();
         self.process = Some(process.unwrap_or_else(|error| panic!("redis-server does not start: {error}")));
         let url = self.url();
-        until("Redis answers", || answers(&url)).await;
+        until("Redis answers", || match ask::<String>(&url, &["PING"]) {
+            Ok(_) => true,
+            // It asks for a password before it says that it is still loading.
+            Err(error) => error.code() == Some("NOAUTH") && self.is_ready(),
+        })
+        .await;
+    }
+
+    /// Returns whether it has loaded its data, by its own log.
+    fn is_ready(&self) -> bool {
+        let log = std::fs::read_to_string(self.folder.path().join("output"));
+        log.is_ok_and(|log| log.contains("Ready to accept connections"))
     }
 
     /// Kills it, as kill -9 does, and waits until it is gone.
@@ -165,14 +176,6 @@ impl RedisServer {
     /// Sends a command to another address of the server, with a user and a password, and returns its answer.
     pub fn ask_at<T: FromRedisValue>(url: &str, command: &[&str]) -> RedisResult<T> {
         ask(url, command)
-    }
-}
-
-/// Returns whether the server has loaded its data: it answers, or asks for a password.
-fn answers(url: &str) -> bool {
-    match ask::<String>(url, &["PING"]) {
-        Ok(_) => true,
-        Err(error) => error.code() == Some("NOAUTH"),
     }
 }
 
