@@ -66,8 +66,17 @@ fn redis(error: &RedisError) -> Option<Cause> {
         // Memory, and the disk.
         "OOM" | "MISCONF" => Some(Cause::Full),
         "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(Cause::Denied),
+        "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(Cause::Denied),
         _ => None,
     }
+}
+
+/// Returns whether a script was denied one of its commands. Redis has no code of its own for that: versions before 7.2 say
+/// "The user executing the script can't run this command", later ones "ACL failure in script".
+fn is_denied_in_script(detail: &str) -> bool {
+    ["The user executing the script can't", "ACL failure in script"]
+        .iter()
+        .any(|words| detail.contains(words))
 }
 
 fn nats(error: &jetstream::Error) -> Option<Cause> {
@@ -98,6 +107,15 @@ mod tests {
     fn the_answer_of_the_store_decides() {
         assert_eq!(of_redis("-OOM command not allowed when used memory > 'maxmemory'."), Cause::Full);
         assert_eq!(of_redis("-NOPERM this user has no permissions to run the 'set' command"), Cause::Denied);
+        for denial in [
+            "can't run this command or subcommand script: 1b04, on @user_script:1.",
+            "can't access at least one of the keys mentioned in the command arguments script: 0c2b",
+        ] {
+            assert_eq!(of_redis(&format!("-ERR The user executing the script {denial}")), Cause::Denied);
+        }
+        let later = "-NOPERM ACL failure in script: User w has no permissions to run the 'type' command";
+        assert_eq!(of_redis(later), Cause::Denied);
+        assert_eq!(of_redis("-ERR unknown command"), Cause::Unavailable);
         assert_eq!(of_redis("-LOADING Redis is loading the dataset in memory"), Cause::Unavailable);
         assert_eq!(of_nats(400, 10002), Cause::Full);
         assert_eq!(of_nats(503, 10077), Cause::Full);
