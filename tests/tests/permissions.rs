@@ -317,6 +317,29 @@ async fn an_operator_reads_redis_and_writes_neither_checkpoints_nor_claims() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn worker_looks_up_a_run_that_was_cancelled_while_it_was_away_and_does_not_call() {
+    let guarded = Guarded::start().await;
+    let [worker, scheduler] = guarded.processes().await;
+    let a = |arguments: &[&str]| guarded.longshore("a", arguments).run();
+    a(&["workflows", "push", "guarded.yaml"]).await.expecting(0);
+    worker.terminate();
+    worker.end().await.expecting(0);
+    let cancelled = a(&["submit", "guarded"]).await.expecting(0).stdout.trim().to_owned();
+    let running = || a(&["runs", "list", "--status", "running", "--json"]);
+    while running().await.expecting(0).json_lines().is_empty() {}
+    a(&["runs", "cancel", &cancelled]).await.expecting(0);
+    while !running().await.expecting(0).json_lines().is_empty() {}
+    let worker = guarded.longshore("worker", &["worker"]).start();
+    let ended = a(&["submit", "guarded", "--watch"]).await;
+    ended.expecting(0);
+    let said = worker.stderr();
+    assert!(!said.contains("cannot be looked up"), "{said}");
+    let calls: Vec<_> = said.lines().filter(|line| line.contains("called a tool")).collect();
+    assert!(calls.len() == 2 && !calls.iter().any(|call| call.contains(&cancelled)), "{calls:#?}");
+    drop(scheduler);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_permission_that_is_missing_is_named_at_the_start() {
     let guarded = Guarded::start().await;
     // Hears no answers under the usual inbox.
@@ -328,4 +351,7 @@ async fn a_permission_that_is_missing_is_named_at_the_start() {
     let without_keys = Guarded::start_with(&["~ls:claim:*"]).await;
     let worker = without_keys.longshore("worker", &["worker"]).run().await.expecting(4);
     worker.saying(&["does not allow HSET on ls:claim:"]);
+    let without_rows = Guarded::start_with(&["%R~ls:{p*}:rows"]).await;
+    let worker = without_rows.longshore("worker", &["worker"]).run().await.expecting(4);
+    worker.saying(&["does not allow EVAL_RO on ls:{p00}:rows"]);
 }

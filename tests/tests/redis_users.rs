@@ -5,8 +5,8 @@
 use std::fs;
 use std::time::Duration;
 
-use longshore_backend::redis::{ConnectError, Redis, RedisConfig};
-use longshore_backend::{Claimed, TlsFiles};
+use longshore_backend::redis::{ConnectError, Redis, RedisConfig, Role};
+use longshore_backend::{Cause, Claimed, TlsFiles};
 use longshore_proto::{ClaimKey, NodeId, Timestamp};
 use longshore_tests::commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -89,6 +89,34 @@ async fn server_that_drops_transactions_at_a_restart_is_refused() {
     // Without an append-only file there is nothing to drop.
     let _: String = ask(&server, &["CONFIG", "SET", "appendonly", "no"]);
     connect(&server, "worker").await.expect("connects");
+}
+
+#[tokio::test]
+async fn worker_reads_runs_and_may_not_write_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = redis_users::start(folder.path(), &users(&[])).await;
+    write_as_each_role(&server).await;
+    let worker = connect(&server, "worker").await.expect("connects");
+    worker.check_permissions(Role::Worker).await.expect("is allowed everything");
+    let checkpoints = worker.checkpoints();
+    assert!(checkpoints.run(run(3)).await.expect("answers").is_some());
+    assert_eq!(checkpoints.run(run(99)).await.expect("answers"), None);
+    let refused = checkpoints.commit(LOG, delta(2, 3, rows(1..2)).into()).await.expect_err("a refusal");
+    assert_eq!(Cause::of(&refused), Cause::Denied, "{refused}");
+    for key in ["rows", "live", "done", "redo", "old", "meta", "lease"] {
+        let write = ["DEL", &format!("ls:{{p00}}:{key}")];
+        let refused = RedisServer::ask_at::<u64>(&redis_users::url(&server, "worker"), &write);
+        assert_eq!(refused.expect_err("a refusal").code(), Some("NOPERM"), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn command_that_a_script_is_denied_counts_as_denied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = redis_users::start(folder.path(), &users(&["+hset"])).await;
+    let scheduler = connect(&server, "scheduler").await.expect("connects");
+    let refused = scheduler.lease().attend(&node("a"), HOUR).await.expect_err("a refusal");
+    assert_eq!(Cause::of(&refused), Cause::Denied, "{refused}");
 }
 
 #[tokio::test]

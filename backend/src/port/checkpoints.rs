@@ -25,7 +25,7 @@ pub trait Checkpoints: Send + Sync {
     /// Moves the checkpoint on. The delta is shared with whoever asks: if its fate is unknown, it is sent again.
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error>;
 
-    /// One run, finished or not, as of the last checkpoint.
+    /// One run, finished or not, as of the last checkpoint. Writes nothing: workers ask too, and may not.
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error>;
 
     /// Runs as of the last checkpoint, newest first. Looks at no more than [`SCAN_LIMIT`](crate::SCAN_LIMIT) runs.

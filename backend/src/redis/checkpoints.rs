@@ -7,7 +7,7 @@
 //!
 //! A script holds the server up for everybody, so each does a bounded piece of work. A commit that is larger is decided
 //! in an instant all the same: its rows lie ready, the flip writes down that they belong to the checkpoint, and whoever
-//! reads or commits next puts in what is left before it looks. Full checkpoints always go this way.
+//! lists, loads or commits next puts in what is left before it looks. A look-up of one run finds it in either place. Full checkpoints always go this way.
 //!
 //! Redis may lose keys, or parts of them. The numbers of entries are kept beside the mark and compared by every
 //! script; where they disagree there is no checkpoint, and the log is replayed.
@@ -35,6 +35,12 @@ use crate::{Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
 
 /// How long the chunks of a commit that was given up lie about.
 const STAGE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// The script that reads a run.
+const RUN: &str = include_str!("checkpoints/run.lua");
+
+/// The keys of a partition that it reads. Workers have these keys, and may only read them.
+const RUN_KEYS: [&str; 5] = ["rows", "live", "done", "redo", "old"];
 
 /// How often to look again at what somebody else leaves unsettled. Two leaders at once are rare, and last for a moment.
 const ATTEMPTS: usize = 20;
@@ -121,16 +127,12 @@ impl crate::Checkpoints for Checkpoints {
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
         let place = self.place(run.partition());
-        place.settle().await?;
-        let mut get = pipe();
-        get.atomic();
-        for key in ["rows", "live", "done"] {
-            get.cmd("HGET").arg(place.key(key)).arg(run.to_string());
-        }
+        let mut read = cmd("EVAL_RO");
+        read.arg(RUN).arg(RUN_KEYS.len());
+        read.arg(RUN_KEYS.map(|key| place.key(key)).as_slice()).arg(run.to_string());
         let doing = format!("look up {run}");
-        let (row, live, done): (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>) =
-            self.link.query_all(get, &doing).await?;
-        let (Some(row), Some(state)) = (row, live.or(done)) else { return Ok(None) };
+        let (row, state): (Option<Vec<u8>>, Option<Vec<u8>>) = self.link.query(read, &doing).await?;
+        let (Some(row), Some(state)) = (row, state) else { return Ok(None) };
         let summary = row::read(&row).map_err(|error| Error::permanent(doing, error))?;
         Ok(Some(RunRow { summary, state }))
     }

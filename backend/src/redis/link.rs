@@ -75,11 +75,6 @@ impl Link {
         command.query_async(&mut self.manager.clone()).await
     }
 
-    /// Asks several things in one write, for callers that look at the errors.
-    pub(super) async fn ask_all<T: FromRedisValue>(&self, commands: Pipeline) -> Result<T, RedisError> {
-        commands.query_async(&mut self.manager.clone()).await
-    }
-
     /// Asks several things in one write.
     pub(super) async fn query_all<T: FromRedisValue>(
         &self,

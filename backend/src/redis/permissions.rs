@@ -4,9 +4,11 @@
 //! checkpoint. So each command is tried at the start on a key of each kind that it is used on. The keys are of this
 //! process alone, and are taken away at the end.
 
-use redis::{Cmd, Pipeline, RedisError, Value, cmd};
+use longshore_proto::Partition;
+use redis::{Cmd, RedisError, Value, cmd};
 
 use super::connect::ConnectError;
+use super::lease;
 use super::link::Link;
 
 /// How long a tried string lives, in milliseconds.
@@ -17,7 +19,7 @@ const LIFETIME_MILLIS: &str = "60000";
 pub enum Role {
     /// Checkpoints, leases, the lists of schedulers and workers, ids of submits.
     Scheduler,
-    /// Claims and the list of workers.
+    /// Claims, the list of workers, and runs as of the last checkpoint.
     Worker,
 }
 
@@ -56,6 +58,15 @@ const PARTITION: &[&str] = &[
 /// Commands on the key of a claim.
 const CLAIM: &[&str] = &["HSET", "HMGET", "HDEL", "PEXPIRE", "PEXPIREAT", "DEL"];
 
+/// Commands of a look-up of a run, by the key of a partition: see `checkpoints/run.lua`. Both roles have them.
+const LOOK_UP: &[(&str, &[&str])] = &[
+    ("rows", &["HGET"]),
+    ("live", &["HGET"]),
+    ("done", &["HGET"]),
+    ("redo", &["LPOS", "LINDEX"]),
+    ("old", &["HEXISTS"]),
+];
+
 /// Tries everything of a role.
 pub(super) async fn check(link: &Link, role: Role) -> Result<(), ConnectError> {
     for command in [&["PING"][..], &["TIME"], &["EVAL", "return 1", "0"], &["SCRIPT", "LOAD", "return 1"]] {
@@ -74,8 +85,8 @@ pub(super) async fn check(link: &Link, role: Role) -> Result<(), ConnectError> {
             attempt(link, command, &key, harmless(command, &key)).await?;
         }
     }
+    try_look_up(link).await?;
     if role == Role::Scheduler {
-        try_transaction(link).await?;
         let key = format!("{}:partitions", link.prefix());
         attempt(link, "SMEMBERS", &key, one("SMEMBERS", &key)).await?;
         // Every cluster has this partition; one without a checkpoint is no fault.
@@ -84,16 +95,16 @@ pub(super) async fn check(link: &Link, role: Role) -> Result<(), ConnectError> {
     Ok(())
 }
 
-/// Tries an empty transaction. Were `MULTI` alone refused, the client library would get out of step.
-async fn try_transaction(link: &Link) -> Result<(), ConnectError> {
-    // Outside of a transaction it is an error of another kind, unless it is not allowed.
-    attempt(link, "EXEC", "any key", cmd("EXEC")).await?;
-    attempt(link, "DISCARD", "any key", cmd("DISCARD")).await?;
-    let mut both = Pipeline::new();
-    both.cmd("MULTI").cmd("DISCARD").ignore_errors();
-    let answers: Vec<Result<Value, RedisError>> = link.ask_all(both).await.unwrap_or_default();
-    let denial = answers.into_iter().find_map(Result::err);
-    refuse_denial(link, "MULTI", "any key", denial)
+/// Tries the commands of a look-up of a run, which write nothing, on the keys of a partition.
+async fn try_look_up(link: &Link) -> Result<(), ConnectError> {
+    for (name, commands) in LOOK_UP {
+        let key = lease::key(link.prefix(), Partition(0), name);
+        attempt(link, "EVAL_RO", &key, arguments("EVAL_RO", "return 1", &["1", &key])).await?;
+        for command in *commands {
+            attempt(link, command, &key, harmless(command, &key)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The beginnings of the keys of a role behind the prefix, with the commands on them; the last one takes a key away.
@@ -119,9 +130,9 @@ fn harmless(command: &str, key: &str) -> Cmd {
         // A moment that has passed takes the key away.
         "PEXPIREAT" => arguments(command, key, &["1"]),
         "HSET" => arguments(command, key, &["a", "1"]),
-        "HGET" | "HMGET" | "HDEL" | "RPUSH" | "ZREM" => arguments(command, key, &["a"]),
+        "HGET" | "HMGET" | "HDEL" | "HEXISTS" | "RPUSH" | "LPOS" | "ZREM" => arguments(command, key, &["a"]),
         "HINCRBY" => arguments(command, key, &["a", "1"]),
-        "HSCAN" => arguments(command, key, &["0"]),
+        "HSCAN" | "LINDEX" => arguments(command, key, &["0"]),
         "ZADD" => arguments(command, key, &["0", "a"]),
         "ZRANGE" => arguments(command, key, &["0", "-1"]),
         "ZLEXCOUNT" => arguments(command, key, &["-", "+"]),
