@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use longshore_proto::{ClaimKey, NodeId, Timestamp};
 use redis::Script;
 
-use super::link::{Link, millis};
+use super::link::{Link, millis, when_full};
 use crate::{CLAIM_RETENTION, Claimed, Error};
 
 /// How long the trace of a call that may have happened is kept: as long as a finished run. A job that comes back later
@@ -21,6 +21,10 @@ use crate::{CLAIM_RETENTION, Claimed, Error};
 const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
+
+/// The same for claims that are held already. A full server runs it: a claim that cannot be renewed ends the call under way,
+/// and one that is done or released takes less room.
+static HELD: LazyLock<Script> = LazyLock::new(|| when_full(include_str!("claims.lua")));
 
 /// The key of a claim.
 pub(super) fn key(prefix: &str, claim: &str) -> String {
@@ -49,7 +53,8 @@ impl Claims {
         holder: &NodeId,
         lease: Duration,
     ) -> Result<(String, u64), Error> {
-        let mut script = SCRIPT.key(self::key(self.link.prefix(), &key.to_string()));
+        let script = if word == "claim" { &SCRIPT } else { &HELD };
+        let mut script = script.key(self::key(self.link.prefix(), &key.to_string()));
         script.key(self.birth());
         script.arg(word).arg(holder.as_str()).arg(millis(lease));
         script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));

@@ -11,11 +11,12 @@ use longshore_proto::{NodeId, Partition};
 use redis::{Script, pipe};
 use tracing::warn;
 
-use super::link::{Link, millis};
+use super::link::{Link, millis, when_full};
 use super::roll::Roll;
 use crate::Error;
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lease.lua")));
+/// A full server runs it: only a leader can make room by expiring runs, and only a lease makes a leader.
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| when_full(include_str!("lease.lua")));
 
 /// A key of a partition, such as its `lease`.
 pub(super) fn key(prefix: &str, partition: Partition, name: &str) -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ScriptInvocation, ServerErrorKind,
+    Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation, ServerErrorKind,
 };
 
 use crate::Error;
@@ -99,6 +99,11 @@ impl Link {
         let doing = format!("{doing} in Redis at {}", self.address);
         if is_passing(&error) { Error::transient(doing, error) } else { Error::permanent(doing, error) }
     }
+}
+
+/// Returns a script that a full server runs too. It must free memory, or write little that does not add up.
+pub(super) fn when_full(code: &str) -> Script {
+    Script::new(&["#!lua flags=allow-oom\n", code].concat())
 }
 
 /// The longest time that is told to a server, in milliseconds: ten years, which is for ever here and which its numbers

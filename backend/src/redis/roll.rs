@@ -8,10 +8,11 @@ use std::time::Duration;
 use longshore_proto::NodeId;
 use redis::Script;
 
-use super::link::{Link, millis};
+use super::link::{Link, millis, when_full};
 use crate::Error;
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("roll.lua")));
+/// A full server runs it: schedulers share the partitions by it. An entry is small, and is gone when its process is.
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| when_full(include_str!("roll.lua")));
 
 /// Names with what they say about themselves.
 type Present = Vec<(String, Vec<u8>)>;

@@ -1,5 +1,4 @@
--- Takes finished runs out before anything is put in, so that a full server has room again. The only script that may run
--- on one, since it can only make things smaller.
+-- Takes finished runs out before anything is put in, so that a full server has room again. A full server runs it.
 --
 -- ARGV  the mark the checkpoint must have, then the runs
 

@@ -10,7 +10,7 @@ use redis::{FromRedisValue, Script, ScriptInvocation};
 
 use super::chunk;
 use crate::Error;
-use crate::redis::link::Link;
+use crate::redis::link::{Link, when_full};
 
 /// What one commit may leave to be done, in pieces of [`chunk::ENTRIES`] runs: far beyond what a partition can hold.
 const PIECES: usize = 100_000;
@@ -22,16 +22,18 @@ macro_rules! script {
     };
 }
 
+/// The same for a script that a full server runs too, because it frees memory or only moves what is stored already.
+macro_rules! script_when_full {
+    ($file:literal) => {
+        LazyLock::new(|| when_full(concat!(include_str!("partition.lua"), include_str!($file))))
+    };
+}
+
 pub(super) static COMMIT: LazyLock<Script> = script!("commit.lua");
 pub(super) static REPLACE: LazyLock<Script> = script!("replace.lua");
-static SETTLE: LazyLock<Script> = script!("settle.lua");
+static SETTLE: LazyLock<Script> = script_when_full!("settle.lua");
+static EXPIRE: LazyLock<Script> = script_when_full!("expire.lua");
 static INSPECT: LazyLock<Script> = script!("inspect.lua");
-
-/// A full server runs it, which it does for no other.
-static EXPIRE: LazyLock<Script> = LazyLock::new(|| {
-    let flags = "#!lua flags=allow-oom\n";
-    Script::new(&[flags, include_str!("partition.lua"), include_str!("expire.lua")].concat())
-});
 
 /// Where a partition's checkpoint is kept.
 #[derive(Clone)]

@@ -1,0 +1,86 @@
+//! A cluster whose Redis is full: runs are looked at, watched and cancelled, and a scheduler that starts can make room.
+
+use longshore_tests::cluster::{Cluster, PARTITIONS, chain};
+use longshore_tests::wait::until;
+
+/// A run whose only job no worker takes.
+const WAITING: &str = "longshore: v1
+name: waiting
+steps:
+  - { id: only, call: absent/echo, with: {}, retry: 3 }
+";
+
+async fn push(cluster: &Cluster, name: &str, text: &str) {
+    let path = cluster.scratch.write(&format!("{name}.yaml"), text);
+    cluster.client(["workflows", "push", &path.display().to_string()]).run().await.expecting(0);
+}
+
+fn set_limit(cluster: &Cluster, bytes: &str) {
+    let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", bytes]);
+}
+
+/// Ended runs that Redis holds.
+fn kept(cluster: &Cluster) -> u64 {
+    (0..PARTITIONS)
+        .map(|number| cluster.redis.ask::<u64>(&["HLEN", &format!("ls:{{p{number:02}}}:done")]))
+        .sum()
+}
+
+fn leases(cluster: &Cluster) -> usize {
+    let lease = |number| cluster.redis.ask::<Option<String>>(&["GET", &format!("ls:{{p{number:02}}}:lease")]);
+    (0..PARTITIONS).filter_map(lease).count()
+}
+
+fn used_memory(cluster: &Cluster) -> u64 {
+    let about: String = cluster.redis.ask(&["INFO", "memory"]);
+    let used = about.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    used.and_then(|used| used.trim().parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
+    let cluster = Cluster::start(1, 1, 0).await;
+    push(&cluster, "chain", &chain("chain", 1)).await;
+    push(&cluster, "waiting", WAITING).await;
+    let ended = cluster.submit(&["chain"]).await;
+    cluster.ended(&ended).await;
+    let waiting = cluster.submit(&["waiting"]).await;
+    cluster.shows(&waiting, "it runs", |shown| shown["status"] == "running").await;
+    set_limit(&cluster, "1");
+    assert_eq!(cluster.shown(&ended).await["status"], "succeeded");
+    cluster.client(["watch", &ended, "--exit-status"]).run().await.expecting(0);
+    cluster.client(["runs", "list"]).run().await.expecting(0);
+    let submitted = cluster.submit(&["chain"]).await;
+    cluster.client(["runs", "cancel", &waiting]).run().await.expecting(0);
+    set_limit(&cluster, "0");
+    cluster.shows(&waiting, "it is cancelled", |shown| shown["status"] == "cancelled").await;
+    assert_eq!(cluster.ended(&submitted).await["status"], "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedulers_that_start_while_redis_is_full_lead_again_and_make_room() {
+    let mut cluster = Cluster::start(2, 1, 0).await;
+    push(&cluster, "chain", &chain("chain", 1)).await;
+    for _ in 0..40 {
+        let run = cluster.submit(&["chain"]).await;
+        cluster.ended(&run).await;
+    }
+    until("all runs are stored", || kept(&cluster) == 40).await;
+    let used = used_memory(&cluster);
+    set_limit(&cluster, "1");
+    let settings = std::fs::read_to_string(cluster.scratch.path().join("longshore.toml")).unwrap_or_default();
+    cluster.scratch.write("longshore.toml", format!("{settings}[keep]\nruns = 4\n"));
+    for member in [0, 1] {
+        cluster.end_member(member).await.expecting(0);
+    }
+    until("no partition has a leader", || leases(&cluster) == 0).await;
+    for member in [0, 1] {
+        cluster.start_member(member);
+    }
+    until("every partition has a leader", || leases(&cluster) == usize::from(PARTITIONS)).await;
+    until("there is room", || kept(&cluster) <= 4).await;
+    assert!(used_memory(&cluster) < used, "{used} bytes before, {} after", used_memory(&cluster));
+    set_limit(&cluster, "0");
+    let run = cluster.submit(&["chain"]).await;
+    cluster.ended(&run).await;
+}

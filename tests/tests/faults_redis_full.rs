@@ -1,0 +1,140 @@
+//! A Redis whose memory is full: what is read, held, given back and taken out all the same.
+
+#![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
+
+use std::time::Duration;
+
+use longshore_backend::redis::{Redis, RedisConfig};
+use longshore_backend::{Checkpoints, Claimed, Committed, RunQuery, RunRow, TlsFiles, WorkerEntry, clock};
+use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
+use longshore_tests::commits::{LOG, delta, full, row, rows, run};
+use longshore_tests::redis_server::RedisServer;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn connect(server: &RedisServer) -> Redis {
+    let config = RedisConfig {
+        url: server.url(),
+        connect_deadline: Duration::from_secs(30),
+        prefix: "ls".to_owned(),
+        tls: TlsFiles::default(),
+    };
+    Redis::connect(config).await.expect("connects")
+}
+
+/// Makes the server refuse every write that it may refuse.
+fn fill(server: &RedisServer) {
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+}
+
+fn claim_key(step: &str) -> ClaimKey {
+    ClaimKey { run: run(1), submitted_at: Timestamp::default(), step: step.parse().expect("a step path") }
+}
+
+fn node(name: &str) -> NodeId {
+    name.parse().expect("a node id")
+}
+
+async fn looked_up(checkpoints: &dyn Checkpoints) -> Vec<Option<RunRow>> {
+    let mut found = Vec::new();
+    for number in 0..20 {
+        found.push(checkpoints.run(run(number)).await.expect("answers"));
+    }
+    found
+}
+
+#[tokio::test]
+async fn full_server_is_read() {
+    let server = RedisServer::start().await;
+    let checkpoints = connect(&server).await.checkpoints();
+    let stored = rows(1..10);
+    checkpoints.commit(LOG, full(1, stored.clone()).into()).await.expect("answers");
+    let before = looked_up(&*checkpoints).await;
+    fill(&server);
+    assert_eq!(looked_up(&*checkpoints).await, before);
+    assert_eq!(before.into_iter().flatten().collect::<Vec<_>>(), stored);
+    assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
+    let namespace = "default".parse().expect("a namespace");
+    assert_eq!(checkpoints.live(&namespace).await.expect("counts"), 6);
+    let loaded = checkpoints.load(LOG).await.expect("answers").expect("a checkpoint");
+    assert_eq!((loaded.live.len(), loaded.finished.len()), (6, 3));
+}
+
+#[tokio::test]
+async fn run_is_read_from_a_commit_whose_rows_are_not_put_in_yet() {
+    let server = RedisServer::start().await;
+    let checkpoints = connect(&server).await.checkpoints();
+    checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
+    // A leader that may not put the rows in leaves them where the commit put them.
+    let _: String = server.ask(&["ACL", "SETUSER", "default", "-hrandfield"]);
+    let changed = (5..15).map(|n| row(n, RunStatus::Cancelling, b"newer".to_vec())).collect();
+    let committed = checkpoints.commit(LOG, full(2, changed).into()).await.expect("answers");
+    assert_eq!(committed, Committed::Accepted);
+    assert!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]) > 0);
+    let before = looked_up(&*checkpoints).await;
+    assert!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]) > 0, "a look-up writes nothing");
+    assert_eq!(before.get(12).cloned().flatten().expect("a new run").summary.status, RunStatus::Cancelling);
+    assert_eq!(before.get(1), Some(&None), "a live run that was replaced");
+    // A full server puts them in all the same.
+    let _: String = server.ask(&["ACL", "SETUSER", "default", "+hrandfield"]);
+    fill(&server);
+    let listed = checkpoints.runs(RunQuery::default()).await.expect("lists").runs;
+    assert_eq!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]), 0);
+    assert_eq!(looked_up(&*checkpoints).await, before);
+    assert_eq!(listed.len(), before.iter().flatten().count());
+}
+
+#[tokio::test]
+async fn full_server_lets_leases_and_lists_of_processes_be_written() {
+    let server = RedisServer::start().await;
+    let redis = connect(&server).await;
+    let (lease, catalog) = (redis.lease(), redis.catalog());
+    fill(&server);
+    assert!(lease.hold(LOG, &node("a"), HOUR).await.expect("answers"));
+    assert!(!lease.hold(LOG, &node("b"), HOUR).await.expect("answers"));
+    lease.release(LOG, &node("a")).await.expect("answers");
+    assert!(lease.hold(LOG, &node("b"), HOUR).await.expect("answers"));
+    lease.attend(&node("a"), HOUR).await.expect("answers");
+    assert_eq!(lease.attend(&node("b"), HOUR).await.expect("answers"), [node("a"), node("b")]);
+    let worker = WorkerEntry {
+        worker: node("w"),
+        version: "1".to_owned(),
+        started_at: clock::now(),
+        servers: Vec::new(),
+        slots: 1,
+    };
+    catalog.present(&worker, HOUR).await.expect("answers");
+    assert_eq!(catalog.workers().await.expect("answers").len(), 1);
+}
+
+#[tokio::test]
+async fn full_server_keeps_claims_that_are_held_and_refuses_new_ones() {
+    let server = RedisServer::start().await;
+    let claims = connect(&server).await.claims();
+    let (held, ended) = (claim_key("held"), claim_key("ended"));
+    for key in [&held, &ended] {
+        assert_eq!(claims.claim(key, &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    }
+    fill(&server);
+    assert!(claims.renew(&held, &node("a"), HOUR).await.expect("answers"));
+    claims.done(&held, &node("a")).await.expect("answers");
+    claims.release(&ended, &node("a")).await.expect("answers");
+    let error = claims.claim(&ended, &node("b"), HOUR).await.expect_err("no room");
+    assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), Claimed::Done);
+    assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+}
+
+#[tokio::test]
+async fn full_server_refuses_a_commit_and_takes_it_again_when_it_has_room() {
+    let server = RedisServer::start().await;
+    let checkpoints = connect(&server).await.checkpoints();
+    checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
+    fill(&server);
+    let error = checkpoints.commit(LOG, delta(1, 2, rows(10..12)).into()).await.expect_err("no room");
+    assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    let committed = checkpoints.commit(LOG, delta(1, 2, rows(10..12)).into()).await.expect("answers");
+    assert_eq!(committed, Committed::Accepted);
+}
