@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use longshore_backend::redis::{ConnectError, Redis, RedisConfig, Role};
@@ -11,6 +13,7 @@ use longshore_proto::{ClaimKey, NodeId, Timestamp};
 use longshore_tests::commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::redis_users::{self, users};
+use longshore_tests::wait::until;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -89,6 +92,69 @@ async fn server_that_drops_transactions_at_a_restart_is_refused() {
     // Without an append-only file there is nothing to drop.
     let _: String = ask(&server, &["CONFIG", "SET", "appendonly", "no"]);
     connect(&server, "worker").await.expect("connects");
+}
+
+/// Carries out a line of `docs/recovery.md` for a server, by `redis-cli`, and returns its answer.
+fn carry_out(server: &RedisServer, documented: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join("recovery.md");
+    let page = fs::read_to_string(path).expect("a page");
+    assert!(page.lines().any(|line| line.starts_with(documented)), "`{documented}` is not documented");
+    let address = server.address();
+    let (_, port) = address.split_once(':').expect("an address");
+    let words = documented.split(' ').skip(1).map(|word| if word == "replica" { "127.0.0.1" } else { word });
+    let mut command = Command::new("redis-cli");
+    command.args(["-p", port]).args(words).env("REDISCLI_AUTH", redis_users::password("admin"));
+    String::from_utf8_lossy(&command.output().expect("redis-cli").stdout).trim().to_owned()
+}
+
+fn setting(server: &RedisServer, name: &str) -> String {
+    ask::<Vec<String>>(server, &["CONFIG", "GET", name]).pop().expect("a setting")
+}
+
+#[tokio::test]
+async fn administrator_raises_the_limit_stops_the_server_and_loads_other_users() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = redis_users::start(folder.path(), &users(&[])).await;
+    write_as_each_role(&server).await;
+    let before = keys(&server);
+    assert_eq!(carry_out(&server, "redis-cli --user admin ping"), "PONG");
+    assert_eq!(carry_out(&server, "redis-cli --user admin config set maxmemory 2gb"), "OK");
+    assert_eq!(carry_out(&server, "redis-cli --user admin config rewrite"), "OK");
+    assert_eq!(carry_out(&server, "redis-cli --user admin shutdown save"), "");
+    server.kill().await;
+    server.start_again().await;
+    assert_eq!((keys(&server), setting(&server, "maxmemory")), (before, (2_u64 << 30).to_string()));
+    let other = users(&[]).replace(&redis_users::password("worker"), "another");
+    fs::write(folder.path().join("redis.acl"), other).expect("writes");
+    let _: String = ask(&server, &["ACL", "LOAD"]);
+    let refused = connect(&server, "worker").await.expect_err("a refusal");
+    assert!(matches!(refused, ConnectError::Credentials { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn replica_with_the_shipped_users_follows_and_stays_promoted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let primary = redis_users::start(folder.path(), &users(&[])).await;
+    write_as_each_role(&primary).await;
+    let configuration = redis_users::configuration(folder.path(), "replica", &users(&[]));
+    let address = primary.address().replace(':', " ");
+    let password = redis_users::password("replica");
+    let text = fs::read_to_string(&configuration).expect("a configuration");
+    let text = format!("{text}replicaof {address}\nmasteruser replica\nmasterauth {password}\n");
+    fs::write(&configuration, text).expect("writes");
+    let mut replica = RedisServer::start_on(&configuration).await;
+    until("the replica follows", || keys(&replica) == keys(&primary)).await;
+    for line in ["replicaof no one", "config rewrite"] {
+        assert_eq!(carry_out(&replica, &format!("redis-cli -h replica --user admin {line}")), "OK");
+    }
+    let before = keys(&replica);
+    replica.stop().await;
+    replica.start_again().await;
+    let about: String = ask(&replica, &["INFO", "replication"]);
+    assert!(about.contains("role:master"), "{about}");
+    assert_eq!(keys(&replica), before);
+    assert_eq!(carry_out(&replica, "redis-cli -h replica --user admin flushall"), "OK");
+    assert!(keys(&replica).is_empty());
 }
 
 #[tokio::test]
