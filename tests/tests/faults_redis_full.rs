@@ -2,13 +2,17 @@
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::redis::{Redis, RedisConfig};
-use longshore_backend::{Checkpoints, Claimed, Committed, RunQuery, RunRow, TlsFiles, WorkerEntry, clock};
+use longshore_backend::{
+    Checkpoints, Claimed, Committed, Delta, RunQuery, RunRow, TlsFiles, WorkerEntry, clock,
+};
 use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
 use longshore_tests::commits::{LOG, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
+use tokio::time::timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -124,6 +128,37 @@ async fn full_server_keeps_claims_that_are_held_and_refuses_new_ones() {
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), Claimed::Done);
     assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+}
+
+#[tokio::test]
+async fn full_server_takes_a_checkpoint_in_the_place_of_a_useless_one() {
+    let server = RedisServer::start().await;
+    let checkpoints = connect(&server).await.checkpoints();
+    let large = |n| row(n, RunStatus::Succeeded, vec![7; 4096]);
+    let stored = full(9, (0..2_000).map(large).collect());
+    checkpoints.commit(LOG, stored.clone().into()).await.expect("answers");
+    let about: String = server.ask(&["INFO", "memory"]);
+    let used = about.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a size");
+    let used: u64 = used.trim().parse().expect("a size");
+    let _: String = server.ask(&["CONFIG", "SET", "maxmemory", &(used / 2).to_string()]);
+    // A leader that does not know why the stored one is of no use takes nothing out.
+    let other = full(1, rows(1..10));
+    let refused = checkpoints.commit(LOG, other.clone().into()).await.expect_err("no room");
+    assert!(refused.retryable && refused.to_string().contains("maxmemory"), "{refused}");
+    assert_eq!(server.ask::<u64>(&["HLEN", "ls:{p00}:done"]), 2_000);
+    // Memory is freed in the background.
+    let other = Arc::new(Delta { useless: Some(stored.mark), ..other });
+    let committed = async {
+        loop {
+            match checkpoints.commit(LOG, Arc::clone(&other)).await {
+                Ok(committed) => break committed,
+                Err(error) => assert!(error.retryable, "{error}"),
+            }
+        }
+    };
+    let committed = timeout(Duration::from_secs(30), committed).await.expect("there is room at last");
+    assert_eq!(committed, Committed::Accepted);
+    assert_eq!(checkpoints.load(LOG).await.expect("answers").expect("a checkpoint").live.len(), 6);
 }
 
 #[tokio::test]

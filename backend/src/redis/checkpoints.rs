@@ -121,6 +121,11 @@ impl crate::Checkpoints for Checkpoints {
                 place.expire(base, expired).await?;
                 self.put(&place, &parts, &chunks).await
             }
+            // What is of no use anyway makes room for what replaces it.
+            (Err(error), None) if is_full(&error) => {
+                place.discard(parts.useless.as_deref().unwrap_or_default()).await?;
+                self.put(&place, &parts, &chunks).await
+            }
             (result, _) => result,
         }
     }

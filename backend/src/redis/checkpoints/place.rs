@@ -33,6 +33,7 @@ pub(super) static COMMIT: LazyLock<Script> = script!("commit.lua");
 pub(super) static REPLACE: LazyLock<Script> = script!("replace.lua");
 static SETTLE: LazyLock<Script> = script_when_full!("settle.lua");
 static EXPIRE: LazyLock<Script> = script_when_full!("expire.lua");
+static DISCARD: LazyLock<Script> = script_when_full!("discard.lua");
 static INSPECT: LazyLock<Script> = script!("inspect.lua");
 
 /// Where a partition's checkpoint is kept.
@@ -98,6 +99,12 @@ impl Place {
             self.run::<()>(&call, "expire runs of").await?;
         }
         Ok(())
+    }
+
+    /// Takes out a checkpoint that is damaged or has this mark.
+    pub(super) async fn discard(&self, useless: &[u8]) -> Result<(), Error> {
+        let mut call = self.script(&DISCARD);
+        self.run::<()>(call.arg(useless), "take out").await
     }
 
     /// What is kept, and whether it can be used.
