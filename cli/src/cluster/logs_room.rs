@@ -7,6 +7,10 @@ use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 use metrics::gauge;
 use tracing::warn;
 
+/// How far below the limit the logs must be before submits count as admitted again, in per cent. What is measured changes by a
+/// little from one look to the next.
+const REOPENED_BELOW: u64 = 2;
+
 /// Whether submits are refused because the logs are too full. Each scheduler logs a change once.
 #[derive(Debug, Default)]
 pub(super) struct LogsRoom {
@@ -18,8 +22,7 @@ impl LogsRoom {
     pub(super) fn note(&self, percent: u64) {
         let percent = u32::try_from(percent).unwrap_or(u32::MAX);
         gauge!("longshore_logs_fullness_ratio").set(f64::from(percent) / 100.0);
-        let is_closed = u64::from(percent) >= ADMISSION_LIMIT_PERCENT;
-        match (self.replace(is_closed), is_closed) {
+        match self.change(u64::from(percent)) {
             (false, true) => warn!(
                 percent,
                 limit = ADMISSION_LIMIT_PERCENT,
@@ -37,10 +40,26 @@ impl LogsRoom {
         }
     }
 
-    /// Returns the state before.
-    fn replace(&self, is_closed: bool) -> bool {
+    /// Returns whether submits were refused before, and are refused now.
+    fn change(&self, percent: u64) -> (bool, bool) {
         // No code that holds the lock can panic half-way.
-        let mut before = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *before, is_closed)
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *is_closed;
+        let limit = if before { ADMISSION_LIMIT_PERCENT - REOPENED_BELOW } else { ADMISSION_LIMIT_PERCENT };
+        *is_closed = percent >= limit;
+        (before, *is_closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_at_the_limit_change_state_once() {
+        let room = LogsRoom::default();
+        let changes = [69, 70, 69, 70, 68, 67, 69].map(|percent| room.change(percent));
+        let changed: Vec<_> = changes.iter().filter(|(before, now)| before != now).collect();
+        assert_eq!(changed, [&(false, true), &(true, false)]);
     }
 }
