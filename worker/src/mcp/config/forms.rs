@@ -1,18 +1,24 @@
-//! The forms in which a server may repeat a value: as it is, within JSON, within a URL, in base64.
+//! The forms in which a server may repeat a value: as it is, within JSON, within a URL, in HTML, in base64.
 //!
 //! A form is found where the encoded text holds the whole value, alone or among other text. A value that was changed in
-//! any other way (hashed, reversed, cut) cannot be found.
+//! any other way (hashed, reversed, cut) cannot be found. A value has at most 86 forms: itself, 16
+//! within JSON, 30 within URLs, 15 in HTML, and 24 in base64. A token of letters and digits has 12 at most.
 
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
 
 /// A base64 text that begins or ends within other text is hidden from this length on: a shorter one is found in ordinary
 /// data by accident.
 const SHORTEST_INNER_BASE64_CHARS: usize = 8;
+
+/// Lengths of lines into which base64 is broken: PEM (RFC 7468) and MIME (RFC 2045).
+const BASE64_LINES: [usize; 2] = [64, 76];
+
+/// Ends of such lines, as they are and within JSON.
+const LINE_ENDS: [&str; 4] = ["\n", "\r\n", "\\n", "\\r\\n"];
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -20,23 +26,152 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// All but what JavaScript's `encodeURIComponent` leaves as it is.
 const COMPONENT: &AsciiSet = &RESERVED.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
 
+/// All but what JavaScript's `encodeURI` leaves as it is.
+const WHOLE_URL: &AsciiSet = &COMPONENT
+    .remove(b';')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b'?')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'&')
+    .remove(b'=')
+    .remove(b'+')
+    .remove(b'$')
+    .remove(b'#');
+
+/// The sets of characters that libraries encode in a URL, each with its library.
+const URL_SETS: [&AsciiSet; 7] = [
+    RESERVED,
+    // Python's `quote`.
+    &RESERVED.remove(b'/'),
+    COMPONENT,
+    WHOLE_URL,
+    // PHP's `urlencode`.
+    &RESERVED.add(b'~'),
+    // Java's `URLEncoder` and the forms of browsers.
+    &RESERVED.add(b'~').remove(b'*'),
+    // .NET's `WebUtility`.
+    &RESERVED.add(b'~').remove(b'*').remove(b'!').remove(b'(').remove(b')'),
+];
+
+/// The way in which a library writes a string of JSON.
+struct JsonStyle {
+    /// Characters that it writes as `\uXXXX` besides control characters.
+    escaped: &'static str,
+    /// Whether it writes everything beyond ASCII so.
+    is_ascii: bool,
+    /// Whether the digits are in upper case.
+    is_upper: bool,
+    /// Whether it writes `/` as `\/`.
+    escapes_slash: bool,
+}
+
+const PLAIN_JSON: JsonStyle =
+    JsonStyle { escaped: "", is_ascii: false, is_upper: false, escapes_slash: false };
+
+/// The styles of libraries in use.
+const JSON_STYLES: [JsonStyle; 8] = [
+    PLAIN_JSON,
+    JsonStyle { escapes_slash: true, ..PLAIN_JSON },
+    // Python, and Java's Jackson with its own digits.
+    JsonStyle { is_ascii: true, ..PLAIN_JSON },
+    JsonStyle { is_ascii: true, is_upper: true, ..PLAIN_JSON },
+    // PHP.
+    JsonStyle { is_ascii: true, escapes_slash: true, ..PLAIN_JSON },
+    // Go and Ruby on Rails.
+    JsonStyle { escaped: "<>&\u{2028}\u{2029}", ..PLAIN_JSON },
+    // Java's Gson.
+    JsonStyle { escaped: "<>&='\u{2028}\u{2029}", ..PLAIN_JSON },
+    // .NET.
+    JsonStyle { escaped: "<>&'\"+`\u{7f}", is_ascii: true, is_upper: true, escapes_slash: false },
+];
+
 /// Returns every form of a value, the value itself among them.
 pub(super) fn of(value: &str) -> BTreeSet<String> {
     let mut forms: BTreeSet<String> = [value.to_owned()].into();
-    let json = Value::from(value).to_string();
-    let inside = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
-    forms.extend([inside.to_owned(), inside.replace('/', "\\/"), ascii(inside)]);
-    for set in [RESERVED, COMPONENT] {
-        let encoded = utf8_percent_encode(value, set).to_string();
-        forms.extend([encoded.replace("%20", "+"), lower_hex(&encoded), encoded]);
+    for style in &JSON_STYLES {
+        let inside = style.encode(value);
+        // JSON as a text within JSON.
+        let within = JsonStyle { escaped: "", ..*style }.encode(&inside);
+        forms.extend([inside, within]);
     }
+    for set in URL_SETS {
+        let encoded = utf8_percent_encode(value, set).to_string();
+        let lower = lower_hex(&encoded);
+        forms.extend([encoded.replace("%20", "+"), lower.replace("%20", "+"), lower, encoded]);
+    }
+    // A URL within a URL.
+    for set in [RESERVED, COMPONENT] {
+        forms.insert(utf8_percent_encode(value, set).to_string().replace('%', "%25"));
+    }
+    forms.extend(html(value));
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         forms.insert(engine.encode(value));
         let inner = (0..3).map(|offset| inner_base64(value, offset, &|bytes| engine.encode(bytes)));
         forms.extend(inner.filter(|form| form.len() >= SHORTEST_INNER_BASE64_CHARS));
     }
+    let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
+    for encoded in [encode(value.as_bytes()), inner_base64(value, 0, &encode)] {
+        for columns in BASE64_LINES.into_iter().filter(|columns| encoded.len() > *columns) {
+            forms.extend(LINE_ENDS.map(|end| in_lines(&encoded, columns, end)));
+        }
+    }
     forms.retain(|form| !form.is_empty());
     forms
+}
+
+impl JsonStyle {
+    fn encode(&self, value: &str) -> String {
+        let mut text = String::with_capacity(value.len());
+        for c in value.chars() {
+            let short = match c {
+                _ if self.escaped.contains(c) || (self.is_ascii && !c.is_ascii()) => None,
+                '"' => Some("\\\""),
+                '\\' => Some("\\\\"),
+                '\n' => Some("\\n"),
+                '\r' => Some("\\r"),
+                '\t' => Some("\\t"),
+                '\u{8}' => Some("\\b"),
+                '\u{c}' => Some("\\f"),
+                '/' if self.escapes_slash => Some("\\/"),
+                '\0'..=' ' if c != ' ' => None,
+                _ => {
+                    text.push(c);
+                    continue;
+                }
+            };
+            match short {
+                Some(short) => text.push_str(short),
+                None => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&self.unit(*unit))),
+            }
+        }
+        text
+    }
+
+    fn unit(&self, unit: u16) -> String {
+        if self.is_upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") }
+    }
+}
+
+/// Returns a value as text of HTML or XML, with the quotes as libraries write them.
+fn html(value: &str) -> Vec<String> {
+    let escaped = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let double = ["\"", "&quot;", "&#34;"].map(|quote| escaped.replace('"', quote));
+    let single = ["'", "&#39;", "&#x27;", "&#039;", "&apos;"];
+    double.iter().flat_map(|text| single.map(|quote| text.replace('\'', quote))).collect()
+}
+
+/// Returns a base64 text in lines of so many characters.
+fn in_lines(encoded: &str, columns: usize, end: &str) -> String {
+    let mut text = String::with_capacity(encoded.len());
+    for (at, c) in encoded.chars().enumerate() {
+        if at > 0 && at % columns == 0 {
+            text.push_str(end);
+        }
+        text.push(c);
+    }
+    text
 }
 
 /// Returns the characters of a base64 text that depend on the value alone when `offset` bytes (modulo 3) precede it and
@@ -48,19 +183,6 @@ fn inner_base64(value: &str, offset: usize, encode: &dyn Fn(&[u8]) -> String) ->
     let first = (offset * 8).div_ceil(6);
     let end = bytes.len() * 8 / 6;
     encoded.get(first..end.max(first)).unwrap_or_default().to_owned()
-}
-
-/// Returns text within JSON with everything beyond ASCII escaped, as many libraries write it.
-fn ascii(inside: &str) -> String {
-    let mut text = String::new();
-    for c in inside.chars() {
-        if c.is_ascii() {
-            text.push(c);
-        } else {
-            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-        }
-    }
-    text
 }
 
 /// Returns a percent-encoded text with its hexadecimal digits in lower case.
@@ -81,50 +203,4 @@ fn lower_hex(encoded: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-
-    use super::*;
-
-    const VALUE: &str = "p/ss w\u{f6}rd?\"1\"+>>>";
-
-    fn is_found(text: &str) -> bool {
-        of(VALUE).iter().any(|form| text.contains(form.as_str()))
-    }
-
-    #[test]
-    fn finds_a_value_within_json_and_addresses() {
-        let texts = [
-            format!("plain {VALUE} text"),
-            serde_json::json!({ "a": VALUE }).to_string(),
-            r#"{"a":"p\/ss w\u00f6rd?\"1\"+>>>"}"#.replace("\\/", "/"),
-            "https://h/?q=p%2Fss%20w%C3%B6rd%3F%221%22%2B%3E%3E%3E&x=1".to_owned(),
-            "https://h/?q=p%2fss%20w%c3%b6rd%3f%221%22%2b%3e%3e%3e&x=1".to_owned(),
-            "q=p%2Fss+w%C3%B6rd%3F%221%22%2B%3E%3E%3E".to_owned(),
-        ];
-        for text in texts {
-            assert!(is_found(&text), "{text}");
-        }
-    }
-
-    #[test]
-    fn finds_a_value_in_base64_wherever_it_begins_and_ends() {
-        for before in ["", "u", "us", "usr", "user:"] {
-            for after in ["", "1", "12", "123"] {
-                let text = format!("{before}{VALUE}{after}");
-                for encoded in [STANDARD.encode(&text), URL_SAFE.encode(&text), STANDARD_NO_PAD.encode(&text)]
-                {
-                    assert!(is_found(&encoded), "{before}|{after}: {encoded}");
-                }
-            }
-        }
-        assert!(of("pin4").contains("cGluNA"), "a short value by itself");
-    }
-
-    #[test]
-    fn other_texts_are_left_alone() {
-        for text in ["p", "ss w", "password", "cGFzc3dvcmQ="] {
-            assert!(!is_found(text), "{text}");
-        }
-    }
-}
+mod tests;
