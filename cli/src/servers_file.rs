@@ -123,6 +123,14 @@ impl ServersFile {
         Ok(Self { path: path.clone(), config: Some(config), found_text })
     }
 
+    /// Returns the text without any secret of the file.
+    pub(crate) fn without_secrets(&self, text: String) -> String {
+        match &self.config {
+            Some(config) => config.secrets_to_hide().hide(&text).into_owned(),
+            None => text,
+        }
+    }
+
     /// Whether there is a file at all.
     pub(crate) const fn exists(&self) -> bool {
         self.config.is_some()

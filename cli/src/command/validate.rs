@@ -141,7 +141,7 @@ async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>
     with_pool(servers, async |pool, names| {
         let wanted = names.into_iter().filter(|name| wanted.contains(name));
         let asked = join_all(wanted.map(async |server| {
-            let tools = pool.tools(&server).await.map(|listed| listed.tools);
+            let tools = pool.tools_unmasked(&server).await.map(|listed| listed.tools);
             (server, tools)
         }));
         Ok(asked.await.into_iter().collect())
@@ -155,6 +155,8 @@ fn findings(plan: &Plan, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
         StepKind::Call(call) => Some((step, call.as_ref())),
         StepKind::Set(_) | StepKind::Parallel { .. } => None,
     });
+    // The names of arguments and tools are those of the servers.
+    let hide = |text: String| servers.without_secrets(text);
     calls
         .flat_map(|(step, call)| {
             // What is wrong with the server itself is reported alone.
@@ -168,6 +170,7 @@ fn findings(plan: &Plan, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
             });
             of_call(step, call, servers, tools).into_iter().chain(unbound)
         })
+        .map(|finding| Finding { message: hide(finding.message), help: finding.help.map(hide), ..finding })
         .collect()
 }
 

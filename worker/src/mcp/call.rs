@@ -10,6 +10,8 @@ use longshore_proto::{Fault, RunId, Sent, ServerInstance, ServerName, StepPath, 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::config::Secrets;
+
 /// One MCP `tools/call` to make.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolCall<'a> {
@@ -139,4 +141,72 @@ pub struct ServerReport {
     pub left_out: BTreeMap<String, String>,
     /// The process, for a server over stdio.
     pub pid: Option<u32>,
+}
+
+impl ToolList {
+    /// Returns the list without any of the values in descriptions, schemas and reasons.
+    pub(super) fn without(mut self, secrets: &Secrets) -> Self {
+        for Tool { description, input_schema, output_schema, .. } in &mut self.tools {
+            *description = description.take().map(|text| secrets.hide(&text).into_owned());
+            *input_schema = secrets.hide_in(std::mem::take(input_schema));
+            *output_schema = output_schema.take().map(|schema| secrets.hide_in(schema));
+        }
+        Self { left_out: left_out_without(self.left_out, secrets), ..self }
+    }
+}
+
+impl ServerReport {
+    /// Returns the report without any of the values in what the server says of itself.
+    pub(super) fn without(self, secrets: &Secrets) -> Self {
+        let hide = |text: String| secrets.hide(&text).into_owned();
+        Self {
+            protocol_version: hide(self.protocol_version),
+            name: self.name.map(hide),
+            version: self.version.map(hide),
+            left_out: left_out_without(self.left_out, secrets),
+            ..self
+        }
+    }
+}
+
+fn left_out_without(left_out: BTreeMap<String, String>, secrets: &Secrets) -> BTreeMap<String, String> {
+    let hide = |text: &str| secrets.hide(text).into_owned();
+    left_out.iter().map(|(name, why)| (hide(name), hide(why))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reports_and_lists_hold_no_secret() {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret-token");
+        let says = |what: &str| format!("{what} s3cret-token");
+        let tool = Tool {
+            name: "echo".parse().expect("a name"),
+            description: Some(says("echoes")),
+            input_schema: json!({ "properties": { "s3cret-token": { "enum": [says("a")], "description": says("b") } } }),
+            output_schema: Some(json!({ "const": "s3cret-token" })),
+            hints: Hints::default(),
+        };
+        let left_out: BTreeMap<_, _> = [(says("tool"), says("why"))].into();
+        let list = ToolList { tools: vec![tool], left_out: left_out.clone() }.without(&secrets);
+        let report = ServerReport {
+            protocol_version: says("2026"),
+            modern: true,
+            name: Some(says("server")),
+            version: Some(says("1")),
+            connect_time: Duration::ZERO,
+            list_latency: Duration::ZERO,
+            tools: 1,
+            left_out,
+            pid: None,
+        };
+        let report = report.without(&secrets);
+        let shown = format!("{list:?} {report:?}");
+        assert_eq!((shown.contains("s3cret"), shown.matches("***").count()), (false, 12), "{shown}");
+    }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answered, answer};
-use super::call::{Answer, CallFault, EndedCall, ServerReport, Tool, ToolCall, ToolList};
+use super::call::{Answer, CallFault, EndedCall, ServerReport, ToolCall, ToolList};
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Anew, Company, Connection};
@@ -141,24 +141,29 @@ impl Pool {
         Ok((seat, arguments))
     }
 
-    /// The tools of a server, asked for anew.
+    /// Lists the tools of a server anew, without any secret in descriptions and schemas. Names are as they are, since calls
+    /// need them.
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
     pub async fn tools(&self, server: &ServerName) -> Result<ToolList, CallFault> {
+        let list = self.tools_unmasked(server).await?;
+        let secrets = self.server(server)?.secrets();
+        Ok(list.without(secrets))
+    }
+
+    /// Lists the tools of a server anew, as it says them. For checks of arguments: a schema may hold a secret.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not list its tools.
+    pub async fn tools_unmasked(&self, server: &ServerName) -> Result<ToolList, CallFault> {
         let server = self.server(server)?;
         let listed = async {
             let Seat { connection, .. } = &server.seat(None, &self.home).await?;
             connection.listing(server.settings().connect_timeout, Anew::Yes).await
         };
         let listing = listed.await.map_err(|seen| seen.without(server.secrets()).into_fault_before_call())?;
-        let hide = |text: &str| server.secrets().hide(text).into_owned();
-        let mut tools: Vec<Tool> = listing.tools().cloned().collect();
-        for tool in &mut tools {
-            tool.description = tool.description.as_deref().map(hide);
-        }
-        let left_out = listing.left_out().iter().map(|(name, why)| (hide(name), hide(why))).collect();
-        Ok(ToolList { tools, left_out })
+        Ok(ToolList { tools: listing.tools().cloned().collect(), left_out: listing.left_out().clone() })
     }
 
     /// Connects to a server, unless it is connected already, and lists its tools anew.
@@ -172,7 +177,7 @@ impl Pool {
             let asked_at = Instant::now();
             let listing = connection.listing(server.settings().connect_timeout, Anew::Yes).await?;
             let about = connection.about().clone();
-            Ok(ServerReport {
+            let report = ServerReport {
                 protocol_version: about.protocol_version,
                 modern: about.modern,
                 name: about.name,
@@ -182,7 +187,8 @@ impl Pool {
                 tools: listing.tools().count(),
                 left_out: listing.left_out().clone(),
                 pid: about.pid,
-            })
+            };
+            Ok(report.without(server.secrets()))
         };
         checked.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault_before_call())
     }
