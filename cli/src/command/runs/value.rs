@@ -1,9 +1,13 @@
 //! `longshore runs output`: one value of a run in full.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use longshore_proto::{Payload, RunId, StepPath};
 use longshore_scheduler::RunValue;
+use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::look::Look;
@@ -87,9 +91,42 @@ async fn parts(
     }
 }
 
+/// Writes to a file that other users may not read, unless it exists with other rights. A link may lie in a folder of others, and
+/// is not followed.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(file, text).map_err(|error| {
-        Failure::new(Exit::Error, format!("cannot write {}: {error}", file.display()))
-            .help("name a file in a folder that you may write to")
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let written = options.open(file).and_then(|mut opened| opened.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let is_link = file.is_symlink();
+        let help = if is_link {
+            "it is a link: name the file itself"
+        } else {
+            "name a file in a folder that you may write to"
+        };
+        Failure::new(Exit::Error, format!("cannot write {}: {error}", file.display())).help(help)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_written_for_this_user_alone_and_never_through_a_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("value"), folder.path().join("link"));
+        write(&file, "a long value").expect("writes");
+        write(&file, "short").expect("writes again");
+        assert_eq!(std::fs::read_to_string(&file).expect("reads"), "short");
+        assert_eq!(file.metadata().expect("exists").permissions().mode() & 0o777, 0o600);
+        symlink(&file, &link).expect("links");
+        assert!(write(&link, "other").is_err());
+        symlink(folder.path().join("absent"), folder.path().join("dangling")).expect("links");
+        assert!(write(&folder.path().join("dangling"), "other").is_err());
+        assert_eq!(std::fs::read_to_string(&file).expect("reads"), "short");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -57,7 +58,7 @@ fn attachment(number: usize, part: &Value) -> Option<Attachment<'_>> {
 }
 
 impl Attachment<'_> {
-    /// Writes it to a new file and returns the path. No file that exists is replaced.
+    /// Writes it to a new file, which other users may not read, and returns the path. No file that exists is replaced.
     fn save(&self, directory: &Path) -> Result<PathBuf, Failure> {
         let number = self.number;
         let bytes = STANDARD.decode(self.data).map_err(|error| {
@@ -71,7 +72,7 @@ impl Attachment<'_> {
         for copy in 1..=NAMES_TRIED {
             let suffix = if copy == 1 { String::new() } else { format!("-{copy}") };
             let path = directory.join(format!("part-{number}{suffix}.{}", extension(self.mime_type)));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(mut file) => {
                     file.write_all(&bytes).map_err(|error| failed(&path, error))?;
                     return Ok(path);
@@ -105,6 +106,8 @@ fn extension(mime_type: &str) -> &'static str {
 mod tests {
     use serde_json::json;
 
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -120,6 +123,8 @@ mod tests {
         assert_eq!(summary, [(2, "image/png"), (3, "application/octet-stream")]);
         let folder = tempfile::tempdir().expect("a folder");
         let paths: Vec<_> = (0..2).map(|_| found[0].save(folder.path()).expect("it is saved")).collect();
+        let mode = |path: &PathBuf| std::fs::metadata(path).expect("exists").permissions().mode() & 0o777;
+        assert!(paths.iter().all(|path| mode(path) == 0o600), "for this user alone");
         assert_eq!(paths, ["part-2.png", "part-2-2.png"].map(|name| folder.path().join(name)));
         assert_eq!(std::fs::read(&paths[1]).expect("a file"), b"hi");
         let broken = Attachment { number: 1, mime_type: "image/png", data: "?" };
