@@ -9,7 +9,8 @@
 //! A process that is killed with SIGKILL cannot end its children. The supervisor does it in its place: it holds the
 //! server's standard input as well, and learns from the kernel when the worker has gone. All of them are in one process
 //! group, which the supervisor leads, so that what a wrapper (`npx`, `sh -c`) started ends too. The supervisor is this
-//! program again, started with `SUPERVISE` as its first argument.
+//! program again, started with `SUPERVISE` as its first argument. It starts this program once more (`BECOME`), which takes the
+//! limits on itself, asks the kernel to be killed when the supervisor is, and becomes the server.
 
 mod limits;
 mod supervisor;
@@ -104,11 +105,30 @@ impl Order {
     }
 }
 
-/// Limits this process and replaces it by the server. The limits would keep a supervisor from starting anything.
+/// Limits this process, binds its life to that of the supervisor, and replaces it by the server. The limits would keep a supervisor
+/// from starting anything.
 fn become_server(order: Order) -> Result<ExitCode, LaunchFailure> {
     use std::os::unix::process::CommandExt as _;
+    end_with_supervisor().map_err(|error| order.failure(&error))?;
     let mut command = std::process::Command::new(&order.command);
     command.args(&order.arguments);
     order.limits.apply().map_err(|message| LaunchFailure { code: NOT_STARTED, message })?;
     Err(order.failure(&command.exec()))
+}
+
+/// Makes the kernel kill this process when the supervisor ends, also after it has become the server. What the server starts is
+/// not bound in this way.
+#[cfg(target_os = "linux")]
+fn end_with_supervisor() -> std::io::Result<()> {
+    use rustix::process::{Signal, getpgrp, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The supervisor leads the process group. It may have ended before the kernel was asked.
+    let is_orphaned = getppid() != Some(getpgrp());
+    if is_orphaned { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+}
+
+/// Other systems than Linux know nothing like it.
+#[cfg(not(target_os = "linux"))]
+fn end_with_supervisor() -> std::io::Result<()> {
+    Ok(())
 }

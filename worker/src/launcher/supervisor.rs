@@ -51,10 +51,8 @@ pub(super) fn supervise(order: Order) -> Result<ExitCode, LaunchFailure> {
     Ok(ended.map_or_else(|| ExitCode::from(NOT_STARTED), end_like))
 }
 
+/// Starts the server. Must be called on the main thread, whose end counts as that of the supervisor.
 fn start(order: &Order) -> io::Result<Child> {
-    if !order.limits.is_any() {
-        return Command::new(&order.command).args(&order.arguments).spawn();
-    }
     let program = Launcher::this_program().ok_or(io::ErrorKind::NotFound)?.program;
     let mut command = Command::new(program);
     command.arg(BECOME).arg(order.limits.to_argument()).arg(&order.command).args(&order.arguments);
