@@ -106,6 +106,7 @@ async fn full_server_lets_leases_and_lists_of_processes_be_written() {
         started_at: clock::now(),
         servers: Vec::new(),
         slots: 1,
+        problems: Vec::new(),
     };
     catalog.present(&worker, HOUR).await.expect("answers");
     assert_eq!(catalog.workers().await.expect("answers").len(), 1);
