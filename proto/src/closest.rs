@@ -18,7 +18,7 @@ const KNOWN_LIMIT: usize = 200;
 const PAIRS_LIMIT: usize = 200_000;
 
 /// Returns the closest of `known` to `word`, if any is close. Dashes and underscores count as the same. The first known words
-/// are compared, up to [`KNOWN_LIMIT`] and [`PAIRS_LIMIT`].
+/// are compared, up to a bound in words and in pairs of letters.
 pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.chars().nth(WORD_LIMIT_CHARS).is_some() {
         return None;

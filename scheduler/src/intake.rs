@@ -91,7 +91,7 @@ impl Intake {
         RunId::new(partition, clock::now(), rand::random())
     }
 
-    /// Checks a workflow of this process itself and keeps its text, as [`register_for`](Self::register_for) does.
+    /// Checks a workflow of this process itself and keeps its text.
     pub async fn register(&self, text: &str) -> Result<Arc<Plan>, SubmitError> {
         self.register_for(&Namespace::default(), text).await
     }

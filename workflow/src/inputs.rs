@@ -100,7 +100,7 @@ pub enum InputProblem {
     },
 }
 
-/// Problems with the inputs of a run; at least one. The first [`MOST_PROBLEMS`] are described, the others counted.
+/// Problems with the inputs of a run; at least one. The first 20 are described, the others counted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InputProblems {
     described: Vec<InputProblem>,
