@@ -144,6 +144,8 @@ pub(crate) enum ServersCommand {
     Tools(ServersToolsArgs),
     /// Call a tool once
     Call(ServersCallArgs),
+    /// Read a resource, such as one that a link in an answer names
+    Read(ServersReadArgs),
     /// Trust a servers file, so that nobody is asked about it
     Trust(ServersTrustArgs),
 }
@@ -223,6 +225,33 @@ pub(crate) struct ServersCallArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) save: Option<PathBuf>,
     /// Print JSON: the value, the content as it came, and how long it took
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  longshore servers read docs file:///handbook.md
+  longshore servers read reports reports://q3 --save reports
+
+Text is printed. A part that is not text is named, or saved with --save.")]
+pub(crate) struct ServersReadArgs {
+    /// The server
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: longshore_proto::ServerName,
+    /// The address of the resource, as the server names it
+    #[arg(value_name = "URI")]
+    pub(crate) uri: String,
+    /// How long the server may take, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = value::duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) servers: ServersFileArgs,
+    /// Save parts that are not text as files in this directory
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) save: Option<PathBuf>,
+    /// Print JSON: the parts as they came
     #[arg(long)]
     pub(crate) json: bool,
 }

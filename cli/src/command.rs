@@ -36,6 +36,7 @@ pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, F
         Command::Servers(ServersCommand::Tools(args)) => servers::tools(args, output).await,
         Command::Servers(ServersCommand::Trust(args)) => servers::trust(&args, output),
         Command::Servers(ServersCommand::Call(args)) => servers::call(args, output).await,
+        Command::Servers(ServersCommand::Read(args)) => servers::read(args, output).await,
         Command::Validate(args) => validate::validate(args, output).await,
         Command::Explain(args) => explain::explain(&args, output),
         Command::Completions(args) => completions::print(args, output),

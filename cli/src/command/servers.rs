@@ -5,6 +5,7 @@
 mod attachments;
 mod page;
 mod report;
+mod resource;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::report::{CallReport, Health, ToolReport};
+pub(super) use self::resource::read;
 use crate::args::{
     Pair, ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, ServersTrustArgs, Target,
     ToolsOf,

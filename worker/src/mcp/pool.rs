@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use longshore_proto::{Fault, FaultClass, Sent, ServerName};
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, ClientRequest, CustomResult, RequestParamsMeta as _, ServerResult,
+    CallToolRequest, CallToolRequestParams, ClientRequest, CustomResult, ReadResourceRequest,
+    ReadResourceRequestParams, RequestParamsMeta as _, ServerResult,
 };
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -164,6 +165,28 @@ impl Pool {
         };
         let listing = listed.await.map_err(|seen| seen.without(server.secrets()).into_fault_before_call())?;
         Ok(ToolList { tools: listing.tools().cloned().collect(), left_out: listing.left_out().clone() })
+    }
+
+    /// Reads a resource of a server, such as one that a link in an answer names: the list of its parts as they came, each with
+    /// `text` or, in base64, `blob`.
+    ///
+    /// # Errors
+    /// The server cannot be reached, or does not give the resource within `timeout`.
+    pub async fn read(&self, server: &ServerName, uri: &str, timeout: Duration) -> Result<Value, CallFault> {
+        let server = self.server(server)?;
+        let read = async {
+            let Seat { connection, .. } = &server.seat(None, &self.home).await?;
+            let request = ReadResourceRequest::new(ReadResourceRequestParams::new(uri));
+            let request = ClientRequest::ReadResourceRequest(request);
+            match connection.request(request, Deadline::after(timeout)).await? {
+                ServerResult::CustomResult(CustomResult(Value::Object(mut result))) => {
+                    Ok(result.remove("contents").unwrap_or_default())
+                }
+                _ => Err(Observation::Unreadable("it is no resource".to_owned())),
+            }
+        };
+        let contents = read.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault())?;
+        Ok(server.secrets().hide_in(contents))
     }
 
     /// Connects to a server, unless it is connected already, and lists its tools anew.

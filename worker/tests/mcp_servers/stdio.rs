@@ -394,6 +394,18 @@ async fn progress_is_heard_when_it_grows() {
 }
 
 #[tokio::test]
+async fn a_resource_is_read_as_it_came() {
+    let pool = pool_of(entry(&[], json!({})));
+    let server = "s".parse().expect("a name");
+    let contents = pool.read(&server, "test://one", Duration::from_secs(20)).await.expect("a resource");
+    assert_eq!(contents[0], json!({"uri": "test://one", "text": "one", "new": 0.7}));
+    assert_eq!(contents[1]["blob"], json!("AAAA"));
+    let missing = pool.read(&server, "test://two", Duration::from_secs(20)).await.expect_err("none");
+    assert!(missing.fault.message.contains("Method not found"), "{}", missing.fault.message);
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_call_that_the_server_wants_again_is_repeated_with_its_state() {
     let pool = pool_of(entry(&["--modern"], json!({})));
     assert_eq!(call(&pool, "again", json!({})).await.expect("an answer").value, json!("ready"));

@@ -1,0 +1,50 @@
+//! `longshore servers read`: a resource of a server.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{attachments, find, unanswered, usable, with_pool};
+use crate::args::ServersReadArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// A resource, as JSON documents have it.
+#[derive(Debug, Serialize)]
+struct ResourceReport {
+    server: longshore_proto::ServerName,
+    uri: String,
+    /// Its parts as they came.
+    contents: Value,
+}
+
+/// Reads a resource, and prints or saves its parts.
+pub(crate) async fn read(args: ServersReadArgs, output: &Output) -> Result<Exit, Failure> {
+    let file = find(&args.servers, output)?;
+    usable(&file, &args.server)?;
+    let contents = with_pool(&file, async |pool, _| {
+        let read = pool.read(&args.server, &args.uri, args.timeout).await;
+        read.map_err(|fault| unanswered(&args.server, &fault))
+    })
+    .await?;
+    if args.save.is_some() || !args.json {
+        attachments::show_or_save(&parts(&contents), args.save.as_deref(), output)?;
+    }
+    if args.json {
+        let report = ResourceReport { server: args.server, uri: args.uri, contents };
+        output.document("longshore.resource", &report)?;
+        return Ok(Exit::Success);
+    }
+    let contents = contents.as_array().map(Vec::as_slice).unwrap_or_default();
+    if contents.is_empty() {
+        output.message("the resource is empty");
+    }
+    contents.iter().filter_map(|part| part.get("text")?.as_str()).try_for_each(|text| output.text(text))?;
+    Ok(Exit::Success)
+}
+
+/// The same parts in the form in which answers hold them.
+fn parts(contents: &Value) -> Value {
+    let contents = contents.as_array().map(Vec::as_slice).unwrap_or_default();
+    contents.iter().map(|part| json!({ "type": "resource", "resource": part })).collect()
+}
