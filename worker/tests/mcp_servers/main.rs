@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "what fails here ends its test")]
 
+mod answers;
 mod bounds;
 mod fixture;
 mod http;

@@ -1,0 +1,119 @@
+//! Lists of tools, and arguments that fit them or not.
+
+use serde_json::json;
+
+use super::*;
+
+fn listing(schema: Value) -> Listing {
+    let tool = |name: &str, schema: &Value| Tool {
+        name: name.parse().expect("a name"),
+        description: None,
+        input_schema: schema.clone(),
+        output_schema: None,
+        hints: Hints::default(),
+    };
+    let kept = vec![tool("charge", &schema), tool("refund", &schema)];
+    Listing::new(PageTools { kept, ..PageTools::default() }, true, LONGEST_USE)
+}
+
+fn arguments(listing: &Listing, tool: &str, given: Value) -> Result<Value, String> {
+    let tool = tool.parse().expect("a name");
+    let given = given.as_object().cloned().expect("an object");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let checked = listing.arguments(&tool, &given, "run/step", Duration::from_secs(30));
+    runtime.block_on(checked).map(Value::Object).map_err(|seen| seen.to_string())
+}
+
+#[test]
+fn an_unknown_tool_is_answered_with_what_exists() {
+    let listing = listing(json!({"type": "object"}));
+    assert_eq!(
+        arguments(&listing, "chrage", json!({})),
+        Err("the server has no tool `chrage`; did you mean `charge`? It has charge, refund".to_owned())
+    );
+    assert_eq!(
+        arguments(&listing, "x", json!({})),
+        Err("the server has no tool `x`; it has charge, refund".to_owned())
+    );
+}
+
+#[test]
+fn wrong_arguments_are_named_by_path_and_never_shown() {
+    let listing = listing(json!({"type": "object", "required": ["city"], "properties": {
+        "days": {"type": "integer"}, "city": {"type": "string"}, "to": {"items": {"pattern": "^[a-z]+$"}}}}));
+    let refused =
+        arguments(&listing, "charge", json!({"days": "s3cret", "to": ["a", "S3CRET"]})).unwrap_err();
+    assert!(refused.contains("/days: the value is not of type \"integer\""), "{refused}");
+    assert!(refused.contains("/to/1: the value does not match"), "{refused}");
+    assert!(refused.contains("\"city\" is a required property"), "{refused}");
+    assert!(!refused.to_lowercase().contains("s3cret"), "{refused}");
+    assert!(arguments(&listing, "charge", json!({"city": "Ghent", "days": 2})).is_ok());
+}
+
+#[test]
+fn a_null_that_the_tool_does_not_take_is_left_out_unless_it_is_required() {
+    let schema = json!({"type": "object", "required": ["city"],
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "note": {}}});
+    let listing = listing(schema);
+    let given = json!({"city": "Ghent", "days": null, "note": null});
+    assert_eq!(arguments(&listing, "charge", given), Ok(json!({"city": "Ghent"})));
+    let kept = json!({"city": "Ghent", "note": null});
+    assert_eq!(arguments(&listing, "charge", kept.clone()), Ok(kept));
+    assert!(arguments(&listing, "charge", json!({"city": null})).is_err());
+    assert!(arguments(&listing, "charge", json!({"city": 7, "days": null})).unwrap_err().contains("/days"));
+}
+
+#[test]
+fn the_key_becomes_an_argument_where_the_tool_has_one() {
+    let with = listing(json!({"type": "object", "properties": {"idempotency_key": {"type": "string"}}}));
+    assert_eq!(arguments(&with, "charge", json!({})), Ok(json!({"idempotency_key": "run/step"})));
+    assert_eq!(
+        arguments(&with, "charge", json!({"idempotency_key": "mine"})),
+        Ok(json!({"idempotency_key": "mine"}))
+    );
+    let without = listing(json!({"type": "object"}));
+    assert_eq!(arguments(&without, "charge", json!({})), Ok(json!({})));
+}
+
+#[test]
+fn a_schema_of_no_use_lets_every_argument_through() {
+    for schema in
+        [json!({"$ref": "https://example.test/schema"}), json!({"type": "nothing"}), json!({"pattern": "("})]
+    {
+        assert!(arguments(&listing(schema.clone()), "charge", json!({"a": 1})).is_ok(), "{schema}");
+    }
+}
+
+#[test]
+fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
+    let server: ServerName = "s".parse().expect("a name");
+    let tool = |name: &str, bytes: usize| {
+        let tool = json!({ "name": name, "description": "x".repeat(bytes), "inputSchema": {} });
+        serde_json::from_value::<rmcp::model::Tool>(tool).expect("a tool")
+    };
+    let page = ListToolsResult::with_all_items;
+    let mut tools = PageTools::default();
+    let spaced = tool("two words", 1);
+    tools
+        .add(&server, &mut page(vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES), spaced]))
+        .expect("fits");
+    let found = Listing::new(tools, true, LONGEST_USE);
+    assert!(arguments(&found, "small", json!({})).is_ok());
+    assert_eq!(found.left_out().len(), 2, "{:?}", found.left_out());
+    let refused = arguments(&found, "huge", json!({})).unwrap_err();
+    assert!(
+        refused.starts_with("the tool `huge` was left out of the server's list: it takes 1048"),
+        "{refused}"
+    );
+    let mut tools = PageTools::default();
+    let mut pages =
+        (0..100).map(|number| tools.add(&server, &mut page(vec![tool(&format!("t{number}"), 900_000)])));
+    let full = pages.find_map(Result::err).expect("bounded as a whole");
+    assert!(full.to_string().contains("the list of tools takes more than 33554432 bytes"), "{full}");
+}
+
+#[test]
+fn a_server_that_lists_nothing_is_asked_all_the_same() {
+    let silent = Listing::new(PageTools::default(), false, LONGEST_USE);
+    assert_eq!(arguments(&silent, "anything", json!({"a": 1})), Ok(json!({"a": 1})));
+}

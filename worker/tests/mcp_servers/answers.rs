@@ -1,0 +1,120 @@
+//! What servers say instead of a plain answer: broken messages, questions, progress, resources, and answers that come later.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use longshore_proto::{FaultClass, Sent};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{call, call_watched, call_within, entry, fault, file, lines, pool_of, until};
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_a_fault_at_once() {
+    let pool = pool_of(entry(&[], json!({})));
+    let cases = [
+        (
+            r#"{"jsonrpc":"2.0","id":ID,"result":{"structuredContent":{"m":NaN}}}"#,
+            "`NaN` is no value of JSON",
+        ),
+        (r#"{"jsonrpc":"2.0","id":ID,"result":"text"}"#, "its result is no object"),
+        (r#"{"jsonrpc":"2.0","id":null,"error":{"code":null,"message":null}}"#, "the server gives no reason"),
+    ];
+    for (line, words) in cases {
+        let (class, sent, message) = fault(call(&pool, "odd", json!({ "line": line })).await);
+        assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered), "{message}");
+        assert!(message.contains(words), "{message}");
+    }
+    let broken = r#"{"jsonrpc":"2.0","id":"ID","result":{"content":[{"type":"new","x":1},{"type":"text","text":"a\ud83d"}]}}"#;
+    let answer = call(&pool, "odd", json!({ "line": broken })).await.expect("an answer");
+    assert_eq!(answer.value, json!("a\u{fffd}"));
+    assert_eq!(answer.content[0], json!({"type": "new", "x": 1}));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_question_to_a_person_is_refused_and_the_call_is_a_fault() {
+    let pool = pool_of(entry(&[], json!({})));
+    let (class, sent, message) = fault(call(&pool, "elicit", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered), "{message}");
+    assert!(message.contains("asked a person during the call: \"Really?\""), "{message}");
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn progress_is_heard_when_it_grows() {
+    let pool = pool_of(entry(&[], json!({})));
+    let heard = AtomicU32::new(0);
+    let progress = || {
+        heard.fetch_add(1, Ordering::Relaxed);
+    };
+    let steps = json!({"values": [1, 2, 2, 1, 3]});
+    let answer =
+        call_watched(&pool, "steps", steps, Duration::from_secs(20), &progress, &CancellationToken::new())
+            .await;
+    assert_eq!(answer.expect("an answer").value, "done");
+    assert_eq!(heard.load(Ordering::Relaxed), 3);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_resource_is_read_as_it_came() {
+    let pool = pool_of(entry(&[], json!({})));
+    let server = "s".parse().expect("a name");
+    let contents = pool.read(&server, "test://one", Duration::from_secs(20)).await.expect("a resource");
+    assert_eq!(contents[0], json!({"uri": "test://one", "text": "one", "new": 0.7}));
+    assert_eq!(contents[1]["blob"], json!("AAAA"));
+    let missing = pool.read(&server, "test://two", Duration::from_secs(20)).await.expect_err("none");
+    assert!(missing.fault.message.contains("Method not found"), "{}", missing.fault.message);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_the_server_wants_again_is_repeated_with_its_state() {
+    let pool = pool_of(entry(&["--modern"], json!({})));
+    assert_eq!(call(&pool, "again", json!({})).await.expect("an answer").value, json!("ready"));
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_form_is_answered_with_its_defaults_where_the_servers_file_says_so() {
+    for (options, tool, wanted) in [
+        (&[][..], "elicit", json!([{"action": "accept", "content": {"name": "Ada"}}])),
+        (&["--modern"], "ask", json!(["s", {"q": {"action": "accept", "content": {"name": "Ada"}}}])),
+    ] {
+        let pool = pool_of(entry(options, json!({ "elicitation": "defaults" })));
+        assert_eq!(call(&pool, tool, json!({})).await.expect("an answer").value, wanted, "{tool}");
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn progress_moves_the_deadline_and_a_limit_ends_it() {
+    let pool = pool_of(entry(&[], json!({})));
+    // 1.5 s of work, of which no more than 0.1 s passes without a report.
+    let working = json!({"values": (0..30).collect::<Vec<_>>()});
+    let answer = call_within(&pool, "steps", working, Duration::from_millis(900)).await;
+    assert_eq!(answer.expect("an answer").value, json!("done"));
+    let endless = json!({"values": (0..2_000).collect::<Vec<_>>()});
+    let (class, sent, message) =
+        fault(call_within(&pool, "steps", endless, Duration::from_millis(700)).await);
+    assert_eq!((class, sent), (FaultClass::Timeout, Sent::Maybe));
+    assert!(message.starts_with("no answer within 2.1s, the `max-timeout`"), "{message}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn what_is_not_built_yet_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let told = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--modern", "--cancelled", &told.display().to_string()], json!({})));
+    let (class, sent, message) = fault(call(&pool, "ask", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered));
+    assert!(message.contains("not built yet"), "{message}");
+    let (class, sent, message) = fault(call(&pool, "task", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
+    assert!(message.contains("not built yet"), "{message}");
+    until("the task is cancelled", || lines(&told) == ["task t1"]).await;
+    pool.close().await;
+}
