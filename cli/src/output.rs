@@ -21,7 +21,7 @@ use serde::Serialize;
 pub(crate) use elapsed::Elapsed;
 pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, aligned};
 use printable::styled;
-pub(crate) use printable::{hanging, printable};
+pub(crate) use printable::{hanging, one_line, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
 pub(crate) use times::Times;

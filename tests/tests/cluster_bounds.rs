@@ -132,7 +132,8 @@ async fn a_full_store_of_large_values_stops_only_what_needs_it() {
     let refused = cluster
         .request("submit", &json!({ "workflow": "echo", "inputs": { "text": "x".repeat(200_000) } }))
         .await;
-    assert!(refused["error"].as_str().is_some_and(|why| why.contains("keep blob")), "{refused}");
+    assert!(refused["error"].as_str().is_some_and(|why| why.contains("LS_BLOBS is full")), "{refused}");
+    assert_eq!(refused["reason"], "full", "{refused}");
     let ended = cluster.shows(&large, "it has ended", |run| run["status"] == "failed").await;
     let message = ended["steps"][0]["error"]["message"].as_str().unwrap_or_default().to_owned();
     assert!(message.contains("no room to keep them") && message.contains("max_bytes"), "{ended}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longshore_proto::{RunStatus, RunView};
+use longshore_proto::{RunStatus, RunView, StepStatus};
 use serde_json::{Map, Value};
 
 use crate::args::USUAL_DATA;
@@ -84,7 +84,19 @@ fn failed(view: &RunView) -> Failure {
     let summary = &view.summary;
     let at = summary.failed_step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default();
     let why = summary.error.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
-    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}", summary.run))
+    let doubt = if is_in_doubt(view) { IN_DOUBT } else { "" };
+    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}{doubt}", summary.run))
+}
+
+/// The end of a message about a run whose call may have happened: nobody should repeat it without a look.
+const IN_DOUBT: &str = "; the step is indeterminate: its call may have happened";
+
+/// Whether the step at which a run failed is indeterminate, and its fault does not say so itself.
+fn is_in_doubt(view: &RunView) -> bool {
+    let Some(failed) = &view.summary.failed_step else { return false };
+    let says_so = |fault: &longshore_proto::Fault| fault.message.contains("may have happened");
+    let mut steps = view.steps.iter().filter(|step| step.path == *failed);
+    steps.any(|step| step.status == StepStatus::Indeterminate) && !view.summary.error.as_ref().is_some_and(says_so)
 }
 
 /// The command that shows every attempt of a run.

@@ -21,7 +21,7 @@ use crate::args::ValidateArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
-use crate::output::Output;
+use crate::output::{Output, one_line};
 use crate::servers_file::{Problem, ServersFile, ServersSource, TrustedServers};
 use crate::workflow_file;
 
@@ -191,7 +191,7 @@ fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -
     match tools.get(&call.server) {
         None => Vec::new(),
         Some(Err(CallFault { fault, .. })) => {
-            let message = format!("the server `{}` cannot be asked: {fault}", call.server);
+            let message = format!("the server `{}` cannot be asked: {}", call.server, one_line(&fault.to_string()));
             let help = Some("`longshore servers list` says how each server does".to_owned());
             vec![finding(CallMistake::UnusableServer, message, help)]
         }

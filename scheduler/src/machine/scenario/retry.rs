@@ -4,7 +4,7 @@ use super::check;
 
 const ONE: &str = "
 steps:
-  - { id: a, call: s/t, timeout: 10s, retry: { attempts: 5, delay: 5s, jitter: false } }
+  - { id: a, call: s/t, timeout: 10s, max-timeout: 10s, retry: { attempts: 5, delay: 5s, jitter: false } }
 ";
 
 #[test]

@@ -131,7 +131,7 @@ steps:
 #[test]
 fn a_stopped_job_that_is_sent_again_is_recalled_again() {
     check(
-        "steps: [{ id: a, call: s/t, timeout: 10s }]",
+        "steps: [{ id: a, call: s/t, timeout: 10s, max-timeout: 10s }]",
         r#"
         submit       -> dispatch a#1
         @332s cancel -> recall a#1

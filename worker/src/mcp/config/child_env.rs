@@ -34,7 +34,8 @@ const NETWORK: [&str; 14] = [
 
 /// Variables whose values are no credentials as a whole.
 pub(super) fn is_public(name: &str) -> bool {
-    INHERITED.contains(&name) || NETWORK.contains(&name)
+    // The folder in which Longshore was started is in the path of every file that a server names.
+    name == "PWD" || INHERITED.contains(&name) || NETWORK.contains(&name)
 }
 
 /// Adds what a child process inherits; what the entry sets itself wins.
