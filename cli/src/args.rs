@@ -46,7 +46,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0 success          1 unexpected error        2 wrong usage
   3 workflow, inputs or servers file invalid   4 not allowed
-  5 not found        6 cluster unreachable
+  5 not found        6 cluster unreachable     8 no room in the cluster
   20 the run failed  21 the run was cancelled  130 interrupted";
 
 #[derive(Debug, Subcommand)]

@@ -96,7 +96,8 @@ fn is_in_doubt(view: &RunView) -> bool {
     let Some(failed) = &view.summary.failed_step else { return false };
     let says_so = |fault: &longshore_proto::Fault| fault.message.contains("may have happened");
     let mut steps = view.steps.iter().filter(|step| step.path == *failed);
-    steps.any(|step| step.status == StepStatus::Indeterminate) && !view.summary.error.as_ref().is_some_and(says_so)
+    steps.any(|step| step.status == StepStatus::Indeterminate)
+        && !view.summary.error.as_ref().is_some_and(says_so)
 }
 
 /// The command that shows every attempt of a run.

@@ -191,7 +191,8 @@ fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -
     match tools.get(&call.server) {
         None => Vec::new(),
         Some(Err(CallFault { fault, .. })) => {
-            let message = format!("the server `{}` cannot be asked: {}", call.server, one_line(&fault.to_string()));
+            let message =
+                format!("the server `{}` cannot be asked: {}", call.server, one_line(&fault.to_string()));
             let help = Some("`longshore servers list` says how each server does".to_owned());
             vec![finding(CallMistake::UnusableServer, message, help)]
         }
