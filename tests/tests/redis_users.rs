@@ -148,6 +148,12 @@ async fn replica_with_the_shipped_users_follows_and_stays_promoted() {
         assert_eq!(carry_out(&replica, &format!("redis-cli -h replica --user admin {line}")), "OK");
     }
     let before = keys(&replica);
+    // A server that still writes the first append-only file of its own refuses to stop.
+    until("its append-only file is written", || {
+        let about: String = ask(&replica, &["INFO", "persistence"]);
+        about.contains("aof_rewrite_in_progress:0") && about.contains("aof_rewrite_scheduled:0")
+    })
+    .await;
     replica.stop().await;
     replica.start_again().await;
     let about: String = ask(&replica, &["INFO", "replication"]);
