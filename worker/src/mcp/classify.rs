@@ -174,13 +174,11 @@ impl fmt::Display for Observation {
         match self {
             Self::NotStarted(why) => write!(f, "the server could not be started: {why}"),
             Self::NotReached(why) => write!(f, "the server could not be reached: {why}"),
-            Self::ConnectDeadline(after, why) => {
-                write!(
-                    f,
-                    "the server was not ready within {after:?}, and was ended{why}; one that needs longer to start gets the time by \
-                     \"longshore\": {{\"connect_timeout_ms\": 60000}} in the servers file"
-                )
-            }
+            Self::ConnectDeadline(after, why) => write!(
+                f,
+                "the server was not ready within {after:?}{why}; one that needs longer gets the time by \
+                 \"longshore\": {{\"connect_timeout_ms\": 60000}} in the servers file"
+            ),
             Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
             Self::ShuttingDown => f.write_str("the connections are being closed"),

@@ -69,7 +69,8 @@ pub(crate) async fn connect(
         Err(_) => {
             let place = match &config.reach {
                 Reach::Http(http) => http.origin().map(|origin| format!(" at {origin}")),
-                Reach::Stdio(_) | Reach::Noop => None,
+                Reach::Stdio(_) => Some(", and was ended".to_owned()),
+                Reach::Noop => None,
             };
             let why = format!("{}{}", place.unwrap_or_default(), stderr.as_suffix());
             Err(Observation::ConnectDeadline(limit, why))
