@@ -11,6 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Attempt, Fault, FaultClass, JobId, Sent};
 
+/// A call that reports progress may take so many times its timeout, unless it is said how long (`max-timeout`).
+pub const PROGRESS_TIMEOUTS: u32 = 10;
+
 /// How the delay grows from one attempt to the next.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

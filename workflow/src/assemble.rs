@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longshore_proto::{Digest, RetryPolicy, Safety, StepPath};
+use longshore_proto::{Digest, PROGRESS_TIMEOUTS, RetryPolicy, Safety, StepPath};
 
 use crate::draft::{CallDraft, Draft, KindDraft, StepDraft};
 use crate::expr::{Expr, Reads, StepField};
@@ -77,9 +77,6 @@ fn condition(expr: Option<Expr>) -> Condition {
         Some(expr) => Condition::SuccessAnd(expr),
     }
 }
-
-/// A call that reports progress may take so many times its `timeout`, unless the step says how long.
-const PROGRESS_TIMEOUTS: u32 = 10;
 
 fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
     // Only what the step itself says makes it safe: a default was written without this tool in mind.

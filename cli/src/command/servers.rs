@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_proto::{FaultClass, ServerName};
+use longshore_proto::{FaultClass, PROGRESS_TIMEOUTS, ServerName};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall, ToolList};
 use serde_json::{Map, Value};
@@ -153,9 +153,6 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
         }
     }
 }
-
-/// A call that reports progress may take so many times its `--timeout`, as a step may.
-const PROGRESS_TIMEOUTS: u32 = 10;
 
 async fn make_call(
     pool: &Pool,

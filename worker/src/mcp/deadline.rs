@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a request may take.
+/// The time that a request may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimit {
     /// Without an answer, and without progress.
@@ -19,7 +19,7 @@ pub(crate) struct Deadline {
     limit: TimeLimit,
     started: Instant,
     next: Instant,
-    pub(crate) last: Instant,
+    last: Instant,
 }
 
 /// Moments that are further away than this are as good as never, and do not overflow.

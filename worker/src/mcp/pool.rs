@@ -33,7 +33,7 @@ use crate::launcher::Launcher;
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
 const CLOSE: Duration = Duration::from_secs(7);
 
-/// Before a call is repeated because the server was not ready; twice as long after each time.
+/// The wait before a call is repeated that the server wants again; twice as long after each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// The longest of these waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -281,15 +281,13 @@ async fn send(
             }
             Answered::Again { state, questions } => (state, questions),
         };
-        if questions.is_empty() {
-            // The server is not ready yet.
-            tokio::select! {
-                () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
-                () = tokio::time::sleep_until(deadline.last.min(Instant::now() + wait)) => {}
-            }
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
         let answers = elicitation.responses(&questions).map_err(Observation::InputRequired)?;
+        // The server may not be ready yet, or ask without end.
+        tokio::select! {
+            () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
+            () = tokio::time::sleep_until(deadline.moment().min(Instant::now() + wait)) => {}
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
         params.request_state = state;
         params.input_responses = (!answers.is_empty()).then(|| answers.into_iter().collect());
     }

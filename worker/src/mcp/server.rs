@@ -100,12 +100,13 @@ impl Server {
         let Some(member) = self.members.get(index) else { return Err(Observation::ShuttingDown) };
         // A connection that is gone is not made again for a run that needs what was in it.
         let relied_on = self.relied_on(job);
+        let lost = || Observation::StateLost("its process or session has ended".to_owned());
         if relied_on.is_some_and(|number| !member.has(number)) {
-            return Err(Observation::StateLost("its process or session has ended".to_owned()));
+            return Err(lost());
         }
         let connection = member.connection(home).await?;
         if relied_on.is_some_and(|number| number != connection.about().number) {
-            return Err(Observation::StateLost("its process or session has ended".to_owned()));
+            return Err(lost());
         }
         Ok(Seat { connection, _share: Share::Member(load) })
     }

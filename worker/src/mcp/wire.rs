@@ -69,7 +69,7 @@ enum Kind {
     Typed,
 }
 
-/// What was read of a piece of text.
+/// Messages that were read of a piece of text.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// Messages for the library.
@@ -147,9 +147,10 @@ impl Requests {
     /// transport knows it.
     pub(crate) fn read(&self, text: &[u8], of: Option<&RequestId>) -> Reading {
         let of = of.and_then(number);
-        let mut state = self.state();
+        // Read before the lock is taken: a message may be large, and senders need the lock as well.
         match text::read(text) {
             Ok(Value::Array(batch)) => {
+                let mut state = self.state();
                 let mut reading = Reading::default();
                 for message in batch {
                     let one = state.message(message, of, || self.excerpt(text));
@@ -158,10 +159,10 @@ impl Requests {
                 }
                 reading
             }
-            Ok(message) => state.message(message, of, || self.excerpt(text)),
+            Ok(message) => self.state().message(message, of, || self.excerpt(text)),
             Err(error) => {
                 let why = error.describe(|range| self.excerpt_at(text, range));
-                state.broken(text, of, why, || self.excerpt(text))
+                self.state().broken(text, of, why, || self.excerpt(text))
             }
         }
     }
