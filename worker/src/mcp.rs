@@ -3,6 +3,7 @@
 //! ```text
 //! ServersConfig ──► Pool ──► connection ──► handshake (era) ──► stdio: a child process
 //!   (config)                    │  tools (listing, checks)      http: one client per server
+//!                               │  wire: every message, read before the MCP library
 //!                               ▼
 //!              Answer, or a CallFault: what was observed (distil), classified once (classify)
 //! ```

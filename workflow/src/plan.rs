@@ -92,9 +92,9 @@ pub struct CallStep {
     pub tool: ToolName,
     /// The arguments, which render to an object. Secrets have their places in here and nowhere else.
     pub with: Template,
-    /// How long each attempt may go on without an answer and without progress.
+    /// The time that each attempt may go on without an answer and without progress.
     pub timeout: Duration,
-    /// How long each attempt may take, whatever progress it reports. At least `timeout`.
+    /// The time that each attempt may take, whatever progress it reports. At least `timeout`.
     pub max_timeout: Duration,
     /// When to try again.
     pub retry: RetryPolicy,

@@ -7,11 +7,11 @@ use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 use metrics::gauge;
 use tracing::warn;
 
-/// How far below the limit the logs must be before submits count as admitted again, in per cent. What is measured changes by a
+/// Distance from the limit below which submits count as admitted again, in per cent. What is measured changes by a
 /// little from one look to the next.
 const REOPENED_BELOW: u64 = 2;
 
-/// Whether submits are refused because the logs are too full. Each scheduler logs a change once.
+/// True while submits are refused because the logs are too full. Each scheduler logs a change once.
 #[derive(Debug, Default)]
 pub(super) struct LogsRoom {
     is_closed: Mutex<bool>,

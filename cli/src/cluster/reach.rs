@@ -19,7 +19,7 @@ use crate::metering::Role;
 const SAY_AFTER: Duration = Duration::from_secs(1);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long the second server may take to be given up after the first one was: they are waited for from the same moment on.
+/// Time for the second server to be given up after the first one was: both waits begin at the same moment.
 const BOTH_GIVEN_UP: Duration = Duration::from_secs(2);
 
 /// Both, for a process of the cluster called `name`.

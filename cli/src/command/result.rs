@@ -88,10 +88,10 @@ fn failed(view: &RunView) -> Failure {
     Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}{doubt}", summary.run))
 }
 
-/// The end of a message about a run whose call may have happened: nobody should repeat it without a look.
+/// The end of a message about a run whose call may have happened, so that it is not repeated without a look.
 const IN_DOUBT: &str = "; the step is indeterminate: its call may have happened";
 
-/// Whether the step at which a run failed is indeterminate, and its fault does not say so itself.
+/// Returns true if the step at which a run failed is indeterminate and its fault does not say so itself.
 fn is_in_doubt(view: &RunView) -> bool {
     let Some(failed) = &view.summary.failed_step else { return false };
     let says_so = |fault: &longshore_proto::Fault| fault.message.contains("may have happened");

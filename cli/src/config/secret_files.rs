@@ -1,4 +1,4 @@
-//! What is secret in the files of credentials that the configuration names: seeds, JWTs and private keys.
+//! Secrets in the files of credentials that the configuration names: seeds, JWTs and private keys.
 //!
 //! NATS and TLS libraries read these files themselves. Their contents are read here once more, so that no message can repeat
 //! them.

@@ -55,7 +55,7 @@ const CREDENTIAL_NAMES: [&str; 11] =
 /// The text in the place of a credential.
 const MASK: &str = "***";
 
-/// Whether the value of a query parameter is probably a credential. Redis reads `pass` for a socket only; others are there by
+/// Returns true if the value of a query parameter is probably a credential. Redis reads `pass` for a socket only; others are there by
 /// mistake, and as secret.
 fn names_a_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! How much work it is to compile a schema, counted without doing it. Pure.
+//! The work of compiling a schema, counted without doing it. Pure.
 //!
 //! Most of a schema is compiled once, and so is the target of each reference. Two things are written out instead, with
 //! every reference followed on every path, so that a schema of 2 kB can stand for gigabytes:

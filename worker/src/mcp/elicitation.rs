@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-/// What is answered to a question.
+/// The answer to a question.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Elicitation {
     /// An error: no person answers here.

@@ -14,7 +14,7 @@ use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::time::{Instant, sleep_until};
 
-/// How long a server may leave the question unanswered. The slowest of the common ones answers a second after it was started.
+/// Time in which a server may leave the question unanswered. The slowest of the common ones answers a second after it was started.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A transport that observes the question and its answer.
@@ -27,7 +27,7 @@ pub(crate) struct ProbeWatch<T> {
     discovered: Discovered,
 }
 
-/// How far the question has come.
+/// State of the question.
 #[derive(Debug, Default)]
 enum Question {
     /// It was not asked, or was answered in time.
@@ -39,7 +39,7 @@ enum Question {
     Late(RequestId),
 }
 
-/// What is known about the answer to `server/discover`.
+/// Knowledge about the answer to `server/discover`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Discovered {
     in_time: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! What servers say instead of a plain answer: broken messages, questions, progress, resources, and answers that come later.
+//! Messages that servers send instead of a plain answer: broken messages, questions, progress, resources, and answers that come later.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -60,7 +60,7 @@ pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
     grouped.into_iter().take(MOST_PROBLEMS).map(finding).collect()
 }
 
-/// What helps against a fault that a process names. A server whose disk has failed answers for its streams, and does not
+/// Advice against a fault that a process names. A server whose disk has failed answers for its streams, and does not
 /// answer what is published to them.
 fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
     let problem = problem.to_lowercase();

@@ -110,7 +110,7 @@ fn room(streams: &[StreamStatus], logs_percent: u64) -> Finding {
     Finding::new(NAME, level, &text).help(&advice.join("; "))
 }
 
-/// What makes room in a stream. A larger `max_bytes` is the last resort, because it takes room from the logs.
+/// Advice on how to make room in a stream. A larger `max_bytes` is the last resort, because it takes room from the logs.
 fn remedy(stream: &str, logs_percent: u64) -> &'static str {
     match stream {
         subject::SUBMIT_STREAM if logs_percent >= ADMISSION_LIMIT_PERCENT => {

@@ -1,4 +1,4 @@
-//! What a server prints to its standard error.
+//! Lines that a server prints to its standard error.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
