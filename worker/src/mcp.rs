@@ -26,6 +26,7 @@ mod eras;
 mod flight;
 mod handshake;
 mod http;
+mod input;
 mod listing;
 mod member;
 mod noop;

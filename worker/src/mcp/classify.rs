@@ -25,6 +25,8 @@ pub(crate) enum Observation {
     NotListed(Duration),
     /// The request could not be handed over in full.
     NotWritten(String),
+    /// The connection ended, and the server had read no byte of the request.
+    NotRead(String),
     /// The pool is closing.
     ShuttingDown,
     /// The run was cancelled.
@@ -79,7 +81,9 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
         O::NotStarted(_) | O::NotReached(_) | O::ConnectDeadline(..) | O::NotListed(_) => {
             (FaultClass::Unavailable, Sent::Never)
         }
-        O::NotWritten(_) | O::ShuttingDown | O::SessionLost(_) => (FaultClass::Unavailable, Sent::Never),
+        O::NotWritten(_) | O::NotRead(_) | O::ShuttingDown | O::SessionLost(_) => {
+            (FaultClass::Unavailable, Sent::Never)
+        }
         O::StateLost(_) => (FaultClass::StateLost, Sent::Never),
         O::Cancelled => (FaultClass::Cancelled, Sent::Maybe),
         O::Deadline(..) => (FaultClass::Timeout, Sent::Maybe),
@@ -147,6 +151,7 @@ impl Observation {
             | Self::ConnectDeadline(_, text)
             | Self::Deadline(_, text)
             | Self::NotWritten(text)
+            | Self::NotRead(text)
             | Self::Closed(text)
             | Self::Http { detail: text, .. }
             | Self::SessionLost(text)
@@ -181,6 +186,7 @@ impl fmt::Display for Observation {
             ),
             Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),
+            Self::NotRead(why) => write!(f, "the connection ended before the server read the request: {why}"),
             Self::ShuttingDown => f.write_str("the connections are being closed"),
             Self::Cancelled => f.write_str("the call was cut off before its answer"),
             Self::Deadline(reached, said) => write!(f, "{reached}{said}"),
@@ -261,6 +267,7 @@ mod tests {
             (O::ConnectDeadline(second, text()), Unavailable, Never),
             (O::NotListed(second), Unavailable, Never),
             (O::NotWritten(text()), Unavailable, Never),
+            (O::NotRead(text()), Unavailable, Never),
             (O::ShuttingDown, Unavailable, Never),
             (O::SessionLost(text()), Unavailable, Never),
             (O::StateLost(text()), StateLost, Never),

@@ -30,8 +30,9 @@ use super::wire::Requests;
 /// After so many deadlines in a row without any answer, a connection counts as dead: one slow tool is not enough, and
 /// some servers never come back (a stream that was lost, a session that was forgotten).
 const SILENT_DEADLINES: u32 = 2;
-/// How long a server that just went away is waited for, so that the fault can say how it ended.
-const EXIT_SOON: Duration = Duration::from_millis(500);
+/// How long a server that just went away is waited for, so that the fault can say how it ended, and whether it had read the
+/// request. Only a server that closes its output and lives on takes so long.
+const EXIT_SOON: Duration = Duration::from_secs(2);
 
 /// What a server sends without being asked, passed on by the handler of the connection.
 #[derive(Clone, Debug)]
@@ -221,13 +222,14 @@ impl Connection {
         };
         let token = handle.progress_token.clone();
         let mut flight = Flight::new(handle, self.requests.clone(), self.cancels.clone());
+        let id = flight.id().clone();
         let mut furthest = f64::NEG_INFINITY;
         loop {
             tokio::select! {
                 biased;
-                answer = flight.answer() => return self.settle(flight.id(), answer).await,
+                answer = flight.answer() => return self.settle(&id, answer).await,
                 () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
-                seen = self.end() => return Err(seen),
+                seen = self.end_during(&id) => return Err(seen),
                 () = tokio::time::sleep_until(deadline.moment()) => {
                     let said = self.child.as_ref().map(|child| child.stderr.as_suffix_since(said_before));
                     return Err(Observation::Deadline(deadline.reached(), said.unwrap_or_default()));
@@ -257,12 +259,20 @@ impl Connection {
             (None, Ok(result)) => Ok(result),
             (None, Err(ServiceError::TransportClosed)) if self.child.is_some() => {
                 // The reason comes from the other end of the same event, if it was not ours.
-                match timeout(EXIT_SOON, self.end()).await {
+                match timeout(EXIT_SOON, self.end_during(id)).await {
                     Ok(seen) => Err(seen),
                     Err(_) => Err(Observation::Closed("the connection was closed".to_owned())),
                 }
             }
             (None, Err(error)) => Err(distil::request_error(&error)),
+        }
+    }
+
+    /// Waits for the end of a server over stdio, during a request; for ever, over HTTP.
+    async fn end_during(&self, request: &RequestId) -> Observation {
+        match self.end().await {
+            Observation::Closed(why) if self.requests.is_unread(request) => Observation::NotRead(why),
+            seen => seen,
         }
     }
 
@@ -307,6 +317,7 @@ const fn ends_the_connection(seen: &Observation) -> bool {
         seen,
         Observation::Closed(_)
             | Observation::NotWritten(_)
+            | Observation::NotRead(_)
             | Observation::NotReached(_)
             | Observation::SessionLost(_)
             | Observation::JsonRpc { code: UNSUPPORTED_VERSION, .. }

@@ -10,14 +10,15 @@ use std::sync::{Arc, OnceLock};
 use rmcp::RoleClient;
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{ChildStdin, ChildStdout};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::ChildStdout;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::classify::Observation;
 use super::envelope::{Envelope, EnvelopeScan};
+use super::input::ServerInput;
 use super::oversized::Oversized;
 use super::process::{StderrTail, Streams};
 use super::wire::Requests;
@@ -69,7 +70,7 @@ impl OutputEnd {
 /// A transport over a child's streams.
 #[derive(Debug)]
 pub(crate) struct StdioTransport {
-    stdin: Arc<Mutex<Option<ChildStdin>>>,
+    stdin: Arc<Mutex<Option<ServerInput>>>,
     stdout: BufReader<ChildStdout>,
     lines: Lines,
     /// Messages that were read of one line, and not taken yet.
@@ -87,7 +88,7 @@ impl StdioTransport {
         end: OutputEnd,
     ) -> Self {
         Self {
-            stdin: Arc::new(Mutex::new(Some(streams.stdin))),
+            stdin: Arc::new(Mutex::new(Some(ServerInput::new(streams.stdin)))),
             stdout: BufReader::with_capacity(READ_BYTES, streams.stdout),
             lines: Lines { limit, requests, tail, line: Vec::new(), bytes: 0, long: None },
             ready: VecDeque::new(),
@@ -104,15 +105,15 @@ impl Transport<RoleClient> for StdioTransport {
         message: TxJsonRpcMessage<RoleClient>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         self.lines.requests.note_sent(&message);
-        let stdin = Arc::clone(&self.stdin);
+        let (stdin, requests) = (Arc::clone(&self.stdin), self.lines.requests.clone());
         async move {
             let mut line = serde_json::to_vec(&message)?;
             line.push(b'\n');
             let mut stdin = stdin.lock().await;
             let Some(stdin) = stdin.as_mut() else { return Err(std::io::ErrorKind::NotConnected.into()) };
+            requests.note_start(&message, stdin.written());
             // An error means that the newline, which ends the request, was not written: no server can have read it.
-            stdin.write_all(&line).await?;
-            stdin.flush().await
+            stdin.write(&line).await
         }
     }
 
@@ -142,7 +143,12 @@ impl Transport<RoleClient> for StdioTransport {
 
     async fn close(&mut self) -> Result<(), Self::Error> {
         // The end of its input is how a server is asked to leave.
-        self.stdin.lock().await.take();
+        let Some(stdin) = self.stdin.lock().await.take() else { return Ok(()) };
+        if self.end.is_reached()
+            && let Some(read) = stdin.read_by_ended_server().await
+        {
+            self.lines.requests.note_read(read);
+        }
         Ok(())
     }
 }

@@ -47,11 +47,15 @@ struct State {
     waiting: BTreeMap<i64, Waiting>,
     given_up: BTreeSet<i64>,
     answers: BTreeMap<i64, Result<Map<String, Value>, Observation>>,
+    /// Bytes that the server read of all that was written to it. Known once nothing reads any more.
+    read_bytes: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     kind: Kind,
+    /// Bytes that were written to the server before the request. `None` until the request is being written.
+    start: Option<u64>,
     /// The question that the server asked a person meanwhile.
     asked_person: Option<String>,
 }
@@ -90,7 +94,7 @@ impl Requests {
         match message {
             JsonRpcMessage::Request(request) => {
                 let (Some(id), kind) = (number(&request.id), kind_of(&request.request)) else { return };
-                self.state().waiting.insert(id, Waiting { kind, asked_person: None });
+                self.state().waiting.insert(id, Waiting { kind, start: None, asked_person: None });
             }
             JsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
@@ -100,6 +104,32 @@ impl Requests {
                 }
             }
             JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
+        }
+    }
+
+    /// Takes note that a message is being written to a pipe, after so many bytes.
+    pub(crate) fn note_start(&self, message: &TxJsonRpcMessage<RoleClient>, written: u64) {
+        if let JsonRpcMessage::Request(request) = message
+            && let Some(id) = number(&request.id)
+            && let Some(waiting) = self.state().waiting.get_mut(&id)
+        {
+            waiting.start = Some(written);
+        }
+    }
+
+    /// Takes note that nothing reads what was written any more, and that so many bytes of it were read.
+    pub(crate) fn note_read(&self, bytes: u64) {
+        self.state().read_bytes = Some(bytes);
+    }
+
+    /// Returns true if it is certain that nothing has read any byte of a request, and never will.
+    pub(crate) fn is_unread(&self, id: &RequestId) -> bool {
+        let (state, Some(id)) = (self.state(), number(id)) else { return false };
+        let Some(read) = state.read_bytes else { return false };
+        match state.waiting.get(&id) {
+            Some(waiting) => waiting.start.is_none_or(|start| start >= read),
+            // A request that never came as far as the pipe.
+            None => !state.answers.contains_key(&id) && !state.given_up.contains(&id),
         }
     }
 

@@ -5,7 +5,7 @@ use longshore_proto::{FaultClass, Partition, RunId, Sent, StepPath, Timestamp};
 use longshore_worker::mcp::{CallingJob, Pool};
 use serde_json::{Value, json};
 
-use crate::fixture::{call, call_of, entry, fault, file, lines, pool_of, until};
+use crate::fixture::{call, call_of, entry, fault, file, lines, pool_of, script, until};
 
 fn run(number: u64) -> RunId {
     RunId::new(Partition(0), Timestamp::from_millis(number), 1)
@@ -104,5 +104,23 @@ async fn a_job_whose_process_crashed_runs_alone_until_it_is_answered() {
     assert_ne!(process(&pool, bad, 1).await, shared, "alone once more");
     assert_eq!(process(&pool, bad, 1).await, shared, "and with the others after its answer");
     assert_ne!(process(&pool, bad, 3).await, shared, "as well as when it is delivered for the third time");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_an_ending_server_did_not_read_was_not_made() {
+    let pool = pool_of(json!({ "command": "python3", "args": [script("leaving_server.py")] }));
+    call(&pool, "once", json!({})).await.expect("an answer");
+    // The server answers nothing more, and ends once this request lies in its input.
+    let (class, sent, message) = fault(call(&pool, "once", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
+    assert!(message.contains("before the server read the request"), "{message}");
+    call(&pool, "once", json!({})).await.expect("an answer of a new process");
+    // One byte that was read is enough for a doubt.
+    let (class, sent, message) = fault(call(&pool, "once", json!({ "read": 1 })).await);
+    assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
+    call(&pool, "once", json!({ "read": 1 })).await.expect("an answer");
+    let (class, sent, message) = fault(call(&pool, "once", json!({})).await);
+    assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Maybe), "{message}");
     pool.close().await;
 }
