@@ -191,8 +191,16 @@ impl fmt::Display for Observation {
             Self::Cancelled => f.write_str("the call was cut off before its answer"),
             Self::Deadline(reached, said) => write!(f, "{reached}{said}"),
             Self::Closed(why) => write!(f, "the connection ended before the answer: {why}"),
-            Self::Http { status, detail, .. } if detail.is_empty() => write!(f, "HTTP {status}"),
-            Self::Http { status, detail, .. } => write!(f, "HTTP {status}: {detail}"),
+            Self::Http { status, detail, retry_after } => {
+                write!(f, "HTTP {status}")?;
+                if !detail.is_empty() {
+                    write!(f, ": {detail}")?;
+                }
+                match retry_after {
+                    Some(pause) => write!(f, "; Retry-After: {} s", pause.as_secs()),
+                    None => Ok(()),
+                }
+            }
             Self::SessionLost(why) => write!(f, "the server has forgotten the session: {why}"),
             Self::StateLost(why) => write!(
                 f,
@@ -318,6 +326,7 @@ mod tests {
         for (status, wanted) in [(429, Some(7)), (503, Some(7)), (401, None), (400, None)] {
             let fault = http(status, Some(7)).into_fault().fault;
             assert_eq!(fault.retry_after, wanted.map(Duration::from_secs), "{status}");
+            assert_eq!(fault.message, format!("HTTP {status}; Retry-After: 7 s"));
         }
     }
 
