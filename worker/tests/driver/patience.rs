@@ -1,8 +1,8 @@
-//! Calls that take longer than a lease: a queue with little patience, and a store of claims that may go away.
+//! Calls that take longer than a lease, and calls whose claim is lost meanwhile.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -45,8 +45,9 @@ struct HastyReceipt(Box<dyn Receipt>);
 
 #[async_trait]
 impl Receipt for HastyReceipt {
+    /// A claim is renewed four times meanwhile, and lost if no renewal succeeds in half of it: enough for a busy machine.
     fn patience(&self) -> Duration {
-        Duration::from_millis(400)
+        Duration::from_secs(2)
     }
     async fn progress(&self) -> Result<(), Error> {
         self.0.progress().await
@@ -59,22 +60,21 @@ impl Receipt for HastyReceipt {
     }
 }
 
-/// The real claims, of which so many can be renewed before the store goes away.
-struct Renewals {
+/// The real claims, whose renewals are counted.
+struct CountedRenewals {
     claims: Arc<dyn Claims>,
-    left: AtomicU32,
+    count: AtomicU32,
 }
 
 #[async_trait]
-impl Claims for Renewals {
+impl Claims for CountedRenewals {
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
         self.claims.claim(key, holder, lease).await
     }
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
-        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
-            return Err(Error::transient("renew", "no connection"));
-        }
-        self.claims.renew(key, holder, lease).await
+        let renewed = self.claims.renew(key, holder, lease).await;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        renewed
     }
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
         self.claims.done(key, holder).await
@@ -84,26 +84,48 @@ impl Claims for Renewals {
     }
 }
 
-async fn hasty(left: u32) -> (Harness, Arc<Renewals>) {
+/// The real claims, which are lost when the test says so and never before: a renewal is answered at once, so that a busy machine
+/// loses none.
+struct LosableClaims {
+    claims: Arc<dyn Claims>,
+    are_lost: AtomicBool,
+}
+
+#[async_trait]
+impl Claims for LosableClaims {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+        self.claims.claim(key, holder, lease).await
+    }
+    async fn renew(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<bool, Error> {
+        Ok(!self.are_lost.load(Ordering::Relaxed))
+    }
+    async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.claims.done(key, holder).await
+    }
+    async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
+        self.claims.release(key, holder).await
+    }
+}
+
+/// A harness at work with a hasty queue and other claims.
+async fn hasty<C: Claims + 'static>(claims: impl FnOnce(Arc<dyn Claims>) -> C) -> (Harness, Arc<C>) {
     let mut harness = Harness::new().await;
     harness.backend.jobs = Arc::new(Hasty(Arc::clone(&harness.backend.jobs)));
-    let claims = Arc::clone(&harness.backend.claims);
-    let renewals = Arc::new(Renewals { claims, left: AtomicU32::new(left) });
-    harness.backend.claims = Arc::clone(&renewals) as _;
+    let claims = Arc::new(claims(Arc::clone(&harness.backend.claims)));
+    harness.backend.claims = Arc::clone(&claims) as _;
     harness.start(WorkerConfig::default());
-    (harness, renewals)
+    (harness, claims)
 }
 
 #[tokio::test]
 async fn a_call_may_take_longer_than_its_lease() {
-    let plenty = 1_000_000;
-    let (harness, renewals) = hasty(plenty).await;
+    let (harness, renewals) = hasty(|claims| CountedRenewals { claims, count: AtomicU32::new(0) }).await;
     let gate = harness.file("gate");
     let job = unsafe_to_repeat("pay", "gate", json!({ "path": gate }));
     harness.publish(&job).await;
     harness.called(1).await;
     // Three renewals are one lease.
-    until("renewals", || async { renewals.left.load(Ordering::Relaxed) <= plenty - 6 }).await;
+    until("renewals", || async { renewals.count.load(Ordering::Relaxed) >= 4 }).await;
     let other = "worker-2".parse().expect("a node id");
     let claimed =
         renewals.claim(&job.claim().expect("a claim"), &other, Duration::ZERO).await.expect("an answer");
@@ -115,9 +137,11 @@ async fn a_call_may_take_longer_than_its_lease() {
 
 #[tokio::test]
 async fn a_call_whose_claim_is_lost_is_cancelled_and_in_doubt() {
-    let (harness, _renewals) = hasty(2).await;
+    let (harness, claims) = hasty(|claims| LosableClaims { claims, are_lost: AtomicBool::new(false) }).await;
     let job = unsafe_to_repeat("pay", "hang", json!({}));
     harness.publish(&job).await;
+    harness.called(1).await;
+    claims.are_lost.store(true, Ordering::Relaxed);
     let fault = harness.doubt(&job.id).await;
     assert!(fault.message.contains("lost its claim"), "{fault}");
     assert_eq!(harness.journal(), ["hang"]);
