@@ -63,7 +63,7 @@ fn mend(symbol: &str, left: &Operand, right: &Operand) -> Option<String> {
     let as_double = |operand: &Operand| match &operand.name {
         Some(name) => format!("write `double({name})`"),
         None => format!(
-            "write `{0}.0` for the literal `{0}`, or `double(...)` round what gives it",
+            "write `{0}.0` for the literal `{0}`, or `double(...)` around what gives it",
             operand.excerpt
         ),
     };
