@@ -159,6 +159,15 @@ impl Diagnostics {
         })
     }
 
+    /// Adds those of another list about the same text.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.shown.extend(other.shown);
+        self.shown.sort_by_key(|(place, one)| (place.line, place.column, one.code));
+        self.more += other.more;
+        self
+    }
+
     /// Returns true if there is no problem.
     pub const fn is_empty(&self) -> bool {
         self.shown.is_empty()

@@ -32,6 +32,8 @@ pub enum CallMistake {
     UnusableServer,
     /// The server has no such tool.
     UnknownTool,
+    /// The server does not list this tool now, and says that its list changes. A warning.
+    UnlistedTool,
     /// The tool takes no such argument.
     UnknownArgument(String),
     /// An argument that the tool requires is not there.
@@ -43,11 +45,17 @@ pub enum CallMistake {
 }
 
 impl CallMistake {
+    /// Returns true if the workflow may be right all the same.
+    pub fn is_warning(&self) -> bool {
+        self.code().is_warning()
+    }
+
     const fn code(&self) -> Code {
         match self {
             Self::UnknownServer => Code::UnknownServer,
             Self::UnusableServer => Code::UnusableServer,
             Self::UnknownTool => Code::UnknownTool,
+            Self::UnlistedTool => Code::UnlistedTool,
             Self::UnknownArgument(_) => Code::UnknownArgument,
             Self::MissingArgument => Code::MissingArgument,
             Self::ArgumentType(_) => Code::ArgumentType,
@@ -57,8 +65,12 @@ impl CallMistake {
 }
 
 impl Diagnostics {
-    /// Findings about the workflow with this text, which compiles. Nothing, if nothing was found.
-    pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Option<Self> {
+    /// Findings about the workflow with this text, which compiles.
+    pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Self {
+        let mut findings = findings.into_iter().peekable();
+        if findings.peek().is_none() {
+            return Self::default();
+        }
         let source = Source::new(text);
         let root = document::read(&source, &mut Report::default());
         let steps = root.as_ref().map(steps).unwrap_or_default();
@@ -68,7 +80,7 @@ impl Diagnostics {
             let span = entries.and_then(|entries| place(&mistake, entries, &source)).unwrap_or_default();
             report.add(Diagnostic::new(mistake.code(), span, message).maybe_help(help));
         }
-        (!report.is_empty()).then(|| report.finish(&source))
+        report.finish(&source)
     }
 }
 
@@ -106,7 +118,7 @@ fn place(mistake: &CallMistake, step: &[Entry], source: &Source<'_>) -> Option<S
     };
     match mistake {
         CallMistake::UnknownServer | CallMistake::UnusableServer => Some(of_call(call, source).0),
-        CallMistake::UnknownTool => Some(of_call(call, source).1),
+        CallMistake::UnknownTool | CallMistake::UnlistedTool => Some(of_call(call, source).1),
         CallMistake::UnknownArgument(name) => Some(argument(name)?.key_span),
         CallMistake::MissingArgument | CallMistake::UnboundSecret => Some(match get(step, "with") {
             Some(with) => with.key_span,
@@ -148,7 +160,7 @@ steps:
     fn check(step: &str, mistake: CallMistake, expected: (&str, usize, usize, usize)) {
         let step = step.parse().expect("a path");
         let finding = Finding { step, mistake, message: "no".to_owned(), help: None };
-        let found = Diagnostics::of_findings(TEXT, [finding]).expect("one");
+        let found = Diagnostics::of_findings(TEXT, [finding]);
         let one = found.iter().next().expect("one");
         assert_eq!((one.code, one.line, one.column, one.length), expected);
     }
@@ -158,12 +170,13 @@ steps:
         crate::compile(TEXT).expect("compiles");
         check("#2", CallMistake::UnknownServer, ("LS0401", 5, 16, 6));
         check("#2", CallMistake::UnknownTool, ("LS0403", 5, 23, 4));
+        check("#2", CallMistake::UnlistedTool, ("LS0503", 5, 23, 4));
         check("sum", CallMistake::UnusableServer, ("LS0402", 7, 15, 6));
         check("sum", CallMistake::UnknownArgument("colums".to_owned()), ("LS0404", 9, 11, 6));
         check("sum", CallMistake::MissingArgument, ("LS0405", 8, 9, 4));
         check("sum", CallMistake::UnboundSecret, ("LS0407", 8, 9, 4));
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));
         check("last", CallMistake::MissingArgument, ("LS0405", 11, 23, 12));
-        assert!(Diagnostics::of_findings(TEXT, []).is_none());
+        assert!(Diagnostics::of_findings(TEXT, []).is_empty());
     }
 }

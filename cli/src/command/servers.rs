@@ -104,7 +104,7 @@ async fn listed(
     let (mut reports, mut exit) = (Vec::new(), Exit::Success);
     for (server, tools) in asked {
         match tools {
-            Ok(ToolList { tools, left_out }) => {
+            Ok(ToolList { tools, left_out, .. }) => {
                 for (tool, why) in left_out {
                     output.warning(&format!("{server}/{tool:?} cannot be called: {why}"));
                 }

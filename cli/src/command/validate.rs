@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
-use longshore_proto::{ServerName, WorkflowRef};
-use longshore_worker::mcp::{CallFault, Tool};
+use longshore_proto::{ServerName, WorkflowRef, closest};
+use longshore_worker::mcp::{CallFault, ToolList};
 use longshore_workflow::{
     CallMistake, CallStep, Diagnostics, Finding, Plan, Step, StepKind, compile_and_warn,
 };
@@ -100,7 +100,11 @@ impl Validation {
             Err(problems) => (None, Some(problems), Diagnostics::default()),
             Ok((plan, warnings)) => {
                 let findings = findings(&plan, servers, tools);
-                (Some(plan.reference()), Diagnostics::of_findings(&text, findings), warnings)
+                let (doubts, mistakes): (Vec<_>, Vec<_>) =
+                    findings.into_iter().partition(|finding| finding.mistake.is_warning());
+                let mistakes = Diagnostics::of_findings(&text, mistakes);
+                let warnings = warnings.and(Diagnostics::of_findings(&text, doubts));
+                (Some(plan.reference()), Some(mistakes).filter(|found| !found.is_empty()), warnings)
             }
         };
         let (file, valid) = (path.to_owned(), problems.is_none());
@@ -129,7 +133,7 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
 }
 
 /// The tools of each server that was asked, or why it did not say.
-type Tools = BTreeMap<ServerName, Result<Vec<Tool>, CallFault>>;
+type Tools = BTreeMap<ServerName, Result<ToolList, CallFault>>;
 
 /// Asks every server that one of the plans calls, all at the same time.
 async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>) -> Result<Tools, Failure> {
@@ -141,7 +145,7 @@ async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>
     with_pool(servers, async |pool, names| {
         let wanted = names.into_iter().filter(|name| wanted.contains(name));
         let asked = join_all(wanted.map(async |server| {
-            let tools = pool.tools_unmasked(&server).await.map(|listed| listed.tools);
+            let tools = pool.tools_unmasked(&server).await;
             (server, tools)
         }));
         Ok(asked.await.into_iter().collect())
@@ -196,15 +200,30 @@ fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -
             let help = Some("`longshore servers list` says how each server does".to_owned());
             vec![finding(CallMistake::UnusableServer, message, help)]
         }
-        Some(Ok(tools)) => match tools.iter().find(|tool| tool.name == call.tool) {
+        Some(Ok(list)) => match list.tools.iter().find(|tool| tool.name == call.tool) {
             Some(tool) => arguments::mistakes(&call.with.entries(), &tool.input_schema)
                 .into_iter()
                 .map(|arguments::Mistake { mistake, message, help }| finding(mistake, message, Some(help)))
                 .collect(),
             None => {
-                let message = format!("the server `{}` has no tool `{}`", call.server, call.tool);
-                vec![finding(CallMistake::UnknownTool, message, lacks(tools, call.tool.as_str()))]
+                let (mistake, message) = lacking(call, list);
+                vec![finding(mistake, message, lacks(&list.tools, call.tool.as_str()))]
             }
         },
     }
+}
+
+/// What a tool that is not listed means. A server that changes its list may add the tool later, unless the name looks like a
+/// misspelt one of those that it lists.
+fn lacking(call: &CallStep, list: &ToolList) -> (CallMistake, String) {
+    let CallStep { server, tool, .. } = call;
+    let names = list.tools.iter().map(|tool| tool.name.as_str());
+    let is_left_out = list.left_out.contains_key(tool.as_str());
+    if list.changes && !is_left_out && closest(tool.as_str(), names).is_none() {
+        let message = format!(
+            "the server `{server}` does not list the tool `{tool}` now, and declares that its list changes while it runs"
+        );
+        return (CallMistake::UnlistedTool, message);
+    }
+    (CallMistake::UnknownTool, format!("the server `{server}` has no tool `{tool}`"))
 }

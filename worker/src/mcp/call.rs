@@ -118,6 +118,8 @@ pub struct ToolList {
     pub tools: Vec<Tool>,
     /// Those that cannot, by name, each with the reason.
     pub left_out: BTreeMap<String, String>,
+    /// The server declares that the list changes while it runs (`listChanged`).
+    pub changes: bool,
 }
 
 /// What the doctor shows about a server that answered.
@@ -193,7 +195,8 @@ mod tests {
             hints: Hints::default(),
         };
         let left_out: BTreeMap<_, _> = [(says("tool"), says("why"))].into();
-        let list = ToolList { tools: vec![tool], left_out: left_out.clone() }.without(&secrets);
+        let list =
+            ToolList { tools: vec![tool], left_out: left_out.clone(), changes: false }.without(&secrets);
         let report = ServerReport {
             protocol_version: says("2026"),
             modern: true,

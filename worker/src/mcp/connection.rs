@@ -57,6 +57,8 @@ pub(crate) struct About {
     pub(crate) modern: bool,
     pub(crate) name: Option<String>,
     pub(crate) version: Option<String>,
+    /// The server declares that its list of tools changes.
+    pub(crate) changes_tools: bool,
     pub(crate) connect_time: Duration,
     pub(crate) pid: Option<u32>,
     /// Scheme, host and port of a server over HTTP.

@@ -286,12 +286,14 @@ impl Attempt<'_> {
     ) -> Connection {
         let info = service.peer_info();
         let version = info.as_ref().map(|info| info.protocol_version.clone());
+        let tools = info.as_ref().and_then(|info| info.capabilities.tools.clone());
         let implementation = info.as_ref().and_then(|info| info.server_info.clone());
         let about = About {
             modern: version.as_ref().is_some_and(|version| !version.has_initialize()),
             protocol_version: version.map(|version| version.to_string()).unwrap_or_default(),
             name: implementation.as_ref().map(|it| it.name.clone()),
             version: implementation.map(|it| it.version).filter(|version| !version.is_empty()),
+            changes_tools: tools.and_then(|tools| tools.list_changed).unwrap_or(false),
             connect_time: self.started.elapsed(),
             pid,
             origin: match &self.config.reach {

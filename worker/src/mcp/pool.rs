@@ -161,10 +161,15 @@ impl Pool {
         let server = self.server(server)?;
         let listed = async {
             let Seat { connection, .. } = &server.seat(None, &self.home).await?;
-            connection.listing(server.settings().connect_timeout, Anew::Yes).await
+            let listing = connection.listing(server.settings().connect_timeout, Anew::Yes).await?;
+            let changes = connection.about().changes_tools;
+            Ok(ToolList {
+                tools: listing.tools().cloned().collect(),
+                left_out: listing.left_out().clone(),
+                changes,
+            })
         };
-        let listing = listed.await.map_err(|seen| seen.without(server.secrets()).into_fault_before_call())?;
-        Ok(ToolList { tools: listing.tools().cloned().collect(), left_out: listing.left_out().clone() })
+        listed.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault_before_call())
     }
 
     /// Reads a resource of a server, such as one that a link in an answer names: the list of its parts as they came, each with
