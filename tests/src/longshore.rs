@@ -99,6 +99,12 @@ impl Longshore {
         self
     }
 
+    /// Leaves out every variable of its environment.
+    pub fn without_environment(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
     /// The command, to be started in another way.
     pub(crate) fn into_command(self) -> Command {
         self.command

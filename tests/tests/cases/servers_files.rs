@@ -1,0 +1,114 @@
+//! Servers files as other hosts and people write them.
+
+use longshore_tests::longshore::Ended;
+use serde_json::{Value, json};
+
+use crate::folder::{Case, WORKFLOW};
+
+/// The workflow of the case with this servers file.
+async fn run(case: &Case, file: &str) -> Ended {
+    let file = format!("{file}.json");
+    case.longshore(["run", WORKFLOW, "--mcp-config", &file, "--data", "../data"]).run().await
+}
+
+/// Files whose server works, each with what is said about the file.
+const WORKING: [(&str, &[&str]); 19] = [
+    ("comments", &[]),
+    ("comma", &[]),
+    ("bom", &[]),
+    ("crlf", &[]),
+    ("vscode", &[]),
+    ("arraycmd", &[]),
+    ("types", &[]),
+    ("remote", &[]),
+    ("upper", &[]),
+    ("ws", &[]),
+    ("serverurl", &[]),
+    ("httpurl", &["mcpServers.g: timeout: is not read", "set `longshore.call_timeout_ms`"]),
+    ("sse", &[]),
+    ("envnumber", &[]),
+    ("envnull", &[]),
+    ("argsnumber", &[]),
+    ("disabledbroken", &[]),
+    ("names", &["left out: `Sequential Thinking` is not a server name", "left out: `@acme/fs`"]),
+    ("extras", &["disabledTools: is not read", "envFile: is not read", "timeout: is not read"]),
+];
+
+#[tokio::test]
+async fn common_spellings_are_read_and_a_bad_entry_costs_no_other() {
+    let case = Case::of("13-servers-file");
+    for (file, words) in WORKING {
+        let ended = run(&case, file).await.expecting(0).saying(words);
+        assert!(!words.is_empty() || !ended.stderr.contains("warning"), "{file}: {ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_servers_says_where_they_belong() {
+    let case = Case::of("13-servers-file");
+    let cases: [(&str, &[&str]); 4] = [
+        ("utf16", &["utf16.json is not UTF-8 text", "save it as UTF-8"]),
+        ("settings", &["write what is in `mcp.servers` into an object `mcpServers`"]),
+        ("zed", &["write what is in `context_servers` into an object `mcpServers`"]),
+        ("bare", &["`s` looks like a server: put it into an object `mcpServers`"]),
+    ];
+    for (file, words) in cases {
+        run(&case, file).await.expecting(3).saying(words);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_entry_is_named_with_its_key_where_it_is_called() {
+    let case = Case::of("13-servers-file");
+    let cases = [
+        ("argsstring", "args: must be a list of texts, not text"),
+        (
+            "onestring",
+            "command: names the program alone; write `\"command\": \"python3\"`, and the rest into `args`",
+        ),
+        ("dupname", "is written twice, in line 1; keep one of them"),
+        ("shellvar", "args: `${1:-server.py}` is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`"),
+    ];
+    for (file, words) in cases {
+        let server = format!("step `a`: the server `s` of {file}.json cannot be used");
+        run(&case, file).await.expecting(3).saying(&[&server, words]);
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_only_a_shell_fills_in_is_a_warning() {
+    let case = Case::of("13-servers-file");
+    let words =
+        ["args: `$PWD` is not filled in, because no shell reads it; write `${PWD}`", "$PWD/server.py"];
+    run(&case, "dollarhome").await.expecting(20).saying(&words);
+}
+
+#[tokio::test]
+async fn entries_that_cannot_be_used_are_listed_with_the_reason() {
+    let case = Case::of("13-servers-file");
+    let listed = async |file: &str| -> Vec<Value> {
+        let file = format!("{file}.json");
+        case.longshore(["servers", "list", "--json", "--mcp-config", &file]).run().await.json_lines()
+    };
+    for (file, server, words) in [
+        ("ws", "w", "WebSocket is not a transport of MCP"),
+        ("sse", "g", "sse"),
+        ("vscode", "gh", "input:key"),
+    ] {
+        let all = listed(file).await;
+        let one = all.iter().find(|one| one["server"] == json!(server)).expect("an entry").to_string();
+        assert!(one.contains(words), "{file}: {one}");
+    }
+    let disabled = listed("disabledbroken").await;
+    assert_eq!(disabled.len(), 4, "{disabled:?}");
+}
+
+#[tokio::test]
+async fn servers_get_the_variables_of_proxies_and_certificates() {
+    let proxy = "http://proxy.example:3128";
+    let case = Case::of("36-proxy-env").with("HTTPS_PROXY", proxy).with("https_proxy", proxy);
+    let case = case.with("NODE_EXTRA_CA_CERTS", "/etc/ca.pem");
+    let expected =
+        json!({ "HTTPS_PROXY": proxy, "https_proxy": proxy, "NODE_EXTRA_CA_CERTS": "/etc/ca.pem" });
+    assert_eq!(case.outputs().await, json!({ "a": expected }));
+}
