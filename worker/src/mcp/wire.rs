@@ -7,6 +7,7 @@
 
 mod errors;
 mod memory;
+mod pipe;
 mod text;
 mod tools;
 
@@ -104,32 +105,6 @@ impl Requests {
                 }
             }
             JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
-        }
-    }
-
-    /// Takes note that a message is being written to a pipe, after so many bytes.
-    pub(crate) fn note_start(&self, message: &TxJsonRpcMessage<RoleClient>, written: u64) {
-        if let JsonRpcMessage::Request(request) = message
-            && let Some(id) = number(&request.id)
-            && let Some(waiting) = self.state().waiting.get_mut(&id)
-        {
-            waiting.start = Some(written);
-        }
-    }
-
-    /// Takes note that nothing reads what was written any more, and that so many bytes of it were read.
-    pub(crate) fn note_read(&self, bytes: u64) {
-        self.state().read_bytes = Some(bytes);
-    }
-
-    /// Returns true if it is certain that nothing has read any byte of a request, and never will.
-    pub(crate) fn is_unread(&self, id: &RequestId) -> bool {
-        let (state, Some(id)) = (self.state(), number(id)) else { return false };
-        let Some(read) = state.read_bytes else { return false };
-        match state.waiting.get(&id) {
-            Some(waiting) => waiting.start.is_none_or(|start| start >= read),
-            // A request that never came as far as the pipe.
-            None => !state.answers.contains_key(&id) && !state.given_up.contains(&id),
         }
     }
 
