@@ -182,6 +182,7 @@ codes! {
     ChangedNumber "LS0501" "A warning. YAML reads this value without quotes as a number, and the number is not written as the value is: `02142` becomes 2142, `1.10` becomes 1.1, `1234e8` becomes 123400000000.0, and of a number with more than some 17 digits the last ones are lost. Codes, versions and ids are text, so put quotes round them. If the number is meant, write it as it is shown, and the warning is gone."
     LiteralExpression "LS0502" "A warning. The text looks like an expression of another language or like one without its braces, and it is passed on as it is. An expression is written `${{ inputs.url }}`. If the text is meant as it is, write it as a literal within an expression, as in `${{ '{{ name }}' }}`, and the warning is gone."
     UnlistedTool "LS0503" "A warning of `validate --online`. The server does not list the tool now, and declares that its list of tools changes while it runs (`listChanged`). Some servers add tools after another call, such as one that enables a set of them; then the workflow is right. If no call adds the tool, the step will fail."
+    UnnamedArgument "LS0504" "A warning. The schema of the tool's input names arguments, this is none of them, and the schema does not forbid others. Most tools ignore such an argument, so a name that is written wrongly goes unnoticed. If the tool takes it all the same, the warning can be ignored."
 }
 
 impl fmt::Display for Code {

@@ -159,15 +159,6 @@ impl Diagnostics {
         })
     }
 
-    /// Adds those of another list about the same text.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.shown.extend(other.shown);
-        self.shown.sort_by_key(|(place, one)| (place.line, place.column, one.code));
-        self.more += other.more;
-        self
-    }
-
     /// Returns true if there is no problem.
     pub const fn is_empty(&self) -> bool {
         self.shown.is_empty()
@@ -177,6 +168,17 @@ impl Diagnostics {
     pub fn count(&self) -> (usize, usize) {
         let warnings = self.shown.iter().filter(|(_, one)| one.code.is_warning()).count();
         (self.shown.len() - warnings + self.more, warnings)
+    }
+
+    /// Joins the diagnostics of two passes over one text. Returns the errors, if there are any, and the warnings.
+    pub fn split(self, other: Self) -> (Option<Self>, Self) {
+        let more = self.more + other.more;
+        let mut shown: Vec<_> = self.shown.into_iter().chain(other.shown).collect();
+        shown.sort_by_key(|(_, one)| (one.span.start, one.code));
+        let (warnings, errors): (Vec<_>, Vec<_>) =
+            shown.into_iter().partition(|(_, one)| one.code.is_warning());
+        let errors = (!errors.is_empty()).then_some(Self { shown: errors, more });
+        (errors, Self { shown: warnings, more: 0 })
     }
 
     /// How many problems there are beyond those that [`Diagnostics::iter`] gives.

@@ -38,6 +38,8 @@ pub enum CallMistake {
     UnknownArgument(String),
     /// An argument that the tool requires is not there.
     MissingArgument,
+    /// The schema neither names this argument nor forbids it. A warning.
+    UnnamedArgument(String),
     /// This argument is of another type than the tool wants.
     ArgumentType(String),
     /// A secret goes into the call, and the servers file does not give it.
@@ -45,11 +47,6 @@ pub enum CallMistake {
 }
 
 impl CallMistake {
-    /// Returns true if the workflow may be right all the same.
-    pub fn is_warning(&self) -> bool {
-        self.code().is_warning()
-    }
-
     const fn code(&self) -> Code {
         match self {
             Self::UnknownServer => Code::UnknownServer,
@@ -57,6 +54,7 @@ impl CallMistake {
             Self::UnknownTool => Code::UnknownTool,
             Self::UnlistedTool => Code::UnlistedTool,
             Self::UnknownArgument(_) => Code::UnknownArgument,
+            Self::UnnamedArgument(_) => Code::UnnamedArgument,
             Self::MissingArgument => Code::MissingArgument,
             Self::ArgumentType(_) => Code::ArgumentType,
             Self::UnboundSecret => Code::UnboundSecret,
@@ -65,12 +63,8 @@ impl CallMistake {
 }
 
 impl Diagnostics {
-    /// Findings about the workflow with this text, which compiles.
+    /// The diagnostics for findings about the workflow with this text, which compiles. Errors and warnings are both among them.
     pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Self {
-        let mut findings = findings.into_iter().peekable();
-        if findings.peek().is_none() {
-            return Self::default();
-        }
         let source = Source::new(text);
         let root = document::read(&source, &mut Report::default());
         let steps = root.as_ref().map(steps).unwrap_or_default();
@@ -119,7 +113,9 @@ fn place(mistake: &CallMistake, step: &[Entry], source: &Source<'_>) -> Option<S
     match mistake {
         CallMistake::UnknownServer | CallMistake::UnusableServer => Some(of_call(call, source).0),
         CallMistake::UnknownTool | CallMistake::UnlistedTool => Some(of_call(call, source).1),
-        CallMistake::UnknownArgument(name) => Some(argument(name)?.key_span),
+        CallMistake::UnknownArgument(name) | CallMistake::UnnamedArgument(name) => {
+            Some(argument(name)?.key_span)
+        }
         CallMistake::MissingArgument | CallMistake::UnboundSecret => Some(match get(step, "with") {
             Some(with) => with.key_span,
             None => source.first_line(call.value.span),
@@ -173,6 +169,7 @@ steps:
         check("#2", CallMistake::UnlistedTool, ("LS0503", 5, 23, 4));
         check("sum", CallMistake::UnusableServer, ("LS0402", 7, 15, 6));
         check("sum", CallMistake::UnknownArgument("colums".to_owned()), ("LS0404", 9, 11, 6));
+        check("sum", CallMistake::UnnamedArgument("colums".to_owned()), ("LS0504", 9, 11, 6));
         check("sum", CallMistake::MissingArgument, ("LS0405", 8, 9, 4));
         check("sum", CallMistake::UnboundSecret, ("LS0407", 8, 9, 4));
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));

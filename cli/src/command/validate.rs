@@ -99,12 +99,9 @@ impl Validation {
         let (workflow, problems, warnings) = match compiled {
             Err(problems) => (None, Some(problems), Diagnostics::default()),
             Ok((plan, warnings)) => {
-                let findings = findings(&plan, servers, tools);
-                let (doubts, mistakes): (Vec<_>, Vec<_>) =
-                    findings.into_iter().partition(|finding| finding.mistake.is_warning());
-                let mistakes = Diagnostics::of_findings(&text, mistakes);
-                let warnings = warnings.and(Diagnostics::of_findings(&text, doubts));
-                (Some(plan.reference()), Some(mistakes).filter(|found| !found.is_empty()), warnings)
+                let found = Diagnostics::of_findings(&text, findings(&plan, servers, tools));
+                let (problems, warnings) = warnings.split(found);
+                (Some(plan.reference()), problems, warnings)
             }
         };
         let (file, valid) = (path.to_owned(), problems.is_none());
@@ -201,10 +198,14 @@ fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -
             vec![finding(CallMistake::UnusableServer, message, help)]
         }
         Some(Ok(list)) => match list.tools.iter().find(|tool| tool.name == call.tool) {
-            Some(tool) => arguments::mistakes(&call.with.entries(), &tool.input_schema)
-                .into_iter()
-                .map(|arguments::Mistake { mistake, message, help }| finding(mistake, message, Some(help)))
-                .collect(),
+            Some(tool) => arguments::mistakes(
+                &format!("{}/{}", call.server, call.tool),
+                &call.with.entries(),
+                &tool.input_schema,
+            )
+            .into_iter()
+            .map(|arguments::Mistake { mistake, message, help }| finding(mistake, message, Some(help)))
+            .collect(),
             None => {
                 let (mistake, message) = lacking(call, list);
                 vec![finding(mistake, message, lacks(&list.tools, call.tool.as_str()))]

@@ -52,7 +52,7 @@ async fn the_doctor_tells_good_servers_from_bad_ones() {
     let folder = Folder::with(ECHO);
     let listed = folder.run(&["servers", "list", "--json"]).await.expecting(0, &[]).json_lines();
     assert_eq!(listed[0]["protocol_version"], "2025-11-25");
-    assert_eq!((&listed[0]["status"], &listed[0]["tools"]), (&json!("ready"), &json!(4)));
+    assert_eq!((&listed[0]["status"], &listed[0]["tools"]), (&json!("ready"), &json!(5)));
     let tools = folder.run(&["servers", "tools", "test", "--json"]).await.expecting(0, &[]).json_lines();
     assert!(
         tools.iter().any(|tool| tool["name"] == "echo" && tool["hints"]["read_only"] == true),

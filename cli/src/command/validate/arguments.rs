@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::suggest;
 
-/// Something that the tool would refuse.
+/// Something that the tool would refuse, or most likely ignore.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Mistake {
     pub(super) mistake: CallMistake,
@@ -16,8 +16,8 @@ pub(super) struct Mistake {
     pub(super) help: String,
 }
 
-/// What is wrong with arguments, each with its value unless an expression makes it.
-pub(super) fn mistakes(arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
+/// What is wrong with arguments of `call`, each with its value unless an expression makes it.
+pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
     let Value::Object(schema) = schema else { return Vec::new() };
     let none = Map::new();
     let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
@@ -25,12 +25,19 @@ pub(super) fn mistakes(arguments: &[(&str, Option<&Value>)], schema: &Value) -> 
     let mut found = Vec::new();
     for (name, value) in arguments {
         match properties.get(*name) {
-            None if is_closed(schema) => found.push(Mistake {
-                mistake: CallMistake::UnknownArgument((*name).to_owned()),
-                message: format!("the tool takes no argument `{name}`"),
-                help: suggest::among(name, &names),
-            }),
-            None => {}
+            None => match others(schema) {
+                Others::Forbidden => found.push(Mistake {
+                    mistake: CallMistake::UnknownArgument((*name).to_owned()),
+                    message: format!("the tool takes no argument `{name}`"),
+                    help: suggest::among(name, &names),
+                }),
+                Others::Unmentioned => found.push(Mistake {
+                    mistake: CallMistake::UnnamedArgument((*name).to_owned()),
+                    message: format!("`{name}` is not an argument of `{call}`"),
+                    help: suggest::among(name, &names),
+                }),
+                Others::Allowed => {}
+            },
             Some(property) => found.extend(value.and_then(|value| of_type(name, value, property))),
         }
     }
@@ -38,10 +45,51 @@ pub(super) fn mistakes(arguments: &[(&str, Option<&Value>)], schema: &Value) -> 
     found
 }
 
-/// Whether the names of the properties are all there are.
-fn is_closed(schema: &Map<String, Value>) -> bool {
-    schema.get("additionalProperties") == Some(&Value::Bool(false))
-        && !schema.contains_key("patternProperties")
+/// What a schema says about arguments that its `properties` do not name.
+enum Others {
+    /// Every call with one is refused.
+    Forbidden,
+    /// Nothing: they are allowed because the author did not think of them.
+    Unmentioned,
+    /// They are allowed on purpose, or another part of the schema may name them.
+    Allowed,
+}
+
+/// Keywords that can name arguments beside `properties`.
+const NAMING_KEYWORDS: [&str; 11] = [
+    "$dynamicRef",
+    "$ref",
+    "allOf",
+    "anyOf",
+    "dependencies",
+    "dependentSchemas",
+    "else",
+    "if",
+    "oneOf",
+    "patternProperties",
+    "then",
+];
+
+fn others(schema: &Map<String, Value>) -> Others {
+    let forbids = |keyword| schema.get(keyword) == Some(&Value::Bool(false));
+    if schema.contains_key("patternProperties") {
+        return Others::Allowed;
+    }
+    if forbids("additionalProperties") {
+        return Others::Forbidden;
+    }
+    if NAMING_KEYWORDS.iter().any(|keyword| schema.contains_key(*keyword)) {
+        return Others::Allowed;
+    }
+    if forbids("unevaluatedProperties") {
+        return Others::Forbidden;
+    }
+    let says_more =
+        ["additionalProperties", "unevaluatedProperties"].iter().any(|key| schema.contains_key(*key));
+    // Without any name, the schema describes no arguments at all.
+    let names_some =
+        schema.get("properties").and_then(Value::as_object).is_some_and(|names| !names.is_empty());
+    if says_more || !names_some { Others::Allowed } else { Others::Unmentioned }
 }
 
 /// All that is required and not written, as one mistake: it is mended in one place.
@@ -115,7 +163,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.as_str(), (**value != json!("$")).then_some(*value)))
             .collect();
-        let found: Vec<_> = mistakes(&arguments, schema).into_iter().map(|one| one.message).collect();
+        let found: Vec<_> = mistakes("s/t", &arguments, schema).into_iter().map(|one| one.message).collect();
         assert_eq!(found, expected, "{arguments:?}");
     }
 
@@ -153,5 +201,29 @@ mod tests {
         let schema = json!({ "additionalProperties": false, "patternProperties": { "^m": {} } });
         check(&json!({ "more": 1 }), &schema, &[]);
         check(&json!({ "x": 1 }), &json!({ "properties": { "x": { "type": "date" } } }), &[]);
+    }
+
+    #[test]
+    fn name_that_the_schema_neither_names_nor_forbids_is_a_warning() {
+        let schema = json!({ "properties": { "max_count": { "type": "integer" } } });
+        let given = json!(1);
+        let found = mistakes("s/t", &[("max_cuont", Some(&given))], &schema);
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(one.mistake, CallMistake::UnnamedArgument("max_cuont".to_owned()));
+        assert_eq!(one.message, "`max_cuont` is not an argument of `s/t`");
+        assert_eq!(one.help, "did you mean `max_count`? Known: `max_count`");
+        for others in [
+            json!({ "additionalProperties": true }),
+            json!({ "additionalProperties": { "type": "integer" } }),
+            json!({ "allOf": [{ "$ref": "#/$defs/more" }] }),
+            json!({ "patternProperties": { "^max_": {} }, "additionalProperties": false }),
+            json!({ "properties": {} }),
+        ] {
+            let mut schema = schema.clone();
+            schema.as_object_mut().expect("an object").extend(others.as_object().expect("an object").clone());
+            check(&json!({ "max_cuont": 1 }), &schema, &[]);
+        }
+        let closed = json!({ "properties": { "a": {} }, "unevaluatedProperties": false });
+        check(&json!({ "b": 1 }), &closed, &["the tool takes no argument `b`"]);
     }
 }
