@@ -26,7 +26,7 @@ pub(crate) use groups::parse;
 pub(crate) use runs::{
     PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };
-pub(crate) use value::{Pair, Target, ToolsOf, duration};
+pub(crate) use value::{Pair, Target, ToolsOf, duration, given_twice};
 
 /// Where a data directory is unless somebody says otherwise.
 pub(crate) const USUAL_DATA: &str = ".longshore";

@@ -1,11 +1,12 @@
 //! What a run is given: from a file and from the command line, typed by the plan.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use longshore_workflow::{InputProblem, InputProblems, Plan, lost_digits, read_inputs};
+use longshore_workflow::{InputProblem, InputProblems, Plan, UnreadJson, read_inputs, read_json};
 use serde_json::{Map, Value};
 
-use crate::args::Pair;
+use crate::args::{Pair, given_twice};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
@@ -20,6 +21,11 @@ pub(crate) fn gather(
     pairs: &[Pair],
     output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
+    if let Some(name) = given_twice(pairs) {
+        let message = format!("the input `{name}` is given twice on the command line");
+        return Err(Failure::new(Exit::Usage, message)
+            .help(format!("give it once; a list is written as JSON: -i '{name}=[\"a\", \"b\"]'")));
+    }
     let text = file.map(|path| input_text::read_or_stdin(path, "input file")).transpose()?;
     let mut inputs = match (file, text) {
         (Some(path), Some(text)) if is_yaml(path) => from_yaml(path, &text, output)?,
@@ -33,11 +39,13 @@ pub(crate) fn gather(
             Err(problem) => unread.push(problem),
         }
     }
-    let is_unread = |problem: &InputProblem| match problem {
+    let is_unread = |problem: &InputProblem| {
+        match problem {
         InputProblem::Missing { name, .. } => unread
             .iter()
-            .any(|other| matches!(other, InputProblem::LostDigits { name: lost, .. } if lost == name)),
+            .any(|other| matches!(other, InputProblem::LostDigits { name: other, .. } | InputProblem::RepeatedKey { name: other, .. } if other == name)),
         _ => false,
+    }
     };
     let accepted = plan.accept_inputs(inputs.clone());
     let refused = accepted.as_ref().err().into_iter().flat_map(InputProblems::iter);
@@ -72,25 +80,22 @@ fn from_yaml(path: &Path, text: &str, output: &Output) -> Result<Map<String, Val
     })
 }
 
+/// How an input file is written.
+const AN_OBJECT: &str =
+    "write one JSON object whose keys are the names of inputs; a file in YAML ends in `.yaml`";
+
 fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
-    let invalid = |why: String| {
-        Failure::new(Exit::Invalid, format!("the input file {} {why}", path.display()))
-            .help("write one JSON object whose keys are the names of inputs; a file in YAML ends in `.yaml`")
+    let invalid = |why: &dyn Display, help: &str| {
+        Failure::new(Exit::Invalid, format!("the input file {} {why}", path.display())).help(help)
     };
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => match lost_digits(text) {
-            Some(digits) => Err(Failure::new(
-                Exit::Invalid,
-                format!(
-                    "the input file {} has the number {digits}, whose last digits would be lost",
-                    path.display()
-                ),
-            )
-            .help("put it into quotes to pass it on exactly")),
-            None => Ok(object),
-        },
-        Ok(_) => Err(invalid("holds no JSON object".to_owned())),
-        Err(error) => Err(invalid(format!("is not valid JSON: {error}"))),
+    match read_json(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(invalid(&"holds no JSON object", AN_OBJECT)),
+        Err(why @ UnreadJson::LostDigits(_)) => {
+            Err(invalid(&why, "put it into quotes to pass it on exactly"))
+        }
+        Err(why @ UnreadJson::RepeatedKey(_)) => Err(invalid(&why, "remove one of the two")),
+        Err(why @ UnreadJson::Invalid(_)) => Err(invalid(&why, AN_OBJECT)),
     }
 }
 
@@ -148,8 +153,27 @@ steps:
     #[test]
     fn no_digit_is_lost() {
         let long = "12345678901234567890123";
-        let inputs = gathered(None, &["region=a", &format!("free={long}"), "limit=9007199254740993"]);
+        let inputs = gathered(None, &["region=a", &format!("free=\"{long}\""), "limit=9007199254740993"]);
         assert_eq!(inputs, Ok(json!({ "region": "a", "free": long, "limit": 9_007_199_254_740_993_u64 })));
+        let in_yaml = |value: &str| {
+            let text = format!("region: a\nfree: {value}\n");
+            read_inputs(&text).map(|(inputs, _)| inputs).map_err(|problems| problems.to_string())
+        };
+        assert_eq!(
+            in_yaml(&format!("'{long}'")).map(Value::Object),
+            Ok(json!({ "region": "a", "free": long }))
+        );
+        // The same number is refused in each form, alone and within a list.
+        for value in [long.to_owned(), format!("[1, -{long}]")] {
+            let refusals = [
+                gathered(None, &["region=a", &format!("free={value}")]).expect_err("-i"),
+                gathered(Some(&format!("{{\"region\": \"a\", \"free\": {value}}}")), &[]).expect_err("JSON"),
+                in_yaml(&value).expect_err("YAML"),
+            ];
+            for refusal in refusals {
+                assert!(refusal.contains(long) && refusal.contains("would be lost"), "{refusal}");
+            }
+        }
         for text in ["1.10", "296e115", "007", "1E3"] {
             let inputs = gathered(None, &["region=a", &format!("free={text}")]);
             assert_eq!(inputs, Ok(json!({ "region": "a", "free": text })));
@@ -163,7 +187,7 @@ steps:
                     "  input `limit` is given the number {long}, whose last digits would be lost; declare the input with `type: string` to pass it on exactly"
                 ),
                 format!(
-                    "  input `free` is given the number {long}, whose last digits would be lost; put it into quotes to pass it on exactly"
+                    "  input `free` is given the number {long}, whose last digits would be lost; put it into double quotes to pass it on exactly"
                 ),
             ]
         );
@@ -173,6 +197,23 @@ steps:
             refusal,
             format!("the input file FILE has the number -{long}, whose last digits would be lost")
         );
+    }
+
+    #[test]
+    fn what_is_given_twice_is_refused() {
+        let file = gathered(Some("{\"region\": \"a\",\n \"region\": \"b\"}"), &[]);
+        let repeated =
+            "the input file FILE has a problem: the key `region` is written twice at line 2 column 9";
+        assert_eq!(file, Err(repeated.to_owned()));
+        let pair = gathered(None, &["region=a", "region=a"]);
+        assert_eq!(pair, Err("the input `region` is given twice on the command line".to_owned()));
+        let value = gathered(None, &["region=a", r#"free={"n": 1, "n": 2}"#]).expect_err("refused");
+        assert!(
+            value.contains("input `free` is given JSON with a problem: the key `n` is written twice"),
+            "{value}"
+        );
+        let yaml = read_inputs("region: a\nregion: b\n").expect_err("refused").to_string();
+        assert!(yaml.contains("the key `region` stands twice"), "{yaml}");
     }
 
     #[test]

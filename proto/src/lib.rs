@@ -37,6 +37,7 @@ pub mod subject;
 mod submit;
 mod text;
 mod time;
+mod unique;
 mod view;
 mod wire;
 
@@ -57,5 +58,6 @@ pub use policy::{Backoff, Next, PROGRESS_TIMEOUTS, RetryPolicy, Safety};
 pub use secret::SecretPlace;
 pub use submit::{ID_HEADER, SubmitRequest};
 pub use time::Timestamp;
+pub use unique::{UniqueKeys, unique_keys};
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
 pub use wire::{FORMAT_VERSION, NEWEST_FORMAT, WireError, decode, decode_all, encode, join};

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use longshore_workflow::lost_digits;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// How many values a submit or a request may hold. A list of 200,000 numbers fits into a message, and takes about 25 MiB of
@@ -32,6 +33,15 @@ pub(crate) struct TooManyNodes {
 pub(crate) fn check_json(text: &[u8], limit: usize) -> Result<(), TooManyNodes> {
     // A value has a byte at least.
     if text.len() <= limit { Ok(()) } else { check(&mut serde_json::Deserializer::from_slice(text), limit) }
+}
+
+/// What is said about a JSON text for which [`loses_digits`] holds. The number is not repeated: it may be a secret.
+pub(crate) const LOST_DIGITS: &str =
+    "a whole number has more than 64 bits, and its last digits would be lost: send it as text";
+
+/// Returns true if a JSON text holds a whole number of more than 64 bits. MessagePack has no such numbers.
+pub(crate) fn loses_digits(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| lost_digits(text).is_some())
 }
 
 /// Counts the values of a body in MessagePack.

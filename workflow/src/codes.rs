@@ -100,7 +100,7 @@ codes! {
     NotAMap "LS0007" "A workflow is a map whose first key is `longshore: v1`. This text is empty, or a list, or a single value."
     Tag "LS0008" "A value that begins with `!` carries a YAML tag, and the format has no tags. Usually it was meant as the `!` of an expression: write `if: ${{ !cancelled() }}`, or put quotes round the text."
     KeyNotText "LS0009" "The keys of a map are text. YAML would also allow lists and maps as keys; JSON, which the values become, does not."
-    NoJsonNumber "LS0010" "Infinity, not-a-number, and numbers beyond the range of a 64-bit float have no form in JSON, which is what every value becomes."
+    NoJsonNumber "LS0010" "Infinity, not-a-number, and numbers beyond the range of a 64-bit float have no form in JSON, which is what every value becomes. In inputs, a whole number of more than 64 bits is refused as well: JSON would hold it as a float, and its last digits would be others."
     ColonTrap "LS0011" "An unquoted YAML value ends at `: `, so the `: ` of an expression such as `${{ inputs.a ? 'b' : 'c' }}` breaks it. Put quotes round the whole value: `\"${{ inputs.a ? 'b' : 'c' }}\"`."
     BraceTrap "LS0012" "Inside `{ ... }` or `[ ... ]`, YAML reads the braces of `${{ }}` as a map of its own. Write the map over several lines (block style), or put quotes round the value: `{ id: \"${{ inputs.x }}\" }`. `{{ x }}` without the `$` is no expression anywhere."
 

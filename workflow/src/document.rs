@@ -14,11 +14,30 @@ use serde_json::{Map, Number, Value};
 
 pub(crate) use read::read;
 
-use crate::source::Span;
+use crate::codes::Code;
+use crate::diagnostics::{Diagnostic, Report};
+use crate::source::{Source, Span};
 
 /// How deep lists and maps may stand in each other: deeper than any workflow people can still read, and shallow
 /// enough for every recursive walk over the tree.
 pub(crate) const DEPTH_LIMIT: usize = 64;
+
+/// Refuses the whole numbers below a node that do not fit 64 bits: as floats, their last digits would be others.
+pub(crate) fn refuse_lost_digits(node: &Node, source: &Source<'_>, report: &mut Report) {
+    match &node.kind {
+        Kind::Number(_) if scalar::loses_digits(source.slice(node.span)) => {
+            let digits = mistakes::short(source.slice(node.span));
+            let message = format!("the last digits of the number {digits} would be lost");
+            let problem = Diagnostic::new(Code::NoJsonNumber, node.span, message);
+            report.add(problem.help("put it into quotes to pass it on exactly"));
+        }
+        Kind::List(items) => items.iter().for_each(|item| refuse_lost_digits(item, source, report)),
+        Kind::Map(entries) => {
+            entries.iter().for_each(|entry| refuse_lost_digits(&entry.value, source, report));
+        }
+        _ => {}
+    }
+}
 
 /// A value with its place.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::fmt;
 use longshore_proto::SecretName;
 use serde_json::{Map, Value};
 
-use crate::digits::lost_digits;
+use crate::given::{UnreadJson, read_json};
 use crate::plan::{InputSpec, InputType, ItemSpec, Plan};
 use crate::suggest::{did_you_mean, listed};
 
@@ -87,6 +87,14 @@ pub enum InputProblem {
         digits: String,
         /// How to write it.
         help: &'static str,
+    },
+    /// A key stands twice in one map of the value.
+    #[error("input `{name}` is given JSON with a problem: {why}; remove one of the two")]
+    RepeatedKey {
+        /// The input.
+        name: String,
+        /// The key, and its place in the value.
+        why: String,
     },
     /// A secret input was given something else than the name of a secret. What it was is not repeated: most likely it
     /// is the secret itself.
@@ -198,33 +206,33 @@ impl InputSpec {
     ///
     /// # Errors
     ///
-    /// When a whole number has more digits than 64 bits hold.
+    /// When a whole number has more digits than 64 bits hold, and when a key stands twice in one map.
     pub fn read_text(&self, text: &str) -> Result<Value, InputProblem> {
         let as_text = || Value::String(text.to_owned());
         if self.kind == Some(InputType::String) {
             return Ok(as_text());
         }
         let written = text.trim();
-        match serde_json::from_str::<Value>(written) {
+        match read_json(written) {
             Ok(Value::Number(number)) if self.kind.is_none() && number.to_string() != written => {
                 Ok(as_text())
             }
-            Ok(value) => match lost_digits(written) {
-                Some(digits) => Err(self.lost_digits(digits)),
-                None => Ok(value),
-            },
-            Err(_) => Ok(as_text()),
+            Ok(value) => Ok(value),
+            Err(UnreadJson::LostDigits(digits)) => Err(self.lost_digits(digits)),
+            Err(UnreadJson::RepeatedKey(error)) => {
+                Err(InputProblem::RepeatedKey { name: self.name.clone(), why: error.to_string() })
+            }
+            Err(UnreadJson::Invalid(_)) => Ok(as_text()),
         }
     }
 
-    fn lost_digits(&self, digits: &str) -> InputProblem {
+    fn lost_digits(&self, digits: String) -> InputProblem {
         let help = match self.kind {
             Some(InputType::Number | InputType::Integer) => {
                 "declare the input with `type: string` to pass it on exactly"
             }
-            _ => "put it into quotes to pass it on exactly",
+            _ => "put it into double quotes to pass it on exactly",
         };
-        let digits = digits.chars().take(EXCERPT_CHARS).collect();
         InputProblem::LostDigits { name: self.name.clone(), digits, help }
     }
 

@@ -22,6 +22,7 @@ mod draft;
 mod duration;
 mod expr;
 mod finding;
+mod given;
 mod graph;
 mod inputs;
 mod plan;
@@ -36,6 +37,7 @@ pub use diagnostics::{Diagnostics, Problem};
 pub use digits::lost_digits;
 pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
 pub use finding::{CallMistake, Finding};
+pub use given::{UnreadJson, read_json};
 pub use inputs::{InputProblem, InputProblems};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
@@ -92,10 +94,15 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
 ///
 /// # Errors
 ///
-/// All problems of the text, warnings included, with their places.
+/// All problems of the text, warnings included, with their places. A whole number of more than 64 bits is one: as an input it
+/// is refused in every form.
 pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
     let (source, mut report) = (Source::new(text), Report::default());
-    let inputs = document::read(&source, &mut report).map(|root| (root.to_json(), root.span));
+    let root = document::read(&source, &mut report);
+    if let Some(root) = &root {
+        document::refuse_lost_digits(root, &source, &mut report);
+    }
+    let inputs = root.map(|root| (root.to_json(), root.span));
     match inputs {
         Some((Value::Object(inputs), _)) if report.is_empty() => return Ok((inputs, report.finish(&source))),
         Some((value, span)) if report.is_empty() && !value.is_object() => {

@@ -1,5 +1,6 @@
 //! Values of options that have a form of their own.
 
+use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
@@ -31,6 +32,12 @@ impl FromStr for Pair {
             _ => Err("write it as name=value".to_owned()),
         }
     }
+}
+
+/// The first name that is given twice.
+pub(crate) fn given_twice(pairs: &[Pair]) -> Option<&str> {
+    let mut names = BTreeSet::new();
+    pairs.iter().map(|pair| pair.name.as_str()).find(|name| !names.insert(*name))
 }
 
 /// `server/tool`, split at the first slash as in a workflow.

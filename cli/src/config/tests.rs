@@ -130,6 +130,10 @@ fn every_problem_is_told_at_once_with_its_place() {
 fn what_is_no_toml_is_refused_with_its_line() {
     let refusal = load(&Flags::default(), &[], "namespace = \"a\"\nslots == 3\n").expect_err("no TOML");
     assert!(refusal.starts_with("l.toml:2 is no TOML: "), "{refusal}");
+    for twice in ["namespace = \"a\"\nnamespace = \"b\"\n", "worker.slots = 1\n[worker]\nslots = 2\n"] {
+        let refusal = load(&Flags::default(), &[], twice).expect_err("written twice");
+        assert!(refusal.starts_with("l.toml:2 is no TOML: duplicate key"), "{refusal}");
+    }
 }
 
 #[test]

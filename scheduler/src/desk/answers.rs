@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Desk, Order, Refusal, audit, fit};
 use crate::checks::{SMALL_BYTES, on_blocking_thread};
 use crate::meter;
-use crate::nodes::{REQUEST_NODES, check_json};
+use crate::nodes::{LOST_DIGITS, REQUEST_NODES, check_json, loses_digits};
 use crate::trace;
 
 /// How large a request may be, in bytes: what a broker takes in one message by default.
@@ -39,7 +39,7 @@ struct Submit {
     workflow: WorkflowName,
     id: Option<String>,
     version: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "longshore_proto::unique_keys")]
     inputs: Map<String, Value>,
 }
 
@@ -255,6 +255,9 @@ fn parse<T: Body>(body: &[u8]) -> Result<T, Refusal> {
     }
     check_json(body, REQUEST_NODES)
         .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))?;
+    if loses_digits(body) {
+        return Err(Refusal::Malformed(format!("the request is refused: {LOST_DIGITS}")));
+    }
     serde_json::from_slice(body)
         .map_err(|error| Refusal::Malformed(format!("the request is refused: {error}")))
 }
@@ -269,6 +272,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn inputs_that_would_change_in_silence_are_refused() {
+        let submit = |inputs: &str| {
+            let body = format!(r#"{{"workflow": "demo", "inputs": {inputs}}}"#).into_bytes();
+            async move { read::<Submit>(&Request { body, ..Request::default() }).await.map(|_| ()) }
+        };
+        assert!(submit(r#"{"n": 18446744073709551615, "m": {"n": 1}}"#).await.is_ok());
+        for (inputs, reason) in [
+            (r#"{"n": 1, "n": 2}"#, "the key `n` is written twice"),
+            (r#"{"m": [{"n": 1, "n": 1}]}"#, "the key `n` is written twice"),
+            (r#"{"n": [123456789012345678901234]}"#, "more than 64 bits"),
+        ] {
+            let refused = submit(inputs).await.expect_err(inputs).to_string();
+            assert!(refused.contains(reason), "{inputs}: {refused}");
+        }
+    }
+
+    #[tokio::test]
     async fn requests_are_read_strictly_and_an_empty_one_asks_for_the_defaults() {
         let request = |body: &str| Request { body: body.as_bytes().to_vec(), ..Request::default() };
         assert_eq!(read::<List>(&request(" ")).await.map(|list| list.limit).ok(), Some(0));
@@ -279,6 +299,7 @@ mod tests {
         assert!(bogus.contains("`status` is where runs stand"), "{bogus}");
         for (body, reason) in [
             ("{", "EOF"),
+            (r#"{"run": 18446744073709551616}"#, "more than 64 bits"),
             ("[1]", "an object was expected"),
             ("null", "an object was expected"),
             (r#"{"run": "x"}"#, "not a run id"),

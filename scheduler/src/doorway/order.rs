@@ -8,7 +8,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
-use crate::nodes::{DEPTH, REQUEST_NODES, check_json, check_message_pack};
+use crate::nodes::{DEPTH, LOST_DIGITS, REQUEST_NODES, check_json, check_message_pack, loses_digits};
 use crate::trace;
 
 /// What a map begins with in MessagePack: a short one, and one whose length follows in two or four bytes.
@@ -71,6 +71,9 @@ fn body(body: &[u8], media_type: &str) -> Result<SubmitRequest, Refusal> {
     match (media_type, body.trim_ascii_start().first(), body.first()) {
         ("application/json" | "text/json" | "", Some(b'{'), _) => {
             check_json(body, REQUEST_NODES).map_err(|error| refuse(error.to_string()))?;
+            if loses_digits(body) {
+                return Err(refuse(LOST_DIGITS.to_owned()));
+            }
             serde_json::from_slice(body).map_err(|error| refuse(without_value(&error.to_string())))
         }
         ("application/json" | "text/json" | "", ..) => Err(no_object()),
@@ -137,6 +140,19 @@ fn header<'m>(headers: &'m [(String, String)], name: &str) -> Option<&'m str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inputs_that_would_change_in_silence_are_refused() {
+        let of_json = |text: &str| body(text.as_bytes(), "application/json").expect_err(text).to_string();
+        let twice = of_json(r#"{"inputs":{"n":1,"n":2}}"#);
+        assert!(twice.contains("the key `n` is written twice"), "{twice}");
+        let long = of_json(r#"{"inputs":{"n":[123456789012345678901234]}}"#);
+        assert!(long.contains("more than 64 bits") && !long.contains("1234"), "{long}");
+        // `{"inputs": {"n": 1, "n": 2}}`
+        let packed = [&[0x81, 0xa6][..], b"inputs", &[0x82, 0xa1, b'n', 1, 0xa1, b'n', 2]].concat();
+        let twice = body(&packed, "application/msgpack").expect_err("refused").to_string();
+        assert!(twice.contains("the key `n` is written twice"), "{twice}");
+    }
 
     #[test]
     fn a_reason_never_holds_a_value_of_the_body() {
