@@ -15,11 +15,14 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of an object at `place`; none, and a problem, if it is not an object. The place is empty for the outermost
+    /// The fields of an object at `place`, without those that are `null`; none, and a problem, if it is not an object. The place is empty for the outermost
     /// object of what is read: the file, or an entry whose name is given elsewhere.
     pub(super) fn of(place: String, value: Value, problems: &'a mut Vec<String>) -> Option<Self> {
         match value {
-            Value::Object(map) => Some(Self { place, map, problems }),
+            Value::Object(mut map) => {
+                map.retain(|_, value| !value.is_null());
+                Some(Self { place, map, problems })
+            }
             other => {
                 let place = if place.is_empty() { place } else { format!("{place}: ") };
                 problems.push(format!("{place}must be an object, not {}", kind(&other)));

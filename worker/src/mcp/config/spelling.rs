@@ -23,7 +23,8 @@ const KNOWN: [&str; 9] = ["type", "command", "args", "env", "cwd", "url", "heade
 const OF_OTHER_HOSTS: [&str; 9] =
     ["$schema", "alwaysAllow", "autoApprove", "description", "gallery", "icon", "iconPath", "name", "trust"];
 
-/// Brings an entry to the spelling that is documented. Fields that are `null` are absent. Returns what contradicts.
+/// Brings an entry to the spelling that is documented. Fields, variables and headers that are `null` are absent. Returns what
+/// contradicts.
 pub(super) fn canonical(entry: &mut Value) -> Vec<String> {
     let Value::Object(entry) = entry else { return Vec::new() };
     entry.retain(|_, value| !value.is_null());
@@ -35,6 +36,11 @@ pub(super) fn canonical(entry: &mut Value) -> Vec<String> {
                 problems.push(format!("{alias}: contradicts `{field}`; keep one of them"));
             }
             _ => drop(entry.insert(field.to_owned(), value)),
+        }
+    }
+    for field in ["env", "headers"] {
+        if let Some(Value::Object(texts)) = entry.get_mut(field) {
+            texts.retain(|_, value| !value.is_null());
         }
     }
     if let Some(enabled) = entry.get("enabled").and_then(Value::as_bool) {

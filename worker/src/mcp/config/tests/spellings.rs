@@ -46,8 +46,24 @@ fn numbers_and_switches_become_text_and_null_is_absent() {
     let stdio = stdio(&server);
     assert_eq!(stdio.args[1].value(), "8080");
     assert_eq!((stdio.env["PORT"].0.as_str(), stdio.env["DEBUG"].0.as_str()), ("8080", "true"));
-    assert_eq!(why(r#"{"command": "c", "env": {"A": null}}"#), "env.A: must be text, not null");
     assert_eq!(why(r#"{"command": "c", "args": ["x", []]}"#), "args: item 2 must be text, not a list");
+}
+
+#[test]
+fn null_is_as_if_it_were_not_written_wherever_a_key_may_be_left_out() {
+    let server = usable(
+        r#"{"longshore": {"secrets": null}, "mcpServers": {"s": {"command": "c", "args": null, "env": {"A": null, "B": "b"},
+            "longshore": {"pool": null, "inherit_env": null, "limits": {"memory_mb": null, "open_files": 64}}}}}"#,
+    );
+    assert_eq!(server.settings.limits.open_files, Some(64));
+    let env = &stdio(&server).env;
+    assert!(env.contains_key("B") && !env.contains_key("A"));
+    let server = http(r#"{"command": null, "url": "http://h/", "headers": {"X-A": null, "X-B": "b"}}"#);
+    let headers: Vec<&str> = server.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(headers, ["x-b"]);
+    assert!(why(r#"{"command": null}"#).contains("a server has a `command` to start, or a `url`"));
+    // The place of an argument counts, so none can be left out.
+    assert_eq!(why(r#"{"command": "c", "args": ["x", null]}"#), "args: item 2 must be text, not null");
 }
 
 #[test]
