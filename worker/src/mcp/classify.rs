@@ -51,9 +51,9 @@ pub(crate) enum Observation {
     Unreadable(String),
     /// The answer came, and cannot be read.
     BadAnswer(String),
-    /// The tool asks a person for something, and goes on with the answer.
+    /// The tool asks a person for something, and goes on with the answer: the question, and why it has none.
     InputRequired(String),
-    /// The server asked a person during the call, was told that nobody answers here, and went on without.
+    /// The server asked a person during the call, got an error, and went on without an answer: the question, and why it has none.
     AskedPerson(String),
     /// The tool answers later.
     Task,
@@ -226,15 +226,9 @@ impl fmt::Display for Observation {
             Self::BadAnswer(what) => write!(f, "the server answered, and the answer cannot be read: {what}"),
             Self::AskedPerson(question) => write!(
                 f,
-                "the server asked a person during the call: {question:?}; answering such questions is not built yet, but for the \
-                 defaults of a form (\"longshore\": {{\"elicitation\": \"defaults\"}} in the servers file), so the server got an \
-                 error in the place of the answer"
+                "the server asked a person during the call: {question}; so the server got an error in the place of the answer"
             ),
-            Self::InputRequired(question) => write!(
-                f,
-                "the tool asks a person for input: {question:?}; answering such questions is not built yet, but for the defaults \
-                 of a form: \"longshore\": {{\"elicitation\": \"defaults\"}} in the servers file"
-            ),
+            Self::InputRequired(question) => write!(f, "the tool asks a person for input: {question}"),
             Self::Task => {
                 f.write_str("the tool answers later, by a task, and was cancelled; tasks are not built yet")
             }

@@ -77,10 +77,10 @@ impl ClientHandler for ClientSide {
     ) -> Result<ElicitResult, ErrorData> {
         let params = serde_json::to_value(asked).unwrap_or_default();
         match self.elicitation.content(&params) {
-            Some(content) => {
+            Ok(content) => {
                 Ok(ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(content)))
             }
-            None => Err(ErrorData::invalid_params("no person answers questions here", None)),
+            Err(_) => Err(ErrorData::invalid_params("no person answers questions here", None)),
         }
     }
 

@@ -258,12 +258,13 @@ impl State {
     /// A request or a notification of the server.
     fn request_or_notification(&mut self, mut message: Map<String, Value>, of: Option<i64>) -> Reading {
         let is_question = message.get("method").is_some_and(|method| method == "elicitation/create");
+        let content = self.elicitation.content(message.get("params").unwrap_or(&Value::Null));
         if is_question
-            && message.get("params").is_none_or(|params| self.elicitation.content(params).is_none())
+            && let Err(why) = content
             && let Some(id) = of.or_else(|| self.only_waiting())
             && let Some(waiting) = self.waiting.get_mut(&id)
         {
-            waiting.asked_person = Some(elicitation::question(&Value::Object(message.clone())));
+            waiting.asked_person = Some(elicitation::unanswered(&Value::Object(message.clone()), &why));
         }
         message.insert("jsonrpc".to_owned(), Value::from("2.0"));
         match serde_json::from_value::<ServerJsonRpcMessage>(Value::Object(message)) {

@@ -85,6 +85,9 @@ async fn a_form_is_answered_with_its_defaults_where_the_servers_file_says_so() {
     ] {
         let pool = pool_of(entry(options, json!({ "elicitation": "defaults" })));
         assert_eq!(call(&pool, tool, json!({})).await.expect("an answer").value, wanted, "{tool}");
+        let (class, sent, message) = fault(call(&pool, tool, json!({"required": ["name", "email"]})).await);
+        assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered), "{message}");
+        assert!(message.contains("the server gave none for `email`, which it requires"), "{message}");
         pool.close().await;
     }
 }

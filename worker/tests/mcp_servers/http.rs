@@ -87,6 +87,21 @@ async fn the_headers_of_the_file_are_sent() {
 }
 
 #[tokio::test]
+async fn address_without_a_path_that_is_not_found_hints_at_the_usual_one() {
+    let server = Server::start(&[]);
+    for (path, is_hinted) in [("", true), ("/", true), ("/mcp", false)] {
+        let url = format!("http://127.0.0.1:{}{path}", server.port);
+        let pool = pool_of(json!({ "type": "http", "url": url }));
+        let seen = call(&pool, "echo", json!({})).await;
+        assert_eq!(seen.is_err(), is_hinted, "{path:?}");
+        if let Err(seen) = seen {
+            assert!(seen.fault.message.contains("most servers answer at /mcp"), "{}", seen.fault.message);
+        }
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
 async fn each_status_has_its_class() {
     for options in [&[][..], &["--modern"][..]] {
         let server = Server::start(options);

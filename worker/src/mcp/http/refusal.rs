@@ -24,6 +24,8 @@ pub(super) struct Refusal {
     retry_after: Option<std::time::Duration>,
     /// `WWW-Authenticate`.
     challenge: Option<String>,
+    /// The address that answered has no path.
+    is_root: bool,
     /// `Location`.
     target: Option<String>,
     pub(super) body: Vec<u8>,
@@ -34,9 +36,10 @@ pub(super) async fn of(response: Response, now: Timestamp) -> Refusal {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (retry_after, challenge, target) = (header(RETRY_AFTER), header(WWW_AUTHENTICATE), header(LOCATION));
     let retry_after = retry_after.and_then(|text| distil::retry_after(&text, now));
+    let is_root = matches!(response.url().path(), "" | "/");
     let (status, kind) = (response.status().as_u16(), content_type(&response));
     let body = body(response, MOST_BODY_BYTES).await.unwrap_or_default();
-    Refusal { status, kind, retry_after, challenge, target, body }
+    Refusal { status, kind, retry_after, challenge, is_root, target, body }
 }
 
 impl Refusal {
@@ -73,6 +76,10 @@ impl Refusal {
         let detail = match self.status {
             300..=399 => self.redirect(),
             401 | 403 => format!("{}{}", self.credentials(secrets), among(&shown)),
+            404 if self.is_root => format!(
+                "the address has no path, and most servers answer at /mcp: give that address as `url`{}",
+                among(&shown)
+            ),
             405 => format!(
                 "the address takes no POST; it may be that of the older HTTP+SSE transport, which Longshore does not speak: \
                  give the address for streamable HTTP, which often ends in /mcp{}",
@@ -193,7 +200,8 @@ mod tests {
             Some("Bearer error=\"insufficient_scope\", scope=\"files:write admin\", resource_metadata=\"https://h/x\"".to_owned()),
             Some("https://other/mcp?token=s3cret".to_owned()),
         );
-        Refusal { status, kind: None, retry_after: None, challenge, target, body: body.as_bytes().to_vec() }
+        let (body, is_root) = (body.as_bytes().to_vec(), false);
+        Refusal { status, kind: None, retry_after: None, challenge, is_root, target, body }
     }
 
     #[test]
@@ -206,6 +214,12 @@ mod tests {
              invalid_token"
         );
         assert!(said(405, "").contains("older HTTP+SSE transport"));
+        assert_eq!(said(404, "no such page"), "HTTP 404: `no such page`");
+        assert_eq!(
+            Refusal { is_root: true, ..refusal(404, "no such page") }.seen(&Secrets::default()).to_string(),
+            "HTTP 404: the address has no path, and most servers answer at /mcp: give that address as `url`; it said: \
+             `no such page`"
+        );
         assert_eq!(
             said(307, ""),
             "HTTP 307: it redirects to https://other/mcp, which is not followed: give the address itself as `url`"
