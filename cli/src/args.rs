@@ -213,7 +213,7 @@ pub(crate) struct ServersCallArgs {
     /// The arguments, as a JSON object
     #[arg(value_name = "JSON")]
     pub(crate) arguments: Option<String>,
-    /// One argument; the value is JSON, or else text. Goes before the same argument of the object
+    /// One argument, read by the type in the tool's schema. Goes before the same argument of the object
     #[arg(short, long = "argument", value_name = "NAME=VALUE")]
     pub(crate) argument: Vec<Pair>,
     /// How long the tool may take, such as 500ms, 30s or 5m

@@ -29,6 +29,7 @@ mod logging;
 mod metering;
 mod node;
 mod output;
+mod schema;
 mod servers_file;
 mod signals;
 mod suggest;

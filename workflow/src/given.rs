@@ -36,6 +36,20 @@ pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
     }
 }
 
+/// Reads a value whose type is not declared: JSON if the text parses, else the text. A number that is not written as the text
+/// is, such as `1.10` or `296e115`, is a text as well.
+///
+/// # Errors
+/// A key that stands twice in one object, and a whole number of more than 64 bits.
+pub fn read_untyped(text: &str) -> Result<Value, UnreadJson> {
+    let written = text.trim();
+    match read_json(written) {
+        Ok(Value::Number(number)) if number.to_string() != written => Ok(Value::from(text)),
+        Err(UnreadJson::Invalid(_)) => Ok(Value::from(text)),
+        read => read,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::fmt;
 use longshore_proto::SecretName;
 use serde_json::{Map, Value};
 
-use crate::given::{UnreadJson, read_json};
+use crate::given::{UnreadJson, read_json, read_untyped};
 use crate::plan::{InputSpec, InputType, ItemSpec, Plan};
 use crate::suggest::{did_you_mean, listed};
 
@@ -200,29 +200,25 @@ impl Plan {
 }
 
 impl InputSpec {
-    /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON. Without a type, the
-    /// text is JSON if it parses, else a text; a number that is not written as the text is, such as `1.10` or `296e115`, is a
-    /// text as well. Whether it fits is for [`Plan::accept_inputs`] to say.
+    /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON, and without
+    /// a type as [`read_untyped`] does. Whether it fits is for [`Plan::accept_inputs`] to say.
     ///
     /// # Errors
     ///
     /// When a whole number has more digits than 64 bits hold, and when a key stands twice in one map.
     pub fn read_text(&self, text: &str) -> Result<Value, InputProblem> {
-        let as_text = || Value::String(text.to_owned());
-        if self.kind == Some(InputType::String) {
-            return Ok(as_text());
-        }
-        let written = text.trim();
-        match read_json(written) {
-            Ok(Value::Number(number)) if self.kind.is_none() && number.to_string() != written => {
-                Ok(as_text())
-            }
+        let read = match self.kind {
+            Some(InputType::String) => return Ok(Value::from(text)),
+            None => read_untyped(text),
+            Some(_) => read_json(text.trim()),
+        };
+        match read {
             Ok(value) => Ok(value),
             Err(UnreadJson::LostDigits(digits)) => Err(self.lost_digits(digits)),
             Err(UnreadJson::RepeatedKey(error)) => {
                 Err(InputProblem::RepeatedKey { name: self.name.clone(), why: error.to_string() })
             }
-            Err(UnreadJson::Invalid(_)) => Ok(as_text()),
+            Err(UnreadJson::Invalid(_)) => Ok(Value::from(text)),
         }
     }
 

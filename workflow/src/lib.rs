@@ -37,7 +37,7 @@ pub use diagnostics::{Diagnostics, Problem};
 pub use digits::lost_digits;
 pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
 pub use finding::{CallMistake, Finding};
-pub use given::{UnreadJson, read_json};
+pub use given::{UnreadJson, read_json, read_untyped};
 pub use inputs::{InputProblem, InputProblems};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,

@@ -2,6 +2,7 @@
 //!
 //! All servers are asked at the same time, and one that is broken hides no other.
 
+mod arguments;
 mod attachments;
 mod page;
 mod report;
@@ -21,8 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::report::{CallReport, Health, ToolReport};
 pub(super) use self::resource::read;
 use crate::args::{
-    Pair, ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, ServersTrustArgs, Target,
-    ToolsOf,
+    ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, ServersTrustArgs, Target, ToolsOf,
 };
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -121,13 +121,14 @@ async fn listed(
 
 /// Calls a tool once.
 pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit, Failure> {
-    let arguments = arguments(args.arguments.as_deref(), &args.argument)?;
+    let object = arguments::object(args.arguments.as_deref())?;
     let file = find(&args.servers, output)?;
     usable(&file, &args.target.server)?;
     let report = with_pool(&file, async |pool, _| {
         let Target { server, tool } = &args.target;
         let tools = pool.tools(server).await.map_err(|fault| unanswered(server, &fault))?;
-        known(&tools.tools, &args.target)?;
+        let schema = &known(&tools.tools, &args.target)?.input_schema;
+        let arguments = arguments::put_over(object, &args.argument, schema)?;
         let began = Instant::now();
         let answer = make_call(pool, &args.target, &arguments, args.timeout).await?;
         let (server, tool) = (server.clone(), tool.clone());
@@ -214,14 +215,16 @@ fn usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
     }
 }
 
-fn known<'t>(tools: impl IntoIterator<Item = &'t Tool>, target: &Target) -> Result<(), Failure> {
-    match lacks(tools, target.tool.as_str()) {
-        None => Ok(()),
-        Some(help) => {
-            let message = format!("the server `{}` has no tool `{}`", target.server, target.tool);
-            Err(Failure::new(Exit::NotFound, message).help(help))
-        }
-    }
+/// Returns the tool that is meant.
+fn known<'t>(
+    tools: impl IntoIterator<Item = &'t Tool, IntoIter: Clone>,
+    target: &Target,
+) -> Result<&'t Tool, Failure> {
+    let tools = tools.into_iter();
+    tools.clone().find(|tool| tool.name == target.tool).ok_or_else(|| {
+        let message = format!("the server `{}` has no tool `{}`", target.server, target.tool);
+        Failure::new(Exit::NotFound, message).maybe_help(lacks(tools, target.tool.as_str()))
+    })
 }
 
 /// What to say about a tool that is not among these; nothing if it is.
@@ -235,47 +238,4 @@ pub(super) fn lacks<'t>(tools: impl IntoIterator<Item = &'t Tool>, wanted: &str)
 
 fn unanswered(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
     Failure::new(Exit::Error, format!("the server `{server}` cannot be used: {fault}"))
-}
-
-/// The arguments of a call: an object, with single ones put over it.
-fn arguments(object: Option<&str>, pairs: &[Pair]) -> Result<Map<String, Value>, Failure> {
-    let invalid = |why: String| {
-        Failure::new(Exit::Invalid, format!("the arguments {why}")).help(
-            "write them as a JSON object: '{\"file\": \"north.csv\"}', or one by one: -a file=north.csv",
-        )
-    };
-    let mut arguments = match object.map(serde_json::from_str) {
-        None => Map::new(),
-        Some(Ok(Value::Object(object))) => object,
-        Some(Ok(_)) => return Err(invalid("are no JSON object".to_owned())),
-        Some(Err(error)) => return Err(invalid(format!("are not valid JSON: {error}"))),
-    };
-    for Pair { name, value } in pairs {
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone()));
-        arguments.insert(name.clone(), value);
-    }
-    Ok(arguments)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn single_arguments_go_over_the_object_and_are_json_where_they_can_be() {
-        let pairs =
-            ["file=north.csv", "limit=3", r#"columns=["a"]"#].map(|pair| pair.parse().expect("a pair"));
-        let arguments = arguments(Some(r#"{"limit": 1, "deep": true}"#), &pairs).expect("arguments");
-        let expected = json!({ "limit": 3, "deep": true, "file": "north.csv", "columns": ["a"] });
-        assert_eq!(Value::Object(arguments), expected);
-    }
-
-    #[test]
-    fn arguments_that_are_no_object_are_refused() {
-        for bad in ["[1]", "{", "north.csv"] {
-            assert_eq!(arguments(Some(bad), &[]).expect_err("refused").exit, Exit::Invalid, "{bad}");
-        }
-    }
 }

@@ -62,6 +62,9 @@ async fn the_doctor_tells_good_servers_from_bad_ones() {
     let called =
         folder.run(&["servers", "call", "test/echo", r#"{"a": 1}"#, "-a", "b=x"]).await.expecting(0, &[]);
     assert_eq!(called.json_lines(), [json!({ "a": 1, "b": "x" })]);
+    let typed = ["servers", "call", "test/strict", "-a", "text=02142", "-a", "count=5"];
+    let called = folder.run(&typed).await.expecting(0, &[]);
+    assert_eq!(called.json_lines(), [json!({ "text": "02142", "count": 5 })]);
     folder.run(&["servers", "call", "test/fail"]).await.expecting(1, &["row 7 has no number"]);
     folder.run(&["servers", "call", "test/ehco"]).await.expecting(5, &["did you mean `echo`?"]);
     folder.run(&["servers", "call", "tset/echo"]).await.expecting(5, &["did you mean `test`?"]);

@@ -6,6 +6,7 @@
 use longshore_workflow::CallMistake;
 use serde_json::{Map, Value};
 
+use crate::schema::{is_a, type_of, types};
 use crate::suggest;
 
 /// Something that the tool would refuse, or most likely ignore.
@@ -18,7 +19,8 @@ pub(super) struct Mistake {
 
 /// What is wrong with arguments of `call`, each with its value unless an expression makes it.
 pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
-    let Value::Object(schema) = schema else { return Vec::new() };
+    let input = schema;
+    let Value::Object(schema) = input else { return Vec::new() };
     let none = Map::new();
     let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
     let names: Vec<&str> = properties.keys().map(String::as_str).collect();
@@ -38,7 +40,7 @@ pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema:
                 }),
                 Others::Allowed => {}
             },
-            Some(property) => found.extend(value.and_then(|value| of_type(name, value, property))),
+            Some(_) => found.extend(value.and_then(|value| of_type(name, value, input))),
         }
     }
     found.extend(missing(arguments, schema));
@@ -112,42 +114,18 @@ fn missing(arguments: &[(&str, Option<&Value>)], schema: &Map<String, Value>) ->
     })
 }
 
-/// A value that is of none of the types that the schema names.
-fn of_type(name: &str, value: &Value, property: &Value) -> Option<Mistake> {
-    let wanted: Vec<&str> = match property.get("type")? {
-        Value::String(one) => vec![one],
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => return None,
-    };
+/// A value that is of none of the types that the schema allows.
+fn of_type(name: &str, value: &Value, schema: &Value) -> Option<Mistake> {
+    let wanted = types(schema, name)?;
     if wanted.iter().any(|wanted| is_a(value, wanted)) {
         return None;
     }
-    let wanted = wanted.join(" or ");
+    let wanted = wanted.into_iter().collect::<Vec<_>>().join(" or ");
     Some(Mistake {
         mistake: CallMistake::ArgumentType(name.to_owned()),
         message: format!("the argument `{name}` must be of type {wanted}, and this is {}", type_of(value)),
         help: format!("write a value of type {wanted}, or an expression that gives one"),
     })
-}
-
-/// Whether a value has a type of JSON Schema; a type that is not known fits everything.
-fn is_a(value: &Value, wanted: &str) -> bool {
-    match wanted {
-        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        "number" | "string" | "boolean" | "array" | "object" | "null" => type_of(value) == wanted,
-        _ => true,
-    }
-}
-
-const fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 #[cfg(test)]
@@ -201,6 +179,14 @@ mod tests {
         let schema = json!({ "additionalProperties": false, "patternProperties": { "^m": {} } });
         check(&json!({ "more": 1 }), &schema, &[]);
         check(&json!({ "x": 1 }), &json!({ "properties": { "x": { "type": "date" } } }), &[]);
+        let optional =
+            json!({ "properties": { "x": { "anyOf": [{ "type": "string" }, { "type": "null" }] } } });
+        check(&json!({ "x": null }), &optional, &[]);
+        check(
+            &json!({ "x": 1 }),
+            &optional,
+            &["the argument `x` must be of type null or string, and this is number"],
+        );
     }
 
     #[test]

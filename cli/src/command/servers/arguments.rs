@@ -1,0 +1,131 @@
+//! The arguments of `servers call`: a JSON object, with single ones over it that are read by the types of the tool's schema.
+
+use longshore_workflow::{UnreadJson, read_json, read_untyped};
+use serde_json::{Map, Value};
+
+use crate::args::{Pair, given_twice};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::schema::{is_a, types};
+
+/// Reads the JSON object.
+pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> {
+    let invalid = |why: String| {
+        Failure::new(Exit::Invalid, format!("the text of the arguments {why}")).help(
+            "write them as a JSON object: '{\"file\": \"north.csv\"}', or one by one: -a file=north.csv",
+        )
+    };
+    match text.map(read_json) {
+        None => Ok(Map::new()),
+        Some(Ok(Value::Object(object))) => Ok(object),
+        Some(Ok(_)) => Err(invalid("is no JSON object".to_owned())),
+        Some(Err(why)) => Err(invalid(why.to_string())),
+    }
+}
+
+/// Puts single arguments over the others, each read by the type that `schema`, the one of the tool's input, gives it.
+pub(super) fn put_over(
+    mut arguments: Map<String, Value>,
+    pairs: &[Pair],
+    schema: &Value,
+) -> Result<Map<String, Value>, Failure> {
+    if let Some(name) = given_twice(pairs) {
+        let message = format!("the argument `{name}` is given twice");
+        return Err(Failure::new(Exit::Usage, message)
+            .help(format!("give it once; a list is written as JSON: -a '{name}=[\"a\", \"b\"]'")));
+    }
+    for Pair { name, value } in pairs {
+        let value = typed(value, schema, name).map_err(|why| {
+            Failure::new(Exit::Invalid, format!("the argument `{name}` {why}"))
+                .help("put a number into double quotes to pass its digits on as text")
+        })?;
+        arguments.insert(name.clone(), value);
+    }
+    Ok(arguments)
+}
+
+/// A value by the types of its argument: text where only text is taken; where text and something else is, the something else
+/// if the value is of that type; and where the types are not known, as an input without a type.
+fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
+    let as_text = || Value::String(text.to_owned());
+    let Some(mut types) = types(schema, name) else { return read_untyped(text) };
+    let takes_text = types.remove("string");
+    if takes_text && types.is_empty() {
+        return Ok(as_text());
+    }
+    match read_json(text.trim()) {
+        Ok(value) if types.iter().any(|wanted| is_a(&value, wanted)) => Ok(value),
+        _ if takes_text => Ok(as_text()),
+        // The tool's schema refuses it, in its own words.
+        Ok(value) => Ok(value),
+        Err(UnreadJson::Invalid(_)) => Ok(as_text()),
+        Err(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: Option<&str>, pairs: &[&str], schema: &Value) -> Result<Value, Failure> {
+        let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
+        put_over(object(text)?, &pairs, schema).map(Value::Object)
+    }
+
+    #[test]
+    fn single_arguments_go_over_the_object_and_are_json_where_no_type_is_known() {
+        let pairs = ["file=north.csv", "limit=3", r#"columns=["a"]"#, "version=1.10"];
+        let arguments = read(Some(r#"{"limit": 1, "deep": true}"#), &pairs, &json!({})).expect("arguments");
+        let expected =
+            json!({ "limit": 3, "deep": true, "file": "north.csv", "columns": ["a"], "version": "1.10" });
+        assert_eq!(arguments, expected);
+    }
+
+    #[test]
+    fn single_arguments_have_the_types_of_the_schema() {
+        let schema = json!({ "properties": {
+            "zip": { "type": "string" },
+            "count": { "type": "integer" },
+            "flag": { "type": "boolean" },
+            "tags": { "type": "array" },
+            "maybe": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
+            "either": { "type": ["string", "integer"] },
+        }});
+        for (pair, wanted) in [
+            ("zip=02142", json!("02142")),
+            ("zip=5", json!("5")),
+            ("zip=true", json!("true")),
+            ("zip=\"x\"", json!("\"x\"")),
+            ("zip= 12345678901234567890123", json!(" 12345678901234567890123")),
+            ("count=5", json!(5)),
+            ("count=5.0", json!(5.0)),
+            ("count=many", json!("many")),
+            ("flag=true", json!(true)),
+            ("tags=[1]", json!([1])),
+            ("maybe=null", json!(null)),
+            ("maybe=5", json!("5")),
+            ("either=5", json!(5)),
+            ("either=05", json!("05")),
+            ("either=12345678901234567890123", json!("12345678901234567890123")),
+        ] {
+            let (name, _) = pair.split_once('=').expect("a pair");
+            assert_eq!(read(None, &[pair], &schema).expect(pair)[name], wanted, "{pair}");
+        }
+        for pair in
+            ["count=12345678901234567890123", "other=12345678901234567890123", "tags=[{\"a\":1,\"a\":2}]"]
+        {
+            assert_eq!(read(None, &[pair], &schema).expect_err(pair).exit, Exit::Invalid, "{pair}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_object_or_given_twice_are_refused() {
+        for bad in ["[1]", "{", "north.csv", r#"{"a": 1, "a": 2}"#, r#"{"a": 12345678901234567890123}"#] {
+            assert_eq!(read(Some(bad), &[], &json!({})).expect_err("refused").exit, Exit::Invalid, "{bad}");
+        }
+        let twice = read(None, &["a=1", "a=2"], &json!({})).expect_err("refused");
+        assert_eq!(twice.message, "the argument `a` is given twice");
+    }
+}

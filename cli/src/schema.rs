@@ -1,0 +1,101 @@
+//! The JSON types that the schema of a tool allows an argument to have.
+//!
+//! Only what is certain is used: `None` wherever a schema says it in a way that is not read here.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// References and combined schemas that are followed. Schemas of tools need two or three.
+const MOST_LEVELS: usize = 8;
+
+/// Returns the types that an argument may have at most, by their names in JSON Schema; `None` if they are not known. `schema` is
+/// that of the whole input.
+pub(crate) fn types<'s>(schema: &'s Value, argument: &str) -> Option<BTreeSet<&'s str>> {
+    of_part(schema, schema.get("properties")?.get(argument)?, MOST_LEVELS)
+}
+
+fn of_part<'s>(root: &'s Value, part: &'s Value, levels: usize) -> Option<BTreeSet<&'s str>> {
+    let levels = levels.checked_sub(1)?;
+    let all = |parts: &'s Value| -> Option<BTreeSet<&'s str>> {
+        let each: Option<Vec<_>> = parts.as_array()?.iter().map(|part| of_part(root, part, levels)).collect();
+        Some(each?.into_iter().flatten().collect())
+    };
+    match (part.get("type"), part.get("enum"), part.get("const")) {
+        (Some(Value::String(one)), ..) => return Some([one.as_str()].into()),
+        (Some(Value::Array(several)), ..) => return several.iter().map(Value::as_str).collect(),
+        (None, Some(Value::Array(values)), _) => return Some(values.iter().map(type_of).collect()),
+        (None, None, Some(value)) => return Some([type_of(value)].into()),
+        _ => {}
+    }
+    if let Some(pointer) = part.get("$ref").and_then(Value::as_str) {
+        return of_part(root, root.pointer(pointer.strip_prefix('#')?)?, levels);
+    }
+    if let Some(parts) = part.get("anyOf").or_else(|| part.get("oneOf")) {
+        return all(parts);
+    }
+    part.get("allOf")?.as_array()?.iter().find_map(|part| of_part(root, part, levels))
+}
+
+/// Returns true if a value has a type of JSON Schema. A type that is not known fits everything.
+pub(crate) fn is_a(value: &Value, wanted: &str) -> bool {
+    match wanted {
+        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        "number" | "string" | "boolean" | "array" | "object" | "null" => type_of(value) == wanted,
+        _ => true,
+    }
+}
+
+/// The name of a value's type.
+pub(crate) const fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn types_are_found_where_libraries_write_them() {
+        let schema = json!({
+            "properties": {
+                "plain": { "type": "string" },
+                "list": { "type": ["integer", "null"] },
+                "optional": { "anyOf": [{ "type": "string" }, { "type": "null" }], "default": null },
+                "choice": { "$ref": "#/$defs/Choice" },
+                "wrapped": { "allOf": [{ "$ref": "#/$defs/Choice" }] },
+                "words": { "enum": ["a", "b"] },
+                "one": { "const": 5 },
+                "any": {},
+                "open": { "anyOf": [{ "type": "string" }, {}] },
+                "elsewhere": { "$ref": "https://h/schema" },
+                "circle": { "$ref": "#/properties/circle" },
+            },
+            "$defs": { "Choice": { "enum": ["fast", "slow"], "type": "string" } },
+        });
+        let found = |name: &str| types(&schema, name).map(|types| types.into_iter().collect::<Vec<_>>());
+        for (name, wanted) in [
+            ("plain", vec!["string"]),
+            ("list", vec!["integer", "null"]),
+            ("optional", vec!["null", "string"]),
+            ("choice", vec!["string"]),
+            ("wrapped", vec!["string"]),
+            ("words", vec!["string"]),
+            ("one", vec!["number"]),
+        ] {
+            assert_eq!(found(name), Some(wanted), "{name}");
+        }
+        for name in ["any", "open", "elsewhere", "circle", "missing"] {
+            assert_eq!(found(name), None, "{name}");
+        }
+    }
+}
