@@ -70,6 +70,7 @@ fn event(n: u128) -> Event {
         attempts: vec![attempt],
         worker,
         unreported: false,
+        unreported_worker: None,
     }
 }
 

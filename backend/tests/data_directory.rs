@@ -334,7 +334,7 @@ async fn a_lease_does_not_outlive_the_process_that_holds_the_directory() {
     assert_eq!(claim(&embedded, "before").await, Claimed::Won);
     embedded.close().await;
     let embedded = open(dir.path()).await;
-    assert_eq!(claim(&embedded, "after").await, Claimed::Lapsed);
+    assert_eq!(claim(&embedded, "after").await, Claimed::Lapsed { holder: Some(node("before")) });
     embedded.close().await;
 }
 

@@ -108,6 +108,9 @@ pub enum Event {
         /// Whether the job was out before, with a worker that may have made the call and did not report it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unreported: bool,
+        /// The worker of that earlier delivery. `None` where no claim names it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unreported_worker: Option<NodeId>,
     },
     /// A leader whose queue ended with the process before sends the jobs of a run again.
     Resumed {

@@ -61,7 +61,8 @@ pub struct AttemptRecord {
     pub fault: Option<Fault>,
     /// How far it is known to have come.
     pub sent: Sent,
-    /// The worker that made it. `None` for an attempt that no worker reported.
+    /// The worker that made it. For an attempt that no worker reported, the worker that claimed the call, and `None` where
+    /// no claim names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<NodeId>,
     /// The process of the server that it was sent to. `None` if it was not sent.

@@ -143,6 +143,7 @@ mod tests {
                 }],
                 worker: "host-1-abc".parse().expect("a node"),
                 unreported: false,
+                unreported_worker: None,
             },
             Event::Fired { epoch: Epoch(Seq(4)), timer: Timer { run, kind: TimerKind::Step { step } } },
         ];
@@ -171,6 +172,7 @@ mod tests {
             attempts: Vec::new(),
             worker: worker.clone(),
             unreported,
+            unreported_worker: unreported.then(|| worker.clone()),
         };
         let theirs = Older::Settled {
             job: job.clone(),

@@ -53,6 +53,7 @@ fn settled(run: RunId, step: usize) -> Event {
         attempts: vec![attempt],
         worker: "bench".parse().expect("a node"),
         unreported: false,
+        unreported_worker: None,
     }
 }
 

@@ -203,9 +203,11 @@ impl Machine {
                 self.begin(run, effects);
                 Ok(())
             }
-            Event::Settled { job, settlement, attempts, unreported, .. } => {
+            Event::Settled { job, settlement, attempts, unreported, unreported_worker, .. } => {
+                let unreported_worker = unreported_worker.as_ref();
+                let report = settle::Report { attempts, unreported: *unreported, unreported_worker };
                 self.change(job.run, effects, |run, plan, now, _| {
-                    settle::settle(run, plan, job, settlement, (attempts, *unreported), now)
+                    settle::settle(run, plan, job, settlement, &report, now)
                 })
             }
             Event::Resumed { run } => {

@@ -113,7 +113,14 @@ fn settled(job: &Job, settlement: Settlement) -> Event {
         process: None,
     };
     let worker = "worker".parse().expect("a node");
-    Event::Settled { job: job.id.clone(), settlement, attempts: vec![attempt], worker, unreported: false }
+    Event::Settled {
+        job: job.id.clone(),
+        settlement,
+        attempts: vec![attempt],
+        worker,
+        unreported: false,
+        unreported_worker: None,
+    }
 }
 
 fn output(value: impl Into<Payload>) -> Settlement {

@@ -72,6 +72,7 @@ async fn report(backend: &Backend, delivery: &Delivery) {
         attempts: Vec::new(),
         worker: "worker".parse().expect("a node"),
         unreported: false,
+        unreported_worker: None,
     };
     backend.log.append(Partition(0), &[event]).await.expect("appends");
 }

@@ -41,6 +41,7 @@ fn settled(run: RunId, step: &str, value: Value) -> Event {
         attempts: vec![attempt],
         worker: "worker".parse().expect("a node"),
         unreported: false,
+        unreported_worker: None,
     }
 }
 

@@ -254,6 +254,14 @@ async fn a_call_that_outlasts_the_drain_is_cut_off_and_goes_to_somebody_else() {
     assert!(matches!(answers[..], [None | Some(false), Some(true)]), "cut off, and made again: {answers:?}");
 }
 
+/// The id of a worker, from its log.
+fn worker_id(log: &str) -> String {
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let started = lines.find(|line| line["message"] == "worker started");
+    let id = started.as_ref().and_then(|line| line["node"].as_str());
+    id.unwrap_or_else(|| panic!("no worker started: {log}")).to_owned()
+}
+
 #[tokio::test]
 async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
     let cluster = Cluster::start(1, 0, 5_000).await;
@@ -263,8 +271,8 @@ async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
     let (safe, unsafe_to_repeat) =
         (cluster.submit(&["chain.json"]).await, cluster.submit(&["once.json"]).await);
     until("both calls have begun", || cluster.scratch.journal().calls().len() == 2).await;
-    killed.kill().await;
-    let _other = cluster.client(["worker"]).start();
+    let killed = worker_id(&killed.kill().await.stderr);
+    let other = cluster.client(["worker"]).start();
     let (safe, unsafe_to_repeat) = tokio::join!(cluster.ended(&safe), cluster.ended(&unsafe_to_repeat));
     let attempts = |run: &Value| {
         let attempts = run["steps"][0]["attempts"].as_array().cloned().unwrap_or_default();
@@ -272,6 +280,9 @@ async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
         attempts.iter().map(told).collect::<Vec<_>>()
     };
     let (lost, made) = ((json!(1), json!("unavailable")), (json!(1), Value::Null));
+    let reported =
+        other.stderr().lines().any(|line| line.contains("did not report") && line.contains(&killed));
+    assert!(reported, "{}", other.stderr());
     assert_eq!((&safe["status"], attempts(&safe)), (&json!("succeeded"), vec![lost.clone(), made]), "{safe}");
     let step = &unsafe_to_repeat["steps"][0];
     assert_eq!(
@@ -279,6 +290,11 @@ async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
         (&json!("indeterminate"), vec![lost]),
         "{step}"
     );
+    assert_eq!(step["attempts"][0]["worker"], json!(killed), "{step}");
+    for fault in [&step["error"], &step["attempts"][0]["fault"]] {
+        let message = fault["message"].as_str().unwrap_or_default();
+        assert!(message.contains(&format!("worker {killed} claimed this call")), "{step}");
+    }
 }
 
 #[tokio::test]

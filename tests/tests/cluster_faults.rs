@@ -61,6 +61,7 @@ fn settled(run: RunId, step: &str, attempt: u32, output: Value) -> Event {
         attempts: Vec::new(),
         worker,
         unreported: false,
+        unreported_worker: None,
     }
 }
 

@@ -29,6 +29,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
+use crate::holder::holder;
 use crate::mcp::Pool;
 use insist::insist;
 use slots::{Slot, Slots};
@@ -46,9 +47,6 @@ const BROKEN_QUEUE_PAUSE: Duration = Duration::from_secs(5);
 /// How long calls that were cut off at the end of the drain have to be settled or given back. What is left then goes
 /// back to the queue by itself, when its patience ends.
 const CUT_LIMIT: Duration = Duration::from_secs(5);
-
-/// What a holder's name takes of the node's: a node id has at most 128 characters, a dash and a number at most 21.
-const HOLDER_STEM_CHARS: usize = 107;
 
 /// How many jobs a worker takes, and how it ends.
 #[derive(Clone, Copy, Debug)]
@@ -79,8 +77,6 @@ struct Shared {
     backend: Backend,
     pool: Arc<Pool>,
     node: NodeId,
-    /// What holders of claims are called, before the number of their delivery.
-    stem: String,
     /// Deliveries so far.
     deliveries: AtomicU64,
     /// Cancelled when the drain is over: calls are to end now.
@@ -91,8 +87,7 @@ impl Worker {
     /// A worker called `node` for the servers of `pool`.
     pub fn new(backend: Backend, pool: Arc<Pool>, node: NodeId, config: WorkerConfig) -> Self {
         let (deliveries, cut) = (AtomicU64::new(0), CancellationToken::new());
-        let stem = node.as_str().chars().take(HOLDER_STEM_CHARS).collect();
-        Self { shared: Arc::new(Shared { backend, pool, node, stem, deliveries, cut }), config }
+        Self { shared: Arc::new(Shared { backend, pool, node, deliveries, cut }), config }
     }
 
     /// Works until `stop`, then drains: pulls nothing more, lets calls that have begun end within
@@ -201,12 +196,9 @@ impl Worker {
 }
 
 impl Shared {
-    /// A name for the holder of a claim: this worker, and one delivery. A worker that gets a job again while it still
-    /// has it must not take its own claim for one that it may use: who asks twice under one name is told twice that it
-    /// has won.
-    fn holder(&self) -> NodeId {
-        let delivery = self.deliveries.fetch_add(1, Ordering::Relaxed);
-        format!("{}-{delivery}", self.stem).parse().unwrap_or_else(|_| self.node.clone())
+    /// Returns the name under which the next delivery holds its claim.
+    fn next_holder(&self) -> NodeId {
+        holder(&self.node, self.deliveries.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod attempt;
 mod driver;
+mod holder;
 pub mod launcher;
 pub mod mcp;
 mod presence;

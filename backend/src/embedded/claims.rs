@@ -108,21 +108,24 @@ pub(super) fn settle_partition(
 
 fn claim(connection: &Connection, key: &Key, now: Timestamp, lease: Duration) -> rusqlite::Result<Claimed> {
     let mut query = connection.prepare_cached(
-        "SELECT lease_until, done_at IS NOT NULL, holder = ?3 AND lease_until > 0, doubtful
+        "SELECT lease_until, done_at IS NOT NULL, holder = ?3 AND lease_until > 0, doubtful, holder
          FROM claims WHERE run = ?1 AND step = ?2",
     )?;
     let found = query
         .query_row([&key.run, &key.step, &key.holder], |row| {
-            Ok((Timestamp::from_millis(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?))
+            let lost: String = row.get(4)?;
+            Ok((Timestamp::from_millis(row.get(0)?), row.get(1)?, row.get(2)?, row.get(3)?, lost))
         })
         .optional()?;
     let (claimed, in_doubt) = match found {
         None => (Claimed::Won, false),
-        Some((_, true, _, _)) => return Ok(Claimed::Done),
+        Some((_, true, ..)) => return Ok(Claimed::Done),
         // Asked twice: the first answer was lost on the way.
-        Some((_, _, true, false)) => (Claimed::Won, false),
-        Some((until, _, false, _)) if now < until => return Ok(Claimed::Busy { until }),
-        Some(_) => (Claimed::Lapsed, true),
+        Some((_, _, true, false, _)) => (Claimed::Won, false),
+        Some((_, _, true, true, _)) => (Claimed::Lapsed { holder: None }, true),
+        Some((until, _, false, ..)) if now < until => return Ok(Claimed::Busy { until }),
+        // A holder that released the claim left no name.
+        Some((.., lost)) => (Claimed::Lapsed { holder: lost.parse().ok() }, true),
     };
     let sql = "INSERT INTO claims (run, step, holder, lease_until, doubtful) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (run, step) DO UPDATE SET holder = ?3, lease_until = ?4, doubtful = ?5";
@@ -163,7 +166,7 @@ fn release(connection: &Connection, key: &Key) -> rusqlite::Result<()> {
     let values = [&key.run, &key.step, &key.holder];
     let forget = format!("DELETE FROM claims WHERE {mine} AND NOT doubtful");
     connection.prepare_cached(&forget)?.execute(values)?;
-    let leave = format!("UPDATE claims SET lease_until = 0 WHERE {mine} AND doubtful");
+    let leave = format!("UPDATE claims SET lease_until = 0, holder = '' WHERE {mine} AND doubtful");
     connection.prepare_cached(&leave)?.execute(values)?;
     Ok(())
 }
@@ -201,6 +204,10 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
+    fn lapsed(holder: &str) -> Claimed {
+        Claimed::Lapsed { holder: holder.parse().ok() }
+    }
+
     fn claimed(connection: &Connection, holder: &str, now: u64) -> Claimed {
         claim(connection, &key(holder), at(now), LEASE).expect("claims")
     }
@@ -210,7 +217,7 @@ mod tests {
         let connection = memory();
         assert_eq!(claimed(&connection, "a", 1_000), Claimed::Won);
         assert_eq!(claimed(&connection, "b", 1_099), Claimed::Busy { until: at(1_100) });
-        assert_eq!(claimed(&connection, "b", 1_100), Claimed::Lapsed);
+        assert_eq!(claimed(&connection, "b", 1_100), lapsed("a"));
         assert!(!renew(&connection, &key("a"), at(9_999)).expect("renews"), "it is b's now");
     }
 
@@ -220,7 +227,7 @@ mod tests {
         claimed(&connection, "a", 1_000);
         settle_in(&connection, at(1_001)).expect("settles in");
         assert!(!renew(&connection, &key("a"), at(9_999)).expect("renews"), "a is gone");
-        assert_eq!(claimed(&connection, "b", 1_001), Claimed::Lapsed);
+        assert_eq!(claimed(&connection, "b", 1_001), lapsed("a"));
     }
 
     #[test]
@@ -233,7 +240,7 @@ mod tests {
             claim_in(run, "a");
         }
         settle_partition(&connection, Partition(10), at(1_000)).expect("settles");
-        assert_eq!(claim_in("run_10_x@1", "b"), Claimed::Lapsed);
+        assert_eq!(claim_in("run_10_x@1", "b"), lapsed("a"));
         for run in ["run_01_x@1", "run_11_x@1", "run_100_x@1"] {
             assert!(matches!(claim_in(run, "b"), Claimed::Busy { .. }), "{run}");
         }

@@ -17,7 +17,8 @@ pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 ///   other caller gets [`Claimed::Busy`]. The holder itself gets the same answer again, and a new lease, until somebody
 ///   else has asked: the first answer may have been lost on the way. So no two deliveries may share a holder's name.
 /// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
-///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn.
+///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn. The answer
+///   names the lost holder when the claim first lapses; a store may forget the name after that.
 /// - A word from somebody who is no longer the holder changes nothing.
 /// - A store outlives the processes that use it. One that has lost its claims cannot tell a repeated delivery of a job
 ///   from the first one; so it tells since when it has existed, and whoever comes with a job that was delivered before
@@ -46,12 +47,15 @@ pub trait Claims: Send + Sync {
 }
 
 /// What became of a request for a claim.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Claimed {
     /// It is the caller's, and nobody had it before.
     Won,
-    /// It is the caller's, and somebody had it who never said how the call went.
-    Lapsed,
+    /// It is the caller's, and an earlier holder never said how the call went.
+    Lapsed {
+        /// That holder: the last one before the caller that did not release the claim. `None` where the store no longer knows.
+        holder: Option<NodeId>,
+    },
     /// Somebody else has it.
     Busy {
         /// When their lease ends.

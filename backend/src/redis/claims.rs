@@ -52,7 +52,7 @@ impl Claims {
         key: &ClaimKey,
         holder: &NodeId,
         lease: Duration,
-    ) -> Result<(String, u64), Error> {
+    ) -> Result<(String, u64, String), Error> {
         let script = if word == "claim" { &SCRIPT } else { &HELD };
         let mut script = script.key(self::key(self.link.prefix(), &key.to_string()));
         script.key(self.birth());
@@ -65,10 +65,11 @@ impl Claims {
 #[async_trait]
 impl crate::Claims for Claims {
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
-        let (answer, until) = self.say("claim", key, holder, lease).await?;
+        let (answer, until, lost) = self.say("claim", key, holder, lease).await?;
         match answer.as_str() {
             "won" => Ok(Claimed::Won),
-            "lapsed" => Ok(Claimed::Lapsed),
+            // An empty name: a version that kept none took the claim over.
+            "lapsed" => Ok(Claimed::Lapsed { holder: lost.parse().ok() }),
             "busy" => Ok(Claimed::Busy { until: Timestamp::from_millis(until) }),
             "done" => Ok(Claimed::Done),
             _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{answer}`"))),
@@ -78,12 +79,13 @@ impl crate::Claims for Claims {
     async fn born(&self) -> Result<Timestamp, Error> {
         let mut script = SCRIPT.key(self.birth());
         script.key(self.birth()).arg("born");
-        let (_, born): (String, u64) = self.link.run(&script, "ask since when there are claims").await?;
+        let (_, born, _): (String, u64, String) =
+            self.link.run(&script, "ask since when there are claims").await?;
         Ok(Timestamp::from_millis(born))
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
-        let (answer, _) = self.say("renew", key, holder, lease).await?;
+        let (answer, ..) = self.say("renew", key, holder, lease).await?;
         Ok(answer == "held")
     }
 

@@ -181,6 +181,7 @@ mod tests {
                 attempts: Vec::new(),
                 worker: "worker".parse().expect("a node"),
                 unreported: false,
+                unreported_worker: None,
             });
         }
 

@@ -212,6 +212,7 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
         attempts: vec![attempt],
         worker: "worker".parse().expect("a node"),
         unreported: false,
+        unreported_worker: None,
     }
 }
 

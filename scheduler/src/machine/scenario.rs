@@ -76,13 +76,15 @@ impl Scenario {
         match word {
             "submit" => self.record(submitted(self.run, &self.plan, rest)),
             "settle" => {
-                let (rest, silence) = match rest.strip_suffix(" after a silence") {
-                    Some(rest) => (rest, true),
-                    None => (rest, false),
+                let (rest, silence) = match rest.split_once(" after a silence") {
+                    Some((rest, of)) => {
+                        (rest, Some(of.strip_prefix(" of ").map(|of| of.parse().expect("a node"))))
+                    }
+                    None => (rest, None),
                 };
                 let mut event = settled(self.run, rest, self.at);
-                if let Event::Settled { unreported, .. } = &mut event {
-                    *unreported = silence;
+                if let Event::Settled { unreported, unreported_worker, .. } = &mut event {
+                    (*unreported, *unreported_worker) = (silence.is_some(), silence.flatten());
                 }
                 self.record(event)
             }
@@ -181,13 +183,14 @@ impl Scenario {
         steps.join(", ")
     }
 
-    /// The attempts of a step: number, how long it took, what went wrong.
+    /// The attempts of a step: number, how long it took, what went wrong, and the worker if it is known.
     fn attempts(&self, step: &str) -> String {
         let view = self.machine.view(self.run).expect("the run is known");
         let step = view.steps.iter().find(|one| one.path.as_str() == step).expect("a step");
-        let words = step.attempts.iter().map(|AttemptRecord { number, took, fault, .. }| {
+        let words = step.attempts.iter().map(|AttemptRecord { number, took, fault, worker, .. }| {
             let went = fault.as_ref().map_or("output", |fault| fault.class.as_str());
-            format!("#{number} {}ms {went}", took.as_millis())
+            let by = worker.as_ref().map(|worker| format!(" by {worker}")).unwrap_or_default();
+            format!("#{number} {}ms {went}{by}", took.as_millis())
         });
         words.collect::<Vec<_>>().join(", ")
     }
@@ -298,6 +301,7 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
         }],
         worker: "worker".parse().expect("a node"),
         unreported: false,
+        unreported_worker: None,
     }
 }
 

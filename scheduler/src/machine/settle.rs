@@ -4,8 +4,8 @@
 //! stale and nothing follows. What then begins is [`advance`]'s business.
 
 use longshore_proto::{
-    AttemptRecord, Fault, FaultClass, JobId, Outcome, Sent, Settlement, StepPath, StepStatus, TimerKind,
-    Timestamp,
+    AttemptRecord, Fault, FaultClass, JobId, NodeId, Outcome, Sent, Settlement, StepPath, StepStatus,
+    TimerKind, Timestamp,
 };
 use longshore_workflow::{Plan, StepIndex};
 
@@ -19,17 +19,27 @@ const ATTEMPTS_KEPT: usize = 100;
 /// What is known of a job that a whole process took with it.
 const LOST: &str = "whoever had the job was not heard of again; whether it made the call is not known";
 
-/// What is known of an earlier delivery of a job, where it is not known how that one ended.
+/// What is known of an earlier delivery of a job, where neither its worker nor its end is known.
 const UNREPORTED: &str = "a worker that had the job did not report it: it was lost, or gave the job back; whether it made \
                           the call is not known";
 
-/// Takes a worker's report: the attempts it made, and whether another worker had the job before and did not report.
+/// What a worker says of its job, beside what became of it.
+pub(super) struct Report<'a> {
+    /// The attempts that it made.
+    pub(super) attempts: &'a [AttemptRecord],
+    /// Another worker had the job before and did not report it.
+    pub(super) unreported: bool,
+    /// That worker, if it is known.
+    pub(super) unreported_worker: Option<&'a NodeId>,
+}
+
+/// Takes a worker's report.
 pub(super) fn settle(
     run: &mut Run,
     plan: &Plan,
     job: &JobId,
     settlement: &Settlement,
-    (attempts, unreported): (&[AttemptRecord], bool),
+    report: &Report<'_>,
     now: Timestamp,
 ) -> Result<(), Refused> {
     let index = run.find(&job.step).ok_or(Refused::UnknownStep)?;
@@ -41,9 +51,10 @@ pub(super) fn settle(
     if job.attempt != current && !is_output {
         return Err(Refused::StaleAttempt);
     }
-    let is_noted = step.attempts.last().is_some_and(|last| last.number >= current);
-    let silence = if unreported && job.attempt == current && !is_noted {
-        silence(step, UNREPORTED, attempts.first().map_or(now, |first| first.started_at))
+    let attempts = report.attempts;
+    let silence = if report.unreported && job.attempt == current {
+        let until = attempts.first().map_or(now, |first| first.started_at);
+        note_unreported(step, report.unreported_worker, until)
     } else {
         None
     };
@@ -114,13 +125,31 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
 
 /// The job is sent again under the same number: whether a call was made is not known, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
-    let Some(lost) = silence(step, LOST, now) else { return false };
+    let Some(lost) = silence(step, LOST.to_owned(), None, now) else { return false };
     keep_attempts(&mut step.attempts, None, &[lost]);
     true
 }
 
+/// Returns the attempt of an earlier delivery of the job that is out. An attempt that is noted already gets the worker's name.
+fn note_unreported(step: &mut Step, worker: Option<&NodeId>, until: Timestamp) -> Option<AttemptRecord> {
+    let current = step.call.as_ref()?.attempt;
+    if let Some(noted) = step.attempts.last_mut().filter(|last| last.number >= current) {
+        noted.worker = noted.worker.take().or_else(|| worker.cloned());
+        return None;
+    }
+    let why = match worker {
+        Some(worker) => {
+            format!(
+                "worker {worker} claimed this call and did not report it; whether it made the call is not known"
+            )
+        }
+        None => UNREPORTED.to_owned(),
+    };
+    silence(step, why, worker.cloned(), until)
+}
+
 /// The job that is out as an attempt of which nothing is known, from when it was sent.
-fn silence(step: &mut Step, why: &str, until: Timestamp) -> Option<AttemptRecord> {
+fn silence(step: &mut Step, why: String, worker: Option<NodeId>, until: Timestamp) -> Option<AttemptRecord> {
     let call = step.call.as_mut().filter(|_| step.status == StepStatus::Running)?;
     let started_at = call.sent_at.take()?;
     Some(AttemptRecord {
@@ -129,7 +158,7 @@ fn silence(step: &mut Step, why: &str, until: Timestamp) -> Option<AttemptRecord
         took: until.since(started_at),
         fault: Some(Fault::new(FaultClass::Unavailable, why)),
         sent: Sent::Maybe,
-        worker: None,
+        worker,
         process: None,
     })
 }

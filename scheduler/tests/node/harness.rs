@@ -260,6 +260,7 @@ async fn work(backend: Backend) {
                 worker: "worker".parse().expect("a node"),
                 job: id.clone(),
                 unreported: false,
+                unreported_worker: None,
             };
             backend.log.append(id.run.partition(), &[event]).await.expect("appends");
             delivery.receipt.ack().await.expect("acks");

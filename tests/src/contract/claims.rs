@@ -73,7 +73,16 @@ impl Calls {
     }
 }
 
-fn is_busy(claimed: Claimed) -> bool {
+fn lapsed(holder: &str) -> Claimed {
+    Claimed::Lapsed { holder: Some(node(holder)) }
+}
+
+/// The later answers: a cluster's store names the lost holder again, and the data file no longer knows it.
+fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> Claimed {
+    Claimed::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
+}
+
+fn is_busy(claimed: &Claimed) -> bool {
     matches!(claimed, Claimed::Busy { .. })
 }
 
@@ -94,29 +103,33 @@ async fn of_many_callers_at_once_one_wins(fixture: &mut dyn Fixture) {
     }
     let answers = callers.join_all().await;
     assert_eq!(answers.iter().filter(|answer| **answer == Claimed::Won).count(), 1);
-    assert_eq!(answers.iter().filter(|answer| is_busy(**answer)).count(), 49);
+    assert_eq!(answers.iter().filter(|answer| is_busy(answer)).count(), 49);
 }
 
 async fn a_holder_that_asks_again_gets_the_same_answer(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
     assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
-    assert!(is_busy(calls.claim("b", HOUR).await), "the lease began anew");
+    assert!(is_busy(&calls.claim("b", HOUR).await), "the lease began anew");
     let doubtful = Calls { key: claim_key(2), ..Calls::new(fixture) };
     doubtful.claim("a", Duration::ZERO).await;
-    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed);
-    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed, "a's call may still have happened");
+    assert_eq!(doubtful.claim("b", HOUR).await, lapsed("a"));
+    assert_eq!(
+        doubtful.claim("b", HOUR).await,
+        lapsed_again(fixture, "a"),
+        "a's call may still have happened"
+    );
     doubtful.release("b").await;
-    assert_eq!(doubtful.claim("b", HOUR).await, Claimed::Lapsed, "and still");
+    assert_eq!(doubtful.claim("b", HOUR).await, lapsed_again(fixture, "a"), "and still");
 }
 
 async fn a_lease_that_ran_out_lapses(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     let before = clock::now();
     calls.claim("a", MOMENT).await;
-    assert_eq!(calls.claim_at_last("b").await, Claimed::Lapsed);
+    assert_eq!(calls.claim_at_last("b").await, lapsed("a"));
     assert!(clock::now().since(before) >= MOMENT, "not before its end");
-    assert!(is_busy(calls.claim("c", HOUR).await), "b has it now");
+    assert!(is_busy(&calls.claim("c", HOUR).await), "b has it now");
 }
 
 async fn a_renewed_lease_goes_on(fixture: &mut dyn Fixture) {
@@ -131,14 +144,14 @@ async fn a_lease_that_ran_out_can_be_renewed_until_somebody_asks(fixture: &mut d
     let calls = Calls::new(fixture);
     calls.claim("a", Duration::ZERO).await;
     assert!(calls.renew("a", HOUR).await);
-    assert!(is_busy(calls.claim("b", HOUR).await));
+    assert!(is_busy(&calls.claim("b", HOUR).await));
 }
 
 async fn who_lost_a_claim_cannot_renew_it(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     assert!(!calls.renew("a", HOUR).await, "it never had it");
     calls.claim("a", Duration::ZERO).await;
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Lapsed);
+    assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
     assert!(!calls.renew("a", HOUR).await);
     assert!(calls.renew("b", HOUR).await);
 }
@@ -158,9 +171,9 @@ async fn only_the_holder_can_say_that_it_is_done(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     calls.done("a").await;
     assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Lapsed);
+    assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
     calls.done("a").await;
-    assert!(is_busy(calls.claim("c", HOUR).await));
+    assert!(is_busy(&calls.claim("c", HOUR).await));
 }
 
 async fn what_was_released_begins_afresh(fixture: &mut dyn Fixture) {
@@ -175,16 +188,16 @@ async fn only_the_holder_can_release(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     calls.claim("a", HOUR).await;
     calls.release("b").await;
-    assert!(is_busy(calls.claim("b", HOUR).await));
+    assert!(is_busy(&calls.claim("b", HOUR).await));
 }
 
 async fn a_doubt_outlives_a_release(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     calls.claim("a", Duration::ZERO).await;
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Lapsed);
+    assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
     calls.release("b").await;
     assert!(!calls.renew("b", HOUR).await);
-    assert_eq!(calls.claim("c", HOUR).await, Claimed::Lapsed, "a's call may still have happened");
+    assert_eq!(calls.claim("c", HOUR).await, lapsed_again(fixture, "a"), "a's call may still have happened");
 }
 
 async fn steps_are_apart(fixture: &mut dyn Fixture) {
@@ -207,7 +220,7 @@ async fn a_claim_outlives_its_process(fixture: &mut dyn Fixture) {
 async fn a_claim_of_a_process_that_is_gone_lapses(fixture: &mut dyn Fixture) {
     Calls::new(fixture).claim("a", MOMENT).await;
     fixture.restart().await;
-    assert_eq!(Calls::new(fixture).claim_at_last("b").await, Claimed::Lapsed);
+    assert_eq!(Calls::new(fixture).claim_at_last("b").await, lapsed("a"));
 }
 
 async fn a_store_knows_since_when_it_has_known_every_claim(fixture: &mut dyn Fixture) {

@@ -211,6 +211,7 @@ impl Cluster {
             worker: "worker".parse().expect("a node"),
             job: id.clone(),
             unreported: false,
+            unreported_worker: None,
         };
         self.backend.log.append(id.run.partition(), &[event]).await.expect("appends");
     }

@@ -14,6 +14,7 @@ use longshore_proto::{
 use serde_json::Value;
 
 use super::{Effect, End, Input, Interrupt, Reaction};
+use crate::holder::worker_of;
 use crate::mcp::{Answer, CallFault};
 
 /// A job that was delivered more often than this is not called again: each further try may cost one more worker. Not
@@ -53,6 +54,8 @@ pub(crate) struct Machine<'a> {
     spent: bool,
     /// Whether an earlier delivery may have made a call that nobody reported.
     unreported: bool,
+    /// The worker of that delivery, where the claim names it.
+    unreported_worker: Option<NodeId>,
     /// The first interrupt; later ones change nothing.
     interrupt: Option<Interrupt>,
     attempts: Vec<AttemptRecord>,
@@ -81,6 +84,7 @@ impl<'a> Machine<'a> {
             claim: None,
             spent: false,
             unreported: false,
+            unreported_worker: None,
             interrupt: None,
             attempts: Vec::new(),
             phase: Phase::Bound,
@@ -140,10 +144,13 @@ impl<'a> Machine<'a> {
                 return self.give_back(Some(until.since(now).clamp(earliest, latest)));
             }
             Claimed::Won => {}
-            Claimed::Lapsed => self.spent = true,
+            Claimed::Lapsed { holder } => {
+                self.spent = true;
+                self.unreported_worker = holder.as_ref().map(worker_of);
+            }
         }
         self.claim = self.job.claim();
-        if claimed == Claimed::Won && self.delivered > 1 && self.queued_at.is_some() {
+        if !self.spent && self.delivered > 1 && self.queued_at.is_some() {
             return Effect::AskBirth;
         }
         self.begin()
@@ -162,7 +169,7 @@ impl<'a> Machine<'a> {
         self.unreported = self.spent || (self.job.claim().is_none() && self.delivered > 1);
         let unsafe_to_repeat = self.job.safety == Safety::Unknown;
         if self.spent && unsafe_to_repeat {
-            let fault = lost();
+            let fault = lost(self.unreported_worker.as_ref());
             return self.done(Outcome::Indeterminate(fault));
         }
         if self.delivered > DELIVERIES_LIMIT {
@@ -280,6 +287,7 @@ impl<'a> Machine<'a> {
             attempts: mem::take(&mut self.attempts),
             worker: self.worker.clone(),
             unreported: self.unreported,
+            unreported_worker: self.unreported_worker.clone(),
         })
     }
 
@@ -306,9 +314,15 @@ fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
 }
 
 /// What is known of a call whose maker never reported it.
-fn lost() -> Fault {
-    let message = "the process that made this call ended without a word; the call may have happened, and is not \
-                   repeated because the step does not say that it is safe (`retry`)";
+fn lost(worker: Option<&NodeId>) -> Fault {
+    let who = match worker {
+        Some(worker) => format!("worker {worker} claimed this call and"),
+        None => "the worker that claimed this call".to_owned(),
+    };
+    let message = format!(
+        "{who} did not report it; the call may have happened, and is not repeated because the step does not say that it \
+         is safe (`retry`)"
+    );
     Fault::new(FaultClass::Unavailable, message)
 }
 

@@ -136,7 +136,8 @@ fn ended(result: Result<Answer, CallFault>) -> Input {
 fn claimed(answer: &str) -> Claimed {
     match answer {
         "won" => Claimed::Won,
-        "lapsed" => Claimed::Lapsed,
+        "lapsed" => Claimed::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },
+        "lapsed without a name" => Claimed::Lapsed { holder: None },
         "done" => Claimed::Done,
         until => Claimed::Busy { until: moment(until.trim_start_matches("busy until ")) },
     }
@@ -150,11 +151,16 @@ fn show(effect: &Effect) -> String {
         Effect::Call(number) => format!("call {number}"),
         Effect::Wait(delay) => format!("wait {delay:?}"),
         Effect::Settle { blobs, release: claim, event } => {
-            let Event::Settled { settlement, attempts, unreported, .. } = &**event else {
+            let Event::Settled { settlement, attempts, unreported, unreported_worker, .. } = &**event else {
                 panic!("a worker only settles")
             };
             let sizes: String = blobs.iter().map(|blob| format!(", blob of {}", blob.len())).collect();
-            let before = if *unreported { " after a silence" } else { "" };
+            let before = match (unreported, unreported_worker) {
+                (false, None) => String::new(),
+                (false, Some(_)) => panic!("only what is unreported names a worker"),
+                (true, None) => " after a silence".to_owned(),
+                (true, Some(worker)) => format!(" after a silence of {worker}"),
+            };
             let (outcome, attempts) = (outcome(settlement), numbered(attempts));
             format!("settle {outcome} [{attempts}]{before}{sizes}{}", release(claim))
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use longshore_backend::{Backend, Blobs, Claimed, Delivery, Error, Receipt, clock};
 use longshore_proto::{
-    Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Payload, RunStatus, Sent,
-    ServerInstance, Settlement,
+    Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome, Payload, RunStatus,
+    Sent, ServerInstance, Settlement,
 };
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
@@ -22,6 +22,7 @@ use super::insist::insist;
 use super::pulse::Pulse;
 use super::slots::Slot;
 use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
+use crate::holder::worker_of;
 use crate::mcp::{Answer, CallFault, CallingJob, SecretRecipient, ToolCall};
 
 /// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
@@ -35,7 +36,7 @@ const NO_ROOM_LIMIT: Duration = Duration::from_secs(20);
 pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt, .. } = delivery;
     let _busy = Busy::new();
-    let holder = shared.holder();
+    let holder = shared.next_holder();
     if recall_missed {
         match status(&shared.backend, &job).await {
             // Nothing is left to report to.
@@ -170,7 +171,13 @@ impl Life<'_> {
             Ok((claims.claim(&key, self.holder, self.pulse.lease()).await?, asked))
         })
         .await?;
-        if matches!(claimed, Claimed::Won | Claimed::Lapsed) {
+        if let Claimed::Lapsed { holder } = &claimed {
+            let lost =
+                holder.as_ref().map_or_else(|| "unknown".to_owned(), |holder| worker_of(holder).to_string());
+            let JobId { run, step, attempt } = &self.job.id;
+            warn!(%run, %step, %attempt, worker = lost, "a worker claimed this call and did not report it; the call may have been made");
+        }
+        if matches!(claimed, Claimed::Won | Claimed::Lapsed { .. }) {
             self.pulse.hold(key, asked);
         }
         Ok(Input::Claimed { claimed, now: clock::now() })

@@ -83,6 +83,22 @@ fn a_job_that_was_lost_with_its_process_is_not_noted_once_more_for_its_next_deli
 }
 
 #[test]
+fn a_worker_that_claimed_a_call_and_did_not_report_it_is_named() {
+    check(
+        PAIR,
+        r#"
+        submit                                        -> dispatch a#1, dispatch b#1
+        @2s settle a#1 output 1 after a silence of w7 -> nothing
+        attempts a                                    -> #1 2000ms unavailable by w7, #1 5ms output
+        @3s lead with its jobs lost                   -> nothing
+        @4s sent                                      -> nothing
+        @9s settle b#1 output 1 after a silence of w8 -> dispatch c#1
+        attempts b                                    -> #1 3000ms unavailable by w8, #1 5ms output
+        "#,
+    );
+}
+
+#[test]
 fn what_was_recalled_is_recalled_again() {
     check(
         PAIR,

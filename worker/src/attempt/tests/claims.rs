@@ -26,7 +26,7 @@ fn the_steps_own_key_is_claimed_even_where_repeating_is_safe() {
         claim lapsed   => call 1
         faults unavailable maybe => wait 400ms
         retry due      => call 2
-        answers 1      => settle output 1 [1 unavailable maybe, 2 answered] after a silence
+        answers 1      => settle output 1 [1 unavailable maybe, 2 answered] after a silence of w0-1-a
         settled        => acknowledge, claim done
         ",
     );
@@ -38,15 +38,26 @@ fn a_call_that_vanished_with_its_worker_is_not_repeated() {
         unsafe_to_repeat(),
         "
         delivered 2  => claim fetch
-        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence
+        claim lapsed => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence of w0-1-a
         settled      => acknowledge, claim done
         ",
     );
 }
 
 #[test]
+fn a_call_whose_store_of_claims_no_longer_knows_its_worker_names_none() {
+    check(
+        unsafe_to_repeat(),
+        "
+        delivered 2 => claim fetch
+        claim lapsed without a name => settle indeterminate unavailable: the worker that claimed this call did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence
+        ",
+    );
+}
+
+#[test]
 fn a_claim_that_a_younger_store_may_have_lost_is_in_doubt() {
-    let lost = "settle indeterminate unavailable: the process that made this call ended without a word; the call may \
+    let lost = "settle indeterminate unavailable: the worker that claimed this call did not report it; the call may \
                 have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence";
     for (born, then) in [("5000", "call 1"), ("5001", lost), ("90000", lost)] {
         check(
@@ -185,7 +196,7 @@ fn without_a_backend_the_job_goes_back_and_the_claim_only_if_nothing_was_called(
         unsafe_to_repeat(),
         "
         delivered 2  => claim fetch
-        claim lapsed => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence
+        claim lapsed => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence of w0-1-a
         broken       => give back for 5s
         ",
     );

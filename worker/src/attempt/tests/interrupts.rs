@@ -24,7 +24,7 @@ fn a_recall_hides_no_doubt_about_an_earlier_delivery() {
         unsafe_to_repeat(),
         "
         delivered 2, recalled => claim fetch
-        claim lapsed          => settle indeterminate unavailable: the process that made this call ended without a word; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence
+        claim lapsed          => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence of w0-1-a
         ",
     );
 }
