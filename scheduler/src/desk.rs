@@ -8,6 +8,7 @@
 //! ```
 //!
 //! Runs are shown as of their last checkpoint, a tenth or a fifth of a second ago: every scheduler can answer for every partition.
+//! A run that no checkpoint has is unknown only if the checkpoint covers the log; see [`Desk::find`].
 
 mod admission;
 mod again;
@@ -50,8 +51,8 @@ use value::ValueReader;
 /// Characters of an id that a submitter chooses: room for a UUID with a prefix, and a bound for logs.
 const ID_LIMIT_CHARS: usize = 256;
 
-/// How often, and with what pause, a run that is not known yet is looked for: it may have been submitted a moment ago
-/// and stand in the next checkpoint.
+/// How often, and with what pause, a checkpoint that is behind its log is looked at: the next one comes within a fifth of a
+/// second, unless its store takes no writes or the partition has no leader.
 const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 
 /// What somebody wants to run, by name.
@@ -256,20 +257,10 @@ impl Desk {
                 return Err(Refusal::Ended { run, status: row.summary.status });
             }
             Ok(_) => {}
-            Err(Refusal::UnknownRun(_)) if !self.is_forgotten(run.partition()).await => {
-                return Err(Refusal::UnknownRun(run));
-            }
-            Err(Refusal::UnknownRun(_)) => {}
             Err(refusal) if refusal.may_pass() => debug!(%run, %refusal, "cancelled without a look at it"),
             Err(refusal) => return Err(refusal),
         }
         Ok(self.intake.cancel(namespace, run, reason).await?)
-    }
-
-    /// Whether a partition has no checkpoint, so that its runs are in the log alone.
-    async fn is_forgotten(&self, partition: Partition) -> bool {
-        partition.0 < self.partitions
-            && self.backend.checkpoints.load(partition).await.is_ok_and(|loaded| loaded.is_none())
     }
 
     /// The current version of every workflow.
@@ -285,21 +276,39 @@ impl Desk {
         Ok(registered)
     }
 
-    /// A run of a namespace as it is kept; waits a moment for one that may just have been submitted. A run of another
-    /// namespace is as unknown as one that never was, and takes as long to be.
+    /// Returns a run of a namespace as it is kept. A run that is not found is unknown only if the checkpoint covers what the log
+    /// held when the request came; the request waits a moment for a checkpoint that is behind. A run of another namespace is
+    /// as unknown as one that never was, and the answer takes as long.
     async fn find(&self, namespace: &Namespace, run: RunId) -> Result<RunRow, Refusal> {
-        let (looks, pause) = LOOKS;
+        let partition = run.partition();
         // A partition that does not exist has no log and no checkpoint to ask for.
-        if run.partition().0 < self.partitions {
-            for _ in 0..looks {
-                let row = self.backend.checkpoints.run(run).await?;
-                if let Some(row) = row.filter(|row| row.summary.namespace == *namespace) {
-                    return Ok(row);
-                }
-                sleep(pause).await;
-            }
+        if partition.0 >= self.partitions {
+            return Err(Refusal::UnknownRun(run));
         }
-        Err(Refusal::UnknownRun(run))
+        if let Some(row) = self.row(namespace, run).await? {
+            return Ok(row);
+        }
+        let Backend { log, checkpoints, .. } = &self.backend;
+        let (incarnation, tail) = tokio::try_join!(log.incarnation(partition), log.tail(partition))?;
+        let (looks, pause) = LOOKS;
+        for _ in 0..looks {
+            // In this order: the rows are at least as new as the mark.
+            let mark = checkpoints.mark(partition).await?;
+            if let Some(row) = self.row(namespace, run).await? {
+                return Ok(row);
+            }
+            if mark.is_some_and(|mark| mark.incarnation == incarnation && mark.seq >= tail) {
+                return Err(Refusal::UnknownRun(run));
+            }
+            sleep(pause).await;
+        }
+        Err(Refusal::NotStored { run, cause: checkpoints.probe().await.err() })
+    }
+
+    /// The row of a run of a namespace, as of the last checkpoint.
+    async fn row(&self, namespace: &Namespace, run: RunId) -> Result<Option<RunRow>, Refusal> {
+        let row = self.backend.checkpoints.run(run).await?;
+        Ok(row.filter(|row| row.summary.namespace == *namespace))
     }
 }
 

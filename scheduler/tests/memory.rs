@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_backend::embedded::{Access, Embedded};
 use longshore_backend::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
-use longshore_proto::{Event, Namespace, Partition, RunId, Timestamp};
+use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watchers};
 use serde_json::Map;
 use tempfile::TempDir;
@@ -49,6 +49,10 @@ impl Checkpoints for Watched {
         }
         self.largest.fetch_max(delta.changed.len(), Ordering::Relaxed);
         self.store.commit(partition, delta).await
+    }
+
+    async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
+        self.store.mark(partition).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {

@@ -51,9 +51,27 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
     cluster.client(["watch", &ended, "--exit-status"]).run().await.expecting(0);
     cluster.client(["runs", "list"]).run().await.expecting(0);
     let submitted = cluster.submit(&["chain"]).await;
-    cluster.client(["runs", "cancel", &waiting]).run().await.expecting(0);
+    let late = cluster.submit(&["waiting"]).await;
+    for run in [&submitted, &late] {
+        let shown = cluster.client(["runs", "show", run]).run().await.expecting(8);
+        shown.saying(&["may exist", "maxmemory", "`longshore doctor` says which store is full"]);
+    }
+    let watching = cluster.client(["watch", &submitted, "--exit-status"]).start();
+    let submitting = cluster.client(["submit", "chain", "--watch"]).start();
+    until("both wait", || [&watching, &submitting].iter().all(|one| one.stderr().contains("waiting: ")))
+        .await;
+    cluster.client(["runs", "cancel", &waiting, &late]).run().await.expecting(0);
     set_limit(&cluster, "0");
-    cluster.shows(&waiting, "it is cancelled", |shown| shown["status"] == "cancelled").await;
+    watching.end().await.expecting(0);
+    submitting.end().await.expecting(0);
+    for run in [&waiting, &late] {
+        cluster.shows(run, "it is cancelled", |shown| shown["status"] == "cancelled").await;
+    }
+    let unknown = "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w";
+    for command in [["runs", "show", unknown], ["runs", "cancel", unknown]] {
+        cluster.client(command).run().await.expecting(5);
+    }
+    cluster.client(["watch", unknown]).run().await.expecting(5);
     assert_eq!(cluster.ended(&submitted).await["status"], "succeeded");
 }
 

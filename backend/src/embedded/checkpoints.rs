@@ -45,6 +45,11 @@ impl crate::Checkpoints for Checkpoints {
         committed.map_err(|failure| failure.when(format!("commit a checkpoint of partition {partition}")))
     }
 
+    async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
+        let mark = self.store.read(move |connection| Ok(stored_mark(connection, partition)?)).await;
+        mark.map_err(|failure| failure.when(format!("look at the checkpoint of partition {partition}")))
+    }
+
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
         let found = self.store.read(move |connection| find(connection, run)).await;
         found.map_err(|failure| failure.when(format!("look up {run}")))

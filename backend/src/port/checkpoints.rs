@@ -25,6 +25,15 @@ pub trait Checkpoints: Send + Sync {
     /// Moves the checkpoint on. The delta is shared with whoever asks: if its fate is unknown, it is sent again.
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error>;
 
+    /// Returns the mark of the newest checkpoint, without its state. `None` if there is none, and while a commit is being put
+    /// in. A run that was submitted up to this mark is found by a look-up that is made afterwards.
+    async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error>;
+
+    /// Tries a write. Fails, with the store's reason, where a commit would fail because the store takes no writes.
+    async fn probe(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// One run, finished or not, as of the last checkpoint. Writes nothing: workers ask too, and may not.
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error>;
 

@@ -29,8 +29,9 @@ use redis::{RedisError, ScriptInvocation, cmd, pipe};
 use tracing::{debug, warn};
 
 use self::chunk::Chunk;
-use self::place::{COMMIT, Place, REPLACE};
+use self::place::{COMMIT, Kept, Place, REPLACE};
 use super::link::{Link, millis};
+use super::probe::{self, Probe};
 use crate::{Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
 
 /// How long the chunks of a commit that was given up lie about.
@@ -128,6 +129,17 @@ impl crate::Checkpoints for Checkpoints {
             }
             (result, _) => result,
         }
+    }
+
+    async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
+        Ok(match self.place(partition).inspect().await? {
+            Kept::Whole(whole) => decode(&whole.mark).ok(),
+            Kept::Nothing | Kept::Damaged(_) | Kept::Unsettled => None,
+        })
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        probe::write(&self.link, Probe::Partitions).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {

@@ -12,8 +12,8 @@ use longshore_backend::{
     LogReader, Queued, RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
-    ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition, RunId, Seq, ServerName,
-    Timestamp,
+    CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition, RunId,
+    Seq, ServerName, Timestamp,
 };
 
 use super::dependencies::Dependencies;
@@ -130,6 +130,14 @@ impl Checkpoints for Tracked<dyn Checkpoints> {
             dependency.count_failure("refused");
         }
         committed
+    }
+
+    async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
+        self.port.mark(partition).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        self.port.probe().await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {

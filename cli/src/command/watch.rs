@@ -35,10 +35,6 @@ const LOOK_AFTER_NEWS: Duration = Duration::from_millis(150);
 /// How long nobody may answer while a run is watched: longer than a partition takes to change hands.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a run may be unknown before there is none: one that was acknowledged a moment ago is known once its partition
-/// has a leader, which takes a lease and a third, 8 s, if the last one was killed.
-const UNKNOWN_LIMIT: Duration = Duration::from_secs(15);
-
 /// Watches a run until it has ended.
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let (view, hint) = match Place::choose(&args.place, config, output).await? {
@@ -79,7 +75,8 @@ pub(super) async fn to_end(
 ) -> Result<Option<Arc<RunView>>, Failure> {
     let mut signals = Signals::listen()?;
     let listener = client.listen(run).await?;
-    let mut watching = Watching { live: Live::new(output, false), listener: Some(listener), is_over: false };
+    let live = Live::new(output, false);
+    let mut watching = Watching { output, live, listener: Some(listener), is_over: false, is_full: false };
     let ended = tokio::select! {
         biased;
         _ = signals.next() => Ok(None),
@@ -90,32 +87,49 @@ pub(super) async fn to_end(
 }
 
 /// A run that is watched.
-struct Watching {
+struct Watching<'a> {
+    output: &'a Output,
     live: Live,
     /// Nothing once there will be no more news.
     listener: Option<BoxStream<'static, Heard>>,
     /// Whether news said that the run has ended.
     is_over: bool,
+    /// The last answer was that a store is full.
+    is_full: bool,
 }
 
-impl Watching {
+impl Watching<'_> {
     async fn look_on(&mut self, client: &Client, run: RunId) -> Result<Arc<RunView>, Failure> {
         let mut answered_at = Instant::now();
         loop {
             match self.look(client, run).await {
                 Ok(view) => {
                     answered_at = Instant::now();
+                    self.is_full = false;
                     let view = Arc::new(view);
                     self.live.show(Arc::clone(&view));
                     if view.summary.status.is_terminal() {
                         return Ok(view);
                     }
                 }
+                // The run goes on meanwhile, and can be looked at once there is room.
+                Err(failure) if failure.exit == Exit::Full => {
+                    answered_at = Instant::now();
+                    self.wait_for_room(&failure);
+                }
                 // A scheduler that goes is followed by another one.
-                Err(failure) if answered_at.elapsed() < patience(&failure) => {}
+                Err(failure)
+                    if failure.exit == Exit::Unreachable && answered_at.elapsed() < SILENCE_LIMIT => {}
                 Err(failure) => return Err(failure),
             }
             self.wait().await;
+        }
+    }
+
+    /// Says once why the run cannot be looked at.
+    fn wait_for_room(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.is_full, true) {
+            self.output.message(&format!("waiting: {}", failure.message));
         }
     }
 
@@ -144,15 +158,6 @@ impl Watching {
                 }
             }
         }
-    }
-}
-
-/// How long it may be like this before it is told.
-fn patience(failure: &Failure) -> Duration {
-    match failure.exit {
-        Exit::Unreachable | Exit::Full => SILENCE_LIMIT,
-        Exit::NotFound => UNKNOWN_LIMIT,
-        _ => Duration::ZERO,
     }
 }
 

@@ -91,6 +91,20 @@ pub enum Refusal {
     /// No such run.
     #[error("there is no run {0}, or it is no longer kept")]
     UnknownRun(RunId),
+    /// The run may exist: the checkpoint of its partition does not cover what the log held when the request came.
+    #[error(
+        "{run} is not known yet, and may exist: what its partition did last is not stored ({})",
+        .cause.as_ref().map_or_else(
+            || format!("partition {} may have no leader right now", .run.partition()),
+            ToString::to_string
+        )
+    )]
+    NotStored {
+        /// The run.
+        run: RunId,
+        /// Why the store takes no writes, if it takes none.
+        cause: Option<longshore_backend::Error>,
+    },
     /// The run has ended.
     #[error("{run} has ended already: {status}")]
     Ended {
@@ -157,7 +171,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every token, so that counters by reason can start at zero.
-    pub(crate) const TOKENS: [&str; 19] = [
+    pub(crate) const TOKENS: [&str; 20] = [
         "malformed",
         "other_namespace",
         "unknown_letter",
@@ -174,6 +188,7 @@ impl Refusal {
         "quota",
         "poison",
         "unknown_run",
+        "not_stored",
         "no_value",
         "ended",
         "internal",
@@ -199,6 +214,8 @@ impl Refusal {
             Self::Quota { .. } => "quota",
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
+            Self::NotStored { cause: Some(cause), .. } if Cause::of(cause) == Cause::Full => "full",
+            Self::NotStored { .. } => "not_stored",
             Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",
             Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
@@ -214,7 +231,7 @@ impl Refusal {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Backend(error) | Self::Submit(SubmitError::Backend(error)) => error.retryable,
-            Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => true,
+            Self::Full { .. } | Self::NotStored { .. } | Self::Submit(SubmitError::BlobsFull(_)) => true,
             _ => false,
         }
     }
@@ -232,7 +249,7 @@ impl Refusal {
             Self::TooLarge { .. } => 413,
             Self::UnknownWorkflow { .. } | Self::UnknownVersion { .. } | Self::UnknownRun(_) => 404,
             Self::IdTaken { .. } | Self::Ended { .. } | Self::LetterIncomplete(_) => 409,
-            Self::Full { .. } => 503,
+            Self::Full { .. } | Self::NotStored { .. } => 503,
             Self::Unreadable { .. } | Self::Poison { .. } | Self::Submit(_) | Self::Backend(_) => 500,
         }
     }
