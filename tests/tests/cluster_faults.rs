@@ -90,7 +90,40 @@ async fn a_server_that_will_not_do_is_refused_with_what_is_needed() {
         for (nats, words) in cases {
             let process = scratch.longshore([role, "--connect-deadline", "5s"]);
             let ended = process.env("NATS_URL", &nats.url()).env("REDIS_URL", &redis.url()).run().await;
-            ended.expecting(1).saying(words);
+            ended.expecting(4).saying(words);
+        }
+    }
+}
+
+#[tokio::test]
+async fn redis_that_will_not_do_is_refused_by_every_command_with_one_code() {
+    let scratch = Scratch::new(&json!({}));
+    let (nats, primary) = (NatsServer::start().await, RedisServer::start().await);
+    let address = primary.address().replace(':', " ");
+    let evicting = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]).await;
+    let replica = RedisServer::start_with(&["--replicaof", &address]).await;
+    let (dropping, denying) = (RedisServer::start().await, RedisServer::start().await);
+    let _: String = dropping.ask(&["ACL", "SETUSER", "default", "-pexpireat"]);
+    let _: String = denying.ask(&["ACL", "SETUSER", "default", "-zadd"]);
+    let absent = "redis://user:word@127.0.0.1:1/0";
+    let cases = [
+        (evicting.url(), 4, "noeviction"),
+        (replica.url(), 4, "is a replica"),
+        (dropping.url(), 4, "would lose claims when it restarts"),
+        (denying.url(), 4, "does not allow ZADD"),
+        (absent.to_owned(), 6, "no Redis at"),
+        ("redis://host:port".to_owned(), 2, "redis"),
+    ];
+    for (redis, code, words) in &cases {
+        for command in ["scheduler", "worker", "doctor"] {
+            // A doctor asks for less than a process of the cluster.
+            if command == "doctor" && *redis == denying.url() {
+                continue;
+            }
+            let process = scratch.longshore([command, "--connect-deadline", "2s"]);
+            let ended = process.env("NATS_URL", &nats.url()).env("REDIS_URL", redis).run().await;
+            let ended = ended.expecting(*code);
+            assert!(format!("{}{}", ended.stdout, ended.stderr).contains(words), "{ended}");
         }
     }
 }

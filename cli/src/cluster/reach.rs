@@ -83,14 +83,20 @@ async fn reached<T>(
 ) -> Result<T, Failure> {
     let place = format!("NATS at {} ({})", config.nats(), config.origin(Key::NatsUrl));
     patiently(&place, connecting).await.map_err(|error| {
-        use nats::ConnectError::{Credentials, Denied, File, NoStreams, Refused, Unreachable};
+        use nats::ConnectError as Why;
         let (exit, key) = match &error {
-            Unreachable { .. } | NoStreams { .. } => (Exit::Unreachable, Key::NatsUrl),
-            Refused { .. } | Denied { .. } => (Exit::Denied, Key::NatsUrl),
-            // Nobody was asked yet: the setting names a file that is not there, or that holds something else.
-            Credentials { .. } => (Exit::Usage, Key::NatsCredentials),
-            File(error) => (Exit::Usage, of_nats(error.role)),
-            _ => (Exit::Error, Key::NatsUrl),
+            Why::Unreachable { .. } | Why::NoStreams { .. } => (Exit::Unreachable, Key::NatsUrl),
+            Why::Refused { .. } | Why::Denied { .. } => (Exit::Denied, Key::NatsUrl),
+            // The server is there, and its version or its configuration will not do.
+            Why::Tls { .. } | Why::TooOld { .. } | Why::NoJetStream { .. } | Why::Mismatch { .. } => {
+                (Exit::Denied, Key::NatsUrl)
+            }
+            // A setting of this process is wrong.
+            Why::Url { .. } => (Exit::Usage, Key::NatsUrl),
+            Why::Credentials { .. } => (Exit::Usage, Key::NatsCredentials),
+            Why::File(error) => (Exit::Usage, of_nats(error.role)),
+            Why::Partitions { .. } => (Exit::Usage, Key::Partitions),
+            Why::Other(_) => (Exit::Error, Key::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
@@ -106,11 +112,20 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
     });
     let place = format!("Redis at {} ({})", config.redis_url, config.origin(Key::RedisUrl));
     patiently(&place, connecting).await.map_err(|error| {
+        use redis::ConnectError as Why;
         let (exit, key) = match &error {
-            redis::ConnectError::Unreachable { .. } => (Exit::Unreachable, Key::RedisUrl),
-            redis::ConnectError::Credentials { .. } => (Exit::Denied, Key::RedisUrl),
-            redis::ConnectError::File(error) => (Exit::Usage, of_redis(error.role)),
-            _ => (Exit::Error, Key::RedisUrl),
+            Why::Unreachable { .. } => (Exit::Unreachable, Key::RedisUrl),
+            Why::Credentials { .. } | Why::Permission { .. } => (Exit::Denied, Key::RedisUrl),
+            // The server is there, and its version or its configuration will not do.
+            Why::Tls { .. }
+            | Why::TooOld { .. }
+            | Why::Evicting { .. }
+            | Why::DroppingTransactions { .. }
+            | Why::Replica { .. } => (Exit::Denied, Key::RedisUrl),
+            // A setting of this process is wrong.
+            Why::Address { .. } => (Exit::Usage, Key::RedisUrl),
+            Why::File(error) => (Exit::Usage, of_redis(error.role)),
+            Why::Other { .. } => (Exit::Error, Key::RedisUrl),
         };
         refused(config, exit, key, error.to_string())
     })
