@@ -31,9 +31,9 @@ mod workflows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::backlog::{Backlog, ServerBacklog};
@@ -42,7 +42,7 @@ pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
 pub use self::events::Events;
 pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
-use self::streams::Layout;
+use self::streams::{Layout, MadeStreams};
 use crate::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, TlsFiles, Workflows};
 
 /// Where NATS is, and how it is used.
@@ -141,7 +141,7 @@ pub struct Nats {
     submissions: Arc<submissions::Submissions>,
     dead_letters: Arc<dead_letters::DeadLetters>,
     events: Events,
-    restored: Arc<AtomicU64>,
+    restored: watch::Sender<u64>,
 }
 
 impl Nats {
@@ -153,10 +153,11 @@ impl Nats {
         let deadline = Instant::now() + config.connect_deadline;
         let layout = config.layout();
         let connection = Connection::make(&config).await?;
-        let ensured = streams::ensure(&connection.context, layout, deadline);
+        let made = MadeStreams::default();
+        let ensured = streams::ensure(&connection.context, layout, deadline, &made);
         Box::pin(connection.unless_denied(ensured)).await?;
         let nats = connection.unless_denied(Self::open(connection.clone(), layout)).await?;
-        connection.spawn(streams::restore(connection.clone(), layout, Arc::clone(&nats.restored)));
+        connection.spawn(streams::restore(connection.clone(), layout, nats.restored.clone()));
         Ok(nats)
     }
 
@@ -180,7 +181,7 @@ impl Nats {
             submissions: Arc::new(submissions::Submissions::new(&connection)),
             dead_letters: Arc::new(dead_letters::DeadLetters::new(&connection)),
             events: Events::new(&connection),
-            restored: Arc::default(),
+            restored: watch::Sender::default(),
             connection,
         })
     }
@@ -220,9 +221,9 @@ impl Nats {
         self.events.clone()
     }
 
-    /// Streams that were missing while this process ran, and were made again without what was in them.
-    pub fn streams_restored(&self) -> u64 {
-        self.restored.load(Ordering::Relaxed)
+    /// The number of streams that were missing while this process ran, and that it made again without what was in them.
+    pub fn streams_restored(&self) -> watch::Receiver<u64> {
+        self.restored.subscribe()
     }
 
     /// The connection itself, for a micro service.

@@ -17,7 +17,7 @@ mod slots;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -37,6 +37,10 @@ use slots::{Slot, Slots};
 /// How long one request for jobs stays open. Longer saves nothing measurable; shorter bounds how long a connection that
 /// died unnoticed keeps a worker idle.
 const PULL_WAIT: Duration = Duration::from_secs(20);
+
+/// The same after a pull that failed: its end is the first sign that the queue works again, for readiness and for whoever
+/// looks at this worker.
+const WAIT_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The most jobs taken in one pull: with arguments of at most 64 KiB each, 8 MiB.
 const PULL_LIMIT: usize = 128;
@@ -166,8 +170,13 @@ impl Worker {
     }
 
     async fn pull(&self, server: &ServerName, max: NonZeroUsize, wait: Duration) -> Vec<Delivery> {
-        let jobs = &self.shared.backend.jobs;
-        match insist("pulling jobs", || jobs.pull(server, max, wait)).await {
+        let (jobs, has_failed) = (&self.shared.backend.jobs, AtomicBool::new(false));
+        let pull = || {
+            let wait =
+                if has_failed.swap(true, Ordering::Relaxed) { wait.min(WAIT_AFTER_FAILURE) } else { wait };
+            jobs.pull(server, max, wait)
+        };
+        match insist("pulling jobs", pull).await {
             Ok(deliveries) => deliveries,
             Err(error) => {
                 if outage::failed("the queue refuses to give jobs") {

@@ -4,6 +4,7 @@
 //! silently. What an operator may tune (bytes, placement, compression) is not looked at, but for [sizes], which grow
 //! with the account.
 
+mod made;
 mod needed;
 mod restore;
 pub(super) mod sizes;
@@ -21,6 +22,7 @@ pub(super) use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
 
+pub(super) use self::made::MadeStreams;
 use self::needed::needed;
 pub(super) use self::restore::restore;
 use self::sizes::{AccountRoom, LEAST_BYTES, SMALLER, should_grow};
@@ -66,11 +68,17 @@ pub(super) struct Layout {
 }
 
 /// Creates what is absent and verifies what is present. Several processes may do so at once, and servers that are just
-/// being started may not be ready for it: until the deadline, everything that may pass is tried again.
-pub(super) async fn ensure(context: &Context, layout: Layout, deadline: Instant) -> Result<(), ConnectError> {
+/// being started may not be ready for it: until the deadline, everything that may pass is tried again. Notes in `made` the
+/// streams that this process created, also if it fails.
+pub(super) async fn ensure(
+    context: &Context,
+    layout: Layout,
+    deadline: Instant,
+    made: &MadeStreams,
+) -> Result<(), ConnectError> {
     // With an election under way nobody answers, and a request that was lost is asked again sooner than by default.
     let impatient = ContextBuilder::new().timeout(ANSWER_AT_START).build(context.client());
-    retry_until(deadline, "make the streams", || ensure_all(&impatient, layout)).await
+    retry_until(deadline, "make the streams", || ensure_all(&impatient, layout, made)).await
 }
 
 /// Tries until the deadline, as long as trying again can help.
@@ -106,7 +114,7 @@ where
     }
 }
 
-async fn ensure_all(context: &Context, layout: Layout) -> Result<(), ConnectError> {
+async fn ensure_all(context: &Context, layout: Layout, made: &MadeStreams) -> Result<(), ConnectError> {
     let Layout { partitions, replicas } = layout;
     count_logs(context, partitions).await?;
     let account: Account = ask(context, "INFO".to_owned(), &Nothing {})
@@ -116,14 +124,14 @@ async fn ensure_all(context: &Context, layout: Layout) -> Result<(), ConnectErro
     let mut needed = needed(partitions, replicas).into_iter();
     // Before all others the one with the number of logs, so that a process with another number makes none.
     if let Some(first) = needed.next() {
-        ensure_one(context, first, room).await?;
+        ensure_one(context, first, room, made).await?;
     }
     // Those with a size come before the logs, one after the other: each reserves most of the server's room for a moment.
     let (sized, others): (Vec<_>, Vec<_>) = needed.partition(|config| room.size(&config.name).is_some());
     for config in sized {
-        ensure_one(context, config, room).await?;
+        ensure_one(context, config, room, made).await?;
     }
-    let each = others.into_iter().map(|config| ensure_one(context, config, room));
+    let each = others.into_iter().map(|config| ensure_one(context, config, room, made));
     stream::iter(each).buffer_unordered(TOGETHER).try_collect::<()>().await
 }
 
@@ -173,10 +181,15 @@ async fn verify_all(context: &Context, layout: Layout) -> Result<(), ConnectErro
     Ok(())
 }
 
-async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Result<(), ConnectError> {
+async fn ensure_one(
+    context: &Context,
+    needed: Config,
+    room: AccountRoom,
+    made: &MadeStreams,
+) -> Result<(), ConnectError> {
     let found = match look(context, &needed.name).await {
         Err(error) if error.code() == Some(ErrorCode::STREAM_NOT_FOUND) => {
-            create(context, &needed, room).await
+            create(context, &needed, room, made).await
         }
         found => found,
     };
@@ -189,6 +202,7 @@ async fn ensure_one(context: &Context, needed: Config, room: AccountRoom) -> Res
         };
         not_yet(doing, error)
     })?;
+    made.note(&found.config);
     check(&found.config, &needed)?;
     if let Some(bytes) = sizes::unreserved(&found.config, room) {
         return shrink(context, found.config, bytes).await;
@@ -225,9 +239,14 @@ pub(super) async fn look(context: &Context, name: &str) -> Result<Info, ApiError
 }
 
 /// Creates a stream, smaller than it should be where there is no room for its size.
-async fn create(context: &Context, needed: &Config, room: AccountRoom) -> Result<Info, ApiError> {
+async fn create(
+    context: &Context,
+    needed: &Config,
+    room: AccountRoom,
+    made: &MadeStreams,
+) -> Result<Info, ApiError> {
     let mut config = needed.clone();
-    config.metadata.insert(INCARNATION.to_owned(), format!("{:032x}", rand::random::<u128>()));
+    config.metadata.insert(INCARNATION.to_owned(), made.draw_incarnation());
     let mut size = room.size(&needed.name);
     let mut reserved = size.map(|bytes| room.reservation(&config.name, bytes));
     loop {

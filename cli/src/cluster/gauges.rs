@@ -68,13 +68,23 @@ pub(super) async fn waiting(
         loop {
             beat.tick().await;
             counter!("longshore_news_dropped_total").absolute(events.dropped());
-            counter!("longshore_streams_restored_total").absolute(nats.streams_restored());
             measure_checkpoints(&led.borrow().clone(), &mut since, &dependencies);
             measure_queues(&nats).await;
             measure_backlog(&nats, &mut shown).await;
         }
     };
-    let _ = stop.run_until_cancelled(measuring).await;
+    let counting = count_restored(nats.streams_restored());
+    let _ = stop.run_until_cancelled(async { tokio::join!(measuring, counting) }).await;
+}
+
+/// Counts streams that were made again as soon as they are: an alert rests on it.
+async fn count_restored(mut restored: watch::Receiver<u64>) {
+    loop {
+        counter!("longshore_streams_restored_total").absolute(*restored.borrow_and_update());
+        if restored.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Measures the age of the checkpoints of the partitions that are led, whose leaderships began at these times.

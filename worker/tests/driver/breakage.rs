@@ -1,15 +1,18 @@
 //! A backend that struggles, and a bug in the worker itself.
 
-use std::sync::Arc;
+use std::future::ready;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::{Blobs, Error, LogReader, RunLog};
-use longshore_proto::{Digest, Event, Incarnation, Outcome, Partition, Seq};
+use longshore_backend::{Blobs, Delivery, Error, JobQueue, LogReader, Queued, RunLog};
+use longshore_proto::{Digest, Event, Incarnation, Job, JobId, Outcome, Partition, Seq, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
-use crate::harness::{Harness, safe, unsafe_to_repeat};
+use crate::harness::{Harness, safe, unsafe_to_repeat, until};
 
 /// A log that cannot be written to for a while.
 struct AwayLog {
@@ -72,6 +75,56 @@ async fn a_server_that_takes_one_call_at_a_time_does_not_wait_for_the_log() {
     away.refusals.store(0, Ordering::Relaxed);
     harness.stopped().await;
     assert_eq!(harness.journal(), ["note one", "note two"]);
+    harness.close().await;
+}
+
+/// A queue whose first pull that waits fails, and how long each such pull waits at most.
+struct LostQueue {
+    queue: Arc<dyn JobQueue>,
+    waits: Mutex<Vec<Duration>>,
+}
+
+#[async_trait]
+impl JobQueue for LostQueue {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+        self.queue.publish(jobs).await
+    }
+    async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
+        self.queue.holds(jobs).await
+    }
+    async fn recall(&self, job: &JobId) -> Result<(), Error> {
+        self.queue.recall(job).await
+    }
+    fn outlives_process(&self) -> bool {
+        self.queue.outlives_process()
+    }
+    async fn pull(
+        &self,
+        server: &ServerName,
+        max: NonZeroUsize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, Error> {
+        if server.as_str() == "journal" && !wait.is_zero() {
+            let mut waits = self.waits.lock().expect("no panic");
+            waits.push(wait);
+            if waits.len() == 1 {
+                return Err(Error::transient("pull", "the stream is gone"));
+            }
+        }
+        self.queue.pull(server, max, wait).await
+    }
+}
+
+#[tokio::test]
+async fn the_pull_after_a_failed_one_ends_soon_so_that_the_queue_is_seen_to_work() {
+    let mut harness = Harness::new().await;
+    let queue = Arc::clone(&harness.backend.jobs);
+    let lost = Arc::new(LostQueue { queue, waits: Mutex::default() });
+    harness.backend.jobs = Arc::clone(&lost) as _;
+    harness.start(WorkerConfig::default());
+    let waits = || lost.waits.lock().expect("no panic").clone();
+    until("it pulls again", || ready(waits().len() > 1)).await;
+    assert!(waits()[0] > Duration::from_secs(10) && waits()[1] <= Duration::from_secs(1), "{:?}", waits());
     harness.close().await;
 }
 

@@ -3,14 +3,13 @@
 //! NATS may come back without its store, and an operator may delete a stream. What was in it is lost; the process goes on
 //! with an empty one, as a process that is started then would. Leaders notice by the incarnation of their log.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
-use super::{Layout, ensure, missing};
+use super::{Layout, MadeStreams, ensure, missing};
 use crate::nats::connection::Connection;
 
 /// How often to look for streams that are gone: one request for all of them.
@@ -20,8 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const TRY_FOR: Duration = Duration::from_secs(30);
 
 /// Looks for streams that are gone, after each reconnect and now and then, until the connection is closed. Adds to `restored`
-/// the streams that were missing and are there again; another scheduler may have made some of them.
-pub(in crate::nats) async fn restore(connection: Connection, layout: Layout, restored: Arc<AtomicU64>) {
+/// the streams that this process made; another scheduler that looks at the same time makes and counts the others.
+pub(in crate::nats) async fn restore(connection: Connection, layout: Layout, restored: watch::Sender<u64>) {
     let mut connected = connection.connected();
     loop {
         tokio::select! {
@@ -36,8 +35,9 @@ pub(in crate::nats) async fn restore(connection: Connection, layout: Layout, res
                     "streams are gone, and what was in them is lost: NATS lost its store, or they were deleted; \
                      making them again"
                 );
-                if make_again(&connection, layout).await {
-                    restored.fetch_add(names.len() as u64, Ordering::Relaxed);
+                let made = make_again(&connection, layout).await;
+                if made > 0 {
+                    restored.send_modify(|restored| *restored += made);
                 }
             }
             Err(error) => debug!(%error, "cannot look for missing streams; looking again later"),
@@ -45,16 +45,16 @@ pub(in crate::nats) async fn restore(connection: Connection, layout: Layout, res
     }
 }
 
-/// Makes the missing streams. Returns true if all streams are there.
-async fn make_again(connection: &Connection, layout: Layout) -> bool {
-    match ensure(&connection.context, layout, Instant::now() + TRY_FOR).await {
-        Ok(()) => {
-            info!("streams were made again");
-            true
-        }
-        Err(error) => {
-            warn!(%error, "cannot make the missing streams; trying again later");
-            false
-        }
+/// Makes the missing streams. Returns how many this process made.
+async fn make_again(connection: &Connection, layout: Layout) -> u64 {
+    let made = MadeStreams::default();
+    match ensure(&connection.context, layout, Instant::now() + TRY_FOR, &made).await {
+        Ok(()) => info!("all streams are there again"),
+        Err(error) => warn!(%error, "cannot make the missing streams; trying again later"),
     }
+    let names: Vec<String> = made.into_names().into_iter().collect();
+    if !names.is_empty() {
+        info!(streams = names.join(", "), "this scheduler made streams again, empty");
+    }
+    names.len() as u64
 }
