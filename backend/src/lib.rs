@@ -24,6 +24,7 @@ mod tls;
 pub use cause::Cause;
 pub use port::api::{Api, Denied, Request, Verb};
 pub use port::blobs::{BLOB_LIMIT_BYTES, Blobs};
+pub use port::call_updates::CallUpdates;
 pub use port::catalog::{Catalog, WorkerEntry};
 pub use port::checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
 pub use port::claims::{CLAIM_RETENTION, Claimed, Claims};

@@ -7,6 +7,7 @@ mod address;
 mod api;
 mod backlog;
 mod blobs;
+mod call_updates;
 mod connection;
 mod dead_letters;
 mod error;

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod blobs;
+pub(crate) mod call_updates;
 pub(crate) mod catalog;
 pub(crate) mod checkpoints;
 pub(crate) mod claims;

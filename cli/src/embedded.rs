@@ -9,6 +9,7 @@
 //! Between the two, nothing moves yet: the caller can look at the runs that were left behind, and refuse to go on before a
 //! single call is made. Every process leads partitions of its own.
 
+mod local_updates;
 mod looked;
 mod survey;
 
@@ -23,7 +24,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub(crate) use longshore_backend::embedded::Holder;
 use longshore_backend::embedded::{Access, Embedded, OpenError};
 use longshore_backend::{Backend, RunPage, RunQuery};
-use longshore_proto::{Digest, Namespace, NodeId, Partition, RunId, RunView};
+use longshore_proto::{CallUpdate, Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{
     Driver, DriverError, Ended, Intake, Retention, Run, Submission, SubmitError, Watch, Watchers,
 };
@@ -32,11 +33,13 @@ use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
+use tokio::sync::broadcast;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::local_updates::LocalUpdates;
 pub(crate) use self::looked::Looked;
 pub(crate) use self::survey::Survey;
 use crate::exit::Exit;
@@ -218,11 +221,14 @@ impl Opened {
         let Self { store, backend, drivers, watchers, node, .. } = self;
         let pool = Arc::new(Pool::new(servers).launched_by(Launcher::this_program()));
         let config = WorkerConfig { slots, drain: DRAIN };
-        let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config);
+        let updates = LocalUpdates::default();
+        let published = Some(Arc::new(updates.clone()) as _);
+        let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config, published);
         let (stop_worker, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let mut process = Process {
             intake: Intake::new(backend, 1),
             watchers,
+            updates,
             pool,
             store,
             worker: JoinSet::new(),
@@ -242,6 +248,7 @@ impl Opened {
 pub(crate) struct Process {
     intake: Intake,
     watchers: Arc<Watchers>,
+    updates: LocalUpdates,
     pool: Arc<Pool>,
     store: Embedded,
     /// One task; empty once it has ended.
@@ -271,6 +278,11 @@ impl Process {
             Submission { run, namespace, plan: Arc::clone(&plan), inputs, trace: Some(trace::context()) };
         self.intake.submit(submission).await.map_err(unsubmitted)?;
         Ok(plan)
+    }
+
+    /// Receives what calls under way are doing, from now on.
+    pub(crate) fn call_updates(&self) -> broadcast::Receiver<CallUpdate> {
+        self.updates.subscribe()
     }
 
     /// Tells a run to stop.

@@ -1,6 +1,6 @@
 //! Stays with runs until they have ended, or until somebody asks this process to stop.
 //!
-//! Four things can happen next: a run has changed, a signal came, a frame is due, a part broke. What the ends of the
+//! Five things can happen next: a run has changed, a call got further, a signal came, a frame is due, a part broke. What the ends of the
 //! runs mean is for the command to say.
 
 use std::collections::BTreeSet;
@@ -11,8 +11,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use longshore_proto::{RunId, RunView};
+use longshore_proto::{CallUpdate, RunId, RunView};
 use longshore_scheduler::Watch;
+use tokio::sync::broadcast;
 
 use crate::embedded::{DRAIN, Process};
 use crate::failure::Failure;
@@ -59,7 +60,7 @@ pub(crate) async fn follow(
     runs: Vec<(RunId, Watch)>,
     on_interrupt: OnInterrupt,
 ) -> Result<Followed, Failure> {
-    let mut following = Following::new(live, runs);
+    let mut following = Following::new(live, runs, process.call_updates());
     let enough = following.watch(process, signals, output, on_interrupt).await;
     if !matches!(enough, Ok(Enough::Ended)) {
         following.look_on_until(stopped(process, signals, output, &enough)).await;
@@ -96,14 +97,15 @@ struct Following {
     live: Live,
     open: BTreeSet<RunId>,
     changes: FuturesUnordered<NextView>,
+    updates: broadcast::Receiver<CallUpdate>,
     ended: Vec<Arc<RunView>>,
 }
 
 impl Following {
-    fn new(live: Live, runs: Vec<(RunId, Watch)>) -> Self {
+    fn new(live: Live, runs: Vec<(RunId, Watch)>, updates: broadcast::Receiver<CallUpdate>) -> Self {
         let open = runs.iter().map(|(run, _)| *run).collect();
         let changes = runs.into_iter().map(|(_, watch)| next_view(watch).boxed()).collect();
-        Self { live, open, changes, ended: Vec::new() }
+        Self { live, open, changes, updates, ended: Vec::new() }
     }
 
     /// Until all have ended, or somebody asks to stop, or a part breaks.
@@ -134,10 +136,12 @@ impl Following {
         Ok(Enough::Ended)
     }
 
-    /// One change, or one frame. Safe to cancel.
+    /// One change of a run or a call, or one frame. Safe to cancel.
     async fn step(&mut self) {
         tokio::select! {
             Some((watch, view)) = self.changes.next() => self.take(watch, view),
+            // Updates that were missed are out of date.
+            Ok(update) = self.updates.recv() => self.live.note(update),
             () = self.live.frame() => {}
         }
     }

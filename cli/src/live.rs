@@ -2,8 +2,10 @@
 //!
 //! On a terminal a tree of steps is drawn over and over below the messages; elsewhere each change of a step is a line
 //! with its time. What a tree looks like is in [`tree`], which steps fit into it in [`fit`], which lines a change
-//! gives in [`journal`]: all of it text made from [`RunView`]s.
+//! gives in [`journal`], what calls under way are doing in [`activity`]: all of it text made from [`RunView`]s and the updates of
+//! workers.
 
+mod activity;
 mod fit;
 mod journal;
 mod tree;
@@ -14,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_backend::clock;
-use longshore_proto::{RunId, RunView};
+use longshore_proto::{CallUpdate, RunId, RunView};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use self::activity::Activities;
 use self::tree::Drawing;
 use crate::output::Output;
 
@@ -27,6 +30,7 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Live {
     output: Output,
     runs: BTreeMap<RunId, Arc<RunView>>,
+    activities: Activities,
     /// Whether lines say which run they are about.
     several: bool,
     frames: Interval,
@@ -37,18 +41,34 @@ impl Live {
     pub(crate) fn new(output: &Output, several: bool) -> Self {
         let mut frames = interval(FRAME_INTERVAL);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { output: output.clone(), runs: BTreeMap::new(), several, frames }
+        let (output, activities) = (output.clone(), Activities::default());
+        Self { output, runs: BTreeMap::new(), activities, several, frames }
     }
 
     /// Takes the newest state of a run.
     pub(crate) fn show(&mut self, view: Arc<RunView>) {
         let run = view.summary.run;
         let before = self.runs.insert(run, Arc::clone(&view));
+        self.activities.forget_ended(&view);
         if !self.output.is_live {
             let times = &self.output.message_times;
             for line in journal::changes(before.as_deref(), &view, self.several, clock::now(), times) {
                 self.output.say(&line);
             }
+        }
+    }
+
+    /// Takes what a call of a run is doing.
+    pub(crate) fn note(&mut self, update: CallUpdate) {
+        let Some(view) = self.runs.get(&update.run) else { return };
+        let (run, path, now) = (update.run, update.step.clone(), clock::now());
+        self.activities.take(view, update);
+        if !self.output.is_live
+            && let Some(step) = view.steps.iter().find(|step| step.path == path)
+            && let Some(words) = self.activities.due_words(run, step, now)
+        {
+            let whose = self.several.then_some(run);
+            self.output.say(&journal::activity(step, &words, whose, now, &self.output.message_times));
         }
     }
 
@@ -77,7 +97,8 @@ impl Live {
         if self.output.is_live {
             let runs = self.runs.values().map(Arc::as_ref);
             let (symbols, size) = (self.output.symbols, self.output.size());
-            let drawing = Drawing { now: clock::now(), symbols, size, is_last };
+            let activities = &self.activities;
+            let drawing = Drawing { now: clock::now(), symbols, size, is_last, activities };
             self.output.draw(&tree::frame(runs, drawing));
         }
     }

@@ -12,6 +12,7 @@
 //! | Attempt | one try at a step, numbered from 1: [`Attempt`], [`AttemptRecord`] |
 //! | Job | the message that carries attempts to a worker: [`Job`], [`JobId`] |
 //! | Call | one MCP `tools/call` |
+//! | Activity | what an attempt is doing now, for people only: [`CallActivity`], in a [`CallUpdate`] of its worker |
 //! | Outcome | what came back: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
@@ -21,6 +22,7 @@
 //!
 //! Nothing here does I/O, reads a clock or draws a random number; the manifest proves it.
 
+mod activity;
 mod checkpoint;
 mod closest;
 mod digest;
@@ -41,6 +43,7 @@ mod unique;
 mod view;
 mod wire;
 
+pub use activity::{CallActivity, CallUpdate, PROGRESS_MESSAGE_CHARS, Progress};
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
 pub use closest::closest;
 pub use digest::{Digest, DigestError};

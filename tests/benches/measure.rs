@@ -99,7 +99,7 @@ impl Longshore {
         let driver = driver.await.unwrap();
         let config =
             WorkerConfig { slots: NonZeroUsize::new(CALLS_AT_ONCE).unwrap(), ..WorkerConfig::default() };
-        let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config);
+        let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config, None);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(worker.run(stop.clone()));
         let stop_driver = stop.clone();
@@ -138,7 +138,7 @@ impl Longshore {
             trace: None,
             job: None,
         };
-        let answer = self.pool.call(call, &|| (), &CancellationToken::new()).await.result.unwrap();
+        let answer = self.pool.call(call, &|_| (), &CancellationToken::new()).await.result.unwrap();
         assert_eq!(answer.value, Value::Object(arguments));
     }
 

@@ -15,6 +15,7 @@ use longshore_tests::redis_server::RedisServer;
 use longshore_tests::redis_users::{self, password, users};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
+use longshore_tests::tools::Tools;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -66,7 +67,11 @@ impl Guarded {
     }
 
     async fn start_with(without: &[&str]) -> Self {
-        let nats = NatsServer::start_with(Setup { more: accounts(), ..Setup::default() }).await;
+        Self::start_on(accounts(), without).await
+    }
+
+    async fn start_on(accounts: String, without: &[&str]) -> Self {
+        let nats = NatsServer::start_with(Setup { more: accounts, ..Setup::default() }).await;
         let scratch = Scratch::new(&json!({}));
         scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
         scratch.write("guarded.yaml", WORKFLOW);
@@ -269,9 +274,13 @@ async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_
     {
         refuses(&worker, &format!("$JS.API.STREAM.{request}"), "{}").await;
     }
-    for subject in
-        ["longshore.v1.api.a.list", "longshore.v1.submit.a.x", "longshore.v1.jobs.std.tables.x:y:1"]
-    {
+    for subject in [
+        "longshore.v1.api.a.list",
+        "longshore.v1.submit.a.x",
+        "longshore.v1.jobs.std.tables.x:y:1",
+        "longshore.v1.evt.a.guarded.x.run",
+        "longshore.v1.evt.a.guarded.x.step",
+    ] {
         refuses(&worker, subject, "{}").await;
     }
     let scheduler = guarded.connect("scheduler").await;
@@ -283,7 +292,7 @@ async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_
         refuses(&operator, subject, "{}").await;
     }
     let before = guarded.violations().len();
-    assert!(before >= 14, "{:?}", guarded.violations());
+    assert!(before >= 16, "{:?}", guarded.violations());
     for (client, subjects) in [
         (
             &worker,
@@ -300,6 +309,41 @@ async fn a_worker_may_not_touch_streams_nor_hear_others_and_an_operator_may_not_
     let info = operator.request("$JS.API.STREAM.INFO.LS_JOBS", "".into()).await.expect("answers");
     assert!(!String::from_utf8_lossy(&info.payload).contains("error"), "the stream is there");
     drop(processes);
+}
+
+/// A run of one call that reports progress, and what the namespace hears of it.
+async fn progress_of_a_run(guarded: &Guarded) -> Vec<String> {
+    let everything = Tools::find().everything().entry();
+    guarded.scratch.servers(&json!({ "everything": everything }));
+    let with = json!({ "duration": 3, "steps": 3 });
+    let step = json!({ "id": "it", "call": "everything/trigger-long-running-operation", "with": with });
+    let workflow = json!({ "longshore": "v1", "name": "long", "steps": [step] });
+    guarded.scratch.write("long.json", workflow.to_string());
+    let [worker, scheduler] = guarded.processes().await;
+    let client = guarded.connect("a").await;
+    let heard = client.subscribe("longshore.v1.evt.a.long.*.call").await.expect("subscribes");
+    client.flush().await.expect("the server knows of the subscription");
+    guarded.longshore("a", &["submit", "long.json", "--watch"]).run().await.expecting(0);
+    let warnings = worker.stderr().matches("NATS does not allow").count();
+    assert_eq!(warnings, guarded.violations().len(), "{}", worker.stderr());
+    drop((worker, scheduler));
+    client.drain().await.expect("drains");
+    heard.map(|message| String::from_utf8_lossy(&message.payload).into_owned()).collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_may_publish_progress_and_works_without_that_permission() {
+    let guarded = Guarded::start().await;
+    let heard = progress_of_a_run(&guarded).await;
+    assert!(heard.len() >= 2 && heard[0].contains(r#""done":1.0"#), "{heard:?}");
+    assert_eq!(guarded.violations(), Vec::<String>::new());
+
+    let permission = r#", "longshore.v1.evt.*.*.*.call""#;
+    let earlier = accounts();
+    assert!(earlier.contains(permission));
+    let guarded = Guarded::start_on(earlier.replace(permission, ""), &[]).await;
+    assert_eq!(progress_of_a_run(&guarded).await, Vec::<String>::new());
+    assert_eq!(guarded.violations().len(), 1, "it tries once: {:?}", guarded.violations());
 }
 
 #[tokio::test(flavor = "multi_thread")]

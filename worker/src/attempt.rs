@@ -128,4 +128,4 @@ pub(crate) enum Reaction {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,9 +6,10 @@
 //! ```
 //!
 //! What follows from what happened is decided in [`attempt`](crate::attempt); here it is performed. Which slots are
-//! free belongs to [`slots`], one job's life to [`life`], keeping queue and claim patient to [`pulse`], asking a
+//! free belongs to [`slots`], one job's life to [`life`], what people see of its calls to [`activity`], keeping queue and claim patient to [`pulse`], asking a
 //! struggling backend again to [`insist`](mod@insist).
 
+mod activity;
 mod insist;
 mod life;
 mod pulse;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, Delivery, outage};
+use longshore_backend::{Backend, CallUpdates, Delivery, outage};
 use longshore_proto::{Job, NodeId, ServerName};
 use metrics::gauge;
 use tokio::task::{JoinError, JoinSet, yield_now};
@@ -80,6 +81,8 @@ pub struct Worker {
 struct Shared {
     backend: Backend,
     pool: Arc<Pool>,
+    /// Receives what calls under way are doing, if anything does.
+    updates: Option<Arc<dyn CallUpdates>>,
     node: NodeId,
     /// Deliveries so far.
     deliveries: AtomicU64,
@@ -88,10 +91,16 @@ struct Shared {
 }
 
 impl Worker {
-    /// A worker called `node` for the servers of `pool`.
-    pub fn new(backend: Backend, pool: Arc<Pool>, node: NodeId, config: WorkerConfig) -> Self {
+    /// A worker called `node` for the servers of `pool`, which publishes what calls under way are doing on `updates`.
+    pub fn new(
+        backend: Backend,
+        pool: Arc<Pool>,
+        node: NodeId,
+        config: WorkerConfig,
+        updates: Option<Arc<dyn CallUpdates>>,
+    ) -> Self {
         let (deliveries, cut) = (AtomicU64::new(0), CancellationToken::new());
-        Self { shared: Arc::new(Shared { backend, pool, node, deliveries, cut }), config }
+        Self { shared: Arc::new(Shared { backend, pool, updates, node, deliveries, cut }), config }
     }
 
     /// Works until `stop`, then drains: pulls nothing more, lets calls that have begun end within

@@ -180,6 +180,11 @@ impl Connection {
         }
     }
 
+    /// Returns the last thing that the server has not allowed, in its words.
+    pub(super) fn last_denied(&self) -> Option<String> {
+        self.denied.borrow().clone()
+    }
+
     /// Ends what runs in the background, lets what was sent last leave, and closes the connection.
     pub(super) async fn close(&self) {
         self.stop.cancel();

@@ -56,6 +56,12 @@ impl Events {
         }
     }
 
+    /// Returns true if the last thing that NATS did not allow this process was to publish an event.
+    pub(super) fn is_refused(&self) -> bool {
+        let subject = format!("{}.evt.", subject::ROOT);
+        self.connection.last_denied().is_some_and(|cause| cause.contains(&subject))
+    }
+
     /// How many events this process has dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)

@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use longshore_backend::nats::NatsClient;
 use longshore_backend::{DeadLetter, Registered, RunPage, RunQuery, Verb};
 use longshore_proto::{
-    Digest, Namespace, RunId, RunSummary, RunView, StepPath, TraceContext, WorkflowName, subject,
+    CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, TraceContext, WorkflowName, subject,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -94,14 +94,19 @@ pub(crate) struct ValuePart {
     pub(crate) text: String,
 }
 
-/// What news of a run come to for whoever then looks at it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// An event of a run that is watched.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     /// Something has changed.
     Change,
     /// The run has ended.
     End,
+    /// A worker says what a call of the run is doing. The state of the run is the same as before.
+    Call(CallUpdate),
 }
+
+/// The longest update of a call that is read: several times what a worker writes.
+const CALL_UPDATE_BYTES: usize = 8 * 1024;
 
 /// The reason of a cancel that comes too late.
 const ENDED: &str = "ended";
@@ -210,7 +215,7 @@ impl Client {
     /// Hears the news of a run from now on.
     pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, Heard>, Failure> {
         let events = self.nats.events().subscribe(&self.namespace, run).await?;
-        Ok(events.map(|(what, body)| heard(&what, &body)).boxed())
+        Ok(events.filter_map(async |(what, body)| heard(&what, &body)).boxed())
     }
 
     /// The connection itself, for measuring.
@@ -327,8 +332,13 @@ fn trace() -> HeaderMap {
     headers
 }
 
-fn heard(what: &str, body: &[u8]) -> Heard {
+fn heard(what: &str, body: &[u8]) -> Option<Heard> {
+    if what == "call" {
+        let update = serde_json::from_slice(body.get(..CALL_UPDATE_BYTES.min(body.len()))?);
+        // A newer worker may say what this version does not know.
+        return update.ok().map(Heard::Call);
+    }
     let summary = (what == "run").then(|| serde_json::from_slice::<RunSummary>(body).ok()).flatten();
     let is_over = summary.is_some_and(|summary| summary.status.is_terminal());
-    if is_over { Heard::End } else { Heard::Change }
+    Some(if is_over { Heard::End } else { Heard::Change })
 }

@@ -85,7 +85,8 @@ fn compose(
     };
     let presence = Presence::new(tracked_port(redis.catalog(), dependencies), entry, problems);
     let working = WorkerConfig { slots: config.slots, drain: config.drain };
-    let worker = Worker::new(tracked(backend(nats, redis), dependencies), Arc::clone(pool), id, working);
+    let backend = tracked(backend(nats, redis), dependencies);
+    let worker = Worker::new(backend, Arc::clone(pool), id, working, Some(Arc::new(nats.events())));
 
     let mut process = Process::new(ending);
     let stop = process.stage();

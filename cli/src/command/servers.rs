@@ -172,7 +172,7 @@ async fn make_call(
         trace: None,
         job: None,
     };
-    pool.call(call, &|| {}, &CancellationToken::new()).await.result.map_err(|CallFault { fault, .. }| {
+    pool.call(call, &|_| {}, &CancellationToken::new()).await.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {
             FaultClass::InvalidArguments => Exit::Invalid,
             FaultClass::UnknownTool | FaultClass::UnknownServer => Exit::NotFound,

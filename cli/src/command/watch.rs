@@ -153,6 +153,10 @@ impl Watching<'_> {
                 () = sleep_until(look_at) => return,
                 () = self.live.frame() => {}
                 heard = next(&mut self.listener) => {
+                    if let Heard::Call(update) = heard {
+                        self.live.note(update);
+                        continue;
+                    }
                     self.is_over |= heard == Heard::End;
                     look_at = look_at.min(Instant::now() + LOOK_AFTER_NEWS);
                 }

@@ -2,7 +2,7 @@
 //!
 //! For output that is kept or read by programs. A view may skip states that nobody saw; a line then tells the newest.
 
-use longshore_proto::{RunStatus, RunView, StepStatus, StepView, Timestamp};
+use longshore_proto::{RunId, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
 use super::tree::tolerated;
 use crate::output::{Elapsed, Line, PLAIN, Times};
@@ -31,9 +31,25 @@ pub(super) fn changes(
     changed.sort_by_key(|(at, turn, _)| (*at, *turn));
     let mut told: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
     told.extend(turned(before, now, seen));
-    let whose = if several { format!("  {}", now.summary.run) } else { String::new() };
-    let line = |(at, words)| Line::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)));
-    told.into_iter().map(line).collect()
+    let whose = several.then_some(now.summary.run);
+    told.into_iter().map(|(at, words)| line(at, whose, &words, times)).collect()
+}
+
+/// The line that says what the call of a step is doing.
+pub(super) fn activity(
+    step: &StepView,
+    words: &str,
+    whose: Option<RunId>,
+    at: Timestamp,
+    times: &Times,
+) -> Line {
+    let words = format!("{}  {}  {}  {words}", step.path, step.shown_status(), step.caption());
+    line(at, whose, &words, times)
+}
+
+fn line(at: Timestamp, whose: Option<RunId>, words: &str, times: &Times) -> Line {
+    let whose = whose.map(|run| format!("  {run}")).unwrap_or_default();
+    Line::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)))
 }
 
 /// Order of changes within a millisecond: steps in the order of the file, where a group begins before its members and ends

@@ -2,12 +2,13 @@
 
 use longshore_proto::{Fault, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
+use super::activity::Activities;
 use super::fit::fit;
 use crate::output::{DOUBTFUL, Elapsed, FAINT, Line, PLAIN, STRONG, Size, Symbols, aligned, hanging};
 
 /// Parameters of a frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drawing {
+pub(super) struct Drawing<'a> {
     /// The moment of the frame.
     pub(super) now: Timestamp,
     /// Which signs the terminal can show.
@@ -16,10 +17,12 @@ pub(super) struct Drawing {
     pub(super) size: Size,
     /// True if no frame follows: then every step is shown, and long lines wrap.
     pub(super) is_last: bool,
+    /// What calls under way are doing.
+    pub(super) activities: &'a Activities,
 }
 
 /// Runs as lines of a terminal. Runs that have ended take one line; the others share what is left.
-pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawing) -> Vec<Line> {
+pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawing<'_>) -> Vec<Line> {
     let mut runs: Vec<&RunView> = runs.collect();
     let alone = runs.len() == 1;
     runs.sort_by_key(|view| view.summary.status.is_terminal());
@@ -50,7 +53,7 @@ pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawin
     lines.into_iter().map(|line| line.cut(columns, ellipsis)).collect()
 }
 
-impl Drawing {
+impl Drawing<'_> {
     /// Rows that may be filled. The last one is for the cursor.
     const fn rows(self) -> usize {
         if self.is_last { usize::MAX } else { self.size.rows.saturating_sub(1) }
@@ -75,7 +78,7 @@ impl Drawing {
             return Vec::new();
         }
         let fitting = fit(&view.steps, rows, |step| 1 + self.below(step, &view.steps).len());
-        let cells = fitting.shown.iter().map(|(place, step)| self.cells(step, members(&view.steps, *place)));
+        let cells = fitting.shown.iter().map(|(place, step)| self.cells(view, step, *place));
         let table = aligned(cells.collect());
         let mut lines = Vec::new();
         for ((_, step), line) in fitting.shown.iter().zip(table) {
@@ -88,7 +91,7 @@ impl Drawing {
     }
 
     /// The line of a step, in columns: its name or id first, and the id of a named step at the end.
-    fn cells(self, step: &StepView, members: Option<(usize, usize)>) -> Vec<Line> {
+    fn cells(self, run: &RunView, step: &StepView, place: usize) -> Vec<Line> {
         let (sign, style) = self.symbols.step(step.status);
         let waits = step.status == StepStatus::Pending;
         let title = step.name.as_deref().unwrap_or_else(|| step.path.as_str());
@@ -99,11 +102,15 @@ impl Drawing {
             .map(|began| format!("{:>6}", Elapsed(step.finished_at.unwrap_or(self.now).since(began))))
             .unwrap_or_default();
         let id = step.name.as_ref().map(|_| format!("  {}", step.path)).unwrap_or_default();
-        let members = members.map(|(ended, all)| format!("  {ended}/{all}")).unwrap_or_default();
+        let members =
+            members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}")).unwrap_or_default();
+        let activity = self.activities.words(run.summary.run, step);
+        let activity = activity.map(|words| format!("  {words}")).unwrap_or_default();
         let does = Line::of(FAINT, &step.does)
             .with(PLAIN, &members)
             .with(PLAIN, &self.attempts(step))
-            .with(FAINT, &id);
+            .with(FAINT, &id)
+            .with(PLAIN, &activity);
         vec![name, Line::of(style, step.shown_status()), Line::of(PLAIN, &took), does]
     }
 

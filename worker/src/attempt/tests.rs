@@ -17,7 +17,7 @@ use super::{Effect, End, Input, Interrupt, Machine, Reaction};
 use crate::mcp::{Answer, CallFault};
 
 /// A job that may be repeated: three attempts, 400 ms and 800 ms apart.
-fn safe() -> Job {
+pub(crate) fn safe() -> Job {
     Job {
         id: JobId {
             run: RunId::new(Partition(0), Timestamp::from_millis(1), 1),

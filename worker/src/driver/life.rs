@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use longshore_backend::{Backend, Blobs, Claimed, Delivery, Error, Receipt, clock};
 use longshore_proto::{
-    Attempt, ClaimKey, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome, Payload, RunStatus,
-    Sent, ServerInstance, Settlement,
+    Attempt, CallActivity, ClaimKey, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome, Payload,
+    RunStatus, Sent, ServerInstance, Settlement,
 };
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::Shared;
+use super::activity::ActivityUpdates;
 use super::insist::insist;
 use super::pulse::Pulse;
 use super::slots::Slot;
@@ -50,7 +51,8 @@ pub(super) async fn live(shared: &Shared, delivery: Delivery, mut slot: Slot) {
     let end = {
         let pulse = Pulse::new(&*receipt, &*shared.backend.claims, &holder);
         let (fetched, cancel) = (OnceCell::new(), CancellationToken::new());
-        let life = Life { shared, job: &job, delivered, holder: &holder, pulse, fetched, cancel };
+        let updates = ActivityUpdates::new(&job, shared.updates.as_deref());
+        let life = Life { shared, job: &job, delivered, holder: &holder, pulse, updates, fetched, cancel };
         let delivered = Input::Delivered { delivered, queued_at, recalled: recalled.is_cancelled() };
         life.run(delivered, &recalled, &mut slot).await
     };
@@ -93,6 +95,8 @@ struct Life<'a> {
     /// Who holds the claim: this delivery.
     holder: &'a NodeId,
     pulse: Pulse<'a>,
+    /// What people see of its calls.
+    updates: ActivityUpdates<'a>,
     /// Arguments that came as a blob, or why there are none.
     fetched: OnceCell<Result<Map<String, Value>, Fault>>,
     /// Cancels the call that is under way.
@@ -105,7 +109,7 @@ impl Life<'_> {
         let mut work = pin!(self.perform(machine.handle(delivered)));
         let mut interrupt = pin!(self.interrupt(recalled));
         let mut interrupted = false;
-        let mut pulse = pin!(self.pulse.run());
+        let mut beside = pin!(async { tokio::join!(self.pulse.run(), self.updates.run()) });
         loop {
             let effect = tokio::select! {
                 biased;
@@ -124,7 +128,7 @@ impl Life<'_> {
                     ControlFlow::Continue(input) => machine.handle(input),
                     ControlFlow::Break(end) => return end,
                 },
-                never = &mut pulse => match never {},
+                (never, _) = &mut beside => match never {},
             };
             if matches!(effect, Effect::Settle { .. }) {
                 slot.leave_server();
@@ -209,7 +213,7 @@ impl Life<'_> {
                         delivered: self.delivered,
                     }),
                 };
-                let ended = pool.call(call, &|| self.pulse.progress(), &self.cancel).await;
+                let ended = pool.call(call, &|activity| self.report(number, activity), &self.cancel).await;
                 process = ended.process;
                 ended.result
             }
@@ -218,6 +222,13 @@ impl Life<'_> {
         count_call(self.job, number, took, &result);
         log_attempt(self.job, number, (&self.shared.node, process.as_ref()), took, &result);
         Ok(Input::Ended { process, started_at, took, result })
+    }
+
+    fn report(&self, number: Attempt, activity: CallActivity) {
+        if matches!(activity, CallActivity::Progress(_)) {
+            self.pulse.progress();
+        }
+        self.updates.note(number, activity);
     }
 
     /// The arguments of the call, or why there are none.

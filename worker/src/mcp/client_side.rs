@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use longshore_proto::{PROGRESS_MESSAGE_CHARS, Progress};
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
     ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation, ListRootsResult,
@@ -15,12 +16,17 @@ use rmcp::{ClientHandler, ClientLifecycleMode};
 use serde_json::Value;
 use tokio::sync::broadcast;
 
+use super::config::Secrets;
 use super::connection::Notices;
 use super::elicitation::Elicitation;
 use super::server_log::ServerLog;
 
 /// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
 const PROGRESS_BUFFER: usize = 256;
+
+/// Bytes of a progress message that are searched for secrets: enough for [`PROGRESS_MESSAGE_CHARS`], and few enough for a server
+/// that reports progress thousands of times a second.
+const SEARCHED_BYTES: usize = 1024;
 
 /// The client of one connection.
 pub(super) struct ClientSide {
@@ -29,18 +35,24 @@ pub(super) struct ClientSide {
     offered: ProtocolVersion,
     elicitation: Elicitation,
     log: ServerLog,
+    secrets: Secrets,
 }
 
 impl ClientSide {
     /// The client side of a connection that begins in this way.
-    pub(super) fn new(mode: &ClientLifecycleMode, elicitation: Elicitation, log: ServerLog) -> Self {
+    pub(super) fn new(
+        mode: &ClientLifecycleMode,
+        elicitation: Elicitation,
+        log: ServerLog,
+        secrets: Secrets,
+    ) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
         let notices = Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
         let offered = match mode {
             ClientLifecycleMode::Initialize => ProtocolVersion::LATEST_WITH_INITIALIZE,
             _ => ProtocolVersion::LATEST,
         };
-        Self { notices, offered, elicitation, log }
+        Self { notices, offered, elicitation, log, secrets }
     }
 }
 
@@ -57,8 +69,10 @@ impl ClientHandler for ClientSide {
     }
 
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
-        // Nobody may be listening any more.
-        let _ = self.notices.progress.send((notice.progress_token, notice.progress));
+        let ProgressNotificationParam { progress_token, progress: done, total, message, .. } = notice;
+        let message = message.map(|text| line(&text, &self.secrets)).filter(|line| !line.is_empty());
+        // No call may be waiting any more.
+        let _ = self.notices.progress.send((progress_token, Progress { done, total, message }));
     }
 
     async fn on_logging_message(
@@ -91,5 +105,30 @@ impl ClientHandler for ClientSide {
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.notices.tools_changed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The beginning of a message as one line without secrets.
+fn line(message: &str, secrets: &Secrets) -> String {
+    let beginning = message.get(..message.floor_char_boundary(SEARCHED_BYTES.min(message.len())));
+    let beginning = beginning.unwrap_or_default();
+    let shown = secrets.hide_cut(beginning, beginning.len() < message.len());
+    let words = shown.split(|char: char| char.is_control() || char.is_whitespace());
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ").chars().take(PROGRESS_MESSAGE_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_message_is_one_short_line_without_secrets() {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret-token");
+        assert_eq!(line(" page\n\t12 \u{1b}[2J of s3cret-token", &secrets), "page 12 [2J of ***");
+        assert_eq!(line(&"x".repeat(100_000), &secrets).len(), PROGRESS_MESSAGE_CHARS);
+        let cut = format!("{}s3cret-token", "\n".repeat(SEARCHED_BYTES - 6));
+        assert_eq!(line(&cut, &secrets), "***", "a secret that the cut goes through is hidden");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use longshore_proto::{ServerInstance, ServerName};
+use longshore_proto::{CallActivity, Progress, ServerInstance, ServerName};
 use rmcp::ServiceError;
 use rmcp::model::{CancelTaskParams, ClientRequest, CustomResult, ProgressToken, RequestId, ServerResult};
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient};
@@ -37,7 +37,7 @@ const EXIT_SOON: Duration = Duration::from_secs(2);
 /// What a server sends without being asked, passed on by the handler of the connection.
 #[derive(Clone, Debug)]
 pub(super) struct Notices {
-    pub(super) progress: broadcast::Sender<(ProgressToken, f64)>,
+    pub(super) progress: broadcast::Sender<(ProgressToken, Progress)>,
     pub(super) tools_changed: Arc<AtomicBool>,
 }
 
@@ -102,10 +102,13 @@ impl Default for State {
     }
 }
 
-/// Who wants to hear of a request that is under way, and who may end it.
+/// Receives what a call under way is doing.
+pub(crate) type Report<'a> = &'a (dyn Fn(CallActivity) + Send + Sync);
+
+/// The report of a request that is under way, and its cancellation.
 #[derive(Clone, Copy)]
 pub(crate) struct Company<'a> {
-    pub(crate) progress: &'a (dyn Fn() + Send + Sync),
+    pub(crate) report: Report<'a>,
     pub(crate) cancelled: &'a CancellationToken,
 }
 
@@ -174,7 +177,7 @@ impl Connection {
         request: ClientRequest,
         deadline: Deadline,
     ) -> Result<ServerResult, Observation> {
-        let company = Company { progress: &|| {}, cancelled: &CancellationToken::new() };
+        let company = Company { report: &|_| {}, cancelled: &CancellationToken::new() };
         self.request_in(company, request, deadline).await
     }
 
@@ -238,10 +241,10 @@ impl Connection {
                 }
                 notice = progress.recv() => {
                     // Notices may be lost in a crowd, and may overtake each other; only what grows is progress.
-                    if let Ok((of, value)) = notice && of == token && value > furthest {
-                        furthest = value;
+                    if let Ok((of, progress)) = notice && of == token && progress.done > furthest {
+                        furthest = progress.done;
                         deadline.progress();
-                        (company.progress)();
+                        (company.report)(CallActivity::Progress(progress));
                     }
                 }
             }

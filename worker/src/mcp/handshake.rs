@@ -166,7 +166,7 @@ impl Attempt<'_> {
 
     fn client_side(&self, mode: &ClientLifecycleMode, tail: Option<Arc<StderrTail>>) -> ClientSide {
         let log = ServerLog::new(self.server.clone(), self.config.secrets.clone(), tail);
-        ClientSide::new(mode, self.config.settings.elicitation, log)
+        ClientSide::new(mode, self.config.settings.elicitation, log, self.config.secrets.clone())
     }
 
     fn requests(&self) -> Requests {

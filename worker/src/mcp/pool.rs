@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_proto::{Fault, FaultClass, Sent, ServerName};
+use longshore_proto::{CallActivity, Fault, FaultClass, Sent, ServerName};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientRequest, CustomResult, ReadResourceRequest,
     ReadResourceRequestParams, RequestParamsMeta as _, ServerResult,
@@ -81,7 +81,7 @@ impl Pool {
 
     /// Makes one call, connecting first if need be.
     ///
-    /// `progress` is called whenever the tool reports that it got further. `cancelled` ends the call at once and tells
+    /// `report` is called whenever the activity of the call changes. `cancelled` ends the call at once and tells
     /// the server. Dropping the future does the same.
     ///
     /// The result is a fault for whatever kept the tool from answering, already classified. A tool that says of itself
@@ -89,7 +89,7 @@ impl Pool {
     pub async fn call(
         &self,
         call: ToolCall<'_>,
-        progress: &(dyn Fn() + Send + Sync),
+        report: &(dyn Fn(CallActivity) + Send + Sync),
         cancelled: &CancellationToken,
     ) -> EndedCall {
         let server = match self.server(call.server) {
@@ -111,7 +111,8 @@ impl Pool {
         };
         let most = server.settings().call_timeout.unwrap_or(Duration::MAX);
         let limit = TimeLimit { idle: call.timeout.min(most), whole: call.max_timeout.min(most) };
-        let company = Company { progress, cancelled };
+        report(CallActivity::Sent);
+        let company = Company { report, cancelled };
         let elicitation = server.settings().elicitation;
         let sent = send(&seat.connection, params(&call, arguments), company, limit, elicitation).await;
         let answered = match server.note(call.job, &seat.connection, sent) {

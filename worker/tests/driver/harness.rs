@@ -78,7 +78,7 @@ impl Harness {
 
     pub(crate) fn start(&mut self, config: WorkerConfig) {
         let node = "worker-1".parse().expect("a node id");
-        let worker = Worker::new(self.backend.clone(), Arc::clone(&self.pool), node, config);
+        let worker = Worker::new(self.backend.clone(), Arc::clone(&self.pool), node, config, None);
         self.worker.spawn(worker.run(self.stop.clone()));
     }
 

@@ -1,9 +1,9 @@
 //! Messages that servers send instead of a plain answer: broken messages, questions, progress, resources, and answers that come later.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use longshore_proto::{FaultClass, Sent};
+use longshore_proto::{CallActivity, FaultClass, Progress, Sent};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -45,16 +45,19 @@ async fn a_question_to_a_person_is_refused_and_the_call_is_a_fault() {
 #[tokio::test]
 async fn progress_is_heard_when_it_grows() {
     let pool = pool_of(entry(&[], json!({})));
-    let heard = AtomicU32::new(0);
-    let progress = || {
-        heard.fetch_add(1, Ordering::Relaxed);
-    };
-    let steps = json!({"values": [1, 2, 2, 1, 3]});
+    let heard = Mutex::new(Vec::new());
+    let report = |activity| heard.lock().expect("no panic").push(activity);
+    let steps = json!({"values": [1, 2, 2, 1, 3.5], "total": 4, "message": "page\n1 \u{7}"});
     let answer =
-        call_watched(&pool, "steps", steps, Duration::from_secs(20), &progress, &CancellationToken::new())
+        call_watched(&pool, "steps", steps, Duration::from_secs(20), &report, &CancellationToken::new())
             .await;
     assert_eq!(answer.expect("an answer").value, "done");
-    assert_eq!(heard.load(Ordering::Relaxed), 3);
+    let progress = |done| {
+        let message = Some("page 1".to_owned());
+        CallActivity::Progress(Progress { done, total: Some(4.0), message })
+    };
+    let wanted = [CallActivity::Sent, progress(1.0), progress(2.0), progress(3.5)];
+    assert_eq!(heard.into_inner().expect("no panic"), wanted);
     pool.close().await;
 }
 

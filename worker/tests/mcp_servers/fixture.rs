@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longshore_proto::{FaultClass, Sent, TraceContext};
+use longshore_proto::{CallActivity, FaultClass, Sent, TraceContext};
 use longshore_worker::mcp::{Answer, CallFault, CallingJob, Pool, ServersConfig, ToolCall};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,7 @@ pub(crate) async fn call_within(
     arguments: Value,
     timeout: Duration,
 ) -> Result<Answer, CallFault> {
-    call_watched(pool, tool, arguments, timeout, &|| {}, &CancellationToken::new()).await
+    call_watched(pool, tool, arguments, timeout, &|_| {}, &CancellationToken::new()).await
 }
 
 /// A call of a tool of `s`, watched.
@@ -64,10 +64,10 @@ pub(crate) async fn call_watched(
     tool: &str,
     arguments: Value,
     timeout: Duration,
-    progress: &(dyn Fn() + Send + Sync),
+    report: &(dyn Fn(CallActivity) + Send + Sync),
     cancelled: &CancellationToken,
 ) -> Result<Answer, CallFault> {
-    make_call(pool, tool, arguments, timeout, (progress, cancelled), None).await
+    make_call(pool, tool, arguments, timeout, (report, cancelled), None).await
 }
 
 /// A call of a tool of `s` for a job.
@@ -77,7 +77,7 @@ pub(crate) async fn call_of(
     arguments: Value,
     job: Option<CallingJob<'_>>,
 ) -> Result<Answer, CallFault> {
-    make_call(pool, tool, arguments, PATIENCE, (&|| {}, &CancellationToken::new()), job).await
+    make_call(pool, tool, arguments, PATIENCE, (&|_| {}, &CancellationToken::new()), job).await
 }
 
 async fn make_call(
@@ -85,7 +85,7 @@ async fn make_call(
     tool: &str,
     arguments: Value,
     timeout: Duration,
-    (progress, cancelled): (&(dyn Fn() + Send + Sync), &CancellationToken),
+    (report, cancelled): (&(dyn Fn(CallActivity) + Send + Sync), &CancellationToken),
     job: Option<CallingJob<'_>>,
 ) -> Result<Answer, CallFault> {
     let (server, tool) = ("s".parse().expect("a name"), tool.parse().expect("a name"));
@@ -105,7 +105,7 @@ async fn make_call(
         job,
     };
     // Whatever happens, no call may hang.
-    tokio::time::timeout(PATIENCE, pool.call(call, progress, cancelled))
+    tokio::time::timeout(PATIENCE, pool.call(call, report, cancelled))
         .await
         .expect("the call came back")
         .result

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_proto::{FaultClass, Sent};
+use longshore_proto::{CallActivity, FaultClass, Sent};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -322,11 +322,16 @@ async fn a_cancelled_run_ends_its_call_and_tells_the_server() {
     let cancel = CancellationToken::new();
     let steps = json!({"values": [1, 2, 3, 4, 5, 6, 7, 8, 9]});
     // The first progress proves that the call has arrived.
-    let progress = || cancel.cancel();
+    let progress = |activity| {
+        if matches!(activity, CallActivity::Progress(_)) {
+            cancel.cancel();
+        }
+    };
     let seen = fault(call_watched(&pool, "steps", steps, Duration::from_secs(20), &progress, &cancel).await);
     assert_eq!((seen.0, seen.1), (FaultClass::Cancelled, Sent::Maybe));
     until("the server is told", || lines(&told) == ["call"]).await;
-    let early = fault(call_watched(&pool, "echo", json!({}), Duration::from_secs(20), &|| {}, &cancel).await);
+    let early =
+        fault(call_watched(&pool, "echo", json!({}), Duration::from_secs(20), &|_| {}, &cancel).await);
     assert_eq!((early.0, early.1), (FaultClass::Cancelled, Sent::Never));
     pool.close().await;
 }

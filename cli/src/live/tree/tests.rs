@@ -1,14 +1,20 @@
 //! Tests of the tree.
 
-use longshore_proto::RunStatus;
+use longshore_proto::{Attempt, CallActivity, CallUpdate, Progress, RunStatus};
 use serde_json::json;
 
 use super::super::sample::{BEGAN, attempt, run, step};
 use super::*;
 
 fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&str]) {
-    let size = Size { columns: size.0, rows: size.1 };
-    let drawing = Drawing { now: Timestamp::from_millis(BEGAN + 3_000), symbols, size, is_last: false };
+    let (size, activities) = (Size { columns: size.0, rows: size.1 }, Activities::default());
+    let drawing = Drawing {
+        now: Timestamp::from_millis(BEGAN + 3_000),
+        symbols,
+        size,
+        is_last: false,
+        activities: &activities,
+    };
     let lines = frame(runs.iter(), drawing);
     let texts: Vec<_> = lines.iter().map(Line::text).collect();
     assert_eq!(texts, expected);
@@ -18,8 +24,13 @@ fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&
 /// The frame that stays.
 fn last_frame(run: &RunView) -> Vec<String> {
     let size = Size { columns: 40, rows: 5 };
-    let drawing =
-        Drawing { now: Timestamp::from_millis(BEGAN + 3_000), symbols: Symbols::Ascii, size, is_last: true };
+    let drawing = Drawing {
+        now: Timestamp::from_millis(BEGAN + 3_000),
+        symbols: Symbols::Ascii,
+        size,
+        is_last: true,
+        activities: &Activities::default(),
+    };
     frame(std::iter::once(run), drawing).iter().map(Line::text).collect()
 }
 
@@ -200,4 +211,23 @@ fn the_last_frame_has_errors_in_full_and_counts_what_was_tolerated() {
             "    + south            succeeded   250ms  tables/read",
         ]
     );
+}
+
+#[test]
+fn progress_stands_at_the_end_of_the_line_of_its_call() {
+    let running = run("running", vec![step("files", "running", json!({ "name": "All files" }))]);
+    let (mut activities, step) = (Activities::default(), "files".parse().expect("a path"));
+    let message = Some("page\u{1b}[2J 12, which has a long name".to_owned());
+    let activity = CallActivity::Progress(Progress { done: 12.0, total: Some(32.0), message });
+    activities
+        .take(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
+    let drawing = Drawing {
+        now: Timestamp::from_millis(BEGAN + 3_000),
+        symbols: Symbols::Ascii,
+        size: Size { columns: 70, rows: 5 },
+        is_last: false,
+        activities: &activities,
+    };
+    let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
+    assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001b[...");
 }

@@ -1,0 +1,76 @@
+//! Progress that a server reports, as people see it: at a terminal, in plain lines, and from a cluster.
+
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures::StreamExt;
+use longshore_tests::cluster::Cluster;
+use longshore_tests::longshore::PATIENCE;
+use longshore_tests::scratch::Scratch;
+use longshore_tests::terminal::AtTerminal;
+use longshore_tests::tools::Tools;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+/// One call that takes so long, in as many steps.
+fn workflow(seconds: u32) -> String {
+    let with = json!({ "duration": seconds, "steps": seconds });
+    let step = json!({ "id": "it", "call": "everything/trigger-long-running-operation", "with": with });
+    json!({ "longshore": "v1", "name": "long", "steps": [step] }).to_string()
+}
+
+fn scratch(seconds: u32) -> Scratch {
+    Scratch::with(&workflow(seconds), &json!({ "everything": Tools::find().everything().entry() }))
+}
+
+/// The lines of a text that tell of progress.
+fn told(text: &str, seconds: u32) -> Vec<&str> {
+    let ending = format!("/{seconds}");
+    text.lines()
+        .filter(|line| line.contains("  it  running  everything/") && line.ends_with(&ending))
+        .collect()
+}
+
+#[tokio::test]
+async fn tree_shows_how_far_a_call_has_come() {
+    let scratch = scratch(3);
+    let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", ".mcp.json"]).env("TERM", "xterm");
+    let terminal = AtTerminal::start(run.env("NO_COLOR", "1"));
+    terminal.shows("everything/trigger-long-running-operation  1/3").await;
+    let (code, screen) = terminal.end().await;
+    assert_eq!(code, Some(0), "{screen}");
+    let last = screen.rsplit("it  succeeded").next().unwrap();
+    assert!(!last.contains("/3"), "progress goes with the end of the call\n{screen}");
+}
+
+#[tokio::test]
+async fn plain_lines_tell_of_progress_now_and_then() {
+    let ended = scratch(7).run().await.expecting(0);
+    // A line after five seconds, and not one for every report. A machine that starts the server slowly has time for a second one.
+    assert!((1..=2).contains(&told(&ended.stderr, 7).len()), "{ended}");
+}
+
+async fn next(updates: &mut Subscriber) -> (String, Value) {
+    let message = timeout(PATIENCE, updates.next()).await.expect("in time").expect("an update");
+    let update = serde_json::from_slice(&message.payload).expect("JSON");
+    (message.subject.to_string(), update)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_comes_from_the_workers_of_a_cluster() {
+    let cluster = Cluster::start_in(scratch(7), 1, 1).await;
+    let client = async_nats::connect(cluster.nats.url()).await.expect("connects");
+    let mut updates = client.subscribe("longshore.v1.evt.default.long.*.call").await.expect("subscribes");
+    client.flush().await.expect("the server knows of the subscription");
+    let watched = cluster.client(["submit", "workflow.yaml", "--watch"]).run().await.expecting(0);
+    assert!((1..=2).contains(&told(&watched.stderr, 7).len()), "{watched}");
+    let (subject, update) = next(&mut updates).await;
+    let run = update["run"].as_str().expect("a run");
+    assert_eq!(subject, format!("longshore.v1.evt.default.long.{run}.call"));
+    let wanted = json!({
+        "run": run, "step": "it", "attempt": 1, "activity": "progress", "done": 1.0, "total": 7.0,
+    });
+    assert_eq!(update, wanted);
+    assert_eq!(next(&mut updates).await.1["attempt"], 1);
+    assert!(timeout(Duration::ZERO, updates.next()).await.is_ok(), "one a second");
+}

@@ -1,0 +1,139 @@
+//! Updates of one job's calls for people who watch: the newest activity, at most once a second.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use longshore_backend::CallUpdates;
+use longshore_proto::{Attempt, CallActivity, CallUpdate, Job};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// The pause after an update. A person reads no faster, and a worker with some hundred calls in hand costs the broker no more
+/// than some hundred small messages a second.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The activity of one job's calls.
+pub(super) struct ActivityUpdates<'a> {
+    job: &'a Job,
+    updates: Option<&'a dyn CallUpdates>,
+    newest: Mutex<NewestActivity>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct NewestActivity {
+    unpublished: Option<(Attempt, CallActivity)>,
+    was_published: bool,
+}
+
+impl<'a> ActivityUpdates<'a> {
+    /// Updates of a job, of which nothing is known yet. Without `updates`, none are published.
+    pub(super) fn new(job: &'a Job, updates: Option<&'a dyn CallUpdates>) -> Self {
+        Self { job, updates, newest: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// Notes what an attempt is doing now, in place of what was noted before.
+    pub(super) fn note(&self, attempt: Attempt, activity: CallActivity) {
+        if self.updates.is_none() {
+            return;
+        }
+        let mut newest = self.newest();
+        // People take it for granted that a call was sent; the update is only needed in the place of another one.
+        let is_news = newest.was_published || activity != CallActivity::Sent;
+        newest.unpublished = is_news.then_some((attempt, activity));
+        if is_news {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Publishes what is noted until it is dropped.
+    pub(super) async fn run(&self) -> Infallible {
+        let Some(updates) = self.updates else { return pending().await };
+        loop {
+            self.changed.notified().await;
+            if let Some((attempt, activity)) = self.take() {
+                let (run, step) = (self.job.id.run, self.job.id.step.clone());
+                updates.publish(self.job, CallUpdate { run, step, attempt, activity });
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    fn take(&self) -> Option<(Attempt, CallActivity)> {
+        let mut newest = self.newest();
+        let unpublished = newest.unpublished.take();
+        newest.was_published |= unpublished.is_some();
+        unpublished
+    }
+
+    fn newest(&self) -> MutexGuard<'_, NewestActivity> {
+        // No code that holds the lock can panic half-way.
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_proto::Progress;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    /// Keeps what is published, each with its moment.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<(Instant, CallUpdate)>>);
+
+    impl CallUpdates for Kept {
+        fn publish(&self, _: &Job, update: CallUpdate) {
+            self.0.lock().expect("no panic").push((Instant::now(), update));
+        }
+    }
+
+    fn progress(done: f64) -> CallActivity {
+        CallActivity::Progress(Progress { done, total: None, message: None })
+    }
+
+    /// Notes activities of attempts at these moments, in milliseconds, and returns what was published when.
+    async fn published(noted: &[(u64, u32, CallActivity)]) -> Vec<(u64, u32, CallActivity)> {
+        let (job, kept) = (crate::attempt::tests::safe(), Kept::default());
+        let updates = ActivityUpdates::new(&job, Some(&kept));
+        let start = Instant::now();
+        let mut running = std::pin::pin!(updates.run());
+        for (millis, attempt, activity) in noted {
+            let until = start + Duration::from_millis(*millis);
+            let _ = timeout(until - Instant::now(), &mut running).await;
+            updates.note(Attempt(*attempt), activity.clone());
+        }
+        let _ = timeout(Duration::from_secs(10), running).await;
+        let kept = std::mem::take(&mut *kept.0.lock().expect("no panic")).into_iter();
+        let millis = |at: Instant| u64::try_from((at - start).as_millis()).expect("soon");
+        kept.map(|(at, update)| (millis(at), update.attempt.0, update.activity)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newest_activity_is_published_once_a_second() {
+        let noted: Vec<_> =
+            (1..=2_500).map(|n| (n, 1, progress(f64::from(u32::try_from(n).expect("small"))))).collect();
+        let published: Vec<_> =
+            published(&noted).await.into_iter().map(|(at, _, activity)| (at, activity)).collect();
+        assert_eq!(
+            published,
+            [
+                (1, progress(1.0)),
+                (1_001, progress(1_000.0)),
+                (2_001, progress(2_000.0)),
+                (3_001, progress(2_500.0))
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_reports_nothing_publishes_nothing_and_a_new_attempt_replaces_an_old_one() {
+        assert_eq!(published(&[(1, 1, CallActivity::Sent), (500, 2, CallActivity::Sent)]).await, []);
+        let noted = [(1, 1, CallActivity::Sent), (2, 1, progress(1.0)), (3, 2, CallActivity::Sent)];
+        let wanted = [(2, 1, progress(1.0)), (1_002, 2, CallActivity::Sent)];
+        assert_eq!(published(&noted).await, wanted);
+    }
+}
