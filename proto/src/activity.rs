@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, RunId, StepPath};
+use crate::{Attempt, RunId, ServerName, StepPath};
 
 /// The most characters of a server's message that are kept with its progress: a line of a wide terminal.
 pub const PROGRESS_MESSAGE_CHARS: usize = 200;
@@ -25,6 +25,16 @@ pub struct CallUpdate {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "activity", rename_all = "snake_case")]
 pub enum CallActivity {
+    /// The worker starts a process of the server, and the call waits for that.
+    Starting {
+        /// The server.
+        server: ServerName,
+    },
+    /// The worker connects to the server, and the call waits for that.
+    Connecting {
+        /// The server.
+        server: ServerName,
+    },
     /// The call was sent, and the server has reported no progress.
     Sent,
     /// The server has reported progress.
@@ -57,7 +67,9 @@ mod tests {
             "run": run, "step": "a", "attempt": 2, "activity": "progress", "done": 12.0, "total": 32.0, "message": "page 12",
         });
         let sent = json!({ "run": run, "step": "a", "attempt": 1, "activity": "sent" });
-        for written in [progress, sent] {
+        let starting =
+            json!({ "run": run, "step": "a", "attempt": 1, "activity": "starting", "server": "tables" });
+        for written in [progress, sent, starting] {
             let update: CallUpdate = from_value(written.clone()).expect("an update");
             assert_eq!(to_value(update).expect("JSON"), written);
         }

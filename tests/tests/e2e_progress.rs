@@ -50,6 +50,33 @@ async fn plain_lines_tell_of_progress_now_and_then() {
     assert!((1..=2).contains(&told(&ended.stderr, 7).len()), "{ended}");
 }
 
+/// A server that takes three seconds to start, and a call whose timeout is shorter.
+fn slow_start() -> Scratch {
+    let everything = Tools::find().everything().entry();
+    let (command, args) =
+        (everything["command"].clone(), everything["args"].as_array().expect("arguments").clone());
+    let wrapped = [json!("-c"), json!("sleep 3; exec \"$0\" \"$@\""), command].into_iter().chain(args);
+    let entry = json!({ "command": "sh", "args": wrapped.collect::<Vec<_>>(), "longshore": { "connect_timeout_ms": 60_000 } });
+    let step =
+        json!({ "id": "it", "call": "everything/get-sum", "with": { "a": 1, "b": 2 }, "timeout": "2s" });
+    let workflow = json!({ "longshore": "v1", "name": "slow", "steps": [step] });
+    Scratch::with(&workflow.to_string(), &json!({ "everything": entry }))
+}
+
+#[tokio::test]
+async fn start_of_a_server_is_shown_and_not_counted_by_the_timeout() {
+    let scratch = slow_start();
+    let ended = scratch.run().await.expecting(0);
+    let lines =
+        ended.stderr.lines().filter(|line| line.ends_with("everything/get-sum  starting server everything"));
+    assert_eq!(lines.count(), 1, "{ended}");
+    let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", ".mcp.json"]).env("TERM", "xterm");
+    let terminal = AtTerminal::start(run.env("NO_COLOR", "1"));
+    terminal.shows("everything/get-sum  starting server everything").await;
+    let (code, screen) = terminal.end().await;
+    assert_eq!(code, Some(0), "{screen}");
+}
+
 async fn next(updates: &mut Subscriber) -> (String, Value) {
     let message = timeout(PATIENCE, updates.next()).await.expect("in time").expect("an update");
     let update = serde_json::from_slice(&message.payload).expect("JSON");

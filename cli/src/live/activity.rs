@@ -41,8 +41,11 @@ impl Activities {
             return;
         }
         let steps = self.0.entry(run.summary.run).or_default();
-        let known =
-            steps.entry(step).or_insert(StepActivity { attempt, activity: CallActivity::Sent, last_line: None });
+        let known = steps.entry(step).or_insert(StepActivity {
+            attempt,
+            activity: CallActivity::Sent,
+            last_line: None,
+        });
         if known.attempt <= attempt {
             let last_line = known.last_line.filter(|_| known.attempt == attempt);
             *known = StepActivity { attempt, activity, last_line };
@@ -70,7 +73,12 @@ impl Activities {
         let known = self.of(run, step)?;
         let words = words(&known.activity)?;
         let line = ActivityLine { at: now, tenths: tenths(&known.activity) };
-        if !is_due(known.last_line, line, step.started_at?) {
+        let is_due = match known.activity {
+            // Workers say so only of starts that take long.
+            CallActivity::Starting { .. } | CallActivity::Connecting { .. } => known.last_line.is_none(),
+            CallActivity::Sent | CallActivity::Progress(_) => is_due(known.last_line, line, step.started_at?),
+        };
+        if !is_due {
             return None;
         }
         let known = self.0.get_mut(&run)?.get_mut(&step.path)?;
@@ -106,9 +114,14 @@ fn tenths(activity: &CallActivity) -> Option<f64> {
     }
 }
 
-/// `12/32 page 12`
+/// `starting server tables`, `12/32 page 12`
 fn words(activity: &CallActivity) -> Option<String> {
-    let CallActivity::Progress(Progress { done, total, message }) = activity else { return None };
+    let Progress { done, total, message } = match activity {
+        CallActivity::Sent => return None,
+        CallActivity::Starting { server } => return Some(format!("starting server {server}")),
+        CallActivity::Connecting { server } => return Some(format!("connecting to server {server}")),
+        CallActivity::Progress(progress) => progress,
+    };
     let total = total.map(|total| format!("/{}", number(total))).unwrap_or_default();
     let message = message.as_ref().map(|message| format!(" {message}")).unwrap_or_default();
     Some(format!("{}{total}{message}", number(*done)))
@@ -199,6 +212,17 @@ mod tests {
             }
         }
         at_seconds
+    }
+
+    #[test]
+    fn start_of_a_server_is_one_line_at_once() {
+        let start = CallActivity::Starting { server: "tables".parse().expect("a name") };
+        let (run, mut activities) = after(step("a", "running", json!({})), &[(1, start)]);
+        let (id, now) = (run.summary.run, Timestamp::from_millis(BEGAN + 2_000));
+        let words = activities.due_words(id, &run.steps[0], now);
+        assert_eq!(words.as_deref(), Some("starting server tables"));
+        assert_eq!(activities.due_words(id, &run.steps[0], now), None);
+        assert_eq!(activities.words(id, &run.steps[0]).as_deref(), Some("starting server tables"));
     }
 
     #[test]

@@ -182,7 +182,8 @@ impl fmt::Display for Observation {
             Self::ConnectDeadline(after, why) => write!(
                 f,
                 "the server was not ready within {after:?}{why}; one that needs longer gets the time by \
-                 \"longshore\": {{\"connect_timeout_ms\": 60000}} in the servers file"
+                 \"longshore\": {{\"connect_timeout_ms\": 60000}} in the servers file (the `timeout` of a step does not count the \
+                 start)"
             ),
             Self::NotListed(after) => write!(f, "the server did not list its tools within {after:?}"),
             Self::NotWritten(why) => write!(f, "the request could not be sent: {why}"),

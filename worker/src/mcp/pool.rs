@@ -5,6 +5,7 @@
 //! A call is made at most once here: whether a fault is worth another attempt is for the caller to say.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::answer::{Answered, answer};
 use super::call::{Answer, CallFault, EndedCall, ServerReport, ToolCall, ToolList};
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
-use super::connection::{Anew, Company, Connection};
+use super::connection::{Anew, Company, Connection, Report};
 use super::deadline::{Deadline, TimeLimit};
 use super::elicitation::Elicitation;
 use super::flight::CANCEL;
@@ -32,6 +33,9 @@ use crate::launcher::Launcher;
 
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
 const CLOSE: Duration = Duration::from_secs(7);
+
+/// How long a call waits for a connection before people see that it does: most servers start sooner.
+const UNSEEN_START: Duration = Duration::from_secs(1);
 
 /// The wait before a call is repeated that the server wants again; twice as long after each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -89,7 +93,7 @@ impl Pool {
     pub async fn call(
         &self,
         call: ToolCall<'_>,
-        report: &(dyn Fn(CallActivity) + Send + Sync),
+        report: Report<'_>,
         cancelled: &CancellationToken,
     ) -> EndedCall {
         let server = match self.server(call.server) {
@@ -100,7 +104,7 @@ impl Pool {
         let prepared = tokio::select! {
             biased;
             () = cancelled.cancelled() => Err(Observation::Cancelled),
-            prepared = self.prepare(server, &call) => prepared,
+            prepared = self.prepare(server, &call, report) => prepared,
         };
         let (seat, arguments) = match prepared {
             Ok(prepared) => prepared,
@@ -127,8 +131,9 @@ impl Pool {
         &self,
         server: &Server,
         call: &ToolCall<'_>,
+        report: Report<'_>,
     ) -> Result<(Seat, Map<String, Value>), Observation> {
-        let seat = server.seat(call.job, &self.home).await?;
+        let seat = reported(server.seat(call.job, &self.home), || report(server.connecting())).await?;
         let connection = &seat.connection;
         let limit = server.settings().connect_timeout;
         let listing = connection.listing(limit, Anew::No).await?;
@@ -260,6 +265,17 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.home.closing.cancel();
     }
+}
+
+/// Waits for a connection, and calls `report` if that takes longer than [`UNSEEN_START`].
+async fn reported<T>(seat: impl Future<Output = T>, report: impl FnOnce()) -> T {
+    let mut seat = pin!(seat);
+    tokio::select! {
+        biased;
+        seat = &mut seat => return seat,
+        () = tokio::time::sleep(UNSEEN_START) => report(),
+    }
+    seat.await
 }
 
 /// Sends a call and reads its answer. A server may want the call again, with its own state and answers to questions

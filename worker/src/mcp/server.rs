@@ -7,7 +7,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use longshore_proto::{RunId, ServerName};
+use longshore_proto::{CallActivity, RunId, ServerName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::call::CallingJob;
@@ -89,6 +89,15 @@ impl Server {
     /// What must not be seen in what it says.
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.config.secrets
+    }
+
+    /// What a call is doing that waits for a connection of this server.
+    pub(crate) fn connecting(&self) -> CallActivity {
+        let server = self.name.clone();
+        match self.config.reach {
+            Reach::Stdio(_) => CallActivity::Starting { server },
+            Reach::Http(_) | Reach::Noop => CallActivity::Connecting { server },
+        }
     }
 
     /// A connection for a call; a new one if there is none that can be used. One attempt is made.
