@@ -8,6 +8,7 @@ mod line;
 mod printable;
 mod screen;
 mod symbols;
+mod table;
 mod times;
 
 use std::borrow::Cow;
@@ -19,11 +20,12 @@ use longshore_worker::mcp::Secrets;
 use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
-pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, aligned};
+pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG};
 use printable::styled;
 pub(crate) use printable::{hanging, one_line, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
+pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within};
 pub(crate) use times::Times;
 
 use crate::environment;
@@ -125,13 +127,18 @@ impl Output {
         if lines.is_empty() {
             return Ok(());
         }
-        let columns = io::stdout().is_terminal().then(|| size_of(io::stdout()).columns);
-        let ellipsis = self.symbols.ellipsis();
+        let TableRoom { columns, ellipsis } = self.table_room();
         let cut = |line: Line| match columns {
             Some(columns) => line.cut(columns, ellipsis).to_string(),
             None => line.to_string(),
         };
         self.result(&lines.into_iter().map(cut).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// The room for tables on stdout.
+    pub(crate) fn table_room(&self) -> TableRoom {
+        let columns = io::stdout().is_terminal().then(|| size_of(io::stdout()).columns);
+        TableRoom { columns, ellipsis: self.symbols.ellipsis() }
     }
 
     /// Prints a JSON document on one line, named and versioned.

@@ -121,3 +121,22 @@ async fn times_are_local_at_a_terminal_and_in_utc_elsewhere() {
     let piped = show(&[]).run().await.expecting(0);
     assert!(submitted(&piped.stdout).is_some_and(|line| line.ends_with('Z')), "{piped}");
 }
+
+#[tokio::test]
+async fn list_at_a_narrow_terminal_keeps_every_column_and_a_piped_one_is_whole() {
+    let name = "a-report-with-a-name-that-is-longer-than-most-others-and-ends-here";
+    let text = format!("longshore: v1\nname: {name}\nsteps: [{{ id: wrong, call: s/t }}]\n");
+    let scratch = Scratch::with(&text, &json!({ "s": { "command": "false" } }));
+    let failed = scratch.run().await.expecting(20);
+    let run = scratch.newest().await.summary.run.to_string();
+    let list = || Longshore::new(scratch.path(), ["runs", "list"]).env("NO_COLOR", "1");
+    let (_, screen) = AtTerminal::start(list()).end().await;
+    let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
+    let row = rows.iter().find(|row| row.contains("failed")).expect("a row");
+    assert!(rows[0].contains("TOOK") && rows[0].contains("ERROR") && row.contains("wrong:"), "{screen}");
+    assert!(row.contains(&run[run.len() - 6..]) && row.chars().count() <= 80, "{screen}");
+    let piped = list().run().await.expecting(0);
+    for whole in [name, &run, "wrong: unavailable: "] {
+        assert!(piped.stdout.contains(whole), "{piped}{failed}");
+    }
+}

@@ -8,7 +8,10 @@ use crate::config::Config;
 use crate::confirm::confirm;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{BAD, FAINT, Line, Output, PLAIN, STRONG, Times, aligned};
+use crate::output::{
+    BAD, FAINT, Line, Loses, Output, PLAIN, STRONG, ShrinkingColumn, TableRoom, Times, aligned,
+    aligned_within,
+};
 
 /// What a refused submit is called in JSON.
 const SCHEMA: &str = "longshore.dead-letter";
@@ -25,7 +28,7 @@ pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) ->
     } else if letters.is_empty() {
         output.message("nothing was refused");
     } else {
-        output.lines(table(&letters, &output.result_times))?;
+        output.lines(table(&letters, &output.result_times, output.table_room()))?;
     }
     Ok(Exit::Success)
 }
@@ -117,7 +120,7 @@ fn summarize(what: &str, done: usize, of: usize, output: &Output) {
     }
 }
 
-fn table(letters: &[DeadLetter], times: &Times) -> Vec<Line> {
+fn table(letters: &[DeadLetter], times: &Times, room: TableRoom) -> Vec<Line> {
     let heading = ["NUMBER", "REFUSED", "REASON", "SUBJECT", "IN WORDS"];
     let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
     rows.extend(letters.iter().map(|letter| {
@@ -129,7 +132,9 @@ fn table(letters: &[DeadLetter], times: &Times) -> Vec<Line> {
             Line::of(PLAIN, &letter.reason),
         ]
     }));
-    aligned(rows)
+    let subject = ShrinkingColumn { number: 3, least: 16, loses: Loses::Middle };
+    let words = ShrinkingColumn { number: 4, least: 16, loses: Loses::End };
+    aligned_within(rows, room, &[subject, words])
 }
 
 fn page(letter: &DeadLetter, times: &Times) -> Vec<Line> {
@@ -169,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_refused_submit_takes_a_row_and_fills_a_page() {
-        let rows: Vec<_> = table(&[letter()], &Times::default()).iter().map(Line::text).collect();
+        let room = TableRoom { columns: None, ellipsis: "…" };
+        let rows: Vec<_> = table(&[letter()], &Times::default(), room).iter().map(Line::text).collect();
         assert!(
             rows[1].starts_with("17      2026-11-20T15:11:11.000Z  unknown_workflow  longshore.v1"),
             "{rows:?}"

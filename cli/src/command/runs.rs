@@ -137,7 +137,7 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
     } else if runs.is_empty() {
         output.message("no such runs");
     } else {
-        output.lines(page::list(&runs, output.symbols, &output.result_times))?;
+        output.lines(page::list(&runs, output.symbols, &output.result_times, output.table_room()))?;
     }
     if let Some(next) = next {
         output.message(&format!("there are more runs; the next ones are listed with --after {next}"));
@@ -160,7 +160,7 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
     } else {
-        output.lines(page::show(&view, output.symbols, &output.result_times))?;
+        output.lines(page::show(&view, output.symbols, &output.result_times, output.table_room()))?;
     }
     Ok(Exit::Success)
 }

@@ -10,7 +10,7 @@ use crate::cluster::{Client, RegisteredText};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{FAINT, Line, Output, PLAIN, aligned};
+use crate::output::{FAINT, Line, Loses, Output, PLAIN, ShrinkingColumn, aligned_within};
 use crate::workflow_file::WorkflowFile;
 
 /// What a registered workflow is called in JSON.
@@ -120,5 +120,6 @@ fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Fa
             Line::of(FAINT, &output.result_times.shown(workflow.at)),
         ]
     }));
-    output.lines(aligned(rows))
+    let name = ShrinkingColumn { number: 0, least: 16, loses: Loses::Middle };
+    output.lines(aligned_within(rows, output.table_room(), &[name]))
 }

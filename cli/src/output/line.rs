@@ -79,6 +79,41 @@ impl Line {
         cut.with(FAINT, ellipsis)
     }
 
+    /// The line within so many columns, without its beginning.
+    pub(crate) fn without_beginning(self, columns: usize, ellipsis: &str) -> Self {
+        if self.width() <= columns {
+            return self;
+        }
+        let end = self.end(columns.saturating_sub(ellipsis.width()));
+        Self::of(FAINT, ellipsis).followed_by(end).cut(columns, "")
+    }
+
+    /// The line within so many columns, without its middle: names that begin alike often differ at their ends.
+    pub(crate) fn without_middle(self, columns: usize, ellipsis: &str) -> Self {
+        if self.width() <= columns {
+            return self;
+        }
+        let room = columns.saturating_sub(ellipsis.width());
+        let end = self.end(room.div_ceil(2));
+        self.cut(columns.saturating_sub(end.width()), ellipsis).followed_by(end)
+    }
+
+    /// The last so many columns.
+    fn end(&self, columns: usize) -> Self {
+        let mut left = columns;
+        let mut pieces = Vec::new();
+        for (style, text) in self.0.iter().rev() {
+            let end = fitting_end(text, left);
+            left -= end.width();
+            pieces.push((*style, end.to_owned()));
+            if end.len() < text.len() {
+                break;
+            }
+        }
+        pieces.reverse();
+        Self(pieces)
+    }
+
     /// The line without styles and without trailing spaces.
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
@@ -103,6 +138,16 @@ impl fmt::Display for Line {
     }
 }
 
+/// As much of the end of a text as fits.
+fn fitting_end(text: &str, columns: usize) -> &str {
+    let mut width = 0;
+    let start = text.char_indices().rev().find(|(_, c)| {
+        width += c.width().unwrap_or(0);
+        width > columns
+    });
+    start.and_then(|(start, c)| text.get(start + c.len_utf8()..)).unwrap_or(text)
+}
+
 /// As much of a text as fits.
 fn fitting(text: &str, columns: usize) -> &str {
     let mut width = 0;
@@ -111,21 +156,6 @@ fn fitting(text: &str, columns: usize) -> &str {
         width > columns
     });
     end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
-}
-
-/// Rows with their columns aligned, two spaces between them. The last cell of a row is as wide as it likes.
-pub(crate) fn aligned(rows: Vec<Vec<Line>>) -> Vec<Line> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(Line::width).max().unwrap_or(0))
-        .collect();
-    rows.into_iter().map(|row| joined(row, &widths)).collect()
-}
-
-fn joined(mut row: Vec<Line>, widths: &[usize]) -> Line {
-    let last = row.pop().unwrap_or_default();
-    let padded = row.into_iter().zip(widths).map(|(cell, width)| cell.padded(*width).with(PLAIN, "  "));
-    padded.reduce(Line::followed_by).unwrap_or_default().followed_by(last)
 }
 
 #[cfg(test)]
@@ -145,11 +175,20 @@ mod tests {
     }
 
     #[test]
-    fn columns_line_up() {
-        let row = |cells: [&str; 3]| cells.map(|cell| Line::of(PLAIN, cell)).to_vec();
-        let lines = aligned(vec![row(["a", "bbb", "c"]), row(["aaaa", "b", ""]), vec![Line::of(PLAIN, "x")]]);
-        let texts: Vec<_> = lines.iter().map(Line::text).collect();
-        assert_eq!(texts, ["a     bbb  c", "aaaa  b", "x"]);
+    fn a_line_may_lose_its_middle() {
+        let line = || Line::of(GOOD, "+ ").with(PLAIN, "north_of_日本語_south");
+        assert_eq!(line().without_middle(24, "…").text(), "+ north_of_日本語_south");
+        assert_eq!(line().without_middle(12, "…").text(), "+ nor…_south");
+        assert_eq!(line().without_middle(11, "...").text(), "+ no...outh");
+        for columns in 1..25 {
+            assert!(line().without_middle(columns, "…").width() <= columns, "{columns}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_lose_its_beginning() {
+        assert_eq!(Line::of(PLAIN, "run_00_9v0w").without_beginning(6, "…").text(), "…_9v0w");
+        assert_eq!(Line::of(PLAIN, "run_00_9v0w").without_beginning(11, "…").text(), "run_00_9v0w");
     }
 
     #[test]

@@ -4,10 +4,13 @@ use anstyle::Style;
 use longshore_proto::{AttemptRecord, Fault, RunSummary, RunView, StepView, Timestamp};
 use serde_json::Value;
 
-use crate::output::{BAD, Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, Times, aligned, hanging};
+use crate::output::{
+    BAD, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, Times, aligned,
+    aligned_within, hanging,
+};
 
 /// A row for each run.
-pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times) -> Vec<Line> {
+pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
     let heading = ["RUN", "STATUS", "WORKFLOW", "SUBMITTED", "TOOK", "ERROR"];
     let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
     rows.extend(runs.iter().map(|summary| {
@@ -21,11 +24,13 @@ pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times) -> Vec<
             error(summary),
         ]
     }));
-    aligned(rows)
+    let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+    let shrinking = [column(0, 10, Loses::Beginning), column(2, 8, Loses::Middle), column(5, 8, Loses::End)];
+    aligned_within(rows, room, &shrinking)
 }
 
 /// A run in full.
-pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times) -> Vec<Line> {
+pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
     let summary = &view.summary;
     let (sign, style) = symbols.run(summary.status);
     let workflow = format!("{}  {}", summary.workflow.name, summary.workflow.digest.short());
@@ -53,7 +58,7 @@ pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times) -> Vec<Line>
     facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs))));
     let mut lines = aligned(facts);
     lines.push(Line::default());
-    lines.extend(steps(&view.steps, symbols, times));
+    lines.extend(steps(&view.steps, symbols, times, room));
     lines
 }
 
@@ -66,8 +71,10 @@ fn json(value: &Value) -> Line {
 }
 
 /// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
-fn steps(steps: &[StepView], symbols: Symbols, times: &Times) -> Vec<Line> {
-    let rows = aligned(steps.iter().map(|step| row(step, symbols)).collect());
+fn steps(steps: &[StepView], symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
+    let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+    let shrinking = [column(0, 16, Loses::Middle), column(3, 16, Loses::End)];
+    let rows = aligned_within(steps.iter().map(|step| row(step, symbols)).collect(), room, &shrinking);
     steps
         .iter()
         .zip(rows)
@@ -200,6 +207,9 @@ mod tests {
 
     use super::*;
 
+    /// Nothing is cut.
+    const WHOLE: TableRoom = TableRoom { columns: None, ellipsis: "…" };
+
     fn view() -> RunView {
         let fault = json!({ "class": "tool_error", "message": "row 7 has no number" });
         serde_json::from_value(json!({
@@ -234,7 +244,7 @@ mod tests {
     #[test]
     fn a_run_is_shown_with_every_attempt() {
         assert_eq!(
-            texts(&show(&view(), Symbols::Ascii, &Times::default())),
+            texts(&show(&view(), Symbols::Ascii, &Times::default(), WHOLE)),
             [
                 "run        run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
                 "workflow   sales-report  abababababab",
@@ -259,7 +269,7 @@ mod tests {
     fn a_cancelled_run_says_why() {
         let mut view = view();
         view.summary.cancel_reason = Some("wrong file".to_owned());
-        assert_eq!(texts(&show(&view, Symbols::Ascii, &Times::default()))[5], "reason     wrong file");
+        assert_eq!(texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE))[5], "reason     wrong file");
     }
 
     #[test]
@@ -273,7 +283,7 @@ mod tests {
             step.attempts.iter_mut().for_each(|made| made.fault = Some(fault.clone()));
         }
         assert_eq!(
-            texts(&show(&view, Symbols::Ascii, &Times::default()))[8..],
+            texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE))[8..],
             [
                 "  x check_west  failed  2.0s  tables/validate",
                 "      with {\"file\":\"west.csv\"}",
@@ -287,11 +297,24 @@ mod tests {
     #[test]
     fn a_list_has_a_row_for_each_run() {
         assert_eq!(
-            texts(&list(&[view().summary], Symbols::Unicode, &Times::default())),
+            texts(&list(&[view().summary], Symbols::Unicode, &Times::default(), WHOLE)),
             [
                 "RUN                                STATUS    WORKFLOW      SUBMITTED                 TOOK  ERROR",
                 "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11.000Z  2.0s  check_west: \
                  tool_error: row 7 has no number",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_every_column() {
+        let room = TableRoom { columns: Some(80), ellipsis: "…" };
+        let lines = list(&[view().summary], Symbols::Unicode, &Times::default(), room);
+        assert_eq!(
+            texts(&lines),
+            [
+                "RUN           STATUS    WORKFLOW     SUBMITTED                 TOOK  ERROR",
+                "…q6r7s8t9v0w  ✗ failed  sales…eport  2026-11-20T15:11:11.000Z  2.0s  check_west…",
             ]
         );
     }

@@ -229,5 +229,5 @@ fn progress_stands_at_the_end_of_the_line_of_its_call() {
         activities: &activities,
     };
     let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
-    assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001b[...");
+    assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001...");
 }

@@ -1,0 +1,130 @@
+//! Rows with their columns aligned, within the columns of a terminal if there is one.
+
+use super::line::{Line, PLAIN};
+
+/// Columns between two cells.
+const GAP: usize = 2;
+
+/// The room for a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableRoom {
+    /// Columns of the terminal; `None` where nothing is cut, because a program or a file gets the table.
+    pub(crate) columns: Option<usize>,
+    /// The sign in the place of what is cut off.
+    pub(crate) ellipsis: &'static str,
+}
+
+/// A column that may become narrower.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShrinkingColumn {
+    /// Its number, from 0.
+    pub(crate) number: usize,
+    /// The width that it keeps.
+    pub(crate) least: usize,
+    /// The part of a cell that goes first.
+    pub(crate) loses: Loses,
+}
+
+/// The part of a cell that goes first when its column becomes narrower.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Loses {
+    /// Of ids, whose ends tell them apart.
+    Beginning,
+    /// Of names.
+    Middle,
+    /// Of sentences.
+    End,
+}
+
+/// Rows with their columns aligned, two spaces between them. The last cell of a row is as wide as it likes.
+pub(crate) fn aligned(rows: Vec<Vec<Line>>) -> Vec<Line> {
+    let widths = widths(&rows);
+    rows.into_iter().map(|row| joined(row, &widths)).collect()
+}
+
+/// The same within a room: the widest of these columns becomes narrower until the table fits, so that none is lost.
+pub(crate) fn aligned_within(
+    mut rows: Vec<Vec<Line>>,
+    room: TableRoom,
+    shrinking: &[ShrinkingColumn],
+) -> Vec<Line> {
+    let Some(columns) = room.columns else { return aligned(rows) };
+    let mut widths = widths(&rows);
+    shrink(&mut widths, columns, shrinking);
+    for ShrinkingColumn { number, loses, .. } in shrinking {
+        let Some(width) = widths.get(*number) else { continue };
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(*number)) {
+            let whole = std::mem::take(cell);
+            *cell = match loses {
+                Loses::Beginning => whole.without_beginning(*width, room.ellipsis),
+                Loses::Middle => whole.without_middle(*width, room.ellipsis),
+                Loses::End => whole.cut(*width, room.ellipsis),
+            };
+        }
+    }
+    rows.into_iter().map(|row| joined(row, &widths)).collect()
+}
+
+fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
+    for width in widths.iter_mut() {
+        // No cell is wider than the terminal, so the loop below is short.
+        *width = (*width).min(columns);
+    }
+    let gaps = GAP * widths.len().saturating_sub(1);
+    let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
+    for _ in 0..over {
+        let above =
+            |column: &&ShrinkingColumn| widths.get(column.number).is_some_and(|width| *width > column.least);
+        let widest = shrinking.iter().filter(above).max_by_key(|column| widths.get(column.number));
+        let Some(width) = widest.and_then(|column| widths.get_mut(column.number)) else { return };
+        *width -= 1;
+    }
+}
+
+fn widths(rows: &[Vec<Line>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(Line::width).max().unwrap_or(0);
+    (0..columns).map(width).collect()
+}
+
+fn joined(mut row: Vec<Line>, widths: &[usize]) -> Line {
+    let last = row.pop().unwrap_or_default();
+    let gap = " ".repeat(GAP);
+    let padded = row.into_iter().zip(widths).map(|(cell, width)| cell.padded(*width).with(PLAIN, &gap));
+    padded.reduce(Line::followed_by).unwrap_or_default().followed_by(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row<const N: usize>(cells: [&str; N]) -> Vec<Line> {
+        cells.map(|cell| Line::of(PLAIN, cell)).to_vec()
+    }
+
+    fn texts(lines: &[Line]) -> Vec<String> {
+        lines.iter().map(Line::text).collect()
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let lines = aligned(vec![row(["a", "bbb", "c"]), row(["aaaa", "b", ""]), vec![Line::of(PLAIN, "x")]]);
+        assert_eq!(texts(&lines), ["a     bbb  c", "aaaa  b", "x"]);
+    }
+
+    #[test]
+    fn widest_column_becomes_narrower_and_none_is_lost() {
+        let rows = || vec![row(["run_00_9v0w", "north-and-south", "2.0s", "it failed"])];
+        let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+        let shrinking =
+            [column(0, 6, Loses::Beginning), column(1, 8, Loses::Middle), column(3, 6, Loses::End)];
+        let within =
+            |columns| texts(&aligned_within(rows(), TableRoom { columns, ellipsis: "~" }, &shrinking));
+        assert_eq!(within(None), ["run_00_9v0w  north-and-south  2.0s  it failed"]);
+        assert_eq!(within(Some(45)), ["run_00_9v0w  north-and-south  2.0s  it failed"]);
+        assert_eq!(within(Some(41)), ["run_00_9v0w  north~south  2.0s  it failed"]);
+        assert_eq!(within(Some(34)), ["~00_9v0w  nor~outh  2.0s  it fail~"]);
+        assert_eq!(within(Some(30)), ["~_9v0w  nor~outh  2.0s  it fa~"]);
+        assert_eq!(within(Some(10)), ["~_9v0w  nor~outh  2.0s  it fa~"], "the rest is cut with the line");
+    }
+}
