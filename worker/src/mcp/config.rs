@@ -30,6 +30,7 @@ use serde_json::Value;
 
 pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
 pub(crate) use expand::Expanded;
+pub(crate) use secret::LineMask;
 pub use secret::Secrets;
 pub(crate) use settings::{Era, Settings};
 pub use vault::SecretRecipient;

@@ -10,7 +10,7 @@ use rmcp::model::{LoggingLevel, LoggingMessageNotificationParam};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::config::Secrets;
+use super::config::{LineMask, Secrets};
 use super::process::StderrTail;
 
 /// Messages of one connection that are logged in a second; the rest is counted.
@@ -24,7 +24,8 @@ const MOST_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct ServerLog {
     server: ServerName,
-    secrets: Secrets,
+    /// Messages, each with its level and its logger.
+    messages: Mutex<LineMask<(LoggingLevel, String)>>,
     /// Shows the last lines in faults, for a server over stdio.
     tail: Option<Arc<StderrTail>>,
     second: Mutex<Second>,
@@ -41,7 +42,7 @@ impl ServerLog {
     /// A log in which nothing was written.
     pub(super) fn new(server: ServerName, secrets: Secrets, tail: Option<Arc<StderrTail>>) -> Self {
         let second = Mutex::new(Second { began: Instant::now(), logged: 0, dropped: 0 });
-        Self { server, secrets, tail, second }
+        Self { server, messages: Mutex::new(LineMask::new(secrets)), tail, second }
     }
 
     /// Writes a message.
@@ -55,17 +56,34 @@ impl ServerLog {
         if !is_room {
             return;
         }
-        let text = shown(&message.data, &self.secrets);
-        let logger = message.logger.as_deref().map(|logger| shown(&Value::from(logger), &self.secrets));
-        let logger = logger.unwrap_or_default();
-        match message.level {
+        let (text, is_cut) = text_of(&message.data);
+        let logger = message.logger.clone().unwrap_or_default();
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = messages.push((message.level, logger), text, is_cut);
+        for ((level, logger), text) in shown {
+            self.say(level, &one_line(&messages.secrets().hide(&logger)), &one_line(&text));
+        }
+    }
+
+    fn say(&self, level: LoggingLevel, logger: &str, text: &str) {
+        let server = &self.server;
+        match level {
             LoggingLevel::Debug => tracing::debug!(%server, %logger, message = %text),
             LoggingLevel::Info | LoggingLevel::Notice => tracing::info!(%server, %logger, message = %text),
             LoggingLevel::Warning => tracing::warn!(%server, %logger, message = %text),
             _ => tracing::error!(%server, %logger, message = %text),
         }
         if let Some(tail) = &self.tail {
-            tail.add_logged(&text);
+            tail.add_logged(text);
+        }
+    }
+}
+
+impl Drop for ServerLog {
+    fn drop(&mut self) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((level, logger), text) in messages.finish() {
+            self.say(level, &one_line(&messages.secrets().hide(&logger)), &one_line(&text));
         }
     }
 }
@@ -88,23 +106,26 @@ impl Second {
     }
 }
 
-/// A message as one line without secrets. Text stands as it is, everything else as JSON.
-fn shown(data: &Value, secrets: &Secrets) -> String {
-    let text = match data {
+/// A message as text, and whether its end was cut off. Text stands as it is, everything else as JSON.
+fn text_of(data: &Value) -> (String, bool) {
+    let mut text = match data {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let text = text.get(..text.floor_char_boundary(MOST_BYTES.min(text.len()))).unwrap_or_default();
-    secrets
-        .hide(text)
-        .chars()
-        .take(MOST_CHARS)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
+    let is_cut = text.len() > MOST_BYTES;
+    text.truncate(text.floor_char_boundary(MOST_BYTES));
+    (text, is_cut)
+}
+
+/// The beginning of a text as one line.
+fn one_line(text: &str) -> String {
+    text.chars().take(MOST_CHARS).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
     use super::*;
@@ -119,12 +140,42 @@ mod tests {
         assert_eq!(second.take(now + Duration::from_secs(1)), (true, 0));
     }
 
-    #[test]
-    fn a_message_is_one_short_line_without_secrets() {
+    /// The messages as they are shown in faults.
+    fn shown(messages: &[Value]) -> Vec<String> {
         let mut secrets = Secrets::default();
         secrets.add("s3cret-token");
-        assert_eq!(shown(&json!("a\ns3cret-token"), &secrets), "a ***");
-        assert_eq!(shown(&json!({"a": "s3cret-token"}), &secrets), "{\"a\":\"***\"}");
-        assert_eq!(shown(&json!("x".repeat(100_000)), &secrets).len(), 1_000);
+        secrets.add(&"l0ng-s3cret-".repeat(10));
+        let server: ServerName = "s".parse().expect("a name");
+        let tail = Arc::new(StderrTail::new(server.clone(), secrets.clone()));
+        let log = ServerLog::new(server, secrets, Some(Arc::clone(&tail)));
+        for data in messages {
+            log.write(&LoggingMessageNotificationParam::new(LoggingLevel::Info, data.clone()));
+        }
+        drop(log);
+        tail.as_suffix().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_message_is_one_short_line_without_secrets() {
+        assert_eq!(shown(&[json!("a\ns3cret-token")]), ["log: a ***"]);
+        assert_eq!(shown(&[json!({"a": "s3cret-token"})]), ["log: {\"a\":\"***\"}"]);
+        assert!(shown(&[json!("x".repeat(100_000))]).concat().len() <= 1_005);
+        let cut = format!("{}{}", "\t".repeat(16 * 1024 - 12), "s3cret-token".repeat(2));
+        assert!(!shown(&[json!(cut)]).concat().contains("s3c"));
+    }
+
+    #[test]
+    fn a_secret_in_base64_that_goes_through_several_messages_is_not_shown() {
+        let encoded = STANDARD.encode(format!("key: {}", "l0ng-s3cret-".repeat(10)));
+        let lines = encoded.as_bytes().chunks(76).map(|line| json!(String::from_utf8_lossy(line)));
+        let shown = shown(&lines.chain([json!("ready")]).collect::<Vec<_>>());
+        let ready = "log: ready".to_owned();
+        assert!(shown.contains(&ready) && shown.len() <= 4, "{shown:?}");
+        for part in encoded.as_bytes()[8..].windows(6) {
+            assert!(!shown.concat().contains(&*String::from_utf8_lossy(part)), "{shown:?}");
+        }
+        // What breaks off is hidden at the end.
+        let first = String::from_utf8_lossy(&encoded.as_bytes()[..76]).into_owned();
+        assert_eq!(self::shown(&[json!(first)]), [format!("log: {}***", &encoded[..7])]);
     }
 }

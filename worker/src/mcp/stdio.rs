@@ -208,8 +208,8 @@ impl Lines {
         }
         let reading = self.requests.read(line, None);
         ready.extend(reading.messages);
-        if let Some(unread) = reading.unread {
-            self.tail.add_unread(&unread);
+        if reading.is_unread {
+            self.tail.add_unread(line);
         }
     }
 

@@ -26,7 +26,7 @@ use super::classify::Observation;
 use super::config::Secrets;
 use super::elicitation::{self, Elicitation};
 pub(crate) use memory::exceeds_memory;
-pub(crate) use text::excerpt;
+pub(crate) use text::{excerpt, quote};
 pub(crate) use tools::left_out_of;
 
 /// Requests that were given up and may still be answered. A later answer to an older one counts as one that was never asked.
@@ -79,8 +79,8 @@ enum Kind {
 pub(crate) struct Reading {
     /// Messages for the library.
     pub(crate) messages: Vec<RxJsonRpcMessage<RoleClient>>,
-    /// The beginning of a text that is no message.
-    pub(crate) unread: Option<String>,
+    /// Whether the text, or a part of it, is no message.
+    pub(crate) is_unread: bool,
 }
 
 impl Requests {
@@ -160,7 +160,7 @@ impl Requests {
                 for message in batch {
                     let one = state.message(message, of, || self.excerpt(text));
                     reading.messages.extend(one.messages);
-                    reading.unread = reading.unread.or(one.unread);
+                    reading.is_unread |= one.is_unread;
                 }
                 reading
             }
@@ -202,7 +202,7 @@ impl State {
         let Some(id) = self.request_of(message.get("id"), of) else {
             // Late answers are usual; everything else is said where people look for the reason of a silence.
             let late = message.get("id").and_then(id_in).is_some_and(|id| self.given_up.contains(&id));
-            return Reading { unread: (!late).then(excerpt), ..Reading::default() };
+            return Reading { is_unread: !late, ..Reading::default() };
         };
         let Some(waiting) = self.waiting.remove(&id) else { return Reading::default() };
         let answer =
@@ -215,7 +215,7 @@ impl State {
             Some(question) if answer.is_ok() => Err(Observation::AskedPerson(question)),
             _ => answer,
         };
-        Reading { messages: vec![self.answer(id, waiting.kind, answer)], unread: None }
+        Reading { messages: vec![self.answer(id, waiting.kind, answer)], is_unread: false }
     }
 
     /// The message for the library that stands for an answer.
@@ -268,7 +268,7 @@ impl State {
         }
         message.insert("jsonrpc".to_owned(), Value::from("2.0"));
         match serde_json::from_value::<ServerJsonRpcMessage>(Value::Object(message)) {
-            Ok(message) => Reading { messages: vec![message], unread: None },
+            Ok(message) => Reading { messages: vec![message], is_unread: false },
             Err(error) => {
                 tracing::debug!(%error, "dropped a request or notification that cannot be read");
                 Reading::default()
@@ -281,9 +281,9 @@ impl State {
         match of.filter(|id| self.waiting.remove(id).is_some()) {
             Some(id) => {
                 let seen = Observation::Unreadable(format!("{why}: {}", excerpt()));
-                Reading { messages: vec![self.end(id, Err(seen))], unread: None }
+                Reading { messages: vec![self.end(id, Err(seen))], is_unread: false }
             }
-            None => Reading { messages: Vec::new(), unread: Some(excerpt()) },
+            None => Reading { messages: Vec::new(), is_unread: true },
         }
     }
 
@@ -294,7 +294,7 @@ impl State {
             return self.no_message(of, &why, excerpt);
         };
         self.waiting.remove(&id);
-        Reading { messages: vec![self.end(id, Err(Observation::BadAnswer(why)))], unread: None }
+        Reading { messages: vec![self.end(id, Err(Observation::BadAnswer(why)))], is_unread: false }
     }
 
     /// The request that an answer with this id is for.

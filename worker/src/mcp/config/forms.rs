@@ -1,8 +1,8 @@
 //! The forms in which a server may repeat a value: as it is, within JSON, within a URL, in HTML, in base64.
 //!
 //! A form is found where the encoded text holds the whole value, alone or among other text. A value that was changed in
-//! any other way (hashed, reversed, cut) cannot be found. A value has at most 86 forms: itself, 16
-//! within JSON, 30 within URLs, 15 in HTML, and 24 in base64. A token of letters and digits has 12 at most.
+//! any other way (hashed, reversed, cut) cannot be found. A value has at most 70 forms: itself, 16
+//! within JSON, 30 within URLs, 15 in HTML, and 8 in base64. A token of letters and digits has 12 at most.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 /// A base64 text that begins or ends within other text is hidden from this length on: a shorter one is found in ordinary
 /// data by accident.
 const SHORTEST_INNER_BASE64_CHARS: usize = 8;
-
-/// Lengths of lines into which base64 is broken: PEM (RFC 7468) and MIME (RFC 2045).
-const BASE64_LINES: [usize; 2] = [64, 76];
-
-/// Ends of such lines, as they are and within JSON.
-const LINE_ENDS: [&str; 4] = ["\n", "\r\n", "\\n", "\\r\\n"];
 
 /// All but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -87,8 +81,17 @@ const JSON_STYLES: [JsonStyle; 8] = [
     JsonStyle { escaped: "<>&'\"+`\u{7f}", is_ascii: true, is_upper: true, escapes_slash: false },
 ];
 
-/// Returns every form of a value, the value itself among them.
-pub(super) fn of(value: &str) -> BTreeSet<String> {
+/// The forms of a value.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forms {
+    /// All but those in base64, the value itself among them.
+    pub(super) texts: BTreeSet<String>,
+    /// Those in base64, which tools break into lines.
+    pub(super) base64: BTreeSet<String>,
+}
+
+/// Returns every form of a value.
+pub(super) fn of(value: &str) -> Forms {
     let mut forms: BTreeSet<String> = [value.to_owned()].into();
     for style in &JSON_STYLES {
         let inside = style.encode(value);
@@ -106,16 +109,34 @@ pub(super) fn of(value: &str) -> BTreeSet<String> {
         forms.insert(utf8_percent_encode(value, set).to_string().replace('%', "%25"));
     }
     forms.extend(html(value));
+    forms.retain(|form| !form.is_empty());
+    Forms { texts: forms, base64: in_base64(value) }
+}
+
+impl Forms {
+    /// Adds the forms of other values.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.texts.extend(other.texts);
+        self.base64.extend(other.base64);
+    }
+
+    /// Returns true if there are no forms.
+    pub(super) fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.base64.is_empty()
+    }
+
+    /// All forms.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &String> {
+        self.texts.iter().chain(&self.base64)
+    }
+}
+
+fn in_base64(value: &str) -> BTreeSet<String> {
+    let mut forms = BTreeSet::new();
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         forms.insert(engine.encode(value));
         let inner = (0..3).map(|offset| inner_base64(value, offset, &|bytes| engine.encode(bytes)));
         forms.extend(inner.filter(|form| form.len() >= SHORTEST_INNER_BASE64_CHARS));
-    }
-    let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
-    for encoded in [encode(value.as_bytes()), inner_base64(value, 0, &encode)] {
-        for columns in BASE64_LINES.into_iter().filter(|columns| encoded.len() > *columns) {
-            forms.extend(LINE_ENDS.map(|end| in_lines(&encoded, columns, end)));
-        }
     }
     forms.retain(|form| !form.is_empty());
     forms
@@ -160,18 +181,6 @@ fn html(value: &str) -> Vec<String> {
     let double = ["\"", "&quot;", "&#34;"].map(|quote| escaped.replace('"', quote));
     let single = ["'", "&#39;", "&#x27;", "&#039;", "&apos;"];
     double.iter().flat_map(|text| single.map(|quote| text.replace('\'', quote))).collect()
-}
-
-/// Returns a base64 text in lines of so many characters.
-fn in_lines(encoded: &str, columns: usize, end: &str) -> String {
-    let mut text = String::with_capacity(encoded.len());
-    for (at, c) in encoded.chars().enumerate() {
-        if at > 0 && at % columns == 0 {
-            text.push_str(end);
-        }
-        text.push(c);
-    }
-    text
 }
 
 /// Returns the characters of a base64 text that depend on the value alone when `offset` bytes (modulo 3) precede it and

@@ -5,17 +5,21 @@
 //! faults, lines of standard error.
 
 mod cut;
+mod find;
+mod joined;
+mod lines;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use serde_json::{Number, Value};
 
 use super::super::call::Answer;
-use super::forms;
+use super::forms::{self, Forms};
+use find::Finder;
+pub(crate) use lines::LineMask;
 
 /// A value that prints as `***`.
 #[derive(Clone, Eq, PartialEq)]
@@ -44,9 +48,8 @@ pub(super) const SHORTEST_DECLARED_BYTES: usize = 4;
 #[derive(Clone, Default)]
 pub struct Secrets {
     /// Every form of every value.
-    forms: BTreeSet<String>,
-    /// Finds the forms. `None` inside if there are too many for it, and then each is searched by itself.
-    finder: Arc<OnceLock<Option<AhoCorasick>>>,
+    forms: Forms,
+    finder: Arc<OnceLock<Finder>>,
 }
 
 impl Secrets {
@@ -68,7 +71,7 @@ impl Secrets {
 
     /// Adds all values of another set.
     pub fn merge(&mut self, other: &Self) {
-        self.forms.extend(other.forms.iter().cloned());
+        self.forms.merge(other.forms.clone());
         self.finder = Arc::default();
     }
 
@@ -81,27 +84,25 @@ impl Secrets {
     }
 
     fn add_forms(&mut self, value: &str) {
-        self.forms.extend(forms::of(value));
+        self.forms.merge(forms::of(value));
         self.finder = Arc::default();
     }
 
     /// Returns the text without any of the values.
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.find(text) {
+            parts if parts.is_empty() => Cow::Borrowed(text),
+            parts => Cow::Owned(without(text, &parts)),
+        }
+    }
+
+    /// Returns the parts of a text that hold values, in order. No two of them overlap.
+    fn find(&self, text: &str) -> Vec<Range<usize>> {
         if self.forms.is_empty() {
-            return Cow::Borrowed(text);
+            return Vec::new();
         }
-        match self.finder.get_or_init(|| finder(&self.forms)) {
-            Some(finder) if finder.is_match(text) => {
-                let mut hidden = String::with_capacity(text.len());
-                finder.replace_all_with(text, &mut hidden, |_, _, hidden| {
-                    hidden.push_str(MASK);
-                    true
-                });
-                Cow::Owned(hidden)
-            }
-            Some(_) => Cow::Borrowed(text),
-            None => one_by_one(&self.forms, text),
-        }
+        let Forms { texts, base64 } = &self.forms;
+        self.finder.get_or_init(|| Finder::new(texts, base64)).find(text)
     }
 
     /// Returns the value without any of the values in its texts, keys and numbers.
@@ -136,30 +137,26 @@ impl Secrets {
 
     fn is_secret_number(&self, number: &Number) -> bool {
         let is_hidden = matches!(self.hide(&number.to_string()), Cow::Owned(_));
-        is_hidden || (number.is_f64() && self.forms.iter().any(|form| is_rounded(form, number)))
+        is_hidden || (number.is_f64() && self.forms.texts.iter().any(|form| is_rounded(form, number)))
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} hidden", self.forms.len())
+        write!(f, "{} hidden", self.forms.iter().count())
     }
 }
 
-/// The longest form wins where several begin at one place: the remainder of a longer secret would stay otherwise. A DFA, which
-/// the library would choose for few forms, takes time in proportion to the square of a long secret that repeats itself.
-fn finder(forms: &BTreeSet<String>) -> Option<AhoCorasick> {
-    let kind = Some(AhoCorasickKind::ContiguousNFA);
-    AhoCorasick::builder().kind(kind).match_kind(MatchKind::LeftmostLongest).build(forms).ok()
-}
-
-fn one_by_one<'a>(forms: &BTreeSet<String>, text: &'a str) -> Cow<'a, str> {
-    let mut longest_first: Vec<&str> = forms.iter().map(String::as_str).collect();
-    longest_first.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    longest_first.into_iter().fold(Cow::Borrowed(text), |text, form| match text.contains(form) {
-        true => Cow::Owned(text.replace(form, MASK)),
-        false => text,
-    })
+/// Returns a text with `***` in place of each of these parts.
+fn without(text: &str, parts: &[Range<usize>]) -> String {
+    let (mut hidden, mut end) = (String::with_capacity(text.len()), 0);
+    for part in parts {
+        hidden.push_str(text.get(end..part.start).unwrap_or_default());
+        hidden.push_str(MASK);
+        end = part.end;
+    }
+    hidden.push_str(text.get(end..).unwrap_or_default());
+    hidden
 }
 
 /// Whether a number is a secret of so many digits that JSON has rounded it: most of the digits would still be there.
@@ -208,8 +205,6 @@ mod tests {
             secrets.add(secret);
         }
         assert_eq!(secrets.hide("token-1-and-more, token-1; port 8080"), "***, ***; port 8080");
-        let forms = &secrets.forms;
-        assert_eq!(one_by_one(forms, "token-1-and-more, token-1; port 8080"), "***, ***; port 8080");
     }
 
     #[test]

@@ -138,15 +138,21 @@ pub(crate) fn excerpt(text: &[u8], at: usize, secrets: &Secrets) -> String {
     let lead = secrets.hide(&decode(from..start)).len();
     let lead = hidden.floor_char_boundary(lead.min(hidden.len()));
     let shown = hidden.get(lead..).unwrap_or_default();
-    let end = shown.floor_char_boundary(EXCERPT_BYTES.min(shown.len()));
-    let shown: String = shown
+    let after = if start + shown.len().min(EXCERPT_BYTES) < text.len() { "…" } else { "" };
+    quote(if start > 0 { "…" } else { "" }, shown, after)
+}
+
+/// The beginning of a text that holds no secret any more, for a message: in backticks and without control characters.
+pub(crate) fn quote(before: &str, text: &str, after: &str) -> String {
+    let end = text.floor_char_boundary(EXCERPT_BYTES.min(text.len()));
+    let after = if end < text.len() { "…" } else { after };
+    let shown: String = text
         .get(..end)
         .unwrap_or_default()
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect();
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (before, after) = (if start > 0 { "…" } else { "" }, if start + end < text.len() { "…" } else { "" });
     format!("`{before}{shown}{after}`")
 }
 

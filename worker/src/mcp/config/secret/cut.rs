@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::joined::Joined;
 use super::{MASK, Secrets};
 
 impl Secrets {
@@ -19,19 +20,34 @@ impl Secrets {
         }
     }
 
-    /// Returns the bytes of the longest text that is hidden.
+    /// Returns the bytes of the longest text that is hidden, with room for line breaks in it.
     pub(crate) fn longest_bytes(&self) -> usize {
-        self.forms.iter().map(String::len).max().unwrap_or_default()
+        let longest = self.forms.iter().map(String::len).max().unwrap_or_default();
+        longest.saturating_add(longest / 4)
     }
 
     /// Returns the byte from which on the text may be the beginning of a value.
-    fn start_of_rest(&self, text: &str) -> Option<usize> {
-        let mut start = self.forms.iter().filter_map(|form| start_of_part(text, form)).min()?;
-        // Before a whole value that ends behind this place: its first part would be seen otherwise.
-        while let Some(earlier) = self.forms.iter().filter_map(|form| start_across(text, form, start)).min() {
-            start = earlier;
+    pub(super) fn start_of_rest(&self, text: &str) -> Option<usize> {
+        let plain = self.forms.iter().filter_map(|form| start_of_part(text, form)).min();
+        let rest = plain.into_iter().chain(self.start_of_base64(text)).min()?;
+        Some(self.before_crossing(text, rest))
+    }
+
+    /// Returns the byte from which on the text may be the beginning of a value in base64, broken into lines.
+    pub(super) fn start_of_base64(&self, text: &str) -> Option<usize> {
+        let start = |text: &str| self.forms.base64.iter().filter_map(|form| start_of_part(text, form)).min();
+        match Joined::of(text) {
+            Some(joined) => start(&joined.text).map(|at| joined.start(at)),
+            None => start(text),
         }
-        Some(start)
+    }
+
+    /// Returns the place, or the start of a whole value that begins before it and ends behind it: the first part of that value
+    /// would be seen otherwise.
+    pub(super) fn before_crossing(&self, text: &str, place: usize) -> usize {
+        let parts = self.find(text);
+        let crossing = parts.iter().find(|part| part.start < place && place < part.end);
+        crossing.map_or(place, |part| part.start)
     }
 }
 
@@ -42,15 +58,6 @@ fn start_of_part(text: &str, form: &str) -> Option<usize> {
     tail.char_indices()
         .map(|(at, _)| from + at)
         .find(|at| text.get(*at..).is_some_and(|part| form.starts_with(part)))
-}
-
-/// Returns the first byte of a form that begins before a place and ends behind it.
-fn start_across(text: &str, form: &str, place: usize) -> Option<usize> {
-    let reach = form.len().saturating_sub(1);
-    let from = text.ceil_char_boundary(place.saturating_sub(reach));
-    let to = text.floor_char_boundary(place.saturating_add(reach).min(text.len()));
-    let at = text.get(from..to)?.find(form)?;
-    Some(from + at)
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! The search for values in a text.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use super::joined::Joined;
+
+/// Finds values in their forms, in one pass over a text and a second one over its joined lines.
+#[derive(Debug)]
+pub(super) struct Finder {
+    all: FormFinder,
+    base64: FormFinder,
+}
+
+/// Finds forms. Without an automaton, because the forms are too many for it, each is searched by itself.
+#[derive(Debug)]
+struct FormFinder {
+    automaton: Option<AhoCorasick>,
+    forms: BTreeSet<String>,
+}
+
+impl Finder {
+    /// A finder of all forms, of which `base64` may be broken into lines.
+    pub(super) fn new(texts: &BTreeSet<String>, base64: &BTreeSet<String>) -> Self {
+        Self { all: FormFinder::new(texts | base64), base64: FormFinder::new(base64.clone()) }
+    }
+
+    /// Returns the parts of a text that hold values, in order. No two of them overlap.
+    pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut parts = self.all.find(text);
+        if let Some(joined) = Joined::of(text) {
+            let in_lines = self.base64.find(&joined.text);
+            if !in_lines.is_empty() {
+                parts.extend(in_lines.iter().map(|part| joined.original(part)));
+                parts = merged(parts);
+            }
+        }
+        parts
+    }
+}
+
+impl FormFinder {
+    /// All matches are needed, also those that overlap: the remainder of a value would stay otherwise. A DFA, which the
+    /// library would choose for few forms, takes time in proportion to the square of a long secret that repeats itself.
+    fn new(forms: BTreeSet<String>) -> Self {
+        let kind = Some(AhoCorasickKind::ContiguousNFA);
+        let automaton = AhoCorasick::builder().kind(kind).match_kind(MatchKind::Standard).build(&forms).ok();
+        Self { automaton, forms }
+    }
+
+    fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let Some(automaton) = &self.automaton else { return self.find_one_by_one(text) };
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        if !automaton.is_match(text) {
+            return parts;
+        }
+        // Matches come in the order of their ends.
+        for found in automaton.find_overlapping_iter(text) {
+            let mut part = found.range();
+            while let Some(last) = parts.pop_if(|last| last.end > part.start) {
+                part.start = part.start.min(last.start);
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    fn find_one_by_one(&self, text: &str) -> Vec<Range<usize>> {
+        let places = |form| text.match_indices(form).map(|(at, form): (usize, &str)| at..at + form.len());
+        merged(self.forms.iter().flat_map(|form| places(form.as_str())).collect())
+    }
+}
+
+/// Returns the parts in order, with those that overlap made one.
+pub(super) fn merged(mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    parts.sort_unstable_by_key(|part| part.start);
+    parts.dedup_by(|next, part| {
+        let overlaps = next.start < part.end;
+        if overlaps {
+            part.end = part.end.max(next.end);
+        }
+        overlaps
+    });
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::super::Secrets;
+    use super::*;
+
+    fn in_lines(encoded: &str, columns: usize, end: &str) -> String {
+        let lines: Vec<&str> =
+            encoded.as_bytes().chunks(columns).map(|line| std::str::from_utf8(line).expect("text")).collect();
+        lines.join(end)
+    }
+
+    #[test]
+    fn a_value_in_base64_is_found_in_lines_of_any_length_wherever_it_begins() {
+        let value = "sk-l1ve-0123456789-abcdefghij-0123456789-klmnopqrst-0123456789-uvwxyz";
+        let mut secrets = Secrets::default();
+        secrets.add(value);
+        for before in 0..80 {
+            let whole = format!("{}{value} and more", "x".repeat(before));
+            let encoded = STANDARD.encode(&whole);
+            for columns in [20, 60, 64, 76] {
+                for end in ["\n", "\r\n", "\\n", "\\r\\n", "\n    "] {
+                    let hidden = secrets.hide(&in_lines(&encoded, columns, end)).replace(end, "");
+                    let kept: Vec<&str> = hidden.split("***").collect();
+                    // All characters that depend on the value alone are gone; its neighbours have the others.
+                    assert_eq!(kept.len(), 2, "{hidden}");
+                    assert!(encoded.len() - kept.concat().len() >= (value.len() * 8 - 10) / 6, "{hidden}");
+                    assert!(encoded.starts_with(kept[0]) && encoded.ends_with(kept[1]), "{hidden}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_by_one_finds_the_same() {
+        let forms: BTreeSet<String> =
+            ["token-1", "token-1-and-more", "more-so", "x"].map(String::from).into();
+        let text = "token-1-and-more-so, token-1; xx";
+        let finder = FormFinder::new(forms);
+        let found = finder.find(text);
+        assert_eq!(found, [0..19, 21..28, 30..31, 31..32]);
+        assert_eq!(finder.find_one_by_one(text), found);
+    }
+}
