@@ -133,7 +133,7 @@ impl Case {
     }
 
     /// `longshore servers ...` with the servers file of the folder.
-    pub(crate) async fn servers<'a>(&self, arguments: &[&'a str]) -> Ended {
+    pub(crate) async fn servers(&self, arguments: &[&str]) -> Ended {
         let line = ["servers"].into_iter().chain(arguments.iter().copied());
         self.longshore(line.chain(["--mcp-config", SERVERS])).run().await
     }
