@@ -29,6 +29,7 @@ impl Check<'_> {
     /// A reference in a step, or in the outputs, which see everything.
     fn reference(&mut self, reference: &Reference, from: Option<usize>) {
         match &reference.to {
+            Referent::Use(_) => {}
             Referent::Input { name, takes_secret } => self.input(name, *takes_secret, reference.span),
             Referent::Step { id, field } => {
                 let Some(number) = self.graph.ids.get(id).copied() else {

@@ -22,6 +22,7 @@ mod refused;
 mod room;
 mod scope;
 mod slots;
+mod uses;
 mod words;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub(crate) use reads::Mention;
 pub use reads::{Reads, StepField};
 pub(crate) use refused::Refused;
 pub use scope::Scope;
+pub(crate) use uses::{LiteralKind, Operand, OperandKind, Use};
 
 use failure::Failure;
 use meter::Meter;
@@ -78,10 +80,12 @@ impl Expr {
     /// Compiles a text without braces. Everything it mentions is to be checked against the file.
     pub(crate) fn compile(text: &str) -> Result<(Self, Vec<Mention>), Vec<Refused>> {
         let (tree, info) = parse::parse(text).map_err(|refused| vec![refused])?;
-        let (tree, bound) = bind::bind(text, tree, &info);
+        let uses = uses::uses(text, &tree, &info);
+        let (tree, mut bound) = bind::bind(text, tree, &info);
         if !bound.refused.is_empty() {
             return Err(bound.refused);
         }
+        bound.mentions.extend(uses.into_iter().map(|(found, at)| Mention::Use { found, at }));
         let depth = parse::depth(&tree);
         let nodes = parse::size(&tree) as u64;
         let source = text.trim().to_owned();

@@ -166,10 +166,10 @@ steps:
         crate::compile(TEXT).expect("compiles");
         check("#2", CallMistake::UnknownServer, ("LS0401", 5, 16, 6));
         check("#2", CallMistake::UnknownTool, ("LS0403", 5, 23, 4));
-        check("#2", CallMistake::UnlistedTool, ("LS0503", 5, 23, 4));
+        check("#2", CallMistake::UnlistedTool, ("LS0507", 5, 23, 4));
         check("sum", CallMistake::UnusableServer, ("LS0402", 7, 15, 6));
         check("sum", CallMistake::UnknownArgument("colums".to_owned()), ("LS0404", 9, 11, 6));
-        check("sum", CallMistake::UnnamedArgument("colums".to_owned()), ("LS0504", 9, 11, 6));
+        check("sum", CallMistake::UnnamedArgument("colums".to_owned()), ("LS0503", 9, 11, 6));
         check("sum", CallMistake::MissingArgument, ("LS0405", 8, 9, 4));
         check("sum", CallMistake::UnboundSecret, ("LS0407", 8, 9, 4));
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));

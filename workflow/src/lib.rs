@@ -4,7 +4,7 @@
 //! pinned to the hash of its workflow's text.
 //!
 //! ```text
-//! text ─ document ─► tree ─ shape ─► draft ─ graph, check ─► assemble ─► Plan
+//! text ─ document ─► tree ─ shape ─► draft ─ graph, check, declared ─► assemble ─► Plan
 //!            │                 │                  │
 //!            └─────────────────┴──── problems ────┴─────────────────► Diagnostics
 //! ```
@@ -15,6 +15,7 @@
 mod assemble;
 mod check;
 mod codes;
+mod declared;
 mod diagnostics;
 mod digits;
 mod document;
@@ -124,5 +125,7 @@ fn checked(source: &Source<'_>, report: &mut Report) -> Option<Plan> {
     if !report.is_empty() {
         return None;
     }
+    // Of a file with errors, too little is certain.
+    declared::check(&draft, report);
     assemble::assemble(draft, graph, Digest::of(source.text().as_bytes()))
 }

@@ -7,7 +7,7 @@ use longshore_workflow::compile_and_warn;
 /// The warnings about a workflow with this argument of a call.
 fn warned(argument: &str) -> String {
     let text = format!(
-        "longshore: v1\nname: demo\ninputs: {{ url: {{}} }}\nx-version: 1.10\nsteps:\n  - id: fetch\n    call: x/y\n  - call: x/y\n    with:\n      a: {argument}\n"
+        "longshore: v1\nname: demo\ninputs: {{ url: {{ required: true }} }}\nx-version: 1.10\nsteps:\n  - id: fetch\n    call: x/y\n  - call: x/y\n    with:\n      a: {argument}\n"
     );
     let (_, warnings) = compile_and_warn(&text)
         .unwrap_or_else(|problems| panic!("{}", problems.render("demo.yaml", &text, false)));

@@ -88,7 +88,7 @@ async fn validate_finds_problems_in_text_servers_and_tools() {
     ];
     folder.run(&["validate", "strict.yaml", "--online"]).await.expecting(3, &words);
     folder.write("open.yaml", &ECHO.replace("test/echo", "test/open").replace("}!' }", "}!', cuont: 1 }"));
-    let words = ["warning[LS0504]", "`cuont` is not an argument of `test/open`", "did you mean `count`?"];
+    let words = ["warning[LS0503]", "`cuont` is not an argument of `test/open`", "did you mean `count`?"];
     let open = folder.run(&["validate", "open.yaml", "--online"]).await.expecting(0, &words);
     assert_eq!(open.stdout, "open.yaml: `echo` is valid, with one warning\n");
     folder.write("bad.yaml", &ECHO.replace("steps:", "setps:"));

@@ -67,7 +67,7 @@ async fn a_tool_that_may_appear_later_is_a_warning_and_a_misspelt_one_a_mistake(
     let case = Case::of("34-list-changed");
     let validate = |file| case.longshore(["validate", file, "--online", "--mcp-config", SERVERS]).run();
     let words = [
-        "warning[LS0503]: the server `s` does not list the tool `merge_pr` now, and declares that its list changes",
+        "warning[LS0507]: the server `s` does not list the tool `merge_pr` now, and declares that its list changes",
         "workflow.yaml:5:22",
         "known: `enable_toolset`",
     ];

@@ -140,6 +140,16 @@ impl Path {
         self.segments.is_empty()
     }
 
+    /// Returns true if a name of it is behind `.?`.
+    pub(super) fn is_optional(&self) -> bool {
+        self.segments.iter().any(|part| part.optional)
+    }
+
+    /// Bytes of the text that it takes.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.root_at.start..self.segments.last().map_or(self.root_at.end, |part| part.at.end)
+    }
+
     /// Byte of the text at which it begins.
     pub(super) fn root_start(&self) -> usize {
         self.root_at.start

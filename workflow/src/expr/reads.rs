@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::uses::Use;
+
 /// What an expression can see of a step.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum StepField {
@@ -68,6 +70,8 @@ impl Reads {
 pub(crate) enum Mention {
     /// `steps.<id>`, with the field if one is named.
     Step { id: String, at: Range<usize>, field: Option<(String, Range<usize>)> },
+    /// What is done with inputs.
+    Use { found: Use, at: Range<usize> },
     /// `inputs.<name>`.
     Input { name: String, at: Range<usize> },
 }

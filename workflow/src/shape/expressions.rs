@@ -230,6 +230,7 @@ fn reference(mention: Mention, origin: Origin, takes_secret: bool) -> Reference 
         Mention::Input { name, at } => {
             Reference { span: origin.span(&at), to: Referent::Input { name, takes_secret } }
         }
+        Mention::Use { found, at } => Reference { span: origin.span(&at), to: Referent::Use(found) },
         Mention::Step { id, at, field } => {
             let field = field.map(|(value, at)| Placed { value, span: origin.span(&at) });
             Reference { span: origin.span(&at), to: Referent::Step { id, field } }

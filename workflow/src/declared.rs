@@ -1,0 +1,232 @@
+//! Warnings that follow from the types that inputs declare: what always fails, and what fails without an input.
+//!
+//! Only what is certain is said. An input of type `number` may be a whole number or not; a step with an `if` need not run.
+
+use std::collections::BTreeSet;
+
+use crate::codes::Code;
+use crate::diagnostics::{Diagnostic, Report};
+use crate::draft::{Draft, Reference, Referent, StepDraft};
+use crate::expr::{LiteralKind, Operand, OperandKind, Use};
+use crate::plan::{InputSpec, InputType};
+use crate::source::Span;
+
+/// Adds the warnings about a draft.
+pub(crate) fn check(draft: &Draft, report: &mut Report) {
+    let of_steps = draft.steps.iter().flat_map(|step| &step.references);
+    let asked: BTreeSet<Option<&str>> = of_steps
+        .chain(&draft.references)
+        .filter_map(|reference| match &reference.to {
+            Referent::Use(Use::Asks(name)) => Some(name.as_deref()),
+            _ => None,
+        })
+        .collect();
+    let mut check = Check { draft, asked, report };
+    for step in &draft.steps {
+        let runs_always = check.runs_always(step);
+        step.references.iter().for_each(|reference| check.reference(reference, runs_always));
+    }
+    draft.references.iter().for_each(|reference| check.reference(reference, true));
+}
+
+struct Check<'c> {
+    draft: &'c Draft,
+    /// Inputs of which the file asks somewhere whether they are there; `None` among them if it may ask of any.
+    asked: BTreeSet<Option<&'c str>>,
+    report: &'c mut Report,
+}
+
+impl Check<'_> {
+    /// Returns true if neither the step nor a group around it has a condition.
+    fn runs_always(&self, step: &StepDraft) -> bool {
+        let mut around = Some(step);
+        while let Some(step) = around {
+            if step.condition.is_some() {
+                return false;
+            }
+            around = step.parent.and_then(|number| self.draft.steps.get(number));
+        }
+        true
+    }
+
+    fn reference(&mut self, reference: &Reference, runs_always: bool) {
+        match &reference.to {
+            Referent::Use(Use::Needs(name)) if runs_always => self.needs(name, reference.span),
+            Referent::Use(Use::Operation { sign, left, right }) => {
+                self.operation(sign, left, right, reference.span);
+            }
+            _ => {}
+        }
+    }
+
+    /// An input without which the expression fails.
+    fn needs(&mut self, name: &str, span: Span) {
+        let may_be_absent = |spec: &InputSpec| !spec.required && spec.default.is_none();
+        let is_asked = self.asked.contains(&None) || self.asked.contains(&Some(name));
+        if is_asked || !self.spec(name).is_some_and(may_be_absent) {
+            return;
+        }
+        let message = format!("without the input `{name}`, which may be left out, this fails");
+        let help = format!(
+            "`inputs.?{name}` by itself leaves its key out, and `default(inputs.{name}, ...)` puts something in its place; or \
+             declare the input `required: true`"
+        );
+        self.report.add(Diagnostic::new(Code::AbsentInput, span, message).help(help));
+    }
+
+    fn operation(&mut self, sign: &str, left: &Operand, right: &Operand, span: Span) {
+        let (Some(of_left), Some(of_right)) = (self.kind(left), self.kind(right)) else { return };
+        if may_go_together(sign, of_left, of_right) {
+            return;
+        }
+        let (left_text, left_words) = (&left.text, of_left.words());
+        let (right_text, right_words) = (&right.text, of_right.words());
+        let diagnostic = match sign {
+            "==" | "!=" => {
+                let always = if sign == "==" { "false" } else { "true" };
+                let message = format!(
+                    "`{left_text}` is {left_words} and `{right_text}` is {right_words}, so this is always {always}"
+                );
+                let help = equality_help(sign, (left, of_left), (right, of_right));
+                Diagnostic::new(Code::ConstantComparison, span, message).maybe_help(help)
+            }
+            _ => {
+                let message = format!(
+                    "`{sign}` does not take `{left_text}`, {left_words}, together with `{right_text}`, {right_words}"
+                );
+                let help = arithmetic_help(sign, (left, of_left), (right, of_right));
+                Diagnostic::new(Code::OperandTypes, span, message).maybe_help(help)
+            }
+        };
+        self.report.add(diagnostic);
+    }
+
+    fn spec(&self, name: &str) -> Option<&InputSpec> {
+        self.draft.inputs.iter().find(|spec| spec.name == name)
+    }
+
+    fn kind(&self, operand: &Operand) -> Option<Kind> {
+        Some(match &operand.kind {
+            OperandKind::Input(name) => match self.spec(name)?.kind? {
+                InputType::String => Kind::Text,
+                InputType::Number => Kind::Number,
+                InputType::Integer => Kind::Integer,
+                InputType::Boolean => Kind::Boolean,
+                InputType::Array => Kind::List,
+                InputType::Object => Kind::Map,
+            },
+            OperandKind::Literal(literal) => match literal {
+                LiteralKind::Null => Kind::Null,
+                LiteralKind::Boolean => Kind::Boolean,
+                LiteralKind::Integer => Kind::Integer,
+                LiteralKind::Double => Kind::Double,
+                LiteralKind::Text => Kind::Text,
+            },
+        })
+    }
+}
+
+/// The type of a side of an operator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Null,
+    Boolean,
+    Integer,
+    Double,
+    /// A whole number or not.
+    Number,
+    Text,
+    List,
+    Map,
+}
+
+impl Kind {
+    const fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Double | Self::Number)
+    }
+
+    /// Returns true if an operator of arithmetic takes two values of this type.
+    fn has(self, sign: &str) -> bool {
+        match self {
+            Self::Integer => true,
+            Self::Double | Self::Number => sign != "%",
+            Self::Text | Self::List => sign == "+",
+            Self::Null | Self::Boolean | Self::Map => false,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Null => "no value",
+            Self::Boolean => "a boolean",
+            Self::Integer => "a whole number",
+            Self::Double => "a number with a point",
+            Self::Number => "a number",
+            Self::Text => "text",
+            Self::List => "a list",
+            Self::Map => "a map",
+        }
+    }
+}
+
+/// Returns true unless an operator never takes two values of these types, or always says that they differ.
+fn may_go_together(sign: &str, left: Kind, right: Kind) -> bool {
+    let are_numbers = left.is_number() && right.is_number();
+    if !matches!(sign, "+" | "-" | "*" | "/" | "%") {
+        return left == right || are_numbers;
+    }
+    // A `number` may be of either type.
+    (left == right && left.has(sign)) || (are_numbers && (left == Kind::Number || right == Kind::Number))
+}
+
+type Side<'s> = (&'s Operand, Kind);
+
+/// The same operation with one side converted, in the spelling of the file.
+fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
+    let convert = |function: &str, wanted: fn(Kind) -> bool| {
+        let side = |(operand, kind): Side<'_>| {
+            if wanted(kind) { format!("{function}({})", operand.text) } else { operand.text.clone() }
+        };
+        Some(format!("write `{} {sign} {}`", side(left), side(right)))
+    };
+    let kinds = [left.1, right.1];
+    if kinds.iter().all(|kind| kind.is_number()) {
+        return if sign == "%" {
+            convert("int", |kind| kind != Kind::Integer)
+        } else {
+            convert("double", |kind| kind == Kind::Integer)
+        };
+    }
+    let is_text_with_scalar = kinds.contains(&Kind::Text)
+        && kinds.iter().all(|kind| kind.is_number() || matches!(kind, Kind::Text | Kind::Boolean));
+    if sign == "+" && is_text_with_scalar {
+        return convert("string", |kind| kind != Kind::Text);
+    }
+    None
+}
+
+/// The comparison that was probably meant.
+fn equality_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
+    let (input, (literal, of_literal)) = match (&left.0.kind, &right.0.kind) {
+        (OperandKind::Input(_), OperandKind::Literal(_)) => (left, right),
+        (OperandKind::Literal(_), OperandKind::Input(_)) => (right, left),
+        _ => return None,
+    };
+    let (path, text) = (&input.0.text, &literal.text);
+    if of_literal == Kind::Null {
+        let not = if sign == "==" { "!" } else { "" };
+        return Some(format!(
+            "an input that is not given is absent, and never null: write `{not}has({path})`"
+        ));
+    }
+    let bare = text.trim_matches(['\'', '"']);
+    let fits = match input.1 {
+        Kind::Text => of_literal.is_number() || of_literal == Kind::Boolean,
+        Kind::Integer => bare.parse::<i64>().is_ok(),
+        Kind::Number => bare.parse::<f64>().is_ok_and(f64::is_finite),
+        Kind::Boolean => matches!(bare, "true" | "false"),
+        _ => false,
+    };
+    let meant = if input.1 == Kind::Text { format!("'{text}'") } else { bare.to_owned() };
+    fits.then(|| format!("write `{path} {sign} {meant}`"))
+}
