@@ -1,6 +1,6 @@
 //! Warnings that follow from declared types: each is true of every run, and right files give none.
 
-#![expect(clippy::panic, clippy::indexing_slicing, reason = "a surprise ends the test")]
+#![expect(clippy::panic, reason = "a surprise ends the test")]
 
 use std::borrow::Cow;
 
