@@ -88,6 +88,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
             "LS0103",
             vec![
                 call("    with: [a]"),
+                call("    with: \"${{ {'q': 'x'} }}\""),
                 steps("  - id: 7\n    call: web/fetch\n"),
                 call("    continue-on-error: yes"),
                 call("    needs: fetch"),

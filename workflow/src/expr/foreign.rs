@@ -148,7 +148,9 @@ fn sign(text: &str, at: usize) -> Option<&'static str> {
     {
         Some("write `format('{0}', x)`, or put `${{ x }}` into the text outside of an expression")
     } else if begins(&["'", "\""]) {
-        Some("a string ends with the quote it began with, on the same line; a backslash is written `\\\\`")
+        Some(
+            "a string ends with the quote it began with, on the same line; such a quote within it is written `\\'`, and a backslash `\\\\`",
+        )
     } else {
         None
     }

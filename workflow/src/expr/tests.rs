@@ -180,6 +180,8 @@ fn errors_name_what_broke_the_expression() {
         "steps.a.error.message",
         "inputs.nothing",
         "run.error.message",
+        "double('x')",
+        "bool('yes')",
         "inputs.items.map(i, i.tag)",
         "inputs.items.map(i, i.id + 0.5)",
         "steps.a.output.list[7]",

@@ -157,9 +157,9 @@ pub(super) fn in_words(cause: &ExecutionError) -> Said {
         ExecutionError::IndexOutOfBounds(index) => {
             let index = of(index);
             let help = if index.starts_with('-') {
-                "items are counted from 0, and the last one is `list[size(list) - 1]`"
+                "items are counted from 0, and the last one is `list[size(list) - 1]`".to_owned()
             } else {
-                "write `default(list[0], value)` if it may be missing"
+                format!("write `default(list[{index}], value)` if it may be missing")
             };
             format!("the list has no item {index}; {help}")
         }
@@ -218,7 +218,11 @@ fn arithmetic(name: &str, left: &cel::Value, right: &cel::Value) -> Said {
 fn function_in_words(function: &str, message: &str) -> String {
     let message = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
     let message = cut(message, WORDS_CHARS);
+    let is_of_text = message.starts_with("string parse error") || message.contains("from 'string'");
     match function.trim_start_matches('@') {
+        "bool" if is_of_text => "`bool()`: the text is neither `true` nor `false`".to_owned(),
+        name @ ("int" | "uint") if is_of_text => format!("`{name}()`: the text is no whole number"),
+        "double" if is_of_text => "`double()`: the text is no number".to_owned(),
         name if is_word(name) => format!("`{name}()`: {message}"),
         _ => message,
     }

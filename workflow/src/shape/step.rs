@@ -12,6 +12,7 @@ use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
 use crate::document::{Entry, Kind, Node};
 use crate::draft::{CallDraft, KindDraft, StepDraft};
+use crate::expr::find::OPEN;
 use crate::source::{Placed, Span};
 use crate::template::{Part, Template};
 
@@ -195,7 +196,13 @@ impl Shaper<'_, '_> {
     }
 
     fn arguments(&mut self, entry: &Entry) -> Template {
-        if self.map(entry, "the arguments of the tool by name").is_none() {
+        let help = match &entry.value.kind {
+            Kind::Text(text) if text.contains(OPEN) => {
+                "write each argument by its name; `${{ inputs.?limit }}` leaves its argument out where the input is absent"
+            }
+            _ => "the arguments of the tool by name",
+        };
+        if self.map(entry, help).is_none() {
             return Template::new(Part::Constant(Value::Null));
         }
         self.in_arguments = true;
