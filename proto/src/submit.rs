@@ -19,7 +19,7 @@ pub struct SubmitRequest {
     /// The workflow's version, as the beginning of its digest; the newest one registered, if not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The inputs. A key that stands twice is refused.
+    /// The inputs. A key that occurs twice is refused.
     #[serde(default, deserialize_with = "crate::unique_keys")]
     pub inputs: Map<String, Value>,
 }

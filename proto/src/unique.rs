@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for UniqueKeys {
 /// Reads a map as [`UniqueKeys`] does. For `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// A key that stands twice in a map, and whatever the format refuses.
+/// A key that occurs twice in a map, and whatever the format refuses.
 pub fn unique_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     deserializer.deserialize_map(MapVisitor)
 }

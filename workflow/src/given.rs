@@ -14,7 +14,7 @@ pub enum UnreadJson {
     /// It is not JSON, with the place of the mistake.
     #[error("is not valid JSON: {0}")]
     Invalid(serde_json::Error),
-    /// A key stands twice in one object, with the place of the second one.
+    /// A key occurs twice in one object, with the place of the second one.
     #[error("has a problem: {0}")]
     RepeatedKey(serde_json::Error),
     /// A whole number does not fit 64 bits: read as a float, it would be another one. The first such number.
@@ -25,7 +25,7 @@ pub enum UnreadJson {
 /// Reads a JSON text.
 ///
 /// # Errors
-/// Besides what is no JSON: a key that stands twice in one object, and a whole number of more than 64 bits.
+/// Besides what is no JSON: a key that occurs twice in one object, and a whole number of more than 64 bits.
 pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
     let UniqueKeys(value) = serde_json::from_str(text).map_err(|error| {
         if error.is_data() { UnreadJson::RepeatedKey(error) } else { UnreadJson::Invalid(error) }
@@ -40,7 +40,7 @@ pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
 /// is, such as `1.10` or `296e115`, is a text as well.
 ///
 /// # Errors
-/// A key that stands twice in one object, and a whole number of more than 64 bits.
+/// A key that occurs twice in one object, and a whole number of more than 64 bits.
 pub fn read_untyped(text: &str) -> Result<Value, UnreadJson> {
     let written = text.trim();
     match read_json(written) {

@@ -88,7 +88,7 @@ pub enum InputProblem {
         /// How to write it.
         help: &'static str,
     },
-    /// A key stands twice in one map of the value.
+    /// A key occurs twice in one map of the value.
     #[error("input `{name}` is given JSON with a problem: {why}; remove one of the two")]
     RepeatedKey {
         /// The input.
@@ -205,7 +205,7 @@ impl InputSpec {
     ///
     /// # Errors
     ///
-    /// When a whole number has more digits than 64 bits hold, and when a key stands twice in one map.
+    /// When a whole number has more digits than 64 bits hold, and when a key occurs twice in one map.
     pub fn read_text(&self, text: &str) -> Result<Value, InputProblem> {
         let read = match self.kind {
             Some(InputType::String) => return Ok(Value::from(text)),
