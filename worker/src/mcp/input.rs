@@ -73,7 +73,8 @@ fn unread(pipe: &std::os::fd::OwnedFd) -> Option<u64> {
     watched.revents().contains(PollFlags::ERR).then(|| rustix::io::ioctl_fionread(pipe).ok())?
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::process::Stdio;
 
