@@ -62,6 +62,7 @@ fn event(n: u128) -> Event {
         sent: Sent::Answered,
         worker: None,
         process: None,
+        masked: Vec::new(),
     };
     let worker: NodeId = "host-4711-abcdef".parse().expect("a node");
     Event::Settled {

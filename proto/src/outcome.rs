@@ -68,6 +68,10 @@ pub struct AttemptRecord {
     /// The process of the server that it was sent to. `None` if it was not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ServerInstance>,
+    /// Variables and headers of the servers file whose values were replaced by `***` in what the tool answered, such as
+    /// "variable `REGION` of server `shop`". At most eight are named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
 }
 
 /// The process of a server that takes calls, as a worker reaches it.

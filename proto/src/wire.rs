@@ -140,6 +140,7 @@ mod tests {
                     sent: Sent::Maybe,
                     worker: None,
                     process: None,
+                    masked: Vec::new(),
                 }],
                 worker: "host-1-abc".parse().expect("a node"),
                 unreported: false,

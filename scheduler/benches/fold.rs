@@ -43,6 +43,7 @@ fn settled(run: RunId, step: usize) -> Event {
         sent: Sent::Answered,
         worker: None,
         process: None,
+        masked: Vec::new(),
     };
     Event::Settled {
         job: JobId { run, step: format!("s{step}").parse().expect("a path"), attempt: Attempt::FIRST },

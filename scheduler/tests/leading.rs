@@ -111,6 +111,7 @@ fn settled(job: &Job, settlement: Settlement) -> Event {
         sent: Sent::Answered,
         worker: None,
         process: None,
+        masked: Vec::new(),
     };
     let worker = "worker".parse().expect("a node");
     Event::Settled {

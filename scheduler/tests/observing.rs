@@ -33,6 +33,7 @@ fn settled(run: RunId, step: &str, value: Value) -> Event {
         sent: Sent::Answered,
         worker: None,
         process: None,
+        masked: Vec::new(),
     };
     let output = Output { value: value.into(), content: None };
     Event::Settled {

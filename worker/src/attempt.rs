@@ -53,6 +53,8 @@ pub(crate) enum Input {
         started_at: Timestamp,
         /// How long it took.
         took: Duration,
+        /// The variables and headers whose values were replaced in the answer.
+        masked: Vec<String>,
         /// What came of it.
         result: Result<Answer, CallFault>,
     },

@@ -12,6 +12,7 @@
 mod activity;
 mod insist;
 mod life;
+mod masked;
 mod pulse;
 mod slots;
 
@@ -33,6 +34,7 @@ use tracing::{Instrument as _, error, info, info_span, warn};
 use crate::holder::holder;
 use crate::mcp::Pool;
 use insist::insist;
+use masked::MaskedNotices;
 use slots::{Slot, Slots};
 
 /// How long one request for jobs stays open. Longer saves nothing measurable; shorter bounds how long a connection that
@@ -88,6 +90,7 @@ struct Shared {
     deliveries: AtomicU64,
     /// Cancelled when the drain is over: calls are to end now.
     cut: CancellationToken,
+    masked: MaskedNotices,
 }
 
 impl Worker {
@@ -100,7 +103,9 @@ impl Worker {
         updates: Option<Arc<dyn CallUpdates>>,
     ) -> Self {
         let (deliveries, cut) = (AtomicU64::new(0), CancellationToken::new());
-        Self { shared: Arc::new(Shared { backend, pool, updates, node, deliveries, cut }), config }
+        let masked = MaskedNotices::default();
+        let shared = Shared { backend, pool, updates, node, deliveries, cut, masked };
+        Self { shared: Arc::new(shared), config }
     }
 
     /// Works until `stop`, then drains: pulls nothing more, lets calls that have begun end within

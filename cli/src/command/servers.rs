@@ -130,7 +130,7 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
         let schema = &known(&tools.tools, &args.target)?.input_schema;
         let arguments = arguments::put_over(object, &args.argument, schema)?;
         let began = Instant::now();
-        let answer = make_call(pool, &args.target, &arguments, args.timeout).await?;
+        let answer = make_call(pool, &args.target, &arguments, args.timeout, output).await?;
         let (server, tool) = (server.clone(), tool.clone());
         Ok(CallReport::new(server, tool, answer, began.elapsed()))
     })
@@ -160,6 +160,7 @@ async fn make_call(
     Target { server, tool }: &Target,
     arguments: &Map<String, Value>,
     timeout: Duration,
+    output: &Output,
 ) -> Result<Answer, Failure> {
     let key = format!("call-{:032x}", rand::random::<u128>());
     let call = ToolCall {
@@ -172,7 +173,15 @@ async fn make_call(
         trace: None,
         job: None,
     };
-    pool.call(call, &|_| {}, &CancellationToken::new()).await.result.map_err(|CallFault { fault, .. }| {
+    let ended = pool.call(call, &|_| {}, &CancellationToken::new()).await;
+    if !ended.masked.is_empty() {
+        output.warning(&format!(
+            "`***` is in the answer in the place of the value of {}, which counts as a secret; if it is none, name the variable in \
+             `visible_env` of that server",
+            ended.masked.join(", ")
+        ));
+    }
+    ended.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {
             FaultClass::InvalidArguments => Exit::Invalid,
             FaultClass::UnknownTool | FaultClass::UnknownServer => Exit::NotFound,

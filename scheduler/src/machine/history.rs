@@ -205,6 +205,7 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
         sent: Sent::Maybe,
         worker: None,
         process: None,
+        masked: Vec::new(),
     };
     Event::Settled {
         job: job.id.clone(),

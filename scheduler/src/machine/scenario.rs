@@ -298,6 +298,7 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
             sent: Sent::Maybe,
             worker: None,
             process: None,
+            masked: Vec::new(),
         }],
         worker: "worker".parse().expect("a node"),
         unreported: false,

@@ -160,6 +160,7 @@ fn silence(step: &mut Step, why: String, worker: Option<NodeId>, until: Timestam
         sent: Sent::Maybe,
         worker,
         process: None,
+        masked: Vec::new(),
     })
 }
 

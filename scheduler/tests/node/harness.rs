@@ -252,6 +252,7 @@ async fn work(backend: Backend) {
                 sent: Sent::Answered,
                 worker: None,
                 process: None,
+                masked: Vec::new(),
             };
             let output = Output { value: json!(1).into(), content: None };
             let event = Event::Settled {

@@ -101,8 +101,8 @@ impl<'a> Machine<'a> {
             }
             Input::Claimed { claimed, now } => self.claimed(claimed, now),
             Input::Born(born) => self.born(born),
-            Input::Ended { process, started_at, took, result } => {
-                self.ended(process, (started_at, took), result)
+            Input::Ended { process, started_at, took, masked, result } => {
+                self.ended((process, masked), (started_at, took), result)
             }
             Input::RetryDue => self.call(),
             Input::Settled => Effect::End(End::Acknowledge { done: self.claim.take() }),
@@ -204,7 +204,7 @@ impl<'a> Machine<'a> {
 
     fn ended(
         &mut self,
-        process: Option<ServerInstance>,
+        (process, masked): (Option<ServerInstance>, Vec<String>),
         (started_at, took): (Timestamp, Duration),
         result: Result<Answer, CallFault>,
     ) -> Effect {
@@ -216,7 +216,7 @@ impl<'a> Machine<'a> {
         };
         self.spent |= sent != Sent::Never;
         let worker = Some(self.worker.clone());
-        self.attempts.push(AttemptRecord { number, started_at, took, fault, sent, worker, process });
+        self.attempts.push(AttemptRecord { number, started_at, took, fault, sent, worker, process, masked });
         match result {
             Ok(answer) => self.answered(answer),
             Err(CallFault { fault, sent }) => self.faulted(number, fault, sent, started_at.plus(took)),

@@ -129,6 +129,7 @@ fn ended(result: Result<Answer, CallFault>) -> Input {
         process: None,
         started_at: Timestamp::from_millis(1_000),
         took: Duration::from_millis(10),
+        masked: Vec::new(),
         result,
     }
 }

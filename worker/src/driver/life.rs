@@ -192,7 +192,7 @@ impl Life<'_> {
         let (started_at, start) = (clock::now(), Instant::now());
         let pool = &self.shared.pool;
         let filled = arguments.map_err(Fault::clone);
-        let mut process = None;
+        let (mut process, mut masked) = (None, Vec::new());
         let Job { namespace, server, tool, secrets, .. } = self.job;
         let recipient = SecretRecipient { namespace, server, tool };
         let filled = filled.and_then(|arguments| pool.vault().fill(&recipient, arguments, secrets));
@@ -214,14 +214,15 @@ impl Life<'_> {
                     }),
                 };
                 let ended = pool.call(call, &|activity| self.report(number, activity), &self.cancel).await;
-                process = ended.process;
+                (process, masked) = (ended.process, ended.masked);
                 ended.result
             }
         };
         let took = start.elapsed();
         count_call(self.job, number, took, &result);
         log_attempt(self.job, number, (&self.shared.node, process.as_ref()), took, &result);
-        Ok(Input::Ended { process, started_at, took, result })
+        self.shared.warn_of_masked(self.job, &masked);
+        Ok(Input::Ended { process, started_at, took, masked, result })
     }
 
     fn report(&self, number: Attempt, activity: CallActivity) {

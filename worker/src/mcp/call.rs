@@ -78,6 +78,8 @@ pub struct CallFault {
 pub struct EndedCall {
     /// The process of the server. `None` for a call that had no connection.
     pub process: Option<ServerInstance>,
+    /// The variables and headers of the servers file whose values were replaced by `***` in the answer, in words.
+    pub masked: Vec<String>,
     /// What came of the call.
     pub result: Result<Answer, CallFault>,
 }

@@ -17,6 +17,7 @@ mod forms;
 mod header;
 mod limits;
 mod literal;
+mod ordinary;
 mod outline;
 mod secret;
 mod settings;

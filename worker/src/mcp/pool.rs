@@ -98,7 +98,7 @@ impl Pool {
     ) -> EndedCall {
         let server = match self.server(call.server) {
             Ok(server) => server,
-            Err(fault) => return EndedCall { process: None, result: Err(fault) },
+            Err(fault) => return EndedCall { process: None, masked: Vec::new(), result: Err(fault) },
         };
         let secrets = server.secrets();
         let prepared = tokio::select! {
@@ -110,7 +110,7 @@ impl Pool {
             Ok(prepared) => prepared,
             Err(seen) => {
                 let result = Err(seen.without(secrets).into_fault_before_call());
-                return EndedCall { process: None, result };
+                return EndedCall { process: None, masked: Vec::new(), result };
             }
         };
         let most = server.settings().call_timeout.unwrap_or(Duration::MAX);
@@ -119,11 +119,14 @@ impl Pool {
         let company = Company { report, cancelled };
         let elicitation = server.settings().elicitation;
         let sent = send(&seat.connection, params(&call, arguments), company, limit, elicitation).await;
-        let answered = match server.note(call.job, &seat.connection, sent) {
-            Ok(answer) => Ok(secrets.hide_in_answer(answer)),
-            Err(seen) => Err(seen.without(secrets).into_fault()),
+        let (masked, result) = match server.note(call.job, &seat.connection, sent) {
+            Ok(answer) => {
+                let (answer, masked) = secrets.hide_in_answer(answer);
+                (masked, Ok(answer))
+            }
+            Err(seen) => (Vec::new(), Err(seen.without(secrets).into_fault())),
         };
-        EndedCall { process: Some(seat.connection.instance()), result: answered }
+        EndedCall { process: Some(seat.connection.instance()), masked, result }
     }
 
     /// A connection, and arguments that fit the tool.

@@ -5,8 +5,8 @@ use longshore_proto::{AttemptRecord, Fault, RunSummary, RunView, StepView, Times
 use serde_json::Value;
 
 use crate::output::{
-    BAD, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, Times, aligned,
-    aligned_within, hanging,
+    BAD, DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, Times,
+    aligned, aligned_within, hanging,
 };
 
 /// A row for each run.
@@ -166,10 +166,15 @@ fn attempt(step: &StepView, made: &AttemptRecord, style: Style, times: &Times) -
     let process = made.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
     let text = format!("    attempt {number}  {started_at}  {}{by}{process}", Elapsed(*took));
     let line = Line::of(FAINT, &indent(step, &text));
-    match &made.fault {
+    let mut lines = match &made.fault {
         Some(fault) => told(fault, line.with(style, "  "), style, step),
         None => vec![line],
+    };
+    if !made.masked.is_empty() {
+        let text = format!("      masked: {} (no secret? name it in `visible_env`)", made.masked.join(", "));
+        lines.push(Line::of(DOUBTFUL, &indent(step, &text)));
     }
+    lines
 }
 
 /// A fault behind `line`; if it has several lines, the others stand below, indented further.

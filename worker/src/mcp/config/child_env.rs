@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::literal;
+use super::expansion::origin;
 use super::secret::{Secret, Secrets};
+use super::{literal, ordinary};
 
 /// What every child process gets of our environment: what programs need to find files and speak a language, and
 /// nothing that carries a credential. The list is that of the official MCP libraries, plus locale, time zone and
@@ -33,7 +34,7 @@ const NETWORK: [&str; 14] = [
 ];
 
 /// Variables whose values are no credentials as a whole.
-pub(super) fn is_public(name: &str) -> bool {
+fn is_public(name: &str) -> bool {
     // The folder in which Longshore was started is in the path of every file that a server names.
     name == "PWD" || INHERITED.contains(&name) || NETWORK.contains(&name)
 }
@@ -53,13 +54,24 @@ pub(super) fn inherit_env(
     }
 }
 
-/// Has the values of the environment hidden, except those of variables that are harmless or said to be.
-pub(super) fn hide_env(env: &BTreeMap<String, Secret>, visible: &[String], secrets: &mut Secrets) {
-    for (name, value) in env {
-        if NETWORK.contains(&name.as_str()) {
-            literal::add_from_address(&value.0, secrets);
-        } else if !is_public(name) && !visible.contains(name) {
-            secrets.add(&value.0);
+/// Has the values of the environment hidden, except those of variables that are harmless or said to be. `place` is that of the
+/// entry in the file.
+pub(super) fn hide_env(
+    place: &str,
+    env: &BTreeMap<String, Secret>,
+    visible: &[String],
+    secrets: &mut Secrets,
+) {
+    for (name, Secret(value)) in env {
+        if is_hidden(name, value, visible) {
+            secrets.add_setting(value, &origin("variable", name, place));
+        } else if NETWORK.contains(&name.as_str()) || !visible.contains(name) {
+            literal::add_from_address(value, secrets);
         }
     }
+}
+
+/// Returns true for the value of a variable that counts as a secret.
+pub(super) fn is_hidden(name: &str, value: &str, visible: &[String]) -> bool {
+    !is_public(name) && !visible.iter().any(|visible| visible == name) && ordinary::is_secret(name, value)
 }

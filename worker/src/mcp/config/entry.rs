@@ -137,7 +137,7 @@ pub(super) fn read(
     let mut reach = reach?;
     if let Reach::Stdio(stdio) = &mut reach {
         inherit_env(&mut stdio.env, &variables.inherit, env);
-        hide_env(&stdio.env, visible, secrets);
+        hide_env(place, &stdio.env, visible, secrets);
     }
     Some(ServerConfig { reach, settings, secrets: secrets.clone() })
 }

@@ -1,6 +1,6 @@
 //! The variables of one entry, filled in, and what is said about that.
 
-use super::child_env::is_public;
+use super::child_env::is_hidden;
 use super::expand::{Expanded, expand};
 use super::secret::Secrets;
 use super::spelling;
@@ -34,12 +34,12 @@ impl Expansion<'_> {
         text: &str,
         used: &mut dyn FnMut(&str, &str),
     ) -> Option<Expanded> {
-        let Self { env, visible, unusable, secrets, .. } = self;
+        let Self { env, place, visible, unusable, secrets, .. } = self;
         let mut hide = |name: &str, value: &str| {
             used(name, value);
             // Paths and names of people stand in every other message, and are not credentials.
-            if !is_public(name) && !visible.iter().any(|visible| visible == name) {
-                secrets.add(value);
+            if is_hidden(name, value, visible) {
+                secrets.add_setting(value, &origin("variable", name, place));
             }
         };
         expanded(field, text, *env, &mut hide, unusable)
@@ -57,6 +57,12 @@ impl Expansion<'_> {
     pub(super) fn plain(&mut self, field: &str, text: &str) -> Option<Expanded> {
         expanded(field, text, self.env, &mut |_, _| {}, self.unusable)
     }
+}
+
+/// Names a variable or a header of the entry at a place of the file.
+pub(super) fn origin(kind: &str, name: &str, place: &str) -> String {
+    let server = place.split_once('.').map_or(place, |(_, server)| server);
+    format!("{kind} `{name}` of server `{server}`")
 }
 
 fn expanded(

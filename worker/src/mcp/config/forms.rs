@@ -113,24 +113,6 @@ pub(super) fn of(value: &str) -> Forms {
     Forms { texts: forms, base64: in_base64(value) }
 }
 
-impl Forms {
-    /// Adds the forms of other values.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.texts.extend(other.texts);
-        self.base64.extend(other.base64);
-    }
-
-    /// Returns true if there are no forms.
-    pub(super) fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.base64.is_empty()
-    }
-
-    /// All forms.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &String> {
-        self.texts.iter().chain(&self.base64)
-    }
-}
-
 fn in_base64(value: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::new();
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {

@@ -7,8 +7,9 @@ use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::entry::HttpServer;
-use super::expansion::Expansion;
+use super::expansion::{Expansion, origin};
 use super::fields::Fields;
+use super::ordinary;
 
 /// Headers that belong to the protocol.
 const RESERVED_HEADERS: [&str; 7] = [
@@ -21,7 +22,8 @@ const RESERVED_HEADERS: [&str; 7] = [
     "mcp-session-id",
 ];
 
-/// Reads the field `headers`. All values are hidden from now on, since each may be a credential.
+/// Reads the field `headers`. Values are hidden from now on, since each may be a credential, but for those that plainly are none
+/// and those that consist of visible variables.
 pub(super) fn headers(
     fields: &mut Fields<'_>,
     expansion: &mut Expansion<'_>,
@@ -31,7 +33,9 @@ pub(super) fn headers(
     for (name, text) in &texts {
         let field = format!("headers.{name}");
         let (mut broken, mut odd) = (None, None);
+        let (mut variables, visible) = (Vec::new(), expansion.visible);
         let expanded = expansion.watched(&field, text, &mut |variable, value| {
+            variables.push(variable.to_owned());
             if value.contains(['\n', '\r']) {
                 broken = Some((variable.to_owned(), value.trim_end().contains(['\n', '\r'])));
             } else if let Some(what) =
@@ -44,9 +48,13 @@ pub(super) fn headers(
         if let Some(odd) = odd {
             expansion.warn(format!("{field}: {odd}"));
         }
-        // A server may quote a credential without its scheme.
-        expansion.secrets.add(value.value());
-        expansion.secrets.add(value.value().rsplit(' ').next().unwrap_or_default());
+        let is_visible = !variables.is_empty() && variables.iter().all(|name| visible.contains(name));
+        if !is_visible && ordinary::is_secret(name, value.value()) {
+            let origin = origin("header", name, expansion.place);
+            expansion.secrets.add_setting(value.value(), &origin);
+            // A server may quote a credential without its scheme.
+            expansion.secrets.add_setting(value.value().rsplit(' ').next().unwrap_or_default(), &origin);
+        }
         match header(name, value.value(), broken) {
             Ok(header) => headers.push(header),
             Err(why) => fields.refuse(&field, why),

@@ -8,8 +8,11 @@ mod cut;
 mod find;
 mod joined;
 mod lines;
+mod token;
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +21,7 @@ use serde_json::{Number, Value};
 
 use super::super::call::Answer;
 use super::forms::{self, Forms};
-use find::Finder;
+use find::{Finder, Found};
 pub(crate) use lines::LineMask;
 
 /// A value that prints as `***`.
@@ -42,108 +45,183 @@ const SHORTEST_SECRET_CHARS: usize = 6;
 /// would tell what the secret is.
 pub(super) const SHORTEST_DECLARED_BYTES: usize = 4;
 
+/// A shorter value of a variable or a header is hidden only where it is not a part of a longer run of letters and digits: as
+/// `orders` is in `reorders`, common words and numbers are in other text by accident.
+const SHORTEST_ANYWHERE_CHARS: usize = 16;
+
+/// Values that are named as replaced in one answer.
+const MOST_NAMED: usize = 8;
+
 /// The values that a process must not show.
 ///
 /// Clones share the search automaton, which is built when it is first needed.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    /// Every form of every value.
-    forms: Forms,
+    /// Every form of every value, but for those in base64.
+    texts: BTreeMap<String, FormUse>,
+    /// The forms in base64.
+    base64: BTreeMap<String, FormUse>,
     finder: Arc<OnceLock<Finder>>,
 }
 
+/// Where a form is hidden, and which values have it.
+#[derive(Clone, Debug, Default)]
+struct FormUse {
+    /// It is hidden only where it is not a part of a longer run of letters and digits.
+    is_whole_token: bool,
+    /// The variables and headers with such a value, in words.
+    origins: BTreeSet<Arc<str>>,
+}
+
+impl FormUse {
+    /// Adds another value with the same form.
+    fn merge(&mut self, other: Self) {
+        self.is_whole_token &= other.is_whole_token;
+        self.origins.extend(other.origins);
+    }
+}
+
 impl Secrets {
-    /// Adds the value of a variable or a header, unless it has less than six characters.
+    /// Adds a value that is written as a credential, unless it has less than six characters.
     pub fn add(&mut self, value: &str) {
         if value.chars().count() >= SHORTEST_SECRET_CHARS {
-            self.add_forms(value);
+            self.add_forms(value, &FormUse::default());
         }
-        self.add_lines(value);
+        self.add_lines(value, &FormUse::default());
+    }
+
+    /// Adds the value of a variable or a header, unless it has less than six characters. `origin` names the variable or header
+    /// and its server.
+    pub(super) fn add_setting(&mut self, value: &str, origin: &str) {
+        let of = |text: &str| FormUse {
+            is_whole_token: text.chars().count() < SHORTEST_ANYWHERE_CHARS,
+            origins: [Arc::from(origin)].into(),
+        };
+        if value.chars().count() >= SHORTEST_SECRET_CHARS {
+            self.add_forms(value, &of(value));
+        }
+        self.add_lines(value, &of(value));
     }
 
     /// Adds a value that was declared as a secret, such as a password, unless it has less than four bytes.
     pub fn add_declared(&mut self, value: &str) {
         if value.len() >= SHORTEST_DECLARED_BYTES {
-            self.add_forms(value);
+            self.add_forms(value, &FormUse::default());
         }
-        self.add_lines(value);
+        self.add_lines(value, &FormUse::default());
     }
 
     /// Adds all values of another set.
     pub fn merge(&mut self, other: &Self) {
-        self.forms.merge(other.forms.clone());
+        merge(&mut self.texts, other.texts.clone());
+        merge(&mut self.base64, other.base64.clone());
         self.finder = Arc::default();
     }
 
     /// Adds each line of a value by itself: logs and error messages are cut into lines.
-    fn add_lines(&mut self, value: &str) {
+    fn add_lines(&mut self, value: &str, of: &FormUse) {
         let lines = value.lines().map(str::trim).filter(|line| line.len() < value.len());
         for line in lines.filter(|line| line.chars().count() >= SHORTEST_SECRET_CHARS) {
-            self.add_forms(line);
+            self.add_forms(line, of);
         }
     }
 
-    fn add_forms(&mut self, value: &str) {
-        self.forms.merge(forms::of(value));
+    fn add_forms(&mut self, value: &str, of: &FormUse) {
+        let Forms { texts, base64 } = forms::of(value);
+        merge(&mut self.texts, texts.into_iter().map(|form| (form, of.clone())));
+        // Its neighbours in base64 are letters and digits.
+        let anywhere = FormUse { is_whole_token: false, ..of.clone() };
+        merge(&mut self.base64, base64.into_iter().map(|form| (form, anywhere.clone())));
         self.finder = Arc::default();
     }
 
     /// Returns the text without any of the values.
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.find(text) {
-            parts if parts.is_empty() => Cow::Borrowed(text),
-            parts => Cow::Owned(without(text, &parts)),
-        }
+        self.hide_noting(text, &mut BTreeSet::new())
     }
 
-    /// Returns the parts of a text that hold values, in order. No two of them overlap.
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
-        if self.forms.is_empty() {
-            return Vec::new();
+    /// The same, and notes the variables and headers whose values were there.
+    fn hide_noting<'a>(&self, text: &'a str, noted: &mut BTreeSet<Arc<str>>) -> Cow<'a, str> {
+        let Found { parts, origins } = self.find(text);
+        if parts.is_empty() {
+            return Cow::Borrowed(text);
         }
-        let Forms { texts, base64 } = &self.forms;
-        self.finder.get_or_init(|| Finder::new(texts, base64)).find(text)
+        noted.extend(origins);
+        Cow::Owned(without(text, &parts))
+    }
+
+    fn find(&self, text: &str) -> Found {
+        if self.texts.is_empty() && self.base64.is_empty() {
+            return Found::default();
+        }
+        self.finder.get_or_init(|| Finder::new(&self.texts, &self.base64)).find(text)
+    }
+
+    /// All forms.
+    fn forms(&self) -> impl Iterator<Item = &String> {
+        self.texts.keys().chain(self.base64.keys())
     }
 
     /// Returns the value without any of the values in its texts, keys and numbers.
     pub(crate) fn hide_in(&self, value: Value) -> Value {
+        self.hide_in_noting(value, &mut BTreeSet::new())
+    }
+
+    fn hide_in_noting(&self, value: Value, noted: &mut BTreeSet<Arc<str>>) -> Value {
         match value {
-            _ if self.forms.is_empty() => value,
-            Value::String(text) => match self.hide(&text) {
+            Value::String(text) => match self.hide_noting(&text, noted) {
                 Cow::Borrowed(_) => Value::String(text),
                 Cow::Owned(hidden) => Value::String(hidden),
             },
-            Value::Array(items) => items.into_iter().map(|item| self.hide_in(item)).collect(),
+            Value::Array(items) => items.into_iter().map(|item| self.hide_in_noting(item, noted)).collect(),
             Value::Object(entries) => {
-                let entries = entries.into_iter();
-                entries.map(|(key, item)| (self.hide(&key).into_owned(), self.hide_in(item))).collect()
+                let mut hide = |(key, item): (String, Value)| {
+                    (self.hide_noting(&key, noted).into_owned(), self.hide_in_noting(item, noted))
+                };
+                entries.into_iter().map(&mut hide).collect()
             }
-            Value::Number(number) if self.is_secret_number(&number) => MASK.into(),
+            Value::Number(number) if self.is_secret_number(&number, noted) => MASK.into(),
             Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
     }
 
-    /// Returns the answer of a tool without any of the values.
-    pub(crate) fn hide_in_answer(&self, answer: Answer) -> Answer {
+    /// Returns the answer of a tool without any of the values, and the variables and headers whose values were there, in words.
+    pub(crate) fn hide_in_answer(&self, answer: Answer) -> (Answer, Vec<String>) {
+        let mut noted = BTreeSet::new();
         let Answer { value, content, meta, is_error, error_text } = answer;
-        Answer {
-            value: self.hide_in(value),
-            content: self.hide_in(content),
-            meta: self.hide_in(meta),
+        let hidden = Answer {
+            value: self.hide_in_noting(value, &mut noted),
+            content: self.hide_in_noting(content, &mut noted),
+            meta: self.hide_in_noting(meta, &mut noted),
             is_error,
-            error_text: self.hide(&error_text).into_owned(),
-        }
+            error_text: self.hide_noting(&error_text, &mut noted).into_owned(),
+        };
+        let named = noted.iter().take(MOST_NAMED).map(|origin| self.hide(origin).into_owned());
+        (hidden, named.collect())
     }
 
-    fn is_secret_number(&self, number: &Number) -> bool {
-        let is_hidden = matches!(self.hide(&number.to_string()), Cow::Owned(_));
-        is_hidden || (number.is_f64() && self.forms.texts.iter().any(|form| is_rounded(form, number)))
+    fn is_secret_number(&self, number: &Number, noted: &mut BTreeSet<Arc<str>>) -> bool {
+        if matches!(self.hide_noting(&number.to_string(), noted), Cow::Owned(_)) {
+            return true;
+        }
+        let rounded = self.texts.iter().find(|(form, _)| number.is_f64() && is_rounded(form, number));
+        noted.extend(rounded.into_iter().flat_map(|(_, of)| of.origins.iter().cloned()));
+        rounded.is_some()
     }
 }
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} hidden", self.forms.iter().count())
+        write!(f, "{} hidden", self.forms().count())
+    }
+}
+
+fn merge(forms: &mut BTreeMap<String, FormUse>, more: impl IntoIterator<Item = (String, FormUse)>) {
+    for (form, of) in more {
+        match forms.entry(form) {
+            Entry::Vacant(entry) => drop(entry.insert(of)),
+            Entry::Occupied(mut entry) => entry.get_mut().merge(of),
+        }
     }
 }
 
@@ -205,6 +283,37 @@ mod tests {
             secrets.add(secret);
         }
         assert_eq!(secrets.hide("token-1-and-more, token-1; port 8080"), "***, ***; port 8080");
+    }
+
+    #[test]
+    fn short_values_of_settings_are_hidden_as_whole_tokens_and_named() {
+        let mut secrets = Secrets::default();
+        secrets.add_setting("orders", "variable `TABLE` of server `shop`");
+        secrets.add_setting("orders", "variable `QUEUE` of server `mail`");
+        secrets.add_setting("0123456789abcdef", "header `X-Id` of server `api`");
+        let answer = |text: &str| Answer {
+            value: text.into(),
+            content: Value::Null,
+            meta: Value::Null,
+            is_error: false,
+            error_text: String::new(),
+        };
+        let hidden = |text: &str| {
+            let (answer, masked) = secrets.hide_in_answer(answer(text));
+            (answer.value.as_str().unwrap_or_default().to_owned(), masked)
+        };
+        let text = "reorders, orders2 and preorders";
+        assert_eq!(hidden(text), (text.to_owned(), Vec::new()));
+        let of_orders = ["variable `QUEUE` of server `mail`", "variable `TABLE` of server `shop`"];
+        assert_eq!(hidden("db.orders;"), ("db.***;".to_owned(), of_orders.map(String::from).to_vec()));
+        let (text, masked) = hidden("id0123456789abcdef0");
+        assert_eq!(
+            (text.as_str(), masked.as_slice()),
+            ("id***0", &["header `X-Id` of server `api`".to_owned()][..])
+        );
+        assert_eq!(hidden("b3JkZXJz").0, "***", "in base64");
+        secrets.add_declared("orders");
+        assert_eq!(secrets.hide("reorders"), "re***", "a declared secret is hidden everywhere");
     }
 
     #[test]

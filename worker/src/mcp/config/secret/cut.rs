@@ -22,20 +22,20 @@ impl Secrets {
 
     /// Returns the bytes of the longest text that is hidden, with room for line breaks in it.
     pub(crate) fn longest_bytes(&self) -> usize {
-        let longest = self.forms.iter().map(String::len).max().unwrap_or_default();
+        let longest = self.forms().map(String::len).max().unwrap_or_default();
         longest.saturating_add(longest / 4)
     }
 
     /// Returns the byte from which on the text may be the beginning of a value.
     pub(super) fn start_of_rest(&self, text: &str) -> Option<usize> {
-        let plain = self.forms.iter().filter_map(|form| start_of_part(text, form)).min();
+        let plain = self.forms().filter_map(|form| start_of_part(text, form)).min();
         let rest = plain.into_iter().chain(self.start_of_base64(text)).min()?;
         Some(self.before_crossing(text, rest))
     }
 
     /// Returns the byte from which on the text may be the beginning of a value in base64, broken into lines.
     pub(super) fn start_of_base64(&self, text: &str) -> Option<usize> {
-        let start = |text: &str| self.forms.base64.iter().filter_map(|form| start_of_part(text, form)).min();
+        let start = |text: &str| self.base64.keys().filter_map(|form| start_of_part(text, form)).min();
         match Joined::of(text) {
             Some(joined) => start(&joined.text).map(|at| joined.start(at)),
             None => start(text),
@@ -45,7 +45,7 @@ impl Secrets {
     /// Returns the place, or the start of a whole value that begins before it and ends behind it: the first part of that value
     /// would be seen otherwise.
     pub(super) fn before_crossing(&self, text: &str, place: usize) -> usize {
-        let parts = self.find(text);
+        let parts = self.find(text).parts;
         let crossing = parts.iter().find(|part| part.start < place && place < part.end);
         crossing.map_or(place, |part| part.start)
     }

@@ -1,11 +1,23 @@
 //! The search for values in a text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use super::FormUse;
 use super::joined::Joined;
+use super::token::is_whole_token;
+
+/// What was found in a text.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The parts of the text that hold values, in order. No two of them overlap.
+    pub(super) parts: Vec<Range<usize>>,
+    /// The variables and headers with these values, in words.
+    pub(super) origins: BTreeSet<Arc<str>>,
+}
 
 /// Finds values in their forms, in one pass over a text and a second one over its joined lines.
 #[derive(Debug)]
@@ -18,58 +30,76 @@ pub(super) struct Finder {
 #[derive(Debug)]
 struct FormFinder {
     automaton: Option<AhoCorasick>,
-    forms: BTreeSet<String>,
+    forms: Vec<(String, FormUse)>,
 }
 
 impl Finder {
     /// A finder of all forms, of which `base64` may be broken into lines.
-    pub(super) fn new(texts: &BTreeSet<String>, base64: &BTreeSet<String>) -> Self {
-        Self { all: FormFinder::new(texts | base64), base64: FormFinder::new(base64.clone()) }
+    pub(super) fn new(texts: &BTreeMap<String, FormUse>, base64: &BTreeMap<String, FormUse>) -> Self {
+        let mut all = texts.clone();
+        super::merge(&mut all, base64.clone());
+        Self { all: FormFinder::new(all), base64: FormFinder::new(base64.clone()) }
     }
 
-    /// Returns the parts of a text that hold values, in order. No two of them overlap.
-    pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
-        let mut parts = self.all.find(text);
+    pub(super) fn find(&self, text: &str) -> Found {
+        let mut found = self.all.find(text);
         if let Some(joined) = Joined::of(text) {
             let in_lines = self.base64.find(&joined.text);
-            if !in_lines.is_empty() {
-                parts.extend(in_lines.iter().map(|part| joined.original(part)));
-                parts = merged(parts);
+            if !in_lines.parts.is_empty() {
+                found.parts.extend(in_lines.parts.iter().map(|part| joined.original(part)));
+                found.parts = merged(found.parts);
+                found.origins.extend(in_lines.origins);
             }
         }
-        parts
+        found
     }
 }
 
 impl FormFinder {
     /// All matches are needed, also those that overlap: the remainder of a value would stay otherwise. A DFA, which the
     /// library would choose for few forms, takes time in proportion to the square of a long secret that repeats itself.
-    fn new(forms: BTreeSet<String>) -> Self {
+    fn new(forms: BTreeMap<String, FormUse>) -> Self {
         let kind = Some(AhoCorasickKind::ContiguousNFA);
-        let automaton = AhoCorasick::builder().kind(kind).match_kind(MatchKind::Standard).build(&forms).ok();
-        Self { automaton, forms }
+        let automaton =
+            AhoCorasick::builder().kind(kind).match_kind(MatchKind::Standard).build(forms.keys()).ok();
+        Self { automaton, forms: forms.into_iter().collect() }
     }
 
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
+    fn find(&self, text: &str) -> Found {
         let Some(automaton) = &self.automaton else { return self.find_one_by_one(text) };
-        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut found = Found::default();
         if !automaton.is_match(text) {
-            return parts;
+            return found;
         }
         // Matches come in the order of their ends.
-        for found in automaton.find_overlapping_iter(text) {
-            let mut part = found.range();
-            while let Some(last) = parts.pop_if(|last| last.end > part.start) {
+        for matched in automaton.find_overlapping_iter(text) {
+            let mut part = matched.range();
+            let Some((_, of)) = self.forms.get(matched.pattern().as_usize()) else { continue };
+            if of.is_whole_token && !is_whole_token(text, &part) {
+                continue;
+            }
+            found.origins.extend(of.origins.iter().cloned());
+            while let Some(last) = found.parts.pop_if(|last| last.end > part.start) {
                 part.start = part.start.min(last.start);
             }
-            parts.push(part);
+            found.parts.push(part);
         }
-        parts
+        found
     }
 
-    fn find_one_by_one(&self, text: &str) -> Vec<Range<usize>> {
-        let places = |form| text.match_indices(form).map(|(at, form): (usize, &str)| at..at + form.len());
-        merged(self.forms.iter().flat_map(|form| places(form.as_str())).collect())
+    fn find_one_by_one(&self, text: &str) -> Found {
+        let mut found = Found::default();
+        for (form, of) in &self.forms {
+            let parts = text.match_indices(form.as_str()).map(|(at, form)| at..at + form.len());
+            let counted: Vec<_> =
+                parts.filter(|part| !of.is_whole_token || is_whole_token(text, part)).collect();
+            if !counted.is_empty() {
+                found.origins.extend(of.origins.iter().cloned());
+                found.parts.extend(counted);
+            }
+        }
+        found.parts = merged(found.parts);
+        found
     }
 }
 
@@ -123,12 +153,14 @@ mod tests {
 
     #[test]
     fn one_by_one_finds_the_same() {
-        let forms: BTreeSet<String> =
-            ["token-1", "token-1-and-more", "more-so", "x"].map(String::from).into();
-        let text = "token-1-and-more-so, token-1; xx";
+        let token = FormUse { is_whole_token: true, ..FormUse::default() };
+        let forms = ["token-1", "token-1-and-more", "more-so", "x"];
+        let forms = forms.map(|form| (form.to_owned(), FormUse::default()));
+        let forms = forms.into_iter().chain([("token".to_owned(), token)]).collect();
+        let text = "token-1-and-more-so, token-1; xx token tokens";
         let finder = FormFinder::new(forms);
         let found = finder.find(text);
-        assert_eq!(found, [0..19, 21..28, 30..31, 31..32]);
-        assert_eq!(finder.find_one_by_one(text), found);
+        assert_eq!(found.parts, [0..19, 21..28, 30..31, 31..32, 33..38]);
+        assert_eq!(finder.find_one_by_one(text).parts, found.parts);
     }
 }

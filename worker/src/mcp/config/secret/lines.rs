@@ -87,7 +87,7 @@ impl<T> LineMask<T> {
     /// Returns each line without secrets. If something may follow that is not seen, the beginning of a value at the end is
     /// hidden as well.
     fn hidden(&self, text: &str, is_cut: bool) -> Vec<String> {
-        let mut parts = self.secrets.find(text);
+        let mut parts = self.secrets.find(text).parts;
         if let Some(start) = is_cut.then(|| self.secrets.start_of_rest(text)).flatten() {
             parts.push(start..text.len());
             parts = find::merged(parts);
