@@ -11,6 +11,7 @@
 //!                        embedded (SQLite + memory)
 //! ```
 
+mod address;
 mod cause;
 pub mod clock;
 pub mod embedded;
@@ -21,6 +22,7 @@ pub mod redis;
 mod shares;
 mod tls;
 
+pub use address::shown_addresses;
 pub use cause::Cause;
 pub use port::api::{Api, Denied, Request, Verb};
 pub use port::blobs::{BLOB_LIMIT_BYTES, Blobs};

@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod dlq;
 mod groups;
+mod refused;
 mod runs;
 mod suggested;
 mod value;
@@ -23,6 +24,7 @@ pub(crate) use cluster::{
 };
 pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
 pub(crate) use groups::parse;
+pub(crate) use refused::without_credentials;
 pub(crate) use runs::{
     PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };

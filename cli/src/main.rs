@@ -68,7 +68,12 @@ fn main() -> ExitCode {
         }
         Err(usage) => {
             // Help and version are results, the rest are messages; clap knows which is which.
-            let _ = usage.print();
+            let line: Vec<String> =
+                std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+            match args::without_credentials(&usage, &line).filter(|_| usage.use_stderr()) {
+                Some(message) => output.laid_out(message.trim_end()),
+                None => drop(usage.print()),
+            }
             if usage.use_stderr() { Exit::Usage } else { Exit::Success }
         }
     };

@@ -103,7 +103,7 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     let report = doctor.env("NATS_URL_FILE", secret.to_str().unwrap()).run().await.expecting(1);
     assert!(!report.stdout.contains("right"), "{report}");
     let url = setting(&report.json(), "nats.url");
-    assert!(url["value"].as_str().unwrap().contains("longshore:***@"), "{url}");
+    assert!(url["value"].as_str().unwrap().contains("nats://***@"), "{url}");
 }
 
 #[tokio::test]

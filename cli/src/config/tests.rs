@@ -97,7 +97,7 @@ fn a_secret_may_stand_in_a_file_of_its_own_and_is_never_shown() {
     let config = load(&Flags::default(), &[("REDIS_URL_FILE", path)], "").expect("a configuration");
     assert_eq!(config.redis_url.reveal(), "redis://:s3cret@host:6379");
     let (shown, origin) = setting(&config, Key::RedisUrl);
-    assert_eq!((shown.as_str(), origin), ("redis://:***@host:6379", format!("{path} (REDIS_URL_FILE)")));
+    assert_eq!((shown.as_str(), origin), ("redis://***@host:6379", format!("{path} (REDIS_URL_FILE)")));
     assert!(!format!("{config:?}").contains("s3cret"));
 
     let both = load(&Flags::default(), &[("REDIS_URL_FILE", path), ("REDIS_URL", "redis://x")], "");

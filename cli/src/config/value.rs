@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use longshore_backend::shown_addresses;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -52,8 +53,8 @@ impl Address {
 const CREDENTIAL_NAMES: [&str; 11] =
     ["pass", "pwd", "secret", "token", "key", "auth", "cred", "sig", "jwt", "seed", "session"];
 
-/// The text in the place of a credential.
-const MASK: &str = "***";
+/// Values of other parameters count as credentials from this length on. Shorter ones are in every other text.
+const SHORTEST_PARAMETER_BYTES: usize = 8;
 
 /// Returns true if the value of a query parameter is probably a credential. Redis reads `pass` for a socket only; others are there by
 /// mistake, and as secret.
@@ -63,16 +64,20 @@ fn names_a_credential(name: &str) -> bool {
 }
 
 impl Address {
-    /// Every part of it that is a credential: the password, or a user without one, which is a token for NATS; and values of
-    /// parameters with such names. As written, and decoded.
+    /// Every part of it that is a credential: the password, or a user without one, which is a token for NATS; the fragment; and
+    /// values of parameters, but for short ones such as the number of a database. As written, and decoded.
     pub(crate) fn credentials(&self) -> Vec<String> {
         let Ok(url) = Url::parse(&self.0) else { return Vec::new() };
         let written = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty()));
         let decoded = written.map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-        let in_query =
-            url.query_pairs().filter(|(name, value)| names_a_credential(name) && !value.is_empty());
+        let is_credential = |name: &str, value: &str| {
+            !value.is_empty() && (names_a_credential(name) || value.len() >= SHORTEST_PARAMETER_BYTES)
+        };
+        let in_query = url.query_pairs().filter(|(name, value)| is_credential(name, value));
         let in_query = in_query.map(|(_, value)| value.into_owned());
-        written.map(ToOwned::to_owned).into_iter().chain(decoded).chain(in_query).collect()
+        let fragment = url.fragment().map(ToOwned::to_owned);
+        let written = written.map(ToOwned::to_owned);
+        written.into_iter().chain(decoded).chain(in_query).chain(fragment).collect()
     }
 
     /// Whether a user, a password or a token stands in it. Redis also takes them as parameters of a socket's address.
@@ -85,33 +90,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.masked().as_deref().unwrap_or(MASK))
-    }
-}
-
-impl Address {
-    /// Returns the address with `***` in place of each credential; nothing if it cannot be taken apart.
-    fn masked(&self) -> Option<String> {
-        let mut url = Url::parse(&self.0).ok()?;
-        if self.credentials().is_empty() {
-            return Some(self.0.clone());
-        }
-        if url.password().is_some() {
-            url.set_password(Some(MASK)).ok()?;
-        } else if !url.username().is_empty() {
-            // A name without a password is a token for NATS.
-            url.set_username("***").ok()?;
-        }
-        let is_credential = |name: &str| names_a_credential(&percent_decode_str(name).decode_utf8_lossy());
-        if let Some(query) = url.query() {
-            let shown = query.split('&').map(|pair| match pair.split_once('=') {
-                Some((name, _)) if is_credential(name) => format!("{name}={MASK}"),
-                _ => pair.to_owned(),
-            });
-            let shown = shown.collect::<Vec<_>>().join("&");
-            url.set_query(Some(&shown));
-        }
-        Some(url.into())
+        f.write_str(&shown_addresses(&self.0))
     }
 }
 
@@ -224,15 +203,14 @@ mod tests {
     #[test]
     fn an_address_is_shown_without_what_is_secret_in_it() {
         let cases = [
-            ("redis://:s3cret@host:6379/0", "redis://:***@host:6379/0"),
-            ("redis://me:s3cret@host", "redis://me:***@host"),
+            ("redis://:s3cret@host:6379/0", "redis://***@host:6379/0"),
+            ("redis://me:s3cret@host", "redis://***@host"),
             ("redis://host:6379", "redis://host:6379"),
-            ("redis+unix:///run/r.sock?db=1&pass=s3cret", "redis+unix:///run/r.sock?db=1&pass=***"),
-            ("redis://me:s3cret@host/0?pass=other&a=%20b", "redis://me:***@host/0?pass=***&a=%20b"),
+            ("redis+unix:///run/r.sock?db=1&pass=s3cret", "redis+unix:///run/r.sock?db=***&pass=***"),
+            ("redis://me:s3cret@host/0?pass=other&a=%20b", "redis://***@host/0?pass=***&a=***"),
             ("redis://s3cret@host/?pass=other", "redis://***@host/?pass=***"),
-            ("redis://host:6379/?password=s3cret&db=1", "redis://host:6379/?password=***&db=1"),
             ("redis://host:6379/?Auth_Token=s3cret", "redis://host:6379/?Auth_Token=***"),
-            ("redis://me:s3cret@host/?apikey=s3cret", "redis://me:***@host/?apikey=***"),
+            ("redis://host:6379/#s3cret", "redis://host:6379/#***"),
         ];
         for (text, shown) in cases {
             let address = redis_url(text).expect(text);
@@ -247,6 +225,9 @@ mod tests {
         let urls = nats_urls("nats://t0ken@a:4222, tls://b , c:4223").expect("addresses");
         let shown: Vec<_> = urls.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["nats://***@a:4222", "tls://b", "nats://c:4223"]);
+        let urls = nats_urls("nats://a?x=s3cret-value&y=1#s3cret").expect("addresses");
+        assert_eq!(urls[0].to_string(), "nats://a?x=***&y=***#***");
+        assert_eq!(urls[0].credentials(), ["s3cret-value", "s3cret"]);
     }
 
     #[test]

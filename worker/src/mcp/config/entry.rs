@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_backend::shown_addresses;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -236,7 +237,10 @@ fn http(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<HttpSe
         literal::add_from_address(url.value(), expansion.secrets);
         let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         if !Url::parse(url.value()).is_ok_and(is_http) {
-            fields.refuse("url", format!("`{url}` is not an http or https address"));
+            fields.refuse(
+                "url",
+                format!("`{}` is not an http or https address", shown_addresses(&url.to_string())),
+            );
         }
     }
     let headers = headers(fields, expansion);

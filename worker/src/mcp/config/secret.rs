@@ -21,6 +21,7 @@ use serde_json::{Number, Value};
 
 use super::super::call::Answer;
 use super::forms::{self, Forms};
+use super::literal;
 use find::{Finder, Found};
 pub(crate) use lines::LineMask;
 
@@ -109,6 +110,11 @@ impl Secrets {
             self.add_forms(value, &FormUse::default());
         }
         self.add_lines(value, &FormUse::default());
+    }
+
+    /// Adds the credentials that are written into the arguments of a command, as far as their names give them away.
+    pub fn add_from_arguments<'a>(&mut self, args: impl IntoIterator<Item = &'a str>) {
+        literal::add_from_arguments(args, self);
     }
 
     /// Adds all values of another set.

@@ -32,6 +32,6 @@ fn messages_about_an_unusable_entry_show_no_credential() {
     let config = parse(r#"{"mcpServers": {"s": {"url": "ftp://u:s3cret-user@h/?key=s3cret-query"}}}"#);
     let config = config.expect("a file");
     let why: Vec<&String> = config.unusable().values().flatten().collect();
-    assert_eq!(why, ["url: `ftp://u:***@h/?key=***` is not an http or https address"]);
+    assert_eq!(why, ["url: `ftp://***@h/?key=***` is not an http or https address"]);
     assert_eq!(config.secrets_to_hide().hide("s3cret-query"), "***");
 }
