@@ -67,6 +67,9 @@ pub(crate) enum Observation {
 /// invalid request, method not found, header mismatch, missing capability, unsupported version (MCP 2026-07-28).
 const TURNED_AWAY: [i64; 6] = [-32700, -32600, METHOD_NOT_FOUND, -32020, -32021, UNSUPPORTED_VERSION];
 
+/// Characters of the `data` of an error that a fault repeats: a URL to visit, a list of fields.
+const DATA_CHARS: usize = 1_000;
+
 /// JSON-RPC: the server has no such method.
 pub(crate) const METHOD_NOT_FOUND: i64 = -32601;
 /// JSON-RPC: arguments, or in MCP also the tool's name, are wrong.
@@ -164,13 +167,20 @@ impl Observation {
             | Self::UnknownTool(text)
             | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
             Self::JsonRpc { message, data, .. } => {
-                for text in [message, data] {
-                    *text = secrets.hide(text).into_owned();
-                }
+                *message = secrets.hide(message).into_owned();
+                // Hidden before it is cut, or the first part of a secret would be seen.
+                *data = beginning(&secrets.hide(data), DATA_CHARS);
             }
             Self::NotListed(_) | Self::ShuttingDown | Self::Cancelled | Self::TooLarge(_) | Self::Task => {}
         }
         self
+    }
+}
+
+fn beginning(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((cut, _)) => format!("{}… ({} bytes in all)", text.get(..cut).unwrap_or_default(), text.len()),
+        None => text.to_owned(),
     }
 }
 
@@ -346,5 +356,10 @@ mod tests {
             let message = seen.without(&secrets).into_fault().fault.message;
             assert!(message.contains("bad token ***") && !message.contains("s3cret"), "{message}");
         }
+        let data = format!("{}s3cret-token and more", "x".repeat(DATA_CHARS - 6));
+        let seen = Observation::JsonRpc { code: 1, message: said(), data, supported: Vec::new() };
+        let message = seen.without(&secrets).into_fault().fault.message;
+        assert!(message.contains("x***") && message.contains("bytes in all"), "{message}");
+        assert!(!message.contains("s3c"), "{message}");
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::classify::{Observation, UNSUPPORTED_VERSION};
+use super::config::Secrets;
 use super::deadline::Deadline;
 use super::distil;
 use super::flight::{CANCEL, Flight};
@@ -113,6 +114,11 @@ pub(crate) struct Company<'a> {
 }
 
 impl Connection {
+    /// What must not be seen in what the server says.
+    pub(crate) const fn secrets(&self) -> &Secrets {
+        self.requests.secrets()
+    }
+
     /// The server's name in the servers file.
     pub(crate) const fn server(&self) -> &ServerName {
         &self.server

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::call::{Hints, Tool};
 use super::classify::{METHOD_NOT_FOUND, Observation};
+use super::config::Secrets;
 use super::connection::Connection;
 use super::deadline::Deadline;
 use super::schema::CompiledSchema;
@@ -35,6 +36,8 @@ const MOST_TOOL_BYTES: usize = 1024 * 1024;
 const MOST_LISTING_BYTES: usize = 32 * 1024 * 1024;
 /// Characters of the name of a tool that is left out.
 const MOST_NAME_CHARS: usize = 200;
+/// The length of one mistake in arguments: a schema's own words can be long.
+const MOST_MISTAKE_CHARS: usize = 500;
 /// Tools that are named when one is not found.
 const MOST_NAMED: usize = 20;
 
@@ -74,7 +77,7 @@ impl Listing {
                 page => page?,
             };
             holds_for = holds_for.min(page.ttl_ms.map_or(LONGEST_USE, Duration::from_millis));
-            tools.add(connection.server(), &mut page)?;
+            tools.add(connection.server(), &mut page, connection.secrets())?;
             cursor = page.next_cursor;
             if cursor.is_none() {
                 return Ok(Self::new(tools, true, holds_for));
@@ -117,7 +120,7 @@ impl Listing {
         tool: &ToolName,
         given: &Map<String, Value>,
         idempotency_key: &str,
-        limit: Duration,
+        (limit, secrets): (Duration, &Secrets),
     ) -> Result<Map<String, Value>, Observation> {
         let arguments = given.clone();
         let Some(listed) = self.tools.get(tool) else {
@@ -127,13 +130,13 @@ impl Listing {
             let mut keyed = arguments.clone();
             keyed.insert(KEY_ARGUMENT.to_owned(), Value::String(idempotency_key.to_owned()));
             // A schema that takes no such key, a shorter one perhaps, must not refuse a call that is right without it.
-            if let Ok(Value::Object(keyed)) = listed.check(Value::Object(keyed), limit).await {
+            if let Ok(Value::Object(keyed)) = listed.check(Value::Object(keyed), limit, secrets).await {
                 return Ok(keyed);
             }
         }
-        let checked = match listed.check(Value::Object(arguments), limit).await {
+        let checked = match listed.check(Value::Object(arguments), limit, secrets).await {
             Err(refused) => match listed.without_nulls(given) {
-                Some(rest) => listed.check(Value::Object(rest), limit).await.map_err(|_| refused)?,
+                Some(rest) => listed.check(Value::Object(rest), limit, secrets).await.map_err(|_| refused)?,
                 None => return Err(refused),
             },
             checked => checked?,
@@ -175,17 +178,22 @@ struct PageTools {
 
 impl PageTools {
     /// Adds the tools of a page, but for those that cannot be called.
-    fn add(&mut self, server: &ServerName, page: &mut ListToolsResult) -> Result<(), Observation> {
+    fn add(
+        &mut self,
+        server: &ServerName,
+        page: &mut ListToolsResult,
+        secrets: &Secrets,
+    ) -> Result<(), Observation> {
         for (name, why) in left_out_of(page) {
-            self.leave_out(server, name, why);
+            self.leave_out(server, &name, &why, secrets);
         }
         for tool in page.tools.drain(..) {
             let (name, bytes) = (tool.name.to_string(), json_bytes(&tool));
-            match described(tool) {
-                Err(why) => self.leave_out(server, name, why),
+            match described(tool, secrets) {
+                Err(why) => self.leave_out(server, &name, &why, secrets),
                 Ok(_) if bytes > MOST_TOOL_BYTES => {
                     let why = format!("it takes {bytes} bytes there, and at most {MOST_TOOL_BYTES} are read");
-                    self.leave_out(server, name, why);
+                    self.leave_out(server, &name, &why, secrets);
                 }
                 Ok(tool) => {
                     self.bytes = self.bytes.saturating_add(bytes);
@@ -206,8 +214,10 @@ impl PageTools {
         Ok(())
     }
 
-    fn leave_out(&mut self, server: &ServerName, tool: String, why: String) {
-        let tool: String = tool.chars().take(MOST_NAME_CHARS).collect();
+    /// Secrets are hidden before the name is cut, or the first part of one would be seen.
+    fn leave_out(&mut self, server: &ServerName, tool: &str, why: &str, secrets: &Secrets) {
+        let tool: String = secrets.hide(tool).chars().take(MOST_NAME_CHARS).collect();
+        let why = secrets.hide(why).into_owned();
         info!(%server, ?tool, %why, "tool left out");
         self.left_out.insert(tool, why);
     }
@@ -236,11 +246,16 @@ impl Listed {
     }
 
     /// Checks arguments, within `limit`. What takes longer, or is beyond the bounds, is left to the server.
-    async fn check(self: &Arc<Self>, arguments: Value, limit: Duration) -> Result<Value, Observation> {
+    async fn check(
+        self: &Arc<Self>,
+        arguments: Value,
+        limit: Duration,
+        secrets: &Secrets,
+    ) -> Result<Value, Observation> {
         if let Some(Ok(compiled)) = self.compiled.get()
             && let Some(mistakes) = compiled.check_if_short(&self.tool.input_schema, &arguments)
         {
-            return self.refuse(&mistakes).map(|()| arguments);
+            return self.refuse(&mistakes, secrets).map(|()| arguments);
         }
         let (listed, arguments) = (Arc::clone(self), Arc::new(arguments));
         let checked = Arc::clone(&arguments);
@@ -254,7 +269,7 @@ impl Listed {
         }
         });
         match timeout(limit, check).await {
-            Ok(Ok(Ok(mistakes))) => self.refuse(&mistakes)?,
+            Ok(Ok(Ok(mistakes))) => self.refuse(&mistakes, secrets)?,
             Ok(Ok(Err(_))) => {}
             Ok(Err(_)) | Err(_) => {
                 warn!(tool = %self.tool.name, ?limit, "the check of the arguments did not end; the server checks them");
@@ -272,10 +287,12 @@ impl Listed {
         self.compiled.get_or_init(compile).as_ref().map_err(|_| ())
     }
 
-    fn refuse(&self, mistakes: &[String]) -> Result<(), Observation> {
+    fn refuse(&self, mistakes: &[String], secrets: &Secrets) -> Result<(), Observation> {
         if mistakes.is_empty() {
             return Ok(());
         }
+        let shown = |text: &String| secrets.hide(text).chars().take(MOST_MISTAKE_CHARS).collect();
+        let mistakes: Vec<String> = mistakes.iter().map(shown).collect();
         Err(Observation::InvalidArguments(format!(
             "the arguments do not fit the tool `{}`: {}",
             self.tool.name,
@@ -319,8 +336,12 @@ async fn page(
 }
 
 /// A tool in our words; the reason if its name is one that no workflow can write.
-fn described(tool: rmcp::model::Tool) -> Result<Tool, String> {
-    let name = tool.name.parse().map_err(|error: IdError| error.to_string())?;
+fn described(tool: rmcp::model::Tool, secrets: &Secrets) -> Result<Tool, String> {
+    let name = tool.name.parse::<ToolName>().map_err(|error: IdError| {
+        // The reason repeats the beginning of the name.
+        let hidden = secrets.hide(&tool.name).parse::<ToolName>();
+        hidden.err().unwrap_or(error).to_string()
+    })?;
     let hints = tool.annotations.unwrap_or_default();
     Ok(Tool {
         name,

@@ -141,7 +141,8 @@ impl Pool {
         let limit = server.settings().connect_timeout;
         let listing = connection.listing(limit, Anew::No).await?;
         let arguments = |listing: Arc<Listing>| async move {
-            listing.arguments(call.tool, call.arguments, call.idempotency_key, call.timeout).await
+            let bounds = (call.timeout, server.secrets());
+            listing.arguments(call.tool, call.arguments, call.idempotency_key, bounds).await
         };
         let arguments = match arguments(Arc::clone(&listing)).await {
             Ok(arguments) => arguments,

@@ -40,8 +40,6 @@ const MOST_UNITS: u64 = 1_000_000;
 const MOST_SHORT_UNITS: u64 = 5_000;
 /// Mistakes that are named when arguments do not fit.
 const MOST_MISTAKES: usize = 5;
-/// The length of one of them: a schema's own words can be long.
-const MOST_MISTAKE_CHARS: usize = 500;
 
 /// A compiled schema.
 #[derive(Debug)]
@@ -78,7 +76,7 @@ impl From<Uncounted> for Unchecked {
     }
 }
 
-/// What came of a check.
+/// What came of a check: the mistakes in full, which repeat words of the schema.
 pub(super) type Mistakes = Vec<String>;
 
 impl CompiledSchema {
@@ -124,7 +122,7 @@ impl CompiledSchema {
             "" => error.masked().to_string(),
             path => format!("{path}: {}", error.masked_with("the value")),
         });
-        mistakes.map(|text| text.chars().take(MOST_MISTAKE_CHARS).collect()).collect()
+        mistakes.collect()
     }
 }
 

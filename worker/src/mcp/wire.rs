@@ -172,6 +172,11 @@ impl Requests {
         }
     }
 
+    /// What is hidden in excerpts.
+    pub(crate) const fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     fn excerpt(&self, text: &[u8]) -> String {
         self.excerpt_at(text, 0)
     }

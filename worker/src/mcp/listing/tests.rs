@@ -16,11 +16,18 @@ fn listing(schema: Value) -> Listing {
     Listing::new(PageTools { kept, ..PageTools::default() }, true, LONGEST_USE)
 }
 
+fn secrets() -> Secrets {
+    let mut secrets = Secrets::default();
+    secrets.add("s3cret-token");
+    secrets
+}
+
 fn arguments(listing: &Listing, tool: &str, given: Value) -> Result<Value, String> {
     let tool = tool.parse().expect("a name");
     let given = given.as_object().cloned().expect("an object");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let checked = listing.arguments(&tool, &given, "run/step", Duration::from_secs(30));
+    let secrets = secrets();
+    let checked = listing.arguments(&tool, &given, "run/step", (Duration::from_secs(30), &secrets));
     runtime.block_on(checked).map(Value::Object).map_err(|seen| seen.to_string())
 }
 
@@ -95,7 +102,7 @@ fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
     let mut tools = PageTools::default();
     let spaced = tool("two words", 1);
     tools
-        .add(&server, &mut page(vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES), spaced]))
+        .add(&server, &mut page(vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES), spaced]), &secrets())
         .expect("fits");
     let found = Listing::new(tools, true, LONGEST_USE);
     assert!(arguments(&found, "small", json!({})).is_ok());
@@ -106,8 +113,8 @@ fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
         "{refused}"
     );
     let mut tools = PageTools::default();
-    let mut pages =
-        (0..100).map(|number| tools.add(&server, &mut page(vec![tool(&format!("t{number}"), 900_000)])));
+    let mut pages = (0..100)
+        .map(|number| tools.add(&server, &mut page(vec![tool(&format!("t{number}"), 900_000)]), &secrets()));
     let full = pages.find_map(Result::err).expect("bounded as a whole");
     assert!(full.to_string().contains("the list of tools takes more than 33554432 bytes"), "{full}");
 }
@@ -116,4 +123,30 @@ fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
 fn a_server_that_lists_nothing_is_asked_all_the_same() {
     let silent = Listing::new(PageTools::default(), false, LONGEST_USE);
     assert_eq!(arguments(&silent, "anything", json!({"a": 1})), Ok(json!({"a": 1})));
+}
+
+#[test]
+fn a_secret_at_the_cut_of_a_name_or_a_mistake_is_not_shown() {
+    let server: ServerName = "s".parse().expect("a name");
+    let mut tools = PageTools::default();
+    // Names are cut at 200 characters, and what is wrong with a name repeats 80 of it.
+    for before in [MOST_NAME_CHARS - 6, 74] {
+        let name = format!("{} s3cret-token", "x".repeat(before - 1));
+        let tool = serde_json::from_value(json!({ "name": name, "inputSchema": {} })).expect("a tool");
+        tools.add(&server, &mut ListToolsResult::with_all_items(vec![tool]), &secrets()).expect("fits");
+    }
+    let shown = format!("{:?}", tools.left_out);
+    assert!(tools.left_out.len() == 2 && !shown.contains("s3c"), "{shown}");
+
+    let allowed = format!("{}s3cret-token", "x".repeat(MOST_MISTAKE_CHARS - 35));
+    for length in 0..40 {
+        let allowed = allowed.get(length..).expect("longer").to_owned();
+        let refused = arguments(
+            &listing(json!({ "properties": { "a": { "const": allowed } } })),
+            "charge",
+            json!({"a": 1}),
+        );
+        let refused = refused.expect_err("not allowed");
+        assert!(!refused.contains("s3c") && refused.contains("xxx"), "{refused}");
+    }
 }

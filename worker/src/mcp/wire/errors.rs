@@ -4,14 +4,10 @@ use serde_json::{Map, Value};
 
 use super::super::classify::Observation;
 
-/// Characters of the `data` of an error that its message repeats: a URL to visit, a list of fields.
-const DATA_CHARS: usize = 1_000;
-/// Characters of an error that is no object.
-const TEXT_CHARS: usize = 1_000;
 /// Protocol versions that are read of an error that lists them.
 const MOST_VERSIONS: usize = 16;
 
-/// What an error says. A missing code is 0, and a missing message is made of what there is.
+/// What an error says, in full: it is cut once its secrets are hidden. A missing code is 0, and a missing message is made of what there is.
 pub(super) fn observed(error: &Value) -> Observation {
     let Value::Object(error) = error else {
         return Observation::JsonRpc {
@@ -27,7 +23,7 @@ pub(super) fn observed(error: &Value) -> Observation {
         Some(Value::Null | Value::String(_)) | None => "the server gives no reason".to_owned(),
         Some(other) => plain(other),
     };
-    let data_text = data.map(|data| beginning(&data.to_string(), DATA_CHARS)).unwrap_or_default();
+    let data_text = data.map(ToString::to_string).unwrap_or_default();
     Observation::JsonRpc { code: code(error), message, data: data_text, supported: supported(data) }
 }
 
@@ -50,15 +46,8 @@ fn supported(data: Option<&Value>) -> Vec<String> {
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => beginning(text, TEXT_CHARS),
-        other => beginning(&other.to_string(), TEXT_CHARS),
-    }
-}
-
-fn beginning(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((cut, _)) => format!("{}… ({} bytes in all)", text.get(..cut).unwrap_or_default(), text.len()),
-        None => text.to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
