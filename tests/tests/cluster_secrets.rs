@@ -7,12 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_nats::ConnectOptions;
+use longshore_tests::asked::get;
 use longshore_tests::broken_server::dying;
 use longshore_tests::longshore::{Longshore, Started};
 use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::port::free_address;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
-use longshore_tests::tables::Tables;
+use longshore_tests::tables::{Tables, TablesOverHttp};
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -21,6 +23,15 @@ const MARK: &str = "m4rked";
 
 /// The user of NATS with its password.
 const NATS_USER: &str = "service:m4rked-nats-password";
+
+/// A token of NATS.
+const NATS_TOKEN: &str = "m4rked-nats-token";
+
+/// The value of a header of a server over HTTP.
+const HEADER: &str = "m4rked-header";
+
+/// A variable that a server inherits.
+const INHERITED: &str = "m4rked-inherited";
 
 const REDIS_PASSWORD: &str = "m4rked-redis-password";
 
@@ -36,6 +47,7 @@ steps:
   - { id: pay, call: tables/echo, with: { header: 'Bearer ${{ inputs.card }}' } }
   - { id: later, call: slow/note, with: { text: 'no secret goes in here' } }
   - { id: shout, call: slow/shout, with: { text: 'no ${{ inputs.card }}' }, continue-on-error: true }
+  - { id: remote, call: api/echo, with: { text: 'over HTTP' } }
   - { id: refused, call: tables/note, with: { text: '${{ inputs.card }}' }, continue-on-error: true }
 outputs: { paid: '${{ steps.pay.output }}', error: '${{ steps.refused.error.message }}' }
 ";
@@ -44,33 +56,47 @@ struct Marked {
     nats: NatsServer,
     redis: RedisServer,
     scratch: Scratch,
+    /// A server over HTTP, while it is needed.
+    _api: TablesOverHttp,
 }
 
 impl Marked {
-    async fn start() -> Self {
-        let (user, password) = NATS_USER.split_once(':').expect("a password");
-        let more = format!("authorization {{ user: {user}, password: {password:?} }}\n");
-        let setup = Setup { more, user: Some(NATS_USER), ..Setup::default() };
+    /// `user` is a user of NATS with its password, or a token.
+    async fn start(user: &'static str) -> Self {
+        let authorization = match user.split_once(':') {
+            Some((user, password)) => format!("user: {user}, password: {password:?}"),
+            None => format!("token: {user:?}"),
+        };
+        let more = format!("authorization {{ {authorization} }}\n");
+        let setup = Setup { more, user: Some(user), ..Setup::default() };
         let nats = NatsServer::start_with(setup).await;
         let redis = RedisServer::start_with(&["--requirepass", REDIS_PASSWORD]).await;
         let scratch = Scratch::with(WORKFLOW, &json!({}));
         let mut tables = Tables::of(scratch.path()).entry();
         let entry = tables.as_object_mut().expect("an entry");
         entry.insert("env".to_owned(), json!({ "KEY": VARIABLE }));
+        entry.insert("longshore".to_owned(), json!({ "inherit_env": ["INHERITED"] }));
+        let over_http = Tables::silent(scratch.path()).over_http();
+        let mut api = over_http.entry();
+        api["headers"] = json!({ "X-Api-Key": HEADER, "Authorization": "Bearer ${HEADER_VARIABLE}" });
         let servers = json!({
-            "mcpServers": { "tables": tables, "slow": dying(&scratch.path().join("calls")) },
+            "mcpServers": { "tables": tables, "slow": dying(&scratch.path().join("calls")), "api": api },
             "longshore": { "secrets": { "CARD": {
                 "value": "${CARD}", "servers": ["tables", "slow"], "tools": ["tables/echo", "slow/shout"],
             } } },
         });
         scratch.write(".mcp.json", servers.to_string());
-        Self { nats, redis, scratch }
+        Self { nats, redis, scratch, _api: over_http }
     }
 
     fn longshore(&self, arguments: &[&str]) -> Longshore {
         let command = self.scratch.longshore(arguments).env("NATS_URL", &self.nats.url());
         let command = command.env("REDIS_URL", &self.redis.url()).env("LONGSHORE_PARTITIONS", "2");
-        command.env("LONGSHORE_LOG", "trace").env("CARD", CARD)
+        command
+            .env("LONGSHORE_LOG", "trace")
+            .env("CARD", CARD)
+            .env("INHERITED", INHERITED)
+            .env("HEADER_VARIABLE", HEADER)
     }
 
     /// Runs a command that ends with this code, and adds what it printed.
@@ -116,9 +142,19 @@ fn assert_unmarked(text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_credential_and_no_secret_is_written_anywhere() {
-    let marked = Marked::start().await;
-    let scheduler = marked.longshore(&["scheduler"]).start();
-    let worker = marked.longshore(&["worker"]).start();
+    nothing_is_written_anywhere(NATS_USER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_and_no_secret_is_written_anywhere() {
+    nothing_is_written_anywhere(NATS_TOKEN).await;
+}
+
+async fn nothing_is_written_anywhere(user: &'static str) {
+    let marked = Marked::start(user).await;
+    let listeners = [free_address(), free_address()].map(|address| address.to_string());
+    let scheduler = marked.longshore(&["scheduler", "--metrics-listen", &listeners[0]]).start();
+    let worker = marked.longshore(&["worker", "--metrics-listen", &listeners[1]]).start();
     until("requests are served", || scheduler.stderr().contains("serving requests")).await;
     until("the worker has started", || worker.stderr().contains("worker started")).await;
     let mut printed = Vec::new();
@@ -139,8 +175,12 @@ async fn no_credential_and_no_secret_is_written_anywhere() {
     // A value in the place of a name, by a request and by a plain publish.
     let literal = format!("card={CARD}");
     marked.ends(3, &["submit", "charge", "-i", &literal], &mut printed).await;
-    let (user, password) = NATS_USER.split_once(':').expect("a password");
-    let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+    let options = match user.split_once(':') {
+        Some((name, password)) => {
+            ConnectOptions::with_user_and_password(name.to_owned(), password.to_owned())
+        }
+        None => ConnectOptions::with_token(user.to_owned()),
+    };
     let client = options.connect(marked.nats.url()).await.expect("connects");
     let body = json!({ "inputs": { "card": CARD } }).to_string();
     let published = client.request("longshore.v1.submit.default.charge", body.into()).await;
@@ -155,9 +195,17 @@ async fn no_credential_and_no_secret_is_written_anywhere() {
 
     marked.ends(0, &["doctor"], &mut printed).await;
     marked.ends(0, &["doctor", "--json"], &mut printed).await;
-    let other = marked.nats.url().replace(NATS_USER, "service:m4rked-wrong");
+    let other = marked.nats.url().replace(user, "service:m4rked-wrong");
     let refused = marked.longshore(&["runs", "list"]).env("NATS_URL", &other).run().await.expecting(4);
     printed.push(format!("{}{}", refused.stdout, refused.stderr));
+
+    for listener in &listeners {
+        for path in ["/metrics", "/readyz"] {
+            let (status, text) = get(listener, path).expect("an answer");
+            assert_eq!(status, 200, "{text}");
+            printed.push(text);
+        }
+    }
 
     // Published by the test itself, and so in the stream of submits until it was taken in; the log never had it.
     let ended = async |process: Started| {
