@@ -26,9 +26,11 @@ use crate::output::Output;
 
 /// Does what the command line asks for.
 pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, Failure> {
-    if !matches!(command, Command::Cluster(_)) {
-        logging::start(output)?;
-    }
+    let _logs = if !matches!(command, Command::Cluster(_)) {
+        logging::start(output)?
+    } else {
+        None
+    };
     match command {
         Command::Run(args) => run::run(args, output).await,
         Command::Resume(args) => resume::resume(args, output).await,
@@ -49,7 +51,7 @@ async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, 
     let config = Config::load(&command.flags(), &environment::all())?;
     output.hide(&config.credentials());
     let is_process = matches!(command, ClusterCommand::Scheduler(_) | ClusterCommand::Worker(_));
-    logging::start_with(&config, is_process, output)?;
+    let _logs = logging::start_with(&config, is_process, output)?;
     if let (true, Some(file)) = (command.cluster().verbose, &config.file) {
         output.message(&format!("configuration: {}", file.display()));
     }

@@ -4,9 +4,11 @@
 //! written is the business of `LONGSHORE_LOG` or `RUST_LOG`, and for a cluster of its configuration.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use longshore_backend::clock;
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
@@ -27,38 +29,79 @@ const USUAL_FILTER: &str = "warn";
 /// What is logged by a process that nobody looks at: when it began, what it leads or serves, and when it ended, too.
 const PROCESS_FILTER: &str = "info,async_nats=warn";
 
-/// Begins to log, as the environment says.
-pub(crate) fn start(output: &Output) -> Result<(), Failure> {
+/// The number of JSON lines that wait for the thread that writes them; beyond it, what logs waits. A busy process logs some
+/// ten thousand lines a second, and a disk may stop for a moment.
+const WAITING_LINES: usize = 10_000;
+
+/// The size of one write. With less than this the thread writes as soon as no line waits.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// What keeps the thread that writes JSON lines alive. When it is dropped, every line is written.
+pub(crate) type Logs = Option<WorkerGuard>;
+
+/// Begins to log, as the environment says. The caller holds the result until the command ends.
+pub(crate) fn start(output: &Output) -> Result<Logs, Failure> {
     let chosen = environment::log_filter().map(|(name, text)| (name.to_owned(), text));
     begin(output, filter(chosen, USUAL_FILTER)?, LogFormat::Auto)
 }
 
-/// Begins to log, as the configuration says.
-pub(crate) fn start_with(config: &Config, is_process: bool, output: &Output) -> Result<(), Failure> {
+/// Begins to log, as the configuration says. The caller holds the result until the command ends.
+pub(crate) fn start_with(config: &Config, is_process: bool, output: &Output) -> Result<Logs, Failure> {
     let chosen = config.log_filter.as_ref().map(|(text, origin)| (origin.to_string(), text.clone()));
     let usual = if is_process { PROCESS_FILTER } else { USUAL_FILTER };
     begin(output, filter(chosen, usual)?, config.log_format)
 }
 
-fn begin(output: &Output, filter: EnvFilter, format: LogFormat) -> Result<(), Failure> {
-    let writer = {
-        let output = output.clone();
-        move || output.clone()
-    };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+fn begin(output: &Output, filter: EnvFilter, format: LogFormat) -> Result<Logs, Failure> {
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
     let speaks = filter_fn(may_speak);
     let is_text = match format {
         LogFormat::Auto => output.has_reader,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let started = if is_text {
-        let logs = logs.with_timer(LogClock(output.message_times.clone()));
-        logs.with_ansi(output.has_colour()).with_target(false).finish().with(speaks).try_init()
+    let (started, guard) = if is_text {
+        let writer = {
+            let output = output.clone();
+            move || output.clone()
+        };
+        let logs = logs.with_writer(writer).with_timer(LogClock(output.message_times.clone()));
+        let logs = logs.with_ansi(output.has_colour()).with_target(false);
+        (logs.finish().with(speaks).try_init(), None)
     } else {
-        logs.json().flatten_event(true).finish().with(speaks).try_init()
+        let lines = LogLines { output: output.clone(), waiting: Vec::new() };
+        let (writer, guard) =
+            NonBlockingBuilder::default().lossy(false).buffered_lines_limit(WAITING_LINES).finish(lines);
+        // Every span is the only one where it is open, so a list of spans would say the same again.
+        let logs = logs.with_writer(writer).json().flatten_event(true).with_span_list(false);
+        (logs.finish().with(speaks).try_init(), Some(guard))
     };
-    started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))
+    started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))?;
+    Ok(guard)
+}
+
+/// Lines on their way to stderr, written many at a time.
+struct LogLines {
+    output: Output,
+    waiting: Vec<u8>,
+}
+
+impl Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= WRITE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            self.output.write_all(&self.waiting)?;
+            self.waiting.clear();
+        }
+        Ok(())
+    }
 }
 
 /// Puts the time before a log line, as messages have it.
