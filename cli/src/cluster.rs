@@ -27,9 +27,9 @@ mod worker;
 
 use std::time::Duration;
 
-use longshore_backend::Backend;
-use longshore_backend::nats::Nats;
-use longshore_backend::redis::Redis;
+use longshore_nats::Nats;
+use longshore_ports::Backend;
+use longshore_redis::Redis;
 use tokio::time::timeout;
 use tracing::warn;
 

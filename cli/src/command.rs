@@ -26,11 +26,7 @@ use crate::output::Output;
 
 /// Does what the command line asks for.
 pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, Failure> {
-    let _logs = if !matches!(command, Command::Cluster(_)) {
-        logging::start(output)?
-    } else {
-        None
-    };
+    let _logs = if !matches!(command, Command::Cluster(_)) { logging::start(output)? } else { None };
     match command {
         Command::Run(args) => run::run(args, output).await,
         Command::Resume(args) => resume::resume(args, output).await,

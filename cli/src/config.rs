@@ -24,15 +24,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use longshore_backend::TlsFiles;
 use longshore_proto::Namespace;
 use longshore_scheduler::Retention;
+use longshore_tls::TlsFiles;
 use longshore_worker::mcp::Secrets;
-
-pub(crate) use key::Key;
-use key::PREFIX;
-pub(crate) use origin::Origin;
-pub(crate) use value::{Address, LogFormat};
 
 use self::file::ConfigFile;
 use crate::args;
@@ -41,6 +36,10 @@ use crate::failure::Failure;
 use crate::input_text;
 use crate::servers_file::ServersSource;
 use crate::suggest;
+pub(crate) use key::Key;
+use key::PREFIX;
+pub(crate) use origin::Origin;
+pub(crate) use value::{Address, LogFormat};
 
 /// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];

@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-pub(crate) use longshore_backend::embedded::Holder;
-use longshore_backend::embedded::{Access, Embedded, OpenError};
-use longshore_backend::{Backend, RunPage, RunQuery};
+pub(crate) use longshore_embedded::Holder;
+use longshore_embedded::{Access, Embedded, OpenError};
+use longshore_ports::{Backend, RunPage, RunQuery};
 use longshore_proto::{CallUpdate, Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{
     Driver, DriverError, Ended, Intake, Retention, Run, Submission, SubmitError, Watch, Watchers,

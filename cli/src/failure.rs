@@ -43,8 +43,8 @@ impl Failure {
     }
 }
 
-impl From<longshore_backend::Error> for Failure {
-    fn from(error: longshore_backend::Error) -> Self {
+impl From<longshore_ports::Error> for Failure {
+    fn from(error: longshore_ports::Error) -> Self {
         Self::new(Exit::Error, error.to_string())
     }
 }

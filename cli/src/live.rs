@@ -15,7 +15,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::clock;
+use longshore_ports::clock;
 use longshore_proto::{CallUpdate, RunId, RunView};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use longshore_backend::clock;
+use longshore_ports::clock;
 use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;

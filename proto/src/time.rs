@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds since the Unix epoch.
 ///
 /// Decisions only ever see the timestamp of a record; the clock that makes one is at the edge
-/// (`longshore_backend::clock`).
+/// (`longshore_ports::clock`).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);

@@ -7,7 +7,7 @@ use std::future::pending;
 use std::panic::resume_unwind;
 use std::thread::available_parallelism;
 
-use longshore_backend::{NamespaceShare, NamespaceShares};
+use longshore_ports::{NamespaceShare, NamespaceShares};
 use longshore_proto::Namespace;
 use tokio::task::spawn_blocking;
 

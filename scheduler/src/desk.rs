@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{
+use longshore_ports::{
     Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow, SubmitIds, Workflows, clock,
 };
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, RunView, TraceContext, WorkflowName};

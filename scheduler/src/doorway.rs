@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::{StreamExt, stream};
-use longshore_backend::{DeadLetters, Incoming, Receipt, Submissions, outage};
+use longshore_ports::{DeadLetters, Incoming, Receipt, Submissions, outage};
 use longshore_proto::{Event, Namespace, Partition, RunId, WorkflowName};
 use longshore_workflow::Plan;
 use tokio::task::{JoinError, JoinSet, yield_now};

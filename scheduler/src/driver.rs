@@ -18,7 +18,7 @@ mod untold;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Entry, LogReader};
+use longshore_ports::{Backend, Entry, LogReader};
 use longshore_proto::{Epoch, Partition, RunId, RunView};
 use tokio::task::yield_now;
 use tokio::time::Instant;

@@ -9,7 +9,7 @@ mod log_time;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Entry, LogReader, clock, outage};
+use longshore_ports::{Backend, Entry, LogReader, clock, outage};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ const VALUES_HELD_BYTES: usize = 64 * 1024 * 1024;
 pub enum DriverError {
     /// A port is broken for good.
     #[error(transparent)]
-    Backend(#[from] longshore_backend::Error),
+    Backend(#[from] longshore_ports::Error),
     /// The log has a hole.
     #[error("the log of partition {partition} jumps from {applied} to {found}: entries are missing")]
     Gap {
@@ -238,7 +238,7 @@ fn read_value(text: &[u8]) -> Result<Arc<Value>, String> {
 /// Asks a port until it answers, or says that asking again is no use.
 pub(crate) async fn insist<T, F>(what: &str, ask: impl Fn() -> F) -> Result<T, DriverError>
 where
-    F: Future<Output = Result<T, longshore_backend::Error>>,
+    F: Future<Output = Result<T, longshore_ports::Error>>,
 {
     let ((mut pause, longest), mut has_failed) = (BACKOFF, false);
     loop {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use longshore_backend::{Backend, clock};
+use longshore_ports::{Backend, Cause, clock};
 use longshore_proto::{
     Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
     subject::BLOBS_STREAM,
@@ -62,10 +62,10 @@ pub enum SubmitError {
          64 KiB are still taken in. An operator makes room by raising `max_file` of the NATS account, and `max_bytes` of the \
          stream if it was set by hand"
     )]
-    BlobsFull(#[source] longshore_backend::Error),
+    BlobsFull(#[source] longshore_ports::Error),
     /// It could not be made durable.
     #[error(transparent)]
-    Backend(#[from] longshore_backend::Error),
+    Backend(#[from] longshore_ports::Error),
 }
 
 impl Intake {
@@ -188,7 +188,7 @@ impl Intake {
         &self,
         partition: Partition,
         submitted: &[Event],
-    ) -> Result<(), longshore_backend::Error> {
+    ) -> Result<(), longshore_ports::Error> {
         self.backend.log.append(partition, submitted).await.map(drop)
     }
 
@@ -199,7 +199,7 @@ impl Intake {
         namespace: &Namespace,
         run: RunId,
         reason: &str,
-    ) -> Result<(), longshore_backend::Error> {
+    ) -> Result<(), longshore_ports::Error> {
         let signal = Signal::Cancel { reason: reason.to_owned() };
         let event = Event::Signalled { run, namespace: namespace.clone(), signal };
         self.backend.log.append(run.partition(), &[event]).await?;
@@ -219,7 +219,7 @@ impl Intake {
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Digest, SubmitError> {
         self.backend.blobs.put(bytes).await.map_err(|error| {
-            if error.no_room {
+            if error.cause == Cause::Full {
                 warn!(%error, "cannot keep a large value; refusing what brought it");
                 SubmitError::BlobsFull(error)
             } else {

@@ -10,6 +10,7 @@
 //! reads the log, asks the machine, and performs what follows, in order; [`Observed`] reads and asks only. Nothing here
 //! knows how a call is made.
 
+mod api;
 mod checks;
 mod desk;
 mod doorway;
@@ -28,6 +29,7 @@ mod saver;
 mod trace;
 mod watchers;
 
+pub use api::{Api, Denied, Request, Verb};
 pub use desk::{ADMISSION_LIMIT_PERCENT, Desk, Order, Refusal, Submitted};
 pub use doorway::Doorway;
 pub use driver::{Driver, Ended};

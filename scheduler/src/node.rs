@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, Lease, outage};
+use longshore_ports::{Backend, Lease, outage};
 use longshore_proto::{NodeId, Partition};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -337,8 +337,8 @@ impl Drop for Led<'_> {
 /// Asks the store of leases, which answers within a beat or not at all.
 async fn asked<T>(
     limit: Duration,
-    answer: impl Future<Output = Result<T, longshore_backend::Error>>,
-) -> Result<T, longshore_backend::Error> {
-    let late = |error| Err(longshore_backend::Error::transient("ask for a lease", error));
+    answer: impl Future<Output = Result<T, longshore_ports::Error>>,
+) -> Result<T, longshore_ports::Error> {
+    let late = |error| Err(longshore_ports::Error::transient("ask for a lease", error));
     timeout(limit, answer).await.unwrap_or_else(late)
 }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use longshore_backend::{Events, News};
+use longshore_ports::{Events, News};
 use longshore_proto::StepView;
 
 use crate::machine::{Change, Run};

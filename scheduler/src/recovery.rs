@@ -8,7 +8,7 @@
 //!
 //! What ought to be in flight is then derived from state alone, by [`Machine::resume`].
 
-use longshore_backend::{Backend, Loaded};
+use longshore_ports::{Backend, Loaded};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -56,7 +56,7 @@ pub(crate) struct Recovered {
 pub(crate) async fn load(
     backend: &Backend,
     partition: Partition,
-) -> Result<Recovered, longshore_backend::Error> {
+) -> Result<Recovered, longshore_ports::Error> {
     let incarnation = backend.log.incarnation(partition).await?;
     let loaded = backend.checkpoints.load(partition).await?;
     let useless = loaded.as_ref().map(|loaded| loaded.mark.clone());
@@ -83,7 +83,7 @@ async fn fits(
     partition: Partition,
     incarnation: &Incarnation,
     loaded: &Loaded,
-) -> Result<Result<Recovered, String>, longshore_backend::Error> {
+) -> Result<Result<Recovered, String>, longshore_ports::Error> {
     let mark = &loaded.mark;
     if mark.incarnation != *incarnation {
         return Ok(Err(format!("it belongs to another life of the log, {}", mark.incarnation)));

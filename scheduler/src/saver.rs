@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Committed, Delta, RunRow};
+use longshore_ports::{Backend, Committed, Delta, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
 use metrics::histogram;
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// partition ends in half a minute.
 const ENDED_HELD: usize = 10_000;
 
-type Commit = Pin<Box<dyn Future<Output = (Arc<Delta>, Result<Committed, longshore_backend::Error>)> + Send>>;
+type Commit = Pin<Box<dyn Future<Output = (Arc<Delta>, Result<Committed, longshore_ports::Error>)> + Send>>;
 
 /// The checkpoints of one partition.
 pub(crate) struct Saver {
@@ -183,7 +183,7 @@ impl Saver {
     pub(crate) fn ended(
         &mut self,
         delta: Arc<Delta>,
-        result: Result<Committed, longshore_backend::Error>,
+        result: Result<Committed, longshore_ports::Error>,
     ) -> Standing {
         match result {
             Ok(Committed::Accepted) => {
@@ -259,5 +259,5 @@ pub(crate) enum Ready {
     /// It is time for a commit.
     Due,
     /// A commit has ended.
-    Ended(Arc<Delta>, Result<Committed, longshore_backend::Error>),
+    Ended(Arc<Delta>, Result<Committed, longshore_ports::Error>),
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::embedded::{Access, Embedded};
-use longshore_backend::{Backend, Delivery, Queued, RunQuery};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::{Backend, Delivery, Queued, RunQuery};
 use longshore_proto::{
     Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
     Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
@@ -278,14 +278,14 @@ async fn a_retry_comes_at_its_moment_as_a_new_job() {
     let (_, _watch) = leader.submit(CHAIN, json!({})).await;
     let first = leader.pull().await;
     let fault = Fault::new(FaultClass::Unavailable, "away");
-    let before = longshore_backend::clock::now();
+    let before = longshore_ports::clock::now();
     let delay = Duration::from_millis(300);
     // By the clock of the worker, whose attempt ended at 2 ms.
     let at = Timestamp::from_millis(2).plus(delay);
     leader.settle(first, Settlement::Again { at, fault }).await;
     let second = leader.pull().await;
     assert_eq!(second.job.id.attempt, Attempt(2));
-    assert!(longshore_backend::clock::now() >= before.plus(delay), "not before its moment");
+    assert!(longshore_ports::clock::now() >= before.plus(delay), "not before its moment");
     leader.stop().await;
 }
 

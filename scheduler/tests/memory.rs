@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::embedded::{Access, Embedded};
-use longshore_backend::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watchers};
 use serde_json::Map;

@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use longshore_backend::embedded::{Access, Embedded};
-use longshore_backend::{Backend, Delivery, Events, News};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::{Backend, Delivery, Events, News};
 use longshore_proto::{Event, Outcome, Output, Partition, RunId, Settlement};
 use longshore_scheduler::{Announcer, Driver, DriverError, Ended, Intake, Retention, Submission};
 use serde_json::{Map, json};

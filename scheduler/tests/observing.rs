@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use longshore_backend::embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, JobId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
     StepStatus, Timestamp,

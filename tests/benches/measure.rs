@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
-use longshore_backend::Backend;
-use longshore_backend::embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::Backend;
 use longshore_proto::{Event, Namespace, NodeId, Partition, RunId, RunStatus, Signal};
 use longshore_scheduler::{Driver, Intake, Retention, Submission, Watchers};
 use longshore_tests::tables::Tables;
@@ -145,7 +145,7 @@ impl Longshore {
     /// One durable event, which the scheduler reads and passes over: nobody knows the run.
     async fn append(&self) {
         let signal = Signal::Cancel { reason: "nobody knows this run".to_owned() };
-        let run = RunId::new(PARTITION, longshore_backend::clock::now(), 1);
+        let run = RunId::new(PARTITION, longshore_ports::clock::now(), 1);
         let event = Event::Signalled { run, namespace: Namespace::default(), signal };
         self.backend.log.append(PARTITION, &[event]).await.unwrap();
     }

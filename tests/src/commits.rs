@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "these names are names")]
 
-use longshore_backend::{Delta, RunRow};
+use longshore_ports::{Delta, RunRow};
 use longshore_proto::{
     CheckpointMark, Digest, Incarnation, Partition, RollingHash, RunId, RunStatus, RunSummary, Seq,
     Timestamp, WorkflowRef,

@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Trial};
-use longshore_backend::{Backend, Catalog, Lease};
+use longshore_ports::{Backend, Catalog, Lease};
 
 /// How long a contract may take on a busy machine; each takes well under a second on an idle one.
 pub const PATIENCE: Duration = Duration::from_secs(60);

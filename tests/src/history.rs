@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use longshore_backend::embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded};
 use longshore_proto::{Event, Outcome, Partition, Seq, Settlement};
 
 /// Entries read at once.
@@ -64,7 +64,7 @@ async fn read(store: &Embedded) -> Result<Vec<Event>, String> {
     Ok(events)
 }
 
-async fn read_one(store: &Embedded, partition: Partition) -> Result<Vec<Event>, longshore_backend::Error> {
+async fn read_one(store: &Embedded, partition: Partition) -> Result<Vec<Event>, longshore_ports::Error> {
     let log = store.backend().log;
     let tail = log.tail(partition).await?;
     let mut reader = log.read(partition, Seq(1)).await?;

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use longshore_backend::TlsFiles;
-use longshore_backend::nats::{Nats, NatsConfig};
+use longshore_nats::{Nats, NatsConfig};
 use longshore_proto::{Event, NodeId, Outcome, Partition, RunId, Seq, Settlement};
+use longshore_tls::TlsFiles;
 
 use crate::cluster::PARTITIONS;
 

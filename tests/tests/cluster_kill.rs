@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use longshore_backend::clock;
+use longshore_ports::clock;
 use longshore_proto::Outcome;
 use longshore_tests::cluster::{Cluster, PARTITIONS, chain, once};
 use longshore_tests::given::given;

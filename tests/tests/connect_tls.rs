@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use longshore_backend::TlsFiles;
-use longshore_backend::nats::{self, Nats, NatsConfig};
-use longshore_backend::redis::{self, Redis, RedisConfig};
+use longshore_nats::{self as nats, Nats, NatsConfig};
+use longshore_redis::{self as redis, Redis, RedisConfig};
 use longshore_tests::longshore::Longshore;
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::port::free_address;
 use longshore_tests::redis_server::RedisServer;
+use longshore_tls::TlsFiles;
 use tempfile::TempDir;
 
 /// An authority, and a certificate of it for a server at 127.0.0.1 and for a client.

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::Backend;
-use longshore_backend::TlsFiles;
-use longshore_backend::nats::{Nats, NatsConfig};
-use longshore_backend::redis::{Redis, RedisConfig};
+use longshore_nats::{Nats, NatsConfig};
+use longshore_ports::Backend;
+use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::contract::{self, Cluster, Fixture};
 use longshore_tests::nats_server::NatsServer;
 use longshore_tests::redis_server::RedisServer;
+use longshore_tls::TlsFiles;
 
 /// How long a server may take to come back on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@
 use std::process::ExitCode;
 
 use async_trait::async_trait;
-use longshore_backend::Backend;
-use longshore_backend::embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::Backend;
 use longshore_tests::contract::{self, Fixture};
 use tempfile::TempDir;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use longshore_backend::TlsFiles;
-use longshore_backend::redis::{Redis, RedisConfig};
-use longshore_backend::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, RunRow};
+use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, RunRow};
 use longshore_proto::RunStatus;
+use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, mark, numbered, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::wait::until;
+use longshore_tls::TlsFiles;
 use tokio::task::JoinSet;
 
 async fn connect(server: &RedisServer) -> Arc<dyn Checkpoints> {

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use longshore_backend::TlsFiles;
-use longshore_backend::nats::{Nats, NatsConfig};
-use longshore_backend::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
+use longshore_nats::{Nats, NatsConfig};
+use longshore_ports::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
 use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
     ServerName, Signal, Timestamp, WireError, subject,
 };
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::wait::until;
+use longshore_tls::TlsFiles;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};

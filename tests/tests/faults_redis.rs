@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use longshore_backend::TlsFiles;
-use longshore_backend::redis::{ConnectError, Persistence, Redis, RedisConfig};
-use longshore_backend::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery, clock};
+use longshore_ports::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery, clock};
 use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
+use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
+use longshore_tls::TlsFiles;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

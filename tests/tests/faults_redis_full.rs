@@ -5,13 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::redis::{Redis, RedisConfig};
-use longshore_backend::{
-    Checkpoints, Claimed, Committed, Delta, RunQuery, RunRow, TlsFiles, WorkerEntry, clock,
-};
+use longshore_ports::{Checkpoints, Claimed, Committed, Delta, RunQuery, RunRow, WorkerEntry, clock};
 use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
+use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
+use longshore_tls::TlsFiles;
 use tokio::time::timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,7 +1,7 @@
 //! What goes wrong while a run is under way, without any server being at fault: expressions, interrupts, and other
 //! processes.
 
-use longshore_backend::embedded::{Access, Embedded, PARTITIONS};
+use longshore_embedded::{Access, Embedded, PARTITIONS};
 use longshore_proto::{FaultClass, Partition, RunStatus, StepStatus};
 use longshore_tests::broken_server::dying;
 use longshore_tests::scratch::{Scratch, step};

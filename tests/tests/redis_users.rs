@@ -7,13 +7,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use longshore_backend::redis::{ConnectError, Redis, RedisConfig, Role};
-use longshore_backend::{Cause, Claimed, TlsFiles};
+use longshore_ports::{Cause, Claimed};
 use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
 use longshore_tests::commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::redis_users::{self, users};
 use longshore_tests::wait::until;
+use longshore_tls::TlsFiles;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -174,7 +175,7 @@ async fn worker_reads_runs_and_may_not_write_them() {
     assert!(checkpoints.run(run(3)).await.expect("answers").is_some());
     assert_eq!(checkpoints.run(run(99)).await.expect("answers"), None);
     let refused = checkpoints.commit(LOG, delta(2, 3, rows(1..2)).into()).await.expect_err("a refusal");
-    assert_eq!(Cause::of(&refused), Cause::Denied, "{refused}");
+    assert_eq!(refused.cause, Cause::Denied, "{refused}");
     for key in ["rows", "live", "done", "redo", "old", "meta", "lease"] {
         let write = ["DEL", &format!("ls:{{p00}}:{key}")];
         let refused = RedisServer::ask_at::<u64>(&redis_users::url(&server, "worker"), &write);
@@ -188,7 +189,7 @@ async fn command_that_a_script_is_denied_counts_as_denied() {
     let server = redis_users::start(folder.path(), &users(&["+hset"])).await;
     let scheduler = connect(&server, "scheduler").await.expect("connects");
     let refused = scheduler.lease().attend(&node("a"), HOUR).await.expect_err("a refusal");
-    assert_eq!(Cause::of(&refused), Cause::Denied, "{refused}");
+    assert_eq!(refused.cause, Cause::Denied, "{refused}");
 }
 
 #[tokio::test]

@@ -17,11 +17,10 @@ mod machine;
 
 use std::time::Duration;
 
-use longshore_backend::Claimed;
+use longshore_ports::Claimed;
 use longshore_proto::{Attempt, ClaimKey, Event, ServerInstance, Timestamp};
 
 use crate::mcp::{Answer, CallFault};
-
 pub(crate) use machine::Machine;
 
 /// The end of what an [`Effect`] asked for.

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Backend, CallUpdates, Delivery, outage};
+use longshore_ports::{Backend, CallUpdates, Delivery, outage};
 use longshore_proto::{Job, NodeId, ServerName};
 use metrics::gauge;
 use tokio::task::{JoinError, JoinSet, yield_now};

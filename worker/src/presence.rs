@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Catalog, WorkerEntry, outage};
+use longshore_ports::{Catalog, WorkerEntry, outage};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;

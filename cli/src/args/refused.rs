@@ -1,7 +1,7 @@
 //! The message about a command line that is refused, without what may be a credential in it.
 
 use clap::error::Error;
-use longshore_backend::shown_addresses;
+use longshore_ports::shown_addresses;
 use longshore_worker::mcp::Secrets;
 
 /// Returns the message about a refused command line if it repeats what may be a credential: an address, or the value of an option

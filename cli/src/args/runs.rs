@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
-use longshore_backend::RunCursor;
+use longshore_ports::RunCursor;
 use longshore_proto::{RunStatus, StepPath, WorkflowName};
 
 use super::cluster::{ClusterArgs, NamespaceArgs};

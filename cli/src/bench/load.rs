@@ -12,7 +12,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::{Client as Connection, Subscriber};
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_backend::RunQuery;
+use longshore_ports::RunQuery;
 use longshore_proto::{Digest, Namespace, RunStatus, RunSummary, WorkflowName, subject};
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};

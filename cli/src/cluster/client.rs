@@ -8,11 +8,12 @@ use async_nats::{HeaderMap, Message, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use longshore_backend::nats::NatsClient;
-use longshore_backend::{DeadLetter, Registered, RunPage, RunQuery, Verb};
+use longshore_nats::NatsClient;
+use longshore_ports::{DeadLetter, Registered, RunPage, RunQuery};
 use longshore_proto::{
     CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, TraceContext, WorkflowName, subject,
 };
+use longshore_scheduler::Verb;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use longshore_backend::nats::Nats;
-use longshore_backend::redis::Probe;
+use longshore_nats::Nats;
 use longshore_proto::{Partition, subject};
+use longshore_redis::Probe;
 
 use super::dependency::Dependency;
 use super::logs_room::LogsRoom;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_backend::{Cause, Error};
+use longshore_ports::{Cause, Error};
 use metrics::counter;
 use tokio::time::Instant;
 
@@ -95,7 +95,7 @@ impl Dependency {
         match result {
             Ok(_) => self.succeeded(),
             Err(error) => {
-                let cause = Cause::of(error);
+                let cause = error.cause;
                 self.count_failure(cause.as_str());
                 // Otherwise it says something about the request, and nothing about the store.
                 if error.retryable || cause != Cause::Other {

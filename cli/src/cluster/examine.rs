@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_nats::{Client, Message};
 use futures::StreamExt;
-use longshore_backend::nats;
-use longshore_backend::nats::Backlog;
-use longshore_backend::redis::{self, Probe, Redis};
-use longshore_backend::{WorkerEntry, clock};
+use longshore_nats as nats;
+use longshore_nats::Backlog;
+use longshore_ports::{WorkerEntry, clock};
 use longshore_proto::{Timestamp, subject};
+use longshore_redis::{self as redis, Probe, Redis};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

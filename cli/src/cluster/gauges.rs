@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::nats::Nats;
+use longshore_nats::Nats;
 use longshore_proto::Partition;
 use metrics::{counter, gauge};
 use tokio::sync::watch;

@@ -6,10 +6,10 @@ mod room;
 
 use std::time::Duration;
 
-use longshore_backend::WorkerEntry;
-use longshore_backend::nats;
-use longshore_backend::redis::Persistence;
+use longshore_nats as nats;
+use longshore_ports::WorkerEntry;
 use longshore_proto::ServerName;
+use longshore_redis::Persistence;
 
 use super::examine::{NatsSeen, RedisSeen};
 use super::partitions::PartitionSeen;
@@ -154,7 +154,7 @@ pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: b
 
 #[cfg(test)]
 mod tests {
-    use longshore_backend::nats::{AccountStatus, Status, StreamStatus};
+    use longshore_nats::{AccountStatus, Status, StreamStatus};
     use longshore_proto::{Partition, subject};
 
     use super::*;

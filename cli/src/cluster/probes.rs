@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use longshore_backend::Error;
-use longshore_backend::nats::{AccountStatus, Nats, StreamStatus};
-use longshore_backend::redis::Redis;
+use longshore_nats::{AccountStatus, Nats, StreamStatus};
+use longshore_ports::Error;
 use longshore_proto::subject;
+use longshore_redis::Redis;
 use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 

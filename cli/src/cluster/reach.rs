@@ -3,9 +3,9 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use longshore_backend::FileRole;
-use longshore_backend::nats::{self, Nats, NatsClient, NatsConfig};
-use longshore_backend::redis::{self, Redis, RedisConfig};
+use longshore_nats::{self as nats, Nats, NatsClient, NatsConfig};
+use longshore_redis::{self as redis, Redis, RedisConfig};
+use longshore_tls::FileRole;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 

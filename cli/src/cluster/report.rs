@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::nats::{Nats, ServiceReport};
+use longshore_nats::{Nats, ServiceReport};
 use longshore_proto::{NodeId, Partition};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

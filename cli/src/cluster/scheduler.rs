@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::nats::{self, Nats, ServiceReport};
-use longshore_backend::redis::Redis;
+use longshore_nats::{self as nats, Nats, ServiceReport};
 use longshore_proto::NodeId;
+use longshore_redis::Redis;
 use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::error;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::{
+use longshore_ports::{
     Backend, Blobs, Checkpoints, Claimed, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded,
     LogReader, Queued, RunLog, RunPage, RunQuery, RunRow,
 };

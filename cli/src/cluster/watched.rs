@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use longshore_backend::nats::Nats;
-use longshore_backend::redis::Redis;
+use longshore_nats::Nats;
+use longshore_redis::Redis;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::nats::Nats;
-use longshore_backend::redis::Redis;
-use longshore_backend::{WorkerEntry, clock};
+use longshore_nats::Nats;
+use longshore_ports::{WorkerEntry, clock};
 use longshore_proto::NodeId;
+use longshore_redis::Redis;
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::Pool;
 use longshore_worker::{Presence, Worker, WorkerConfig};

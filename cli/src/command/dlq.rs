@@ -1,6 +1,6 @@
 //! `longshore dlq`: submits that were refused and could not be answered.
 
-use longshore_backend::DeadLetter;
+use longshore_ports::DeadLetter;
 
 use crate::args::{DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
 use crate::cluster::Client;

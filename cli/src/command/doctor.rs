@@ -4,7 +4,7 @@
 
 mod page;
 
-use longshore_backend::WorkerEntry;
+use longshore_ports::WorkerEntry;
 use serde::Serialize;
 
 use crate::cluster::{self, BacklogSeen, Examination, PartitionSeen, SchedulerSeen, StreamSeen};

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use longshore_backend::RunCursor;
+use longshore_ports::RunCursor;
 use longshore_proto::{Digest, Partition, RunId, RunStatus, RunView};
 use longshore_workflow::{Plan, compile};
 

@@ -12,14 +12,13 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use longshore_backend::{RunPage, RunQuery, clock};
+use longshore_ports::{RunPage, RunQuery, clock};
 use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
 use tokio::time::sleep;
 
 pub(super) use self::cancel::cancel;
 pub(super) use self::look::Look;
 pub(super) use self::value::output;
-
 use super::result::RUN_SCHEMA;
 use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
 use crate::cluster::Client;

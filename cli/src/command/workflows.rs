@@ -1,6 +1,6 @@
 //! `longshore workflows`: what is registered in the cluster.
 
-use longshore_backend::Registered;
+use longshore_ports::Registered;
 use longshore_proto::WorkflowName;
 use serde::Serialize;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use longshore_backend::shown_addresses;
+use longshore_ports::shown_addresses;
 use percent_encoding::percent_decode_str;
 use url::Url;
 

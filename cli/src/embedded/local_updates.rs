@@ -1,6 +1,6 @@
 //! Updates of calls under way, from the worker of this process to its screen.
 
-use longshore_backend::CallUpdates;
+use longshore_ports::CallUpdates;
 use longshore_proto::{CallUpdate, Job};
 use tokio::sync::broadcast;
 

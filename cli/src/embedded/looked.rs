@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use longshore_backend::Backend;
-use longshore_backend::embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::Backend;
 use longshore_proto::RunId;
 use longshore_scheduler::Observed;
 

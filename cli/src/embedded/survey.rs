@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_backend::embedded::{Embedded, Holder, PartitionState};
+use longshore_embedded::{Embedded, Holder, PartitionState};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
 use longshore_scheduler::{DriverError, Observed, Run, STATE_VERSION};
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_backend::{Error, RunLog};
+use longshore_ports::{Error, RunLog};
 use longshore_proto::Partition;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -106,7 +106,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use async_trait::async_trait;
-    use longshore_backend::LogReader;
+    use longshore_ports::LogReader;
     use longshore_proto::{Event, Incarnation, Seq};
     use tokio::task::yield_now;
     use tokio::time::advance;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use longshore_backend::{Api, Denied, Request, RunCursor, RunQuery, Verb};
+use longshore_ports::{RunCursor, RunQuery};
 use longshore_proto::{Namespace, RunId, RunStatus, StepPath, Timestamp, WorkflowName};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Desk, Order, Refusal, audit, fit};
+use crate::api::{Api, Denied, Request, Verb};
 use crate::checks::{SMALL_BYTES, on_blocking_thread};
 use crate::meter;
 use crate::nodes::{LOST_DIGITS, REQUEST_NODES, check_json, loses_digits};

@@ -5,12 +5,12 @@
 //! account use the subject. Account, user and host are what the NATS server itself writes into a request that comes from
 //! another account; a client calls itself by a name of its own choice.
 
-use longshore_backend::{Request, Verb};
 use longshore_proto::Event;
 use serde::Deserialize;
 use tracing::{Level, enabled, info};
 
 use super::Refusal;
+use crate::api::{Request, Verb};
 
 /// The target of the lines.
 macro_rules! target {

@@ -3,7 +3,7 @@
 //! Only what would not fit whole is cut: values are replaced by what they are known by, as those that are kept as blobs
 //! always are, and errors and reasons in lists lose their ends. What does not fit even then is for the broker's side to refuse.
 
-use longshore_backend::{DeadLetter, RunPage};
+use longshore_ports::{DeadLetter, RunPage};
 use longshore_proto::{Digest, RunView, StepView};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn shorten(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use longshore_backend::RunCursor;
+    use longshore_ports::RunCursor;
     use longshore_proto::RunSummary;
 
     use super::*;

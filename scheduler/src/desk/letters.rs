@@ -1,6 +1,6 @@
 //! Refused submits of a namespace, for clients: they read and change no stream themselves.
 
-use longshore_backend::DeadLetter;
+use longshore_ports::DeadLetter;
 use longshore_proto::Namespace;
 
 use super::{Desk, Refusal, Submitted, fit};

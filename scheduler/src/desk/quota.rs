@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_backend::Checkpoints;
+use longshore_ports::Checkpoints;
 use longshore_proto::Namespace;
 use tokio::time::Instant;
 use tracing::debug;

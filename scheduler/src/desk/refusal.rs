@@ -1,10 +1,11 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
-use longshore_backend::{Cause, Denied};
+use longshore_ports::Cause;
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
 use super::ADMISSION_LIMIT_PERCENT;
+use crate::api::Denied;
 use crate::intake::SubmitError;
 use crate::machine::NoValue;
 
@@ -103,7 +104,7 @@ pub enum Refusal {
         /// The run.
         run: RunId,
         /// Why the store takes no writes, if it takes none.
-        cause: Option<longshore_backend::Error>,
+        cause: Option<longshore_ports::Error>,
     },
     /// The run has ended.
     #[error("{run} has ended already: {status}")]
@@ -166,7 +167,7 @@ pub enum Refusal {
     },
     /// Something behind the desk is away or broken.
     #[error(transparent)]
-    Backend(#[from] longshore_backend::Error),
+    Backend(#[from] longshore_ports::Error),
 }
 
 impl Refusal {
@@ -210,19 +211,18 @@ impl Refusal {
             Self::Submit(SubmitError::Inputs(_)) => "invalid_inputs",
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => "full",
-            Self::Submit(SubmitError::Backend(error)) | Self::Backend(error) if error.no_room => "full",
-            Self::Quota { .. } => "quota",
-            Self::Poison { .. } => "poison",
-            Self::UnknownRun(_) => "unknown_run",
-            Self::NotStored { cause: Some(cause), .. } if Cause::of(cause) == Cause::Full => "full",
-            Self::NotStored { .. } => "not_stored",
-            Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
-            Self::Ended { .. } => "ended",
             Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
-                if error.no_room || Cause::of(error) == Cause::Full =>
+                if error.cause == Cause::Full =>
             {
                 "full"
             }
+            Self::Quota { .. } => "quota",
+            Self::Poison { .. } => "poison",
+            Self::UnknownRun(_) => "unknown_run",
+            Self::NotStored { cause: Some(cause), .. } if cause.cause == Cause::Full => "full",
+            Self::NotStored { .. } => "not_stored",
+            Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
+            Self::Ended { .. } => "ended",
             Self::Unreadable { .. } | Self::Submit(SubmitError::Backend(_)) | Self::Backend(_) => "internal",
         }
     }
@@ -299,10 +299,10 @@ mod tests {
 
     #[test]
     fn a_store_without_room_is_full_whatever_asked_it() {
-        let full = || longshore_backend::Error::no_room("append", "resource limits exceeded");
+        let full = || longshore_ports::Error::no_room("append", "resource limits exceeded");
         assert_eq!(Refusal::Backend(full()).token(), "full");
         assert_eq!(Refusal::Submit(SubmitError::Backend(full())).token(), "full");
-        let away = longshore_backend::Error::transient("append", "no answer");
+        let away = longshore_ports::Error::transient("append", "no answer");
         assert_eq!(Refusal::Backend(away).token(), "internal");
     }
 }

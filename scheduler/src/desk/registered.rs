@@ -1,6 +1,6 @@
 //! One registered workflow with its versions and its text, for clients: they read neither registry nor blobs themselves.
 
-use longshore_backend::Registered;
+use longshore_ports::Registered;
 use longshore_proto::{Namespace, WorkflowName};
 use serde::Serialize;
 

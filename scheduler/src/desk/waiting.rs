@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use longshore_backend::{Catalog, JobQueue};
+use longshore_ports::{Catalog, JobQueue};
 use longshore_proto::{JobId, RunView, ServerName, StepStatus, StepView};
 use tracing::debug;
 

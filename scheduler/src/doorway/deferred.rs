@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_backend::{Incoming, outage};
+use longshore_ports::{Incoming, outage};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use longshore_backend::{DeadLetter, Incoming, clock};
+use longshore_ports::{DeadLetter, Incoming, clock};
 use longshore_proto::subject;
 use longshore_workflow::Plan;
 use metrics::counter;

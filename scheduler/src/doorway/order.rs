@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use longshore_backend::{DeadLetter, Incoming};
+use longshore_ports::{DeadLetter, Incoming};
 use longshore_proto::{ID_HEADER, SubmitRequest, subject};
 use serde::Deserialize as _;
 use serde_json::Value;

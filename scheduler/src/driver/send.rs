@@ -3,7 +3,7 @@
 //! Without the log nothing goes on, so it is asked until it answers; a queue that is full must not keep anybody from
 //! reading the results that make room in it.
 
-use longshore_backend::{Backend, outage};
+use longshore_ports::{Backend, outage};
 use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, JobId, Partition, Payload};
 use tracing::{info, warn};
 

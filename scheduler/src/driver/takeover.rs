@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use longshore_backend::Backend;
+use longshore_ports::Backend;
 use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, Seq};
 use tracing::info;
 

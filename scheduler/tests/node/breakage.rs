@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::{Backend, Error, LogReader, RunLog};
+use longshore_ports::{Backend, Error, LogReader, RunLog};
 use longshore_proto::{Event, Incarnation, Partition, Seq};
 use longshore_scheduler::{Driver, Retention, Watchers};
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::embedded::{Access, Embedded};
-use longshore_backend::{Backend, Error, Lease};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::{Backend, Error, Lease};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, NodeId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
     Timestamp,

@@ -1,6 +1,6 @@
-//! The contracts of [`Blobs`](longshore_backend::Blobs).
+//! The contracts of [`Blobs`](longshore_ports::Blobs).
 
-use longshore_backend::BLOB_LIMIT_BYTES;
+use longshore_ports::BLOB_LIMIT_BYTES;
 use longshore_proto::Digest;
 
 use super::{Fixture, contracts};

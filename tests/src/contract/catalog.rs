@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Catalog, WorkerEntry, clock};
+use longshore_ports::{Catalog, WorkerEntry, clock};
 use longshore_proto::Timestamp;
 
 use super::words::{node, server};

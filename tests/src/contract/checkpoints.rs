@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_backend::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
+use longshore_ports::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, RunId, RunStatus, Seq};
 use tokio::task::JoinSet;
 

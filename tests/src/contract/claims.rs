@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Claimed, Claims, clock};
+use longshore_ports::{Claimed, Claims, clock};
 use longshore_proto::ClaimKey;
 use tokio::task::JoinSet;
 

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Delivery, JobQueue, Queued, clock};
+use longshore_ports::{Delivery, JobQueue, Queued, clock};
 use longshore_proto::Job;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};

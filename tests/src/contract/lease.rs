@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::{Lease, clock};
+use longshore_ports::{Lease, clock};
 use longshore_proto::{NodeId, Partition};
 use tokio::task::JoinSet;
 

@@ -1,7 +1,7 @@
-//! The contracts of [`Checkpoints::runs`](longshore_backend::Checkpoints::runs): which runs are listed, in which order, and
+//! The contracts of [`Checkpoints::runs`](longshore_ports::Checkpoints::runs): which runs are listed, in which order, and
 //! page by page.
 
-use longshore_backend::{PAGE_LIMIT, RunCursor, RunPage, RunQuery, RunRow, SCAN_LIMIT};
+use longshore_ports::{PAGE_LIMIT, RunCursor, RunPage, RunQuery, RunRow, SCAN_LIMIT};
 use longshore_proto::{Namespace, Partition, RunId, RunStatus, Timestamp};
 
 use super::checkpoints::{Checkpoint, delta, full, row};

@@ -1,8 +1,8 @@
-//! The contracts of [`RunLog`](longshore_backend::RunLog).
+//! The contracts of [`RunLog`](longshore_ports::RunLog).
 
 use std::time::Duration;
 
-use longshore_backend::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
+use longshore_ports::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
 use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_all};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -165,7 +165,7 @@ async fn every_reader_sees_the_same(fixture: &mut dyn Fixture) {
 
 async fn an_entry_is_its_bytes_and_what_they_say(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
-    let before = longshore_backend::clock::now();
+    let before = longshore_ports::clock::now();
     append(&backend, events(0..3)).await;
     for entry in read(&mut *reader(&backend, 1).await, 3).await {
         let said: Vec<Event> =

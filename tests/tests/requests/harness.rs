@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderMap, jetstream};
-use longshore_backend::TlsFiles;
-use longshore_backend::nats::{self, Nats, NatsConfig};
-use longshore_backend::redis::{Redis, RedisConfig};
-use longshore_backend::{Backend, DeadLetter, Delivery};
+use longshore_nats::{self as nats, Nats, NatsConfig};
+use longshore_ports::{Backend, DeadLetter, Delivery};
 use longshore_proto::{AttemptRecord, Event, Namespace, Outcome, Output, Settlement};
+use longshore_redis::{Redis, RedisConfig};
 use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
 use longshore_tests::nats_server::NatsServer;
 use longshore_tests::redis_server::RedisServer;
+use longshore_tls::TlsFiles;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};

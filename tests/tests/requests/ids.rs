@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::Claimed;
+use longshore_ports::Claimed;
 use longshore_scheduler::{Desk, NodeConfig, Order, Refusal, Retention};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
@@ -109,7 +109,7 @@ async fn a_namespace_has_no_more_runs_than_it_may_and_takes_nothing_from_another
     }
     let fourth = desk.submit(order("default", None, 1)).await.expect_err("there is no more room");
     assert!(matches!(fourth, Refusal::Quota { limit: 3, .. }), "{fourth}");
-    assert_eq!(longshore_backend::Denied::from(fourth).code, 429);
+    assert_eq!(longshore_scheduler::Denied::from(fourth).code, 429);
     desk.submit(order("others", None, 1)).await.expect("another namespace has room");
     // Once one has ended there is room for one more.
     let job = cluster.job().await;

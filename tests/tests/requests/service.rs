@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures::{FutureExt, StreamExt};
-use longshore_backend::WorkerEntry;
+use longshore_ports::WorkerEntry;
 use longshore_proto::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};

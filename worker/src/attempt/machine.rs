@@ -6,7 +6,7 @@
 use std::mem;
 use std::time::Duration;
 
-use longshore_backend::{BLOB_LIMIT_BYTES, Claimed};
+use longshore_ports::{BLOB_LIMIT_BYTES, Claimed};
 use longshore_proto::{
     Attempt, AttemptRecord, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES, Job, Next,
     NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, ServerInstance, Settlement, Timestamp,

@@ -6,7 +6,7 @@ mod interrupts;
 
 use std::time::Duration;
 
-use longshore_backend::Claimed;
+use longshore_ports::Claimed;
 use longshore_proto::{
     Attempt, AttemptRecord, ClaimKey, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError, Outcome,
     Output, Partition, Payload, RetryPolicy, RunId, Safety, Sent, Settlement, Timestamp,

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_backend::CallUpdates;
+use longshore_ports::CallUpdates;
 use longshore_proto::{Attempt, CallActivity, CallUpdate, Job};
 use tokio::sync::Notify;
 use tokio::time::sleep;

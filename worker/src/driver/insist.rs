@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use longshore_backend::{Error, outage};
+use longshore_ports::{Error, outage};
 use tokio::time::sleep;
 use tracing::{info, warn};
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use longshore_backend::{Backend, Blobs, Claimed, Delivery, Error, Receipt, clock};
+use longshore_ports::{Backend, Blobs, Cause, Claimed, Delivery, Error, Receipt, clock};
 use longshore_proto::{
     Attempt, CallActivity, ClaimKey, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome, Payload,
     RunStatus, Sent, ServerInstance, Settlement,
@@ -308,7 +308,8 @@ async fn keep_large(store: &dyn Blobs, blob: &[u8]) -> Result<Option<Error>, Err
     insist("keeping a large value", || async {
         match store.put(blob.to_vec()).await {
             Err(error)
-                if error.no_room && full_since.get_or_init(Instant::now).elapsed() >= NO_ROOM_LIMIT =>
+                if error.cause == Cause::Full
+                    && full_since.get_or_init(Instant::now).elapsed() >= NO_ROOM_LIMIT =>
             {
                 Ok(Some(error))
             }

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use longshore_backend::{Claims, Error, Receipt, outage};
+use longshore_ports::{Claims, Error, Receipt, outage};
 use longshore_proto::{ClaimKey, NodeId};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -134,7 +134,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
-    use longshore_backend::Claimed;
+    use longshore_ports::Claimed;
     use longshore_proto::{Partition, RunId, Timestamp};
 
     use super::*;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use longshore_backend::clock;
+use longshore_ports::clock;
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{RequestBuilder, StatusCode};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::{Blobs, Delivery, Error, JobQueue, LogReader, Queued, RunLog};
+use longshore_ports::{Blobs, Delivery, Error, JobQueue, LogReader, Queued, RunLog};
 use longshore_proto::{Digest, Event, Incarnation, Job, JobId, Outcome, Partition, Seq, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;

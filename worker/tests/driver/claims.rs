@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_backend::Claimed;
+use longshore_ports::Claimed;
 use longshore_proto::{ClaimKey, FaultClass, Job, NodeId, Outcome, Sent, Settlement};
 use longshore_worker::WorkerConfig;
 use serde_json::json;

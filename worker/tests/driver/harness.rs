@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_backend::embedded::{Access, Embedded};
-use longshore_backend::{Backend, Delivery, Queued};
+use longshore_embedded::{Access, Embedded};
+use longshore_ports::{Backend, Delivery, Queued};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RetryPolicy,
     RunId, Safety, Seq, ServerName, Settlement, Timestamp,

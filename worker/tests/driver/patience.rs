@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::{Claimed, Claims, Delivery, Error, JobQueue, Queued, Receipt};
+use longshore_ports::{Claimed, Claims, Delivery, Error, JobQueue, Queued, Receipt};
 use longshore_proto::{ClaimKey, Job, JobId, NodeId, Outcome, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;

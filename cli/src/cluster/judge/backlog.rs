@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use longshore_backend::WorkerEntry;
-use longshore_backend::nats::{Backlog, ServerBacklog};
+use longshore_nats::{Backlog, ServerBacklog};
+use longshore_ports::WorkerEntry;
 
 use crate::finding::{Finding, Level};
 use crate::output::Elapsed;

@@ -1,6 +1,6 @@
 //! What it means which streams there are, whether they have their servers, and how full they and the account are.
 
-use longshore_backend::nats::{AccountStatus, Status, StreamStatus};
+use longshore_nats::{AccountStatus, Status, StreamStatus};
 use longshore_proto::{Partition, subject};
 use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_backend::{Catalog, DeadLetter, DeadLetters, Error, Incoming, Lease, Submissions, WorkerEntry};
+use longshore_ports::{Catalog, DeadLetter, DeadLetters, Error, Incoming, Lease, Submissions, WorkerEntry};
 use longshore_proto::{Namespace, NodeId, Partition};
 
 use super::Tracked;

@@ -1,7 +1,7 @@
 //! `longshore runs cancel` in a cluster: tells runs to stop, by their ids or by what they have in common.
 
 use futures::{StreamExt, stream};
-use longshore_backend::{PAGE_LIMIT, RunQuery};
+use longshore_ports::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
 
 use super::cancel_here::cancel_here;

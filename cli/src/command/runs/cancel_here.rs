@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use longshore_backend::{RunPage, RunQuery};
+use longshore_ports::{RunPage, RunQuery};
 use longshore_proto::{Partition, RunId, RunStatus, RunView};
 
 use super::cancel::{MOST, counted};

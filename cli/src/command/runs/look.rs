@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use longshore_backend::{RunCursor, RunPage, RunQuery};
+use longshore_ports::{RunCursor, RunPage, RunQuery};
 use longshore_proto::{Payload, RunId, RunStatus, RunSummary, RunView};
 use longshore_scheduler::{NoValue, RunValue};
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_backend::shown_addresses;
+use longshore_ports::shown_addresses;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use longshore_backend::is_loopback;
+use longshore_ports::is_loopback;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 

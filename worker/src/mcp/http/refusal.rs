@@ -1,6 +1,6 @@
 //! Responses that are no success, in words that help.
 
-use longshore_backend::shown_addresses;
+use longshore_ports::shown_addresses;
 use longshore_proto::Timestamp;
 use reqwest::Response;
 use reqwest::header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};

@@ -1,12 +1,11 @@
 //! The response to a posted message.
 
 use futures::StreamExt as _;
+use longshore_ports::clock;
 use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use rmcp::model::{JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{StreamableHttpError, StreamableHttpPostResponse};
-
-use longshore_backend::clock;
 
 use super::super::classify::{METHOD_NOT_FOUND, Observation};
 use super::super::oversized::Oversized;

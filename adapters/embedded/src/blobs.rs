@@ -1,0 +1,56 @@
+//! Blobs in the data file.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longshore_ports::{BLOB_LIMIT_BYTES, Error};
+use longshore_proto::Digest;
+use rusqlite::{OptionalExtension, params};
+
+use super::failure::Failure;
+use super::store::Store;
+
+/// All blobs of a data directory.
+pub(super) struct Blobs {
+    store: Arc<Store>,
+}
+
+impl Blobs {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl longshore_ports::Blobs for Blobs {
+    async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error> {
+        let size = bytes.len();
+        if size > BLOB_LIMIT_BYTES {
+            let refusal = Failure::Refused(format!("it is larger than {BLOB_LIMIT_BYTES} bytes"));
+            return Err(refusal.when(format!("keep a blob of {size} bytes")));
+        }
+        let digest = Digest::of(&bytes);
+        let name = digest.to_string();
+        let put = self.store.write(size, move |connection| {
+            let sql = "INSERT INTO blobs (digest, body) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
+            connection.prepare_cached(sql)?.execute(params![name, bytes])
+        });
+        put.await.map_err(|failure| failure.when(format!("keep blob {digest}")))?;
+        Ok(digest)
+    }
+
+    async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+        let read = self.store.read(move |connection| {
+            let mut query = connection.prepare_cached("SELECT body FROM blobs WHERE digest = ?1")?;
+            let found: Option<Vec<u8>> =
+                query.query_row([digest.to_string()], |row| row.get(0)).optional()?;
+            match found {
+                Some(bytes) if Digest::of(&bytes) != digest => {
+                    Err(Failure::Damaged("its content does not match its address".to_owned()))
+                }
+                found => Ok(found),
+            }
+        });
+        read.await.map_err(|failure| failure.when(format!("read blob {digest}")))
+    }
+}

@@ -1,0 +1,124 @@
+//! Which process moves the runs of which partition, where several processes share a data directory.
+//!
+//! Every process holds partitions of its own, each by a `lock` of the kernel, and is the only one that leads
+//! them. All others may append signals to their logs, and read everything.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use longshore_ports::clock;
+use longshore_proto::{CheckpointMark, Partition, RunId, Seq, decode};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::directory::DataDirectory;
+use super::failure::Failure;
+use super::lock::{self, Holder, Lock};
+use super::{OpenError, claims};
+
+/// Partitions of a data directory. Each process at work and each interrupted run takes one, so that any run can be taken
+/// over on its own; and a run id shows two digits of it.
+pub const PARTITIONS: u16 = 100;
+
+/// A partition that has a log.
+#[derive(Clone, Debug)]
+pub struct PartitionState {
+    /// The last entry of its log.
+    pub tail: Seq,
+    /// Mark of its last checkpoint, if there is one that can be read.
+    pub checkpoint: Option<CheckpointMark>,
+    /// The checkpoint has runs that have not ended.
+    pub has_live_runs: bool,
+}
+
+impl PartitionState {
+    /// Returns true if every run has ended and the checkpoint covers the log: no run is interrupted, and nothing has to be read
+    /// from the log.
+    pub fn is_settled(&self) -> bool {
+        !self.has_live_runs && self.checkpoint.as_ref().is_some_and(|mark| mark.seq == self.tail)
+    }
+}
+
+/// The partitions that this process holds.
+pub(super) struct Holds {
+    directory: DataDirectory,
+    held: Mutex<BTreeMap<Partition, Lock>>,
+}
+
+impl Holds {
+    pub(super) fn new(directory: DataDirectory) -> Self {
+        Self { directory, held: Mutex::default() }
+    }
+
+    /// Takes a partition, or says which process has it.
+    pub(super) fn take(&self, partition: Partition, patience: Duration) -> Result<(), OpenError> {
+        if let Entry::Vacant(vacant) = self.held().entry(partition) {
+            vacant.insert(Lock::partition(&self.directory, partition, patience)?);
+        }
+        Ok(())
+    }
+
+    /// Lets go of a partition.
+    pub(super) fn release(&self, partition: Partition) {
+        self.held().remove(&partition);
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn release_all(&self) {
+        self.held().clear();
+    }
+
+    /// Names the runs of a partition that this process moves.
+    pub(super) fn name_runs(&self, partition: Partition, runs: &[RunId]) {
+        if let Some(lock) = self.held().get_mut(&partition) {
+            lock.name_runs(runs);
+        }
+    }
+
+    /// The process that holds a partition, if one does.
+    pub(super) fn holder(&self, partition: Partition) -> Result<Option<Holder>, OpenError> {
+        match lock::whole_holder(&self.directory)? {
+            None => lock::partition_holder(&self.directory, partition),
+            whole => Ok(whole),
+        }
+    }
+
+    /// The path of the directory, for messages.
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Partition, Lock>> {
+        // A panic elsewhere leaves the map whole: every change to it is a single call.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every partition that has a log.
+pub(super) fn states(connection: &Connection) -> Result<BTreeMap<Partition, PartitionState>, Failure> {
+    // All queries have to see the same commit.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut query = snapshot.prepare_cached("SELECT partition, tail FROM logs ORDER BY partition")?;
+    let rows = query.query_map([], |row| Ok((Partition(row.get(0)?), Seq(row.get(1)?))))?;
+    let mut states = BTreeMap::new();
+    for row in rows {
+        let (partition, tail) = row?;
+        states.insert(partition, state(&snapshot, partition, tail)?);
+    }
+    Ok(states)
+}
+
+fn state(connection: &Connection, partition: Partition, tail: Seq) -> Result<PartitionState, Failure> {
+    let mut query = connection.prepare_cached("SELECT mark FROM checkpoints WHERE partition = ?1")?;
+    let mark: Option<Vec<u8>> = query.query_row([partition.0], |row| row.get(0)).optional()?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM runs WHERE live AND partition = ?1)";
+    let has_live_runs = connection.prepare_cached(sql)?.query_row([partition.0], |row| row.get(0))?;
+    Ok(PartitionState { tail, checkpoint: mark.and_then(|mark| decode(&mark).ok()), has_live_runs })
+}
+
+/// Ends the claims of the processes that held the partition before: they are gone, or their lock would be held.
+pub(super) fn settle_claims(connection: &Connection, partition: Partition) -> rusqlite::Result<()> {
+    claims::settle_partition(connection, partition, clock::now())
+}

@@ -1,0 +1,176 @@
+//! kill -9 in the middle of the work loses nothing that was acknowledged.
+//!
+//! This binary is both sides: started with `work <dir>` it writes as fast as it can, and says on stdout what was
+//! acknowledged; the test kills it, opens the directory, and looks for every line.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise ends the test")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use longshore_embedded::{Access, Embedded, OpenError};
+use longshore_ports::{Backend, Claimed};
+use longshore_proto::{ClaimKey, Digest, Event, NodeId, Partition, RunId, Seq, Timestamp};
+
+const LOG: Partition = Partition(0);
+
+/// How many lines a process may write before it is killed, round after round on one directory: from "hardly begun"
+/// to "the write-ahead log was copied into the file a few times".
+const ROUNDS: [usize; 10] = [0, 1, 17, 170, 400, 1_000, 33, 2_000, 3, 5_000];
+
+/// How many writers a process has at once.
+const WRITERS: u64 = 16;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [work, dir] = &arguments[..]
+        && work == "work"
+    {
+        runtime().block_on(write_until_killed(Path::new(dir)));
+        return ExitCode::FAILURE;
+    }
+    let trial = Trial::test("kill_9_loses_nothing_that_was_acknowledged", || {
+        kill_9_loses_nothing_that_was_acknowledged();
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+fn event(text: &str) -> Event {
+    Event::LeaderAnnounced { node: node(), version: text.to_owned(), jobs_lost: false }
+}
+
+fn node() -> NodeId {
+    "worker".parse().expect("a node id")
+}
+
+fn claim_key(name: &str) -> ClaimKey {
+    ClaimKey {
+        run: RunId::new(LOG, Timestamp::default(), 1),
+        submitted_at: Timestamp::default(),
+        step: name.parse().expect("a step"),
+    }
+}
+
+async fn write_until_killed(dir: &Path) {
+    let embedded = Embedded::open(dir, Access::ReadWrite).await.expect("opens");
+    let begin = embedded.backend().log.tail(LOG).await.expect("a tail").0;
+    let writers = (0..WRITERS).map(|writer| write(embedded.backend(), format!("{begin}_{writer}")));
+    tokio::task::JoinSet::from_iter(writers).join_all().await;
+}
+
+async fn write(backend: Backend, name: String) {
+    for n in 0_u64.. {
+        let text = format!("{name}_{n}_{}", "x".repeat(usize::try_from(n * 97 % 3_000).expect("fits")));
+        let seq = backend.log.append(LOG, &[event(&text)]).await.expect("appends")[0];
+        say(&format!("entry {seq} {text}"));
+        if n % 5 == 0 {
+            let digest = backend.blobs.put(text.clone().into_bytes()).await.expect("puts");
+            say(&format!("blob {digest} {text}"));
+            let step = format!("{name}_{n}");
+            let lease = Duration::from_secs(3600);
+            backend.claims.claim(&claim_key(&step), &node(), lease).await.expect("claims");
+            say(&format!("claim {step}"));
+            backend.claims.done(&claim_key(&step), &node()).await.expect("is done");
+            say(&format!("done {step}"));
+        }
+    }
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody listens");
+}
+
+fn kill_9_loses_nothing_that_was_acknowledged() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut acknowledged = Vec::new();
+    for lines in ROUNDS {
+        let child = start(dir.path());
+        acknowledged.extend(listen_and_kill(child, lines, dir.path()));
+        runtime().block_on(compare(dir.path(), &acknowledged));
+    }
+}
+
+fn start(dir: &Path) -> Child {
+    let binary = std::env::current_exe().expect("this binary");
+    Command::new(binary).arg("work").arg(dir).stdout(Stdio::piped()).spawn().expect("starts")
+}
+
+/// Everything that was said until it was killed, and the whole lines among what was still in the pipe.
+fn listen_and_kill(mut child: Child, lines: usize, dir: &Path) -> Vec<String> {
+    let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut heard = Vec::new();
+    let mut hear = || {
+        let mut line = String::new();
+        said.read_line(&mut line).expect("text");
+        line.strip_suffix('\n').map(str::to_owned)
+    };
+    while heard.len() < lines {
+        heard.push(hear().expect("it goes on until it is killed"));
+    }
+    if lines > 0 {
+        let refused = runtime().block_on(Embedded::open(dir, Access::ReadWrite)).map(|_| ());
+        let refused = refused.expect_err("the directory is in use");
+        assert!(matches!(refused, OpenError::InUse { pid, .. } if pid == Some(child.id())), "{refused}");
+    }
+    child.kill().expect("kills");
+    child.wait().expect("ends");
+    while let Some(line) = hear() {
+        heard.push(line);
+    }
+    heard
+}
+
+async fn compare(dir: &Path, acknowledged: &[String]) {
+    // First as a reader, which has to do without the lock and finds the write-ahead log as the dead left it. A
+    // process that was killed at once has not made the file yet.
+    if !acknowledged.is_empty() {
+        let reader = Embedded::open(dir, Access::ReadOnly).await.expect("opens for reading");
+        reader.backend().log.tail(LOG).await.expect("a tail");
+        reader.close().await;
+    }
+    let embedded = Embedded::open(dir, Access::ReadWrite).await.expect("opens");
+    let backend = embedded.backend();
+    let entries = read_all(&backend).await;
+    for line in acknowledged {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["entry", seq, text] => {
+                let seq: usize = seq.parse().expect("a number");
+                assert_eq!(entries[seq - 1], event(text), "entry {seq}");
+            }
+            ["blob", digest, text] => {
+                let digest: Digest = digest.parse().expect("a digest");
+                assert_eq!(backend.blobs.get(digest).await.expect("gets").expect("a blob"), text.as_bytes());
+            }
+            // Its `done` may be known too, whether or not anybody was told; or it was claimed here in an earlier
+            // round.
+            ["claim", step] => assert_ne!(claim(&backend, step).await, Claimed::Won, "{step}"),
+            ["done", step] => assert_eq!(claim(&backend, step).await, Claimed::Done, "{step}"),
+            _ => unreachable!("{line}"),
+        }
+    }
+    embedded.close().await;
+}
+
+async fn read_all(backend: &Backend) -> Vec<Event> {
+    let tail = backend.log.tail(LOG).await.expect("a tail");
+    let mut reader = backend.log.read(LOG, Seq(1)).await.expect("reads");
+    let mut entries = Vec::new();
+    while (entries.len() as u64) < tail.0 {
+        entries.extend(reader.next(1_000).await.expect("dense"));
+    }
+    entries.into_iter().flat_map(|entry| entry.events).map(|event| event.expect("whole")).collect()
+}
+
+async fn claim(backend: &Backend, step: &str) -> Claimed {
+    backend.claims.claim(&claim_key(step), &node(), Duration::ZERO).await.expect("answers")
+}

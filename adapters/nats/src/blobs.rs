@@ -1,0 +1,121 @@
+//! Large values: one stream with one message for each content address.
+//!
+//! A value that fits into a message is one, under its digest. A larger one is cut into parts, which are values
+//! themselves, and a list of them under the digest of the whole. Everything is put on condition that it is not there,
+//! so a put that was cut off is finished by putting again, and equal parts are kept once.
+
+use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use longshore_ports::{BLOB_LIMIT_BYTES, Error};
+use longshore_proto::{Digest, decode, encode, subject};
+
+use super::connection::Connection;
+use super::failure::failed;
+use super::publisher::{Manner, Outgoing, Publisher};
+
+/// How large a part is: half of what a NATS server takes in one message by default, and far below what slows it down.
+const PART_BYTES: usize = 512 * 1024;
+
+/// How many parts are on their way at once, in either direction: 4 MiB.
+const PARTS_AT_ONCE: usize = 8;
+
+/// All large values of a cluster.
+pub(super) struct Blobs {
+    connection: Connection,
+    publisher: Publisher,
+}
+
+impl Blobs {
+    pub(super) fn new(connection: &Connection) -> Self {
+        Self { connection: connection.clone(), publisher: Publisher::open(connection) }
+    }
+
+    async fn put_parts(&self, doing: &str, bytes: &Bytes) -> Result<Vec<Digest>, Error> {
+        let mut digests = Vec::new();
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            let mut messages = Vec::new();
+            while !rest.is_empty() && messages.len() < PARTS_AT_ONCE {
+                let body = rest.split_to(rest.len().min(PART_BYTES));
+                let digest = Digest::of(&body);
+                digests.push(digest);
+                messages.push(Outgoing { subject: subject::blob(digest).into(), body, manner: Manner::Once });
+            }
+            self.publisher.publish(doing, messages).await?;
+        }
+        Ok(digests)
+    }
+
+    /// The message under a subject. Any replica may answer; one that lags behind has not heard of a message that was
+    /// just stored, so a "no" is asked of the leader again.
+    async fn fetch(&self, subject: String) -> Result<Option<Bytes>, Error> {
+        let doing = || format!("read {subject}");
+        let stream = self.connection.context.get_stream_no_info(subject::BLOBS_STREAM).await;
+        let stream = stream.map_err(|error| failed(doing(), error))?;
+        match stream.direct_get_last_for_subject(subject.as_str()).await {
+            Ok(message) => return Ok(Some(message.payload)),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => {}
+            Err(error) => return Err(failed(doing(), error)),
+        }
+        match stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => Ok(Some(message.payload)),
+            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
+            Err(error) => Err(failed(doing(), error)),
+        }
+    }
+
+    async fn fetch_part(&self, digest: Digest) -> Result<Bytes, Error> {
+        let part = self.fetch(subject::blob(digest)).await?;
+        part.ok_or_else(|| {
+            Error::permanent(format!("read blob {digest}"), "a part of a larger value is gone")
+        })
+    }
+}
+
+#[async_trait]
+impl longshore_ports::Blobs for Blobs {
+    async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error> {
+        let size = bytes.len();
+        if size > BLOB_LIMIT_BYTES {
+            let refusal = format!("it is larger than {BLOB_LIMIT_BYTES} bytes");
+            return Err(Error::permanent(format!("keep a blob of {size} bytes"), refusal));
+        }
+        let bytes = Bytes::from(bytes);
+        let digest = Digest::of(&bytes);
+        let doing = format!("keep blob {digest}");
+        let (subject, body) = if size <= PART_BYTES {
+            (subject::blob(digest), bytes)
+        } else {
+            let parts = self.put_parts(&doing, &bytes).await?;
+            let list = encode(&parts).map_err(|error| Error::permanent(doing.as_str(), error))?;
+            (list_of_parts(digest), list.into())
+        };
+        self.publisher
+            .publish(&doing, vec![Outgoing { subject: subject.into(), body, manner: Manner::Once }])
+            .await?;
+        Ok(digest)
+    }
+
+    async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+        let doing = || format!("read blob {digest}");
+        let bytes = if let Some(whole) = self.fetch(subject::blob(digest)).await? {
+            whole.to_vec()
+        } else if let Some(list) = self.fetch(list_of_parts(digest)).await? {
+            let parts: Vec<Digest> = decode(&list).map_err(|error| Error::permanent(doing(), error))?;
+            let parts = stream::iter(parts).map(|part| self.fetch_part(part)).buffered(PARTS_AT_ONCE);
+            parts.try_collect::<Vec<_>>().await?.concat()
+        } else {
+            return Ok(None);
+        };
+        if Digest::of(&bytes) != digest {
+            return Err(Error::permanent(doing(), "its content does not match its address"));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+fn list_of_parts(digest: Digest) -> String {
+    format!("{}.parts", subject::blob(digest))
+}

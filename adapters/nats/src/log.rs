@@ -1,0 +1,137 @@
+//! The log: one stream for each partition.
+//!
+//! A stream's sequences are the log's, and its timestamps are the moments the log took its entries. Appends carry no
+//! id to tell copies by: an append that is repeated stands in the log twice, and whoever applies it knows what it has
+//! seen.
+
+mod fullness;
+mod reader;
+
+use async_nats::jetstream::stream::{Info, PurgeResponse};
+use async_trait::async_trait;
+use longshore_ports::{ENTRY_LIMIT_BYTES, Error, LogReader, RunLog};
+use longshore_proto::{Event, Incarnation, Partition, Seq, encode, subject};
+use serde_json::json;
+
+use self::fullness::Fullness;
+pub(super) use self::fullness::percent;
+use self::reader::Reader;
+use super::api::ask;
+use super::connection::Connection;
+use super::failure::failed;
+use super::publisher::{Manner, Outgoing, Placed, Publisher};
+use super::streams::{INCARNATION, Layout, look};
+
+/// All logs of a cluster.
+pub(super) struct Log {
+    connection: Connection,
+    /// One for each partition, in their order.
+    publishers: Vec<Publisher>,
+    fullness: Fullness,
+}
+
+impl Log {
+    pub(super) fn new(connection: &Connection, layout: Layout) -> Self {
+        let publishers = (0..layout.partitions).map(|_| Publisher::open(connection)).collect();
+        let fullness = Fullness::new(connection, layout.replicas);
+        Self { connection: connection.clone(), publishers, fullness }
+    }
+
+    /// Returns how full all logs are together, in per cent of what the other streams leave them.
+    pub(super) async fn fullness_of_all(&self) -> Result<u64, Error> {
+        self.fullness.of_all_logs().await
+    }
+
+    async fn info(&self, partition: Partition, doing: &str) -> Result<Info, Error> {
+        let info = look(&self.connection.context, &subject::log_stream(partition)).await;
+        info.map_err(|error| failed(format!("{doing} of partition {partition}"), error))
+    }
+}
+
+#[async_trait]
+impl RunLog for Log {
+    async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
+        Ok(incarnation(&self.info(partition, "read the incarnation of the log").await?))
+    }
+
+    async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
+        let doing = format!("append to the log of partition {partition}");
+        let Some(publisher) = self.publishers.get(usize::from(partition.0)) else {
+            let refusal = format!("there are {} partitions: 00 and up", self.publishers.len());
+            return Err(Error::permanent(doing, refusal));
+        };
+        let subject = async_nats::Subject::from(subject::log(partition));
+        let messages = events.iter().map(|event| message(&subject, event)).collect::<Result<Vec<_>, _>>();
+        let messages = messages.map_err(|refusal| Error::permanent(doing.as_str(), refusal))?;
+        let placed = publisher.publish(&doing, messages).await?;
+        Ok(placed.into_iter().filter_map(sequence).collect())
+    }
+
+    async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
+        Ok(Seq(self.info(partition, "read the tail of the log").await?.state.last_sequence))
+    }
+
+    async fn fullness(&self, partition: Partition) -> Result<u64, Error> {
+        let doing = "look how full the log is";
+        let (info, all) = tokio::try_join!(self.info(partition, doing), self.fullness.of_all_logs())?;
+        Ok(all.max(percent(info.state.bytes, info.config.max_bytes)))
+    }
+
+    async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
+        Ok(Box::new(Reader::open(self.connection.clone(), partition, from.max(Seq(1))).await?))
+    }
+
+    async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
+        let info = self.info(partition, "look where to trim the log").await?;
+        // A purge below zero would be a purge of everything, and one below the end's future would skip numbers.
+        let below = below.0.min(info.state.last_sequence + 1);
+        if below <= info.state.first_sequence {
+            return Ok(());
+        }
+        let request = format!("STREAM.PURGE.{}", subject::log_stream(partition));
+        let purged = ask::<PurgeResponse>(&self.connection.context, request, &json!({ "seq": below })).await;
+        purged
+            .map_err(|error| failed(format!("trim the log of partition {partition} below {below}"), error))?;
+        Ok(())
+    }
+}
+
+/// Drawn when the stream was created, with the moment of its creation: a copy of a stream is another one.
+fn incarnation(info: &Info) -> Incarnation {
+    let drawn = info.config.metadata.get(INCARNATION).map(String::as_str).unwrap_or_default();
+    Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))
+}
+
+fn message(subject: &async_nats::Subject, event: &Event) -> Result<Outgoing, String> {
+    let body = encode(event).map_err(|error| error.to_string())?;
+    if body.len() > ENTRY_LIMIT_BYTES {
+        return Err(format!(
+            "an entry of {} bytes is larger than {ENTRY_LIMIT_BYTES}: keep its large values as blobs",
+            body.len()
+        ));
+    }
+    // The place of an announcement is the epoch of a leader, so no other may stand there.
+    let is_announcement = matches!(event, Event::LeaderAnnounced { .. });
+    let manner = if is_announcement { Manner::Alone } else { Manner::Joined };
+    Ok(Outgoing { subject: subject.clone(), body: body.into(), manner })
+}
+
+/// An append has no condition, so it always has a place of its own.
+fn sequence(placed: Placed) -> Option<Seq> {
+    match placed {
+        Placed::New(sequence) => Some(Seq(sequence)),
+        Placed::Already => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_limit_is_never_full() {
+        for (bytes, limit, full) in [(7, -1, 0), (7, -1, 0), (7, 0, 0), (7, 10, 70), (20, 10, 200)] {
+            assert_eq!(percent(bytes, limit), full, "{bytes} of {limit}");
+        }
+    }
+}

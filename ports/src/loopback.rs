@@ -1,0 +1,26 @@
+//! The hosts that are this machine.
+
+use std::net::IpAddr;
+
+/// Whether a host of a URL is this machine, so that nobody on the network sees what is sent there.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_local_name =
+        host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
+    is_local_name || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_this_machine_are_known() {
+        for host in ["localhost", "LOCALHOST", "a.localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "10.0.0.1", "0.0.0.0", "localhost.example", "::2", "nats"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}
