@@ -23,11 +23,10 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub(crate) use longshore_embedded::Holder;
 use longshore_embedded::{Access, Embedded, OpenError};
+use longshore_machine::{Retention, Run};
 use longshore_ports::{Backend, RunPage, RunQuery};
 use longshore_proto::{CallUpdate, Digest, Namespace, NodeId, Partition, RunId, RunView};
-use longshore_scheduler::{
-    Driver, DriverError, Ended, Intake, Retention, Run, Submission, SubmitError, Watch, Watchers,
-};
+use longshore_scheduler::{Driver, DriverError, Ended, Intake, Submission, SubmitError, Watch, Watchers};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};

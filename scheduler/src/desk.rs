@@ -39,11 +39,11 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::intake::{Intake, Submission};
-use crate::machine::Run;
 pub use admission::ADMISSION_LIMIT_PERCENT;
 use admission::Admission;
 pub(crate) use answers::REQUEST_LIMIT_BYTES;
 use known::Known;
+use longshore_machine::Run;
 use quota::Quota;
 pub use refusal::Refusal;
 use value::ValueReader;

@@ -29,9 +29,9 @@ use self::held::Held;
 use self::send::{Unsent, append, dispatch};
 use self::untold::Untold;
 use crate::fold::{BATCH, DriverError, Fold, insist};
-use crate::machine::{Effect, Effects, Retention};
 use crate::pace::{Out, Pace};
 use crate::saver::{Ready, Saver, Standing};
+use longshore_machine::{Effect, Effects, Retention};
 
 /// Longest sleep between two looks at the clock: the time of day may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);

@@ -17,9 +17,9 @@ use tracing::{debug, info, warn};
 
 use self::log_time::LogTime;
 use crate::checks::on_blocking_thread;
-use crate::machine::{Effects, Machine, Refused};
 use crate::nodes::{VALUE_NODES, check_json};
 use crate::recovery::{Position, Recovered};
+use longshore_machine::{Effects, Machine, Refused};
 
 /// Entries taken at once, and about as many events: what follows from them is appended and published together, and a
 /// batch of small records stays within a few megabytes.

@@ -6,7 +6,7 @@
 //!                                            └───────────── Fired, Settled ──────────────────┘
 //! ```
 //!
-//! [`Intake`] checks what comes in and appends it. [`Machine`] decides, purely. [`Driver`] leads one partition: it
+//! [`Intake`] checks what comes in and appends it. [`Machine`](longshore_machine::Machine) decides, purely. [`Driver`] leads one partition: it
 //! reads the log, asks the machine, and performs what follows, in order; [`Observed`] reads and asks only. Nothing here
 //! knows how a call is made.
 
@@ -17,7 +17,6 @@ mod doorway;
 mod driver;
 mod fold;
 mod intake;
-mod machine;
 mod meter;
 mod node;
 mod nodes;
@@ -35,10 +34,6 @@ pub use doorway::Doorway;
 pub use driver::{Driver, Ended};
 pub use fold::DriverError;
 pub use intake::{Intake, Submission, SubmitError};
-pub use machine::{
-    Change, Drained, Effect, Effects, Machine, Needs, NoValue, Refused, RestoreError, Retention, Run,
-    RunValue, STATE_VERSION,
-};
 pub use meter::export_refusals;
 pub use node::{Node, NodeConfig};
 pub use observed::Observed;

@@ -7,7 +7,7 @@ use longshore_proto::StepStatus;
 use metrics::{counter, histogram};
 
 use crate::desk::Refusal;
-use crate::machine::{Change, Run, Step};
+use longshore_machine::{Change, Run, Step};
 
 /// Published submits that were refused for good, by reason.
 const DEAD_LETTERS: &str = "longshore_dlq_messages_total";

@@ -27,9 +27,9 @@ use tracing::{debug, info, warn};
 
 use crate::driver::{Driver, Ended};
 use crate::fold::DriverError;
-use crate::machine::Retention;
 use crate::observer::Observer;
 use crate::pace::Pace;
+use longshore_machine::Retention;
 use place::Place;
 
 /// Beats in a lifetime: one that is late or lost changes nothing.

@@ -7,8 +7,8 @@ use longshore_ports::{Backend, LogReader};
 use longshore_proto::{Partition, RunId, RunSummary, RunView};
 
 use crate::fold::{BATCH, DriverError, Fold};
-use crate::machine::{Effects, Run};
 use crate::recovery;
+use longshore_machine::{Effects, Run};
 
 /// A partition as of one moment.
 pub struct Observed {

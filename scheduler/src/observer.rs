@@ -11,7 +11,7 @@ use std::sync::Arc;
 use longshore_ports::{Events, News};
 use longshore_proto::StepView;
 
-use crate::machine::{Change, Run};
+use longshore_machine::{Change, Run};
 
 /// Hears of every change of the runs of a partition.
 pub trait Observer: Send + Sync {

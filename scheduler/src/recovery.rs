@@ -13,7 +13,7 @@ use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::machine::{Machine, STATE_VERSION};
+use longshore_machine::{Machine, STATE_VERSION};
 
 /// A position in one life of a log: which records were applied, and the hash over all of them.
 #[derive(Clone, Debug)]

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::fold::DriverError;
-use crate::machine::Machine;
 use crate::recovery::{Position, Recovered, StoredPartition};
+use longshore_machine::Machine;
 
 /// From the first change to its commit: short enough for whoever looks at a run, and for a takeover to have little to
 /// replay; and, after a commit of many runs, long enough for most of what happens to a short run to go with one row.

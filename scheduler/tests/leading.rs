@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
+use longshore_machine::Retention;
 use longshore_ports::{Backend, Delivery, Queued, RunQuery};
 use longshore_proto::{
     Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
     Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
 };
-use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watch, Watchers};
+use longshore_scheduler::{Driver, Ended, Intake, Submission, Watch, Watchers};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

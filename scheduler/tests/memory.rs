@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded};
+use longshore_machine::Retention;
 use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
-use longshore_scheduler::{Driver, Ended, Intake, Retention, Submission, Watchers};
+use longshore_scheduler::{Driver, Ended, Intake, Submission, Watchers};
 use serde_json::Map;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

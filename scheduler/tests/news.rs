@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
+use longshore_machine::Retention;
 use longshore_ports::{Backend, Delivery, Events, News};
 use longshore_proto::{Event, Outcome, Output, Partition, RunId, Settlement};
-use longshore_scheduler::{Announcer, Driver, DriverError, Ended, Intake, Retention, Submission};
+use longshore_scheduler::{Announcer, Driver, DriverError, Ended, Intake, Submission};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::sync::watch;

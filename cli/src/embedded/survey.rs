@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_embedded::{Embedded, Holder, PartitionState};
+use longshore_machine::{Run, STATE_VERSION};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
-use longshore_scheduler::{DriverError, Observed, Run, STATE_VERSION};
+use longshore_scheduler::{DriverError, Observed};
 
 use super::unopened;
 use crate::failure::Failure;

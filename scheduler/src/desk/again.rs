@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tracing::debug;
 
 use super::{Desk, Order, Refusal};
-use crate::machine::Run;
+use longshore_machine::Run;
 
 impl Desk {
     /// The run that the id of an order stands for, if there is one already. Nothing is looked up for an order without.

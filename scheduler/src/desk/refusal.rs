@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ADMISSION_LIMIT_PERCENT;
 use crate::api::Denied;
 use crate::intake::SubmitError;
-use crate::machine::NoValue;
+use longshore_machine::NoValue;
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::{Desk, Refusal};
-use crate::machine::{Run, RunValue};
+use longshore_machine::{Run, RunValue};
 
 /// Size of a part, in bytes. It is a text within a JSON text, so a quote takes two bytes: twice this fits into a
 /// message of 1 MiB.

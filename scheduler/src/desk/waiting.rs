@@ -6,7 +6,7 @@ use longshore_ports::{Catalog, JobQueue};
 use longshore_proto::{JobId, RunView, ServerName, StepStatus, StepView};
 use tracing::debug;
 
-use crate::machine::Run;
+use longshore_machine::Run;
 
 /// How many steps the queue is asked about. Those behind them wait for the same.
 const ASKED: usize = 16;

@@ -12,11 +12,11 @@ use super::held::Held;
 use super::send::append;
 use super::untold::Untold;
 use crate::fold::{DriverError, Fold, insist};
-use crate::machine::{Effect, Effects, Retention};
 use crate::observer::Observer;
 use crate::pace::Pace;
 use crate::recovery;
 use crate::saver::Saver;
+use longshore_machine::{Effect, Effects, Retention};
 
 /// Entries that are replayed between two looks at how much waits for a checkpoint: each may hold some dozens of events.
 const REPLAYED_AT_ONCE: u64 = 50;

@@ -12,9 +12,9 @@ use std::time::Duration;
 use longshore_proto::RunId;
 use tokio::time::Instant;
 
-use crate::machine::{Change, Effect, Effects, Machine};
 use crate::meter;
 use crate::observer::Observer;
+use longshore_machine::{Change, Effect, Effects, Machine};
 
 /// How long news wait: a person who looks on sees no difference, and most calls that are over sooner need no news of
 /// their beginning.
@@ -125,7 +125,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::machine::Run;
+    use longshore_machine::Run;
 
     const TWO_STEPS: &str = "longshore: v1\nname: two\nsteps: [{ id: a, call: s/t }, { id: b, call: s/t }]\n";
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use longshore_machine::Retention;
 use longshore_ports::{Backend, Error, LogReader, RunLog};
 use longshore_proto::{Event, Incarnation, Partition, Seq};
-use longshore_scheduler::{Driver, Retention, Watchers};
+use longshore_scheduler::{Driver, Watchers};
 
 use crate::harness::{Cluster, PARTITIONS};
 

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use longshore_machine::{NoValue, RunValue};
 use longshore_ports::{RunCursor, RunPage, RunQuery};
 use longshore_proto::{Payload, RunId, RunStatus, RunSummary, RunView};
-use longshore_scheduler::{NoValue, RunValue};
 
 use crate::embedded::{self, Looked};
 use crate::exit::Exit;

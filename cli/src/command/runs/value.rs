@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use longshore_machine::RunValue;
 use longshore_proto::{Payload, RunId, StepPath};
-use longshore_scheduler::RunValue;
 use rustix::fs::OFlags;
 use serde_json::Value;
 

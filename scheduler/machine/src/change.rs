@@ -23,7 +23,7 @@ impl Change {
     }
 
     /// This and a later change of the same run, as one.
-    pub(crate) fn merge(&mut self, later: &Self) {
+    pub fn merge(&mut self, later: &Self) {
         self.began |= later.began;
         self.turned |= later.turned;
         self.steps.extend(&later.steps);

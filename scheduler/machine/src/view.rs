@@ -45,22 +45,22 @@ impl Run {
     }
 
     /// Where it stands.
-    pub(crate) const fn status(&self) -> RunStatus {
+    pub const fn status(&self) -> RunStatus {
         self.status
     }
 
     /// How long it took, once it has ended.
-    pub(crate) fn took(&self) -> Option<Duration> {
+    pub fn took(&self) -> Option<Duration> {
         self.finished_at.map(|at| at.since(self.submitted_at))
     }
 
     /// What it runs.
-    pub(crate) const fn workflow(&self) -> &WorkflowRef {
+    pub const fn workflow(&self) -> &WorkflowRef {
         &self.workflow
     }
 
     /// What it was given, with defaults filled in.
-    pub(crate) const fn inputs(&self) -> &Payload {
+    pub const fn inputs(&self) -> &Payload {
         &self.inputs
     }
 

@@ -51,7 +51,7 @@ pub use needs::Needs;
 pub use refused::Refused;
 pub use retention::Retention;
 pub use run::Run;
-pub(crate) use run::Step;
+pub use run::Step;
 use scope::BlobValues;
 pub use value::{NoValue, RunValue};
 

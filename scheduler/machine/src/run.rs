@@ -58,20 +58,23 @@ pub(super) struct RunError {
 
 /// One step of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(crate) struct Step {
-    pub(crate) path: StepPath,
+pub struct Step {
+    /// Its place in the workflow.
+    pub path: StepPath,
     #[serde(default)]
     pub(super) name: Option<String>,
     /// What it does, in a word or two: kept so that a run can be shown without its plan.
-    pub(crate) does: String,
+    pub does: String,
     pub(super) depth: u16,
     /// Attempts that its policy allows, if it is a call: kept for the same reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) attempt_limit: Option<u32>,
-    pub(crate) status: StepStatus,
+    /// Its state.
+    pub status: StepStatus,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
-    pub(crate) attempts: Vec<AttemptRecord>,
+    /// Its attempts that have ended, oldest first.
+    pub attempts: Vec<AttemptRecord>,
     pub(super) output: Option<Output>,
     pub(super) error: Option<Fault>,
     /// The call that is out, or waits for its next attempt.
@@ -144,7 +147,8 @@ impl Run {
         }
     }
 
-    pub(crate) fn step(&self, index: StepIndex) -> Option<&Step> {
+    /// A step by its number in the plan; `None` if the plan has fewer.
+    pub fn step(&self, index: StepIndex) -> Option<&Step> {
         self.steps.get(index.0)
     }
 

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use longshore_machine::{Effects, Machine};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, JobId, Outcome, Output, Partition, Record, RunId, Sent, Seq, Settlement,
     Timestamp,
 };
-use longshore_scheduler::{Effects, Machine};
 use longshore_workflow::{Plan, compile};
 use serde_json::json;
 
