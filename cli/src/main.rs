@@ -10,7 +10,6 @@
 //! This file parses, dispatches and ends with the exit code.
 
 mod args;
-mod bench;
 mod cluster;
 mod command;
 mod config;

@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 
 /// Every Rust file of the workspace with its text, by its path from the root.
 fn sources() -> Vec<(String, String)> {
-    let parts = ["proto", "workflow", "ports", "adapters", "scheduler", "worker", "cli", "tests", "examples"];
+    let parts = ["proto", "workflow", "ports", "adapters", "scheduler", "worker", "bench", "cli", "tests", "examples"];
     let mut open: Vec<_> = parts.map(|part| root().join(part)).into();
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
@@ -107,6 +107,7 @@ fn dependencies_go_one_way() {
     ours("scheduler/machine", &["longshore-proto", "longshore-workflow"]);
     ours("scheduler", &["longshore-proto", "longshore-workflow", "longshore-ports", "longshore-machine"]);
     ours("worker", &["longshore-proto", "longshore-ports"]);
+    ours("bench", &["longshore-proto"]);
     ours("adapters/tls", &[]);
     ours("adapters/embedded", &["longshore-proto", "longshore-ports"]);
     ours("adapters/redis", &["longshore-proto", "longshore-ports", "longshore-tls"]);

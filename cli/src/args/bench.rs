@@ -67,13 +67,3 @@ pub(crate) enum Sync {
     /// Before it acknowledges: `sync_interval: always`
     Always,
 }
-
-impl Sync {
-    /// The word for it on the command line.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Always => "always",
-        }
-    }
-}

@@ -1,13 +1,27 @@
 //! `longshore bench`: measures a cluster against what its broker could do at best.
 //!
-//! What is measured, and how, is in `bench`; this prints it.
+//! The crate `longshore-bench` measures; this command starts a cluster or connects to one, and prints the figures.
 
-use crate::args::BenchArgs;
-use crate::bench::{SCHEMA, bench as measure, page};
-use crate::config::Config;
+mod page;
+
+use std::collections::BTreeMap;
+
+use futures::future::{join_all, try_join_all};
+use longshore_bench::{
+    BenchError, BenchOptions, BenchTool, ClusterOptions, Figures, Kind, OWN_CONNECTIONS, StartedCluster,
+};
+
+use crate::args::{BenchArgs, Sync, Target};
+use crate::cluster::Client;
+use crate::config::{Config, Flags, Key};
+use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::signals::Signals;
+
+/// The name of the report in JSON.
+const SCHEMA: &str = "longshore.bench";
 
 /// Measures, and prints the figures.
 pub(super) async fn bench(args: &BenchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
@@ -15,7 +29,119 @@ pub(super) async fn bench(args: &BenchArgs, config: &Config, output: &Output) ->
     if args.json {
         output.document(SCHEMA, &figures)?;
     } else {
-        output.lines(page(&figures))?;
+        output.lines(page::page(&figures))?;
     }
     Ok(Exit::Success)
+}
+
+/// Measures, with `--start` in a cluster of its own. Ctrl-C ends the measurement early, and every process it started.
+async fn measure(args: &BenchArgs, config: &Config, output: &Output) -> Result<Figures, Failure> {
+    let mut signals = Signals::listen()?;
+    if !args.start {
+        return measure_at(args, config, None, &mut signals, output).await;
+    }
+    output.message("starting NATS, Redis, schedulers and workers");
+    let options = cluster_options(args)?;
+    let mut started = tokio::select! {
+        started = StartedCluster::start(&options) => started?,
+        _ = signals.next() => return Err(interrupted()),
+    };
+    let config = config_of(&started)?;
+    let measured = measure_at(args, &config, Some(&mut started), &mut signals, output).await;
+    let measured = measured.map_err(|failure| {
+        let error =
+            started.explain(BenchError { kind: Kind::Other, message: failure.message.clone(), help: None });
+        Failure { message: error.message, ..failure }
+    });
+    started.end().await;
+    measured
+}
+
+/// Connects, measures until a signal, and deletes the streams of the bare loop.
+async fn measure_at(
+    args: &BenchArgs,
+    config: &Config,
+    started: Option<&mut StartedCluster>,
+    signals: &mut Signals,
+    output: &Output,
+) -> Result<Figures, Failure> {
+    let connections = args.workers.get() + OWN_CONNECTIONS;
+    let connecting = (0..connections).map(|_| Client::connect(config, false, output));
+    let clients = tokio::select! {
+        clients = try_join_all(connecting) => clients?,
+        _ = signals.next() => return Err(interrupted()),
+    };
+    let connections: Vec<_> = clients.iter().map(Client::connection).collect();
+    let options = BenchOptions {
+        namespace: config.namespace.clone(),
+        tools: tools(args),
+        runs: args.runs.get(),
+        idle_runs: args.lone_runs.get(),
+        takeover: args.takeover,
+        progress: &|text| output.message(text),
+    };
+    let measured = tokio::select! {
+        measured = Box::pin(longshore_bench::measure(&options, &connections, started)) => measured.map_err(Failure::from),
+        _ = signals.next() => Err(interrupted()),
+    };
+    if let Some(connection) = connections.first() {
+        longshore_bench::clear(connection).await;
+    }
+    join_all(clients.iter().map(Client::close)).await;
+    measured
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted before everything was measured")
+}
+
+/// The tools to call.
+fn tools(args: &BenchArgs) -> Vec<BenchTool> {
+    let tool = |Target { server, tool }: Target| BenchTool { server, tool };
+    let own = |text: &str| text.parse().ok().map(tool);
+    match (&args.tool, &args.echo) {
+        (Some(target), _) => vec![tool(target.clone())],
+        (None, None) => own("noop/echo").into_iter().collect(),
+        (None, Some(_)) => ["noop/echo", "stdio/echo"].into_iter().filter_map(own).collect(),
+    }
+}
+
+/// What to start. Schedulers and workers are this program.
+fn cluster_options(args: &BenchArgs) -> Result<ClusterOptions, Failure> {
+    let longshore = std::env::current_exe()
+        .map_err(|error| Failure::new(Exit::Error, format!("could not find the program itself: {error}")))?;
+    Ok(ClusterOptions {
+        longshore,
+        nats_server: args.nats_server.clone(),
+        redis_server: args.redis_server.clone(),
+        sync_always: args.sync == Sync::Always,
+        schedulers: args.schedulers.get(),
+        workers: args.workers.get(),
+        echo: args.echo.clone(),
+        // They have precedence over the configuration file of the started cluster, and may name the user's own cluster.
+        unset: environment::all().into_keys().filter(|name| is_setting(name)).collect(),
+    })
+}
+
+/// Returns whether a variable may be a setting of Longshore.
+fn is_setting(variable: &str) -> bool {
+    ["LONGSHORE_", "NATS_", "REDIS_"].iter().any(|prefix| variable.starts_with(prefix))
+}
+
+/// The configuration of a client of the started cluster.
+fn config_of(started: &StartedCluster) -> Result<Config, Failure> {
+    let values =
+        vec![(Key::NatsUrl, "--start", started.nats_url()), (Key::RedisUrl, "--start", started.redis_url())];
+    Config::load(&Flags { file: Some(started.config_file()), values }, &BTreeMap::new())
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        let exit = match error.kind {
+            Kind::Usage => Exit::Usage,
+            Kind::Unreachable => Exit::Unreachable,
+            Kind::Other => Exit::Error,
+        };
+        Self::new(exit, error.message).maybe_help(error.help.map(str::to_owned))
+    }
 }

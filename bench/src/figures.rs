@@ -1,132 +1,132 @@
-//! What was measured, as data: the same for the page and for `--json`.
+//! The figures as data, for the page and for `--json`.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::publish::Way;
+use crate::publish::PublishMode;
 
 /// Everything of one `longshore bench`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figures {
-    /// What it was measured on.
-    pub(crate) setting: Setting,
-    /// What the broker could do at best.
-    pub(crate) floor: Floor,
-    /// What Longshore did, for each tool.
-    pub(crate) tools: Vec<OfTool>,
-    /// What the processes took that were started for it.
-    pub(crate) processes: Vec<OfProcess>,
-    /// How long runs waited after a scheduler was killed.
-    pub(crate) takeover: Option<Takeover>,
+pub struct Figures {
+    /// The machine and the cluster.
+    pub setting: Setting,
+    /// The throughput of the bare loop.
+    pub floor: Floor,
+    /// The figures of each tool.
+    pub tools: Vec<ToolFigures>,
+    /// Memory and processor time of the processes that were started.
+    pub processes: Vec<ProcessFigures>,
+    /// The delay of runs after a scheduler was killed.
+    pub takeover: Option<Takeover>,
 }
 
-/// What it was measured on.
+/// The machine and the cluster.
 #[derive(Debug, Serialize)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// Processors that this process may use.
-    pub(crate) cores: usize,
-    /// What else the machine was doing: the load average over a minute when the measuring began.
-    pub(crate) load_before: Option<f64>,
+    pub cores: usize,
+    /// The load average over a minute before the measurement: other work of the machine.
+    pub load_before: Option<f64>,
     /// The version of nats-server.
-    pub(crate) nats: String,
-    /// When it writes through, if we started it.
-    pub(crate) sync: Option<&'static str>,
+    pub nats: String,
+    /// The `sync_interval` of a NATS that was started for the measurement: `default` or `always`.
+    pub sync: Option<&'static str>,
     /// Started schedulers.
-    pub(crate) schedulers: Option<usize>,
+    pub schedulers: Option<usize>,
     /// Started workers, and workers of the bare loop.
-    pub(crate) workers: usize,
+    pub workers: usize,
 }
 
 /// The bare loop.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Floor {
+pub struct Floor {
     /// Steps in a second, the best of all rounds.
-    pub(crate) steps_per_second: f64,
-    /// The best of those whose messages were published one by one, many on their way.
-    pub(crate) pipelined: f64,
+    pub steps_per_second: f64,
+    /// The best of those whose messages were published one by one, many on their mode.
+    pub pipelined: f64,
     /// The best of those whose messages were published in atomic batches.
-    pub(crate) batched: f64,
+    pub batched: f64,
 }
 
-/// What Longshore did with one tool.
+/// The figures of one tool.
 #[derive(Debug, Serialize)]
-pub(crate) struct OfTool {
+pub struct ToolFigures {
     /// The tool, as `server/tool`.
-    pub(crate) tool: String,
+    pub tool: String,
     /// Runs of one step.
-    pub(crate) one_step: Rate,
+    pub one_step: Throughput,
     /// Runs of ten steps, each of which needs the one before.
-    pub(crate) chains: Rate,
-    /// One at a time.
-    pub(crate) one_at_a_time: OneAtATime,
+    pub chains: Throughput,
+    /// Latencies one at a time.
+    pub one_at_a_time: OneAtATime,
 }
 
-/// Many at once.
+/// The throughput of many runs at once.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Rate {
+pub struct Throughput {
     /// Runs.
-    pub(crate) runs: u32,
+    pub runs: u32,
     /// From the first submit to the last end.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
     /// Steps in a second.
-    pub(crate) steps_per_second: f64,
+    pub steps_per_second: f64,
     /// The same in units of the bare loop's.
-    pub(crate) of_floor: f64,
+    pub of_floor: f64,
 }
 
-/// One at a time, in turns.
+/// Latencies of steps and runs that were measured one at a time.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct OneAtATime {
+pub struct OneAtATime {
     /// A step of the bare loop.
-    pub(crate) step: Latency,
+    pub step: Latency,
     /// A run submitted by a publish.
-    pub(crate) published: Lone,
+    pub published: IdleLatency,
     /// A run submitted by a request.
-    pub(crate) requested: Lone,
+    pub requested: IdleLatency,
 }
 
-/// A run that has the cluster to itself.
+/// The latency of a run while the cluster does nothing else.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Lone {
-    /// From the submit to the news of the end.
+pub struct IdleLatency {
+    /// From the submit to the update that says that the run has ended.
     #[serde(flatten)]
-    pub(crate) run: Latency,
+    pub run: Latency,
     /// The median in units of the bare loop's.
-    pub(crate) of_floor: f64,
+    pub of_floor: f64,
 }
 
-/// How long single ones took.
+/// Durations of single steps or runs.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Latency {
-    /// Half took no longer.
-    pub(crate) p50_ms: f64,
-    /// 99 of 100 took no longer.
-    pub(crate) p99_ms: f64,
+pub struct Latency {
+    /// The median, in milliseconds.
+    pub p50_ms: f64,
+    /// The 99th percentile, in milliseconds.
+    pub p99_ms: f64,
 }
 
-/// What a process took.
+/// Memory and processor time of a process.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct OfProcess {
-    /// What it is.
-    pub(crate) process: String,
+pub struct ProcessFigures {
+    /// Its name: `scheduler 1`.
+    pub process: String,
     /// Resident memory before the first run.
-    pub(crate) idle_mib: f64,
+    pub idle_mib: f64,
     /// The most it had until the end.
-    pub(crate) most_mib: f64,
+    pub most_mib: f64,
     /// Processor time for each step of the first tool's runs of one step.
-    pub(crate) cpu_us_per_step: f64,
+    pub cpu_us_per_step: f64,
 }
 
 /// After the kill of a leading scheduler.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Takeover {
+pub struct Takeover {
     /// Runs submitted at once after it, spread over all partitions.
-    pub(crate) runs: u32,
+    pub runs: u32,
     /// Until the first of them had ended, which another scheduler led anyway.
-    pub(crate) first_seconds: f64,
+    pub first_seconds: f64,
     /// Until the last of them had ended.
-    pub(crate) last_seconds: f64,
+    pub last_seconds: f64,
 }
 
 impl Latency {
@@ -142,9 +142,9 @@ impl Latency {
 }
 
 impl Floor {
-    /// The way to publish that the broker is faster with.
-    pub(super) fn faster(&self) -> Way {
-        if self.batched > self.pipelined { Way::AsBatch } else { Way::Singly }
+    /// The mode to publish that the broker is faster with.
+    pub(crate) fn faster(&self) -> PublishMode {
+        if self.batched > self.pipelined { PublishMode::AsBatch } else { PublishMode::Singly }
     }
 
     /// The better of two rounds, figure by figure: a busy machine only ever makes it worse.
@@ -153,6 +153,15 @@ impl Floor {
             steps_per_second: self.steps_per_second.max(other.steps_per_second),
             pipelined: self.pipelined.max(other.pipelined),
             batched: self.batched.max(other.batched),
+        }
+    }
+}
+
+impl ToolFigures {
+    /// Adds the throughput in units of the bare loop's.
+    pub(crate) fn compare(&mut self, floor: &Floor) {
+        for rate in [&mut self.one_step, &mut self.chains] {
+            rate.of_floor = rate.steps_per_second / floor.steps_per_second;
         }
     }
 }

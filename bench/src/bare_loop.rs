@@ -7,7 +7,7 @@
 //!
 //! Four things that every step of Longshore needs as well, with the same settings of the streams and the same order of
 //! acknowledgements, and nothing else: no state, no claims, no checkpoints, one log. Measured with messages published
-//! one by one, many on their way, and in atomic batches; whichever is faster is the floor.
+//! one by one, many on their mode, and in atomic batches; whichever is faster is the floor.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::figures::Floor;
-use super::publish::{WINDOW, Way, publish};
-use super::{Step, broken};
-use crate::failure::Failure;
+use crate::StepResult;
+use crate::error::{BenchError, failed_to};
+use crate::figures::Floor;
+use crate::publish::{PublishMode, WINDOW, publish};
 
 const JOBS: &str = "LS_BENCH_JOBS";
 const LOG: &str = "LS_BENCH_LOG";
@@ -39,7 +39,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const BODY: [u8; 256] = [b'x'; 256];
 
 /// The client's side, with a connection for each part.
-pub(super) struct BareLoop {
+pub(crate) struct BareLoop {
     submitter: Context,
     workers: Vec<Context>,
     reader: Context,
@@ -49,33 +49,33 @@ pub(super) struct BareLoop {
 
 impl BareLoop {
     /// One connection submits, one reads, and the others work.
-    pub(super) fn new(submitter: &Client, reader: &Client, workers: &[Client]) -> Self {
+    pub(crate) fn new(submitter: &Client, reader: &Client, workers: &[Client]) -> Self {
         let workers = workers.iter().map(context).collect();
         Self { submitter: context(submitter), workers, reader: context(reader), next: 0 }
     }
 
     /// Measures one round of many steps at once, on streams that are new.
-    pub(super) async fn measure(&mut self, steps: u32) -> Result<Floor, Failure> {
+    pub(crate) async fn measure(&mut self, steps: u32) -> Result<Floor, BenchError> {
         self.begin().await?;
         let measured = timeout(LIMIT, self.round(steps)).await;
-        measured.map_err(broken("measure the bare loop"))?.map_err(broken("measure the bare loop"))
+        measured.map_err(failed_to("measure the bare loop"))?.map_err(failed_to("measure the bare loop"))
     }
 
     /// Makes ready for steps one at a time, on streams that are new.
-    pub(super) async fn one_at_a_time(&mut self) -> Result<LoneSteps<'_>, Failure> {
+    pub(crate) async fn one_at_a_time(&mut self) -> Result<IdleSteps<'_>, BenchError> {
         self.begin().await?;
-        let ready = async { Ok((self.log().await?, self.work(Way::Singly).await?)) };
-        let ready: Step<_> = timeout(LIMIT, ready).await.map_err(broken("prepare the bare loop"))?;
-        let (log, workers) = ready.map_err(broken("prepare the bare loop"))?;
-        Ok(LoneSteps { bare: self, log, workers })
+        let ready = async { Ok((self.log().await?, self.work(PublishMode::Singly).await?)) };
+        let ready: StepResult<_> = timeout(LIMIT, ready).await.map_err(failed_to("prepare the bare loop"))?;
+        let (log, workers) = ready.map_err(failed_to("prepare the bare loop"))?;
+        Ok(IdleSteps { bare: self, log, workers })
     }
 
-    async fn begin(&self) -> Result<(), Failure> {
+    async fn begin(&self) -> Result<(), BenchError> {
         clear(&self.submitter.client()).await;
-        self.create().await.map_err(broken("create the streams of the bare loop"))
+        self.create().await.map_err(failed_to("create the streams of the bare loop"))
     }
 
-    async fn create(&self) -> Step<()> {
+    async fn create(&self) -> StepResult<()> {
         let common = Config {
             storage: StorageType::File,
             discard: DiscardPolicy::New,
@@ -102,24 +102,24 @@ impl BareLoop {
         Ok(())
     }
 
-    async fn round(&mut self, steps: u32) -> Step<Floor> {
-        self.many(WARM_UP, Way::Singly).await?;
-        let pipelined = self.many(steps, Way::Singly).await?;
-        self.many(WARM_UP, Way::AsBatch).await?;
-        let batched = self.many(steps, Way::AsBatch).await?;
+    async fn round(&mut self, steps: u32) -> StepResult<Floor> {
+        self.many(WARM_UP, PublishMode::Singly).await?;
+        let pipelined = self.many(steps, PublishMode::Singly).await?;
+        self.many(WARM_UP, PublishMode::AsBatch).await?;
+        let batched = self.many(steps, PublishMode::AsBatch).await?;
         Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched })
     }
 
-    /// Steps in a second, as many on their way as there is room for.
-    async fn many(&mut self, steps: u32, way: Way) -> Step<f64> {
+    /// Steps in a second, as many on their mode as there is room for.
+    async fn many(&mut self, steps: u32, mode: PublishMode) -> StepResult<f64> {
         let mut log = self.log().await?;
-        let mut workers = self.work(way).await?;
+        let mut workers = self.work(mode).await?;
         let jobs: Vec<_> = (0..steps).map(|_| self.job()).collect();
         let started = Instant::now();
         let submit = async {
-            let (size, at_once) = way.window();
+            let (size, at_once) = mode.window();
             let chunks = stream::iter(jobs.chunks(size));
-            let sent = chunks.map(|chunk| publish(&self.submitter, chunk, &BODY, true, way));
+            let sent = chunks.map(|chunk| publish(&self.submitter, chunk, &BODY, true, mode));
             sent.buffer_unordered(at_once).try_collect::<()>().await
         };
         let read = async {
@@ -141,7 +141,7 @@ impl BareLoop {
     }
 
     /// What the log gets from now on.
-    async fn log(&self) -> Step<pull::Stream> {
+    async fn log(&self) -> StepResult<pull::Stream> {
         let info = self.reader.get_stream(LOG).await?.cached_info().state.last_sequence;
         let config = pull::Config {
             ack_policy: AckPolicy::None,
@@ -155,7 +155,7 @@ impl BareLoop {
     }
 
     /// The workers. They end when they are dropped.
-    async fn work(&self, way: Way) -> Step<JoinSet<Step<()>>> {
+    async fn work(&self, mode: PublishMode) -> StepResult<JoinSet<StepResult<()>>> {
         let config = pull::Config {
             durable_name: Some("work".to_owned()),
             max_ack_pending: i64::try_from(WINDOW * 8)?,
@@ -165,27 +165,27 @@ impl BareLoop {
         for context in &self.workers {
             let consumer = context.create_consumer_on_stream(config.clone(), JOBS).await?;
             let jobs = consumer.stream().max_messages_per_batch(WINDOW).messages().await?;
-            workers.spawn(see_through(context.clone(), jobs, way));
+            workers.spawn(see_through(context.clone(), jobs, mode));
         }
         Ok(workers)
     }
 }
 
 /// The bare loop, ready for a step that has the broker to itself. Its workers end with it.
-pub(super) struct LoneSteps<'a> {
+pub(crate) struct IdleSteps<'a> {
     bare: &'a mut BareLoop,
     log: pull::Stream,
-    workers: JoinSet<Step<()>>,
+    workers: JoinSet<StepResult<()>>,
 }
 
-impl LoneSteps<'_> {
+impl IdleSteps<'_> {
     /// How long a step takes.
-    pub(super) async fn step(&mut self) -> Result<Duration, Failure> {
+    pub(crate) async fn step(&mut self) -> Result<Duration, BenchError> {
         let job = self.bare.job();
         let started = Instant::now();
         let step = async {
             let submitted =
-                publish(&self.bare.submitter, std::slice::from_ref(&job), &BODY, true, Way::Singly);
+                publish(&self.bare.submitter, std::slice::from_ref(&job), &BODY, true, PublishMode::Singly);
             let (sent, read) = tokio::select! {
                 done = async { tokio::join!(submitted, self.log.next()) } => done,
                 Some(ended) = self.workers.join_next() => return Err(ended.map_or_else(Into::into, failed_worker)),
@@ -195,13 +195,14 @@ impl LoneSteps<'_> {
             read.ok_or("the log has ended")??;
             Ok(took)
         };
-        let took: Step<_> = timeout(LIMIT, step).await.map_err(broken("measure a step of the bare loop"))?;
-        took.map_err(broken("measure a step of the bare loop"))
+        let took: StepResult<_> =
+            timeout(LIMIT, step).await.map_err(failed_to("measure a step of the bare loop"))?;
+        took.map_err(failed_to("measure a step of the bare loop"))
     }
 }
 
 /// Deletes what a round leaves behind.
-pub(super) async fn clear(client: &Client) {
+pub(crate) async fn clear(client: &Client) {
     let context = context(client);
     for name in [JOBS, LOG] {
         // It may not be there.
@@ -214,26 +215,26 @@ fn context(client: &Client) -> Context {
     ContextBuilder::new().timeout(limit).ack_timeout(limit).max_ack_inflight(WINDOW * 4).build(client.clone())
 }
 
-fn failed_worker(ended: Step<()>) -> Box<dyn std::error::Error + Send + Sync> {
+fn failed_worker(ended: StepResult<()>) -> Box<dyn std::error::Error + Send + Sync> {
     ended.err().unwrap_or_else(|| "a worker of the bare loop has ended".into())
 }
 
 /// Publishes the results of jobs, and then acknowledges the jobs.
-async fn see_through(context: Context, jobs: pull::Stream, way: Way) -> Step<()> {
-    let (size, at_once) = way.window();
+async fn see_through(context: Context, jobs: pull::Stream, mode: PublishMode) -> StepResult<()> {
+    let (size, at_once) = mode.window();
     let chunks = jobs.ready_chunks(size);
-    let done = chunks.map(|chunk| settle(&context, chunk, way)).buffer_unordered(at_once);
+    let done = chunks.map(|chunk| settle(&context, chunk, mode)).buffer_unordered(at_once);
     done.try_collect().await
 }
 
 async fn settle<E: std::error::Error + Send + Sync + 'static>(
     context: &Context,
     jobs: Vec<Result<Message, E>>,
-    way: Way,
-) -> Step<()> {
+    mode: PublishMode,
+) -> StepResult<()> {
     let jobs = jobs.into_iter().collect::<Result<Vec<_>, _>>()?;
     let subjects: Vec<_> = jobs.iter().map(|_| LOG_SUBJECT.to_owned()).collect();
-    publish(context, &subjects, &BODY, false, way).await?;
+    publish(context, &subjects, &BODY, false, mode).await?;
     for job in jobs {
         job.ack().await?;
     }

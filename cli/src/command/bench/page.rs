@@ -1,10 +1,11 @@
-//! The figures on a page.
+//! The figures as a table for a terminal.
 
-use super::figures::{Figures, Floor, Latency, OfProcess, OneAtATime, Rate, Setting};
+use longshore_bench::{Figures, Floor, Latency, OneAtATime, ProcessFigures, Setting, Throughput};
+
 use crate::output::{FAINT, Line, PLAIN, STRONG, aligned};
 
-/// The whole page.
-pub(crate) fn page(figures: &Figures) -> Vec<Line> {
+/// All lines of the table.
+pub(super) fn page(figures: &Figures) -> Vec<Line> {
     let mut lines = vec![setting(&figures.setting), Line::default()];
     lines.extend(aligned(rows(figures)));
     if figures.setting.sync.is_some() && figures.tools.len() == 1 {
@@ -51,7 +52,7 @@ fn rows(figures: &Figures) -> Vec<Vec<Line>> {
     rows
 }
 
-fn rate(name: &str, rate: &Rate) -> Vec<Line> {
+fn rate(name: &str, rate: &Throughput) -> Vec<Line> {
     let note = format!("{} runs in {:.1} s", rate.runs, rate.seconds);
     row(name, Some(rate.steps_per_second), None, Some(rate.of_floor), &note)
 }
@@ -78,7 +79,7 @@ fn row(
     ]
 }
 
-fn processes(processes: &[OfProcess]) -> Vec<Vec<Line>> {
+fn processes(processes: &[ProcessFigures]) -> Vec<Vec<Line>> {
     let titles = ["PROCESS", "MIB IDLE", "MIB AT MOST", "CPU US/STEP"];
     let mut rows = vec![titles.map(|title| Line::of(FAINT, title)).to_vec()];
     rows.extend(processes.iter().map(|process| {

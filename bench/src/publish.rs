@@ -9,27 +9,27 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
 use futures::future::try_join_all;
 
-use super::Step;
+use crate::StepResult;
 
-/// Messages of a part on their way at once.
-pub(super) const WINDOW: usize = 1_000;
+/// Messages of a part on their mode at once.
+pub(crate) const WINDOW: usize = 1_000;
 
-/// Messages of an atomic batch, and batches of a part on their way at once.
+/// Messages of an atomic batch, and batches of a part on their mode at once.
 const BATCH: usize = 200;
 const BATCHES: usize = 4;
 
 /// How several messages are published.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Way {
+pub(crate) enum PublishMode {
     /// Each by itself.
     Singly,
     /// All of them or none, with one acknowledgement.
     AsBatch,
 }
 
-impl Way {
-    /// Messages that go together, and how many such are on their way.
-    pub(super) const fn window(self) -> (usize, usize) {
+impl PublishMode {
+    /// Messages that go together, and how many such are on their mode.
+    pub(crate) const fn window(self) -> (usize, usize) {
         match self {
             Self::Singly => (1, WINDOW),
             Self::AsBatch => (BATCH, BATCHES),
@@ -38,16 +38,16 @@ impl Way {
 }
 
 /// Publishes a body to each subject and waits for the acknowledgements. With `once` only where there is none yet.
-pub(super) async fn publish(
+pub(crate) async fn publish(
     context: &Context,
     subjects: &[String],
     body: &'static [u8],
     once: bool,
-    way: Way,
-) -> Step<()> {
-    match (subjects, way) {
+    mode: PublishMode,
+) -> StepResult<()> {
+    match (subjects, mode) {
         ([], _) => Ok(()),
-        ([_], _) | (_, Way::Singly) => {
+        ([_], _) | (_, PublishMode::Singly) => {
             let sent = subjects.iter().map(async |subject| {
                 let mut message = PublishMessage::build().payload(body.into());
                 if once {
@@ -58,7 +58,7 @@ pub(super) async fn publish(
             try_join_all(sent).await?;
             Ok(())
         }
-        ([first @ .., last], Way::AsBatch) => {
+        ([first @ .., last], PublishMode::AsBatch) => {
             let id = format!("{:032x}", rand::random::<u128>());
             let client = context.client();
             for (subject, number) in first.iter().zip(1_usize..) {

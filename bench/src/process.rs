@@ -1,4 +1,4 @@
-//! A process that was started for the measurement: what it takes, what it said, and its end.
+//! A process that was started for the measurement: its memory and processor time, its output, and its end.
 //!
 //! It has a process group of its own, so that Ctrl-C at the terminal reaches the measurement alone, which then ends
 //! every process by its id. One that is dropped is killed.
@@ -12,80 +12,73 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::broken;
-use crate::environment;
-use crate::failure::Failure;
+use crate::error::{BenchError, failed_to};
 
-/// How long a process may take to end in order.
+/// The time for an orderly end, before the process is killed.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// How much is shown of what a process said last.
+/// The number of lines shown of the end of its output.
 const TAIL_LINES: usize = 5;
 
 /// A process.
-pub(super) struct Process {
-    /// What it is, for people.
-    pub(super) name: String,
+pub(crate) struct Process {
+    /// Its name in figures and messages.
+    pub(crate) name: String,
     child: Child,
-    said: PathBuf,
+    output: PathBuf,
 }
 
-/// What a process has taken so far.
+/// Memory and processor time of a process so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Taken {
-    /// Resident memory now.
-    pub(super) mib: f64,
-    /// The most it ever had.
-    pub(super) most_mib: f64,
-    /// Processor time, its own and the system's for it.
-    pub(super) cpu: Duration,
-}
-
-/// Whether a variable may be a setting of Longshore.
-fn is_setting(variable: &str) -> bool {
-    ["LONGSHORE_", "NATS_", "REDIS_"].iter().any(|prefix| variable.starts_with(prefix))
+pub(crate) struct Usage {
+    /// Resident memory now, in MiB.
+    pub(crate) mib: f64,
+    /// The highest resident memory so far.
+    pub(crate) most_mib: f64,
+    /// Processor time, in the process and in the kernel for it.
+    pub(crate) cpu: Duration,
 }
 
 impl Process {
-    /// Starts a program in a folder; what it says goes to a file there.
-    pub(super) fn start(
+    /// Starts a program in a folder, without the variables in `unset`; its output goes to a file there.
+    pub(crate) fn start(
         name: impl Into<String>,
         folder: &Path,
         program: &Path,
         arguments: &[String],
-    ) -> Result<Self, Failure> {
+        unset: &[String],
+    ) -> Result<Self, BenchError> {
         let name = name.into();
-        let said = folder.join(format!("{name}.log").replace(' ', "-"));
+        let output = folder.join(format!("{name}.log").replace(' ', "-"));
         let doing = format!("start {} as {name}", program.display());
-        let file = File::create(&said).map_err(broken(&doing))?;
-        let other = file.try_clone().map_err(broken(&doing))?;
+        let file = File::create(&output).map_err(failed_to(&doing))?;
+        let other = file.try_clone().map_err(failed_to(&doing))?;
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(file).stderr(other);
-        // They go before a file, and would lead whatever is started here to the cluster of whoever measures.
-        for setting in environment::all().into_keys().filter(|name| is_setting(name)) {
-            command.env_remove(setting);
+        for variable in unset {
+            command.env_remove(variable);
         }
-        let child = command.spawn().map_err(broken(&doing))?;
-        Ok(Self { name, child, said })
+        let child = command.spawn().map_err(failed_to(&doing))?;
+        Ok(Self { name, child, output })
     }
 
-    /// How it ended, if it has, and what it said last.
-    pub(super) fn has_ended(&mut self) -> Option<String> {
+    /// How it ended and the end of its output, once it has ended.
+    pub(crate) fn has_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
-        let said = fs::read_to_string(&self.said).unwrap_or_default();
-        let lines: Vec<&str> = said.lines().collect();
+        let text = fs::read_to_string(&self.output).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
         Some(format!("{} has ended with {status}:\n  {}", self.name, tail.join("\n  ")))
     }
 
-    /// What it has taken so far; nothing once it has ended.
-    pub(super) fn taken(&self) -> Taken {
-        self.child.id().and_then(taken).unwrap_or_default()
+    /// Its memory and processor time; zero once it has ended.
+    pub(crate) fn usage(&self) -> Usage {
+        self.child.id().and_then(usage).unwrap_or_default()
     }
 
-    /// Tells it to end in order, without waiting.
-    pub(super) fn terminate(&self) {
+    /// Sends SIGTERM, without waiting.
+    pub(crate) fn terminate(&self) {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             // It may have ended already.
             let _ = kill_process(pid, Signal::TERM);
@@ -93,21 +86,21 @@ impl Process {
     }
 
     /// Waits until it has ended, and kills it if that takes too long.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         if timeout(END_LIMIT, self.child.wait()).await.is_err() {
             self.kill().await;
         }
     }
 
     /// Kills it, as kill -9 does, and waits until it is gone.
-    pub(super) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         // It may have ended already.
         let _ = self.child.kill().await;
     }
 }
 
 /// Reads what the kernel counts for a process. See proc(5): `utime` and `stime` are the 14th and 15th field, in ticks.
-fn taken(id: u32) -> Option<Taken> {
+fn usage(id: u32) -> Option<Usage> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let mib = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
@@ -121,7 +114,7 @@ fn taken(id: u32) -> Option<Taken> {
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     #[expect(clippy::cast_precision_loss, reason = "a figure for people; ticks of years fit exactly")]
     let cpu = Duration::from_secs_f64(ticks as f64 / per_second as f64);
-    Some(Taken { mib: mib("VmRSS:")?, most_mib: mib("VmHWM:")?, cpu })
+    Some(Usage { mib: mib("VmRSS:")?, most_mib: mib("VmHWM:")?, cpu })
 }
 
 #[cfg(test)]
@@ -132,11 +125,12 @@ mod tests {
     async fn a_process_is_measured_and_ends() {
         let folder = tempfile::tempdir().expect("a folder");
         let sleep = ["60".to_owned()];
-        let mut process = Process::start("sleep", folder.path(), Path::new("sleep"), &sleep).expect("starts");
-        assert!(process.taken().mib > 0.0 && process.has_ended().is_none());
+        let mut process =
+            Process::start("sleep", folder.path(), Path::new("sleep"), &sleep, &[]).expect("starts");
+        assert!(process.usage().mib > 0.0 && process.has_ended().is_none());
         process.terminate();
         process.end().await;
         assert!(process.has_ended().is_some_and(|how| how.contains("sleep has ended")));
-        assert!(process.taken().mib <= 0.0);
+        assert!(process.usage().mib <= 0.0);
     }
 }

@@ -1,0 +1,58 @@
+//! Requests to the schedulers, as any NATS client sends them: JSON on `longshore.v1.api.<namespace>.<verb>`.
+
+use std::time::Duration;
+
+use async_nats::{Client, RequestErrorKind};
+use longshore_proto::{Namespace, subject};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::error::{BenchError, Kind};
+
+/// The limit for an answer, as long as the command line gives: an election of JetStream's leaders takes about four seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The headers of an answer that refuses, as NATS' micro services have them (ADR-32).
+const ERROR_CODE: &str = "Nats-Service-Error-Code";
+const ERROR_TEXT: &str = "Nats-Service-Error";
+
+/// The schedulers of a cluster, for requests about one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) connection: Client,
+    pub(crate) namespace: Namespace,
+}
+
+impl Api {
+    /// Sends a request and decodes the answer. The error is [`Kind::Unreachable`] if the same request may succeed later.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        verb: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, BenchError> {
+        let failed = |kind, why: String| BenchError::new(kind, format!("could not ask for `{verb}`: {why}"));
+        let body = serde_json::to_vec(body).map_err(|error| failed(Kind::Other, error.to_string()))?;
+        let asking = self.connection.request(subject::api(&self.namespace, verb), body.into());
+        let answer = match timeout(ANSWER_LIMIT, asking).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+                let why = format!("no scheduler answers for namespace `{}`", self.namespace);
+                return Err(failed(Kind::Unreachable, why));
+            }
+            Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
+                return Err(failed(Kind::Other, error.to_string()));
+            }
+            _ => return Err(failed(Kind::Unreachable, format!("no answer within {ANSWER_LIMIT:?}"))),
+        };
+        if let Some(headers) = &answer.headers
+            && let Some(code) = headers.get(ERROR_CODE)
+        {
+            let kind = if code.as_str() == "503" { Kind::Unreachable } else { Kind::Other };
+            let why = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
+            return Err(failed(kind, why.to_owned()));
+        }
+        serde_json::from_slice(&answer.payload)
+            .map_err(|error| failed(Kind::Other, format!("its answer cannot be read: {error}")))
+    }
+}

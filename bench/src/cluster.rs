@@ -1,0 +1,241 @@
+//! A cluster that is started for the measurement: NATS, Redis, schedulers and workers on free ports, in a temporary folder.
+//!
+//! All processes end with the measurement: in order if there is time, and killed if the measurement is dropped.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::error::{BenchError, Kind, failed_to};
+use crate::process::{Process, Usage};
+
+/// The limit until NATS and Redis listen, and the pause between looks.
+const LISTENING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_millis(20));
+
+/// Concurrent calls of a worker: more than the measurements need, so that no step waits for a slot.
+const SLOTS: usize = 256;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The program that runs `scheduler` and `worker`.
+    pub longshore: PathBuf,
+    /// The program to start as NATS.
+    pub nats_server: PathBuf,
+    /// The program to start as Redis.
+    pub redis_server: PathBuf,
+    /// NATS syncs every message before it acknowledges it: `sync_interval: always`.
+    pub sync_always: bool,
+    /// The number of schedulers.
+    pub schedulers: usize,
+    /// The number of workers.
+    pub workers: usize,
+    /// The command of an MCP server over stdio with a tool `echo`: a program and its arguments, separated by spaces.
+    pub echo: Option<String>,
+    /// Environment variables that no started process inherits: settings that would lead it to another cluster.
+    pub unset: Vec<String>,
+}
+
+/// A started cluster.
+pub struct StartedCluster {
+    nats: Process,
+    redis: Process,
+    schedulers: Vec<Process>,
+    workers: Vec<Process>,
+    sync_always: bool,
+    nats_port: u16,
+    redis_port: u16,
+    folder: TempDir,
+}
+
+impl StartedCluster {
+    /// Starts everything. The schedulers answer some moments later.
+    ///
+    /// # Errors
+    /// A program that is not there, that ends, or that does not listen in time.
+    pub async fn start(options: &ClusterOptions) -> Result<Self, BenchError> {
+        let folder = tempfile::tempdir().map_err(failed_to("make a folder"))?;
+        let (nats_port, redis_port) = (free_port()?, free_port()?);
+        let path = folder.path();
+        let mut nats = start_nats(options, path, nats_port)?;
+        listens(&mut nats, nats_port).await?;
+        let mut redis = start_redis(options, path, redis_port)?;
+        listens(&mut redis, redis_port).await?;
+        write(path, "servers.json", &servers(options).to_string())?;
+        let settings = format!(
+            "[nats]\nurl = \"nats://127.0.0.1:{nats_port}\"\n[redis]\nurl = \"redis://127.0.0.1:{redis_port}\"\n\
+             [worker]\nslots = {SLOTS}\nmcp_config = \"servers.json\"\n"
+        );
+        write(path, "longshore.toml", &settings)?;
+        let start = |role: &str, count: usize| {
+            let arguments = [role.to_owned(), "--config".to_owned(), "longshore.toml".to_owned()];
+            let each = (1..=count).map(|number| format!("{role} {number}"));
+            each.map(|name| Process::start(name, path, &options.longshore, &arguments, &options.unset))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let schedulers = start("scheduler", options.schedulers)?;
+        let workers = start("worker", options.workers)?;
+        Ok(Self {
+            nats,
+            redis,
+            schedulers,
+            workers,
+            sync_always: options.sync_always,
+            nats_port,
+            redis_port,
+            folder,
+        })
+    }
+
+    /// The address of its NATS.
+    pub fn nats_url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.nats_port)
+    }
+
+    /// The address of its Redis.
+    pub fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.redis_port)
+    }
+
+    /// The configuration file of its processes.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("longshore.toml")
+    }
+
+    /// The `sync_interval` of its NATS: `default` or `always`.
+    pub(crate) fn sync(&self) -> &'static str {
+        if self.sync_always { "always" } else { "default" }
+    }
+
+    /// The number of its schedulers.
+    pub(crate) fn schedulers(&self) -> usize {
+        self.schedulers.len()
+    }
+
+    /// Memory and processor time of each process, by its name.
+    pub(crate) fn usage(&self) -> Vec<(String, Usage)> {
+        self.all().map(|process| (process.name.clone(), process.usage())).collect()
+    }
+
+    /// Kills a scheduler, which leads its share of the partitions.
+    pub(crate) async fn kill_a_scheduler(&mut self) -> Result<(), BenchError> {
+        if self.schedulers.len() < 2 {
+            let message = "no other scheduler can take over from the only one";
+            return Err(BenchError::new(Kind::Usage, message).help("start more of them with --schedulers"));
+        }
+        let mut killed = self.schedulers.remove(0);
+        killed.kill().await;
+        Ok(())
+    }
+
+    /// Adds the output of processes that have ended to an error.
+    pub fn explain(&mut self, mut error: BenchError) -> BenchError {
+        let Self { nats, redis, schedulers, workers, .. } = self;
+        let all = [nats, redis].into_iter().chain(schedulers).chain(workers);
+        for ended in all.filter_map(Process::has_ended) {
+            error.message = format!("{}\n{ended}", error.message);
+        }
+        error
+    }
+
+    /// Ends every process: schedulers and workers first, as they use NATS and Redis.
+    pub async fn end(mut self) {
+        let Self { nats, redis, schedulers, workers, .. } = &mut self;
+        let mut members: Vec<_> = schedulers.iter_mut().chain(workers).collect();
+        members.iter().for_each(|member| member.terminate());
+        for member in &mut members {
+            member.end().await;
+        }
+        nats.kill().await;
+        redis.kill().await;
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Process> {
+        [&self.nats, &self.redis].into_iter().chain(&self.schedulers).chain(&self.workers)
+    }
+}
+
+fn start_nats(options: &ClusterOptions, folder: &Path, port: u16) -> Result<Process, BenchError> {
+    let sync = if options.sync_always { ", sync_interval: always" } else { "" };
+    let settings = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"nats\"{sync} }}\n");
+    write(folder, "nats.conf", &settings)?;
+    Process::start(
+        "nats-server",
+        folder,
+        &program(&options.nats_server),
+        &["-c".to_owned(), "nats.conf".to_owned()],
+        &options.unset,
+    )
+}
+
+/// Redis as deploy/redis/redis.conf has it.
+fn start_redis(options: &ClusterOptions, folder: &Path, port: u16) -> Result<Process, BenchError> {
+    let settings = format!(
+        "bind 127.0.0.1\nport {port}\nappendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n\
+         auto-aof-rewrite-min-size 256mb\n"
+    );
+    write(folder, "redis.conf", &settings)?;
+    Process::start(
+        "redis-server",
+        folder,
+        &program(&options.redis_server),
+        &["redis.conf".to_owned()],
+        &options.unset,
+    )
+}
+
+/// The path of a program as seen from another folder. A name alone is looked up in the `PATH`.
+fn program(named: &Path) -> PathBuf {
+    if named.components().count() == 1 {
+        return named.to_owned();
+    }
+    std::path::absolute(named).unwrap_or_else(|_| named.to_owned())
+}
+
+fn servers(options: &ClusterOptions) -> Value {
+    let settings = json!({ "max_concurrency": SLOTS });
+    let mut servers = Map::new();
+    servers.insert("noop".to_owned(), json!({ "type": "noop", "longshore": settings }));
+    let mut words = options.echo.iter().flat_map(|command| command.split_whitespace());
+    if let Some(program) = words.next() {
+        let arguments: Vec<&str> = words.collect();
+        // Processes run in the folder; where the command was written is another place.
+        let cwd = std::env::current_dir().unwrap_or_default();
+        let entry = json!({ "command": program, "args": arguments, "cwd": cwd, "longshore": settings });
+        servers.insert("stdio".to_owned(), entry);
+    }
+    json!({ "mcpServers": servers })
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), BenchError> {
+    fs::write(folder.join(name), text).map_err(failed_to(&format!("write {name}")))
+}
+
+/// Finds a port that is free now.
+fn free_port() -> Result<u16, BenchError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    Ok(listener.map_err(failed_to("find a free port"))?.port())
+}
+
+/// Waits until the process listens on its port.
+async fn listens(process: &mut Process, port: u16) -> Result<(), BenchError> {
+    let (limit, pause) = LISTENING;
+    let deadline = Instant::now() + limit;
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+        if let Some(ended) = process.has_ended() {
+            return Err(BenchError::other(ended));
+        }
+        if Instant::now() >= deadline {
+            let message = format!("{} does not listen on port {port} within {limit:?}", process.name);
+            return Err(BenchError::new(Kind::Unreachable, message));
+        }
+        sleep(pause).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The reasons why a measurement ends without figures.
+
+use std::fmt::Display;
+
+/// The kind of a failure, which decides the exit code of the command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// The arguments contradict each other.
+    Usage,
+    /// NATS, Redis or a scheduler did not answer in time.
+    Unreachable,
+    /// Anything else: a process that ended, a run that failed, a disk.
+    Other,
+}
+
+/// A measurement that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct BenchError {
+    /// Its kind.
+    pub kind: Kind,
+    /// What failed, on what, and why: a lower-case fragment.
+    pub message: String,
+    /// What the user can do.
+    pub help: Option<&'static str>,
+}
+
+impl BenchError {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), help: None }
+    }
+
+    pub(crate) fn other(message: impl Into<String>) -> Self {
+        Self::new(Kind::Other, message)
+    }
+
+    pub(crate) fn help(mut self, help: &'static str) -> Self {
+        self.help = Some(help);
+        self
+    }
+}
+
+/// Turns any error into one that names the action that failed.
+pub(crate) fn failed_to<E: Display>(action: &str) -> impl Fn(E) -> BenchError {
+    move |error| BenchError::other(format!("could not {action}: {error}"))
+}

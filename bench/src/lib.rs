@@ -1,0 +1,252 @@
+//! Load generation and figures: what a cluster does in a second, next to what its broker could do at best, on the same
+//! machine in the same minutes.
+//!
+//! ```text
+//!   StartedCluster ──────┐
+//!   a running cluster ───┴─► bare loop ─► for each tool: throughput, idle latency ─► bare loop again ─► takeover
+//!                                                          │
+//!                                                       Figures
+//! ```
+//!
+//! The bare loop speaks to NATS itself, and the load is that of any NATS client: nothing of Longshore's own client or
+//! adapters is between the measurement and the broker.
+
+mod api;
+mod bare_loop;
+mod cluster;
+mod error;
+mod figures;
+mod idle;
+mod process;
+mod publish;
+mod workload;
+
+use std::error::Error;
+use std::fmt;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use async_nats::Client;
+use longshore_proto::{Namespace, ServerName, ToolName};
+
+use self::api::Api;
+use self::bare_loop::BareLoop;
+use self::process::Usage;
+use self::publish::PublishMode;
+use self::workload::Workload;
+
+pub use cluster::{ClusterOptions, StartedCluster};
+pub use error::{BenchError, Kind};
+pub use figures::{
+    Figures, Floor, IdleLatency, Latency, OneAtATime, ProcessFigures, Setting, Takeover, Throughput,
+    ToolFigures,
+};
+
+/// The number of runs of each kind before the first that counts: every process has met everything once by then.
+const WARM_UP: u32 = 500;
+
+/// The number of rounds, of the bare loop and of runs alike. The best round counts, because other work of the machine only
+/// makes a round worse.
+const ROUNDS: u32 = 2;
+
+/// The number of steps in a chain.
+const CHAIN: u32 = 10;
+
+/// The number of runs submitted after a scheduler was killed: enough that each of its partitions gets some.
+const TAKEOVER_RUNS: u32 = 128;
+
+/// The number of connections that the measurement needs beside one for each worker of the bare loop: one submits, one
+/// listens.
+pub const OWN_CONNECTIONS: usize = 2;
+
+/// The result of a request to NATS: the errors of its client are of many types.
+type StepResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A tool to call. It gets the argument `text`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BenchTool {
+    /// Its server.
+    pub server: ServerName,
+    /// Its name.
+    pub tool: ToolName,
+}
+
+impl fmt::Display for BenchTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.server, self.tool)
+    }
+}
+
+/// What is measured.
+pub struct BenchOptions<'a> {
+    /// The namespace of all runs.
+    pub namespace: Namespace,
+    /// The tools, each measured by itself.
+    pub tools: Vec<BenchTool>,
+    /// The number of runs of one step, and of steps in chains of ten.
+    pub runs: u32,
+    /// The number of runs and steps one at a time.
+    pub idle_runs: u32,
+    /// A scheduler of the started cluster is killed at the end, and the delay of its runs measured.
+    pub takeover: bool,
+    /// Called with a line of text when a part of the measurement begins.
+    pub progress: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+/// Measures through several connections: the first submits, the second listens, the others are workers of the bare loop.
+///
+/// # Errors
+/// A run that did not succeed, a cluster that does not answer, or fewer than three connections.
+pub async fn measure(
+    options: &BenchOptions<'_>,
+    connections: &[Client],
+    mut started: Option<&mut StartedCluster>,
+) -> Result<Figures, BenchError> {
+    let [client, listener, workers @ ..] = connections else {
+        return Err(BenchError::other("there are too few connections"));
+    };
+    let setting = setting(client, started.as_deref(), workers.len());
+    let mut bare = BareLoop::new(client, listener, workers);
+    let api = Api { connection: client.clone(), namespace: options.namespace.clone() };
+    let bench = Bench { options, api, listener };
+    for tool in &options.tools {
+        bench.warm_up(tool).await?;
+    }
+    let idle = usage(started.as_deref());
+    let mut floor = bench.bare_loop(&mut bare).await?;
+    let mut tools = Vec::new();
+    let mut processes = Vec::new();
+    for tool in &options.tools {
+        let before = usage(started.as_deref());
+        let one_step = bench.many(tool, 1, options.runs, floor.faster()).await?;
+        if processes.is_empty() {
+            let after = usage(started.as_deref());
+            processes = of_processes(&idle, &before, &after, options.runs * ROUNDS);
+        }
+        let chains = bench.many(tool, CHAIN, (options.runs / CHAIN).max(1), floor.faster()).await?;
+        let one_at_a_time = bench.one_at_a_time(tool, &mut bare).await?;
+        tools.push(ToolFigures { tool: tool.to_string(), one_step, chains, one_at_a_time });
+    }
+    floor = floor.better(bench.bare_loop(&mut bare).await?);
+    for tool in &mut tools {
+        tool.compare(&floor);
+    }
+    for (process, (_, usage)) in processes.iter_mut().zip(usage(started.as_deref())) {
+        process.most_mib = usage.most_mib;
+    }
+    let takeover = match started.as_mut().filter(|_| options.takeover) {
+        Some(started) => Some(bench.takeover(started).await?),
+        None => None,
+    };
+    Ok(Figures { setting, floor, tools, processes, takeover })
+}
+
+/// Deletes the streams that the bare loop leaves behind, of a measurement that failed too.
+pub async fn clear(connection: &Client) {
+    bare_loop::clear(connection).await;
+}
+
+/// The connections and options of one measurement.
+struct Bench<'a> {
+    options: &'a BenchOptions<'a>,
+    api: Api,
+    listener: &'a Client,
+}
+
+impl Bench<'_> {
+    fn progress(&self, text: &str) {
+        (self.options.progress)(text);
+    }
+
+    async fn workload(&self, tool: &BenchTool, steps: u32) -> Result<Workload, BenchError> {
+        let steps = usize::try_from(steps).unwrap_or_default();
+        Workload::register(&self.api, self.listener, tool, steps).await
+    }
+
+    async fn warm_up(&self, tool: &BenchTool) -> Result<(), BenchError> {
+        self.progress(&format!("warming up: {tool}"));
+        self.workload(tool, 1).await?.first().await?;
+        for steps in [1, CHAIN] {
+            self.workload(tool, steps).await?.many(WARM_UP / steps, PublishMode::Singly).await?;
+        }
+        Ok(())
+    }
+
+    async fn bare_loop(&self, bare: &mut BareLoop) -> Result<Floor, BenchError> {
+        self.progress("measuring the bare loop");
+        bare.measure(self.options.runs).await
+    }
+
+    /// Measures runs of so many steps each, all submitted at once.
+    async fn many(
+        &self,
+        tool: &BenchTool,
+        steps: u32,
+        runs: u32,
+        mode: PublishMode,
+    ) -> Result<Throughput, BenchError> {
+        let what = if steps == 1 { "one step".to_owned() } else { format!("{steps} steps") };
+        self.progress(&format!("measuring {runs} runs of {what}: {tool}"));
+        let mut workload = self.workload(tool, steps).await?;
+        let mut took = Duration::MAX;
+        for _ in 0..ROUNDS {
+            took = took.min(workload.many(runs, mode).await?);
+        }
+        let seconds = took.as_secs_f64();
+        Ok(Throughput {
+            runs,
+            seconds,
+            steps_per_second: f64::from(runs * steps) / seconds,
+            of_floor: f64::NAN,
+        })
+    }
+
+    async fn one_at_a_time(&self, tool: &BenchTool, bare: &mut BareLoop) -> Result<OneAtATime, BenchError> {
+        let turns = self.options.idle_runs;
+        self.progress(&format!("measuring {turns} steps and runs one at a time: {tool}"));
+        idle::measure(bare, &mut self.workload(tool, 1).await?, turns).await
+    }
+
+    async fn takeover(&self, started: &mut StartedCluster) -> Result<Takeover, BenchError> {
+        self.progress("killing a scheduler, and measuring how long its runs wait");
+        let tool = self.options.tools.first().ok_or_else(|| BenchError::other("there is no tool to call"))?;
+        let mut workload = self.workload(tool, 1).await?;
+        started.kill_a_scheduler().await?;
+        workload.takeover(TAKEOVER_RUNS).await
+    }
+}
+
+fn setting(client: &Client, started: Option<&StartedCluster>, workers: usize) -> Setting {
+    let load = std::fs::read_to_string("/proc/loadavg").ok();
+    Setting {
+        cores: available_parallelism().map_or(1, usize::from),
+        load_before: load.and_then(|text| text.split(' ').next()?.parse().ok()),
+        nats: client.server_info().version,
+        sync: started.map(StartedCluster::sync),
+        schedulers: started.map(StartedCluster::schedulers),
+        workers,
+    }
+}
+
+fn usage(started: Option<&StartedCluster>) -> Vec<(String, Usage)> {
+    started.map(StartedCluster::usage).unwrap_or_default()
+}
+
+fn of_processes(
+    idle: &[(String, Usage)],
+    before: &[(String, Usage)],
+    after: &[(String, Usage)],
+    steps: u32,
+) -> Vec<ProcessFigures> {
+    let all = idle.iter().zip(before).zip(after);
+    all.map(|(((process, idle), (_, before)), (_, after))| {
+        let cpu: Duration = after.cpu.saturating_sub(before.cpu);
+        ProcessFigures {
+            process: process.clone(),
+            idle_mib: idle.mib,
+            most_mib: after.most_mib,
+            cpu_us_per_step: cpu.as_secs_f64() * 1e6 / f64::from(steps),
+        }
+    })
+    .collect()
+}
