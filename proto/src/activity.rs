@@ -16,12 +16,12 @@ pub struct CallUpdate {
     pub step: StepPath,
     /// The attempt that the call belongs to.
     pub attempt: Attempt,
-    /// What the attempt is doing.
+    /// The activity of the attempt.
     #[serde(flatten)]
     pub activity: CallActivity,
 }
 
-/// What an attempt is doing now.
+/// The activity of an attempt at this moment.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "activity", rename_all = "snake_case")]
 pub enum CallActivity {

@@ -335,7 +335,7 @@ async fn progress_of_a_run(guarded: &Guarded) -> Vec<String> {
 async fn worker_may_publish_progress_and_works_without_that_permission() {
     let guarded = Guarded::start().await;
     let heard = progress_of_a_run(&guarded).await;
-    assert!(heard.len() >= 2 && heard[0].contains(r#""done":1.0"#), "{heard:?}");
+    assert!(heard.iter().any(|update| update.contains(r#""activity":"progress""#)), "{heard:?}");
     assert_eq!(guarded.violations(), Vec::<String>::new());
 
     let permission = r#", "longshore.v1.evt.*.*.*.call""#;

@@ -1,4 +1,4 @@
-//! What calls under way are doing, as workers say, beside the views of their runs.
+//! Activities of calls under way, as workers report them, beside the views of their runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Activities {
         }
     }
 
-    /// What the call of a step is doing, in words, if there is something to say about it.
+    /// The activity of the call of a step in words, if there is something to say about it.
     pub(super) fn words(&self, run: RunId, step: &StepView) -> Option<String> {
         words(&self.of(run, step)?.activity)
     }

@@ -95,7 +95,7 @@ struct Life<'a> {
     /// Who holds the claim: this delivery.
     holder: &'a NodeId,
     pulse: Pulse<'a>,
-    /// What people see of its calls.
+    /// Updates of its calls for people who watch.
     updates: ActivityUpdates<'a>,
     /// Arguments that came as a blob, or why there are none.
     fetched: OnceCell<Result<Map<String, Value>, Fault>>,

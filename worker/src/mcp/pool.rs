@@ -34,7 +34,7 @@ use crate::launcher::Launcher;
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
 const CLOSE: Duration = Duration::from_secs(7);
 
-/// How long a call waits for a connection before people see that it does: most servers start sooner.
+/// The wait for a connection after which people see that a call waits: most servers start sooner.
 const UNSEEN_START: Duration = Duration::from_secs(1);
 
 /// The wait before a call is repeated that the server wants again; twice as long after each time.

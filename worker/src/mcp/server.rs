@@ -91,7 +91,7 @@ impl Server {
         &self.config.secrets
     }
 
-    /// What a call is doing that waits for a connection of this server.
+    /// The activity of a call that waits for a connection of this server.
     pub(crate) fn connecting(&self) -> CallActivity {
         let server = self.name.clone();
         match self.config.reach {
