@@ -142,6 +142,11 @@ impl Started {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        self.printed.text(STDOUT)
+    }
+
     /// What it has said so far.
     pub fn stderr(&self) -> String {
         self.printed.text(STDERR)

@@ -1,10 +1,12 @@
 //! At a terminal: the question about a servers file that was only found, and answers of tools that cannot steer it.
 
+use std::fs;
 use std::path::Path;
 
 use longshore_tests::longshore::Longshore;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::terminal::AtTerminal;
+use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
 /// The question, as far as it does not depend on the file.
@@ -139,4 +141,30 @@ async fn list_at_a_narrow_terminal_keeps_every_column_and_a_piped_one_is_whole()
     for whole in [name, &run, "wrong: unavailable: "] {
         assert!(piped.stdout.contains(whole), "{piped}{failed}");
     }
+}
+
+#[tokio::test]
+async fn servers_are_shown_as_they_answer() {
+    let scratch = Scratch::new(&json!({}));
+    let open = scratch.path().join("open");
+    let wait = format!("while [ ! -e {} ]; do sleep 0.05; done", open.display());
+    let slow =
+        json!({ "command": "sh", "args": ["-c", wait], "longshore": { "connect_timeout_ms": 60_000 } });
+    scratch.servers(&json!({ "quick": { "type": "noop" }, "slow": slow }));
+    let list = || {
+        let list = Longshore::new(scratch.path(), ["servers", "list", "--mcp-config", ".mcp.json"]);
+        list.env("NO_COLOR", "1").env("TERM", "xterm")
+    };
+    let (terminal, piped) = (AtTerminal::start(list()), list().start());
+    terminal.shows("quick  ready").await;
+    terminal.shows("waiting for slow").await;
+    until("the first server is printed", || piped.stdout().contains("quick  ready")).await;
+    assert!(!piped.stderr().contains("waiting for"), "no person reads along: {}", piped.stderr());
+    fs::write(open, "").expect("a file");
+    let piped = piped.end().await.expecting(1);
+    assert!(piped.stdout.lines().any(|line| line.contains("slow   broken")), "{piped}");
+    let (code, screen) = terminal.end().await;
+    assert_eq!(code, Some(1), "{screen}");
+    let whole = screen.rsplit("waiting for").next().unwrap_or_default();
+    assert!(whole.contains("quick  ready") && whole.contains("slow   broken"), "{screen}");
 }

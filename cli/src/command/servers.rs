@@ -4,10 +4,13 @@
 
 mod arguments;
 mod attachments;
+mod list;
 mod page;
 mod report;
 mod resource;
+mod waiting;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,11 +22,11 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::report::{CallReport, Health, ToolReport};
+pub(super) use self::list::list;
+use self::report::{CallReport, ToolReport};
 pub(super) use self::resource::read;
-use crate::args::{
-    ServersCallArgs, ServersFileArgs, ServersListArgs, ServersToolsArgs, ServersTrustArgs, Target, ToolsOf,
-};
+use self::waiting::Waiting;
+use crate::args::{ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, Target, ToolsOf};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
@@ -32,29 +35,6 @@ use crate::servers_file::{ServersFile, ServersSource, TrustedServers, USUAL_PATH
 use crate::signals::Signals;
 use crate::suggest;
 use crate::trust;
-
-/// Connects to every server and says how it does.
-pub(super) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit, Failure> {
-    let found = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
-    let file = trusted(found, output)?;
-    let disabled = file.disabled().map(|name| Health::Disabled { server: name.clone() });
-    let unusable = file.unusable().map(|(name, reasons)| Health::unusable(name, reasons));
-    let others: Vec<Health> = unusable.chain(disabled).collect();
-    let mut all = with_pool(&file, async |pool, names| {
-        Ok(join_all(names.iter().map(async |name| Health::of(name, pool.check(name).await))).await)
-    })
-    .await?;
-    all.extend(others);
-    all.sort_by(|a, b| a.name().cmp(b.name()));
-    if args.json {
-        all.iter().try_for_each(|health| output.document("longshore.server", health))?;
-    } else if all.is_empty() {
-        output.message("the servers file names no server");
-    } else {
-        output.lines(page::servers(&all, output.symbols))?;
-    }
-    Ok(if all.iter().all(Health::is_fine) { Exit::Success } else { Exit::Error })
-}
 
 /// Remembers a servers file as trusted, so that nobody is asked about it.
 pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Failure> {
@@ -97,8 +77,17 @@ async fn listed(
     output: &Output,
 ) -> Result<(Vec<ToolReport>, Exit), Failure> {
     let asked = with_pool(file, async |pool, names| {
-        let wanted = names.iter().filter(|name| only.is_none_or(|only| *name == only));
-        Ok(join_all(wanted.map(async |name| (name.clone(), pool.tools(name).await))).await)
+        let wanted: Vec<&ServerName> =
+            names.iter().filter(|name| only.is_none_or(|only| *name == only)).collect();
+        let waiting = RefCell::new(Waiting::new(output, wanted.iter().copied().cloned()));
+        let ask = async |name: &ServerName| {
+            let tools = pool.tools(name).await;
+            let mut waiting = waiting.borrow_mut();
+            waiting.answered(name);
+            waiting.show_below(Vec::new());
+            (name.clone(), tools)
+        };
+        Ok(join_all(wanted.into_iter().map(ask)).await)
     })
     .await?;
     let (mut reports, mut exit) = (Vec::new(), Exit::Success);

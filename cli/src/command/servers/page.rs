@@ -4,12 +4,25 @@ use longshore_proto::StepStatus;
 use serde_json::Value;
 
 use super::report::{Health, ToolReport};
-use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, Symbols, aligned};
+use crate::output::{
+    BAD, DOUBTFUL, FAINT, GOOD, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, aligned,
+    aligned_within,
+};
 
-/// A row for each server, and a line below those that cannot be used.
-pub(super) fn servers(all: &[Health], symbols: Symbols) -> Vec<Line> {
-    let rows = aligned(all.iter().map(|health| row(health, symbols)).collect());
-    all.iter().zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
+/// A row for each server, and a line below those that cannot be used. Where nothing is cut, names are padded to `name_width`,
+/// so that parts of a list line up.
+pub(super) fn servers<'h>(
+    all: impl Iterator<Item = &'h Health> + Clone,
+    symbols: Symbols,
+    room: TableRoom,
+    name_width: usize,
+) -> Vec<Line> {
+    let padding = if room.columns.is_none() { name_width } else { 0 };
+    let name = ShrinkingColumn { number: 0, least: 12, loses: Loses::Middle };
+    let own = ShrinkingColumn { number: 2, least: 8, loses: Loses::Middle };
+    let rows =
+        aligned_within(all.clone().map(|health| row(health, symbols, padding)).collect(), room, &[name, own]);
+    all.zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
 }
 
 /// Why a server cannot be used, or tools of it.
@@ -29,13 +42,13 @@ fn why(health: &Health) -> Vec<Line> {
     }
 }
 
-fn row(health: &Health, symbols: Symbols) -> Vec<Line> {
+fn row(health: &Health, symbols: Symbols, padding: usize) -> Vec<Line> {
     let (sign, style) = symbols.step(match health {
         Health::Ready { .. } => StepStatus::Succeeded,
         Health::Broken { .. } => StepStatus::Failed,
         Health::Unusable { .. } | Health::Disabled { .. } => StepStatus::Skipped,
     });
-    let name = Line::of(style, sign).with(STRONG, &format!(" {}", health.name()));
+    let name = Line::of(style, sign).with(STRONG, &format!(" {:<padding$}", health.name().as_str()));
     let Health::Ready {
         name: own,
         server_version,
@@ -179,7 +192,7 @@ mod tests {
             },
         ];
         assert_eq!(
-            texts(&servers(&all, Symbols::Ascii)),
+            texts(&servers(all.iter(), Symbols::Ascii, TableRoom { columns: None, ellipsis: "..." }, 6)),
             [
                 "x crm     broken",
                 "    unavailable: no such file",
