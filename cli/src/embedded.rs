@@ -24,7 +24,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub(crate) use longshore_embedded::Holder;
 use longshore_embedded::{Access, Embedded, OpenError};
 use longshore_machine::{Retention, Run};
-use longshore_ports::{Backend, RunPage, RunQuery};
+use longshore_ports::{Backend, JobQueue, RunPage, RunQuery};
 use longshore_proto::{CallUpdate, Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{Driver, DriverError, Ended, Intake, Submission, SubmitError, Watch, Watchers};
 use longshore_worker::launcher::Launcher;
@@ -225,6 +225,7 @@ impl Opened {
         let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config, published);
         let (stop_worker, stop_driver) = (CancellationToken::new(), CancellationToken::new());
         let mut process = Process {
+            jobs: Arc::clone(&backend.jobs),
             intake: Intake::new(backend, 1),
             watchers,
             updates,
@@ -248,6 +249,7 @@ pub(crate) struct Process {
     intake: Intake,
     watchers: Arc<Watchers>,
     updates: LocalUpdates,
+    jobs: Arc<dyn JobQueue>,
     pool: Arc<Pool>,
     store: Embedded,
     /// One task; empty once it has ended.
@@ -282,6 +284,11 @@ impl Process {
     /// Receives what calls under way are doing, from now on.
     pub(crate) fn call_updates(&self) -> broadcast::Receiver<CallUpdate> {
         self.updates.subscribe()
+    }
+
+    /// The jobs that are out.
+    pub(crate) fn jobs(&self) -> Arc<dyn JobQueue> {
+        Arc::clone(&self.jobs)
     }
 
     /// Tells a run to stop.
@@ -377,6 +384,11 @@ fn unopened(error: OpenError) -> Failure {
         OpenError::Absent { .. } => Exit::NotFound,
         OpenError::NotADirectory { .. } => Exit::Usage,
         _ => Exit::Error,
+    };
+    let error = match error {
+        // A relative path says little to those who do not know the folder, such as readers of a log of cron.
+        OpenError::Absent { path } => OpenError::Absent { path: std::path::absolute(&path).unwrap_or(path) },
+        other => other,
     };
     Failure::new(exit, error.to_string())
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use longshore_proto::{CallUpdate, RunId, RunView};
+use longshore_ports::JobQueue;
+use longshore_proto::{Attempt, CallUpdate, JobId, RunId, RunView, StepStatus, StepView};
 use longshore_scheduler::Watch;
 use tokio::sync::broadcast;
 
@@ -60,9 +61,10 @@ pub(crate) async fn follow(
     runs: Vec<(RunId, Watch)>,
     on_interrupt: OnInterrupt,
 ) -> Result<Followed, Failure> {
-    let mut following = Following::new(live, runs, process.call_updates());
+    let mut following = Following::new(live, runs, process);
     let enough = following.watch(process, signals, output, on_interrupt).await;
     if !matches!(enough, Ok(Enough::Ended)) {
+        following.is_stopping = true;
         following.look_on_until(stopped(process, signals, output, &enough)).await;
     }
     // What was under way may have come to its end meanwhile, even if that was not waited for.
@@ -98,14 +100,18 @@ struct Following {
     open: BTreeSet<RunId>,
     changes: FuturesUnordered<NextView>,
     updates: broadcast::Receiver<CallUpdate>,
+    jobs: Arc<dyn JobQueue>,
+    /// True once no worker begins a call any more.
+    is_stopping: bool,
     ended: Vec<Arc<RunView>>,
 }
 
 impl Following {
-    fn new(live: Live, runs: Vec<(RunId, Watch)>, updates: broadcast::Receiver<CallUpdate>) -> Self {
+    fn new(live: Live, runs: Vec<(RunId, Watch)>, process: &Process) -> Self {
         let open = runs.iter().map(|(run, _)| *run).collect();
         let changes = runs.into_iter().map(|(_, watch)| next_view(watch).boxed()).collect();
-        Self { live, open, changes, updates, ended: Vec::new() }
+        let (updates, jobs) = (process.call_updates(), process.jobs());
+        Self { live, open, changes, updates, jobs, is_stopping: false, ended: Vec::new() }
     }
 
     /// Until all have ended, or somebody asks to stop, or a part breaks.
@@ -147,7 +153,8 @@ impl Following {
     }
 
     fn take(&mut self, watch: Watch, view: Arc<RunView>) {
-        self.live.show(Arc::clone(&view));
+        let shown = if self.is_stopping { with_queued(&view, &*self.jobs) } else { Arc::clone(&view) };
+        self.live.show(shown);
         if view.summary.status.is_terminal() {
             self.open.remove(&view.summary.run);
             self.ended.push(view);
@@ -179,6 +186,9 @@ impl Following {
         while let Some(Some((watch, view))) = self.changes.next().now_or_never() {
             self.take(watch, view);
         }
+        if self.is_stopping {
+            self.live.update(|view| with_queued(view, &*self.jobs));
+        }
         self.live.finish();
         self.open.is_empty().then_some(self.ended)
     }
@@ -194,4 +204,24 @@ async fn next_view(mut watch: Watch) -> (Watch, Arc<RunView>) {
         }
     }
     pending().await
+}
+
+/// A view in which calls that no worker has begun are `queued`: their jobs are in the queue, and no worker had them.
+fn with_queued(view: &Arc<RunView>, jobs: &dyn JobQueue) -> Arc<RunView> {
+    let run = view.summary.run;
+    let mut view = RunView::clone(view);
+    for step in view.steps.iter_mut().filter(|step| step.status == StepStatus::Running) {
+        step.queued = is_queued(run, step, jobs);
+    }
+    Arc::new(view)
+}
+
+fn is_queued(run: RunId, step: &StepView, jobs: &dyn JobQueue) -> bool {
+    let Some(Ok(server)) = step.does.split_once('/').map(|(server, _)| server.parse()) else { return false };
+    let last = step.attempts.last().map(|attempt| attempt.number);
+    // A job that was lost is sent again under its own number.
+    let numbers = last.into_iter().chain([last.map_or(Attempt::FIRST, Attempt::next)]);
+    let mut ids = numbers.map(|attempt| JobId { run, step: step.path.clone(), attempt });
+    // The queue of this process is in memory, so its answer is there at once.
+    ids.any(|id| matches!(jobs.waiting(&server, &id).now_or_never(), Some(Ok(Some(_)))))
 }

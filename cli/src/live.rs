@@ -58,6 +58,12 @@ impl Live {
         }
     }
 
+    /// Replaces each run by what `newer` makes of it.
+    pub(crate) fn update(&mut self, newer: impl Fn(&Arc<RunView>) -> Arc<RunView>) {
+        let newest: Vec<_> = self.runs.values().map(newer).collect();
+        newest.into_iter().for_each(|view| self.show(view));
+    }
+
     /// Takes what a call of a run is doing.
     pub(crate) fn note(&mut self, update: CallUpdate) {
         let Some(view) = self.runs.get(&update.run) else { return };

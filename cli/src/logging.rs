@@ -1,4 +1,4 @@
-//! Logs: to stderr, as text for a person and as JSON for a program.
+//! Logs: to stderr, as text beside the messages of a command, and as JSON where a process of a cluster writes nothing else.
 //!
 //! They go through [`Output`], so a log line stands above the live view instead of within it. Which lines are
 //! written is the business of `LONGSHORE_LOG` or `RUST_LOG`, and for a cluster of its configuration.
@@ -42,24 +42,25 @@ pub(crate) type Logs = Option<WorkerGuard>;
 /// Begins to log, as the environment says. The caller holds the result until the command ends.
 pub(crate) fn start(output: &Output) -> Result<Logs, Failure> {
     let chosen = environment::log_filter().map(|(name, text)| (name.to_owned(), text));
-    begin(output, filter(chosen, USUAL_FILTER)?, LogFormat::Auto)
+    begin(output, filter(chosen, USUAL_FILTER)?, true)
 }
 
 /// Begins to log, as the configuration says. The caller holds the result until the command ends.
 pub(crate) fn start_with(config: &Config, is_process: bool, output: &Output) -> Result<Logs, Failure> {
     let chosen = config.log_filter.as_ref().map(|(text, origin)| (origin.to_string(), text.clone()));
     let usual = if is_process { PROCESS_FILTER } else { USUAL_FILTER };
-    begin(output, filter(chosen, usual)?, config.log_format)
-}
-
-fn begin(output: &Output, filter: EnvFilter, format: LogFormat) -> Result<Logs, Failure> {
-    let logs = tracing_subscriber::fmt().with_env_filter(filter);
-    let speaks = filter_fn(may_speak);
-    let is_text = match format {
-        LogFormat::Auto => output.has_reader,
+    let is_text = match config.log_format {
+        // The messages of a command are text, and one reader gets both.
+        LogFormat::Auto => output.has_reader || !is_process,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
+    begin(output, filter(chosen, usual)?, is_text)
+}
+
+fn begin(output: &Output, filter: EnvFilter, is_text: bool) -> Result<Logs, Failure> {
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    let speaks = filter_fn(may_speak);
     let (started, guard) = if is_text {
         let writer = {
             let output = output.clone();

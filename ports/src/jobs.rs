@@ -27,7 +27,7 @@ pub trait JobQueue: Send + Sync {
     /// Which of these jobs have a place in the queue, queued or delivered; the answers stand in the order of the jobs.
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error>;
 
-    /// How many jobs of its server wait for a worker, if this one is among them. Nothing if it is out or not in the
+    /// How many jobs of its server wait for a worker, if this one is among them. Nothing if it is or was out, is not in the
     /// queue, or where that is not known.
     async fn waiting(&self, _server: &ServerName, _job: &JobId) -> Result<Option<u64>, Error> {
         Ok(None)

@@ -54,7 +54,7 @@ async fn runs_are_found_by_what_they_have_in_common_and_cancelled_after_a_count(
     let first =
         cluster.client(["runs", "list", "--workflow", "sales", "--limit", "2"]).run().await.expecting(0);
     let cursor = first.stderr.trim().rsplit(' ').next().unwrap().to_owned();
-    assert!(first.stderr.contains("there are more runs"), "{first}");
+    assert!(first.stderr.contains("showing the newest "), "{first}");
     assert_eq!(listed(&cluster, &["--workflow", "sales", "--after", &cursor]).await, sales[2..]);
 
     let cancel = ["runs", "cancel", "--workflow", "sales"];

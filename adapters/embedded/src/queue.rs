@@ -93,6 +93,11 @@ impl JobQueue for Queue {
         Ok(jobs.iter().map(|job| places.holds(&job.id)).collect())
     }
 
+    async fn waiting(&self, server: &ServerName, job: &JobId) -> Result<Option<u64>, Error> {
+        let waiting = self.shared.places().waiting(server, job);
+        Ok(waiting.map(|jobs| u64::try_from(jobs).unwrap_or(u64::MAX)))
+    }
+
     async fn recall(&self, job: &JobId) -> Result<(), Error> {
         self.shared.places().recall(job);
         Ok(())

@@ -103,7 +103,7 @@ Examples:
   longshore runs list --workflow sales-report --since 2h --label team=billing
   longshore runs list --json | jq -r .run
 
-If there are more runs than --limit, it says how to list the next ones with --after.")]
+If there are more runs than --limit, it says so, and how to list the next ones with --after.")]
 pub(crate) struct RunsListArgs {
     /// Only runs with this status; may be given several times
     #[arg(long = "status", value_name = "STATUS", value_parser = status(&STATUSES))]

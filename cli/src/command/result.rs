@@ -62,7 +62,8 @@ pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output
 pub(super) fn ended_before(view: &RunView, data: &Path, json: bool, output: &Output) -> Result<(), Failure> {
     let summary = &view.summary;
     let (run, name, status) = (summary.run, &summary.workflow.name, summary.status);
-    output.message(&format!("the run {run} of {name} has ended already: it has {}", ending(status)));
+    output
+        .message(&format!("the run {run} of {name} has ended already: it has {}", status_participle(status)));
     let hint = match status {
         RunStatus::Failed | RunStatus::Cancelled => format!(
             "a run that has ended is not resumed: {}, and `longshore run` begins a new one",
@@ -73,7 +74,8 @@ pub(super) fn ended_before(view: &RunView, data: &Path, json: bool, output: &Out
     ended(view, &hint, json, output)
 }
 
-fn ending(status: RunStatus) -> &'static str {
+/// The status of a run that has ended, to stand behind "it has".
+pub(super) fn status_participle(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Cancelled => "been cancelled",
         status => status.as_str(),

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use longshore_ports::RunCursor;
@@ -30,8 +31,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     let data = work.data.data;
     if matches!(data.try_exists(), Ok(false)) {
         // Opening for work would make it, and a mistyped name would look like one without runs.
-        let message = format!("there is no data directory {}", data.display());
-        return Err(Failure::new(Exit::NotFound, message).help("name it with --data or LONGSHORE_DATA"));
+        return Err(absent(&data));
     }
     let servers = servers.trusted(output, |line| output.message(line))?;
     let mut opened = Opened::open(&data, node::name()?).await?;
@@ -69,6 +69,15 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);
     process.end(signals.next()).await;
     exit.map(|exit| if exit == Exit::Success { exit_of_ended } else { exit })
+}
+
+/// The directory is named as it was looked for: cron starts commands in another folder than a person does.
+fn absent(data: &Path) -> Failure {
+    let looked_for = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    let message =
+        format!("there is no data directory {}, so there is nothing to resume", looked_for.display());
+    Failure::new(Exit::NotFound, message)
+        .help("run this in the folder of the runs, or name the directory with --data or LONGSHORE_DATA")
 }
 
 /// The runs to follow, all of whose steps can be carried out here, and runs that were named and have ended already.

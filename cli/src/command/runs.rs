@@ -12,7 +12,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use longshore_ports::{RunPage, RunQuery, clock};
+use longshore_ports::{RunCursor, RunPage, RunQuery, clock};
 use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
 use tokio::time::sleep;
 
@@ -139,9 +139,17 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
         output.lines(page::list(&runs, output.symbols, &output.result_times, output.table_room()))?;
     }
     if let Some(next) = next {
-        output.message(&format!("there are more runs; the next ones are listed with --after {next}"));
+        output.message(&cut_short(runs.len(), args.after.is_some(), next));
     }
     Ok(Exit::Success)
+}
+
+/// Says that the limit has cut a list, and how to see more.
+fn cut_short(shown: usize, is_continued: bool, next: RunCursor) -> String {
+    let which = if is_continued { "next" } else { "newest" };
+    format!(
+        "showing the {which} {shown} runs: --limit shows more, and the list continues with --after {next}"
+    )
 }
 
 /// Shows a run in full.

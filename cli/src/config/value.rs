@@ -178,7 +178,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
+    /// JSON for `scheduler` and `worker` without a terminal, and text otherwise.
     Auto,
     /// For people.
     Text,

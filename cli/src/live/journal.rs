@@ -79,9 +79,9 @@ fn turns(steps: &[StepView]) -> Vec<usize> {
 }
 
 /// What a change is a change of.
-fn state(step: &StepView) -> (StepStatus, usize) {
+fn state(step: &StepView) -> (&'static str, usize) {
     // Attempts that are made in place, without waiting, show one by one as well.
-    (step.status, step.attempts.len())
+    (step.shown_status(), step.attempts.len())
 }
 
 /// Whether a step waits for something else than before. What stands behind a colon, as how many wait with it, changes all

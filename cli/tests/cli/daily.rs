@@ -67,3 +67,12 @@ async fn a_servers_file_is_warned_of_once_for_each_content() {
     folder.write(".mcp.json", &other.replace("envFile", "timeout"));
     folder.run(&run).await.expecting(0, &["warning:", "timeout"]);
 }
+
+#[tokio::test]
+async fn log_lines_of_a_command_are_text_as_its_messages_are() {
+    let folder = Folder::with(ECHO);
+    let mut command = folder.command(&["run", "wf.yaml", "-i", "who=you"]);
+    let ended = Ended::of(command.env("LONGSHORE_LOG", "info").spawn().expect("starts")).await;
+    let ended = ended.expecting(0, &["INFO", "worker started", "greet  succeeded"]);
+    assert!(!ended.stderr.lines().any(|line| line.starts_with('{')), "{}", ended.stderr);
+}

@@ -17,7 +17,9 @@ async fn what_can_be_refused_is_refused_before_anything_is_written() {
     folder.run(&["run", "wf.yaml"]).await.expecting(3, &["no servers file .mcp.json", "--mcp-config"]);
     assert!(!folder.path().join(".longshore").exists(), "nothing was written");
     folder.run(&["runs", "list"]).await.expecting(5, &[".longshore"]);
-    folder.run(&["resume"]).await.expecting(5, &["no data directory .longshore"]);
+    let looked_for = folder.path().canonicalize().expect("a path").join(".longshore");
+    let looked_for = format!("there is no data directory {}", looked_for.display());
+    folder.run(&["resume"]).await.expecting(5, &[&looked_for, "--data"]);
 }
 
 #[tokio::test]

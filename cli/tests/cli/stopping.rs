@@ -59,6 +59,23 @@ async fn ctrl_c_cancels_the_run() {
 }
 
 #[tokio::test]
+async fn a_step_that_never_began_is_not_shown_as_running() {
+    let folder = Folder::with(TIDY);
+    let mut run = folder.start(&["run", "wf.yaml"]);
+    folder.called(1).await;
+    send(&run, rustix::process::Signal::TERM);
+    until_it_says(&mut run, "stopping").await;
+    folder.write("open", "");
+    let ended = Ended::of(run).await.expecting(130, &["longshore resume"]);
+    // The process may have ended before it saw that the first step had.
+    assert_eq!(ended.stderr.contains("hold  succeeded"), ended.stderr.contains("tidy  queued  test/hold"));
+    assert!(!ended.stderr.contains("tidy  running"), "{}", ended.stderr);
+    let shown = folder.run(&["runs", "show", "last"]).await.expecting(0, &[]);
+    assert!(shown.stdout.contains("tidy  interrupted"), "{}", shown.stdout);
+    folder.run(&["resume"]).await.expecting(0, &["tidy  succeeded"]);
+}
+
+#[tokio::test]
 async fn a_second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
     let folder = Folder::with(TIDY);
     let mut run = folder.start(&["run", "wf.yaml"]);

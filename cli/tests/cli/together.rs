@@ -70,7 +70,7 @@ async fn a_run_is_cancelled_from_another_terminal() {
         .await
         .expecting(0, &["cancelling run_00"]);
     Ended::of(run).await.expecting(21, &["was cancelled: wrong file"]);
-    folder.run(&["runs", "cancel", "last"]).await.expecting(0, &["has ended already"]);
+    folder.run(&["runs", "cancel", "last"]).await.expecting(0, &["has ended already: it has been cancelled"]);
     folder.run(&["runs", "cancel", "--all", "--yes"]).await.expecting(0, &["no such runs"]);
 }
 

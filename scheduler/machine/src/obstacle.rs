@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use longshore_proto::StepStatus;
 use longshore_workflow::{Expr, Plan, StepIndex};
 
 use super::Run;
@@ -36,7 +37,10 @@ pub(super) fn failure_within<'r>(
 impl fmt::Display for UnhandledFailure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Step(state) => write!(f, "`{}` {}", state.path, state.status),
+            Self::Step(Step { path, status: StepStatus::Indeterminate, .. }) => {
+                write!(f, "`{path}` is indeterminate")
+            }
+            Self::Step(Step { path, .. }) => write!(f, "`{path}` failed"),
             Self::Run(RunError { step: Some(path), .. }) => write!(f, "`{path}` failed"),
             Self::Run(RunError { step: None, .. }) => f.write_str("the run failed"),
         }

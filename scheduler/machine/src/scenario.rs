@@ -120,6 +120,11 @@ impl Scenario {
             "reason" => {
                 self.machine.view(self.run).and_then(|view| view.summary.cancel_reason).unwrap_or_default()
             }
+            "skipped" => {
+                let steps = self.machine.view(self.run).map(|view| view.steps).unwrap_or_default();
+                let step = steps.into_iter().find(|step| step.path.as_str() == rest);
+                step.and_then(|step| step.skipped_because).unwrap_or_default()
+            }
             "attempts" => self.attempts(rest),
             other => panic!("no such input: {other}"),
         }

@@ -57,6 +57,13 @@ impl Places {
         self.places.contains_key(id)
     }
 
+    /// The number of jobs of a server that no worker has, if this one is among them and no worker ever had it.
+    pub(super) fn waiting(&self, server: &ServerName, id: &JobId) -> Option<usize> {
+        let line = self.lines.get(server)?;
+        self.places.get(id).filter(|place| place.delivered == 0)?;
+        Some(line.ready.len() + line.later.len())
+    }
+
     /// Takes up to `max` jobs that are ready now.
     pub(super) fn take(&mut self, server: &ServerName, max: usize, now: Instant) -> Vec<Taken> {
         let Some(line) = self.lines.get_mut(server) else { return Vec::new() };

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use longshore_ports::{RunPage, RunQuery};
-use longshore_proto::{Partition, RunId, RunStatus, RunView};
+use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
 
+use super::super::result::status_participle;
 use super::cancel::{MOST, counted};
 use super::look::Look;
 use super::{Place, data_directory, find, query};
@@ -64,7 +65,8 @@ async fn named(args: &RunsCancelArgs, look: Look, output: &Output) -> (Vec<RunId
 }
 
 fn has_ended(view: &RunView) -> String {
-    format!("the run {} has ended already: it has {}", view.summary.run, view.summary.status)
+    let RunSummary { run, status, .. } = view.summary;
+    format!("the run {run} has ended already: it has {}", status_participle(status))
 }
 
 /// Runs that the options describe.

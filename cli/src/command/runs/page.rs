@@ -1,7 +1,9 @@
 //! Runs on a page: what `runs list` and `runs show` print for people.
 
 use anstyle::Style;
-use longshore_proto::{AttemptRecord, Fault, RunSummary, RunView, StepView, Timestamp};
+use longshore_proto::{
+    AttemptRecord, Fault, RunStatus, RunSummary, RunView, StepStatus, StepView, Timestamp,
+};
 use serde_json::Value;
 
 use crate::output::{
@@ -58,7 +60,7 @@ pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times, room: TableR
     facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs))));
     let mut lines = aligned(facts);
     lines.push(Line::default());
-    lines.extend(steps(&view.steps, symbols, times, room));
+    lines.extend(steps(view, symbols, times, room));
     lines
 }
 
@@ -71,10 +73,15 @@ fn json(value: &Value) -> Line {
 }
 
 /// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
-fn steps(steps: &[StepView], symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
+fn steps(run: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
+    let (steps, is_interrupted) = (&run.steps, run.summary.status == RunStatus::Interrupted);
     let column = |number, least, loses| ShrinkingColumn { number, least, loses };
     let shrinking = [column(0, 16, Loses::Middle), column(3, 16, Loses::End)];
-    let rows = aligned_within(steps.iter().map(|step| row(step, symbols)).collect(), room, &shrinking);
+    let rows = aligned_within(
+        steps.iter().map(|step| row(step, is_interrupted, symbols)).collect(),
+        room,
+        &shrinking,
+    );
     steps
         .iter()
         .zip(rows)
@@ -82,12 +89,18 @@ fn steps(steps: &[StepView], symbols: Symbols, times: &Times, room: TableRoom) -
         .collect()
 }
 
-fn row(step: &StepView, symbols: Symbols) -> Vec<Line> {
-    let (sign, style) = symbols.step(step.status);
+fn row(step: &StepView, is_interrupted: bool, symbols: Symbols) -> Vec<Line> {
+    // The log does not tell whether a job that was out had begun.
+    let is_interrupted = is_interrupted && step.status == StepStatus::Running;
+    let ((sign, style), status) = if is_interrupted {
+        (symbols.run(RunStatus::Interrupted), RunStatus::Interrupted.as_str())
+    } else {
+        (symbols.step(step.status), step.shown_status())
+    };
     let name = Line::of(style, &indent(step, sign)).with(PLAIN, &format!(" {}", step.path));
     vec![
         name,
-        Line::of(style, step.status.as_str()),
+        Line::of(style, status),
         Line::of(PLAIN, &between(step.started_at, step.finished_at)),
         Line::of(FAINT, &step.caption()),
     ]
@@ -268,6 +281,16 @@ mod tests {
                 "    because `check` failed",
             ]
         );
+    }
+
+    #[test]
+    fn steps_that_no_process_carries_out_are_not_shown_as_running() {
+        let mut view = view();
+        view.summary.status = RunStatus::Interrupted;
+        view.steps.truncate(1);
+        view.steps.iter_mut().for_each(|step| step.status = StepStatus::Running);
+        let shown = texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE));
+        assert_eq!(shown.last().map(String::as_str), Some("? check  interrupted  2.0s  parallel"));
     }
 
     #[test]

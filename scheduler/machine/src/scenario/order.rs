@@ -235,11 +235,12 @@ outputs: { class: '${{ steps.c.output.class }}' }
 #[test]
 fn an_indeterminate_call_fails_the_run_and_says_so() {
     check(
-        "steps: [{ id: pay, call: bank/pay }]",
+        "steps: [{ id: pay, call: bank/pay }, { id: thank, call: mail/send }]",
         r#"
         submit                            -> dispatch pay#1
         settle pay#1 indeterminate timeout -> failed at pay: timeout: test
-        status                            -> pay indeterminate
+        status                            -> pay indeterminate, thank skipped
+        skipped thank                     -> `pay` is indeterminate
         "#,
     );
 }
