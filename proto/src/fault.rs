@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::StepPath;
+
 /// Why a step gave no output.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Fault {
@@ -23,6 +25,9 @@ pub struct Fault {
     /// Reason why the call was not made again, if the step asks for retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_retried: Option<String>,
+    /// The member of a group whose fault this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<StepPath>,
 }
 
 impl Fault {
@@ -36,7 +41,14 @@ impl Fault {
             message.truncate(cut);
             message.push_str(&format!("… ({whole} bytes in all)"));
         }
-        Self { class, message, retry_after: None, not_retried: None }
+        Self { class, message, retry_after: None, not_retried: None, member: None }
+    }
+
+    /// The fault of a group because one of its members failed with `fault`.
+    pub fn of_member(member: &StepPath, fault: Option<&Self>) -> Self {
+        let class = fault.map_or(FaultClass::Internal, |fault| fault.class);
+        let message = fault.map_or("", |fault| fault.message.as_str());
+        Self { member: Some(member.clone()), ..Self::new(class, format!("`{member}`: {message}")) }
     }
 
     /// The same fault, to be left alone for `retry_after`.

@@ -185,18 +185,6 @@ pub struct StepView {
     pub queued: bool,
 }
 
-impl Fault {
-    /// Returns true if this fault of a group repeats that of one of these steps.
-    pub fn is_of_one_of(&self, steps: &[StepView]) -> bool {
-        let quoted = self.message.strip_prefix('`').and_then(|rest| rest.split_once("`: "));
-        quoted.is_some_and(|(path, message)| {
-            let repeated =
-                |step: &StepView| step.error.as_ref().is_some_and(|fault| fault.message == message);
-            steps.iter().any(|step| step.path.as_str() == path && repeated(step))
-        })
-    }
-}
-
 /// Returns true for a flag that is not serialized.
 const fn is_false(flag: &bool) -> bool {
     !*flag
@@ -209,6 +197,15 @@ impl StepView {
             Some(name) => format!("{}  {name}", self.does),
             None => self.does.clone(),
         }
+    }
+
+    /// Its fault, unless that repeats the fault of one of these steps.
+    pub fn own_error(&self, steps: &[Self]) -> Option<&Fault> {
+        let is_repeated = |fault: &Fault| {
+            let member = fault.member.as_ref();
+            member.is_some_and(|member| steps.iter().any(|step| step.path == *member && step.error.is_some()))
+        };
+        self.error.as_ref().filter(|fault| !is_repeated(fault))
     }
 
     /// Its status in a word for people, who want to see which calls have begun.

@@ -108,8 +108,8 @@ fn words(step: &StepView, all: &[StepView]) -> String {
         words.push_str(&format!("  {} attempts", step.attempts.len()));
     }
     let last = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
-    let fault = step.error.as_ref().or_else(|| last.filter(|_| !step.status.is_terminal()));
-    if let Some(fault) = fault.filter(|fault| !fault.is_of_one_of(all)) {
+    let passing = || last.filter(|_| step.error.is_none() && !step.status.is_terminal());
+    if let Some(fault) = step.own_error(all).or_else(passing) {
         words.push_str(&format!("  {fault}"));
     }
     if let Some(why) = &step.skipped_because {

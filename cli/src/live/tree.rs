@@ -17,7 +17,7 @@ pub(super) struct Drawing<'a> {
     pub(super) size: Size,
     /// True if no frame follows: then every step is shown, and long lines wrap.
     pub(super) is_last: bool,
-    /// What calls under way are doing.
+    /// Activities of calls under way.
     pub(super) activities: &'a Activities,
 }
 
@@ -140,7 +140,7 @@ impl Drawing<'_> {
         if let Some(what) = step.waiting_for.as_ref().filter(|_| is_out) {
             lines.push(indented(step, 2).with(DOUBTFUL, &format!("waits for {what}")));
         }
-        let Some(fault) = trouble(step).filter(|fault| !fault.is_of_one_of(all)) else { return lines };
+        let Some(fault) = trouble(step, all) else { return lines };
         let retries = step.status == StepStatus::Retrying;
         let style = if retries { DOUBTFUL } else { self.symbols.step(step.status).1 };
         if self.is_last {
@@ -180,10 +180,10 @@ fn indented(step: &StepView, more: usize) -> Line {
 }
 
 /// What went wrong: for good, or with the last attempt if there will be another one.
-fn trouble(step: &StepView) -> Option<&Fault> {
+fn trouble<'s>(step: &'s StepView, all: &[StepView]) -> Option<&'s Fault> {
     match step.status {
         StepStatus::Retrying => step.attempts.last().and_then(|attempt| attempt.fault.as_ref()),
-        _ => step.error.as_ref(),
+        _ => step.own_error(all),
     }
 }
 

@@ -233,9 +233,7 @@ impl Cursor<'_> {
         if let Some(fault) = out_of_time {
             self.end(run, index, StepStatus::Failed, Some(fault));
         } else if let Some(state) = failed.and_then(|member| run.step(member)) {
-            let class = state.error.as_ref().map_or(FaultClass::Internal, |fault| fault.class);
-            let message = state.error.as_ref().map_or("", |fault| fault.message.as_str());
-            let fault = Fault::new(class, format!("`{}`: {message}", state.path));
+            let fault = Fault::of_member(&state.path, state.error.as_ref());
             self.end(run, index, StepStatus::Failed, Some(fault));
         } else if cancelled {
             self.end(run, index, StepStatus::Cancelled, None);

@@ -125,8 +125,7 @@ fn below(step: &StepView, all: &[StepView], times: &Times) -> Vec<Line> {
     }
     // What the last attempt met is said there.
     let last = step.attempts.last().and_then(|made| made.fault.as_ref());
-    if let Some(fault) = step.error.as_ref().filter(|fault| last != Some(*fault) && !fault.is_of_one_of(all))
-    {
+    if let Some(fault) = step.own_error(all).filter(|fault| last != Some(*fault)) {
         lines.extend(told(fault, Line::of(BAD, &indent(step, "    ")), BAD, step));
     }
     let attempts = step.attempts.iter().enumerate();

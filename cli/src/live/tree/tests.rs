@@ -192,10 +192,11 @@ fn runs_that_have_ended_make_room_for_the_others() {
 #[test]
 fn the_last_frame_has_errors_in_full_and_counts_what_was_tolerated() {
     let fault = json!({ "class": "tool_error", "message": "row 7 has no number, which this table needs\n  at line 9" });
+    let of_member = |member: Option<&str>| json!({ "class": "tool_error", "message": "`north`: row 7 has no number, which this table needs", "member": member });
     let run = run(
         "succeeded",
         vec![
-            step("both", "failed", json!({ "does": "parallel" })),
+            step("both", "failed", json!({ "does": "parallel", "error": of_member(Some("north")) })),
             step("north", "failed", json!({ "depth": 1, "name": "Check the north", "error": fault })),
             step("south", "succeeded", json!({ "depth": 1 })),
         ],
@@ -230,4 +231,15 @@ fn progress_stands_at_the_end_of_the_line_of_its_call() {
     };
     let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
     assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001...");
+}
+
+#[test]
+fn fault_that_only_quotes_one_of_another_step_is_shown() {
+    let fault = |message: &str| json!({ "class": "tool_error", "message": message });
+    let steps = vec![
+        step("north", "failed", json!({ "error": fault("no row 7") })),
+        step("south", "failed", json!({ "error": fault("`north`: no row 7") })),
+    ];
+    let frame = last_frame(&run("failed", steps));
+    assert_eq!(frame.last().map(String::as_str), Some("    tool_error: `north`: no row 7"));
 }
