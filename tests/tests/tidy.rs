@@ -12,7 +12,18 @@ fn root() -> PathBuf {
 
 /// Every Rust file of the workspace with its text, by its path from the root.
 fn sources() -> Vec<(String, String)> {
-    let parts = ["proto", "workflow", "ports", "adapters", "scheduler", "worker", "bench", "cli", "tests", "examples"];
+    let parts = [
+        "proto",
+        "workflow",
+        "ports",
+        "adapters",
+        "scheduler",
+        "worker",
+        "bench",
+        "cli",
+        "tests",
+        "examples",
+    ];
     let mut open: Vec<_> = parts.map(|part| root().join(part)).into();
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
