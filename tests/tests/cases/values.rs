@@ -80,7 +80,7 @@ async fn an_optional_argument_in_another_way_says_how_to_write_it() {
     let case = Case::of("31-optional-arg");
     let words = ["the input `limit` was not given; `inputs.?limit` by itself leaves its key out"];
     case.running("plain.yaml", &["-i", "q=cats"]).run().await.expecting(20).saying(&words);
-    let words = ["whole.yaml:9:11", "`with` must be a map", "the arguments of the tool by name"];
+    let words = ["whole.yaml:9:11", "`with` must be a map", "write each argument by its name"];
     case.running("whole.yaml", &["-i", "q=cats"]).run().await.expecting(3).saying(&words);
 }
 
