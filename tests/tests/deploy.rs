@@ -159,3 +159,21 @@ fn alerts_use_metrics_that_exist_and_are_explained() {
         assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/operations.md");
     }
 }
+
+#[test]
+fn the_image_is_built_from_every_crate_of_the_workspace() {
+    let manifest = read("../Cargo.toml");
+    let (_, members) = manifest.split_once("members = [").expect("a list of crates");
+    let (members, _) = members.split_once(']').expect("its end");
+    let copied = read("Dockerfile.dockerignore");
+    let copied: Vec<_> = copied.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let missing: Vec<_> = members
+        .split(',')
+        .map(|member| member.trim().trim_matches('"'))
+        .filter(|member| !copied.iter().any(|folder| Path::new(member).starts_with(folder)))
+        .collect();
+    assert!(missing.is_empty(), "not copied into the build: {missing:?}");
+    for folder in copied {
+        assert!(shipped("..").join(folder).exists(), "{folder} does not exist");
+    }
+}
