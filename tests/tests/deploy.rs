@@ -1,6 +1,7 @@
 //! What `deploy/` ships: the real servers take its configuration, and the shape of its Compose file works, brought up here
 //! as plain processes: NATS and Redis as configured there, two schedulers, two workers, the sample server over HTTP,
-//! and the check that the containers are asked for their health with.
+//! and the check that the containers are asked for their health with. The image is built from every crate, and the split
+//! of a program keeps its backtraces.
 
 #![expect(clippy::expect_used, reason = "what is not as it was shipped has failed the test")]
 
@@ -176,4 +177,34 @@ fn the_image_is_built_from_every_crate_of_the_workspace() {
     for folder in copied {
         assert!(shipped("..").join(folder).exists(), "{folder} does not exist");
     }
+}
+
+/// A program whose panic happens in a function of a known name.
+const PANICS: &str = "#[inline(never)] fn fails() { panic!(\"on purpose\") } fn main() { fails() }";
+
+#[test]
+fn a_split_program_names_functions_with_its_symbols_beside_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("panics.rs"), PANICS).expect("writes");
+    let mut rustc = Command::new("rustc");
+    rustc.args(["-O", "-C", "debuginfo=line-tables-only", "-o"]).arg(at("panics")).arg(at("panics.rs"));
+    assert!(rustc.status().expect("rustc").success());
+    let split =
+        |to: &Path| Command::new(shipped("split-debug")).arg(at("panics")).arg(to).output().expect("bash");
+    assert!(!split(folder.path()).status.success(), "it does not write over the program itself");
+    let Output { status, stderr, .. } = split(&at("out"));
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+
+    let size = |path: &str| fs::metadata(at(path)).expect("a file").len();
+    assert!(size("out/panics") < size("panics") / 2, "{} of {}", size("out/panics"), size("panics"));
+    let backtrace = || {
+        let run = Command::new(at("out/panics")).env("RUST_BACKTRACE", "1").output().expect("runs");
+        String::from_utf8_lossy(&run.stderr).into_owned()
+    };
+    let named = backtrace();
+    assert!(named.contains("panics::fails") && named.contains("panics.rs:1:"), "{named}");
+    fs::remove_file(at("out/panics.debug")).expect("removes");
+    let unnamed = backtrace();
+    assert!(unnamed.contains("on purpose") && !unnamed.contains("fails"), "{unnamed}");
 }
