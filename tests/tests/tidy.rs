@@ -140,3 +140,29 @@ fn adapters_are_named_only_where_a_process_is_composed() {
         assert!(named.is_empty(), "{adapter} named outside of {place}: {named:#?}");
     }
 }
+
+#[test]
+fn every_page_of_the_documentation_is_in_its_index() {
+    let index = fs::read_to_string(root().join("docs/README.md")).unwrap_or_default();
+    let entries = fs::read_dir(root().join("docs")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let pages: Vec<_> = names.filter(|name| name.ends_with(".md") && name != "README.md").collect();
+    assert!(pages.len() > 10, "the walk finds the pages: {pages:?}");
+    let missing: Vec<_> = pages.iter().filter(|page| !index.contains(&format!("]({page})"))).collect();
+    assert!(missing.is_empty(), "pages that docs/README.md does not list: {missing:?}");
+}
+
+#[test]
+fn the_glossary_has_every_word_of_the_code() {
+    let words = fs::read_to_string(root().join("proto/src/lib.rs")).unwrap_or_default();
+    let words: Vec<_> = words
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | ")?.split_once(" |"))
+        .map(|(word, _)| word.to_lowercase())
+        .filter(|word| word != "word")
+        .collect();
+    assert!(words.len() > 5, "the table is where this test looks: {words:?}");
+    let glossary = fs::read_to_string(root().join("docs/glossary.md")).unwrap_or_default();
+    let missing: Vec<_> = words.iter().filter(|word| !glossary.contains(&format!("| {word} |"))).collect();
+    assert!(missing.is_empty(), "words of proto/src/lib.rs that docs/glossary.md lacks: {missing:?}");
+}
