@@ -19,7 +19,6 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::debug;
 
-pub(super) use self::consumer::PATIENCE;
 use super::connection::Connection;
 use super::failure::failed;
 use super::pull::{Arrived, GRACE, Pull, Puller, Pulls, arrived};
@@ -32,7 +31,8 @@ const LONGEST_PULL: Duration = Duration::from_secs(1);
 /// How long to wait for the answer to a pull that is not to wait: a round trip, on a busy machine.
 const NO_WAIT: Duration = Duration::from_millis(500);
 
-/// How long a message is kept for a pull that may come, before it is given back. Far below [`PATIENCE`].
+/// How long a message is kept for a pull that may come, before it is given back. Far below
+/// [`ACK_WAIT`](super::receipt::ACK_WAIT).
 const HELD: Duration = Duration::from_secs(1);
 
 /// How long the server's last word on a pull may take beyond its end.
@@ -225,7 +225,7 @@ impl Line {
             }
             self.news.notify_waiters();
         }
-        // What was asked for may still come, and would be taken for delivered until the patience of the line ends.
+        // What was asked for may still come, and would be taken for delivered until their acknowledgement is overdue.
         let _ = timeout(LONGEST_PULL + LAST_WORD, self.give_back_the_rest(&mut inbox)).await;
         self.give_back_older_than(Duration::ZERO).await;
     }

@@ -13,7 +13,9 @@ use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::line::PATIENCE;
+
+/// How long the server waits for an answer about a delivered message before it delivers the message again.
+pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// How long a word may wait for a connection. Words are plain publishes: a lost one means one more delivery.
 const WORD: Duration = Duration::from_secs(5);
@@ -99,7 +101,7 @@ impl Held {
 #[async_trait]
 impl Receipt for Held {
     fn patience(&self) -> Duration {
-        PATIENCE
+        ACK_WAIT
     }
 
     async fn progress(&self) -> Result<(), Error> {

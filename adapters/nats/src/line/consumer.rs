@@ -1,7 +1,5 @@
 //! The durable consumer of a line: created when absent, verified when present.
 
-use std::time::Duration;
-
 use async_nats::jetstream::consumer::{AckPolicy, Config, Info};
 use async_nats::jetstream::{Context, ErrorCode};
 use longshore_ports::Error;
@@ -9,9 +7,7 @@ use serde_json::json;
 
 use crate::api::{ApiError, Nothing, ask};
 use crate::failure::failed;
-
-/// How long the server waits for a word about a message before it delivers it again.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::receipt::ACK_WAIT;
 
 /// How many messages are out at once at most, for all workers. With more than 1,024 the server puts off looking for
 /// those whose time has run out while others are acknowledged.
@@ -28,7 +24,7 @@ pub(super) fn needed(name: &str, filter: &str) -> Config {
         durable_name: Some(name.to_owned()),
         filter_subject: filter.to_owned(),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: PATIENCE,
+        ack_wait: ACK_WAIT,
         max_deliver: -1,
         max_ack_pending: MOST_OUT,
         max_waiting: MOST_PULLS,
