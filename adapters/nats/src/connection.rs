@@ -31,11 +31,11 @@ use super::error::{ConnectError, Unfit};
 use super::failure::failed;
 use super::nkey::read_seed;
 use super::plaintext::{exposed, with_tls};
-use super::publisher::Costs;
+use super::publish_costs::Costs;
 use super::version::check_version;
 
-/// How long an answer may take, of the server or of the log. A leader election of JetStream takes about four seconds.
-pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// How long the server may take to answer a request or to acknowledge a publish. A leader election of JetStream takes about four seconds.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one try to connect may take.
 const TRY: Duration = Duration::from_secs(2);
@@ -111,7 +111,8 @@ impl Connection {
             );
         }
         check_version(&client.server_info().version)?;
-        let context = ContextBuilder::new().timeout(ANSWER).ack_timeout(ANSWER).build(client.clone());
+        let context =
+            ContextBuilder::new().timeout(ANSWER_TIMEOUT).ack_timeout(ANSWER_TIMEOUT).build(client.clone());
         let (tasks, stop, costs) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
         let connection =
             Self(Arc::new(Parts { client, context, costs, connected, denied, urls, tasks, stop }));
@@ -151,10 +152,10 @@ impl Connection {
         let mut heard = heard.map_err(|error| failed(doing, error))?;
         let sent = self.client.publish(inbox, Bytes::new()).await;
         sent.map_err(|error| failed(doing, error))?;
-        match timeout(ANSWER, heard.next()).await {
+        match timeout(ANSWER_TIMEOUT, heard.next()).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::transient(doing, "the connection was closed")),
-            Err(_) => Err(Error::transient(doing, format!("no answer within {ANSWER:?}"))),
+            Err(_) => Err(Error::transient(doing, format!("no answer within {ANSWER_TIMEOUT:?}"))),
         }
     }
 
@@ -249,7 +250,7 @@ async fn options(
         .name(&config.name)
         .connection_timeout(TRY)
         .ping_interval(PING)
-        .request_timeout(Some(ANSWER))
+        .request_timeout(Some(ANSWER_TIMEOUT))
         .reconnect_delay_callback(pause)
         .event_callback(move |event| {
             notices.notice(&event);

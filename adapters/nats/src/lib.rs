@@ -19,6 +19,7 @@ mod log;
 mod news;
 mod nkey;
 mod plaintext;
+mod publish_costs;
 mod publisher;
 mod pull;
 mod receipt;

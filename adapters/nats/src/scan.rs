@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::api::{ApiError, Nothing, ask};
-use super::connection::{ANSWER, Connection};
+use super::connection::{ANSWER_TIMEOUT, Connection};
 use super::failure::failed;
 use super::pull::{Arrived, Pull, Puller, arrived};
 
@@ -89,7 +89,7 @@ async fn read(
         .await
         .map_err(|error| failed(doing(), error))?;
     while found.len() < count {
-        match timeout(ANSWER, inbox.next()).await.map(|message| message.map(arrived)) {
+        match timeout(ANSWER_TIMEOUT, inbox.next()).await.map(|message| message.map(arrived)) {
             Ok(Some(Arrived::Message(message))) => {
                 let message = jetstream::Message { message, context: connection.context.clone() };
                 let seq = message.info().map_err(|error| Error::permanent(doing(), error))?.stream_sequence;
@@ -98,7 +98,7 @@ async fn read(
             Ok(Some(Arrived::Over(_))) => break,
             Ok(Some(Arrived::Broken(reason))) => return Err(Error::transient(doing(), reason)),
             Ok(None) => return Err(Error::transient(doing(), "the connection was closed")),
-            Err(_) => return Err(Error::transient(doing(), format!("no answer within {ANSWER:?}"))),
+            Err(_) => return Err(Error::transient(doing(), format!("no answer within {ANSWER_TIMEOUT:?}"))),
         }
     }
     Ok(found)

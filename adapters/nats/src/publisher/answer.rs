@@ -4,8 +4,8 @@ use async_nats::jetstream::{self, ErrorCode};
 use async_nats::{Message, PublishError, StatusCode};
 use serde::Deserialize;
 
-use super::Placed;
-use crate::connection::ANSWER;
+use super::message::Placed;
+use crate::connection::ANSWER_TIMEOUT;
 
 /// Why a message was not, or may not have been, stored.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub(super) enum Refusal {
     #[error("the connection was lost before it was acknowledged")]
     Lost,
     /// It may or may not have been stored.
-    #[error("it was not acknowledged within {ANSWER:?}")]
+    #[error("it was not acknowledged within {ANSWER_TIMEOUT:?}")]
     Late,
     /// It was not sent.
     #[error("it could not be sent: {0}")]

@@ -2,7 +2,7 @@
 //!
 //! They have consecutive numbers, which their answers come under; the answer to a batch (ADR-50 of NATS) comes under the
 //! number of its last message and counts for all. A batch is stored whole or not at all, and refused as a whole when
-//! one of its messages is; so a refused batch is [sent again](What::SendAll) one by one, and then each message gets its
+//! one of its messages is; so a refused batch is [sent again](FollowUp::SendAll) one by one, and then each message gets its
 //! own answer.
 
 use std::ops::Range;
@@ -12,16 +12,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Refusal};
-use super::costs::Way;
-use super::{Outgoing, Placed};
-use crate::connection::ANSWER;
+use super::call::PublishResult;
+use super::message::{Outgoing, Placed};
+use crate::connection::ANSWER_TIMEOUT;
+use crate::publish_costs::Way;
 
 /// How often, and how soon, to ask again while an equal message is on its way in the server.
 const CLASHES: u32 = 20;
 const CLASH_PAUSE: Duration = Duration::from_millis(3);
-
-/// What whoever published is told: where each of their messages stands.
-pub(super) type Told = Result<Vec<Placed>, Refusal>;
 
 /// A group on its way.
 pub(super) struct Group {
@@ -33,7 +31,7 @@ pub(super) struct Group {
     /// In which message each of those is that calls brought.
     places: Vec<usize>,
     /// How many they brought, one call after the other.
-    calls: Vec<(usize, oneshot::Sender<Told>)>,
+    calls: Vec<(usize, oneshot::Sender<PublishResult>)>,
     pub(super) sent: Instant,
     /// Messages to be sent again, since when, and how often that was done.
     again: Vec<usize>,
@@ -43,12 +41,12 @@ pub(super) struct Group {
     refused: bool,
 }
 
-/// What an answer asks for.
+/// The sender's next step after an answer.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum What {
-    /// Nothing more.
+pub(super) enum FollowUp {
+    /// Nothing has to be sent.
     Nothing,
-    /// Every message, one by one.
+    /// Every message has to be sent again, one by one.
     SendAll,
 }
 
@@ -57,7 +55,7 @@ impl Group {
         first: u64,
         way: Way,
         (messages, places): (Vec<Outgoing>, Vec<usize>),
-        calls: Vec<(usize, oneshot::Sender<Told>)>,
+        calls: Vec<(usize, oneshot::Sender<PublishResult>)>,
     ) -> Self {
         let unanswered = messages.len();
         let answers = (0..unanswered).map(|_| None).collect();
@@ -84,11 +82,11 @@ impl Group {
     }
 
     /// Takes in what the server says under a number.
-    pub(super) fn take(&mut self, number: u64, answer: Answer) -> What {
+    pub(super) fn take(&mut self, number: u64, answer: Answer) -> FollowUp {
         if self.way == Way::AsBatch {
             return self.take_of_batch(answer);
         }
-        let Ok(index) = usize::try_from(number - self.first) else { return What::Nothing };
+        let Ok(index) = usize::try_from(number - self.first) else { return FollowUp::Nothing };
         match answer.placed {
             Err(refusal) if refusal.is_clash() && self.clashes < CLASHES => {
                 self.again.push(index);
@@ -96,10 +94,10 @@ impl Group {
             }
             placed => self.answer(index, placed),
         }
-        What::Nothing
+        FollowUp::Nothing
     }
 
-    fn take_of_batch(&mut self, answer: Answer) -> What {
+    fn take_of_batch(&mut self, answer: Answer) -> FollowUp {
         let count = self.messages.len() as u64;
         match answer {
             // Stored without anything in between, up to the place that is told.
@@ -109,22 +107,22 @@ impl Group {
                 for (index, place) in (last - count + 1..=last).enumerate() {
                     self.answer(index, Ok(Placed::New(place)));
                 }
-                What::Nothing
+                FollowUp::Nothing
             }
             // The server's word means that nothing was stored.
             Answer { placed: Err(Refusal::Said(_)) | Ok(Placed::Already), .. } => {
                 (self.way, self.refused, self.sent) = (Way::Singly, true, Instant::now());
-                What::SendAll
+                FollowUp::SendAll
             }
             Answer { placed: Err(refusal), .. } => {
                 self.fail(&refusal);
-                What::Nothing
+                FollowUp::Nothing
             }
             Answer { placed: Ok(Placed::New(place)), batch } => {
                 let told =
                     format!("of a batch of {count} messages, {batch:?} are said to be stored, up to {place}");
                 self.fail(&Refusal::Unreadable(told));
-                What::Nothing
+                FollowUp::Nothing
             }
         }
     }
@@ -147,7 +145,7 @@ impl Group {
     /// When something has to be done about it, if no answer comes.
     pub(super) fn wake_at(&self) -> Instant {
         let again = self.again_since.map(|since| since + CLASH_PAUSE);
-        again.unwrap_or(self.sent + ANSWER).min(self.sent + ANSWER)
+        again.unwrap_or(self.sent + ANSWER_TIMEOUT).min(self.sent + ANSWER_TIMEOUT)
     }
 
     /// Messages that it is time to send again.
@@ -188,10 +186,10 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publisher::Manner;
+    use crate::publisher::message::Manner;
     use serde_json::json;
 
-    fn group(way: Way, counts: &[usize]) -> (Group, Vec<oneshot::Receiver<Told>>) {
+    fn group(way: Way, counts: &[usize]) -> (Group, Vec<oneshot::Receiver<PublishResult>>) {
         let message = Outgoing { subject: "a".into(), body: "".into(), manner: Manner::Once };
         let (calls, told) = counts
             .iter()
@@ -218,7 +216,7 @@ mod tests {
         let (mut group, mut told) = group(Way::Singly, &[1, 2]);
         for (number, answer) in [(12, stored(8, None)), (10, stored(7, None)), (11, said(10077))] {
             assert!(!group.is_answered());
-            assert_eq!(group.take(number, answer), What::Nothing);
+            assert_eq!(group.take(number, answer), FollowUp::Nothing);
         }
         assert!(group.is_answered() && group.took().is_none());
         group.tell();
@@ -231,7 +229,7 @@ mod tests {
     #[test]
     fn a_batch_ends_at_the_acknowledged_place() {
         let (mut group, mut told) = group(Way::AsBatch, &[3]);
-        assert_eq!(group.take(12, stored(12, Some(3))), What::Nothing);
+        assert_eq!(group.take(12, stored(12, Some(3))), FollowUp::Nothing);
         assert!(group.took().is_some());
         group.tell();
         let placed = told.pop().expect("a call").try_recv().expect("told").expect("stored");
@@ -242,7 +240,7 @@ mod tests {
     fn an_acknowledgement_of_something_else_is_not_believed() {
         for answer in [stored(12, None), stored(12, Some(2)), stored(2, Some(3))] {
             let (mut group, mut told) = group(Way::AsBatch, &[3]);
-            assert_eq!(group.take(12, answer), What::Nothing);
+            assert_eq!(group.take(12, answer), FollowUp::Nothing);
             group.tell();
             assert!(told.pop().expect("a call").try_recv().expect("told").is_err());
         }
@@ -251,8 +249,8 @@ mod tests {
     #[test]
     fn a_refused_batch_is_sent_again_one_by_one() {
         let (mut group, _told) = group(Way::AsBatch, &[2]);
-        assert_eq!(group.take(11, said(10201)), What::SendAll);
-        assert_eq!(group.take(10, stored(4, None)), What::Nothing);
+        assert_eq!(group.take(11, said(10201)), FollowUp::SendAll);
+        assert_eq!(group.take(10, stored(4, None)), FollowUp::Nothing);
         assert!(!group.is_answered());
         group.take(11, Answer { placed: Ok(Placed::Already), batch: None });
         assert!(group.is_answered() && group.took().is_none(), "it tells nothing of either way");

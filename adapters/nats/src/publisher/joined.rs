@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use longshore_proto::join;
 
-use super::{AROUND_BODY_BYTES, Manner, Outgoing};
+use super::message::{AROUND_BODY_BYTES, Manner, Outgoing};
 
 /// How large a message becomes by joining others, in bytes: small enough that nothing behind it waits long.
 const JOINED_BYTES: usize = 64 * 1024;

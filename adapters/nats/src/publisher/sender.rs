@@ -26,11 +26,15 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::answer::{self, Refusal};
-use super::costs::{Costs, Way};
-use super::group::{Group, What};
+use super::call::{PublishCall, TOGETHER};
+use super::group::{FollowUp, Group};
 use super::joined::joined;
-use super::{Call, Manner, Outgoing, TOGETHER, TOGETHER_BYTES};
-use crate::connection::{ANSWER, Connection};
+use super::message::{Manner, Outgoing};
+use crate::connection::{ANSWER_TIMEOUT, Connection};
+use crate::publish_costs::{Costs, Way};
+
+/// The most bytes that go together, unless one call alone has more.
+const TOGETHER_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many groups are on their way at once. Two keep the server busy while an answer travels; the server allows 50
 /// open batches for a stream, whoever publishes, and keeps 10,000 messages that it has not stored yet.
@@ -50,9 +54,9 @@ static ONCE: LazyLock<HeaderMap> = LazyLock::new(|| {
 pub(super) struct Sender {
     client: Client,
     connected: watch::Receiver<u64>,
-    waiting: mpsc::Receiver<Call>,
+    waiting: mpsc::Receiver<PublishCall>,
     /// The first call that had no room in the last group.
-    left: Option<Call>,
+    left: Option<PublishCall>,
     inbox: String,
     /// The number of the next message.
     next: u64,
@@ -62,7 +66,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(connection: &Connection, waiting: mpsc::Receiver<Call>) -> Self {
+    pub(super) fn new(connection: &Connection, waiting: mpsc::Receiver<PublishCall>) -> Self {
         Self {
             client: connection.client.clone(),
             connected: connection.connected(),
@@ -140,7 +144,7 @@ impl Sender {
             // Answers for what was given up are nobody's.
             if let Some((number, index)) = group
                 && let Some(group) = self.groups.get_mut(index)
-                && group.take(number, answer::read(&message)) == What::SendAll
+                && group.take(number, answer::read(&message)) == FollowUp::SendAll
             {
                 self.send(index, None).await;
             }
@@ -150,25 +154,25 @@ impl Sender {
     }
 
     /// Sends a first call, and those that wait behind it.
-    async fn begin(&mut self, first: Call) {
+    async fn begin(&mut self, first: PublishCall) {
         let calls = self.gather(first);
         let mut messages = Vec::new();
-        let mut told = Vec::with_capacity(calls.len());
+        let mut replies = Vec::with_capacity(calls.len());
         // Whoever gave up will ask again, and then it should not be there twice.
-        for call in calls.into_iter().filter(|call| !call.told.is_closed()) {
-            told.push((call.messages.len(), call.told));
+        for call in calls.into_iter().filter(|call| !call.reply.is_closed()) {
+            replies.push((call.messages.len(), call.reply));
             messages.extend(call.messages);
         }
         let messages = joined(messages, self.client.max_payload());
         let way = self.costs().way(messages.0.len());
-        let group = Group::new(self.next, way, messages, told);
+        let group = Group::new(self.next, way, messages, replies);
         self.next = group.numbers().end;
         self.groups.push_back(group);
         self.send(self.groups.len() - 1, None).await;
         self.finish();
     }
 
-    fn gather(&mut self, first: Call) -> Vec<Call> {
+    fn gather(&mut self, first: PublishCall) -> Vec<PublishCall> {
         let (mut count, mut bytes) = (first.messages.len(), first.bytes());
         let mut calls = vec![first];
         while let Ok(call) = self.waiting.try_recv() {
@@ -216,7 +220,7 @@ impl Sender {
     async fn look_after(&mut self) {
         for index in 0..self.groups.len() {
             let Some(group) = self.groups.get_mut(index) else { continue };
-            if group.sent.elapsed() >= ANSWER {
+            if group.sent.elapsed() >= ANSWER_TIMEOUT {
                 group.fail(&Refusal::Late);
                 continue;
             }
@@ -245,7 +249,10 @@ impl Sender {
     }
 }
 
-async fn next(left: &mut Option<Call>, waiting: &mut mpsc::Receiver<Call>) -> Option<Call> {
+async fn next(
+    left: &mut Option<PublishCall>,
+    waiting: &mut mpsc::Receiver<PublishCall>,
+) -> Option<PublishCall> {
     match left.take() {
         Some(call) => Some(call),
         None => waiting.recv().await,

@@ -33,7 +33,7 @@ const BETWEEN: (u32, u32) = (16, 65_536);
 
 /// How messages go to the server.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     #[default]
     Singly,
     AsBatch,
@@ -70,7 +70,7 @@ impl Default for Costs {
 
 impl Costs {
     /// The way for a group of messages.
-    pub(super) const fn way(&self, count: usize) -> Way {
+    pub(crate) const fn way(&self, count: usize) -> Way {
         match (count < TELLING, self.until_try) {
             (true, _) => Way::Singly,
             (false, 0) => self.way.other(),
@@ -79,7 +79,7 @@ impl Costs {
     }
 
     /// A group was stored.
-    pub(super) fn learn(&mut self, way: Way, count: usize, took: Duration) {
+    pub(crate) fn learn(&mut self, way: Way, count: usize, took: Duration) {
         if count < TELLING {
             return;
         }
