@@ -7,7 +7,7 @@
 use redis::{Cmd, RedisError, cmd};
 use tracing::{debug, warn};
 
-use super::connect::ConnectError;
+use super::error::ConnectError;
 use super::link::Link;
 
 /// Asks the server whether the user `default` may make the writes of a claim.

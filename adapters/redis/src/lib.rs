@@ -7,18 +7,19 @@
 //! Nothing here is the truth: whatever Redis holds can be rebuilt from the log, and is recognised when it is stale or
 //! in part.
 
-mod about;
 mod aof;
 mod catalog;
 mod cause;
 mod checkpoints;
 mod claims;
 mod connect;
+mod error;
 mod lease;
 mod link;
 mod permissions;
 mod probe;
 mod roll;
+mod server_info;
 mod status;
 mod submit_ids;
 
@@ -30,7 +31,7 @@ use longshore_ports::{Catalog, Checkpoints, Claims, Error, Lease, SubmitIds};
 use longshore_tls::TlsFiles;
 use tracing::debug;
 
-pub use self::connect::{ConnectError, NEEDED_VERSION};
+pub use self::error::{ConnectError, NEEDED_VERSION};
 use self::link::Link;
 pub use self::permissions::Role;
 pub use self::probe::Probe;

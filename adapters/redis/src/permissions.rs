@@ -7,7 +7,7 @@
 use longshore_proto::Partition;
 use redis::{Cmd, RedisError, Value, cmd};
 
-use super::connect::ConnectError;
+use super::error::ConnectError;
 use super::lease;
 use super::link::Link;
 

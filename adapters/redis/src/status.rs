@@ -4,9 +4,9 @@ use longshore_ports::Error;
 use longshore_proto::Timestamp;
 use redis::cmd;
 
-use super::about::About;
 use super::link::Link;
 use super::roll::Roll;
+use super::server_info::ServerInfo;
 
 /// At most this many keys are looked at when they are counted: about half a second of a busy server's time, in small
 /// pieces.
@@ -65,7 +65,7 @@ pub struct Keys {
 pub(super) async fn status(link: &Link) -> Result<Status, Error> {
     let doing = "look at the server";
     let about: String = link.query(cmd("INFO"), doing).await?;
-    let about = About::parse(&about);
+    let about = ServerInfo::parse(&about);
     let (seconds, micros): (u64, u64) = link.query(cmd("TIME"), doing).await?;
     let persistence = match about.number("aof_enabled") {
         Some(1) => Persistence::AppendOnly,

@@ -1,14 +1,14 @@
-//! The server's answer to `INFO`, and whether such a server will do.
+//! The server's answer to `INFO`, and the check of its settings.
 
 use std::collections::BTreeMap;
 
-use super::connect::{ConnectError, NEEDED, NEEDED_VERSION};
+use super::error::{ConnectError, NEEDED, NEEDED_VERSION};
 
 /// Fields that a server answers to `INFO`.
 #[derive(Debug, Default)]
-pub(super) struct About(BTreeMap<String, String>);
+pub(super) struct ServerInfo(BTreeMap<String, String>);
 
-impl About {
+impl ServerInfo {
     pub(super) fn parse(text: &str) -> Self {
         let fields = text.lines().filter_map(|line| line.trim_end().split_once(':'));
         Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn check(info: &str) -> String {
-        let checked = About::parse(info).check("host:6379".to_owned());
+        let checked = ServerInfo::parse(info).check("host:6379".to_owned());
         checked.map_or_else(|refused| refused.to_string(), |()| "fine".to_owned())
     }
 
