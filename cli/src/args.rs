@@ -6,6 +6,7 @@ mod bench;
 mod cluster;
 mod dlq;
 mod groups;
+mod place;
 mod refused;
 mod runs;
 mod suggested;
@@ -24,9 +25,10 @@ pub(crate) use cluster::{
 };
 pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
 pub(crate) use groups::parse;
+pub(crate) use place::PlaceArgs;
 pub(crate) use refused::without_credentials;
 pub(crate) use runs::{
-    PlaceArgs, RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
+    RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };
 pub(crate) use value::{Pair, Target, ToolsOf, duration, given_twice};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::Target;
-use super::cluster::ClusterArgs;
+use super::place::ClusterArgs;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_proto::WorkflowName;
 
 use super::dlq::DlqCommand;
-use super::runs::{PlaceArgs, RunsCommand};
+use super::place::{ClusterArgs, NamespaceArgs, PlaceArgs, ProcessArgs};
+use super::runs::RunsCommand;
 use super::{BenchArgs, Pair};
 use crate::config::{Flags, Key};
 
@@ -36,48 +37,6 @@ pub(crate) enum ClusterCommand {
     Scheduler(SchedulerArgs),
     /// Be a worker of a cluster
     Worker(WorkerArgs),
-}
-
-/// Where the cluster is. Every command of a cluster has these.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Cluster")]
-pub(crate) struct ClusterArgs {
-    /// The configuration file [default: ./longshore.toml, else /etc/longshore/longshore.toml]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-    /// Where NATS is; several servers with commas
-    #[arg(long, value_name = "URL")]
-    pub(crate) nats_url: Option<String>,
-    /// A file with a NATS user's JWT and seed
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) nats_creds: Option<String>,
-    /// How long to wait for NATS and Redis, such as 500ms, 30s or 5m
-    #[arg(long, value_name = "TIME")]
-    pub(crate) connect_deadline: Option<String>,
-    /// Say what is asked of whom
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-}
-
-/// Whose runs and workflows.
-#[derive(Debug, Default, Args)]
-pub(crate) struct NamespaceArgs {
-    /// Whose they are
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) namespace: Option<String>,
-}
-
-/// Where a process of the cluster is found, and where it finds Redis.
-#[derive(Debug, Default, Args)]
-pub(crate) struct ProcessArgs {
-    /// Where Redis is
-    #[arg(long, value_name = "URL", help_heading = "Cluster")]
-    pub(crate) redis_url: Option<String>,
-    /// Serve /metrics, /livez and /readyz here, such as 127.0.0.1:9464
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) metrics_listen: Option<String>,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::cluster::{ClusterArgs, NamespaceArgs};
+use super::place::{ClusterArgs, NamespaceArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DlqCommand {

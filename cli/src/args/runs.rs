@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_ports::RunCursor;
 use longshore_proto::{RunStatus, StepPath, WorkflowName};
 
-use super::cluster::{ClusterArgs, NamespaceArgs};
+use super::place::PlaceArgs;
 use super::value::{Pair, Since};
 
 /// What runs look like in `runs list --status`.
@@ -31,18 +31,6 @@ pub(crate) enum RunsCommand {
     Output(RunsOutputArgs),
     /// Tell runs to stop
     Cancel(RunsCancelArgs),
-}
-
-/// Where runs are looked for: in the cluster if one is named anywhere, else in a data directory.
-#[derive(Debug, Args)]
-pub(crate) struct PlaceArgs {
-    /// Look into this data directory, even if a cluster is configured [default: .longshore]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "nats_url")]
-    pub(crate) data: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) namespace: NamespaceArgs,
-    #[command(flatten)]
-    pub(crate) cluster: ClusterArgs,
 }
 
 /// Which runs are meant, apart from their status.
