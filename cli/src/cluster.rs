@@ -21,6 +21,7 @@ mod process;
 mod reach;
 mod report;
 mod scheduler;
+mod snapshot;
 mod tracked;
 mod watched;
 mod worker;
@@ -34,12 +35,13 @@ use tokio::time::timeout;
 use tracing::warn;
 
 pub(crate) use client::{Client, Heard, RegisteredText, SubmitBody, ValuePart};
-pub(crate) use examine::{BacklogSeen, Examination, SchedulerSeen, StreamSeen, examine};
+pub(crate) use examine::{Examination, examine};
 pub(crate) use judge::exit as judged;
 pub(crate) use partitions::PartitionSeen;
 #[cfg(test)]
 pub(crate) use report::PartitionReport;
 pub(crate) use scheduler::scheduler;
+pub(crate) use snapshot::{BacklogSeen, SchedulerSeen, StreamSeen};
 pub(crate) use worker::worker;
 
 /// How long what was sent last may take to leave.

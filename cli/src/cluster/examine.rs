@@ -11,8 +11,8 @@ use longshore_nats as nats;
 use longshore_nats::Backlog;
 use longshore_ports::{WorkerEntry, clock};
 use longshore_proto::{Timestamp, subject};
-use longshore_redis::{self as redis, Probe, Redis};
-use serde::{Deserialize, Serialize};
+use longshore_redis::{Probe, Redis};
+use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
@@ -20,14 +20,15 @@ use tokio::time::timeout;
 use super::judge;
 use super::partitions::{self, PartitionSeen};
 use super::reach;
-use super::report::{PartitionReport, SchedulerReport};
+use super::report::SchedulerReport;
+use super::snapshot::{BacklogSeen, ConsumerSeen, NatsSeen, RedisSeen, SchedulerSeen, StreamSeen};
 use crate::config::{Config, Key, Origin};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::Finding;
 
-/// How long a doctor waits where nobody said how long to wait: somebody sits in front of it.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The deadline for connections unless the configuration sets one: short, because an operator waits for the answer.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long schedulers have to say that they are there. They all answer at once.
 const ROLL_CALL: Duration = Duration::from_millis(500);
@@ -56,75 +57,6 @@ pub(crate) struct Examination {
     pub(crate) unreachable: Option<Exit>,
 }
 
-/// The jobs of a server.
-#[derive(Debug, Serialize)]
-pub(crate) struct BacklogSeen {
-    /// The server.
-    pub(crate) server: String,
-    /// Its jobs, waiting or out.
-    pub(crate) jobs: u64,
-    /// Those that are out.
-    pub(crate) out: u64,
-    /// How long the oldest has been in the queue.
-    pub(crate) oldest_ms: u64,
-}
-
-/// A stream, or a consumer of one.
-#[derive(Debug, Serialize)]
-pub(crate) struct StreamSeen {
-    /// Its name.
-    pub(crate) name: String,
-    /// How many messages it holds.
-    pub(crate) messages: u64,
-    /// How many bytes they take.
-    pub(crate) bytes: u64,
-    /// How many bytes they may take, if there is a limit.
-    pub(crate) max_bytes: Option<u64>,
-    /// Its settings in one line.
-    pub(crate) settings: String,
-    /// Its consumers.
-    pub(crate) consumers: Vec<ConsumerSeen>,
-}
-
-/// A consumer of a stream.
-#[derive(Debug, Serialize)]
-pub(crate) struct ConsumerSeen {
-    /// Its name.
-    pub(crate) name: String,
-    /// How many messages wait.
-    pub(crate) pending: u64,
-    /// How many are out.
-    pub(crate) ack_pending: usize,
-    /// How many pulls wait.
-    pub(crate) waiting: usize,
-}
-
-/// What was found in NATS.
-pub(super) struct NatsSeen {
-    pub(super) status: nats::Status,
-    /// How far its clock is ahead of ours, in milliseconds; nothing if it did not say.
-    pub(super) clock_ahead: Option<i64>,
-    /// The schedulers that answer requests.
-    pub(super) schedulers: Vec<SchedulerSeen>,
-    /// The jobs that wait, or why that is not known.
-    pub(super) backlog: Result<Backlog, String>,
-}
-
-/// A scheduler, by its answer.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct SchedulerSeen {
-    /// Its id as a service.
-    pub(crate) id: String,
-    /// The version of its code.
-    pub(crate) version: String,
-    /// Its id in logs and leases.
-    pub(crate) node: String,
-    /// The partitions that it leads.
-    pub(crate) partitions: Vec<PartitionReport>,
-    /// The stores that it cannot use.
-    pub(crate) problems: Vec<String>,
-}
-
 /// The statistics of a service, as far as they matter here.
 #[derive(Deserialize)]
 struct ServiceStats {
@@ -139,18 +71,6 @@ struct ServiceStats {
 struct EndpointStats {
     #[serde(default)]
     data: Option<SchedulerReport>,
-}
-
-/// What was found in Redis.
-pub(super) struct RedisSeen {
-    pub(super) status: redis::Status,
-    /// How far its clock is ahead of ours, in milliseconds.
-    pub(super) clock_ahead: i64,
-    pub(super) workers: Vec<WorkerEntry>,
-    /// Who holds the lease on each partition.
-    pub(super) leases: Vec<Option<String>>,
-    /// Whether it takes writes, or why not.
-    pub(super) write: Result<(), String>,
 }
 
 /// Looks at everything, at the same time.
@@ -235,7 +155,7 @@ async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
 
 fn deadline(config: &Config) -> Duration {
     match config.origin(Key::ConnectDeadline) {
-        Origin::Default => PATIENCE,
+        Origin::Default => CONNECT_DEADLINE,
         _ => config.connect_deadline,
     }
 }

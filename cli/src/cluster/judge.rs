@@ -11,8 +11,8 @@ use longshore_ports::WorkerEntry;
 use longshore_proto::ServerName;
 use longshore_redis::Persistence;
 
-use super::examine::{NatsSeen, RedisSeen};
 use super::partitions::PartitionSeen;
+use super::snapshot::{NatsSeen, RedisSeen};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};

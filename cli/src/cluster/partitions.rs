@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use longshore_proto::{Partition, subject};
 
-use super::examine::{NatsSeen, RedisSeen};
+use super::snapshot::{NatsSeen, RedisSeen};
 
 /// A partition as a doctor sees it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]

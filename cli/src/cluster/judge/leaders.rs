@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use longshore_proto::Partition;
 
-use crate::cluster::examine::SchedulerSeen;
 use crate::cluster::partitions::PartitionSeen;
+use crate::cluster::snapshot::SchedulerSeen;
 use crate::finding::{Finding, Level};
 use crate::output::Elapsed;
 
