@@ -7,6 +7,7 @@ mod cancel;
 mod cancel_here;
 mod look;
 mod page;
+mod run_count;
 mod value;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ use longshore_ports::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
 
 use super::cancel_here::cancel_here;
+use super::run_count::{RUNS_PER_CANCEL, run_count};
 use super::{Place, cluster, find_in, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
@@ -17,9 +18,6 @@ use crate::output::Output;
 /// Requests under way at once. Schedulers answer each once it is in a log, and logs are written in groups, so that some
 /// dozens at once are as fast as the cluster can be.
 const AT_ONCE: usize = 32;
-
-/// The most runs that one command cancels: their ids stay in memory, and the question names a number that a person can judge.
-pub(super) const MOST: usize = 100_000;
 
 /// Failures that are shown in full; the others are counted.
 const SHOWN_FAILURES: usize = 10;
@@ -92,7 +90,7 @@ async fn many(
         output.message("no such runs");
         return Ok(Exit::Success);
     }
-    let count = counted(runs.len());
+    let count = run_count(runs.len());
     let what = format!("{count} of the namespace `{}`", config.namespace);
     if !args.yes && !confirm("cancel", &what, &config.nats().to_string(), output).await? {
         output.message("nothing was cancelled");
@@ -101,7 +99,9 @@ async fn many(
     let tally = cancel_all(&client, &runs, &args.reason, output).await;
     output.message(&tally.summary(runs.len()));
     if !are_all {
-        output.message(&format!("one command cancels {MOST} runs at most, and there are more: repeat it"));
+        output.message(&format!(
+            "one command cancels {RUNS_PER_CANCEL} runs at most, and there are more: repeat it"
+        ));
     }
     Ok(tally.exit)
 }
@@ -110,11 +110,11 @@ async fn many(
 async fn collect(place: &Place, mut query: RunQuery) -> Result<(Vec<RunId>, bool), Failure> {
     let mut runs = Vec::new();
     loop {
-        query.limit = PAGE_LIMIT.min(MOST - runs.len());
+        query.limit = PAGE_LIMIT.min(RUNS_PER_CANCEL - runs.len());
         let page = place.runs(query.clone()).await?;
         runs.extend(page.runs.iter().map(|summary| summary.run));
         match page.next {
-            Some(next) if runs.len() < MOST => query.after = Some(next),
+            Some(next) if runs.len() < RUNS_PER_CANCEL => query.after = Some(next),
             next => return Ok((runs, next.is_none())),
         }
     }
@@ -131,7 +131,7 @@ struct Tally {
 
 impl Tally {
     fn summary(&self, asked: usize) -> String {
-        let mut parts = vec![format!("cancelling {}", counted(self.cancelled))];
+        let mut parts = vec![format!("cancelling {}", run_count(self.cancelled))];
         let unsent = asked.saturating_sub(self.cancelled + self.ended + self.failed);
         let others = [
             (self.ended, "ended before"),
@@ -151,10 +151,6 @@ impl Tally {
             _ => "not tried, because the cluster does not answer",
         }
     }
-}
-
-pub(super) fn counted(count: usize) -> String {
-    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
 /// Cancels them, some at once. Ends early if the cluster does not answer, or has no room.

@@ -10,8 +10,8 @@ use longshore_ports::{RunPage, RunQuery};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
 
 use super::super::result::status_participle;
-use super::cancel::{MOST, counted};
 use super::look::Look;
+use super::run_count::{RUNS_PER_CANCEL, run_count};
 use super::{Place, data_directory, find, query};
 use crate::args::RunsCancelArgs;
 use crate::confirm::confirm;
@@ -34,7 +34,7 @@ pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result
             output.message("no such runs");
             return Ok(Exit::Success);
         }
-        let what = counted(chosen.len());
+        let what = run_count(chosen.len());
         if !args.yes && !confirm("cancel", &what, &data.display().to_string(), output).await? {
             output.message("nothing was cancelled");
             return Ok(Exit::Error);
@@ -80,7 +80,7 @@ async fn described(args: &RunsCancelArgs, look: Look) -> Result<Vec<RunId>, Fail
             Ok(RunPage { runs, next }) => {
                 chosen.extend(runs.iter().map(|summary| summary.run));
                 query.after = next;
-                if next.is_none() || chosen.len() >= MOST {
+                if next.is_none() || chosen.len() >= RUNS_PER_CANCEL {
                     break Ok(chosen);
                 }
             }
