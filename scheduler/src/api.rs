@@ -3,6 +3,9 @@
 use async_trait::async_trait;
 use longshore_proto::Namespace;
 
+/// The most bytes of a request, and of an answer to one: what a broker takes in one message by default.
+pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
+
 /// What can be asked for, as in `longshore.v1.api.<namespace>.<verb>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {

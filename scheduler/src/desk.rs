@@ -41,7 +41,6 @@ use tracing::debug;
 use crate::intake::{Intake, Submission};
 pub use admission::ADMISSION_LIMIT_PERCENT;
 use admission::Admission;
-pub(crate) use answers::REQUEST_LIMIT_BYTES;
 use known::Known;
 use longshore_machine::Run;
 use quota::Quota;

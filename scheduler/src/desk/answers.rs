@@ -10,14 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Desk, Order, Refusal, audit, fit};
-use crate::api::{Api, Denied, Request, Verb};
+use crate::api::{Api, Denied, REQUEST_LIMIT_BYTES, Request, Verb};
 use crate::checks::{SMALL_BYTES, on_blocking_thread};
 use crate::meter;
 use crate::nodes::{LOST_DIGITS, REQUEST_NODES, check_json, loses_digits};
 use crate::trace;
-
-/// How large a request may be, in bytes: what a broker takes in one message by default.
-pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// A body may repeat the namespace of its subject, as clients that keep requests do, and may not name another one.
 trait Body: DeserializeOwned {

@@ -8,7 +8,7 @@ use longshore_proto::{Digest, RunView, StepView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::answers::REQUEST_LIMIT_BYTES;
+use crate::api::REQUEST_LIMIT_BYTES;
 
 /// How long a document may be whole: a message, less what stands around it.
 const WHOLE_BYTES: usize = REQUEST_LIMIT_BYTES / 8 * 7;

@@ -7,7 +7,8 @@ use longshore_proto::{ID_HEADER, SubmitRequest, subject};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::desk::{Order, REQUEST_LIMIT_BYTES, Refusal};
+use crate::api::REQUEST_LIMIT_BYTES;
+use crate::desk::{Order, Refusal};
 use crate::nodes::{DEPTH, LOST_DIGITS, REQUEST_NODES, check_json, check_message_pack, loses_digits};
 use crate::trace;
 
