@@ -22,6 +22,7 @@ mod refused;
 mod room;
 mod scope;
 mod slots;
+mod units;
 mod uses;
 mod words;
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::meter;
+use super::units;
 
 /// How much of a value is shown: enough to recognise it.
 const EXCERPT_CHARS: usize = 80;
@@ -28,7 +28,7 @@ impl EvalError {
     }
 
     pub(super) fn too_much(source: &str) -> Self {
-        Self::new(source, meter::SPENT)
+        Self::new(source, units::SPENT)
     }
 
     pub(super) fn not_a_condition(source: &str, value: &Value) -> Self {

@@ -5,7 +5,6 @@
 //! one of the functions here first, which charges for it. The meter reaches them as an argument, `@meter`.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use cel::ExecutionError;
 use cel::common::types::{CelList, CelMap, CelOptional, CelString, Type};
@@ -13,6 +12,7 @@ use cel::common::value::{StaticVal, Val};
 use serde_json::Value;
 
 use super::patterns::CompiledPatterns;
+use super::units::UnitsLeft;
 
 /// Units that the expressions of one record may spend together. A unit is at most 100 ns of work in a release build, so
 /// that a record takes a second at worst, and some hundred megabytes of memory. 1,000 parallel steps that one record
@@ -23,53 +23,47 @@ const UNITS: u64 = 10_000_000;
 /// Bytes of text that cost as much as one value.
 const BYTES_PER_UNIT: usize = 64;
 
-/// What an evaluation says when the units are spent.
-pub(super) const SPENT: &str = "the expression does too much work, alone or together with those that were evaluated \
-    with it (one event may cost 10 million units); give it less data, or let a tool do the work";
-
 static TYPE: Type = Type::new_unspecified_type("longshore.meter");
 
 /// The units of one record.
 #[derive(Debug)]
 pub(super) struct Meter {
-    left: AtomicU64,
+    left: UnitsLeft,
     patterns: CompiledPatterns,
 }
 
 impl Meter {
     pub(super) fn new() -> Self {
-        Self { left: AtomicU64::new(UNITS), patterns: CompiledPatterns::default() }
+        Self { left: UnitsLeft::new(UNITS), patterns: CompiledPatterns::default() }
     }
 
     #[cfg(test)]
     pub(super) fn with_units(units: u64) -> Self {
-        Self { left: AtomicU64::new(units), ..Self::new() }
+        Self { left: UnitsLeft::new(units), ..Self::new() }
     }
 
     /// Spends units, or says that there are not enough. Once spent, it stays so.
     pub(super) fn charge(&self, units: u64) -> Result<(), ExecutionError> {
-        let left = self.left.load(Ordering::Relaxed).saturating_sub(units);
-        self.left.store(left, Ordering::Relaxed);
-        if left == 0 { Err(ExecutionError::function_error("meter", SPENT)) } else { Ok(()) }
+        self.left.charge(units)
     }
 
     /// Spends units if there are enough, and nothing otherwise.
     pub(super) fn charge_if_affordable(&self, units: u64) -> bool {
-        self.left.load(Ordering::Relaxed) > units && self.charge(units).is_ok()
+        self.left.get() > units && self.charge(units).is_ok()
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.left.load(Ordering::Relaxed) == 0
+        self.left.get() == 0
     }
 
     #[cfg(test)]
     pub(super) fn spent(&self) -> u64 {
-        UNITS - self.left.load(Ordering::Relaxed)
+        UNITS - self.left.get()
     }
 
-    /// Whether a text matches a pattern anywhere.
+    /// Returns true if a text matches a pattern anywhere.
     pub(super) fn matches(&self, text: &str, pattern: &str) -> Result<bool, ExecutionError> {
-        self.patterns.matches(self, text, pattern)
+        self.patterns.matches(&self.left, text, pattern)
     }
 }
 
@@ -84,7 +78,7 @@ impl Val for Meter {
 
     fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
         // Nothing copies the meter: it is only ever an argument of our own functions.
-        let left = AtomicU64::new(self.left.load(Ordering::Relaxed));
+        let left = UnitsLeft::new(self.left.get());
         Box::new(Self { left, patterns: CompiledPatterns::default() })
     }
 
