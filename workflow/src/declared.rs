@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::draft::{Draft, Reference, Referent, StepDraft};
-use crate::expr::{LiteralKind, Operand, OperandKind, Use};
+use crate::expr::{InputUse, LiteralKind, Operand, OperandKind};
 use crate::plan::{InputSpec, InputType};
 use crate::source::Span;
 
@@ -17,7 +17,7 @@ pub(crate) fn check(draft: &Draft, report: &mut Report) {
     let asked: BTreeSet<Option<&str>> = of_steps
         .chain(&draft.references)
         .filter_map(|reference| match &reference.to {
-            Referent::Use(Use::Asks(name)) => Some(name.as_deref()),
+            Referent::Use(InputUse::Asks(name)) => Some(name.as_deref()),
             _ => None,
         })
         .collect();
@@ -51,8 +51,8 @@ impl Check<'_> {
 
     fn reference(&mut self, reference: &Reference, runs_always: bool) {
         match &reference.to {
-            Referent::Use(Use::Needs(name)) if runs_always => self.needs(name, reference.span),
-            Referent::Use(Use::Operation { sign, left, right }) => {
+            Referent::Use(InputUse::Needs(name)) if runs_always => self.needs(name, reference.span),
+            Referent::Use(InputUse::Operation { sign, left, right }) => {
                 self.operation(sign, left, right, reference.span);
             }
             _ => {}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use longshore_proto::{Backoff, FaultClass, OnToolError, RetryPolicy, ServerName, ToolName, WorkflowName};
 
-use crate::expr::{Expr, Use};
+use crate::expr::{Expr, InputUse};
 use crate::plan::InputSpec;
 use crate::source::{Placed, Span};
 use crate::template::Template;
@@ -129,7 +129,7 @@ pub(crate) enum Referent {
         takes_secret: bool,
     },
     /// Inputs whose declared types say what comes of their use.
-    Use(Use),
+    Use(InputUse),
     /// A step, and the field of it that is read, unless it is used whole.
     Step { id: String, field: Option<Placed<String>> },
 }

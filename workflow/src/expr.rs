@@ -12,6 +12,7 @@ mod failure;
 pub(crate) mod find;
 mod foreign;
 mod functions;
+mod input_use;
 mod meter;
 mod names;
 mod parse;
@@ -38,11 +39,11 @@ use serde_json::Value;
 
 pub use budget::WorkBudget;
 pub use error::EvalError;
+pub(crate) use input_use::{InputUse, LiteralKind, Operand, OperandKind};
 pub(crate) use reads::Mention;
 pub use reads::{Reads, StepField};
 pub(crate) use refused::Refused;
 pub use scope::Scope;
-pub(crate) use uses::{LiteralKind, Operand, OperandKind, Use};
 
 use failure::Failure;
 use meter::Meter;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::uses::Use;
+use super::input_use::InputUse;
 
 /// What an expression can see of a step.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -71,7 +71,7 @@ pub(crate) enum Mention {
     /// `steps.<id>`, with the field if one is named.
     Step { id: String, at: Range<usize>, field: Option<(String, Range<usize>)> },
     /// What is done with inputs.
-    Use { found: Use, at: Range<usize> },
+    Use { found: InputUse, at: Range<usize> },
     /// `inputs.<name>`.
     Input { name: String, at: Range<usize> },
 }

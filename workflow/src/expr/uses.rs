@@ -7,45 +7,9 @@ use std::ops::Range;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr as Tree, IdedExpr, LiteralValue, SourceInfo, operators};
 
+use super::input_use::{InputUse, LiteralKind, Operand, OperandKind};
 use super::path::{self, Path};
 use super::words::symbol;
-
-/// One use of inputs. Ranges are bytes of the expression.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Use {
-    /// The expression fails if this input is absent.
-    Needs(String),
-    /// The expression asks whether this input is there; whether any is, if there is no name.
-    Asks(Option<String>),
-    /// An operator between values whose types may be known.
-    Operation { sign: String, left: Operand, right: Operand },
-}
-
-/// A side of an operator.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Operand {
-    pub(crate) kind: OperandKind,
-    /// The side as it is written.
-    pub(crate) text: String,
-}
-
-/// What a side of an operator is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum OperandKind {
-    /// `inputs.<name>`
-    Input(String),
-    Literal(LiteralKind),
-}
-
-/// The type of a literal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum LiteralKind {
-    Null,
-    Boolean,
-    Integer,
-    Double,
-    Text,
-}
 
 /// Operators whose sides have types that can be compared.
 const OPERATORS: [&str; 11] = [
@@ -63,7 +27,7 @@ const OPERATORS: [&str; 11] = [
 ];
 
 /// The uses of a tree that no name of which is bound yet.
-pub(super) fn uses(text: &str, tree: &IdedExpr, info: &SourceInfo) -> Vec<(Use, Range<usize>)> {
+pub(super) fn uses(text: &str, tree: &IdedExpr, info: &SourceInfo) -> Vec<(InputUse, Range<usize>)> {
     let mut walk = Walk { text, info, locals: Vec::new(), found: Vec::new() };
     walk.node(tree, true);
     walk.found
@@ -74,7 +38,7 @@ struct Walk<'t> {
     info: &'t SourceInfo,
     /// The variables of the loops around.
     locals: Vec<&'t str>,
-    found: Vec<(Use, Range<usize>)>,
+    found: Vec<(InputUse, Range<usize>)>,
 }
 
 impl<'t> Walk<'t> {
@@ -150,7 +114,7 @@ impl<'t> Walk<'t> {
         }
         if let (Some((left, from)), Some((right, to)), Some(sign)) = (sides.0, sides.1, symbol(name)) {
             let at = from.start.min(to.start)..from.end.max(to.end);
-            self.found.push((Use::Operation { sign: sign.to_owned(), left, right }, at));
+            self.found.push((InputUse::Operation { sign: sign.to_owned(), left, right }, at));
         }
     }
 
@@ -176,18 +140,18 @@ impl<'t> Walk<'t> {
     fn path(&mut self, path: &Path, is_certain: bool) {
         let Some(first) = path.segments.first() else {
             // `'x' in inputs`, `inputs['x']`: any input may be meant.
-            return self.found.push((Use::Asks(None), path.range()));
+            return self.found.push((InputUse::Asks(None), path.range()));
         };
         if path.presence {
             self.asks(path);
         } else if is_certain && !path.is_optional() {
-            self.found.push((Use::Needs(first.name.clone()), path.range()));
+            self.found.push((InputUse::Needs(first.name.clone()), path.range()));
         }
     }
 
     fn asks(&mut self, path: &Path) {
         let name = path.segments.first().map(|first| first.name.clone());
-        self.found.push((Use::Asks(name), path.range()));
+        self.found.push((InputUse::Asks(name), path.range()));
     }
 
     fn input_path(&self, node: &IdedExpr) -> Option<Path> {
