@@ -27,6 +27,7 @@ mod flight;
 mod handshake;
 mod http;
 mod input;
+mod list_tools;
 mod listing;
 mod member;
 mod noop;

@@ -89,7 +89,7 @@ pub(super) struct State {
     silent_deadlines: AtomicU32,
     condemned: AtomicBool,
     used_at: Mutex<Instant>,
-    listing: tokio::sync::Mutex<Option<Arc<Listing>>>,
+    pub(super) listing: tokio::sync::Mutex<Option<Arc<Listing>>>,
 }
 
 impl Default for State {
@@ -150,31 +150,6 @@ impl Connection {
 
     fn touch(&self) {
         *self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// The tools of the server: those already known, unless they are too old, have changed, or `anew` is wanted.
-    pub(crate) async fn listing(&self, limit: Duration, anew: Anew) -> Result<Arc<Listing>, Observation> {
-        let mut known = self.state.listing.lock().await;
-        let changed = self.notices.tools_changed.swap(false, Ordering::Relaxed);
-        if let Some(listing) = known.as_ref()
-            && !changed
-            && match anew {
-                Anew::No => listing.holds(),
-                Anew::Than(seen) => !Arc::ptr_eq(listing, &seen),
-                Anew::Yes => false,
-            }
-        {
-            return Ok(Arc::clone(listing));
-        }
-        *known = None;
-        if !self.is_usable() {
-            return Err(Observation::NotReached(
-                "the connection was given up while the call waited".to_owned(),
-            ));
-        }
-        let listing = Arc::new(Listing::fetch(self, limit).await?);
-        *known = Some(Arc::clone(&listing));
-        Ok(listing)
     }
 
     /// A request that nobody watches.
@@ -308,17 +283,6 @@ impl Connection {
     fn condemn(&self) {
         self.state.condemned.store(true, Ordering::Relaxed);
     }
-}
-
-/// Whether the known listing will do.
-#[derive(Clone, Debug)]
-pub(crate) enum Anew {
-    /// It will, while it holds.
-    No,
-    /// Anything newer than this one will.
-    Than(Arc<Listing>),
-    /// Only a fresh one will.
-    Yes,
 }
 
 /// Whether the next call had better start from nothing. Over HTTP most of these leave a handle that still works, but

@@ -1,33 +1,29 @@
 //! The tools of a server, as it listed them.
 //!
 //! Names and arguments are checked here before a call leaves, because servers report both mistakes in many ways, and
-//! because a call that was never sent may be corrected without any doubt. Pure, but for the request that fetches
-//! the list.
+//! because a call that was never sent may be corrected without any doubt. The request that fetches the list is in
+//! `list_tools`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use longshore_proto::{IdError, ServerName, ToolName, closest};
-use rmcp::model::{ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ServerResult};
+use rmcp::model::ListToolsResult;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::call::{Hints, Tool};
-use super::classify::{METHOD_NOT_FOUND, Observation};
+use super::classify::Observation;
 use super::config::Secrets;
-use super::connection::Connection;
-use super::deadline::Deadline;
 use super::schema::CompiledSchema;
 use super::wire::left_out_of;
 
-/// Pages of a listing.
-const MOST_PAGES: usize = 100;
 /// Tools of one server.
 const MOST_TOOLS: usize = 10_000;
 /// A listing is asked for again after this, however long the server says that it holds.
-const LONGEST_USE: Duration = Duration::from_mins(5);
+pub(super) const LONGEST_USE: Duration = Duration::from_mins(5);
 /// And is used for this long even if the server says that it does not hold at all: otherwise every call would be two.
 const SHORTEST_USE: Duration = Duration::from_secs(10);
 /// A larger tool is left out: no tool of a real server comes near.
@@ -63,36 +59,8 @@ struct Listed {
 }
 
 impl Listing {
-    /// Asks a server for all its tools.
-    pub(crate) async fn fetch(connection: &Connection, limit: Duration) -> Result<Self, Observation> {
-        let deadline = Deadline::after(limit);
-        let (mut tools, mut cursor, mut holds_for) = (PageTools::default(), None, LONGEST_USE);
-        let mut asked: BTreeSet<Option<String>> = BTreeSet::new();
-        for _ in 0..MOST_PAGES {
-            asked.insert(cursor.clone());
-            let mut page = match page(connection, cursor, deadline, limit).await {
-                Err(Observation::JsonRpc { code: METHOD_NOT_FOUND, .. }) => {
-                    return Ok(Self::new(PageTools::default(), false, LONGEST_USE));
-                }
-                page => page?,
-            };
-            holds_for = holds_for.min(page.ttl_ms.map_or(LONGEST_USE, Duration::from_millis));
-            tools.add(connection.server(), &mut page, connection.secrets())?;
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(Self::new(tools, true, holds_for));
-            }
-            if asked.contains(&cursor) {
-                // Nothing new can come; the tools that came are good.
-                let server = connection.server();
-                warn!(%server, "the list of tools leads back to a page that was read; it ends there");
-                return Ok(Self::new(tools, true, holds_for));
-            }
-        }
-        Err(Observation::Unreadable(format!("the list of tools has more than {MOST_PAGES} pages")))
-    }
-
-    fn new(tools: PageTools, complete: bool, holds_for: Duration) -> Self {
+    /// Makes a listing of all pages. `complete` is false for a server that does not list its tools.
+    pub(super) fn new(tools: PageTools, complete: bool, holds_for: Duration) -> Self {
         let PageTools { kept, left_out, .. } = tools;
         let listed = |tool: Tool| (tool.name.clone(), Arc::new(Listed { tool, compiled: OnceLock::new() }));
         let tools = kept.into_iter().map(listed).collect();
@@ -170,7 +138,7 @@ impl Listing {
 
 /// The tools of all pages so far.
 #[derive(Debug, Default)]
-struct PageTools {
+pub(super) struct PageTools {
     kept: Vec<Tool>,
     left_out: LeftOut,
     bytes: usize,
@@ -178,7 +146,7 @@ struct PageTools {
 
 impl PageTools {
     /// Adds the tools of a page, but for those that cannot be called.
-    fn add(
+    pub(super) fn add(
         &mut self,
         server: &ServerName,
         page: &mut ListToolsResult,
@@ -318,21 +286,6 @@ fn json_bytes(value: &impl serde::Serialize) -> usize {
     // Neither a tool nor a counter can fail; if they did, the tool would count for what was written.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
-}
-
-async fn page(
-    connection: &Connection,
-    cursor: Option<String>,
-    deadline: Deadline,
-    limit: Duration,
-) -> Result<ListToolsResult, Observation> {
-    let request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
-    match connection.request(ClientRequest::ListToolsRequest(request), deadline).await {
-        Ok(ServerResult::ListToolsResult(page)) => Ok(page),
-        Err(Observation::Deadline(..)) => Err(Observation::NotListed(limit)),
-        Err(seen) => Err(seen),
-        Ok(_) => Err(Observation::Unreadable("it is no list of tools".to_owned())),
-    }
 }
 
 /// A tool in our words; the reason if its name is one that no workflow can write.

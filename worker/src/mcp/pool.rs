@@ -22,11 +22,12 @@ use super::answer::{Answered, answer};
 use super::call::{Answer, CallFault, EndedCall, ServerReport, ToolCall, ToolList};
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
-use super::connection::{Anew, Company, Connection, Report};
+use super::connection::{Company, Connection, Report};
 use super::deadline::{Deadline, TimeLimit};
 use super::elicitation::Elicitation;
 use super::flight::CANCEL;
 use super::handshake::Home;
+use super::list_tools::Freshness;
 use super::listing::Listing;
 use super::server::{Seat, Server};
 use crate::launcher::Launcher;
@@ -139,7 +140,7 @@ impl Pool {
         let seat = reported(server.seat(call.job, &self.home), || report(server.connecting())).await?;
         let connection = &seat.connection;
         let limit = server.settings().connect_timeout;
-        let listing = connection.listing(limit, Anew::No).await?;
+        let listing = connection.listing(limit, Freshness::Valid).await?;
         let arguments = |listing: Arc<Listing>| async move {
             let bounds = (call.timeout, server.secrets());
             listing.arguments(call.tool, call.arguments, call.idempotency_key, bounds).await
@@ -147,7 +148,7 @@ impl Pool {
         let arguments = match arguments(Arc::clone(&listing)).await {
             Ok(arguments) => arguments,
             // The server may have changed since: only a refusal by its present word counts.
-            Err(_) => arguments(connection.listing(limit, Anew::Than(listing)).await?).await?,
+            Err(_) => arguments(connection.listing(limit, Freshness::NewerThan(listing)).await?).await?,
         };
         Ok((seat, arguments))
     }
@@ -171,7 +172,7 @@ impl Pool {
         let server = self.server(server)?;
         let listed = async {
             let Seat { connection, .. } = &server.seat(None, &self.home).await?;
-            let listing = connection.listing(server.settings().connect_timeout, Anew::Yes).await?;
+            let listing = connection.listing(server.settings().connect_timeout, Freshness::Fetched).await?;
             let changes = connection.about().changes_tools;
             Ok(ToolList {
                 tools: listing.tools().cloned().collect(),
@@ -213,7 +214,7 @@ impl Pool {
         let checked = async {
             let Seat { connection, .. } = &server.seat(None, &self.home).await?;
             let asked_at = Instant::now();
-            let listing = connection.listing(server.settings().connect_timeout, Anew::Yes).await?;
+            let listing = connection.listing(server.settings().connect_timeout, Freshness::Fetched).await?;
             let about = connection.about().clone();
             let report = ServerReport {
                 protocol_version: about.protocol_version,
