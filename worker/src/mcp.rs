@@ -31,6 +31,7 @@ mod list_tools;
 mod listing;
 mod member;
 mod noop;
+mod observed_error;
 mod oversized;
 mod pool;
 mod probe;

@@ -15,7 +15,7 @@ use rmcp::transport::DynamicTransportError;
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 use super::classify::Observation;
-use super::http::Seen;
+use super::observed_error::ObservedError;
 use super::wire::Requests;
 
 /// What a request that failed has shown.
@@ -94,7 +94,7 @@ fn json_rpc(error: &ErrorData) -> Observation {
 fn transport(error: &DynamicTransportError) -> Observation {
     let mut source: Option<&(dyn Error + 'static)> = Some(error.error.as_ref());
     while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<StreamableHttpError<Seen>>() {
+        if let Some(error) = error.downcast_ref::<StreamableHttpError<ObservedError>>() {
             return http(error);
         }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
@@ -107,9 +107,9 @@ fn transport(error: &DynamicTransportError) -> Observation {
     Observation::Closed(error.error.to_string())
 }
 
-fn http(error: &StreamableHttpError<Seen>) -> Observation {
+fn http(error: &StreamableHttpError<ObservedError>) -> Observation {
     match error {
-        StreamableHttpError::Client(Seen(observation)) => observation.clone(),
+        StreamableHttpError::Client(ObservedError(observation)) => observation.clone(),
         StreamableHttpError::SessionExpired | StreamableHttpError::ReinitializationFailed(_) => {
             Observation::SessionLost(error.to_string())
         }

@@ -9,6 +9,7 @@
     reason = "the library's HTTP client is a trait whose headers are a HashMap"
 )]
 
+mod body;
 mod events;
 mod pace;
 mod refusal;
@@ -37,6 +38,7 @@ use tokio::time::{Instant, timeout};
 use super::classify::Observation;
 use super::config::{HttpServer, Secrets, Settings};
 use super::distil;
+use super::observed_error::ObservedError;
 use super::wire::Requests;
 use pace::StreamPace;
 
@@ -131,12 +133,7 @@ pub(crate) struct HttpClient {
     limit: usize,
 }
 
-/// What was seen in the place of a response, carried through the errors of the library.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Seen(pub(crate) Observation);
-
-type HttpError = StreamableHttpError<Seen>;
+type HttpError = StreamableHttpError<ObservedError>;
 type Events = BoxStream<'static, Result<Sse, SseError>>;
 type Headers = HashMap<HeaderName, HeaderValue>;
 
@@ -163,7 +160,7 @@ impl HttpClient {
 }
 
 impl StreamableHttpClient for HttpClient {
-    type Error = Seen;
+    type Error = ObservedError;
 
     async fn post_message(
         &self,
@@ -271,7 +268,7 @@ impl StreamableHttpClient for HttpClient {
             request = request.header(LAST_EVENT, last);
         }
         let response = self.send(request, session_id.as_deref(), auth_header, custom_headers).await?;
-        let is_stream = response::content_type(&response).is_some_and(|kind| kind.starts_with(EVENTS));
+        let is_stream = body::content_type(&response).is_some_and(|kind| kind.starts_with(EVENTS));
         if response.status().is_success() && is_stream {
             return Ok(events::of(response, None, self.requests.clone(), self.limit).boxed());
         }
@@ -304,5 +301,5 @@ impl Asked {
 }
 
 fn seen(observation: Observation) -> HttpError {
-    StreamableHttpError::Client(Seen(observation))
+    StreamableHttpError::Client(ObservedError(observation))
 }

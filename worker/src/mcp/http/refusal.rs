@@ -10,7 +10,7 @@ use super::super::classify::Observation;
 use super::super::config::Secrets;
 use super::super::distil;
 use super::super::wire::excerpt;
-use super::response::{body, content_type};
+use super::body::{body, content_type};
 
 /// Bytes of a body that are read: enough for an error, too few for a page to matter.
 const MOST_BODY_BYTES: usize = 64 * 1024;
