@@ -29,6 +29,7 @@ mod http;
 mod input;
 mod list_tools;
 mod listing;
+mod masked_answer;
 mod member;
 mod noop;
 mod observed_error;

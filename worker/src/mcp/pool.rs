@@ -29,6 +29,7 @@ use super::flight::CANCEL;
 use super::handshake::Home;
 use super::list_tools::Freshness;
 use super::listing::Listing;
+use super::masked_answer::masked_answer;
 use super::server::{Seat, Server};
 use crate::launcher::Launcher;
 
@@ -122,7 +123,7 @@ impl Pool {
         let sent = send(&seat.connection, params(&call, arguments), company, limit, elicitation).await;
         let (masked, result) = match server.note(call.job, &seat.connection, sent) {
             Ok(answer) => {
-                let (answer, masked) = secrets.hide_in_answer(answer);
+                let (answer, masked) = masked_answer(answer, secrets);
                 (masked, Ok(answer))
             }
             Err(seen) => (Vec::new(), Err(seen.without(secrets).into_fault())),

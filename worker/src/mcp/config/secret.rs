@@ -19,7 +19,6 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Number, Value};
 
-use super::super::call::Answer;
 use super::forms::{self, Forms};
 use super::literal;
 use find::{Finder, Found};
@@ -49,9 +48,6 @@ pub(super) const SHORTEST_DECLARED_BYTES: usize = 4;
 /// A shorter value of a variable or a header is hidden only where it is not a part of a longer run of letters and digits: as
 /// `orders` is in `reorders`, common words and numbers are in other text by accident.
 const SHORTEST_ANYWHERE_CHARS: usize = 16;
-
-/// Values that are named as replaced in one answer.
-const MOST_NAMED: usize = 8;
 
 /// The values that a process must not show.
 ///
@@ -146,8 +142,8 @@ impl Secrets {
         self.hide_noting(text, &mut BTreeSet::new())
     }
 
-    /// The same, and notes the variables and headers whose values were there.
-    fn hide_noting<'a>(&self, text: &'a str, noted: &mut BTreeSet<Arc<str>>) -> Cow<'a, str> {
+    /// The same as [`Secrets::hide`], and notes the variables and headers whose values were there.
+    pub(crate) fn hide_noting<'a>(&self, text: &'a str, noted: &mut BTreeSet<Arc<str>>) -> Cow<'a, str> {
         let Found { parts, origins } = self.find(text);
         if parts.is_empty() {
             return Cow::Borrowed(text);
@@ -173,7 +169,8 @@ impl Secrets {
         self.hide_in_noting(value, &mut BTreeSet::new())
     }
 
-    fn hide_in_noting(&self, value: Value, noted: &mut BTreeSet<Arc<str>>) -> Value {
+    /// The same as [`Secrets::hide_in`], and notes the variables and headers whose values were there.
+    pub(crate) fn hide_in_noting(&self, value: Value, noted: &mut BTreeSet<Arc<str>>) -> Value {
         match value {
             Value::String(text) => match self.hide_noting(&text, noted) {
                 Cow::Borrowed(_) => Value::String(text),
@@ -189,21 +186,6 @@ impl Secrets {
             Value::Number(number) if self.is_secret_number(&number, noted) => MASK.into(),
             Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
-    }
-
-    /// Returns the answer of a tool without any of the values, and the variables and headers whose values were there, in words.
-    pub(crate) fn hide_in_answer(&self, answer: Answer) -> (Answer, Vec<String>) {
-        let mut noted = BTreeSet::new();
-        let Answer { value, content, meta, is_error, error_text } = answer;
-        let hidden = Answer {
-            value: self.hide_in_noting(value, &mut noted),
-            content: self.hide_in_noting(content, &mut noted),
-            meta: self.hide_in_noting(meta, &mut noted),
-            is_error,
-            error_text: self.hide_noting(&error_text, &mut noted).into_owned(),
-        };
-        let named = noted.iter().take(MOST_NAMED).map(|origin| self.hide(origin).into_owned());
-        (hidden, named.collect())
     }
 
     fn is_secret_number(&self, number: &Number, noted: &mut BTreeSet<Arc<str>>) -> bool {
@@ -297,16 +279,10 @@ mod tests {
         secrets.add_setting("orders", "variable `TABLE` of server `shop`");
         secrets.add_setting("orders", "variable `QUEUE` of server `mail`");
         secrets.add_setting("0123456789abcdef", "header `X-Id` of server `api`");
-        let answer = |text: &str| Answer {
-            value: text.into(),
-            content: Value::Null,
-            meta: Value::Null,
-            is_error: false,
-            error_text: String::new(),
-        };
         let hidden = |text: &str| {
-            let (answer, masked) = secrets.hide_in_answer(answer(text));
-            (answer.value.as_str().unwrap_or_default().to_owned(), masked)
+            let mut noted = BTreeSet::new();
+            let text = secrets.hide_noting(text, &mut noted).into_owned();
+            (text, noted.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         let text = "reorders, orders2 and preorders";
         assert_eq!(hidden(text), (text.to_owned(), Vec::new()));
