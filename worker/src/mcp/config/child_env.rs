@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::expansion::origin;
+use super::ordinary;
 use super::secret::{Secret, Secrets};
-use super::{literal, ordinary};
 
 /// What every child process gets of our environment: what programs need to find files and speak a language, and
 /// nothing that carries a credential. The list is that of the official MCP libraries, plus locale, time zone and
@@ -66,7 +66,7 @@ pub(super) fn hide_env(
         if is_hidden(name, value, visible) {
             secrets.add_setting(value, &origin("variable", name, place));
         } else if NETWORK.contains(&name.as_str()) || !visible.contains(name) {
-            literal::add_from_address(value, secrets);
+            secrets.add_from_address(value);
         }
     }
 }

@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::header::{exposes_headers, headers};
 use super::secret::{Secret, Secrets};
 use super::settings::{Settings, settings};
-use super::{literal, spelling};
+use super::spelling;
 
 /// A server that can be called.
 #[derive(Clone, Debug)]
@@ -212,7 +212,7 @@ fn stdio(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<Stdio
     }
     let command = expansion.plain("command", &command);
     let args: Option<Vec<_>> = args.iter().map(|arg| expansion.argument(arg)).collect();
-    literal::add_from_arguments(args.iter().flatten().map(Expanded::value), expansion.secrets);
+    expansion.secrets.add_from_arguments(args.iter().flatten().map(Expanded::value));
     let env: Option<BTreeMap<_, _>> = env
         .iter()
         .map(|(name, value)| {
@@ -234,7 +234,7 @@ fn http(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<HttpSe
     }
     let url = url.and_then(|url| expansion.secret("url", &url));
     if let Some(url) = &url {
-        literal::add_from_address(url.value(), expansion.secrets);
+        expansion.secrets.add_from_address(url.value());
         let is_http = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
         if !Url::parse(url.value()).is_ok_and(is_http) {
             fields.refuse(

@@ -11,8 +11,6 @@
 
 use reqwest::Url;
 
-use super::secret::Secrets;
-
 /// The words that make a name one of a credential.
 const WORDS: [&str; 19] = [
     "apikey",
@@ -43,79 +41,87 @@ const AMBIGUOUS_WORDS: [&str; 2] = ["auth", "key"];
 /// Words before `key` that make it something else.
 const OTHER_KEYS: [&str; 7] = ["foreign", "group", "partition", "primary", "public", "row", "sort"];
 
-/// Adds the credentials in an address.
-pub(super) fn add_from_address(address: &str, secrets: &mut Secrets) {
+/// Returns the credentials in an address.
+pub(super) fn in_address(address: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    add_from_address(address, &mut found);
+    found
+}
+
+fn add_from_address(address: &str, found: &mut Vec<String>) {
     let Ok(url) = Url::parse(address) else { return };
     if let Some(password) = url.password() {
-        add_encoded(password, secrets);
+        add_encoded(password, found);
     } else if matches!(url.scheme(), "http" | "https") {
         // With other schemes, such as ssh, a user name alone is the name of an account.
-        add_encoded(url.username(), secrets);
+        add_encoded(url.username(), found);
     }
     for pair in url.query().unwrap_or_default().split(['&', ';']) {
         if let Some((name, value)) = pair.split_once('=')
             && is_credential(&decoded(name), true)
         {
-            add_encoded(value, secrets);
+            add_encoded(value, found);
         }
     }
 }
 
-/// Adds the credentials in the arguments of a command.
-pub(super) fn add_from_arguments<'a>(args: impl IntoIterator<Item = &'a str>, secrets: &mut Secrets) {
+/// Returns the credentials in the arguments of a command.
+pub(super) fn in_arguments<'a>(args: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut found = Vec::new();
     let mut is_value_of_option = false;
     for arg in args {
         let is_option = arg.starts_with('-');
         if is_value_of_option && !is_option {
-            add_header_value(arg, secrets);
+            add_header_value(arg, &mut found);
         }
         is_value_of_option = is_option && !arg.contains('=') && is_credential(arg, false);
-        add_from_argument(arg, secrets);
+        add_from_argument(arg, &mut found);
     }
+    found
 }
 
-fn add_from_argument(arg: &str, secrets: &mut Secrets) {
+fn add_from_argument(arg: &str, found: &mut Vec<String>) {
     if let Some((name, value)) = arg.split_once('=') {
         if is_name(name) && is_credential(name, false) {
-            add_header_value(value, secrets);
+            add_header_value(value, found);
         }
-        add_from_header(value, secrets);
-        add_if_address(value, secrets);
+        add_from_header(value, found);
+        add_if_address(value, found);
     }
-    add_from_header(arg, secrets);
-    add_if_address(arg, secrets);
+    add_from_header(arg, found);
+    add_if_address(arg, found);
 }
 
-fn add_if_address(text: &str, secrets: &mut Secrets) {
+fn add_if_address(text: &str, found: &mut Vec<String>) {
     if text.contains("://") {
-        add_from_address(text, secrets);
+        add_from_address(text, found);
     }
 }
 
 /// Adds the value of `Name: value`, if the name is that of a credential, and what follows `Bearer`.
-fn add_from_header(text: &str, secrets: &mut Secrets) {
+fn add_from_header(text: &str, found: &mut Vec<String>) {
     if let Some((name, value)) = text.split_once(':')
         && is_name(name)
         && is_credential(name, false)
     {
-        add_header_value(value, secrets);
+        add_header_value(value, found);
     }
     if text.split_once(' ').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
-        add_header_value(text, secrets);
+        add_header_value(text, found);
     }
 }
 
 /// Adds a value, and what follows its scheme: a server may quote it without.
-fn add_header_value(value: &str, secrets: &mut Secrets) {
+fn add_header_value(value: &str, found: &mut Vec<String>) {
     let value = value.trim();
-    secrets.add(value);
-    secrets.add(value.rsplit(' ').next().unwrap_or_default());
+    found.push(value.to_owned());
+    found.extend(value.rsplit(' ').next().map(str::to_owned));
 }
 
 /// Adds a value as it is written in an address, and what it means.
-fn add_encoded(value: &str, secrets: &mut Secrets) {
-    secrets.add(value);
-    secrets.add(&decoded(value));
+fn add_encoded(value: &str, found: &mut Vec<String>) {
+    found.push(value.to_owned());
+    found.push(decoded(value));
 }
 
 fn decoded(text: &str) -> String {
@@ -157,17 +163,17 @@ fn words(name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::secret::Secrets;
 
     fn hidden_in_address(address: &str) -> String {
         let mut secrets = Secrets::default();
-        add_from_address(address, &mut secrets);
+        secrets.add_from_address(address);
         secrets.hide(address).into_owned()
     }
 
     fn hidden_in(args: &[&str]) -> String {
         let mut secrets = Secrets::default();
-        add_from_arguments(args.iter().copied(), &mut secrets);
+        secrets.add_from_arguments(args.iter().copied());
         secrets.hide(&args.join(" ")).into_owned()
     }
 
@@ -187,7 +193,7 @@ mod tests {
             assert_eq!(hidden_in_address(address), shown);
         }
         let mut secrets = Secrets::default();
-        add_from_address("http://h/?token=abc%2Fdefgh", &mut secrets);
+        secrets.add_from_address("http://h/?token=abc%2Fdefgh");
         assert_eq!(secrets.hide("bad token abc/defgh"), "bad token ***", "as it is meant");
     }
 
@@ -217,7 +223,7 @@ mod tests {
             assert_eq!(hidden_in(args), shown);
         }
         let mut secrets = Secrets::default();
-        add_from_arguments(["--header", "Authorization: Bearer abcdefg"], &mut secrets);
+        secrets.add_from_arguments(["--header", "Authorization: Bearer abcdefg"]);
         assert_eq!(secrets.hide("no user abcdefg"), "no user ***", "without its scheme");
     }
 }

@@ -110,7 +110,12 @@ impl Secrets {
 
     /// Adds the credentials that are written into the arguments of a command, as far as their names give them away.
     pub fn add_from_arguments<'a>(&mut self, args: impl IntoIterator<Item = &'a str>) {
-        literal::add_from_arguments(args, self);
+        literal::in_arguments(args).iter().for_each(|value| self.add(value));
+    }
+
+    /// Adds the credentials that are written into an address.
+    pub(super) fn add_from_address(&mut self, address: &str) {
+        literal::in_address(address).iter().for_each(|value| self.add(value));
     }
 
     /// Adds all values of another set.
