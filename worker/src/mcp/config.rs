@@ -18,6 +18,7 @@ mod header;
 mod limits;
 mod literal;
 mod ordinary;
+mod origin;
 mod outline;
 mod secret;
 mod settings;

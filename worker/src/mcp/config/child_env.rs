@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::expansion::origin;
 use super::ordinary;
+use super::origin::origin;
 use super::secret::{Secret, Secrets};
 
 /// What every child process gets of our environment: what programs need to find files and speak a language, and

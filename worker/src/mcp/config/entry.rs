@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_ports::shown_addresses;
+use longshore_ports::{is_loopback, shown_addresses};
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use super::child_env::{hide_env, inherit_env};
 use super::expand::Expanded;
 use super::expansion::Expansion;
 use super::fields::Fields;
-use super::header::{exposes_headers, headers};
+use super::header::headers;
 use super::secret::{Secret, Secrets};
 use super::settings::{Settings, settings};
 use super::spelling;
@@ -68,6 +68,12 @@ impl HttpServer {
     pub(crate) fn origin(&self) -> Option<String> {
         Some(Url::parse(self.url.value()).ok()?.origin().ascii_serialization())
     }
+
+    /// Returns true if headers, any of which may be a credential, go over the network in plain text.
+    fn exposes_headers(&self) -> bool {
+        let is_plain = |url: Url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback);
+        !self.headers.is_empty() && Url::parse(self.url.value()).is_ok_and(is_plain)
+    }
 }
 
 /// What was found out while reading an entry.
@@ -110,7 +116,7 @@ pub(super) fn read(
         Some(Transport::Stdio) => stdio(&mut fields, &mut expansion).map(Reach::Stdio),
         Some(Transport::Http) => {
             let server = http(&mut fields, &mut expansion);
-            if server.as_ref().is_some_and(exposes_headers) {
+            if server.as_ref().is_some_and(HttpServer::exposes_headers) {
                 expansion.warn(
                     "sends its headers over http to another machine: credentials in them can be read on the way; use https",
                 );

@@ -2,6 +2,7 @@
 
 use super::child_env::is_hidden;
 use super::expand::{Expanded, expand};
+use super::origin::origin;
 use super::secret::Secrets;
 use super::spelling;
 
@@ -57,12 +58,6 @@ impl Expansion<'_> {
     pub(super) fn plain(&mut self, field: &str, text: &str) -> Option<Expanded> {
         expanded(field, text, self.env, &mut |_, _| {}, self.unusable)
     }
-}
-
-/// Names a variable or a header of the entry at a place of the file.
-pub(super) fn origin(kind: &str, name: &str, place: &str) -> String {
-    let server = place.split_once('.').map_or(place, |(_, server)| server);
-    format!("{kind} `{name}` of server `{server}`")
 }
 
 fn expanded(

@@ -2,14 +2,12 @@
 
 use std::str::FromStr;
 
-use longshore_ports::is_loopback;
-use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::entry::HttpServer;
-use super::expansion::{Expansion, origin};
+use super::expansion::Expansion;
 use super::fields::Fields;
 use super::ordinary;
+use super::origin::origin;
 
 /// Headers that belong to the protocol.
 const RESERVED_HEADERS: [&str; 7] = [
@@ -61,12 +59,6 @@ pub(super) fn headers(
         }
     }
     headers
-}
-
-/// Returns true if headers, any of which may be a credential, go over the network in plain text.
-pub(super) fn exposes_headers(server: &HttpServer) -> bool {
-    let is_plain = |url: Url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback);
-    !server.headers.is_empty() && Url::parse(server.url.value()).is_ok_and(is_plain)
 }
 
 /// `broken` names a variable whose value has a line break, and says whether text follows the break.
