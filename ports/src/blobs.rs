@@ -5,14 +5,10 @@ use longshore_proto::Digest;
 
 use crate::Error;
 
-/// How large a blob may be, in bytes. A value passes through memory several times on its way into a call; what is
-/// larger than this belongs into a file that a tool reads itself.
-pub const BLOB_LIMIT_BYTES: usize = 64 * 1024 * 1024;
-
 /// Immutable bytes under the hash of their content.
 ///
 /// Contract: once `put` has returned, the bytes are durable. Putting the same bytes twice is putting them once.
-/// More than [`BLOB_LIMIT_BYTES`] are refused for good.
+/// More than [`BLOB_LIMIT_BYTES`](longshore_proto::BLOB_LIMIT_BYTES) are refused for good.
 #[async_trait]
 pub trait Blobs: Send + Sync {
     /// Keeps bytes and returns their address.

@@ -38,7 +38,7 @@ mod workflows;
 
 pub use address::shown_addresses;
 pub use backend::Backend;
-pub use blobs::{BLOB_LIMIT_BYTES, Blobs};
+pub use blobs::Blobs;
 pub use call_updates::CallUpdates;
 pub use catalog::{Catalog, WorkerEntry};
 pub use cause::Cause;

@@ -9,6 +9,10 @@ use crate::Digest;
 /// (1 MiB by default) and for a state that is checkpointed many times a second.
 pub const INLINE_LIMIT_BYTES: usize = 64 * 1024;
 
+/// The largest blob, in bytes. A value passes through memory several times on its way into a call; what is
+/// larger than this belongs into a file that a tool reads itself.
+pub const BLOB_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+
 /// A JSON value that is carried along, or the content address of one that is not.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_ports::{BLOB_LIMIT_BYTES, Error};
-use longshore_proto::Digest;
+use longshore_ports::Error;
+use longshore_proto::{BLOB_LIMIT_BYTES, Digest};
 use rusqlite::{OptionalExtension, params};
 
 use super::failure::Failure;

@@ -8,8 +8,8 @@ use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind}
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_ports::{BLOB_LIMIT_BYTES, Error};
-use longshore_proto::{Digest, decode, encode, subject};
+use longshore_ports::Error;
+use longshore_proto::{BLOB_LIMIT_BYTES, Digest, decode, encode, subject};
 
 use super::connection::Connection;
 use super::failure::failed;

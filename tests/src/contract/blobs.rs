@@ -1,7 +1,6 @@
 //! The contracts of [`Blobs`](longshore_ports::Blobs).
 
-use longshore_ports::BLOB_LIMIT_BYTES;
-use longshore_proto::Digest;
+use longshore_proto::{BLOB_LIMIT_BYTES, Digest};
 
 use super::{Fixture, contracts};
 

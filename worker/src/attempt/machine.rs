@@ -6,10 +6,11 @@
 use std::mem;
 use std::time::Duration;
 
-use longshore_ports::{BLOB_LIMIT_BYTES, Claimed};
+use longshore_ports::Claimed;
 use longshore_proto::{
-    Attempt, AttemptRecord, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES, Job, Next,
-    NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, ServerInstance, Settlement, Timestamp,
+    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES,
+    Job, Next, NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, ServerInstance, Settlement,
+    Timestamp,
 };
 use serde_json::Value;
 

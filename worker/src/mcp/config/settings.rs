@@ -63,7 +63,7 @@ impl Settings {
     /// Twice what the MCP libraries accept by default, so that it is not us who refuse first.
     const MESSAGE_BYTES: usize = 32 * 1024 * 1024;
     /// What a blob holds: a larger answer could be read, and not be kept.
-    const MOST_MESSAGE_BYTES: u64 = longshore_ports::BLOB_LIMIT_BYTES as u64;
+    const MOST_MESSAGE_BYTES: u64 = longshore_proto::BLOB_LIMIT_BYTES as u64;
     /// No wait is longer than a day.
     const MOST_MILLIS: u64 = 24 * 60 * 60 * 1000;
 }
