@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
 
 use crate::Error;
 
@@ -44,23 +44,4 @@ pub trait Claims: Send + Sync {
     /// The call was provably not made, or its settlement asks for another attempt: whoever comes next may begin
     /// afresh.
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error>;
-}
-
-/// What became of a request for a claim.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Claimed {
-    /// It is the caller's, and nobody had it before.
-    Won,
-    /// It is the caller's, and an earlier holder never said how the call went.
-    Lapsed {
-        /// That holder: the last one before the caller that did not release the claim. `None` where the store no longer knows.
-        holder: Option<NodeId>,
-    },
-    /// Somebody else has it.
-    Busy {
-        /// When their lease ends.
-        until: Timestamp,
-    },
-    /// The call was made and its outcome is in the log.
-    Done,
 }

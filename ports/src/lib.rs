@@ -43,7 +43,7 @@ pub use call_updates::CallUpdates;
 pub use catalog::{Catalog, WorkerEntry};
 pub use cause::Cause;
 pub use checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
-pub use claims::{CLAIM_RETENTION, Claimed, Claims};
+pub use claims::{CLAIM_RETENTION, Claims};
 pub use error::Error;
 pub use events::{Events, News};
 pub use jobs::{Delivery, JobQueue, Queued, Receipt, Reminder};

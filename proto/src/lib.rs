@@ -16,7 +16,7 @@
 //! | Outcome | what came back: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
-//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`] |
+//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`Claimed`] |
 //!
 //! Verbs: submit, append, apply, advance, dispatch, settle, checkpoint, drain.
 //!
@@ -24,6 +24,7 @@
 
 mod activity;
 mod checkpoint;
+mod claim;
 mod closest;
 mod digest;
 mod event;
@@ -45,6 +46,7 @@ mod wire;
 
 pub use activity::{CallActivity, CallUpdate, PROGRESS_MESSAGE_CHARS, Progress};
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
+pub use claim::Claimed;
 pub use closest::closest;
 pub use digest::{Digest, DigestError};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};

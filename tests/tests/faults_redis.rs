@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use longshore_ports::{Checkpoints, Claimed, Committed, Delta, Error, Loaded, RunQuery, clock};
-use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
+use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, clock};
+use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_ports::{Checkpoints, Claimed, Committed, Delta, RunQuery, RunRow, WorkerEntry, clock};
-use longshore_proto::{ClaimKey, NodeId, RunStatus, Timestamp};
+use longshore_ports::{Checkpoints, Committed, Delta, RunQuery, RunRow, WorkerEntry, clock};
+use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
 use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use longshore_ports::{Cause, Claimed};
-use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use longshore_ports::Cause;
+use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
 use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
 use longshore_tests::commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;

@@ -17,8 +17,7 @@ mod machine;
 
 use std::time::Duration;
 
-use longshore_ports::Claimed;
-use longshore_proto::{Attempt, ClaimKey, Event, ServerInstance, Timestamp};
+use longshore_proto::{Attempt, ClaimKey, Claimed, Event, ServerInstance, Timestamp};
 
 use crate::mcp::{Answer, CallFault};
 pub(crate) use machine::Machine;

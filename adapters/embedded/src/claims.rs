@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{CLAIM_RETENTION, Claimed, Error, clock};
-use longshore_proto::{ClaimKey, NodeId, Partition, Timestamp};
+use longshore_ports::{CLAIM_RETENTION, Error, clock};
+use longshore_proto::{ClaimKey, Claimed, NodeId, Partition, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store::Store;

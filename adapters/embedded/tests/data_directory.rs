@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded, OpenError, PARTITIONS};
-use longshore_ports::{Backend, Claimed, Delta};
+use longshore_ports::{Backend, Delta};
 use longshore_proto::{
-    CheckpointMark, ClaimKey, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
+    CheckpointMark, ClaimKey, Claimed, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;

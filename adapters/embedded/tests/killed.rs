@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 use longshore_embedded::{Access, Embedded, OpenError};
-use longshore_ports::{Backend, Claimed};
-use longshore_proto::{ClaimKey, Digest, Event, NodeId, Partition, RunId, Seq, Timestamp};
+use longshore_ports::Backend;
+use longshore_proto::{ClaimKey, Claimed, Digest, Event, NodeId, Partition, RunId, Seq, Timestamp};
 
 const LOG: Partition = Partition(0);
 

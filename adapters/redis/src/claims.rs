@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{CLAIM_RETENTION, Claimed, Error};
-use longshore_proto::{ClaimKey, NodeId, Timestamp};
+use longshore_ports::{CLAIM_RETENTION, Error};
+use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
 use redis::Script;
 
 use super::link::{Link, millis, when_full};

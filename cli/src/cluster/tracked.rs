@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{
-    Backend, Blobs, Checkpoints, Claimed, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded,
-    LogReader, Queued, RunLog, RunPage, RunQuery, RunRow,
+    Backend, Blobs, Checkpoints, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded, LogReader,
+    Queued, RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
-    CheckpointMark, ClaimKey, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition, RunId,
-    Seq, ServerName, Timestamp,
+    CheckpointMark, ClaimKey, Claimed, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition,
+    RunId, Seq, ServerName, Timestamp,
 };
 
 use super::dependencies::Dependencies;

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_ports::{Claimed, Claims, clock};
-use longshore_proto::ClaimKey;
+use longshore_ports::{Claims, clock};
+use longshore_proto::{ClaimKey, Claimed};
 use tokio::task::JoinSet;
 
 use super::words::{claim_key, node};

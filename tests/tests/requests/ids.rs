@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Retention;
-use longshore_ports::Claimed;
+use longshore_proto::Claimed;
 use longshore_scheduler::{Desk, NodeConfig, Order, Refusal};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};

@@ -6,11 +6,10 @@
 use std::mem;
 use std::time::Duration;
 
-use longshore_ports::Claimed;
 use longshore_proto::{
-    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Digest, Event, Fault, FaultClass, INLINE_LIMIT_BYTES,
-    Job, Next, NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent, ServerInstance, Settlement,
-    Timestamp,
+    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Claimed, Digest, Event, Fault, FaultClass,
+    INLINE_LIMIT_BYTES, Job, Next, NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent,
+    ServerInstance, Settlement, Timestamp,
 };
 use serde_json::Value;
 

@@ -6,10 +6,9 @@ mod interrupts;
 
 use std::time::Duration;
 
-use longshore_ports::Claimed;
 use longshore_proto::{
-    Attempt, AttemptRecord, ClaimKey, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError, Outcome,
-    Output, Partition, Payload, RetryPolicy, RunId, Safety, Sent, Settlement, Timestamp,
+    Attempt, AttemptRecord, ClaimKey, Claimed, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError,
+    Outcome, Output, Partition, Payload, RetryPolicy, RunId, Safety, Sent, Settlement, Timestamp,
 };
 use serde_json::{Value, json};
 

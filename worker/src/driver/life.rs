@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use longshore_ports::{Backend, Blobs, Cause, Claimed, Delivery, Error, Receipt, clock};
+use longshore_ports::{Backend, Blobs, Cause, Delivery, Error, Receipt, clock};
 use longshore_proto::{
-    Attempt, CallActivity, ClaimKey, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome, Payload,
-    RunStatus, Sent, ServerInstance, Settlement,
+    Attempt, CallActivity, ClaimKey, Claimed, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome,
+    Payload, RunStatus, Sent, ServerInstance, Settlement,
 };
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};

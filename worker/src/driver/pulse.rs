@@ -134,8 +134,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
-    use longshore_ports::Claimed;
-    use longshore_proto::{Partition, RunId, Timestamp};
+    use longshore_proto::{Claimed, Partition, RunId, Timestamp};
 
     use super::*;
 

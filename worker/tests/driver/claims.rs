@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_ports::Claimed;
-use longshore_proto::{ClaimKey, FaultClass, Job, NodeId, Outcome, Sent, Settlement};
+use longshore_proto::{ClaimKey, Claimed, FaultClass, Job, NodeId, Outcome, Sent, Settlement};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 

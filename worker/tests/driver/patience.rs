@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Claimed, Claims, Delivery, Error, JobQueue, Queued, Receipt};
-use longshore_proto::{ClaimKey, Job, JobId, NodeId, Outcome, ServerName};
+use longshore_ports::{Claims, Delivery, Error, JobQueue, Queued, Receipt};
+use longshore_proto::{ClaimKey, Claimed, Job, JobId, NodeId, Outcome, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
