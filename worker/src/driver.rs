@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
+use longshore_attempt::holder;
 use longshore_ports::{Backend, CallUpdates, Delivery, outage};
 use longshore_proto::{Job, NodeId, ServerName};
 use metrics::gauge;
@@ -31,7 +32,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use crate::holder::holder;
 use crate::mcp::Pool;
 use insist::insist;
 use masked::MaskedNotices;

@@ -5,12 +5,10 @@
 //! indeterminate where a second call could do harm.
 //!
 //! ```text
-//! driver (I/O) ⇄ attempt (pure)        mcp: servers, connections, calls, faults
+//! driver (I/O) ⇄ longshore_attempt (pure)        mcp: servers, connections, calls, faults
 //! ```
 
-mod attempt;
 mod driver;
-mod holder;
 pub mod launcher;
 pub mod mcp;
 mod presence;

@@ -46,6 +46,7 @@ mod stdio;
 mod suspects;
 mod wire;
 
-pub use call::{Answer, CallFault, CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};
+pub use call::{CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};
 pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
+pub use longshore_attempt::{Answer, CallFault};
 pub use pool::Pool;

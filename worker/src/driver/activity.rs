@@ -76,7 +76,9 @@ impl<'a> ActivityUpdates<'a> {
 
 #[cfg(test)]
 mod tests {
-    use longshore_proto::Progress;
+    use longshore_proto::{
+        JobId, OnToolError, Partition, Payload, Progress, RetryPolicy, RunId, Safety, Timestamp,
+    };
     use tokio::time::{Instant, timeout};
 
     use super::*;
@@ -91,13 +93,40 @@ mod tests {
         }
     }
 
+    fn job() -> Job {
+        let (retry, timeout) = (RetryPolicy::default(), Duration::from_secs(5));
+        Job {
+            id: JobId {
+                run: RunId::new(Partition(0), Timestamp::from_millis(1), 1),
+                step: "fetch".parse().expect("a path"),
+                attempt: Attempt::FIRST,
+            },
+            submitted_at: Timestamp::default(),
+            namespace: "default".parse().expect("a namespace"),
+            workflow: "demo".parse().expect("a workflow name"),
+            server: "tables".parse().expect("a server name"),
+            tool: "sum".parse().expect("a tool name"),
+            arguments: Payload::NULL,
+            secrets: Vec::new(),
+            timeout,
+            max_timeout: timeout,
+            retry,
+            safety: Safety::Safe,
+            idempotency_key: "key".into(),
+            own_key: false,
+            on_tool_error: OnToolError::Fail,
+            keep_content: false,
+            trace: None,
+        }
+    }
+
     fn progress(done: f64) -> CallActivity {
         CallActivity::Progress(Progress { done, total: None, message: None })
     }
 
     /// Notes activities of attempts at these moments, in milliseconds, and returns what was published when.
     async fn published(noted: &[(u64, u32, CallActivity)]) -> Vec<(u64, u32, CallActivity)> {
-        let (job, kept) = (crate::attempt::tests::safe(), Kept::default());
+        let (job, kept) = (job(), Kept::default());
         let updates = ActivityUpdates::new(&job, Some(&kept));
         let start = Instant::now();
         let mut running = std::pin::pin!(updates.run());

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use longshore_attempt::{Answer, CallFault, Effect, End, Input, Interrupt, Machine, Reaction, worker_of};
 use longshore_ports::{Backend, Blobs, Cause, Delivery, Error, Receipt, clock};
 use longshore_proto::{
     Attempt, CallActivity, ClaimKey, Claimed, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome,
@@ -22,9 +23,7 @@ use super::activity::ActivityUpdates;
 use super::insist::insist;
 use super::pulse::Pulse;
 use super::slots::Slot;
-use crate::attempt::{Effect, End, Input, Interrupt, Machine, Reaction};
-use crate::holder::worker_of;
-use crate::mcp::{Answer, CallFault, CallingJob, SecretRecipient, ToolCall};
+use crate::mcp::{CallingJob, SecretRecipient, ToolCall};
 
 /// How long a store of claims may take to note how a call went. What is not noted costs the next delivery, if there is
 /// one, a wait for the end of the lease.

@@ -2,9 +2,9 @@
 //!
 //! A result is read as it came, and one odd part costs no other: blocks of a kind that is not known stay in the content.
 
+use longshore_attempt::Answer;
 use serde_json::{Map, Value, json};
 
-use super::call::Answer;
 use super::classify::{INVALID_PARAMS, Observation};
 use super::wire::exceeds_memory;
 

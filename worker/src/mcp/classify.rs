@@ -6,9 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use longshore_attempt::CallFault;
 use longshore_proto::{Fault, FaultClass, Sent};
 
-use super::call::CallFault;
 use super::config::Secrets;
 use super::oversized::Oversized;
 

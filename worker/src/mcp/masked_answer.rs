@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::call::Answer;
+use longshore_attempt::Answer;
+
 use super::config::Secrets;
 
 /// Variables and headers that are named as replaced in one answer.

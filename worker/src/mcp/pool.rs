@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_attempt::{Answer, CallFault};
 use longshore_proto::{CallActivity, Fault, FaultClass, Sent, ServerName};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientRequest, CustomResult, ReadResourceRequest,
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answered, answer};
-use super::call::{Answer, CallFault, EndedCall, ServerReport, ToolCall, ToolList};
+use super::call::{EndedCall, ServerReport, ToolCall, ToolList};
 use super::classify::Observation;
 use super::config::{ServersConfig, Vault};
 use super::connection::{Company, Connection, Report};

@@ -13,10 +13,10 @@ use longshore_proto::{
 use serde_json::{Value, json};
 
 use super::{Effect, End, Input, Interrupt, Machine, Reaction};
-use crate::mcp::{Answer, CallFault};
+use crate::call::{Answer, CallFault};
 
 /// A job that may be repeated: three attempts, 400 ms and 800 ms apart.
-pub(crate) fn safe() -> Job {
+fn safe() -> Job {
     Job {
         id: JobId {
             run: RunId::new(Partition(0), Timestamp::from_millis(1), 1),

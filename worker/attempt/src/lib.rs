@@ -9,25 +9,28 @@
 //!
 //! The claim comes before everything else, even before the checks for poison and recall: only the claim can tell
 //! whether an earlier delivery made the call, and the queue counts a job that was given back like one that killed its
-//! worker. Nothing here waits, reads a clock or sends: the [driver](crate::driver) performs the one [`Effect`] that
+//! worker. Nothing here waits, reads a clock or sends: the worker's driver performs the one [`Effect`] that
 //! is asked for and reports its end as the next [`Input`]. *When* a call is tried again belongs to
 //! [`RetryPolicy`](longshore_proto::RetryPolicy).
 
+mod call;
+mod holder;
 mod machine;
 
 use std::time::Duration;
 
 use longshore_proto::{Attempt, ClaimKey, Claimed, Event, ServerInstance, Timestamp};
 
-use crate::mcp::{Answer, CallFault};
-pub(crate) use machine::Machine;
+pub use call::{Answer, CallFault};
+pub use holder::{holder, worker_of};
+pub use machine::Machine;
 
 /// The end of what an [`Effect`] asked for.
 #[derive(Debug)]
-pub(crate) enum Input {
+pub enum Input {
     /// The job came out of the queue.
     Delivered {
-        /// For the how many-th time.
+        /// Delivery count, starting at 1.
         delivered: u32,
         /// When it was queued, where that is known.
         queued_at: Option<Timestamp>,
@@ -66,7 +69,7 @@ pub(crate) enum Input {
 
 /// What comes from outside, in the middle of an effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Interrupt {
+pub enum Interrupt {
     /// The outcome is no longer wanted.
     Recalled,
     /// The worker must end now.
@@ -77,7 +80,7 @@ pub(crate) enum Interrupt {
 
 /// The one thing to do next.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Ask for the claim.
     Claim(ClaimKey),
     /// Ask since when the store of claims has known every claim.
@@ -101,7 +104,7 @@ pub(crate) enum Effect {
 
 /// How a worker parts with a job.
 #[derive(Debug, PartialEq)]
-pub(crate) enum End {
+pub enum End {
     /// What became of it is in the log: mark the claim as done and take the job off the queue, in any order.
     Acknowledge {
         /// The claim, if one is held.
@@ -118,7 +121,7 @@ pub(crate) enum End {
 
 /// What follows from an [`Interrupt`].
 #[derive(Debug, PartialEq)]
-pub(crate) enum Reaction {
+pub enum Reaction {
     /// Go on with what is under way; the interrupt is remembered where it matters.
     GoOn,
     /// Cancel the call that is under way, and report how it ended.
@@ -128,4 +131,4 @@ pub(crate) enum Reaction {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -13,9 +13,9 @@ use longshore_proto::{
 };
 use serde_json::Value;
 
-use super::{Effect, End, Input, Interrupt, Reaction};
+use crate::call::{Answer, CallFault};
 use crate::holder::worker_of;
-use crate::mcp::{Answer, CallFault};
+use crate::{Effect, End, Input, Interrupt, Reaction};
 
 /// A job that was delivered more often than this is not called again: each further try may cost one more worker. Not
 /// every delivery did: one that came while its worker was ending, or on a connection that had just been lost, counts
@@ -43,7 +43,7 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
 const BROKEN_DELAY: Duration = Duration::from_secs(5);
 
 /// The life of one job in this worker.
-pub(crate) struct Machine<'a> {
+pub struct Machine<'a> {
     job: &'a Job,
     worker: &'a NodeId,
     delivered: u32,
@@ -75,7 +75,7 @@ enum Phase {
 
 impl<'a> Machine<'a> {
     /// A job that this worker is about to look at.
-    pub(crate) fn new(job: &'a Job, worker: &'a NodeId) -> Self {
+    pub fn new(job: &'a Job, worker: &'a NodeId) -> Self {
         Self {
             job,
             worker,
@@ -92,7 +92,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes the end of one effect and says which is next.
-    pub(crate) fn handle(&mut self, input: Input) -> Effect {
+    pub fn handle(&mut self, input: Input) -> Effect {
         self.phase = Phase::Bound;
         match input {
             Input::Delivered { delivered, queued_at, recalled } => {
@@ -111,7 +111,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes what came in the middle of an effect and says what becomes of that effect.
-    pub(crate) fn interrupt(&mut self, why: Interrupt) -> Reaction {
+    pub fn interrupt(&mut self, why: Interrupt) -> Reaction {
         if self.interrupt.is_some() {
             return Reaction::GoOn;
         }

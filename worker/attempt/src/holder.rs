@@ -9,13 +9,13 @@ use longshore_proto::NodeId;
 const WORKER_CHARS: usize = 107;
 
 /// Returns the name of the holder of a claim: `worker`, and one of its deliveries.
-pub(crate) fn holder(worker: &NodeId, delivery: u64) -> NodeId {
+pub fn holder(worker: &NodeId, delivery: u64) -> NodeId {
     let stem: String = worker.as_str().chars().take(WORKER_CHARS).collect();
     format!("{stem}-{delivery}").parse().unwrap_or_else(|_| worker.clone())
 }
 
 /// Returns the worker in the name of a holder, cut to [`WORKER_CHARS`]. A name that is no holder's is returned as it is.
-pub(crate) fn worker_of(holder: &NodeId) -> NodeId {
+pub fn worker_of(holder: &NodeId) -> NodeId {
     let parts = holder.as_str().rsplit_once('-').filter(|(_, delivery)| delivery.parse::<u64>().is_ok());
     parts.and_then(|(worker, _)| worker.parse().ok()).unwrap_or_else(|| holder.clone())
 }
