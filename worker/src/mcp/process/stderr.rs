@@ -58,7 +58,10 @@ impl StderrTail {
                 }
             }
         }
-        self.add(&line, is_cut);
+        // An empty rest is no line: it would say that what waits does not continue.
+        if !line.is_empty() {
+            self.add(&line, is_cut);
+        }
         let mut tail = self.tail();
         let rest = tail.stderr.finish();
         rest.into_iter().for_each(|(number, line)| self.keep(&mut tail, number, &line));
@@ -213,6 +216,19 @@ mod tests {
             (TAIL_LINES, Some(LINE_BYTES))
         );
         assert!(shown.starts_with("10 xxx") && shown.contains("\n29 xxx"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_secret_in_base64_that_ends_with_its_process_is_not_shown() {
+        let secret = "s3cret-".repeat(8);
+        let encoded = STANDARD.encode(format!("prefix{secret}"));
+        for columns in [64, 76] {
+            let first = encoded.get(..columns).expect("a line");
+            for end in ["", "\n"] {
+                let shown = shown(&secrets(&secret), &format!("begin\n{first}{end}")).await;
+                assert!(shown.ends_with("***") && shown.len() < 30, "{columns}, {end:?}: {shown}");
+            }
+        }
     }
 
     #[tokio::test]
