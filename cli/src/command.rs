@@ -21,12 +21,14 @@ use crate::config::Config;
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::logging;
+use crate::logging::{self, Logs};
 use crate::output::Output;
 
-/// Does what the command line asks for.
-pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, Failure> {
-    let _logs = if !matches!(command, Command::Cluster(_)) { logging::start(output)? } else { None };
+/// Does what the command line asks for. `logs` is to outlive the runtime, whose tasks log until their end.
+pub(crate) async fn perform(command: Command, output: &Output, logs: &mut Logs) -> Result<Exit, Failure> {
+    if !matches!(command, Command::Cluster(_)) {
+        *logs = logging::start(output)?;
+    }
     match command {
         Command::Run(args) => run::run(args, output).await,
         Command::Resume(args) => resume::resume(args, output).await,
@@ -38,16 +40,16 @@ pub(crate) async fn perform(command: Command, output: &Output) -> Result<Exit, F
         Command::Validate(args) => validate::validate(args, output).await,
         Command::Explain(args) => explain::explain(&args, output),
         Command::Completions(args) => completions::print(args, output),
-        Command::Cluster(command) => with_cluster(command, output).await,
+        Command::Cluster(command) => with_cluster(command, output, logs).await,
     }
 }
 
 /// Reads the configuration first, whole.
-async fn with_cluster(command: ClusterCommand, output: &Output) -> Result<Exit, Failure> {
+async fn with_cluster(command: ClusterCommand, output: &Output, logs: &mut Logs) -> Result<Exit, Failure> {
     let config = Config::load(&command.flags(), &environment::all())?;
     output.hide(&config.credentials());
     let is_process = matches!(command, ClusterCommand::Scheduler(_) | ClusterCommand::Worker(_));
-    let _logs = logging::start_with(&config, is_process, output)?;
+    *logs = logging::start_with(&config, is_process, output)?;
     if let (true, Some(file)) = (command.cluster().verbose, &config.file) {
         output.message(&format!("configuration: {}", file.display()));
     }

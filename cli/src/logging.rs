@@ -75,6 +75,8 @@ fn begin(output: &Output, filter: EnvFilter, is_text: bool) -> Result<Logs, Fail
             NonBlockingBuilder::default().lossy(false).buffered_lines_limit(WAITING_LINES).finish(lines);
         // Every span is the only one where it is open, so a list of spans would say the same again.
         let logs = logs.with_writer(writer).json().flatten_event(true).with_span_list(false);
+        // A thread that is still busy after the end may log into the closed writer.
+        let logs = logs.log_internal_errors(false);
         (logs.finish().with(speaks).try_init(), Some(guard))
     };
     started.map_err(|error| Failure::new(Exit::Error, format!("logs cannot be written: {error}")))?;

@@ -83,7 +83,9 @@ fn perform(cli: Cli, output: &Output) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Failure::new(Exit::Error, format!("no threads can be started: {error}")))?;
-    let ended = runtime.block_on(command::perform(cli.command, output));
+    let mut logs = None;
+    let ended = runtime.block_on(command::perform(cli.command, output, &mut logs));
     runtime.shutdown_timeout(LAST_THREADS_LIMIT);
+    drop(logs);
     ended
 }
