@@ -5,7 +5,7 @@
 //! queue ──► slot free? pull ──► spawn ──► life: attempt::Machine ⇄ claims, pool, blobs, log ──► ack
 //! ```
 //!
-//! What follows from what happened is decided in [`attempt`](crate::attempt); here it is performed. Which slots are
+//! What follows from what happened is decided in [`longshore_attempt`]; here it is performed. Which slots are
 //! free belongs to [`slots`], one job's life to [`life`], what people see of its calls to [`activity`], keeping queue and claim patient to [`pulse`], asking a
 //! struggling backend again to [`insist`](mod@insist).
 

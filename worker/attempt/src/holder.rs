@@ -14,7 +14,7 @@ pub fn holder(worker: &NodeId, delivery: u64) -> NodeId {
     format!("{stem}-{delivery}").parse().unwrap_or_else(|_| worker.clone())
 }
 
-/// Returns the worker in the name of a holder, cut to [`WORKER_CHARS`]. A name that is no holder's is returned as it is.
+/// Returns the worker in the name of a holder; a long id is cut there. A name that is no holder's is returned as it is.
 pub fn worker_of(holder: &NodeId) -> NodeId {
     let parts = holder.as_str().rsplit_once('-').filter(|(_, delivery)| delivery.parse::<u64>().is_ok());
     parts.and_then(|(worker, _)| worker.parse().ok()).unwrap_or_else(|| holder.clone())
