@@ -111,6 +111,9 @@ pub struct RunPage {
     /// Where the next page begins; `None` at the end of the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<RunCursor>,
+    /// Why the newest changes are missing, if the store takes no checkpoints now. Stores themselves leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
 }
 
 impl RunPage {

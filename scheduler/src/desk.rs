@@ -242,8 +242,13 @@ impl Desk {
     }
 
     /// A page of runs, newest first.
+    ///
+    /// While the store takes no writes, the page says so: it lacks the runs and changes that no checkpoint has.
     pub async fn list(&self, query: RunQuery) -> Result<RunPage, Refusal> {
-        Ok(self.backend.checkpoints.runs(query).await?)
+        let checkpoints = &self.backend.checkpoints;
+        let (page, writable) = tokio::join!(checkpoints.runs(query), checkpoints.probe());
+        let incomplete = writable.err().map(|error| error.to_string());
+        Ok(RunPage { incomplete, ..page? })
     }
 
     /// Tells a run to stop. Returns once that is in the log; the run ends a little later.

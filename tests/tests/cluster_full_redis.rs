@@ -56,6 +56,14 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
         let shown = cluster.client(["runs", "show", run]).run().await.expecting(8);
         shown.saying(&["may exist", "maxmemory", "`longshore doctor` says which store is full"]);
     }
+    // What no checkpoint has is in no list, so a list does not say that it is all.
+    let listed = cluster.client(["runs", "list"]).run().await.expecting(0);
+    listed.saying(&["warning: the list may lack runs and changes", "maxmemory"]);
+    let of_late: Vec<&str> = vec!["runs", "cancel", "--workflow", "absent", "--yes"];
+    cluster.client(of_late).run().await.expecting(8).saying(&["cannot list its newest runs"]);
+    let short = &submitted[submitted.len() - 6..];
+    cluster.client(["runs", "show", short]).run().await.expecting(8).saying(&["by its whole id"]);
+    cluster.client(["runs", "show", "last"]).run().await.expecting(8);
     let watching = cluster.client(["watch", &submitted, "--exit-status"]).start();
     let submitting = cluster.client(["submit", "chain", "--watch"]).start();
     until("both wait", || [&watching, &submitting].iter().all(|one| one.stderr().contains("waiting: ")))

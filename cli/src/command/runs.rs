@@ -75,6 +75,7 @@ impl Place {
             };
             found.runs.append(&mut page.runs);
             found.next = page.next;
+            found.incomplete = found.incomplete.or(page.incomplete);
             query.after = page.next;
             if page.next.is_none() || found.runs.len() >= wanted {
                 return Ok(found);
@@ -131,7 +132,10 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
     };
     let found = place.runs(query).await;
     place.close().await;
-    let RunPage { runs, next } = found?;
+    let RunPage { runs, next, incomplete } = found?;
+    if let Some(cause) = &incomplete {
+        output.warning(&format!("the list may lack runs and changes: {cause}"));
+    }
     if args.json {
         runs.iter().try_for_each(|summary| output.document(SUMMARY_SCHEMA, summary))?;
     } else if runs.is_empty() {
@@ -142,7 +146,13 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
     if let Some(next) = next {
         output.message(&cut_short(runs.len(), args.after.is_some(), next));
     }
-    Ok(Exit::Success)
+    Ok(if incomplete.is_some() && runs.is_empty() { Exit::Full } else { Exit::Success })
+}
+
+/// A list is incomplete, so it cannot be said which runs are meant.
+fn incomplete_list(cause: &str) -> Failure {
+    Failure::new(Exit::Full, format!("the cluster cannot list its newest runs: {cause}"))
+        .help("name a run by its whole id, or make room first; `longshore doctor` says where")
 }
 
 /// Says that the limit has cut a list, and how to see more.
@@ -181,6 +191,9 @@ pub(super) async fn find_in(client: &Client, text: &str) -> Result<RunId, Failur
     let (mut looks, pause) = LOOKS;
     loop {
         let newest = client.list(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await?;
+        if let Some(cause) = &newest.incomplete {
+            return Err(incomplete_list(cause));
+        }
         looks -= 1;
         match which_run(text, newest.runs.iter().map(|summary| summary.run)) {
             Err(failure) if failure.exit == Exit::NotFound && looks > 0 => sleep(pause).await,

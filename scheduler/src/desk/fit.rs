@@ -125,7 +125,7 @@ mod tests {
         failed["error"] = json!({ "class": "tool_error", "message": "e".repeat(4_096) });
         failed["cancel_reason"] = json!("r".repeat(500));
         let failed: RunSummary = serde_json::from_value(failed).expect("a summary");
-        let page = |run: &RunSummary, count| RunPage { runs: vec![run.clone(); count], next: None };
+        let page = |run: &RunSummary, count| RunPage { runs: vec![run.clone(); count], ..RunPage::default() };
         let short = page(&failed, 10);
         assert_eq!(list(short.clone()), short);
         let labelled =

@@ -90,7 +90,7 @@ async fn lists_are_narrowed_by_workflow_moment_and_label(fixture: &mut dyn Fixtu
 async fn all_pages(checkpoint: &Checkpoint, mut query: RunQuery) -> (Vec<RunId>, usize) {
     let (mut runs, mut pages) = (Vec::new(), 0);
     loop {
-        let RunPage { runs: found, next } = checkpoint.0.runs(query.clone()).await.expect("lists");
+        let RunPage { runs: found, next, .. } = checkpoint.0.runs(query.clone()).await.expect("lists");
         runs.extend(found.iter().map(|summary| summary.run));
         pages += 1;
         let Some(next) = next else { return (runs, pages) };

@@ -6,7 +6,7 @@ use longshore_proto::{RunId, RunStatus};
 
 use super::cancel_here::cancel_here;
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{Place, cluster, find_in, query};
+use super::{Place, cluster, find_in, incomplete_list, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
 use crate::config::Config;
@@ -84,11 +84,16 @@ async fn many(
     let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
     let query = RunQuery { statuses, ..query(&args.filter) };
     let place = Place::Cluster(Box::new(client));
-    let (runs, are_all) = collect(&place, query).await?;
+    let Matching { runs, are_all, incomplete } = collect(&place, query).await?;
     let Place::Cluster(client) = place else { return Ok(Exit::Success) };
     if runs.is_empty() {
-        output.message("no such runs");
-        return Ok(Exit::Success);
+        return incomplete.map_or_else(
+            || {
+                output.message("no such runs");
+                Ok(Exit::Success)
+            },
+            |cause| Err(incomplete_list(&cause)),
+        );
     }
     let count = run_count(runs.len());
     let what = format!("{count} of the namespace `{}`", config.namespace);
@@ -103,19 +108,33 @@ async fn many(
             "one command cancels {RUNS_PER_CANCEL} runs at most, and there are more: repeat it"
         ));
     }
-    Ok(tally.exit)
+    match incomplete {
+        Some(cause) => Err(incomplete_list(&cause)),
+        None => Ok(tally.exit),
+    }
 }
 
-/// The runs that a query asks for, and whether these are all of them.
-async fn collect(place: &Place, mut query: RunQuery) -> Result<(Vec<RunId>, bool), Failure> {
+/// The runs that a query asks for.
+struct Matching {
+    runs: Vec<RunId>,
+    /// One command takes no more runs, and there are none.
+    are_all: bool,
+    /// Why runs may be missing.
+    incomplete: Option<String>,
+}
+
+/// Asks for all pages of a query.
+async fn collect(place: &Place, mut query: RunQuery) -> Result<Matching, Failure> {
     let mut runs = Vec::new();
+    let mut incomplete = None;
     loop {
         query.limit = PAGE_LIMIT.min(RUNS_PER_CANCEL - runs.len());
         let page = place.runs(query.clone()).await?;
         runs.extend(page.runs.iter().map(|summary| summary.run));
+        incomplete = incomplete.or(page.incomplete);
         match page.next {
             Some(next) if runs.len() < RUNS_PER_CANCEL => query.after = Some(next),
-            next => return Ok((runs, next.is_none())),
+            next => return Ok(Matching { runs, are_all: next.is_none(), incomplete }),
         }
     }
 }

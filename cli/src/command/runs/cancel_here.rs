@@ -77,7 +77,7 @@ async fn described(args: &RunsCancelArgs, look: Look) -> Result<Vec<RunId>, Fail
     let mut chosen = Vec::new();
     let listed = loop {
         match place.runs(query.clone()).await {
-            Ok(RunPage { runs, next }) => {
+            Ok(RunPage { runs, next, .. }) => {
                 chosen.extend(runs.iter().map(|summary| summary.run));
                 query.after = next;
                 if next.is_none() || chosen.len() >= RUNS_PER_CANCEL {

@@ -93,7 +93,7 @@ const LIVE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus:
 
 /// A stored page that fits a query, with what the log knows better. May have fewer runs than asked for although there are more.
 fn merged(stored: RunPage, fresh: Vec<RunSummary>, query: &RunQuery) -> RunPage {
-    let RunPage { runs: rows, next } = stored;
+    let RunPage { runs: rows, next, .. } = stored;
     let mut fresh: BTreeMap<RunId, RunSummary> = fresh.into_iter().map(|one| (one.run, one)).collect();
     let mut merged = Vec::new();
     for row in rows {
@@ -109,7 +109,7 @@ fn merged(stored: RunPage, fresh: Vec<RunSummary>, query: &RunQuery) -> RunPage 
     let is_here = |one: &RunSummary| query.matches(one) && next.is_none_or(|next| RunCursor::of(one) >= next);
     merged.extend(fresh.into_values().filter(is_here));
     merged.sort_by_key(|one| std::cmp::Reverse(RunCursor::of(one)));
-    let mut page = RunPage { runs: merged, next };
+    let mut page = RunPage { runs: merged, next, ..RunPage::default() };
     page.truncate(query.page_limit());
     page
 }
@@ -145,7 +145,7 @@ mod tests {
             runs.collect::<Vec<_>>()
         };
         let query = RunQuery { statuses: statuses.to_vec(), limit, ..RunQuery::default() };
-        let page = merged(RunPage { runs: runs(rows), next: None }, runs(fresh), &query);
+        let page = merged(RunPage { runs: runs(rows), ..RunPage::default() }, runs(fresh), &query);
         assert_eq!(page.runs, runs(expected), "{rows} with {fresh}");
         let is_cut = page.runs.len() == limit;
         assert_eq!(page.next, page.runs.last().filter(|_| is_cut).map(RunCursor::of));
@@ -154,13 +154,14 @@ mod tests {
     #[test]
     fn what_lies_behind_a_stored_page_is_left_to_the_next() {
         let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(|letter| run(letter, RunStatus::Running));
-        let stored = RunPage { runs: vec![d.clone(), c.clone()], next: Some(RunCursor::of(&c)) };
+        let stored =
+            RunPage { runs: vec![d.clone(), c.clone()], next: Some(RunCursor::of(&c)), ..RunPage::default() };
         let query = RunQuery { limit: 2, ..RunQuery::default() };
         let first = merged(stored, vec![a.clone(), b.clone()], &query);
-        assert_eq!(first, RunPage { runs: vec![d, c.clone()], next: Some(RunCursor::of(&c)) });
+        assert_eq!((first.runs, first.next), (vec![d, c.clone()], Some(RunCursor::of(&c))));
         let query = RunQuery { after: first.next, ..query };
         let second = merged(RunPage::default(), vec![a.clone(), b.clone(), c], &query);
-        assert_eq!(second, RunPage { runs: vec![b, a], next: None });
+        assert_eq!(second, RunPage { runs: vec![b, a], ..RunPage::default() });
     }
 
     #[test]
