@@ -7,7 +7,7 @@
 //!
 //! Four things that every step of Longshore needs as well, with the same settings of the streams and the same order of
 //! acknowledgements, and nothing else: no state, no claims, no checkpoints, one log. Measured with messages published
-//! one by one, many on their mode, and in atomic batches; whichever is faster is the floor.
+//! one by one, many at a time, and in atomic batches; whichever is faster is the floor.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const LOG_SUBJECT: &str = "longshore-bench.log";
 /// Steps before the first that counts.
 const WARM_UP: u32 = 500;
 
-/// Nothing here takes a tenth of this.
+/// The limit for one round: more than ten times what a round takes.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Bytes of a job and of a result: about what they are of a small call.
@@ -110,7 +110,7 @@ impl BareLoop {
         Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched })
     }
 
-    /// Steps in a second, as many on their mode as there is room for.
+    /// Measures steps in a second, with as many under way at one time as `mode` allows.
     async fn many(&mut self, steps: u32, mode: PublishMode) -> StepResult<f64> {
         let mut log = self.log().await?;
         let mut workers = self.work(mode).await?;
@@ -140,7 +140,7 @@ impl BareLoop {
         format!("longshore-bench.jobs.{}", self.next)
     }
 
-    /// What the log gets from now on.
+    /// Reads what is appended to the log from now on.
     async fn log(&self) -> StepResult<pull::Stream> {
         let info = self.reader.get_stream(LOG).await?.cached_info().state.last_sequence;
         let config = pull::Config {
@@ -179,7 +179,7 @@ pub(crate) struct IdleSteps<'a> {
 }
 
 impl IdleSteps<'_> {
-    /// How long a step takes.
+    /// Measures the time of one step.
     pub(crate) async fn step(&mut self) -> Result<Duration, BenchError> {
         let job = self.bare.job();
         let started = Instant::now();

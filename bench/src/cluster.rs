@@ -21,7 +21,7 @@ const LISTENING: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 /// Concurrent calls of a worker: more than the measurements need, so that no step waits for a slot.
 const SLOTS: usize = 256;
 
-/// What to start.
+/// The programs and the size of a cluster to start.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// The program that runs `scheduler` and `worker`.
@@ -205,7 +205,7 @@ fn servers(options: &ClusterOptions) -> Value {
     let mut words = options.echo.iter().flat_map(|command| command.split_whitespace());
     if let Some(program) = words.next() {
         let arguments: Vec<&str> = words.collect();
-        // Processes run in the folder; where the command was written is another place.
+        // The processes run in the temporary folder; the command may name files of the user's folder.
         let cwd = std::env::current_dir().unwrap_or_default();
         let entry = json!({ "command": program, "args": arguments, "cwd": cwd, "longshore": settings });
         servers.insert("stdio".to_owned(), entry);

@@ -1,4 +1,4 @@
-//! The figures as data, for the page and for `--json`.
+//! The figures as data, for the table of the command and for `--json`.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub struct Setting {
 pub struct Floor {
     /// Steps in a second, the best of all rounds.
     pub steps_per_second: f64,
-    /// The best of those whose messages were published one by one, many on their mode.
+    /// The best of those whose messages were published one by one, many at a time.
     pub pipelined: f64,
     /// The best of those whose messages were published in atomic batches.
     pub batched: f64,
@@ -142,7 +142,7 @@ impl Latency {
 }
 
 impl Floor {
-    /// The mode to publish that the broker is faster with.
+    /// Returns the publish mode in which the broker is faster.
     pub(crate) fn faster(&self) -> PublishMode {
         if self.batched > self.pipelined { PublishMode::AsBatch } else { PublishMode::Singly }
     }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_of_many_is_in_their_middle() {
+    fn percentiles_are_those_of_the_sorted_samples() {
         let samples = (1..=200).rev().map(Duration::from_millis).collect();
         let Latency { p50_ms, p99_ms } = Latency::of(samples);
         assert!((p50_ms - 101.0).abs() < 1e-9 && (p99_ms - 199.0).abs() < 1e-9, "{p50_ms} {p99_ms}");

@@ -77,7 +77,7 @@ impl fmt::Display for BenchTool {
     }
 }
 
-/// What is measured.
+/// The tools and the size of a measurement.
 pub struct BenchOptions<'a> {
     /// The namespace of all runs.
     pub namespace: Namespace,

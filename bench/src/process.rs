@@ -63,7 +63,7 @@ impl Process {
         Ok(Self { name, child, output })
     }
 
-    /// How it ended and the end of its output, once it has ended.
+    /// Returns its exit status and the end of its output, once it has ended.
     pub(crate) fn has_ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         let text = fs::read_to_string(&self.output).unwrap_or_default();
@@ -72,7 +72,7 @@ impl Process {
         Some(format!("{} has ended with {status}:\n  {}", self.name, tail.join("\n  ")))
     }
 
-    /// Its memory and processor time; zero once it has ended.
+    /// Returns its memory and processor time; zero once it has ended.
     pub(crate) fn usage(&self) -> Usage {
         self.child.id().and_then(usage).unwrap_or_default()
     }

@@ -11,14 +11,14 @@ use futures::future::try_join_all;
 
 use crate::StepResult;
 
-/// Messages of a part on their mode at once.
+/// Messages without an acknowledgement at one time, for each part of a measurement.
 pub(crate) const WINDOW: usize = 1_000;
 
-/// Messages of an atomic batch, and batches of a part on their mode at once.
+/// Messages of an atomic batch, and batches without an acknowledgement at one time, for each part of a measurement.
 const BATCH: usize = 200;
 const BATCHES: usize = 4;
 
-/// How several messages are published.
+/// The way to publish several messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PublishMode {
     /// Each by itself.
@@ -28,7 +28,8 @@ pub(crate) enum PublishMode {
 }
 
 impl PublishMode {
-    /// Messages that go together, and how many such are on their mode.
+    /// Returns the number of messages that are published together, and the number of such groups without an acknowledgement at one
+    /// time.
     pub(crate) const fn window(self) -> (usize, usize) {
         match self {
             Self::Singly => (1, WINDOW),
