@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::error::{BenchError, Kind};
+use crate::error::{BenchError, BenchErrorKind};
 
 /// The limit for an answer, as long as the command line gives: an election of JetStream's leaders takes about four seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -25,34 +25,39 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Sends a request and decodes the answer. The error is [`Kind::Unreachable`] if the same request may succeed later.
+    /// Sends a request and decodes the answer. The error is [`BenchErrorKind::Unreachable`] if the same request may succeed
+    /// later.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         verb: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T, BenchError> {
         let failed = |kind, why: String| BenchError::new(kind, format!("could not ask for `{verb}`: {why}"));
-        let body = serde_json::to_vec(body).map_err(|error| failed(Kind::Other, error.to_string()))?;
+        let body =
+            serde_json::to_vec(body).map_err(|error| failed(BenchErrorKind::Other, error.to_string()))?;
         let asking = self.connection.request(subject::api(&self.namespace, verb), body.into());
         let answer = match timeout(ANSWER_LIMIT, asking).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
                 let why = format!("no scheduler answers for namespace `{}`", self.namespace);
-                return Err(failed(Kind::Unreachable, why));
+                return Err(failed(BenchErrorKind::Unreachable, why));
             }
             Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
-                return Err(failed(Kind::Other, error.to_string()));
+                return Err(failed(BenchErrorKind::Other, error.to_string()));
             }
-            _ => return Err(failed(Kind::Unreachable, format!("no answer within {ANSWER_LIMIT:?}"))),
+            _ => {
+                return Err(failed(BenchErrorKind::Unreachable, format!("no answer within {ANSWER_LIMIT:?}")));
+            }
         };
         if let Some(headers) = &answer.headers
             && let Some(code) = headers.get(ERROR_CODE)
         {
-            let kind = if code.as_str() == "503" { Kind::Unreachable } else { Kind::Other };
+            let kind =
+                if code.as_str() == "503" { BenchErrorKind::Unreachable } else { BenchErrorKind::Other };
             let why = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
             return Err(failed(kind, why.to_owned()));
         }
         serde_json::from_slice(&answer.payload)
-            .map_err(|error| failed(Kind::Other, format!("its answer cannot be read: {error}")))
+            .map_err(|error| failed(BenchErrorKind::Other, format!("its answer cannot be read: {error}")))
     }
 }

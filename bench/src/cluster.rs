@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::error::{BenchError, Kind, failed_to};
+use crate::error::{BenchError, BenchErrorKind, failed_to};
 use crate::process::{Process, Usage};
 
 /// The limit until NATS and Redis listen, and the pause between looks.
@@ -127,7 +127,9 @@ impl StartedCluster {
     pub(crate) async fn kill_a_scheduler(&mut self) -> Result<(), BenchError> {
         if self.schedulers.len() < 2 {
             let message = "no other scheduler can take over from the only one";
-            return Err(BenchError::new(Kind::Usage, message).help("start more of them with --schedulers"));
+            return Err(
+                BenchError::new(BenchErrorKind::Usage, message).help("start more of them with --schedulers")
+            );
         }
         let mut killed = self.schedulers.remove(0);
         killed.kill().await;
@@ -233,7 +235,7 @@ async fn listens(process: &mut Process, port: u16) -> Result<(), BenchError> {
         }
         if Instant::now() >= deadline {
             let message = format!("{} does not listen on port {port} within {limit:?}", process.name);
-            return Err(BenchError::new(Kind::Unreachable, message));
+            return Err(BenchError::new(BenchErrorKind::Unreachable, message));
         }
         sleep(pause).await;
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 /// The kind of a failure, which decides the exit code of the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub enum BenchErrorKind {
     /// The arguments contradict each other.
     Usage,
     /// NATS, Redis or a scheduler did not answer in time.
@@ -18,7 +18,7 @@ pub enum Kind {
 #[error("{message}")]
 pub struct BenchError {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: BenchErrorKind,
     /// What failed, on what, and why: a lower-case fragment.
     pub message: String,
     /// What the user can do.
@@ -26,12 +26,12 @@ pub struct BenchError {
 }
 
 impl BenchError {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: BenchErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), help: None }
     }
 
     pub(crate) fn other(message: impl Into<String>) -> Self {
-        Self::new(Kind::Other, message)
+        Self::new(BenchErrorKind::Other, message)
     }
 
     pub(crate) fn help(mut self, help: &'static str) -> Self {

@@ -36,7 +36,7 @@ use self::publish::PublishMode;
 use self::workload::Workload;
 
 pub use cluster::{ClusterOptions, StartedCluster};
-pub use error::{BenchError, Kind};
+pub use error::{BenchError, BenchErrorKind};
 pub use figures::{
     Figures, Floor, IdleLatency, Latency, OneAtATime, ProcessFigures, Setting, Takeover, Throughput,
     ToolFigures,

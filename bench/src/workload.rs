@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::BenchTool;
 use crate::api::Api;
-use crate::error::{BenchError, Kind, failed_to};
+use crate::error::{BenchError, BenchErrorKind, failed_to};
 use crate::figures::Takeover;
 use crate::publish::{PublishMode, WINDOW, publish};
 
@@ -184,7 +184,9 @@ async fn registered(api: &Api, text: &str) -> Result<Digest, BenchError> {
     let deadline = Instant::now() + limit;
     loop {
         match api.ask::<Registered>("push", &json!({ "text": text })).await {
-            Err(error) if error.kind == Kind::Unreachable && Instant::now() < deadline => sleep(pause).await,
+            Err(error) if error.kind == BenchErrorKind::Unreachable && Instant::now() < deadline => {
+                sleep(pause).await
+            }
             pushed => return pushed.map(|registered| registered.digest),
         }
     }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use futures::future::{join_all, try_join_all};
 use longshore_bench::{
-    BenchError, BenchOptions, BenchTool, ClusterOptions, Figures, Kind, OWN_CONNECTIONS, StartedCluster,
+    BenchError, BenchErrorKind, BenchOptions, BenchTool, ClusterOptions, Figures, OWN_CONNECTIONS,
+    StartedCluster,
 };
 
 use crate::args::{BenchArgs, Sync, Target};
@@ -49,8 +50,11 @@ async fn measure(args: &BenchArgs, config: &Config, output: &Output) -> Result<F
     let config = config_of(&started)?;
     let measured = measure_at(args, &config, Some(&mut started), &mut signals, output).await;
     let measured = measured.map_err(|failure| {
-        let error =
-            started.explain(BenchError { kind: Kind::Other, message: failure.message.clone(), help: None });
+        let error = started.explain(BenchError {
+            kind: BenchErrorKind::Other,
+            message: failure.message.clone(),
+            help: None,
+        });
         Failure { message: error.message, ..failure }
     });
     started.end().await;
@@ -138,9 +142,9 @@ fn config_of(started: &StartedCluster) -> Result<Config, Failure> {
 impl From<BenchError> for Failure {
     fn from(error: BenchError) -> Self {
         let exit = match error.kind {
-            Kind::Usage => Exit::Usage,
-            Kind::Unreachable => Exit::Unreachable,
-            Kind::Other => Exit::Error,
+            BenchErrorKind::Usage => Exit::Usage,
+            BenchErrorKind::Unreachable => Exit::Unreachable,
+            BenchErrorKind::Other => Exit::Error,
         };
         Self::new(exit, error.message).maybe_help(error.help.map(str::to_owned))
     }
