@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use longshore_machine::Run;
 use longshore_ports::{
     Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow, SubmitIds, Workflows, clock,
 };
@@ -42,7 +43,6 @@ use crate::intake::{Intake, Submission};
 pub use admission::ADMISSION_LIMIT_PERCENT;
 use admission::Admission;
 use known::Known;
-use longshore_machine::Run;
 use quota::Quota;
 pub use refusal::Refusal;
 use value::ValueReader;

@@ -18,6 +18,7 @@ mod untold;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use longshore_machine::{Effect, Effects, Retention};
 use longshore_ports::{Backend, Entry, LogReader};
 use longshore_proto::{Epoch, Partition, RunId, RunView};
 use tokio::task::yield_now;
@@ -31,7 +32,6 @@ use self::untold::Untold;
 use crate::fold::{BATCH, DriverError, Fold, insist};
 use crate::pace::{Out, Pace};
 use crate::saver::{Ready, Saver, Standing};
-use longshore_machine::{Effect, Effects, Retention};
 
 /// Longest sleep between two looks at the clock: the time of day may be set while we sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ mod log_time;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_machine::{Effects, Machine, Refused};
 use longshore_ports::{Backend, Entry, LogReader, clock, outage};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
@@ -19,7 +20,6 @@ use self::log_time::LogTime;
 use crate::checks::on_blocking_thread;
 use crate::nodes::{VALUE_NODES, check_json};
 use crate::recovery::{Position, Recovered};
-use longshore_machine::{Effects, Machine, Refused};
 
 /// Entries taken at once, and about as many events: what follows from them is appended and published together, and a
 /// batch of small records stays within a few megabytes.

@@ -3,11 +3,11 @@
 //! After a takeover the last records before it may be counted once more, by another process: counters tell rates, the log
 //! tells the truth.
 
+use longshore_machine::{Change, Run, Step};
 use longshore_proto::StepStatus;
 use metrics::{counter, histogram};
 
 use crate::desk::Refusal;
-use longshore_machine::{Change, Run, Step};
 
 /// Published submits that were refused for good, by reason.
 const DEAD_LETTERS: &str = "longshore_dlq_messages_total";

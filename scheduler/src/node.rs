@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use longshore_machine::Retention;
 use longshore_ports::{Backend, Lease, outage};
 use longshore_proto::{NodeId, Partition};
 use tokio::sync::watch;
@@ -29,7 +30,6 @@ use crate::driver::{Driver, Ended};
 use crate::fold::DriverError;
 use crate::observer::Observer;
 use crate::pace::Pace;
-use longshore_machine::Retention;
 use place::Place;
 
 /// Beats in a lifetime: one that is late or lost changes nothing.

@@ -3,12 +3,12 @@
 //! Nothing is announced, written or locked, so it works beside a leader, and where none ever wrote a checkpoint. What
 //! a checkpoint already has of the runs that have ended stays in its rows; here are the others.
 
+use longshore_machine::{Effects, Run};
 use longshore_ports::{Backend, LogReader};
 use longshore_proto::{Partition, RunId, RunSummary, RunView};
 
 use crate::fold::{BATCH, DriverError, Fold};
 use crate::recovery;
-use longshore_machine::{Effects, Run};
 
 /// A partition as of one moment.
 pub struct Observed {

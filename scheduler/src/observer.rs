@@ -8,10 +8,9 @@
 
 use std::sync::Arc;
 
+use longshore_machine::{Change, Run};
 use longshore_ports::{Events, News};
 use longshore_proto::StepView;
-
-use longshore_machine::{Change, Run};
 
 /// Hears of every change of the runs of a partition.
 pub trait Observer: Send + Sync {

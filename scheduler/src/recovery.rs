@@ -8,12 +8,11 @@
 //!
 //! What ought to be in flight is then derived from state alone, by [`Machine::resume`].
 
+use longshore_machine::{Machine, STATE_VERSION};
 use longshore_ports::{Backend, Loaded};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
-
-use longshore_machine::{Machine, STATE_VERSION};
 
 /// A position in one life of a log: which records were applied, and the hash over all of them.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_machine::Machine;
 use longshore_ports::{Backend, Committed, Delta, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
 use metrics::histogram;
@@ -19,7 +20,6 @@ use tracing::warn;
 
 use crate::fold::DriverError;
 use crate::recovery::{Position, Recovered, StoredPartition};
-use longshore_machine::Machine;
 
 /// From the first change to its commit: short enough for whoever looks at a run, and for a takeover to have little to
 /// replay; and, after a commit of many runs, long enough for most of what happens to a short run to go with one row.

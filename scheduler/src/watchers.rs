@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use longshore_machine::{Change, Run};
 use longshore_proto::{RunId, RunView};
 use tokio::sync::watch;
 
 use crate::observer::Observer;
-use longshore_machine::{Change, Run};
 
 /// The newest view of a run; nothing until the first one.
 pub type Watch = watch::Receiver<Option<Arc<RunView>>>;

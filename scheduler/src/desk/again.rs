@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
+use longshore_machine::Run;
 use longshore_proto::{Digest, Event, Payload, RunId};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
 use tracing::debug;
 
 use super::{Desk, Order, Refusal};
-use longshore_machine::Run;
 
 impl Desk {
     /// The run that the id of an order stands for, if there is one already. Nothing is looked up for an order without.

@@ -1,5 +1,6 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
+use longshore_machine::NoValue;
 use longshore_ports::Cause;
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
@@ -7,7 +8,6 @@ use serde_json::{Value, json};
 use super::ADMISSION_LIMIT_PERCENT;
 use crate::api::Denied;
 use crate::intake::SubmitError;
-use longshore_machine::NoValue;
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]

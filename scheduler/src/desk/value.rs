@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use longshore_machine::{Run, RunValue};
 use longshore_proto::{Digest, Namespace, Payload, RunId, StepPath};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::{Desk, Refusal};
-use longshore_machine::{Run, RunValue};
 
 /// Size of a part, in bytes. It is a text within a JSON text, so a quote takes two bytes: twice this fits into a
 /// message of 1 MiB.

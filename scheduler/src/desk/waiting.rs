@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use longshore_machine::Run;
 use longshore_ports::{Catalog, JobQueue};
 use longshore_proto::{JobId, RunView, ServerName, StepStatus, StepView};
 use tracing::debug;
-
-use longshore_machine::Run;
 
 /// How many steps the queue is asked about. Those behind them wait for the same.
 const ASKED: usize = 16;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use longshore_machine::{Effect, Effects, Retention};
 use longshore_ports::Backend;
 use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, Seq};
 use tracing::info;
@@ -16,7 +17,6 @@ use crate::observer::Observer;
 use crate::pace::Pace;
 use crate::recovery;
 use crate::saver::Saver;
-use longshore_machine::{Effect, Effects, Retention};
 
 /// Entries that are replayed between two looks at how much waits for a checkpoint: each may hold some dozens of events.
 const REPLAYED_AT_ONCE: u64 = 50;

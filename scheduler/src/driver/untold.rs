@@ -9,12 +9,12 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_machine::{Change, Effect, Effects, Machine};
 use longshore_proto::RunId;
 use tokio::time::Instant;
 
 use crate::meter;
 use crate::observer::Observer;
-use longshore_machine::{Change, Effect, Effects, Machine};
 
 /// How long news wait: a person who looks on sees no difference, and most calls that are over sooner need no news of
 /// their beginning.
