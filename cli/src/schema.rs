@@ -6,21 +6,28 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// References and combined schemas that are followed. Schemas of tools need two or three.
+/// References and combined schemas that are followed, one within the other. Schemas of tools need two or three.
 const MOST_LEVELS: usize = 8;
+
+/// Parts of a schema that are looked at for one argument. Schemas of tools need some dozens; with references, a hostile one of
+/// some kilobytes stands for millions.
+const MOST_PARTS: usize = 1_000;
 
 /// Returns the types that an argument may have at most, by their names in JSON Schema; `None` if they are not known. `schema` is
 /// that of the whole input.
 pub(crate) fn types<'s>(schema: &'s Value, argument: &str) -> Option<BTreeSet<&'s str>> {
-    of_part(schema, schema.get("properties")?.get(argument)?, MOST_LEVELS)
+    of_part(schema, schema.get("properties")?.get(argument)?, MOST_LEVELS, &mut { MOST_PARTS })
 }
 
-fn of_part<'s>(root: &'s Value, part: &'s Value, levels: usize) -> Option<BTreeSet<&'s str>> {
+/// `parts` is the number of parts that may still be looked at.
+fn of_part<'s>(
+    root: &'s Value,
+    part: &'s Value,
+    levels: usize,
+    parts: &mut usize,
+) -> Option<BTreeSet<&'s str>> {
     let levels = levels.checked_sub(1)?;
-    let all = |parts: &'s Value| -> Option<BTreeSet<&'s str>> {
-        let each: Option<Vec<_>> = parts.as_array()?.iter().map(|part| of_part(root, part, levels)).collect();
-        Some(each?.into_iter().flatten().collect())
-    };
+    *parts = parts.checked_sub(1)?;
     match (part.get("type"), part.get("enum"), part.get("const")) {
         (Some(Value::String(one)), ..) => return Some([one.as_str()].into()),
         (Some(Value::Array(several)), ..) => return several.iter().map(Value::as_str).collect(),
@@ -29,12 +36,16 @@ fn of_part<'s>(root: &'s Value, part: &'s Value, levels: usize) -> Option<BTreeS
         _ => {}
     }
     if let Some(pointer) = part.get("$ref").and_then(Value::as_str) {
-        return of_part(root, root.pointer(pointer.strip_prefix('#')?)?, levels);
+        return of_part(root, root.pointer(pointer.strip_prefix('#')?)?, levels, parts);
     }
-    if let Some(parts) = part.get("anyOf").or_else(|| part.get("oneOf")) {
-        return all(parts);
+    if let Some(choices) = part.get("anyOf").or_else(|| part.get("oneOf")) {
+        let mut types = BTreeSet::new();
+        for choice in choices.as_array()? {
+            types.extend(of_part(root, choice, levels, parts)?);
+        }
+        return Some(types);
     }
-    part.get("allOf")?.as_array()?.iter().find_map(|part| of_part(root, part, levels))
+    part.get("allOf")?.as_array()?.iter().find_map(|part| of_part(root, part, levels, parts))
 }
 
 /// Returns true if a value has a type of JSON Schema. A type that is not known fits everything.
@@ -97,5 +108,21 @@ mod tests {
         for name in ["any", "open", "elsewhere", "circle", "missing"] {
             assert_eq!(found(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn the_work_for_one_argument_is_bounded() {
+        let many = |to: &str| json!({ "anyOf": vec![json!({ "$ref": to }); 30] });
+        let schema = |deep: &str| {
+            let parts = json!({ "a": many("#/$defs/b"), "b": many(deep), "c": many("#/$defs/d"), "d": { "type": "string" } });
+            json!({ "properties": { "x": { "$ref": "#/$defs/a" } }, "$defs": parts })
+        };
+        assert_eq!(types(&schema("#/$defs/d"), "x"), None, "900 choices and their references");
+        let few = json!({ "properties": { "x": many("#/$defs/d") }, "$defs": { "d": { "type": "string" } } });
+        assert_eq!(types(&few, "x"), Some(["string"].into()));
+        let mut parts = MOST_PARTS;
+        let deep = schema("#/$defs/c");
+        assert_eq!(of_part(&deep, &deep["properties"]["x"], MOST_LEVELS, &mut parts), None);
+        assert_eq!(parts, 0, "27,000 choices");
     }
 }
