@@ -1,7 +1,7 @@
-//! Values whose maps have every key once.
+//! Values that are read exactly as they are written: every key of a map once, and no number that JSON cannot hold.
 //!
-//! Parsers disagree about which of two entries with one key counts, and most take the last one without a word. What a person
-//! or a client writes is refused instead.
+//! Parsers disagree about which of two entries with one key counts, and most take the last one and report nothing. A number of
+//! MessagePack that is infinite or not-a-number would become `null`. What a person or a client writes is refused instead.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 /// The most characters of a repeated key that an error shows.
 const SHOWN_CHARS: usize = 60;
 
-/// A value in which no map has a key twice, at any depth.
+/// A value in which no map has a key twice and every number is finite, at any depth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UniqueKeys(pub Value);
 
@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for UniqueKeys {
 /// Reads a map as [`UniqueKeys`] does. For `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// A key that occurs twice in a map, and whatever the format refuses.
+/// A key that occurs twice in a map, a number that is not finite, and whatever the format refuses.
 pub fn unique_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     deserializer.deserialize_map(MapVisitor)
 }
@@ -74,7 +74,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        let number = Number::from_f64(value).map(Value::Number);
+        number.ok_or_else(|| E::custom("a number is not finite, and JSON has no form for it"))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_as_they_are_and_repeated_keys_are_refused_with_their_place() {
+    fn values_are_read_exactly_or_refused() {
         let text = r#"{"a": [null, true, -1, 18446744073709551615, 0.5, "x\n", {}], "b": {"a": []}}"#;
         let read: UniqueKeys = serde_json::from_str(text).expect("valid");
         assert_eq!(read.0, serde_json::from_str::<Value>(text).expect("valid"));
@@ -131,6 +132,11 @@ mod tests {
         // A map of two entries, both named `a`.
         let packed = [0x82, 0xa1, b'a', 1, 0xa1, b'a', 2];
         assert!(rmp_serde::from_slice::<UniqueKeys>(&packed).is_err());
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let packed = rmp_serde::to_vec(&[value]).expect("MessagePack");
+            let refused = rmp_serde::from_slice::<UniqueKeys>(&packed).expect_err("not finite");
+            assert!(refused.to_string().contains("a number is not finite"), "{refused}");
+        }
         let deep = "[".repeat(1_000_000);
         assert!(serde_json::from_str::<UniqueKeys>(&deep).is_err(), "the parser bounds the depth");
     }

@@ -1,4 +1,4 @@
-//! JSON that a person or a client writes: values that would change in silence are refused.
+//! JSON that a person or a client writes: a value is read exactly as it is written, or refused.
 
 use longshore_proto::UniqueKeys;
 use serde_json::Value;
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_change_in_silence_is_refused() {
+    fn values_are_read_exactly_or_refused() {
         assert_eq!(read_json("[1, {\"a\": 2.50}]").expect("valid"), serde_json::json!([1, {"a": 2.5}]));
         for (text, wanted) in [
             ("{", "is not valid JSON: EOF while parsing an object at line 1 column 1"),

@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn inputs_that_would_change_in_silence_are_refused() {
+    async fn inputs_that_cannot_be_kept_exactly_are_refused() {
         let submit = |inputs: &str| {
             let body = format!(r#"{{"workflow": "demo", "inputs": {inputs}}}"#).into_bytes();
             async move { read::<Submit>(&Request { body, ..Request::default() }).await.map(|_| ()) }

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inputs_that_would_change_in_silence_are_refused() {
+    fn inputs_that_cannot_be_kept_exactly_are_refused() {
         let of_json = |text: &str| body(text.as_bytes(), "application/json").expect_err(text).to_string();
         let twice = of_json(r#"{"inputs":{"n":1,"n":2}}"#);
         assert!(twice.contains("the key `n` is written twice"), "{twice}");
@@ -153,6 +153,10 @@ mod tests {
         let packed = [&[0x81, 0xa6][..], b"inputs", &[0x82, 0xa1, b'n', 1, 0xa1, b'n', 2]].concat();
         let twice = body(&packed, "application/msgpack").expect_err("refused").to_string();
         assert!(twice.contains("the key `n` is written twice"), "{twice}");
+        // `{"inputs": {"n": NaN}}`
+        let nan = [&[0x81, 0xa6][..], b"inputs", &[0x81, 0xa1, b'n', 0xca, 0x7f, 0xc0, 0, 0]].concat();
+        let refused = body(&nan, "application/msgpack").expect_err("refused").to_string();
+        assert!(refused.contains("a number is not finite"), "{refused}");
     }
 
     #[test]
