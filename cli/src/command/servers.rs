@@ -165,7 +165,7 @@ async fn make_call(
     let ended = pool.call(call, &|_| {}, &CancellationToken::new()).await;
     if !ended.masked.is_empty() {
         output.warning(&format!(
-            "`***` is in the answer in the place of the value of {}, which counts as a secret; if it is none, name the variable in \
+            "`***` is in the answer in the place of the value of {}, which counts as a secret; if it is not one, name the variable in \
              `visible_env` of that server",
             ended.masked.join(", ")
         ));
