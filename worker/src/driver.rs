@@ -6,8 +6,8 @@
 //! ```
 //!
 //! What follows from what happened is decided in [`longshore_attempt`]; here it is performed. Which slots are
-//! free belongs to [`slots`], one job's life to [`life`], what people see of its calls to [`activity`], keeping queue and claim patient to [`pulse`], asking a
-//! struggling backend again to [`insist`](mod@insist).
+//! free belongs to [`slots`], one job's life to [`life`], updates of its calls for people to [`activity`], keeping queue and
+//! claim patient to [`pulse`], asking a backend again that fails to [`insist`](mod@insist).
 
 mod activity;
 mod insist;
@@ -41,8 +41,8 @@ use slots::{Slot, Slots};
 /// died unnoticed keeps a worker idle.
 const PULL_WAIT: Duration = Duration::from_secs(20);
 
-/// The same after a pull that failed: its end is the first sign that the queue works again, for readiness and for whoever
-/// looks at this worker.
+/// The longest wait of a pull after one that failed: its end is the first sign that the queue works again, and readiness shows
+/// it.
 const WAIT_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The most jobs taken in one pull: with arguments of at most 64 KiB each, 8 MiB.

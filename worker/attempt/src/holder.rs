@@ -1,7 +1,7 @@
 //! Names of the holders of claims: one for each delivery, made of the worker's id.
 //!
 //! A worker that gets a job again while it still has it must not take its own claim for one that it may use: a holder that
-//! asks twice is told twice that it has won. So a holder is one delivery, and the worker's id is the beginning of its name.
+//! claims twice wins twice. So a holder is one delivery, and the worker's id is the beginning of its name.
 
 use longshore_proto::NodeId;
 

@@ -313,7 +313,7 @@ fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
     }
 }
 
-/// What is known of a call whose maker never reported it.
+/// The fault of a call that a worker claimed and did not report.
 fn lost(worker: Option<&NodeId>) -> Fault {
     let who = match worker {
         Some(worker) => format!("worker {worker} claimed this call and"),

@@ -94,7 +94,7 @@ struct Life<'a> {
     /// Who holds the claim: this delivery.
     holder: &'a NodeId,
     pulse: Pulse<'a>,
-    /// Updates of its calls for people who watch.
+    /// Updates of its calls for people who watch the run.
     updates: ActivityUpdates<'a>,
     /// Arguments that came as a blob, or why there are none.
     fetched: OnceCell<Result<Map<String, Value>, Fault>>,
@@ -108,7 +108,7 @@ impl Life<'_> {
         let mut work = pin!(self.perform(machine.handle(delivered)));
         let mut interrupt = pin!(self.interrupt(recalled));
         let mut interrupted = false;
-        let mut beside = pin!(async { tokio::join!(self.pulse.run(), self.updates.run()) });
+        let mut background = pin!(async { tokio::join!(self.pulse.run(), self.updates.run()) });
         loop {
             let effect = tokio::select! {
                 biased;
@@ -127,7 +127,7 @@ impl Life<'_> {
                     ControlFlow::Continue(input) => machine.handle(input),
                     ControlFlow::Break(end) => return end,
                 },
-                (never, _) = &mut beside => match never {},
+                (never, _) = &mut background => match never {},
             };
             if matches!(effect, Effect::Settle { .. }) {
                 slot.leave_server();

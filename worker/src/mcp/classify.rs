@@ -51,9 +51,10 @@ pub(crate) enum Observation {
     Unreadable(String),
     /// The answer came, and cannot be read.
     BadAnswer(String),
-    /// The tool asks a person for something, and goes on with the answer: the question, and why it has none.
+    /// The tool asks a person for something, and continues with the answer: the question, and why it has no answer.
     InputRequired(String),
-    /// The server asked a person during the call, got an error, and went on without an answer: the question, and why it has none.
+    /// The server asked a person during the call, got an error, and continued without an answer: the question, and why it has no
+    /// answer.
     AskedPerson(String),
     /// The tool answers later.
     Task,

@@ -71,7 +71,7 @@ impl ClientHandler for ClientSide {
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         let ProgressNotificationParam { progress_token, progress: done, total, message, .. } = notice;
         let message = message.map(|text| line(&text, &self.secrets)).filter(|line| !line.is_empty());
-        // No call may be waiting any more.
+        // It fails where no call waits any more, and then no call needs the notice.
         let _ = self.notices.progress.send((progress_token, Progress { done, total, message }));
     }
 

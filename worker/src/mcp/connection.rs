@@ -31,8 +31,8 @@ use super::wire::Requests;
 /// After so many deadlines in a row without any answer, a connection counts as dead: one slow tool is not enough, and
 /// some servers never come back (a stream that was lost, a session that was forgotten).
 const SILENT_DEADLINES: u32 = 2;
-/// How long a server that just went away is waited for, so that the fault can say how it ended, and whether it had read the
-/// request. Only a server that closes its output and lives on takes so long.
+/// The wait for the end of a server whose output has ended, so that the fault can say how the server ended, and whether it had
+/// read the request. Only a server that closes its output and keeps running takes so long.
 const EXIT_SOON: Duration = Duration::from_secs(2);
 
 /// What a server sends without being asked, passed on by the handler of the connection.
@@ -114,7 +114,7 @@ pub(crate) struct Company<'a> {
 }
 
 impl Connection {
-    /// What must not be seen in what the server says.
+    /// The values that are hidden in what the server says.
     pub(crate) const fn secrets(&self) -> &Secrets {
         self.requests.secrets()
     }

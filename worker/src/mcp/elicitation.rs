@@ -27,13 +27,13 @@ pub(super) enum Unanswered {
     /// The form requires these fields, and the server gave them no default.
     #[error("the form is answered with its defaults, and the server gave none for {}, which it requires", listed(.0))]
     NoDefault(Vec<String>),
-    /// It is no form that could be filled in.
-    #[error("only a form is answered with its defaults, and this is none")]
+    /// It is not a form.
+    #[error("only a form is answered with its defaults, and this is not a form")]
     NoForm,
 }
 
 impl Elicitation {
-    /// The content of the answer to a question with these parameters.
+    /// Returns the content of the answer to a question with these parameters.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -58,7 +58,7 @@ impl Elicitation {
         Ok(filled.collect())
     }
 
-    /// The answers to the questions of a call that goes on with them (`inputRequests`, MCP 2026-07-28), by their keys.
+    /// Returns the answers to the questions of a call that continues with them (`inputRequests`, MCP 2026-07-28), by their keys.
     ///
     /// # Errors
     /// The first question without an answer, in words, and why it has none.
@@ -77,9 +77,9 @@ impl Elicitation {
     }
 }
 
-/// Fields that are named.
+/// Fields that a fault names. With [`SHOWN_CHARS`] for each, a list of them takes one or two lines of a terminal.
 const MOST_FIELDS: usize = 5;
-/// Characters of a name that are shown.
+/// Characters of a field's name that a fault shows: the server chooses names of any length.
 const SHOWN_CHARS: usize = 60;
 
 fn listed(names: &[String]) -> String {

@@ -1,8 +1,8 @@
-//! The standard input of a server, which tells how much of it was read once the server has gone.
+//! The standard input of a server, with the count of bytes that were read of it once the server has ended.
 //!
 //! A request that is written to a server that is just ending may stay in the pipe, unread. Such a call was not made, and may
-//! be made again. Linux keeps what is in a pipe after its last reader has gone, and tells its size; on other systems nothing is
-//! claimed.
+//! be made again. Linux keeps what is in a pipe after its last reader has gone, and reports its size; on other systems no request
+//! counts as unread.
 
 use std::io;
 
@@ -40,7 +40,8 @@ impl ServerInput {
         Ok(())
     }
 
-    /// Closes the pipe to a server whose output has ended. Returns how many bytes were read of it, if nothing can read any more.
+    /// Closes the pipe to a server whose output has ended. Returns the number of bytes that were read of it, if no process can read
+    /// any more.
     #[cfg(target_os = "linux")]
     pub(super) async fn read_by_ended_server(self) -> Option<u64> {
         let Self { pipe, written } = self;
@@ -49,7 +50,7 @@ impl ServerInput {
         Some(written.saturating_sub(unread))
     }
 
-    /// Closes the pipe. How much of it was read is not known.
+    /// Closes the pipe. The number of bytes that were read is not known.
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_async, reason = "the same signature on every system")]
     pub(super) async fn read_by_ended_server(self) -> Option<u64> {

@@ -76,7 +76,7 @@ impl From<Uncounted> for Unchecked {
     }
 }
 
-/// What came of a check: the mistakes in full, which repeat words of the schema.
+/// The mistakes that a check found, in full. They repeat words of the schema.
 pub(super) type Mistakes = Vec<String>;
 
 impl CompiledSchema {

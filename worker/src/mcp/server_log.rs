@@ -106,7 +106,7 @@ impl Second {
     }
 }
 
-/// A message as text, and whether its end was cut off. Text stands as it is, everything else as JSON.
+/// A message as text, and true if its end was cut off. Text is kept as it is, everything else becomes JSON.
 fn text_of(data: &Value) -> (String, bool) {
     let mut text = match data {
         Value::String(text) => text.clone(),

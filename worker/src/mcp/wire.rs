@@ -48,7 +48,7 @@ struct State {
     waiting: BTreeMap<i64, Waiting>,
     given_up: BTreeSet<i64>,
     answers: BTreeMap<i64, Result<Map<String, Value>, Observation>>,
-    /// Bytes that the server read of all that was written to it. Known once nothing reads any more.
+    /// Bytes that the server read of all that was written to it. Known once no process reads any more.
     read_bytes: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ enum Kind {
 pub(crate) struct Reading {
     /// Messages for the library.
     pub(crate) messages: Vec<RxJsonRpcMessage<RoleClient>>,
-    /// Whether the text, or a part of it, is no message.
+    /// The text, or a part of it, is no message.
     pub(crate) is_unread: bool,
 }
 
@@ -172,7 +172,7 @@ impl Requests {
         }
     }
 
-    /// What is hidden in excerpts.
+    /// The values that are hidden in excerpts.
     pub(crate) const fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -205,7 +205,7 @@ impl State {
             return self.no_message(named.or(of), "it has neither `result` nor `error`", excerpt);
         }
         let Some(id) = self.request_of(message.get("id"), of) else {
-            // Late answers are usual; everything else is said where people look for the reason of a silence.
+            // Late answers are usual. Everything else is shown with the fault of a call that gets no answer.
             let late = message.get("id").and_then(id_in).is_some_and(|id| self.given_up.contains(&id));
             return Reading { is_unread: !late, ..Reading::default() };
         };

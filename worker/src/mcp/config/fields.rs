@@ -15,8 +15,8 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of an object at `place`, without those that are `null`; none, and a problem, if it is not an object. The place is empty for the outermost
-    /// object of what is read: the file, or an entry whose name is given elsewhere.
+    /// The fields of an object at `place`, without those that are `null`; `None`, and a problem, if it is not an object. The place
+    /// is empty for the outermost object of what is read: the file, or an entry whose name is given elsewhere.
     pub(super) fn of(place: String, value: Value, problems: &'a mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(mut map) => {

@@ -61,7 +61,7 @@ pub struct Secrets {
     finder: Arc<OnceLock<Finder>>,
 }
 
-/// Where a form is hidden, and which values have it.
+/// The use of a form: where it is hidden, and the values that have it.
 #[derive(Clone, Debug, Default)]
 struct FormUse {
     /// It is hidden only where it is not a part of a longer run of letters and digits.

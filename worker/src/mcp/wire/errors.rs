@@ -7,7 +7,8 @@ use super::super::classify::Observation;
 /// Protocol versions that are read of an error that lists them.
 const MOST_VERSIONS: usize = 16;
 
-/// What an error says, in full: it is cut once its secrets are hidden. A missing code is 0, and a missing message is made of what there is.
+/// Reads an error in full: it is cut after its secrets are hidden. A missing code is 0, and a missing message is made of the
+/// other fields.
 pub(super) fn observed(error: &Value) -> Observation {
     let Value::Object(error) = error else {
         return Observation::JsonRpc {

@@ -1,4 +1,4 @@
-//! Which requests a server has read of the pipe of its input, once it has ended.
+//! The requests that a server did not read from the pipe of its input before it ended.
 
 use rmcp::RoleClient;
 use rmcp::model::{JsonRpcMessage, RequestId};
@@ -7,7 +7,7 @@ use rmcp::service::TxJsonRpcMessage;
 use super::{Requests, number};
 
 impl Requests {
-    /// Takes note that a message is being written to a pipe, after so many bytes.
+    /// Notes that a message is being written to a pipe, after so many bytes.
     pub(crate) fn note_start(&self, message: &TxJsonRpcMessage<RoleClient>, written: u64) {
         if let JsonRpcMessage::Request(request) = message
             && let Some(id) = number(&request.id)
@@ -17,12 +17,12 @@ impl Requests {
         }
     }
 
-    /// Takes note that nothing reads what was written any more, and that so many bytes of it were read.
+    /// Notes that no process reads the pipe any more, and that so many bytes of it were read.
     pub(crate) fn note_read(&self, bytes: u64) {
         self.state().read_bytes = Some(bytes);
     }
 
-    /// Returns true if it is certain that nothing has read any byte of a request, and never will.
+    /// Returns true if it is certain that no process has read any byte of a request, and none will.
     pub(crate) fn is_unread(&self, id: &RequestId) -> bool {
         let (state, Some(id)) = (self.state(), number(id)) else { return false };
         let Some(read) = state.read_bytes else { return false };

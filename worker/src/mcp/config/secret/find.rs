@@ -10,7 +10,7 @@ use super::FormUse;
 use super::joined::Joined;
 use super::token::is_whole_token;
 
-/// What was found in a text.
+/// The values that were found in a text.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The parts of the text that hold values, in order. No two of them overlap.

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A text without its line breaks.
 #[derive(Debug)]
 pub(super) struct Joined {
-    /// What is left of the text.
+    /// The text without its breaks.
     pub(super) text: String,
     /// Each break that was left out: its place in `text`, and the place behind it in the original.
     breaks: Vec<(usize, usize)>,

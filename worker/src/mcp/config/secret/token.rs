@@ -1,4 +1,4 @@
-//! The question whether a part of a text stands by itself, or within a longer run of letters and digits.
+//! Parts of a text that are whole tokens, and not within a longer run of letters and digits.
 
 use std::ops::Range;
 
