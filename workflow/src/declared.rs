@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::draft::{Draft, Reference, Referent, StepDraft};
-use crate::expr::{InputUse, LiteralKind, Operand, OperandKind};
+use crate::expr::{InputUse, LiteralKind, OperandKind, TypedOperand};
 use crate::plan::{InputSpec, InputType};
 use crate::source::Span;
 
@@ -21,7 +21,7 @@ pub(crate) fn check(draft: &Draft, report: &mut Report) {
             _ => None,
         })
         .collect();
-    let mut check = Check { draft, asked, report };
+    let mut check = DeclaredTypes { draft, asked, report };
     for step in &draft.steps {
         let runs_always = check.runs_always(step);
         step.references.iter().for_each(|reference| check.reference(reference, runs_always));
@@ -29,14 +29,14 @@ pub(crate) fn check(draft: &Draft, report: &mut Report) {
     draft.references.iter().for_each(|reference| check.reference(reference, true));
 }
 
-struct Check<'c> {
+struct DeclaredTypes<'c> {
     draft: &'c Draft,
     /// Inputs of which the file asks somewhere whether they are there; `None` among them if it may ask of any.
     asked: BTreeSet<Option<&'c str>>,
     report: &'c mut Report,
 }
 
-impl Check<'_> {
+impl DeclaredTypes<'_> {
     /// Returns true if neither the step nor a group around it has a condition.
     fn runs_always(&self, step: &StepDraft) -> bool {
         let mut around = Some(step);
@@ -74,7 +74,7 @@ impl Check<'_> {
         self.report.add(Diagnostic::new(Code::AbsentInput, span, message).help(help));
     }
 
-    fn operation(&mut self, sign: &str, left: &Operand, right: &Operand, span: Span) {
+    fn operation(&mut self, sign: &str, left: &TypedOperand, right: &TypedOperand, span: Span) {
         let (Some(of_left), Some(of_right)) = (self.kind(left), self.kind(right)) else { return };
         if may_go_together(sign, of_left, of_right) {
             return;
@@ -105,22 +105,22 @@ impl Check<'_> {
         self.draft.inputs.iter().find(|spec| spec.name == name)
     }
 
-    fn kind(&self, operand: &Operand) -> Option<Kind> {
+    fn kind(&self, operand: &TypedOperand) -> Option<OperandType> {
         Some(match &operand.kind {
             OperandKind::Input(name) => match self.spec(name)?.kind? {
-                InputType::String => Kind::Text,
-                InputType::Number => Kind::Number,
-                InputType::Integer => Kind::Integer,
-                InputType::Boolean => Kind::Boolean,
-                InputType::Array => Kind::List,
-                InputType::Object => Kind::Map,
+                InputType::String => OperandType::Text,
+                InputType::Number => OperandType::Number,
+                InputType::Integer => OperandType::Integer,
+                InputType::Boolean => OperandType::Boolean,
+                InputType::Array => OperandType::List,
+                InputType::Object => OperandType::Map,
             },
             OperandKind::Literal(literal) => match literal {
-                LiteralKind::Null => Kind::Null,
-                LiteralKind::Boolean => Kind::Boolean,
-                LiteralKind::Integer => Kind::Integer,
-                LiteralKind::Double => Kind::Double,
-                LiteralKind::Text => Kind::Text,
+                LiteralKind::Null => OperandType::Null,
+                LiteralKind::Boolean => OperandType::Boolean,
+                LiteralKind::Integer => OperandType::Integer,
+                LiteralKind::Double => OperandType::Double,
+                LiteralKind::Text => OperandType::Text,
             },
         })
     }
@@ -128,7 +128,7 @@ impl Check<'_> {
 
 /// The type of a side of an operator.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum OperandType {
     Null,
     Boolean,
     Integer,
@@ -140,7 +140,7 @@ enum Kind {
     Map,
 }
 
-impl Kind {
+impl OperandType {
     const fn is_number(self) -> bool {
         matches!(self, Self::Integer | Self::Double | Self::Number)
     }
@@ -170,20 +170,21 @@ impl Kind {
 }
 
 /// Returns true unless an operator never takes two values of these types, or always says that they differ.
-fn may_go_together(sign: &str, left: Kind, right: Kind) -> bool {
+fn may_go_together(sign: &str, left: OperandType, right: OperandType) -> bool {
     let are_numbers = left.is_number() && right.is_number();
     if !matches!(sign, "+" | "-" | "*" | "/" | "%") {
         return left == right || are_numbers;
     }
     // A `number` may be of either type.
-    (left == right && left.has(sign)) || (are_numbers && (left == Kind::Number || right == Kind::Number))
+    (left == right && left.has(sign))
+        || (are_numbers && (left == OperandType::Number || right == OperandType::Number))
 }
 
-type Side<'s> = (&'s Operand, Kind);
+type Side<'s> = (&'s TypedOperand, OperandType);
 
 /// The same operation with one side converted, in the spelling of the file.
 fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
-    let convert = |function: &str, wanted: fn(Kind) -> bool| {
+    let convert = |function: &str, wanted: fn(OperandType) -> bool| {
         let side = |(operand, kind): Side<'_>| {
             if wanted(kind) { format!("{function}({})", operand.text) } else { operand.text.clone() }
         };
@@ -192,15 +193,17 @@ fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String
     let kinds = [left.1, right.1];
     if kinds.iter().all(|kind| kind.is_number()) {
         return if sign == "%" {
-            convert("int", |kind| kind != Kind::Integer)
+            convert("int", |kind| kind != OperandType::Integer)
         } else {
-            convert("double", |kind| kind == Kind::Integer)
+            convert("double", |kind| kind == OperandType::Integer)
         };
     }
-    let is_text_with_scalar = kinds.contains(&Kind::Text)
-        && kinds.iter().all(|kind| kind.is_number() || matches!(kind, Kind::Text | Kind::Boolean));
+    let is_text_with_scalar = kinds.contains(&OperandType::Text)
+        && kinds
+            .iter()
+            .all(|kind| kind.is_number() || matches!(kind, OperandType::Text | OperandType::Boolean));
     if sign == "+" && is_text_with_scalar {
-        return convert("string", |kind| kind != Kind::Text);
+        return convert("string", |kind| kind != OperandType::Text);
     }
     None
 }
@@ -213,7 +216,7 @@ fn equality_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> 
         _ => return None,
     };
     let (path, text) = (&input.0.text, &literal.text);
-    if of_literal == Kind::Null {
+    if of_literal == OperandType::Null {
         let not = if sign == "==" { "!" } else { "" };
         return Some(format!(
             "an input that is not given is absent, and never null: write `{not}has({path})`"
@@ -221,12 +224,12 @@ fn equality_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> 
     }
     let bare = text.trim_matches(['\'', '"']);
     let fits = match input.1 {
-        Kind::Text => of_literal.is_number() || of_literal == Kind::Boolean,
-        Kind::Integer => bare.parse::<i64>().is_ok(),
-        Kind::Number => bare.parse::<f64>().is_ok_and(f64::is_finite),
-        Kind::Boolean => matches!(bare, "true" | "false"),
+        OperandType::Text => of_literal.is_number() || of_literal == OperandType::Boolean,
+        OperandType::Integer => bare.parse::<i64>().is_ok(),
+        OperandType::Number => bare.parse::<f64>().is_ok_and(f64::is_finite),
+        OperandType::Boolean => matches!(bare, "true" | "false"),
         _ => false,
     };
-    let meant = if input.1 == Kind::Text { format!("'{text}'") } else { bare.to_owned() };
+    let meant = if input.1 == OperandType::Text { format!("'{text}'") } else { bare.to_owned() };
     fits.then(|| format!("write `{path} {sign} {meant}`"))
 }

@@ -8,12 +8,12 @@ pub(crate) enum InputUse {
     /// The expression asks whether this input is there; whether any is, if there is no name.
     Asks(Option<String>),
     /// An operator between values whose types may be known.
-    Operation { sign: String, left: Operand, right: Operand },
+    Operation { sign: String, left: TypedOperand, right: TypedOperand },
 }
 
 /// A side of an operator.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Operand {
+pub(crate) struct TypedOperand {
     pub(crate) kind: OperandKind,
     /// The side as it is written.
     pub(crate) text: String,

@@ -70,7 +70,7 @@ impl Reads {
 pub(crate) enum Mention {
     /// `steps.<id>`, with the field if one is named.
     Step { id: String, at: Range<usize>, field: Option<(String, Range<usize>)> },
-    /// What is done with inputs.
+    /// A use of inputs.
     Use { found: InputUse, at: Range<usize> },
     /// `inputs.<name>`.
     Input { name: String, at: Range<usize> },

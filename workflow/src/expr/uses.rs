@@ -1,4 +1,4 @@
-//! What an expression does with inputs, as far as its tree alone says: to be held against the types that the file declares.
+//! The uses of inputs in an expression, as far as its tree alone shows them. They are compared with the types that the file declares.
 //!
 //! Only what is certain is noted. A part that need not be evaluated (a branch of `? :`, a side of `&&` and `||`, the body of a
 //! loop, the second argument of `default`) needs no input.
@@ -28,12 +28,12 @@ const OPERATORS: [&str; 11] = [
 
 /// The uses of a tree that no name of which is bound yet.
 pub(super) fn uses(text: &str, tree: &IdedExpr, info: &SourceInfo) -> Vec<(InputUse, Range<usize>)> {
-    let mut walk = Walk { text, info, locals: Vec::new(), found: Vec::new() };
+    let mut walk = UseWalk { text, info, locals: Vec::new(), found: Vec::new() };
     walk.node(tree, true);
     walk.found
 }
 
-struct Walk<'t> {
+struct UseWalk<'t> {
     text: &'t str,
     info: &'t SourceInfo,
     /// The variables of the loops around.
@@ -41,7 +41,7 @@ struct Walk<'t> {
     found: Vec<(InputUse, Range<usize>)>,
 }
 
-impl<'t> Walk<'t> {
+impl<'t> UseWalk<'t> {
     /// Notes the uses below a node. `is_certain` says whether it is evaluated whenever the expression is.
     fn node(&mut self, node: &'t IdedExpr, is_certain: bool) {
         if let Some(path) = self.input_path(node) {
@@ -105,7 +105,7 @@ impl<'t> Walk<'t> {
     fn operation(&mut self, name: &str, left: &'t IdedExpr, right: &'t IdedExpr, is_certain: bool) {
         let sides = (self.operand(left), self.operand(right));
         // `inputs.x == null` is a question whether the input is there, and is answered as such.
-        let is_null = |side: &Option<(Operand, Range<usize>)>| {
+        let is_null = |side: &Option<(TypedOperand, Range<usize>)>| {
             side.as_ref().is_some_and(|(side, _)| side.kind == OperandKind::Literal(LiteralKind::Null))
         };
         let asks = is_null(&sides.0) || is_null(&sides.1);
@@ -119,7 +119,7 @@ impl<'t> Walk<'t> {
     }
 
     /// A side of an operator, if its type may be known.
-    fn operand(&self, node: &IdedExpr) -> Option<(Operand, Range<usize>)> {
+    fn operand(&self, node: &IdedExpr) -> Option<(TypedOperand, Range<usize>)> {
         let (kind, at) = match &node.expr {
             Tree::Literal(literal) => {
                 (OperandKind::Literal(literal_kind(literal)?), path::range(self.info, node.id))
@@ -134,7 +134,7 @@ impl<'t> Walk<'t> {
             }
         };
         let text = self.text.get(at.clone())?.to_owned();
-        Some((Operand { kind, text }, at))
+        Some((TypedOperand { kind, text }, at))
     }
 
     fn path(&mut self, path: &Path, is_certain: bool) {
