@@ -205,7 +205,7 @@ impl Machine {
             }
             Event::Settled { job, settlement, attempts, unreported, unreported_worker, .. } => {
                 let unreported_worker = unreported_worker.as_ref();
-                let report = settle::Report { attempts, unreported: *unreported, unreported_worker };
+                let report = settle::WorkerReport { attempts, unreported: *unreported, unreported_worker };
                 self.change(job.run, effects, |run, plan, now, _| {
                     settle::settle(run, plan, job, settlement, &report, now)
                 })

@@ -19,12 +19,12 @@ const ATTEMPTS_KEPT: usize = 100;
 /// What is known of a job that a whole process took with it.
 const LOST: &str = "whoever had the job was not heard of again; whether it made the call is not known";
 
-/// What is known of an earlier delivery of a job, where neither its worker nor its end is known.
+/// The fault of an earlier delivery of a job, where neither its worker nor its end is known.
 const UNREPORTED: &str = "a worker that had the job did not report it: it was lost, or gave the job back; whether it made \
                           the call is not known";
 
-/// What a worker says of its job, beside what became of it.
-pub(super) struct Report<'a> {
+/// A worker's report of its job, without the outcome.
+pub(super) struct WorkerReport<'a> {
     /// The attempts that it made.
     pub(super) attempts: &'a [AttemptRecord],
     /// Another worker had the job before and did not report it.
@@ -39,7 +39,7 @@ pub(super) fn settle(
     plan: &Plan,
     job: &JobId,
     settlement: &Settlement,
-    report: &Report<'_>,
+    report: &WorkerReport<'_>,
     now: Timestamp,
 ) -> Result<(), Refused> {
     let index = run.find(&job.step).ok_or(Refused::UnknownStep)?;
@@ -52,13 +52,13 @@ pub(super) fn settle(
         return Err(Refused::StaleAttempt);
     }
     let attempts = report.attempts;
-    let silence = if report.unreported && job.attempt == current {
+    let unreported = if report.unreported && job.attempt == current {
         let until = attempts.first().map_or(now, |first| first.started_at);
         note_unreported(step, report.unreported_worker, until)
     } else {
         None
     };
-    keep_attempts(&mut step.attempts, silence, attempts);
+    keep_attempts(&mut step.attempts, unreported, attempts);
     forget_timers(run, &job.step);
     match settlement {
         Settlement::Done(outcome) => end(run, index, outcome, now),
@@ -125,7 +125,7 @@ pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
 
 /// The job is sent again under the same number: whether a call was made is not known, so none is counted.
 fn lose(step: &mut Step, now: Timestamp) -> bool {
-    let Some(lost) = silence(step, LOST.to_owned(), None, now) else { return false };
+    let Some(lost) = unreported_attempt(step, LOST.to_owned(), None, now) else { return false };
     keep_attempts(&mut step.attempts, None, &[lost]);
     true
 }
@@ -145,11 +145,16 @@ fn note_unreported(step: &mut Step, worker: Option<&NodeId>, until: Timestamp) -
         }
         None => UNREPORTED.to_owned(),
     };
-    silence(step, why, worker.cloned(), until)
+    unreported_attempt(step, why, worker.cloned(), until)
 }
 
 /// The job that is out as an attempt of which nothing is known, from when it was sent.
-fn silence(step: &mut Step, why: String, worker: Option<NodeId>, until: Timestamp) -> Option<AttemptRecord> {
+fn unreported_attempt(
+    step: &mut Step,
+    why: String,
+    worker: Option<NodeId>,
+    until: Timestamp,
+) -> Option<AttemptRecord> {
     let call = step.call.as_mut().filter(|_| step.status == StepStatus::Running)?;
     let started_at = call.sent_at.take()?;
     Some(AttemptRecord {
@@ -164,12 +169,12 @@ fn silence(step: &mut Step, why: String, worker: Option<NodeId>, until: Timestam
     })
 }
 
-/// Adds a silence, and behind it what is new, by number and time; bounds the whole. The moment of a silence is one of the
-/// log's clock, which may be ahead of the worker's, so no report is measured against it.
-fn keep_attempts(kept: &mut Vec<AttemptRecord>, silence: Option<AttemptRecord>, new: &[AttemptRecord]) {
+/// Adds an unreported attempt, and behind it the new ones, by number and time; bounds the whole. The moment of an unreported
+/// attempt is one of the log's clock, which may be ahead of the worker's, so no report is measured against it.
+fn keep_attempts(kept: &mut Vec<AttemptRecord>, unreported: Option<AttemptRecord>, new: &[AttemptRecord]) {
     let place = |attempt: &AttemptRecord| (attempt.number, attempt.started_at);
     let mut newest = kept.last().map(place);
-    kept.extend(silence);
+    kept.extend(unreported);
     for attempt in new {
         if newest.is_none_or(|newest| newest < place(attempt)) {
             newest = Some(place(attempt));
