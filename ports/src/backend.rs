@@ -7,9 +7,9 @@ use crate::{Blobs, Checkpoints, Claims, JobQueue, RunLog};
 /// One set of adapters, ready for use: what a process is composed of.
 #[derive(Clone)]
 pub struct Backend {
-    /// The truth.
+    /// The events of runs, from which all other state follows.
     pub log: Arc<dyn RunLog>,
-    /// Work on its way to workers.
+    /// Jobs for workers.
     pub jobs: Arc<dyn JobQueue>,
     /// State, so that the log need not be read from its start.
     pub checkpoints: Arc<dyn Checkpoints>,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// Whether a host of a URL is this machine, so that nobody on the network sees what is sent there.
+/// Returns true if a host of a URL is this machine, so that what is sent there does not cross a network.
 pub fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_local_name =

@@ -1,4 +1,4 @@
-//! Requests from outside that are answered: what a transport asks of whoever knows the answers.
+//! The requests of clients: their verbs, and the trait through which a transport passes them on.
 
 use async_trait::async_trait;
 use longshore_proto::Namespace;
@@ -6,10 +6,10 @@ use longshore_proto::Namespace;
 /// The most bytes of a request, and of an answer to one: what a broker takes in one message by default.
 pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// What can be asked for, as in `longshore.v1.api.<namespace>.<verb>`.
+/// The verb of a request, as in `longshore.v1.api.<namespace>.<verb>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
-    /// Have a workflow run.
+    /// Submits a run of a workflow.
     Submit,
     /// One run in full.
     Get,
@@ -17,23 +17,23 @@ pub enum Verb {
     Output,
     /// Runs, newest first.
     List,
-    /// Tell a run to stop.
+    /// Cancels a run.
     Cancel,
     /// The workflows that are registered.
     Workflows,
     /// One workflow with its versions and the text of one of them.
     Workflow,
-    /// Register a workflow.
+    /// Registers a workflow.
     Push,
-    /// Remove a workflow from the registry.
+    /// Removes a workflow from the registry.
     Unregister,
     /// Refused submits, newest first.
     Dlq,
     /// One refused submit in full.
     DlqGet,
-    /// Submit a refused submit again.
+    /// Submits a refused submit again.
     DlqRetry,
-    /// Remove a refused submit.
+    /// Removes a refused submit.
     DlqDrop,
 }
 
@@ -74,7 +74,7 @@ impl Verb {
         }
     }
 
-    /// Whether it changes anything, so that it belongs into the audit log.
+    /// Returns true for a verb that changes something, so that its requests belong into the audit log.
     pub const fn changes(self) -> bool {
         match self {
             Self::Submit | Self::Cancel | Self::Push | Self::Unregister | Self::DlqRetry | Self::DlqDrop => {
@@ -90,7 +90,7 @@ impl Verb {
         }
     }
 
-    /// What it takes, for whoever asks a service what it can do.
+    /// The fields of its requests, for clients that ask the service for its endpoints.
     pub const fn takes(self) -> &'static str {
         match self {
             Self::Submit => "{workflow, id?, version?, inputs?}",
@@ -108,10 +108,10 @@ impl Verb {
     }
 }
 
-/// A request as it came.
+/// A request as the transport received it.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The namespace, from the subject: what permissions are given by. An answer is about nothing else.
+    /// The namespace, from the subject, by which permissions are given. An answer is about nothing else.
     pub namespace: Namespace,
     /// Headers, their names in lower case: `content-type`, `traceparent`, ...
     pub headers: Vec<(String, String)>,
@@ -119,20 +119,20 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// Why a request was not granted.
+/// The refusal of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Denied {
-    /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it is something else already, 413 it is
-    /// too large, 429 the namespace has enough, 503 try again
-    /// later, 500 somebody has to mend something.
+    /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it exists with another content, 413 it is
+    /// too large, 429 the namespace is at its limit, 503 the same request may succeed later, 500 the operator has to fix
+    /// something.
     pub code: u16,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub message: String,
-    /// The same as JSON, with every problem there is: `{"error": …, "problems": […]}`.
+    /// The same as JSON, with every problem: `{"error": …, "problems": […]}`.
     pub body: Vec<u8>,
 }
 
-/// Whoever knows the answers.
+/// The answers to requests.
 #[async_trait]
 pub trait Api: Send + Sync {
     /// Answers a request with a JSON document.

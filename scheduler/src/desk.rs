@@ -50,8 +50,8 @@ use value::ValueReader;
 /// Characters of an id that a submitter chooses: room for a UUID with a prefix, and a bound for logs.
 const ID_LIMIT_CHARS: usize = 256;
 
-/// How often, and with what pause, a checkpoint that is behind its log is looked at: the next one comes within a fifth of a
-/// second, unless its store takes no writes or the partition has no leader.
+/// The number of looks at a checkpoint that is behind its log, and the pause between them: the next checkpoint comes within a
+/// fifth of a second, unless its store takes no writes or the partition has no leader.
 const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
 
 /// What somebody wants to run, by name.

@@ -6,9 +6,9 @@
 //!                                            └───────────── Fired, Settled ──────────────────┘
 //! ```
 //!
-//! [`Intake`] checks what comes in and appends it. [`Machine`](longshore_machine::Machine) decides, purely. [`Driver`] leads one partition: it
-//! reads the log, asks the machine, and performs what follows, in order; [`Observed`] reads and asks only. Nothing here
-//! knows how a call is made.
+//! [`Intake`] checks submits and appends them. [`Machine`](longshore_machine::Machine) decides, purely. [`Driver`] leads
+//! one partition: it reads the log, asks the machine, and performs its effects in order; [`Observed`] reads and asks only.
+//! Workers alone make calls.
 
 mod api;
 mod checks;

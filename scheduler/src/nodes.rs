@@ -35,7 +35,7 @@ pub(crate) fn check_json(text: &[u8], limit: usize) -> Result<(), TooManyNodes> 
     if text.len() <= limit { Ok(()) } else { check(&mut serde_json::Deserializer::from_slice(text), limit) }
 }
 
-/// What is said about a JSON text for which [`loses_digits`] holds. The number is not repeated: it may be a secret.
+/// The reason for refusing a JSON text for which [`loses_digits`] is true. It does not repeat the number, which may be a secret.
 pub(crate) const LOST_DIGITS: &str =
     "a whole number has more than 64 bits, and its last digits would be lost: send it as text";
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr as Tree, IdedExpr, LiteralValue, SourceInfo, operators};
 
-use super::input_use::{InputUse, LiteralKind, Operand, OperandKind};
+use super::input_use::{InputUse, LiteralKind, OperandKind, TypedOperand};
 use super::path::{self, Path};
 use super::words::symbol;
 
