@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::list::list;
 use self::report::{CallReport, ToolReport};
 pub(super) use self::resource::read;
-use self::waiting::Waiting;
+use self::waiting::WaitingServers;
 use crate::args::{ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, Target, ToolsOf};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -79,7 +79,7 @@ async fn listed(
     let asked = with_pool(file, async |pool, names| {
         let wanted: Vec<&ServerName> =
             names.iter().filter(|name| only.is_none_or(|only| *name == only)).collect();
-        let waiting = RefCell::new(Waiting::new(output, wanted.iter().copied().cloned()));
+        let waiting = RefCell::new(WaitingServers::new(output, wanted.iter().copied().cloned()));
         let ask = async |name: &ServerName| {
             let tools = pool.tools(name).await;
             let mut waiting = waiting.borrow_mut();

@@ -11,7 +11,7 @@ use longshore_proto::ServerName;
 
 use super::page;
 use super::report::Health;
-use super::waiting::Waiting;
+use super::waiting::WaitingServers;
 use super::{trusted, with_pool};
 use crate::args::ServersListArgs;
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ pub(crate) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit,
     let known: BTreeMap<_, _> =
         unusable.chain(disabled).map(|health| (health.name().clone(), health)).collect();
     let name_width = file.names().chain(known.keys()).map(|name| name.as_str().len()).max().unwrap_or(0);
-    let waiting = Waiting::new(output, file.names().cloned());
+    let waiting = WaitingServers::new(output, file.names().cloned());
     let mut list =
         HealthList { output, json: args.json, waiting, known, name_width, printed: BTreeSet::new() };
     with_pool(&file, async |pool, names| {
@@ -47,7 +47,7 @@ pub(crate) async fn list(args: ServersListArgs, output: &Output) -> Result<Exit,
 struct HealthList<'a> {
     output: &'a Output,
     json: bool,
-    waiting: Waiting<'a>,
+    waiting: WaitingServers<'a>,
     known: BTreeMap<ServerName, Health>,
     name_width: usize,
     printed: BTreeSet<ServerName>,

@@ -6,13 +6,13 @@ use longshore_proto::ServerName;
 
 use crate::output::{FAINT, Line, Output};
 
-/// Servers that are waited for. What is shown of them goes when this is dropped.
-pub(super) struct Waiting<'a> {
+/// Servers that have not answered. When this is dropped, their names are no longer shown.
+pub(super) struct WaitingServers<'a> {
     output: &'a Output,
     names: BTreeSet<ServerName>,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingServers<'a> {
     /// Waits for these servers, and names them.
     pub(super) fn new(output: &'a Output, names: impl IntoIterator<Item = ServerName>) -> Self {
         let waiting = Self { output, names: names.into_iter().collect() };
@@ -37,7 +37,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Shows lines and below them the names of the servers, if a person looks on. Of many lines the last ones are shown.
+    /// Shows lines and below them the names of the servers, at a terminal. Of many lines the last ones are shown.
     pub(super) fn show_below(&self, mut lines: Vec<Line>) {
         if !self.output.is_live {
             return;
@@ -55,7 +55,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingServers<'_> {
     fn drop(&mut self) {
         self.hide();
     }
