@@ -132,8 +132,8 @@ fn table(letters: &[DeadLetter], times: &Times, room: TableRoom) -> Vec<Line> {
             Line::of(PLAIN, &letter.reason),
         ]
     }));
-    let subject = ShrinkingColumn { number: 3, least: 16, loses: Loses::Middle };
-    let words = ShrinkingColumn { number: 4, least: 16, loses: Loses::End };
+    let subject = ShrinkingColumn::new(3, 16, Loses::Middle);
+    let words = ShrinkingColumn::new(4, 16, Loses::End);
     aligned_within(rows, room, &[subject, words])
 }
 

@@ -120,6 +120,6 @@ fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Fa
             Line::of(FAINT, &output.result_times.shown(workflow.at)),
         ]
     }));
-    let name = ShrinkingColumn { number: 0, least: 16, loses: Loses::Middle };
+    let name = ShrinkingColumn::new(0, 16, Loses::Middle);
     output.lines(aligned_within(rows, output.table_room(), &[name]))
 }

@@ -18,11 +18,18 @@ pub(crate) struct TableRoom {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShrinkingColumn {
     /// Its number, from 0.
-    pub(crate) number: usize,
-    /// The width that it keeps.
-    pub(crate) least: usize,
+    number: usize,
+    /// The width that it keeps, so that a person can tell cells apart.
+    least: usize,
     /// The part of a cell that goes first.
-    pub(crate) loses: Loses,
+    loses: Loses,
+}
+
+impl ShrinkingColumn {
+    /// A column with this number, from 0. It keeps `least` columns of the terminal, enough for a person to tell its cells apart.
+    pub(crate) const fn new(number: usize, least: usize, loses: Loses) -> Self {
+        Self { number, least, loses }
+    }
 }
 
 /// The part of a cell that goes first when its column becomes narrower.
@@ -115,7 +122,7 @@ mod tests {
     #[test]
     fn widest_column_becomes_narrower_and_none_is_lost() {
         let rows = || vec![row(["run_00_9v0w", "north-and-south", "2.0s", "it failed"])];
-        let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+        let column = ShrinkingColumn::new;
         let shrinking =
             [column(0, 6, Loses::Beginning), column(1, 8, Loses::Middle), column(3, 6, Loses::End)];
         let within =

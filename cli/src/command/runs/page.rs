@@ -26,7 +26,7 @@ pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times, room: T
             error(summary),
         ]
     }));
-    let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+    let column = ShrinkingColumn::new;
     let shrinking = [column(0, 10, Loses::Beginning), column(2, 8, Loses::Middle), column(5, 8, Loses::End)];
     aligned_within(rows, room, &shrinking)
 }
@@ -75,7 +75,7 @@ fn json(value: &Value) -> Line {
 /// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
 fn steps(run: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
     let (steps, is_interrupted) = (&run.steps, run.summary.status == RunStatus::Interrupted);
-    let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+    let column = ShrinkingColumn::new;
     let shrinking = [column(0, 16, Loses::Middle), column(3, 16, Loses::End)];
     let rows = aligned_within(
         steps.iter().map(|step| row(step, is_interrupted, symbols)).collect(),

@@ -18,8 +18,8 @@ pub(super) fn servers<'h>(
     name_width: usize,
 ) -> Vec<Line> {
     let padding = if room.columns.is_none() { name_width } else { 0 };
-    let name = ShrinkingColumn { number: 0, least: 12, loses: Loses::Middle };
-    let own = ShrinkingColumn { number: 2, least: 8, loses: Loses::Middle };
+    let name = ShrinkingColumn::new(0, 12, Loses::Middle);
+    let own = ShrinkingColumn::new(2, 8, Loses::Middle);
     let rows =
         aligned_within(all.clone().map(|health| row(health, symbols, padding)).collect(), room, &[name, own]);
     all.zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
