@@ -39,13 +39,9 @@ pub(crate) fn gather(
             Err(problem) => unread.push(problem),
         }
     }
-    let is_unread = |problem: &InputProblem| {
-        match problem {
-        InputProblem::Missing { name, .. } => unread
-            .iter()
-            .any(|other| matches!(other, InputProblem::LostDigits { name: other, .. } | InputProblem::RepeatedKey { name: other, .. } if other == name)),
+    let is_unread = |problem: &InputProblem| match problem {
+        InputProblem::Missing { name, .. } => unread.iter().any(|other| unread_name(other) == Some(name)),
         _ => false,
-    }
     };
     let accepted = plan.accept_inputs(inputs.clone());
     let refused = accepted.as_ref().err().into_iter().flat_map(InputProblems::iter);
@@ -80,7 +76,15 @@ fn from_yaml(path: &Path, text: &str, output: &Output) -> Result<Map<String, Val
     })
 }
 
-/// How an input file is written.
+/// The name of an input that was given and cannot be read.
+const fn unread_name(problem: &InputProblem) -> Option<&String> {
+    match problem {
+        InputProblem::LostDigits { name, .. } | InputProblem::RepeatedKey { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+/// The help for an input file that holds something else.
 const AN_OBJECT: &str =
     "write one JSON object whose keys are the names of inputs; a file in YAML ends in `.yaml`";
 
