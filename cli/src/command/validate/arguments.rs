@@ -17,7 +17,7 @@ pub(super) struct Mistake {
     pub(super) help: String,
 }
 
-/// What is wrong with arguments of `call`, each with its value unless an expression makes it.
+/// Returns the mistakes in arguments of `call`, each argument with its value unless an expression makes it.
 pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
     let input = schema;
     let Value::Object(schema) = input else { return Vec::new() };
@@ -27,18 +27,18 @@ pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema:
     let mut found = Vec::new();
     for (name, value) in arguments {
         match properties.get(*name) {
-            None => match others(schema) {
-                Others::Forbidden => found.push(Mistake {
+            None => match unnamed_arguments(schema) {
+                UnnamedArguments::Forbidden => found.push(Mistake {
                     mistake: CallMistake::UnknownArgument((*name).to_owned()),
                     message: format!("the tool takes no argument `{name}`"),
                     help: suggest::among(name, &names),
                 }),
-                Others::Unmentioned => found.push(Mistake {
+                UnnamedArguments::Unmentioned => found.push(Mistake {
                     mistake: CallMistake::UnnamedArgument((*name).to_owned()),
                     message: format!("`{name}` is not an argument of `{call}`"),
                     help: suggest::among(name, &names),
                 }),
-                Others::Allowed => {}
+                UnnamedArguments::Allowed => {}
             },
             Some(_) => found.extend(value.and_then(|value| of_type(name, value, input))),
         }
@@ -47,8 +47,8 @@ pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema:
     found
 }
 
-/// What a schema says about arguments that its `properties` do not name.
-enum Others {
+/// The rule of a schema for arguments that its `properties` do not name.
+enum UnnamedArguments {
     /// Every call with one is refused.
     Forbidden,
     /// Nothing: they are allowed because the author did not think of them.
@@ -72,26 +72,26 @@ const NAMING_KEYWORDS: [&str; 11] = [
     "then",
 ];
 
-fn others(schema: &Map<String, Value>) -> Others {
+fn unnamed_arguments(schema: &Map<String, Value>) -> UnnamedArguments {
     let forbids = |keyword| schema.get(keyword) == Some(&Value::Bool(false));
     if schema.contains_key("patternProperties") {
-        return Others::Allowed;
+        return UnnamedArguments::Allowed;
     }
     if forbids("additionalProperties") {
-        return Others::Forbidden;
+        return UnnamedArguments::Forbidden;
     }
     if NAMING_KEYWORDS.iter().any(|keyword| schema.contains_key(*keyword)) {
-        return Others::Allowed;
+        return UnnamedArguments::Allowed;
     }
     if forbids("unevaluatedProperties") {
-        return Others::Forbidden;
+        return UnnamedArguments::Forbidden;
     }
     let says_more =
         ["additionalProperties", "unevaluatedProperties"].iter().any(|key| schema.contains_key(*key));
     // Without any name, the schema describes no arguments at all.
     let names_some =
         schema.get("properties").and_then(Value::as_object).is_some_and(|names| !names.is_empty());
-    if says_more || !names_some { Others::Allowed } else { Others::Unmentioned }
+    if says_more || !names_some { UnnamedArguments::Allowed } else { UnnamedArguments::Unmentioned }
 }
 
 /// All that is required and not written, as one mistake: it is mended in one place.
