@@ -21,8 +21,8 @@ fn scratch(seconds: u32) -> Scratch {
     Scratch::with(&workflow(seconds), &json!({ "everything": Tools::find().everything().entry() }))
 }
 
-/// The lines of a text that tell of progress.
-fn told(text: &str, seconds: u32) -> Vec<&str> {
+/// The lines of a text that show progress.
+fn progress_lines(text: &str, seconds: u32) -> Vec<&str> {
     let ending = format!("/{seconds}");
     text.lines()
         .filter(|line| line.contains("  it  running  everything/") && line.ends_with(&ending))
@@ -45,7 +45,7 @@ async fn tree_shows_how_far_a_call_has_come() {
 async fn plain_lines_tell_of_progress_now_and_then() {
     let ended = scratch(7).run().await.expecting(0);
     // A line after five seconds, and not one for every report. A machine that starts the server slowly has time for a second one.
-    assert!((1..=2).contains(&told(&ended.stderr, 7).len()), "{ended}");
+    assert!((1..=2).contains(&progress_lines(&ended.stderr, 7).len()), "{ended}");
 }
 
 /// A server that takes three seconds to start, and a call whose timeout is shorter.
@@ -88,7 +88,7 @@ async fn progress_comes_from_the_workers_of_a_cluster() {
     let mut updates = client.subscribe("longshore.v1.evt.default.long.*.call").await.expect("subscribes");
     client.flush().await.expect("the server knows of the subscription");
     let watched = cluster.client(["submit", "workflow.yaml", "--watch"]).run().await.expecting(0);
-    assert!((1..=2).contains(&told(&watched.stderr, 7).len()), "{watched}");
+    assert!((1..=2).contains(&progress_lines(&watched.stderr, 7).len()), "{watched}");
     let (subject, mut update) = next(&mut updates).await;
     while update["activity"] != "progress" {
         // A machine that starts the server slowly says so before.
