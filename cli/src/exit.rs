@@ -17,8 +17,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The workflow, its inputs or the servers file are wrong.
     Invalid = 3,
-    /// NATS or Redis does not accept the credentials, denies a permission, or has a version or a setting that will not do; or a
-    /// person does not trust the servers file.
+    /// NATS or Redis does not accept the credentials, denies a permission, or has a version or a setting that Longshore cannot rely
+    /// on; or a person does not trust the servers file.
     Denied = 4,
     /// There is no such run, server, tool, code or data directory.
     NotFound = 5,

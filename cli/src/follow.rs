@@ -1,7 +1,7 @@
 //! Stays with runs until they have ended, or until somebody asks this process to stop.
 //!
-//! Five things can happen next: a run has changed, a call got further, a signal came, a frame is due, a part broke. What the ends of the
-//! runs mean is for the command to say.
+//! Five things can happen next: a run has changed, a call got further, a signal came, a frame is due, a part broke. The
+//! command decides what the ends of the runs mean.
 
 use std::collections::BTreeSet;
 use std::future::pending;

@@ -36,7 +36,7 @@ const WAITING_LINES: usize = 10_000;
 /// The size of one write. With less than this the thread writes as soon as no line waits.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// What keeps the thread that writes JSON lines alive. When it is dropped, every line is written.
+/// Keeps the thread that writes JSON lines alive. When it is dropped, the thread writes the lines that wait, and ends.
 pub(crate) type Logs = Option<WorkerGuard>;
 
 /// Begins to log, as the environment says. The caller holds the result until the command ends.

@@ -336,7 +336,7 @@ fn trace() -> HeaderMap {
 fn heard(what: &str, body: &[u8]) -> Option<Heard> {
     if what == "call" {
         let update = serde_json::from_slice(body.get(..CALL_UPDATE_BYTES.min(body.len()))?);
-        // A newer worker may say what this version does not know.
+        // A newer worker may publish an activity that this version does not know.
         return update.ok().map(Heard::Call);
     }
     let summary = (what == "run").then(|| serde_json::from_slice::<RunSummary>(body).ok()).flatten();

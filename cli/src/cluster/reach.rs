@@ -87,7 +87,7 @@ async fn reached<T>(
         let (exit, key) = match &error {
             Why::Unreachable { .. } | Why::NoStreams { .. } => (Exit::Unreachable, Key::NatsUrl),
             Why::Refused { .. } | Why::Denied { .. } => (Exit::Denied, Key::NatsUrl),
-            // The server is there, and its version or its configuration will not do.
+            // The server answers, and Longshore cannot rely on its version or its configuration.
             Why::Tls { .. } | Why::TooOld { .. } | Why::NoJetStream { .. } | Why::Mismatch { .. } => {
                 (Exit::Denied, Key::NatsUrl)
             }
@@ -116,7 +116,7 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
         let (exit, key) = match &error {
             Why::Unreachable { .. } => (Exit::Unreachable, Key::RedisUrl),
             Why::Credentials { .. } | Why::Permission { .. } => (Exit::Denied, Key::RedisUrl),
-            // The server is there, and its version or its configuration will not do.
+            // The server answers, and Longshore cannot rely on its version or its configuration.
             Why::Tls { .. }
             | Why::TooOld { .. }
             | Why::Evicting { .. }

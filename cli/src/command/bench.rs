@@ -110,7 +110,7 @@ fn tools(args: &BenchArgs) -> Vec<BenchTool> {
     }
 }
 
-/// What to start. Schedulers and workers are this program.
+/// The cluster to start. Schedulers and workers are this program.
 fn cluster_options(args: &BenchArgs) -> Result<ClusterOptions, Failure> {
     let longshore = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::Error, format!("could not find the program itself: {error}")))?;
@@ -127,7 +127,7 @@ fn cluster_options(args: &BenchArgs) -> Result<ClusterOptions, Failure> {
     })
 }
 
-/// Returns whether a variable may be a setting of Longshore.
+/// Returns true if a variable may be a setting of Longshore.
 fn is_setting(variable: &str) -> bool {
     ["LONGSHORE_", "NATS_", "REDIS_"].iter().any(|prefix| variable.starts_with(prefix))
 }

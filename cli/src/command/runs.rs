@@ -20,6 +20,7 @@ use tokio::time::sleep;
 pub(super) use self::cancel::cancel;
 pub(super) use self::look::Look;
 pub(super) use self::value::output;
+
 use super::result::RUN_SCHEMA;
 use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
 use crate::cluster::Client;

@@ -214,8 +214,8 @@ fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -
     }
 }
 
-/// What a tool that is not listed means. A server that changes its list may add the tool later, unless the name looks like a
-/// misspelt one of those that it lists.
+/// The mistake of a call whose tool is not listed. A server that changes its list may add the tool later, unless the name looks
+/// like a misspelt one of those that it lists.
 fn lacking(call: &CallStep, list: &ToolList) -> (CallMistake, String) {
     let CallStep { server, tool, .. } = call;
     let names = list.tools.iter().map(|tool| tool.name.as_str());

@@ -112,7 +112,7 @@ impl Watching<'_> {
                         return Ok(view);
                     }
                 }
-                // The run goes on meanwhile, and can be looked at once there is room.
+                // The run continues meanwhile, and can be looked at once there is room.
                 Err(failure) if failure.exit == Exit::Full => {
                     answered_at = Instant::now();
                     self.wait_for_room(&failure);
