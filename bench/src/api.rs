@@ -46,7 +46,10 @@ impl Api {
                 return Err(failed(BenchErrorKind::Other, error.to_string()));
             }
             _ => {
-                return Err(failed(BenchErrorKind::Unreachable, format!("no answer within {ANSWER_LIMIT:?}")));
+                return Err(failed(
+                    BenchErrorKind::Unreachable,
+                    format!("no answer within {ANSWER_LIMIT:?}"),
+                ));
             }
         };
         if let Some(headers) = &answer.headers

@@ -39,7 +39,7 @@ use serde_json::Value;
 
 pub use budget::WorkBudget;
 pub use error::EvalError;
-pub(crate) use input_use::{InputUse, LiteralKind, TypedOperand, OperandKind};
+pub(crate) use input_use::{InputUse, LiteralKind, OperandKind, TypedOperand};
 pub(crate) use reads::Mention;
 pub use reads::{Reads, StepField};
 pub(crate) use refused::Refused;
