@@ -60,6 +60,41 @@ async fn an_operation_that_reports_progress_is_one_attempt() {
 }
 
 #[tokio::test]
+async fn a_tool_that_is_called_only_as_a_task_gives_its_report() {
+    let tools = Tools::find();
+    let http = tools.everything_over_http();
+    for entry in [tools.everything().entry(), http.entry()] {
+        let call = one_call("everything/simulate-research-query", &json!({"topic": "tides"}));
+        let scratch = Scratch::with(&call, &json!({ "everything": entry }));
+        let ended = scratch.run().await.expecting(0);
+        let report = ended.json()["it"].as_str().unwrap().to_owned();
+        assert!(report.starts_with("# Research Report: tides") && report.contains("Stage 4"), "{ended}");
+        assert_eq!(step(&scratch.newest().await, "it").attempts.len(), 1);
+        let called = ["servers", "call", "everything/simulate-research-query", r#"{"topic": "tides"}"#];
+        let called = scratch.longshore(called).run().await.expecting(0);
+        assert!(called.stdout.contains("# Research Report: tides"), "{called}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_asks_a_person_is_a_fault_that_says_what_it_asked() {
+    let tools = Tools::find();
+    let http = tools.everything_over_http();
+    for mut entry in [tools.everything().entry(), http.entry()] {
+        // The server asks only clients that answer forms, and its form has no default.
+        entry["longshore"] = json!({"elicitation": "defaults"});
+        let with = json!({"topic": "python", "ambiguous": true});
+        let call = one_call("everything/simulate-research-query", &with);
+        let scratch = Scratch::with(&call, &json!({ "everything": entry }));
+        scratch.run().await.expecting(20);
+        let run = scratch.newest().await;
+        let message = &step(&run, "it").error.as_ref().unwrap().message;
+        assert!(message.contains("could have multiple interpretations"), "{message}");
+        assert!(message.contains("gave none for `interpretation`"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_server_refuses_is_a_fault_that_says_how_to_mend_it() {
     use FaultClass::{InvalidArguments, ToolError, UnknownTool};
     let (scratch, tools) = (folder(), Tools::find());

@@ -37,6 +37,7 @@ mod oversized;
 mod pool;
 mod probe;
 mod process;
+mod progress;
 mod reliance;
 mod schema;
 mod schema_work;
@@ -44,6 +45,7 @@ mod server;
 mod server_log;
 mod stdio;
 mod suspects;
+mod task;
 mod wire;
 
 pub use call::{CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};

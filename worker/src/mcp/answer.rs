@@ -6,6 +6,7 @@ use longshore_attempt::Answer;
 use serde_json::{Map, Value, json};
 
 use super::classify::{INVALID_PARAMS, Observation};
+use super::task::Task;
 use super::wire::exceeds_memory;
 
 /// What a result says.
@@ -13,8 +14,8 @@ use super::wire::exceeds_memory;
 pub(crate) enum Answered {
     /// The answer.
     Now(Answer),
-    /// The answer comes later, from the task with this id.
-    ByTask(String),
+    /// The answer comes later, from this task.
+    ByTask(Task),
     /// The call is to be repeated with this state, and with answers to these questions.
     Again {
         /// The state as it came, to be sent back.
@@ -46,7 +47,7 @@ pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observa
         _ => None,
     };
     if content.is_none() && structured.is_none() && result.get("task").is_some_and(Value::is_object) {
-        // A server of 2025-11-25 answers so, though it was not asked to.
+        // A server of 2025-11-25 answers so.
         return by_task(&result);
     }
     let has_content = content.is_some();
@@ -84,10 +85,7 @@ fn again(mut result: Map<String, Value>) -> Answered {
 
 fn by_task(result: &Map<String, Value>) -> Result<Answered, Observation> {
     let task = result.get("task").and_then(Value::as_object).unwrap_or(result);
-    match task.get("taskId") {
-        Some(Value::String(id)) => Ok(Answered::ByTask(id.clone())),
-        _ => Err(Observation::BadAnswer("it is a task without a `taskId`".to_owned())),
-    }
+    Task::read(task).map(Answered::ByTask).map_err(Observation::BadAnswer)
 }
 
 /// The output of a result that has neither content nor structured content: what it has instead. Servers of 2024-10-07 name it
@@ -236,8 +234,10 @@ mod tests {
     fn an_answer_that_comes_later_or_is_none_is_said() {
         let of = |result: Value| answer(result.as_object().cloned().expect("an object"));
         for task in [json!({"resultType": "task", "taskId": "7"}), json!({"task": {"taskId": "7"}})] {
-            assert_eq!(of(task), Ok(Answered::ByTask("7".to_owned())));
+            let Ok(Answered::ByTask(task)) = of(task.clone()) else { panic!("{task}") };
+            assert_eq!(task.id, "7");
         }
+        assert!(matches!(of(json!({"task": {}})), Err(Observation::BadAnswer(_))));
         let questions = json!({"q": {}}).as_object().cloned().expect("an object");
         assert_eq!(
             of(json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})),

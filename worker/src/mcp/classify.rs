@@ -56,8 +56,12 @@ pub(crate) enum Observation {
     /// The server asked a person during the call, got an error, and continued without an answer: the question, and why it has no
     /// answer.
     AskedPerson(String),
-    /// The tool answers later.
+    /// The answer is a task that the call did not ask for.
     Task,
+    /// The task of the call ended in a failure: the words of the server.
+    TaskFailed(String),
+    /// The server took the call as a task, whose result cannot be had any more.
+    TaskLost(String),
     /// The server does not list this tool.
     UnknownTool(String),
     /// The arguments do not fit the tool's schema.
@@ -97,7 +101,11 @@ pub(crate) fn classify(seen: &Observation) -> (FaultClass, Sent, Option<Duration
         // The tool has answered, whatever it says about the request.
         O::Reported { code, message } => (json_rpc(*code, message).0, Sent::Answered),
         O::TooLarge(Oversized { is_answer: true, .. }) => (FaultClass::ProtocolError, Sent::Answered),
-        O::TooLarge(_) | O::Unreadable(_) | O::Task => (FaultClass::ProtocolError, Sent::Maybe),
+        O::TooLarge(_) | O::Unreadable(_) | O::Task | O::TaskLost(_) => {
+            (FaultClass::ProtocolError, Sent::Maybe)
+        }
+        // As an answer with `isError: true`, which such a task may have as its result.
+        O::TaskFailed(_) => (FaultClass::ToolError, Sent::Answered),
         O::BadAnswer(_) | O::InputRequired(_) | O::AskedPerson(_) => {
             (FaultClass::ProtocolError, Sent::Answered)
         }
@@ -165,6 +173,8 @@ impl Observation {
             | Self::BadAnswer(text)
             | Self::AskedPerson(text)
             | Self::InputRequired(text)
+            | Self::TaskFailed(text)
+            | Self::TaskLost(text)
             | Self::UnknownTool(text)
             | Self::InvalidArguments(text) => *text = secrets.hide(text).into_owned(),
             Self::JsonRpc { message, data, .. } => {
@@ -241,8 +251,12 @@ impl fmt::Display for Observation {
                 "the server asked a person during the call: {question}; so the server got an error in the place of the answer"
             ),
             Self::InputRequired(question) => write!(f, "the tool asks a person for input: {question}"),
-            Self::Task => {
-                f.write_str("the tool answers later, by a task, and was cancelled; tasks are not built yet")
+            Self::Task => f.write_str(
+                "the server answered with a task, which the call had not asked for; the task was cancelled",
+            ),
+            Self::TaskFailed(why) => write!(f, "the task of the call failed{why}"),
+            Self::TaskLost(why) => {
+                write!(f, "the server took the call as a task, and its result cannot be had: {why}")
             }
             Self::UnknownTool(why) | Self::InvalidArguments(why) => f.write_str(why),
         }
@@ -253,7 +267,7 @@ impl fmt::Display for Observation {
 mod tests {
     use super::*;
     use FaultClass::{
-        Cancelled, InvalidArguments, ProtocolError, RateLimited, StateLost, Timeout, Unauthorised,
+        Cancelled, InvalidArguments, ProtocolError, RateLimited, StateLost, Timeout, ToolError, Unauthorised,
         Unavailable, UnknownTool,
     };
     use Sent::{Answered, Maybe, Never};
@@ -292,6 +306,8 @@ mod tests {
             (too_large(false), ProtocolError, Maybe),
             (O::Unreadable(text()), ProtocolError, Maybe),
             (O::Task, ProtocolError, Maybe),
+            (O::TaskLost(text()), ProtocolError, Maybe),
+            (O::TaskFailed(text()), ToolError, Answered),
             (O::InputRequired(text()), ProtocolError, Answered),
             (O::BadAnswer(text()), ProtocolError, Answered),
             (O::AskedPerson(text()), ProtocolError, Answered),

@@ -25,6 +25,7 @@ use super::distil;
 use super::flight::{CANCEL, Flight};
 use super::listing::Listing;
 use super::process::StderrTail;
+use super::progress::CallProgress;
 use super::stdio::{End, OutputEnd};
 use super::wire::Requests;
 
@@ -60,6 +61,8 @@ pub(crate) struct About {
     pub(crate) version: Option<String>,
     /// The server declares that its list of tools changes.
     pub(crate) changes_tools: bool,
+    /// The server is of 2025-11-25, and declares that it carries out calls as tasks.
+    pub(crate) takes_tasks: bool,
     pub(crate) connect_time: Duration,
     pub(crate) pid: Option<u32>,
     /// Scheme, host and port of a server over HTTP.
@@ -169,8 +172,23 @@ impl Connection {
         request: ClientRequest,
         deadline: Deadline,
     ) -> Result<ServerResult, Observation> {
+        self.request_of_call(company, request, &mut self.progress(deadline)).await
+    }
+
+    /// The progress of a call that begins now.
+    pub(super) fn progress(&self, deadline: Deadline) -> CallProgress {
+        CallProgress::new(self.notices.progress.subscribe(), deadline)
+    }
+
+    /// One of the requests of a call: answered, or given up at the deadline of the call.
+    pub(super) async fn request_of_call(
+        &self,
+        company: Company<'_>,
+        request: ClientRequest,
+        progress: &mut CallProgress,
+    ) -> Result<ServerResult, Observation> {
         self.touch();
-        let answer = self.exchange(company, request, deadline).await;
+        let answer = self.exchange(company, request, progress).await;
         self.touch();
         match &answer {
             Err(Observation::Deadline(..)) => {
@@ -190,45 +208,50 @@ impl Connection {
         &self,
         company: Company<'_>,
         request: ClientRequest,
-        mut deadline: Deadline,
+        progress: &mut CallProgress,
     ) -> Result<ServerResult, Observation> {
-        // Heard from before the request is sent: its token is known only afterwards.
-        let mut progress = self.notices.progress.subscribe();
         let said_before = self.child.as_ref().map_or(0, |child| child.stderr.lines_read());
         let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
-        let handle = match timeout_at(deadline.moment(), sending).await {
+        let handle = match timeout_at(progress.deadline().moment(), sending).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(_)) => return Err(Observation::NotWritten("the connection is closed".to_owned())),
             Err(_) => {
                 return Err(Observation::NotWritten(format!(
                     "too many requests wait: {}",
-                    deadline.reached()
+                    progress.deadline().reached()
                 )));
             }
         };
-        let token = handle.progress_token.clone();
+        progress.note_request(&handle.progress_token);
         let mut flight = Flight::new(handle, self.requests.clone(), self.cancels.clone());
         let id = flight.id().clone();
-        let mut furthest = f64::NEG_INFINITY;
-        loop {
-            tokio::select! {
-                biased;
-                answer = flight.answer() => return self.settle(&id, answer).await,
-                () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
-                seen = self.end_during(&id) => return Err(seen),
-                () = tokio::time::sleep_until(deadline.moment()) => {
-                    let said = self.child.as_ref().map(|child| child.stderr.as_suffix_since(said_before));
-                    return Err(Observation::Deadline(deadline.reached(), said.unwrap_or_default()));
-                }
-                notice = progress.recv() => {
-                    // Notices may be lost in a crowd, and may overtake each other; only what grows is progress.
-                    if let Ok((of, progress)) = notice && of == token && progress.done > furthest {
-                        furthest = progress.done;
-                        deadline.progress();
-                        (company.report)(CallActivity::Progress(progress));
-                    }
-                }
+        tokio::select! {
+            biased;
+            answer = flight.answer() => self.settle(&id, answer).await,
+            () = company.cancelled.cancelled() => Err(Observation::Cancelled),
+            seen = self.end_during(&id) => Err(seen),
+            () = progress.deadline_reached(company.report) => {
+                let said = self.child.as_ref().map(|child| child.stderr.as_suffix_since(said_before));
+                Err(Observation::Deadline(progress.deadline().reached(), said.unwrap_or_default()))
             }
+        }
+    }
+
+    /// Waits between two requests of a call, unless the call or the connection ends before.
+    pub(super) async fn pause(
+        &self,
+        company: Company<'_>,
+        time: Duration,
+        progress: &mut CallProgress,
+    ) -> Result<(), Observation> {
+        tokio::select! {
+            biased;
+            () = company.cancelled.cancelled() => Err(Observation::Cancelled),
+            seen = self.end() => Err(seen),
+            () = progress.deadline_reached(company.report) => {
+                Err(Observation::Deadline(progress.deadline().reached(), String::new()))
+            }
+            () = tokio::time::sleep(time) => Ok(()),
         }
     }
 
@@ -272,12 +295,15 @@ impl Connection {
         }
     }
 
-    /// Tells a server that nobody will ask for the result of a task.
-    pub(crate) fn cancel_task(&self, task: String) {
-        let peer = self.peer.clone();
-        self.cancels.spawn(async move {
-            let _ = timeout(CANCEL, peer.cancel_task(CancelTaskParams::new(task))).await;
-        });
+    /// Cancels a task at the server. The connection stays open until the server has answered, for [`CANCEL`] at most.
+    pub(super) fn cancel_task(self: &Arc<Self>, task: String) {
+        // Without a runtime everything is going down, the server with it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let connection = Arc::clone(self);
+        let cancel = async move {
+            let _ = timeout(CANCEL, connection.peer.cancel_task(CancelTaskParams::new(task))).await;
+        };
+        self.cancels.spawn_on(cancel, &runtime);
     }
 
     fn condemn(&self) {

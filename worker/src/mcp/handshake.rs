@@ -29,7 +29,7 @@ use super::probe::{Discovered, PATIENCE, ProbeWatch};
 use super::process::{ServerProcess, StderrTail};
 use super::server_log::ServerLog;
 use super::stdio::{OutputEnd, StdioTransport};
-use super::wire::Requests;
+use super::wire::{Requests, takes_tasks};
 use crate::launcher::Launcher;
 
 /// How long the library may take to shut a connection down before its process is ended regardless; over HTTP it ends
@@ -286,6 +286,8 @@ impl Attempt<'_> {
     ) -> Connection {
         let info = service.peer_info();
         let version = info.as_ref().map(|info| info.protocol_version.clone());
+        let is_of_tasks = version == Some(ProtocolVersion::V_2025_11_25);
+        let takes_tasks = is_of_tasks && info.as_ref().is_some_and(|info| takes_tasks(&info.capabilities));
         let tools = info.as_ref().and_then(|info| info.capabilities.tools.clone());
         let implementation = info.as_ref().and_then(|info| info.server_info.clone());
         let about = About {
@@ -294,6 +296,7 @@ impl Attempt<'_> {
             name: implementation.as_ref().map(|it| it.name.clone()),
             version: implementation.map(|it| it.version).filter(|version| !version.is_empty()),
             changes_tools: tools.and_then(|tools| tools.list_changed).unwrap_or(false),
+            takes_tasks,
             connect_time: self.started.elapsed(),
             pid,
             origin: match &self.config.reach {

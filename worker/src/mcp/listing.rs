@@ -4,7 +4,7 @@
 //! because a call that was never sent may be corrected without any doubt. The request that fetches the list is in
 //! `list_tools`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::call::{Hints, Tool};
 use super::classify::Observation;
 use super::config::Secrets;
 use super::schema::CompiledSchema;
-use super::wire::left_out_of;
+use super::wire::{left_out_of, task_tools_of};
 
 /// Tools of one server.
 const MOST_TOOLS: usize = 10_000;
@@ -45,6 +45,7 @@ type LeftOut = BTreeMap<String, String>;
 pub(crate) struct Listing {
     tools: BTreeMap<ToolName, Arc<Listed>>,
     left_out: LeftOut,
+    task_tools: BTreeSet<String>,
     /// Whether the server lists its tools at all; if not, every call is let through.
     complete: bool,
     listed_at: Instant,
@@ -61,10 +62,11 @@ struct Listed {
 impl Listing {
     /// Makes a listing of all pages. `complete` is false for a server that does not list its tools.
     pub(super) fn new(tools: PageTools, complete: bool, holds_for: Duration) -> Self {
-        let PageTools { kept, left_out, .. } = tools;
+        let PageTools { kept, left_out, task_tools, .. } = tools;
         let listed = |tool: Tool| (tool.name.clone(), Arc::new(Listed { tool, compiled: OnceLock::new() }));
         let tools = kept.into_iter().map(listed).collect();
-        Self { tools, left_out, complete, listed_at: Instant::now(), holds_for: holds_for.max(SHORTEST_USE) }
+        let holds_for = holds_for.max(SHORTEST_USE);
+        Self { tools, left_out, task_tools, complete, listed_at: Instant::now(), holds_for }
     }
 
     /// Whether it may be used without asking again.
@@ -80,6 +82,11 @@ impl Listing {
     /// The tools that it lists and that cannot be called, each with the reason.
     pub(crate) const fn left_out(&self) -> &BTreeMap<String, String> {
         &self.left_out
+    }
+
+    /// Returns true if the tool is called only as a task.
+    pub(crate) fn needs_task(&self, tool: &ToolName) -> bool {
+        self.task_tools.contains(tool.as_str())
     }
 
     /// The arguments to send, if there is such a tool and they fit it. Checking them ends after `limit`.
@@ -141,6 +148,8 @@ impl Listing {
 pub(super) struct PageTools {
     kept: Vec<Tool>,
     left_out: LeftOut,
+    /// Names of tools that are called only as tasks.
+    task_tools: BTreeSet<String>,
     bytes: usize,
 }
 
@@ -155,6 +164,7 @@ impl PageTools {
         for (name, why) in left_out_of(page) {
             self.leave_out(server, &name, &why, secrets);
         }
+        self.task_tools.extend(task_tools_of(page));
         for tool in page.tools.drain(..) {
             let (name, bytes) = (tool.name.to_string(), json_bytes(&tool));
             match described(tool, secrets) {

@@ -32,6 +32,7 @@ use super::list_tools::Freshness;
 use super::listing::Listing;
 use super::masked_answer::masked_answer;
 use super::server::{Seat, Server};
+use super::task;
 use crate::launcher::Launcher;
 
 /// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
@@ -56,6 +57,15 @@ pub struct Pool {
     unusable: BTreeMap<ServerName, Vec<String>>,
     vault: Vault,
     home: Home,
+}
+
+/// A call that can be sent.
+struct PreparedCall {
+    seat: Seat,
+    /// They fit the tool.
+    arguments: Map<String, Value>,
+    /// The tool is called only as a task, and the server takes tasks.
+    needs_task: bool,
 }
 
 impl Pool {
@@ -109,7 +119,7 @@ impl Pool {
             () = cancelled.cancelled() => Err(Observation::Cancelled),
             prepared = self.prepare(server, &call, report) => prepared,
         };
-        let (seat, arguments) = match prepared {
+        let PreparedCall { seat, arguments, needs_task } = match prepared {
             Ok(prepared) => prepared,
             Err(seen) => {
                 let result = Err(seen.without(secrets).into_fault_before_call());
@@ -121,7 +131,13 @@ impl Pool {
         report(CallActivity::Sent);
         let company = Company { report, cancelled };
         let elicitation = server.settings().elicitation;
-        let sent = send(&seat.connection, params(&call, arguments), company, limit, elicitation).await;
+        let params = params(&call, arguments);
+        let sent = if needs_task {
+            // On the heap: few calls are tasks.
+            Box::pin(task::send(&seat.connection, params, company, limit)).await
+        } else {
+            send(&seat.connection, params, company, limit, elicitation).await
+        };
         let (masked, result) = match server.note(call.job, &seat.connection, sent) {
             Ok(answer) => {
                 let (answer, masked) = masked_answer(answer, secrets);
@@ -138,11 +154,11 @@ impl Pool {
         server: &Server,
         call: &ToolCall<'_>,
         report: Report<'_>,
-    ) -> Result<(Seat, Map<String, Value>), Observation> {
+    ) -> Result<PreparedCall, Observation> {
         let seat = reported(server.seat(call.job, &self.home), || report(server.connecting())).await?;
         let connection = &seat.connection;
         let limit = server.settings().connect_timeout;
-        let listing = connection.listing(limit, Freshness::Valid).await?;
+        let mut listing = connection.listing(limit, Freshness::Valid).await?;
         let arguments = |listing: Arc<Listing>| async move {
             let bounds = (call.timeout, server.secrets());
             listing.arguments(call.tool, call.arguments, call.idempotency_key, bounds).await
@@ -150,9 +166,13 @@ impl Pool {
         let arguments = match arguments(Arc::clone(&listing)).await {
             Ok(arguments) => arguments,
             // The server may have changed since: only a refusal by its present word counts.
-            Err(_) => arguments(connection.listing(limit, Freshness::NewerThan(listing)).await?).await?,
+            Err(_) => {
+                listing = connection.listing(limit, Freshness::NewerThan(listing)).await?;
+                arguments(Arc::clone(&listing)).await?
+            }
         };
-        Ok((seat, arguments))
+        let needs_task = connection.about().takes_tasks && listing.needs_task(call.tool);
+        Ok(PreparedCall { seat, arguments, needs_task })
     }
 
     /// Lists the tools of a server anew, without any secret in descriptions and schemas. Names are as they are, since calls
@@ -288,7 +308,7 @@ async fn reported<T>(seat: impl Future<Output = T>, report: impl FnOnce()) -> T 
 /// Sends a call and reads its answer. A server may want the call again, with its own state and answers to questions
 /// (MCP 2026-07-28): that is the same call, within the same deadline.
 async fn send(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     mut params: CallToolRequestParams,
     company: Company<'_>,
     limit: TimeLimit,
@@ -305,7 +325,7 @@ async fn send(
         let (state, questions) = match answer(result)? {
             Answered::Now(answer) => return Ok(answer),
             Answered::ByTask(task) => {
-                connection.cancel_task(task);
+                connection.cancel_task(task.id);
                 return Err(Observation::Task);
             }
             Answered::Again { state, questions } => (state, questions),

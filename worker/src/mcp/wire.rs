@@ -27,7 +27,7 @@ use super::config::Secrets;
 use super::elicitation::{self, Elicitation};
 pub(crate) use memory::exceeds_memory;
 pub(crate) use text::{excerpt, quote};
-pub(crate) use tools::left_out_of;
+pub(crate) use tools::{left_out_of, takes_tasks, task_tools_of};
 
 /// Requests that were given up and may still be answered. A later answer to an older one counts as one that was never asked.
 const MOST_GIVEN_UP: usize = 1024;
@@ -338,7 +338,10 @@ fn typed(result: Map<String, Value>) -> Result<ServerResult, String> {
 
 fn kind_of(request: &ClientRequest) -> Kind {
     match request {
-        ClientRequest::CallToolRequest(_) | ClientRequest::ReadResourceRequest(_) => Kind::Raw,
+        // Requests about tasks of 2025-11-25, which the library does not know, are custom ones.
+        ClientRequest::CallToolRequest(_)
+        | ClientRequest::ReadResourceRequest(_)
+        | ClientRequest::CustomRequest(_) => Kind::Raw,
         ClientRequest::ListToolsRequest(_) => Kind::Tools,
         ClientRequest::InitializeRequest(_) => Kind::Handshake,
         _ => Kind::Typed,

@@ -120,7 +120,7 @@ async fn what_is_not_built_yet_says_so() {
     assert!(message.contains("not built yet"), "{message}");
     let (class, sent, message) = fault(call(&pool, "task", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
-    assert!(message.contains("not built yet"), "{message}");
+    assert!(message.contains("a task, which the call had not asked for"), "{message}");
     until("the task is cancelled", || lines(&told) == ["task t1"]).await;
     pool.close().await;
 }

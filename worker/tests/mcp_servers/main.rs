@@ -12,3 +12,4 @@ mod isolation;
 mod life;
 mod oversized;
 mod stdio;
+mod tasks;

@@ -10,6 +10,11 @@ use serde_json::{Map, Value, json};
 const LEFT_OUT: &str = "dev.longshore/left-out";
 /// The key under which all tools that were kept are named: the library leaves some out itself.
 const KEPT: &str = "dev.longshore/kept";
+/// The key under which tools are named that are called only as tasks: the library does not know `execution`.
+const TASK_TOOLS: &str = "dev.longshore/task-tools";
+/// The extension by which the answer to a handshake says that the server carries out calls as tasks: the library knows no such
+/// capability of 2025-11-25.
+const TAKES_TASKS: &str = "dev.longshore/takes-tasks";
 /// Tools of one page that are named as left out.
 const MOST_LEFT_OUT: usize = 100;
 
@@ -18,10 +23,16 @@ pub(super) fn page(mut page: Map<String, Value>) -> Result<ServerResult, String>
     let Some(Value::Array(listed)) = page.remove("tools") else {
         return Err("its `tools` is no list".to_owned());
     };
-    let (mut tools, mut left_out) = (Vec::new(), Vec::new());
+    let (mut tools, mut left_out, mut task_tools) = (Vec::new(), Vec::new(), Vec::new());
     for (index, tool) in listed.into_iter().enumerate() {
+        let needs_task = tool.pointer("/execution/taskSupport").is_some_and(|support| support == "required");
         match read(tool) {
-            Ok(tool) => tools.push(tool),
+            Ok(tool) => {
+                if needs_task {
+                    task_tools.push(Value::from(tool.name.to_string()));
+                }
+                tools.push(tool);
+            }
             Err((name, why)) if left_out.len() < MOST_LEFT_OUT => {
                 left_out.push(json!([name.unwrap_or_else(|| format!("number {}", index + 1)), why]));
             }
@@ -32,7 +43,11 @@ pub(super) fn page(mut page: Map<String, Value>) -> Result<ServerResult, String>
     let mut result = ListToolsResult::with_all_items(tools);
     result.next_cursor = page.get("nextCursor").and_then(Value::as_str).map(str::to_owned);
     result.ttl_ms = page.get("ttlMs").and_then(Value::as_u64);
-    let meta = [(LEFT_OUT.to_owned(), Value::Array(left_out)), (KEPT.to_owned(), kept)];
+    let meta = [
+        (LEFT_OUT.to_owned(), Value::Array(left_out)),
+        (KEPT.to_owned(), kept),
+        (TASK_TOOLS.to_owned(), Value::Array(task_tools)),
+    ];
     result.meta = Some(MetaObject(Map::from_iter(meta)));
     Ok(ServerResult::ListToolsResult(result))
 }
@@ -47,6 +62,18 @@ pub(crate) fn left_out_of(page: &ListToolsResult) -> Vec<(String, String)> {
     let why = "its `x-mcp-header` annotations do not follow the protocol";
     left_out.extend(dropped.take(MOST_LEFT_OUT).map(|name| (name.to_owned(), why.to_owned())));
     left_out
+}
+
+/// The names of the tools of a page that are called only as tasks (`taskSupport: required`, MCP 2025-11-25).
+pub(crate) fn task_tools_of(page: &ListToolsResult) -> Vec<String> {
+    let named =
+        page.meta.as_ref().and_then(|MetaObject(meta)| meta.get(TASK_TOOLS)).and_then(Value::as_array);
+    named.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Returns true if the answer to a handshake, as it was read here, says that the server carries out calls as tasks.
+pub(crate) fn takes_tasks(capabilities: &ServerCapabilities) -> bool {
+    capabilities.extensions.as_ref().is_some_and(|extensions| extensions.contains_key(TAKES_TASKS))
 }
 
 fn read(tool: Value) -> Result<Tool, (Option<String>, String)> {
@@ -82,8 +109,15 @@ pub(super) fn handshake(mut result: Map<String, Value>) -> Result<ServerResult, 
         // Nothing depends on the rest.
         let tools =
             offered.get("tools").is_some_and(|tools| *tools != Value::Bool(false) && !tools.is_null());
-        let offered = if tools { json!({ "tools": {} }) } else { json!({}) };
-        result.insert("capabilities".to_owned(), offered);
+        let readable = if tools { json!({ "tools": {} }) } else { json!({}) };
+        result.insert("capabilities".to_owned(), readable);
+    }
+    if let Some(Value::Object(capabilities)) = result.get_mut("capabilities") {
+        // No extension of a server of this era is used.
+        capabilities.remove("extensions");
+        if offered.pointer("/tasks/requests/tools/call").is_some_and(Value::is_object) {
+            capabilities.insert("extensions".to_owned(), json!({ TAKES_TASKS: {} }));
+        }
     }
     let text = |of: &Map<String, Value>, key: &str| {
         of.get("serverInfo")
@@ -134,6 +168,35 @@ mod tests {
                 ("number 8".to_owned(), "it is no object".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn tools_that_are_called_only_as_tasks_are_named() {
+        let tool = |name: &str, support: Value| json!({"name": name, "execution": {"taskSupport": support}, "icons": 3});
+        let page = listed(json!({"tools": [
+            tool("needs", json!("required")), tool("may", json!("optional")), tool("never", json!("forbidden")),
+            tool("odd", json!(7)), {"name": "plain", "execution": "required"},
+        ]}));
+        assert_eq!((task_tools_of(&page), page.tools.len()), (vec!["needs".to_owned()], 5));
+        assert_eq!(task_tools_of(&ListToolsResult::default()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_handshake_says_that_calls_can_be_tasks() {
+        let said = |capabilities: Value| {
+            let result = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities});
+            match handshake(result.as_object().cloned().expect("an object")) {
+                Ok(ServerResult::InitializeResult(result)) => takes_tasks(&result.capabilities),
+                other => panic!("{other:?}"),
+            }
+        };
+        let tasks = json!({"requests": {"tools": {"call": {}}}});
+        assert!(said(json!({"tools": {}, "tasks": tasks})));
+        assert!(said(json!({"tools": true, "tasks": tasks})), "though the rest does not fit");
+        for other in [json!({"list": {}}), json!({"requests": {"sampling": {}}}), Value::Null] {
+            assert!(!said(json!({"tools": {}, "tasks": other})), "{other}");
+        }
+        assert!(!said(json!({"extensions": {TAKES_TASKS: {}}})), "which no server says in these words");
     }
 
     #[test]
