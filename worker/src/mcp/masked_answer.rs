@@ -6,7 +6,7 @@ use longshore_attempt::Answer;
 
 use super::config::Secrets;
 
-/// Variables and headers that are named as replaced in one answer.
+/// Variables and headers that are named as replaced in one answer. A record keeps the names, and a person needs a few of them.
 const MOST_NAMED: usize = 8;
 
 /// Returns the answer without any of the values, and the variables and headers whose values were there, in words.
