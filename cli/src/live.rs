@@ -78,8 +78,13 @@ impl Live {
         }
     }
 
-    /// Takes a run as it was left behind: what is known already is no news.
+    /// Takes a run that is resumed, as it was left behind: of its steps only calls that are made again are news.
     pub(crate) fn begin_with(&mut self, view: Arc<RunView>) {
+        if !self.output.is_live {
+            let times = &self.output.message_times;
+            let lines = journal::made_again(&view, self.several, clock::now(), times);
+            lines.iter().for_each(|line| self.output.say(line));
+        }
         self.runs.insert(view.summary.run, view);
     }
 

@@ -74,6 +74,14 @@ pub struct AttemptRecord {
     pub masked: Vec<String>,
 }
 
+impl AttemptRecord {
+    /// Returns true for an attempt that no worker reported. Its job is sent again under the same number.
+    pub const fn is_unreported(&self) -> bool {
+        // Workers name the process of every attempt whose call may have been made.
+        matches!(self.sent, Sent::Maybe) && self.process.is_none()
+    }
+}
+
 /// The process of a server that takes calls, as a worker reaches it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServerInstance {

@@ -90,7 +90,10 @@ impl Activities {
     fn of(&self, run: RunId, step: &StepView) -> Option<&StepActivity> {
         let known = self.0.get(&run)?.get(&step.path)?;
         let is_under_way = step.status == StepStatus::Running && !step.queued;
-        let has_ended = step.attempts.iter().any(|attempt| attempt.number >= known.attempt);
+        // The job of an attempt that no worker reported is sent again under its number.
+        let has_ended = step.attempts.iter().any(|noted| {
+            noted.number > known.attempt || noted.number == known.attempt && !noted.is_unreported()
+        });
         Some(known).filter(|_| is_under_way && !has_ended)
     }
 }
@@ -181,10 +184,22 @@ mod tests {
             "late news of attempt 1"
         );
         assert_eq!(shown(running(), &[(1, one()), (2, CallActivity::Sent)]), None);
-        let retried = step("a", "running", json!({ "attempts": [attempt(1, "timeout", "x")] }));
+        let mut made = attempt(1, "timeout", "x");
+        made["process"] = json!({ "pid": 4711, "connection": 2 });
+        let retried = step("a", "running", json!({ "attempts": [made] }));
         assert_eq!(shown(retried, &[(1, one())]), None);
         assert_eq!(shown(step("a", "succeeded", json!({})), &[(1, one())]), None);
         assert_eq!(shown(step("b", "running", json!({})), &[(1, one())]), None);
+    }
+
+    #[test]
+    fn call_that_is_made_again_under_its_number_is_shown() {
+        let unreported = json!({ "attempts": [attempt(1, "unavailable", "its process ended")] });
+        let (run, mut activities) =
+            after(step("a", "running", unreported), &[(1, progress(4.0, Some(10.0), None))]);
+        let (id, later) = (run.summary.run, Timestamp::from_millis(BEGAN + 9_000));
+        assert_eq!(activities.words(id, &run.steps[0]).as_deref(), Some("4/10"));
+        assert_eq!(activities.due_words(id, &run.steps[0], later).as_deref(), Some("4/10"));
     }
 
     #[test]

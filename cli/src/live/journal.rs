@@ -35,6 +35,14 @@ pub(super) fn changes(
     told.into_iter().map(|(at, words)| line(at, whose, &words, times)).collect()
 }
 
+/// A line for each call of a run that is resumed which was out when the run was interrupted, and is made again.
+pub(super) fn made_again(run: &RunView, several: bool, now: Timestamp, times: &Times) -> Vec<Line> {
+    let whose = several.then_some(run.summary.run);
+    let is_out = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
+    let calls = run.steps.iter().filter(is_out);
+    calls.map(|step| line(now, whose, &words(step, &run.steps), times)).collect()
+}
+
 /// The line that says what the call of a step is doing.
 pub(super) fn activity(
     step: &StepView,
@@ -253,6 +261,29 @@ mod tests {
         let expected =
             "2026-11-20T15:11:12.250Z  a  failed  tables/read  250ms  tool_error: no at x\\u001b[2J end";
         check(None, &now, false, &[expected]);
+    }
+
+    #[test]
+    fn calls_that_are_made_again_after_an_interruption_have_a_line() {
+        let run = run(
+            "running",
+            vec![
+                step("a", "succeeded", json!({})),
+                step("both", "running", json!({ "does": "parallel" })),
+                step(
+                    "b",
+                    "running",
+                    json!({ "depth": 1, "attempts": [attempt(1, "unavailable", "its process ended")] }),
+                ),
+                step("c", "pending", json!({ "depth": 1 })),
+            ],
+        );
+        let now = Timestamp::from_millis(BEGAN + 9_000);
+        let lines = made_again(&run, false, now, &Times::default());
+        assert_eq!(
+            lines.iter().map(Line::text).collect::<Vec<_>>(),
+            ["2026-11-20T15:11:20.000Z  b  running  tables/read  unavailable: its process ended"]
+        );
     }
 
     #[test]
