@@ -25,8 +25,8 @@ use printable::styled;
 pub(crate) use printable::{hanging, one_line, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
-pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within};
-pub(crate) use times::Times;
+pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within, fits};
+pub(crate) use times::{TimeForm, Times};
 
 use crate::environment;
 use crate::exit::Exit;
@@ -124,15 +124,16 @@ impl Output {
 
     /// Prints a result in lines, cut to the terminal if there is one.
     pub(crate) fn lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+        let room = self.table_room();
+        self.whole_lines(lines.into_iter().map(|line| room.cut(line)).collect())
+    }
+
+    /// Prints a result in lines, which a terminal wraps.
+    pub(crate) fn whole_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
         if lines.is_empty() {
             return Ok(());
         }
-        let TableRoom { columns, ellipsis } = self.table_room();
-        let cut = |line: Line| match columns {
-            Some(columns) => line.cut(columns, ellipsis).to_string(),
-            None => line.to_string(),
-        };
-        self.result(&lines.into_iter().map(cut).collect::<Vec<_>>().join("\n"))
+        self.result(&lines.iter().map(Line::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     /// The room for tables on stdout.

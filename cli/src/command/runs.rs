@@ -179,7 +179,7 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
     } else {
-        output.lines(page::show(&view, output.symbols, &output.result_times, output.table_room()))?;
+        output.whole_lines(page::show(&view, output.symbols, &output.result_times, output.table_room()))?;
     }
     Ok(Exit::Success)
 }

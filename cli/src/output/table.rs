@@ -14,6 +14,21 @@ pub(crate) struct TableRoom {
     pub(crate) ellipsis: &'static str,
 }
 
+impl TableRoom {
+    /// The line within the columns, if they are bounded.
+    pub(crate) fn cut(self, line: Line) -> Line {
+        match self.columns {
+            Some(columns) => line.cut(columns, self.ellipsis),
+            None => line,
+        }
+    }
+
+    /// The room that is left beside so many columns.
+    pub(crate) fn beside(self, columns: usize) -> Self {
+        Self { columns: self.columns.map(|all| all.saturating_sub(columns)), ..self }
+    }
+}
+
 /// A column that may become narrower.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShrinkingColumn {
@@ -72,13 +87,28 @@ pub(crate) fn aligned_within(
     rows.into_iter().map(|row| joined(row, &widths)).collect()
 }
 
+/// Returns true if rows fit into a room once these columns have the widths that they keep.
+pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingColumn]) -> bool {
+    let mut widths = widths(rows);
+    for ShrinkingColumn { number, least, .. } in shrinking {
+        if let Some(width) = widths.get_mut(*number) {
+            *width = (*width).min(*least);
+        }
+    }
+    room.columns.is_none_or(|columns| with_gaps(&widths) <= columns)
+}
+
+/// The columns that cells of these widths take in a row.
+fn with_gaps(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
 fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
     for width in widths.iter_mut() {
         // No cell is wider than the terminal, so the loop below is short.
         *width = (*width).min(columns);
     }
-    let gaps = GAP * widths.len().saturating_sub(1);
-    let over = (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
+    let over = with_gaps(widths).saturating_sub(columns);
     for _ in 0..over {
         let above =
             |column: &&ShrinkingColumn| widths.get(column.number).is_some_and(|width| *width > column.least);

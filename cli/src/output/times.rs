@@ -9,6 +9,23 @@ use longshore_proto::Timestamp;
 /// RFC 3339 with milliseconds.
 const FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3f%:z";
 
+/// Date and time without milliseconds and offset, for tables that have little room.
+const SECONDS: &str = "%Y-%m-%dT%H:%M:%S";
+
+/// Month, day and minute, for tables that have less room still.
+const MINUTES: &str = "%m-%d %H:%M";
+
+/// The form of a time in a table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TimeForm {
+    /// RFC 3339 with milliseconds.
+    Full,
+    /// Date and time up to the second.
+    Seconds,
+    /// Month, day and time up to the minute.
+    Minutes,
+}
+
 /// How times are printed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times {
@@ -28,6 +45,21 @@ impl Times {
     /// Returns the time as it is printed.
     pub(crate) fn shown(&self, at: Timestamp) -> String {
         self.in_zone(at).unwrap_or_else(|| at.to_string())
+    }
+
+    /// Returns the time in this form.
+    pub(crate) fn in_form(&self, at: Timestamp, form: TimeForm) -> String {
+        let format = match form {
+            TimeForm::Full => return self.shown(at),
+            TimeForm::Seconds => SECONDS,
+            TimeForm::Minutes => MINUTES,
+        };
+        let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
+        let moment = i64::try_from(at.as_millis()).map(jiff::Timestamp::from_millisecond);
+        match moment {
+            Ok(Ok(moment)) => moment.to_zoned_datetime(zone).strftime(format).to_string(),
+            _ => at.to_string(),
+        }
     }
 
     /// Returns nothing where UTC is meant, which [`Timestamp`] prints itself, and for times beyond the year 9999.
@@ -53,6 +85,8 @@ mod tests {
         for utc in [Times::UTC, Times { zone: Some(TimeZone::UTC) }] {
             assert_eq!(utc.shown(winter), "2026-11-20T15:11:11.042Z");
         }
+        assert_eq!(local.in_form(winter, TimeForm::Seconds), "2026-11-20T16:11:11");
+        assert_eq!(Times::UTC.in_form(winter, TimeForm::Minutes), "11-20 15:11");
         assert_eq!(
             local.shown(Timestamp::from_millis(u64::MAX)),
             Timestamp::from_millis(u64::MAX).to_string()

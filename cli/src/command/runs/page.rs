@@ -7,12 +7,25 @@ use longshore_proto::{
 use serde_json::Value;
 
 use crate::output::{
-    BAD, DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, Times,
-    aligned, aligned_within, hanging,
+    BAD, DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, TimeForm,
+    Times, aligned, aligned_within, fits, hanging,
 };
 
-/// A row for each run.
+/// A row for each run. The times become shorter where the terminal has no room for them.
 pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
+    let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+    let shrinking = [column(0, 8, Loses::Beginning), column(2, 7, Loses::Middle), column(5, 8, Loses::End)];
+    let mut rows = list_rows(runs, symbols, times, TimeForm::Full);
+    if !fits(&rows, room, &[]) {
+        rows = list_rows(runs, symbols, times, TimeForm::Seconds);
+    }
+    if !fits(&rows, room, &shrinking) {
+        rows = list_rows(runs, symbols, times, TimeForm::Minutes);
+    }
+    aligned_within(rows, room, &shrinking)
+}
+
+fn list_rows(runs: &[RunSummary], symbols: Symbols, times: &Times, form: TimeForm) -> Vec<Vec<Line>> {
     let heading = ["RUN", "STATUS", "WORKFLOW", "SUBMITTED", "TOOK", "ERROR"];
     let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
     rows.extend(runs.iter().map(|summary| {
@@ -21,17 +34,15 @@ pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times, room: T
             Line::of(PLAIN, &summary.run.to_string()),
             Line::of(style, &format!("{sign} {}", summary.status)),
             Line::of(PLAIN, summary.workflow.name.as_str()),
-            Line::of(FAINT, &times.shown(summary.submitted_at)),
+            Line::of(FAINT, &times.in_form(summary.submitted_at, form)),
             Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
             error(summary),
         ]
     }));
-    let column = ShrinkingColumn::new;
-    let shrinking = [column(0, 10, Loses::Beginning), column(2, 8, Loses::Middle), column(5, 8, Loses::End)];
-    aligned_within(rows, room, &shrinking)
+    rows
 }
 
-/// A run in full.
+/// A run in full. Rows and values are cut to the room; reasons and attempts are whole, and a terminal wraps them.
 pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
     let summary = &view.summary;
     let (sign, style) = symbols.run(summary.status);
@@ -56,8 +67,8 @@ pub(super) fn show(view: &RunView, symbols: Symbols, times: &Times, room: TableR
         _ if summary.error.is_some() => facts.push(fact("error", error(summary))),
         _ => {}
     }
-    facts.push(fact("inputs", json(&view.inputs)));
-    facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs))));
+    facts.push(fact("inputs", json(&view.inputs, room)));
+    facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs, room))));
     let mut lines = aligned(facts);
     lines.push(Line::default());
     lines.extend(steps(view, symbols, times, room));
@@ -68,8 +79,11 @@ fn fact(name: &str, value: Line) -> Vec<Line> {
     vec![Line::of(STRONG, name), value]
 }
 
-fn json(value: &Value) -> Line {
-    Line::of(PLAIN, &value.to_string())
+/// Columns of the names of facts, with the gap behind them.
+const FACT_NAME_COLUMNS: usize = 11;
+
+fn json(value: &Value, room: TableRoom) -> Line {
+    room.beside(FACT_NAME_COLUMNS).cut(Line::of(PLAIN, &value.to_string()))
 }
 
 /// Each step in a row, and below it what went wrong and every attempt, if there is more to say than the row does.
@@ -85,7 +99,7 @@ fn steps(run: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec
     steps
         .iter()
         .zip(rows)
-        .flat_map(|(step, row)| std::iter::once(row).chain(below(step, steps, times)))
+        .flat_map(|(step, row)| std::iter::once(room.cut(row)).chain(below(step, steps, times, room)))
         .collect()
 }
 
@@ -106,27 +120,21 @@ fn row(step: &StepView, is_interrupted: bool, symbols: Symbols) -> Vec<Line> {
     ]
 }
 
-fn below(step: &StepView, all: &[StepView], times: &Times) -> Vec<Line> {
+fn below(step: &StepView, all: &[StepView], times: &Times, room: TableRoom) -> Vec<Line> {
     let mut lines = Vec::new();
-    let mut add = |word: &str, text: &str| {
-        lines.push(Line::of(PLAIN, &indent(step, &format!("    {word} {text}"))));
-    };
-    if let Some(why) = &step.skipped_because {
-        add("because", why);
-    }
-    if let Some(what) = &step.waiting_for {
-        add("waits for", what);
-    }
+    let said = |word: &str, text: &str| Line::of(PLAIN, &indent(step, &format!("    {word} {text}")));
+    lines.extend(step.skipped_because.as_ref().map(|why| said("because", why)));
+    lines.extend(step.waiting_for.as_ref().map(|what| said("waits for", what)));
     if let Some(arguments) = &step.arguments {
-        add("with", &arguments_text(arguments));
+        lines.push(room.cut(said("with", &arguments_text(arguments))));
     }
     if let Some(output) = &step.output {
-        add("output", &output_text(output));
+        lines.push(room.cut(said("output", &output_text(output))));
     }
     // What the last attempt met is said there.
     let last = step.attempts.last().and_then(|made| made.fault.as_ref());
     if let Some(fault) = step.own_error(all).filter(|fault| last != Some(*fault)) {
-        lines.extend(told(fault, Line::of(BAD, &indent(step, "    ")), BAD, step));
+        lines.extend(fault_lines(fault, "    ", BAD, step));
     }
     let attempts = step.attempts.iter().enumerate();
     lines.extend(attempts.flat_map(|(place, made)| {
@@ -177,11 +185,10 @@ fn attempt(step: &StepView, made: &AttemptRecord, style: Style, times: &Times) -
     let by = made.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
     let process = made.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
     let text = format!("    attempt {number}  {started_at}  {}{by}{process}", Elapsed(*took));
-    let line = Line::of(FAINT, &indent(step, &text));
-    let mut lines = match &made.fault {
-        Some(fault) => told(fault, line.with(style, "  "), style, step),
-        None => vec![line],
-    };
+    let mut lines = vec![Line::of(FAINT, &indent(step, &text))];
+    if let Some(fault) = &made.fault {
+        lines.extend(fault_lines(fault, "      ", style, step));
+    }
     if !made.masked.is_empty() {
         let text = format!("      masked: {} (no secret? name it in `visible_env`)", made.masked.join(", "));
         lines.push(Line::of(DOUBTFUL, &indent(step, &text)));
@@ -189,13 +196,10 @@ fn attempt(step: &StepView, made: &AttemptRecord, style: Style, times: &Times) -
     lines
 }
 
-/// A fault behind `line`; if it has several lines, the others stand below, indented further.
-fn told(fault: &Fault, line: Line, style: Style, step: &StepView) -> Vec<Line> {
+/// A fault on lines of its own. Those after the first are indented further.
+fn fault_lines(fault: &Fault, margin: &str, style: Style, step: &StepView) -> Vec<Line> {
     let text = hanging(&fault.to_string());
-    let mut texts = text.lines();
-    let first = line.with(style, texts.next().unwrap_or_default());
-    let others = texts.map(|text| Line::of(style, &indent(step, &format!("      {text}"))));
-    std::iter::once(first).chain(others).collect()
+    text.lines().map(|text| Line::of(style, &indent(step, &format!("{margin}{text}")))).collect()
 }
 
 fn indent(step: &StepView, text: &str) -> String {
@@ -274,8 +278,8 @@ mod tests {
                 "x check         failed   2.0s  parallel",
                 "  x check_west  failed   2.0s  tables/validate",
                 "      with {\"file\":\"west.csv\"}",
-                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)  tool_error: \
-                 row 7 has no number",
+                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)",
+                "        tool_error: row 7 has no number",
                 "- report        skipped        tables/write",
                 "    because `check` failed",
             ]
@@ -314,7 +318,8 @@ mod tests {
             [
                 "  x check_west  failed  2.0s  tables/validate",
                 "      with {\"file\":\"west.csv\"}",
-                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)  tool_error: no",
+                "      attempt 1  2026-11-20T15:11:11.500Z  1.0s  worker-1-7 (process 4711, connection 2)",
+                "        tool_error: no",
                 "          x failed  \\u001b[31m1",
                 "            at main",
             ]
@@ -335,14 +340,42 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_keeps_every_column() {
-        let room = TableRoom { columns: Some(80), ellipsis: "…" };
-        let lines = list(&[view().summary], Symbols::Unicode, &Times::default(), room);
+        let lines = |columns| {
+            let room = TableRoom { columns: Some(columns), ellipsis: "…" };
+            texts(&list(&[view().summary], Symbols::Unicode, &Times::default(), room))
+        };
         assert_eq!(
-            texts(&lines),
+            lines(80),
             [
-                "RUN           STATUS    WORKFLOW     SUBMITTED                 TOOK  ERROR",
-                "…q6r7s8t9v0w  ✗ failed  sales…eport  2026-11-20T15:11:11.000Z  2.0s  check_west…",
+                "RUN             STATUS    WORKFLOW      SUBMITTED            TOOK  ERROR",
+                "…p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11  2.0s  check_west: …",
             ]
         );
+        assert_eq!(
+            lines(60),
+            [
+                "RUN        STATUS    WORKFLOW   SUBMITTED    TOOK  ERROR",
+                "…7s8t9v0w  ✗ failed  sale…port  11-20 15:11  2.0s  check_we…",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_nothing_of_a_reason() {
+        let room = TableRoom { columns: Some(40), ellipsis: "…" };
+        let mut view = view();
+        let message = "row 7 has no number, which this table needs in each of its rows";
+        for step in &mut view.steps {
+            let fault = Fault::new(FaultClass::ToolError, message);
+            step.error = step.error.as_ref().map(|_| fault.clone());
+            step.attempts.iter_mut().for_each(|made| made.fault = Some(fault.clone()));
+        }
+        view.steps[2].skipped_because = Some(message.to_owned());
+        view.inputs = json!({ "text": "x".repeat(100) });
+        let shown = texts(&show(&view, Symbols::Unicode, &Times::default(), room));
+        assert!(shown.contains(&format!("        tool_error: {message}")), "{shown:#?}");
+        assert!(shown.contains(&format!("    because {message}")), "{shown:#?}");
+        let inputs = shown.iter().find(|line| line.starts_with("inputs")).expect("inputs");
+        assert_eq!(inputs.chars().count(), 40);
     }
 }
