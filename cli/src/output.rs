@@ -25,7 +25,7 @@ use printable::styled;
 pub(crate) use printable::{hanging, one_line, printable};
 pub(crate) use screen::Screen;
 pub(crate) use symbols::Symbols;
-pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within, fits};
+pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within, columns_before, fits};
 pub(crate) use times::{TimeForm, Times};
 
 use crate::environment;

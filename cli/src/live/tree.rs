@@ -1,10 +1,16 @@
 //! A run as a tree of steps, within the rows and columns there are.
 
+mod caption;
+
 use longshore_proto::{Fault, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
+use self::caption::Caption;
 use super::activity::Activities;
 use super::fit::fit;
-use crate::output::{DOUBTFUL, Elapsed, FAINT, Line, PLAIN, STRONG, Size, Symbols, aligned, hanging};
+use crate::output::{
+    DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Size, Symbols, TableRoom,
+    aligned_within, columns_before, hanging,
+};
 
 /// Parameters of a frame.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +84,7 @@ impl Drawing<'_> {
             return Vec::new();
         }
         let fitting = fit(&view.steps, rows, |step| 1 + self.below(step, &view.steps).len());
-        let cells = fitting.shown.iter().map(|(place, step)| self.cells(view, step, *place));
-        let table = aligned(cells.collect());
+        let table = self.table(view, &fitting.shown);
         let mut lines = Vec::new();
         for ((_, step), line) in fitting.shown.iter().zip(table) {
             lines.push(line);
@@ -90,8 +95,21 @@ impl Drawing<'_> {
         lines
     }
 
-    /// The line of a step, in columns: its name or id first, and the id of a named step at the end.
-    fn cells(self, run: &RunView, step: &StepView, place: usize) -> Vec<Line> {
+    /// The rows of steps. A frame that is not the last one is cut to the terminal.
+    fn table(self, run: &RunView, steps: &[(usize, &StepView)]) -> Vec<Line> {
+        let ellipsis = self.symbols.ellipsis();
+        let columns = (!self.is_last).then_some(self.size.columns);
+        let mut rows: Vec<Vec<Line>> = steps.iter().map(|(_, step)| self.cells(step)).collect();
+        let left = columns.map(|columns| columns.saturating_sub(columns_before(&rows)));
+        for (row, (place, step)) in rows.iter_mut().zip(steps) {
+            let caption = self.caption(run, step, *place);
+            row.push(left.map_or_else(|| caption.whole(), |left| caption.within(left, ellipsis)));
+        }
+        aligned_within(rows, TableRoom { columns, ellipsis }, &[names(steps)])
+    }
+
+    /// The first columns of the line of a step: its name or id, its status and its duration.
+    fn cells(self, step: &StepView) -> Vec<Line> {
         let (sign, style) = self.symbols.step(step.status);
         let waits = step.status == StepStatus::Pending;
         let title = step.name.as_deref().unwrap_or_else(|| step.path.as_str());
@@ -101,17 +119,19 @@ impl Drawing<'_> {
             .started_at
             .map(|began| format!("{:>6}", Elapsed(step.finished_at.unwrap_or(self.now).since(began))))
             .unwrap_or_default();
-        let id = step.name.as_ref().map(|_| format!("  {}", step.path)).unwrap_or_default();
-        let members =
-            members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}")).unwrap_or_default();
+        vec![name, Line::of(style, step.shown_status()), Line::of(PLAIN, &took)]
+    }
+
+    /// The last column of the line of a step, with the id of a named one.
+    fn caption<'s>(self, run: &RunView, step: &'s StepView, place: usize) -> Caption<'s> {
+        let members = members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}"));
         let activity = self.activities.words(run.summary.run, step);
-        let activity = activity.map(|words| format!("  {words}")).unwrap_or_default();
-        let does = Line::of(FAINT, &step.does)
-            .with(PLAIN, &members)
-            .with(PLAIN, &self.attempts(step))
-            .with(FAINT, &id)
-            .with(PLAIN, &activity);
-        vec![name, Line::of(style, step.shown_status()), Line::of(PLAIN, &took), does]
+        Caption {
+            tool: &step.does,
+            counts: members.unwrap_or_default() + &self.attempts(step),
+            id: step.name.as_ref().map(|_| format!("  {}", step.path)).unwrap_or_default(),
+            activity: activity.map(|words| format!("  {words}")).unwrap_or_default(),
+        }
     }
 
     /// Which attempt is under way or comes next, of how many.
@@ -151,6 +171,13 @@ impl Drawing<'_> {
         }
         lines
     }
+}
+
+/// The column of names, which becomes narrower where counts and progress would not fit. Its width leaves the indented sign of
+/// each step, and as much of a name on both sides of an ellipsis.
+fn names(steps: &[(usize, &StepView)]) -> ShrinkingColumn {
+    let deepest = steps.iter().map(|(_, step)| usize::from(step.depth)).max().unwrap_or(0);
+    ShrinkingColumn { number: 0, least: 16 + 4 * deepest, loses: Loses::Middle }
 }
 
 /// Returns the number of steps that failed without failing the run, as text, if the run has succeeded.

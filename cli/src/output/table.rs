@@ -98,6 +98,11 @@ pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingCo
     room.columns.is_none_or(|columns| with_gaps(&widths) <= columns)
 }
 
+/// The columns before a further cell of these rows, with the gap.
+pub(crate) fn columns_before(rows: &[Vec<Line>]) -> usize {
+    widths(rows).iter().map(|width| width + GAP).sum()
+}
+
 /// The columns that cells of these widths take in a row.
 fn with_gaps(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)

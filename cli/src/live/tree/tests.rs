@@ -128,7 +128,7 @@ fn ascii_says_the_same() {
             "  + files          succeeded   250ms  tables/read",
             "  > check          running      2.0s  parallel  1/3",
             "    > check_north  running      2.0s  tables/read  attempt 2",
-            "    ~ check_east   retrying     2.0s  tables/read  attemp...",
+            "    ~ check_east   retrying     2.0s  t...ad  attempt 2/4...",
             "      unavailable: it went away",
             "    x check_west   failed      250ms  tables/read",
             "      tool_error: row 7: \\u001b[31mno number",
@@ -231,6 +231,25 @@ fn progress_stands_at_the_end_of_the_line_of_its_call() {
     };
     let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
     assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001...");
+}
+
+#[test]
+fn progress_stays_in_a_terminal_of_the_usual_width() {
+    let more = json!({ "name": "A long job", "does": "demo/trigger-long-running-operation" });
+    let running = run("running", vec![step("slow_operation", "running", more)]);
+    let (mut activities, step) = (Activities::default(), "slow_operation".parse().expect("a path"));
+    let activity = CallActivity::Progress(Progress { done: 4.0, total: Some(10.0), message: None });
+    activities
+        .take(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
+    let drawing = Drawing {
+        now: Timestamp::from_millis(BEGAN + 3_000),
+        symbols: Symbols::Unicode,
+        size: Size { columns: 80, rows: 5 },
+        is_last: false,
+        activities: &activities,
+    };
+    let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
+    assert!(lines[1].ends_with("slow_operation  4/10"), "{lines:?}");
 }
 
 #[test]
