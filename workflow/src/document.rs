@@ -18,6 +18,9 @@ use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::source::{Source, Span};
 
+/// Help for a text that is no workflow at all.
+pub(crate) const FIRST_LINE: &str = "begin with `longshore: v1`";
+
 /// How deep lists and maps may stand in each other: deeper than any workflow people can still read, and shallow
 /// enough for every recursive walk over the tree.
 pub(crate) const DEPTH_LIMIT: usize = 64;

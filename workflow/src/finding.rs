@@ -66,7 +66,7 @@ impl Diagnostics {
     /// The diagnostics for findings about the workflow with this text, which compiles. Errors and warnings are both among them.
     pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Self {
         let source = Source::new(text);
-        let root = document::read(&source, &mut Report::default());
+        let root = document::read(&source, document::FIRST_LINE, &mut Report::default());
         let steps = root.as_ref().map(steps).unwrap_or_default();
         let mut report = Report::default();
         for Finding { step, mistake, message, help } in findings {

@@ -260,6 +260,8 @@ impl InputSpec {
             InputType::Array => ("a list", "as JSON: `[\"a\", \"b\"]`"),
             InputType::Object => ("a map", "as JSON: `{\"key\": \"value\"}`"),
         };
+        let is_absent = misfit.found.is_null() && !(self.required && misfit.inwards.is_empty());
+        let help = if is_absent { "leave it out" } else { help };
         let value = misfit.found.to_string().chars().take(EXCERPT_CHARS).collect();
         InputProblem::WrongType { name: format!("{}{}", self.name, misfit.place()), wanted, value, help }
     }

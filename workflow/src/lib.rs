@@ -91,6 +91,9 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
     }
 }
 
+/// Help for a text that is no map of inputs.
+const ONE_INPUT_A_LINE: &str = "write one input a line, as in `name: value`";
+
 /// Reads inputs that are written in YAML: a map by the names of inputs. The diagnostics beside it are warnings.
 ///
 /// # Errors
@@ -99,7 +102,7 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
 /// is refused in every form.
 pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
     let (source, mut report) = (Source::new(text), Report::default());
-    let root = document::read(&source, &mut report);
+    let root = document::read(&source, ONE_INPUT_A_LINE, &mut report);
     if let Some(root) = &root {
         document::refuse_lost_digits(root, &source, &mut report);
     }
@@ -109,7 +112,7 @@ pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diag
         Some((value, span)) if report.is_empty() && !value.is_object() => {
             let problem =
                 Diagnostic::new(Code::NotAMap, source.first_line(span), "inputs are a map by their names");
-            report.add(problem.help("write one input a line, as in `name: value`"));
+            report.add(problem.help(ONE_INPUT_A_LINE));
         }
         _ => {}
     }
@@ -118,7 +121,7 @@ pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diag
 
 /// The plan, if nothing was refused; what was is in the report.
 fn checked(source: &Source<'_>, report: &mut Report) -> Option<Plan> {
-    let root = document::read(source, report)?;
+    let root = document::read(source, document::FIRST_LINE, report)?;
     let draft = shape::shape(&root, source, report)?;
     let graph = graph::Graph::new(&draft, report);
     check::check(&draft, &graph, report);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_proto::{Backoff, FaultClass, OnToolError, RetryPolicy, Safety};
 use longshore_workflow::{
     CallStep, Condition, DEFAULT_CALL_TIMEOUT, InputProblems, Plan, RETRYABLE, Scope, StepField, StepKind,
-    WorkBudget, compile,
+    WorkBudget, compile, read_inputs,
 };
 use serde_json::{Map, Value, json};
 
@@ -330,6 +330,27 @@ inputs:
     insta::assert_snapshot!("inputs", accept(&plan, wrong).expect_err("nothing fits").to_string());
     let problems = plan.accept_inputs(Map::new()).expect_err("url is required");
     assert_eq!(problems.to_string(), "input `url` is required: what to fetch");
+}
+
+#[test]
+fn null_for_an_input_that_may_be_left_out_is_to_be_left_out() {
+    let inputs = "inputs:\n  a: { type: string }\n  b: { type: string, required: true }\n  c: { type: array, items: { type: number } }";
+    let plan = plan(inputs, "  - call: x/y\n");
+    let problems = accept(&plan, json!({"a": null, "b": null, "c": [null]})).expect_err("refused");
+    let wanted = [
+        "input `a` wants text, and this is `null`; leave it out",
+        "input `b` wants text, and this is `null`; put quotes round it",
+        "input `c[0]` wants a number, and this is `null`; leave it out",
+    ];
+    assert_eq!(problems.to_string(), wanted.join("\n"));
+    let problems = accept(&plan, json!({"a": 5, "b": "x"})).expect_err("refused");
+    assert_eq!(problems.to_string(), "input `a` wants text, and this is `5`; put quotes round it");
+}
+
+#[test]
+fn an_empty_file_of_inputs_is_not_asked_to_be_a_workflow() {
+    let problems = read_inputs("# none\n").expect_err("refused").render("in.yaml", "# none\n", false);
+    assert!(problems.contains("write one input a line") && !problems.contains("longshore: v1"), "{problems}");
 }
 
 #[test]

@@ -17,12 +17,13 @@ use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::source::{Source, Span};
 
-/// The tree of a text; nothing if it is not well-formed, in which case the report says why.
-pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
+/// The tree of a text; nothing if it is not well-formed, in which case the report says why. `first_line` is the help for an empty
+/// text.
+pub(crate) fn read(source: &Source<'_>, first_line: &'static str, report: &mut Report) -> Option<Node> {
     let mut covered = CoveredText::new(source.text());
     loop {
         let mut pass = Report::default();
-        let fatal = match read_once(source, &covered, &mut pass) {
+        let fatal = match read_once(source, first_line, &covered, &mut pass) {
             Ok(root) => {
                 report.append(pass);
                 return root;
@@ -43,6 +44,7 @@ pub(crate) fn read(source: &Source<'_>, report: &mut Report) -> Option<Node> {
 /// The tree, or the mistake that the reading ends at.
 fn read_once(
     source: &Source<'_>,
+    first_line: &'static str,
     covered: &CoveredText<'_>,
     report: &mut Report,
 ) -> Result<Option<Node>, Fatal> {
@@ -68,10 +70,9 @@ fn read_once(
         }
     }
     if builder.root.is_none() {
-        builder.report.add(
-            Diagnostic::new(Code::NotAMap, Span::new(0, 0), "the text is empty")
-                .help("begin with `longshore: v1`"),
-        );
+        builder
+            .report
+            .add(Diagnostic::new(Code::NotAMap, Span::new(0, 0), "the text is empty").help(first_line));
     }
     Ok(builder.root)
 }

@@ -9,7 +9,7 @@ use super::step_keys::is_step_key;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{Entry, Kind, Node};
+use crate::document::{Entry, FIRST_LINE, Kind, Node};
 use crate::source::Span;
 
 /// The keys that are built at the top level; `x-` may begin others.
@@ -34,7 +34,7 @@ impl Shaper<'_, '_> {
             }
             let message = format!("a workflow is a map, and this is {}", root.type_name());
             let span = self.node_span(root);
-            self.refuse(Diagnostic::new(Code::NotAMap, span, message).help("begin with `longshore: v1`"));
+            self.refuse(Diagnostic::new(Code::NotAMap, span, message).help(FIRST_LINE));
             return None;
         };
         self.version(entries)?;
@@ -77,8 +77,14 @@ impl Shaper<'_, '_> {
     }
 
     fn no_version(&mut self, entries: &[Entry]) -> Option<()> {
+        let first = entries.first().map_or_else(Span::default, |first| first.key_span);
+        if get(entries, "mcpServers").is_some() {
+            let message = "this is a servers file, and no workflow";
+            let help = "give it with --mcp-config, and name a workflow, which begins with `longshore: v1`";
+            self.refuse(Diagnostic::new(Code::MissingKey, first, message).help(help));
+            return None;
+        }
         if let Some(format) = foreign::format(entries) {
-            let first = entries.first().map_or_else(Span::default, |first| first.key_span);
             let message = format!("this is {format}, and Longshore does not read it");
             let help = "a workflow begins with `longshore: v1`, and has a `name` and a list of `steps`, each with \
                         `call: server/tool`";

@@ -167,8 +167,6 @@ pub(super) fn format(entries: &[Entry]) -> Option<&'static str> {
         Some("a state machine of AWS Step Functions")
     } else if has("document") && has("do") {
         Some("a workflow of Serverless Workflow")
-    } else if has("mcpServers") {
-        Some("a servers file")
     } else {
         None
     }
