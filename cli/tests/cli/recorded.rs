@@ -75,8 +75,8 @@ async fn values_of_a_run_are_fetched_in_full() {
     folder.run(&line).await.expecting(0, &["written to greet.json"]);
     let written = std::fs::read_to_string(folder.path().join("greet.json")).expect("is written");
     assert_eq!(serde_json::from_str::<Value>(&written).expect("JSON"), large[0]);
-    folder.run(&["runs", "output", "last"]).await.expecting(5, &["has no outputs: it is failed"]);
-    folder.run(&["runs", "output", "last", "bad"]).await.expecting(5, &["has no output: it is failed"]);
+    folder.run(&["runs", "output", "last"]).await.expecting(5, &["failed, so it has no outputs"]);
+    folder.run(&["runs", "output", "last", "bad"]).await.expecting(5, &["failed, so it has no output"]);
     let words = ["was not kept", "steps.greet.content"];
     folder.run(&["runs", "output", "last", "greet", "--content"]).await.expecting(5, &words);
     folder.run(&["runs", "output", "last", "--content"]).await.expecting(2, &["<STEP>"]);

@@ -30,7 +30,7 @@ impl RunValue {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoValue {
     /// The run has not succeeded.
-    #[error("the run {run} has no outputs: it is {status}")]
+    #[error("the run {run} {}, so it has no outputs", predicate(status))]
     NoOutputs {
         /// The run.
         run: RunId,
@@ -48,7 +48,7 @@ pub enum NoValue {
         steps: Vec<String>,
     },
     /// The step gave nothing.
-    #[error("the step `{step}` of {run} has no output: it is {status}")]
+    #[error("the step `{step}` of {run} {}, so it has no output", predicate(status))]
     NoOutput {
         /// The run.
         run: RunId,
@@ -68,6 +68,15 @@ pub enum NoValue {
         /// The step.
         step: StepPath,
     },
+}
+
+/// The status of a run or step as the rest of a sentence about it.
+fn predicate(status: &str) -> String {
+    match status {
+        "failed" => status.to_owned(),
+        "cancelled" | "skipped" => format!("was {status}"),
+        _ => format!("is {status}"),
+    }
 }
 
 /// Steps that are named where one is unknown.
@@ -96,6 +105,25 @@ impl Run {
                 output.content.clone().ok_or_else(|| NoValue::NoContent { run, step: path.clone() })
             }
             RunValue::Output(_) | RunValue::Outputs => Ok(output.value.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_proto::{Partition, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_missing_value_is_explained_in_a_sentence() {
+        let run = RunId::new(Partition(0), Timestamp::from_millis(1), 1);
+        for (status, words) in [
+            ("failed", "failed, so it has no outputs"),
+            ("cancelled", "was cancelled, so it has no outputs"),
+            ("running", "is running, so it has no outputs"),
+        ] {
+            assert!(NoValue::NoOutputs { run, status }.to_string().ends_with(words));
         }
     }
 }
