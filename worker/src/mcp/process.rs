@@ -188,7 +188,13 @@ fn why_not(server: &StdioServer, error: &std::io::Error) -> String {
     {
         return format!("its folder `{cwd}` does not exist");
     }
+    let folder = server.cwd.as_ref().map_or_else(|| Path::new("."), |cwd| Path::new(cwd.value()));
     match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied
+            if folder.join(command.value()).is_dir() =>
+        {
+            format!("`{command}` is a folder; write the path of the program itself as `command`")
+        }
         std::io::ErrorKind::NotFound => {
             format!("no program `{command}`; is it installed, and in the PATH that the server gets?")
         }

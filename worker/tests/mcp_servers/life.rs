@@ -21,6 +21,9 @@ async fn a_command_that_does_not_exist_is_named() {
          the server gets?"
             .to_owned()
     ));
+    let pool = pool_of(json!({"command": "/tmp"}));
+    let (_, _, message) = fault(call(&pool, "echo", json!({})).await);
+    assert!(message.contains("`/tmp` is a folder"), "{message}");
     let pool = pool_of(json!({"command": "python3", "cwd": "/no/such/folder"}));
     let (_, _, message) = fault(call(&pool, "echo", json!({})).await);
     assert!(message.ends_with("its folder `/no/such/folder` does not exist"), "{message}");
