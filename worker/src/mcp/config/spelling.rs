@@ -83,6 +83,7 @@ pub(super) fn unknown_field(field: &str) -> Option<String> {
         "disabledTools" | "includeTools" | "excludeTools" | "tools" => {
             "is not read: a workflow may call every tool of the server".to_owned()
         }
+        "cmd" | "exec" | "executable" | "program" => "is not a known field; did you mean `command`?".to_owned(),
         _ if is_known(field) => "has no effect with this transport".to_owned(),
         _ => match longshore_proto::closest(field, KNOWN) {
             Some(near) => format!("is not a known field; did you mean `{near}`?"),
@@ -167,6 +168,14 @@ mod tests {
         {
             assert_eq!(arguments_in_command(command), None, "{command}");
         }
+    }
+
+    #[test]
+    fn other_words_for_the_program_are_answered_with_command() {
+        for word in ["cmd", "exec", "executable", "program", "comand"] {
+            assert!(unknown_field(word).is_some_and(|help| help.contains("`command`")), "{word}");
+        }
+        assert!(unknown_field("cwdd").is_some_and(|help| help.contains("`cwd`")));
     }
 
     #[test]
