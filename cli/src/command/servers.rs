@@ -70,7 +70,8 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
     Ok(exit)
 }
 
-/// The tools of one server, or of all. A server that does not list them is shown and makes the exit code a failure.
+/// The tools of one server, or of all. A server that does not list them, or that the file makes unusable, is shown and makes the
+/// exit code a failure.
 async fn listed(
     file: &TrustedServers,
     only: Option<&ServerName>,
@@ -91,6 +92,12 @@ async fn listed(
     })
     .await?;
     let (mut reports, mut exit) = (Vec::new(), Exit::Success);
+    if only.is_none() {
+        for failure in file.unusable().filter_map(|(server, _)| usable(file, server).err()) {
+            exit = Exit::Error;
+            output.failure(&failure);
+        }
+    }
     for (server, tools) in asked {
         match tools {
             Ok(ToolList { tools, left_out, .. }) => {

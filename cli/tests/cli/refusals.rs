@@ -143,6 +143,9 @@ async fn mistake_in_an_entry_of_the_servers_file_spares_the_other_servers() {
             (&json!("words"), &json!("unusable"))
         ]
     );
+    let unusable = ["error: the server `words` of .mcp.json cannot be used: args: must be a list"];
+    let tools = folder.run(&["servers", "tools"]).await.expecting(1, &unusable);
+    assert!(tools.stdout.contains("test/echo"), "{tools:#?}");
     let page = folder.run(&["servers", "list"]).await.expecting(1, &[]);
     assert!(page.stdout.contains("args: must be a list of texts, not text"), "{page:#?}");
     folder.write("words.yaml", &ECHO.replace("test/echo", "words/echo"));
