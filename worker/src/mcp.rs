@@ -38,6 +38,7 @@ mod pool;
 mod probe;
 mod process;
 mod progress;
+mod read_fault;
 mod reliance;
 mod schema;
 mod schema_work;
@@ -52,3 +53,4 @@ pub use call::{CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolL
 pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
 pub use longshore_attempt::{Answer, CallFault};
 pub use pool::Pool;
+pub use read_fault::ReadFault;

@@ -120,6 +120,6 @@ async fn what_a_link_in_an_answer_names_can_be_read() {
     let saved: Vec<_> = std::fs::read_dir(case.path().join("saved")).expect("a folder").flatten().collect();
     let [file] = &saved[..] else { panic!("one file: {saved:?}\n{read}") };
     assert_eq!(std::fs::read(file.path()).expect("bytes"), b"%PDF");
-    let words = ["Resource not found", "reports://q9"];
-    case.servers(&["read", "s", "reports://q9"]).await.expecting(1).saying(&words);
+    let words = ["the server `s` has no resource `reports://q9`: ", "Resource not found"];
+    case.servers(&["read", "s", "reports://q9"]).await.expecting(5).saying(&words);
 }

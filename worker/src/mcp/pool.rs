@@ -31,6 +31,7 @@ use super::handshake::Home;
 use super::list_tools::Freshness;
 use super::listing::Listing;
 use super::masked_answer::masked_answer;
+use super::read_fault::ReadFault;
 use super::server::{Seat, Server};
 use super::task;
 use crate::launcher::Launcher;
@@ -209,11 +210,13 @@ impl Pool {
     /// `text` or, in base64, `blob`.
     ///
     /// # Errors
-    /// The server cannot be reached, or does not give the resource within `timeout`.
-    pub async fn read(&self, server: &ServerName, uri: &str, timeout: Duration) -> Result<Value, CallFault> {
-        let server = self.server(server)?;
+    /// The server cannot be reached, has no such resource, or does not give it within `timeout`.
+    pub async fn read(&self, server: &ServerName, uri: &str, timeout: Duration) -> Result<Value, ReadFault> {
+        let server = self.server(server).map_err(ReadFault::Server)?;
+        let seat = server.seat(None, &self.home).await;
+        let Seat { connection, .. } = &seat
+            .map_err(|seen| ReadFault::Server(seen.without(server.secrets()).into_fault_before_call()))?;
         let read = async {
-            let Seat { connection, .. } = &server.seat(None, &self.home).await?;
             let request = ReadResourceRequest::new(ReadResourceRequestParams::new(uri));
             let request = ClientRequest::ReadResourceRequest(request);
             match connection.request(request, Deadline::after(timeout)).await? {
@@ -223,7 +226,8 @@ impl Pool {
                 _ => Err(Observation::Unreadable("it is no resource".to_owned())),
             }
         };
-        let contents = read.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault())?;
+        let contents =
+            read.await.map_err(|seen: Observation| ReadFault::of_request(seen.without(server.secrets())))?;
         Ok(server.secrets().hide_in(contents))
     }
 

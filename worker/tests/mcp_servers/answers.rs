@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use longshore_proto::{CallActivity, FaultClass, Progress, Sent};
+use longshore_worker::mcp::{CallFault, ReadFault};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +70,8 @@ async fn a_resource_is_read_as_it_came() {
     assert_eq!(contents[0], json!({"uri": "test://one", "text": "one", "new": 0.7}));
     assert_eq!(contents[1]["blob"], json!("AAAA"));
     let missing = pool.read(&server, "test://two", Duration::from_secs(20)).await.expect_err("none");
-    assert!(missing.fault.message.contains("Method not found"), "{}", missing.fault.message);
+    let ReadFault::Resource(CallFault { fault, .. }) = missing else { panic!("{missing:?}") };
+    assert!(fault.message.contains("Method not found"), "{}", fault.message);
     pool.close().await;
 }
 

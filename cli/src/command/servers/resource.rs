@@ -1,5 +1,7 @@
 //! `longshore servers read`: a resource of a server.
 
+use longshore_proto::ServerName;
+use longshore_worker::mcp::{CallFault, ReadFault};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -12,7 +14,7 @@ use crate::output::Output;
 /// A resource, as JSON documents have it.
 #[derive(Debug, Serialize)]
 struct ResourceReport {
-    server: longshore_proto::ServerName,
+    server: ServerName,
     uri: String,
     /// Its parts as they came.
     contents: Value,
@@ -24,7 +26,7 @@ pub(crate) async fn read(args: ServersReadArgs, output: &Output) -> Result<Exit,
     usable(&file, &args.server)?;
     let contents = with_pool(&file, async |pool, _| {
         let read = pool.read(&args.server, &args.uri, args.timeout).await;
-        read.map_err(|fault| unanswered(&args.server, &fault))
+        read.map_err(|fault| unread(&args.server, &args.uri, &fault))
     })
     .await?;
     if args.save.is_some() || !args.json {
@@ -41,6 +43,20 @@ pub(crate) async fn read(args: ServersReadArgs, output: &Output) -> Result<Exit,
     }
     contents.iter().filter_map(|part| part.get("text")?.as_str()).try_for_each(|text| output.text(text))?;
     Ok(Exit::Success)
+}
+
+fn unread(server: &ServerName, uri: &str, fault: &ReadFault) -> Failure {
+    match fault {
+        ReadFault::Server(fault) => unanswered(server, fault),
+        ReadFault::NotFound(words) => {
+            let message = format!("the server `{server}` has no resource `{uri}`: {words}");
+            Failure::new(Exit::NotFound, message)
+        }
+        ReadFault::Resource(CallFault { fault, .. }) => {
+            let message = format!("the resource `{uri}` of the server `{server}` cannot be read: {fault}");
+            Failure::new(Exit::Error, message)
+        }
+    }
 }
 
 /// The same parts in the form in which answers hold them.
