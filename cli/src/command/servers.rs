@@ -135,6 +135,9 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
     if save.is_some() || !args.json {
         attachments::show_or_save(report.content(), save, output)?;
     }
+    if !args.json {
+        attachments::show_links(report.content(), &args.target.server, output);
+    }
     if args.json {
         output.document("longshore.call", &report)?;
     } else if !report.is_error {

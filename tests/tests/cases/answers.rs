@@ -111,7 +111,9 @@ async fn blocks_of_an_answer_are_read_by_their_place() {
 #[tokio::test]
 async fn what_a_link_in_an_answer_names_can_be_read() {
     let case = Case::of("21-content");
-    let links = case.servers(&["call", "s/links"]).await.expecting(0).json();
+    let called = case.servers(&["call", "s/links"]).await.expecting(0);
+    called.saying(&["is a link to reports://q4", "`longshore servers read s URI`"]);
+    let links = called.json();
     let uris: Vec<_> = ["/0/uri", "/1/uri"].iter().filter_map(|at| links.pointer(at)?.as_str()).collect();
     assert_eq!(uris, ["reports://q3", "reports://q4"]);
     let read = case.servers(&["read", "s", "reports://q4"]).await.expecting(0);

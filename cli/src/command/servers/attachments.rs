@@ -1,5 +1,5 @@
-//! Parts of an answer that no terminal shows: images, audio, and resources that are not text. They are named, or saved as
-//! files.
+//! Parts of an answer that no terminal shows: images, audio, resources that are not text, and links to resources. They are named;
+//! all but links can be saved as files.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use longshore_proto::ServerName;
 use serde_json::Value;
 
 use crate::exit::Exit;
@@ -42,6 +43,29 @@ pub(super) fn show_or_save(content: &Value, save: Option<&Path>, output: &Output
         }
     }
     Ok(())
+}
+
+/// Prints the addresses of the resources that an answer of `server` links to.
+pub(super) fn show_links(content: &Value, server: &ServerName, output: &Output) {
+    let links = links(content);
+    for (number, uri) in &links {
+        output.message(&format!("part {number} of the answer is a link to {uri}"));
+    }
+    if !links.is_empty() {
+        // The address is not put into the command: a shell may read signs in it.
+        output.message(&format!("`longshore servers read {server} URI` reads what a link names"));
+    }
+}
+
+/// Returns the place of each link among the parts of the answer, from 1, and its address.
+fn links(content: &Value) -> Vec<(usize, &str)> {
+    let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
+    parts
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| part.get("type").and_then(Value::as_str) == Some("resource_link"))
+        .filter_map(|(place, part)| Some((place + 1, part.get("uri")?.as_str()?)))
+        .collect()
 }
 
 fn found(content: &Value) -> Vec<Attachment<'_>> {
@@ -109,6 +133,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn links_are_found_with_their_places() {
+        let content = json!([
+            { "type": "text", "text": "see" },
+            { "type": "resource_link", "uri": "demo://a", "name": "a" },
+            { "type": "resource", "resource": { "uri": "x:z", "text": "plain" } },
+            { "type": "resource_link", "uri": "demo://b", "name": "b" },
+        ]);
+        assert_eq!(links(&content), [(2, "demo://a"), (4, "demo://b")]);
+    }
 
     #[test]
     fn images_and_binary_resources_are_found_and_saved_beside_what_is_there() {
