@@ -250,3 +250,47 @@ fn without_result(seen: Observation) -> Observation {
         _ => without_status(seen),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(task: Value) -> Result<Task, String> {
+        Task::read(task.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn the_pause_between_two_questions_is_bounded() {
+        let pause = |named: Value| read(json!({"taskId": "7", "pollInterval": named})).map(|task| task.pause);
+        for (named, wanted) in [
+            (json!(1500), Duration::from_millis(1500)),
+            (json!(0), SHORTEST_PAUSE),
+            (json!(1e300), DEFAULT_PAUSE),
+            (json!(3_600_000), LONGEST_PAUSE),
+            (json!(-5), DEFAULT_PAUSE),
+            (json!("soon"), DEFAULT_PAUSE),
+            (Value::Null, DEFAULT_PAUSE),
+        ] {
+            assert_eq!(pause(named.clone()), Ok(wanted), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_task_needs_an_id_and_is_at_work_unless_it_says_otherwise() {
+        assert_eq!(read(json!({"status": "working"})), Err("it is a task without a `taskId`".to_owned()));
+        assert_eq!(read(json!({"taskId": "7"})).map(|task| task.status), Ok("working".to_owned()));
+    }
+
+    #[test]
+    fn a_task_is_kept_for_as_long_as_the_call_may_last_and_a_timer_can() {
+        let ttl = |whole: Duration| {
+            let limit = TimeLimit { idle: Duration::from_secs(1), whole };
+            match call_request(CallToolRequestParams::new("t"), limit) {
+                Ok(ClientRequest::CustomRequest(CustomRequest { params: Some(params), .. })) => params,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(ttl(Duration::from_mins(2)), json!({"name": "t", "task": {"ttl": 120_000}}));
+        assert_eq!(ttl(Duration::MAX)["task"], json!({"ttl": LONGEST_TTL_MS}));
+    }
+}
