@@ -111,8 +111,8 @@ async fn blocks_of_an_answer_are_read_by_their_place() {
 #[tokio::test]
 async fn what_a_link_in_an_answer_names_can_be_read() {
     let case = Case::of("21-content");
-    let called = case.servers(&["call", "s/links"]).await.expecting(0);
-    called.saying(&["is a link to reports://q4", "`longshore servers read s URI`"]);
+    let words = ["is a link to reports://q4", "`longshore servers read s URI`"];
+    let called = case.servers(&["call", "s/links"]).await.expecting(0).saying(&words);
     let links = called.json();
     let uris: Vec<_> = ["/0/uri", "/1/uri"].iter().filter_map(|at| links.pointer(at)?.as_str()).collect();
     assert_eq!(uris, ["reports://q3", "reports://q4"]);
