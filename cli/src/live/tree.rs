@@ -177,7 +177,7 @@ impl Drawing<'_> {
 /// each step, and as much of a name on both sides of an ellipsis.
 fn names(steps: &[(usize, &StepView)]) -> ShrinkingColumn {
     let deepest = steps.iter().map(|(_, step)| usize::from(step.depth)).max().unwrap_or(0);
-    ShrinkingColumn { number: 0, least: 16 + 4 * deepest, loses: Loses::Middle }
+    ShrinkingColumn::new(0, 16 + 4 * deepest, Loses::Middle)
 }
 
 /// Returns the number of steps that failed without failing the run, as text, if the run has succeeded.

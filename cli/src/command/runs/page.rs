@@ -13,7 +13,7 @@ use crate::output::{
 
 /// A row for each run. The times become shorter where the terminal has no room for them.
 pub(super) fn list(runs: &[RunSummary], symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
-    let column = |number, least, loses| ShrinkingColumn { number, least, loses };
+    let column = ShrinkingColumn::new;
     let shrinking = [column(0, 8, Loses::Beginning), column(2, 7, Loses::Middle), column(5, 8, Loses::End)];
     let mut rows = list_rows(runs, symbols, times, TimeForm::Full);
     if !fits(&rows, room, &[]) {
