@@ -1,5 +1,6 @@
 //! What is printed when runs have ended, and what their ends come to.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use longshore_proto::{RunStatus, RunView, StepStatus};
@@ -47,7 +48,10 @@ pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output
         output.value(view.outputs.as_ref().unwrap_or(&none))?;
     }
     match summary.status {
-        RunStatus::Failed => output.failure(&failed(view).help(show_hint)),
+        RunStatus::Failed => {
+            let help = masked_hint(view).map(|hint| format!("{hint}\n{show_hint}"));
+            output.failure(&failed(view).help(help.unwrap_or_else(|| show_hint.to_owned())));
+        }
         RunStatus::Cancelled => {
             let reason = summary.cancel_reason.as_ref().map(|reason| format!(": {reason}"));
             let message = format!("the run {} was cancelled{}", summary.run, reason.unwrap_or_default());
@@ -90,6 +94,26 @@ fn failed(view: &RunView) -> Failure {
     Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}{doubt}", summary.run))
 }
 
+/// The values that `***` means in the arguments of the step at which the run failed: those that were replaced in outputs of the
+/// run. `None` if there is no `***` in the arguments.
+fn masked_hint(view: &RunView) -> Option<String> {
+    let failed = view.summary.failed_step.as_ref()?;
+    let step = view.steps.iter().find(|step| step.path == *failed)?;
+    step.arguments.as_ref().filter(|arguments| arguments.to_string().contains("***"))?;
+    let attempts = view.steps.iter().flat_map(|step| &step.attempts);
+    let masked: BTreeSet<&str> = attempts.flat_map(|made| &made.masked).map(String::as_str).collect();
+    let names: Vec<&str> = masked.into_iter().take(MASKED_NAMED).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "`***` in the arguments means the value of {}; if it is no secret, name the variable in `visible_env` of that server",
+            names.join(" or ")
+        )
+    })
+}
+
+/// Values that a hint names; an attempt names as many at most.
+const MASKED_NAMED: usize = 8;
+
 /// The end of a message about a run whose call may have happened, so that it is not repeated without a look.
 const IN_DOUBT: &str = "; the step is indeterminate: its call may have happened";
 
@@ -130,7 +154,40 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    /// A run whose second step failed with these arguments, after a value of its first step was replaced.
+    fn failed_with(arguments: &Value) -> RunView {
+        let fault = json!({ "class": "tool_error", "message": "no such region" });
+        let attempt = json!({ "number": 1, "started_at": 1, "took_ms": 1, "sent": "answered",
+                              "masked": ["variable `REGION` of server `shop`"] });
+        serde_json::from_value(json!({
+            "run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "namespace": "default",
+            "workflow": { "name": "report", "digest": "ab".repeat(32) },
+            "status": "failed",
+            "submitted_at": 1,
+            "error": fault,
+            "failed_step": "read",
+            "inputs": {},
+            "steps": [
+                { "path": "find", "does": "shop/find", "depth": 0, "status": "succeeded", "attempts": [attempt] },
+                { "path": "read", "does": "shop/read", "depth": 0, "status": "failed", "error": fault,
+                  "arguments": arguments },
+            ],
+        }))
+        .expect("a run")
+    }
+
+    #[test]
+    fn stars_in_the_arguments_of_a_failed_step_are_explained() {
+        let hint = masked_hint(&failed_with(&json!({ "where": ["in ***"] }))).expect("a hint");
+        let named = hint.contains("variable `REGION` of server `shop`; ") && hint.contains("`visible_env`");
+        assert!(named, "{hint}");
+        assert_eq!(masked_hint(&failed_with(&json!({ "where": ["north"] }))), None);
+    }
 
     #[test]
     fn a_hint_repeats_where_data_and_servers_are() {
