@@ -1,5 +1,7 @@
 //! Progress that a server reports, as people see it: at a terminal, in plain lines, and from a cluster.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
+
 use async_nats::Subscriber;
 use futures::StreamExt;
 use longshore_tests::cluster::Cluster;
