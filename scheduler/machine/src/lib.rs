@@ -11,8 +11,8 @@
 //! goes back. The same fold runs live, in recovery and in tests, so the log cannot mean two things. Effects are
 //! harmless to perform twice, and [`Machine::resume`] derives again from state alone what ought to be in flight.
 //!
-//! `handle` only finds the run and delegates: [`settle`] says what a worker's report means, [`stop`] what ends
-//! things early, [`advance`] what begins and ends as a consequence.
+//! `handle` only finds the run and delegates: `settle` says what a worker's report means, `stop` what ends
+//! things early, `advance` what begins and ends as a consequence.
 
 mod advance;
 mod change;
