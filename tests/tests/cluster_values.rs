@@ -37,7 +37,7 @@ async fn large_and_small_values_of_a_run_are_fetched() {
     let content: Value = serde_json::from_str(&cluster.scratch.read(file)).unwrap();
     assert!(content.is_array(), "{content}");
 
-    output(&[&run, "never"]).await.expecting(5).saying(&["`never`", "it is skipped"]);
+    output(&[&run, "never"]).await.expecting(5).saying(&["`never`", "was skipped"]);
     output(&[&run, "nowhere"]).await.expecting(5).saying(&["no step `nowhere`", "large, small, never"]);
     output(&["run_00_01kbgq5v8m3n4p5q6r7s8t9v0w"]).await.expecting(5).saying(&["there is no run"]);
     let shown = cluster.client(["runs", "show", &run]).run().await.expecting(0).stdout;
