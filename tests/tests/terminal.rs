@@ -126,7 +126,7 @@ async fn times_are_local_at_a_terminal_and_in_utc_elsewhere() {
 
 #[tokio::test]
 async fn list_at_a_narrow_terminal_keeps_every_column_and_a_piped_one_is_whole() {
-    let name = "a-report-with-a-name-that-is-longer-than-most-others-and-ends-here";
+    let name = "a-report-with-a-name-that-is-longer-than-most-others";
     let text = format!("longshore: v1\nname: {name}\nsteps: [{{ id: wrong, call: s/t }}]\n");
     let scratch = Scratch::with(&text, &json!({ "s": { "command": "false" } }));
     let failed = scratch.run().await.expecting(20);
