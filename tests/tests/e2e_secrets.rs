@@ -174,21 +174,21 @@ async fn configuration_stays_in_outputs_and_what_is_masked_there_is_named() {
     let mut tables = Tables::of(scratch.path()).entry();
     tables["env"] = json!({
         "AWS_REGION": "eu-central", "PORT": "80", "BATCH": "202611", "FEATURE": "enabled", "TABLE": "orders",
-        "API_TOKEN": "v4lue-of-a-token", "DATA": scratch.path(),
+        "CUSTOMER": "acme-42", "API_TOKEN": "v4lue-of-a-token", "DATA": scratch.path(),
     });
     scratch.write(".mcp.json", json!({ "mcpServers": { "tables": tables } }).to_string());
-    let csv = |table: &str, token: &str| {
+    let csv = |customer: &str, token: &str| {
         let folder = scratch.path().display();
-        format!("eu-central-1,8080,202611,enabled\nreorders,{table},{token}\n{folder}/x.csv")
+        format!("eu-central-1,8080,202611,enabled\norders,acme-421,{customer},{token}\n{folder}/x.csv")
     };
-    let input = format!("csv={}", csv("orders", "v4lue-of-a-token"));
+    let input = format!("csv={}", csv("acme-42", "v4lue-of-a-token"));
     let ended = scratch.longshore(["run", "workflow.yaml", "-i", &input]).run().await.expecting(0);
     assert_eq!(ended.json()["csv"], csv("***", "***"), "{ended}");
-    let named = ["variable `API_TOKEN` of server `tables`", "variable `TABLE` of server `tables`"];
+    let named = ["variable `API_TOKEN` of server `tables`", "variable `CUSTOMER` of server `tables`"];
     let warnings: Vec<_> = ended.stderr.lines().filter(|line| line.contains("visible_env")).collect();
     assert_eq!(warnings.len(), 1, "one for the run\n{ended}");
     assert!(named.iter().all(|name| warnings[0].contains(name)), "{ended}");
-    assert!(!ended.stderr.contains("orders") && !ended.stderr.contains(TRACE), "{ended}");
+    assert!(!ended.stderr.contains("acme-42") && !ended.stderr.contains(TRACE), "{ended}");
 
     let run = scratch.newest().await;
     for name in ["first", "second"] {
@@ -199,20 +199,20 @@ async fn configuration_stays_in_outputs_and_what_is_masked_there_is_named() {
     }
     let shown = scratch.longshore(["runs", "show", "last"]).run().await.expecting(0);
     assert!(
-        shown.stdout.contains("masked: variable `API_TOKEN` of server `tables`, variable `TABLE`"),
+        shown.stdout.contains("masked: variable `API_TOKEN` of server `tables`, variable `CUSTOMER`"),
         "{shown}"
     );
     let shown = scratch.longshore(["runs", "show", "last", "--json"]).run().await.expecting(0);
     assert!(shown.stdout.contains("\"masked\""), "{shown}");
 
-    let line = ["servers", "call", "tables/echo", "-a", "text=orders"];
+    let line = ["servers", "call", "tables/echo", "-a", "text=acme-42"];
     let called = scratch.longshore(line).run().await.expecting(0);
     assert!(called.stderr.contains(named[1]) && called.stdout.contains("***"), "{called}");
     let mut visible: Value = serde_json::from_str(&scratch.read(".mcp.json")).unwrap();
-    visible["mcpServers"]["tables"]["longshore"] = json!({ "visible_env": ["TABLE"] });
+    visible["mcpServers"]["tables"]["longshore"] = json!({ "visible_env": ["CUSTOMER"] });
     scratch.write(".mcp.json", visible.to_string());
     let called = scratch.longshore(line).run().await.expecting(0);
-    assert!(!called.stderr.contains("TABLE") && called.stdout.contains("orders"), "{called}");
+    assert!(!called.stderr.contains("CUSTOMER") && called.stdout.contains("acme-42"), "{called}");
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ordinary;
+use serde_json::Value;
+
+use super::ordinary::{self, Source};
 use super::origin::origin;
 use super::secret::{Secret, Secrets};
 
@@ -55,15 +57,18 @@ pub(super) fn inherit_env(
 }
 
 /// Has the values of the environment hidden, except those of variables that are harmless or said to be. `place` is that of the
-/// entry in the file.
+/// entry in the file, `written` the field `env` of the entry.
 pub(super) fn hide_env(
     place: &str,
     env: &BTreeMap<String, Secret>,
+    written: Option<&Value>,
     visible: &[String],
     secrets: &mut Secrets,
 ) {
     for (name, Secret(value)) in env {
-        if is_hidden(name, value, visible) {
+        let text = written.and_then(|written| written.get(name)).and_then(Value::as_str);
+        let source = if text == Some(value.as_str()) { Source::File } else { Source::Environment };
+        if is_hidden(name, value, source, visible) {
             secrets.add_setting(value, &origin("variable", name, place));
         } else if NETWORK.contains(&name.as_str()) || !visible.contains(name) {
             secrets.add_from_address(value);
@@ -72,6 +77,7 @@ pub(super) fn hide_env(
 }
 
 /// Returns true for the value of a variable that counts as a secret.
-pub(super) fn is_hidden(name: &str, value: &str, visible: &[String]) -> bool {
-    !is_public(name) && !visible.iter().any(|visible| visible == name) && ordinary::is_secret(name, value)
+pub(super) fn is_hidden(name: &str, value: &str, source: Source, visible: &[String]) -> bool {
+    let is_visible = is_public(name) || visible.iter().any(|visible| visible == name);
+    !is_visible && ordinary::is_secret(name, value, source)
 }

@@ -108,6 +108,7 @@ pub(super) fn read(
     let own = entry.as_object_mut().and_then(|fields| fields.remove("longshore"));
     let own = own.unwrap_or_else(|| Value::Object(Map::new()));
     let (settings, variables) = settings("longshore".to_owned(), own, problems);
+    let written_env = entry.get("env").cloned();
     let mut fields = Fields::of(String::new(), entry, problems)?;
     fields.take_bool("disabled");
     let visible = variables.visible.as_slice();
@@ -144,7 +145,7 @@ pub(super) fn read(
     let mut reach = reach?;
     if let Reach::Stdio(stdio) = &mut reach {
         inherit_env(&mut stdio.env, &variables.inherit, env);
-        hide_env(place, &stdio.env, visible, secrets);
+        hide_env(place, &stdio.env, written_env.as_ref(), visible, secrets);
     }
     Some(ServerConfig { reach, settings, secrets: secrets.clone() })
 }

@@ -2,6 +2,7 @@
 
 use super::child_env::is_hidden;
 use super::expand::{Expanded, expand};
+use super::ordinary::Source;
 use super::origin::origin;
 use super::secret::Secrets;
 use super::spelling;
@@ -39,7 +40,7 @@ impl Expansion<'_> {
         let mut hide = |name: &str, value: &str| {
             used(name, value);
             // Paths and names of people stand in every other message, and are not credentials.
-            if is_hidden(name, value, visible) {
+            if is_hidden(name, value, Source::Environment, visible) {
                 secrets.add_setting(value, &origin("variable", name, place));
             }
         };

@@ -6,7 +6,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::expansion::Expansion;
 use super::fields::Fields;
-use super::ordinary;
+use super::ordinary::{self, Source};
 use super::origin::origin;
 
 /// Headers that belong to the protocol.
@@ -47,7 +47,8 @@ pub(super) fn headers(
             expansion.warn(format!("{field}: {odd}"));
         }
         let is_visible = !variables.is_empty() && variables.iter().all(|name| visible.contains(name));
-        if !is_visible && ordinary::is_secret(name, value.value()) {
+        let source = if value.value() == text { Source::File } else { Source::Environment };
+        if !is_visible && ordinary::is_secret(name, value.value(), source) {
             let origin = origin("header", name, expansion.place);
             expansion.secrets.add_setting(value.value(), &origin);
             // A server may quote a credential without its scheme.

@@ -7,7 +7,24 @@
 use std::path::Path;
 
 /// Parts of a name that make its value a secret, whatever else the name says.
-const CREDENTIAL_PARTS: [&str; 8] = ["KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CREDENTIAL", "COOKIE", "DSN"];
+const CREDENTIAL_PARTS: [&str; 13] = [
+    "KEY",
+    "TOKEN",
+    "SECRET",
+    "PASS",
+    "AUTH",
+    "CREDENTIAL",
+    "COOKIE",
+    "DSN",
+    "PWD",
+    "PRIVATE",
+    "BEARER",
+    "SIGNATURE",
+    "SESSION",
+];
+
+/// Words of a name that do the same. As parts they are in too many other words, as `PIN` is in `SHIPPING`.
+const CREDENTIAL_WORDS: [&str; 8] = ["PAT", "PIN", "OTP", "JWT", "SIG", "SALT", "SEED", "PHRASE"];
 
 /// Names of settings that say where or how a program works.
 const NAMES: [&str; 20] = [
@@ -91,14 +108,40 @@ const TOKEN_CHARS: usize = 20;
 /// Digits of a number that is hidden in spite of being one. A shorter one is a port, a size or a time.
 const SECRET_DIGITS: usize = 9;
 
+/// Characters of the longest text of words that is no secret. Longer ones may be passphrases.
+const LONGEST_WORDS_CHARS: usize = 15;
+
+/// Words in such a text: `public.sales_orders`.
+const MOST_WORDS: usize = 3;
+
+/// Letters of a word that are taken for one, or for an abbreviation, without a look at its vowels.
+const SHORT_WORD_CHARS: usize = 4;
+
+/// Consonants in a row in a word, as in `worksheets`. Letters drawn at random often have more.
+const MOST_CONSONANTS: usize = 4;
+
+/// The source of a value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Source {
+    /// It is written into the servers file, where every reader of the file sees it.
+    File,
+    /// It is that of a variable, at least in part.
+    Environment,
+}
+
 /// Returns true if the value of a variable or a header counts as a secret.
-pub(super) fn is_secret(name: &str, value: &str) -> bool {
+pub(super) fn is_secret(name: &str, value: &str, source: Source) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     if SWITCHES.contains(&value.to_ascii_lowercase().as_str()) || is_existing_path(value) {
         return false;
     }
-    if CREDENTIAL_PARTS.iter().any(|part| name.contains(part)) {
+    let is_credential_name = CREDENTIAL_PARTS.iter().any(|part| name.contains(part))
+        || name.split('_').any(|word| CREDENTIAL_WORDS.contains(&word));
+    if is_credential_name {
         return true;
+    }
+    if source == Source::File && is_words(value) && !looks_like_credential(value) {
+        return false;
     }
     let is_number = value.len() < SECRET_DIGITS && value.bytes().all(|byte| byte.is_ascii_digit());
     let is_setting = NAMES.contains(&name.as_str()) || SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
@@ -108,6 +151,20 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
 fn is_existing_path(value: &str) -> bool {
     let path = Path::new(value);
     path.is_absolute() && path.exists()
+}
+
+/// Returns true for `orders`, `sales_orders` and `data/orders`: a few words in lower case, with a separator between them.
+fn is_words(value: &str) -> bool {
+    let words: Vec<&str> = value.split(['_', '-', '.', '/']).take(MOST_WORDS + 1).collect();
+    value.len() <= LONGEST_WORDS_CHARS && words.len() <= MOST_WORDS && words.into_iter().all(is_word)
+}
+
+fn is_word(word: &str) -> bool {
+    let is_vowel = |c: char| "aeiouy".contains(c);
+    let are_letters = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_pronounceable =
+        word.contains(is_vowel) && word.split(is_vowel).all(|consonants| consonants.len() <= MOST_CONSONANTS);
+    are_letters && (word.len() <= SHORT_WORD_CHARS || is_pronounceable)
 }
 
 /// Returns true for an address with user information, the beginning of a known kind of token, and a long run of letters and
@@ -148,20 +205,22 @@ mod tests {
             ("LOG_LEVEL", "warning"),
             ("CACHE_DIR", "/srv/no/such/cache-2026"),
         ] {
-            assert!(!is_secret(name, value), "{name}={value}");
+            for source in [Source::File, Source::Environment] {
+                assert!(!is_secret(name, value, source), "{name}={value}");
+            }
         }
     }
 
     #[test]
     fn everything_else_is_a_secret() {
         for (name, value) in [
-            ("CLUSTER", "eu-west"),
+            ("CLUSTER", "eu-west-2"),
             ("API_TOKEN", "12345678"),
             ("AUTH_MODE", "sup3r-m0de"),
             ("PASSPHRASE_LEVEL", "hunter22"),
             ("NUMBER", "123456789"),
+            ("PIN", "1234567"),
             ("DATA", "/no/such/folder"),
-            ("DATA", "relative/folder"),
             ("PROXY_HOST", "http://user:pa55word@proxy:3128"),
             ("BUILD_VERSION", "ghp_abcdefgh"),
             ("BUILD_VERSION", "b1946ac92492d2347c6235b4d2611184"),
@@ -169,7 +228,46 @@ mod tests {
             ("X-Cookie-Mode", "chocolate"),
             ("SENTRY_DSN", "https://abc@h/1"),
         ] {
-            assert!(is_secret(name, value), "{name}={value}");
+            for source in [Source::File, Source::Environment] {
+                assert!(is_secret(name, value, source), "{name}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_are_written_into_the_file_are_no_secrets() {
+        for (name, value) in [
+            ("TABLE", "orders"),
+            ("TABLE", "sales_orders"),
+            ("SCHEMA", "public.orders"),
+            ("SHIPPING", "worksheets"),
+            ("FILE", "data/sales.csv"),
+            ("CLUSTER", "eu-west"),
+            ("X-Tenant", "customers"),
+        ] {
+            assert!(!is_secret(name, value, Source::File), "{name}={value}");
+            assert!(is_secret(name, value, Source::Environment), "{name}={value} of the environment");
+        }
+    }
+
+    #[test]
+    fn words_that_could_be_credentials_are_secrets() {
+        for (name, value) in [
+            ("PASSWORD", "orders"),
+            ("MYSQL_PWD", "orders"),
+            ("X-Api-Key", "orders"),
+            ("PRIVATE_NOTE", "orders"),
+            ("SALT", "orders"),
+            ("TABLE", "Orders"),
+            ("TABLE", "orders7"),
+            ("TABLE", "correct-horse-battery"),
+            ("TABLE", "qzxvkjwp"),
+            ("TABLE", "bcdfghjklm"),
+            ("TABLE", "red-or-blue-or"),
+            ("TABLE", "orders-"),
+            ("TABLE", "two words"),
+        ] {
+            assert!(is_secret(name, value, Source::File), "{name}={value}");
         }
     }
 }
