@@ -2,9 +2,13 @@
 //!
 //! Only what is certain is used: `None` wherever a schema says it in a way that is not read here.
 
+mod mistakes;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+
+pub(crate) use mistakes::{Mistake, mistakes};
 
 /// References and combined schemas that are followed, one within the other. Schemas of tools need two or three.
 const MOST_LEVELS: usize = 8;

@@ -255,7 +255,8 @@ fn lines_of(problems: impl ExactSizeIterator<Item = String>) -> String {
 /// How many steps are named for one cause.
 const NAMED_STEPS: usize = 3;
 
-fn some_of(steps: &[&str]) -> String {
+/// Names the first of some steps and counts the others.
+pub(crate) fn some_of(steps: &[&str]) -> String {
     let named: Vec<_> = steps.iter().take(NAMED_STEPS).map(|step| format!("`{step}`")).collect();
     let more = steps.len().saturating_sub(NAMED_STEPS);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -170,11 +170,17 @@ impl Diagnostics {
         (self.shown.len() - warnings + self.more, warnings)
     }
 
-    /// Joins the diagnostics of two passes over one text. Returns the errors, if there are any, and the warnings.
-    pub fn split(self, other: Self) -> (Option<Self>, Self) {
+    /// Joins the diagnostics of two passes over one text.
+    pub fn joined(self, other: Self) -> Self {
         let more = self.more + other.more;
         let mut shown: Vec<_> = self.shown.into_iter().chain(other.shown).collect();
         shown.sort_by_key(|(_, one)| (one.span.start, one.code));
+        Self { shown, more }
+    }
+
+    /// Returns the errors, if there are any, and the warnings.
+    pub fn split(self) -> (Option<Self>, Self) {
+        let Self { shown, more } = self;
         let (warnings, errors): (Vec<_>, Vec<_>) =
             shown.into_iter().partition(|(_, one)| one.code.is_warning());
         let errors = (!errors.is_empty()).then_some(Self { shown: errors, more });

@@ -3,12 +3,41 @@
 //! A plan has no places, because whoever runs it needs none. They are looked up in the text once more when there is
 //! something to say.
 
-use longshore_proto::StepPath;
+use longshore_proto::{ServerName, StepPath, ToolName};
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Diagnostics, Report};
 use crate::document::{self, Entry, Kind, Node};
-use crate::source::{Source, Span};
+use crate::shape::STEPS_LIMIT;
+use crate::source::{Source, Span, TEXT_LIMIT_BYTES};
+
+/// A call as it is written, also in a text with errors.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WrittenCall {
+    /// The step that calls.
+    pub step: StepPath,
+    /// The server it names.
+    pub server: ServerName,
+    /// The tool it names.
+    pub tool: ToolName,
+}
+
+/// Returns the calls of a text, without those whose step or tool cannot be read. Compiling says what is wrong with those.
+pub fn written_calls(text: &str) -> Vec<WrittenCall> {
+    if text.len() > TEXT_LIMIT_BYTES {
+        return Vec::new();
+    }
+    let source = Source::new(text);
+    let root = document::read(&source, document::FIRST_LINE, &mut Report::default());
+    let steps = root.as_ref().map(steps).unwrap_or_default();
+    let calls = steps.iter().filter_map(|(path, entries)| {
+        let Kind::Text(call) = &get(entries, "call")?.value.kind else { return None };
+        let (server, tool) = call.split_once('/')?;
+        let (server, tool) = (server.parse().ok()?, tool.parse().ok()?);
+        Some(WrittenCall { step: path.parse().ok()?, server, tool })
+    });
+    calls.collect()
+}
 
 /// Something that is wrong with a call, and shows only beside its server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,7 +92,7 @@ impl CallMistake {
 }
 
 impl Diagnostics {
-    /// The diagnostics for findings about the workflow with this text, which compiles. Errors and warnings are both among them.
+    /// The diagnostics for findings about the workflow with this text. Errors and warnings are both among them.
     pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Self {
         let source = Source::new(text);
         let root = document::read(&source, document::FIRST_LINE, &mut Report::default());
@@ -78,7 +107,7 @@ impl Diagnostics {
     }
 }
 
-/// The steps by their paths, in the order in which a plan has them.
+/// The steps by their paths, in the order in which a plan has them, and no more than a plan may have.
 fn steps(root: &Node) -> Vec<(String, &[Entry])> {
     let mut found = Vec::new();
     let Kind::Map(entries) = &root.kind else { return found };
@@ -89,9 +118,12 @@ fn steps(root: &Node) -> Vec<(String, &[Entry])> {
 fn collect<'n>(list: Option<&'n Entry>, found: &mut Vec<(String, &'n [Entry])>) {
     let Some(Kind::List(items)) = list.map(|entry| &entry.value.kind) else { return };
     for item in items {
+        if found.len() == STEPS_LIMIT {
+            return;
+        }
         let Kind::Map(entries) = &item.kind else { continue };
         let id = match get(entries, "id").map(|entry| &entry.value.kind) {
-            Some(Kind::Text(id)) => id.clone(),
+            Some(Kind::Text(id)) if id.parse::<StepPath>().is_ok() => id.clone(),
             _ => format!("#{}", found.len() + 1),
         };
         found.push((id, entries));
@@ -175,5 +207,21 @@ steps:
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));
         check("last", CallMistake::MissingArgument, ("LS0405", 11, 23, 12));
         assert!(Diagnostics::of_findings(TEXT, []).is_empty());
+    }
+
+    #[test]
+    fn calls_of_a_text_with_errors_are_known() {
+        let calls = |text: &str| {
+            let of = |call: WrittenCall| format!("{} {}/{}", call.step, call.server, call.tool);
+            written_calls(text).into_iter().map(of).collect::<Vec<_>>()
+        };
+        let all = ["#2 tabels/read", "sum tables/sum", "last tables/write"];
+        assert_eq!(calls(TEXT), all);
+        let broken = TEXT.replace("longshore: v1\n", "").replace("limit: many", "limit: '${{ oops( }}'");
+        crate::compile(&broken).expect_err("has errors");
+        assert_eq!(calls(&broken), all);
+        let odd = "steps: [1, { id: a-b, call: s/t }, { call: s }, { call: [s/t] }, { id: a, call: s/ t }]";
+        assert_eq!(calls(odd), ["#1 s/t"]);
+        assert_eq!(calls("steps: 1"), [""; 0]);
     }
 }

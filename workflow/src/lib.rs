@@ -37,7 +37,7 @@ pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
 pub use digits::lost_digits;
 pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
-pub use finding::{CallMistake, Finding};
+pub use finding::{CallMistake, Finding, WrittenCall, written_calls};
 pub use given::{UnreadJson, read_json, read_untyped};
 pub use inputs::{InputProblem, InputProblems};
 pub use plan::{

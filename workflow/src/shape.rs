@@ -14,6 +14,8 @@ mod step;
 mod step_keys;
 mod unbuilt;
 
+pub(crate) use step::STEPS_LIMIT;
+
 use crate::diagnostics::Report;
 use crate::document::Node;
 use crate::draft::{Draft, Reference};

@@ -3,26 +3,25 @@
 //! Three circles: the text by itself; the servers it names, if there is a servers file; the tools it names and what
 //! it passes to them, if the servers may be asked.
 
-mod arguments;
+mod beside;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
-use longshore_proto::{ServerName, WorkflowRef, closest};
+use longshore_proto::{ServerName, WorkflowRef};
 use longshore_worker::mcp::{CallFault, ToolList};
-use longshore_workflow::{
-    CallMistake, CallStep, Diagnostics, Finding, Plan, Step, StepKind, compile_and_warn,
-};
+use longshore_workflow::{Diagnostics, Plan, WrittenCall, compile_and_warn, written_calls};
 use serde::Serialize;
 
-use super::servers::{lacks, with_pool};
+use self::beside::Beside;
+use super::servers::with_pool;
 use crate::args::ValidateArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
-use crate::output::{Output, one_line};
-use crate::servers_file::{Problem, ServersFile, ServersSource, TrustedServers};
+use crate::output::Output;
+use crate::servers_file::{ServersFile, ServersSource, TrustedServers};
 use crate::workflow_file;
 
 /// What was found out about one file.
@@ -45,25 +44,31 @@ struct Validation {
     text: String,
 }
 
-/// A file, as far as it could be read.
-type Read = Result<(String, Compiled), Failure>;
+/// A text that could be read, with what the compiler says of it.
+struct Compiled {
+    text: String,
+    /// A plan with the warnings about it, or everything that is wrong.
+    outcome: Result<(Plan, Diagnostics), Diagnostics>,
+    /// The calls, also of a text with errors.
+    calls: Vec<WrittenCall>,
+}
 
-/// A plan with the warnings about it, or everything that is wrong.
-type Compiled = Result<(Plan, Diagnostics), Diagnostics>;
+impl Compiled {
+    fn of(text: String) -> Self {
+        let (outcome, calls) = (compile_and_warn(&text), written_calls(&text));
+        Self { text, outcome, calls }
+    }
+}
 
 /// Checks files; all of them, whatever is wrong with the first.
 pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit, Failure> {
     let servers = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
-    let read = |path: &Path| -> Read {
-        let text = input_text::read_or_stdin(path, "workflow")?;
-        let compiled = compile_and_warn(&text);
-        Ok((text, compiled))
-    };
-    let files: Vec<(&PathBuf, Read)> = args.workflows.iter().map(|path| (path, read(path))).collect();
+    let read = |path: &Path| input_text::read_or_stdin(path, "workflow").map(Compiled::of);
+    let files: Vec<_> = args.workflows.iter().map(|path| (path, read(path))).collect();
     let (servers, tools) = if args.online {
         let trusted = servers.required()?.trusted(output, |line| output.message(line))?;
-        let plans = files.iter().filter_map(|(_, read)| Some(&read.as_ref().ok()?.1.as_ref().ok()?.0));
-        let tools = ask(&trusted, plans).await?;
+        let calls = files.iter().flat_map(|(_, read)| read.as_ref()).flat_map(|file| &file.calls);
+        let tools = ask(&trusted, calls.map(|call| &call.server).collect()).await?;
         (trusted.into_file(), tools)
     } else {
         (servers, Tools::new())
@@ -72,7 +77,7 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
     for (path, read) in files {
         let (validation, failure) = match read {
             Err(failure) => (Validation::unread(path, &failure), Some(failure)),
-            Ok((text, compiled)) => (Validation::of(path, text, compiled, &servers, &tools), None),
+            Ok(compiled) => (Validation::of(path, compiled, &servers, &tools), None),
         };
         if !validation.valid {
             exit = Exit::Invalid;
@@ -95,12 +100,18 @@ impl Validation {
         Self { file, valid: false, workflow: None, problems: None, warnings, error, text: String::new() }
     }
 
-    fn of(path: &Path, text: String, compiled: Compiled, servers: &ServersFile, tools: &Tools) -> Self {
-        let (workflow, problems, warnings) = match compiled {
-            Err(problems) => (None, Some(problems), Diagnostics::default()),
+    fn of(path: &Path, compiled: Compiled, servers: &ServersFile, tools: &Tools) -> Self {
+        let Compiled { text, outcome, calls } = compiled;
+        let beside = Beside { servers, tools };
+        let (workflow, problems, warnings) = match outcome {
+            // What such a text passes to the tools is not certain, so it is not compared with them.
+            Err(problems) => {
+                let found = Diagnostics::of_findings(&text, beside.findings(&calls, None));
+                (None, Some(problems.joined(found)), Diagnostics::default())
+            }
             Ok((plan, warnings)) => {
-                let found = Diagnostics::of_findings(&text, findings(&plan, servers, tools));
-                let (problems, warnings) = warnings.split(found);
+                let found = Diagnostics::of_findings(&text, beside.findings(&calls, Some(&plan)));
+                let (problems, warnings) = warnings.joined(found).split();
                 (Some(plan.reference()), problems, warnings)
             }
         };
@@ -132,13 +143,8 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
 /// The tools of each server that was asked, or why it did not say.
 type Tools = BTreeMap<ServerName, Result<ToolList, CallFault>>;
 
-/// Asks every server that one of the plans calls, all at the same time.
-async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>) -> Result<Tools, Failure> {
-    let calls = plans.flat_map(|plan| &plan.steps).filter_map(|step| match &step.kind {
-        StepKind::Call(call) => Some(&call.server),
-        StepKind::Set(_) | StepKind::Parallel { .. } => None,
-    });
-    let wanted: BTreeSet<&ServerName> = calls.collect();
+/// Asks the servers of the file among these, all at the same time.
+async fn ask(servers: &TrustedServers, wanted: BTreeSet<&ServerName>) -> Result<Tools, Failure> {
     with_pool(servers, async |pool, names| {
         let wanted = names.into_iter().filter(|name| wanted.contains(name));
         let asked = join_all(wanted.map(async |server| {
@@ -148,83 +154,4 @@ async fn ask<'p>(servers: &TrustedServers, plans: impl Iterator<Item = &'p Plan>
         Ok(asked.await.into_iter().collect())
     })
     .await
-}
-
-/// What keeps the calls of a plan from being carried out, or from being taken by their tools.
-fn findings(plan: &Plan, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
-    let calls = plan.steps.iter().filter_map(|step| match &step.kind {
-        StepKind::Call(call) => Some((step, call.as_ref())),
-        StepKind::Set(_) | StepKind::Parallel { .. } => None,
-    });
-    // The names of arguments and tools are those of the servers.
-    let hide = |text: String| servers.without_secrets(text);
-    calls
-        .flat_map(|(step, call)| {
-            // What is wrong with the server itself is reported alone.
-            let is_usable = servers.lack(&call.server).is_none();
-            let unbound = is_usable.then(|| servers.unbound_secrets(plan, step.path.as_str(), call));
-            let unbound = unbound.into_iter().flatten().map(|Problem { message, help, .. }| Finding {
-                step: step.path.clone(),
-                mistake: CallMistake::UnboundSecret,
-                message,
-                help,
-            });
-            of_call(step, call, servers, tools).into_iter().chain(unbound)
-        })
-        .map(|finding| Finding { message: hide(finding.message), help: finding.help.map(hide), ..finding })
-        .collect()
-}
-
-fn of_call(step: &Step, call: &CallStep, servers: &ServersFile, tools: &Tools) -> Vec<Finding> {
-    let finding = |mistake, message, help| Finding { step: step.path.clone(), mistake, message, help };
-    // Without a servers file nobody has said which servers there are.
-    if servers.exists()
-        && let Some((message, help)) = servers.lack(&call.server)
-    {
-        let is_there = servers
-            .unusable()
-            .map(|(name, _)| name)
-            .chain(servers.disabled())
-            .any(|name| *name == call.server);
-        let mistake = if is_there { CallMistake::UnusableServer } else { CallMistake::UnknownServer };
-        return vec![finding(mistake, message, help)];
-    }
-    match tools.get(&call.server) {
-        None => Vec::new(),
-        Some(Err(CallFault { fault, .. })) => {
-            let message =
-                format!("the server `{}` cannot be asked: {}", call.server, one_line(&fault.to_string()));
-            let help = Some("`longshore servers list` says how each server does".to_owned());
-            vec![finding(CallMistake::UnusableServer, message, help)]
-        }
-        Some(Ok(list)) => match list.tools.iter().find(|tool| tool.name == call.tool) {
-            Some(tool) => arguments::mistakes(
-                &format!("{}/{}", call.server, call.tool),
-                &call.with.entries(),
-                &tool.input_schema,
-            )
-            .into_iter()
-            .map(|arguments::Mistake { mistake, message, help }| finding(mistake, message, Some(help)))
-            .collect(),
-            None => {
-                let (mistake, message) = lacking(call, list);
-                vec![finding(mistake, message, lacks(&list.tools, call.tool.as_str()))]
-            }
-        },
-    }
-}
-
-/// The mistake of a call whose tool is not listed. A server that changes its list may add the tool later, unless the name looks
-/// like a misspelt one of those that it lists.
-fn lacking(call: &CallStep, list: &ToolList) -> (CallMistake, String) {
-    let CallStep { server, tool, .. } = call;
-    let names = list.tools.iter().map(|tool| tool.name.as_str());
-    let is_left_out = list.left_out.contains_key(tool.as_str());
-    if list.changes && !is_left_out && closest(tool.as_str(), names).is_none() {
-        let message = format!(
-            "the server `{server}` does not list the tool `{tool}` now, and declares that its list changes while it runs"
-        );
-        return (CallMistake::UnlistedTool, message);
-    }
-    (CallMistake::UnknownTool, format!("the server `{server}` has no tool `{tool}`"))
 }

@@ -110,6 +110,48 @@ async fn validate_finds_problems_in_text_servers_and_tools() {
 }
 
 #[tokio::test]
+async fn validate_finds_problems_of_servers_in_a_text_with_errors_and_names_each_once() {
+    let folder = Folder::with(ECHO);
+    let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
+    let entries =
+        r#"{"mcpServers":{"gone": {"command": "/no/such/program"}, "unset": {"command": "${NOT_SET_1}"},"#;
+    folder.write(".mcp.json", &text.replacen("{\"mcpServers\":{", entries, 1));
+    folder.write(
+        "broken.yaml",
+        "longshore: v1
+name: broken
+steps:
+  - { id: one, call: gone/x, with: { a: '${{ inputs.missing }}' } }
+  - { id: two, call: gone/y, needs: [none] }
+  - { call: gone/z, timeout: soon }
+  - { id: four, call: gone/z }
+  - { id: five, call: unset/x }
+  - { id: six, call: unset/x }
+  - { id: seven, call: test/ecko }
+  - { id: eight, call: test/strict, with: { txt: 1 } }
+",
+    );
+    let ended = folder.run(&["validate", "broken.yaml", "--online", "--json"]).await.expecting(3, &[]);
+    let json = ended.json_lines();
+    let problems = json[0]["problems"].as_array().expect("problems");
+    let of = |code: &str| -> Vec<&str> {
+        let found = problems.iter().filter(|problem| problem["code"] == code);
+        found.filter_map(|problem| problem["message"].as_str()).collect()
+    };
+    let [gone, unset] = of("LS0402")[..] else { panic!("{problems:#?}") };
+    assert!(gone.contains("/no/such/program"), "{gone}");
+    assert!(gone.ends_with("; steps `one`, `two`, `#3` and 1 more call it"), "{gone}");
+    assert!(unset.contains("NOT_SET_1") && unset.ends_with("; steps `five`, `six` call it"), "{unset}");
+    assert_eq!(of("LS0403"), ["the server `test` has no tool `ecko`"]);
+    let of_text =
+        problems.iter().filter(|problem| !["LS0402", "LS0403"].map(Some).contains(&problem["code"].as_str()));
+    let lines: Vec<_> = of_text.map(|problem| problem["line"].as_u64()).collect();
+    assert_eq!(lines, [4, 5, 6].map(Some), "{problems:#?}");
+    let words = ["LS0402", "broken.yaml:4:22", "LS0403", "broken.yaml has 6 problems"];
+    folder.run(&["validate", "broken.yaml", "--online"]).await.expecting(3, &words);
+}
+
+#[tokio::test]
 async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
     let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
     std::fs::write(folder.path().join("latin.yaml"), b"name: \xff").expect("writes");

@@ -17,7 +17,7 @@ use crate::source::{Placed, Span};
 use crate::template::{Part, Template};
 
 /// The most steps of a workflow: a run keeps the state of each in memory.
-pub(super) const STEPS_LIMIT: usize = 1_000;
+pub(crate) const STEPS_LIMIT: usize = 1_000;
 
 const MOMENT: Duration = Duration::from_millis(1);
 

@@ -1,4 +1,4 @@
-//! Whether a tool takes the arguments that a step writes down, as far as its schema and the text alone can tell.
+//! Mistakes in the arguments of a call, as far as names and types of the tool's schema tell.
 //!
 //! Values of expressions come only when the step runs; the worker checks them then, against the whole schema. Here a
 //! schema that says more than names and types is taken to allow what is written.
@@ -6,19 +6,19 @@
 use longshore_workflow::CallMistake;
 use serde_json::{Map, Value};
 
-use crate::schema::{is_a, type_of, types};
+use super::{is_a, type_of, types};
 use crate::suggest;
 
 /// Something that the tool would refuse, or most likely ignore.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Mistake {
-    pub(super) mistake: CallMistake,
-    pub(super) message: String,
-    pub(super) help: String,
+pub(crate) struct Mistake {
+    pub(crate) mistake: CallMistake,
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
 /// Returns the mistakes in arguments of `call`, each argument with its value unless an expression makes it.
-pub(super) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
+pub(crate) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
     let input = schema;
     let Value::Object(schema) = input else { return Vec::new() };
     let none = Map::new();
