@@ -128,6 +128,12 @@ impl Output {
         self.whole_lines(lines.into_iter().map(|line| room.cut(line)).collect())
     }
 
+    /// Prints a result in lines that hold sentences, wrapped to the terminal if there is one.
+    pub(crate) fn wrapped_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+        let room = self.table_room();
+        self.whole_lines(lines.into_iter().flat_map(|line| room.wrapped(line)).collect())
+    }
+
     /// Prints a result in lines, which a terminal wraps.
     pub(crate) fn whole_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
         if lines.is_empty() {

@@ -144,6 +144,25 @@ async fn list_at_a_narrow_terminal_keeps_every_column_and_a_piped_one_is_whole()
 }
 
 #[tokio::test]
+async fn reason_of_a_broken_server_is_whole_at_a_narrow_terminal_and_in_a_pipe() {
+    let scratch = Scratch::new(&json!({}));
+    let complaint = format!("{} the end of the reason", "a sentence of some length ".repeat(6));
+    let script = format!("echo '{complaint}' >&2; exit 3");
+    scratch.servers(&json!({ "broken": { "command": "sh", "args": ["-c", script] } }));
+    let list = || {
+        let list = Longshore::new(scratch.path(), ["servers", "list", "--mcp-config", ".mcp.json"]);
+        list.env("NO_COLOR", "1").env("TERM", "dumb")
+    };
+    let (_, screen) = AtTerminal::start(list()).end().await;
+    let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
+    assert!(rows.iter().all(|row| row.chars().count() <= 80), "{screen}");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(&screen).contains(&words(&complaint)), "{screen}");
+    let piped = list().run().await.expecting(1);
+    assert!(piped.stdout.lines().any(|line| line.contains(&complaint)), "{piped}");
+}
+
+#[tokio::test]
 async fn servers_are_shown_as_they_answer() {
     let scratch = Scratch::new(&json!({}));
     let open = scratch.path().join("open");

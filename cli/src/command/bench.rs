@@ -30,7 +30,7 @@ pub(super) async fn bench(args: &BenchArgs, config: &Config, output: &Output) ->
     if args.json {
         output.document(SCHEMA, &figures)?;
     } else {
-        output.lines(page::page(&figures))?;
+        output.wrapped_lines(page::page(&figures))?;
     }
     Ok(Exit::Success)
 }

@@ -43,7 +43,7 @@ pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) ->
     if args.json {
         output.document(SCHEMA, &letter)?;
     } else {
-        output.lines(page(&letter, &output.result_times))?;
+        output.wrapped_lines(page(&letter, &output.result_times))?;
         output.text(&letter.body)?;
     }
     Ok(Exit::Success)

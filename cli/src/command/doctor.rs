@@ -66,7 +66,7 @@ pub(super) async fn doctor(
     if json {
         output.document(SCHEMA, &report)?;
     } else {
-        output.lines(page::page(&report, output.symbols))?;
+        output.wrapped_lines(page::page(&report, output.symbols))?;
     }
     Ok(cluster::judged(*unreachable, findings, is_strict))
 }

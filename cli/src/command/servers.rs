@@ -62,7 +62,7 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
             reports.iter().try_for_each(|report| output.document("longshore.tool", report))?;
         }
         ([report], Some(_)) => {
-            output.lines(page::tool(report))?;
+            output.wrapped_lines(page::tool(report))?;
             output.value(&report.tool.input_schema)?;
         }
         (reports, _) => output.lines(page::tools(reports))?,

@@ -79,6 +79,40 @@ impl Line {
         cut.with(FAINT, ellipsis)
     }
 
+    /// The line in as many lines of so many columns as it needs, broken at spaces where that is possible. Further lines are
+    /// indented by two columns more than the first one.
+    pub(crate) fn wrapped(self, columns: usize) -> Vec<Self> {
+        if self.width() <= columns {
+            return vec![self];
+        }
+        let leading = self.0.first().map_or(0, |(_, text)| text.len() - text.trim_start_matches(' ').len());
+        let margin = Self::of(PLAIN, &" ".repeat((leading + 2).min(columns / 2)));
+        let (mut lines, mut line, mut is_empty) = (Vec::new(), Self::default(), true);
+        for (style, word) in
+            self.0.iter().flat_map(|(style, text)| text.split_inclusive(' ').map(move |word| (*style, word)))
+        {
+            let mut rest = word;
+            while !rest.is_empty() {
+                let left = columns.saturating_sub(line.width());
+                let fits = rest.trim_end().width() <= left;
+                if !fits && !is_empty {
+                    lines.push(std::mem::replace(&mut line, margin.clone()));
+                    is_empty = true;
+                    continue;
+                }
+                // Of a word that is wider than a line, as much as goes into one; at least one character, so that this ends.
+                let first = rest.chars().next().map_or(0, char::len_utf8);
+                let part = if fits { rest } else { fitting(rest, left) };
+                let part = if part.is_empty() { rest.get(..first).unwrap_or(rest) } else { part };
+                line = line.with(style, part);
+                rest = rest.get(part.len()..).unwrap_or_default();
+                is_empty &= part.trim().is_empty();
+            }
+        }
+        lines.push(line);
+        lines
+    }
+
     /// The line within so many columns, without its beginning.
     pub(crate) fn without_beginning(self, columns: usize, ellipsis: &str) -> Self {
         if self.width() <= columns {
@@ -171,6 +205,25 @@ mod tests {
         assert_eq!(line().cut(4, "…").text(), "日…");
         for columns in 1..16 {
             assert!(line().cut(columns, "…").width() <= columns, "{columns}");
+        }
+    }
+
+    #[test]
+    fn wrapped_line_loses_nothing() {
+        let wrapped = |line: Line, columns| line.wrapped(columns).iter().map(Line::text).collect::<Vec<_>>();
+        let line =
+            || Line::of(GOOD, "  ! disk:").with(PLAIN, " the store at /var/lib/longshore/store.db is full");
+        assert_eq!(
+            wrapped(line(), 30),
+            ["  ! disk: the store at", "    /var/lib/longshore/store.d", "    b is full"]
+        );
+        assert_eq!(wrapped(line(), 80), ["  ! disk: the store at /var/lib/longshore/store.db is full"]);
+        assert_eq!(wrapped(Line::of(PLAIN, "日本語日本語"), 5), ["日本", "  語", "  日", "  本", "  語"]);
+        let letters = |lines: &[String]| lines.concat().replace(' ', "");
+        for columns in 8..60 {
+            let lines = wrapped(line(), columns);
+            assert_eq!(letters(&lines), letters(&wrapped(line(), 80)), "{columns}");
+            assert!(lines.iter().all(|line| line.width() <= columns), "{columns}: {lines:?}");
         }
     }
 

@@ -23,6 +23,14 @@ impl TableRoom {
         }
     }
 
+    /// The line in as many lines as it needs within the columns, if they are bounded.
+    pub(crate) fn wrapped(self, line: Line) -> Vec<Line> {
+        match self.columns {
+            Some(columns) => line.wrapped(columns),
+            None => vec![line],
+        }
+    }
+
     /// The room that is left beside so many columns.
     pub(crate) fn beside(self, columns: usize) -> Self {
         Self { columns: self.columns.map(|all| all.saturating_sub(columns)), ..self }

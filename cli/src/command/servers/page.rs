@@ -9,7 +9,7 @@ use crate::output::{
     aligned_within,
 };
 
-/// A row for each server, and a line below those that cannot be used. Where nothing is cut, names are padded to `name_width`,
+/// A row for each server, and the reason below those that cannot be used, wrapped to the room. Where nothing is cut, names are padded to `name_width`,
 /// so that parts of a list line up.
 pub(super) fn servers<'h>(
     all: impl Iterator<Item = &'h Health> + Clone,
@@ -22,6 +22,7 @@ pub(super) fn servers<'h>(
     let own = ShrinkingColumn::new(2, 8, Loses::Middle);
     let rows =
         aligned_within(all.clone().map(|health| row(health, symbols, padding)).collect(), room, &[name, own]);
+    let why = |health| why(health).into_iter().flat_map(|line| room.wrapped(line));
     all.zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
 }
 
@@ -201,6 +202,18 @@ mod tests {
                 "- later   disabled",
                 "+ tables  ready     tables 0.1.0  2026-07-28 (stateless)  connected in 31ms  6 tools in 0.6ms  pid 77",
             ]
+        );
+    }
+
+    #[test]
+    fn reason_is_wrapped_to_the_terminal() {
+        let reason = "args: must be a list of texts, and this is a map";
+        let unusable =
+            Health::Unusable { server: "git".parse().expect("a name"), reasons: vec![reason.to_owned()] };
+        let room = TableRoom { columns: Some(30), ellipsis: "..." };
+        assert_eq!(
+            texts(&servers(std::iter::once(&unusable), Symbols::Ascii, room, 6)),
+            ["- git  unusable", "    args: must be a list of", "      texts, and this is a map"]
         );
     }
 
