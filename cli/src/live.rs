@@ -157,9 +157,17 @@ mod sample {
 
     /// An attempt that met a fault.
     pub(super) fn attempt(number: u32, class: &str, message: &str) -> Value {
+        let mut attempt = unreported(number);
+        attempt["fault"] = json!({ "class": class, "message": message });
+        attempt["process"] = json!({ "pid": 4711, "connection": 2 });
+        attempt
+    }
+
+    /// An attempt that no worker reported.
+    pub(super) fn unreported(number: u32) -> Value {
         json!({
             "number": number, "started_at": BEGAN + 1_000, "took_ms": 200,
-            "fault": { "class": class, "message": message }, "sent": "maybe",
+            "fault": { "class": "unavailable", "message": "its process ended" }, "sent": "maybe",
         })
     }
 }

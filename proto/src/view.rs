@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AttemptRecord, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
+use crate::{Attempt, AttemptRecord, Fault, Namespace, RunId, StepPath, Timestamp, WorkflowRef};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -206,6 +206,21 @@ impl StepView {
             member.is_some_and(|member| steps.iter().any(|step| step.path == *member && step.error.is_some()))
         };
         self.error.as_ref().filter(|fault| !is_repeated(fault))
+    }
+
+    /// The number of its last attempt that has ended; 0 if none has. A job that no worker reported is sent again under its number,
+    /// so there may be more records of attempts than that.
+    pub fn attempts_made(&self) -> u32 {
+        self.attempts.last().map_or(0, |last| last.number.0)
+    }
+
+    /// The number of the attempt that is under way or comes next.
+    pub fn next_attempt(&self) -> Attempt {
+        match self.attempts.last() {
+            Some(last) if last.is_unreported() => last.number,
+            Some(last) => last.number.next(),
+            None => Attempt::FIRST,
+        }
     }
 
     /// Its status in a word for people, who want to see which calls have begun.

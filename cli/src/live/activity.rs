@@ -142,7 +142,7 @@ fn number(value: f64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::sample::{BEGAN, attempt, run, step};
+    use super::super::sample::{BEGAN, attempt, run, step, unreported};
     use super::*;
 
     fn progress(done: f64, total: Option<f64>, message: Option<&str>) -> CallActivity {
@@ -184,9 +184,7 @@ mod tests {
             "late news of attempt 1"
         );
         assert_eq!(shown(running(), &[(1, one()), (2, CallActivity::Sent)]), None);
-        let mut made = attempt(1, "timeout", "x");
-        made["process"] = json!({ "pid": 4711, "connection": 2 });
-        let retried = step("a", "running", json!({ "attempts": [made] }));
+        let retried = step("a", "running", json!({ "attempts": [attempt(1, "timeout", "x")] }));
         assert_eq!(shown(retried, &[(1, one())]), None);
         assert_eq!(shown(step("a", "succeeded", json!({})), &[(1, one())]), None);
         assert_eq!(shown(step("b", "running", json!({})), &[(1, one())]), None);
@@ -194,7 +192,7 @@ mod tests {
 
     #[test]
     fn call_that_is_made_again_under_its_number_is_shown() {
-        let unreported = json!({ "attempts": [attempt(1, "unavailable", "its process ended")] });
+        let unreported = json!({ "attempts": [unreported(1)] });
         let (run, mut activities) =
             after(step("a", "running", unreported), &[(1, progress(4.0, Some(10.0), None))]);
         let (id, later) = (run.summary.run, Timestamp::from_millis(BEGAN + 9_000));

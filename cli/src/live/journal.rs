@@ -112,8 +112,8 @@ fn words(step: &StepView, all: &[StepView]) -> String {
     if let (Some(began), Some(ended)) = (step.started_at, step.finished_at) {
         words.push_str(&format!("  {}", Elapsed(ended.since(began))));
     }
-    if step.attempts.len() > 1 {
-        words.push_str(&format!("  {} attempts", step.attempts.len()));
+    if step.attempts_made() > 1 {
+        words.push_str(&format!("  {} attempts", step.attempts_made()));
     }
     let last = step.attempts.last().and_then(|attempt| attempt.fault.as_ref());
     let passing = || last.filter(|_| step.error.is_none() && !step.status.is_terminal());
@@ -157,7 +157,7 @@ fn turned(before: Option<&RunView>, now: &RunView, seen: Timestamp) -> Option<(T
 mod tests {
     use serde_json::json;
 
-    use super::super::sample::{BEGAN, attempt, run, step};
+    use super::super::sample::{BEGAN, attempt, run, step, unreported};
     use super::*;
 
     fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
@@ -270,11 +270,7 @@ mod tests {
             vec![
                 step("a", "succeeded", json!({})),
                 step("both", "running", json!({ "does": "parallel" })),
-                step(
-                    "b",
-                    "running",
-                    json!({ "depth": 1, "attempts": [attempt(1, "unavailable", "its process ended")] }),
-                ),
+                step("b", "running", json!({ "depth": 1, "attempts": [unreported(1)] })),
                 step("c", "pending", json!({ "depth": 1 })),
             ],
         );
@@ -284,6 +280,18 @@ mod tests {
             lines.iter().map(Line::text).collect::<Vec<_>>(),
             ["2026-11-20T15:11:20.000Z  b  running  tables/read  unavailable: its process ended"]
         );
+    }
+
+    #[test]
+    fn attempts_are_counted_by_their_numbers() {
+        let ended = |attempts: serde_json::Value| {
+            let now = run("running", vec![step("a", "succeeded", json!({ "attempts": attempts }))]);
+            changes(None, &now, false, Timestamp::from_millis(BEGAN), &Times::default())[0].text()
+        };
+        let once = ended(json!([unreported(1), unreported(1), attempt(1, "timeout", "x")]));
+        assert!(once.ends_with("tables/read  250ms"), "{once}");
+        let twice = ended(json!([unreported(1), attempt(1, "timeout", "x"), attempt(2, "timeout", "y")]));
+        assert!(twice.ends_with("  250ms  2 attempts"), "{twice}");
     }
 
     #[test]

@@ -134,13 +134,13 @@ impl Drawing<'_> {
         }
     }
 
-    /// Which attempt is under way or comes next, of how many.
+    /// Which attempt is under way or comes next, of how many; of a step that has ended, how many there were.
     fn attempts(self, step: &StepView) -> String {
         let next = || {
             let most = step.attempt_limit.map(|most| format!("/{most}")).unwrap_or_default();
-            format!("  attempt {}{most}", step.attempts.len() + 1)
+            format!("  attempt {}{most}", step.next_attempt())
         };
-        match (step.attempts.len(), step.status) {
+        match (step.attempts_made(), step.status) {
             (0, _) | (1, StepStatus::Succeeded | StepStatus::Failed) => String::new(),
             (_, StepStatus::Running) => next(),
             (_, StepStatus::Retrying) => match step.next_attempt_at {

@@ -184,7 +184,9 @@ fn attempt(step: &StepView, made: &AttemptRecord, style: Style, times: &Times) -
     let started_at = times.shown(*started_at);
     let by = made.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
     let process = made.process.as_ref().map(|process| format!(" ({process})")).unwrap_or_default();
-    let text = format!("    attempt {number}  {started_at}  {}{by}{process}", Elapsed(*took));
+    // One that is made again has the same number.
+    let unreported = if made.is_unreported() { " (unreported)" } else { "" };
+    let text = format!("    attempt {number}{unreported}  {started_at}  {}{by}{process}", Elapsed(*took));
     let mut lines = vec![Line::of(FAINT, &indent(step, &text))];
     if let Some(fault) = &made.fault {
         lines.extend(fault_lines(fault, "      ", style, step));
@@ -284,6 +286,20 @@ mod tests {
                 "    because `check` failed",
             ]
         );
+    }
+
+    #[test]
+    fn attempt_that_no_worker_reported_is_marked_beside_the_one_with_its_number() {
+        let mut view = view();
+        view.steps.drain(..1);
+        view.steps.truncate(1);
+        let attempts = &mut view.steps[0].attempts;
+        attempts.insert(0, attempts[0].clone());
+        (attempts[0].process, attempts[0].sent) = (None, longshore_proto::Sent::Maybe);
+        let shown = texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE));
+        let heads = shown.iter().filter_map(|line| line.trim().split("  ").next());
+        let heads = heads.filter(|head| head.starts_with("attempt"));
+        assert_eq!(heads.collect::<Vec<_>>(), ["attempt 1 (unreported)", "attempt 1"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use longshore_proto::{Attempt, CallActivity, CallUpdate, Progress, RunStatus};
 use serde_json::json;
 
-use super::super::sample::{BEGAN, attempt, run, step};
+use super::super::sample::{BEGAN, attempt, run, step, unreported};
 use super::*;
 
 fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&str]) {
@@ -81,6 +81,30 @@ fn a_run_is_a_tree_of_steps() {
             "    ✗ check_west   failed      250ms  tables/read",
             "      tool_error: row 7: \\u001b[31mno number",
             "  · report         pending            tables/read",
+        ],
+    );
+}
+
+#[test]
+fn attempts_are_counted_by_their_numbers() {
+    let interrupted = |number: u32| json!([unreported(number), unreported(number)]);
+    let twice = json!([unreported(1), attempt(1, "timeout", "x"), attempt(2, "timeout", "y")]);
+    let steps = vec![
+        step("a", "running", json!({ "attempts": interrupted(1), "attempt_limit": 2 })),
+        step("b", "running", json!({ "attempts": interrupted(2), "attempt_limit": 2 })),
+        step("c", "cancelled", json!({ "attempts": interrupted(1) })),
+        step("d", "failed", json!({ "attempts": twice })),
+    ];
+    check(
+        &[run("running", steps)],
+        Symbols::Ascii,
+        (80, 24),
+        &[
+            "> sales-report  running  3.0s  run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
+            "  > a  running      2.0s  tables/read  attempt 1/2",
+            "  > b  running      2.0s  tables/read  attempt 2/2",
+            "  o c  cancelled   250ms  tables/read  1 attempt",
+            "  x d  failed      250ms  tables/read  2 attempts",
         ],
     );
 }
