@@ -2,12 +2,13 @@
 //!
 //! On a terminal a tree of steps is drawn over and over below the messages; elsewhere each change of a step is a line
 //! with its time. What a tree looks like is in [`tree`], which steps fit into it in [`fit`], which lines a change
-//! gives in [`journal`], what calls under way are doing in [`activity`]: all of it text made from [`RunView`]s and the updates of
+//! gives in [`journal`], which steps run long in [`running`], what calls under way are doing in [`activity`]: all of it text made from [`RunView`]s and the updates of
 //! workers.
 
 mod activity;
 mod fit;
 mod journal;
+mod running;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_ports::clock;
-use longshore_proto::{CallUpdate, RunId, RunView};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use longshore_proto::{CallUpdate, RunId, RunView, StepPath, Timestamp};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use self::activity::Activities;
+use self::running::RunningSteps;
 use self::tree::Drawing;
 use crate::output::Output;
 
@@ -31,6 +33,7 @@ pub(crate) struct Live {
     output: Output,
     runs: BTreeMap<RunId, Arc<RunView>>,
     activities: Activities,
+    running: RunningSteps,
     /// Whether lines say which run they are about.
     several: bool,
     frames: Interval,
@@ -42,7 +45,7 @@ impl Live {
         let mut frames = interval(FRAME_INTERVAL);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (output, activities) = (output.clone(), Activities::default());
-        Self { output, runs: BTreeMap::new(), activities, several, frames }
+        Self { output, runs: BTreeMap::new(), activities, running: RunningSteps::default(), several, frames }
     }
 
     /// Takes the newest state of a run.
@@ -51,10 +54,11 @@ impl Live {
         let before = self.runs.insert(run, Arc::clone(&view));
         self.activities.forget_ended(&view);
         if !self.output.is_live {
-            let times = &self.output.message_times;
-            for line in journal::changes(before.as_deref(), &view, self.several, clock::now(), times) {
+            let (now, times) = (clock::now(), &self.output.message_times);
+            for line in journal::changes(before.as_deref(), &view, self.several, now, times) {
                 self.output.say(&line);
             }
+            self.running.take(&view, now);
         }
     }
 
@@ -75,31 +79,55 @@ impl Live {
         {
             let whose = self.several.then_some(run);
             self.output.say(&journal::activity(step, &words, whose, now, &self.output.message_times));
+            self.running.note_line(run, &path);
         }
     }
 
     /// Takes a run that is resumed, as it was left behind: of its steps only calls that are made again are news.
     pub(crate) fn begin_with(&mut self, view: Arc<RunView>) {
         if !self.output.is_live {
-            let times = &self.output.message_times;
-            let lines = journal::made_again(&view, self.several, clock::now(), times);
+            let (now, times) = (clock::now(), &self.output.message_times);
+            let lines = journal::made_again(&view, self.several, now, times);
             lines.iter().for_each(|line| self.output.say(line));
+            self.running.take(&view, now);
+            // Every step that was out has its line, or is a group whose members have theirs.
+            view.steps.iter().for_each(|step| self.running.note_line(view.summary.run, &step.path));
         }
         self.runs.insert(view.summary.run, view);
     }
 
-    /// Waits until the next frame is due, and draws it; for ever where nothing is drawn. Safe to cancel.
+    /// Waits until the next frame or line is due, and shows it. Safe to cancel.
     pub(crate) async fn frame(&mut self) {
-        if !self.output.is_live {
-            pending::<()>().await;
+        if self.output.is_live {
+            self.frames.tick().await;
+            return self.draw(false);
         }
-        self.frames.tick().await;
-        self.draw(false);
+        match self.running.next_line() {
+            Some(at) => sleep(at.since(clock::now())).await,
+            None => pending().await,
+        }
+        let now = clock::now();
+        let due = self.running.due(now);
+        self.say_under_way(due, now);
+    }
+
+    fn say_under_way(&self, steps: Vec<(RunId, StepPath)>, now: Timestamp) {
+        for (run, path) in steps {
+            let step = self.runs.get(&run).and_then(|view| view.steps.iter().find(|step| step.path == path));
+            let whose = self.several.then_some(run);
+            if let Some(step) = step {
+                self.output.say(&journal::under_way(step, whose, now, &self.output.message_times));
+            }
+        }
     }
 
     /// Draws the last frame and leaves it where it is: all of it, because nothing is drawn over it any more and what
-    /// does not fit scrolls away.
-    pub(crate) fn finish(&self) {
+    /// does not fit scrolls away. Steps that are left in the queue have a line at the latest now.
+    pub(crate) fn finish(&mut self) {
+        if !self.output.is_live {
+            let queued = self.running.take_queued();
+            self.say_under_way(queued, clock::now());
+        }
         self.draw(true);
         self.output.keep_frame();
     }

@@ -1,4 +1,5 @@
-//! Runs as lines of a log: one for each change of a step, with the moment it happened.
+//! Runs as lines of a log: one for each change of a step, with the moment it happened. The start of a step is no such change:
+//! [`running`](super::running) says when it has a line.
 //!
 //! For output that is kept or read by programs. A view may skip states that nobody saw; a line then tells the newest.
 
@@ -21,9 +22,12 @@ pub(super) fn changes(
     let changed = now.steps.iter().zip(turns).enumerate().filter_map(|(place, (step, turn))| {
         let own = moment(step, now.summary.submitted_at);
         match old.get(place) {
-            Some(before) if state(before) != state(step) => Some((own, turn, step)),
-            Some(before) if waits_anew(before, step) => Some((seen, turn, step)),
-            None if step.status != StepStatus::Pending => Some((own, turn, step)),
+            Some(before) if state(before) != state(step) && !only_starts(before, step) => {
+                Some((own, turn, step))
+            }
+            Some(before) if waits_anew(Some(before), step) => Some((seen, turn, step)),
+            None if step.status.is_terminal() || !step.attempts.is_empty() => Some((own, turn, step)),
+            None if waits_anew(None, step) => Some((own, turn, step)),
             _ => None,
         }
     });
@@ -41,6 +45,13 @@ pub(super) fn made_again(run: &RunView, several: bool, now: Timestamp, times: &T
     let is_out = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
     let calls = run.steps.iter().filter(is_out);
     calls.map(|step| line(now, whose, &words(step, &run.steps), times)).collect()
+}
+
+/// The line that says that a step is under way, and for how long.
+pub(super) fn under_way(step: &StepView, whose: Option<RunId>, now: Timestamp, times: &Times) -> Line {
+    let took = step.started_at.map(|began| format!("  {}", Elapsed(now.since(began)))).unwrap_or_default();
+    let words = format!("{}  {}  {}{took}", step.path, step.shown_status(), step.caption());
+    line(now, whose, &words, times)
 }
 
 /// The line that says what the call of a step is doing.
@@ -87,18 +98,23 @@ fn turns(steps: &[StepView]) -> Vec<usize> {
 }
 
 /// What a change is a change of.
-fn state(step: &StepView) -> (&'static str, usize) {
+fn state(step: &StepView) -> (StepStatus, usize) {
     // Attempts that are made in place, without waiting, show one by one as well.
-    (step.shown_status(), step.attempts.len())
+    (step.status, step.attempts.len())
+}
+
+/// Returns true if all that happened is that a step, or its next attempt, was sent.
+fn only_starts(before: &StepView, now: &StepView) -> bool {
+    now.status == StepStatus::Running && now.attempts.len() == before.attempts.len()
 }
 
 /// Whether a step waits for something else than before. What stands behind a colon, as how many wait with it, changes all
 /// the time and is no news.
-fn waits_anew(before: &StepView, now: &StepView) -> bool {
+fn waits_anew(before: Option<&StepView>, now: &StepView) -> bool {
     let what = |step: &StepView| {
         step.waiting_for.as_deref().and_then(|what| what.split(':').next().map(str::to_owned))
     };
-    now.waiting_for.is_some() && what(before) != what(now)
+    now.waiting_for.is_some() && before.and_then(what) != what(now)
 }
 
 /// When a step came into its state.
@@ -168,7 +184,12 @@ mod tests {
     #[test]
     fn only_what_changed_is_told_in_the_order_it_happened() {
         let first = run("running", vec![step("a", "running", json!({})), step("b", "pending", json!({}))]);
-        check(None, &first, false, &["2026-11-20T15:11:12.000Z  a  running  tables/read"]);
+        check(None, &first, false, &[]);
+        let begun = Timestamp::from_millis(BEGAN + 2_500);
+        assert_eq!(
+            under_way(&first.steps[0], None, begun, &Times::default()).text(),
+            "2026-11-20T15:11:13.500Z  a  running  tables/read  1.5s"
+        );
         check(Some(&first), &first, false, &[]);
         let fault = json!({ "class": "timeout", "message": "no answer in 5 s" });
         let attempts = json!([attempt(1, "timeout", "x"), attempt(2, "timeout", "y")]);
@@ -292,6 +313,18 @@ mod tests {
         assert!(once.ends_with("tables/read  250ms"), "{once}");
         let twice = ended(json!([unreported(1), attempt(1, "timeout", "x"), attempt(2, "timeout", "y")]));
         assert!(twice.ends_with("  250ms  2 attempts"), "{twice}");
+    }
+
+    #[test]
+    fn start_of_an_attempt_has_no_line() {
+        let with = |status: &str, more: serde_json::Value| run("running", vec![step("a", status, more)]);
+        let retrying = with("retrying", json!({ "attempts": [attempt(1, "timeout", "x")] }));
+        let again = with("running", json!({ "attempts": [attempt(1, "timeout", "x")] }));
+        check(Some(&retrying), &again, false, &[]);
+        let (queued, running) = (with("running", json!({ "queued": true })), with("running", json!({})));
+        check(Some(&with("pending", json!({}))), &queued, false, &[]);
+        check(Some(&queued), &running, false, &[]);
+        check(Some(&running), &queued, false, &[]);
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! Plain lines about steps that run long.
+//!
+//! A step that ends soon has a line for its end. One that is still under way after [`LINE_AFTER`] has a line before, so that a
+//! reader sees what takes the time. Without the wait, chance decides which short steps have two lines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use longshore_proto::{RunId, RunView, StepPath, StepStatus, StepView, Timestamp};
+
+/// The time under way after which a step has a line: longer than most calls take, and short enough for a person who waits.
+/// Workers report a slow start of a server after a second, and that line is enough.
+const LINE_AFTER: Duration = Duration::from_secs(2);
+
+/// The steps of some runs that are under way. No more than these runs have steps.
+#[derive(Debug, Default)]
+pub(super) struct RunningSteps(BTreeMap<RunId, BTreeMap<StepPath, RunningStep>>);
+
+#[derive(Debug)]
+struct RunningStep {
+    is_queued: bool,
+    /// The moment from which it is known to be queued, or not to be.
+    since: Timestamp,
+    has_line: bool,
+}
+
+impl RunningSteps {
+    /// Takes the newest state of a run.
+    pub(super) fn take(&mut self, run: &RunView, now: Timestamp) {
+        let mut before = self.0.remove(&run.summary.run).unwrap_or_default();
+        let is_out = |step: &&StepView| step.status == StepStatus::Running;
+        let steps: BTreeMap<_, _> = run
+            .steps
+            .iter()
+            .filter(is_out)
+            .map(|step| {
+                let since = match before.remove(&step.path) {
+                    Some(known) if known.is_queued == step.queued => return (step.path.clone(), known),
+                    Some(_) => now,
+                    None => began(step).map_or(now, |began| began.min(now)),
+                };
+                (step.path.clone(), RunningStep { is_queued: step.queued, since, has_line: false })
+            })
+            .collect();
+        if !steps.is_empty() {
+            self.0.insert(run.summary.run, steps);
+        }
+    }
+
+    /// Notes that there was a line which says what a step is doing.
+    pub(super) fn note_line(&mut self, run: RunId, step: &StepPath) {
+        if let Some(step) = self.0.get_mut(&run).and_then(|steps| steps.get_mut(step)) {
+            step.has_line = true;
+        }
+    }
+
+    /// The moment at which the next line is due.
+    pub(super) fn next_line(&self) -> Option<Timestamp> {
+        let steps = self.0.values().flat_map(BTreeMap::values);
+        steps.filter(|step| !step.has_line).map(|step| step.since.plus(LINE_AFTER)).min()
+    }
+
+    /// The steps whose line is due; they have it from then on.
+    pub(super) fn due(&mut self, now: Timestamp) -> Vec<(RunId, StepPath)> {
+        self.take_if(|step| step.since.plus(LINE_AFTER) <= now)
+    }
+
+    /// The steps in the queue that have no line; they have it from then on.
+    pub(super) fn take_queued(&mut self) -> Vec<(RunId, StepPath)> {
+        self.take_if(|step| step.is_queued)
+    }
+
+    fn take_if(&mut self, is_due: impl Fn(&RunningStep) -> bool) -> Vec<(RunId, StepPath)> {
+        let mut due = Vec::new();
+        for (run, steps) in &mut self.0 {
+            for (path, step) in steps.iter_mut().filter(|(_, step)| !step.has_line && is_due(step)) {
+                step.has_line = true;
+                due.push((*run, path.clone()));
+            }
+        }
+        due
+    }
+}
+
+/// The beginning of the attempt that is under way, as far as the run tells.
+fn began(step: &StepView) -> Option<Timestamp> {
+    let last = step.attempts.last().map(|attempt| attempt.started_at.plus(attempt.took));
+    last.or(step.started_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::sample::{BEGAN, run, step};
+    use super::*;
+
+    /// The steps with a line at this time after the start of the step.
+    fn due(steps: &mut RunningSteps, millis: u64) -> Vec<String> {
+        let due = steps.due(Timestamp::from_millis(BEGAN + 1_000 + millis));
+        due.into_iter().map(|(_, path)| path.to_string()).collect()
+    }
+
+    fn take(steps: &mut RunningSteps, millis: u64, views: Vec<StepView>) {
+        steps.take(&run("running", views), Timestamp::from_millis(BEGAN + 1_000 + millis));
+    }
+
+    #[test]
+    fn step_has_a_line_once_it_has_run_for_two_seconds() {
+        let mut steps = RunningSteps::default();
+        let running = || step("a", "running", json!({}));
+        take(&mut steps, 5, vec![running(), step("b", "pending", json!({}))]);
+        assert_eq!(steps.next_line(), Some(Timestamp::from_millis(BEGAN + 3_000)));
+        assert_eq!(due(&mut steps, 1_999), [""; 0]);
+        take(
+            &mut steps,
+            1_999,
+            vec![running(), step("b", "running", json!({ "started_at": BEGAN + 2_900 }))],
+        );
+        assert_eq!(due(&mut steps, 2_000), ["a"]);
+        assert_eq!(due(&mut steps, 2_500), [""; 0], "one line");
+        assert_eq!(steps.next_line(), Some(Timestamp::from_millis(BEGAN + 4_900)));
+        take(&mut steps, 2_600, vec![running(), step("b", "succeeded", json!({}))]);
+        assert_eq!((due(&mut steps, 9_000), steps.next_line()), (Vec::new(), None), "it has ended");
+    }
+
+    #[test]
+    fn step_that_is_taken_from_the_queue_has_another_line() {
+        let mut steps = RunningSteps::default();
+        take(&mut steps, 0, vec![step("a", "running", json!({ "queued": true }))]);
+        assert_eq!(due(&mut steps, 2_000), ["a"]);
+        take(&mut steps, 3_000, vec![step("a", "running", json!({}))]);
+        assert_eq!(due(&mut steps, 4_999), [""; 0]);
+        assert_eq!(due(&mut steps, 5_000), ["a"]);
+    }
+
+    #[test]
+    fn step_that_is_left_in_the_queue_has_a_line() {
+        let mut steps = RunningSteps::default();
+        take(
+            &mut steps,
+            0,
+            vec![step("a", "running", json!({ "queued": true })), step("b", "running", json!({}))],
+        );
+        let left: Vec<_> = steps.take_queued().into_iter().map(|(_, path)| path.to_string()).collect();
+        assert_eq!((left, steps.take_queued()), (vec!["a".to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn step_with_a_line_about_its_call_has_no_other() {
+        let mut steps = RunningSteps::default();
+        take(&mut steps, 0, vec![step("a", "running", json!({}))]);
+        steps.note_line(run("running", Vec::new()).summary.run, &"a".parse().expect("a path"));
+        assert_eq!((due(&mut steps, 5_000), steps.next_line()), (Vec::new(), None));
+    }
+}
