@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use clap::builder::StyledStr;
+use std::ffi::OsString;
+
+use clap::builder::{Resettable, StyledStr};
 use clap::error::Error;
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::Cli;
 use super::suggested::with_suggestion;
@@ -22,8 +24,21 @@ const NAME_COLUMNS: usize = 13;
 
 /// Reads the command line of this process.
 pub(crate) fn parse() -> Result<Cli, Error> {
-    let matches = grouped(Cli::command()).try_get_matches().map_err(with_suggestion)?;
+    let matches = matched(std::env::args_os().collect()).map_err(with_suggestion)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Reads a command line. In the usage line of an error, clap shows every option that is given as one that must be, also if its
+/// value comes from a variable; so an error is taken from a reading without variables, unless only they are wrong.
+fn matched(line: Vec<OsString>) -> Result<ArgMatches, Error> {
+    grouped(Cli::command()).try_get_matches_from(line.clone()).map_err(|error| {
+        let without_variables = without_variables(grouped(Cli::command())).try_get_matches_from(line);
+        without_variables.err().unwrap_or(error)
+    })
+}
+
+fn without_variables(command: Command) -> Command {
+    command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(without_variables)
 }
 
 /// The command, whose help lists its commands in groups.
@@ -55,6 +70,29 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn variables_make_no_option_look_required() {
+        let with_data = |command: Command| {
+            command.mut_subcommands(|command| {
+                // A variable that is set wherever this runs.
+                command.mut_args(|arg| if arg.get_id() == "data" { arg.env("PATH") } else { arg })
+            })
+        };
+        let line = || ["longshore", "run"].map(OsString::from).to_vec();
+        let usage = |command: Command| {
+            let error = command.try_get_matches_from(line()).expect_err("refused").to_string();
+            error.lines().find(|line| line.starts_with("Usage:")).map(str::to_owned)
+        };
+        let required = Some("Usage: longshore run --data <DIR> <WORKFLOW>".to_owned());
+        assert_eq!(usage(with_data(Cli::command())), required, "what clap says");
+        let optional = Some("Usage: longshore run <WORKFLOW>".to_owned());
+        assert_eq!(usage(without_variables(with_data(Cli::command()))), optional);
+        assert_eq!(
+            matched(line()).expect_err("refused").kind(),
+            clap::error::ErrorKind::MissingRequiredArgument
+        );
+    }
 
     #[test]
     fn every_command_is_in_one_group_and_fits_a_terminal() {

@@ -152,6 +152,18 @@ steps:
 }
 
 #[tokio::test]
+async fn refused_command_line_says_what_is_meant_whatever_variables_are_set() {
+    let folder = Folder::with(ECHO);
+    let refused = async |line: &[&str], words: &[&str]| {
+        let mut command = folder.command(line);
+        command.env("LONGSHORE_MCP_CONFIG", ".mcp.json").env("LONGSHORE_DATA", "data");
+        Ended::of(command.spawn().expect("starts")).await.expecting(2, words)
+    };
+    refused(&["run"], &["Usage: longshore run <WORKFLOW>"]).await;
+    refused(&["servers", "call"], &["Usage: longshore servers call <SERVER/TOOL> [JSON]"]).await;
+}
+
+#[tokio::test]
 async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
     let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
     std::fs::write(folder.path().join("latin.yaml"), b"name: \xff").expect("writes");
