@@ -3,7 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use longshore_workflow::{InputProblem, InputProblems, Plan, UnreadJson, read_inputs, read_json};
+use longshore_workflow::{
+    InputProblem, InputProblems, InputSpec, Plan, RewrittenNumber, UnreadJson, read_inputs, read_json,
+};
 use serde_json::{Map, Value};
 
 use crate::args::{Pair, given_twice};
@@ -27,15 +29,29 @@ pub(crate) fn gather(
             .help(format!("give it once; a list is written as JSON: -i '{name}=[\"a\", \"b\"]'")));
     }
     let text = file.map(|path| input_text::read_or_stdin(path, "input file")).transpose()?;
-    let mut inputs = match (file, text) {
-        (Some(path), Some(text)) if is_yaml(path) => from_yaml(path, &text, output)?,
-        (Some(path), Some(text)) => object(path, &text)?,
+    let mut inputs = match (file, &text) {
+        (Some(path), Some(text)) if is_yaml(path) => from_yaml(path, text, output)?,
+        (Some(path), Some(text)) => {
+            let inputs = object(path, text)?;
+            let is_replaced = |spec: &&InputSpec| pairs.iter().any(|pair| pair.name == spec.name);
+            for spec in plan.inputs.iter().filter(|spec| !is_replaced(spec)) {
+                inputs
+                    .get(&spec.name)
+                    .into_iter()
+                    .for_each(|value| warn_of_number(spec, text, value, output));
+            }
+            inputs
+        }
         _ => Map::new(),
     };
     let mut unread = Vec::new();
     for pair in pairs {
-        match typed(plan, pair) {
-            Ok(value) => drop(inputs.insert(pair.name.clone(), value)),
+        let spec = plan.inputs.iter().find(|spec| spec.name == pair.name);
+        match typed(spec, pair) {
+            Ok(value) => {
+                spec.into_iter().for_each(|spec| warn_of_number(spec, &pair.value, &value, output));
+                inputs.insert(pair.name.clone(), value);
+            }
             Err(problem) => unread.push(problem),
         }
     }
@@ -103,9 +119,20 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     }
 }
 
+/// Warns of a number in the value of an input without a type, if it may be meant as another text than it gives. YAML has warnings
+/// of its own. Of a secret input nothing is shown: the value may be the secret itself.
+fn warn_of_number(spec: &InputSpec, text: &str, value: &Value, output: &Output) {
+    let may_be_text = spec.kind.is_none() && !spec.secret;
+    if let Some(number) = RewrittenNumber::find(text, value).filter(|_| may_be_text) {
+        output.warning(&format!(
+            "input `{}` has no type, and {number}; declare its `type`, or put text into double quotes",
+            spec.name
+        ));
+    }
+}
+
 /// A value as the plan wants it; if it cannot be read as that, the plan then says why it does not fit.
-fn typed(plan: &Plan, pair: &Pair) -> Result<Value, InputProblem> {
-    let spec = plan.inputs.iter().find(|spec| spec.name == pair.name);
+fn typed(spec: Option<&InputSpec>, pair: &Pair) -> Result<Value, InputProblem> {
     spec.map_or_else(|| Ok(Value::String(pair.value.clone())), |spec| spec.read_text(&pair.value))
 }
 

@@ -2,24 +2,31 @@
 
 /// The first whole number of a JSON text that does not fit 64 bits: read as a float, it would be another number.
 pub fn lost_digits(json: &str) -> Option<&str> {
-    let mut rest = json;
-    loop {
-        let start = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?;
-        rest = rest.get(start..)?;
-        if let Some(text) = rest.strip_prefix('"') {
-            rest = after_string(text)?;
-            continue;
-        }
-        let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
-        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let (number, after) = rest.split_at_checked(end)?;
+    numbers(json).find(|number| {
         let digits = number.strip_prefix('-').unwrap_or(number);
         let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+        is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err()
+    })
+}
+
+/// The numbers of a JSON text, as they are written.
+pub(crate) fn numbers(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = json;
+    std::iter::from_fn(move || {
+        loop {
+            let start = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?;
+            rest = rest.get(start..)?;
+            if let Some(text) = rest.strip_prefix('"') {
+                rest = after_string(text)?;
+                continue;
+            }
+            let is_part = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+            let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+            let (number, after) = rest.split_at_checked(end)?;
+            rest = after;
             return Some(number);
         }
-        rest = after;
-    }
+    })
 }
 
 /// Returns the text behind a JSON string whose content begins here.

@@ -1,9 +1,12 @@
 //! JSON that a person or a client writes: a value is read exactly as it is written, or refused.
 
-use longshore_proto::UniqueKeys;
-use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt;
 
-use crate::digits::lost_digits;
+use longshore_proto::UniqueKeys;
+use serde_json::{Number, Value};
+
+use crate::digits::{lost_digits, numbers};
 
 /// The most digits of a number that an error shows.
 const SHOWN_DIGITS: usize = 60;
@@ -50,9 +53,85 @@ pub fn read_untyped(text: &str) -> Result<Value, UnreadJson> {
     }
 }
 
+/// A number in a value without a declared type that does not print as it is written, so that its author may mean a text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RewrittenNumber {
+    written: String,
+    number: Number,
+    is_text: bool,
+}
+
+impl fmt::Display for RewrittenNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { written, number, .. } = self;
+        if self.is_text {
+            write!(f, "`{written}` is passed on as text; as a number it would be {number}")
+        } else {
+            write!(f, "the number {written} is passed on as {number}")
+        }
+    }
+}
+
+impl RewrittenNumber {
+    /// Returns the number that `text` would be if [`read_untyped`] left it a text, or else the first number within `value`, which
+    /// was read from the text. Numbers with an exponent within a value are left out: programs write them in several ways.
+    pub fn find(text: &str, value: &Value) -> Option<Self> {
+        let short = |written: &str| written.chars().take(SHOWN_DIGITS).collect();
+        if let Value::String(_) = value {
+            let Ok(Value::Number(number)) = read_json(text.trim()) else { return None };
+            return Some(Self { written: short(text.trim()), number, is_text: true });
+        }
+        let mut floats = BTreeSet::new();
+        collect_floats(value, &mut floats);
+        let mut numbers =
+            numbers(text).filter(|written| written.contains('.') && !written.contains(['e', 'E']));
+        numbers.find_map(|written| {
+            let number: Number = written.parse().ok()?;
+            let printed = number.to_string();
+            let is_rewritten = printed != written && floats.contains(&printed);
+            is_rewritten.then(|| Self { written: short(written), number, is_text: false })
+        })
+    }
+}
+
+fn collect_floats(value: &Value, floats: &mut BTreeSet<String>) {
+    match value {
+        Value::Number(number) if number.is_f64() => drop(floats.insert(number.to_string())),
+        Value::Array(items) => items.iter().for_each(|item| collect_floats(item, floats)),
+        Value::Object(entries) => entries.values().for_each(|item| collect_floats(item, floats)),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn number_that_prints_otherwise_is_found() {
+        let found = |text: &str| {
+            let value = read_untyped(text).expect(text);
+            RewrittenNumber::find(text, &value).map(|number| number.to_string())
+        };
+        let cases = [
+            ("1.10", Some("`1.10` is passed on as text; as a number it would be 1.1")),
+            (" 1E3", Some("`1E3` is passed on as text; as a number it would be 1000.0")),
+            ("[1.5, {\"v\": 1.10}]", Some("the number 1.10 is passed on as 1.1")),
+            (
+                "[0.12345678901234567890]",
+                Some("the number 0.12345678901234567890 is passed on as 0.12345678901234568"),
+            ),
+            ("1.1", None),
+            ("[1, 1.0, 1e-07, \"1.10\"]", None),
+            ("v1.10", None),
+            ("007", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(found(text).as_deref(), expected, "{text}");
+        }
+        let whole = serde_json::json!({ "a": 2.5 });
+        assert_eq!(RewrittenNumber::find("{\"a\": 2.5, \"b\": 1.10}", &whole), None, "not within the value");
+    }
 
     #[test]
     fn values_are_read_exactly_or_refused() {

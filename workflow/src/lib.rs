@@ -38,7 +38,7 @@ pub use diagnostics::{Diagnostics, Problem};
 pub use digits::lost_digits;
 pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
 pub use finding::{CallMistake, Finding, WrittenCall, written_calls};
-pub use given::{UnreadJson, read_json, read_untyped};
+pub use given::{RewrittenNumber, UnreadJson, read_json, read_untyped};
 pub use inputs::{InputProblem, InputProblems};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,

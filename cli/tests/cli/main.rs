@@ -40,6 +40,27 @@ async fn a_workflow_gives_its_outputs_and_is_listed_afterwards() {
 }
 
 #[tokio::test]
+async fn number_that_is_not_passed_on_as_it_is_written_is_a_warning() {
+    let text = "longshore: v1\nname: any\ninputs: { any: {}, number: { type: number }, pin: { secret: true } }\n\
+                steps: [{ set: { a: 1 } }]\noutputs: { any: '${{ inputs.?any }}' }\n";
+    let folder = Folder::with(text);
+    let words =
+        ["warning: input `any` has no type, and `1.10` is passed on as text; as a number it would be 1.1"];
+    let run =
+        folder.run(&["run", "wf.yaml", "-i", "any=1.10", "-i", "number=1.10"]).await.expecting(0, &words);
+    assert_eq!(run.json_lines(), [json!({ "any": "1.10" })]);
+    folder.write("in.json", r#"{"any": {"version": 1.10}, "number": 2.50}"#);
+    let words = ["warning: input `any` has no type, and the number 1.10 is passed on as 1.1"];
+    let run = folder.run(&["run", "wf.yaml", "--input-file", "in.json"]).await.expecting(0, &words);
+    assert_eq!(run.json_lines(), [json!({ "any": { "version": 1.1 } })]);
+    let fine = folder.run(&["run", "wf.yaml", "-i", "any=1.1", "-i", "number=1.10"]).await.expecting(0, &[]);
+    assert!(!fine.stderr.contains("warning"), "{fine:#?}");
+    let secret =
+        folder.run(&["run", "wf.yaml", "-i", "pin=4711.10"]).await.expecting(3, &["`pin` is secret"]);
+    assert!(!secret.stderr.contains("4711"), "{secret:#?}");
+}
+
+#[tokio::test]
 async fn a_run_that_fails_says_where_and_why() {
     let folder = Folder::with("longshore: v1\nname: bad\nsteps:\n  - { id: it, call: test/fail }\n");
     let words = ["failed at step `it`: tool_error", "row 7 has no number", "longshore runs show run_00_"];
