@@ -115,7 +115,7 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "WORKFLOW", value_hint = ValueHint::FilePath)]
     pub(crate) workflow: PathBuf,
     /// An input of the workflow; goes before the same input of --input-file
-    #[arg(short, long = "input", value_name = "NAME=VALUE")]
+    #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = value::input)]
     pub(crate) inputs: Vec<Pair>,
     /// A JSON object of inputs, or a map in YAML if the name ends in .yaml; `-` reads JSON from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -53,7 +53,9 @@ fn text(source: impl Read, path: &Path, what: &str) -> Result<String, Failure> {
 
 fn unreadable(path: &Path, what: &str, error: &io::Error) -> Failure {
     let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Error };
+    let at = path.to_str().and_then(|path| path.strip_prefix('@')).filter(|_| exit == Exit::NotFound);
     Failure::new(exit, format!("the {what} {} cannot be read: {error}", path.display()))
+        .maybe_help(at.map(|path| format!("write the path without `@`: {path}")))
 }
 
 #[cfg(test)]
@@ -70,6 +72,16 @@ mod tests {
         assert_eq!(text(&b"\xef\xbb\xbfa: 1"[..], Path::new("x"), "workflow").expect("text"), "a: 1");
         assert_eq!(refusal(&b"ab\xffc"[..]), "the workflow wf.yaml is not UTF-8 text: byte 3 is none");
         assert_eq!(refusal(io::repeat(b' ')), "the workflow wf.yaml has more than 16777216 bytes");
+    }
+
+    #[test]
+    fn path_with_an_at_sign_is_answered_with_the_path() {
+        for (path, help) in [
+            ("@-", "write the path without `@`: -"),
+            ("@no/in.json", "write the path without `@`: no/in.json"),
+        ] {
+            assert_eq!(read(Path::new(path), "input file").expect_err("none").help.as_deref(), Some(help));
+        }
     }
 
     #[test]

@@ -101,12 +101,16 @@ const fn unread_name(problem: &InputProblem) -> Option<&String> {
 }
 
 /// The help for an input file that holds something else.
-const AN_OBJECT: &str =
-    "write one JSON object whose keys are the names of inputs; a file in YAML ends in `.yaml`";
+const AN_OBJECT: &str = "write one JSON object whose keys are the names of inputs; YAML is read from a file whose name ends in `.yaml`";
+
+/// The help for what JSON does not read as a number, such as `007`.
+pub(crate) const A_NUMBER: &str =
+    "a number begins with no zero and no point, as in 7 and 0.5; put text into double quotes: \"007\"";
 
 fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     let invalid = |why: &dyn Display, help: &str| {
-        Failure::new(Exit::Invalid, format!("the input file {} {why}", path.display())).help(help)
+        let file = input_text::shown(path).display();
+        Failure::new(Exit::Invalid, format!("the input file {file} {why}")).help(help)
     };
     match read_json(text) {
         Ok(Value::Object(object)) => Ok(object),
@@ -115,7 +119,9 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
             Err(invalid(&why, "put it into quotes to pass it on exactly"))
         }
         Err(why @ UnreadJson::RepeatedKey(_)) => Err(invalid(&why, "remove one of the two")),
-        Err(why @ UnreadJson::Invalid(_)) => Err(invalid(&why, AN_OBJECT)),
+        Err(why @ UnreadJson::Invalid(_)) => {
+            Err(invalid(&why, if why.is_number() { A_NUMBER } else { AN_OBJECT }))
+        }
     }
 }
 
@@ -245,6 +251,20 @@ steps:
         );
         let yaml = read_inputs("region: a\nregion: b\n").expect_err("refused").to_string();
         assert!(yaml.contains("the key `region` stands twice"), "{yaml}");
+    }
+
+    #[test]
+    fn number_with_zeros_before_it_is_answered_with_the_number() {
+        let refusal = |pair: &str| gathered(None, &["region=a", pair]).expect_err("refused");
+        assert!(
+            refusal("limit=007").contains("write `7`: a number begins with no zero"),
+            "{}",
+            refusal("limit=007")
+        );
+        assert!(refusal("limit=seven").contains("as in 42, without a point"));
+        let problem = object(Path::new("-"), "{\"limit\": 007}").expect_err("no JSON");
+        assert!(problem.message.starts_with("the input file stdin is not valid JSON"), "{}", problem.message);
+        assert_eq!(problem.help.as_deref(), Some(A_NUMBER));
     }
 
     #[test]

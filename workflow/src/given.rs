@@ -25,6 +25,13 @@ pub enum UnreadJson {
     LostDigits(String),
 }
 
+impl UnreadJson {
+    /// Returns true if the text has something like a number that JSON does not allow, such as `007`.
+    pub fn is_number(&self) -> bool {
+        matches!(self, Self::Invalid(error) if error.to_string().starts_with("invalid number"))
+    }
+}
+
 /// Reads a JSON text.
 ///
 /// # Errors
@@ -145,6 +152,9 @@ mod tests {
             ),
         ] {
             assert_eq!(read_json(text).expect_err(text).to_string(), wanted, "{text}");
+        }
+        for (text, is_number) in [("007", true), ("{\"a\": -01}", true), ("{", false), ("x", false)] {
+            assert_eq!(read_json(text).expect_err(text).is_number(), is_number, "{text}");
         }
     }
 }

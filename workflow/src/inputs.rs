@@ -76,7 +76,7 @@ pub enum InputProblem {
         /// An excerpt of what was given.
         value: String,
         /// How to write it.
-        help: &'static str,
+        help: String,
     },
     /// A number has more digits than a number holds, so that another one would be passed on.
     #[error("input `{name}` is given the number {digits}, whose last digits would be lost; {help}")]
@@ -261,10 +261,26 @@ impl InputSpec {
             InputType::Object => ("a map", "as JSON: `{\"key\": \"value\"}`"),
         };
         let is_absent = misfit.found.is_null() && !(self.required && misfit.inwards.is_empty());
-        let help = if is_absent { "leave it out" } else { help };
+        let help = match number_behind_zeros(misfit) {
+            _ if is_absent => "leave it out".to_owned(),
+            Some(number) => format!("write `{number}`: a number begins with no zero"),
+            None => help.to_owned(),
+        };
         let value = misfit.found.to_string().chars().take(EXCERPT_CHARS).collect();
         InputProblem::WrongType { name: format!("{}{}", self.name, misfit.place()), wanted, value, help }
     }
+}
+
+/// The number that a text such as `007` means where a number is wanted.
+fn number_behind_zeros(misfit: &Misfit<'_>) -> Option<String> {
+    let text = misfit.found.as_str().filter(|text| text.len() <= EXCERPT_CHARS)?.trim();
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let behind = digits.trim_start_matches('0');
+    let begins = behind.starts_with(|c: char| c.is_ascii_digit());
+    let number = if begins { format!("{sign}{behind}") } else { format!("{sign}0{behind}") };
+    let value = Value::Number(number.parse().ok()?);
+    let is_number = matches!(misfit.wanted, InputType::Integer | InputType::Number);
+    (is_number && digits.starts_with('0') && misfit.wanted.accepts(&value)).then_some(number)
 }
 
 /// The secret that the value of a secret input names.

@@ -83,7 +83,7 @@ fn texts() -> Vec<(&'static str, Vec<String>)> {
                 file("inputs: { a: { type: array, items: { required: true } } }"),
             ],
         ),
-        ("LS0102", vec!["name: demo\n".to_owned(), "longshore: v1\n".to_owned()]),
+        ("LS0102", vec!["name: demo\n".to_owned(), "longshore: v1\n".to_owned(), "region: north\n".to_owned()]),
         (
             "LS0103",
             vec![

@@ -6,7 +6,12 @@ use clap::error::{ContextKind, ContextValue, Error};
 /// Adds to an error what was probably meant, where clap itself has no idea.
 pub(super) fn with_suggestion(mut error: Error) -> Error {
     let written = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
+    let takes_inputs = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => takes_inputs(&usage.to_string()),
+        _ => false,
+    };
     let meant = written.into_iter().find_map(|kind| match error.get(kind) {
+        Some(ContextValue::String(word)) if takes_inputs && is_inputs_file(word) => Some(A_FILE_OF_INPUTS),
         Some(ContextValue::String(word)) => meant(word),
         _ => None,
     });
@@ -16,6 +21,17 @@ pub(super) fn with_suggestion(mut error: Error) -> Error {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     }
     error
+}
+
+const A_FILE_OF_INPUTS: &str = "a file of inputs is given with `--input-file FILE`, and `-` for stdin";
+
+/// Returns true for the usage of a command that runs a workflow.
+fn takes_inputs(usage: &str) -> bool {
+    ["longshore run ", "longshore submit "].iter().any(|command| usage.contains(command))
+}
+
+fn is_inputs_file(word: &str) -> bool {
+    word == "-" || [".json", ".yaml", ".yml"].iter().any(|ending| word.ends_with(ending))
 }
 
 fn meant(word: &str) -> Option<&'static str> {
@@ -50,6 +66,8 @@ mod tests {
             (&["list"][..], "longshore runs list"),
             (&["schema"], "longshore servers tools SERVER/TOOL"),
             (&["run", "wf.yaml", "--dry-run"], "longshore validate --online"),
+            (&["run", "wf.yaml", "inputs.json"], "`--input-file FILE`"),
+            (&["submit", "wf.yaml", "-"], "`--input-file FILE`"),
         ] {
             let line = std::iter::once("longshore").chain(written.iter().copied());
             let error = Cli::command().try_get_matches_from(line).expect_err("refused");

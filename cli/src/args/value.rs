@@ -34,6 +34,18 @@ impl FromStr for Pair {
     }
 }
 
+/// An input as a pair. What looks like a file or an object is answered with the option for it.
+pub(crate) fn input(text: &str) -> Result<Pair, String> {
+    let is_stdin = matches!(text, "-" | "@-");
+    let is_file = text.starts_with('@') || [".json", ".yaml", ".yml"].iter().any(|end| text.ends_with(end));
+    let is_object = text.trim_start().starts_with('{');
+    text.parse().map_err(|why: String| match (is_stdin, is_file || is_object) {
+        (true, _) => format!("{why}; a JSON object of inputs on stdin is read with --input-file -"),
+        (false, true) => format!("{why}; an object of inputs is read from a file with --input-file FILE"),
+        (false, false) => why,
+    })
+}
+
 /// The first name that is given twice.
 pub(crate) fn given_twice(pairs: &[Pair]) -> Option<&str> {
     let mut names = BTreeSet::new();
@@ -168,6 +180,22 @@ mod tests {
         assert_eq!("empty=".parse::<Pair>().expect("a pair").value, "");
         assert!("=x".parse::<Pair>().is_err());
         assert!("x".parse::<Pair>().is_err());
+    }
+
+    #[test]
+    fn input_that_is_a_file_or_an_object_leads_to_the_option_for_it() {
+        assert_eq!(input("a={}").expect("a pair").value, "{}");
+        assert_eq!(input("a=@x.json").expect("a pair").value, "@x.json");
+        for (text, words) in [
+            ("@-", "on stdin is read with --input-file -"),
+            ("-", "on stdin is read with --input-file -"),
+            ("@inputs.json", "from a file with --input-file FILE"),
+            ("inputs.yaml", "from a file with --input-file FILE"),
+            ("{\"a\": 1}", "from a file with --input-file FILE"),
+            ("a", "write it as name=value"),
+        ] {
+            assert!(input(text).expect_err(text).ends_with(words), "{text}");
+        }
     }
 
     #[test]

@@ -161,6 +161,14 @@ async fn refused_command_line_says_what_is_meant_whatever_variables_are_set() {
     };
     refused(&["run"], &["Usage: longshore run <WORKFLOW>"]).await;
     refused(&["servers", "call"], &["Usage: longshore servers call <SERVER/TOOL> [JSON]"]).await;
+    refused(&["run", "wf.yaml", "-i", "@-"], &["on stdin is read with --input-file -"]).await;
+    refused(&["run", "wf.yaml", "-i", "in.json"], &["from a file with --input-file FILE"]).await;
+    refused(&["run", "wf.yaml", "in.json"], &["unexpected argument 'in.json'", "with `--input-file FILE`"])
+        .await;
+    folder.write("in.json", "{\"who\": \"me\"}");
+    let words = ["this is no workflow", "a file of inputs is given with --input-file"];
+    let one = folder.run(&["run", "in.json"]).await.expecting(3, &words);
+    assert!(one.stderr.contains("has one problem"), "{one:#?}");
 }
 
 #[tokio::test]

@@ -91,6 +91,12 @@ impl Shaper<'_, '_> {
             self.refuse(Diagnostic::new(Code::MissingKey, first, message).help(help));
             return None;
         }
+        if !entries.is_empty() && ["name", "steps"].iter().all(|key| get(entries, key).is_none()) {
+            let message = "this is no workflow: it has neither `longshore` nor `name` and `steps`";
+            let help = "a workflow begins with `longshore: v1`; a file of inputs is given with --input-file";
+            self.refuse(Diagnostic::new(Code::MissingKey, first, message).help(help));
+            return None;
+        }
         self.required(entries, "longshore", "begin the file with `longshore: v1`");
         Some(())
     }
