@@ -21,6 +21,7 @@ use longshore_proto::{CallUpdate, RunId, RunView, StepPath, Timestamp};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use self::activity::Activities;
+pub(crate) use self::activity::words as activity_words;
 use self::running::RunningSteps;
 use self::tree::Drawing;
 use crate::output::Output;

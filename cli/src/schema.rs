@@ -23,6 +23,40 @@ pub(crate) fn types<'s>(schema: &'s Value, argument: &str) -> Option<BTreeSet<&'
     of_part(schema, schema.get("properties")?.get(argument)?, MOST_LEVELS, &mut { MOST_PARTS })
 }
 
+/// The types of an argument in words: `integer or null`, `array of string`, `any`.
+pub(crate) fn type_words(schema: &Value, argument: &str) -> String {
+    let (levels, parts) = (MOST_LEVELS, &mut { MOST_PARTS });
+    let Some(types) = types(schema, argument) else { return "any".to_owned() };
+    let part = schema.get("properties").and_then(|properties| properties.get(argument));
+    let items = part.and_then(|part| of_part(schema, items(part)?, levels, parts));
+    let items = items.filter(|items| !items.is_empty()).map(in_words);
+    let mut words: Vec<String> = Vec::new();
+    for name in in_order(types) {
+        words.push(match &items {
+            Some(items) if name == "array" => format!("array of {items}"),
+            _ => name.to_owned(),
+        });
+    }
+    words.join(" or ")
+}
+
+/// The schema of the items of a list, also of a list that is one of several choices.
+fn items(part: &Value) -> Option<&Value> {
+    let choices = part.get("anyOf").or_else(|| part.get("oneOf")).and_then(Value::as_array);
+    part.get("items").or_else(|| choices?.iter().find_map(|choice| choice.get("items")))
+}
+
+fn in_words(types: BTreeSet<&str>) -> String {
+    in_order(types).join(" or ")
+}
+
+/// Types with `null` behind the others, where people expect it, and lists at the end, because the words for their items follow.
+fn in_order(types: BTreeSet<&str>) -> Vec<&str> {
+    let mut types: Vec<&str> = types.into_iter().collect();
+    types.sort_by_key(|name| (*name == "array", *name == "null"));
+    types
+}
+
 /// `parts` is the number of parts that may still be looked at.
 fn of_part<'s>(
     root: &'s Value,
@@ -88,6 +122,8 @@ mod tests {
                 "optional": { "anyOf": [{ "type": "string" }, { "type": "null" }], "default": null },
                 "choice": { "$ref": "#/$defs/Choice" },
                 "wrapped": { "allOf": [{ "$ref": "#/$defs/Choice" }] },
+                "texts": { "type": "array", "items": { "type": "string" } },
+                "rows": { "oneOf": [{ "type": "array", "items": { "type": ["integer", "null"] } }, { "type": "string" }] },
                 "words": { "enum": ["a", "b"] },
                 "one": { "const": 5 },
                 "any": {},
@@ -97,6 +133,19 @@ mod tests {
             },
             "$defs": { "Choice": { "enum": ["fast", "slow"], "type": "string" } },
         });
+        let words = |name: &str| type_words(&schema, name);
+        for (name, wanted) in [
+            ("plain", "string"),
+            ("list", "integer or null"),
+            ("optional", "string or null"),
+            ("choice", "string"),
+            ("texts", "array of string"),
+            ("rows", "string or array of integer or null"),
+            ("any", "any"),
+            ("open", "any"),
+        ] {
+            assert_eq!(words(name), wanted, "{name}");
+        }
         let found = |name: &str| types(&schema, name).map(|types| types.into_iter().collect::<Vec<_>>());
         for (name, wanted) in [
             ("plain", vec!["string"]),

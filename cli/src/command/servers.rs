@@ -6,6 +6,7 @@ mod arguments;
 mod attachments;
 mod list;
 mod page;
+mod progress;
 mod report;
 mod resource;
 mod waiting;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::list::list;
+use self::progress::CallProgress;
 use self::report::{CallReport, ToolReport};
 pub(super) use self::resource::read;
 use self::waiting::WaitingServers;
@@ -124,7 +126,8 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
         let Target { server, tool } = &args.target;
         let tools = pool.tools(server).await.map_err(|fault| unanswered(server, &fault))?;
         let schema = &known(&tools.tools, &args.target)?.input_schema;
-        let arguments = arguments::put_over(object, &args.argument, schema)?;
+        let arguments = arguments::put_over(object, &args.argument, schema, output)?;
+        arguments::refuse_unknown(&arguments, &args.target, schema, output)?;
         let began = Instant::now();
         let answer = make_call(pool, &args.target, &arguments, args.timeout, output).await?;
         let (server, tool) = (server.clone(), tool.clone());
@@ -156,11 +159,12 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
 
 async fn make_call(
     pool: &Pool,
-    Target { server, tool }: &Target,
+    target: &Target,
     arguments: &Map<String, Value>,
     timeout: Duration,
     output: &Output,
 ) -> Result<Answer, Failure> {
+    let Target { server, tool } = target;
     let key = format!("call-{:032x}", rand::random::<u128>());
     let call = ToolCall {
         server,
@@ -172,7 +176,14 @@ async fn make_call(
         trace: None,
         job: None,
     };
-    let ended = pool.call(call, &|_| {}, &CancellationToken::new()).await;
+    let cancelled = CancellationToken::new();
+    let progress = CallProgress::new(output, target);
+    let report = |activity| progress.note(activity);
+    let ended = tokio::select! {
+        ended = pool.call(call, &report, &cancelled) => ended,
+        never = progress.show() => match never {},
+    };
+    drop(progress);
     if !ended.masked.is_empty() {
         output.warning(&format!(
             "`***` is in the answer in the place of the value of {}, which counts as a secret; if it is not one, name the variable in \

@@ -117,8 +117,8 @@ fn tenths(activity: &CallActivity) -> Option<f64> {
     }
 }
 
-/// `starting server tables`, `12/32 page 12`
-fn words(activity: &CallActivity) -> Option<String> {
+/// The activity of a call in words, if there is something to say about it: `starting server tables`, `12/32 page 12`.
+pub(crate) fn words(activity: &CallActivity) -> Option<String> {
     let Progress { done, total, message } = match activity {
         CallActivity::Sent => return None,
         CallActivity::Starting { server } => return Some(format!("starting server {server}")),

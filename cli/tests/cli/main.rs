@@ -86,6 +86,12 @@ async fn the_doctor_tells_good_servers_from_bad_ones() {
     let typed = ["servers", "call", "test/strict", "-a", "text=02142", "-a", "count=5"];
     let called = folder.run(&typed).await.expecting(0, &[]);
     assert_eq!(called.json_lines(), [json!({ "text": "02142", "count": 5 })]);
+    let unknown = |tool: &'static str| ["servers", "call", tool, "-a", "text=x", "-a", "cuont=1"];
+    let words = ["takes no argument `cuont`", "did you mean `count`?"];
+    folder.run(&unknown("test/strict")).await.expecting(3, &words);
+    let words = ["warning: `cuont` is not an argument of `test/open`", "did you mean `count`?"];
+    folder.run(&unknown("test/open")).await.expecting(0, &words);
+    folder.run(&["servers", "call", "test/echo", "@-"]).await.expecting(3, &["$(cat arguments.json)"]);
     folder.run(&["servers", "call", "test/fail"]).await.expecting(1, &["row 7 has no number"]);
     folder.run(&["servers", "call", "test/ehco"]).await.expecting(5, &["did you mean `echo`?"]);
     folder.run(&["servers", "call", "tset/echo"]).await.expecting(5, &["did you mean `test`?"]);

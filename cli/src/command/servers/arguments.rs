@@ -1,25 +1,31 @@
 //! The arguments of `servers call`: a JSON object, with single ones over it that are read by the types of the tool's schema.
 
-use longshore_workflow::{UnreadJson, read_json, read_untyped};
+use longshore_workflow::{CallMistake, RewrittenNumber, UnreadJson, read_json, read_untyped};
 use serde_json::{Map, Value};
 
-use crate::args::{Pair, given_twice};
+use crate::args::{Pair, Target, given_twice};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::schema::{is_a, types};
+use crate::inputs::A_NUMBER;
+use crate::output::Output;
+use crate::schema::{Mistake, is_a, mistakes, types};
 
 /// Reads the JSON object.
 pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> {
-    let invalid = |why: String| {
-        Failure::new(Exit::Invalid, format!("the text of the arguments {why}")).help(
-            "write them as a JSON object: '{\"file\": \"north.csv\"}', or one by one: -a file=north.csv",
-        )
+    let is_file = |text: &str| text == "-" || text.starts_with('@') || text.ends_with(".json");
+    let help = if text.is_some_and(is_file) {
+        "the object is written on the command line; of a file, give the content: \"$(cat arguments.json)\""
+    } else {
+        "write them as a JSON object: '{\"file\": \"north.csv\"}', or one by one: -a file=north.csv"
+    };
+    let invalid = |why: String, help| {
+        Failure::new(Exit::Invalid, format!("the text of the arguments {why}")).help(help)
     };
     match text.map(read_json) {
         None => Ok(Map::new()),
         Some(Ok(Value::Object(object))) => Ok(object),
-        Some(Ok(_)) => Err(invalid("is no JSON object".to_owned())),
-        Some(Err(why)) => Err(invalid(why.to_string())),
+        Some(Ok(_)) => Err(invalid("is no JSON object".to_owned(), help)),
+        Some(Err(why)) => Err(invalid(why.to_string(), if why.is_number() { A_NUMBER } else { help })),
     }
 }
 
@@ -28,20 +34,50 @@ pub(super) fn put_over(
     mut arguments: Map<String, Value>,
     pairs: &[Pair],
     schema: &Value,
+    output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
     if let Some(name) = given_twice(pairs) {
         let message = format!("the argument `{name}` is given twice");
         return Err(Failure::new(Exit::Usage, message)
             .help(format!("give it once; a list is written as JSON: -a '{name}=[\"a\", \"b\"]'")));
     }
-    for Pair { name, value } in pairs {
-        let value = typed(value, schema, name).map_err(|why| {
-            Failure::new(Exit::Invalid, format!("the argument `{name}` {why}"))
-                .help("put a number into double quotes to pass its digits on as text")
+    for Pair { name, value: text } in pairs {
+        let value = typed(text, schema, name).map_err(|why| {
+            let digits = "put a number into double quotes to pass its digits on as text";
+            Failure::new(Exit::Invalid, format!("the argument `{name}` {why}")).help(if why.is_number() {
+                A_NUMBER
+            } else {
+                digits
+            })
         })?;
+        let is_typed = types(schema, name).is_some();
+        if let Some(number) = RewrittenNumber::find(text, &value).filter(|_| !is_typed) {
+            output.warning(&format!(
+                "the schema gives the argument `{name}` no type, and {number}; give it within the JSON object to be exact"
+            ));
+        }
         arguments.insert(name.clone(), value);
     }
     Ok(arguments)
+}
+
+/// Refuses an argument that the schema forbids, and warns of one that it does not name: most tools ignore it.
+pub(super) fn refuse_unknown(
+    arguments: &Map<String, Value>,
+    Target { server, tool }: &Target,
+    schema: &Value,
+    output: &Output,
+) -> Result<(), Failure> {
+    let given: Vec<_> = arguments.iter().map(|(name, value)| (name.as_str(), Some(value))).collect();
+    for Mistake { mistake, message, help } in mistakes(&format!("{server}/{tool}"), &given, schema) {
+        match mistake {
+            CallMistake::UnknownArgument(_) => return Err(Failure::new(Exit::Invalid, message).help(help)),
+            CallMistake::UnnamedArgument(_) => output.warning(&format!("{message}; {help}")),
+            // The worker checks the rest, against the whole schema.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A value by the types of its argument: text where only text is taken; where text and something else is, the something else
@@ -58,6 +94,7 @@ fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
         _ if takes_text => Ok(as_text()),
         // The tool's schema refuses it, in its own words.
         Ok(value) => Ok(value),
+        Err(why) if why.is_number() => Err(why),
         Err(UnreadJson::Invalid(_)) => Ok(as_text()),
         Err(why) => Err(why),
     }
@@ -71,7 +108,7 @@ mod tests {
 
     fn read(text: Option<&str>, pairs: &[&str], schema: &Value) -> Result<Value, Failure> {
         let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
-        put_over(object(text)?, &pairs, schema).map(Value::Object)
+        put_over(object(text)?, &pairs, schema, &Output::new()).map(Value::Object)
     }
 
     #[test]
@@ -113,11 +150,31 @@ mod tests {
             let (name, _) = pair.split_once('=').expect("a pair");
             assert_eq!(read(None, &[pair], &schema).expect(pair)[name], wanted, "{pair}");
         }
+        let zeros = read(None, &["count=007"], &schema).expect_err("no number");
+        assert_eq!(zeros.help.as_deref(), Some(A_NUMBER));
         for pair in
             ["count=12345678901234567890123", "other=12345678901234567890123", "tags=[{\"a\":1,\"a\":2}]"]
         {
             assert_eq!(read(None, &[pair], &schema).expect_err(pair).exit, Exit::Invalid, "{pair}");
         }
+    }
+
+    #[test]
+    fn argument_that_the_tool_does_not_take_is_named_with_the_one_that_is_meant() {
+        let refused = |schema: Value| {
+            let arguments = Map::from_iter([("flie".to_owned(), json!("a.csv"))]);
+            let target = "tables/read".parse().expect("a target");
+            refuse_unknown(&arguments, &target, &schema, &Output::new()).err()
+        };
+        let properties = json!({ "file": { "type": "string" } });
+        let closed =
+            refused(json!({ "properties": properties, "additionalProperties": false })).expect("refused");
+        assert_eq!(
+            (closed.exit, closed.message.as_str()),
+            (Exit::Invalid, "the tool takes no argument `flie`")
+        );
+        assert_eq!(closed.help.as_deref(), Some("did you mean `file`? Known: `file`"));
+        assert!(refused(json!({ "properties": properties })).is_none(), "a warning");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::output::{
     BAD, DOUBTFUL, FAINT, GOOD, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, aligned,
     aligned_within,
 };
+use crate::schema::type_words;
 
 /// A row for each server, and the reason below those that cannot be used, wrapped to the room. Where nothing is cut, names are padded to `name_width`,
 /// so that parts of a list line up.
@@ -121,19 +122,12 @@ fn arguments(schema: &Value) -> Vec<Vec<Line>> {
         .filter_map(Value::as_str)
         .collect();
     let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
-    let row = |(name, schema): (&String, &Value)| {
-        let kind = match schema.get("type") {
-            Some(Value::String(kind)) => kind.clone(),
-            Some(Value::Array(kinds)) => {
-                kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
-            }
-            _ => String::new(),
-        };
+    let row = |(name, part): (&String, &Value)| {
         let is_required = required.contains(&name.as_str());
-        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        let about = part.get("description").and_then(Value::as_str).unwrap_or_default();
         vec![
             Line::of(PLAIN, &format!("  {name}")),
-            Line::of(FAINT, &kind),
+            Line::of(FAINT, &type_words(schema, name)),
             Line::of(DOUBTFUL, if is_required { "required" } else { "" }),
             Line::of(FAINT, about),
         ]
@@ -230,6 +224,9 @@ mod tests {
                     "properties": {
                         "file": { "type": "string", "description": "Its name." },
                         "limit": { "type": ["integer", "null"] },
+                        "mode": { "anyOf": [{ "type": "string" }, { "type": "null" }] },
+                        "rows": { "type": "array", "items": { "type": "string" } },
+                        "more": {},
                     },
                 }),
                 hints: Hints::default(),
@@ -244,6 +241,9 @@ mod tests {
                 "",
                 "  file   string           required  Its name.",
                 "  limit  integer or null",
+                "  mode   string or null",
+                "  more   any",
+                "  rows   array of string",
                 "",
                 "schema of the arguments:",
             ]

@@ -1,0 +1,97 @@
+//! The progress of a call of `servers call`, on stderr at a terminal.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use longshore_proto::CallActivity;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::args::Target;
+use crate::live::activity_words;
+use crate::output::{BUSY, Elapsed, FAINT, Line, Output, PLAIN, Symbols};
+
+/// The time between two frames, as in the view of a run.
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The time after which a call is shown: most answer sooner, and a line that comes and goes disturbs.
+const SHOWN_AFTER: Duration = Duration::from_millis(500);
+
+/// A call under way. When this is dropped, it is no longer shown.
+pub(super) struct CallProgress<'a> {
+    output: &'a Output,
+    target: &'a Target,
+    began: Instant,
+    activity: Mutex<Option<CallActivity>>,
+}
+
+impl<'a> CallProgress<'a> {
+    /// A call that begins now.
+    pub(super) fn new(output: &'a Output, target: &'a Target) -> Self {
+        Self { output, target, began: Instant::now(), activity: Mutex::new(None) }
+    }
+
+    /// Takes what the call is doing.
+    pub(super) fn note(&self, activity: CallActivity) {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Some(activity);
+    }
+
+    /// Shows the call for ever, at a terminal. Safe to cancel.
+    pub(super) async fn show(&self) -> Infallible {
+        if !self.output.is_live {
+            return pending().await;
+        }
+        let mut frames = interval(FRAME_INTERVAL);
+        frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            frames.tick().await;
+            let took = self.began.elapsed();
+            if took >= SHOWN_AFTER {
+                let (columns, symbols) = (self.output.size().columns, self.output.symbols);
+                let line = self.line(took, symbols).cut(columns, symbols.ellipsis());
+                self.output.draw(&[line]);
+            }
+        }
+    }
+
+    /// `▸ tables/read  2.1s  12/32 page 12`
+    fn line(&self, took: Duration, symbols: Symbols) -> Line {
+        let activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let words = activity.as_ref().and_then(activity_words).map(|words| format!("  {words}"));
+        let (sign, style) = symbols.step(longshore_proto::StepStatus::Running);
+        let Target { server, tool } = self.target;
+        Line::of(style, sign)
+            .with(PLAIN, &format!(" {server}/{tool}"))
+            .with(FAINT, &format!("  {}", Elapsed(took)))
+            .with(BUSY, &words.unwrap_or_default())
+    }
+}
+
+impl Drop for CallProgress<'_> {
+    fn drop(&mut self) {
+        if self.output.is_live {
+            self.output.draw(&[]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_proto::Progress;
+
+    use super::*;
+
+    #[test]
+    fn call_is_a_line_with_its_progress() {
+        let (output, target) = (Output::new(), "tables/read".parse().expect("a target"));
+        let call = CallProgress::new(&output, &target);
+        let line = || call.line(Duration::from_millis(2_100), Symbols::Ascii).text();
+        assert_eq!(line(), "> tables/read  2.1s");
+        let message = Some("page\u{1b}[2J 12".to_owned());
+        call.note(CallActivity::Progress(Progress { done: 12.0, total: Some(32.0), message }));
+        assert_eq!(line(), r"> tables/read  2.1s  12/32 page\u001b[2J 12");
+        call.note(CallActivity::Sent);
+        assert_eq!(line(), "> tables/read  2.1s");
+    }
+}
