@@ -27,8 +27,8 @@ const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 
 /// Variables that would change what `longshore` does; tests set what they mean.
-const FOREIGN: [&str; 5] =
-    ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE"];
+const FOREIGN: [&str; 6] =
+    ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE", "CI"];
 
 /// A command that has not been started.
 #[derive(Debug)]

@@ -75,6 +75,16 @@ impl AtTerminal {
         (status.code(), String::from_utf8_lossy(&screen).into_owned())
     }
 
+    /// Kills it with SIGKILL, and waits for its end. Returns everything that the terminal showed.
+    ///
+    /// # Panics
+    /// When it does not end within [`PATIENCE`].
+    pub async fn kill(mut self) -> String {
+        let killed = self.child.start_kill();
+        killed.unwrap_or_else(|error| panic!("cannot be killed: {error}"));
+        self.end().await.1
+    }
+
     fn screen(&self) -> String {
         let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&screen).into_owned()

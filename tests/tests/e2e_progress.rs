@@ -12,10 +12,11 @@ use longshore_tests::tools::Tools;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-/// One call that takes so long, in as many steps.
+/// One call that takes so long, in as many steps, and may be made twice.
 fn workflow(seconds: u32) -> String {
     let with = json!({ "duration": seconds, "steps": seconds });
-    let step = json!({ "id": "it", "call": "everything/trigger-long-running-operation", "with": with });
+    let step =
+        json!({ "id": "it", "call": "everything/trigger-long-running-operation", "with": with, "retry": 2 });
     json!({ "longshore": "v1", "name": "long", "steps": [step] }).to_string()
 }
 
@@ -31,16 +32,54 @@ fn progress_lines(text: &str, seconds: u32) -> Vec<&str> {
         .collect()
 }
 
+/// `longshore` with these words at a terminal.
+fn at_terminal(scratch: &Scratch, words: &[&str]) -> AtTerminal {
+    let longshore = scratch.longshore(words.iter().chain(&["--mcp-config", ".mcp.json"]));
+    AtTerminal::start(longshore.env("TERM", "xterm").env("NO_COLOR", "1"))
+}
+
 #[tokio::test]
 async fn tree_shows_how_far_a_call_has_come() {
-    let scratch = scratch(3);
-    let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", ".mcp.json"]).env("TERM", "xterm");
-    let terminal = AtTerminal::start(run.env("NO_COLOR", "1"));
-    terminal.shows("everything/trigger-long-running-operation  1/3").await;
+    let scratch = scratch(6);
+    let terminal = at_terminal(&scratch, &["run", "workflow.yaml"]);
+    // Any report: a slow machine paints few frames.
+    terminal.shows("/6").await;
     let (code, screen) = terminal.end().await;
     assert_eq!(code, Some(0), "{screen}");
     let last = screen.rsplit("it  succeeded").next().unwrap();
-    assert!(!last.contains("/3"), "progress goes with the end of the call\n{screen}");
+    assert!(!last.contains("/6"), "progress goes with the end of the call\n{screen}");
+}
+
+#[tokio::test]
+async fn call_of_a_person_shows_its_progress() {
+    let scratch = scratch(6);
+    let (tool, arguments) = ("everything/trigger-long-running-operation", r#"{"duration": 6, "steps": 6}"#);
+    let terminal = at_terminal(&scratch, &["servers", "call", tool, arguments]);
+    terminal.shows("/6").await;
+    let (code, screen) = terminal.end().await;
+    assert_eq!(code, Some(0), "{screen}");
+    let below = screen.rsplit("\u{1b}[J").next().unwrap();
+    assert!(below.starts_with("Long running operation completed"), "nothing of the call stays\n{screen}");
+}
+
+#[tokio::test]
+async fn progress_is_shown_again_after_a_kill_and_a_resume() {
+    let scratch = scratch(7);
+    let run = at_terminal(&scratch, &["run", "workflow.yaml"]);
+    run.shows("/7").await;
+    run.kill().await;
+    let resume = at_terminal(&scratch, &["resume"]);
+    resume.shows("attempt 1/2").await;
+    resume.shows("/7").await;
+    resume.kill().await;
+    let ended = scratch.longshore(["resume", "--mcp-config", ".mcp.json"]).run().await.expecting(0);
+    assert!((1..=2).contains(&progress_lines(&ended.stderr, 7).len()), "{ended}");
+    assert!(!ended.stderr.contains(" attempts"), "no attempt has failed\n{ended}");
+    let shown = scratch.longshore(["runs", "show", "last"]).run().await.expecting(0);
+    let attempts: Vec<_> = shown.stdout.lines().filter_map(|line| line.trim().split_once("  20")).collect();
+    let heads: Vec<_> =
+        attempts.iter().map(|(head, _)| *head).filter(|head| head.starts_with("attempt")).collect();
+    assert_eq!(heads, ["attempt 1 (unreported)", "attempt 1 (unreported)", "attempt 1"], "{shown}");
 }
 
 #[tokio::test]
