@@ -1,8 +1,8 @@
 //! Requests of clients: verbs, the trait through which a transport passes requests on, and the handlers.
 
-mod audit;
 mod bodies;
 mod dead_letters;
+mod error_response;
 mod handlers;
 mod run_value;
 mod truncate;
@@ -11,11 +11,8 @@ mod waiting;
 use async_trait::async_trait;
 use longshore_proto::Namespace;
 
-pub(crate) use self::audit::{audit_published, audit_refused};
+pub use self::error_response::ErrorResponse;
 pub use self::handlers::RequestHandlers;
-
-/// Most bytes of a request, and of an answer: the largest message that a broker accepts by default.
-pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// Verb of a request, as in `longshore.v1.api.<namespace>.<verb>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -127,19 +124,6 @@ pub struct ApiRequest {
     /// Headers, with names in lower case: `content-type`, `traceparent`, ...
     pub headers: Vec<(String, String)>,
     /// The body as JSON. An empty body means an empty object.
-    pub body: Vec<u8>,
-}
-
-/// Answer to a request that is refused.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ErrorResponse {
-    /// Status code as in HTTP: 400 the request is invalid, 404 its object is unknown, 409 it contradicts an existing object,
-    /// 413 it is too large, 429 the namespace is at its limit, 503 the same request may succeed later, 500 the operator has
-    /// to fix the cause.
-    pub code: u16,
-    /// The reason, in one line.
-    pub message: String,
-    /// The reason as JSON, with all problems: `{"error": …, "problems": […]}`.
     pub body: Vec<u8>,
 }
 

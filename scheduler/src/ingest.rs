@@ -31,12 +31,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 pub(crate) use self::decode::decode_dead_letter;
-use self::deferred::{DeferredSubmits, log_deferred};
-use crate::api::audit_published;
+use self::deferred::{BatchResult, DeferredSubmits, log_deferred};
+use crate::audit::audit_published;
 use crate::backpressure::Backpressure;
 use crate::blocking::{SMALL_BYTES, on_blocking_thread};
 use crate::refusal::Refusal;
-use crate::submit::{SubmitHandler, SubmitRequest};
+use crate::submit::SubmitHandler;
+use crate::submit_request::SubmitRequest;
 
 /// Most messages of a batch. Each workflow is looked up once for a batch.
 const BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -93,14 +94,6 @@ impl CheckedSubmits {
         self.events.push(event);
         self.messages.push(message);
     }
-}
-
-/// The result of a batch.
-struct BatchResult {
-    /// Number of messages in the batch.
-    tried: usize,
-    /// Messages that cannot be ingested now.
-    deferred: Vec<Incoming>,
 }
 
 /// A decoded message and its run.

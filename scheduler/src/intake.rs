@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::blocking::CheckSlots;
 use crate::payload::put_value;
-use crate::submit::SubmitRequest;
+use crate::submit_request::SubmitRequest;
 
 /// Most inputs (given or declared) that are checked on the thread of the runtime: about 1 ms of work.
 const FEW_INPUTS: usize = 64;

@@ -12,6 +12,7 @@
 //! to the machine, and performs the effects in order; [`PartitionReader`] reads only. Calls are made by workers alone.
 
 mod api;
+mod audit;
 mod backpressure;
 mod blocking;
 mod checkpointer;
@@ -29,6 +30,7 @@ mod retry;
 mod run_metrics;
 mod seen_versions;
 mod submit;
+mod submit_request;
 mod trace;
 mod value_count;
 
@@ -42,4 +44,5 @@ pub use node::{Node, NodeConfig};
 pub use partition_reader::PartitionReader;
 pub use refusal::Refusal;
 pub use run_metrics::export_refusals;
-pub use submit::{ADMISSION_LIMIT_PERCENT, SubmitHandler, SubmitReceipt, SubmitRequest};
+pub use submit::{ADMISSION_LIMIT_PERCENT, SubmitHandler, SubmitReceipt};
+pub use submit_request::SubmitRequest;

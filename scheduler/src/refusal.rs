@@ -5,9 +5,7 @@ use longshore_ports::Cause;
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
-use crate::api::ErrorResponse;
 use crate::intake::SubmitError;
-use crate::submit::ADMISSION_LIMIT_PERCENT;
 
 /// Reason why a request or a submit is refused.
 #[derive(Debug, thiserror::Error)]
@@ -136,14 +134,15 @@ pub enum Refusal {
     /// The logs have no room for more runs.
     #[error(
         "the logs are {percent} % full (partition {partition}), and submits are refused from {limit} % on: raise \
-         `max_file` of the NATS account, or the max_bytes of the log's stream if it has one",
-        limit = ADMISSION_LIMIT_PERCENT
+         `max_file` of the NATS account, or the max_bytes of the log's stream if it has one"
     )]
     Full {
         /// The partition.
         partition: Partition,
         /// Fullness of its log.
         percent: u64,
+        /// Fullness from which on submits are refused.
+        limit: u64,
     },
     /// The namespace has as many live runs as it may have.
     #[error(
@@ -237,7 +236,7 @@ impl Refusal {
     }
 
     /// Returns the status code, as in HTTP.
-    const fn code(&self) -> u16 {
+    pub(crate) const fn code(&self) -> u16 {
         match self {
             _ if self.is_temporary() => 503,
             Self::Malformed(_) | Self::OtherNamespace { .. } | Self::Id | Self::AmbiguousVersion { .. } => {
@@ -255,7 +254,7 @@ impl Refusal {
     }
 
     /// Returns all problems, one object each.
-    fn problems(&self) -> Value {
+    pub(crate) fn problems(&self) -> Value {
         match self {
             Self::Submit(SubmitError::Workflow(problems)) => {
                 serde_json::to_value(problems).unwrap_or_default()
@@ -267,16 +266,6 @@ impl Refusal {
             }
             other => json!([{ "message": other.to_string() }]),
         }
-    }
-}
-
-impl From<Refusal> for ErrorResponse {
-    fn from(refusal: Refusal) -> Self {
-        let text = refusal.to_string();
-        let body = json!({ "error": text, "reason": refusal.token(), "problems": refusal.problems() });
-        // The message is sent in a header, which is one line. The body has all of it.
-        let message = text.lines().next().unwrap_or_default().to_owned();
-        Self { code: refusal.code(), message, body: body.to_string().into_bytes() }
     }
 }
 

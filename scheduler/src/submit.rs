@@ -17,44 +17,21 @@ mod repeated;
 use std::sync::Arc;
 
 use longshore_ports::{Backend, SubmitIds, Workflows};
-use longshore_proto::{Digest, Event, Namespace, Partition, RunId, TraceContext, WorkflowName};
+use longshore_proto::{Digest, Event, Namespace, Partition, RunId, WorkflowName};
 use longshore_workflow::Plan;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::intake::Intake;
 use crate::refusal::Refusal;
 use crate::registry::WorkflowRegistry;
+use crate::submit_request::SubmitRequest;
 use live_runs::LiveRunLimit;
 pub use log_room::ADMISSION_LIMIT_PERCENT;
 pub(crate) use log_room::LogRoom;
 
 /// Longest id that a client chooses, in characters: a UUID with a prefix fits, and log lines stay short.
 const ID_LIMIT_CHARS: usize = 256;
-
-/// A submit as it was decoded. Nothing of it is checked.
-#[derive(Clone, Debug)]
-pub struct SubmitRequest {
-    /// The namespace of the run.
-    pub namespace: Namespace,
-    /// The name of the workflow.
-    pub workflow: WorkflowName,
-    /// The beginning of the version's digest. `None` means the current version.
-    pub version: Option<String>,
-    /// The id that the client chose. The same id, for one workflow of one namespace, always means the same run.
-    pub id: Option<String>,
-    /// The inputs.
-    pub inputs: Map<String, Value>,
-    /// The trace that the run belongs to.
-    pub trace: Option<TraceContext>,
-}
-
-impl SubmitRequest {
-    /// Creates a submit of the current version, without an id and a trace.
-    pub const fn new(namespace: Namespace, workflow: WorkflowName, inputs: Map<String, Value>) -> Self {
-        Self { namespace, workflow, version: None, id: None, inputs, trace: None }
-    }
-}
 
 /// The answer to a submit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

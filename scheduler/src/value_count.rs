@@ -1,4 +1,4 @@
-//! Bound on the number of values in a text, checked before the text is decoded.
+//! Bounds on foreign texts: their size, and the number of their values, which is checked before a text is decoded.
 //!
 //! An element of a list may be one byte of text, and takes 32 bytes of memory or more once it is decoded, an element of a
 //! list of lists several times that. So the values of foreign texts are counted first, in one pass that allocates nothing. A
@@ -9,6 +9,9 @@ use std::fmt;
 
 use longshore_workflow::lost_digits;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Most bytes of a submit or a request, and of an answer: the largest message that a broker accepts by default.
+pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// Most values of a submit or a request. A list of 200,000 numbers fits into a message, and takes about 25 MiB of memory in the
 /// worst case.

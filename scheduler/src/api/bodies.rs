@@ -7,10 +7,10 @@ use longshore_proto::{Namespace, RunId, RunStatus, StepPath, SubmitBody, Timesta
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::{ApiRequest, REQUEST_LIMIT_BYTES};
+use super::ApiRequest;
 use crate::blocking::{SMALL_BYTES, on_blocking_thread};
 use crate::refusal::Refusal;
-use crate::value_count::{LOST_DIGITS, REQUEST_VALUE_LIMIT, check_json, loses_digits};
+use crate::value_count::{LOST_DIGITS, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, check_json, loses_digits};
 
 /// Body of a request. It may repeat the namespace of the subject, as clients that store requests do, and must not name another
 /// one.

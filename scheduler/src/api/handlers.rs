@@ -20,10 +20,12 @@ use super::bodies::{
     WorkflowBody, read,
 };
 use super::run_value::ValueReader;
-use super::{Api, ApiRequest, ErrorResponse, Verb, audit, truncate, waiting};
+use super::{Api, ApiRequest, ErrorResponse, Verb, truncate, waiting};
+use crate::audit::audit_request;
 use crate::refusal::Refusal;
 use crate::run_metrics;
-use crate::submit::{SubmitHandler, SubmitRequest};
+use crate::submit::SubmitHandler;
+use crate::submit_request::SubmitRequest;
 use crate::trace;
 
 /// Tries to find a run in a checkpoint that is behind its log, and the pause between two of them. The next checkpoint is due
@@ -44,7 +46,10 @@ pub struct RequestHandlers {
 impl Api for RequestHandlers {
     async fn answer(&self, verb: Verb, request: ApiRequest) -> Result<Vec<u8>, ErrorResponse> {
         let answer = self.handle(verb, &request).await;
-        audit::audit_request(verb, &request, answer.as_deref());
+        if verb.is_change() {
+            let ApiRequest { namespace, headers, body } = &request;
+            audit_request(namespace, verb.as_str(), headers, body, answer.as_deref());
+        }
         answer.inspect_err(run_metrics::count_refused_request).map_err(ErrorResponse::from)
     }
 }

@@ -8,7 +8,7 @@ use longshore_proto::{Digest, RunView, StepView};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::REQUEST_LIMIT_BYTES;
+use crate::value_count::REQUEST_LIMIT_BYTES;
 
 /// Longest document that is left whole: a message, less its headers.
 const WHOLE_BYTES: usize = REQUEST_LIMIT_BYTES / 8 * 7;

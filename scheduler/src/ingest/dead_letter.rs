@@ -12,7 +12,7 @@ use tracing::info;
 use super::deferred::log_deferred;
 use super::masked::{self, StoredBody};
 use super::{Ingest, acknowledge, decode};
-use crate::api::audit_refused;
+use crate::audit::audit_refused;
 use crate::blocking::{SMALL_BYTES, on_blocking_thread};
 use crate::refusal::Refusal;
 use crate::run_metrics;

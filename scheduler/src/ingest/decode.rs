@@ -7,12 +7,12 @@ use longshore_proto::{ID_HEADER, IdError, Namespace, SubmitBody, WorkflowName, s
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::api::REQUEST_LIMIT_BYTES;
 use crate::refusal::Refusal;
-use crate::submit::SubmitRequest;
+use crate::submit_request::SubmitRequest;
 use crate::trace;
 use crate::value_count::{
-    LOST_DIGITS, MESSAGE_PACK_DEPTH, REQUEST_VALUE_LIMIT, check_json, check_message_pack, loses_digits,
+    LOST_DIGITS, MESSAGE_PACK_DEPTH, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, check_json,
+    check_message_pack, loses_digits,
 };
 
 /// First byte of a map in MessagePack: of a short one, and of one whose length follows in two or four bytes.

@@ -13,7 +13,6 @@ use longshore_ports::{Incoming, outage};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::BatchResult;
 use crate::refusal::Refusal;
 
 /// Submits, and bytes of them, from which on no more are pulled. Batches that are under way then are kept as well, which is
@@ -28,6 +27,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Key of the outage log.
 const INGEST: &str = "ingest submits";
+
+/// The result of a batch.
+pub(super) struct BatchResult {
+    /// Number of messages in the batch.
+    pub(super) tried: usize,
+    /// Messages that cannot be ingested now.
+    pub(super) deferred: Vec<Incoming>,
+}
 
 /// Submits that wait in this process.
 pub(super) struct DeferredSubmits {

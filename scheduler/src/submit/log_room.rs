@@ -58,7 +58,11 @@ impl LogRoom {
             Some(percent) => percent,
             None => measure(&*self.log, &self.measurements, partition).await?,
         };
-        if percent < ADMISSION_LIMIT_PERCENT { Ok(()) } else { Err(Refusal::Full { partition, percent }) }
+        if percent < ADMISSION_LIMIT_PERCENT {
+            Ok(())
+        } else {
+            Err(Refusal::Full { partition, percent, limit: ADMISSION_LIMIT_PERCENT })
+        }
     }
 
     /// Checks the logs of several partitions.

@@ -13,8 +13,9 @@ use longshore_workflow::Plan;
 use serde_json::{Map, Value};
 use tracing::debug;
 
-use super::{AcceptedInputs, SubmitHandler, SubmitRequest};
+use super::{AcceptedInputs, SubmitHandler};
 use crate::refusal::Refusal;
+use crate::submit_request::SubmitRequest;
 
 impl SubmitHandler {
     /// Returns the run that an earlier submit with the same id created, if a checkpoint has it. Looks nothing up for a request

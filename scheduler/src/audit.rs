@@ -5,11 +5,10 @@
 //! account of the namespace. Account, user and host are written by the NATS server into a request from another account; the
 //! client's name is chosen by the client.
 
-use longshore_proto::Event;
+use longshore_proto::{Event, Namespace};
 use serde::Deserialize;
 use tracing::{Level, enabled, info};
 
-use super::{ApiRequest, Verb};
 use crate::refusal::Refusal;
 
 /// Target of the lines.
@@ -46,14 +45,20 @@ struct ClientInfo {
 }
 
 /// Logs a request and its outcome.
-pub(super) fn audit_request(verb: Verb, request: &ApiRequest, answer: Result<&[u8], &Refusal>) {
-    if !verb.is_change() || !enabled!(target: target!(), Level::INFO) {
+pub(crate) fn audit_request(
+    namespace: &Namespace,
+    verb: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+    answer: Result<&[u8], &Refusal>,
+) {
+    if !enabled!(target: target!(), Level::INFO) {
         return;
     }
-    let asked: ObjectNames = serde_json::from_slice(&request.body).unwrap_or_default();
+    let asked: ObjectNames = serde_json::from_slice(body).unwrap_or_default();
     let answered: ObjectNames =
         answer.ok().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-    let header = request.headers.iter().find(|(name, _)| name == CLIENT_HEADER);
+    let header = headers.iter().find(|(name, _)| name == CLIENT_HEADER);
     let client: ClientInfo =
         header.and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default();
     let run = bounded(answered.run.or(asked.run));
@@ -63,8 +68,8 @@ pub(super) fn audit_request(verb: Verb, request: &ApiRequest, answer: Result<&[u
     let (host, client) = (bounded(client.host), bounded(client.name));
     info!(
         target: target!(),
-        namespace = request.namespace.as_str(),
-        verb = verb.as_str(),
+        namespace = namespace.as_str(),
+        verb,
         run = run.as_deref(),
         workflow = workflow.as_deref(),
         digest = digest.as_deref(),
