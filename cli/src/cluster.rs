@@ -34,7 +34,7 @@ use longshore_redis::Redis;
 use tokio::time::timeout;
 use tracing::warn;
 
-pub(crate) use client::{Client, Heard, RegisteredText, SubmitBody, ValuePart};
+pub(crate) use client::{Client, Heard, RegisteredText, ValuePart};
 pub(crate) use examine::{Examination, examine};
 pub(crate) use judge::exit as judged;
 pub(crate) use partitions::PartitionSeen;

@@ -22,11 +22,11 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 pub(crate) use longshore_embedded::Holder;
-use longshore_embedded::{Access, Embedded, OpenError};
+use longshore_embedded::{Access, Embedded, OpenError, RunWatch, RunWatchers};
 use longshore_machine::{Retention, Run};
 use longshore_ports::{Backend, JobQueue, RunPage, RunQuery};
 use longshore_proto::{CallUpdate, Digest, Namespace, NodeId, Partition, RunId, RunView};
-use longshore_scheduler::{Driver, DriverError, Ended, Intake, Submission, SubmitError, Watch, Watchers};
+use longshore_scheduler::{Driver, DriverError, Intake, LeadershipEnd, SubmitError, SubmitRequest};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Pool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
@@ -67,7 +67,7 @@ pub(crate) struct Opened {
     backend: Backend,
     /// The leaders of the partitions that were taken over.
     drivers: BTreeMap<Partition, Driver>,
-    watchers: Arc<Watchers>,
+    watchers: Arc<RunWatchers>,
     node: NodeId,
     dir: PathBuf,
 }
@@ -76,7 +76,7 @@ impl Opened {
     /// Opens a data directory for work. Nothing in it is taken over yet.
     pub(crate) async fn open(dir: &Path, node: NodeId) -> Result<Self, Failure> {
         let store = Embedded::open(dir, Access::Shared).await.map_err(unopened)?;
-        let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
+        let (backend, watchers) = (store.backend(), Arc::new(RunWatchers::default()));
         Ok(Self { store, backend, drivers: BTreeMap::new(), watchers, node, dir: dir.to_owned() })
     }
 
@@ -109,9 +109,9 @@ impl Opened {
     }
 
     async fn lead(&mut self, partition: Partition) -> Result<(), Failure> {
-        let observer = Arc::clone(&self.watchers) as _;
+        let updates = Arc::clone(&self.watchers) as _;
         let driver =
-            Driver::take_over(self.backend.clone(), partition, self.node.clone(), observer, RETENTION).await;
+            Driver::take_over(self.backend.clone(), partition, self.node.clone(), updates, RETENTION).await;
         let driver = driver.map_err(|error| {
             let dir = self.dir.display();
             let message =
@@ -136,7 +136,7 @@ impl Opened {
     }
 
     /// Watches a run that was left behind, from before it goes on.
-    pub(crate) fn watch(&self, run: RunId) -> Watch {
+    pub(crate) fn watch(&self, run: RunId) -> RunWatch {
         self.watchers.watch(run)
     }
 
@@ -152,7 +152,7 @@ impl Opened {
             let new = others.iter().filter(|run| run.partition() == *partition);
             let named: Vec<RunId> = moved.into_iter().chain(new.copied()).collect();
             self.store.name_runs(*partition, &named);
-            driver.leave_alone(left);
+            driver.exclude_runs(left);
         }
     }
 
@@ -247,7 +247,7 @@ impl Opened {
 /// Scheduler and worker at work.
 pub(crate) struct Process {
     intake: Intake,
-    watchers: Arc<Watchers>,
+    watchers: Arc<RunWatchers>,
     updates: LocalUpdates,
     jobs: Arc<dyn JobQueue>,
     pool: Arc<Pool>,
@@ -255,14 +255,14 @@ pub(crate) struct Process {
     /// One task; empty once it has ended.
     worker: JoinSet<()>,
     /// A task for each partition.
-    drivers: JoinSet<Result<Ended, DriverError>>,
+    drivers: JoinSet<Result<LeadershipEnd, DriverError>>,
     stop_worker: CancellationToken,
     stop_driver: CancellationToken,
 }
 
 impl Process {
     /// Watches a run. Before its submit, so that nothing of it is missed.
-    pub(crate) fn watch(&self, run: RunId) -> Watch {
+    pub(crate) fn watch(&self, run: RunId) -> RunWatch {
         self.watchers.watch(run)
     }
 
@@ -274,10 +274,9 @@ impl Process {
         inputs: Map<String, Value>,
     ) -> Result<Arc<Plan>, Failure> {
         let plan = self.intake.register(text).await.map_err(unsubmitted)?;
-        let namespace = namespace()?;
-        let submission =
-            Submission { run, namespace, plan: Arc::clone(&plan), inputs, trace: Some(trace::context()) };
-        self.intake.submit(submission).await.map_err(unsubmitted)?;
+        let request = SubmitRequest::new(namespace()?, plan.name.clone(), inputs);
+        let request = SubmitRequest { trace: Some(trace::context()), ..request };
+        self.intake.submit(run, &plan, request).await.map_err(unsubmitted)?;
         Ok(plan)
     }
 
@@ -365,7 +364,7 @@ pub(crate) async fn stored(backend: &Backend, run: RunId) -> Result<Option<RunVi
 /// A stored run as it is kept, if there is one.
 pub(crate) async fn stored_state(backend: &Backend, run: RunId) -> Result<Option<Run>, Failure> {
     let Some(row) = backend.checkpoints.run(run).await? else { return Ok(None) };
-    let read = Run::read(&row.state)
+    let read = Run::decode(&row.state)
         .map_err(|error| Failure::new(Exit::Error, format!("the state of {run} cannot be read: {error}")))?;
     Ok(Some(read))
 }

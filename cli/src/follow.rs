@@ -11,9 +11,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use longshore_embedded::RunWatch;
 use longshore_ports::JobQueue;
 use longshore_proto::{Attempt, CallUpdate, JobId, RunId, RunView, StepStatus, StepView};
-use longshore_scheduler::Watch;
 use tokio::sync::broadcast;
 
 use crate::embedded::{DRAIN, Process};
@@ -58,7 +58,7 @@ pub(crate) async fn follow(
     signals: &mut Signals,
     output: &Output,
     live: Live,
-    runs: Vec<(RunId, Watch)>,
+    runs: Vec<(RunId, RunWatch)>,
     on_interrupt: OnInterrupt,
 ) -> Result<Followed, Failure> {
     let mut following = Following::new(live, runs, process);
@@ -92,7 +92,7 @@ async fn stopped(
 }
 
 /// A run's next view, and the means to wait for another one.
-type NextView = BoxFuture<'static, (Watch, Arc<RunView>)>;
+type NextView = BoxFuture<'static, (RunWatch, Arc<RunView>)>;
 
 /// Runs, and how far they have come.
 struct Following {
@@ -107,7 +107,7 @@ struct Following {
 }
 
 impl Following {
-    fn new(live: Live, runs: Vec<(RunId, Watch)>, process: &Process) -> Self {
+    fn new(live: Live, runs: Vec<(RunId, RunWatch)>, process: &Process) -> Self {
         let open = runs.iter().map(|(run, _)| *run).collect();
         let changes = runs.into_iter().map(|(_, watch)| next_view(watch).boxed()).collect();
         let (updates, jobs) = (process.call_updates(), process.jobs());
@@ -152,7 +152,7 @@ impl Following {
         }
     }
 
-    fn take(&mut self, watch: Watch, view: Arc<RunView>) {
+    fn take(&mut self, watch: RunWatch, view: Arc<RunView>) {
         let shown = if self.is_stopping { with_queued(&view, &*self.jobs) } else { Arc::clone(&view) };
         self.live.show(shown);
         if view.summary.status.is_terminal() {
@@ -195,7 +195,7 @@ impl Following {
 }
 
 /// The next view of a run, and the means to wait for another one. Safe to cancel.
-async fn next_view(mut watch: Watch) -> (Watch, Arc<RunView>) {
+async fn next_view(mut watch: RunWatch) -> (RunWatch, Arc<RunView>) {
     // Nobody shows the run any more only if the driver has ended, and that is noticed elsewhere.
     while watch.changed().await.is_ok() {
         let view = watch.borrow_and_update().clone();

@@ -33,9 +33,9 @@ pub trait JobQueue: Send + Sync {
         Ok(None)
     }
 
-    /// Tells whoever has the job, or will get it, that its outcome is no longer wanted. The job is still delivered
-    /// and settled, so that what happened is known. Best effort; an id that is not in the queue is passed over.
-    async fn recall(&self, job: &JobId) -> Result<(), Error>;
+    /// Tells workers that have these jobs, or will get them, that their outcomes are no longer wanted. The jobs are still
+    /// delivered and settled, so that the log records what happened. Best effort; ids that are not in the queue are ignored.
+    async fn recall(&self, jobs: &[JobId]) -> Result<(), Error>;
 
     /// Whether jobs stay in the queue when this process ends. If not, a process that ends takes with it what is known of
     /// the jobs that were out.

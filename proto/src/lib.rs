@@ -61,7 +61,7 @@ pub use pattern::{pattern_weight, wide_case_folds};
 pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload};
 pub use policy::{Backoff, Next, PROGRESS_TIMEOUTS, RetryPolicy, Safety};
 pub use secret::SecretPlace;
-pub use submit::{ID_HEADER, SubmitRequest};
+pub use submit::{ID_HEADER, SubmitBody};
 pub use time::Timestamp;
 pub use unique::{UniqueKeys, unique_keys};
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};

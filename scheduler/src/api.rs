@@ -1,44 +1,52 @@
-//! The requests of clients: their verbs, and the trait through which a transport passes them on.
+//! Requests of clients: verbs, the trait through which a transport passes requests on, and the handlers.
+
+mod bodies;
+mod dead_letters;
+mod error_response;
+mod handlers;
+mod run_value;
+mod truncate;
+mod waiting;
 
 use async_trait::async_trait;
 use longshore_proto::Namespace;
 
-/// The most bytes of a request, and of an answer to one: what a broker takes in one message by default.
-pub(crate) const REQUEST_LIMIT_BYTES: usize = 1024 * 1024;
+pub use self::error_response::ErrorResponse;
+pub use self::handlers::RequestHandlers;
 
-/// The verb of a request, as in `longshore.v1.api.<namespace>.<verb>`.
+/// Verb of a request, as in `longshore.v1.api.<namespace>.<verb>`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
     /// Submits a run of a workflow.
     Submit,
-    /// One run in full.
+    /// Returns a run in full.
     Get,
-    /// One value of a run in full, part by part.
+    /// Returns a value of a run, part by part.
     Output,
-    /// Runs, newest first.
+    /// Returns runs, newest first.
     List,
     /// Cancels a run.
     Cancel,
-    /// The workflows that are registered.
+    /// Returns the registered workflows.
     Workflows,
-    /// One workflow with its versions and the text of one of them.
+    /// Returns a workflow with its versions and the text of one of them.
     Workflow,
     /// Registers a workflow.
     Push,
     /// Removes a workflow from the registry.
     Unregister,
-    /// Refused submits, newest first.
+    /// Returns dead letters (refused submits), newest first.
     Dlq,
-    /// One refused submit in full.
+    /// Returns a dead letter in full.
     DlqGet,
-    /// Submits a refused submit again.
+    /// Submits a dead letter again.
     DlqRetry,
-    /// Removes a refused submit.
+    /// Removes a dead letter.
     DlqDrop,
 }
 
 impl Verb {
-    /// Every verb.
+    /// All verbs.
     pub const ALL: [Self; 13] = [
         Self::Submit,
         Self::Get,
@@ -55,7 +63,7 @@ impl Verb {
         Self::DlqDrop,
     ];
 
-    /// The name in subjects.
+    /// Returns the name in subjects.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -74,8 +82,8 @@ impl Verb {
         }
     }
 
-    /// Returns true for a verb that changes something, so that its requests belong into the audit log.
-    pub const fn changes(self) -> bool {
+    /// Returns true for a verb that changes state. Its requests are in the audit log.
+    pub const fn is_change(self) -> bool {
         match self {
             Self::Submit | Self::Cancel | Self::Push | Self::Unregister | Self::DlqRetry | Self::DlqDrop => {
                 true
@@ -90,8 +98,8 @@ impl Verb {
         }
     }
 
-    /// The fields of its requests, for clients that ask the service for its endpoints.
-    pub const fn takes(self) -> &'static str {
+    /// Returns the fields of a request, for the description of the service's endpoints.
+    pub const fn fields(self) -> &'static str {
         match self {
             Self::Submit => "{workflow, id?, version?, inputs?}",
             Self::Get => "{run}",
@@ -110,31 +118,18 @@ impl Verb {
 
 /// A request as the transport received it.
 #[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// The namespace, from the subject, by which permissions are given. An answer is about nothing else.
+pub struct ApiRequest {
+    /// The namespace in the subject. Permissions are granted by subject, and an answer contains nothing of other namespaces.
     pub namespace: Namespace,
-    /// Headers, their names in lower case: `content-type`, `traceparent`, ...
+    /// Headers, with names in lower case: `content-type`, `traceparent`, ...
     pub headers: Vec<(String, String)>,
-    /// The body: JSON. Empty counts as an empty object.
+    /// The body as JSON. An empty body means an empty object.
     pub body: Vec<u8>,
 }
 
-/// The refusal of a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Denied {
-    /// As in HTTP: 400 the request is wrong, 404 there is no such thing, 409 it exists with another content, 413 it is
-    /// too large, 429 the namespace is at its limit, 503 the same request may succeed later, 500 the operator has to fix
-    /// something.
-    pub code: u16,
-    /// The reason, in one line.
-    pub message: String,
-    /// The same as JSON, with every problem: `{"error": …, "problems": […]}`.
-    pub body: Vec<u8>,
-}
-
-/// The answers to requests.
+/// Handler of requests, independent of the transport.
 #[async_trait]
 pub trait Api: Send + Sync {
     /// Answers a request with a JSON document.
-    async fn answer(&self, verb: Verb, request: Request) -> Result<Vec<u8>, Denied>;
+    async fn answer(&self, verb: Verb, request: ApiRequest) -> Result<Vec<u8>, ErrorResponse>;
 }

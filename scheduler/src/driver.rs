@@ -1,19 +1,21 @@
-//! Leads one partition: next input, ask the machine, perform what follows, in order.
+//! Leader of one partition: reads the log, applies it to the machine, and performs the effects.
 //!
 //! ```text
-//!   LOG ──entries──► Driver ──Record──► Machine ──Effects──► Driver ──► LOG (Fired), JOBS, observer
-//!                      │                                       └──► checkpoints (Saver)
+//!   LOG ──entries──► Driver ──Record──► Machine ──Effects──► Driver ──► LOG (Fired), JOBS, run updates
+//!                      │                                       └──► checkpoints (Checkpointer)
 //!                   clock ──tick──► Machine
 //! ```
 //!
-//! Everything it performs is harmless to do twice, so a port that is away is asked again until it answers; the log
-//! remembers the rest. Only jobs are not waited for: those that the queue has no room for are [held](held::Held). How a
-//! leader gets to where it leads from is in [`takeover`], and how entries get into the machine in [`fold`](crate::fold).
+//! Performing an effect twice is harmless, so a request to a port is retried until the port answers; after a crash the log
+//! has the rest. The driver does not wait for a full queue ([`unsent_jobs`]), for recalls ([`pending_recalls`]) or for a
+//! checkpoint. [`takeover`] builds the state that a leader starts from, and [`log_follower`](crate::log_follower) applies
+//! entries to the machine.
 
-mod held;
+mod pending_recalls;
+mod pending_updates;
 mod send;
 mod takeover;
-mod untold;
+mod unsent_jobs;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,22 +28,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::held::Held;
-use self::send::{Unsent, append, dispatch};
-use self::untold::Untold;
-use crate::fold::{BATCH, DriverError, Fold, insist};
-use crate::pace::{Out, Pace};
-use crate::saver::{Ready, Saver, Standing};
+use self::pending_recalls::PendingRecalls;
+use self::pending_updates::PendingUpdates;
+use self::send::{RejectedJobs, SizedJob, append, dispatch};
+use self::unsent_jobs::UnsentJobs;
+use crate::backpressure::{Backpressure, OutstandingJobs};
+use crate::checkpointer::{CheckpointStatus, CheckpointTask, Checkpointer};
+use crate::log_follower::{BATCH_ENTRIES, DriverError, LogFollower};
 
-/// Longest sleep between two looks at the clock: the time of day may be set while we sleep.
+/// Longest sleep between two readings of the clock, because the time of day may be set during a sleep.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// Why a partition is no longer led.
+/// Reason why a partition is no longer led.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Ended {
-    /// It was asked to stop.
+pub enum LeadershipEnd {
+    /// The caller stopped the leader.
     Stopped,
-    /// Somebody else leads now.
+    /// Another leader announced itself.
     SteppedDown,
 }
 
@@ -49,179 +52,191 @@ pub enum Ended {
 pub struct Driver {
     backend: Backend,
     partition: Partition,
-    fold: Fold,
-    saver: Saver,
+    follower: LogFollower,
+    checkpointer: Checkpointer,
     reader: Box<dyn LogReader>,
     epoch: Epoch,
     /// Runs whose jobs are not sent.
-    left_alone: BTreeSet<RunId>,
-    held: Held,
-    /// What follows from entries that were applied, until it is performed.
-    following: Effects,
-    untold: Untold,
-    /// The jobs that are out, for whoever takes submits in.
-    out: Out,
-    /// Which finished runs are kept.
+    excluded_runs: BTreeSet<RunId>,
+    unsent_jobs: UnsentJobs,
+    recalls: PendingRecalls,
+    /// Effects of applied entries that are not performed yet.
+    effects: Effects,
+    updates: PendingUpdates,
+    outstanding: OutstandingJobs,
     retention: Retention,
 }
 
 impl Driver {
-    /// The runs that have not ended, as of the takeover.
+    /// Returns the runs that had not ended at the takeover.
     pub fn live_runs(&self) -> Vec<RunId> {
-        self.fold.machine.live_ids().collect()
+        self.follower.machine.live_run_ids().collect()
     }
 
-    /// A run that has not ended, as of the takeover.
+    /// Returns the view of a run that had not ended at the takeover.
     pub fn view(&self, run: RunId) -> Option<RunView> {
-        self.fold.machine.view(run)
+        self.follower.machine.view(run)
     }
 
-    /// Counts its jobs among those of this process.
-    pub(crate) fn count_in(&mut self, pace: &Pace) {
-        self.out = pace.partition();
-        self.out.set(self.fold.machine.jobs_out());
+    /// Reports the number of outstanding jobs to the backpressure of this process.
+    pub(crate) fn report_to(&mut self, backpressure: &Backpressure) {
+        self.outstanding = backpressure.add_partition();
+        self.outstanding.set(self.follower.machine.outstanding_jobs());
     }
 
-    /// Sends no jobs of these runs: they stay as they are, for another process to go on with.
+    /// Excludes runs from dispatch: they stay as they are, and another process can continue them.
     ///
-    /// A process that ends when one run has ended must not begin the calls of others, which it would cut off.
-    pub fn leave_alone(&mut self, runs: impl IntoIterator<Item = RunId>) {
-        self.left_alone.extend(runs);
+    /// A process that ends with one run must not start calls of other runs, because its end would cut them off.
+    pub fn exclude_runs(&mut self, runs: impl IntoIterator<Item = RunId>) {
+        self.excluded_runs.extend(runs);
     }
 
-    /// Leads until told to stop, or until somebody else leads.
-    pub async fn lead(mut self, stop: CancellationToken) -> Result<Ended, DriverError> {
-        // Being stopped in the middle of an effect loses nothing: whatever was not done is derived again from state.
-        let ended = stop.run_until_cancelled(self.lead_on()).await;
-        // Nobody else tells what the last checkpoint holds.
-        self.untold.add_from(std::mem::take(&mut self.following));
-        self.untold.tell_all(&self.fold.machine);
-        let ended = ended.unwrap_or(Ok(Ended::Stopped))?;
+    /// Leads the partition until `stop` or until another leader announces itself.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be followed, or a port fails permanently.
+    pub async fn lead(mut self, stop: CancellationToken) -> Result<LeadershipEnd, DriverError> {
+        // A stop in the middle of an effect loses nothing: the next leader derives what is missing from the state.
+        let ended = stop.run_until_cancelled(self.lead_until_superseded()).await;
+        // The next leader does not publish updates of records that the last checkpoint covers.
+        self.updates.push_from(std::mem::take(&mut self.effects));
+        self.updates.publish_all(&self.follower.machine);
+        let ended = ended.unwrap_or(Ok(LeadershipEnd::Stopped))?;
         info!(partition = %self.partition, epoch = %self.epoch, ?ended, "no longer leading");
-        if ended == Ended::Stopped && self.fold.is_whole() {
-            self.saver.finish(&mut self.fold.machine, &self.fold.position).await?;
+        if ended == LeadershipEnd::Stopped && self.follower.is_between_entries() {
+            self.checkpointer.finish(&mut self.follower.machine, &self.follower.position).await?;
         }
         Ok(ended)
     }
 
-    /// Leads until somebody else does.
-    async fn lead_on(&mut self) -> Result<Ended, DriverError> {
-        while self.fold.machine.epoch() <= self.epoch {
-            // What was replayed is seen by others only once it is in a checkpoint.
-            self.saver.touched();
+    async fn lead_until_superseded(&mut self) -> Result<LeadershipEnd, DriverError> {
+        while self.is_leader() {
+            // Readers see replayed records only once a checkpoint has them.
+            self.checkpointer.note_change();
             self.resume().await?;
-            if self.work().await? == Standing::Lost {
+            if self.work().await? == CheckpointStatus::Lost {
                 self.rebuild().await?;
             }
         }
-        Ok(Ended::SteppedDown)
+        Ok(LeadershipEnd::SteppedDown)
     }
 
-    /// Takes inputs and performs effects until somebody else leads, or the checkpoint is lost.
-    async fn work(&mut self) -> Result<Standing, DriverError> {
-        while self.fold.machine.epoch() <= self.epoch {
+    fn is_leader(&self) -> bool {
+        self.follower.machine.epoch() <= self.epoch
+    }
+
+    /// Applies entries and performs effects until another leader announces itself, or the checkpoint is lost.
+    async fn work(&mut self) -> Result<CheckpointStatus, DriverError> {
+        while self.is_leader() {
             let wake = self.until_wake();
             tokio::select! { biased;
-                ready = self.saver.ready() => match ready {
-                    Ready::Behind => return Ok(Standing::Lost),
-                    Ready::Due => self.saver.begin(&mut self.fold.machine, &self.fold.position)?,
-                    Ready::Ended(delta, result) => {
-                        if self.saver.ended(delta, result) == Standing::Lost {
-                            return Ok(Standing::Lost);
-                        }
+                task = self.checkpointer.next_task() => {
+                    if self.run_checkpoint_task(task)? == CheckpointStatus::Lost {
+                        return Ok(CheckpointStatus::Lost);
                     }
-                },
-                () = self.held.due() => self.send_held().await?,
-                entries = self.reader.next(BATCH) => self.take(entries?).await?,
+                }
+                () = self.recalls.send() => {}
+                () = self.unsent_jobs.due() => self.send_again().await?,
+                entries = self.reader.next(BATCH_ENTRIES) => self.process(entries?).await?,
                 () = tokio::time::sleep(wake) => self.tick().await?,
             }
         }
-        Ok(Standing::Kept)
+        Ok(CheckpointStatus::Intact)
     }
 
-    /// Takes a batch of entries and performs what follows from all of them.
-    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), DriverError> {
-        for entry in entries {
-            self.fold.apply(entry, &mut self.following).await?;
+    fn run_checkpoint_task(&mut self, task: CheckpointTask) -> Result<CheckpointStatus, DriverError> {
+        match task {
+            CheckpointTask::Rebuild => Ok(CheckpointStatus::Lost),
+            CheckpointTask::StartCommit => {
+                self.checkpointer.start_commit(&mut self.follower.machine, &self.follower.position)?;
+                Ok(CheckpointStatus::Intact)
+            }
+            CheckpointTask::NoteResult(result) => Ok(self.checkpointer.note_result(result)),
         }
-        let effects = std::mem::take(&mut self.following);
-        self.out.set(self.fold.machine.jobs_out());
-        self.saver.touched();
-        if self.fold.machine.epoch() > self.epoch {
-            return Ok(()); // what follows is the new leader's to do, and to tell
+    }
+
+    /// Applies a batch of entries and performs their effects together.
+    async fn process(&mut self, entries: Vec<Entry>) -> Result<(), DriverError> {
+        for entry in entries {
+            self.follower.apply(entry, &mut self.effects).await?;
+        }
+        let effects = std::mem::take(&mut self.effects);
+        self.outstanding.set(self.follower.machine.outstanding_jobs());
+        self.checkpointer.note_change();
+        if !self.is_leader() {
+            return Ok(()); // the new leader performs these effects
         }
         self.perform(effects).await?;
-        self.fold.make_room();
-        self.saver.relieve(&mut self.fold.machine);
-        // Entries may keep coming for a long time; timers must not wait for a lull.
-        if self.fold.machine.wake_at().is_some_and(|at| at <= self.fold.now()) {
+        self.follower.drop_surplus_values();
+        self.checkpointer.discard_surplus(&mut self.follower.machine);
+        // Entries may arrive without a pause; timers do not wait for one.
+        if self.follower.machine.wake_at().is_some_and(|at| at <= self.follower.now()) {
             self.tick().await?;
         }
         Ok(())
     }
 
-    /// Sends what there was no room for and is still wanted.
-    async fn send_held(&mut self) -> Result<(), DriverError> {
-        let held = self.held.take();
-        let mut effects = self.fold.machine.resume();
+    /// Sends unsent jobs again, except for those that are no longer wanted.
+    async fn send_again(&mut self) -> Result<(), DriverError> {
+        let unsent = self.unsent_jobs.take();
+        let mut effects = self.follower.machine.resume();
         effects.retain(|effect| match effect {
-            Effect::Dispatch(job) => held.contains(&job.id),
-            Effect::Recall(id) => held.contains(id),
+            Effect::Dispatch { job, .. } => unsent.contains(&job.id),
+            Effect::Recall(id) => unsent.contains(id),
             _ => false,
         });
         self.perform(effects).await
     }
 
-    /// Asks the machine which timers are due, and tells what has waited.
+    /// Records the timers that are due, and publishes the updates that are due.
     async fn tick(&mut self) -> Result<(), DriverError> {
         let mut effects = Effects::new();
-        let now = self.fold.now();
-        self.fold.machine.tick(now, &mut effects);
+        let now = self.follower.now();
+        self.follower.machine.tick(now, &mut effects);
         self.perform(effects).await
     }
 
-    /// How long until the next timer, or until news are to be told.
+    /// Returns the time until the next timer or update is due.
     fn until_wake(&self) -> Duration {
-        let timer = self.fold.machine.wake_at().map(|at| at.since(self.fold.now()));
-        let news = self.untold.wake_at().map(|at| at.saturating_duration_since(Instant::now()));
-        timer.into_iter().chain(news).fold(LONGEST_SLEEP, Duration::min)
+        let timer = self.follower.machine.wake_at().map(|at| at.since(self.follower.now()));
+        let updates = self.updates.due_at().map(|at| at.saturating_duration_since(Instant::now()));
+        timer.into_iter().chain(updates).fold(LONGEST_SLEEP, Duration::min)
     }
 
-    /// Does what follows: facts and jobs fly together, each kind in its own order.
+    /// Performs effects: events and jobs are sent concurrently, each kind in its own order.
     async fn perform(&mut self, effects: Effects) -> Result<(), DriverError> {
-        let (mut facts, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut events, mut jobs, mut recalls) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                Effect::Append(event) => facts.push(event),
-                Effect::Dispatch(job) if self.left_alone.contains(&job.id.run) => {}
-                Effect::Dispatch(job) => jobs.push(*job),
+                Effect::Append(event) => events.push(event),
+                Effect::Dispatch { job, .. } if self.excluded_runs.contains(&job.id.run) => {}
+                Effect::Dispatch { job, argument_bytes } => jobs.push(SizedJob { job: *job, argument_bytes }),
                 Effect::Recall(job) => recalls.push(job),
-                Effect::Changed(change) => self.untold.add(change),
+                Effect::Changed(change) => self.updates.push(change),
             }
         }
         let dispatched = async {
-            // They would be refused as well, and wait for that.
-            if self.held.queue_is_full() {
-                let jobs = jobs.into_iter().map(|job| job.id).collect();
-                Ok(Unsent { jobs, queue_is_full: true })
+            // A full queue would reject these jobs as well.
+            if self.unsent_jobs.queue_is_full() {
+                let jobs = jobs.into_iter().map(|sized| sized.job.id).collect();
+                Ok(RejectedJobs { jobs, queue_is_full: true })
             } else {
                 dispatch(&self.backend, jobs).await
             }
         };
-        let facts = append(&self.backend, self.partition, facts);
-        let (untold, machine) = (&mut self.untold, &self.fold.machine);
-        let told = async {
-            // Whoever hears of it has time, and jobs do not: they go first, but it is not waited for them.
+        let appended = append(&self.backend, self.partition, events);
+        let (updates, machine) = (&mut self.updates, &self.follower.machine);
+        let published = async {
+            // Jobs are latency-critical and updates are not: publish once the jobs are on their way.
             yield_now().await;
-            untold.tell(machine);
+            updates.publish_due(machine);
             Ok(())
         };
-        let (unsent, (), ()) = tokio::try_join!(biased; dispatched, facts, told)?;
-        self.held.add(unsent);
-        // After the jobs they mean: a recall looks for a job that is queued or out.
-        for job in recalls {
-            insist("recall a job", || self.backend.jobs.recall(&job)).await?;
-        }
+        let (rejected, (), ()) = tokio::try_join!(biased; dispatched, appended, published)?;
+        self.unsent_jobs.add(rejected);
+        // After the jobs: a recall concerns a job that is in the queue or delivered.
+        self.recalls.push(recalls);
         Ok(())
     }
 }

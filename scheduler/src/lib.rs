@@ -1,4 +1,4 @@
-//! From the log to jobs.
+//! The scheduler: from submits to the log, and from the log to jobs.
 //!
 //! ```text
 //!  client ──submit──► Intake ──Submitted──► LOG ──Record──► Machine ──Dispatch──► JOBS ──► worker
@@ -6,37 +6,43 @@
 //!                                            └───────────── Fired, Settled ──────────────────┘
 //! ```
 //!
-//! [`Intake`] checks submits and appends them. [`Machine`](longshore_machine::Machine) decides, purely. [`Driver`] leads
-//! one partition: it reads the log, asks the machine, and performs its effects in order; [`Observed`] reads and asks only.
-//! Workers alone make calls.
+//! [`Intake`] checks submits and appends them. [`SubmitHandler`] does the same for workflows that a client names, with
+//! limits; submits reach it as requests ([`RequestHandlers`]) and as published messages ([`Ingest`]).
+//! [`Machine`](longshore_machine::Machine) decides, without I/O. [`Driver`] leads one partition: it reads the log, applies it
+//! to the machine, and performs the effects in order; [`PartitionReader`] reads only. Calls are made by workers alone.
 
 mod api;
-mod checks;
-mod desk;
-mod doorway;
+mod audit;
+mod backpressure;
+mod blocking;
+mod checkpointer;
 mod driver;
-mod fold;
+mod ingest;
 mod intake;
-mod meter;
+mod log_follower;
 mod node;
-mod nodes;
-mod observed;
-mod observer;
-mod pace;
+mod partition_reader;
+mod payload;
 mod recovery;
-mod saver;
+mod refusal;
+mod registry;
+mod retry;
+mod run_metrics;
+mod seen_versions;
+mod submit;
+mod submit_request;
 mod trace;
-mod watchers;
+mod value_count;
 
-pub use api::{Api, Denied, Request, Verb};
-pub use desk::{ADMISSION_LIMIT_PERCENT, Desk, Order, Refusal, Submitted};
-pub use doorway::Doorway;
-pub use driver::{Driver, Ended};
-pub use fold::DriverError;
-pub use intake::{Intake, Submission, SubmitError};
-pub use meter::export_refusals;
+pub use api::{Api, ApiRequest, ErrorResponse, RequestHandlers, Verb};
+pub use backpressure::Backpressure;
+pub use driver::{Driver, LeadershipEnd};
+pub use ingest::Ingest;
+pub use intake::{Intake, SubmitError};
+pub use log_follower::DriverError;
 pub use node::{Node, NodeConfig};
-pub use observed::Observed;
-pub use observer::{Announcer, Observer};
-pub use pace::Pace;
-pub use watchers::{Watch, Watchers};
+pub use partition_reader::PartitionReader;
+pub use refusal::Refusal;
+pub use run_metrics::export_refusals;
+pub use submit::{ADMISSION_LIMIT_PERCENT, SubmitHandler, SubmitReceipt};
+pub use submit_request::SubmitRequest;

@@ -1,16 +1,16 @@
-//! A scheduler among others: which partitions it leads, and for how long.
+//! A scheduler process among others: decides which partitions it leads, and for how long.
 //!
 //! ```text
-//!   every beat:  attend ──► live schedulers ──► share ──► hold leases ──► take over, lead │ stop, release
+//!   every heartbeat:  attend ──► live schedulers ──► share ──► hold leases ──► take over, lead │ stop, release
 //! ```
 //!
-//! The lease only says who should try; who leads is what the log says, and [`Driver`] keeps to that. So a lease that is
-//! held twice for a moment, or a list of schedulers that is out of date, costs double work and nothing else. And so whoever
-//! leads goes on when the store of leases is away, until the log names somebody else; only to begin takes a lease that is
-//! fresh. Each partition is led by a task of its own: one that breaks is tried again, and takes no other down.
+//! A lease only says which scheduler should try to lead; the log says which one leads, and [`Driver`] obeys it. So two holders
+//! of a lease for a moment, or an outdated list of schedulers, cost double work and nothing else. A leader continues while the
+//! lease store is unavailable, until the log names another leader; only a takeover needs a fresh lease. Each partition has a
+//! task of its own: one that fails is started again, and affects no other partition.
 
 mod assignment;
-mod place;
+mod local_partition;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use longshore_machine::Retention;
-use longshore_ports::{Backend, Lease, outage};
+use longshore_ports::{Backend, Error, Lease, RunUpdates, outage};
 use longshore_proto::{NodeId, Partition};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -26,165 +26,171 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::driver::{Driver, Ended};
-use crate::fold::DriverError;
-use crate::observer::Observer;
-use crate::pace::Pace;
-use place::Place;
+use crate::backpressure::Backpressure;
+use crate::driver::{Driver, LeadershipEnd};
+use crate::log_follower::DriverError;
+use local_partition::LocalPartition;
 
-/// Beats in a lifetime: one that is late or lost changes nothing.
-const BEATS: u32 = 3;
+/// Heartbeats within the lifetime of a lease. One that is late or lost changes nothing.
+const HEARTBEATS: u32 = 3;
 
-/// How often a lease is asked for that somebody else still holds: what a partition waits when it changes hands in order.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// Interval in which the node asks for a lease that another scheduler holds. A partition that changes hands in order waits as
+/// long.
+const ASK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long drivers may take to end with a last checkpoint. Shorter than the leases last.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Time for drivers to write their last checkpoints. Shorter than the lifetime of the leases.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// What fails while the store of leases is away, for the log.
+/// Key of the outage log.
 const LIST_SCHEDULERS: &str = "list live schedulers";
 
-/// How partitions are shared.
+/// Settings that all schedulers of a cluster share.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeConfig {
-    /// How many partitions there are, the same for everybody.
+    /// Number of partitions.
     pub partitions: u16,
-    /// How long a lease, and the word that a scheduler is there, last without being renewed. Both are renewed three
-    /// times as often. Whoever takes over from a scheduler that was killed begins within this and a third more.
+    /// Lifetime of a lease, and of a scheduler's entry in the list of live schedulers, unless they are renewed. Both are
+    /// renewed three times as often. The partitions of a scheduler that was killed are taken over within this time and a third
+    /// more.
     pub ttl: Duration,
-    /// Which finished runs are kept in all partitions together, the same for everybody.
+    /// Retention of finished runs in all partitions together.
     pub retention: Retention,
 }
 
 impl Default for NodeConfig {
-    /// 8 partitions: enough for as many schedulers, and few enough streams for a small broker. 6 seconds: longer than
-    /// a pause of a busy machine, short enough for whoever waits for a run.
+    /// 8 partitions: enough for 8 schedulers, and few streams for a small broker. 6 seconds: longer than a pause of a busy
+    /// machine, and short for a person who waits for a run.
     fn default() -> Self {
         Self { partitions: 8, ttl: Duration::from_secs(6), retention: Retention::default() }
     }
 }
 
-/// The core of a scheduler process.
+/// The partitions of a scheduler process, and their leaders.
 pub struct Node {
-    shared: Arc<Shared>,
+    shared: Arc<LeaderContext>,
     lease: Arc<dyn Lease>,
     config: NodeConfig,
-    wanted: BTreeSet<Partition>,
-    places: BTreeMap<Partition, Place>,
-    tasks: JoinSet<Result<Ended, DriverError>>,
-    next_beat: Instant,
-    /// Whether the store of leases answered at the last beat.
-    answered: bool,
+    /// The partitions that this node should lead.
+    share: BTreeSet<Partition>,
+    partitions: BTreeMap<Partition, LocalPartition>,
+    tasks: JoinSet<Result<LeadershipEnd, DriverError>>,
+    next_heartbeat: Instant,
+    /// The lease store answered at the last heartbeat.
+    is_store_available: bool,
 }
 
-/// What every task that leads needs.
-struct Shared {
+/// Context that the tasks of all leaders share.
+struct LeaderContext {
     backend: Backend,
     id: NodeId,
-    observer: Arc<dyn Observer>,
+    updates: Arc<dyn RunUpdates>,
     led: watch::Sender<BTreeSet<Partition>>,
-    /// Which finished runs are kept in each partition.
+    /// Retention of one partition.
     retention: Retention,
-    pace: Pace,
+    backpressure: Backpressure,
 }
 
 impl Node {
-    /// A scheduler called `id`, for its share of the partitions.
+    /// Creates the node `id`. It leads nothing before [`Self::run`].
     pub fn new(
         backend: Backend,
         lease: Arc<dyn Lease>,
         id: NodeId,
         config: NodeConfig,
-        observer: Arc<dyn Observer>,
+        updates: Arc<dyn RunUpdates>,
     ) -> Self {
         let led = watch::Sender::default();
-        let retention = config.retention.share(config.partitions);
+        let retention = config.retention.per_partition(config.partitions);
+        let backpressure = Backpressure::default();
         Self {
-            shared: Arc::new(Shared { backend, id, observer, led, retention, pace: Pace::default() }),
+            shared: Arc::new(LeaderContext { backend, id, updates, led, retention, backpressure }),
             lease,
             config,
-            wanted: BTreeSet::new(),
-            places: (0..config.partitions).map(|number| (Partition(number), Place::new())).collect(),
+            share: BTreeSet::new(),
+            partitions: (0..config.partitions)
+                .map(|number| (Partition(number), LocalPartition::new()))
+                .collect(),
             tasks: JoinSet::new(),
-            next_beat: Instant::now(),
-            answered: false,
+            next_heartbeat: Instant::now(),
+            is_store_available: false,
         }
     }
 
-    /// How fast submits may be taken in by this process.
-    pub fn pace(&self) -> Pace {
-        self.shared.pace.clone()
+    /// Returns the backpressure of the partitions that this node leads, for ingest.
+    pub fn backpressure(&self) -> Backpressure {
+        self.shared.backpressure.clone()
     }
 
-    /// The partitions that are led right now.
+    /// Returns the partitions that this node leads now.
     pub fn led(&self) -> watch::Receiver<BTreeSet<Partition>> {
         self.shared.led.subscribe()
     }
 
-    /// Leads its share until `stop`, then ends in order: last checkpoints, leases released. That takes a few seconds at
-    /// most.
+    /// Leads its share of the partitions until `stop`. Then it writes the last checkpoints and releases the leases, which takes
+    /// some seconds at most.
     pub async fn run(mut self, stop: CancellationToken) {
         info!(node = %self.shared.id, partitions = self.config.partitions, "scheduler started");
         loop {
             let wake = self.wake_at();
             tokio::select! { biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.tasks.join_next_with_id() => self.note(ended),
-                // Being stopped in between loses nothing: what was asked for ends with its time.
-                () = sleep_until(wake) => drop(stop.run_until_cancelled(self.go_on()).await),
+                Some(ended) = self.tasks.join_next_with_id() => self.note_end_of_task(ended),
+                // A stop in between loses nothing: leases that were taken expire.
+                () = sleep_until(wake) => drop(stop.run_until_cancelled(self.reconcile()).await),
             }
         }
-        self.end().await;
+        self.drain().await;
     }
 
-    fn beat(&self) -> Duration {
-        self.config.ttl / BEATS
+    fn heartbeat_interval(&self) -> Duration {
+        self.config.ttl / HEARTBEATS
     }
 
-    /// When there is something to do: sooner than the next beat if a partition waits.
+    /// Returns the time of the next step: the next heartbeat, or sooner if a partition changes hands.
     fn wake_at(&self) -> Instant {
-        let waits =
-            self.wanted.iter().any(|partition| self.places.get(partition).is_some_and(|p| !p.is_led()));
-        let leaves = self.places.iter().any(|(partition, place)| self.is_over(*partition, place));
-        if self.answered && (waits || leaves) {
-            self.next_beat.min(Instant::now() + ASK_AGAIN)
+        let is_unled = |partition| self.partitions.get(partition).is_some_and(|local| !local.is_led());
+        let waits = self.share.iter().any(is_unled);
+        let releases = self.partitions.iter().any(|(partition, local)| self.is_unused(*partition, local));
+        if self.is_store_available && (waits || releases) {
+            self.next_heartbeat.min(Instant::now() + ASK_INTERVAL)
         } else {
-            self.next_beat
+            self.next_heartbeat
         }
     }
 
-    /// Whether a lease is still held for nothing.
-    fn is_over(&self, partition: Partition, place: &Place) -> bool {
-        place.renewed.is_some() && !place.is_led() && !self.wanted.contains(&partition)
+    /// Returns true if the lease of a partition is held although the node neither leads it nor should.
+    fn is_unused(&self, partition: Partition, local: &LocalPartition) -> bool {
+        local.renewed_at.is_some() && !local.is_led() && !self.share.contains(&partition)
     }
 
-    /// Brings every partition nearer to where it should be.
-    async fn go_on(&mut self) {
-        let is_beat = Instant::now() >= self.next_beat;
-        if is_beat {
-            self.next_beat = Instant::now() + self.beat();
+    /// Brings leases and leaders closer to the share of this node.
+    async fn reconcile(&mut self) {
+        let is_heartbeat = Instant::now() >= self.next_heartbeat;
+        if is_heartbeat {
+            self.next_heartbeat = Instant::now() + self.heartbeat_interval();
             self.attend().await;
         }
-        self.hold(is_beat).await;
-        self.let_go().await;
-        self.begin();
+        self.hold_leases(is_heartbeat).await;
+        self.stop_surplus().await;
+        self.take_over_free();
     }
 
-    /// Says that it is there, and learns who else is.
+    /// Renews the entry in the list of live schedulers, and computes the share from the list.
     async fn attend(&mut self) {
-        let Shared { id, .. } = &*self.shared;
-        let live = asked(self.beat(), self.lease.attend(id, self.config.ttl)).await;
-        let was_away = !std::mem::replace(&mut self.answered, live.is_ok()) && !self.wanted.is_empty();
+        let LeaderContext { id, .. } = &*self.shared;
+        let live = within(self.heartbeat_interval(), self.lease.attend(id, self.config.ttl)).await;
+        let was_available = std::mem::replace(&mut self.is_store_available, live.is_ok());
         match live {
-            Ok(_) if was_away => {
+            // Keeps its share: the list may be empty after an outage, until all schedulers are in it again.
+            Ok(_) if !was_available && !self.share.is_empty() => {
                 outage::ended(LIST_SCHEDULERS);
-                info!("the list of schedulers is back; within a beat all are on it again");
+                info!("the list of live schedulers is available again; using it from the next heartbeat on");
             }
             Ok(live) => {
                 let share = assignment::share(&live, id, self.config.partitions);
-                if share != self.wanted {
-                    info!(node = %id, live = live.len(), share = share.len(), "its share has changed");
-                    self.wanted = share;
+                if share != self.share {
+                    info!(node = %id, live = live.len(), share = share.len(), "the share of partitions has changed");
+                    self.share = share;
                 }
             }
             Err(error) if outage::failed(LIST_SCHEDULERS) => {
@@ -194,107 +200,115 @@ impl Node {
         }
     }
 
-    /// Asks for the leases that are wanted, and at a beat renews those that are held.
-    async fn hold(&mut self, is_beat: bool) {
-        let is_due = |partition: &Partition, place: &Place| match place.renewed {
-            None => self.wanted.contains(partition),
-            Some(_) => is_beat && !self.is_over(*partition, place),
+    /// Asks for the leases of the share, and renews held leases at a heartbeat.
+    async fn hold_leases(&mut self, is_heartbeat: bool) {
+        let is_due = |partition: &Partition, local: &LocalPartition| match local.renewed_at {
+            None => self.share.contains(partition),
+            Some(_) => is_heartbeat && !self.is_unused(*partition, local),
         };
         let due: Vec<Partition> = self
-            .places
+            .partitions
             .iter()
-            .filter(|(partition, place)| is_due(partition, place))
-            .map(|(p, _)| *p)
+            .filter(|(partition, local)| is_due(partition, local))
+            .map(|(partition, _)| *partition)
             .collect();
-        let (lease, id, ttl, beat) = (&self.lease, &self.shared.id, self.config.ttl, self.beat());
+        let (lease, id, ttl) = (&self.lease, &self.shared.id, self.config.ttl);
+        let limit = self.heartbeat_interval();
         let asked_at = Instant::now();
         let answers =
-            join_all(due.iter().map(|partition| asked(beat, lease.hold(*partition, id, ttl)))).await;
+            join_all(due.iter().map(|partition| within(limit, lease.hold(*partition, id, ttl)))).await;
         for (partition, answer) in due.into_iter().zip(answers) {
-            let Some(place) = self.places.get_mut(&partition) else { continue };
+            let Some(local) = self.partitions.get_mut(&partition) else { continue };
             match answer {
-                Ok(true) => place.renewed = Some(asked_at),
-                Ok(false) if place.renewed.is_some() => {
-                    warn!(%partition, "its lease is somebody else's now");
-                    place.lose();
+                Ok(true) => local.renewed_at = Some(asked_at),
+                Ok(false) if local.renewed_at.is_some() => {
+                    warn!(%partition, "another scheduler holds the lease now; no longer leading");
+                    local.note_lost_lease();
                 }
                 Ok(false) => {}
-                Err(error) if place.turns_stale(ttl) => {
-                    warn!(%partition, %error, "its lease has run out; leading on until the log names another leader");
+                Err(error) if local.note_expiry(ttl) => {
+                    warn!(%partition, %error, "the lease has expired; leading on until the log names another leader");
                 }
                 Err(error) => debug!(%partition, %error, "lease not renewed"),
             }
         }
     }
 
-    /// Stops leading what is not wanted, and releases what is no longer led.
-    async fn let_go(&mut self) {
-        for (partition, place) in &self.places {
-            if !self.wanted.contains(partition) {
-                place.stop();
+    /// Stops leaders outside of the share, and releases the leases of those that have ended.
+    async fn stop_surplus(&mut self) {
+        for (partition, local) in &self.partitions {
+            if !self.share.contains(partition) {
+                local.stop();
             }
         }
-        let over: Vec<Partition> =
-            self.places.iter().filter(|(p, place)| self.is_over(**p, place)).map(|(p, _)| *p).collect();
-        self.release(&over).await;
+        let unused: Vec<Partition> = self
+            .partitions
+            .iter()
+            .filter(|(partition, local)| self.is_unused(**partition, local))
+            .map(|(partition, _)| *partition)
+            .collect();
+        self.release(&unused).await;
     }
 
-    /// Releases leases. One that is not, ends with its time.
-    async fn release(&mut self, over: &[Partition]) {
-        let (lease, id, beat) = (&self.lease, &self.shared.id, self.beat());
+    /// Releases leases. A lease that cannot be released expires.
+    async fn release(&mut self, partitions: &[Partition]) {
+        let (lease, id, limit) = (&self.lease, &self.shared.id, self.heartbeat_interval());
         let released =
-            join_all(over.iter().map(|partition| asked(beat, lease.release(*partition, id)))).await;
-        for (partition, released) in over.iter().zip(released) {
+            join_all(partitions.iter().map(|partition| within(limit, lease.release(*partition, id)))).await;
+        for (partition, released) in partitions.iter().zip(released) {
             if let Err(error) = released {
-                warn!(%partition, %error, "lease not released");
+                warn!(%partition, %error, "lease not released; it expires");
             }
-            if let Some(place) = self.places.get_mut(partition) {
-                place.renewed = None;
+            if let Some(local) = self.partitions.get_mut(partition) {
+                local.renewed_at = None;
             }
         }
     }
 
-    /// Takes over what is wanted and free.
-    fn begin(&mut self) {
+    /// Starts leaders for partitions of the share that have none.
+    fn take_over_free(&mut self) {
         let ttl = self.config.ttl;
-        for partition in &self.wanted {
-            let Some(place) = self.places.get_mut(partition).filter(|place| place.is_free(ttl)) else {
-                continue;
-            };
+        for partition in &self.share {
+            let local = self.partitions.get_mut(partition).filter(|local| local.can_be_taken_over(ttl));
+            let Some(local) = local else { continue };
             let stop = CancellationToken::new();
             let task = self.tasks.spawn(lead(Arc::clone(&self.shared), *partition, stop.clone()));
-            place.led_by(task, stop);
+            local.set_leader(task, stop);
         }
     }
 
-    /// A task has ended.
-    fn note(&mut self, ended: Result<(Id, Result<Ended, DriverError>), JoinError>) {
-        let (id, how) = match ended {
+    /// Notes that the task of a leader has ended.
+    fn note_end_of_task(&mut self, ended: Result<(Id, Result<LeadershipEnd, DriverError>), JoinError>) {
+        let (id, reason) = match ended {
             Ok((id, Ok(ended))) => (id, format!("{ended:?}")),
             Ok((id, Err(error))) => (id, error.to_string()),
             Err(error) => (error.id(), error.to_string()),
         };
-        let Some((partition, place)) = self.places.iter_mut().find(|(_, place)| place.is_task(id)) else {
-            return;
-        };
-        if let Some(pause) = place.ended() {
-            warn!(%partition, how, ?pause, "no longer leading; trying again");
+        let found = self.partitions.iter_mut().find(|(_, local)| local.is_task(id));
+        let Some((partition, local)) = found else { return };
+        if let Some(pause) = local.note_end_of_leader() {
+            warn!(%partition, reason, ?pause, "no longer leading; taking over again after a pause");
         }
     }
 
-    /// Ends in order, within [`DRAIN`] and what the leases take.
-    async fn end(mut self) {
-        self.places.values().for_each(Place::stop);
-        let drained = timeout(DRAIN, async { while self.tasks.join_next().await.is_some() {} }).await;
+    /// Stops all leaders within [`DRAIN_LIMIT`], releases the leases, and leaves the list of live schedulers.
+    async fn drain(mut self) {
+        self.partitions.values().for_each(LocalPartition::stop);
+        let drained = timeout(DRAIN_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {
-            warn!("last checkpoints not written in time; whoever takes over replays a little more");
+            warn!("last checkpoints not written in time; the next leaders replay a little more");
             self.tasks.shutdown().await;
         }
-        let held: Vec<Partition> =
-            self.places.iter().filter(|(_, place)| place.renewed.is_some()).map(|(p, _)| *p).collect();
+        let held: Vec<Partition> = self
+            .partitions
+            .iter()
+            .filter(|(_, local)| local.renewed_at.is_some())
+            .map(|(partition, _)| *partition)
+            .collect();
         self.release(&held).await;
-        if let Err(error) = asked(self.beat(), self.lease.leave(&self.shared.id)).await {
-            warn!(%error, "others are not told that this scheduler is going");
+        let left = within(self.heartbeat_interval(), self.lease.leave(&self.shared.id)).await;
+        if let Err(error) = left {
+            warn!(%error, "cannot leave the list of live schedulers; the entry expires");
         }
         info!(node = %self.shared.id, "scheduler stopped");
     }
@@ -302,43 +316,42 @@ impl Node {
 
 /// Takes a partition over and leads it.
 async fn lead(
-    shared: Arc<Shared>,
+    context: Arc<LeaderContext>,
     partition: Partition,
     stop: CancellationToken,
-) -> Result<Ended, DriverError> {
-    let (backend, observer) = (shared.backend.clone(), Arc::clone(&shared.observer));
-    let taking_over = Driver::take_over(backend, partition, shared.id.clone(), observer, shared.retention);
-    let Some(driver) = stop.run_until_cancelled(taking_over).await else { return Ok(Ended::Stopped) };
+) -> Result<LeadershipEnd, DriverError> {
+    let (backend, updates) = (context.backend.clone(), Arc::clone(&context.updates));
+    let taking_over = Driver::take_over(backend, partition, context.id.clone(), updates, context.retention);
+    let Some(driver) = stop.run_until_cancelled(taking_over).await else {
+        return Ok(LeadershipEnd::Stopped);
+    };
     let mut driver = driver?;
-    driver.count_in(&shared.pace);
-    let _led = Led::new(&shared.led, partition);
+    driver.report_to(&context.backpressure);
+    let _guard = LedGuard::new(&context.led, partition);
     driver.lead(stop).await
 }
 
-/// Counts a partition as led for as long as it lives, however its task ends.
-struct Led<'a> {
+/// Counts a partition as led until it is dropped, however the task of the leader ends.
+struct LedGuard<'a> {
     led: &'a watch::Sender<BTreeSet<Partition>>,
     partition: Partition,
 }
 
-impl<'a> Led<'a> {
+impl<'a> LedGuard<'a> {
     fn new(led: &'a watch::Sender<BTreeSet<Partition>>, partition: Partition) -> Self {
         led.send_modify(|led| _ = led.insert(partition));
         Self { led, partition }
     }
 }
 
-impl Drop for Led<'_> {
+impl Drop for LedGuard<'_> {
     fn drop(&mut self) {
         self.led.send_modify(|led| _ = led.remove(&self.partition));
     }
 }
 
-/// Asks the store of leases, which answers within a beat or not at all.
-async fn asked<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, longshore_ports::Error>>,
-) -> Result<T, longshore_ports::Error> {
-    let late = |error| Err(longshore_ports::Error::transient("ask for a lease", error));
+/// Waits for an answer of the lease store, at most until the next heartbeat.
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |elapsed| Err(Error::transient("ask for a lease", elapsed));
     timeout(limit, answer).await.unwrap_or_else(late)
 }

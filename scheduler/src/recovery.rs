@@ -1,30 +1,31 @@
-//! How a scheduler takes a partition over.
+//! Recovery of a partition's state from its checkpoint.
 //!
-//! 1. Load the newest checkpoint, if it belongs to this log: same incarnation and format, and the log still holds
-//!    the record it ends with, with the same content. Otherwise begin from nothing: a checkpoint is only a short cut.
-//! 2. Announce the leadership in the log.
-//! 3. Replay up to the announcement with every effect dropped: what those records led to has been done before, by
-//!    somebody.
+//! A leader that takes a partition over
 //!
-//! What ought to be in flight is then derived from state alone, by [`Machine::resume`].
+//! 1. loads the newest checkpoint, if it belongs to this log: same incarnation and format, and the log still has the last
+//!    record of the checkpoint, with the same content. Otherwise it starts from the empty state and replays the whole log;
+//! 2. announces itself in the log;
+//! 3. replays up to its announcement and drops all effects, because earlier leaders performed them.
+//!
+//! Afterwards [`Machine::resume`] derives the jobs that should be in flight from the state alone.
 
 use longshore_machine::{Machine, STATE_VERSION};
-use longshore_ports::{Backend, Loaded};
+use longshore_ports::{Backend, Error, Loaded};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-/// A position in one life of a log: which records were applied, and the hash over all of them.
+/// LogPosition in an incarnation of a log: the last applied record, and the hash over all applied records.
 #[derive(Clone, Debug)]
-pub(crate) struct Position {
+pub(crate) struct LogPosition {
     pub(crate) incarnation: Incarnation,
     pub(crate) seq: Seq,
     pub(crate) hash: RollingHash,
-    /// The hash before the last record, so that a reader can check that record alone.
+    /// The hash before the last record, so that this record alone can be verified.
     pub(crate) before: RollingHash,
 }
 
-impl Position {
+impl LogPosition {
     pub(crate) fn mark(&self) -> CheckpointMark {
         CheckpointMark {
             incarnation: self.incarnation.clone(),
@@ -35,57 +36,62 @@ impl Position {
     }
 }
 
-/// What a checkpoint keeps beside the runs.
+/// Content of a checkpoint beside the runs.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct StoredPartition {
     pub(crate) before: RollingHash,
     pub(crate) machine: Vec<u8>,
 }
 
-/// A machine, where it stands, and what the checkpoint store holds.
+/// The checkpoint in the store.
+#[derive(Clone, Debug)]
+pub(crate) enum StoredCheckpoint {
+    /// No checkpoint is stored.
+    Absent,
+    /// The checkpoint agrees with the log.
+    Valid(CheckpointMark),
+    /// The checkpoint contradicts the log or cannot be read. A full checkpoint replaces it.
+    Useless(CheckpointMark),
+}
+
+/// A recovered machine, its position, and the checkpoint that it was recovered from.
 pub(crate) struct Recovered {
     pub(crate) machine: Machine,
-    pub(crate) position: Position,
-    pub(crate) stored: Option<CheckpointMark>,
-    /// What it holds that contradicts the log or cannot be read.
-    pub(crate) useless: Option<CheckpointMark>,
+    pub(crate) position: LogPosition,
+    pub(crate) stored: StoredCheckpoint,
 }
 
-/// Loads the newest checkpoint that fits the log, or begins from nothing.
-pub(crate) async fn load(
-    backend: &Backend,
-    partition: Partition,
-) -> Result<Recovered, longshore_ports::Error> {
+/// Loads the newest checkpoint if it agrees with the log, and otherwise returns the empty state.
+pub(crate) async fn load(backend: &Backend, partition: Partition) -> Result<Recovered, Error> {
     let incarnation = backend.log.incarnation(partition).await?;
-    let loaded = backend.checkpoints.load(partition).await?;
-    let useless = loaded.as_ref().map(|loaded| loaded.mark.clone());
-    if let Some(loaded) = loaded {
-        match fits(backend, partition, &incarnation, &loaded).await? {
+    let stored = match backend.checkpoints.load(partition).await? {
+        None => StoredCheckpoint::Absent,
+        Some(loaded) => match restore(backend, partition, &incarnation, &loaded).await? {
             Ok(recovered) => return Ok(recovered),
-            Err(why) => {
-                warn!(%partition, seq = %loaded.mark.seq, why, "checkpoint not used; replaying the log")
+            Err(reason) => {
+                warn!(
+                    %partition, seq = %loaded.mark.seq, reason,
+                    "checkpoint not used; replaying the log from its start"
+                );
+                StoredCheckpoint::Useless(loaded.mark)
             }
-        }
-    }
-    let position = Position {
-        incarnation,
-        seq: Seq::ZERO,
-        hash: RollingHash::default(),
-        before: RollingHash::default(),
+        },
     };
-    Ok(Recovered { machine: Machine::new(), position, stored: None, useless })
+    let (hash, before) = (RollingHash::default(), RollingHash::default());
+    let position = LogPosition { incarnation, seq: Seq::ZERO, hash, before };
+    Ok(Recovered { machine: Machine::new(), position, stored })
 }
 
-/// Whether a checkpoint belongs to this log, with the reason if it does not.
-async fn fits(
+/// Restores a checkpoint, or returns the reason why it does not belong to the log.
+async fn restore(
     backend: &Backend,
     partition: Partition,
     incarnation: &Incarnation,
     loaded: &Loaded,
-) -> Result<Result<Recovered, String>, longshore_ports::Error> {
+) -> Result<Result<Recovered, String>, Error> {
     let mark = &loaded.mark;
     if mark.incarnation != *incarnation {
-        return Ok(Err(format!("it belongs to another life of the log, {}", mark.incarnation)));
+        return Ok(Err(format!("it belongs to another incarnation of the log, {}", mark.incarnation)));
     }
     if mark.version != STATE_VERSION {
         return Ok(Err(format!("its format is {}, this version reads {STATE_VERSION}", mark.version)));
@@ -103,19 +109,19 @@ async fn fits(
         let last = reader.next(1).await?.into_iter().next();
         let hash = last.map(|entry| stored.before.extend(entry.seq, entry.at, &entry.body));
         if hash != Some(mark.hash) {
-            return Ok(Err("the record it ends with is another one in the log".to_owned()));
+            return Ok(Err("its last record has another content in the log".to_owned()));
         }
     }
     match Machine::restore(&stored.machine, &loaded.live, &loaded.finished) {
         Ok(machine) => {
-            info!(%partition, seq = %mark.seq, runs = machine.live_runs(), "checkpoint loaded");
-            let position = Position {
+            info!(%partition, seq = %mark.seq, runs = machine.live_run_count(), "checkpoint loaded");
+            let position = LogPosition {
                 incarnation: incarnation.clone(),
                 seq: mark.seq,
                 hash: mark.hash,
                 before: stored.before,
             };
-            Ok(Ok(Recovered { machine, position, stored: Some(mark.clone()), useless: None }))
+            Ok(Ok(Recovered { machine, position, stored: StoredCheckpoint::Valid(mark.clone()) }))
         }
         Err(error) => Ok(Err(error.to_string())),
     }

@@ -1,14 +1,14 @@
-//! W3C trace context, as it comes in headers.
+//! W3C trace context in the headers of requests and messages.
 //!
-//! A header that is malformed is passed over, as the standard asks: tracing must not make a request fail.
+//! A malformed header is ignored, as the standard demands: tracing must not make a request fail.
 
 use longshore_proto::TraceContext;
 
-/// The longest `tracestate` that is passed on: what the standard asks everybody to carry.
+/// Longest `tracestate` that is passed on: the length that the standard demands of every participant.
 const STATE_LIMIT_BYTES: usize = 512;
 
-/// The trace that a message belongs to, by its headers, whose names are in lower case.
-pub(crate) fn of_headers(headers: &[(String, String)]) -> Option<TraceContext> {
+/// Returns the trace context of headers whose names are in lower case.
+pub(crate) fn from_headers(headers: &[(String, String)]) -> Option<TraceContext> {
     let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim());
     let traceparent = header("traceparent").filter(|value| is_traceparent(value))?.to_owned();
     let fits = |value: &&str| !value.is_empty() && value.len() <= STATE_LIMIT_BYTES && value.is_ascii();
@@ -16,7 +16,7 @@ pub(crate) fn of_headers(headers: &[(String, String)]) -> Option<TraceContext> {
     Some(TraceContext { traceparent, tracestate })
 }
 
-/// Whether this is `version-trace-parent-flags`, of 2, 32, 16 and 2 hexadecimal digits, with ids that are not zero.
+/// Returns true for `version-trace-parent-flags` of 2, 32, 16 and 2 hexadecimal digits, with ids that are not zero.
 fn is_traceparent(value: &str) -> bool {
     let parts: Vec<&str> = value.split('-').collect();
     let [version, trace, parent, flags] = parts.as_slice() else { return false };
@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_well_formed_traces_are_taken() {
+    fn malformed_trace_headers_are_ignored() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let headers = |parent: &str, state: &str| {
             vec![("traceparent".to_owned(), parent.to_owned()), ("tracestate".to_owned(), state.to_owned())]
         };
-        let taken = of_headers(&headers(good, "vendor=1")).expect("a trace");
-        assert_eq!((taken.traceparent.as_str(), taken.tracestate.as_deref()), (good, Some("vendor=1")));
-        assert_eq!(of_headers(&headers(good, &"x".repeat(513))).expect("a trace").tracestate, None);
+        let accepted = from_headers(&headers(good, "vendor=1")).expect("a trace");
+        assert_eq!((accepted.traceparent.as_str(), accepted.tracestate.as_deref()), (good, Some("vendor=1")));
+        assert_eq!(from_headers(&headers(good, &"x".repeat(513))).expect("a trace").tracestate, None);
         for bad in [
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
@@ -47,8 +47,8 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
         ] {
-            assert_eq!(of_headers(&headers(bad, "")), None, "{bad}");
+            assert_eq!(from_headers(&headers(bad, "")), None, "{bad}");
         }
-        assert_eq!(of_headers(&[]), None);
+        assert_eq!(from_headers(&[]), None);
     }
 }

@@ -1,28 +1,28 @@
-//! A driver on the embedded backend: what it does for a run, and how it takes a partition over.
+//! Driver on the embedded backend: effects of a run's records, and takeover of a partition.
 //!
-//! The test plays the worker: it pulls jobs from the queue and appends what became of them.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+//! The test acts as the worker: it pulls jobs from the queue and appends their outcomes.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded, RunWatch, RunWatchers};
 use longshore_machine::Retention;
 use longshore_ports::{Backend, Delivery, Queued, RunQuery};
 use longshore_proto::{
     Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
     Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
 };
-use longshore_scheduler::{Driver, Ended, Intake, Submission, Watch, Watchers};
+use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Far longer than anything here takes on a busy machine.
+/// Far longer than any step of a test takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20);
 
 const P0: Partition = Partition(0);
@@ -32,28 +32,28 @@ struct Leader {
     embedded: Embedded,
     backend: Backend,
     intake: Intake,
-    watchers: Arc<Watchers>,
+    watchers: Arc<RunWatchers>,
     stop: CancellationToken,
-    leading: JoinHandle<Ended>,
+    leading: JoinHandle<LeadershipEnd>,
 }
 
 impl Leader {
     async fn start(dir: &Path) -> Self {
         let embedded = Embedded::open(dir, Access::ReadWrite).await.expect("opens");
         let backend = embedded.backend();
-        let watchers = Arc::new(Watchers::default());
+        let watchers = Arc::new(RunWatchers::default());
         let (stop, leading) = lead(&backend, &watchers, "leader").await;
         Self { intake: Intake::new(backend.clone(), 1), embedded, backend, watchers, stop, leading }
     }
 
-    async fn submit(&self, text: &str, inputs: Value) -> (RunId, Watch) {
+    async fn submit(&self, text: &str, inputs: Value) -> (RunId, RunWatch) {
         let plan = self.intake.register(text).await.expect("registers");
         let run = self.intake.draw_id();
         let watch = self.watchers.watch(run);
         let Value::Object(inputs) = inputs else { panic!("inputs are an object") };
         let namespace = "default".parse().expect("a namespace");
-        let submission = Submission { run, namespace, plan, inputs, trace: None };
-        (self.intake.submit(submission).await.expect("submits"), watch)
+        let request = SubmitRequest::new(namespace, plan.name.clone(), inputs);
+        (self.intake.submit(run, &plan, request).await.expect("submits"), watch)
     }
 
     async fn pull(&self) -> Delivery {
@@ -66,14 +66,17 @@ impl Leader {
         delivery.receipt.ack().await.expect("acks");
     }
 
-    /// Ends in order, with a last checkpoint.
+    /// Stops with a last checkpoint.
     async fn stop(self) {
         self.stop.cancel();
-        assert_eq!(timeout(LIMIT, self.leading).await.expect("in time").expect("no panic"), Ended::Stopped);
+        assert_eq!(
+            timeout(LIMIT, self.leading).await.expect("in time").expect("no panic"),
+            LeadershipEnd::Stopped
+        );
         self.embedded.close().await;
     }
 
-    /// Ends as a killed process does: nothing is written any more.
+    /// Ends as a killed process does: without a last checkpoint.
     async fn kill(self) {
         self.leading.abort();
         let _ = self.leading.await;
@@ -83,9 +86,9 @@ impl Leader {
 
 async fn lead(
     backend: &Backend,
-    watchers: &Arc<Watchers>,
+    watchers: &Arc<RunWatchers>,
     name: &str,
-) -> (CancellationToken, JoinHandle<Ended>) {
+) -> (CancellationToken, JoinHandle<LeadershipEnd>) {
     let node: NodeId = name.parse().expect("a node");
     let driver = Driver::take_over(backend.clone(), P0, node, watchers.clone(), Retention::default())
         .await
@@ -129,10 +132,10 @@ fn output(value: impl Into<Payload>) -> Settlement {
     Settlement::Done(Outcome::Output(Output { value: value.into(), content: None }))
 }
 
-async fn ended(mut watch: Watch) -> Arc<RunView> {
-    let over =
+async fn ended(mut watch: RunWatch) -> Arc<RunView> {
+    let has_ended =
         |view: &Option<Arc<RunView>>| view.as_ref().is_some_and(|view| view.summary.status.is_terminal());
-    let view = timeout(LIMIT, watch.wait_for(over)).await.expect("in time").expect("the driver lives");
+    let view = timeout(LIMIT, watch.wait_for(has_ended)).await.expect("in time").expect("the driver lives");
     view.clone().expect("a view")
 }
 
@@ -146,7 +149,7 @@ outputs: { length: '${{ size(steps.a.output.text) }}', b: '${{ steps.b.output }}
 ";
 
 #[tokio::test]
-async fn a_submitted_run_goes_through_jobs_to_its_outputs() {
+async fn a_submitted_run_dispatches_jobs_and_ends_with_outputs() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (run, watch) = leader.submit(CHAIN, json!({ "n": 7 })).await;
@@ -169,7 +172,7 @@ async fn a_submitted_run_goes_through_jobs_to_its_outputs() {
 }
 
 #[tokio::test]
-async fn what_is_out_is_published_again_after_a_crash_and_what_is_done_is_not() {
+async fn after_a_crash_only_outstanding_jobs_are_sent_again() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (run, _) = leader.submit(CHAIN, json!({})).await;
@@ -188,14 +191,14 @@ async fn what_is_out_is_published_again_after_a_crash_and_what_is_done_is_not() 
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_does_not_fit_its_log_is_not_used() {
+async fn a_checkpoint_that_contradicts_the_log_is_not_used() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (run, _) = leader.submit(CHAIN, json!({})).await;
     let job = leader.pull().await.job.id;
     leader.stop().await;
 
-    // The record the checkpoint ends with becomes another one, as after a log that lost its end and grew anew.
+    // Changes the last record of the checkpoint, as if the log had lost its end and had grown again.
     let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
     let later = "UPDATE entries SET at = at + 1 WHERE place = (SELECT max(place) FROM entries)";
     let changed = database.execute(later, []).expect("updates");
@@ -205,7 +208,7 @@ async fn a_checkpoint_that_does_not_fit_its_log_is_not_used() {
     let leader = Leader::start(dir.path()).await;
     let watch = leader.watchers.watch(run);
     let again = leader.pull().await;
-    assert_eq!(again.job.id, job, "the log alone tells what is out");
+    assert_eq!(again.job.id, job, "the log alone has the outstanding jobs");
     leader.settle(again, output(json!({ "text": "x" }))).await;
     let second = leader.pull().await;
     leader.settle(second, output(json!(1))).await;
@@ -214,29 +217,29 @@ async fn a_checkpoint_that_does_not_fit_its_log_is_not_used() {
 }
 
 #[tokio::test]
-async fn whoever_announced_last_leads() {
+async fn the_last_announced_leader_leads() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (stop, second) = lead(&leader.backend, &leader.watchers, "second").await;
     let first = timeout(LIMIT, leader.leading).await.expect("in time").expect("no panic");
-    assert_eq!(first, Ended::SteppedDown);
+    assert_eq!(first, LeadershipEnd::SteppedDown);
     let plan = leader.intake.register(CHAIN).await.expect("registers");
     let run = leader.intake.draw_id();
     let watch = leader.watchers.watch(run);
     let namespace = "default".parse().expect("a namespace");
-    let submission = Submission { run, namespace, plan, inputs: Map::new(), trace: None };
-    leader.intake.submit(submission).await.expect("submits");
+    let request = SubmitRequest::new(namespace, plan.name.clone(), Map::new());
+    leader.intake.submit(run, &plan, request).await.expect("submits");
     let delivery = pull(&leader.backend).await;
     let failed = Settlement::Done(Outcome::Fault(Fault::new(FaultClass::ToolError, "no")));
     leader.backend.log.append(P0, &[settled(&delivery.job, failed)]).await.expect("appends");
     assert_eq!(ended(watch).await.summary.status, RunStatus::Failed);
     stop.cancel();
-    assert_eq!(timeout(LIMIT, second).await.expect("in time").expect("no panic"), Ended::Stopped);
+    assert_eq!(timeout(LIMIT, second).await.expect("in time").expect("no panic"), LeadershipEnd::Stopped);
     leader.embedded.close().await;
 }
 
 #[tokio::test]
-async fn large_values_travel_as_blobs_and_expressions_see_them_whole() {
+async fn large_values_are_stored_as_blobs_and_expressions_read_them_whole() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (_, watch) = leader.submit(CHAIN, json!({})).await;
@@ -247,7 +250,9 @@ async fn large_values_travel_as_blobs_and_expressions_see_them_whole() {
     let digest = leader.backend.blobs.put(large).await.expect("puts");
     leader.settle(first, output(Payload::Blob { digest, bytes })).await;
     let second = leader.pull().await;
-    let Payload::Blob { digest, .. } = second.job.arguments else { panic!("large arguments are a blob") };
+    let Payload::Blob { digest, .. } = second.job.arguments else {
+        panic!("large arguments are stored as a blob")
+    };
     let arguments = leader.backend.blobs.get(digest).await.expect("gets").expect("is there");
     let arguments: Value = serde_json::from_slice(&arguments).expect("is JSON");
     assert_eq!(arguments, json!({ "text": text }));
@@ -257,7 +262,7 @@ async fn large_values_travel_as_blobs_and_expressions_see_them_whole() {
 }
 
 #[tokio::test]
-async fn a_large_value_that_is_gone_or_no_json_ends_its_run_and_the_leader_goes_on() {
+async fn an_unavailable_large_value_fails_its_run_and_not_the_leader() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let malformed = leader.backend.blobs.put(b"{".to_vec()).await.expect("puts");
@@ -273,7 +278,7 @@ async fn a_large_value_that_is_gone_or_no_json_ends_its_run_and_the_leader_goes_
 }
 
 #[tokio::test]
-async fn a_retry_comes_at_its_moment_as_a_new_job() {
+async fn a_retry_is_sent_at_its_time_as_a_new_job() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (_, _watch) = leader.submit(CHAIN, json!({})).await;
@@ -281,17 +286,17 @@ async fn a_retry_comes_at_its_moment_as_a_new_job() {
     let fault = Fault::new(FaultClass::Unavailable, "away");
     let before = longshore_ports::clock::now();
     let delay = Duration::from_millis(300);
-    // By the clock of the worker, whose attempt ended at 2 ms.
+    // By the worker's clock, by which its attempt ended at 2 ms.
     let at = Timestamp::from_millis(2).plus(delay);
     leader.settle(first, Settlement::Again { at, fault }).await;
     let second = leader.pull().await;
     assert_eq!(second.job.id.attempt, Attempt(2));
-    assert!(longshore_ports::clock::now() >= before.plus(delay), "not before its moment");
+    assert!(longshore_ports::clock::now() >= before.plus(delay), "not before its time");
     leader.stop().await;
 }
 
 #[tokio::test]
-async fn a_run_whose_workflow_is_gone_ends_and_says_so() {
+async fn a_run_whose_workflow_is_gone_fails_with_the_reason() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let run = leader.intake.draw_id();
@@ -308,7 +313,7 @@ async fn a_run_whose_workflow_is_gone_ends_and_says_so() {
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_be_read_is_passed_over() {
+async fn an_event_that_cannot_be_decoded_is_skipped() {
     let dir = TempDir::new().expect("a folder");
     Leader::start(dir.path()).await.stop().await;
     let database = rusqlite::Connection::open(dir.path().join("longshore.db")).expect("opens");
@@ -325,7 +330,7 @@ async fn an_entry_that_cannot_be_read_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_still_queued_is_not_queued_twice() {
+async fn a_job_in_the_queue_is_not_queued_twice() {
     let dir = TempDir::new().expect("a folder");
     let leader = Leader::start(dir.path()).await;
     let (_, _watch) = leader.submit(CHAIN, json!({})).await;

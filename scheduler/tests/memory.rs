@@ -1,35 +1,35 @@
-//! What a leader holds in memory while it replays a long log, and while the store of checkpoints is away.
-#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+//! Bounds on the memory of a leader: during the replay of a long log, and while the checkpoint store is unavailable.
+#![expect(clippy::expect_used, reason = "a test that cannot continue has failed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_machine::Retention;
 use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
-use longshore_scheduler::{Driver, Ended, Intake, Submission, Watchers};
+use longshore_scheduler::{Driver, Intake, LeadershipEnd, SubmitRequest};
 use serde_json::Map;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Far longer than anything here takes on a busy machine.
+/// Far longer than any step of a test takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
 const P0: Partition = Partition(0);
 
-/// More than a leader holds of runs that have ended.
+/// More ended runs than a leader keeps in memory.
 const RUNS: usize = 24_000;
 
-/// Ends at once.
+/// Workflow whose runs end at once.
 const WORKFLOW: &str = r#"{"longshore": "v1", "name": "brief", "steps": [{"id": "it", "set": {"a": 1}}]}"#;
 
-/// The real store, which can be away, and what it was given.
-struct Watched {
+/// The real store, which can be made unavailable, and the size of its commits.
+struct CountingStore {
     store: Arc<dyn Checkpoints>,
     is_away: AtomicBool,
     tries: AtomicUsize,
@@ -38,7 +38,7 @@ struct Watched {
 }
 
 #[async_trait]
-impl Checkpoints for Watched {
+impl Checkpoints for CountingStore {
     async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
         self.store.load(partition).await
     }
@@ -46,7 +46,7 @@ impl Checkpoints for Watched {
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         self.tries.fetch_add(1, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
-            return Err(Error::transient("commit", "it is away"));
+            return Err(Error::transient("commit", "it is unavailable"));
         }
         self.largest.fetch_max(delta.changed.len(), Ordering::Relaxed);
         self.store.commit(partition, delta).await
@@ -69,33 +69,32 @@ impl Checkpoints for Watched {
     }
 }
 
-struct Store {
+struct Fixture {
     _dir: TempDir,
     embedded: Embedded,
     backend: Backend,
-    watched: Arc<Watched>,
+    checkpoints: Arc<CountingStore>,
 }
 
-impl Store {
+impl Fixture {
     async fn open() -> Self {
         let dir = TempDir::new().expect("a folder");
         let embedded = Embedded::open(dir.path(), Access::ReadWrite).await.expect("opens");
         let mut backend = embedded.backend();
         let store = Arc::clone(&backend.checkpoints);
         let (is_away, tries, largest) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-        let watched = Arc::new(Watched { store, is_away, tries, largest });
-        backend.checkpoints = watched.clone();
-        Self { _dir: dir, embedded, backend, watched }
+        let checkpoints = Arc::new(CountingStore { store, is_away, tries, largest });
+        backend.checkpoints = checkpoints.clone();
+        Self { _dir: dir, embedded, backend, checkpoints }
     }
 
     /// Submits many runs that end at once.
     async fn submit(&self) {
         let intake = Intake::new(self.backend.clone(), 1);
         let plan = intake.register(WORKFLOW).await.expect("registers");
-        let run = intake.draw_id();
         let namespace = "default".parse().expect("a namespace");
-        let submission = Submission { run, namespace, plan, inputs: Map::new(), trace: None };
-        intake.submit(submission).await.expect("submits");
+        let request = SubmitRequest::new(namespace, plan.name.clone(), Map::new());
+        intake.submit(intake.draw_id(), &plan, request).await.expect("submits");
         let mut reader = self.backend.log.read(P0, longshore_proto::Seq(1)).await.expect("reads");
         let mut found = None;
         while found.is_none() {
@@ -107,7 +106,7 @@ impl Store {
                 .find(|event| matches!(event, Event::Submitted { .. }));
         }
         let first = found.expect("it was submitted");
-        let again = |n: usize| {
+        let copy = |n: usize| {
             let mut event = first.clone();
             if let Event::Submitted { run, .. } = &mut event {
                 *run = RunId::new(P0, Timestamp::from_millis(1), n as u128 + 1);
@@ -117,16 +116,16 @@ impl Store {
         for piece in (1..RUNS).collect::<Vec<_>>().chunks(500) {
             self.backend
                 .log
-                .append(P0, &piece.iter().map(|n| again(*n)).collect::<Vec<_>>())
+                .append(P0, &piece.iter().map(|n| copy(*n)).collect::<Vec<_>>())
                 .await
                 .expect("appends");
         }
     }
 
-    async fn lead(&self) -> (CancellationToken, JoinHandle<Ended>) {
+    async fn lead(&self) -> (CancellationToken, JoinHandle<LeadershipEnd>) {
         let node = "leader".parse().expect("a node");
-        let watchers = Arc::new(Watchers::default());
-        let taking = Driver::take_over(self.backend.clone(), P0, node, watchers, Retention::default());
+        let updates = Arc::new(RunWatchers::default());
+        let taking = Driver::take_over(self.backend.clone(), P0, node, updates, Retention::default());
         let driver = taking.await.expect("takes the partition over");
         let stop = CancellationToken::new();
         let until = stop.clone();
@@ -135,49 +134,52 @@ impl Store {
         (stop, leading)
     }
 
-    /// Waits until the checkpoint has every run as finished.
+    /// Waits until the checkpoint has all runs as finished.
     async fn has_all(&self) {
         let all = async {
             loop {
-                let loaded = self.watched.store.load(P0).await.expect("loads");
+                let loaded = self.checkpoints.store.load(P0).await.expect("loads");
                 if loaded.is_some_and(|loaded| loaded.finished.len() == RUNS && loaded.live.is_empty()) {
                     return;
                 }
                 tokio::task::yield_now().await;
             }
         };
-        timeout(LIMIT, all).await.expect("all are there");
+        timeout(LIMIT, all).await.expect("all are stored in time");
     }
 
-    async fn end(self, (stop, leading): (CancellationToken, JoinHandle<Ended>)) {
+    async fn end(self, (stop, leading): (CancellationToken, JoinHandle<LeadershipEnd>)) {
         stop.cancel();
-        assert_eq!(timeout(LIMIT, leading).await.expect("in time").expect("no panic"), Ended::Stopped);
+        assert_eq!(
+            timeout(LIMIT, leading).await.expect("in time").expect("no panic"),
+            LeadershipEnd::Stopped
+        );
         self.embedded.close().await;
     }
 
     fn largest(&self) -> usize {
-        self.watched.largest.load(Ordering::Relaxed)
+        self.checkpoints.largest.load(Ordering::Relaxed)
     }
 }
 
 #[tokio::test]
-async fn a_long_replay_is_stored_in_parts() {
-    let store = Store::open().await;
-    store.submit().await;
-    let leading = store.lead().await;
-    assert!(store.largest() > 0, "while it replayed");
-    store.has_all().await;
-    assert!(store.largest() < RUNS / 3 * 2, "{} rows at once", store.largest());
-    store.end(leading).await;
+async fn a_long_replay_is_stored_in_several_commits() {
+    let fixture = Fixture::open().await;
+    fixture.submit().await;
+    let leading = fixture.lead().await;
+    assert!(fixture.largest() > 0, "during the replay");
+    fixture.has_all().await;
+    assert!(fixture.largest() < RUNS / 3 * 2, "{} rows at once", fixture.largest());
+    fixture.end(leading).await;
 }
 
 #[tokio::test]
-async fn runs_that_ended_while_the_store_was_away_for_long_are_brought_back_from_the_log() {
-    let store = Store::open().await;
-    let leading = store.lead().await;
-    store.watched.is_away.store(true, Ordering::Relaxed);
-    store.submit().await;
-    let tries = || store.watched.tries.load(Ordering::Relaxed);
+async fn runs_that_ended_during_a_long_outage_of_the_store_are_stored_from_the_log() {
+    let fixture = Fixture::open().await;
+    let leading = fixture.lead().await;
+    fixture.checkpoints.is_away.store(true, Ordering::Relaxed);
+    fixture.submit().await;
+    let tries = || fixture.checkpoints.tries.load(Ordering::Relaxed);
     let before = tries();
     timeout(LIMIT, async {
         while tries() < before + 2 {
@@ -185,9 +187,9 @@ async fn runs_that_ended_while_the_store_was_away_for_long_are_brought_back_from
         }
     })
     .await
-    .expect("it is tried again");
-    store.watched.is_away.store(false, Ordering::Relaxed);
-    store.has_all().await;
-    assert!(store.largest() < RUNS / 3 * 2, "{} rows at once", store.largest());
-    store.end(leading).await;
+    .expect("the commit is tried again");
+    fixture.checkpoints.is_away.store(false, Ordering::Relaxed);
+    fixture.has_all().await;
+    assert!(fixture.largest() < RUNS / 3 * 2, "{} rows at once", fixture.largest());
+    fixture.end(leading).await;
 }

@@ -22,11 +22,11 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
-use longshore_embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_machine::Retention;
 use longshore_ports::Backend;
 use longshore_proto::{Event, Namespace, NodeId, Partition, RunId, RunStatus, Signal};
-use longshore_scheduler::{Driver, Intake, Submission, Watchers};
+use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use longshore_tests::tables::Tables;
 use longshore_worker::mcp::{Pool, ServersConfig, ToolCall};
 use longshore_worker::{Worker, WorkerConfig};
@@ -78,7 +78,7 @@ struct Longshore {
     backend: Backend,
     pool: Arc<Pool>,
     intake: Intake,
-    watchers: Arc<Watchers>,
+    watchers: Arc<RunWatchers>,
     plan: Arc<Plan>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -87,7 +87,7 @@ struct Longshore {
 impl Longshore {
     async fn start(folder: &std::path::Path) -> Self {
         let store = Embedded::open(&folder.join("data"), Access::ReadWrite).await.unwrap();
-        let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
+        let (backend, watchers) = (store.backend(), Arc::new(RunWatchers::default()));
         let node: NodeId = "measure".parse().unwrap();
         let pool = Arc::new(Pool::new(servers(folder)));
         let driver = Driver::take_over(
@@ -116,9 +116,8 @@ impl Longshore {
     async fn run(&self) {
         let run = self.intake.draw_id();
         let mut watch = self.watchers.watch(run);
-        let (namespace, plan) = ("default".parse().unwrap(), Arc::clone(&self.plan));
-        let submission = Submission { run, namespace, plan, inputs: Map::new(), trace: None };
-        self.intake.submit(submission).await.unwrap();
+        let request = SubmitRequest::new("default".parse().unwrap(), self.plan.name.clone(), Map::new());
+        self.intake.submit(run, &self.plan, request).await.unwrap();
         let ended =
             watch.wait_for(|view| view.as_ref().is_some_and(|view| view.summary.status.is_terminal()));
         let status = ended.await.unwrap().as_ref().map(|view| view.summary.status);

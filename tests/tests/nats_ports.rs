@@ -12,7 +12,7 @@ use futures::StreamExt;
 use longshore_nats::{self as nats, Nats, NatsConfig};
 use longshore_ports::{DeadLetter, Incoming, Registered};
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
-use longshore_scheduler::{Api, Denied, Request, Verb};
+use longshore_scheduler::{Api, ApiRequest, ErrorResponse, Verb};
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tls::TlsFiles;
 use serde_json::{Value, json};
@@ -236,13 +236,13 @@ struct Verbose;
 
 #[async_trait]
 impl Api for Verbose {
-    async fn answer(&self, verb: Verb, _request: Request) -> Result<Vec<u8>, Denied> {
+    async fn answer(&self, verb: Verb, _request: ApiRequest) -> Result<Vec<u8>, ErrorResponse> {
         let text = "x".repeat(2 * 1024 * 1024);
         match verb {
             Verb::List => Ok(json!([text]).to_string().into_bytes()),
             _ => {
                 let body = json!({ "error": text, "reason": "malformed", "problems": [] });
-                Err(Denied { code: 400, message: text, body: body.to_string().into_bytes() })
+                Err(ErrorResponse { code: 400, message: text, body: body.to_string().into_bytes() })
             }
         }
     }
@@ -325,8 +325,8 @@ async fn events_reach_who_listens_to_their_run() {
     let run = |n| RunId::new(Partition(0), Timestamp::from_millis(1), n);
     let mut heard = listener.subscribe(&namespace("team"), run(1)).await.expect("listens");
     let (team, report) = (namespace("team"), name("report"));
-    teller.publish(&team, &report, run(2), "run", b"another".to_vec());
-    teller.publish(&team, &report, run(1), "step", b"mine".to_vec());
+    teller.publish_event(&team, &report, run(2), "run", b"another".to_vec());
+    teller.publish_event(&team, &report, run(1), "step", b"mine".to_vec());
     let (what, body) = timeout(PATIENCE, heard.next()).await.expect("in time").expect("an event");
     assert_eq!((what.as_str(), body.as_slice()), ("step", b"mine".as_slice()));
     assert_eq!(teller.dropped(), 0);
@@ -340,7 +340,7 @@ async fn telling_events_never_waits_for_a_server_that_is_gone() {
     let events = nats.events();
     let run = RunId::new(Partition(0), Timestamp::from_millis(1), 1);
     for _ in 0..100_000 {
-        events.publish(&namespace("team"), &name("report"), run, "step", vec![0; 100]);
+        events.publish_event(&namespace("team"), &name("report"), run, "step", vec![0; 100]);
     }
     assert!(events.dropped() > 0, "they are counted");
 }

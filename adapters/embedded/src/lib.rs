@@ -27,6 +27,7 @@ mod log;
 mod partitions;
 mod queue;
 mod readers;
+mod run_watchers;
 mod store;
 mod writer;
 
@@ -47,6 +48,7 @@ use self::log::Log;
 use self::partitions::Holds;
 pub use self::partitions::{PARTITIONS, PartitionState};
 use self::readers::Readers;
+pub use self::run_watchers::{RunWatch, RunWatchers};
 use self::store::Store;
 use self::writer::Writer;
 

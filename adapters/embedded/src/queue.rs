@@ -98,8 +98,9 @@ impl JobQueue for Queue {
         Ok(waiting.map(|jobs| u64::try_from(jobs).unwrap_or(u64::MAX)))
     }
 
-    async fn recall(&self, job: &JobId) -> Result<(), Error> {
-        self.shared.places().recall(job);
+    async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
+        let places = self.shared.places();
+        jobs.iter().for_each(|job| places.recall(job));
         Ok(())
     }
 

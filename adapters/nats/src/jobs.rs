@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::client::PublishError;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::Info;
 use async_nats::{Message, jetstream};
@@ -46,7 +47,7 @@ const NEWER_PAUSE: Duration = Duration::from_secs(10);
 /// How many jobs are looked for at once: enough to hide the round trip, and few enough to leave the server to others.
 const LOOKS: usize = 64;
 
-/// How long a recall may wait for a connection: it is only good for a while.
+/// How long recalls may wait for a connection: they are only good for a while.
 const RECALL: Duration = Duration::from_secs(2);
 
 /// How long to wait before asking again how far the queue goes.
@@ -159,11 +160,16 @@ impl JobQueue for Jobs {
         }
     }
 
-    async fn recall(&self, job: &JobId) -> Result<(), Error> {
-        let sent = self.connection.client.publish(subject::recall(job), bytes::Bytes::new());
-        match tokio::time::timeout(RECALL, sent).await {
-            Ok(sent) => sent.map_err(|error| failed(format!("recall job {job}"), error)),
-            Err(_) => Err(Error::transient(format!("recall job {job}"), "there is no connection to NATS")),
+    async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
+        let sending = async {
+            for job in jobs {
+                self.connection.client.publish(subject::recall(job), bytes::Bytes::new()).await?;
+            }
+            Ok::<_, PublishError>(())
+        };
+        match tokio::time::timeout(RECALL, sending).await {
+            Ok(sent) => sent.map_err(|error| failed("recall jobs", error)),
+            Err(_) => Err(Error::transient("recall jobs", "there is no connection to NATS")),
         }
     }
 

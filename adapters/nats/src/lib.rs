@@ -11,18 +11,18 @@ mod call_updates;
 mod connection;
 mod dead_letters;
 mod error;
-mod events;
 mod failure;
 mod jobs;
 mod line;
 mod log;
-mod news;
 mod nkey;
 mod plaintext;
 mod publish_costs;
 mod publisher;
 mod pull;
 mod receipt;
+mod run_events;
+mod run_updates;
 mod scan;
 mod service;
 mod status;
@@ -43,7 +43,7 @@ use tokio::time::Instant;
 pub use self::backlog::{Backlog, ServerBacklog};
 use self::connection::Connection;
 pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
-pub use self::events::Events;
+pub use self::run_events::RunEvents;
 pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
 use self::streams::{Layout, MadeStreams};
@@ -81,7 +81,7 @@ impl NatsConfig {
 #[derive(Clone)]
 pub struct NatsClient {
     connection: Connection,
-    events: Events,
+    events: RunEvents,
 }
 
 impl NatsClient {
@@ -91,11 +91,11 @@ impl NatsClient {
     /// When there is no server until the deadline, or one that will not do; see [`ConnectError`].
     pub async fn connect(config: NatsConfig) -> Result<Self, ConnectError> {
         let connection = Connection::reach(&config).await?;
-        Ok(Self { events: Events::new(&connection), connection })
+        Ok(Self { events: RunEvents::new(&connection), connection })
     }
 
-    /// Events of runs.
-    pub fn events(&self) -> Events {
+    /// Returns the events of runs.
+    pub fn events(&self) -> RunEvents {
         self.events.clone()
     }
 
@@ -143,7 +143,7 @@ pub struct Nats {
     workflows: Arc<workflows::Workflows>,
     submissions: Arc<submissions::Submissions>,
     dead_letters: Arc<dead_letters::DeadLetters>,
-    events: Events,
+    events: RunEvents,
     restored: watch::Sender<u64>,
 }
 
@@ -183,7 +183,7 @@ impl Nats {
             workflows: Arc::new(workflows::Workflows::new(&connection)),
             submissions: Arc::new(submissions::Submissions::new(&connection)),
             dead_letters: Arc::new(dead_letters::DeadLetters::new(&connection)),
-            events: Events::new(&connection),
+            events: RunEvents::new(&connection),
             restored: watch::Sender::default(),
             connection,
         })
@@ -219,8 +219,8 @@ impl Nats {
         Arc::clone(&self.dead_letters) as _
     }
 
-    /// What happens to runs.
-    pub fn events(&self) -> Events {
+    /// Returns the events of runs.
+    pub fn events(&self) -> RunEvents {
         self.events.clone()
     }
 

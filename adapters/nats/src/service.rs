@@ -15,7 +15,7 @@ use futures::StreamExt;
 use futures::stream::select_all;
 use longshore_ports::Error;
 use longshore_proto::{Namespace, subject};
-use longshore_scheduler::{Api, Denied, Request, Verb};
+use longshore_scheduler::{Api, ApiRequest, ErrorResponse, Verb};
 use serde_json::{Value, json};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -119,7 +119,7 @@ fn note(ended: Result<(), JoinError>) {
 
 /// The endpoint of a verb, which says what it takes.
 async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, async_nats::Error> {
-    let metadata = [("request", verb.takes()), ("format", "JSON")];
+    let metadata = [("request", verb.fields()), ("format", "JSON")];
     let builder = service.endpoint_builder().name(verb.as_str());
     let builder = builder.metadata(metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     builder.add(subject::api_endpoint(verb.as_str())).await
@@ -131,7 +131,7 @@ async fn answer(
     verb: Verb,
     request: &async_nats::service::Request,
     room: usize,
-    admitted: Result<(Namespace, Option<AdmittedRequest>), Denied>,
+    admitted: Result<(Namespace, Option<AdmittedRequest>), ErrorResponse>,
 ) {
     let message = &request.message;
     if message.reply.as_deref().is_some_and(is_ours) {
@@ -143,7 +143,7 @@ async fn answer(
         Ok((namespace, Some(admitted))) => {
             let _share = admitted.may_be_read(&namespace).await;
             let (headers, body) = (headers(message.headers.as_ref()), message.payload.to_vec());
-            let asked = Request { namespace, headers, body };
+            let asked = ApiRequest { namespace, headers, body };
             timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()))
         }
         Err(denied) => Err(denied),
@@ -170,16 +170,16 @@ fn is_ours(reply: &str) -> bool {
 }
 
 /// The namespace that a request is about.
-fn namespace(subject: &str) -> Result<Namespace, Denied> {
+fn namespace(subject: &str) -> Result<Namespace, ErrorResponse> {
     subject::api_namespace(subject).unwrap_or_default().parse().map_err(|error| {
         let message = format!("the subject names no namespace: {error}");
         let body = json!({ "error": message, "reason": "malformed", "problems": [{ "message": message }] });
-        Denied { code: 400, message, body: body.to_string().into_bytes() }
+        ErrorResponse { code: 400, message, body: body.to_string().into_bytes() }
     })
 }
 
 /// The headers of an error, as ADR-32 has them.
-fn error_headers(denied: &Denied) -> HeaderMap {
+fn error_headers(denied: &ErrorResponse) -> HeaderMap {
     let mut headers = HeaderMap::new();
     // A header is one line; whatever would break it becomes a space.
     let line: String =
@@ -190,7 +190,7 @@ fn error_headers(denied: &Denied) -> HeaderMap {
 }
 
 /// An answer that fits into a message, for one that does not would never arrive.
-fn fitting(answer: Result<Vec<u8>, Denied>, room: usize) -> Result<Vec<u8>, Denied> {
+fn fitting(answer: Result<Vec<u8>, ErrorResponse>, room: usize) -> Result<Vec<u8>, ErrorResponse> {
     match answer {
         Ok(body) if body.len() > room => Err(too_large(body.len(), room)),
         Err(denied) if denied.body.len() > room => {
@@ -199,31 +199,31 @@ fn fitting(answer: Result<Vec<u8>, Denied>, room: usize) -> Result<Vec<u8>, Deni
             let more = "there are more problems than fit into an answer";
             let body =
                 json!({ "error": line, "reason": known.get("reason"), "problems": [{ "message": more }] });
-            Err(Denied { body: body.to_string().into_bytes(), ..denied })
+            Err(ErrorResponse { body: body.to_string().into_bytes(), ..denied })
         }
         answer => answer,
     }
 }
 
-fn too_large(bytes: usize, room: usize) -> Denied {
+fn too_large(bytes: usize, room: usize) -> ErrorResponse {
     let message = format!(
         "the answer of {bytes} bytes does not fit into the {room} of a message: ask for less (`limit`), or raise \
          `max_payload` of nats-server"
     );
     let body = json!({ "error": message, "reason": "too_large", "problems": [{ "message": message }] });
-    Denied { code: 413, message, body: body.to_string().into_bytes() }
+    ErrorResponse { code: 413, message, body: body.to_string().into_bytes() }
 }
 
-fn busy() -> Denied {
+fn busy() -> ErrorResponse {
     let message = "too many requests at once, by their size: try again a little later".to_owned();
     let body = json!({ "error": message, "reason": "busy", "problems": [{ "message": message }] });
-    Denied { code: 503, message, body: body.to_string().into_bytes() }
+    ErrorResponse { code: 503, message, body: body.to_string().into_bytes() }
 }
 
-fn late() -> Denied {
+fn late() -> ErrorResponse {
     let message = "no answer in time: something behind the scheduler is slow or away; try again".to_owned();
     let body = json!({ "error": message, "reason": "internal", "problems": [] });
-    Denied { code: 503, message, body: body.to_string().into_bytes() }
+    ErrorResponse { code: 503, message, body: body.to_string().into_bytes() }
 }
 
 /// All headers, their names in lower case.

@@ -11,12 +11,13 @@ use futures::stream::BoxStream;
 use longshore_nats::NatsClient;
 use longshore_ports::{DeadLetter, Registered, RunPage, RunQuery};
 use longshore_proto::{
-    CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, TraceContext, WorkflowName, subject,
+    CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, SubmitBody, TraceContext,
+    WorkflowName, subject,
 };
 use longshore_scheduler::Verb;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::denial::{Denial, denied};
@@ -43,21 +44,6 @@ pub(crate) struct Client {
     namespace: Namespace,
     /// Where NATS is and who said so, for messages.
     place: String,
-}
-
-/// What is to be run, with what.
-#[derive(Debug, Serialize)]
-pub(crate) struct SubmitBody {
-    /// The workflow's name.
-    pub(crate) workflow: String,
-    /// The submitter's own id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<String>,
-    /// The version, as its digest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) version: Option<String>,
-    /// The inputs.
-    pub(crate) inputs: Map<String, Value>,
 }
 
 /// The answer to a submit.

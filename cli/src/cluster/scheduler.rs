@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_nats::{self as nats, Nats, ServiceReport};
 use longshore_proto::NodeId;
 use longshore_redis::Redis;
-use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
+use longshore_scheduler::{Ingest, Node, NodeConfig, RequestHandlers, SubmitHandler};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -52,28 +52,24 @@ fn compose(
 ) -> Process {
     let backend = tracked(backend(nats, redis), dependencies);
     let dead_letters = tracked_port(nats.dead_letters(), dependencies);
-    let desk = Desk::new(
-        backend.clone(),
-        nats.workflows(),
-        redis.catalog(),
-        dead_letters.clone(),
-        redis.submit_ids(),
-        config.partitions,
-    );
-    let desk = Arc::new(desk.with_live_limit(config.live_runs));
-    let observer = Arc::new(Announcer::new(Arc::new(nats.events())));
+    let submits =
+        SubmitHandler::new(backend.clone(), nats.workflows(), redis.submit_ids(), config.partitions);
+    let submits = Arc::new(submits.with_live_limit(config.live_runs));
+    let handlers =
+        RequestHandlers::new(backend.clone(), Arc::clone(&submits), redis.catalog(), dead_letters.clone());
+    let updates = Arc::new(nats.events());
     let sharing =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
-    let node = Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), sharing, observer);
+    let node = Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), sharing, updates);
     let led = node.led();
     let submissions = tracked_port(nats.submissions(), dependencies);
-    let doorway = Doorway::new(Arc::clone(&desk), submissions, dead_letters, node.pace());
+    let ingest = Ingest::new(submits, submissions, dead_letters, node.backpressure());
     let report = reporter(nats.clone(), &id, led.clone(), Arc::clone(dependencies));
 
     let mut process = Process::new(ending);
     let stop = process.stage();
-    process.start("the intake of submits", doorway.run(stop.clone()));
-    process.start("the service", serve(nats.client(), desk, report, stop));
+    process.start("the intake of submits", ingest.run(stop.clone()));
+    process.start("the service", serve(nats.client(), Arc::new(handlers), report, stop));
     let stop = process.stage();
     process.start("leadership", node.run(stop.clone()));
     process.start("the count of partitions", gauges::led(config.partitions, led.clone(), stop.clone()));
@@ -82,8 +78,13 @@ fn compose(
     process
 }
 
-async fn serve(client: async_nats::Client, desk: Arc<Desk>, report: ServiceReport, stop: CancellationToken) {
-    if let Err(error) = nats::serve(client, desk, report, stop).await {
+async fn serve(
+    client: async_nats::Client,
+    handlers: Arc<RequestHandlers>,
+    report: ServiceReport,
+    stop: CancellationToken,
+) {
+    if let Err(error) = nats::serve(client, handlers, report, stop).await {
         error!(%error, "requests cannot be served");
     }
 }

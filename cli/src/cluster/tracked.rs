@@ -94,8 +94,8 @@ impl JobQueue for Tracked<dyn JobQueue> {
         self.port.waiting(server, job).await
     }
 
-    async fn recall(&self, job: &JobId) -> Result<(), Error> {
-        self.port.recall(job).await
+    async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.port.recall(jobs).await
     }
 
     fn outlives_process(&self) -> bool {

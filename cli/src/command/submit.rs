@@ -9,13 +9,13 @@
 
 use std::path::Path;
 
-use longshore_proto::WorkflowName;
+use longshore_proto::{SubmitBody, WorkflowName};
 use longshore_workflow::{Plan, compile};
 use serde::Serialize;
 
 use super::{result, watch};
 use crate::args::SubmitArgs;
-use crate::cluster::{Client, SubmitBody};
+use crate::cluster::Client;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -59,7 +59,8 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
         }
     };
     let body = SubmitBody {
-        workflow: plan.name.to_string(),
+        namespace: None,
+        workflow: Some(plan.name.clone()),
         id: args.id,
         version: is_pinned.then(|| plan.digest.to_string()),
         inputs,

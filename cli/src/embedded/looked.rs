@@ -5,7 +5,7 @@ use std::path::Path;
 use longshore_embedded::{Access, Embedded};
 use longshore_ports::Backend;
 use longshore_proto::RunId;
-use longshore_scheduler::Observed;
+use longshore_scheduler::PartitionReader;
 
 use super::survey::Survey;
 use super::unopened;
@@ -29,8 +29,8 @@ impl Looked {
     }
 
     /// Follows the log of the partition of a run.
-    pub(crate) async fn follow(&self, run: RunId) -> Result<Observed, Failure> {
-        Observed::look(self.backend.clone(), run.partition())
+    pub(crate) async fn follow(&self, run: RunId) -> Result<PartitionReader, Failure> {
+        PartitionReader::open(self.backend.clone(), run.partition())
             .await
             .map_err(|error| Failure::new(Exit::Error, format!("the run {run} cannot be followed: {error}")))
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_embedded::{Embedded, Holder, PartitionState};
 use longshore_machine::{Run, STATE_VERSION};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
-use longshore_scheduler::{DriverError, Observed};
+use longshore_scheduler::{DriverError, PartitionReader};
 
 use super::unopened;
 use crate::failure::Failure;
@@ -24,7 +24,7 @@ pub(crate) struct Survey {
 /// A partition that is not settled.
 struct Unsettled {
     /// State at the end of its log; `None` if the log cannot be read.
-    observed: Option<Observed>,
+    observed: Option<PartitionReader>,
     /// The processes that held it before and after its log was read. A run is interrupted only if neither moves it: one that
     /// ended in between was held before, and one that began in between is held after.
     holders: Vec<Holder>,
@@ -55,7 +55,7 @@ impl Survey {
 
     async fn add(&mut self, store: &Embedded, partition: Partition) -> Result<(), Failure> {
         let before = store.holder(partition).map_err(unopened)?;
-        let observed = match Observed::look(store.backend(), partition).await {
+        let observed = match PartitionReader::open(store.backend(), partition).await {
             Ok(observed) => Some(observed),
             Err(error) => {
                 self.unreadable.push((partition, error));
@@ -71,21 +71,21 @@ impl Survey {
     /// Every run that its log knows better than the stored rows do, with the status that people see.
     pub(crate) fn runs(&self) -> Vec<RunSummary> {
         let observed = self.partitions.values().filter_map(|partition| partition.observed.as_ref());
-        let mut runs: Vec<RunSummary> = observed.flat_map(Observed::runs).collect();
+        let mut runs: Vec<RunSummary> = observed.flat_map(PartitionReader::summaries).collect();
         runs.iter_mut().for_each(|run| self.mark(run));
         runs
     }
 
     /// Such a run in full.
     pub(crate) fn run(&self, run: RunId) -> Option<RunView> {
-        let mut view = self.partitions.get(&run.partition())?.observed.as_ref()?.run(run)?;
+        let mut view = self.partitions.get(&run.partition())?.observed.as_ref()?.view(run)?;
         self.mark(&mut view.summary);
         Some(view)
     }
 
     /// Such a run as it is kept.
     pub(crate) fn state(&self, run: RunId) -> Option<&Run> {
-        self.partitions.get(&run.partition())?.observed.as_ref()?.state(run)
+        self.partitions.get(&run.partition())?.observed.as_ref()?.run(run)
     }
 
     /// The ids of the runs that no process moves.
@@ -99,7 +99,7 @@ impl Survey {
     pub(crate) fn ended(&self) -> BTreeSet<Partition> {
         let has_ended = |partition: &Unsettled| {
             let observed = partition.observed.as_ref();
-            observed.is_some_and(|observed| observed.runs().iter().all(|run| run.status.is_terminal()))
+            observed.is_some_and(|observed| observed.summaries().iter().all(|run| run.status.is_terminal()))
         };
         let ended = self.partitions.iter().filter(|(_, partition)| has_ended(partition));
         ended.map(|(partition, _)| *partition).collect()

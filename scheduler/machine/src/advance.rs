@@ -1,9 +1,9 @@
-//! What follows in a run from what has happened so far.
+//! Progress of a run: starts and ends of its steps, and its own end.
 //!
-//! Goes over the steps until nothing more can begin or end: a step begins when everything before it has ended, a
-//! group ends when its members have, and a run ends when its steps have. Called after every change of a run.
+//! Visits the steps until none can start or end: a step starts when all steps before it have ended, a group ends when its
+//! members have ended, and a run ends when its steps have ended. Called after every change of a run.
 //!
-//! What a finished call means belongs to [`settle`](super::settle), what stops a run to [`stop`](super::stop).
+//! Reports of workers are applied by [`settle`](super::settle), cancels and deadlines by [`stop`](super::stop).
 
 use longshore_proto::{
     Fault, FaultClass, Job, Payload, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
@@ -12,7 +12,7 @@ use longshore_workflow::{CallStep, Condition, Expr, Plan, StepIndex, StepKind, T
 use serde_json::{Map, Value};
 
 use super::obstacle::{failure_within, is_false};
-use super::run::{Outstanding, RunError};
+use super::run::{OutstandingCall, RunError};
 use super::scope::{BlobValues, RunScope};
 use super::{Effect, Effects, Run, record, timers};
 
@@ -104,7 +104,7 @@ impl Cursor<'_> {
         let stopped_above =
             groups_above(self.plan, step).any(|group| run.step(group).is_some_and(|g| g.stopped));
         if stopped_above {
-            return Ok(Some("its group was told to stop".to_owned()));
+            return Ok(Some("its group was stopped".to_owned()));
         }
         let holds = |expr: &Expr| {
             let holds = expr.holds(&scope, &self.budget).map_err(expression_fault)?;
@@ -123,7 +123,7 @@ impl Cursor<'_> {
     /// Returns the reason for which a step does not run that needs success before it.
     fn obstacle(&self, run: &Run, step: &longshore_workflow::Step) -> Option<String> {
         if run.status == RunStatus::Cancelling {
-            return Some("the run was told to stop".to_owned());
+            return Some("the run was cancelled".to_owned());
         }
         failure_within(run, self.plan, step.parent).map(|failure| failure.to_string())
     }
@@ -175,7 +175,7 @@ impl Cursor<'_> {
     }
 
     /// Renders what every attempt of the step will send.
-    fn prepare(&self, run: &Run, index: StepIndex, call: &CallStep) -> Result<Outstanding, Fault> {
+    fn prepare(&self, run: &Run, index: StepIndex, call: &CallStep) -> Result<OutstandingCall, Fault> {
         let scope = self.scope(run, index);
         let rendered = call.with.render_arguments(&scope, &self.budget, &|input| self.plan.is_secret(input));
         let (rendered, secrets) = rendered.map_err(expression_fault)?;
@@ -206,14 +206,14 @@ impl Cursor<'_> {
         };
         let bytes = size(&arguments);
         let attempt = longshore_proto::Attempt::FIRST;
-        Ok(Outstanding { attempt, arguments, secrets, own_key, bytes, sent_at: None })
+        Ok(OutstandingCall { attempt, arguments, secrets, own_key, bytes, sent_at: None })
     }
 
     fn render(&self, run: &Run, index: StepIndex, template: &Template) -> Result<Value, Fault> {
         template.render(&self.scope(run, index), &self.budget).map_err(expression_fault)
     }
 
-    /// What the expressions of a step see.
+    /// Returns the scope of a step's expressions.
     fn scope<'r>(&'r self, run: &'r Run, index: StepIndex) -> RunScope<'r> {
         let group = self.plan.step(index).and_then(|step| step.parent);
         RunScope { run, plan: self.plan, blobs: self.blobs, group }
@@ -316,7 +316,7 @@ fn first_failed(run: &Run, plan: &Plan, members: &[StepIndex]) -> Option<StepInd
     })
 }
 
-/// Sends the job of a step that is running, and sets the timer that sends it again if it is never heard of.
+/// Sends the job of a running step, and sets the timer that sends it again if no report arrives.
 pub(super) fn dispatch(
     run: &mut Run,
     plan: &Plan,
@@ -325,17 +325,28 @@ pub(super) fn dispatch(
     sent: u32,
     effects: &mut Effects,
 ) {
-    let Some(job) = job(run, plan, index) else { return };
+    let Some(effect) = dispatch_effect(run, plan, index) else { return };
+    let Effect::Dispatch { job, .. } = &effect else { return };
     let kind = TimerKind::Lost { step: job.id.step.clone(), attempt: job.id.attempt, sent };
-    run.timers.insert(kind, now.plus(timers::patience(&job, sent)));
+    run.timers.insert(kind, now.plus(timers::patience(job, sent)));
     if let Some(call) = run.step_mut(index).and_then(|step| step.call.as_mut()) {
         call.sent_at = Some(now);
     }
-    effects.push(Effect::Dispatch(Box::new(job)));
+    effects.push(effect);
 }
 
-/// The job of a step that is running, as state and plan tell it.
-pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
+/// Returns the effect that sends the job of a running step.
+pub(super) fn dispatch_effect(run: &Run, plan: &Plan, index: StepIndex) -> Option<Effect> {
+    let outstanding = run.step(index)?.call.as_ref()?;
+    // States of earlier versions do not have the size.
+    let argument_bytes =
+        if outstanding.bytes == 0 { size(&outstanding.arguments) } else { outstanding.bytes };
+    let job = Box::new(job(run, plan, index)?);
+    Some(Effect::Dispatch { job, argument_bytes })
+}
+
+/// Returns the job of a running step, from the state and the plan.
+fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
     let StepKind::Call(call) = &plan.step(index)?.kind else { return None };
     let outstanding = run.step(index)?.call.as_ref()?;
     let id = run.job_id(index)?;
@@ -361,7 +372,7 @@ pub(super) fn job(run: &Run, plan: &Plan, index: StepIndex) -> Option<Job> {
     })
 }
 
-/// Whether everything before a step has ended, and the group around it has begun.
+/// Returns true if all steps before a step have ended and its group has started.
 fn is_ready(run: &Run, step: &longshore_workflow::Step) -> bool {
     let begun =
         step.parent.is_none_or(|group| run.step(group).is_some_and(|g| g.status == StepStatus::Running));

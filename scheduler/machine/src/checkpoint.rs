@@ -1,4 +1,4 @@
-//! What of the machine is stored, and how it comes back.
+//! Stored form of the machine, for checkpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 use super::run::RunError;
 use super::{Machine, Retention, Run};
 
-/// The format of the stored state. Another one is never read: the log is replayed instead.
+/// Format of the stored state. A state of another format is not read; the log is replayed instead.
 pub const STATE_VERSION: u16 = 1;
 
 /// Plans that are kept although no live run needs them.
 const PLANS_KEPT: usize = 64;
 
-/// What has changed since the last checkpoint.
+/// Changes since the last checkpoint.
 #[derive(Debug, Default)]
-pub(super) struct Dirty {
+pub(super) struct UnsavedChanges {
     changed: BTreeSet<RunId>,
     ended: BTreeMap<RunId, Run>,
     expired: Vec<RunId>,
 }
 
-impl Dirty {
+impl UnsavedChanges {
     pub(super) fn change(&mut self, run: RunId) {
         self.changed.insert(run);
     }
@@ -51,14 +51,12 @@ struct PartitionState {
     epoch: Epoch,
 }
 
-/// What a checkpoint has to store.
+/// State that no checkpoint holds yet.
 #[derive(Debug)]
-pub struct Drained {
-    /// The last record that is in it.
-    pub seq: Seq,
-    /// The state beside the runs.
+pub struct UnsavedState {
+    /// Encoded state of the partition without its runs.
     pub partition: Vec<u8>,
-    /// New or changed runs.
+    /// New or changed runs, with their encoded states.
     pub changed: Vec<(RunSummary, Vec<u8>)>,
     /// Finished runs that are no longer kept.
     pub expired: Vec<RunId>,
@@ -73,25 +71,25 @@ pub struct RestoreError {
 }
 
 impl Machine {
-    /// Whether anything has changed since the last [`Machine::drain`].
-    pub fn is_dirty(&self) -> bool {
+    /// Returns true if anything changed since the last [`Machine::take_unsaved`].
+    pub fn has_unsaved(&self) -> bool {
         !self.dirty.changed.is_empty() || !self.dirty.ended.is_empty() || !self.dirty.expired.is_empty()
     }
 
-    /// How many runs have ended since the last [`Machine::drain`]; they are held in memory until then.
-    pub fn ended_held(&self) -> usize {
+    /// Returns how many runs ended since the last [`Machine::take_unsaved`]. They stay in memory until the next one.
+    pub fn unsaved_ended_runs(&self) -> usize {
         self.dirty.ended.len()
     }
 
-    /// Lets go of everything that a checkpoint would have to store. Whoever asks for this builds the state again, from
-    /// the last checkpoint that was stored.
-    pub fn forget_changes(&mut self) {
-        self.dirty = Dirty::default();
+    /// Discards everything that a checkpoint would have to store. The caller has to rebuild the state from the last stored
+    /// checkpoint.
+    pub fn discard_unsaved(&mut self) {
+        self.dirty = UnsavedChanges::default();
     }
 
-    /// What has changed since the last call, or everything that lives. Ended runs leave the memory with this: they
-    /// are looked up in the checkpoint from then on.
-    pub fn drain(&mut self, everything: bool) -> Result<Drained, WireError> {
+    /// Returns what changed since the last call, or all live runs if `everything` is true. Ended runs leave the memory; from
+    /// then on they are looked up in the checkpoint.
+    pub fn take_unsaved(&mut self, everything: bool) -> Result<UnsavedState, WireError> {
         let mut changed = Vec::with_capacity(self.dirty.changed.len() + self.dirty.ended.len());
         let live: Box<dyn Iterator<Item = &Run>> = if everything {
             Box::new(self.live.values())
@@ -105,10 +103,10 @@ impl Machine {
         let partition = encode(&state)?;
         let dirty = std::mem::take(&mut self.dirty);
         self.forget_plans();
-        Ok(Drained { seq: self.applied, partition, changed, expired: dirty.expired })
+        Ok(UnsavedState { partition, changed, expired: dirty.expired })
     }
 
-    /// Puts a stored state in place of whatever this machine holds.
+    /// Builds a machine from a stored state.
     pub fn restore(
         partition: &[u8],
         live: &[(RunId, Vec<u8>)],
@@ -139,8 +137,8 @@ impl Machine {
         Ok(machine)
     }
 
-    /// From now on these are kept of the runs that have ended.
-    pub const fn retain(&mut self, retention: Retention) {
+    /// Sets the retention of finished runs.
+    pub const fn set_retention(&mut self, retention: Retention) {
         self.retention = retention;
     }
 
@@ -167,12 +165,12 @@ impl Machine {
 }
 
 impl Run {
-    /// Reads a run as a checkpoint stores it, for people to look at.
-    pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
+    /// Decodes a run as a checkpoint stores it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes)
     }
 
-    /// Ends a run that cannot even begin.
+    /// Ends a run that cannot start.
     pub(super) fn fail(&mut self, fault: Fault, at: Timestamp) {
         self.error = Some(RunError { fault, step: None });
         self.status = RunStatus::Failed;

@@ -1,8 +1,8 @@
-//! Random histories: the same log gives the same state, however it is folded.
+//! Random histories: the same log gives the same state, however it is replayed.
 //!
-//! A history is made by a machine that leads, with workers that answer in random ways, people who cancel, clocks
-//! that jump, and leaders that change; some of it is written together, as parts of one entry. The log that comes out is
-//! then folded again: straight, with every record twice, and through a stored state at every place between entries.
+//! A history is made by a machine that leads, with workers that report at random, people who cancel, clocks that jump, and
+//! leaders that change; some events are appended together, as parts of one entry. The resulting log is replayed: straight, with
+//! every record twice, and through a stored state at every position between entries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::scenario::{leader, submitted};
-use super::{Effect, Effects, Machine, Refused, Run};
+use super::{Effect, Effects, Machine, RecordIgnored, Run};
 
 const PLANS: [&str; 3] = [
     "longshore: v1
@@ -51,9 +51,9 @@ steps:
 ",
 ];
 
-/// One thing that happens.
+/// One input of a history.
 #[derive(Clone, Debug)]
-enum Happening {
+enum HistoryInput {
     Submit(usize),
     Settle {
         which: usize,
@@ -64,19 +64,19 @@ enum Happening {
     Wait(u64),
     Lead,
     Repeat(usize),
-    /// What follows is written together, or no longer.
+    /// Further events are appended together, or one by one again.
     Together(bool),
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn history_input() -> impl Strategy<Value = HistoryInput> {
     prop_oneof![
-        2 => (0..PLANS.len()).prop_map(Happening::Submit),
-        12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| Happening::Settle { which, how, n }),
-        1 => any::<usize>().prop_map(Happening::Cancel),
-        3 => (0_u64..120_000).prop_map(Happening::Wait),
-        1 => Just(Happening::Lead),
-        2 => any::<usize>().prop_map(Happening::Repeat),
-        3 => any::<bool>().prop_map(Happening::Together),
+        2 => (0..PLANS.len()).prop_map(HistoryInput::Submit),
+        12 => (any::<usize>(), any::<u8>(), 0_i64..6).prop_map(|(which, how, n)| HistoryInput::Settle { which, how, n }),
+        1 => any::<usize>().prop_map(HistoryInput::Cancel),
+        3 => (0_u64..120_000).prop_map(HistoryInput::Wait),
+        1 => Just(HistoryInput::Lead),
+        2 => any::<usize>().prop_map(HistoryInput::Repeat),
+        3 => any::<bool>().prop_map(HistoryInput::Together),
     ]
 }
 
@@ -92,11 +92,11 @@ fn machine(plans: &[Arc<Plan>]) -> Machine {
 
 fn teach(machine: &mut Machine, plans: &[Arc<Plan>]) {
     for plan in plans {
-        machine.learn_plan(plan.digest, Ok(Arc::clone(plan)));
+        machine.provide_plan(plan.digest, Ok(Arc::clone(plan)));
     }
 }
 
-/// A world in which a history happens.
+/// A leader, its workers, and the log of a history.
 struct World {
     machine: Machine,
     log: Vec<Record>,
@@ -107,7 +107,7 @@ struct World {
 }
 
 impl World {
-    /// The place of the next event: in an entry of its own, or in that of the last one.
+    /// Returns the position of the next event: in an entry of its own, or in the last entry.
     fn place(&self, event: &Event) -> (Seq, u32) {
         let is_leader = |event: &Event| matches!(event, Event::LeaderAnnounced { .. });
         match self.log.last() {
@@ -126,11 +126,11 @@ impl World {
         let record = Record { seq, part, at: self.now, event };
         self.log.push(record.clone());
         let mut effects = Effects::new();
-        let taken = self.machine.handle(&record, &mut effects);
-        assert_ne!(taken, Err(Refused::Unprepared));
+        let taken = self.machine.apply(&record, &mut effects);
+        assert_ne!(taken, Err(RecordIgnored::Unprepared));
         for effect in effects {
             match effect {
-                Effect::Dispatch(job) => {
+                Effect::Dispatch { job, .. } => {
                     self.out.retain(|out| out.id != job.id);
                     self.out.push(*job);
                 }
@@ -150,41 +150,41 @@ impl World {
         }
     }
 
-    fn happen(&mut self, what: &Happening, plans: &[Arc<Plan>]) {
+    fn perform(&mut self, what: &HistoryInput, plans: &[Arc<Plan>]) {
         match what {
-            Happening::Submit(plan) => {
+            HistoryInput::Submit(plan) => {
                 let run = RunId::new(Partition(0), self.now, self.runs.len() as u128);
                 self.runs.push(run);
                 self.append(submitted(run, &plans[*plan], ""));
             }
-            Happening::Settle { which, how, n } if !self.out.is_empty() => {
+            HistoryInput::Settle { which, how, n } if !self.out.is_empty() => {
                 let job = self.out.swap_remove(which % self.out.len());
                 let event = answer(&job, *how, *n, self.now);
                 self.append(event);
             }
-            Happening::Cancel(which) if !self.runs.is_empty() => {
+            HistoryInput::Cancel(which) if !self.runs.is_empty() => {
                 let run = self.runs[which % self.runs.len()];
                 let signal = Signal::Cancel { reason: "test".to_owned() };
                 self.append(Event::Signalled { run, namespace: Namespace::default(), signal });
             }
-            Happening::Wait(millis) => {
+            HistoryInput::Wait(millis) => {
                 self.now = self.now.plus(Duration::from_millis(*millis));
                 self.tick();
             }
-            Happening::Lead => self.append(leader(self.log.len().is_multiple_of(2))),
-            Happening::Repeat(which) if !self.log.is_empty() => {
+            HistoryInput::Lead => self.append(leader(self.log.len().is_multiple_of(2))),
+            HistoryInput::Repeat(which) if !self.log.is_empty() => {
                 let event = self.log[which % self.log.len()].event.clone();
                 if !matches!(event, Event::LeaderAnnounced { .. }) {
                     self.append(event);
                 }
             }
-            Happening::Together(together) => self.together = *together,
-            Happening::Settle { .. } | Happening::Cancel(_) | Happening::Repeat(_) => {}
+            HistoryInput::Together(together) => self.together = *together,
+            HistoryInput::Settle { .. } | HistoryInput::Cancel(_) | HistoryInput::Repeat(_) => {}
         }
     }
 }
 
-/// What a worker may say about a job.
+/// Returns a random report of a job.
 fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
     let fault = Fault::new(FaultClass::Unavailable, "test");
     let settlement = match how % 8 {
@@ -217,18 +217,18 @@ fn answer(job: &Job, how: u8, n: i64, at: Timestamp) -> Event {
     }
 }
 
-fn history(happenings: &[Happening], plans: &[Arc<Plan>]) -> World {
+fn history(inputs: &[HistoryInput], plans: &[Arc<Plan>]) -> World {
     let now = Timestamp::from_millis(1_000_000);
     let (machine, together) = (machine(plans), false);
     let mut world = World { machine, log: Vec::new(), out: Vec::new(), runs: Vec::new(), now, together };
     world.append(leader(false));
-    for what in happenings {
-        world.happen(what, plans);
+    for what in inputs {
+        world.perform(what, plans);
     }
     world
 }
 
-/// Everything that decides: two machines that agree on it agree on what follows from any record.
+/// The state that decides: two machines with the same one have the same effects for any record.
 fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
     let live = machine.live.values().cloned().collect();
     (machine.now, live, machine.finished.iter().map(|(run, at)| (*run, *at)).collect())
@@ -236,7 +236,7 @@ fn state(machine: &Machine) -> (Timestamp, Vec<Run>, Vec<(RunId, Timestamp)>) {
 
 fn outstanding(machine: &Machine) -> Vec<JobId> {
     let jobs = machine.resume().into_iter().filter_map(|effect| match effect {
-        Effect::Dispatch(job) => Some(job.id),
+        Effect::Dispatch { job, .. } => Some(job.id),
         _ => None,
     });
     jobs.collect()
@@ -246,20 +246,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_same_log_gives_the_same_state(happenings in prop::collection::vec(happening(), 1..80)) {
+    fn the_same_log_gives_the_same_state(inputs in prop::collection::vec(history_input(), 1..80)) {
         let plans = plans();
-        let world = history(&happenings, &plans);
+        let world = history(&inputs, &plans);
         let mut again = machine(&plans);
         for record in &world.log {
-            let _ = again.handle(record, &mut Effects::new());
+            let _ = again.apply(record, &mut Effects::new());
         }
         prop_assert_eq!(state(&again), state(&world.machine));
     }
 
     #[test]
-    fn every_record_twice_gives_the_same_runs(happenings in prop::collection::vec(happening(), 1..60)) {
+    fn every_record_twice_gives_the_same_runs(inputs in prop::collection::vec(history_input(), 1..60)) {
         let plans = plans();
-        let world = history(&happenings, &plans);
+        let world = history(&inputs, &plans);
         let mut again = machine(&plans);
         let (mut seq, mut epochs) = (0, std::collections::BTreeMap::new());
         for record in &world.log {
@@ -271,7 +271,7 @@ proptest! {
             }
             for _ in 0..times {
                 seq += 1;
-                let _ = again.handle(&Record { seq: Seq(seq), part: 0, at: record.at, event: event.clone() }, &mut Effects::new());
+                let _ = again.apply(&Record { seq: Seq(seq), part: 0, at: record.at, event: event.clone() }, &mut Effects::new());
             }
             if matches!(record.event, Event::LeaderAnnounced { .. }) {
                 epochs.insert(longshore_proto::Epoch(record.seq), longshore_proto::Epoch(Seq(seq)));
@@ -282,19 +282,19 @@ proptest! {
 
     #[test]
     fn a_stored_state_at_any_place_goes_on_as_if_nothing_had_been(
-        happenings in prop::collection::vec(happening(), 1..40),
+        inputs in prop::collection::vec(history_input(), 1..40),
     ) {
         let plans = plans();
-        let world = history(&happenings, &plans);
+        let world = history(&inputs, &plans);
         // What is stored counts as having applied whole entries.
         for place in (0..world.log.len()).filter(|place| world.log[*place].part == 0) {
             let mut first = machine(&plans);
             for record in &world.log[..place] {
-                let _ = first.handle(record, &mut Effects::new());
+                let _ = first.apply(record, &mut Effects::new());
             }
             let out = outstanding(&first);
             let finished: Vec<_> = first.finished.iter().map(|(run, at)| (*run, *at)).collect();
-            let drained = first.drain(true).expect("drains");
+            let drained = first.take_unsaved(true).expect("drains");
             let live: Vec<_> = drained
                 .changed
                 .into_iter()
@@ -305,7 +305,7 @@ proptest! {
             teach(&mut second, &plans);
             prop_assert_eq!(outstanding(&second), out);
             for record in &world.log[place..] {
-                let _ = second.handle(record, &mut Effects::new());
+                let _ = second.apply(record, &mut Effects::new());
             }
             prop_assert_eq!(state(&second), state(&world.machine));
         }
@@ -313,10 +313,10 @@ proptest! {
 
     #[test]
     fn what_is_out_is_always_in_the_state_and_every_run_comes_to_an_end(
-        happenings in prop::collection::vec(happening(), 1..80),
+        inputs in prop::collection::vec(history_input(), 1..80),
     ) {
         let plans = plans();
-        let mut world = history(&happenings, &plans);
+        let mut world = history(&inputs, &plans);
         let mut expected: Vec<_> = outstanding(&world.machine);
         expected.retain(|id| !world.out.iter().any(|job| job.id == *id));
         // A job whose answer was lost on the way (taken from `out` and refused) is the only one missing from it.
@@ -329,14 +329,14 @@ proptest! {
         }
         // Everybody answers well from here on, and time passes.
         for _ in 0..2_000 {
-            if world.machine.live_runs() == 0 {
+            if world.machine.live_run_count() == 0 {
                 break;
             }
             match outstanding(&world.machine).into_iter().next() {
                 Some(id) => {
                     let resumed = world.machine.resume();
                     let job = resumed.into_iter().find_map(|effect| match effect {
-                        Effect::Dispatch(job) if job.id == id => Some(*job),
+                        Effect::Dispatch { job, .. } if job.id == id => Some(*job),
                         _ => None,
                     });
                     let event = answer(&job.expect("it was just listed"), 7, 5, world.now);
@@ -348,6 +348,6 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(world.machine.live_runs(), 0);
+        prop_assert_eq!(world.machine.live_run_count(), 0);
     }
 }

@@ -1,28 +1,28 @@
-//! The machine: the state of one partition, and what follows from each record of its log.
+//! The machine: a pure state machine of one partition. It applies the records of the log and returns effects.
 //!
 //! ```text
 //!            Record (log, in order)                  Dispatch(job) ──► queue
-//!   driver ───────────────────────────► handle ────► Recall(job)   ──► queue
-//!            now (leader's clock)                    Changed       ──► observer
+//!   driver ───────────────────────────► apply ─────► Recall(job)   ──► queue
+//!            now (leader's clock)                    Changed       ──► run updates, metrics
 //!          ───────────────────────────► tick ──────► Append(Fired) ──► log
 //! ```
 //!
 //! Pure: no await, no clock, no randomness, no channel; ordered maps only. Time is the record's timestamp and never
-//! goes back. The same fold runs live, in recovery and in tests, so the log cannot mean two things. Effects are
-//! harmless to perform twice, and [`Machine::resume`] derives again from state alone what ought to be in flight.
+//! goes back. The same code runs in leaders, in recovery and in tests, so a log always gives the same state. Performing an
+//! effect twice is harmless, and [`Machine::resume`] derives the effects that should be in flight from the state alone.
 //!
-//! `handle` only finds the run and delegates: `settle` says what a worker's report means, `stop` what ends
-//! things early, `advance` what begins and ends as a consequence.
+//! `apply` finds the run and delegates: `settle` applies a worker's report, `stop` applies cancels and deadlines, and
+//! `advance` starts and ends steps as a consequence.
 
 mod advance;
-mod change;
 mod checkpoint;
+mod ignored;
 mod needs;
 mod obstacle;
 mod record;
-mod refused;
 mod retention;
 mod run;
+mod run_change;
 mod scope;
 mod settle;
 mod stop;
@@ -45,38 +45,43 @@ use longshore_proto::{
 use longshore_workflow::{Plan, StepIndex};
 use serde_json::Value;
 
-pub use change::Change;
-pub use checkpoint::{Drained, RestoreError, STATE_VERSION};
+pub use checkpoint::{RestoreError, STATE_VERSION, UnsavedState};
+pub use ignored::RecordIgnored;
 pub use needs::Needs;
-pub use refused::Refused;
 pub use retention::Retention;
 pub use run::Run;
 pub use run::Step;
+pub use run_change::RunChange;
 use scope::BlobValues;
 pub use value::{NoValue, RunValue};
 
-/// Timers asked for in one tick: as many as one durable write carries with ease; the rest follow in the next.
+/// Most timers that a tick asks for. One durable write has room for them; the others follow in the next tick.
 const FIRED_PER_TICK: usize = 1_000;
 
-/// What should now be done. Performing one twice is harmless.
+/// Action for the driver. Performing one twice is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// A fact the leader wants recorded.
+    /// Append an event to the log.
     Append(Event),
-    /// A job to be carried out.
-    Dispatch(Box<Job>),
-    /// A job whose outcome is no longer wanted.
+    /// Send a job to the queue.
+    Dispatch {
+        /// The job.
+        job: Box<Job>,
+        /// Size of its arguments as JSON text, in bytes.
+        argument_bytes: usize,
+    },
+    /// Recall a job whose outcome is no longer wanted.
     Recall(JobId),
-    /// Somebody who watches a run has something to see.
-    Changed(Change),
+    /// A run changed; for updates and metrics.
+    Changed(RunChange),
 }
 
-/// What should now be done, in this order.
+/// Actions for the driver, in this order.
 pub type Effects = Vec<Effect>;
 
-/// A plan, or why its text no longer compiles.
+/// A plan, or the reason why its text does not compile.
 #[derive(Clone, Debug)]
-enum Known {
+enum KnownPlan {
     Plan(Arc<Plan>),
     Broken(String),
 }
@@ -85,118 +90,118 @@ enum Known {
 #[derive(Debug, Default)]
 pub struct Machine {
     applied: Seq,
-    /// How far it has come in the entry of that record. Of what is restored, the whole entry was applied.
+    /// Number of that record within its entry. A restored state has applied the whole entry.
     part: u32,
     now: Timestamp,
     epoch: Epoch,
     live: BTreeMap<RunId, Run>,
-    /// Runs that have ended and are still kept, and the order they go in.
+    /// Ended runs that are kept, and the order in which they are removed.
     finished: BTreeMap<RunId, Timestamp>,
     finished_order: BTreeSet<(Timestamp, RunId)>,
 
-    // Derived or soft: never decides anything, never stored.
-    /// How many jobs the live runs have out.
+    // Derived from the state above: decides nothing and is never stored.
+    /// Number of jobs that live runs have outstanding.
     jobs_out: usize,
-    timers: timers::Index,
-    plans: BTreeMap<Digest, Known>,
+    timers: timers::TimerIndex,
+    plans: BTreeMap<Digest, KnownPlan>,
     blobs: BlobValues,
     lost_blobs: BTreeMap<Digest, String>,
-    dirty: checkpoint::Dirty,
+    dirty: checkpoint::UnsavedChanges,
     retention: Retention,
 }
 
 impl Machine {
-    /// An empty partition.
+    /// Returns the state of an empty partition.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The last record applied.
+    /// Returns the sequence of the last applied record.
     pub const fn applied(&self) -> Seq {
         self.applied
     }
 
-    /// Whose announcement stands.
+    /// Returns the epoch of the current leader.
     pub const fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// How many runs have not ended.
-    pub fn live_runs(&self) -> usize {
+    /// Returns the number of runs that have not ended.
+    pub fn live_run_count(&self) -> usize {
         self.live.len()
     }
 
-    /// How many jobs they have out.
-    pub const fn jobs_out(&self) -> usize {
+    /// Returns the number of jobs that live runs have outstanding.
+    pub const fn outstanding_jobs(&self) -> usize {
         self.jobs_out
     }
 
-    /// The runs that have not ended, in the order of their ids.
-    pub fn live_ids(&self) -> impl Iterator<Item = RunId> {
+    /// Returns the ids of the runs that have not ended, in order.
+    pub fn live_run_ids(&self) -> impl Iterator<Item = RunId> {
         self.live.keys().copied()
     }
 
-    /// Hands over a plan that was asked for, or why it cannot be had.
-    pub fn learn_plan(&mut self, digest: Digest, plan: Result<Arc<Plan>, String>) {
-        self.plans.insert(digest, plan.map_or_else(Known::Broken, Known::Plan));
+    /// Provides a plan that was asked for, or the reason why it is unavailable.
+    pub fn provide_plan(&mut self, digest: Digest, plan: Result<Arc<Plan>, String>) {
+        self.plans.insert(digest, plan.map_or_else(KnownPlan::Broken, KnownPlan::Plan));
     }
 
-    /// Hands over a large value that was asked for, or why it cannot be had: whatever reads it comes to an end.
-    pub fn learn_blob(&mut self, digest: Digest, value: Result<Arc<Value>, String>) {
+    /// Provides a large value that was asked for, or the reason why it is unavailable: runs that read it then fail.
+    pub fn provide_blob(&mut self, digest: Digest, value: Result<Arc<Value>, String>) {
         match value {
             Ok(value) => _ = self.blobs.insert(digest, value),
             Err(why) => _ = self.lost_blobs.insert(digest, why),
         }
     }
 
-    /// Lets go of all large values; the next decision that needs one asks again.
-    pub fn forget_blobs(&mut self) {
+    /// Drops all large values. A later record that needs one asks for it again.
+    pub fn drop_blobs(&mut self) {
         self.blobs.clear();
         self.lost_blobs.clear();
     }
 
-    /// A run that has not ended, or has ended since the last checkpoint.
+    /// Returns the view of a run that has not ended, or ended since the last checkpoint.
     pub fn view(&self, run: RunId) -> Option<RunView> {
         self.run(run).map(Run::view)
     }
 
-    /// A run that has not ended, or has ended since the last checkpoint, as it is kept.
+    /// Returns a run that has not ended, or ended since the last checkpoint.
     pub fn run(&self, run: RunId) -> Option<&Run> {
         self.live.get(&run).or_else(|| self.dirty.ended(run))
     }
 
-    /// Every run that [`Machine::view`] shows, in the order of the ids.
+    /// Returns the summaries of all runs that [`Machine::view`] knows, in the order of their ids.
     pub fn summaries(&self) -> Vec<RunSummary> {
         let mut all: Vec<_> = self.live.values().chain(self.dirty.all_ended()).map(Run::summary).collect();
         all.sort_unstable_by_key(|summary| summary.run);
         all
     }
 
-    /// Takes one record and adds what follows from it to `effects`, in the order to be done.
+    /// Applies one record and adds its effects to `effects`, in the order in which they have to be performed.
     ///
-    /// A refusal says why nothing followed; the record counts as applied all the same. The exception is
-    /// [`Refused::Unprepared`]: nothing was changed, and the record is to be handed in again.
-    pub fn handle(&mut self, record: &Record, effects: &mut Effects) -> Result<(), Refused> {
+    /// A record that is ignored counts as applied. The exception is [`RecordIgnored::Unprepared`]: nothing changed, and the
+    /// record has to be passed in again.
+    pub fn apply(&mut self, record: &Record, effects: &mut Effects) -> Result<(), RecordIgnored> {
         if (record.seq, record.part) <= (self.applied, self.part) {
-            return Err(Refused::AlreadyApplied);
+            return Err(RecordIgnored::AlreadyApplied);
         }
         if !self.needs(&record.event).is_empty() {
-            return Err(Refused::Unprepared);
+            return Err(RecordIgnored::Unprepared);
         }
-        self.pass(record.seq, record.part, record.at);
+        self.skip(record.seq, record.part, record.at);
         match &record.event {
             Event::LeaderAnnounced { jobs_lost, .. } => {
                 self.epoch = Epoch(record.seq);
                 if *jobs_lost {
                     self.lose_jobs();
                 }
-                self.timers.ask_anew();
+                self.timers.reset_asked();
                 self.live.values().for_each(|run| self.timers.follow(run));
                 Ok(())
             }
             Event::Submitted { run, namespace, workflow, inputs, trace } => {
                 if self.live.contains_key(run) || self.finished.contains_key(run) {
-                    return Err(Refused::DuplicateRun);
+                    return Err(RecordIgnored::DuplicateRun);
                 }
                 let who = (*run, namespace.clone());
                 let run = Run::new(who, workflow.clone(), inputs.clone(), trace.clone(), self.now);
@@ -211,15 +216,15 @@ impl Machine {
                 })
             }
             Event::Resumed { run } => {
-                let found = self.live.get_mut(run).ok_or(Refused::UnknownRun)?;
+                let found = self.live.get_mut(run).ok_or(RecordIgnored::UnknownRun)?;
                 settle::send_again(found, self.now);
                 self.dirty.change(*run);
                 Ok(())
             }
             Event::Signalled { run, namespace, signal: Signal::Cancel { reason } } => {
-                // Whoever sent it may not have been able to look at the run: this is where it is decided.
+                // The sender may have been unable to read the run, so its namespace is checked here.
                 if self.live.get(run).is_some_and(|run| run.namespace != *namespace) {
-                    return Err(Refused::OtherNamespace);
+                    return Err(RecordIgnored::OtherNamespace);
                 }
                 self.change(*run, effects, |run, plan, now, effects| {
                     stop::cancel(run, plan, reason, now, effects)
@@ -229,14 +234,14 @@ impl Machine {
         }
     }
 
-    /// Passes over an event that cannot be read, as everybody else does.
-    pub fn pass(&mut self, seq: Seq, part: u32, at: Timestamp) {
+    /// Skips an event that cannot be decoded, as every reader does.
+    pub fn skip(&mut self, seq: Seq, part: u32, at: Timestamp) {
         (self.applied, self.part) = (self.applied, self.part).max((seq, part));
         self.now = self.now.max(at);
         self.expire();
     }
 
-    /// The leader's clock has moved: asks the log to record the timers whose moment has come.
+    /// Adds an effect that records each timer that is due by the leader's clock.
     pub fn tick(&mut self, clock: Timestamp, effects: &mut Effects) {
         let mut asked = 0;
         while asked < FIRED_PER_TICK
@@ -250,17 +255,17 @@ impl Machine {
         }
     }
 
-    /// When the next [`Machine::tick`] is due.
+    /// Returns the time when the next [`Machine::tick`] is due.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.timers.first()
     }
 
-    /// What ought to be in flight, from state alone: used by whoever takes a partition over.
+    /// Returns the effects that should be in flight, from the state alone. Used at a takeover.
     pub fn resume(&self) -> Effects {
         let mut effects = Effects::new();
         for run in self.live.values() {
-            let Some(Known::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
-                // Nothing of it can go on, and any record about it ends it; so that it does not wait for ever for one.
+            let Some(KnownPlan::Plan(plan)) = self.plans.get(&run.workflow.digest) else {
+                // The run cannot continue, and any record of it ends it. The cancel is that record.
                 let reason = "its workflow cannot be compiled any more".to_owned();
                 effects.push(Effect::Append(Event::Signalled {
                     run: run.id,
@@ -273,43 +278,42 @@ impl Machine {
                 if step.status != StepStatus::Running {
                     continue;
                 }
-                let Some(job) = advance::job(run, plan, StepIndex(number)) else { continue };
-                let id = job.id.clone();
-                effects.push(Effect::Dispatch(Box::new(job)));
+                let Some(effect) = advance::dispatch_effect(run, plan, StepIndex(number)) else { continue };
+                effects.push(effect);
                 if step.stopped {
-                    effects.push(Effect::Recall(id));
+                    effects.extend(run.job_id(StepIndex(number)).map(Effect::Recall));
                 }
             }
         }
         effects
     }
 
-    /// Begins a run.
+    /// Starts a run.
     fn begin(&mut self, mut run: Run, effects: &mut Effects) {
         match self.plans.get(&run.workflow.digest) {
-            Some(Known::Plan(plan)) => {
+            Some(KnownPlan::Plan(plan)) => {
                 let plan = Arc::clone(plan);
                 run.adopt(&plan);
                 self.go_on(&mut run, &plan, effects);
             }
-            Some(Known::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
+            Some(KnownPlan::Broken(why)) => run.fail(Fault::new(FaultClass::Internal, why), self.now),
             None => run.fail(Fault::new(FaultClass::Internal, "its plan is missing"), self.now),
         }
         self.keep(run, None, effects);
     }
 
-    /// Changes a live run, and lets it go on from there.
+    /// Changes a live run, and advances it.
     fn change(
         &mut self,
         id: RunId,
         effects: &mut Effects,
-        change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), Refused>,
-    ) -> Result<(), Refused> {
-        let mut run = self.live.remove(&id).ok_or(Refused::UnknownRun)?;
+        change: impl FnOnce(&mut Run, &Plan, Timestamp, &mut Effects) -> Result<(), RecordIgnored>,
+    ) -> Result<(), RecordIgnored> {
+        let mut run = self.live.remove(&id).ok_or(RecordIgnored::UnknownRun)?;
         let (before, out) = (Some(run.status), run.jobs_out());
         let plan = match self.plans.get(&run.workflow.digest) {
-            Some(Known::Plan(plan)) => Arc::clone(plan),
-            Some(Known::Broken(why)) => {
+            Some(KnownPlan::Plan(plan)) => Arc::clone(plan),
+            Some(KnownPlan::Broken(why)) => {
                 run.fail(Fault::new(FaultClass::Internal, why), self.now);
                 self.jobs_out -= out;
                 self.keep(run, before, effects);
@@ -317,7 +321,7 @@ impl Machine {
             }
             None => {
                 self.live.insert(id, run);
-                return Err(Refused::Unprepared);
+                return Err(RecordIgnored::Unprepared);
             }
         };
         let changed = change(&mut run, &plan, self.now, effects);
@@ -332,7 +336,7 @@ impl Machine {
         changed
     }
 
-    /// Lets a run go on from where it stands, unless it reads a value that is lost.
+    /// Advances a run, unless it reads a value that is lost.
     fn go_on(&self, run: &mut Run, plan: &Plan, effects: &mut Effects) {
         match self.lacks(run, plan) {
             Some(why) => {
@@ -344,16 +348,16 @@ impl Machine {
         }
     }
 
-    /// A timer's moment has come, says the log.
-    fn fire(&mut self, epoch: Epoch, timer: &Timer, effects: &mut Effects) -> Result<(), Refused> {
+    /// Applies the record that a timer fired.
+    fn fire(&mut self, epoch: Epoch, timer: &Timer, effects: &mut Effects) -> Result<(), RecordIgnored> {
         if epoch != self.epoch {
-            return Err(Refused::StaleEpoch);
+            return Err(RecordIgnored::StaleEpoch);
         }
-        self.timers.heard(timer);
+        self.timers.note_fired(timer);
         let fired = self.change(timer.run, effects, |run, plan, now, effects| {
-            let set = run.timers.get(&timer.kind).copied().ok_or(Refused::TimerNotSet)?;
+            let set = run.timers.get(&timer.kind).copied().ok_or(RecordIgnored::TimerNotSet)?;
             if set > now {
-                return Err(Refused::TimerNotDue); // asked for by a clock that was ahead, or set anew since
+                return Err(RecordIgnored::TimerNotDue); // asked for by a clock that was ahead, or set again since
             }
             run.timers.remove(&timer.kind);
             match &timer.kind {
@@ -378,7 +382,7 @@ impl Machine {
         fired
     }
 
-    /// Notes that the calls which were out will not be reported; [`Machine::resume`] sends their jobs again.
+    /// Notes that outstanding calls will not be reported. [`Machine::resume`] sends their jobs again.
     fn lose_jobs(&mut self) {
         for run in self.live.values_mut() {
             if settle::lose_jobs(run, self.now) {
@@ -387,11 +391,16 @@ impl Machine {
         }
     }
 
-    /// Puts a run back where it belongs after a change. Before that it stood somewhere, or was not there.
+    /// Puts a run back after a change. `before` is its earlier status, or `None` for a new run.
     fn keep(&mut self, mut run: Run, before: Option<RunStatus>, effects: &mut Effects) {
         let steps = std::mem::take(&mut run.touched).into_iter().collect();
-        let turned = before.map_or_else(|| run.status.is_terminal(), |before| before != run.status);
-        effects.push(Effect::Changed(Change { run: run.id, began: before.is_none(), turned, steps }));
+        let status_changed = before.map_or_else(|| run.status.is_terminal(), |before| before != run.status);
+        effects.push(Effect::Changed(RunChange {
+            run: run.id,
+            started: before.is_none(),
+            status_changed,
+            steps,
+        }));
         if run.status.is_terminal() {
             self.timers.forget(run.id);
             self.finished.insert(run.id, self.now);
@@ -406,7 +415,7 @@ impl Machine {
     }
 }
 
-/// Sends the job of a step whose moment has come, for the first or for another time.
+/// Sends the job of a step whose timer fired.
 fn retry(
     run: &mut Run,
     plan: &Plan,
@@ -414,9 +423,9 @@ fn retry(
     now: Timestamp,
     sent: u32,
     effects: &mut Effects,
-) -> Result<(), Refused> {
-    let index = run.find(path).ok_or(Refused::UnknownStep)?;
-    let step = run.step_if(index, |step| step.call.is_some()).ok_or(Refused::AlreadySettled)?;
+) -> Result<(), RecordIgnored> {
+    let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
+    let step = run.step_if(index, |step| step.call.is_some()).ok_or(RecordIgnored::AlreadySettled)?;
     step.status = StepStatus::Running;
     let stopped = step.stopped;
     advance::dispatch(run, plan, index, now, sent, effects);

@@ -1,17 +1,17 @@
-//! What the machine must have at hand before it can take a record.
+//! Plans and large values that the machine needs before it can apply a record.
 //!
-//! A plan and a large value are immutable and known by their content, so fetching them before the decision keeps
-//! the decision pure: the driver asks here, fetches, and hands over with
-//! [`Machine::learn_plan`](super::Machine::learn_plan) and [`Machine::learn_blob`](super::Machine::learn_blob).
+//! Both are immutable and addressed by their content, so that the machine stays pure although they are fetched: the driver
+//! asks for the missing ones, fetches them, and passes them to [`Machine::provide_plan`](super::Machine::provide_plan) and
+//! [`Machine::provide_blob`](super::Machine::provide_blob).
 
 use std::collections::BTreeSet;
 
 use longshore_proto::{Digest, Event, Outcome, Payload, Settlement, StepStatus};
 use longshore_workflow::{Condition, Plan, Reads, StepField, StepIndex, StepKind};
 
-use super::{Known, Machine, Run};
+use super::{KnownPlan, Machine, Run};
 
-/// Content addresses of what is missing.
+/// Content addresses of missing plans and values.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Needs {
     /// Texts of workflows.
@@ -21,28 +21,29 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Whether nothing is missing.
+    /// Returns true if nothing is missing.
     pub fn is_empty(&self) -> bool {
         self.plans.is_empty() && self.blobs.is_empty()
     }
 }
 
 impl Machine {
-    /// What is missing before this event can be taken. Ask again after learning: a plan tells which values it reads.
+    /// Returns what is missing before an event can be applied. Ask again after providing it: a plan names the values that it
+    /// reads.
     pub fn needs(&self, event: &Event) -> Needs {
         let mut needs = Needs::default();
         match event {
             Event::LeaderAnnounced { .. } | Event::Resumed { .. } => {}
             Event::Submitted { workflow, inputs, .. } => match self.plans.get(&workflow.digest) {
                 None => _ = needs.plans.insert(workflow.digest),
-                Some(Known::Plan(plan)) => {
+                Some(KnownPlan::Plan(plan)) => {
                     if let Some(digest) = inputs.blob()
                         && all_reads(plan).any(|reads| reads.inputs)
                     {
                         needs.blobs.insert(digest);
                     }
                 }
-                Some(Known::Broken(_)) => {}
+                Some(KnownPlan::Broken(_)) => {}
             },
             Event::Settled { job, settlement, .. } => {
                 if let Some(run) = self.live.get(&job.run) {
@@ -66,7 +67,7 @@ impl Machine {
         needs
     }
 
-    /// The plans of live runs that are missing: asked once, after a checkpoint was loaded.
+    /// Returns the missing plans of live runs. Called once, after a checkpoint was loaded.
     pub fn missing_plans(&self) -> BTreeSet<Digest> {
         self.live
             .values()
@@ -75,7 +76,7 @@ impl Machine {
             .collect()
     }
 
-    /// Why a run cannot go on, if a value that it still reads is lost.
+    /// Returns the reason why a run cannot continue, if a value that it still reads is lost.
     pub(super) fn lacks(&self, run: &Run, plan: &Plan) -> Option<&str> {
         if self.lost_blobs.is_empty() {
             return None; // nearly always
@@ -88,8 +89,8 @@ impl Machine {
     /// Every large value that a step which has not begun, or an output of the run, reads.
     fn needs_of(&self, run: &Run, fresh: Vec<Digest>, needs: &mut Needs) {
         let plan = match self.plans.get(&run.workflow.digest) {
-            Some(Known::Plan(plan)) => plan,
-            Some(Known::Broken(_)) => return, // the next record ends the run, whatever its values are
+            Some(KnownPlan::Plan(plan)) => plan,
+            Some(KnownPlan::Broken(_)) => return, // the next record ends the run, whatever its values are
             None => {
                 needs.plans.insert(run.workflow.digest);
                 return;
@@ -155,7 +156,7 @@ fn blobs_of(
     }
 }
 
-/// What everything that is still to be evaluated reads.
+/// Returns what all expressions read that are still to be evaluated.
 fn pending_reads(plan: &Plan, run: &Run) -> impl Iterator<Item = Reads> {
     let pending = plan.steps.iter().zip(&run.steps).filter(|(_, state)| state.status == StepStatus::Pending);
     pending

@@ -1,20 +1,20 @@
-//! Arguments of a call, as they are kept for people once the call has ended.
+//! Arguments of a call in the record of its step.
 //!
-//! Small arguments are kept as they were sent; of larger ones the beginning of their text. Secrets are names in them, never
-//! values. While a call is out, its state has the whole, because every attempt sends the same.
+//! Small arguments are kept whole, of larger ones the beginning of their JSON text. Secrets are names in them, never values.
+//! While a call is outstanding, its state has all arguments, because every attempt sends the same.
 
 use serde_json::{Map, Value, json};
 
-/// The most that is kept of one call, in bytes of JSON text: a file's name, a query, a short message.
+/// Most bytes of JSON text that are kept of one call: a file name, a query, a short message.
 const CALL_LIMIT_BYTES: usize = 2 * 1024;
 
-/// The most that is kept of all calls of a run. Every checkpoint of a changed run writes it again.
+/// Most bytes that are kept of all calls of a run. Every checkpoint of a changed run writes them again.
 const RUN_LIMIT_BYTES: usize = 256 * 1024;
 
-/// The least that is kept of each call, in bytes, however many calls a run has.
+/// Bytes that are kept of each call at least, however many calls a run has.
 const LEAST_BYTES: usize = 64;
 
-/// Returns what is kept of arguments whose JSON text has `bytes` bytes, in a run of so many steps.
+/// Returns the part of arguments that is kept. `bytes` is the size of their JSON text, `steps` the number of steps of the run.
 pub(super) fn kept(arguments: &Map<String, Value>, bytes: usize, steps: usize) -> Value {
     let limit = (RUN_LIMIT_BYTES / steps.max(1)).clamp(LEAST_BYTES, CALL_LIMIT_BYTES);
     if bytes <= limit {

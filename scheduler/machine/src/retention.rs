@@ -1,19 +1,19 @@
-//! How many finished runs are kept, and for how long.
+//! Retention of finished runs: number and age.
 //!
-//! Decided by the log's own clock and order, so that whoever leads a partition forgets the same ones, as long as all have
-//! the same setting.
+//! The log's clock and order decide, so that every leader of a partition removes the same runs if all schedulers have the
+//! same setting.
 
 use std::time::Duration;
 
 use longshore_proto::Timestamp;
 
-/// Which finished runs are kept: those that people can still look at, and whose ids are recognised when they are
-/// submitted again. About 100 bytes of memory each in the scheduler, and their whole state in the checkpoint.
+/// Bounds on the finished runs that are kept. A kept run can be shown, and its id is recognised when it is submitted again.
+/// Each takes about 100 bytes of memory in the scheduler, and its whole state in the checkpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Retention {
-    /// How many at most.
+    /// Most finished runs.
     pub runs: usize,
-    /// For how long at most, in log time.
+    /// Longest time since the end of a run, by the log's clock.
     pub time: Duration,
 }
 
@@ -25,13 +25,13 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// The part of one partition of several.
+    /// Returns the bounds of one of several partitions.
     #[must_use]
-    pub fn share(self, partitions: u16) -> Self {
+    pub fn per_partition(self, partitions: u16) -> Self {
         Self { runs: self.runs.div_ceil(usize::from(partitions.max(1))), ..self }
     }
 
-    /// Whether the oldest of so many, which ended at this moment, has to go.
+    /// Returns true if the oldest of `count` runs, which ended at `ended_at`, has to be removed.
     pub(super) fn is_over(self, count: usize, ended_at: Timestamp, now: Timestamp) -> bool {
         count > self.runs || now.since(ended_at) > self.time
     }
@@ -55,6 +55,6 @@ mod tests {
     #[test]
     fn partitions_share_what_is_kept() {
         let kept = Retention { runs: 100, time: Duration::from_secs(1) };
-        assert_eq!([1, 8, 200].map(|partitions| kept.share(partitions).runs), [100, 13, 1]);
+        assert_eq!([1, 8, 200].map(|partitions| kept.per_partition(partitions).runs), [100, 13, 1]);
     }
 }

@@ -1,7 +1,7 @@
-//! A run as the machine keeps it: what happened so far, and what is outstanding.
+//! State of a run: its history, and its outstanding calls.
 //!
-//! This is what a checkpoint stores, so a change of shape is a change of format: new fields need a default, anything
-//! more raises [`STATE_VERSION`](super::STATE_VERSION).
+//! A checkpoint stores this state, so a change of a type is a change of the format: a new field needs a default, any other
+//! change raises [`STATE_VERSION`](super::STATE_VERSION).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use longshore_workflow::{Plan, StepIndex, StepKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a run may hold of values it made itself. Every checkpoint of a changed run writes them again, so this is
+/// Most bytes of the values that a run makes itself. Every checkpoint of a changed run writes them again, so this is
 /// already a slow run; a tool's own large outputs are blobs and do not count.
 const KEPT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
@@ -30,26 +30,26 @@ pub struct Run {
     pub(super) finished_at: Option<Timestamp>,
     /// The steps of the plan, in its order.
     pub(super) steps: Vec<Step>,
-    /// The timers that are set. Which moment comes first is indexed by the machine.
+    /// The timers that are set. The machine has an index of them by time.
     pub(super) timers: BTreeMap<TimerKind, Timestamp>,
-    /// The first failure that nothing handles.
+    /// The first failure that no step handles.
     pub(super) error: Option<RunError>,
     pub(super) outputs: Option<Value>,
-    /// The steps that were changed since the machine last told of them. Empty whenever no record is being applied.
+    /// The steps that the current record changed. Empty while no record is applied.
     #[serde(skip)]
     pub(super) touched: BTreeSet<StepIndex>,
-    /// The size of what `set` steps gave, as JSON text.
+    /// Size of the values of `set` steps, as JSON text.
     #[serde(default)]
     pub(super) set_bytes: usize,
-    /// Why it was told to stop, if it was.
+    /// Reason of the cancel, if the run was cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cancel_reason: Option<String>,
-    /// The labels of the workflow's file: kept so that a run can be listed without its plan.
+    /// Labels of the workflow, so that a run can be listed without its plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) labels: BTreeMap<String, String>,
 }
 
-/// What a run fails with.
+/// The fault of a failed run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct RunError {
     pub(super) fault: Fault,
@@ -59,52 +59,52 @@ pub(super) struct RunError {
 /// One step of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Step {
-    /// Its place in the workflow.
+    /// Path of the step in the workflow.
     pub path: StepPath,
     #[serde(default)]
     pub(super) name: Option<String>,
-    /// What it does, in a word or two: kept so that a run can be shown without its plan.
+    /// Short description (`server/tool`, `set`, `parallel`), so that a run can be shown without its plan.
     pub does: String,
     pub(super) depth: u16,
-    /// Attempts that its policy allows, if it is a call: kept for the same reason.
+    /// Attempts that the policy of a call allows, for the same reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) attempt_limit: Option<u32>,
-    /// Its state.
+    /// Status of the step.
     pub status: StepStatus,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Option<Timestamp>,
-    /// Its attempts that have ended, oldest first.
+    /// Attempts that have ended, oldest first.
     pub attempts: Vec<AttemptRecord>,
     pub(super) output: Option<Output>,
     pub(super) error: Option<Fault>,
-    /// The call that is out, or waits for its next attempt.
-    pub(super) call: Option<Outstanding>,
-    /// Told to stop: it starts nothing more, and what it has out was recalled.
+    /// The call that is outstanding, or waits for its next attempt.
+    pub(super) call: Option<OutstandingCall>,
+    /// The step is stopping: it starts no further attempt, and its outstanding call was recalled.
     pub(super) stopped: bool,
-    /// Arguments of its call, shortened.
+    /// Arguments of the call, shortened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arguments: Option<Value>,
-    /// Why it was skipped, if it was.
+    /// Reason why the step was skipped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) skipped_because: Option<String>,
 }
 
-/// A call that has begun and has no outcome yet: the state is the outbox.
+/// A call without an outcome. Its job can be sent again from the state alone.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub(super) struct Outstanding {
-    /// The first attempt of the job that is out, or that will go out when its timer fires.
+pub(super) struct OutstandingCall {
+    /// First attempt of the job that is outstanding, or that is sent when its timer fires.
     pub(super) attempt: Attempt,
-    /// Rendered once, so that every attempt sends the same.
+    /// Arguments, rendered once, so that every attempt sends the same.
     pub(super) arguments: Map<String, Value>,
-    /// Where in the arguments the worker puts its secrets.
+    /// Places in the arguments where the worker inserts secrets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) secrets: Vec<SecretPlace>,
-    /// The step's own key, rendered once.
+    /// Idempotency key of the step itself, rendered once.
     pub(super) own_key: Option<String>,
-    /// The size of the arguments, as JSON text.
+    /// Size of the arguments as JSON text. Zero in states of earlier versions.
     #[serde(default)]
     pub(super) bytes: usize,
-    /// When its job was last sent; nothing if it was lost since and not sent again.
+    /// Time of the last dispatch. `None` if the job was lost and not sent again.
     #[serde(default)]
     pub(super) sent_at: Option<Timestamp>,
 }
@@ -173,7 +173,7 @@ impl Run {
         self.steps.iter().position(|step| step.path == *path).map(StepIndex)
     }
 
-    /// Whether one more value of this size may stand in the state; if not, why.
+    /// Returns the reason why a value of this size has no room in the state, if it has none.
     pub(super) fn room_for(&self, bytes: usize) -> Result<(), Fault> {
         let out: usize = self.steps.iter().filter_map(|step| step.call.as_ref()).map(|call| call.bytes).sum();
         if self.set_bytes.saturating_add(out).saturating_add(bytes) <= KEPT_LIMIT_BYTES {
@@ -184,12 +184,12 @@ impl Run {
         Err(Fault::new(FaultClass::Expression, problem))
     }
 
-    /// How many calls have begun and have no outcome yet.
+    /// Returns the number of calls without an outcome.
     pub(super) fn outstanding(&self) -> usize {
         self.steps.iter().filter(|step| step.call.is_some()).count()
     }
 
-    /// How many of them have a job out, and do not wait for the moment of another try.
+    /// Returns the number of calls whose job is outstanding, without those that wait for their next attempt.
     pub(super) fn jobs_out(&self) -> usize {
         self.steps.iter().filter(|step| step.status == StepStatus::Running && step.call.is_some()).count()
     }
@@ -249,7 +249,7 @@ impl Step {
         self.call = None;
     }
 
-    /// Whether it ended badly.
+    /// Returns true if the step failed or is indeterminate.
     pub(super) const fn has_failed(&self) -> bool {
         matches!(self.status, StepStatus::Failed | StepStatus::Indeterminate)
     }

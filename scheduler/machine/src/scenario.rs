@@ -1,8 +1,8 @@
-//! Scenarios as text: given a workflow, when this happens, then that follows.
+//! Scenarios as text: a workflow, inputs, and the expected effects.
 //!
-//! A script has one line for each input: `input -> what follows`. A line may begin with the moment it happens,
-//! `@90s`, counted from the submit; time stands still otherwise. [`check`] runs the script and compares the whole,
-//! so a failure shows the story with the difference.
+//! A script has one line for each input: `input -> effects`. A line may begin with its time, `@90s`, counted from the submit;
+//! otherwise the time does not change. [`check`] runs the script and compares all lines, so a failure shows the whole script
+//! with the difference.
 
 mod order;
 mod recovery;
@@ -32,13 +32,13 @@ pub(super) struct Scenario {
     at: Timestamp,
 }
 
-/// The moment of the submit.
+/// Time of the submit.
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 
-/// How long every attempt takes.
+/// Duration of every attempt.
 const TOOK: Duration = Duration::from_millis(5);
 
-/// Runs a script over a workflow and compares what follows from every line.
+/// Runs a script over a workflow, and compares the effects of every line.
 pub(super) fn check(workflow: &str, script: &str) {
     let mut scenario = Scenario::of(workflow);
     let lines = script.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -56,14 +56,14 @@ impl Scenario {
         let text = format!("longshore: v1\nname: scenario\n{workflow}");
         let plan = Arc::new(compile(&text).unwrap_or_else(|problems| panic!("{problems}")));
         let mut machine = Machine::new();
-        machine.learn_plan(plan.digest, Ok(Arc::clone(&plan)));
+        machine.provide_plan(plan.digest, Ok(Arc::clone(&plan)));
         let run = RunId::new(Partition(0), START, 1);
         let mut scenario = Self { machine, plan, run, log: Vec::new(), jobs: Vec::new(), at: START };
         scenario.record(leader(false));
         scenario
     }
 
-    /// One line of a script: does what it says, and says what followed.
+    /// Performs one line of a script, and returns its effects as text.
     pub(super) fn input(&mut self, line: &str) -> String {
         let (moment, input) = match line.strip_prefix('@').and_then(|rest| rest.split_once(' ')) {
             Some((moment, input)) => (Some(moment), input),
@@ -76,7 +76,7 @@ impl Scenario {
         match word {
             "submit" => self.record(submitted(self.run, &self.plan, rest)),
             "settle" => {
-                let (rest, silence) = match rest.split_once(" after a silence") {
+                let (rest, unreported_by) = match rest.split_once(" after no report") {
                     Some((rest, of)) => {
                         (rest, Some(of.strip_prefix(" of ").map(|of| of.parse().expect("a node"))))
                     }
@@ -84,7 +84,7 @@ impl Scenario {
                 };
                 let mut event = settled(self.run, rest, self.at);
                 if let Event::Settled { unreported, unreported_worker, .. } = &mut event {
-                    (*unreported, *unreported_worker) = (silence.is_some(), silence.flatten());
+                    (*unreported, *unreported_worker) = (unreported_by.is_some(), unreported_by.flatten());
                 }
                 self.record(event)
             }
@@ -100,15 +100,15 @@ impl Scenario {
             }
             "resume" => {
                 let effects = self.machine.resume();
-                self.told(effects)
+                self.describe(effects)
             }
             "restart" => self.restart(),
             "forget" => {
-                self.machine.learn_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
+                self.machine.provide_plan(self.plan.digest, Err("the plan is no plan any more".to_owned()));
                 "nothing".to_owned()
             }
             "lose" => {
-                self.machine.learn_blob(large(rest), Err(format!("the large value {rest} is gone")));
+                self.machine.provide_blob(large(rest), Err(format!("the large value {rest} is gone")));
                 "nothing".to_owned()
             }
             "again" => {
@@ -130,39 +130,39 @@ impl Scenario {
         }
     }
 
-    /// Appends an event to the log, and hands it to the machine.
+    /// Appends an event to the log, and applies it.
     pub(super) fn record(&mut self, event: Event) -> String {
         let seq = Seq(self.log.len() as u64 + 1);
         let record = Record { seq, part: 0, at: self.at, event };
         self.log.push(record.clone());
         let mut effects = Effects::new();
-        match self.machine.handle(&record, &mut effects) {
-            Ok(()) => self.told(effects),
+        match self.machine.apply(&record, &mut effects) {
+            Ok(()) => self.describe(effects),
             Err(refused) => format!("refused: {refused}"),
         }
     }
 
-    /// Lets the leader look at its clock; what it asks the log to record is recorded at once.
+    /// Ticks the machine, and appends the events that it asks for.
     fn tick(&mut self, clock: Timestamp) -> String {
         let mut effects = Effects::new();
         self.machine.tick(clock, &mut effects);
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         for effect in effects {
             let Effect::Append(event) = effect else { panic!("a tick only appends: {effect:?}") };
             if let Event::Fired { timer, .. } = &event {
-                told.push(format!("fired {}", timer_text(timer)));
+                lines.push(format!("fired {}", timer_text(timer)));
             }
             let then = self.record(event);
             if then != "nothing" {
-                told.push(then);
+                lines.push(then);
             }
         }
-        if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
+        if lines.is_empty() { "nothing".to_owned() } else { lines.join(", ") }
     }
 
-    /// Stores the state, and goes on with what can be read back.
+    /// Stores the state, and continues with the restored one.
     fn restart(&mut self) -> String {
-        let drained = self.machine.drain(true).expect("drains");
+        let drained = self.machine.take_unsaved(true).expect("drains");
         let live: Vec<_> = drained
             .changed
             .into_iter()
@@ -171,11 +171,11 @@ impl Scenario {
             .collect();
         self.machine = Machine::restore(&drained.partition, &live, &[]).expect("restores");
         assert_eq!(self.machine.missing_plans().is_empty(), live.is_empty());
-        self.machine.learn_plan(self.plan.digest, Ok(Arc::clone(&self.plan)));
+        self.machine.provide_plan(self.plan.digest, Ok(Arc::clone(&self.plan)));
         "nothing".to_owned()
     }
 
-    /// Where steps stand, in the words people see.
+    /// Returns the statuses of the steps.
     fn status(&self, steps: &str) -> String {
         let view = self.machine.view(self.run).expect("the run is known");
         let wanted = |path: &StepPath| steps.is_empty() || steps.split(' ').any(|name| name == path.as_str());
@@ -188,7 +188,7 @@ impl Scenario {
         steps.join(", ")
     }
 
-    /// The attempts of a step: number, how long it took, what went wrong, and the worker if it is known.
+    /// Returns the attempts of a step: number, duration, fault, and the worker if it is known.
     fn attempts(&self, step: &str) -> String {
         let view = self.machine.view(self.run).expect("the run is known");
         let step = view.steps.iter().find(|one| one.path.as_str() == step).expect("a step");
@@ -200,33 +200,33 @@ impl Scenario {
         words.collect::<Vec<_>>().join(", ")
     }
 
-    fn told(&mut self, effects: Effects) -> String {
-        let mut told = Vec::new();
+    fn describe(&mut self, effects: Effects) -> String {
+        let mut lines = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Dispatch(job) => {
+                Effect::Dispatch { job, .. } => {
                     let arguments = match &job.arguments {
                         Payload::Inline(Value::Object(arguments)) if arguments.is_empty() => String::new(),
                         Payload::Inline(arguments) => format!(" {arguments}"),
                         Payload::Blob { .. } => " (blob)".to_owned(),
                     };
-                    told.push(format!("dispatch {}#{}{arguments}", job.id.step, job.id.attempt));
+                    lines.push(format!("dispatch {}#{}{arguments}", job.id.step, job.id.attempt));
                     self.jobs.push(*job);
                 }
-                Effect::Recall(job) => told.push(format!("recall {}#{}", job.step, job.attempt)),
+                Effect::Recall(job) => lines.push(format!("recall {}#{}", job.step, job.attempt)),
                 Effect::Append(Event::Signalled { signal: Signal::Cancel { .. }, .. }) => {
-                    told.push("append cancel".to_owned())
+                    lines.push("append cancel".to_owned())
                 }
-                Effect::Append(event) => told.push(format!("append {event:?}")),
+                Effect::Append(event) => lines.push(format!("append {event:?}")),
                 Effect::Changed(change) => {
                     let view = self.machine.view(change.run).expect("what has changed can be seen");
                     if view.summary.status.is_terminal() {
-                        told.push(ending(&view));
+                        lines.push(ending(&view));
                     }
                 }
             }
         }
-        if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
+        if lines.is_empty() { "nothing".to_owned() } else { lines.join(", ") }
     }
 }
 
@@ -254,8 +254,8 @@ pub(super) fn submitted(run: RunId, plan: &Plan, inputs: &str) -> Event {
     Event::Submitted { run, namespace, workflow: plan.reference(), inputs: inputs.into(), trace: None }
 }
 
-/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again 5s`,
-/// `fetch#1 again 5s by a clock at 9h`.
+/// `fetch#1 output {"n": 1}`, `fetch#1 large rows`, `fetch#1 fault timeout`, `fetch#1 indeterminate timeout`, `fetch#1 again
+/// 5s`, `fetch#1 again 5s by a clock at 9h`.
 fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     let mut started_at = at;
     let (name, rest) = text.split_once(' ').expect("a job and what became of it");
@@ -311,7 +311,7 @@ fn settled(run: RunId, text: &str, at: Timestamp) -> Event {
     }
 }
 
-/// The address of a large value, by a name for it.
+/// Returns the address of a large value with a name.
 fn large(name: &str) -> Digest {
     Digest::of(name.as_bytes())
 }

@@ -1,7 +1,7 @@
-//! What the expressions of a run can see.
+//! Scope of the expressions of a run.
 //!
-//! Everything comes from the run's state, so the same state gives the same values. Large values are looked up among
-//! those the driver has brought: see [`needs`](super::needs).
+//! All values come from the run's state, so the same state gives the same values. Large values are those that the driver has
+//! provided; see [`needs`](super::needs).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ use serde_json::{Map, Value, json};
 
 use super::Run;
 
-/// Values the driver has brought, by content address.
+/// Large values that the driver provided, by content address.
 pub(super) type BlobValues = BTreeMap<Digest, Arc<Value>>;
 
-/// A run, as an expression sees it.
+/// A run as the scope of an expression.
 pub(super) struct RunScope<'a> {
     pub(super) run: &'a Run,
     pub(super) plan: &'a Plan,
     pub(super) blobs: &'a BlobValues,
-    /// The group whose failures count for `success()`; nothing at the top.
+    /// The group whose failures count for `success()`. `None` at the top.
     pub(super) group: Option<StepIndex>,
 }
 
@@ -33,7 +33,7 @@ impl RunScope<'_> {
         }
     }
 
-    /// What a step gives: a group gives what its members give, under their ids.
+    /// Returns the output of a step. The output of a group has the outputs of its members under their ids.
     fn output(&self, index: StepIndex) -> Option<Cow<'_, Value>> {
         let step = self.run.step(index)?;
         match &self.plan.step(index)?.kind {

@@ -1,7 +1,7 @@
-//! What a worker's report means for its run.
+//! Reports of workers.
 //!
-//! One of three things follows: the step has ended, the step is to be tried again at its moment, or the report is
-//! stale and nothing follows. What then begins is [`advance`]'s business.
+//! A report ends its step, or sets the time of the next attempt, or is stale and has no effect. [`advance`] starts what
+//! follows.
 
 use longshore_proto::{
     AttemptRecord, Fault, FaultClass, JobId, NodeId, Outcome, Sent, Settlement, StepPath, StepStatus,
@@ -10,16 +10,17 @@ use longshore_proto::{
 use longshore_workflow::{Plan, StepIndex};
 
 use super::run::Step;
-use super::{Refused, Run, advance};
+use super::{RecordIgnored, Run, advance};
 
 /// Attempts of one step that are kept in its record: all of them under any sane policy; a policy of a million
 /// attempts keeps the newest.
 const ATTEMPTS_KEPT: usize = 100;
 
-/// What is known of a job that a whole process took with it.
-const LOST: &str = "whoever had the job was not heard of again; whether it made the call is not known";
+/// Message of an attempt that was lost with its process.
+const LOST: &str =
+    "the process that had the job ended without a report; whether it made the call is not known";
 
-/// The fault of an earlier delivery of a job, where neither its worker nor its end is known.
+/// Message of an attempt of an earlier delivery of a job, if its worker is not known.
 const UNREPORTED: &str = "a worker that had the job did not report it: it was lost, or gave the job back; whether it made \
                           the call is not known";
 
@@ -29,7 +30,7 @@ pub(super) struct WorkerReport<'a> {
     pub(super) attempts: &'a [AttemptRecord],
     /// Another worker had the job before and did not report it.
     pub(super) unreported: bool,
-    /// That worker, if it is known.
+    /// The worker that did not report, if it is known.
     pub(super) unreported_worker: Option<&'a NodeId>,
 }
 
@@ -41,15 +42,15 @@ pub(super) fn settle(
     settlement: &Settlement,
     report: &WorkerReport<'_>,
     now: Timestamp,
-) -> Result<(), Refused> {
-    let index = run.find(&job.step).ok_or(Refused::UnknownStep)?;
-    let step = run.step_mut(index).ok_or(Refused::UnknownStep)?;
-    let current = step.call.as_ref().ok_or(Refused::AlreadySettled)?.attempt;
+) -> Result<(), RecordIgnored> {
+    let index = run.find(&job.step).ok_or(RecordIgnored::UnknownStep)?;
+    let step = run.step_mut(index).ok_or(RecordIgnored::UnknownStep)?;
+    let current = step.call.as_ref().ok_or(RecordIgnored::AlreadySettled)?.attempt;
     // A job that was thought lost may still have worked: its output is as good as any, because the call did happen.
     // Its faults are not: a newer attempt is out.
     let is_output = matches!(settlement, Settlement::Done(Outcome::Output(_)));
     if job.attempt != current && !is_output {
-        return Err(Refused::StaleAttempt);
+        return Err(RecordIgnored::StaleAttempt);
     }
     let attempts = report.attempts;
     let unreported = if report.unreported && job.attempt == current {
@@ -83,9 +84,9 @@ fn end(run: &mut Run, index: StepIndex, outcome: &Outcome, now: Timestamp) {
             step.end(StepStatus::Succeeded, now);
         }
         Outcome::Fault(fault) => {
-            let told_to = step.stopped && fault.class == FaultClass::Cancelled;
+            let was_stopped = step.stopped && fault.class == FaultClass::Cancelled;
             step.error = Some(fault.clone());
-            step.end(if told_to { StepStatus::Cancelled } else { StepStatus::Failed }, now);
+            step.end(if was_stopped { StepStatus::Cancelled } else { StepStatus::Failed }, now);
         }
         Outcome::Indeterminate(fault) => {
             step.error = Some(fault.clone());
@@ -94,7 +95,7 @@ fn end(run: &mut Run, index: StepIndex, outcome: &Outcome, now: Timestamp) {
     }
 }
 
-/// Waits for the moment of the next attempt, unless the step was told to stop.
+/// Sets the timer of the next attempt, unless the step is stopping.
 fn again(run: &mut Run, index: StepIndex, at: Timestamp, fault: &Fault, now: Timestamp) {
     let Some(step) = run.step_mut(index) else { return };
     step.error = Some(fault.clone());
@@ -118,7 +119,7 @@ pub(super) fn send_again(run: &mut Run, now: Timestamp) {
     running.filter_map(|step| step.call.as_mut()).for_each(|call| call.sent_at = Some(now));
 }
 
-/// Notes of every job that is out that nobody will report it. Says whether there is one.
+/// Notes for every outstanding job that no report will arrive. Returns true if there is one.
 pub(super) fn lose_jobs(run: &mut Run, now: Timestamp) -> bool {
     run.steps.iter_mut().map(|step| lose(step, now)).fold(false, |any, lost| any | lost)
 }
@@ -185,7 +186,7 @@ fn keep_attempts(kept: &mut Vec<AttemptRecord>, unreported: Option<AttemptRecord
     kept.drain(..surplus);
 }
 
-/// What was set for the job that has now been heard of.
+/// Removes the timers of a job that was reported.
 fn forget_timers(run: &mut Run, path: &StepPath) {
     run.timers.retain(|kind, _| match kind {
         TimerKind::Lost { step, .. } | TimerKind::Retry { step, .. } => step != path,

@@ -1,7 +1,7 @@
-//! What stops a run, or a part of it, before its end: a cancel, and deadlines.
+//! Early end of a run or a group: by a cancel or a deadline.
 //!
-//! Nothing new begins, retries are given up, and the calls that are out are recalled. A recalled call still settles,
-//! so that what really happened is recorded; after [`GRACE`] nobody waits for its word any longer.
+//! No further step starts, retries are given up, and outstanding calls are recalled. A recalled call still settles, so that the
+//! log records what happened; after [`GRACE`] the run no longer waits for its report.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use longshore_proto::{Fault, FaultClass, RunStatus, Safety, StepPath, StepStatus
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::run::{RunError, Step};
-use super::{Effect, Effects, Refused, Run, advance};
+use super::{Effect, Effects, RecordIgnored, Run, advance};
 
-/// How long the word of a recalled call is waited for: longer than a worker takes to cancel a call and to report
-/// it, short enough for a person who waits.
+/// Longest wait for the report of a recalled call: longer than a worker takes to cancel a call and to report it, and short
+/// for a person who waits.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// How much of a reason is kept. It stands in every checkpoint of the run and in lists of a thousand runs, and a request
-/// may bring a megabyte; the log has the whole.
+/// Longest reason that is kept. It is in every checkpoint of the run and in lists of a thousand runs, and a request may have a
+/// megabyte. The log has the whole reason.
 const REASON_CHARS: usize = 500;
 
-/// Somebody wants the run to stop.
+/// Applies a cancel.
 pub(super) fn cancel(
     run: &mut Run,
     plan: &Plan,
     reason: &str,
     now: Timestamp,
     effects: &mut Effects,
-) -> Result<(), Refused> {
+) -> Result<(), RecordIgnored> {
     if run.status == RunStatus::Cancelling {
-        return end_lost(run, plan, now).then_some(()).ok_or(Refused::AlreadyStopping);
+        return end_lost(run, plan, now).then_some(()).ok_or(RecordIgnored::AlreadyStopping);
     }
     run.status = RunStatus::Cancelling;
     run.cancel_reason = Some(beginning(reason));
@@ -36,14 +36,14 @@ pub(super) fn cancel(
     Ok(())
 }
 
-/// Ends the stopped calls whose process is gone and which were not sent again: no word of them will come. Says whether there
-/// was one.
+/// Ends the stopped calls whose process is gone and which were not sent again, because no report of them will arrive. Returns
+/// true if there was one.
 fn end_lost(run: &mut Run, plan: &Plan, now: Timestamp) -> bool {
     let lost = |step: &Step| step.stopped && step.is_lost();
-    end_unheard(run, plan, lost, "its process ended before the call did, and the step was told to stop", now)
+    end_unreported(run, plan, lost, "its process ended before the call did, and the step was stopped", now)
 }
 
-/// As much of a reason as is kept.
+/// Returns the part of a reason that is kept.
 fn beginning(reason: &str) -> String {
     match reason.char_indices().nth(REASON_CHARS) {
         Some((cut, _)) => format!("{}…", reason.get(..cut).unwrap_or_default()),
@@ -51,7 +51,7 @@ fn beginning(reason: &str) -> String {
     }
 }
 
-/// The run has reached its deadline.
+/// Stops a run at its deadline.
 pub(super) fn run_out_of_time(run: &mut Run, plan: &Plan, now: Timestamp, effects: &mut Effects) {
     let limit = plan.timeout.unwrap_or_default();
     if run.error.is_none() {
@@ -62,20 +62,21 @@ pub(super) fn run_out_of_time(run: &mut Run, plan: &Plan, now: Timestamp, effect
     recall(run, plan, |_| true, now, effects);
 }
 
-/// A group has reached its deadline.
+/// Stops a group at its deadline.
 pub(super) fn group_out_of_time(
     run: &mut Run,
     plan: &Plan,
     path: &StepPath,
     now: Timestamp,
     effects: &mut Effects,
-) -> Result<(), Refused> {
-    let index = run.find(path).ok_or(Refused::UnknownStep)?;
+) -> Result<(), RecordIgnored> {
+    let index = run.find(path).ok_or(RecordIgnored::UnknownStep)?;
     let Some(StepKind::Parallel { timeout, .. }) = plan.step(index).map(|step| &step.kind) else {
-        return Err(Refused::UnknownStep);
+        return Err(RecordIgnored::UnknownStep);
     };
     let limit = timeout.unwrap_or_default();
-    let group = run.step_if(index, |group| !group.status.is_terminal()).ok_or(Refused::AlreadySettled)?;
+    let group =
+        run.step_if(index, |group| !group.status.is_terminal()).ok_or(RecordIgnored::AlreadySettled)?;
     group.stopped = true;
     group.error = Some(Fault::new(FaultClass::Timeout, format!("the group did not end within {limit:?}")));
     let inside = |step: StepIndex| {
@@ -85,14 +86,20 @@ pub(super) fn group_out_of_time(
     Ok(())
 }
 
-/// Nobody waits any longer for calls that were told to stop.
+/// Ends the calls of a stopping run whose grace period is over.
 pub(super) fn grace_is_over(run: &mut Run, plan: &Plan, now: Timestamp) {
-    let why = format!("told to stop, and not heard of for {} s", GRACE.as_secs());
-    end_unheard(run, plan, |step| step.stopped && step.call.is_some(), &why, now);
+    let why = format!("stopped, and without a report for {} s", GRACE.as_secs());
+    end_unreported(run, plan, |step| step.stopped && step.call.is_some(), &why, now);
 }
 
-/// Ends calls of which no word is waited for any longer. Says whether there was one.
-fn end_unheard(run: &mut Run, plan: &Plan, which: impl Fn(&Step) -> bool, why: &str, now: Timestamp) -> bool {
+/// Ends calls whose reports the run no longer waits for. Returns true if there was one.
+fn end_unreported(
+    run: &mut Run,
+    plan: &Plan,
+    which: impl Fn(&Step) -> bool,
+    why: &str,
+    now: Timestamp,
+) -> bool {
     let mut any = false;
     for number in 0..run.steps.len() {
         let index = StepIndex(number);
@@ -113,7 +120,7 @@ fn end_unheard(run: &mut Run, plan: &Plan, which: impl Fn(&Step) -> bool, why: &
     any
 }
 
-/// Gives up the retries of some steps, and recalls what they have out.
+/// Gives up the retries of some steps, and recalls their outstanding calls.
 fn recall(
     run: &mut Run,
     plan: &Plan,

@@ -1,7 +1,7 @@
-//! Which moment comes next.
+//! Index of timers by time.
 //!
-//! The timers themselves are part of every run's state. This is the index over them, derived and never stored, and
-//! the memory of which ones a leader has already asked the log to record.
+//! The timers are part of each run's state. The index is derived from them and never stored. It also notes which timers the
+//! leader has asked the log to record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,45 +10,44 @@ use longshore_proto::{Job, RunId, Timer, TimerKind, Timestamp};
 
 use super::Run;
 
-/// What a queue may take to notice that a worker is gone and to find another one, several times over. A job that is
-/// sent again while it is still queued is refused by the queue, so being early costs one message.
+/// Several times the time that a queue takes to notice that a worker is gone and to find another one. A queue rejects a job
+/// that is sent again while it is queued, so an early one costs a message.
 const LOST_AFTER: Duration = Duration::from_secs(300);
 
 /// The longest a worker waits in place between two attempts; see the worker's own limit.
 const IN_PLACE: Duration = Duration::from_secs(1);
 
-/// How often the wait for a job doubles while it is sent again in vain. A queue that is long keeps its jobs waiting, and
-/// each of them that is sent again costs an entry of the log; one that was lost is sent again within three quarters of
-/// an hour all the same, unless its own timeout is longer.
+/// Number of times that the wait for a job doubles. Jobs wait in a long queue, and each one that is sent again costs an entry
+/// of the log; a lost job is sent again within three quarters of an hour, unless its own timeout is longer.
 const DOUBLINGS: u32 = 3;
 
-/// How long after its dispatch a job that was not heard of is sent again, after it was sent so many times in vain.
+/// Returns the time after which a job without a report is sent again, after it was sent again `sent` times.
 pub(super) fn patience(job: &Job, sent: u32) -> Duration {
     let attempt = job.max_timeout.saturating_add(IN_PLACE);
     let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))
 }
 
-/// The runs that have timers, by the moment of the earliest one that nobody has asked for.
+/// The runs that have timers, by the time of the earliest one that the log was not asked to record.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct TimerIndex {
     by_moment: BTreeSet<(Timestamp, RunId)>,
     by_run: BTreeMap<RunId, Timestamp>,
     asked: BTreeSet<Timer>,
 }
 
-impl Index {
-    /// The earliest moment.
+impl TimerIndex {
+    /// Returns the time of the earliest timer.
     pub(super) fn first(&self) -> Option<Timestamp> {
         self.by_moment.first().map(|(at, _)| *at)
     }
 
-    /// A run whose earliest moment has come.
+    /// Returns a run whose earliest timer is due.
     pub(super) fn due(&self, now: Timestamp) -> Option<RunId> {
         self.by_moment.first().filter(|(at, _)| *at <= now).map(|(_, run)| *run)
     }
 
-    /// Brings the index up to date with a run that has changed.
+    /// Updates the index for a run that changed.
     pub(super) fn follow(&mut self, run: &Run) {
         let earliest =
             run.timers.iter().filter(|(kind, _)| !self.has_asked(run.id, kind)).map(|(_, at)| *at).min();
@@ -62,14 +61,14 @@ impl Index {
         }
     }
 
-    /// Drops a run that has ended.
+    /// Removes a run that ended.
     pub(super) fn forget(&mut self, run: RunId) {
         if let Some(at) = self.by_run.remove(&run) {
             self.by_moment.remove(&(at, run));
         }
     }
 
-    /// The timers of a run that are due and not asked for yet; they count as asked for from here on.
+    /// Returns the timers of a run that are due and that the log was not asked to record, and notes that it is asked now.
     pub(super) fn ask(&mut self, run: &Run, now: Timestamp) -> Vec<Timer> {
         let due: Vec<_> = run
             .timers
@@ -81,13 +80,13 @@ impl Index {
         due
     }
 
-    /// The log has recorded it, or a new leader has to ask again.
-    pub(super) fn heard(&mut self, timer: &Timer) {
+    /// Notes that the log has recorded a timer.
+    pub(super) fn note_fired(&mut self, timer: &Timer) {
         self.asked.remove(timer);
     }
 
-    /// A new term: whatever was asked for before may have been dropped.
-    pub(super) fn ask_anew(&mut self) {
+    /// Forgets which timers were asked for: a new leader asks again, because records of an earlier one are dropped.
+    pub(super) fn reset_asked(&mut self) {
         self.asked.clear();
     }
 

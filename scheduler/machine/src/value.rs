@@ -1,22 +1,22 @@
-//! One value of a run in full: its outputs, or what a step gave.
+//! Look-up of one value of a run: its outputs, or the output or content of a step.
 
 use longshore_proto::{Payload, RunId, StepPath};
 
 use super::Run;
 
-/// Which value of a run is meant.
+/// Name of a value of a run.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RunValue {
     /// The outputs of the run.
     Outputs,
     /// The output of a step.
     Output(StepPath),
-    /// The raw content that the tool of a step gave.
+    /// The raw content that the tool of a step returned.
     Content(StepPath),
 }
 
 impl RunValue {
-    /// The value of a step, or of the run where no step is named.
+    /// Returns the name of a step's value, or of the run's outputs if no step is given.
     pub fn of(step: Option<StepPath>, is_content: bool) -> Self {
         match step {
             None => Self::Outputs,
@@ -26,7 +26,7 @@ impl RunValue {
     }
 }
 
-/// Reasons for which a run has no such value.
+/// Reason why a run does not have a value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoValue {
     /// The run has not succeeded.
@@ -42,12 +42,12 @@ pub enum NoValue {
     UnknownStep {
         /// The run.
         run: RunId,
-        /// What was asked for.
+        /// The step that was asked for.
         step: StepPath,
-        /// The first steps that there are.
+        /// The first steps of the plan.
         steps: Vec<String>,
     },
-    /// The step gave nothing.
+    /// The step has no output.
     #[error("the step `{step}` of {run} {}, so it has no output", predicate(status))]
     NoOutput {
         /// The run.
@@ -70,7 +70,7 @@ pub enum NoValue {
     },
 }
 
-/// The status of a run or step as the rest of a sentence about it.
+/// Returns the status of a run or step as the predicate of a sentence.
 fn predicate(status: &str) -> String {
     match status {
         "failed" => status.to_owned(),
@@ -79,11 +79,11 @@ fn predicate(status: &str) -> String {
     }
 }
 
-/// Steps that are named where one is unknown.
+/// Number of steps that the error about an unknown step lists.
 const NAMED_STEPS: usize = 20;
 
 impl Run {
-    /// A value, or the address of a large one.
+    /// Returns a value, or the address of a large one.
     pub fn value(&self, wanted: &RunValue) -> Result<Payload, NoValue> {
         let run = self.id;
         let path = match wanted {

@@ -1,4 +1,4 @@
-//! A run as people see it.
+//! Views of a run: summary, full view, and changed steps.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::Run;
 use super::run::Step;
 
 impl Run {
-    /// The line it has in a list.
+    /// Returns the summary that lists show.
     pub fn summary(&self) -> RunSummary {
         RunSummary {
             run: self.id,
@@ -29,7 +29,7 @@ impl Run {
         }
     }
 
-    /// The run in full.
+    /// Returns the full view.
     pub fn view(&self) -> RunView {
         RunView {
             summary: self.summary(),
@@ -39,37 +39,37 @@ impl Run {
         }
     }
 
-    /// Its id.
+    /// Returns the id.
     pub const fn id(&self) -> RunId {
         self.id
     }
 
-    /// Where it stands.
+    /// Returns the status.
     pub const fn status(&self) -> RunStatus {
         self.status
     }
 
-    /// How long it took, once it has ended.
-    pub fn took(&self) -> Option<Duration> {
+    /// Returns the time from submit to end, once the run has ended.
+    pub fn duration(&self) -> Option<Duration> {
         self.finished_at.map(|at| at.since(self.submitted_at))
     }
 
-    /// What it runs.
+    /// Returns the workflow.
     pub const fn workflow(&self) -> &WorkflowRef {
         &self.workflow
     }
 
-    /// What it was given, with defaults filled in.
+    /// Returns the inputs, including defaults.
     pub const fn inputs(&self) -> &Payload {
         &self.inputs
     }
 
-    /// The jobs of its steps that are running, in the order of the view's steps.
+    /// Returns for each step of the view the job that is outstanding, if there is one.
     pub fn jobs(&self) -> impl Iterator<Item = Option<JobId>> {
         (0..self.steps.len()).map(|number| self.job_id(StepIndex(number)))
     }
 
-    /// Some of its steps.
+    /// Returns the views of some steps.
     pub fn steps(&self, which: &[StepIndex]) -> Vec<StepView> {
         which.iter().filter_map(|index| self.step(*index)).map(|step| self.step_view(step)).collect()
     }
@@ -95,18 +95,18 @@ impl Run {
         }
     }
 
-    /// Why a step waits.
+    /// Returns the reason why a step waits, if it does.
     fn waiting_for(&self, step: &Step) -> Option<String> {
         match step.status {
             StepStatus::Retrying => self.next_attempt_at(step).map(|at| format!("its next attempt at {at}")),
             StepStatus::Running if step.stopped && step.call.is_some() => {
-                Some("the word of a call that was told to stop".to_owned())
+                Some("the report of a call that was recalled".to_owned())
             }
             _ => None,
         }
     }
 
-    /// When the next attempt of a step begins, if it waits for that.
+    /// Returns the start time of a step's next attempt, if the step waits for one.
     fn next_attempt_at(&self, step: &Step) -> Option<Timestamp> {
         // A run has as many timers as calls that are out: only a step that waits looks through them.
         if step.status != StepStatus::Retrying {
@@ -119,7 +119,7 @@ impl Run {
     }
 }
 
-/// A value, or what stands for a large one.
+/// Returns a value, or the address of a large one.
 fn shown(payload: &Payload) -> Value {
     match payload {
         Payload::Inline(value) => value.clone(),

@@ -1,108 +1,110 @@
-//! Sends what follows from a record: facts to the log, jobs to the queue.
+//! Requests of the driver: events to the log, jobs to the queue.
 //!
-//! Without the log nothing goes on, so it is asked until it answers; a queue that is full must not keep anybody from
-//! reading the results that make room in it.
+//! The log is retried until it answers, because nothing can continue without it. The queue is not: while it is full, the
+//! driver has to read the results that free space in it.
 
 use longshore_ports::{Backend, outage};
 use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, JobId, Partition, Payload};
 use tracing::{info, warn};
 
-use crate::fold::{DriverError, insist};
+use crate::log_follower::DriverError;
+use crate::payload::put_value;
+use crate::retry::retry;
 
-/// Jobs published at once: as many as a broker takes in one go, and so few that a full queue is noticed soon.
-const TOGETHER: usize = 1_000;
+/// Jobs of one publish: as many as a broker accepts in one batch, and few enough to notice a full queue soon.
+const PUBLISH_JOBS: usize = 1_000;
 
-/// Records facts.
+/// Keys of the outage log.
+const QUEUE_JOBS: &str = "queue jobs";
+const STORE_ARGUMENTS: &str = "store large arguments of jobs";
+
+/// Appends events to the log.
 pub(super) async fn append(
     backend: &Backend,
     partition: Partition,
-    facts: Vec<Event>,
+    events: Vec<Event>,
 ) -> Result<(), DriverError> {
-    if !facts.is_empty() {
-        insist("append to the log", || backend.log.append(partition, &facts)).await?;
+    if !events.is_empty() {
+        retry("append to the log", || backend.log.append(partition, &events)).await?;
     }
     Ok(())
 }
 
+/// A job with the size of its arguments as JSON text.
+pub(super) struct SizedJob {
+    pub(super) job: Job,
+    pub(super) argument_bytes: usize,
+}
+
 /// Jobs that were not sent.
 #[derive(Debug, Default)]
-pub(super) struct Unsent {
+pub(super) struct RejectedJobs {
     pub(super) jobs: Vec<JobId>,
-    /// The queue takes no job of any kind, as opposed to arguments that cannot be kept.
+    /// The queue rejects every job. False if only arguments could not be stored.
     pub(super) queue_is_full: bool,
 }
 
-/// What fails while the queue is full or away, and while large arguments cannot be kept; for the log.
-const QUEUE_JOBS: &str = "queue jobs";
-const KEEP_ARGUMENTS: &str = "keep large arguments of jobs";
-
-/// Publishes jobs, and returns those that the queue does not take now, that may not be in it, or whose arguments cannot
-/// be kept. It is not waited for either: a cancel comes in through the log.
-pub(super) async fn dispatch(backend: &Backend, jobs: Vec<Job>) -> Result<Unsent, DriverError> {
-    let (mut jobs, mut unsent) = (jobs.into_iter(), Unsent::default());
+/// Publishes jobs. Returns those that the queue rejected and those whose arguments could not be stored. Waits for neither,
+/// because a cancel arrives through the log.
+pub(super) async fn dispatch(backend: &Backend, jobs: Vec<SizedJob>) -> Result<RejectedJobs, DriverError> {
+    let (mut jobs, mut rejected) = (jobs.into_iter(), RejectedJobs::default());
     loop {
-        let some: Vec<Job> = jobs.by_ref().take(TOGETHER).collect();
-        if some.is_empty() {
-            return Ok(unsent);
+        let batch: Vec<SizedJob> = jobs.by_ref().take(PUBLISH_JOBS).collect();
+        if batch.is_empty() {
+            return Ok(rejected);
         }
-        let some = lightened(backend, some, &mut unsent.jobs).await?;
-        let ids: Vec<JobId> = some.iter().map(|job| job.id.clone()).collect();
-        match backend.jobs.publish(some).await {
-            Ok(_) => over(QUEUE_JOBS),
+        let batch = store_large_arguments(backend, batch, &mut rejected.jobs).await?;
+        let ids: Vec<JobId> = batch.iter().map(|job| job.id.clone()).collect();
+        match backend.jobs.publish(batch).await {
+            Ok(_) => log_recovery(QUEUE_JOBS),
             Err(error) if error.retryable => {
-                unsent.jobs.extend(ids.into_iter().chain(jobs.map(|job| job.id)));
-                unsent.queue_is_full = true;
+                rejected.jobs.extend(ids.into_iter().chain(jobs.map(|sized| sized.job.id)));
+                rejected.queue_is_full = true;
                 if outage::failed(QUEUE_JOBS) {
-                    warn!(%error, jobs = unsent.jobs.len(), "the queue takes no jobs; sending them again until it does");
+                    warn!(%error, jobs = rejected.jobs.len(), "cannot {QUEUE_JOBS}; sending them again until it works");
                 }
-                return Ok(unsent);
+                return Ok(rejected);
             }
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Puts large arguments into blobs, so that each job fits into a message. Jobs whose arguments cannot be kept now are
-/// noted as unsent; the others are returned.
-async fn lightened(
+/// Replaces large arguments by blobs, so that each job fits into a message. Returns the jobs that can be sent, and adds those
+/// whose arguments could not be stored to `rejected`.
+async fn store_large_arguments(
     backend: &Backend,
-    jobs: Vec<Job>,
-    unsent: &mut Vec<JobId>,
+    jobs: Vec<SizedJob>,
+    rejected: &mut Vec<JobId>,
 ) -> Result<Vec<Job>, DriverError> {
-    let (mut light, mut are_refused) = (Vec::with_capacity(jobs.len()), false);
-    for mut job in jobs {
-        if let Some(text) = large(&job.arguments) {
-            // What is refused once is not asked for again in this round: each may take as long as a timeout.
-            let kept = if are_refused { None } else { keep(backend, text).await? };
-            let Some(payload) = kept else {
-                are_refused = true;
-                unsent.push(job.id);
+    let (mut ready, mut store_failed) = (Vec::with_capacity(jobs.len()), false);
+    for SizedJob { mut job, argument_bytes } in jobs {
+        if argument_bytes > INLINE_LIMIT_BYTES {
+            // One failure ends the tries of this batch: each may take as long as a timeout.
+            let stored = if store_failed { None } else { store_arguments(backend, &job.arguments).await? };
+            let Some(stored) = stored else {
+                store_failed = true;
+                rejected.push(job.id);
                 continue;
             };
-            job.arguments = payload;
+            job.arguments = stored;
         }
-        light.push(job);
+        ready.push(job);
     }
-    Ok(light)
+    Ok(ready)
 }
 
-/// The text of arguments that do not fit into a message.
-fn large(arguments: &Payload) -> Option<String> {
-    let Payload::Inline(value) = arguments else { return None };
-    Some(value.to_string()).filter(|text| text.len() > INLINE_LIMIT_BYTES)
-}
-
-/// Keeps a text as a blob. Returns nothing if it cannot be kept now.
-async fn keep(backend: &Backend, text: String) -> Result<Option<Payload>, DriverError> {
-    let bytes = text.len() as u64;
-    match backend.blobs.put(text.into_bytes()).await {
-        Ok(digest) => {
-            over(KEEP_ARGUMENTS);
-            Ok(Some(Payload::Blob { digest, bytes }))
+/// Stores arguments as a blob. Returns `None` if that is not possible now.
+async fn store_arguments(backend: &Backend, arguments: &Payload) -> Result<Option<Payload>, DriverError> {
+    let Payload::Inline(value) = arguments else { return Ok(Some(arguments.clone())) };
+    match put_value(&*backend.blobs, value.to_string()).await {
+        Ok(stored) => {
+            log_recovery(STORE_ARGUMENTS);
+            Ok(Some(stored))
         }
         Err(error) if error.retryable => {
-            if outage::failed(KEEP_ARGUMENTS) {
-                warn!(%error, "cannot keep large arguments; their jobs wait, and others are sent");
+            if outage::failed(STORE_ARGUMENTS) {
+                warn!(%error, "cannot {STORE_ARGUMENTS}; these jobs wait, others are sent");
             }
             Ok(None)
         }
@@ -110,8 +112,8 @@ async fn keep(backend: &Backend, text: String) -> Result<Option<Payload>, Driver
     }
 }
 
-fn over(what: &str) {
-    if let Some(lasted) = outage::ended(what) {
-        info!(?lasted, "works again: {what}");
+fn log_recovery(key: &str) {
+    if let Some(lasted) = outage::ended(key) {
+        info!(?lasted, "works again: {key}");
     }
 }

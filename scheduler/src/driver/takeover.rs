@@ -1,152 +1,160 @@
-//! How a leader gets to where it leads from: takes a partition over, builds its state again, sends what is missing.
+//! Takeover of a partition: builds the state that a leader starts from, and sends the jobs that are missing in the queue.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use longshore_machine::{Effect, Effects, Retention};
-use longshore_ports::Backend;
+use longshore_ports::{Backend, RunUpdates};
 use longshore_proto::{Epoch, Event, Job, NodeId, Partition, RunId, Seq};
 use tracing::info;
 
 use super::Driver;
-use super::held::Held;
+use super::pending_recalls::PendingRecalls;
+use super::pending_updates::PendingUpdates;
 use super::send::append;
-use super::untold::Untold;
-use crate::fold::{DriverError, Fold, insist};
-use crate::observer::Observer;
-use crate::pace::Pace;
+use super::unsent_jobs::UnsentJobs;
+use crate::backpressure::Backpressure;
+use crate::checkpointer::Checkpointer;
+use crate::log_follower::{DriverError, LogFollower};
 use crate::recovery;
-use crate::saver::Saver;
+use crate::retry::retry;
 
-/// Entries that are replayed between two looks at how much waits for a checkpoint: each may hold some dozens of events.
-const REPLAYED_AT_ONCE: u64 = 50;
+/// Entries that are replayed between two checks of how much state waits for a checkpoint. Each may hold some dozens of events.
+const REPLAY_ENTRIES: u64 = 50;
 
 impl Driver {
-    /// Takes a partition over: loads, announces, replays silently up to the announcement.
+    /// Takes a partition over: loads the checkpoint, announces itself, and replays the log up to the announcement.
+    ///
+    /// # Errors
+    ///
+    /// A port fails, or the log cannot be followed.
     pub async fn take_over(
         backend: Backend,
         partition: Partition,
         node: NodeId,
-        observer: Arc<dyn Observer>,
+        updates: Arc<dyn RunUpdates>,
         retention: Retention,
     ) -> Result<Self, DriverError> {
         let mut recovered = recovery::load(&backend, partition).await?;
-        recovered.machine.retain(retention);
+        recovered.machine.set_retention(retention);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let jobs_lost = !backend.jobs.outlives_process();
-        let announce = Event::LeaderAnnounced { node, version, jobs_lost };
-        let announced = backend.log.append(partition, &[announce]).await?;
-        let epoch = Epoch(announced.first().copied().unwrap_or_default());
+        let announcement = Event::LeaderAnnounced { node, version, jobs_lost };
+        let appended = backend.log.append(partition, &[announcement]).await?;
+        let epoch = Epoch(appended.first().copied().unwrap_or_default());
         let from = recovered.position.seq;
-        // Nobody has told what was appended while nobody led, and whoever led before may have ended between a record and
-        // its news. Of a log that is read as a whole, nearly everything was told long ago.
-        let told = match recovered.stored {
-            Some(_) => from,
-            None => Seq(epoch.0.0.saturating_sub(REPLAYED_AT_ONCE)),
+        // Updates of events that were appended while the partition had no leader, and of the last records before its leader
+        // ended, were never published; publish them now. Of a log that is read as a whole, nearly all updates were published.
+        let published = match recovered.stored {
+            recovery::StoredCheckpoint::Valid(_) => from,
+            _ => Seq(epoch.0.0.saturating_sub(REPLAY_ENTRIES)),
         };
         let reader = backend.log.read(partition, from.next()).await?;
-        let saver = Saver::new(backend.clone(), partition, &recovered);
-        let fold = Fold::begin(backend.clone(), partition, recovered).await?;
-        let (left_alone, held, following) = (BTreeSet::new(), Held::default(), Effects::new());
-        let (untold, out) = (Untold::new(observer), Pace::default().partition());
+        let checkpointer = Checkpointer::new(backend.clone(), partition, &recovered);
+        let follower = LogFollower::start(backend.clone(), partition, recovered).await?;
         let mut driver = Self {
-            backend,
             partition,
-            fold,
-            saver,
+            follower,
+            checkpointer,
             reader,
             epoch,
-            left_alone,
-            held,
-            following,
-            untold,
-            out,
+            excluded_runs: BTreeSet::new(),
+            unsent_jobs: UnsentJobs::default(),
+            recalls: PendingRecalls::new(Arc::clone(&backend.jobs)),
+            effects: Effects::new(),
+            updates: PendingUpdates::new(updates),
+            outstanding: Backpressure::default().add_partition(),
             retention,
+            backend,
         };
-        driver.replay(epoch.0, told).await?;
-        info!(%partition, %epoch, %from, runs = driver.fold.machine.live_runs(), "leading");
+        driver.replay(epoch.0, published).await?;
+        info!(%partition, %epoch, %from, runs = driver.follower.machine.live_run_count(), "leading");
         Ok(driver)
     }
 
-    /// Applies entries silently until `to` is reached; only the news of those beyond `told` are told.
-    async fn replay(&mut self, to: Seq, told: Seq) -> Result<(), DriverError> {
-        while self.fold.position.seq < to {
-            let stop = to.min(Seq(self.fold.position.seq.0.saturating_add(REPLAYED_AT_ONCE)));
-            let effects = self.fold.replay(self.reader.as_mut(), stop, told).await?;
-            self.untold.add_from(effects);
-            // Before the runs that have ended are handed to the saver.
-            self.untold.tell(&self.fold.machine);
-            if self.fold.position.seq < to {
-                self.saver.keep_up(&mut self.fold.machine, &self.fold.position).await?;
+    /// Applies entries up to `to` and drops their effects, except for run updates of entries after `published`.
+    async fn replay(&mut self, to: Seq, published: Seq) -> Result<(), DriverError> {
+        while self.follower.position.seq < to {
+            let stop = to.min(Seq(self.follower.position.seq.0.saturating_add(REPLAY_ENTRIES)));
+            let effects = self.follower.replay(self.reader.as_mut(), stop, published).await?;
+            self.updates.push_from(effects);
+            // Before a checkpoint removes ended runs from the memory.
+            self.updates.publish_due(&self.follower.machine);
+            if self.follower.position.seq < to {
+                self.checkpointer.store_surplus(&mut self.follower.machine, &self.follower.position).await?;
             }
         }
         Ok(())
     }
 
-    /// Builds the state again from what the checkpoint store holds and from the log, so that the next checkpoint brings
-    /// back what was lost there: runs that have ended are in the log alone.
+    /// Builds the state again from the checkpoint store and the log, so that the next checkpoint has what the store lost: ended
+    /// runs are in the log only.
     pub(super) async fn rebuild(&mut self) -> Result<(), DriverError> {
-        // While it is built, the state is an old one.
-        self.untold.tell_all(&self.fold.machine);
-        let reach = self.fold.position.seq;
+        // During the replay the state is an earlier one.
+        self.updates.publish_all(&self.follower.machine);
+        let reached = self.follower.position.seq;
         let mut recovered =
-            insist("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
-        recovered.machine.retain(self.retention);
+            retry("load a checkpoint", || recovery::load(&self.backend, self.partition)).await?;
+        recovered.machine.set_retention(self.retention);
         let from = recovered.position.seq;
         let reader = self.backend.log.read(self.partition, from.next()).await?;
-        let saver = Saver::new(self.backend.clone(), self.partition, &recovered);
-        let fold = Fold::begin(self.backend.clone(), self.partition, recovered).await?;
-        // All at once: whoever is stopped in the middle writes a last checkpoint of what belongs together.
-        (self.reader, self.saver, self.fold) = (reader, saver, fold);
-        self.replay(reach, reach).await?;
-        info!(partition = %self.partition, %from, to = %self.fold.position.seq, "state built again from the log");
+        let checkpointer = Checkpointer::new(self.backend.clone(), self.partition, &recovered);
+        let follower = LogFollower::start(self.backend.clone(), self.partition, recovered).await?;
+        // Replaced together: a leader that is stopped in between writes its last checkpoint from all three.
+        (self.reader, self.checkpointer, self.follower) = (reader, checkpointer, follower);
+        self.replay(reached, reached).await?;
+        info!(
+            partition = %self.partition, %from, to = %self.follower.position.seq,
+            "state built again from the log"
+        );
         Ok(())
     }
 
-    /// Sends what ought to be out and is not.
+    /// Sends jobs that should be outstanding and are not in the queue.
     ///
-    /// A job that is not in the queue was never sent, or it was settled in the meantime; then its outcome is in the log
-    /// already, because workers report before they acknowledge. So the queue is looked at first, and the log is read
-    /// to its end after that: what is still outstanding then may be sent, and no call is made once more.
+    /// A job that is missing in the queue was never sent, or it was settled meanwhile. In the second case its outcome is in
+    /// the log already, because a worker appends it before it acknowledges the job. So the queue is searched first, and then
+    /// the log is read to its end. A job that is outstanding even then can be sent without repeating a call.
     pub(super) async fn resume(&mut self) -> Result<(), DriverError> {
-        let mut jobs: Vec<Job> = self.fold.machine.resume().into_iter().filter_map(job).collect();
-        jobs.retain(|job| !self.left_alone.contains(&job.id.run));
+        let mut jobs: Vec<Job> =
+            self.follower.machine.resume().into_iter().filter_map(dispatched_job).collect();
+        jobs.retain(|job| !self.excluded_runs.contains(&job.id.run));
         let mut queued = BTreeSet::new();
         if !jobs.is_empty() {
-            let holds = insist("look for jobs", || self.backend.jobs.holds(&jobs)).await?;
-            queued.extend(jobs.into_iter().zip(holds).filter(|(_, held)| *held).map(|(job, _)| job.id));
-            let tail = insist("find the end of the log", || self.backend.log.tail(self.partition)).await?;
-            self.replay(tail, self.fold.position.seq).await?;
+            let are_queued = retry("search the queue for jobs", || self.backend.jobs.holds(&jobs)).await?;
+            let found = jobs.into_iter().zip(are_queued).filter(|(_, is_queued)| *is_queued);
+            queued.extend(found.map(|(job, _)| job.id));
+            let tail = retry("find the end of the log", || self.backend.log.tail(self.partition)).await?;
+            self.replay(tail, self.follower.position.seq).await?;
         }
-        if self.fold.machine.epoch() > self.epoch {
-            return Ok(()); // it is the new leader's to do
+        if !self.is_leader() {
+            return Ok(()); // the new leader sends them
         }
-        self.held.take(); // they are among those that are outstanding
-        let mut resumed = self.fold.machine.resume();
-        resumed.retain(|effect| !matches!(effect, Effect::Dispatch(job) if queued.contains(&job.id)));
-        append(&self.backend, self.partition, self.going_on(&resumed)).await?;
-        self.perform(resumed).await
+        self.unsent_jobs.take(); // they are among the outstanding jobs
+        let mut effects = self.follower.machine.resume();
+        effects.retain(|effect| !matches!(effect, Effect::Dispatch { job, .. } if queued.contains(&job.id)));
+        append(&self.backend, self.partition, self.resumed_events(&effects)).await?;
+        self.perform(effects).await
     }
 
-    /// Which runs go on, where jobs end with their process: only what was sent can be lost. To be recorded before it is
-    /// sent, so that no call is missing.
-    fn going_on(&self, resumed: &[Effect]) -> Vec<Event> {
+    /// Returns an event for each run whose jobs are sent again, if jobs do not outlive their process. It is appended before
+    /// the jobs are sent, so that no call is missing in the log.
+    fn resumed_events(&self, effects: &[Effect]) -> Vec<Event> {
         if self.backend.jobs.outlives_process() {
             return Vec::new();
         }
-        let sent = resumed.iter().filter_map(|effect| match effect {
-            Effect::Dispatch(job) => Some(job.id.run),
+        let sent = effects.iter().filter_map(|effect| match effect {
+            Effect::Dispatch { job, .. } => Some(job.id.run),
             _ => None,
         });
-        let runs: BTreeSet<RunId> = sent.filter(|run| !self.left_alone.contains(run)).collect();
+        let runs: BTreeSet<RunId> = sent.filter(|run| !self.excluded_runs.contains(run)).collect();
         runs.into_iter().map(|run| Event::Resumed { run }).collect()
     }
 }
 
-/// The job that is to be sent, if that is what follows.
-fn job(effect: Effect) -> Option<Job> {
+fn dispatched_job(effect: Effect) -> Option<Job> {
     match effect {
-        Effect::Dispatch(job) => Some(*job),
+        Effect::Dispatch { job, .. } => Some(*job),
         _ => None,
     }
 }

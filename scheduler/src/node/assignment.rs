@@ -1,45 +1,43 @@
-//! Which scheduler should lead which partition.
+//! Assignment of partitions to live schedulers.
 //!
-//! Everybody computes this from the same list of live schedulers, so nobody has to be asked; the lease settles the
-//! moments in which two of them see different lists. Each pair of a partition and a scheduler draws a number from their
-//! names, and the highest go first (rendezvous hashing), so that one scheduler more or less moves little besides what
-//! it takes or leaves.
+//! Every scheduler computes it from the same list of live schedulers, so none has to be asked; leases decide while two of them
+//! have different lists. Each pair of a partition and a scheduler gets a score from their names, and the highest scores come
+//! first (rendezvous hashing), so that a scheduler that joins or leaves moves few partitions besides its own.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{Digest, NodeId, Partition};
 
-/// The partitions that `me` should lead. No two schedulers have more than one partition between them.
+/// Returns the partitions that `me` should lead. The shares of two schedulers differ by at most one partition.
 pub(super) fn share(live: &[NodeId], me: &NodeId, partitions: u16) -> BTreeSet<Partition> {
-    // A scheduler counts itself in, whatever the list says: it would not ask if it were not there.
+    // The caller is alive, even if the list does not have it yet.
     let nodes: BTreeSet<&NodeId> = live.iter().chain([me]).collect();
-    let places = usize::from(partitions);
-    let every = places.checked_div(nodes.len()).unwrap_or_default();
-    // How many schedulers have one more than the others.
-    let mut more = places.checked_rem(nodes.len()).unwrap_or_default();
-    let (mut given, mut counts) = (BTreeMap::new(), BTreeMap::new());
-    for (_, partition, node) in draws(&nodes, partitions) {
+    let least = usize::from(partitions).checked_div(nodes.len()).unwrap_or_default();
+    // Number of schedulers that get one partition more than the others.
+    let mut larger_shares = usize::from(partitions).checked_rem(nodes.len()).unwrap_or_default();
+    let (mut assigned, mut counts) = (BTreeMap::new(), BTreeMap::new());
+    for (_, partition, node) in scores(&nodes, partitions) {
         let count: &mut usize = counts.entry(node).or_default();
-        let is_one_more = *count == every && more > 0;
-        if given.contains_key(&partition) || !(*count < every || is_one_more) {
+        let is_one_more = *count == least && larger_shares > 0;
+        if assigned.contains_key(&partition) || !(*count < least || is_one_more) {
             continue;
         }
         *count += 1;
-        more -= usize::from(is_one_more);
-        given.insert(partition, node);
+        larger_shares -= usize::from(is_one_more);
+        assigned.insert(partition, node);
     }
-    given.into_iter().filter(|(_, node)| *node == me).map(|(partition, _)| partition).collect()
+    assigned.into_iter().filter(|(_, node)| *node == me).map(|(partition, _)| partition).collect()
 }
 
-/// Every pair, the highest draw first.
-fn draws<'a>(nodes: &BTreeSet<&'a NodeId>, partitions: u16) -> Vec<(Reverse<u128>, Partition, &'a NodeId)> {
+/// Returns every pair of a partition and a scheduler, the highest score first.
+fn scores<'a>(nodes: &BTreeSet<&'a NodeId>, partitions: u16) -> Vec<(Reverse<u128>, Partition, &'a NodeId)> {
     let pairs = nodes.iter().flat_map(|node| (0..partitions).map(move |number| (Partition(number), *node)));
-    let draw = |partition, node| Digest::of(format!("{partition}/{node}").as_bytes()).prefix();
-    let mut draws: Vec<_> =
-        pairs.map(|(partition, node)| (Reverse(draw(partition, node)), partition, node)).collect();
-    draws.sort_unstable();
-    draws
+    let score = |partition, node| Digest::of(format!("{partition}/{node}").as_bytes()).prefix();
+    let mut scores: Vec<_> =
+        pairs.map(|(partition, node)| (Reverse(score(partition, node)), partition, node)).collect();
+    scores.sort_unstable();
+    scores
 }
 
 #[cfg(test)]
@@ -50,7 +48,7 @@ mod tests {
         names.split_whitespace().map(|name| name.parse().expect("a node")).collect()
     }
 
-    /// Who leads each partition, in the order of partitions.
+    /// Returns the leader of each partition, in the order of partitions.
     fn leaders(live: &[NodeId], partitions: u16) -> Vec<NodeId> {
         let of =
             |node: &NodeId| share(live, node, partitions).into_iter().map(|p| (p, node.clone())).collect();
@@ -63,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_comes_to_the_same_shares_in_any_version_of_longshore() {
+    fn shares_are_the_same_on_every_scheduler_and_in_every_version() {
         let cases = [
             ("a", "a", "0 1 2 3 4 5 6 7"),
             ("a b", "a", "1 3 4 5"),
@@ -96,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn one_scheduler_more_or_less_moves_little_besides_its_own_share() {
+    fn a_scheduler_that_joins_moves_few_partitions_besides_own_share() {
         let partitions = 64;
         let live: Vec<NodeId> = (0..9).map(|n| format!("scheduler-{n}").parse().expect("a node")).collect();
         for count in 1..live.len() {
             let (before, after) = (leaders(&live[..count], partitions), leaders(&live[..=count], partitions));
             let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
-            let its_own = share(&live[..=count], &live[count], partitions).len();
-            assert!(moved <= 2 * its_own, "{count} and one more: {moved} moved, {its_own} are its own");
+            let own_share = share(&live[..=count], &live[count], partitions).len();
+            assert!(moved <= 2 * own_share, "{count} and one more: {moved} moved, its share is {own_share}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Several schedulers in one process, on one data directory, with one store of leases; and a worker that answers.
+//! Several schedulers in one process, with one data directory, one lease store, and a worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_embedded::{Access, Embedded};
+use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_ports::{Backend, Error, Lease};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, NodeId, Outcome, Output, Partition, RunId, RunStatus, Sent, Settlement,
     Timestamp,
 };
-use longshore_scheduler::{Intake, Node, NodeConfig, Submission, Watchers};
+use longshore_scheduler::{Intake, Node, NodeConfig, SubmitRequest};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Far longer than anything here takes on a busy machine.
+/// Far longer than any step of a test takes on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) const PARTITIONS: u16 = 8;
@@ -33,20 +33,20 @@ steps:
   - { id: b, call: s/t }
 ";
 
-/// Leases kept in memory, with a clock that may be paused.
+/// Lease store in memory, with a clock that may be paused.
 #[derive(Default)]
 pub(crate) struct Leases {
     held: Mutex<BTreeMap<Partition, (NodeId, Instant)>>,
-    there: Mutex<BTreeMap<NodeId, Instant>>,
-    /// Whether it does not answer.
-    pub(crate) away: AtomicBool,
+    live: Mutex<BTreeMap<NodeId, Instant>>,
+    /// The store does not answer.
+    pub(crate) is_away: AtomicBool,
 }
 
 #[async_trait]
 impl Lease for Leases {
     async fn hold(&self, partition: Partition, holder: &NodeId, ttl: Duration) -> Result<bool, Error> {
-        self.answers()?;
-        let (mut held, now) = (self.held.lock().expect("unharmed"), Instant::now());
+        self.check_available()?;
+        let (mut held, now) = (self.held.lock().expect("no panic"), Instant::now());
         if held.get(&partition).is_some_and(|(other, until)| other != holder && *until > now) {
             return Ok(false);
         }
@@ -55,48 +55,48 @@ impl Lease for Leases {
     }
 
     async fn release(&self, partition: Partition, holder: &NodeId) -> Result<(), Error> {
-        self.answers()?;
-        self.held.lock().expect("unharmed").retain(|at, (other, _)| *at != partition || other != holder);
+        self.check_available()?;
+        self.held.lock().expect("no panic").retain(|at, (other, _)| *at != partition || other != holder);
         Ok(())
     }
 
     async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
-        self.answers()?;
-        let (mut there, now) = (self.there.lock().expect("unharmed"), Instant::now());
-        there.insert(node.clone(), now + ttl);
-        there.retain(|_, until| *until > now);
-        Ok(there.keys().cloned().collect())
+        self.check_available()?;
+        let (mut live, now) = (self.live.lock().expect("no panic"), Instant::now());
+        live.insert(node.clone(), now + ttl);
+        live.retain(|_, until| *until > now);
+        Ok(live.keys().cloned().collect())
     }
 
     async fn leave(&self, node: &NodeId) -> Result<(), Error> {
-        self.answers()?;
-        self.there.lock().expect("unharmed").remove(node);
+        self.check_available()?;
+        self.live.lock().expect("no panic").remove(node);
         Ok(())
     }
 }
 
 impl Leases {
-    /// Gives a lease to somebody else, as a store does that has forgotten who has it.
+    /// Gives a lease to another holder, as a store does that lost the current one.
     pub(crate) fn give(&self, partition: Partition, to: &str, ttl: Duration) {
         let to = to.parse().expect("a node");
-        self.held.lock().expect("unharmed").insert(partition, (to, Instant::now() + ttl));
+        self.held.lock().expect("no panic").insert(partition, (to, Instant::now() + ttl));
     }
 
-    fn answers(&self) -> Result<(), Error> {
-        if self.away.load(Ordering::Relaxed) {
+    fn check_available(&self) -> Result<(), Error> {
+        if self.is_away.load(Ordering::Relaxed) {
             Err(Error::transient("ask for a lease", "away"))
         } else {
             Ok(())
         }
     }
 
-    /// Forgets everything.
-    pub(crate) fn forget(&self) {
-        self.held.lock().expect("unharmed").clear();
-        self.there.lock().expect("unharmed").clear();
+    /// Removes all leases and live schedulers.
+    pub(crate) fn clear(&self) {
+        self.held.lock().expect("no panic").clear();
+        self.live.lock().expect("no panic").clear();
     }
 
-    /// Waits until somebody holds each.
+    /// Waits until every lease has a holder.
     pub(crate) async fn all_held(&self) {
         let held = async {
             while self.held().len() < usize::from(PARTITIONS) {
@@ -106,14 +106,14 @@ impl Leases {
         timeout(LIMIT, held).await.expect("in time");
     }
 
-    /// Who holds what.
+    /// Returns the holder of each lease.
     pub(crate) fn held(&self) -> Vec<(Partition, NodeId)> {
-        let held = self.held.lock().expect("unharmed");
+        let held = self.held.lock().expect("no panic");
         held.iter().map(|(partition, (node, _))| (*partition, node.clone())).collect()
     }
 }
 
-/// A store, leases, a worker, and room for schedulers.
+/// A data directory, a lease store, a worker, and any number of schedulers.
 pub(crate) struct Cluster {
     _dir: TempDir,
     embedded: Embedded,
@@ -148,35 +148,34 @@ impl Cluster {
     pub(crate) fn scheduler_on(&mut self, backend: Backend, name: &str, ttl: Duration) -> Scheduler {
         let config = NodeConfig { partitions: PARTITIONS, ttl, ..NodeConfig::default() };
         let id = name.parse().expect("a node");
-        let node = Node::new(backend, self.leases.clone(), id, config, Arc::new(Watchers::default()));
+        let node = Node::new(backend, self.leases.clone(), id, config, Arc::new(RunWatchers::default()));
         let (led, stop) = (node.led(), CancellationToken::new());
         let task = self.tasks.spawn(node.run(stop.clone()));
         Scheduler { led, stop, task }
     }
 
-    /// Submits runs, spread over the partitions by chance.
+    /// Submits runs in random partitions.
     pub(crate) async fn submit(&self, count: usize) -> Vec<RunId> {
         let plan = self.intake.register(WORKFLOW).await.expect("registers");
         let mut runs = Vec::new();
         for _ in 0..count {
-            let (run, namespace) = (self.intake.draw_id(), "default".parse().expect("a namespace"));
-            let (plan, inputs) = (Arc::clone(&plan), Map::new());
-            let submission = Submission { run, namespace, plan, inputs, trace: None };
-            runs.push(self.intake.submit(submission).await.expect("submits"));
+            let namespace = "default".parse().expect("a namespace");
+            let request = SubmitRequest::new(namespace, plan.name.clone(), Map::new());
+            runs.push(self.intake.submit(self.intake.draw_id(), &plan, request).await.expect("submits"));
         }
         runs
     }
 
-    /// Waits until every one of some runs has succeeded.
+    /// Waits until all runs have succeeded.
     pub(crate) async fn all_succeed(&self, runs: &[RunId]) {
         for run in runs {
             let succeeded = async {
                 loop {
-                    let row = self.backend.checkpoints.run(*run).await.expect("looks");
+                    let row = self.backend.checkpoints.run(*run).await.expect("reads");
                     match row.map(|row| row.summary.status) {
                         Some(RunStatus::Succeeded) => return,
                         Some(status) if status.is_terminal() => panic!("{run} {status}"),
-                        // The next checkpoint is a tenth of a second away.
+                        // The next checkpoint is due within 100 ms.
                         _ => tokio::time::sleep(Duration::from_millis(20)).await,
                     }
                 }
@@ -192,7 +191,7 @@ impl Cluster {
 }
 
 impl Scheduler {
-    /// Waits until what it leads is as it should be, and returns it.
+    /// Waits until the partitions that it leads fit, and returns them.
     pub(crate) async fn until(&mut self, fits: impl Fn(&BTreeSet<Partition>) -> bool) -> BTreeSet<Partition> {
         let led = timeout(LIMIT, self.led.wait_for(|led| fits(led))).await;
         led.expect("in time").expect("the scheduler lives").clone()
@@ -202,7 +201,8 @@ impl Scheduler {
         self.until(|led| led.len() == count).await
     }
 
-    /// Waits until it and another lead half of all partitions each. On the way there each may lead as many of others.
+    /// Waits until this scheduler and another one lead half of all partitions each. Before that, each may lead as many as the
+    /// other and still not all of them.
     pub(crate) async fn halves(&mut self, other: &mut Self) {
         let shared = async {
             loop {
@@ -220,12 +220,12 @@ impl Scheduler {
         timeout(LIMIT, shared).await.expect("in time");
     }
 
-    /// Ends as a killed process does: nothing is written or released any more.
+    /// Ends as a killed process does: without a last checkpoint, and without releasing leases.
     pub(crate) fn kill(self) {
         self.task.abort();
     }
 
-    /// Waits until it has ended in order.
+    /// Stops the scheduler and waits for its end.
     pub(crate) async fn stopped(self) {
         self.stop.cancel();
         let ended = async {
@@ -237,7 +237,7 @@ impl Scheduler {
     }
 }
 
-/// A worker that carries out every job at once.
+/// Worker that settles every job at once.
 async fn work(backend: Backend) {
     let server = "s".parse().expect("a server");
     loop {

@@ -1,6 +1,6 @@
-//! Schedulers among others, on the embedded backend: who leads what, and what becomes of runs meanwhile.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+//! Several schedulers on one backend: assignment of partitions, takeover, and their runs meanwhile.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
-mod breakage;
+mod failures;
 mod harness;
 mod sharing;

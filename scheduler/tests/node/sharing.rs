@@ -1,4 +1,4 @@
-//! Partitions follow the schedulers that are there.
+//! Assignment of partitions to live schedulers.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use crate::harness::{Cluster, PARTITIONS};
 
-/// Short, so that the test is; long enough for a machine that is busy with other tests.
+/// Short for a short test, and long enough for a machine that is busy with other tests.
 const TTL: Duration = Duration::from_millis(1_500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn partitions_are_shared_taken_over_from_the_dead_and_shared_again() {
+async fn partitions_are_shared_and_taken_over_from_a_killed_scheduler() {
     let mut cluster = Cluster::start().await;
     let (mut a, mut b) = (cluster.scheduler("a", TTL), cluster.scheduler("b", TTL));
     a.halves(&mut b).await;
@@ -22,7 +22,7 @@ async fn partitions_are_shared_taken_over_from_the_dead_and_shared_again() {
     let killed = Instant::now();
     runs.extend(cluster.submit(40).await);
     b.leads(PARTITIONS.into()).await;
-    // The lease's time, a beat, and plenty for a busy machine.
+    // The lifetime of the lease, a heartbeat, and 15 s for a busy machine.
     assert!(killed.elapsed() < TTL + TTL / 3 + Duration::from_secs(15), "{:?}", killed.elapsed());
 
     let mut c = cluster.scheduler("c", TTL);
@@ -33,8 +33,8 @@ async fn partitions_are_shared_taken_over_from_the_dead_and_shared_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_stops_in_order_leaves_everything_to_the_others_at_once() {
-    // So long that nothing here can be the doing of a lease that ran out.
+async fn a_scheduler_that_stops_releases_its_leases_at_once() {
+    // Longer than the test, so that no lease expires in it.
     let ttl = Duration::from_secs(3 * 60);
     let mut cluster = Cluster::start().await;
     let mut a = cluster.scheduler("a", ttl);
@@ -49,7 +49,7 @@ async fn who_stops_in_order_leaves_everything_to_the_others_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_whose_lease_is_lost_is_let_go_and_taken_back_when_it_is_free() {
+async fn a_partition_whose_lease_is_lost_is_released_and_taken_over_when_it_is_free() {
     let mut cluster = Cluster::start().await;
     let mut a = cluster.scheduler("a", TTL);
     a.leads(PARTITIONS.into()).await;
@@ -63,26 +63,30 @@ async fn a_partition_whose_lease_is_lost_is_let_go_and_taken_back_when_it_is_fre
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_leads_goes_on_while_the_store_of_leases_is_away() {
+async fn leaders_continue_while_the_lease_store_is_unavailable() {
     let mut cluster = Cluster::start().await;
     let (mut a, mut b) = (cluster.scheduler("a", TTL), cluster.scheduler("b", TTL));
     a.halves(&mut b).await;
     let (ours, theirs) = (a.led.borrow().clone(), b.led.borrow().clone());
-    cluster.leases.away.store(true, Ordering::Relaxed);
+    cluster.leases.is_away.store(true, Ordering::Relaxed);
     let away = Instant::now();
     let mut runs = Vec::new();
-    // Longer than any lease lasts.
+    // Longer than the lifetime of any lease.
     while away.elapsed() < TTL * 2 {
         let more = cluster.submit(8).await;
         cluster.all_succeed(&more).await;
         runs.extend(more);
     }
-    assert_eq!((a.led.borrow().clone(), b.led.borrow().clone()), (ours, theirs), "nobody took over");
-    cluster.leases.forget();
-    cluster.leases.away.store(false, Ordering::Relaxed);
+    assert_eq!(
+        (a.led.borrow().clone(), b.led.borrow().clone()),
+        (ours, theirs),
+        "no partition was taken over"
+    );
+    cluster.leases.clear();
+    cluster.leases.is_away.store(false, Ordering::Relaxed);
     cluster.leases.all_held().await;
     cluster.all_succeed(&cluster.submit(8).await).await;
-    // The store came back empty. Until both are known to it again, the first one may take everything.
+    // The store is empty after the outage. Until both schedulers are in its list, the first one may take all partitions.
     a.halves(&mut b).await;
     cluster.all_succeed(&cluster.submit(8).await).await;
     cluster.end().await;

@@ -335,7 +335,7 @@ async fn a_recall_reaches_the_worker_that_has_the_job(fixture: &mut dyn Fixture)
     let line = Line::of(fixture);
     line.publish(vec![job(1)]).await;
     let delivery = line.pull().await;
-    line.0.recall(&job(1).id).await.expect("recalls");
+    line.0.recall(&[job(1).id]).await.expect("recalls");
     delivery.recalled.cancelled().await;
     assert_eq!(line.publish(vec![job(1)]).await, [Queued::Already], "it has still to be settled");
 }
@@ -343,7 +343,7 @@ async fn a_recall_reaches_the_worker_that_has_the_job(fixture: &mut dyn Fixture)
 async fn a_recalled_job_is_delivered_all_the_same(fixture: &mut dyn Fixture) {
     let line = Line::of(fixture);
     line.publish(vec![job(1)]).await;
-    line.0.recall(&job(1).id).await.expect("recalls");
+    line.0.recall(&[job(1).id]).await.expect("recalls");
     let delivery = line.pull().await;
     delivery.recalled.cancelled().await;
     drop(delivery);
@@ -353,8 +353,7 @@ async fn a_recalled_job_is_delivered_all_the_same(fixture: &mut dyn Fixture) {
 async fn a_recall_concerns_one_job(fixture: &mut dyn Fixture) {
     let line = Line::of(fixture);
     line.publish(vec![job(1), job(2)]).await;
-    line.0.recall(&job(1).id).await.expect("recalls");
-    line.0.recall(&job(77).id).await.expect("an unknown one is passed over");
+    line.0.recall(&[job(77).id, job(1).id]).await.expect("an unknown job is ignored");
     let (first, second) = (line.pull().await, line.pull().await);
     first.recalled.cancelled().await;
     assert!(!second.recalled.is_cancelled());

@@ -10,7 +10,7 @@ use longshore_nats::{self as nats, Nats, NatsConfig};
 use longshore_ports::{Backend, DeadLetter, Delivery};
 use longshore_proto::{AttemptRecord, Event, Namespace, Outcome, Output, Settlement};
 use longshore_redis::{Redis, RedisConfig};
-use longshore_scheduler::{Announcer, Desk, Doorway, Node, NodeConfig};
+use longshore_scheduler::{Ingest, Node, NodeConfig, RequestHandlers, SubmitHandler};
 use longshore_tests::nats_server::NatsServer;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tls::TlsFiles;
@@ -37,7 +37,8 @@ pub(crate) struct Cluster {
     pub(crate) nats: Nats,
     pub(crate) redis: Redis,
     pub(crate) client: async_nats::Client,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) submits: Arc<SubmitHandler>,
+    pub(crate) handlers: Arc<RequestHandlers>,
     pub(crate) backend: Backend,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -84,26 +85,38 @@ impl Cluster {
             blobs: nats.blobs(),
         };
         let client = async_nats::connect(nats_server.url()).await.expect("connects");
-        let desk = Arc::new(Desk::new(
+        let submits = SubmitHandler::new(backend.clone(), nats.workflows(), redis.submit_ids(), PARTITIONS);
+        let submits = Arc::new(submits);
+        let handlers = Arc::new(RequestHandlers::new(
             backend.clone(),
-            nats.workflows(),
+            Arc::clone(&submits),
             redis.catalog(),
             nats.dead_letters(),
-            redis.submit_ids(),
-            PARTITIONS,
         ));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let served =
-            nats::serve(nats.client(), Arc::clone(&desk) as _, Box::new(|| json!(null)), stop.clone());
+            nats::serve(nats.client(), Arc::clone(&handlers) as _, Box::new(|| json!(null)), stop.clone());
         tasks.spawn(async move { served.await.expect("serves") });
         let config = NodeConfig { partitions: PARTITIONS, ..node };
-        let announcer = Arc::new(Announcer::new(Arc::new(nats.events())));
+        let updates = Arc::new(nats.events());
         let id = "scheduler".parse().expect("a node");
-        let node = Node::new(backend.clone(), redis.lease(), id, config, announcer);
-        let doorway = Doorway::new(Arc::clone(&desk), nats.submissions(), nats.dead_letters(), node.pace());
-        tasks.spawn(doorway.run(stop.clone()));
+        let node = Node::new(backend.clone(), redis.lease(), id, config, updates);
+        let (submissions, dead_letters) = (nats.submissions(), nats.dead_letters());
+        let ingest = Ingest::new(Arc::clone(&submits), submissions, dead_letters, node.backpressure());
+        tasks.spawn(ingest.run(stop.clone()));
         tasks.spawn(node.run(stop.clone()));
-        Self { nats, redis, client, desk, backend, stop, tasks, redis_server, _nats_server: nats_server }
+        Self {
+            nats,
+            redis,
+            client,
+            submits,
+            handlers,
+            backend,
+            stop,
+            tasks,
+            redis_server,
+            _nats_server: nats_server,
+        }
     }
 
     /// Ends in order.
@@ -121,7 +134,7 @@ impl Cluster {
     /// Registers a workflow.
     pub(crate) async fn push(&self, text: &str) {
         let namespace = "default".parse().expect("a namespace");
-        self.desk.push(&namespace, text).await.expect("registers");
+        self.handlers.push(&namespace, text).await.expect("registers");
     }
 
     /// Publishes a submit, as any client does.

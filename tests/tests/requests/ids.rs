@@ -1,46 +1,38 @@
 //! Ids of submits that come close together, and ids whose runs are no longer kept; and how many runs a namespace may have.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Retention;
 use longshore_proto::Claimed;
-use longshore_scheduler::{Desk, NodeConfig, Order, Refusal};
+use longshore_scheduler::{NodeConfig, Refusal, SubmitHandler, SubmitRequest};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
 
-/// A second scheduler's, as far as submits go.
-fn second_desk(cluster: &Cluster) -> Desk {
-    let (nats, redis) = (&cluster.nats, &cluster.redis);
-    let (workflows, letters) = (nats.workflows(), nats.dead_letters());
-    Desk::new(cluster.backend.clone(), workflows, redis.catalog(), letters, redis.submit_ids(), PARTITIONS)
+/// Returns the submit handler of a second scheduler.
+fn second_handler(cluster: &Cluster) -> SubmitHandler {
+    let (workflows, submit_ids) = (cluster.nats.workflows(), cluster.redis.submit_ids());
+    SubmitHandler::new(cluster.backend.clone(), workflows, submit_ids, PARTITIONS)
 }
 
-fn order(namespace: &str, id: Option<&str>, month: u64) -> Order {
+fn request(namespace: &str, id: Option<&str>, month: u64) -> SubmitRequest {
     let inputs: Map<String, Value> = [("month".to_owned(), json!(month))].into_iter().collect();
-    Order {
-        namespace: namespace.parse().expect("a namespace"),
-        workflow: "report".parse().expect("a name"),
-        version: None,
-        id: id.map(str::to_owned),
-        inputs,
-        trace: None,
-    }
+    let (namespace, workflow) = (namespace.parse().expect("a namespace"), "report".parse().expect("a name"));
+    SubmitRequest { id: id.map(str::to_owned), ..SubmitRequest::new(namespace, workflow, inputs) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_with_other_inputs_is_a_conflict_from_the_first_moment_on_every_scheduler() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
-    let second = second_desk(&cluster);
+    let second = second_handler(&cluster);
     for round in 0..20 {
         let id = format!("order-{round}");
         // At the same time, through two schedulers: one of them gets the run, and the other one is told.
         let (one, other) = tokio::join!(
-            cluster.desk.submit(order("default", Some(&id), 1)),
-            second.submit(order("default", Some(&id), 2)),
+            cluster.submits.submit(request("default", Some(&id), 1)),
+            second.submit(request("default", Some(&id), 2)),
         );
         let (made, refused, month) = match (one, other) {
             (Ok(made), Err(refused)) => (made, refused, 1),
@@ -49,9 +41,10 @@ async fn the_same_id_with_other_inputs_is_a_conflict_from_the_first_moment_on_ev
         };
         assert!(matches!(refused, Refusal::IdTaken { run, .. } if run == made.run), "{refused}");
         // The same again is the same run.
-        let again = second.submit(order("default", Some(&id), month)).await.expect("is the same");
+        let again = second.submit(request("default", Some(&id), month)).await.expect("is the same");
         assert!(again.run == made.run && again.existed);
-        let view = cluster.desk.get(&"default".parse().expect("a namespace"), made.run).await.expect("shows");
+        let view =
+            cluster.handlers.get(&"default".parse().expect("a namespace"), made.run).await.expect("shows");
         assert_eq!(view.inputs, json!({ "month": month }));
     }
     cluster.end().await;
@@ -103,20 +96,20 @@ async fn an_id_whose_run_is_no_longer_kept_is_a_new_run_with_claims_of_its_own()
 async fn a_namespace_has_no_more_runs_than_it_may_and_takes_nothing_from_another() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
-    cluster.desk.push(&"others".parse().expect("a namespace"), WORKFLOW).await.expect("registers");
-    let desk = Arc::new(second_desk(&cluster).with_live_limit(Some(3)));
+    cluster.handlers.push(&"others".parse().expect("a namespace"), WORKFLOW).await.expect("registers");
+    let submits = second_handler(&cluster).with_live_limit(Some(3));
     for _ in 0..3 {
-        desk.submit(order("default", None, 1)).await.expect("there is room");
+        submits.submit(request("default", None, 1)).await.expect("there is room");
     }
-    let fourth = desk.submit(order("default", None, 1)).await.expect_err("there is no more room");
+    let fourth = submits.submit(request("default", None, 1)).await.expect_err("there is no more room");
     assert!(matches!(fourth, Refusal::Quota { limit: 3, .. }), "{fourth}");
-    assert_eq!(longshore_scheduler::Denied::from(fourth).code, 429);
-    desk.submit(order("others", None, 1)).await.expect("another namespace has room");
+    assert_eq!(longshore_scheduler::ErrorResponse::from(fourth).code, 429);
+    submits.submit(request("others", None, 1)).await.expect("another namespace has room");
     // Once one has ended there is room for one more.
     let job = cluster.job().await;
     cluster.settle(job, json!([])).await;
     let admitted = async {
-        while let Err(refused) = desk.submit(order("default", None, 1)).await {
+        while let Err(refused) = submits.submit(request("default", None, 1)).await {
             assert!(matches!(refused, Refusal::Quota { .. }), "{refused}");
             sleep(Duration::from_millis(50)).await;
         }

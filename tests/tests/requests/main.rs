@@ -8,10 +8,10 @@
     reason = "what does not answer has failed the test"
 )]
 
-mod doorway;
 mod full;
 mod harness;
 mod ids;
+mod ingest;
 mod lost;
 mod namespaces;
 mod service;

@@ -92,8 +92,8 @@ impl JobQueue for LostQueue {
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
         self.queue.holds(jobs).await
     }
-    async fn recall(&self, job: &JobId) -> Result<(), Error> {
-        self.queue.recall(job).await
+    async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.queue.recall(jobs).await
     }
     fn outlives_process(&self) -> bool {
         self.queue.outlives_process()

@@ -24,8 +24,8 @@ impl JobQueue for Hasty {
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
         self.0.holds(jobs).await
     }
-    async fn recall(&self, job: &JobId) -> Result<(), Error> {
-        self.0.recall(job).await
+    async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
+        self.0.recall(jobs).await
     }
     fn outlives_process(&self) -> bool {
         self.0.outlives_process()

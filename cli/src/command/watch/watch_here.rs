@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_proto::{RunId, RunView};
-use longshore_scheduler::Observed;
+use longshore_scheduler::PartitionReader;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::result;
@@ -72,7 +72,7 @@ async fn follow(look: &Look, run: RunId, data: &Path, live: &mut Live) -> Result
 async fn advanced(
     look: &Look,
     run: RunId,
-    observed: &mut Observed,
+    observed: &mut PartitionReader,
     live: &mut Live,
 ) -> Result<bool, Failure> {
     let mut advance = pin!(observed.advance());
@@ -100,8 +100,8 @@ async fn until(moment: Instant, live: &mut Live) {
 }
 
 /// The newest state of a run: that of its log, or of the stored row once it has ended.
-async fn newest(look: &Look, observed: &Observed, run: RunId) -> Result<Arc<RunView>, Failure> {
-    let view = match observed.run(run) {
+async fn newest(look: &Look, observed: &PartitionReader, run: RunId) -> Result<Arc<RunView>, Failure> {
+    let view = match observed.view(run) {
         Some(view) => Some(view),
         None => look.stored(run).await?,
     };

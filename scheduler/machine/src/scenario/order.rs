@@ -1,4 +1,4 @@
-//! What begins when: order, needs, groups, conditions, values.
+//! Starts of steps: order, `needs`, groups, conditions, values.
 
 use super::check;
 
@@ -87,7 +87,7 @@ steps:
 }
 
 #[test]
-fn a_false_condition_skips_a_step_and_the_run_goes_on() {
+fn a_false_condition_skips_a_step_and_the_run_continues() {
     check(
         "
 steps:
@@ -131,21 +131,21 @@ fn after_a_failure_only_steps_that_ask_for_it_run() {
 steps:
   - { id: a, call: s/t }
   - { id: b, call: s/t }
-  - { id: mend, call: s/t, if: failure(), with: { why: '${{ run.error.class }}' } }
+  - { id: repair, call: s/t, if: failure(), with: { why: '${{ run.error.class }}' } }
   - { id: clean, call: s/t, if: always() }
   - { id: last, call: s/t }
 ",
         r#"
         submit                     -> dispatch a#1
-        settle a#1 fault tool_error -> dispatch mend#1 {"why":"tool_error"}
-        settle mend#1 output 1     -> dispatch clean#1
+        settle a#1 fault tool_error -> dispatch repair#1 {"why":"tool_error"}
+        settle repair#1 output 1     -> dispatch clean#1
         settle clean#1 output 1    -> failed at a: tool_error: test
         "#,
     );
 }
 
 #[test]
-fn what_runs_beside_a_failure_is_waited_for() {
+fn a_run_waits_for_calls_beside_a_failure() {
     check(
         "
 steps:
@@ -162,7 +162,7 @@ steps:
 }
 
 #[test]
-fn continue_on_error_lets_the_run_go_on() {
+fn continue_on_error_lets_the_run_continue() {
     check(
         "
 steps:
@@ -233,7 +233,7 @@ outputs: { class: '${{ steps.c.output.class }}' }
 }
 
 #[test]
-fn an_indeterminate_call_fails_the_run_and_says_so() {
+fn an_indeterminate_call_fails_the_run() {
     check(
         "steps: [{ id: pay, call: bank/pay }, { id: thank, call: mail/send }]",
         r#"
@@ -275,7 +275,7 @@ fn a_wide_group_goes_out_in_waves() {
     scenario.input("submit");
     assert_eq!(scenario.jobs.len(), super::super::advance::WINDOW);
     assert_eq!(scenario.input("settle m0#1 output 1"), "dispatch m256#1");
-    while scenario.machine.live_runs() > 0 {
+    while scenario.machine.live_run_count() > 0 {
         let job = scenario.jobs.remove(0);
         scenario.input(&format!("settle {}#1 output 1", job.id.step));
     }

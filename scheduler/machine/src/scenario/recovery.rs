@@ -1,4 +1,4 @@
-//! What a scheduler that takes over finds in the state.
+//! Takeover: effects that are derived from the state alone.
 
 use super::check;
 
@@ -10,7 +10,7 @@ steps:
 ";
 
 #[test]
-fn what_is_out_is_derived_from_state_alone() {
+fn outstanding_jobs_are_derived_from_the_state_alone() {
     check(
         PAIR,
         r#"
@@ -56,13 +56,13 @@ fn a_worker_that_did_not_report_is_an_attempt_of_its_own_once_another_one_says_s
         PAIR,
         r#"
         submit                                            -> dispatch a#1, dispatch b#1
-        @40s settle a#1 output 1 after a silence          -> nothing
+        @40s settle a#1 output 1 after no report          -> nothing
         attempts a                                        -> #1 40000ms unavailable, #1 5ms output
-        @50s settle b#1 again 5s by a clock at 0s after a silence -> nothing
+        @50s settle b#1 again 5s by a clock at 0s after no report -> nothing
         attempts b                                        -> #1 0ms unavailable, #1 5ms unavailable
         @55s tick                                         -> fired retry b#2, dispatch b#2
-        @56s settle b#1 fault timeout after a silence     -> refused: a newer attempt is out
-        @60s settle b#2 output 1 after a silence          -> dispatch c#1
+        @56s settle b#1 fault timeout after no report     -> refused: a newer attempt is out
+        @60s settle b#2 output 1 after no report          -> dispatch c#1
         attempts b                                        -> #1 0ms unavailable, #1 5ms unavailable, #2 5000ms unavailable, #2 5ms output
         "#,
     );
@@ -76,7 +76,7 @@ fn a_job_that_was_lost_with_its_process_is_not_noted_once_more_for_its_next_deli
         submit                                  -> dispatch a#1, dispatch b#1
         @2s lead with its jobs lost             -> nothing
         @3s sent                                -> nothing
-        @9s settle a#1 output 1 after a silence -> nothing
+        @9s settle a#1 output 1 after no report -> nothing
         attempts a                              -> #1 2000ms unavailable, #1 5ms output
         "#,
     );
@@ -88,18 +88,18 @@ fn a_worker_that_claimed_a_call_and_did_not_report_it_is_named() {
         PAIR,
         r#"
         submit                                        -> dispatch a#1, dispatch b#1
-        @2s settle a#1 output 1 after a silence of w7 -> nothing
+        @2s settle a#1 output 1 after no report of w7 -> nothing
         attempts a                                    -> #1 2000ms unavailable by w7, #1 5ms output
         @3s lead with its jobs lost                   -> nothing
         @4s sent                                      -> nothing
-        @9s settle b#1 output 1 after a silence of w8 -> dispatch c#1
+        @9s settle b#1 output 1 after no report of w8 -> dispatch c#1
         attempts b                                    -> #1 3000ms unavailable by w8, #1 5ms output
         "#,
     );
 }
 
 #[test]
-fn what_was_recalled_is_recalled_again() {
+fn recalled_jobs_are_recalled_again() {
     check(
         PAIR,
         r#"
@@ -125,7 +125,7 @@ fn a_finished_run_leaves_nothing_to_resume() {
 }
 
 #[test]
-fn a_run_whose_plan_no_longer_compiles_comes_to_an_end() {
+fn a_run_whose_plan_no_longer_compiles_ends() {
     check(
         "steps: [{ id: a, call: s/t, retry: 3 }]",
         r#"

@@ -1,4 +1,4 @@
-//! What is tried again, when, and what becomes of late reports.
+//! Retries, their times, and late reports.
 
 use super::check;
 
@@ -23,7 +23,7 @@ fn a_long_wait_is_a_timer_and_a_new_job() {
 }
 
 #[test]
-fn a_delay_is_as_long_as_it_is_whatever_the_workers_clock_says() {
+fn a_delay_does_not_depend_on_the_workers_clock() {
     // The submit is a thousand seconds after the beginning of time.
     for clock in ["1s", "9h"] {
         let script = r#"
@@ -80,7 +80,7 @@ fn a_fault_of_an_older_attempt_is_stale_but_its_output_is_taken() {
 }
 
 #[test]
-fn a_step_whose_older_attempt_made_the_call_ends_in_doubt() {
+fn a_step_whose_older_attempt_made_the_call_is_indeterminate() {
     // The acknowledgement of attempt 1 was lost: it was delivered again, and made the call after it had been given up.
     check(
         ONE,
@@ -107,7 +107,7 @@ fn doubt_about_a_step_that_has_its_outcome_is_refused() {
 }
 
 #[test]
-fn a_job_that_is_never_heard_of_is_sent_again_after_longer_and_longer_waits() {
+fn a_job_without_a_report_is_sent_again_after_growing_waits() {
     // Five attempts of ten seconds, a second between them, and five minutes for the queue; twice, four, eight times that.
     // It may still be queued, so nothing is said of attempts.
     check(

@@ -1,4 +1,4 @@
-//! What stops a run before its end: a cancel, and deadlines.
+//! Early ends of runs: cancels and deadlines.
 
 use super::check;
 
@@ -10,7 +10,7 @@ steps:
 ";
 
 #[test]
-fn a_cancel_recalls_what_is_out_and_still_hears_its_word() {
+fn a_cancel_recalls_outstanding_calls_and_accepts_their_reports() {
     check(
         TWO,
         r#"
@@ -36,13 +36,13 @@ fn cancel_does_not_wait_for_calls_whose_process_is_gone() {
         @4s lead with its jobs lost  -> nothing
         cancel                       -> refused: the run is stopping already
         @5s sent                     -> nothing
-        settle clean#1 output 1      -> cancelled at a: cancelled: its process ended before the call did, and the step was told to stop; the call may have happened
+        settle clean#1 output 1      -> cancelled at a: cancelled: its process ended before the call did, and the step was stopped; the call may have happened
         "#,
     );
 }
 
 #[test]
-fn second_cancel_ends_calls_that_were_told_to_stop_and_then_lost() {
+fn a_second_cancel_ends_stopped_calls_that_were_lost() {
     check(
         "steps: [{ id: a, call: s/t, retry: 3 }]",
         r#"
@@ -73,7 +73,7 @@ fn the_first_reason_of_a_cancel_is_kept() {
 }
 
 #[test]
-fn a_reason_is_kept_as_far_as_a_sentence_goes() {
+fn a_long_reason_is_cut() {
     let long = "ü".repeat(1_000);
     let kept = format!("{}…", "ü".repeat(500));
     check(
@@ -96,14 +96,14 @@ fn a_call_that_was_done_before_it_could_be_stopped_is_done() {
 }
 
 #[test]
-fn nobody_waits_for_ever_for_a_recalled_call() {
+fn the_wait_for_a_recalled_call_is_bounded() {
     check(
         "steps: [{ id: a, call: s/t }, { id: b, call: s/t, needs: [], retry: 3 }]",
         r#"
         submit     -> dispatch a#1, dispatch b#1
         cancel     -> recall a#1, recall b#1
         @29s tick  -> nothing
-        @30s tick  -> fired grace, cancelled at a: cancelled: told to stop, and not heard of for 30 s; the call may have happened
+        @30s tick  -> fired grace, cancelled at a: cancelled: stopped, and without a report for 30 s; the call may have happened
         status     -> a indeterminate, b cancelled
         "#,
     );

@@ -1,4 +1,4 @@
-//! The work of expressions: one budget for each record.
+//! Work of expressions: one budget for each record.
 
 use super::{Effects, Machine, Scenario};
 
@@ -33,9 +33,9 @@ fn a_replay_spends_the_same() {
     let mut scenario = Scenario::of(&workflow());
     scenario.input("submit");
     let mut again = Machine::new();
-    again.learn_plan(scenario.plan.digest, Ok(std::sync::Arc::clone(&scenario.plan)));
+    again.provide_plan(scenario.plan.digest, Ok(std::sync::Arc::clone(&scenario.plan)));
     for record in &scenario.log {
-        again.handle(record, &mut Effects::new()).expect("applied");
+        again.apply(record, &mut Effects::new()).expect("applied");
     }
     assert_eq!(again.view(scenario.run), scenario.machine.view(scenario.run));
 }

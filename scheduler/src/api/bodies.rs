@@ -1,0 +1,236 @@
+//! Bodies of requests, and their decoding.
+
+use std::collections::BTreeMap;
+
+use longshore_ports::RunCursor;
+use longshore_proto::{Namespace, RunId, RunStatus, StepPath, SubmitBody, Timestamp, WorkflowName};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::ApiRequest;
+use crate::blocking::{SMALL_BYTES, on_blocking_thread};
+use crate::refusal::Refusal;
+use crate::value_count::{LOST_DIGITS, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, check_json, loses_digits};
+
+/// Body of a request. It may repeat the namespace of the subject, as clients that store requests do, and must not name another
+/// one.
+pub(super) trait RequestBody: DeserializeOwned {
+    fn namespace(&self) -> Option<&Namespace>;
+}
+
+macro_rules! request_body {
+    ($($type:ty),*) => { $(impl RequestBody for $type {
+        fn namespace(&self) -> Option<&Namespace> {
+            self.namespace.as_ref()
+        }
+    })* };
+}
+request_body!(
+    SubmitBody,
+    GetBody,
+    OutputBody,
+    ListBody,
+    CancelBody,
+    EmptyBody,
+    WorkflowBody,
+    PushBody,
+    DeadLettersBody,
+    DeadLetterBody
+);
+
+/// The answer to a submit is a valid request for its run, so the other fields of that answer are ignored.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GetBody {
+    namespace: Option<Namespace>,
+    pub(super) run: RunId,
+    #[serde(default, rename = "digest")]
+    _digest: IgnoredAny,
+    #[serde(default, rename = "existed")]
+    _existed: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OutputBody {
+    namespace: Option<Namespace>,
+    pub(super) run: RunId,
+    pub(super) step: Option<StepPath>,
+    #[serde(default)]
+    pub(super) content: bool,
+    #[serde(default)]
+    pub(super) offset: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListBody {
+    namespace: Option<Namespace>,
+    #[serde(default)]
+    pub(super) status: StatusFilter,
+    pub(super) workflow: Option<WorkflowName>,
+    pub(super) since: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) after: Option<RunCursor>,
+    #[serde(default)]
+    pub(super) limit: usize,
+}
+
+/// Statuses of the runs that a list shows. Without one, the list shows all runs.
+#[derive(Default, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`status` is the status of runs, or a list of statuses: `running`, `succeeded`, `failed`, ..."
+)]
+pub(super) enum StatusFilter {
+    #[default]
+    All,
+    One(RunStatus),
+    Several(Vec<RunStatus>),
+}
+
+impl StatusFilter {
+    /// Returns the statuses as a query has them.
+    pub(super) fn into_statuses(self) -> Vec<RunStatus> {
+        match self {
+            Self::All => Vec::new(),
+            Self::One(status) => vec![status],
+            Self::Several(statuses) => statuses,
+        }
+    }
+}
+
+/// A cancel accepts the answer to a submit as well.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelBody {
+    namespace: Option<Namespace>,
+    pub(super) run: RunId,
+    #[serde(default, rename = "digest")]
+    _digest: IgnoredAny,
+    #[serde(default, rename = "existed")]
+    _existed: IgnoredAny,
+    #[serde(default)]
+    pub(super) reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmptyBody {
+    namespace: Option<Namespace>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkflowBody {
+    namespace: Option<Namespace>,
+    pub(super) workflow: WorkflowName,
+    pub(super) version: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PushBody {
+    namespace: Option<Namespace>,
+    pub(super) text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeadLettersBody {
+    namespace: Option<Namespace>,
+    #[serde(default)]
+    pub(super) limit: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeadLetterBody {
+    namespace: Option<Namespace>,
+    pub(super) number: u64,
+}
+
+/// Decodes the body of a request. An empty body means an empty object. A large body is decoded on another thread.
+pub(super) async fn read<T: RequestBody + Send + 'static>(request: &ApiRequest) -> Result<T, Refusal> {
+    let body = request.body.as_slice();
+    if body.len() > REQUEST_LIMIT_BYTES {
+        return Err(Refusal::TooLarge { bytes: body.len(), limit: REQUEST_LIMIT_BYTES });
+    }
+    let decoded: T = if body.len() <= SMALL_BYTES {
+        parse(body)?
+    } else {
+        let body = request.body.clone();
+        on_blocking_thread(move || parse(&body)).await?
+    };
+    match decoded.namespace().filter(|named| **named != request.namespace) {
+        None => Ok(decoded),
+        Some(named) => {
+            Err(Refusal::OtherNamespace { named: named.clone(), meant: request.namespace.clone() })
+        }
+    }
+}
+
+fn parse<T: RequestBody>(body: &[u8]) -> Result<T, Refusal> {
+    let malformed =
+        |reason: &dyn std::fmt::Display| Refusal::Malformed(format!("the request is refused: {reason}"));
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // serde would decode a list as well, by the order of its elements, which is a mistake of the client.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(malformed(&"an object was expected"));
+    }
+    check_json(body, REQUEST_VALUE_LIMIT).map_err(|error| malformed(&error))?;
+    if loses_digits(body) {
+        return Err(malformed(&LOST_DIGITS));
+    }
+    serde_json::from_slice(body).map_err(|error| malformed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn inputs_that_cannot_be_kept_exactly_are_refused() {
+        let submit = |inputs: &str| {
+            let body = format!(r#"{{"workflow": "demo", "inputs": {inputs}}}"#).into_bytes();
+            async move { read::<SubmitBody>(&ApiRequest { body, ..ApiRequest::default() }).await.map(|_| ()) }
+        };
+        assert!(submit(r#"{"n": 18446744073709551615, "m": {"n": 1}}"#).await.is_ok());
+        for (inputs, reason) in [
+            (r#"{"n": 1, "n": 2}"#, "the key `n` is written twice"),
+            (r#"{"m": [{"n": 1, "n": 1}]}"#, "the key `n` is written twice"),
+            (r#"{"n": [123456789012345678901234]}"#, "more than 64 bits"),
+        ] {
+            let refused = submit(inputs).await.expect_err(inputs).to_string();
+            assert!(refused.contains(reason), "{inputs}: {refused}");
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_are_decoded_strictly_and_an_empty_one_means_the_defaults() {
+        let request = |body: &str| ApiRequest { body: body.as_bytes().to_vec(), ..ApiRequest::default() };
+        let all = read::<ListBody>(&request(" ")).await.expect("a list");
+        assert!(all.limit == 0 && all.status.into_statuses().is_empty());
+        let two = read::<ListBody>(&request(r#"{"status": ["failed", "running"]}"#)).await.expect("a list");
+        assert_eq!(two.status.into_statuses(), [RunStatus::Failed, RunStatus::Running]);
+        let bogus =
+            read::<ListBody>(&request(r#"{"status": "bogus"}"#)).await.err().expect("refused").to_string();
+        assert!(bogus.contains("`status` is the status of runs"), "{bogus}");
+        for (body, reason) in [
+            ("{", "EOF"),
+            (r#"{"run": 18446744073709551616}"#, "more than 64 bits"),
+            ("[1]", "an object was expected"),
+            ("null", "an object was expected"),
+            (r#"{"run": "x"}"#, "not a run id"),
+            (r#"{"run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "to": 1}"#, "unknown field `to`"),
+            (
+                r#"{"run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "namespace": "team"}"#,
+                "names the namespace `team`, and its subject `default`",
+            ),
+        ] {
+            let refused = read::<GetBody>(&request(body)).await.err().expect("refused").to_string();
+            assert!(refused.contains(reason), "{body}: {refused}");
+        }
+    }
+}

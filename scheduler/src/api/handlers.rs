@@ -1,0 +1,221 @@
+//! Handlers of requests: JSON in, JSON out.
+//!
+//! Runs are shown as of their last checkpoint, 100 or 200 ms ago, so every scheduler can answer for every partition. A run
+//! that no checkpoint has is unknown only if the checkpoint covers the log; see [`RequestHandlers::find`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longshore_machine::Run;
+use longshore_ports::{Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow};
+use longshore_proto::{Namespace, RunId, RunView, SubmitBody};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::bodies::{
+    CancelBody, DeadLetterBody, DeadLettersBody, EmptyBody, GetBody, ListBody, OutputBody, PushBody,
+    WorkflowBody, read,
+};
+use super::run_value::ValueReader;
+use super::{Api, ApiRequest, ErrorResponse, Verb, truncate, waiting};
+use crate::audit::audit_request;
+use crate::refusal::Refusal;
+use crate::run_metrics;
+use crate::submit::SubmitHandler;
+use crate::submit_request::SubmitRequest;
+use crate::trace;
+
+/// Tries to find a run in a checkpoint that is behind its log, and the pause between two of them. The next checkpoint is due
+/// within 200 ms, unless its store accepts no writes or the partition has no leader.
+const FIND_TRIES: u32 = 5;
+const FIND_PAUSE: Duration = Duration::from_millis(100);
+
+/// The handlers of all requests.
+pub struct RequestHandlers {
+    pub(super) backend: Backend,
+    pub(super) submits: Arc<SubmitHandler>,
+    catalog: Arc<dyn Catalog>,
+    pub(super) dead_letters: Arc<dyn DeadLetters>,
+    pub(super) values: ValueReader,
+}
+
+#[async_trait]
+impl Api for RequestHandlers {
+    async fn answer(&self, verb: Verb, request: ApiRequest) -> Result<Vec<u8>, ErrorResponse> {
+        let answer = self.handle(verb, &request).await;
+        if verb.is_change() {
+            let ApiRequest { namespace, headers, body } = &request;
+            audit_request(namespace, verb.as_str(), headers, body, answer.as_deref());
+        }
+        answer.inspect_err(run_metrics::count_refused_request).map_err(ErrorResponse::from)
+    }
+}
+
+impl RequestHandlers {
+    /// Creates the handlers for a backend.
+    pub fn new(
+        backend: Backend,
+        submits: Arc<SubmitHandler>,
+        catalog: Arc<dyn Catalog>,
+        dead_letters: Arc<dyn DeadLetters>,
+    ) -> Self {
+        Self { backend, submits, catalog, dead_letters, values: ValueReader::default() }
+    }
+
+    async fn handle(&self, verb: Verb, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
+        let (namespace, registry) = (&request.namespace, &self.submits.registry);
+        match verb {
+            Verb::Submit => self.handle_submit(request).await,
+            Verb::Get => {
+                let GetBody { run, .. } = read(request).await?;
+                document(truncate::view(self.get(namespace, run).await?))
+            }
+            Verb::Output => {
+                let OutputBody { run, step, content, offset, .. } = read(request).await?;
+                document(self.value(namespace, run, step, content, offset).await?)
+            }
+            Verb::List => self.handle_list(request).await,
+            Verb::Cancel => self.handle_cancel(request).await,
+            Verb::Workflows => {
+                let EmptyBody { .. } = read(request).await?;
+                document(registry.list(namespace).await?)
+            }
+            Verb::Workflow => {
+                let WorkflowBody { workflow, version, .. } = read(request).await?;
+                document(registry.get(namespace, &workflow, version.as_deref()).await?)
+            }
+            Verb::Push => {
+                let PushBody { text, .. } = read(request).await?;
+                document(self.push(namespace, &text).await?)
+            }
+            Verb::Unregister => {
+                let WorkflowBody { workflow, .. } = read(request).await?;
+                let versions = registry.remove(namespace, &workflow).await?;
+                document(json!({ "workflow": workflow, "versions": versions }))
+            }
+            Verb::Dlq => {
+                let DeadLettersBody { limit, .. } = read(request).await?;
+                document(self.list_dead_letters(namespace, limit).await?)
+            }
+            Verb::DlqGet => {
+                let DeadLetterBody { number, .. } = read(request).await?;
+                document(self.dead_letter(namespace, number).await?)
+            }
+            Verb::DlqRetry => {
+                let DeadLetterBody { number, .. } = read(request).await?;
+                document(self.retry_dead_letter(namespace, number).await?)
+            }
+            Verb::DlqDrop => {
+                let DeadLetterBody { number, .. } = read(request).await?;
+                self.remove_dead_letter(namespace, number).await?;
+                document(json!({ "number": number }))
+            }
+        }
+    }
+
+    async fn handle_submit(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
+        let SubmitBody { workflow, version, id, inputs, .. } = read(request).await?;
+        let missing = || Refusal::Malformed("the request is refused: missing field `workflow`".to_owned());
+        let (namespace, workflow) = (request.namespace.clone(), workflow.ok_or_else(missing)?);
+        let trace = trace::from_headers(&request.headers);
+        let submit = SubmitRequest { namespace, workflow, version, id, inputs, trace };
+        document(self.submits.submit(submit).await?)
+    }
+
+    async fn handle_list(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
+        let ListBody { status, workflow, since, labels, after, limit, .. } = read(request).await?;
+        let (namespace, statuses) = (Some(request.namespace.clone()), status.into_statuses());
+        let query = RunQuery { namespace, statuses, workflow, since, labels, after, limit };
+        document(truncate::list(self.list(query).await?))
+    }
+
+    async fn handle_cancel(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
+        let CancelBody { run, reason, .. } = read(request).await?;
+        let reason = if reason.is_empty() { "asked for" } else { &reason };
+        self.cancel(&request.namespace, run, reason).await?;
+        document(json!({ "run": run }))
+    }
+
+    /// Returns a run of a namespace in full, with the reasons why its steps wait.
+    pub async fn get(&self, namespace: &Namespace, run: RunId) -> Result<RunView, Refusal> {
+        let row = self.find(namespace, run).await?;
+        let run = Run::decode(&row.state).map_err(|error| Refusal::Unreadable { run, error })?;
+        let mut view = run.view();
+        waiting::explain(&mut view, &run, &*self.catalog, &*self.backend.jobs).await;
+        Ok(view)
+    }
+
+    /// Registers a workflow and makes it the current version.
+    pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Refusal> {
+        self.submits.registry.push(namespace, text).await
+    }
+
+    /// Returns a page of runs, newest first. While the checkpoint store accepts no writes, the page says so, because it lacks
+    /// the runs and changes that no checkpoint has.
+    async fn list(&self, query: RunQuery) -> Result<RunPage, Refusal> {
+        let checkpoints = &self.backend.checkpoints;
+        let (page, writable) = tokio::join!(checkpoints.runs(query), checkpoints.probe());
+        let incomplete = writable.err().map(|error| error.to_string());
+        Ok(RunPage { incomplete, ..page? })
+    }
+
+    /// Cancels a run. Returns once the signal is in the log; the run ends a little later.
+    ///
+    /// While runs cannot be read, the signal is appended without a check. The leader ignores it for a run that is unknown, of
+    /// another namespace, or has ended.
+    async fn cancel(&self, namespace: &Namespace, run: RunId, reason: &str) -> Result<(), Refusal> {
+        match self.find(namespace, run).await {
+            Ok(row) if row.summary.status.is_terminal() => {
+                return Err(Refusal::Ended { run, status: row.summary.status });
+            }
+            Ok(_) => {}
+            Err(refusal) if refusal.is_temporary() => {
+                debug!(%run, %refusal, "cannot read a run; cancelling it without a check");
+            }
+            Err(refusal) => return Err(refusal),
+        }
+        Ok(self.submits.intake.cancel(namespace, run, reason).await?)
+    }
+
+    /// Returns the stored row of a run of a namespace. A run that is not found is unknown only if the checkpoint covers the
+    /// log as of the request; the request waits a little for a checkpoint that is behind. A run of another namespace is
+    /// answered in the same way, and as slowly, as a run that does not exist.
+    pub(super) async fn find(&self, namespace: &Namespace, run: RunId) -> Result<RunRow, Refusal> {
+        let partition = run.partition();
+        // A partition that does not exist has neither a log nor a checkpoint.
+        if partition.0 >= self.submits.partitions {
+            return Err(Refusal::UnknownRun(run));
+        }
+        if let Some(row) = self.row(namespace, run).await? {
+            return Ok(row);
+        }
+        let Backend { log, checkpoints, .. } = &self.backend;
+        let (incarnation, tail) = tokio::try_join!(log.incarnation(partition), log.tail(partition))?;
+        for _ in 0..FIND_TRIES {
+            // The mark before the row: a row that is read later is at least as new as the mark.
+            let mark = checkpoints.mark(partition).await?;
+            if let Some(row) = self.row(namespace, run).await? {
+                return Ok(row);
+            }
+            if mark.is_some_and(|mark| mark.incarnation == incarnation && mark.seq >= tail) {
+                return Err(Refusal::UnknownRun(run));
+            }
+            sleep(FIND_PAUSE).await;
+        }
+        Err(Refusal::NotStored { run, cause: checkpoints.probe().await.err() })
+    }
+
+    /// Returns the row of a run of a namespace as of the last checkpoint.
+    async fn row(&self, namespace: &Namespace, run: RunId) -> Result<Option<RunRow>, Refusal> {
+        let row = self.backend.checkpoints.run(run).await?;
+        Ok(row.filter(|row| row.summary.namespace == *namespace))
+    }
+}
+
+fn document(answer: impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(&answer)
+        .map_err(|error| Refusal::Malformed(format!("the answer cannot be written as JSON: {error}")))
+}

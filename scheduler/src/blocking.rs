@@ -1,0 +1,98 @@
+//! Long computations on foreign data, on blocking threads.
+//!
+//! To compile a workflow of 1 MiB takes about a second. On a thread of the runtime it would delay all other tasks of the
+//! thread: requests of other namespaces, submits, and answers to health checks.
+
+use std::future::pending;
+use std::panic::resume_unwind;
+use std::thread::available_parallelism;
+
+use longshore_ports::{NamespaceShare, NamespaceShares};
+use longshore_proto::Namespace;
+use tokio::task::spawn_blocking;
+
+/// Bodies and values up to this size are decoded on the thread of the runtime: about 1 ms of work.
+pub(crate) const SMALL_BYTES: usize = 64 * 1024;
+
+/// Least number of concurrent checks. One namespace may have half of them, so that a thread is left for others.
+const LEAST_CHECKS: u32 = 2;
+
+/// A bounded number of concurrent checks, shared by namespaces. Checks of one namespace are done in the order of their
+/// requests.
+pub(crate) struct CheckSlots {
+    shares: NamespaceShares,
+}
+
+/// Permit for one check.
+pub(crate) struct CheckPermit(Option<NamespaceShare>);
+
+impl Default for CheckSlots {
+    /// As many concurrent checks as there are processors.
+    fn default() -> Self {
+        let processors = available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
+        Self::new(processors.max(LEAST_CHECKS))
+    }
+}
+
+impl CheckSlots {
+    fn new(slots: u32) -> Self {
+        Self { shares: NamespaceShares::new(slots, slots / 2) }
+    }
+
+    /// Waits for a permit for a namespace. Safe to cancel.
+    pub(crate) async fn acquire(&self, namespace: &Namespace) -> CheckPermit {
+        CheckPermit(self.shares.acquire(namespace, 1).await)
+    }
+}
+
+impl CheckPermit {
+    /// Runs `work` on a blocking thread. If the caller is cancelled, the work continues and keeps the permit until its end.
+    pub(crate) async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let Self(share) = self;
+        on_blocking_thread(move || {
+            let result = work();
+            drop(share);
+            result
+        })
+        .await
+    }
+}
+
+/// Runs `work` on a blocking thread. A panic of `work` continues in the caller.
+pub(crate) async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is shutting down and does not poll the caller again.
+            Err(_) => pending().await,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::FutureExt;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_namespace_with_long_checks_leaves_a_slot_to_others() {
+        let slots = CheckSlots::new(2);
+        let (ours, others) = ("ours".parse().expect("a namespace"), "others".parse().expect("a namespace"));
+        let (end, ended) = mpsc::sync_channel::<()>(1);
+        let permit = slots.acquire(&ours).await;
+        // The caller is cancelled.
+        assert!(permit.run(move || ended.recv()).now_or_never().is_none());
+        assert!(slots.acquire(&ours).now_or_never().is_none(), "the work continues and keeps its permit");
+        assert_eq!(slots.acquire(&others).await.run(|| 7).await, 7);
+        end.send(()).expect("the work waits for it");
+        let mut permit = Box::pin(slots.acquire(&ours));
+        while permit.as_mut().now_or_never().is_none() {
+            yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Recalls of jobs that are not sent yet.
+//!
+//! A recall informs workers that an outcome is no longer wanted. It saves work and decides nothing, so the driver neither waits
+//! for one nor fails by one. Recalls that arrive while a request is under way are sent together with the next request.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_ports::{Error, JobQueue, outage};
+use longshore_proto::JobId;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+/// Pause after a failed request. A worker ends a recalled call within some seconds, and the run waits 30 seconds for it.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Most recalls that are kept for a queue that is unavailable: those of a run with 10,000 steps. Workers that miss a recall
+/// finish their call, and its result is ignored.
+const MOST_RECALLS: usize = 10_000;
+
+/// Key of the outage log.
+const RECALL_JOBS: &str = "recall jobs";
+
+type RecallRequest = Pin<Box<dyn Future<Output = (Vec<JobId>, Result<(), Error>)> + Send>>;
+
+/// The recalls of one partition that are not sent yet.
+pub(super) struct PendingRecalls {
+    queue: Arc<dyn JobQueue>,
+    /// Jobs of the next request.
+    jobs: Vec<JobId>,
+    request: Option<RecallRequest>,
+    /// Earliest start of the next request, after one that failed.
+    not_before: Option<Instant>,
+}
+
+impl PendingRecalls {
+    pub(super) fn new(queue: Arc<dyn JobQueue>) -> Self {
+        Self { queue, jobs: Vec::new(), request: None, not_before: None }
+    }
+
+    /// Adds recalls. They are sent by [`Self::send`].
+    pub(super) fn push(&mut self, jobs: Vec<JobId>) {
+        self.jobs.extend(jobs);
+        self.jobs.truncate(MOST_RECALLS);
+    }
+
+    /// Sends the recalls, and returns after each request. Waits for ever if no recall is pending. Safe to cancel.
+    pub(super) async fn send(&mut self) {
+        if self.request.is_none() {
+            if self.jobs.is_empty() {
+                return pending().await;
+            }
+            if let Some(not_before) = self.not_before {
+                sleep_until(not_before).await;
+            }
+        }
+        let (queue, jobs) = (&self.queue, &mut self.jobs);
+        let request = self.request.get_or_insert_with(|| {
+            let (queue, jobs) = (Arc::clone(queue), std::mem::take(jobs));
+            let request: RecallRequest = Box::pin(async move {
+                let result = queue.recall(&jobs).await;
+                (jobs, result)
+            });
+            request
+        });
+        let (jobs, result) = request.await;
+        self.request = None;
+        self.note_result(jobs, result);
+    }
+
+    fn note_result(&mut self, jobs: Vec<JobId>, result: Result<(), Error>) {
+        match result {
+            Ok(()) => {
+                self.not_before = None;
+                if let Some(lasted) = outage::ended(RECALL_JOBS) {
+                    info!(?lasted, "works again: {RECALL_JOBS}");
+                }
+            }
+            Err(error) => {
+                if outage::failed(RECALL_JOBS) {
+                    warn!(%error, jobs = jobs.len(), "cannot {RECALL_JOBS}; trying again until it works");
+                }
+                self.not_before = Some(Instant::now() + PAUSE);
+                self.push(jobs);
+            }
+        }
+    }
+}

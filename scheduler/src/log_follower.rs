@@ -1,0 +1,226 @@
+//! Follower of a partition's log: reads, decodes, fetches what the machine needs, and applies.
+//!
+//! A leader ([`Driver`](crate::driver::Driver)) performs the effects, and a read-only reader
+//! ([`PartitionReader`](crate::partition_reader::PartitionReader)) drops them. The follower reads ports and writes none.
+
+mod log_time;
+
+use std::sync::Arc;
+
+use longshore_machine::{Effects, Machine, RecordIgnored};
+use longshore_ports::{Backend, Entry, LogReader, clock};
+use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use self::log_time::LogTime;
+use crate::blocking::on_blocking_thread;
+use crate::recovery::{LogPosition, Recovered};
+use crate::retry::retry;
+use crate::value_count::{LARGE_VALUE_LIMIT, check_json};
+
+/// Entries of a batch, and about as many events. Their effects are appended and published together, and a batch of small
+/// records takes a few megabytes.
+pub(crate) const BATCH_ENTRIES: usize = 512;
+
+/// Bytes of large values (JSON text) that stay in memory after a batch. Enough for a run that passes some on from step to step,
+/// and a bound for the process.
+const KEPT_VALUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Reason why a log cannot be followed, or its leader cannot continue.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A port failed, and a retry cannot help.
+    #[error(transparent)]
+    Backend(#[from] longshore_ports::Error),
+    /// Entries are missing in the log.
+    #[error("the log of partition {partition} jumps from {applied} to {found}: entries are missing")]
+    Gap {
+        /// The partition.
+        partition: Partition,
+        /// The last applied entry.
+        applied: Seq,
+        /// The next entry that was read.
+        found: Seq,
+    },
+    /// A newer version of Longshore wrote to the log.
+    #[error(
+        "entry {seq} of the log has format version {found}, which this version of longshore cannot read: upgrade it"
+    )]
+    Newer {
+        /// The entry.
+        seq: Seq,
+        /// Its format version.
+        found: u8,
+    },
+    /// The state of the machine cannot be encoded.
+    #[error("the state cannot be written: {0}")]
+    State(#[from] WireError),
+}
+
+/// A machine and its position in the log.
+pub(crate) struct LogFollower {
+    pub(crate) backend: Backend,
+    pub(crate) partition: Partition,
+    pub(crate) machine: Machine,
+    pub(crate) position: LogPosition,
+    time: LogTime,
+    /// Bytes of large values that the machine holds.
+    value_bytes: usize,
+}
+
+impl LogFollower {
+    /// Starts at a recovered state, and provides the plans of all live runs in it.
+    pub(crate) async fn start(
+        backend: Backend,
+        partition: Partition,
+        from: Recovered,
+    ) -> Result<Self, DriverError> {
+        let Recovered { machine, position, .. } = from;
+        let time = LogTime::new(clock::now(), Instant::now());
+        let mut follower = Self { backend, partition, machine, position, time, value_bytes: 0 };
+        for digest in follower.machine.missing_plans() {
+            follower.provide_plan(digest).await?;
+        }
+        Ok(follower)
+    }
+
+    /// Applies entries up to `until`, which the log must have. Returns the effects of entries after `published`, for the run
+    /// updates among them. All other effects were performed before, or are for the leader.
+    pub(crate) async fn replay(
+        &mut self,
+        reader: &mut dyn LogReader,
+        until: Seq,
+        published: Seq,
+    ) -> Result<Effects, DriverError> {
+        let mut effects = Effects::new();
+        while self.position.seq < until {
+            for entry in reader.next(BATCH_ENTRIES).await? {
+                let is_published = entry.seq <= published;
+                self.apply(entry, &mut effects).await?;
+                if is_published {
+                    effects.clear();
+                }
+            }
+            self.drop_surplus_values();
+        }
+        Ok(effects)
+    }
+
+    /// Returns the time for timers, by the log's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.time.at(Instant::now())
+    }
+
+    /// Drops all large values if they exceed [`KEPT_VALUE_BYTES`]. A record that needs one fetches it again.
+    pub(crate) fn drop_surplus_values(&mut self) {
+        if self.value_bytes > KEPT_VALUE_BYTES {
+            self.machine.drop_blobs();
+            self.value_bytes = 0;
+        }
+    }
+
+    /// Fetches what the machine needs for an entry, and applies the entry.
+    pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
+        let Entry { seq, at, body, events } = entry;
+        self.time.note_record(at, Instant::now());
+        if seq != self.position.seq.next() {
+            return Err(DriverError::Gap {
+                partition: self.partition,
+                applied: self.position.seq,
+                found: seq,
+            });
+        }
+        // An event of a newer version that is skipped would be lost for good once a checkpoint covers it.
+        let newer = events.iter().find_map(|event| match event {
+            Err(WireError::Version { found }) => Some(*found),
+            _ => None,
+        });
+        if let Some(found) = newer {
+            return Err(DriverError::Newer { seq, found });
+        }
+        for (part, event) in (0..).zip(events) {
+            match event {
+                Ok(event) => self.apply_record(Record { seq, part, at, event }, effects).await?,
+                Err(error) => {
+                    warn!(partition = %self.partition, %seq, part, %error, "cannot read an event; skipping it");
+                    self.machine.skip(seq, part, at);
+                }
+            }
+        }
+        self.position.before = self.position.hash;
+        self.position.hash = self.position.hash.extend(seq, at, &body);
+        self.position.seq = seq;
+        Ok(())
+    }
+
+    async fn apply_record(&mut self, record: Record, effects: &mut Effects) -> Result<(), DriverError> {
+        self.provide_needs(&record.event).await?;
+        if let Err(reason) = self.machine.apply(&record, effects) {
+            debug!(partition = %self.partition, seq = %record.seq, %reason, "record ignored");
+            debug_assert!(reason != RecordIgnored::Unprepared, "all needs were provided");
+        }
+        Ok(())
+    }
+
+    /// Returns true unless an entry is applied in part, which is possible after a stop.
+    pub(crate) fn is_between_entries(&self) -> bool {
+        self.machine.applied() == self.position.seq
+    }
+
+    /// Provides all that the machine needs for an event. Loops, because a plan names the values that it reads.
+    async fn provide_needs(&mut self, event: &Event) -> Result<(), DriverError> {
+        loop {
+            let needs = self.machine.needs(event);
+            if needs.is_empty() {
+                return Ok(());
+            }
+            for digest in needs.plans {
+                self.provide_plan(digest).await?;
+            }
+            for digest in needs.blobs {
+                self.provide_blob(digest).await?;
+            }
+        }
+    }
+
+    /// Provides a large value, or the reason why it is unavailable. Runs that read an unavailable value fail; others do not.
+    async fn provide_blob(&mut self, digest: Digest) -> Result<(), DriverError> {
+        let bytes = retry("fetch a value", || self.backend.blobs.get(digest)).await?;
+        self.value_bytes += bytes.as_ref().map_or(0, Vec::len);
+        let value = match bytes {
+            None => Err(format!("the large value {} is gone", digest.short())),
+            Some(bytes) => on_blocking_thread(move || decode_value(&bytes))
+                .await
+                .map_err(|reason| format!("the large value {} cannot be read: {reason}", digest.short())),
+        };
+        if let Err(reason) = &value {
+            warn!(partition = %self.partition, %digest, reason, "a large value is unavailable; runs that read it fail");
+        }
+        self.machine.provide_blob(digest, value);
+        Ok(())
+    }
+
+    async fn provide_plan(&mut self, digest: Digest) -> Result<(), DriverError> {
+        let bytes = retry("fetch a workflow", || self.backend.blobs.get(digest)).await?;
+        let plan = match bytes.map(String::from_utf8) {
+            None => Err(format!("the text of workflow {} is gone", digest.short())),
+            Some(Err(_)) => Err(format!("the text of workflow {} is no text", digest.short())),
+            Some(Ok(text)) => {
+                let compiled = on_blocking_thread(move || longshore_workflow::compile(&text)).await;
+                compiled.map(Arc::new).map_err(|problems| {
+                    format!("workflow {} does not compile with this version: {problems}", digest.short())
+                })
+            }
+        };
+        self.machine.provide_plan(digest, plan);
+        Ok(())
+    }
+}
+
+/// Decodes a large value, or returns the reason why that is impossible.
+fn decode_value(text: &[u8]) -> Result<Arc<Value>, String> {
+    check_json(text, LARGE_VALUE_LIMIT).map_err(|error| error.to_string())?;
+    serde_json::from_slice(text).map(Arc::new).map_err(|_| "it is no JSON".to_owned())
+}
