@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_machine::Retention;
+use longshore_nats::BatchSetting;
 use longshore_proto::Namespace;
 use longshore_tls::TlsFiles;
 use longshore_worker::mcp::Secrets;
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) nats_inbox_prefix: Option<String>,
     /// A file with the seed of a NATS user's nkey.
     pub(crate) nats_nkey: Option<PathBuf>,
+    /// Use of atomic batches for large groups of jobs.
+    pub(crate) nats_batch: BatchSetting,
     /// Certificates for NATS.
     pub(crate) nats_tls: TlsFiles,
     /// Where Redis is.
@@ -229,6 +232,7 @@ impl Reading<'_> {
         let nats_credentials = self.plain(Key::NatsCredentials, value::path);
         let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
         let nats_nkey = self.plain(Key::NatsNkey, value::path);
+        let nats_batch = self.plain(Key::NatsBatch, value::batch);
         let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsKeyFile);
         let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
         let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisKeyFile);
@@ -254,6 +258,7 @@ impl Reading<'_> {
             nats_credentials,
             nats_inbox_prefix,
             nats_nkey,
+            nats_batch: nats_batch?,
             nats_tls,
             redis_url: redis_url?,
             redis_tls,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use longshore_nats::{Nats, NatsConfig};
+use longshore_nats::{BatchSetting, Nats, NatsConfig};
 use longshore_ports::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
 use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
@@ -38,6 +38,7 @@ async fn connect_with(server: &NatsServer, partitions: u16) -> Nats {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
         name: "faults".to_owned(),
@@ -166,6 +167,26 @@ async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
         assert!(entries.get(&seq.0).is_some_and(|events| events.contains(event)), "at {seq}");
     }
     assert!(placed.len() > KILLS * 200, "{} were acknowledged", placed.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_go_as_atomic_batches_only_where_each_message_costs_an_fsync() {
+    for (server, expected) in [(NatsServer::start().await, false), (NatsServer::start_always().await, true)] {
+        let nats = connect(&server).await;
+        let status = nats.batch_status();
+        assert_eq!((status.setting, status.used), (BatchSetting::Auto, None));
+        let mut groups = 0;
+        while nats.batch_status().used.is_none() {
+            assert!(groups < 6, "three groups of each kind are measured");
+            let jobs: Vec<_> = (groups * 200..(groups + 1) * 200).map(job).collect();
+            nats.jobs().publish(jobs.clone()).await.expect("publishes");
+            let held = nats.jobs().holds(&jobs).await.expect("answers");
+            assert!(held.into_iter().all(|is_held| is_held), "group {groups}");
+            groups += 1;
+        }
+        assert_eq!(nats.batch_status().used, Some(expected));
+        nats.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use longshore_proto::{BLOB_LIMIT_BYTES, Digest, decode, encode, subject};
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Manner, Outgoing, Publisher};
+use super::publisher::{StoreMode, OutgoingMessage, Publisher};
 
 /// How large a part is: half of what a NATS server takes in one message by default, and far below what slows it down.
 const PART_BYTES: usize = 512 * 1024;
@@ -41,7 +41,7 @@ impl Blobs {
                 let body = rest.split_to(rest.len().min(PART_BYTES));
                 let digest = Digest::of(&body);
                 digests.push(digest);
-                messages.push(Outgoing { subject: subject::blob(digest).into(), body, manner: Manner::Once });
+                messages.push(OutgoingMessage { subject: subject::blob(digest).into(), body, store: StoreMode::IfAbsent });
             }
             self.publisher.publish(doing, messages).await?;
         }
@@ -93,7 +93,7 @@ impl longshore_ports::Blobs for Blobs {
             (list_of_parts(digest), list.into())
         };
         self.publisher
-            .publish(&doing, vec![Outgoing { subject: subject.into(), body, manner: Manner::Once }])
+            .publish(&doing, vec![OutgoingMessage { subject: subject.into(), body, store: StoreMode::IfAbsent }])
             .await?;
         Ok(digest)
     }

@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -31,7 +31,6 @@ use super::error::{ConnectError, Unfit};
 use super::failure::failed;
 use super::nkey::read_seed;
 use super::plaintext::{exposed, with_tls};
-use super::publish_costs::Costs;
 use super::version::check_version;
 
 /// How long the server may take to answer a request or to acknowledge a publish. A leader election of JetStream takes about four seconds.
@@ -61,8 +60,6 @@ pub(super) struct Connection(Arc<Parts>);
 pub(super) struct Parts {
     pub(super) client: Client,
     pub(super) context: Context,
-    /// What publishing costs on this server.
-    pub(super) costs: Arc<Mutex<Costs>>,
     /// Counts how often the connection was made.
     connected: watch::Receiver<u64>,
     /// The last thing that the server did not allow, in its words.
@@ -113,9 +110,9 @@ impl Connection {
         check_version(&client.server_info().version)?;
         let context =
             ContextBuilder::new().timeout(ANSWER_TIMEOUT).ack_timeout(ANSWER_TIMEOUT).build(client.clone());
-        let (tasks, stop, costs) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let connection =
-            Self(Arc::new(Parts { client, context, costs, connected, denied, urls, tasks, stop }));
+            Self(Arc::new(Parts { client, context, connected, denied, urls, tasks, stop }));
         connection.spawn(connection.clone().look_again());
         Ok(connection)
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::api::ask;
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Manner, Outgoing, Publisher};
+use super::publisher::{StoreMode, OutgoingMessage, Publisher};
 use super::scan::scan;
 use super::streams::look;
 
@@ -38,7 +38,7 @@ impl longshore_ports::DeadLetters for DeadLetters {
         let body = serde_json::to_vec(letter).map_err(|error| Error::permanent(doing, error))?;
         let subject = subject::dead_letter(letter.namespace().as_ref(), &token(&letter.code)).into();
         self.publisher
-            .publish(doing, vec![Outgoing { subject, body: body.into(), manner: Manner::Alone }])
+            .publish(doing, vec![OutgoingMessage { subject, body: body.into(), store: StoreMode::Single }])
             .await?;
         Ok(())
     }

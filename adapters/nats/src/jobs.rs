@@ -21,6 +21,7 @@ use longshore_ports::{Delivery, Error, JobQueue, Queued};
 use longshore_proto::{Job, JobId, ServerName, Timestamp, WireError, decode, encode, subject};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
@@ -29,7 +30,9 @@ use super::api::{Nothing, ask};
 use super::connection::Connection;
 use super::failure::failed;
 use super::line::Line;
-use super::publisher::{Manner, Outgoing, Placed, Publisher};
+use super::publisher::{
+    BatchChoice, BatchSetting, BatchStatus, OutgoingMessage, PublishOutcome, Publisher, StoreMode,
+};
 use super::receipt::Held;
 use super::streams::look;
 
@@ -56,6 +59,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Jobs {
     connection: Connection,
     publisher: Publisher,
+    batch: BatchSetting,
+    /// True if large groups of jobs go as atomic batches. `None` until that is measured.
+    uses_batches: watch::Receiver<Option<bool>>,
     recalls: Arc<Recalls>,
     /// The last job that was queued before recalls were listened to, over this connection.
     unheard: Arc<AtomicU64>,
@@ -65,13 +71,20 @@ pub(super) struct Jobs {
 
 impl Jobs {
     /// Begins to listen to recalls.
-    pub(super) async fn open(connection: &Connection) -> Result<Self, Error> {
+    pub(super) async fn open(connection: &Connection, batch: BatchSetting) -> Result<Self, Error> {
         let recalls = Recalls::listen(connection).await?;
         // Until it is known, every job may be older.
         let unheard = Arc::new(AtomicU64::new(u64::MAX));
         connection.spawn(note_unheard(connection.clone(), Arc::clone(&unheard)));
-        let (connection, publisher) = (connection.clone(), Publisher::open(connection));
-        Ok(Self { connection, publisher, recalls, unheard, lines: Mutex::default() })
+        let choice = BatchChoice::new(batch);
+        let uses_batches = choice.subscribe();
+        let publisher = Publisher::with_batches(connection, choice);
+        Ok(Self { connection: connection.clone(), publisher, batch, uses_batches, recalls, unheard, lines: Mutex::default() })
+    }
+
+    /// Returns the use of atomic batches.
+    pub(super) fn batch_status(&self) -> BatchStatus {
+        BatchStatus { setting: self.batch, used: *self.uses_batches.borrow() }
     }
 
     fn line(&self, server: &ServerName) -> Arc<Line> {
@@ -214,14 +227,14 @@ struct Stored {
     seq: u64,
 }
 
-fn message(job: &Job) -> Result<Outgoing, WireError> {
+fn message(job: &Job) -> Result<OutgoingMessage, WireError> {
     let subject = subject::job(CLASS, &job.server, &job.id).into();
-    Ok(Outgoing { subject, body: encode(job)?.into(), manner: Manner::Once })
+    Ok(OutgoingMessage { subject, body: encode(job)?.into(), store: StoreMode::IfAbsent })
 }
 
-fn queued(placed: Placed) -> Queued {
+fn queued(placed: PublishOutcome) -> Queued {
     match placed {
-        Placed::New(_) => Queued::New,
-        Placed::Already => Queued::Already,
+        PublishOutcome::Stored(_) => Queued::New,
+        PublishOutcome::AlreadyPresent => Queued::Already,
     }
 }

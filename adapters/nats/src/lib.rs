@@ -19,7 +19,6 @@ mod log;
 mod news;
 mod nkey;
 mod plaintext;
-mod publish_costs;
 mod publisher;
 mod pull;
 mod receipt;
@@ -39,11 +38,13 @@ use longshore_ports::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, 
 use longshore_tls::TlsFiles;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::info;
 
 pub use self::backlog::{Backlog, ServerBacklog};
 use self::connection::Connection;
 pub use self::error::{ConnectError, NEEDED_VERSION, Unfit};
 pub use self::events::Events;
+pub use self::publisher::{BatchSetting, BatchStatus};
 pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
 use self::streams::{Layout, MadeStreams};
@@ -67,6 +68,8 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// How many logs there are: the same for as long as the cluster has runs.
     pub partitions: u16,
+    /// Use of atomic batches for large groups of jobs.
+    pub batch: BatchSetting,
     /// How long to wait for a server.
     pub connect_deadline: Duration,
 }
@@ -159,7 +162,14 @@ impl Nats {
         let made = MadeStreams::default();
         let ensured = streams::ensure(&connection.context, layout, deadline, &made);
         Box::pin(connection.unless_denied(ensured)).await?;
-        let nats = connection.unless_denied(Self::open(connection.clone(), layout)).await?;
+        let batch = config.batch;
+        let nats = connection.unless_denied(Self::open(connection.clone(), layout, batch)).await?;
+        match nats.batch_status().used {
+            Some(used) => info!(used, "`nats.batch` decides whether large groups of jobs go to NATS as atomic batches"),
+            None => info!(
+                "the first large groups of jobs are measured to decide whether they go to NATS as atomic batches (`nats.batch`)"
+            ),
+        }
         connection.spawn(streams::restore(connection.clone(), layout, nats.restored.clone()));
         Ok(nats)
     }
@@ -172,13 +182,13 @@ impl Nats {
     pub async fn join(config: NatsConfig) -> Result<Self, ConnectError> {
         let connection = Connection::make(&config).await?;
         connection.unless_denied(streams::verify(&connection.context, &config)).await?;
-        connection.unless_denied(Self::open(connection.clone(), config.layout())).await
+        connection.unless_denied(Self::open(connection.clone(), config.layout(), config.batch)).await
     }
 
-    async fn open(connection: Connection, layout: Layout) -> Result<Self, ConnectError> {
+    async fn open(connection: Connection, layout: Layout, batch: BatchSetting) -> Result<Self, ConnectError> {
         Ok(Self {
             log: Arc::new(log::Log::new(&connection, layout)),
-            jobs: Arc::new(jobs::Jobs::open(&connection).await?),
+            jobs: Arc::new(jobs::Jobs::open(&connection, batch).await?),
             blobs: Arc::new(blobs::Blobs::new(&connection)),
             workflows: Arc::new(workflows::Workflows::new(&connection)),
             submissions: Arc::new(submissions::Submissions::new(&connection)),
@@ -240,6 +250,11 @@ impl Nats {
     /// When there is none, or the server is too old.
     pub fn check(&self) -> Result<(), Unfit> {
         self.connection.check()
+    }
+
+    /// Returns the use of atomic batches by this process.
+    pub fn batch_status(&self) -> BatchStatus {
+        self.jobs.batch_status()
     }
 
     /// Streams and consumers as they are.

@@ -19,7 +19,7 @@ use self::reader::Reader;
 use super::api::ask;
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Manner, Outgoing, Placed, Publisher};
+use super::publisher::{StoreMode, OutgoingMessage, PublishOutcome, Publisher};
 use super::streams::{INCARNATION, Layout, look};
 
 /// All logs of a cluster.
@@ -63,8 +63,8 @@ impl RunLog for Log {
         let subject = async_nats::Subject::from(subject::log(partition));
         let messages = events.iter().map(|event| message(&subject, event)).collect::<Result<Vec<_>, _>>();
         let messages = messages.map_err(|refusal| Error::permanent(doing.as_str(), refusal))?;
-        let placed = publisher.publish(&doing, messages).await?;
-        Ok(placed.into_iter().filter_map(sequence).collect())
+        let outcome = publisher.publish(&doing, messages).await?;
+        Ok(outcome.into_iter().filter_map(sequence).collect())
     }
 
     async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
@@ -102,7 +102,7 @@ fn incarnation(info: &Info) -> Incarnation {
     Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))
 }
 
-fn message(subject: &async_nats::Subject, event: &Event) -> Result<Outgoing, String> {
+fn message(subject: &async_nats::Subject, event: &Event) -> Result<OutgoingMessage, String> {
     let body = encode(event).map_err(|error| error.to_string())?;
     if body.len() > ENTRY_LIMIT_BYTES {
         return Err(format!(
@@ -112,15 +112,15 @@ fn message(subject: &async_nats::Subject, event: &Event) -> Result<Outgoing, Str
     }
     // The place of an announcement is the epoch of a leader, so no other may stand there.
     let is_announcement = matches!(event, Event::LeaderAnnounced { .. });
-    let manner = if is_announcement { Manner::Alone } else { Manner::Joined };
-    Ok(Outgoing { subject: subject.clone(), body: body.into(), manner })
+    let store = if is_announcement { StoreMode::Single } else { StoreMode::Mergeable };
+    Ok(OutgoingMessage { subject: subject.clone(), body: body.into(), store })
 }
 
 /// An append has no condition, so it always has a place of its own.
-fn sequence(placed: Placed) -> Option<Seq> {
-    match placed {
-        Placed::New(sequence) => Some(Seq(sequence)),
-        Placed::Already => None,
+fn sequence(outcome: PublishOutcome) -> Option<Seq> {
+    match outcome {
+        PublishOutcome::Stored(sequence) => Some(Seq(sequence)),
+        PublishOutcome::AlreadyPresent => None,
     }
 }
 

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Manner, Outgoing, Publisher};
+use super::publisher::{StoreMode, OutgoingMessage, Publisher};
 use super::scan::scan;
 use super::streams::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM, look};
 
@@ -157,7 +157,7 @@ impl longshore_ports::Workflows for Workflows {
         let body = encode(workflow).map_err(|error| Error::permanent(doing.as_str(), error))?;
         let subject = format!("{WORKFLOWS_PREFIX}.{key}").into();
         self.publisher
-            .publish(&doing, vec![Outgoing { subject, body: body.into(), manner: Manner::Alone }])
+            .publish(&doing, vec![OutgoingMessage { subject, body: body.into(), store: StoreMode::Single }])
             .await?;
         self.note_own_change();
         Ok(())
@@ -167,10 +167,10 @@ impl longshore_ports::Workflows for Workflows {
         let versions = self.read(&format!("{namespace}.{name}.*")).await?;
         // An empty value is a deleted key. It moves the stream's last sequence, which a purge would not, so that every process
         // that remembers the versions notices.
-        let deleted = versions.iter().map(|version| Outgoing {
+        let deleted = versions.iter().map(|version| OutgoingMessage {
             subject: format!("{WORKFLOWS_PREFIX}.{namespace}.{name}.{}", version.digest).into(),
             body: Bytes::new(),
-            manner: Manner::Alone,
+            store: StoreMode::Single,
         });
         self.publisher.publish(&format!("remove workflow {name}"), deleted.collect()).await?;
         self.note_own_change();

@@ -156,6 +156,7 @@ fn nats_config(config: &Config, name: &str, connect_deadline: Duration) -> NatsC
         credentials: config.nats_credentials.clone(),
         inbox_prefix: config.nats_inbox_prefix.clone(),
         nkey: config.nats_nkey.clone(),
+        batch: config.nats_batch,
         tls: config.nats_tls.clone(),
         name: name.to_owned(),
         replicas: config.replicas,

@@ -75,6 +75,8 @@ pub(crate) struct SchedulerSeen {
     pub(crate) partitions: Vec<PartitionReport>,
     /// The stores that it cannot use.
     pub(crate) problems: Vec<String>,
+    /// Its use of atomic batches. `None` for an older version.
+    pub(crate) atomic_batches: Option<nats::BatchStatus>,
 }
 
 /// Redis, and the workers and leases in it.

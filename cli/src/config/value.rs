@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use longshore_nats::BatchSetting;
 use longshore_ports::shown_addresses;
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -129,6 +130,11 @@ pub(super) fn inbox_prefix(text: &str) -> Result<String, String> {
         && text.len() <= PREFIX_CHARS
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     if fits { Ok(text.to_owned()) } else { Err("1 to 32 of A-Z, a-z, 0-9, `-` and `_`".to_owned()) }
+}
+
+/// The use of atomic batches: `auto`, `always` or `never`.
+pub(super) fn batch(text: &str) -> Result<BatchSetting, String> {
+    text.trim().parse().map_err(|()| "`auto`, `always` or `never`".to_owned())
 }
 
 /// What keys begin with: a word that is no pattern and has none of the signs that keys have.
