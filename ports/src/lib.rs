@@ -11,7 +11,7 @@
 //!            embedded (SQLite, memory)   or   nats and redis
 //! ```
 //!
-//! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, the
+//! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, [`retry`], the
 //! [`NamespaceShares`] of a bounded resource, and what is known of addresses ([`is_loopback`], [`shown_addresses`]).
 
 mod address;
@@ -30,6 +30,7 @@ mod lease;
 mod log;
 mod loopback;
 pub mod outage;
+pub mod retry;
 mod run_query;
 mod shares;
 mod submissions;
