@@ -58,7 +58,12 @@ pub(super) fn reporter(
         };
         let partitions = led.into_iter().map(reported).collect();
         let problems = reported_problems(&nats, &dependencies);
-        let report = SchedulerReport { node: node.clone(), partitions, problems, atomic_batches: Some(nats.batch_status()) };
+        let report = SchedulerReport {
+            node: node.clone(),
+            partitions,
+            problems,
+            atomic_batches: Some(nats.batch_status()),
+        };
         serde_json::to_value(report).unwrap_or(Value::Null)
     };
     Box::new(report)

@@ -125,7 +125,8 @@ impl MessageGroup {
             }
             // An error of the server means that it stored nothing.
             PublishAck {
-                outcome: Err(PublishFailure::Refused(_)) | Ok(PublishOutcome::AlreadyPresent), ..
+                outcome: Err(PublishFailure::Refused(_)) | Ok(PublishOutcome::AlreadyPresent),
+                ..
             } => {
                 self.mode = PublishMode::Pipelined;
                 self.was_refused = true;

@@ -124,8 +124,7 @@ mod tests {
         let (numbers, index_of) = merged_numbers(messages);
         assert_eq!((numbers.len(), numbers[0].len(), index_of[MERGED_MESSAGES]), (2, MERGED_MESSAGES, 1));
         let large = vec![0_u8; MERGED_BYTES / 2 + 1];
-        let large =
-            OutgoingMessage { subject: "a".into(), body: large.into(), store: StoreMode::Mergeable };
+        let large = OutgoingMessage { subject: "a".into(), body: large.into(), store: StoreMode::Mergeable };
         assert_eq!(merge(vec![large; 3], MIB).index_of, [0, 1, 2]);
         let half = OutgoingMessage { body: vec![0; 4_000].into(), ..message("a", 0, StoreMode::Mergeable) };
         for (allowed, expected) in [(MIB, [0, 0, 0]), (12_000, [0, 0, 1]), (4_000, [0, 1, 2])] {

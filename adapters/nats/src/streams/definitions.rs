@@ -1,4 +1,4 @@
-//! The configuration of each stream.
+//! Configurations of the streams.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use longshore_proto::{Partition, subject};
 
 use super::{PARTITIONS, WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
 
-/// How long a stream remembers the ids of messages: the least that the server allows. Ours carry none, but submits of
-/// other clients may, and the server takes a message for a duplicate by its id alone, whatever its subject: one
-/// namespace's submit would be acknowledged and dropped for another's.
-const DUPLICATES: Duration = Duration::from_millis(100);
+/// Time that a stream remembers ids of messages: the least that the server allows. Messages of Longshore have no id, but submits
+/// of other clients may. The server compares ids alone and not subjects, so a submit of one namespace would be acknowledged and
+/// dropped as a duplicate of a submit of another.
+const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
-/// How many servers of the tool kind can have a queue: each is a consumer. The default of nats-server 2.15.
-const MOST_CONSUMERS: i32 = 1_000;
+/// Most MCP servers that can have jobs, since each has a consumer. The default of nats-server 2.15.
+const MAX_CONSUMERS: i32 = 1_000;
 
-/// How many jobs, and how many submits, wait at most; beyond that, publishing fails and is tried again. Their bytes are
-/// bounded as well, by [sizes](super::sizes).
-const MOST_WAITING: i64 = 1_000_000;
+/// Most jobs, and most submits, that wait. Beyond that, publishing fails and is retried. Their bytes are bounded as well, by
+/// [sizes](super::sizes).
+const MAX_WAITING: i64 = 1_000_000;
 
-/// How long a refused message is kept.
+/// Time that a dead letter is kept.
 const DEAD_LETTER_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Every stream, as it has to be; first the one that says how many logs there are.
-pub(super) fn needed(partitions: u16, replicas: usize) -> Vec<Config> {
+/// Returns the configurations of all streams. The first one holds the number of partitions.
+pub(super) fn definitions(partitions: u16, replicas: usize) -> Vec<Config> {
     let logs = (0..partitions).map(|number| log(Partition(number)));
     let others = [jobs(), blobs(), workflows(), dead_letters()];
     std::iter::once(submits(partitions))
@@ -41,12 +41,12 @@ fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {
         max_messages_per_subject: -1,
         max_bytes: -1,
         discard: DiscardPolicy::New,
-        duplicate_window: DUPLICATES,
+        duplicate_window: DUPLICATE_WINDOW,
         ..Config::default()
     }
 }
 
-/// Nothing leaves a log but by our own trimming; it goes by prefix, so no single message can be deleted.
+/// Returns the configuration of a log. It denies the deletion of single messages, since trimming purges a prefix.
 pub(super) fn log(partition: Partition) -> Config {
     Config {
         deny_delete: true,
@@ -55,14 +55,14 @@ pub(super) fn log(partition: Partition) -> Config {
     }
 }
 
-/// One place for each subject, and so for each job.
+/// Returns the configuration of the work queue. It holds one message for each subject, and so for each job.
 pub(super) fn jobs() -> Config {
     Config {
         retention: RetentionPolicy::WorkQueue,
         max_messages_per_subject: 1,
         discard_new_per_subject: true,
-        max_messages: MOST_WAITING,
-        max_consumers: MOST_CONSUMERS,
+        max_messages: MAX_WAITING,
+        max_consumers: MAX_CONSUMERS,
         allow_atomic_publish: true,
         ..stream(subject::JOBS_STREAM, subject::JOBS)
     }
@@ -91,7 +91,7 @@ fn submits(partitions: u16) -> Config {
     Config {
         metadata: [(PARTITIONS.to_owned(), partitions.to_string())].into(),
         retention: RetentionPolicy::WorkQueue,
-        max_messages: MOST_WAITING,
+        max_messages: MAX_WAITING,
         allow_atomic_publish: true,
         ..stream(subject::SUBMIT_STREAM, subject::SUBMITS)
     }
