@@ -51,7 +51,7 @@ use self::log::PartitionLogs;
 pub use self::publisher::{BatchSetting, BatchStatus};
 use self::registry::WorkflowRegistry;
 pub use self::service::{ServiceReport, serve};
-pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, Status, StreamStatus};
+pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, NatsStatus, StreamStatus};
 use self::streams::{CreatedStreams, StreamLayout};
 use self::submit_queue::SubmitQueue;
 
@@ -122,7 +122,7 @@ impl NatsClient {
     ///
     /// # Errors
     /// If the server does not answer.
-    pub async fn status(&self) -> Result<Status, Error> {
+    pub async fn status(&self) -> Result<NatsStatus, Error> {
         status::read(&self.connection).await
     }
 
@@ -275,7 +275,7 @@ impl Nats {
     ///
     /// # Errors
     /// If the server does not answer.
-    pub async fn status(&self) -> Result<Status, Error> {
+    pub async fn status(&self) -> Result<NatsStatus, Error> {
         status::read(&self.connection).await
     }
 

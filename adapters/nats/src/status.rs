@@ -19,7 +19,7 @@ use super::streams::stream_info;
 
 /// The state of a server, its account and its streams.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub struct NatsStatus {
     /// Version of nats-server.
     pub version: String,
     /// Name of the server.
@@ -162,7 +162,7 @@ pub(super) async fn one_stream(connection: &Connection, name: &str) -> Result<St
 }
 
 /// Reads the state of the server, the account and the streams of Longshore.
-pub(super) async fn read(connection: &Connection) -> Result<Status, Error> {
+pub(super) async fn read(connection: &Connection) -> Result<NatsStatus, Error> {
     let started = Instant::now();
     connection.round_trip("read the state of NATS").await?;
     let round_trip = started.elapsed();
@@ -176,7 +176,7 @@ pub(super) async fn read(connection: &Connection) -> Result<Status, Error> {
     }
     streams.sort_by(|one, other| one.name.cmp(&other.name));
     let server = connection.client.server_info();
-    Ok(Status {
+    Ok(NatsStatus {
         version: server.version,
         server: server.server_name,
         cluster: server.cluster,

@@ -53,7 +53,7 @@ pub(crate) struct ConsumerSeen {
 
 /// NATS, its clients and its queues.
 pub(super) struct NatsSeen {
-    pub(super) status: nats::Status,
+    pub(super) status: nats::NatsStatus,
     /// How far its clock is ahead of ours, in milliseconds; nothing if it did not say.
     pub(super) clock_ahead: Option<i64>,
     /// The schedulers that answer requests.
