@@ -51,7 +51,7 @@ use self::log::PartitionLogs;
 pub use self::publisher::{BatchSetting, BatchStatus};
 use self::registry::WorkflowRegistry;
 pub use self::service::{ServiceReport, serve};
-pub use self::status::{AccountStatus, ConsumerStatus, QueueStatus, NatsStatus, StreamStatus};
+pub use self::status::{AccountStatus, ConsumerStatus, NatsStatus, QueueStatus, StreamStatus};
 use self::streams::{CreatedStreams, StreamLayout};
 use self::submit_queue::SubmitQueue;
 

@@ -81,7 +81,7 @@ pub(crate) struct SchedulerSeen {
 
 /// Redis, and the workers and leases in it.
 pub(super) struct RedisSeen {
-    pub(super) status: redis::Status,
+    pub(super) status: redis::RedisStatus,
     /// How far its clock is ahead of ours, in milliseconds.
     pub(super) clock_ahead: i64,
     pub(super) workers: Vec<WorkerEntry>,
