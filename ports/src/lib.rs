@@ -47,7 +47,7 @@ pub use checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
 pub use claims::{CLAIM_RETENTION, Claims};
 pub use error::Error;
 pub use events::{Events, News};
-pub use jobs::{Delivery, JobQueue, Queued, Receipt, Reminder};
+pub use jobs::{Delivery, JobQueue, Receipt, Reminder};
 pub use lease::Lease;
 pub use log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
 pub use loopback::is_loopback;

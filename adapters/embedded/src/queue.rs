@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Delivery, Error, JobQueue, Queued, Receipt};
+use longshore_ports::{Delivery, Error, JobQueue, Receipt};
 use longshore_proto::{Job, JobId, ServerName};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -76,16 +76,17 @@ impl SharedQueue {
 
 #[async_trait]
 impl JobQueue for MemoryQueue {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         let mut table = self.shared.jobs();
-        let answers: Option<Vec<_>> = jobs.into_iter().map(|job| table.publish(job, MAX_JOBS)).collect();
+        let has_room = jobs.into_iter().all(|job| table.publish(job, MAX_JOBS));
         drop(table);
         self.shared.changed.notify_waiters();
-        answers.ok_or_else(|| {
-            let full =
-                StoreError::Refused(format!("{MAX_JOBS} jobs are out already: publish the rest again later"));
-            Error::transient("queue jobs", full)
-        })
+        if has_room {
+            return Ok(());
+        }
+        let full =
+            StoreError::Refused(format!("{MAX_JOBS} jobs are out already: publish the rest again later"));
+        Err(Error::transient("queue jobs", full))
     }
 
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {

@@ -18,7 +18,7 @@ use async_nats::jetstream::consumer::Info;
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_ports::{Delivery, Error, JobQueue, Queued};
+use longshore_ports::{Delivery, Error, JobQueue};
 use longshore_proto::{Job, JobId, ServerName, Timestamp, WireError, decode, encode, subject};
 use serde_json::json;
 use tokio::sync::watch;
@@ -29,9 +29,7 @@ use self::recalls::Recalls;
 use super::api::{EmptyRequest, find_message, request};
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{
-    BatchChoice, BatchSetting, BatchStatus, OutgoingMessage, PublishOutcome, Publisher, StoreMode,
-};
+use super::publisher::{BatchChoice, BatchSetting, BatchStatus, OutgoingMessage, Publisher, StoreMode};
 use super::pull_consumer::PullConsumer;
 use super::receipt::NatsReceipt;
 use super::streams::stream_info;
@@ -152,11 +150,10 @@ impl NatsJobQueue {
 
 #[async_trait]
 impl JobQueue for NatsJobQueue {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         let messages = jobs.iter().map(message).collect::<Result<_, _>>();
         let messages = messages.map_err(|error| Error::permanent("queue jobs", error))?;
-        let outcomes = self.publisher.publish("queue jobs", messages).await?;
-        Ok(outcomes.into_iter().map(queued).collect())
+        self.publisher.publish("queue jobs", messages).await.map(|_| ())
     }
 
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
@@ -223,11 +220,4 @@ async fn track_recall_start(connection: Connection, before_recalls: Arc<AtomicU6
 fn message(job: &Job) -> Result<OutgoingMessage, WireError> {
     let subject = subject::job(CLASS, &job.server, &job.id).into();
     Ok(OutgoingMessage { subject, body: encode(job)?.into(), store: StoreMode::IfAbsent })
-}
-
-fn queued(outcome: PublishOutcome) -> Queued {
-    match outcome {
-        PublishOutcome::Stored(_) => Queued::New,
-        PublishOutcome::AlreadyPresent => Queued::Already,
-    }
 }

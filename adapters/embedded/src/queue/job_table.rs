@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use longshore_ports::Queued;
 use longshore_proto::{Job, JobId, ServerName};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,18 +39,18 @@ pub(super) struct TakenJob {
 }
 
 impl JobTable {
-    /// Adds a job at the end of its server's queue, unless the table has it. `None` if there is no room.
-    pub(super) fn publish(&mut self, job: Job, limit: usize) -> Option<Queued> {
+    /// Adds a job at the end of its server's queue, unless the table has it. Returns false if there is no room.
+    pub(super) fn publish(&mut self, job: Job, limit: usize) -> bool {
         if self.holds(&job.id) {
-            return Some(Queued::Already);
+            return true;
         }
         if self.jobs.len() >= limit {
-            return None;
+            return false;
         }
         self.server_queue(&job.server).ready.push_back(job.id.clone());
         let queued = QueuedJob { job, delivered: 0, recalled: CancellationToken::new() };
         self.jobs.insert(queued.job.id.clone(), queued);
-        Some(Queued::New)
+        true
     }
 
     /// Returns true if a job is queued or delivered.
@@ -173,14 +172,11 @@ mod tests {
     fn full_queue_accepts_more_after_a_job_is_removed() {
         let mut table = JobTable::default();
         let publish = |table: &mut JobTable, n| table.publish(job(n), 2);
-        assert_eq!(
-            [1, 2, 3, 1].map(|n| publish(&mut table, n)),
-            [Some(Queued::New), Some(Queued::New), None, Some(Queued::Already)]
-        );
+        assert_eq!([1, 2, 3, 1].map(|n| publish(&mut table, n)), [true, true, false, true]);
         taken(&mut table, Instant::now());
-        assert_eq!(publish(&mut table, 3), None, "a delivered job counts");
+        assert!(!publish(&mut table, 3), "a delivered job counts");
         table.remove(&job(1).id);
-        assert_eq!(publish(&mut table, 3), Some(Queued::New));
+        assert!(publish(&mut table, 3));
     }
 
     #[test]
