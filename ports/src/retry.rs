@@ -15,16 +15,16 @@ const START_PAUSE: Duration = Duration::from_millis(200);
 
 /// Pauses between attempts: each is twice as long as the one before, up to a limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Backoff {
+pub struct RetryPauses {
     /// Pause after the first failed attempt.
     pub first: Duration,
     /// Longest pause.
     pub longest: Duration,
 }
 
-impl Backoff {
+impl RetryPauses {
     /// Returns the pause after attempt number `attempt`, starting at zero.
-    pub fn pause(self, attempt: u32) -> Duration {
+    pub fn after(self, attempt: u32) -> Duration {
         let factor = 2_u32.checked_pow(attempt).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
@@ -37,7 +37,7 @@ impl Backoff {
 ///
 /// # Errors
 /// The first error that is not retryable.
-pub async fn retry<T, F>(doing: &str, backoff: Backoff, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+pub async fn retry<T, F>(doing: &str, pauses: RetryPauses, mut attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -48,7 +48,7 @@ where
                 if outage::failed(doing) {
                     warn!(%error, "cannot {doing}; trying again until it works");
                 }
-                sleep(backoff.pause(failed)).await;
+                sleep(pauses.after(failed)).await;
                 failed = failed.saturating_add(1);
             }
             result => {
@@ -100,12 +100,13 @@ where
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+    const PAUSES: RetryPauses =
+        RetryPauses { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
 
     #[tokio::test(start_paused = true)]
     async fn retryable_error_is_repeated_with_growing_pauses() {
         let (mut attempts, start) = (0, Instant::now());
-        let result = retry("be tested", BACKOFF, || {
+        let result = retry("be tested", PAUSES, || {
             attempts += 1;
             let result = if attempts < 10 { Err(Error::transient("try", "not now")) } else { Ok(attempts) };
             async { result }
@@ -113,13 +114,13 @@ mod tests {
         assert_eq!(result.await.expect("succeeds"), 10);
         let millis = [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000_u64];
         assert_eq!(start.elapsed(), Duration::from_millis(millis.iter().sum()));
-        assert_eq!(BACKOFF.pause(u32::MAX), BACKOFF.longest);
+        assert_eq!(PAUSES.after(u32::MAX), PAUSES.longest);
     }
 
     #[tokio::test(start_paused = true)]
     async fn error_that_is_not_retryable_is_not_repeated() {
         let mut attempts = 0;
-        let result: Result<(), _> = retry("be tested", BACKOFF, || {
+        let result: Result<(), _> = retry("be tested", PAUSES, || {
             attempts += 1;
             async { Err(Error::permanent("try", "never")) }
         })

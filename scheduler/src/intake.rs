@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use longshore_ports::{Backend, Cause, clock};
 use longshore_proto::{
-    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
+    Digest, Event, Namespace, Partition, Payload, RunId, Signal, SpilledPayload, TraceContext,
     subject::BLOBS_STREAM,
 };
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
@@ -206,15 +206,13 @@ impl Intake {
         Ok(())
     }
 
-    /// A value as it travels: itself, or the address of a blob.
+    /// Turns a value into a payload, and stores the blob of a large one.
     async fn kept(&self, value: Value) -> Result<Payload, SubmitError> {
-        let text = value.to_string();
-        if text.len() <= INLINE_LIMIT_BYTES {
-            return Ok(Payload::Inline(value));
+        let SpilledPayload { payload, blob } = Payload::spill(value);
+        if let Some(blob) = blob {
+            self.put_blob(blob).await?;
         }
-        let bytes = text.len() as u64;
-        let digest = self.put_blob(text.into_bytes()).await?;
-        Ok(Payload::Blob { digest, bytes })
+        Ok(payload)
     }
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Digest, SubmitError> {

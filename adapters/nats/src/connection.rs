@@ -17,7 +17,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, Se
 use bytes::Bytes;
 use futures::StreamExt;
 use longshore_ports::Error;
-use longshore_ports::retry::{Backoff, retry_until};
+use longshore_ports::retry::{RetryPauses, retry_until};
 use longshore_tls::is_about_certificates;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -42,7 +42,8 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_ATTEMPT: Duration = Duration::from_secs(2);
 
 /// Pauses between attempts to reconnect. A restarted server is found within the longest one.
-const RECONNECT: Backoff = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(500) };
+const RECONNECT: RetryPauses =
+    RetryPauses { first: Duration::from_millis(1), longest: Duration::from_millis(500) };
 
 /// Interval of pings to the server. Two without an answer end the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -252,7 +253,7 @@ async fn connect_options(
         .connection_timeout(CONNECT_ATTEMPT)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(ANSWER_TIMEOUT))
-        .reconnect_delay_callback(|attempts| RECONNECT.pause(u32::try_from(attempts).unwrap_or(u32::MAX)))
+        .reconnect_delay_callback(|attempts| RECONNECT.after(u32::try_from(attempts).unwrap_or(u32::MAX)))
         .event_callback(move |event| {
             events.record(&event);
             async {}
@@ -360,7 +361,7 @@ mod tests {
 
     #[test]
     fn pauses_between_reconnects_are_bounded() {
-        assert!(RECONNECT.pause(0) < Duration::from_millis(5));
-        assert_eq!(RECONNECT.pause(u32::MAX), RECONNECT.longest);
+        assert!(RECONNECT.after(0) < Duration::from_millis(5));
+        assert_eq!(RECONNECT.after(u32::MAX), RECONNECT.longest);
     }
 }

@@ -4,7 +4,7 @@
 //! reading the results that make room in it.
 
 use longshore_ports::{Backend, outage};
-use longshore_proto::{Event, INLINE_LIMIT_BYTES, Job, JobId, Partition, Payload};
+use longshore_proto::{Event, Job, JobId, Partition, Payload, SpilledPayload};
 use tracing::{info, warn};
 
 use crate::fold::{DriverError, insist};
@@ -48,7 +48,7 @@ pub(super) async fn dispatch(backend: &Backend, jobs: Vec<Job>) -> Result<Unsent
         let some = lightened(backend, some, &mut unsent.jobs).await?;
         let ids: Vec<JobId> = some.iter().map(|job| job.id.clone()).collect();
         match backend.jobs.publish(some).await {
-            Ok(_) => over(QUEUE_JOBS),
+            Ok(()) => over(QUEUE_JOBS),
             Err(error) if error.retryable => {
                 unsent.jobs.extend(ids.into_iter().chain(jobs.map(|job| job.id)));
                 unsent.queue_is_full = true;
@@ -71,40 +71,35 @@ async fn lightened(
 ) -> Result<Vec<Job>, DriverError> {
     let (mut light, mut are_refused) = (Vec::with_capacity(jobs.len()), false);
     for mut job in jobs {
-        if let Some(text) = large(&job.arguments) {
-            // What is refused once is not asked for again in this round: each may take as long as a timeout.
-            let kept = if are_refused { None } else { keep(backend, text).await? };
-            let Some(payload) = kept else {
-                are_refused = true;
-                unsent.push(job.id);
-                continue;
-            };
+        if let Payload::Inline(value) = job.arguments {
+            let SpilledPayload { payload, blob } = Payload::spill(value);
             job.arguments = payload;
+            if let Some(blob) = blob {
+                // After one refusal the others of this round are not tried: each may take as long as a timeout.
+                are_refused = are_refused || !keep(backend, blob).await?;
+                if are_refused {
+                    unsent.push(job.id);
+                    continue;
+                }
+            }
         }
         light.push(job);
     }
     Ok(light)
 }
 
-/// The text of arguments that do not fit into a message.
-fn large(arguments: &Payload) -> Option<String> {
-    let Payload::Inline(value) = arguments else { return None };
-    Some(value.to_string()).filter(|text| text.len() > INLINE_LIMIT_BYTES)
-}
-
-/// Keeps a text as a blob. Returns nothing if it cannot be kept now.
-async fn keep(backend: &Backend, text: String) -> Result<Option<Payload>, DriverError> {
-    let bytes = text.len() as u64;
-    match backend.blobs.put(text.into_bytes()).await {
-        Ok(digest) => {
+/// Stores a blob. Returns false if it cannot be stored now.
+async fn keep(backend: &Backend, blob: Vec<u8>) -> Result<bool, DriverError> {
+    match backend.blobs.put(blob).await {
+        Ok(_) => {
             over(KEEP_ARGUMENTS);
-            Ok(Some(Payload::Blob { digest, bytes }))
+            Ok(true)
         }
         Err(error) if error.retryable => {
             if outage::failed(KEEP_ARGUMENTS) {
                 warn!(%error, "cannot keep large arguments; their jobs wait, and others are sent");
             }
-            Ok(None)
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }
