@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::OpenError;
 use super::directory::DataDirectory;
+use super::open_error::OpenError;
 
 /// "LoSh": identifies an SQLite file of Longshore, also for `file(1)`.
 const APPLICATION_ID: i32 = 0x4C6F_5368;

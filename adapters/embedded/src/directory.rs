@@ -16,7 +16,19 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::{Access, OpenError};
+use super::open_error::OpenError;
+
+/// The access of a process to a data directory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Write access to the whole directory: no other process may write. Creates the directory and the file if absent.
+    ReadWrite,
+    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes. Creates the
+    /// directory and the file if absent.
+    Shared,
+    /// Read access, beside other processes or without one. Every change is refused.
+    ReadOnly,
+}
 
 /// Name of the lock file.
 pub(super) const LOCK_FILE: &str = "lock";

@@ -23,6 +23,7 @@ mod directory;
 mod failure;
 mod lock;
 mod log;
+mod open_error;
 mod partitions;
 mod queue;
 mod readers;
@@ -31,7 +32,7 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,138 +43,18 @@ use longshore_proto::{Partition, RunId};
 use self::blobs::BlobTable;
 use self::checkpoints::CheckpointTable;
 use self::claims::ClaimTable;
+pub use self::directory::Access;
 use self::directory::DataDirectory;
 pub use self::lock::Holder;
 use self::lock::{FileLock, LOOK_LIMIT};
 use self::log::PartitionLogs;
+pub use self::open_error::OpenError;
 use self::partitions::HeldPartitions;
 pub use self::partitions::{PARTITIONS, PartitionState};
 use self::queue::MemoryQueue;
 use self::readers::Readers;
 use self::store::DataFile;
 use self::writer::Writer;
-
-/// The access of a process to a data directory.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Access {
-    /// Write access to the whole directory: no other process may write. Creates the directory and the file if absent.
-    ReadWrite,
-    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes. Creates the
-    /// directory and the file if absent.
-    Shared,
-    /// Read access, beside other processes or without one. Every change is refused.
-    ReadOnly,
-}
-
-/// The reason why a data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process uses the directory, or holds the partition.
-    #[error("{path} is in use by {}: wait for it or stop it, or use another data directory", describe(*.pid))]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// Process id, if the process has written it.
-        pid: Option<u32>,
-    },
-    /// Other processes hold all partitions.
-    #[error("{PARTITIONS} processes are at work in {path}, and no more can be: use another data directory")]
-    Full {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The file was written by a newer version.
-    #[error("{path} has format {found}, and this version of longshore knows {known}: upgrade longshore")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: i32,
-        /// The newest format that this version reads.
-        known: i32,
-    },
-    /// The file was not written by Longshore.
-    #[error("{path} was not written by longshore: move it away, or use another data directory")]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There is no data file.
-    #[error("{path} does not exist: nothing was run in this data directory yet")]
-    Absent {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The path is that of a file, or leads through one.
-    #[error("{path} is not a directory: name a directory for the data, such as .longshore")]
-    NotADirectory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The directory, or a file in it, is a symbolic link.
-    #[error(
-        "{path} is a symbolic link, and a data directory has none: remove the link, or name the directory itself"
-    )]
-    SymbolicLink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A directory, a pipe or a device has the name of a file of the data directory.
-    #[error("{path} is not a regular file: move it away, or use another data directory")]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The directory belongs to another user.
-    #[error(
-        "{path}: permission denied; run this as the user who owns the data directory, or name one of your own"
-    )]
-    Denied {
-        /// The directory, or the file in it.
-        path: PathBuf,
-    },
-    /// The file system does not support a write-ahead log.
-    #[error(
-        "{path} is on a file system without shared memory (a network mount?): use a local data directory"
-    )]
-    NoWriteAheadLog {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The directory cannot be created or written.
-    #[error("{path} cannot be used as part of a data directory: {source}")]
-    Directory {
-        /// The directory, or the file in it.
-        path: PathBuf,
-        /// Error of the system.
-        source: std::io::Error,
-    },
-    /// The file cannot be read or written.
-    #[error("{path} cannot be opened: {source}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// Error of the database.
-        source: Box<dyn StdError + Send + Sync>,
-    },
-}
-
-impl OpenError {
-    /// Returns the error for `path`, the directory or a file in it, which cannot be opened.
-    fn unreachable(dir: &Path, path: &Path, source: std::io::Error) -> Self {
-        use std::io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied};
-        match source.kind() {
-            NotFound => Self::Absent { path: path.to_owned() },
-            PermissionDenied => Self::Denied { path: path.to_owned() },
-            NotADirectory | AlreadyExists => Self::NotADirectory { path: dir.to_owned() },
-            _ => Self::Directory { path: path.to_owned(), source },
-        }
-    }
-}
-
-fn describe(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
 
 /// An open data directory.
 pub struct Embedded {
@@ -245,7 +126,7 @@ impl Embedded {
                 self.held.release(partition);
             }
         }
-        Err(OpenError::Full { path: self.held.path() })
+        Err(OpenError::Full { path: self.held.path(), partitions: PARTITIONS })
     }
 
     /// Records the runs of a held partition that this process executes, if it does not execute all of them, so that the others are
@@ -343,19 +224,7 @@ fn open_writer(directory: DataDirectory, access: Access) -> Result<WriteAccess, 
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Error, ErrorKind};
-
     use super::*;
-
-    #[test]
-    fn error_of_a_directory_names_the_reason() {
-        let (dir, file) = (Path::new("data"), Path::new("data/longshore.db"));
-        let error = |kind| OpenError::unreachable(dir, file, Error::from(kind)).to_string();
-        assert!(error(ErrorKind::NotFound).starts_with("data/longshore.db does not exist"));
-        assert!(error(ErrorKind::PermissionDenied).starts_with("data/longshore.db: permission denied"));
-        assert!(error(ErrorKind::NotADirectory).starts_with("data is not a directory"));
-        assert!(error(ErrorKind::StorageFull).contains("no storage space"));
-    }
 
     #[tokio::test]
     async fn file_is_refused_as_a_data_directory() {

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use longshore_proto::{Partition, RunId};
 
-use super::OpenError;
 use super::directory::{DataDirectory, LOCK_FILE, SETUP_LOCK_FILE, partition_lock_file};
+use super::open_error::OpenError;
 
 /// Longest text of a lock file that was written here: a process id and [`NAMED_RUNS`] run ids.
 const TEXT_LIMIT_BYTES: u64 = 64 * 1024;

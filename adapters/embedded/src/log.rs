@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::entries::StoredEntry;
 use self::recent::RecentEntries;
-use super::Access;
+use super::directory::Access;
 use super::failure::StoreError;
 use super::store::DataFile;
 

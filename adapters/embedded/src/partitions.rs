@@ -13,10 +13,11 @@ use longshore_ports::clock;
 use longshore_proto::{CheckpointMark, Partition, RunId, Seq, decode};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::claims;
 use super::directory::DataDirectory;
 use super::failure::StoreError;
 use super::lock::{self, FileLock, Holder};
-use super::{OpenError, claims};
+use super::open_error::OpenError;
 
 /// Partitions of a data directory. Each running process and each interrupted run takes one, so that any run can be taken over by
 /// itself. A run id has two digits for it.

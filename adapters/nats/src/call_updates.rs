@@ -4,7 +4,7 @@ use longshore_ports::CallUpdates;
 use longshore_proto::{CallUpdate, Job};
 use tracing::warn;
 
-use super::Events;
+use super::events::Events;
 
 /// Last token of the subject. Workers have permission for subjects with this token only.
 const KIND: &str = "call";

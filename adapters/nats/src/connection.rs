@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use super::NatsConfig;
 use super::address::{address, shown, without_credentials};
 use super::api::{ApiError, EmptyRequest, request};
+use super::config::NatsConfig;
 use super::error::{ConnectError, UnusableConnection};
 use super::failure::failed;
 use super::nkey::read_seed;

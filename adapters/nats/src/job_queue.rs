@@ -27,9 +27,10 @@ use tracing::{debug, error, warn};
 
 use self::recalls::Recalls;
 use super::api::{EmptyRequest, find_message, request};
+use super::batch::{BatchChoice, BatchSetting, BatchStatus};
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{BatchChoice, BatchSetting, BatchStatus, OutgoingMessage, Publisher, StoreMode};
+use super::publisher::{OutgoingMessage, Publisher, StoreMode};
 use super::pull_consumer::PullConsumer;
 use super::receipt::NatsReceipt;
 use super::streams::stream_info;

@@ -6,8 +6,10 @@
 mod address;
 mod api;
 mod backlog;
+mod batch;
 mod blobs;
 mod call_updates;
+mod config;
 mod connection;
 mod dead_letters;
 mod error;
@@ -30,61 +32,29 @@ mod streams;
 mod submit_queue;
 mod version;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use longshore_ports::{Blobs, DeadLetters, Error, JobQueue, RunLog, Submissions, Workflows};
-use longshore_tls::TlsFiles;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
 pub use self::backlog::{Backlog, ServerBacklog};
+pub use self::batch::{BatchSetting, BatchStatus};
 use self::blobs::BlobStore;
+pub use self::config::NatsConfig;
 use self::connection::Connection;
 use self::dead_letters::DeadLetterStream;
 pub use self::error::{ConnectError, NEEDED_VERSION, UnusableConnection};
 pub use self::events::Events;
 use self::job_queue::NatsJobQueue;
 use self::log::PartitionLogs;
-pub use self::publisher::{BatchSetting, BatchStatus};
 use self::registry::WorkflowRegistry;
 pub use self::service::{ServiceReport, serve};
 pub use self::status::{AccountStatus, ConsumerStatus, NatsStatus, QueueStatus, StreamStatus};
-use self::streams::{CreatedStreams, StreamLayout};
+use self::streams::StreamLayout;
+use self::streams::created::CreatedStreams;
 use self::submit_queue::SubmitQueue;
-
-/// Configuration of a connection to NATS.
-#[derive(Clone, Debug)]
-pub struct NatsConfig {
-    /// Addresses of the servers of one cluster: `nats://host:4222`, ...
-    pub urls: Vec<String>,
-    /// File with a user's JWT and seed.
-    pub credentials: Option<PathBuf>,
-    /// Beginning of the subjects of answers, for permissions. `_INBOX` by default.
-    pub inbox_prefix: Option<String>,
-    /// File with the seed of a user's nkey.
-    pub nkey: Option<PathBuf>,
-    /// Certificates. TLS is required if any is set.
-    pub tls: TlsFiles,
-    /// Name of this process in the server's list of connections.
-    pub name: String,
-    /// Number of copies of each stream: 1, 3 or 5.
-    pub replicas: usize,
-    /// Number of partitions. It cannot change while the cluster has runs.
-    pub partitions: u16,
-    /// Use of atomic batches for large groups of jobs.
-    pub batch: BatchSetting,
-    /// Time limit for the connection.
-    pub connect_deadline: Duration,
-}
-
-impl NatsConfig {
-    const fn layout(&self) -> StreamLayout {
-        StreamLayout { partitions: self.partitions, replicas: self.replicas }
-    }
-}
 
 /// A connection of a client. It sends requests and receives events, and needs neither JetStream nor a stream.
 #[derive(Clone)]
@@ -164,7 +134,7 @@ impl Nats {
     /// If there is no server before the deadline, or one that cannot be used; see [`ConnectError`].
     pub async fn connect(config: NatsConfig) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + config.connect_deadline;
-        let layout = config.layout();
+        let layout = StreamLayout::of(&config);
         let connection = Connection::connect(&config).await?;
         let created = CreatedStreams::default();
         let ensured = streams::ensure(&connection.context, layout, deadline, &created);
@@ -179,7 +149,7 @@ impl Nats {
                 "the first large groups of jobs are measured to decide whether they go to NATS as atomic batches (`nats.batch`)"
             ),
         }
-        connection.spawn(streams::restore(connection.clone(), layout, nats.restored.clone()));
+        connection.spawn(streams::restore::restore(connection.clone(), layout, nats.restored.clone()));
         Ok(nats)
     }
 
@@ -189,9 +159,11 @@ impl Nats {
     /// # Errors
     /// As for [`Nats::connect`], and if a stream is missing at the deadline.
     pub async fn join(config: NatsConfig) -> Result<Self, ConnectError> {
+        let layout = StreamLayout::of(&config);
         let connection = Connection::connect(&config).await?;
-        connection.unless_denied(streams::verify(&connection.context, &config)).await?;
-        connection.unless_denied(Self::open(connection.clone(), config.layout(), config.batch)).await
+        let verified = streams::verify(&connection.context, layout, config.connect_deadline);
+        connection.unless_denied(verified).await?;
+        connection.unless_denied(Self::open(connection.clone(), layout, config.batch)).await
     }
 
     async fn open(

@@ -19,7 +19,8 @@ use super::api::request;
 use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{OutgoingMessage, PublishOutcome, Publisher, StoreMode};
-use super::streams::{INCARNATION, StreamLayout, stream_info};
+use super::streams::definitions::incarnation;
+use super::streams::{StreamLayout, stream_info};
 
 /// The logs of a cluster.
 pub(super) struct PartitionLogs {
@@ -94,13 +95,6 @@ impl RunLog for PartitionLogs {
             .map_err(|error| failed(format!("trim the log of partition {partition} below {below}"), error))?;
         Ok(())
     }
-}
-
-/// Returns the incarnation of a log: the random value that its creator wrote, and the time of its creation. A restored copy of a
-/// stream has another time.
-fn incarnation(info: &Info) -> Incarnation {
-    let drawn = info.config.metadata.get(INCARNATION).map(String::as_str).unwrap_or_default();
-    Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))
 }
 
 fn message(subject: &async_nats::Subject, event: &Event) -> Result<OutgoingMessage, String> {

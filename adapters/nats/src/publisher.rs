@@ -1,14 +1,13 @@
 //! The publisher of a stream. Every message that this process publishes to the stream passes through it.
 //!
 //! It sends the messages of all waiting calls together and awaits the acknowledgement of each. A [group] goes as single
-//! pipelined messages or as an atomic batch, see [`batch`]. A single call has the latency of a single publish, and
+//! pipelined messages or as an atomic batch, see [`batch`](super::batch). A single call has the latency of a single publish, and
 //! many calls at once share what is expensive.
 //!
 //! The publisher repeats nothing ambiguous: a publish that may or may not have happened fails, and the caller knows what
 //! repeating it means.
 
 mod ack;
-mod batch;
 mod call;
 mod group;
 mod merge;
@@ -21,12 +20,11 @@ use longshore_ports::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-pub(super) use self::batch::BatchChoice;
-pub use self::batch::{BatchSetting, BatchStatus};
 use self::call::{GROUP_MESSAGES, PublishCall};
 use self::message::AROUND_BODY_BYTES;
 pub(super) use self::message::{OutgoingMessage, PublishOutcome, StoreMode};
 use self::sender::StreamSender;
+use super::batch::{BatchChoice, BatchSetting};
 use super::connection::Connection;
 use super::failure::failed;
 

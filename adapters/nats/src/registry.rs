@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use longshore_ports::{Error, Registered, Workflows};
+use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
 use longshore_proto::{Namespace, WorkflowName, decode, encode};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
@@ -25,7 +26,7 @@ use super::connection::Connection;
 use super::failure::failed;
 use super::publisher::{OutgoingMessage, Publisher, StoreMode};
 use super::scan::scan;
-use super::streams::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM, stream_info};
+use super::streams::stream_info;
 
 /// Queries whose results are cached: the workflows that are submitted again and again.
 const CACHED_QUERIES: usize = 1_000;

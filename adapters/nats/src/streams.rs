@@ -4,9 +4,9 @@
 //! Longshore promises. Settings that an operator may tune (bytes, placement, compression) are not verified. [Sizes](sizes) grow
 //! with the account.
 
-mod created;
-mod definitions;
-mod restore;
+pub(super) mod created;
+pub(super) mod definitions;
+pub(super) mod restore;
 pub(super) mod sizes;
 
 use std::collections::BTreeSet;
@@ -20,25 +20,16 @@ use futures::{StreamExt, TryStreamExt, stream};
 use longshore_ports::Error;
 use longshore_ports::retry::retry_until;
 use longshore_proto::subject;
-pub(super) use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-pub(super) use self::created::CreatedStreams;
-use self::definitions::definitions;
-pub(super) use self::restore::restore;
+use self::created::CreatedStreams;
+use self::definitions::{INCARNATION, PARTITIONS, definitions};
 use self::sizes::{AccountRoom, LEAST_BYTES, SHRINK_FACTOR, should_grow};
-use super::NatsConfig;
 use super::api::{ApiError, EmptyRequest, request};
+use super::config::NatsConfig;
 use super::error::ConnectError;
 use super::failure::failed;
-
-/// Name of the metadata that holds the incarnation of a stream: a random value, drawn when it is created.
-pub(super) const INCARNATION: &str = "longshore.incarnation";
-
-/// Name of the metadata that holds the number of partitions, on the stream of submits. The log of a submit follows from its id and
-/// this number, so with another number the same submit would become a second run.
-const PARTITIONS: &str = "longshore.partitions";
 
 /// Streams that are created or verified at the same time.
 const CONCURRENT: usize = 8;
@@ -63,6 +54,12 @@ pub(super) struct StreamLayout {
     pub(super) partitions: u16,
     /// Number of copies of each stream.
     pub(super) replicas: usize,
+}
+
+impl StreamLayout {
+    pub(super) const fn of(config: &NatsConfig) -> Self {
+        Self { partitions: config.partitions, replicas: config.replicas }
+    }
 }
 
 /// Creates missing streams and verifies existing ones. Several processes may do so at once, and servers that are just starting
@@ -143,14 +140,18 @@ pub(super) async fn missing(context: &Context, layout: StreamLayout) -> Result<V
 }
 
 /// Verifies every stream. Waits until the deadline for those that no scheduler has created yet.
-pub(super) async fn verify(context: &Context, config: &NatsConfig) -> Result<(), ConnectError> {
-    let (layout, deadline) = (config.layout(), Instant::now() + config.connect_deadline);
+pub(super) async fn verify(
+    context: &Context,
+    layout: StreamLayout,
+    limit: Duration,
+) -> Result<(), ConnectError> {
+    let deadline = Instant::now() + limit;
     let impatient = ContextBuilder::new().timeout(ANSWER_AT_START).build(context.client());
     let verified = until_deadline(deadline, "find the streams", || verify_all(&impatient, layout)).await;
     if let Err(ConnectError::Other(_)) = &verified
         && let Some(name) = missing(&impatient, layout).await.ok().and_then(|names| names.into_iter().next())
     {
-        return Err(ConnectError::NoStreams { name, waited: config.connect_deadline });
+        return Err(ConnectError::NoStreams { name, waited: limit });
     }
     verified
 }

@@ -18,10 +18,11 @@ use redis::{
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::aof;
+use super::config::RedisConfig;
 use super::connection::{RedisConnection, is_transient};
 use super::error::ConnectError;
 use super::server_info::ServerInfo;
-use super::{RedisConfig, aof};
 
 /// Time that sent data may stay unacknowledged before the connection is dropped (`TCP_USER_TIMEOUT`). The system's default is a
 /// quarter of an hour, during which the address of a server that took over would not be looked up.

@@ -10,6 +10,7 @@ mod catalog;
 mod cause;
 mod checkpoints;
 mod claims;
+mod config;
 mod connect;
 mod connection;
 mod error;
@@ -21,17 +22,15 @@ mod server_info;
 mod status;
 mod submit_ids;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use longshore_ports::{Catalog, Checkpoints, Claims, Error, Lease, SubmitIds};
-use longshore_tls::TlsFiles;
 use tracing::debug;
 
 use self::catalog::WorkerCatalog;
 use self::checkpoints::CheckpointStore;
 use self::claims::ClaimStore;
+pub use self::config::RedisConfig;
 use self::connection::RedisConnection;
 pub use self::error::{ConnectError, NEEDED_VERSION};
 use self::leases::PartitionLeases;
@@ -39,31 +38,6 @@ pub use self::permissions::Role;
 pub use self::probe::Probe;
 pub use self::status::{KeyCounts, Persistence, RedisStatus};
 use self::submit_ids::RecentSubmitIds;
-
-/// Configuration of a connection to Redis.
-#[derive(Clone)]
-pub struct RedisConfig {
-    /// Address of the server: `redis://user:password@host:6379/0`, or `rediss://` for TLS.
-    pub url: String,
-    /// Time limit for the connection.
-    pub connect_deadline: Duration,
-    /// Beginning of all keys, before a colon, so that several clusters can share a server: `ls`.
-    pub prefix: String,
-    /// Certificates, for `rediss://`.
-    pub tls: TlsFiles,
-}
-
-impl fmt::Debug for RedisConfig {
-    /// Leaves out the URL, which may contain a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, connect_deadline, prefix, tls } = self;
-        f.debug_struct("RedisConfig")
-            .field("connect_deadline", connect_deadline)
-            .field("prefix", prefix)
-            .field("tls", tls)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A connection to Redis and its ports. It reconnects by itself; requests on a lost connection fail.
 #[derive(Clone, Debug)]

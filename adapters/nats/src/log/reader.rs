@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use super::incarnation;
 use crate::api::{ApiError, request};
 use crate::connection::Connection;
 use crate::failure::failed;
 use crate::pull::{GRACE, InboxMessage, OutstandingPulls, PullClient, PullRequest};
+use crate::streams::definitions::incarnation;
 use crate::streams::stream_info;
 
 /// Entries that are requested in advance: some milliseconds of reading, so that the reader never waits for the network.

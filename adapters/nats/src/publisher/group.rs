@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::ack::{PublishAck, PublishFailure};
-use super::batch::PublishMode;
 use super::call::PublishResult;
 use super::merge::MergedMessages;
 use super::message::{OutgoingMessage, PublishOutcome};
+use crate::batch::PublishMode;
 use crate::connection::ANSWER_TIMEOUT;
 
 /// Times that messages of a group are sent again because of [conflicts](PublishFailure::is_in_flight_conflict).

@@ -26,11 +26,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::ack::{self, PublishFailure};
-use super::batch::{BatchChoice, PublishMode};
 use super::call::{GROUP_MESSAGES, PublishCall};
 use super::group::{FollowUp, MessageGroup, PendingReply};
 use super::merge::merge;
 use super::message::{OutgoingMessage, StoreMode};
+use crate::batch::{BatchChoice, PublishMode};
 use crate::connection::{ANSWER_TIMEOUT, Connection};
 
 /// Most bytes of a group, unless one call alone has more.

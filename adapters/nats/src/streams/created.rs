@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_nats::jetstream::stream::Config;
 
-use super::INCARNATION;
+use super::definitions::INCARNATION;
 
 /// The streams that this process created in one pass.
 #[derive(Debug, Default)]

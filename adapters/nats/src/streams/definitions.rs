@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use longshore_proto::{Partition, subject};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
+use longshore_proto::{Incarnation, Partition, subject};
 
-use super::{PARTITIONS, WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
+/// Name of the metadata that holds the incarnation of a stream: a random value, drawn when it is created.
+pub(super) const INCARNATION: &str = "longshore.incarnation";
+
+/// Name of the metadata that holds the number of partitions, on the stream of submits. The log of a submit follows from its id and
+/// this number, so with another number the same submit would become a second run.
+pub(super) const PARTITIONS: &str = "longshore.partitions";
 
 /// Time that a stream remembers ids of messages: the least that the server allows. Messages of Longshore have no id, but submits
 /// of other clients may. The server compares ids alone and not subjects, so a submit of one namespace would be acknowledged and
@@ -31,6 +37,13 @@ pub(super) fn definitions(partitions: u16, replicas: usize) -> Vec<Config> {
         .chain(logs)
         .map(|config| Config { storage: StorageType::File, num_replicas: replicas, ..config })
         .collect()
+}
+
+/// Returns the incarnation of a log: the random value that its creator wrote, and the time of its creation. A restored copy of a
+/// stream has another time.
+pub(crate) fn incarnation(info: &Info) -> Incarnation {
+    let drawn = info.config.metadata.get(INCARNATION).map(String::as_str).unwrap_or_default();
+    Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))
 }
 
 fn stream(name: impl Into<String>, subjects: impl Into<String>) -> Config {

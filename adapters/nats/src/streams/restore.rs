@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
-use super::{CreatedStreams, StreamLayout, ensure, missing};
+use super::created::CreatedStreams;
+use super::{StreamLayout, ensure, missing};
 use crate::connection::Connection;
 
 /// Interval of the search for missing streams: one request for all of them.

@@ -6,9 +6,7 @@
 
 use async_nats::jetstream::account::Account;
 use async_nats::jetstream::stream::{Config, Info};
-use longshore_proto::subject;
-
-use super::WORKFLOWS_STREAM;
+use longshore_proto::subject::{self, WORKFLOWS_STREAM};
 
 /// Name of the metadata with the `max_bytes` that Longshore set. A stream whose limit an operator changed is not resized.
 pub(super) const SIZE_METADATA: &str = "longshore.max_bytes";

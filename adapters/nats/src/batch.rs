@@ -99,12 +99,12 @@ impl BatchChoice {
     }
 
     /// Returns true if a group of `count` messages should be measured.
-    pub(super) fn needs_sample(&self, count: usize) -> bool {
+    pub(crate) fn needs_sample(&self, count: usize) -> bool {
         count >= LEAST_MESSAGES && self.used.borrow().is_none()
     }
 
     /// Returns the mode of a group that is measured.
-    pub(super) const fn sample_mode(&self) -> PublishMode {
+    pub(crate) const fn sample_mode(&self) -> PublishMode {
         if self.pipelined.len() <= self.batched.len() {
             PublishMode::Pipelined
         } else {
@@ -113,7 +113,7 @@ impl BatchChoice {
     }
 
     /// Returns the mode of a group of `count` messages that is not measured.
-    pub(super) fn mode(&self, count: usize) -> PublishMode {
+    pub(crate) fn mode(&self, count: usize) -> PublishMode {
         match *self.used.borrow() {
             Some(true) if count >= LEAST_MESSAGES => PublishMode::AtomicBatch,
             _ => PublishMode::Pipelined,
@@ -121,7 +121,7 @@ impl BatchChoice {
     }
 
     /// Records the time that the server took for a measured group. `None` if it did not store all of it at once.
-    pub(super) fn record(&mut self, mode: PublishMode, count: usize, elapsed: Option<Duration>) {
+    pub(crate) fn record(&mut self, mode: PublishMode, count: usize, elapsed: Option<Duration>) {
         let per_message = elapsed.map(|elapsed| elapsed / u32::try_from(count).unwrap_or(u32::MAX));
         match (per_message, mode) {
             (None, _) => self.failed += 1,
@@ -149,7 +149,7 @@ impl BatchChoice {
     }
 
     /// Forgets a measured choice after a reconnect, because the server may have other settings now.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         let Self { setting, used, pipelined, batched, failed } = self;
         used.send_replace(fixed(*setting));
         pipelined.clear();
