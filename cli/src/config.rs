@@ -25,7 +25,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_machine::Retention;
-use longshore_nats::BatchSetting;
 use longshore_proto::Namespace;
 use longshore_tls::TlsFiles;
 use longshore_worker::mcp::Secrets;
@@ -40,7 +39,7 @@ use crate::suggest;
 pub(crate) use key::Key;
 use key::PREFIX;
 pub(crate) use origin::Origin;
-pub(crate) use value::{Address, LogFormat};
+pub(crate) use value::{Address, AtomicBatches, LogFormat};
 
 /// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
@@ -66,7 +65,7 @@ pub(crate) struct Config {
     /// A file with the seed of a NATS user's nkey.
     pub(crate) nats_nkey: Option<PathBuf>,
     /// Use of atomic batches for large groups of jobs.
-    pub(crate) nats_batch: BatchSetting,
+    pub(crate) nats_batch: AtomicBatches,
     /// Certificates for NATS.
     pub(crate) nats_tls: TlsFiles,
     /// Where Redis is.

@@ -1,7 +1,7 @@
 //! The choice between single messages and atomic batches for large groups of messages.
 //!
-//! Which of them costs less depends on `sync_interval` of the server, which a client cannot read. Measured on two busy cores
-//! with nats-server 2.15.1 and messages of 512 bytes, in messages a second:
+//! Which of them costs less depends on `sync_interval` of the server, which a client cannot read. Measured on two busy
+//! cores with nats-server 2.15.1 and messages of 512 bytes, in messages a second:
 //!
 //! | | single, 32 in flight | 1,000 in flight | batches of 32 | of 100 | of 1,000 |
 //! |---|---|---|---|---|---|
@@ -9,19 +9,19 @@
 //! | `sync_interval: always` | 700 | 600 | 1,200 | 6,300 | 30,400 |
 //!
 //! A batch always costs a commit with an fsync. A single message costs an fsync only with `always` on a stream of one
-//! replica. With [`BatchSetting::Auto`] the first large groups of a connection go in turns as single messages and as batches,
-//! until there are [`SAMPLES`] of each; then the kind with the lower median is used until the connection is lost. Nothing is
-//! published for the measurement alone, because no user of `deploy/nats` may remove what it would leave behind.
+//! replica. With [`BatchSetting::Auto`] the first large groups of a connection go in turns as single messages and as
+//! batches, until there are [`SAMPLES`] of each; then the kind with the lower median is used until the connection is
+//! lost. Nothing is published for the measurement alone, because no user of `deploy/nats` may remove what it would
+//! leave behind.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::info;
 
-/// Messages of the smallest group that may go as a batch, and that is measured. The time of a smaller one is mostly that
-/// of the way to the server.
+/// Messages of the smallest group that may go as a batch, and that is measured. The time of a smaller one is mostly
+/// that of the way to the server.
 const LEAST_MESSAGES: usize = 32;
 
 /// Measured groups of each kind. The median counts, so that one stall decides nothing.
@@ -41,19 +41,6 @@ pub enum BatchSetting {
     Always,
     /// All messages go one by one.
     Never,
-}
-
-impl FromStr for BatchSetting {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "always" => Ok(Self::Always),
-            "never" => Ok(Self::Never),
-            _ => Err(()),
-        }
-    }
 }
 
 /// The use of atomic batches by a process.
@@ -175,8 +162,8 @@ fn median(times: &mut [Duration]) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// Publishes groups of 200 until the choice is made, each of which takes `factor` times its cost. Returns the number of
-    /// groups and the decision.
+    /// Publishes groups of 200 until the choice is made, each of which takes `factor` times its cost. Returns the
+    /// number of groups and the decision.
     fn measure(single: u64, batch: u64, factor: impl Fn(usize) -> u32) -> (usize, Option<bool>) {
         let mut choice = BatchChoice::new(BatchSetting::Auto);
         let mut groups = 0;
