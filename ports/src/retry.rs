@@ -1,7 +1,7 @@
 //! Repeats requests that may succeed later.
 //!
-//! Every operation of a port is harmless to repeat. Drivers repeat a request for as long as its error is retryable, with
-//! [`retry`]; adapters wait for a server at the start, with [`retry_until`].
+//! Every operation of a port is harmless to repeat. Drivers repeat a request for as long as its error is retryable,
+//! with [`retry`]; adapters wait for a server at the start, with [`retry_until`].
 
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ impl RetryPauses {
     }
 }
 
-/// Repeats a request until it succeeds, or fails with an error that is not retryable. Logs the start and the end of an outage.
+/// Repeats a request until it succeeds, or fails with an error that is not retryable. Logs the start and the end of an
+/// outage.
 ///
 /// There is no limit in time: the caller puts a timeout around it where there is one. `doing` is an infinitive, such as
 /// "append to the log", and the key of the outage.

@@ -1,8 +1,8 @@
 //! Measures the embedded log on a disk.
 //!
 //! `cargo run --release -p longshore-embedded --example append_rate -- [directory]` appends for three seconds with 1,
-//! 32 and 1,000 appends in flight, and then measures the time of a single entry from its append to its reader. The floor
-//! beside it is the least that the disk needs: a write of one page and an fsync.
+//! 32 and 1,000 appends in flight, and then measures the time of a single entry from its append to its reader. The
+//! floor beside it is the least that the disk needs: a write of one page and an fsync.
 
 #![expect(clippy::expect_used, reason = "what cannot be measured ends the measurement")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]

@@ -1,7 +1,7 @@
 //! Checkpoints in the data file: one row for each partition, one for each run.
 //!
-//! The rows of live runs are the machine's state, and the rows of all runs are the list of runs. One transaction changes both, so
-//! that a list never shows a run that a restart would not find.
+//! The rows of live runs are the machine's state, and the rows of all runs are the list of runs. One transaction
+//! changes both, so that a list never shows a run that a restart would not find.
 
 use std::sync::Arc;
 
@@ -155,8 +155,8 @@ fn is_empty(delta: &Delta) -> bool {
     delta.base.as_ref() == Some(&delta.mark) && delta.changed.is_empty() && delta.expired.is_empty()
 }
 
-/// Returns the stored mark. A mark that cannot be decoded counts as missing: a lost checkpoint costs a replay of the log, and nothing
-/// else.
+/// Returns the stored mark. A mark that cannot be decoded counts as missing: a lost checkpoint costs a replay of the
+/// log, and nothing else.
 fn stored_mark(connection: &Connection, partition: Partition) -> rusqlite::Result<Option<CheckpointMark>> {
     let mut query = connection.prepare_cached("SELECT mark FROM checkpoints WHERE partition = ?1")?;
     let bytes: Option<Vec<u8>> = query.query_row([partition.0], |row| row.get(0)).optional()?;
@@ -198,8 +198,8 @@ fn find(connection: &Connection, run: RunId) -> Result<Option<RunRow>, StoreErro
     Ok(Some(RunRow { summary: decode(&summary)?, state }))
 }
 
-/// Lists runs in the order of the index, until the page is full or its limit of examined runs is reached. Columns are compared
-/// first, so that only summaries that may match are decoded.
+/// Lists runs in the order of the index, until the page is full or its limit of examined runs is reached. Columns are
+/// compared first, so that only summaries that may match are decoded.
 fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, StoreError> {
     let sql = "SELECT submitted_at, run, namespace, status, workflow, summary FROM runs
                WHERE submitted_at >= ?1 AND (submitted_at, run) < (?2, ?3)

@@ -1,7 +1,7 @@
 //! Claims in the data file. A claim is durable before its call begins.
 //!
-//! Only the process that holds a partition makes the calls of its runs. So a running claim of an earlier process has no holder any
-//! more: [`settle_partition`] ends its lease when the partition is taken.
+//! Only the process that holds a partition makes the calls of its runs. So a running claim of an earlier process has no
+//! holder any more: [`settle_partition`] ends its lease when the partition is taken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,8 @@ impl Claims for ClaimTable {
         let renew = move |connection: &_| renew(connection, &row, clock::now().plus(lease));
         let renewed = self.store.write(CLAIM_BYTES, renew).await;
         match renewed.map_err(|failure| failure.when(format!("renew the claim on {key}"))) {
-            // No other process can claim while this one holds the run's partition, so a full disk costs no holder its claim.
+            // No other process can claim while this one holds the run's partition, so a full disk costs no holder its
+            // claim.
             Err(error) if error.retryable => self.holds(key, holder).await,
             renewed => renewed,
         }
@@ -93,7 +94,8 @@ pub(super) fn settle_all(connection: &Connection, now: Timestamp) -> rusqlite::R
     forget_old(connection, now)
 }
 
-/// Ends the leases of the running claims of a partition. For a process that takes the partition: its earlier holders are gone.
+/// Ends the leases of the running claims of a partition. For a process that takes the partition: its earlier holders
+/// are gone.
 pub(super) fn settle_partition(
     connection: &Connection,
     partition: Partition,

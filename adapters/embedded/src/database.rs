@@ -1,7 +1,7 @@
 //! The database file `<dir>/longshore.db`: its format, and the setup of connections to it.
 //!
-//! The `application_id` identifies a file of Longshore, and the `user_version` its format. Any other file is refused before a byte of
-//! it is changed. The caller has taken the [locks](super::lock) before.
+//! The `application_id` identifies a file of Longshore, and the `user_version` its format. Any other file is refused
+//! before a byte of it is changed. The caller has taken the [locks](super::lock) before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,13 +20,13 @@ const VERSION: i32 = 1;
 /// The tables of format 1.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// Time limit for the write lock. One process writes at a time, at most 8 MiB in a transaction, which takes a fifth of a second
-/// on a slow disk. SQLite has no fair queue, so with some dozens of writers one may wait for seconds. A write that then fails
-/// is transient: a leader repeats it until it succeeds.
+/// Time limit for the write lock. One process writes at a time, at most 8 MiB in a transaction, which takes a fifth of
+/// a second on a slow disk. SQLite has no fair queue, so with some dozens of writers one may wait for seconds. A write
+/// that then fails is transient: a leader repeats it until it succeeds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Size at which the write-ahead log is copied into the file: 4,000 pages are 16 MiB. Rare enough that pages which change with
-/// every append are copied once for many appends, and small enough to copy in a fraction of a second.
+/// Size at which the write-ahead log is copied into the file: 4,000 pages are 16 MiB. Rare enough that pages which
+/// change with every append are copied once for many appends, and small enough to copy in a fraction of a second.
 const WAL_CHECKPOINT_PAGES: u32 = 4_000;
 
 /// Size in bytes to which the write-ahead log is truncated after a burst. Smaller files are reused as they are.
@@ -105,7 +105,8 @@ fn identify(path: &Path, connection: &Connection) -> Result<FileIdentity, OpenEr
     }
 }
 
-/// Creates the tables in one transaction: a process that is killed meanwhile leaves an empty file, which the next one fills.
+/// Creates the tables in one transaction: a process that is killed meanwhile leaves an empty file, which the next one
+/// fills.
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
@@ -117,7 +118,8 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
 
 fn broken(path: &Path, source: rusqlite::Error) -> OpenError {
     match source.sqlite_error_code() {
-        // Also a reader needs write permission for the directory, unless another process has created the shared memory file.
+        // Also a reader needs write permission for the directory, unless another process has created the shared memory
+        // file.
         Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
             OpenError::Denied { path: path.to_owned() }
         }

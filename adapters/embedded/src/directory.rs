@@ -1,9 +1,9 @@
 //! The data directory and the files in it: opened without following symbolic links, and private to their owner.
 //!
 //! A data directory may hold files that another person prepared, such as those of a cloned repository. Names are
-//! therefore looked up relative to the descriptor of the directory, anything but a regular file is refused, and permissions
-//! are checked and changed on opened descriptors. SQLite opens its own files; it does so without following links, and
-//! gives its write-ahead log the permissions of the database file, which is created here before.
+//! therefore looked up relative to the descriptor of the directory, anything but a regular file is refused, and
+//! permissions are checked and changed on opened descriptors. SQLite opens its own files; it does so without following
+//! links, and gives its write-ahead log the permissions of the database file, which is created here before.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
@@ -23,8 +23,8 @@ use super::open_error::OpenError;
 pub enum Access {
     /// Write access to the whole directory: no other process may write. Creates the directory and the file if absent.
     ReadWrite,
-    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes. Creates the
-    /// directory and the file if absent.
+    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes.
+    /// Creates the directory and the file if absent.
     Shared,
     /// Read access, beside other processes or without one. Every change is refused.
     ReadOnly,
@@ -141,11 +141,11 @@ impl DataDirectory {
         fs::accessat(&self.handle, DATABASE_FILE, fs::Access::READ_OK, AtFlags::empty()).map_err(denied)
     }
 
-    /// Prepares the directory for SQLite: refuses links in the place of files, removes permissions of others, and creates the database
-    /// file. Only for a process that holds `lock-setup`, or the whole directory.
+    /// Prepares the directory for SQLite: refuses links in the place of files, removes permissions of others, and
+    /// creates the database file. Only for a process that holds `lock-setup`, or the whole directory.
     ///
-    /// A database file that is private already is not opened: closing it again would drop the locks that SQLite has on it
-    /// in this process.
+    /// A database file that is private already is not opened: closing it again would drop the locks that SQLite has on
+    /// it in this process.
     pub(super) fn prepare(&self) -> Result<(), OpenError> {
         let mut report = PrivacyReport::default();
         report.check(&self.handle, &self.path.display().to_string(), PRIVATE_DIRECTORY);
@@ -267,7 +267,8 @@ fn create(dir: &Path) -> Result<(), IoError> {
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
-/// Returns the error for a name that cannot be opened. With NOFOLLOW, the system reports a link as a loop or as no directory.
+/// Returns the error for a name that cannot be opened. With NOFOLLOW, the system reports a link as a loop or as no
+/// directory.
 fn refused(dir: &Path, path: &Path, error: Errno) -> OpenError {
     let is_link = || path.symlink_metadata().is_ok_and(|found| found.is_symlink());
     if matches!(error, Errno::LOOP | Errno::NOTDIR) && is_link() {

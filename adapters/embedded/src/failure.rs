@@ -1,7 +1,7 @@
 //! Errors of the data file, with texts that say how to fix them.
 //!
-//! SQLite reports codes. Callers need to know how to fix the cause and whether a retry can help. One error may go to every caller
-//! of a group of writes, so it can be cloned.
+//! SQLite reports codes. Callers need to know how to fix the cause and whether a retry can help. One error may go to
+//! every caller of a group of writes, so it can be cloned.
 
 use longshore_ports::Error;
 use longshore_proto::WireError;

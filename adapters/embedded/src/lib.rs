@@ -10,10 +10,11 @@
 //!         <dir>/longshore.db      <dir>/lock-NN: one process for each partition
 //! ```
 //!
-//! An acknowledged change survives kill -9 and power loss: it is in the write-ahead log of SQLite, and the log is synced, before the
-//! caller gets its answer. Many callers at once share one sync.
+//! An acknowledged change survives kill -9 and power loss: it is in the write-ahead log of SQLite, and the log is
+//! synced, before the caller gets its answer. Many callers at once share one sync.
 //!
-//! Several processes can use a directory: SQLite lets them write in turn, and each leads only the partitions that it holds.
+//! Several processes can use a directory: SQLite lets them write in turn, and each leads only the partitions that it
+//! holds.
 
 mod blobs;
 mod checkpoints;
@@ -99,8 +100,8 @@ impl Embedded {
         })
     }
 
-    /// Takes the first partition that no other process has, for a new run: one that is settled or among `reusable` if there is
-    /// one, so that the interrupted runs of the others can be taken over by other processes.
+    /// Takes the first partition that no other process has, for a new run: one that is settled or among `reusable` if
+    /// there is one, so that the interrupted runs of the others can be taken over by other processes.
     ///
     /// # Errors
     ///
@@ -129,8 +130,8 @@ impl Embedded {
         Err(OpenError::Full { path: self.held.path(), partitions: PARTITIONS })
     }
 
-    /// Records the runs of a held partition that this process executes, if it does not execute all of them, so that the others are
-    /// shown as interrupted.
+    /// Records the runs of a held partition that this process executes, if it does not execute all of them, so that the
+    /// others are shown as interrupted.
     pub fn name_runs(&self, partition: Partition, runs: &[RunId]) {
         self.held.name_runs(partition, runs);
     }

@@ -1,7 +1,7 @@
 //! Locks of a data directory and of its partitions.
 //!
-//! Only the kernel's advisory locks count: a lock ends with the process that holds it, however that process ends, so there is nothing
-//! to clean up. The text of a lock file only names the holder.
+//! Only the kernel's advisory locks count: a lock ends with the process that holds it, however that process ends, so
+//! there is nothing to clean up. The text of a lock file only names the holder.
 //!
 //! | file | held | by |
 //! |---|---|---|
@@ -26,15 +26,15 @@ const TEXT_LIMIT_BYTES: u64 = 64 * 1024;
 /// Most runs that a holder names. With more it names none, which means all runs of the partition.
 const NAMED_RUNS: usize = 1_000;
 
-/// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that is slow
-/// to sync.
+/// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that
+/// is slow to sync.
 const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause between two attempts to take a lock.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// Time limit for taking a lock. A process that only reads holds the lock for microseconds, and must not be reported as a
-/// holder.
+/// Time limit for taking a lock. A process that only reads holds the lock for microseconds, and must not be reported as
+/// a holder.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(50);
 
 /// A lock that lasts as long as this value.
@@ -83,8 +83,8 @@ impl FileLock {
         Self::exclusive(directory, SETUP_LOCK_FILE, file, SETUP_LIMIT)
     }
 
-    /// Takes a partition within `patience`. The error names the process that has it. A process that only reads holds the lock for a
-    /// moment, and is not mistaken for a holder if the patience is [`LOOK_LIMIT`].
+    /// Takes a partition within `patience`. The error names the process that has it. A process that only reads holds
+    /// the lock for a moment, and is not mistaken for a holder if the patience is [`LOOK_LIMIT`].
     pub(super) fn partition(
         directory: &DataDirectory,
         partition: Partition,

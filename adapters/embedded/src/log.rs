@@ -1,7 +1,8 @@
 //! The log in the data file, and readers that follow it.
 //!
-//! The entries of all partitions are in one table, see [`entries`]. A reader gets what this process has just appended [from
-//! memory](recent::RecentEntries). If it is further behind, or if another process has appended, such as a cancel, it reads the file.
+//! The entries of all partitions are in one table, see [`entries`]. A reader gets what this process has just appended
+//! [from memory](recent::RecentEntries). If it is further behind, or if another process has appended, such as a cancel,
+//! it reads the file.
 
 mod entries;
 mod recent;
@@ -142,7 +143,8 @@ struct PartitionReader {
     tail: Option<watch::Receiver<Seq>>,
     /// True if other processes may append as well.
     has_others: bool,
-    /// Time of the next check of the file. It is a field, so that calls that are cancelled again and again do not postpone it.
+    /// Time of the next check of the file. It is a field, so that calls that are cancelled again and again do not
+    /// postpone it.
     check_at: Instant,
 }
 

@@ -1,7 +1,7 @@
 //! Assignment of partitions to the processes that share a data directory.
 //!
-//! A process holds partitions of its own, each by a `lock` of the kernel, and is the only one that leads them. Other processes may
-//! append signals to their logs, and read everything.
+//! A process holds partitions of its own, each by a `lock` of the kernel, and is the only one that leads them. Other
+//! processes may append signals to their logs, and read everything.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,8 +19,8 @@ use super::failure::StoreError;
 use super::lock::{self, FileLock, Holder};
 use super::open_error::OpenError;
 
-/// Partitions of a data directory. Each running process and each interrupted run takes one, so that any run can be taken over by
-/// itself. A run id has two digits for it.
+/// Partitions of a data directory. Each running process and each interrupted run takes one, so that any run can be
+/// taken over by itself. A run id has two digits for it.
 pub const PARTITIONS: u16 = 100;
 
 /// The state of a partition that has a log.
@@ -35,8 +35,8 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
-    /// Returns true if every run has ended and the checkpoint covers the log: no run is interrupted, and nothing has to be read
-    /// from the log.
+    /// Returns true if every run has ended and the checkpoint covers the log: no run is interrupted, and nothing has to
+    /// be read from the log.
     pub fn is_settled(&self) -> bool {
         !self.has_live_runs && self.checkpoint.as_ref().is_some_and(|mark| mark.seq == self.tail)
     }

@@ -1,7 +1,7 @@
 //! The job queue in memory. The scheduler's state has all outstanding jobs, so nothing here has to be durable.
 //!
-//! A [`JobTable`] holds the jobs; this file has its lock, the waiting, and the receipts. The worker is in the same process, so a
-//! dropped receipt means that its worker is gone, and the job is queued again at once.
+//! A [`JobTable`] holds the jobs; this file has its lock, the waiting, and the receipts. The worker is in the same
+//! process, so a dropped receipt means that its worker is gone, and the job is queued again at once.
 
 mod job_table;
 
@@ -18,11 +18,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::job_table::{JobTable, TakenJob};
 use super::failure::StoreError;
 
-/// Most jobs that are queued or delivered. Many times as many as a process runs at once; at the usual 2 KiB for a job, 20 MiB.
+/// Most jobs that are queued or delivered. Many times as many as a process runs at once; at the usual 2 KiB for a job,
+/// 20 MiB.
 const MAX_JOBS: usize = 10_000;
 
-/// The patience that workers see. It never runs out, since no worker can vanish without dropping its receipt. A worker that
-/// shows progress three times in this time costs next to nothing.
+/// The patience that workers see. It never runs out, since no worker can vanish without dropping its receipt. A worker
+/// that shows progress three times in this time costs next to nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longest delay of a job that is given back. Longer waits are timers of the scheduler.

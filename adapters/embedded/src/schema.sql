@@ -5,7 +5,8 @@ CREATE TABLE store (
     incarnation TEXT NOT NULL
 ) STRICT;
 
--- The extent of each partition's log. It is not derived from the entries, so that sequences continue after all are trimmed.
+-- The extent of each partition's log. It is not derived from the entries, so that sequences continue after all are
+-- trimmed.
 CREATE TABLE logs (
     partition INTEGER PRIMARY KEY,
     head      INTEGER NOT NULL, -- the first sequence that is not trimmed
@@ -13,8 +14,8 @@ CREATE TABLE logs (
     at        INTEGER NOT NULL  -- its time, in ms since 1970
 ) STRICT;
 
--- The logs. `place` is partition << 47 | sequence. It is the row id, so that an append changes the end of one tree, and entries of
--- a few KiB stay on one page.
+-- The logs. `place` is partition << 47 | sequence. It is the row id, so that an append changes the end of one tree, and
+-- entries of a few KiB stay on one page.
 CREATE TABLE entries (
     place INTEGER PRIMARY KEY,
     at    INTEGER NOT NULL,

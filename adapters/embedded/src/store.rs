@@ -42,7 +42,8 @@ impl DataFile {
 
     /// Completes waiting requests and refuses new ones.
     pub(super) async fn close(&self) {
-        // Readers first: the write-ahead log is merged into the file by the last connection that closes, if it may write.
+        // Readers first: the write-ahead log is merged into the file by the last connection that closes, if it may
+        // write.
         self.readers.close().await;
         if let Some(writer) = &self.writer {
             writer.stop().await;

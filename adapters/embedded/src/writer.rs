@@ -1,8 +1,8 @@
 //! The writer thread. It makes all waiting changes in one transaction, with one fsync.
 //!
-//! While a group is written, the next one gathers in the inbox; a single change does not wait for others. A change that fails is
-//! rolled back to its own savepoint and does not affect the others. If the transaction fails, every caller of the group gets the
-//! error, nothing of the group is stored, and the next group starts a new transaction.
+//! While a group is written, the next one gathers in the inbox; a single change does not wait for others. A change that
+//! fails is rolled back to its own savepoint and does not affect the others. If the transaction fails, every caller of
+//! the group gets the error, nothing of the group is stored, and the next group starts a new transaction.
 
 use std::thread::{Builder, JoinHandle};
 
@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::failure::StoreError;
 
-/// Changes that may wait for the writer. Further callers wait for room. As many as one group has, so that the next group is
-/// complete when the disk is ready.
+/// Changes that may wait for the writer. Further callers wait for room. As many as one group has, so that the next
+/// group is complete when the disk is ready.
 const INBOX_CHANGES: usize = GROUP_CHANGES;
 
 /// Most changes of a transaction: with more, the fsync is no longer most of the cost of a change.
 const GROUP_CHANGES: usize = 1_000;
 
-/// Most bytes of a transaction: half of the write-ahead log between two checkpoints, and what a slow disk (40 MB/s) writes in a
-/// fifth of a second.
+/// Most bytes of a transaction: half of the write-ahead log between two checkpoints, and what a slow disk (40 MB/s)
+/// writes in a fifth of a second.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 /// A handle of the writer thread. The thread ends after [`Writer::stop`], or when this is dropped.
@@ -47,8 +47,8 @@ impl Writer {
 
     /// Makes a change and waits until it is durable.
     ///
-    /// `change` runs inside the transaction. `on_durable` runs on the writer thread right after the commit, in the order of the
-    /// changes, whether or not the caller still waits.
+    /// `change` runs inside the transaction. `on_durable` runs on the writer thread right after the commit, in the
+    /// order of the changes, whether or not the caller still waits.
     pub(super) async fn write<T: Send + 'static, R: Send + 'static>(
         &self,
         bytes: usize,
@@ -139,7 +139,8 @@ fn write_until_stopped(
     release();
 }
 
-/// Waits for a change, and takes those that wait behind it. `None` after the writer was stopped and all changes are made.
+/// Waits for a change, and takes those that wait behind it. `None` after the writer was stopped and all changes are
+/// made.
 fn gather(requests: &mut mpsc::Receiver<WriterMessage>) -> Option<Vec<Box<dyn Change>>> {
     let mut group = Vec::new();
     let mut bytes = 0;

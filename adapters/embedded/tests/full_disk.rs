@@ -1,4 +1,5 @@
-//! A full disk: writes are refused with the reason, acknowledged data stays, and writes succeed again when there is space.
+//! A full disk: writes are refused with the reason, acknowledged data stays, and writes succeed again when there is
+//! space.
 //!
 //! The disk is a small tmpfs, which only root can mount: without that right the test fails and says so.
 

@@ -1,7 +1,7 @@
 //! kill -9 loses nothing that was acknowledged.
 //!
-//! This binary is both sides: started with `work <dir>` it writes as fast as it can, and prints what was acknowledged. The test kills
-//! it, opens the directory, and compares every line.
+//! This binary is both sides: started with `work <dir>` it writes as fast as it can, and prints what was acknowledged.
+//! The test kills it, opens the directory, and compares every line.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise ends the test")]
 
@@ -17,8 +17,8 @@ use longshore_proto::{ClaimKey, Claimed, Digest, Event, NodeId, Partition, RunId
 
 const LOG: Partition = Partition(0);
 
-/// Lines that a process prints before it is killed, one number for each round on the same directory: from "just started" to "the
-/// write-ahead log was copied into the file a few times".
+/// Lines that a process prints before it is killed, one number for each round on the same directory: from "just
+/// started" to "the write-ahead log was copied into the file a few times".
 const ROUNDS: [usize; 10] = [0, 1, 17, 170, 400, 1_000, 33, 2_000, 3, 5_000];
 
 /// Concurrent writers of a process.
@@ -130,8 +130,8 @@ fn read_and_kill(mut child: Child, lines: usize, dir: &Path) -> Vec<String> {
 }
 
 async fn compare(dir: &Path, acknowledged: &[String]) {
-    // First as a reader, which takes no lock and finds the write-ahead log of the killed process. A process that was killed at once
-    // has not created the file yet.
+    // First as a reader, which takes no lock and finds the write-ahead log of the killed process. A process that was
+    // killed at once has not created the file yet.
     if !acknowledged.is_empty() {
         let reader = Embedded::open(dir, Access::ReadOnly).await.expect("opens for reading");
         reader.backend().log.tail(LOG).await.expect("a tail");

@@ -18,8 +18,8 @@ fn shown_text(url: &str) -> String {
     format!("`{}`", shown_addresses(&url))
 }
 
-/// Returns the addresses without user, password or token. The client library writes whole addresses into its log lines; it
-/// gets the credentials with the connect options.
+/// Returns the addresses without user, password or token. The client library writes whole addresses into its log lines;
+/// it gets the credentials with the connect options.
 pub(super) fn without_credentials(servers: &[ServerAddr]) -> Result<Vec<ServerAddr>, ConnectError> {
     let each = servers.iter().map(|server| {
         let mut url = server.clone().into_inner();

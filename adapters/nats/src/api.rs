@@ -1,7 +1,7 @@
 //! Requests to the JetStream API.
 //!
-//! The client library has a method and an error type for each request. Here every request fails with the same [`ApiError`],
-//! so that [`failed`](super::failure::failed) can classify all of them.
+//! The client library has a method and an error type for each request. Here every request fails with the same
+//! [`ApiError`], so that [`failed`](super::failure::failed) can classify all of them.
 
 use async_nats::jetstream::context::RequestError;
 use async_nats::jetstream::response::Response;
@@ -60,7 +60,8 @@ pub(super) struct MessageInfo {
     pub(super) time: String,
 }
 
-/// Returns the message of a stream that a query selects, such as `{ "last_by_subj": subject }`. `None` if there is none.
+/// Returns the message of a stream that a query selects, such as `{ "last_by_subj": subject }`. `None` if there is
+/// none.
 pub(super) async fn find_message(
     context: &Context,
     stream: &str,

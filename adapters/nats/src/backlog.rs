@@ -1,7 +1,7 @@
 //! Waiting jobs by MCP server: their number and the age of the oldest.
 //!
-//! The consumer of a server counts its jobs that wait or are out. Jobs of a server without a consumer are found only by reading
-//! the jobs, so the oldest ones are read.
+//! The consumer of a server counts its jobs that wait or are out. Jobs of a server without a consumer are found only by
+//! reading the jobs, so the oldest ones are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

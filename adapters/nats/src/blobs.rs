@@ -1,8 +1,8 @@
 //! Blobs: one stream with one message for each content address.
 //!
-//! A blob that fits into a message is stored under its digest. A larger one is split into parts, which are blobs themselves,
-//! and a list of parts under the digest of the whole. Every message is stored on condition that its subject has none, so
-//! a put that failed half-way is completed by putting again, and equal parts are stored once.
+//! A blob that fits into a message is stored under its digest. A larger one is split into parts, which are blobs
+//! themselves, and a list of parts under the digest of the whole. Every message is stored on condition that its subject
+//! has none, so a put that failed half-way is completed by putting again, and equal parts are stored once.
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
 use async_trait::async_trait;
@@ -53,8 +53,8 @@ impl BlobStore {
         Ok(digests)
     }
 
-    /// Returns the message under a subject. Any replica may answer. One that lags behind does not have a message that was just
-    /// stored, so the leader is asked again if there is none.
+    /// Returns the message under a subject. Any replica may answer. One that lags behind does not have a message that
+    /// was just stored, so the leader is asked again if there is none.
     async fn fetch(&self, subject: String) -> Result<Option<Bytes>, Error> {
         let doing = || format!("read {subject}");
         let stream = self.connection.context.get_stream_no_info(subject::BLOBS_STREAM).await;

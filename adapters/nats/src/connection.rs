@@ -1,7 +1,8 @@
 //! The connection to NATS that all parts of a process share.
 //!
-//! [`Connection::connect`] waits for a server until a deadline. After that the client library reconnects for ever. Tasks that
-//! have state on the server, such as a consumer or a pull, watch [`Connection::connected`] to set it up again.
+//! [`Connection::connect`] waits for a server until a deadline. After that the client library reconnects for ever.
+//! Tasks that have state on the server, such as a consumer or a pull, watch [`Connection::connected`] to set it up
+//! again.
 
 use std::error::Error as StdError;
 use std::ops::Deref;
@@ -34,8 +35,8 @@ use super::nkey::read_seed;
 use super::plaintext::{exposed, with_tls};
 use super::version::check_version;
 
-/// Time limit for an answer to a request and for the acknowledgement of a publish. A leader election of JetStream takes about four
-/// seconds.
+/// Time limit for an answer to a request and for the acknowledgement of a publish. A leader election of JetStream takes
+/// about four seconds.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time limit for one attempt to connect.
@@ -48,12 +49,12 @@ const RECONNECT: RetryPauses =
 /// Interval of pings to the server. Two without an answer end the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time limit of each part of [`Connection::close`]: background tasks send the server one answer for each message that they
-/// hold.
+/// Time limit of each part of [`Connection::close`]: background tasks send the server one answer for each message that
+/// they hold.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A connection and its background tasks. Clones share it and are cheap: every delivered message has one, over which it is
-/// acknowledged.
+/// A connection and its background tasks. Clones share it and are cheap: every delivered message has one, over which it
+/// is acknowledged.
 #[derive(Clone)]
 pub(super) struct Connection(Arc<ConnectionInner>);
 
@@ -144,8 +145,9 @@ impl Connection {
         }
     }
 
-    /// Waits until the server has processed everything that was sent before: it processes a connection in order, and the client
-    /// library's own flush only writes. A message to an own inbox needs no permission that a client does not have.
+    /// Waits until the server has processed everything that was sent before: it processes a connection in order, and
+    /// the client library's own flush only writes. A message to an own inbox needs no permission that a client does not
+    /// have.
     pub(super) async fn round_trip(&self, doing: &str) -> Result<(), Error> {
         let inbox = self.client.new_inbox();
         let subscribed = self.client.subscribe(inbox.clone()).await;
@@ -159,8 +161,8 @@ impl Connection {
         }
     }
 
-    /// Runs a step of the start, and fails as soon as the server denies a permission. The server reports a denial beside the
-    /// request, which would otherwise wait for an answer until its deadline.
+    /// Runs a step of the start, and fails as soon as the server denies a permission. The server reports a denial
+    /// beside the request, which would otherwise wait for an answer until its deadline.
     pub(super) async fn unless_denied<T>(
         &self,
         step: impl Future<Output = Result<T, ConnectError>>,
@@ -201,8 +203,8 @@ impl Connection {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }
 
-    /// Returns a receiver that changes after each reconnect. State on the server that belonged to the old connection may be
-    /// gone by then.
+    /// Returns a receiver that changes after each reconnect. State on the server that belonged to the old connection
+    /// may be gone by then.
     pub(super) fn connected(&self) -> watch::Receiver<u64> {
         let mut connected = self.connected.clone();
         connected.mark_unchanged();
@@ -311,7 +313,8 @@ impl ConnectionEvents {
     }
 }
 
-/// Returns true if an error of the server says that a permission is missing: `Permissions Violation for Publish to "..."`.
+/// Returns true if an error of the server says that a permission is missing: `Permissions Violation for Publish to
+/// "..."`.
 fn is_denial(cause: &str) -> bool {
     cause.to_ascii_lowercase().contains("permissions violation")
 }

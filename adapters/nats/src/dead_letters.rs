@@ -1,4 +1,5 @@
-//! Dead letters: submits that were refused and whose sender could not be answered, in a stream that keeps them for a month.
+//! Dead letters: submits that were refused and whose sender could not be answered, in a stream that keeps them for a
+//! month.
 //!
 //! They are JSON, because operators read them with tools for NATS.
 

@@ -1,15 +1,15 @@
 //! Errors of connecting to NATS.
 //!
-//! Every error says what was found and how to fix it. Only [`ConnectError::Unreachable`] may go away by itself, and it is
-//! reported only after the deadline.
+//! Every error says what was found and how to fix it. Only [`ConnectError::Unreachable`] may go away by itself, and it
+//! is reported only after the deadline.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_tls::FileError;
 
-/// Oldest supported nats-server. Older ones can orphan messages of a work queue (its pull request 8623, released in 2.14.8
-/// and 2.15.1).
+/// Oldest supported nats-server. Older ones can orphan messages of a work queue (its pull request 8623, released in
+/// 2.14.8 and 2.15.1).
 pub const NEEDED_VERSION: &str = "2.14.8";
 
 /// The reason why [`Nats::connect`](super::Nats::connect) failed.

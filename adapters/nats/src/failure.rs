@@ -1,8 +1,8 @@
 //! Classifies errors of NATS for the ports: whether a retry can help, and the cause.
 //!
-//! A server that is away, busy or electing a leader comes back, and a full stream gets room again. A missing permission, a
-//! missing stream or a message that is too large does not change by itself. Errors of the client library carry the server's
-//! error somewhere in their chain of sources.
+//! A server that is away, busy or electing a leader comes back, and a full stream gets room again. A missing
+//! permission, a missing stream or a message that is too large does not change by itself. Errors of the client library
+//! carry the server's error somewhere in their chain of sources.
 
 use std::error::Error as StdError;
 
@@ -17,8 +17,8 @@ const PERMANENT: [ErrorCode; 4] = [
     ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT,
 ];
 
-/// Transient errors with a status in the four hundreds: the server is storing an equal message, another batch has to end
-/// first, part of a batch was lost with a connection, or the account has no room.
+/// Transient errors with a status in the four hundreds: the server is storing an equal message, another batch has to
+/// end first, part of a batch was lost with a connection, or the account has no room.
 const TRANSIENT: [ErrorCode; 6] = [
     ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
     ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,

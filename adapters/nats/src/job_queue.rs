@@ -1,8 +1,8 @@
 //! The work queue: one stream that holds at most one message for each job.
 //!
-//! The subject of a message contains the job's id, and a job is published on condition that its subject has no message. No
-//! window of time is involved, and a killed server still knows its jobs. Each server has a durable
-//! [pull consumer](super::pull_consumer), which the first process that pulls creates. There is none for a server that no
+//! The subject of a message contains the job's id, and a job is published on condition that its subject has no message.
+//! No window of time is involved, and a killed server still knows its jobs. Each server has a durable [pull
+//! consumer](super::pull_consumer), which the first process that pulls creates. There is none for a server that no
 //! worker serves, so a misspelt name costs nothing.
 
 mod recalls;
@@ -38,8 +38,8 @@ use super::streams::stream_info;
 /// The only class of jobs so far. Others would have consumers of their own, pulled before or after these.
 const CLASS: &str = "std";
 
-/// Most bytes of jobs that are pulled at once for a server. Arguments above 64 KiB are blobs, so this is some dozens of the
-/// largest jobs.
+/// Most bytes of jobs that are pulled at once for a server. Arguments above 64 KiB are blobs, so this is some dozens of
+/// the largest jobs.
 const PULL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Delay before a job is delivered again that a newer version has written. Replacing the workers takes a while.
@@ -113,8 +113,8 @@ impl NatsJobQueue {
         Ok(found.map(|message| message.seq))
     }
 
-    /// Decodes a delivery. Returns `None` for malformed messages, which are removed from the queue, and for newer formats, which
-    /// are returned to the queue.
+    /// Decodes a delivery. Returns `None` for malformed messages, which are removed from the queue, and for newer
+    /// formats, which are returned to the queue.
     fn decode_delivery(&self, message: Message) -> Option<Delivery> {
         let receipt = NatsReceipt::new(&self.connection, &message);
         let job = match decode::<Job>(&message.payload) {

@@ -1,7 +1,7 @@
 //! The ports on NATS: log, job queue, blobs, workflow registry, submits, dead letters and run updates.
 //!
-//! [`Nats::connect`] waits for a server, checks its version and its JetStream, and creates the streams or verifies them.
-//! Checkpoints, claims and leases are in Redis.
+//! [`Nats::connect`] waits for a server, checks its version and its JetStream, and creates the streams or verifies
+//! them. Checkpoints, claims and leases are in Redis.
 
 mod address;
 mod api;
@@ -153,8 +153,8 @@ impl Nats {
         Ok(nats)
     }
 
-    /// Connects a worker, which has no permission to create streams: waits until a scheduler has created them, and verifies
-    /// them.
+    /// Connects a worker, which has no permission to create streams: waits until a scheduler has created them, and
+    /// verifies them.
     ///
     /// # Errors
     /// As for [`Nats::connect`], and if a stream is missing at the deadline.
@@ -229,8 +229,8 @@ impl Nats {
         self.connection.client.clone()
     }
 
-    /// Fails if there is no connection at this moment, or if it leads to a server that cannot be used: after a reconnect it may be
-    /// an older one.
+    /// Fails if there is no connection at this moment, or if it leads to a server that cannot be used: after a
+    /// reconnect it may be an older one.
     ///
     /// # Errors
     /// If there is no connection, or the server is too old.
@@ -267,8 +267,9 @@ impl Nats {
         status::account(&self.connection).await
     }
 
-    /// Returns the fullness of all logs together, in per cent of the room that the other streams leave them. Submits are admitted by
-    /// this number, unless a log has a `max_bytes` of its own that is fuller. Zero without a limit of the account.
+    /// Returns the fullness of all logs together, in per cent of the room that the other streams leave them. Submits
+    /// are admitted by this number, unless a log has a `max_bytes` of its own that is fuller. Zero without a limit of
+    /// the account.
     ///
     /// # Errors
     /// If the server does not answer, or the user has no permission to read the streams of submits and dead letters.

@@ -1,7 +1,7 @@
 //! The logs: one stream for each partition.
 //!
-//! Sequences and timestamps of a log are those of its stream. Appends carry no id for deduplication: a repeated append is in
-//! the log twice, and the machine ignores what it has applied before.
+//! Sequences and timestamps of a log are those of its stream. Appends carry no id for deduplication: a repeated append
+//! is in the log twice, and the machine ignores what it has applied before.
 
 mod fullness;
 mod reader;

@@ -1,11 +1,11 @@
 //! The publisher of a stream. Every message that this process publishes to the stream passes through it.
 //!
 //! It sends the messages of all waiting calls together and awaits the acknowledgement of each. A [group] goes as single
-//! pipelined messages or as an atomic batch, see [`batch`](super::batch). A single call has the latency of a single publish, and
-//! many calls at once share what is expensive.
+//! pipelined messages or as an atomic batch, see [`batch`](super::batch). A single call has the latency of a single
+//! publish, and many calls at once share what is expensive.
 //!
-//! The publisher repeats nothing ambiguous: a publish that may or may not have happened fails, and the caller knows what
-//! repeating it means.
+//! The publisher repeats nothing ambiguous: a publish that may or may not have happened fails, and the caller knows
+//! what repeating it means.
 
 mod ack;
 mod call;
@@ -53,8 +53,9 @@ impl Publisher {
         Self { client: connection.client.clone(), calls }
     }
 
-    /// Publishes messages in their order and returns the outcome of each, in the same order. After every thousand messages it
-    /// waits for all acknowledgements and stops at a failure, so that a missing message never precedes a stored one.
+    /// Publishes messages in their order and returns the outcome of each, in the same order. After every thousand
+    /// messages it waits for all acknowledgements and stops at a failure, so that a missing message never precedes a
+    /// stored one.
     pub(super) async fn publish(
         &self,
         doing: &str,

@@ -1,8 +1,9 @@
 //! Pull requests to a JetStream consumer.
 //!
 //! A pull request asks the server to send some messages to an inbox until it expires. The messages come under their own
-//! subjects and do not say which request they answer. Status messages about a request come under the subject of that request.
-//! So [`OutstandingPulls`] counts what was requested and has not arrived, and [`PullClient`] sends the requests.
+//! subjects and do not say which request they answer. Status messages about a request come under the subject of that
+//! request. So [`OutstandingPulls`] counts what was requested and has not arrived, and [`PullClient`] sends the
+//! requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,7 +27,8 @@ pub(super) struct PullClient {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PullRequest {
     pub(super) count: usize,
-    /// Most bytes of all messages together. With such a limit the server sends one status message more, at the end of the request.
+    /// Most bytes of all messages together. With such a limit the server sends one status message more, at the end of
+    /// the request.
     pub(super) bytes: Option<usize>,
     /// Time that the server keeps the request. `None` asks only for what is available at once.
     pub(super) expires: Option<Duration>,

@@ -1,8 +1,8 @@
 //! A durable pull consumer of a work queue, and the messages that this process has pulled from it.
 //!
-//! A call of [`PullConsumer::pull`] requests the messages that are missing and takes those that have arrived. Messages that
-//! arrive after the call are kept for the next one, and given back to the queue if there is none. Messages are taken in the
-//! same step in which they are returned, so a cancelled call loses none.
+//! A call of [`PullConsumer::pull`] requests the messages that are missing and takes those that have arrived. Messages
+//! that arrive after the call are kept for the next one, and given back to the queue if there is none. Messages are
+//! taken in the same step in which they are returned, so a cancelled call loses none.
 
 mod config;
 
@@ -24,8 +24,8 @@ use super::failure::failed;
 use super::pull::{GRACE, InboxMessage, OutstandingPulls, PullClient, PullRequest};
 use super::receipt::DeliveryReply;
 
-/// Longest time that the server keeps a pull request. A longer wait takes several requests. A request cannot be taken back,
-/// so a process that ends waits for as long, to give back messages that still arrive.
+/// Longest time that the server keeps a pull request. A longer wait takes several requests. A request cannot be taken
+/// back, so a process that ends waits for as long, to give back messages that still arrive.
 const LONGEST_PULL: Duration = Duration::from_secs(1);
 
 /// Time limit for the answer to a request that does not wait: a round trip, on a busy machine.
@@ -92,8 +92,8 @@ impl PullConsumer {
         })
     }
 
-    /// Takes up to `max` messages and waits up to `wait` for the first. Without a wait, all available messages come together:
-    /// many messages at once cost less than the same ones one after the other.
+    /// Takes up to `max` messages and waits up to `wait` for the first. Without a wait, all available messages come
+    /// together: many messages at once cost less than the same ones one after the other.
     pub(super) async fn pull(self: &Arc<Self>, max: usize, wait: Duration) -> Result<Vec<Message>, Error> {
         let _demand = Demand::add(self, max);
         let deadline = Instant::now() + if wait.is_zero() { NO_WAIT_LIMIT } else { wait };
@@ -181,8 +181,8 @@ impl PullConsumer {
         Ok(number)
     }
 
-    /// Returns the limit in bytes of a request, if `count` messages could exceed it. It is never below the largest message,
-    /// which the server would not deliver otherwise.
+    /// Returns the limit in bytes of a request, if `count` messages could exceed it. It is never below the largest
+    /// message, which the server would not deliver otherwise.
     fn byte_limit(&self, count: usize) -> Option<usize> {
         let largest = self.connection.client.max_payload() + AROUND_MESSAGE_BYTES;
         (count.saturating_mul(largest) > self.limit_bytes).then_some(self.limit_bytes.max(largest))
@@ -229,7 +229,8 @@ impl PullConsumer {
             }
             self.changed.notify_waiters();
         }
-        // Requested messages may still arrive. The queue would count them as delivered until their acknowledgement is overdue.
+        // Requested messages may still arrive. The queue would count them as delivered until their acknowledgement is
+        // overdue.
         let _ = timeout(LONGEST_PULL + LAST_STATUS_LIMIT, self.give_back_outstanding(&mut inbox)).await;
         self.give_back_older_than(Duration::ZERO).await;
     }

@@ -3,10 +3,11 @@
 //! The order of their last registration is the order of the stream behind the bucket, so the newest version is the last
 //! one, and registering an old version again makes it the newest. `nats kv ls LS_WORKFLOWS` lists them.
 //!
-//! Every submit by name reads versions, and they seldom change. So this process subscribes to changes and caches what it read
-//! until a change arrives, or [for a second](CACHED_FOR). Then it asks the stream's leader for the last sequence, and reads the
-//! versions again only if that has changed. A client that registers a version waits for the stream's acknowledgement, and by
-//! then the change is on its way to every subscriber, ahead of any submit that follows.
+//! Every submit by name reads versions, and they seldom change. So this process subscribes to changes and caches what
+//! it read until a change arrives, or [for a second](CACHED_FOR). Then it asks the stream's leader for the last
+//! sequence, and reads the versions again only if that has changed. A client that registers a version waits for the
+//! stream's acknowledgement, and by then the change is on its way to every subscriber, ahead of any submit that
+//! follows.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,8 +32,8 @@ use super::streams::stream_info;
 /// Queries whose results are cached: the workflows that are submitted again and again.
 const CACHED_QUERIES: usize = 1_000;
 
-/// Time that a result is used while no change arrives. Messages about changes may get lost, with a connection or for lack of a
-/// permission to subscribe, and a version that was registered a moment ago must not be missed for long.
+/// Time that a result is used while no change arrives. Messages about changes may get lost, with a connection or for
+/// lack of a permission to subscribe, and a version that was registered a moment ago must not be missed for long.
 const CACHED_FOR: Duration = Duration::from_secs(1);
 
 /// Pause before this process subscribes again.
@@ -116,7 +117,8 @@ impl WorkflowRegistry {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a change by this process at once, before its message arrives. Without a subscription the cache is not used anyway.
+    /// Counts a change by this process at once, before its message arrives. Without a subscription the cache is not
+    /// used anyway.
     fn count_own_change(&self) {
         if self.changes.load(Ordering::Acquire) > 0 {
             self.changes.fetch_add(1, Ordering::Release);
@@ -177,8 +179,8 @@ impl Workflows for WorkflowRegistry {
 
     async fn remove(&self, namespace: &Namespace, name: &WorkflowName) -> Result<usize, Error> {
         let versions = self.read(&format!("{namespace}.{name}.*")).await?;
-        // An empty value is a deleted key. Unlike a purge it increments the stream's last sequence, so that every process with the
-        // versions in its cache notices.
+        // An empty value is a deleted key. Unlike a purge it increments the stream's last sequence, so that every
+        // process with the versions in its cache notices.
         let deleted = versions.iter().map(|version| OutgoingMessage {
             subject: format!("{WORKFLOWS_PREFIX}.{namespace}.{name}.{}", version.digest).into(),
             body: Bytes::new(),

@@ -1,7 +1,7 @@
 //! The NATS micro service `longshore` (ADR-32): receives requests on `longshore.v1.api.<namespace>.<verb>`.
 //!
-//! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. An [`Api`] answers the
-//! requests. All schedulers are one queue group, so each request is answered once.
+//! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. An [`Api`] answers
+//! the requests. All schedulers are one queue group, so each request is answered once.
 
 mod memory;
 
@@ -26,8 +26,8 @@ use self::memory::{AdmittedRequest, RequestMemory};
 /// Name of the service.
 const NAME: &str = "longshore";
 
-/// Most requests that are being answered: as many small ones as the limit of their memory allows. Requests beyond that memory are
-/// refused, so that none waits in the client library, which has no limit in bytes.
+/// Most requests that are being answered: as many small ones as the limit of their memory allows. Requests beyond that
+/// memory are refused, so that none waits in the client library, which has no limit in bytes.
 const CONCURRENT_REQUESTS: usize = 20_000;
 
 /// Time limit for an answer. Longer than clients wait.
@@ -45,7 +45,8 @@ const HEADERS_BYTES: usize = 5 * 1024;
 /// Returns the report of a process for the statistics of the service. It must not block.
 pub type ServiceReport = Box<dyn Fn() -> Value + Send + Sync>;
 
-/// The endpoint whose statistics contain the report of the process. Statistics have no field for the service as a whole.
+/// The endpoint whose statistics contain the report of the process. Statistics have no field for the service as a
+/// whole.
 const REPORT_ENDPOINT: Verb = Verb::Get;
 
 /// Serves requests until `stop`, and then answers those that have arrived.
@@ -164,8 +165,8 @@ async fn answer(
     }
 }
 
-/// Returns true for a subject of Longshore or of the server itself. An answer there would let a client publish, through a scheduler,
-/// on a subject that it has no permission for.
+/// Returns true for a subject of Longshore or of the server itself. An answer there would let a client publish, through
+/// a scheduler, on a subject that it has no permission for.
 fn is_reserved(reply: &str) -> bool {
     reply.starts_with('$') || reply.split('.').next() == subject::ROOT.split('.').next()
 }

@@ -30,8 +30,8 @@ pub struct NatsStatus {
     pub round_trip: Duration,
     /// Used storage and storage limit of the account.
     pub account: AccountStatus,
-    /// Fullness of the fullest log, in per cent, as the admission of submits measures it: by the `max_bytes` of its stream,
-    /// or by what the other streams leave all logs of the account.
+    /// Fullness of the fullest log, in per cent, as the admission of submits measures it: by the `max_bytes` of its
+    /// stream, or by what the other streams leave all logs of the account.
     pub logs_percent: u64,
     /// The streams, in the order of their names.
     pub streams: Vec<StreamStatus>,
@@ -42,8 +42,8 @@ pub struct NatsStatus {
 pub struct AccountStatus {
     /// Bytes on disk.
     pub bytes: u64,
-    /// Limit of the bytes on disk. `None` if the account has none; then only the disk and the server's own limit count, which a
-    /// client cannot read.
+    /// Limit of the bytes on disk. `None` if the account has none; then only the disk and the server's own limit count,
+    /// which a client cannot read.
     pub max_bytes: Option<u64>,
 }
 
@@ -123,7 +123,8 @@ async fn account_info(connection: &Connection) -> Result<Account, Error> {
     account.map_err(|error| failed("read the limits of the NATS account", error))
 }
 
-/// Returns used storage and limit of an account. If it has limits by the number of copies (tiers), the fullest one counts.
+/// Returns used storage and limit of an account. If it has limits by the number of copies (tiers), the fullest one
+/// counts.
 fn storage(account: &Account) -> AccountStatus {
     let tiers = account.tiers.values().map(|tier| account_status(tier.storage, tier.limits.max_storage));
     let whole = account_status(account.storage, account.limits.max_storage);

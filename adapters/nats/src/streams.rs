@@ -1,8 +1,8 @@
 //! Creation and verification of the streams of a cluster.
 //!
 //! A missing stream is created, and an existing one is verified: another retention or storage would silently break what
-//! Longshore promises. Settings that an operator may tune (bytes, placement, compression) are not verified. [Sizes](sizes) grow
-//! with the account.
+//! Longshore promises. Settings that an operator may tune (bytes, placement, compression) are not verified.
+//! [Sizes](sizes) grow with the account.
 
 pub(super) mod created;
 pub(super) mod definitions;
@@ -34,12 +34,12 @@ use super::failure::failed;
 /// Streams that are created or verified at the same time.
 const CONCURRENT: usize = 8;
 
-/// Time limit for one answer while streams are created. A stream with three copies takes a second or two on busy servers, and a
-/// request that reaches no leader is never answered.
+/// Time limit for one answer while streams are created. A stream with three copies takes a second or two on busy
+/// servers, and a request that reaches no leader is never answered.
 const ANSWER_AT_START: Duration = Duration::from_secs(4);
 
-/// Errors that are transient while servers start and several processes create the same streams: the stream does not exist yet, was
-/// just created by another process, has not enough servers yet, or its leader has not caught up.
+/// Errors that are transient while servers start and several processes create the same streams: the stream does not
+/// exist yet, was just created by another process, has not enough servers yet, or its leader has not caught up.
 const TRANSIENT_AT_START: [ErrorCode; 4] = [
     ErrorCode::STREAM_NOT_FOUND,
     ErrorCode::STREAM_NAME_EXIST,
@@ -62,9 +62,9 @@ impl StreamLayout {
     }
 }
 
-/// Creates missing streams and verifies existing ones. Several processes may do so at once, and servers that are just starting
-/// may not be ready: transient errors are retried until the deadline. Records in `created` the streams that this process
-/// created, also if it fails.
+/// Creates missing streams and verifies existing ones. Several processes may do so at once, and servers that are just
+/// starting may not be ready: transient errors are retried until the deadline. Records in `created` the streams that
+/// this process created, also if it fails.
 pub(super) async fn ensure(
     context: &Context,
     layout: StreamLayout,
@@ -107,7 +107,8 @@ async fn ensure_all(
     if let Some(first) = needed.next() {
         ensure_one(context, first, room, created).await?;
     }
-    // Streams with a size come before the logs, one after the other: each reserves most of the server's room for a moment.
+    // Streams with a size come before the logs, one after the other: each reserves most of the server's room for a
+    // moment.
     let (sized, others): (Vec<_>, Vec<_>) = needed.partition(|config| room.size(&config.name).is_some());
     for config in sized {
         ensure_one(context, config, room, created).await?;
@@ -116,8 +117,8 @@ async fn ensure_all(
     stream::iter(each).buffer_unordered(CONCURRENT).try_collect::<()>().await
 }
 
-/// Refuses a cluster with more logs than this process has partitions, because their runs would never continue. The stream with the
-/// number of partitions may have been deleted, so the logs are counted.
+/// Refuses a cluster with more logs than this process has partitions, because their runs would never continue. The
+/// stream with the number of partitions may have been deleted, so the logs are counted.
 async fn check_partitions(context: &Context, partitions: u16) -> Result<(), ConnectError> {
     let names = stream_names(context).await?;
     let logs = names.iter().filter(|name| name.starts_with(subject::LOG_STREAM_PREFIX)).count();
@@ -257,7 +258,8 @@ async fn create(
     }
 }
 
-/// Reduces a stream to its size after [`create`] reserved more. The reserved room may prevent the logs from being created.
+/// Reduces a stream to its size after [`create`] reserved more. The reserved room may prevent the logs from being
+/// created.
 async fn shrink(context: &Context, mut config: Config, bytes: u64) -> Result<(), ConnectError> {
     sizes::set_size(&mut config, bytes);
     let name = config.name.clone();
@@ -275,8 +277,8 @@ async fn grow(context: &Context, mut config: Config, bytes: u64) {
     }
 }
 
-/// Turns an error while streams are created or read into an error of a port. Errors that a starting server or another process will
-/// fix are transient.
+/// Turns an error while streams are created or read into an error of a port. Errors that a starting server or another
+/// process will fix are transient.
 fn start_error(doing: impl Into<String>, error: ApiError) -> Error {
     if error.code().is_some_and(|code| TRANSIENT_AT_START.contains(&code)) {
         return Error::transient(doing, error);

@@ -16,7 +16,8 @@ use super::receipt::NatsReceipt;
 /// Name of the consumer that all schedulers pull from.
 const CONSUMER: &str = "intake";
 
-/// Most bytes of submits that are pulled at once: a batch of ordinary ones. Decoded, they may take thirty times as much memory.
+/// Most bytes of submits that are pulled at once: a batch of ordinary ones. Decoded, they may take thirty times as much
+/// memory.
 const PULL_BYTES: usize = 2 * 1024 * 1024;
 
 /// The queue of published submits.
@@ -65,8 +66,8 @@ impl Submissions for SubmitQueue {
     }
 }
 
-/// Returns an id of a message that is equal for all its deliveries. It contains the time, because a stream that was created again
-/// counts from one again.
+/// Returns an id of a message that is equal for all its deliveries. It contains the time, because a stream that was
+/// created again counts from one again.
 fn place(seq: u64, published_nanos: i128) -> String {
     format!("{seq}-{published_nanos}")
 }

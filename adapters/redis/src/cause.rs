@@ -14,8 +14,8 @@ pub(super) fn cause(error: &RedisError) -> Option<Cause> {
     }
 }
 
-/// Returns true if a script was denied one of its commands. Redis has no error code for that: versions before 7.2 answer "The
-/// user executing the script can't run this command", later ones "ACL failure in script".
+/// Returns true if a script was denied one of its commands. Redis has no error code for that: versions before 7.2
+/// answer "The user executing the script can't run this command", later ones "ACL failure in script".
 fn is_denied_in_script(detail: &str) -> bool {
     ["The user executing the script can't", "ACL failure in script"]
         .iter()

@@ -5,13 +5,13 @@
 //!                   several ──► staged one by one ──► REPLACE: compares the mark, adopts the stage ──► SETTLE, in steps
 //! ```
 //!
-//! The server runs nothing else during a script, so each script does a bounded amount of work. A larger commit still takes effect
-//! at once: its rows are staged, REPLACE records that they belong to the checkpoint, and the next process that lists, loads
-//! or commits stores the remaining rows first. A look-up of one run finds it in either store. A full checkpoint is always
-//! committed this way.
+//! The server runs nothing else during a script, so each script does a bounded amount of work. A larger commit still
+//! takes effect at once: its rows are staged, REPLACE records that they belong to the checkpoint, and the next process
+//! that lists, loads or commits stores the remaining rows first. A look-up of one run finds it in either store. A full
+//! checkpoint is always committed this way.
 //!
-//! Redis may lose keys, or parts of them. The numbers of entries are stored beside the mark, and every script compares them. If they
-//! do not match, there is no checkpoint, and the log is replayed.
+//! Redis may lose keys, or parts of them. The numbers of entries are stored beside the mark, and every script compares
+//! them. If they do not match, there is no checkpoint, and the log is replayed.
 
 mod list;
 mod load;
@@ -41,10 +41,12 @@ const STAGE_LIFETIME: Duration = Duration::from_secs(600);
 /// Script that reads a run.
 const RUN_SCRIPT: &str = include_str!("checkpoints/run.lua");
 
-/// Keys of a partition that [`RUN_SCRIPT`] reads. Workers have permission to read them, and no other keys of a partition.
+/// Keys of a partition that [`RUN_SCRIPT`] reads. Workers have permission to read them, and no other keys of a
+/// partition.
 const RUN_KEYS: [&str; 5] = ["rows", "live", "done", "redo", "old"];
 
-/// Most attempts of a commit while another process leaves commits unsettled. Two leaders at once are rare, and only for a moment.
+/// Most attempts of a commit while another process leaves commits unsettled. Two leaders at once are rare, and only for
+/// a moment.
 const COMMIT_ATTEMPTS: usize = 20;
 
 /// The checkpoints of a cluster.
@@ -123,8 +125,8 @@ impl Checkpoints for CheckpointStore {
         let expired = &delta.expired;
         let chunks = run_chunk::chunks(&delta).map_err(cannot_encode)?;
         match (self.put(&store, &header, &chunks).await, &header.base) {
-            // Expired runs are removed first and make room for the rest. They go a moment before the commit, which only the same
-            // submit at that moment could notice.
+            // Expired runs are removed first and make room for the rest. They go a moment before the commit, which only
+            // the same submit at that moment could notice.
             (Err(error), Some(base)) if is_full(&error) && !expired.is_empty() => {
                 store.expire(base, expired).await?;
                 self.put(&store, &header, &chunks).await
@@ -216,7 +218,8 @@ async fn commit_decision(store: &PartitionStore, call: &ScriptInvocation<'_>) ->
         }
         match decision.as_str() {
             "accepted" => return Ok(Committed::Accepted),
-            // A mark that cannot be decoded counts as missing. A lost checkpoint costs a replay of the log, and nothing else.
+            // A mark that cannot be decoded counts as missing. A lost checkpoint costs a replay of the log, and nothing
+            // else.
             "refused" => return Ok(Committed::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
             "unsettled" => store.settle().await?,
             _ => return Err(Error::transient(store.doing("commit"), "the staged chunks are gone")),

@@ -4,8 +4,8 @@
 -- KEYS[2]  the time of the first claim on this server (ms)
 -- ARGV     the operation, the holder, the lease (ms), how long to keep a done claim and an abandoned one (ms)
 --
--- Returns {result, end of the present lease, lost holder}; for `born`, which concerns no claim, the time of the first claim as
--- the second element.
+-- Returns {result, end of the present lease, lost holder}; for `born`, which concerns no claim, the time of the first
+-- claim as the second element.
 
 local key = KEYS[1]
 local operation, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -25,8 +25,8 @@ if operation == 'born' then return {'born', tonumber(redis.call('GET', KEYS[2]))
 local stored = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'lost', 'done')
 local current, lease_until, doubtful, lost, done = stored[1], tonumber(stored[2]), stored[3], stored[4] or '', stored[5]
 
--- Gives the claim to the holder. An abandoned claim is kept for long after its lease: it is the only trace of a call that may have
--- happened.
+-- Gives the claim to the holder. An abandoned claim is kept for long after its lease: it is the only trace of a call
+-- that may have happened.
 local function hold(in_doubt)
   local lease_end = now + lease
   redis.call('HSET', key, 'holder', holder, 'lease_until', whole(lease_end), 'doubtful', in_doubt)

@@ -1,10 +1,10 @@
 //! Claims in Redis: one small hash for each, which one script changes.
 //!
-//! A server that lost its data does not know it, so the time of its first claim is stored beside the claims: the calls of jobs that
-//! were queued before that time may have been made.
+//! A server that lost its data does not know it, so the time of its first claim is stored beside the claims: the calls
+//! of jobs that were queued before that time may have been made.
 //!
-//! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Ended claims expire: done ones after
-//! [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
+//! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Ended claims expire: done
+//! ones after [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use redis::Script;
 
 use super::connection::{RedisConnection, allow_oom_script, millis};
 
-/// Time that the claim of a call that may have happened is kept: as long as a finished run. A job that is delivered later than that
-/// would be called again.
+/// Time that the claim of a call that may have happened is kept: as long as a finished run. A job that is delivered
+/// later than that would be called again.
 const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
 
-/// The script for claims that a worker holds. It also runs on a full server: a claim that cannot be renewed ends the running call, and
-/// one that is done or released takes less room.
+/// The script for claims that a worker holds. It also runs on a full server: a claim that cannot be renewed ends the
+/// running call, and one that is done or released takes less room.
 static HELD_SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("claims.lua")));
 
 /// Returns the key of a claim.

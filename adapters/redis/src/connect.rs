@@ -1,8 +1,8 @@
 //! Connects to Redis and checks the server.
 //!
-//! A server that does not answer yet is waited for. One that answers and cannot be used is refused at once, with an error that says
-//! how to fix it. It needs a version with the script features that are used, must accept writes, and must never evict a key,
-//! because a lost claim means a call that is made twice.
+//! A server that does not answer yet is waited for. One that answers and cannot be used is refused at once, with an
+//! error that says how to fix it. It needs a version with the script features that are used, must accept writes, and
+//! must never evict a key, because a lost claim means a call that is made twice.
 
 use std::io;
 use std::time::Duration;
@@ -24,8 +24,8 @@ use super::connection::{RedisConnection, is_transient};
 use super::error::ConnectError;
 use super::server_info::ServerInfo;
 
-/// Time that sent data may stay unacknowledged before the connection is dropped (`TCP_USER_TIMEOUT`). The system's default is a
-/// quarter of an hour, during which the address of a server that took over would not be looked up.
+/// Time that sent data may stay unacknowledged before the connection is dropped (`TCP_USER_TIMEOUT`). The system's
+/// default is a quarter of an hour, during which the address of a server that took over would not be looked up.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(5);
 
@@ -65,8 +65,8 @@ pub(super) async fn connect(config: RedisConfig) -> Result<RedisConnection, Conn
     })
 }
 
-/// Creates a client, with certificates if any are set. They have an effect for `rediss://` only, and are refused for other
-/// addresses.
+/// Creates a client, with certificates if any are set. They have an effect for `rediss://` only, and are refused for
+/// other addresses.
 fn client(info: ConnectionInfo, files: &TlsFiles) -> Result<Client, ConnectError> {
     let bytes = files.read()?;
     let client = if files.is_set() {
@@ -91,7 +91,8 @@ fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// Returns TCP settings with which requests are sent without delay, and a connection whose other end has vanished is dropped.
+/// Returns TCP settings with which requests are sent without delay, and a connection whose other end has vanished is
+/// dropped.
 #[cfg(target_os = "linux")]
 fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_LIMIT)

@@ -1,7 +1,7 @@
 //! The connection to Redis that all parts of a process share, and the classification of its errors.
 //!
-//! Requests are pipelined: none waits for the answer to another. A missing answer after [`ANSWER_LIMIT`] is an error, and after
-//! any error the request may or may not have been executed.
+//! Requests are pipelined: none waits for the answer to another. A missing answer after [`ANSWER_LIMIT`] is an error,
+//! and after any error the request may or may not have been executed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation, ServerErrorKind,
 };
 
-/// Time limit for an answer. A script of Longshore takes milliseconds. The longest pause of the server itself is a flush to a slow
-/// disk, about a second.
+/// Time limit for an answer. A script of Longshore takes milliseconds. The longest pause of the server itself is a
+/// flush to a slow disk, about a second.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Time limit for one attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Attempts to reconnect, beyond the first, before a request fails. More would only hide the outage from the drivers, which repeat
-/// requests by their own rules.
+/// Attempts to reconnect, beyond the first, before a request fails. More would only hide the outage from the drivers,
+/// which repeat requests by their own rules.
 const RECONNECT_RETRIES: usize = 1;
 
 /// Codes of transient errors: full memory, a full disk, a script that runs too long, too few replicas.
@@ -117,8 +117,8 @@ pub(super) fn allow_oom_script(code: &str) -> Script {
     Script::new(&["#!lua flags=allow-oom\n", code].concat())
 }
 
-/// Longest time that is sent to a server, in milliseconds: ten years, which is practically for ever, and which its numbers hold
-/// exactly.
+/// Longest time that is sent to a server, in milliseconds: ten years, which is practically for ever, and which its
+/// numbers hold exactly.
 const LONGEST_MILLIS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
 
 /// Returns a time in milliseconds, at most [`LONGEST_MILLIS`].

@@ -6,8 +6,8 @@ use longshore_tls::FileError;
 use redis::RedisError;
 use semver::Version;
 
-/// Oldest supported version, for people. Since then scripts may read the clock before they write, and are replicated by their
-/// effects.
+/// Oldest supported version, for people. Since then scripts may read the clock before they write, and are replicated by
+/// their effects.
 pub const NEEDED_VERSION: &str = "7.0";
 
 /// [`NEEDED_VERSION`], for comparisons.

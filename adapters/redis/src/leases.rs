@@ -1,7 +1,7 @@
 //! Leases in Redis: a key for each partition, which expires, and the list of schedulers.
 //!
-//! A lease only says which scheduler should try to lead, because the log decides which one leads. A lost lease costs a moment of
-//! double work.
+//! A lease only says which scheduler should try to lead, because the log decides which one leads. A lost lease costs a
+//! moment of double work.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use tracing::warn;
 use super::connection::{RedisConnection, allow_oom_script, millis};
 use super::process_list::ProcessList;
 
-/// The script. It also runs on a full server: only a leader can make room by expiring runs, and only a lease makes a leader.
+/// The script. It also runs on a full server: only a leader can make room by expiring runs, and only a lease makes a
+/// leader.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("lease.lua")));
 
 /// Returns a key of a partition, such as its `lease`.

@@ -1,7 +1,8 @@
 //! The ports on Redis: checkpoints, claims, leases and the lists of processes.
 //!
-//! [`Redis::connect`] waits for a server and checks its version and settings. All ports share one connection, on which requests do
-//! not wait for each other's answers. Every write is harmless to repeat, because an error leaves open whether it happened.
+//! [`Redis::connect`] waits for a server and checks its version and settings. All ports share one connection, on which
+//! requests do not wait for each other's answers. Every write is harmless to repeat, because an error leaves open
+//! whether it happened.
 //!
 //! Redis is never the only source: checkpoints are rebuilt from the log, and stale or incomplete data is recognised.
 
@@ -52,7 +53,8 @@ impl Redis {
     /// If there is no server before the deadline, or one that cannot be used; see [`ConnectError`].
     pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
         let redis = Self { connection: connect::connect(config).await? };
-        // Stores the time from which claims are known before the first job is queued. Otherwise the first claim stores it.
+        // Stores the time from which claims are known before the first job is queued. Otherwise the first claim stores
+        // it.
         if let Err(error) = redis.claims().born().await {
             debug!(%error, "cannot store the time of the first claim; the first claim stores it");
         }

@@ -1,8 +1,8 @@
 //! Check of the permissions of a connection's user.
 //!
-//! A server denies a command or a key only when it is used, which may be hours after the start, in a claim or a checkpoint. So each
-//! command is tried at the start, on a key of each kind that it is used on. Only this process uses these keys, and it deletes
-//! them at the end.
+//! A server denies a command or a key only when it is used, which may be hours after the start, in a claim or a
+//! checkpoint. So each command is tried at the start, on a key of each kind that it is used on. Only this process uses
+//! these keys, and it deletes them at the end.
 
 use longshore_proto::Partition;
 use redis::{Cmd, RedisError, Value, cmd};
@@ -107,8 +107,8 @@ async fn try_look_up(connection: &RedisConnection) -> Result<(), ConnectError> {
     Ok(())
 }
 
-/// Returns the beginnings of the keys of a role, after the prefix, with the commands on them. The last command deletes the key.
-/// `claims:born`, which both roles use, is read while connecting.
+/// Returns the beginnings of the keys of a role, after the prefix, with the commands on them. The last command deletes
+/// the key. `claims:born`, which both roles use, is read while connecting.
 const fn families(role: Role) -> &'static [(&'static str, &'static [&'static str])] {
     match role {
         Role::Scheduler => &[
@@ -121,8 +121,8 @@ const fn families(role: Role) -> &'static [(&'static str, &'static [&'static str
     }
 }
 
-/// Returns a command on a key that only this process uses. Commands for several types of values are tried on one key: the server
-/// checks permissions before the type, and a command on a value of another type changes nothing.
+/// Returns a command on a key that only this process uses. Commands for several types of values are tried on one key:
+/// the server checks permissions before the type, and a command on a value of another type changes nothing.
 fn harmless(command: &str, key: &str) -> Cmd {
     match command {
         "SET" => arguments(command, key, &["x", "PX", LIFETIME_MILLIS]),

@@ -1,7 +1,7 @@
 //! A write of one key that expires, to check that the server accepts writes.
 //!
-//! It is a script like the real writes, so it fails if memory or disk is full, if the server accepts no writes, and if the user may
-//! not run scripts or write keys with this prefix.
+//! It is a script like the real writes, so it fails if memory or disk is full, if the server accepts no writes, and if
+//! the user may not run scripts or write keys with this prefix.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A list of running processes in Redis. Each has an entry, which expires by the server's clock unless the process renews it.
+//! A list of running processes in Redis. Each has an entry, which expires by the server's clock unless the process
+//! renews it.
 //!
 //! There is one list of schedulers and one of workers. Every operation removes expired entries.
 
@@ -11,7 +12,8 @@ use redis::Script;
 
 use super::connection::{RedisConnection, allow_oom_script, millis};
 
-/// The script. It also runs on a full server, because schedulers share the partitions by it. An entry is small and expires with its process.
+/// The script. It also runs on a full server, because schedulers share the partitions by it. An entry is small and
+/// expires with its process.
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("process_list.lua")));
 
 /// Names of processes with their entries.

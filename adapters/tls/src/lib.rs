@@ -151,8 +151,9 @@ pub fn error(role: FileRole, path: &Path, cause: &str) -> FileError {
     FileError { role, path: path.to_owned(), cause: cause.to_owned() }
 }
 
-/// Returns true if the client has refused the server's certificate, or the server has refused the client's. Neither passes by itself.
-/// The client libraries report both as connection errors, which would be retried; the words are those of rustls.
+/// Returns true if the client has refused the server's certificate, or the server has refused the client's. Neither
+/// passes by itself. The client libraries report both as connection errors, which would be retried; the words are those
+/// of rustls.
 pub fn is_about_certificates(error: &str) -> bool {
     ["invalid peer certificate", "received fatal alert"].iter().any(|words| error.contains(words))
 }

@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::failure::StoreError;
 
-/// Bits of the sequence in a row id, below the sign and the 16 bits of the partition: enough for 44 years at 100,000 entries a
-/// second.
+/// Bits of the sequence in a row id, below the sign and the 16 bits of the partition: enough for 44 years at 100,000
+/// entries a second.
 const SEQ_BITS: u32 = 47;
 
 /// An entry of the file.
@@ -84,7 +84,8 @@ pub(super) fn append(
     Ok(stored)
 }
 
-/// Loads up to `max` entries from `from` on, which is not beyond the tail. Fewer if they have more than `bytes` together.
+/// Loads up to `max` entries from `from` on, which is not beyond the tail. Fewer if they have more than `bytes`
+/// together.
 pub(super) fn load(
     connection: &Connection,
     partition: Partition,
@@ -116,7 +117,8 @@ pub(super) fn load(
     if loaded.is_empty() { Err(missing(from, extent(connection, partition)?)) } else { Ok(loaded) }
 }
 
-/// Deletes entries below `below`, at most `max` of them. The tail does not change, so that sequences are never used twice.
+/// Deletes entries below `below`, at most `max` of them. The tail does not change, so that sequences are never used
+/// twice.
 pub(super) fn trim(
     connection: &Connection,
     partition: Partition,

@@ -1,4 +1,5 @@
-//! The last entries of each log in memory, so that readers get what this process has just appended without reading the file.
+//! The last entries of each log in memory, so that readers get what this process has just appended without reading the
+//! file.
 //!
 //! The writer adds entries in their order, once they are durable. A reader that is further behind reads the file.
 
@@ -10,7 +11,8 @@ use tokio::sync::watch;
 
 use super::entries::StoredEntry;
 
-/// Most entries of a log in memory: a few groups of the writer, so that a reader that processes one group finds the next ones.
+/// Most entries of a log in memory: a few groups of the writer, so that a reader that processes one group finds the
+/// next ones.
 const KEPT_ENTRIES: usize = 4_096;
 
 /// Most bytes of a log in memory: large entries are rare, and may come from the page cache.

@@ -1,7 +1,7 @@
 //! The jobs of a queue by id, and a queue of ids for each MCP server.
 //!
-//! Every id in a server's queue belongs to a job of the table. A job whose id is in no server's queue is delivered to a worker.
-//! Nothing here waits, and time is an argument.
+//! Every id in a server's queue belongs to a job of the table. A job whose id is in no server's queue is delivered to a
+//! worker. Nothing here waits, and time is an argument.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

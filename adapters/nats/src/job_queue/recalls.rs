@@ -46,7 +46,8 @@ impl Recalls {
         Ok(recalls)
     }
 
-    /// Returns a token that is cancelled when the job is recalled. It is cancelled at once if the job was recalled before.
+    /// Returns a token that is cancelled when the job is recalled. It is cancelled at once if the job was recalled
+    /// before.
     pub(super) fn watch(&self, job: &JobId) -> CancellationToken {
         let subject = subject::recall(job);
         let mut state = self.state();

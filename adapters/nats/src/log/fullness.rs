@@ -14,8 +14,8 @@ use crate::failure::failed;
 use crate::streams::sizes::{AccountRoom, SizedStream, sized_streams};
 use crate::streams::stream_info;
 
-/// Time that a measurement is used for all partitions: it takes six requests. Shorter than the time for which admission caches
-/// its decision.
+/// Time that a measurement is used for all partitions: it takes six requests. Shorter than the time for which admission
+/// caches its decision.
 const VALID_FOR: Duration = Duration::from_millis(200);
 
 /// Measures the logs of an account together.

@@ -1,8 +1,8 @@
 //! A reader of the log of one partition.
 //!
-//! It pulls from a consumer of its own, which is in the server's memory and may vanish with the server, or with a change of
-//! leaders. So the reader keeps the next sequence, checks that every entry has it, and creates another consumer after any
-//! error. A log that was trimmed, was replaced, or lost its end is an error for the caller.
+//! It pulls from a consumer of its own, which is in the server's memory and may vanish with the server, or with a
+//! change of leaders. So the reader keeps the next sequence, checks that every entry has it, and creates another
+//! consumer after any error. A log that was trimmed, was replaced, or lost its end is an error for the caller.
 
 use std::time::Duration;
 
@@ -29,11 +29,12 @@ use crate::streams::stream_info;
 /// Entries that are requested in advance: some milliseconds of reading, so that the reader never waits for the network.
 const READ_AHEAD: usize = 1_000;
 
-/// Most bytes of one pull request, so that large entries do not fill the memory: a scheduler that leads eight partitions has as
-/// many readers.
+/// Most bytes of one pull request, so that large entries do not fill the memory: a scheduler that leads eight
+/// partitions has as many readers.
 const PULL_BYTES: usize = 4 * 1024 * 1024;
 
-/// Time that the server keeps a pull request. A consumer that sends nothing for longer than this and [`GRACE`] is considered gone.
+/// Time that the server keeps a pull request. A consumer that sends nothing for longer than this and [`GRACE`] is
+/// considered gone.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 
 /// Time that the server keeps a consumer without pull requests.
@@ -77,7 +78,8 @@ impl PartitionReader {
         LogConsumer::open(&self.connection, stream, self.next).await.map_err(|error| failed(doing(), error))
     }
 
-    /// Decodes messages until one does not have the next sequence. The reason is found when the next consumer is created.
+    /// Decodes messages until one does not have the next sequence. The reason is found when the next consumer is
+    /// created.
     fn decode(&mut self, first: Message, max: usize) -> Vec<Entry> {
         let (mut entries, mut events) = (Vec::new(), 0);
         let mut message = Some(first);
@@ -231,7 +233,8 @@ impl LogConsumer {
         let (number, count) = (self.pulls.next_number(), READ_AHEAD - outstanding);
         let request = PullRequest { count, bytes: Some(PULL_BYTES), expires: Some(PULL_EXPIRES) };
         self.client.pull(number, request).await?;
-        // A caller that was busy elsewhere has not read the inbox for a long time, which does not mean that the consumer is gone.
+        // A caller that was busy elsewhere has not read the inbox for a long time, which does not mean that the
+        // consumer is gone.
         self.active_at = now;
         self.pulls.add(number, count, now + PULL_EXPIRES);
         Ok(())

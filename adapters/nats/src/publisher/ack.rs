@@ -35,8 +35,8 @@ impl PublishFailure {
         Self::NotSent(error.to_string())
     }
 
-    /// Returns true if the server is still storing a message with the same subject, so that it cannot decide yet whether the
-    /// condition of this one holds.
+    /// Returns true if the server is still storing a message with the same subject, so that it cannot decide yet
+    /// whether the condition of this one holds.
     pub(super) fn is_in_flight_conflict(&self) -> bool {
         matches!(self, Self::Refused(error) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)
     }

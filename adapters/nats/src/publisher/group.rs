@@ -1,9 +1,9 @@
 //! Messages that went to the server together, and the outcome of each.
 //!
-//! They have consecutive numbers, under which their acknowledgements come. The acknowledgement of a batch (ADR-50 of NATS)
-//! comes under the number of its last message and holds for all. A batch is stored whole or not at all, and refused as a whole
-//! when one of its messages is; so a refused batch is [sent again](FollowUp::SendAll) as single messages, and then each
-//! message gets its own acknowledgement.
+//! They have consecutive numbers, under which their acknowledgements come. The acknowledgement of a batch (ADR-50 of
+//! NATS) comes under the number of its last message and holds for all. A batch is stored whole or not at all, and
+//! refused as a whole when one of its messages is; so a refused batch is [sent again](FollowUp::SendAll) as single
+//! messages, and then each message gets its own acknowledgement.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -185,7 +185,8 @@ impl MessageGroup {
         self.unanswered == 0
     }
 
-    /// Returns the time that the server took to store all messages. `None` if it did not store all of them at the first try.
+    /// Returns the time that the server took to store all messages. `None` if it did not store all of them at the first
+    /// try.
     pub(super) fn store_time(&self) -> Option<Duration> {
         let is_stored = |outcome: &Option<_>| matches!(outcome, Some(Ok(PublishOutcome::Stored(_))));
         let is_whole = self.outcomes.iter().all(is_stored);

@@ -1,8 +1,8 @@
 //! Merges messages that may be stored as one.
 //!
 //! Most of the cost of a message, for the server and for its readers, does not depend on its size; and with
-//! `sync_interval: always` each message costs an fsync. So neighbours that are [mergeable](StoreMode::Mergeable) become one
-//! message.
+//! `sync_interval: always` each message costs an fsync. So neighbours that are [mergeable](StoreMode::Mergeable) become
+//! one message.
 
 use bytes::Bytes;
 use longshore_proto::join;
@@ -12,8 +12,8 @@ use super::message::{AROUND_BODY_BYTES, OutgoingMessage, StoreMode};
 /// Most bytes of a merged message: small enough that nothing behind it waits long.
 const MERGED_BYTES: usize = 64 * 1024;
 
-/// Most messages of a merged one. Readers ask for some hundred entries at once, and one message should not be many times
-/// more than that.
+/// Most messages of a merged one. Readers ask for some hundred entries at once, and one message should not be many
+/// times more than that.
 const MERGED_MESSAGES: usize = 128;
 
 /// Most bytes that the lengths of the parts take in a merged message.

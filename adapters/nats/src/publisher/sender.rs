@@ -6,8 +6,8 @@
 //!       replies ◄─────┴──── acknowledgements, one inbox ◄─┘
 //! ```
 //!
-//! Each stream has one task, which shares nothing. The client library's own publish has a channel, a timer and a table entry
-//! for every message, which cost more than the message.
+//! Each stream has one task, which shares nothing. The client library's own publish has a channel, a timer and a table
+//! entry for every message, which cost more than the message.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -36,8 +36,8 @@ use crate::connection::{ANSWER_TIMEOUT, Connection};
 /// Most bytes of a group, unless one call alone has more.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
-/// Groups in flight. Two keep the server busy while an acknowledgement travels. The server allows 50 open batches of a stream,
-/// for all publishers, and buffers 10,000 messages that it has not stored yet.
+/// Groups in flight. Two keep the server busy while an acknowledgement travels. The server allows 50 open batches of a
+/// stream, for all publishers, and buffers 10,000 messages that it has not stored yet.
 const GROUPS_IN_FLIGHT: usize = 2;
 
 /// Pause before the state of a lost connection is checked again.
@@ -94,7 +94,8 @@ impl StreamSender {
         let mut has_callers = true;
         while has_callers || !self.groups.is_empty() {
             let wake = self.wake_at();
-            // Messages that are sent without a connection may arrive over the next one, long after their caller gave up.
+            // Messages that are sent without a connection may arrive over the next one, long after their caller gave
+            // up.
             let may_send = self.has_room() && self.is_connected();
             tokio::select! { biased;
                 Ok(()) = self.connected.changed() => self.fail_all(),

@@ -1,9 +1,9 @@
 //! Limits of the memory of requests, which namespaces share.
 //!
-//! A waiting request takes the bytes of its body, and several times as much once it is decoded. So there is a limit for the bodies
-//! of requests that wait or are being answered, beyond which requests are refused, and a limit for requests that are decoded
-//! at the same time, for which they wait in their order. One namespace gets at most three quarters of each, and small requests,
-//! which are most, never wait for large ones.
+//! A waiting request takes the bytes of its body, and several times as much once it is decoded. So there is a limit for
+//! the bodies of requests that wait or are being answered, beyond which requests are refused, and a limit for requests
+//! that are decoded at the same time, for which they wait in their order. One namespace gets at most three quarters of
+//! each, and small requests, which are most, never wait for large ones.
 
 use longshore_ports::{NamespaceShare, NamespaceShares};
 use longshore_proto::Namespace;
@@ -23,8 +23,8 @@ const DECODED_SMALL_BYTES: u32 = 64 * 1024 * 1024;
 /// Largest body that counts as small.
 const SMALL_BODY_BYTES: u32 = 2 * 1024;
 
-/// Most bytes of memory for a byte of a body: an element of one byte becomes a value of 32 bytes in a list that doubles as it
-/// grows.
+/// Most bytes of memory for a byte of a body: an element of one byte becomes a value of 32 bytes in a list that doubles
+/// as it grows.
 const DECODED_PER_BYTE: u32 = 64;
 
 /// Most memory of one decoded body: an [`Api`](longshore_scheduler::Api) limits the number of values.

@@ -1,7 +1,7 @@
 //! The streams that one process created, while other processes may create the same ones.
 //!
-//! Each attempt to create a stream draws an incarnation. A stream with one of them was created by this process, also if the
-//! answer to the request was lost.
+//! Each attempt to create a stream draws an incarnation. A stream with one of them was created by this process, also if
+//! the answer to the request was lost.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

@@ -9,20 +9,20 @@ use longshore_proto::{Incarnation, Partition, subject};
 /// Name of the metadata that holds the incarnation of a stream: a random value, drawn when it is created.
 pub(super) const INCARNATION: &str = "longshore.incarnation";
 
-/// Name of the metadata that holds the number of partitions, on the stream of submits. The log of a submit follows from its id and
-/// this number, so with another number the same submit would become a second run.
+/// Name of the metadata that holds the number of partitions, on the stream of submits. The log of a submit follows from
+/// its id and this number, so with another number the same submit would become a second run.
 pub(super) const PARTITIONS: &str = "longshore.partitions";
 
-/// Time that a stream remembers ids of messages: the least that the server allows. Messages of Longshore have no id, but submits
-/// of other clients may. The server compares ids alone and not subjects, so a submit of one namespace would be acknowledged and
-/// dropped as a duplicate of a submit of another.
+/// Time that a stream remembers ids of messages: the least that the server allows. Messages of Longshore have no id,
+/// but submits of other clients may. The server compares ids alone and not subjects, so a submit of one namespace would
+/// be acknowledged and dropped as a duplicate of a submit of another.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
 /// Most MCP servers that can have jobs, since each has a consumer. The default of nats-server 2.15.
 const MAX_CONSUMERS: i32 = 1_000;
 
-/// Most jobs, and most submits, that wait. Beyond that, publishing fails and is retried. Their bytes are bounded as well, by
-/// [sizes](super::sizes).
+/// Most jobs, and most submits, that wait. Beyond that, publishing fails and is retried. Their bytes are bounded as
+/// well, by [sizes](super::sizes).
 const MAX_WAITING: i64 = 1_000_000;
 
 /// Time that a dead letter is kept.
@@ -39,8 +39,8 @@ pub(super) fn definitions(partitions: u16, replicas: usize) -> Vec<Config> {
         .collect()
 }
 
-/// Returns the incarnation of a log: the random value that its creator wrote, and the time of its creation. A restored copy of a
-/// stream has another time.
+/// Returns the incarnation of a log: the random value that its creator wrote, and the time of its creation. A restored
+/// copy of a stream has another time.
 pub(crate) fn incarnation(info: &Info) -> Incarnation {
     let drawn = info.config.metadata.get(INCARNATION).map(String::as_str).unwrap_or_default();
     Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))

@@ -1,7 +1,8 @@
 //! Creates streams again that vanish while the process runs.
 //!
-//! NATS may restart without its store, and an operator may delete a stream. Its contents are lost, and the process continues with
-//! an empty stream, like a process that starts at that time. Leaders notice by the incarnation of their log.
+//! NATS may restart without its store, and an operator may delete a stream. Its contents are lost, and the process
+//! continues with an empty stream, like a process that starts at that time. Leaders notice by the incarnation of their
+//! log.
 
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Time limit of one attempt to create the missing streams.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Looks for missing streams after each reconnect and every [`CHECK_INTERVAL`], until the connection is closed. Adds to `restored`
-/// the number of streams that this process created. Another scheduler may create, and count, the others at the same time.
+/// Looks for missing streams after each reconnect and every [`CHECK_INTERVAL`], until the connection is closed. Adds to
+/// `restored` the number of streams that this process created. Another scheduler may create, and count, the others at
+/// the same time.
 pub(crate) async fn restore(connection: Connection, layout: StreamLayout, restored: watch::Sender<u64>) {
     let mut connected = connection.connected();
     loop {

@@ -1,14 +1,15 @@
 //! Sizes of the streams that users fill, as shares of the storage limit of the account.
 //!
-//! Clients fill the stream of submits, tools fill the blobs, and a lack of workers fills the queue. Each has a limit of its
-//! own, so that none of them takes the room of the logs, in which admitted runs end. The logs have no limit of their own and get
-//! the rest.
+//! Clients fill the stream of submits, tools fill the blobs, and a lack of workers fills the queue. Each has a limit of
+//! its own, so that none of them takes the room of the logs, in which admitted runs end. The logs have no limit of
+//! their own and get the rest.
 
 use async_nats::jetstream::account::Account;
 use async_nats::jetstream::stream::{Config, Info};
 use longshore_proto::subject::{self, WORKFLOWS_STREAM};
 
-/// Name of the metadata with the `max_bytes` that Longshore set. A stream whose limit an operator changed is not resized.
+/// Name of the metadata with the `max_bytes` that Longshore set. A stream whose limit an operator changed is not
+/// resized.
 pub(super) const SIZE_METADATA: &str = "longshore.max_bytes";
 
 /// Least size of a stream: some messages of the largest size that a server accepts by default.
@@ -75,8 +76,8 @@ pub(crate) struct AccountRoom {
 }
 
 impl AccountRoom {
-    /// Returns the room for streams with `replicas` copies. Limits of an account are for all copies together, unless it has one for
-    /// each number of copies (a tier).
+    /// Returns the room for streams with `replicas` copies. Limits of an account are for all copies together, unless it
+    /// has one for each number of copies (a tier).
     pub(crate) fn of(account: &Account, replicas: usize) -> Self {
         let copies = u64::try_from(replicas).unwrap_or(1).max(1);
         let positive =
@@ -113,9 +114,9 @@ impl AccountRoom {
         Some(self.stream_limit.map_or(size, |limit| size.min(limit)))
     }
 
-    /// Returns the size with which a stream is created before it is set to `size`. Without a limit of the account only the server
-    /// knows how much it can store, and a size that it grants could be all of it. So it is asked for so much that `size` is the
-    /// stream's share.
+    /// Returns the size with which a stream is created before it is set to `size`. Without a limit of the account only
+    /// the server knows how much it can store, and a size that it grants could be all of it. So it is asked for so much
+    /// that `size` is the stream's share.
     pub(super) fn reservation(self, stream: &str, size: u64) -> u64 {
         let share = SHARES.iter().find(|share| share.stream == stream);
         let whole = share.map_or(size, |share| size.saturating_mul(100) / share.percent.max(1));
@@ -123,14 +124,15 @@ impl AccountRoom {
         if self.is_limited() { size } else { whole.max(size) }
     }
 
-    /// Returns the fullness of the logs, in per cent of the room that the other streams leave them. Those count with their limits, so
-    /// their contents do not reduce the room of the logs. Zero without a limit.
+    /// Returns the fullness of the logs, in per cent of the room that the other streams leave them. Those count with
+    /// their limits, so their contents do not reduce the room of the logs. Zero without a limit.
     pub(crate) fn fullness_of_logs(self, others: &[SizedStream]) -> u64 {
         let Some(limit) = self.limit else { return 0 };
         let (mut reserved, mut held) = (0_u64, 0_u64);
         for SizedStream { name, bytes, max_bytes } in others {
             let share = self.size(name).unwrap_or_default();
-            // A stream that is older than the limit of the account may have a larger limit. That must not refuse submits.
+            // A stream that is older than the limit of the account may have a larger limit. That must not refuse
+            // submits.
             reserved = reserved.saturating_add(max_bytes.map_or(share, |max| max.min(share)).max(*bytes));
             held = held.saturating_add(*bytes);
         }

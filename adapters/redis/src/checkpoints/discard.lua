@@ -1,4 +1,5 @@
--- Removes a useless checkpoint, so that a full server has room for the one that replaces it. It also runs on a full server.
+-- Removes a useless checkpoint, so that a full server has room for the one that replaces it. It also runs on a full
+-- server.
 --
 -- ARGV  the mark of the checkpoint that contradicts the log; a damaged one is removed whatever its mark
 --

@@ -1,8 +1,8 @@
 //! Lists runs of all partitions, newest first.
 //!
-//! The index of each partition is sorted for every namespace, and for all namespaces, by status. Its members are read in pages and
-//! merged over all partitions and statuses. Rows are read for as many of them as the result needs. Filters that the index
-//! does not support (workflow, labels) are applied to the rows.
+//! The index of each partition is sorted for every namespace, and for all namespaces, by status. Its members are read
+//! in pages and merged over all partitions and statuses. Rows are read for as many of them as the result needs. Filters
+//! that the index does not support (workflow, labels) are applied to the rows.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,8 +15,8 @@ use super::partition::PartitionStore;
 use super::row::{self, MemberRange, parse_member};
 use crate::connection::RedisConnection;
 
-/// Members of one scan that are read at once. There are up to six scans for each partition, and most results need a few members
-/// of each.
+/// Members of one scan that are read at once. There are up to six scans for each partition, and most results need a few
+/// members of each.
 const MEMBERS_PAGE: usize = 200;
 
 /// Rows that are read at once.
@@ -139,8 +139,8 @@ impl IndexScan {
     }
 }
 
-/// Takes up to `count` runs from the scans, newest first. A run whose status changed in between may be in two scans. It is taken
-/// from both and returned once.
+/// Takes up to `count` runs from the scans, newest first. A run whose status changed in between may be in two scans. It
+/// is taken from both and returned once.
 async fn take_newest(scans: &mut [IndexScan], count: usize) -> Result<Vec<RunCursor>, Error> {
     let mut taken = Vec::with_capacity(count);
     while taken.len() < count {

@@ -1,7 +1,7 @@
 //! Loads a whole checkpoint, in pages.
 //!
-//! A page takes the server less than a millisecond, and a commit may come between two pages. So the header of the checkpoint is
-//! read before and after: if it has changed, the load starts again.
+//! A page takes the server less than a millisecond, and a commit may come between two pages. So the header of the
+//! checkpoint is read before and after: if it has changed, the load starts again.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ const LIVE_PAGE: usize = 200;
 /// Finished runs in a page. Each is a member of 60 bytes.
 const FINISHED_PAGE: usize = 5_000;
 
-/// Most attempts to load. A scheduler loads when it takes a partition over, and its last leader may still be committing.
+/// Most attempts to load. A scheduler loads when it takes a partition over, and its last leader may still be
+/// committing.
 const LOAD_ATTEMPTS: usize = 20;
 
 /// Loads the checkpoint of a partition. `None` if there is none, or it cannot be used: then the log is replayed.

@@ -17,8 +17,8 @@ local kinds = {
   {meta, 'hash'}, {live, 'hash'}, {done, 'hash'}, {rows, 'hash'}, {index, 'zset'}, {redo, 'list'}, {old, 'hash'},
 }
 
--- Returns the state of the checkpoint, or nil and, if it is damaged, the reason. A server may lose keys or parts of them, by an
--- operator or by eviction, and a script may have been aborted: then the numbers do not match.
+-- Returns the state of the checkpoint, or nil and, if it is damaged, the reason. A server may lose keys or parts of
+-- them, by an operator or by eviction, and a script may have been aborted: then the numbers do not match.
 local function look()
   for _, kind in ipairs(kinds) do
     local found = redis.call('TYPE', kind[1]).ok
@@ -97,7 +97,8 @@ local function remove(state, runs)
   state.done = state.done - #from_done
 end
 
--- Stores the runs of a list, from an index on: for each run its id, its row (empty if the run is to be removed) and its state.
+-- Stores the runs of a list, from an index on: for each run its id, its row (empty if the run is to be removed) and its
+-- state.
 local function apply(state, parts, from)
   local ids = {}
   for at = from, #parts, 3 do ids[#ids + 1] = parts[at] end

@@ -1,7 +1,7 @@
 //! The keys of the checkpoint of one partition, and the scripts on them.
 //!
-//! All keys of a partition have one hash tag, so a script may use them together. A large commit records the work that remains, and
-//! the next process that uses the checkpoint settles it first.
+//! All keys of a partition have one hash tag, so a script may use them together. A large commit records the work that
+//! remains, and the next process that uses the checkpoint settles it first.
 
 use std::sync::LazyLock;
 

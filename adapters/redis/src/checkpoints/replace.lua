@@ -1,5 +1,5 @@
--- Commits any number of staged chunks to a checkpoint, or replaces it. The time does not depend on their number: the runs that have
--- to be stored and removed are recorded, and settled in steps.
+-- Commits any number of staged chunks to a checkpoint, or replaces it. The time does not depend on their number: the
+-- runs that have to be stored and removed are recorded, and settled in steps.
 --
 -- KEYS[8]  the stage: a list of chunks, like `redo`
 -- ARGV     the expected mark, or an empty string to replace the checkpoint; the new mark, its seq and life, the partition's state,

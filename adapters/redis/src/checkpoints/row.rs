@@ -8,8 +8,8 @@
 //!    └ namespace
 //! ```
 //!
-//! The scripts build the members of the index from that line, and a [`MemberRange`] selects some of them. Times are hexadecimal and
-//! of one width, so that the order of the text is the order of time.
+//! The scripts build the members of the index from that line, and a [`MemberRange`] selects some of them. Times are
+//! hexadecimal and of one width, so that the order of the text is the order of time.
 
 use std::cmp::Ordering;
 

@@ -39,8 +39,8 @@ impl ToSingleRedisArg for ChunkItem<'_> {}
 /// Items of each run.
 const ITEMS_PER_RUN: usize = 3;
 
-/// Splits a delta. Of two rows of one run the later one counts. An expired run is removed, unless it has been submitted again and
-/// has not ended.
+/// Splits a delta. Of two rows of one run the later one counts. An expired run is removed, unless it has been submitted
+/// again and has not ended.
 pub(super) fn chunks(delta: &Delta) -> Result<Vec<RunChunk<'_>>, WireError> {
     let mut runs: BTreeMap<RunId, Option<&RunRow>> =
         delta.changed.iter().map(|changed| (changed.summary.run, Some(changed))).collect();

@@ -1,5 +1,5 @@
--- Does one step of the work that a commit has left: removes some replaced runs, or stores one chunk. It also runs on a full server,
--- since nothing can be loaded or expired before; the chunk is in memory already.
+-- Does one step of the work that a commit has left: removes some replaced runs, or stores one chunk. It also runs on a
+-- full server, since nothing can be loaded or expired before; the chunk is in memory already.
 --
 -- ARGV  the most runs to remove
 --
