@@ -39,7 +39,7 @@ use crate::suggest;
 pub(crate) use key::Key;
 use key::PREFIX;
 pub(crate) use origin::Origin;
-pub(crate) use value::{Address, LogFormat};
+pub(crate) use value::{Address, AtomicBatches, LogFormat};
 
 /// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) nats_inbox_prefix: Option<String>,
     /// A file with the seed of a NATS user's nkey.
     pub(crate) nats_nkey: Option<PathBuf>,
+    /// Use of atomic batches for large groups of jobs.
+    pub(crate) nats_batch: AtomicBatches,
     /// Certificates for NATS.
     pub(crate) nats_tls: TlsFiles,
     /// Where Redis is.
@@ -229,6 +231,7 @@ impl Reading<'_> {
         let nats_credentials = self.plain(Key::NatsCredentials, value::path);
         let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
         let nats_nkey = self.plain(Key::NatsNkey, value::path);
+        let nats_batch = self.plain(Key::NatsBatch, value::batch);
         let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsKeyFile);
         let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
         let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisKeyFile);
@@ -254,6 +257,7 @@ impl Reading<'_> {
             nats_credentials,
             nats_inbox_prefix,
             nats_nkey,
+            nats_batch: nats_batch?,
             nats_tls,
             redis_url: redis_url?,
             redis_tls,

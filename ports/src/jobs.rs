@@ -13,16 +13,15 @@ use crate::Error;
 /// A work queue with one place for each job id.
 ///
 /// Contract:
-/// - While a job is queued or delivered and not acknowledged, publishing the same id again is refused as
-///   [`Queued::Already`] and changes nothing.
+/// - While a job is queued or delivered and not acknowledged, publishing the same id again changes nothing.
 /// - A job is delivered to one worker at a time, and again if that worker goes away or gives it back.
 /// - A queue has bounds. When it is full, publishing fails and can be tried again; some of the jobs may be queued.
 /// - Jobs of one server wait for nothing but workers that pull that server.
 /// - The queue is not the truth: it may lose everything in it, and the scheduler publishes again from its state.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Queues jobs; the answers stand in the order of the jobs.
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error>;
+    /// Queues jobs, except those that have a place already.
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error>;
 
     /// Which of these jobs have a place in the queue, queued or delivered; the answers stand in the order of the jobs.
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error>;
@@ -50,15 +49,6 @@ pub trait JobQueue: Send + Sync {
         max: NonZeroUsize,
         wait: Duration,
     ) -> Result<Vec<Delivery>, Error>;
-}
-
-/// What became of a publish.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Queued {
-    /// It is in the queue now.
-    New,
-    /// It already was, or is being worked on.
-    Already,
 }
 
 /// A job in a worker's hands.

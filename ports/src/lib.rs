@@ -11,7 +11,7 @@
 //!            embedded (SQLite, memory)   or   nats and redis
 //! ```
 //!
-//! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, the
+//! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, [`retry`], the
 //! [`NamespaceShares`] of a bounded resource, and what is known of addresses ([`is_loopback`], [`shown_addresses`]).
 
 mod address;
@@ -29,6 +29,7 @@ mod lease;
 mod log;
 mod loopback;
 pub mod outage;
+pub mod retry;
 mod run_query;
 mod run_updates;
 mod shares;
@@ -45,7 +46,7 @@ pub use cause::Cause;
 pub use checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
 pub use claims::{CLAIM_RETENTION, Claims};
 pub use error::Error;
-pub use jobs::{Delivery, JobQueue, Queued, Receipt, Reminder};
+pub use jobs::{Delivery, JobQueue, Receipt, Reminder};
 pub use lease::Lease;
 pub use log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
 pub use loopback::is_loopback;

@@ -58,7 +58,7 @@ pub use id::{
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
 pub use pattern::{pattern_weight, wide_case_folds};
-pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload};
+pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload, SpilledPayload};
 pub use policy::{Backoff, Next, PROGRESS_TIMEOUTS, RetryPolicy, Safety};
 pub use secret::SecretPlace;
 pub use submit::{ID_HEADER, SubmitBody};

@@ -28,9 +28,29 @@ pub enum Payload {
     },
 }
 
+/// A value as a payload, with the blob that has to be stored before the payload is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpilledPayload {
+    /// The value, or the address of `blob`.
+    pub payload: Payload,
+    /// JSON text of a value of more than [`INLINE_LIMIT_BYTES`].
+    pub blob: Option<Vec<u8>>,
+}
+
 impl Payload {
     /// Nothing.
     pub const NULL: Self = Self::Inline(Value::Null);
+
+    /// Turns a value into a payload, and a large one into a blob and its address.
+    pub fn spill(value: Value) -> SpilledPayload {
+        let text = value.to_string();
+        if text.len() <= INLINE_LIMIT_BYTES {
+            return SpilledPayload { payload: Self::Inline(value), blob: None };
+        }
+        let blob = text.into_bytes();
+        let payload = Self::Blob { digest: Digest::of(&blob), bytes: blob.len() as u64 };
+        SpilledPayload { payload, blob: Some(blob) }
+    }
 
     /// The address, if the value is kept as a blob.
     pub const fn blob(&self) -> Option<Digest> {
@@ -44,5 +64,23 @@ impl Payload {
 impl From<Value> for Payload {
     fn from(value: Value) -> Self {
         Self::Inline(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_above_the_limit_becomes_a_blob_and_its_address() {
+        // The text has two quotation marks.
+        let value = |bytes| Value::String("x".repeat(bytes - 2));
+        let inline = Payload::spill(value(INLINE_LIMIT_BYTES));
+        assert_eq!(inline, SpilledPayload { payload: value(INLINE_LIMIT_BYTES).into(), blob: None });
+        let large = value(INLINE_LIMIT_BYTES + 1);
+        let text = large.to_string().into_bytes();
+        let spilled = Payload::spill(large);
+        assert_eq!(spilled.payload, Payload::Blob { digest: Digest::of(&text), bytes: text.len() as u64 });
+        assert_eq!(spilled.blob, Some(text));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded, RunWatch, RunWatchers};
 use longshore_machine::Retention;
-use longshore_ports::{Backend, Delivery, Queued, RunQuery};
+use longshore_ports::{Backend, Delivery, RunQuery};
 use longshore_proto::{
     Attempt, AttemptRecord, Digest, Event, Fault, FaultClass, Job, NodeId, Outcome, Output, Partition,
     Payload, RunId, RunStatus, RunView, Sent, Settlement, Timestamp, WorkflowRef,
@@ -335,7 +335,9 @@ async fn a_job_in_the_queue_is_not_queued_twice() {
     let leader = Leader::start(dir.path()).await;
     let (_, _watch) = leader.submit(CHAIN, json!({})).await;
     let delivery = leader.pull().await;
-    let again = leader.backend.jobs.publish(vec![delivery.job.clone()]).await.expect("publishes");
-    assert_eq!(again, [Queued::Already]);
+    leader.backend.jobs.publish(vec![delivery.job.clone()]).await.expect("publishes");
+    let server = delivery.job.server.clone();
+    let second = leader.backend.jobs.pull(&server, NonZeroUsize::MIN, Duration::ZERO).await.expect("pulls");
+    assert!(second.is_empty());
     leader.stop().await;
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use longshore_nats::{Nats, NatsConfig};
+use longshore_nats::{BatchSetting, Nats, NatsConfig};
 use longshore_proto::{Event, NodeId, Outcome, Partition, RunId, Seq, Settlement};
 use longshore_tls::TlsFiles;
 
@@ -64,6 +64,7 @@ pub async fn connect(url: String) -> Nats {
         urls: vec![url],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
         name: "ledger".to_owned(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use futures::TryStreamExt;
-use longshore_nats::{ConnectError, Nats, NatsConfig};
+use longshore_nats::{BatchSetting, ConnectError, Nats, NatsConfig};
 use longshore_proto::{Partition, subject};
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::wait::until;
@@ -24,6 +24,7 @@ fn config(server: &NatsServer) -> NatsConfig {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
         name: "connect".to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use longshore_nats::{self as nats, Nats, NatsConfig};
+use longshore_nats::{self as nats, BatchSetting, Nats, NatsConfig};
 use longshore_redis::{self as redis, Redis, RedisConfig};
 use longshore_tests::longshore::Longshore;
 use longshore_tests::nats_server::{NatsServer, Setup};
@@ -132,6 +132,7 @@ fn nats_config(server: &NatsServer, tls: TlsFiles) -> NatsConfig {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls,
         name: "tls".to_owned(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_nats::{Nats, NatsConfig};
+use longshore_nats::{BatchSetting, Nats, NatsConfig};
 use longshore_ports::Backend;
 use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::contract::{self, Cluster, Fixture};
@@ -40,6 +40,7 @@ async fn connect(nats: &NatsServer, redis: &RedisServer) -> (Nats, Redis) {
         urls: vec![nats.url()],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
         name: "contract".to_owned(),

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use longshore_nats::{Nats, NatsConfig};
-use longshore_ports::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
+use longshore_nats::{BatchSetting, Nats, NatsConfig};
+use longshore_ports::{Delivery, Entry, JobQueue, LogReader, RunLog};
 use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
     ServerName, Signal, Timestamp, WireError, subject,
@@ -38,6 +38,7 @@ async fn connect_with(server: &NatsServer, partitions: u16) -> Nats {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
         name: "faults".to_owned(),
@@ -169,6 +170,26 @@ async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn jobs_go_as_atomic_batches_only_where_each_message_costs_an_fsync() {
+    for (server, expected) in [(NatsServer::start().await, false), (NatsServer::start_always().await, true)] {
+        let nats = connect(&server).await;
+        let status = nats.batch_status();
+        assert_eq!((status.setting, status.used), (BatchSetting::Auto, None));
+        let mut groups = 0;
+        while nats.batch_status().used.is_none() {
+            assert!(groups < 6, "three groups of each kind are measured");
+            let jobs: Vec<_> = (groups * 200..(groups + 1) * 200).map(job).collect();
+            nats.jobs().publish(jobs.clone()).await.expect("publishes");
+            let held = nats.jobs().holds(&jobs).await.expect("answers");
+            assert!(held.into_iter().all(|is_held| is_held), "group {groups}");
+            groups += 1;
+        }
+        assert_eq!(nats.batch_status().used, Some(expected));
+        nats.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_in_the_middle_of_appends_loses_nothing_that_was_acknowledged() {
     kill_in_the_middle_of_appends(NatsServer::start().await).await;
 }
@@ -224,8 +245,8 @@ async fn a_server_killed_in_the_middle_of_publishing_has_every_job_once() {
     }
     nats.flush().await.expect("acks arrive");
     assert!(seen.values().all(|count| *count == 1), "{seen:?}");
-    let answers = insist!(nats.jobs().publish(vec![job(0)]));
-    assert_eq!(answers, [Queued::New], "an acknowledged job is gone");
+    let held = insist!(nats.jobs().holds(&[job(0)]));
+    assert_eq!(held, [false], "an acknowledged job is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

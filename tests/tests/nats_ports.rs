@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, RequestErrorKind, jetstream};
 use async_trait::async_trait;
 use futures::StreamExt;
-use longshore_nats::{self as nats, Nats, NatsConfig};
+use longshore_nats::{self as nats, BatchSetting, Nats, NatsConfig};
 use longshore_ports::{DeadLetter, Incoming, Registered};
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
 use longshore_scheduler::{Api, ApiRequest, ErrorResponse, Verb};
@@ -28,6 +28,7 @@ async fn connect(server: &NatsServer) -> Nats {
         urls: vec![server.url()],
         credentials: None,
         inbox_prefix: None,
+        batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
         name: "ports".to_owned(),

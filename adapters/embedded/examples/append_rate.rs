@@ -1,8 +1,8 @@
-//! How fast the embedded log is on the disk at hand.
+//! Measures the embedded log on a disk.
 //!
 //! `cargo run --release -p longshore-embedded --example append_rate -- [directory]` appends for three seconds with 1,
-//! 32 and 1,000 appends in flight, and then measures the way of a lone entry from its append to its reader. The floor
-//! beside it is what the disk can do at all: a write of one page and an fsync.
+//! 32 and 1,000 appends in flight, and then measures the time of a single entry from its append to its reader. The
+//! floor beside it is the least that the disk needs: a write of one page and an fsync.
 
 #![expect(clippy::expect_used, reason = "what cannot be measured ends the measurement")]
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
@@ -23,11 +23,11 @@ use tokio::time::Instant;
 
 const LOG: Partition = Partition(0);
 
-/// How long each rate is measured.
+/// Duration of each measurement of a rate.
 const SPAN: Duration = Duration::from_secs(3);
 
-/// How many lone entries are timed.
-const LONE: usize = 1_000;
+/// Single entries whose time is measured.
+const SINGLE_ENTRIES: usize = 1_000;
 
 #[tokio::main]
 async fn main() {
@@ -42,13 +42,13 @@ async fn main() {
             rate(&embedded, in_flight).await
         );
     }
-    let (durable, read) = lone(embedded.backend()).await;
-    println!("{:>24} {:>12.0} µs p50", "lone append, durable", durable.as_secs_f64() * 1e6);
+    let (durable, read) = single(embedded.backend()).await;
+    println!("{:>24} {:>12.0} µs p50", "single append, durable", durable.as_secs_f64() * 1e6);
     println!("{:>24} {:>12.0} µs p50", "and read by a follower", read.as_secs_f64() * 1e6);
     embedded.close().await;
 }
 
-/// What a step settles with: about 350 bytes.
+/// Returns the event of a settled step: about 350 bytes.
 fn event(n: u128) -> Event {
     let run = RunId::new(LOG, Timestamp::from_millis(1_795_187_471_042), n);
     let job = JobId { run, step: "summarise".parse().expect("a step"), attempt: Attempt::FIRST };
@@ -92,12 +92,12 @@ async fn rate(embedded: &Embedded, in_flight: usize) -> f64 {
     f64::from(counts.into_iter().sum::<u32>()) / begin.elapsed().as_secs_f64()
 }
 
-/// The median until the append returned, and until a follower had the entry.
-async fn lone(backend: Backend) -> (Duration, Duration) {
+/// Returns the median times until the append returned, and until a reader had the entry.
+async fn single(backend: Backend) -> (Duration, Duration) {
     let tail = backend.log.tail(LOG).await.expect("a tail");
     let mut follower = backend.log.read(LOG, tail.next()).await.expect("reads");
     let (mut durable, mut read) = (Vec::new(), Vec::new());
-    for _ in 0..LONE {
+    for _ in 0..SINGLE_ENTRIES {
         let begin = Instant::now();
         let append = async {
             backend.log.append(LOG, &[event(0)]).await.expect("appends");
@@ -121,7 +121,7 @@ fn sync(dir: &Path) -> Duration {
         file.write_all(&[1; 4_096]).and_then(|()| file.sync_data()).expect("syncs");
         begin.elapsed()
     };
-    median((0..LONE).map(|_| one()).collect())
+    median((0..SINGLE_ENTRIES).map(|_| one()).collect())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -3,31 +3,31 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_ports::Error;
+use longshore_ports::{Blobs, Error};
 use longshore_proto::{BLOB_LIMIT_BYTES, Digest};
 use rusqlite::{OptionalExtension, params};
 
-use super::failure::Failure;
-use super::store::Store;
+use super::failure::StoreError;
+use super::store::DataFile;
 
-/// All blobs of a data directory.
-pub(super) struct Blobs {
-    store: Arc<Store>,
+/// The blobs of a data directory.
+pub(super) struct BlobTable {
+    store: Arc<DataFile>,
 }
 
-impl Blobs {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+impl BlobTable {
+    pub(super) fn new(store: Arc<DataFile>) -> Self {
         Self { store }
     }
 }
 
 #[async_trait]
-impl longshore_ports::Blobs for Blobs {
+impl Blobs for BlobTable {
     async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error> {
         let size = bytes.len();
         if size > BLOB_LIMIT_BYTES {
-            let refusal = Failure::Refused(format!("it is larger than {BLOB_LIMIT_BYTES} bytes"));
-            return Err(refusal.when(format!("keep a blob of {size} bytes")));
+            let refusal = StoreError::Refused(format!("it is larger than {BLOB_LIMIT_BYTES} bytes"));
+            return Err(refusal.when(format!("store a blob of {size} bytes")));
         }
         let digest = Digest::of(&bytes);
         let name = digest.to_string();
@@ -35,7 +35,7 @@ impl longshore_ports::Blobs for Blobs {
             let sql = "INSERT INTO blobs (digest, body) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING";
             connection.prepare_cached(sql)?.execute(params![name, bytes])
         });
-        put.await.map_err(|failure| failure.when(format!("keep blob {digest}")))?;
+        put.await.map_err(|failure| failure.when(format!("store blob {digest}")))?;
         Ok(digest)
     }
 
@@ -46,7 +46,7 @@ impl longshore_ports::Blobs for Blobs {
                 query.query_row([digest.to_string()], |row| row.get(0)).optional()?;
             match found {
                 Some(bytes) if Digest::of(&bytes) != digest => {
-                    Err(Failure::Damaged("its content does not match its address".to_owned()))
+                    Err(StoreError::Damaged("its content does not match its address".to_owned()))
                 }
                 found => Ok(found),
             }

@@ -1,36 +1,38 @@
 //! Checkpoints in the data file: one row for each partition, one for each run.
 //!
-//! The rows of live runs are the machine's state; the rows of all runs are what people list. One transaction moves
-//! both, so that a list never shows what a restart would not find.
+//! The rows of live runs are the machine's state, and the rows of all runs are the list of runs. One transaction
+//! changes both, so that a list never shows a run that a restart would not find.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_ports::{Committed, Delta, Error, Loaded, PageBuilder, RunCursor, RunPage, RunQuery, RunRow};
+use longshore_ports::{
+    Checkpoints, Committed, Delta, Error, Loaded, PageBuilder, RunCursor, RunPage, RunQuery, RunRow,
+};
 use longshore_proto::{
     CheckpointMark, IdError, Namespace, Partition, RunId, Timestamp, WireError, decode, encode,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::failure::Failure;
-use super::store::Store;
+use super::failure::StoreError;
+use super::store::DataFile;
 
-/// What a row adds to its state in the file, roughly: names, times and the summary.
+/// Approximate bytes of a row beside its state: names, times and the summary.
 const ROW_OVERHEAD_BYTES: usize = 512;
 
-/// All checkpoints of a data directory.
-pub(super) struct Checkpoints {
-    store: Arc<Store>,
+/// The checkpoints of a data directory.
+pub(super) struct CheckpointTable {
+    store: Arc<DataFile>,
 }
 
-impl Checkpoints {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+impl CheckpointTable {
+    pub(super) fn new(store: Arc<DataFile>) -> Self {
         Self { store }
     }
 }
 
 #[async_trait]
-impl longshore_ports::Checkpoints for Checkpoints {
+impl Checkpoints for CheckpointTable {
     async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
         let loaded = self.store.read(move |connection| load(connection, partition)).await;
         loaded.map_err(|failure| failure.when(format!("load the checkpoint of partition {partition}")))
@@ -46,7 +48,9 @@ impl longshore_ports::Checkpoints for Checkpoints {
 
     async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
         let mark = self.store.read(move |connection| Ok(stored_mark(connection, partition)?)).await;
-        mark.map_err(|failure| failure.when(format!("look at the checkpoint of partition {partition}")))
+        mark.map_err(|failure| {
+            failure.when(format!("read the mark of the checkpoint of partition {partition}"))
+        })
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
@@ -66,7 +70,7 @@ impl longshore_ports::Checkpoints for Checkpoints {
     }
 }
 
-fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>, Failure> {
+fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>, StoreError> {
     // All queries have to see the same commit.
     let snapshot = connection.unchecked_transaction()?;
     let Some(mark) = stored_mark(&snapshot, partition)? else { return Ok(None) };
@@ -81,46 +85,48 @@ fn count_live(connection: &Connection, namespace: &str) -> rusqlite::Result<u64>
     connection.prepare_cached(sql)?.query_row([namespace], |row| row.get(0))
 }
 
-fn live(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Vec<u8>)>, Failure> {
+fn live(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Vec<u8>)>, StoreError> {
     let sql = "SELECT run, state FROM runs WHERE live AND partition = ?1 ORDER BY run";
     let mut query = connection.prepare_cached(sql)?;
     let rows = query.query_map([partition.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
-    rows.map(|row| row.map_err(Failure::from).and_then(|(run, state)| Ok((run_id(&run)?, state)))).collect()
+    rows.map(|row| row.map_err(StoreError::from).and_then(|(run, state)| Ok((run_id(&run)?, state))))
+        .collect()
 }
 
-fn finished(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Timestamp)>, Failure> {
+fn finished(connection: &Connection, partition: Partition) -> Result<Vec<(RunId, Timestamp)>, StoreError> {
     let sql = "SELECT run, finished_at FROM runs WHERE NOT live AND partition = ?1 ORDER BY run";
     let mut query = connection.prepare_cached(sql)?;
     let rows = query.query_map([partition.0], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
-    let moment = Timestamp::from_millis;
-    rows.map(|row| row.map_err(Failure::from).and_then(|(run, at)| Ok((run_id(&run)?, moment(at))))).collect()
+    let time = Timestamp::from_millis;
+    rows.map(|row| row.map_err(StoreError::from).and_then(|(run, at)| Ok((run_id(&run)?, time(at)))))
+        .collect()
 }
 
-fn run_id(text: &str) -> Result<RunId, Failure> {
-    text.parse().map_err(|error: IdError| Failure::Damaged(error.to_string()))
+fn run_id(text: &str) -> Result<RunId, StoreError> {
+    text.parse().map_err(|error: IdError| StoreError::Damaged(error.to_string()))
 }
 
 fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusqlite::Result<Committed> {
     let stored = stored_mark(connection, partition)?;
     match &delta.base {
-        None if stored.as_ref().is_some_and(|stored| !gives_way(stored, delta)) => {
+        None if stored.as_ref().is_some_and(|stored| !is_replaceable(stored, delta)) => {
             return Ok(Committed::Refused { stored });
         }
         None => {
-            // Finished runs of what contradicts the log would be ghosts.
+            // The finished runs of a checkpoint that contradicts the log never existed.
             let is_useless = stored.is_some() && stored == delta.useless;
             let clear = "DELETE FROM runs WHERE (live OR ?2) AND partition = ?1";
             connection.prepare_cached(clear)?.execute(params![partition.0, is_useless])?;
         }
-        // Somebody makes sure that it is still there.
-        base if *base == stored && is_nothing(delta) => return Ok(Committed::Accepted),
+        // The leader checks that the checkpoint still exists.
+        base if *base == stored && is_empty(delta) => return Ok(Committed::Accepted),
         base if *base == stored => {}
-        // The same commit once more, after its answer was lost.
+        // The same commit is repeated, after its answer was lost.
         _ if stored.as_ref() == Some(&delta.mark) => return Ok(Committed::Accepted),
         _ => return Ok(Committed::Refused { stored }),
     }
     for row in &delta.changed {
-        put(connection, partition, row)?;
+        store_row(connection, partition, row)?;
     }
     let mut expire = connection.prepare_cached("DELETE FROM runs WHERE run = ?1 AND NOT live")?;
     for run in &delta.expired {
@@ -130,33 +136,34 @@ fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusql
                ON CONFLICT (partition) DO UPDATE SET mark = ?2, state = ?3";
     connection.prepare_cached(sql)?.execute(params![
         partition.0,
-        encode(&delta.mark).map_err(unencodable)?,
+        encode(&delta.mark).map_err(encode_error)?,
         delta.partition
     ])?;
     Ok(Committed::Accepted)
 }
 
-/// Whether a full checkpoint may stand in place of this one.
-fn gives_way(stored: &CheckpointMark, delta: &Delta) -> bool {
+/// Returns true if a full checkpoint may replace the stored one.
+fn is_replaceable(stored: &CheckpointMark, delta: &Delta) -> bool {
     let mark = &delta.mark;
     let is_past =
         (&stored.incarnation, stored.version) == (&mark.incarnation, mark.version) && stored.seq <= mark.seq;
     is_past || delta.useless.as_ref() == Some(stored)
 }
 
-/// Whether a delta leads to where it begins.
-fn is_nothing(delta: &Delta) -> bool {
+/// Returns true if a delta changes nothing.
+fn is_empty(delta: &Delta) -> bool {
     delta.base.as_ref() == Some(&delta.mark) && delta.changed.is_empty() && delta.expired.is_empty()
 }
 
-/// What is stored. A mark that cannot be read is none: a checkpoint that is lost costs time, and nothing else.
+/// Returns the stored mark. A mark that cannot be decoded counts as missing: a lost checkpoint costs a replay of the
+/// log, and nothing else.
 fn stored_mark(connection: &Connection, partition: Partition) -> rusqlite::Result<Option<CheckpointMark>> {
     let mut query = connection.prepare_cached("SELECT mark FROM checkpoints WHERE partition = ?1")?;
     let bytes: Option<Vec<u8>> = query.query_row([partition.0], |row| row.get(0)).optional()?;
     Ok(bytes.and_then(|bytes| decode(&bytes).ok()))
 }
 
-fn put(connection: &Connection, partition: Partition, row: &RunRow) -> rusqlite::Result<()> {
+fn store_row(connection: &Connection, partition: Partition, row: &RunRow) -> rusqlite::Result<()> {
     let sql = "INSERT INTO runs (run, partition, namespace, workflow, status, live, submitted_at, finished_at,
                                  summary, state)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
@@ -172,17 +179,17 @@ fn put(connection: &Connection, partition: Partition, row: &RunRow) -> rusqlite:
         !summary.status.is_terminal(),
         summary.submitted_at.as_millis(),
         summary.finished_at.map(Timestamp::as_millis),
-        encode(summary).map_err(unencodable)?,
+        encode(summary).map_err(encode_error)?,
         row.state,
     ])?;
     Ok(())
 }
 
-fn unencodable(error: WireError) -> rusqlite::Error {
+fn encode_error(error: WireError) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
-fn find(connection: &Connection, run: RunId) -> Result<Option<RunRow>, Failure> {
+fn find(connection: &Connection, run: RunId) -> Result<Option<RunRow>, StoreError> {
     let mut query = connection.prepare_cached("SELECT summary, state FROM runs WHERE run = ?1")?;
     let read = |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?));
     let Some((summary, state)) = query.query_row([run.to_string()], read).optional()? else {
@@ -191,41 +198,41 @@ fn find(connection: &Connection, run: RunId) -> Result<Option<RunRow>, Failure> 
     Ok(Some(RunRow { summary: decode(&summary)?, state }))
 }
 
-/// Runs in the order of the index, until the page is full or has looked at enough of them. Columns decide where they can, so
-/// that only summaries that may match are decoded.
-fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, Failure> {
+/// Lists runs in the order of the index, until the page is full or its limit of examined runs is reached. Columns are
+/// compared first, so that only summaries that may match are decoded.
+fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, StoreError> {
     let sql = "SELECT submitted_at, run, namespace, status, workflow, summary FROM runs
                WHERE submitted_at >= ?1 AND (submitted_at, run) < (?2, ?3)
                ORDER BY submitted_at DESC, run DESC";
     let since = query.since.map_or(0, Timestamp::as_millis);
-    // No id is longer in the order of text than this, and no moment later.
+    // No id sorts after this text, and no time after this one.
     let (before, run) = match query.after {
         Some(RunCursor { submitted_at, run }) => (submitted_at.as_millis(), run.to_string()),
         None => (u64::MAX, "~".to_owned()),
     };
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![bounded(since), bounded(before), run])?;
+    let mut rows = statement.query(params![storable(since), storable(before), run])?;
     let mut page = PageBuilder::new(query);
     while page.is_open()
         && let Some(row) = rows.next()?
     {
-        let place = RunCursor {
+        let cursor = RunCursor {
             submitted_at: Timestamp::from_millis(row.get(0)?),
             run: run_id(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?,
         };
         let may_match = columns_match(row, query)?;
-        let summary = may_match.then(|| Ok::<_, Failure>(decode(&row.get::<_, Vec<u8>>(5)?)?));
-        page.look_at(place, summary.transpose()?);
+        let summary = may_match.then(|| Ok::<_, StoreError>(decode(&row.get::<_, Vec<u8>>(5)?)?));
+        page.look_at(cursor, summary.transpose()?);
     }
     Ok(page.build())
 }
 
-/// A moment as SQLite can hold it.
-fn bounded(millis: u64) -> i64 {
+/// Limits a time to what SQLite can store: its integers are signed.
+fn storable(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
-fn columns_match(row: &Row<'_>, query: &RunQuery) -> Result<bool, Failure> {
+fn columns_match(row: &Row<'_>, query: &RunQuery) -> Result<bool, StoreError> {
     let text = |column: usize| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
     let (namespace, status, workflow) = (text(2)?, text(3)?, text(4)?);
     Ok(query.namespace.as_ref().is_none_or(|wanted| wanted.as_str() == namespace)

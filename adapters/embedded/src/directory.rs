@@ -1,9 +1,9 @@
 //! The data directory and the files in it: opened without following symbolic links, and private to their owner.
 //!
 //! A data directory may hold files that another person prepared, such as those of a cloned repository. Names are
-//! therefore looked up relative to the descriptor of the directory, anything but a regular file is refused, and rights
-//! are judged and changed on opened descriptors. SQLite opens its own files; it does so without following links, and
-//! gives its write-ahead log the rights of the database file, which is created here before.
+//! therefore looked up relative to the descriptor of the directory, anything but a regular file is refused, and
+//! permissions are checked and changed on opened descriptors. SQLite opens its own files; it does so without following
+//! links, and gives its write-ahead log the permissions of the database file, which is created here before.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
@@ -16,23 +16,35 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::{Access, OpenError};
+use super::open_error::OpenError;
 
-/// The name of the lock file.
+/// The access of a process to a data directory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Write access to the whole directory: no other process may write. Creates the directory and the file if absent.
+    ReadWrite,
+    /// Write access to partitions, each of which is [held](Embedded::hold) before it is led, beside other processes.
+    /// Creates the directory and the file if absent.
+    Shared,
+    /// Read access, beside other processes or without one. Every change is refused.
+    ReadOnly,
+}
+
+/// Name of the lock file.
 pub(super) const LOCK_FILE: &str = "lock";
 
-/// The name of the file that is locked while the directory is prepared.
+/// Name of the file that is locked while the directory is prepared.
 pub(super) const SETUP_LOCK_FILE: &str = "lock-setup";
 
-/// The name of the file that is locked by the process that moves the runs of a partition.
+/// Returns the name of the file that is locked by the process that executes the runs of a partition.
 pub(super) fn partition_lock_file(partition: Partition) -> String {
     format!("{LOCK_FILE}-{partition}")
 }
 
-/// The name of the database file.
+/// Name of the database file.
 pub(super) const DATABASE_FILE: &str = "longshore.db";
 
-/// Every file that this program or SQLite makes in a data directory, apart from the locks of partitions.
+/// Every file that this program or SQLite creates in a data directory, apart from the locks of partitions.
 const FILES: [&str; 6] = [
     LOCK_FILE,
     SETUP_LOCK_FILE,
@@ -42,14 +54,14 @@ const FILES: [&str; 6] = [
     "longshore.db-journal",
 ];
 
-/// The rights of a directory: everything for its owner, nothing for others.
+/// Permissions of a directory: all for its owner, none for others.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
-/// The rights of a file: reading and writing for its owner, nothing for others.
+/// Permissions of a file: read and write for its owner, none for others.
 const PRIVATE_FILE: u32 = 0o600;
 
-/// The rights of group and others.
-const RIGHTS_OF_OTHERS: u32 = 0o077;
+/// Permissions of group and others.
+const PERMISSIONS_OF_OTHERS: u32 = 0o077;
 
 /// A data directory, held by its descriptor.
 pub(super) struct DataDirectory {
@@ -60,10 +72,10 @@ pub(super) struct DataDirectory {
     resolved: PathBuf,
 }
 
-/// A file or directory whose rights were too wide, or that belongs to another user.
+/// Files and directories whose permissions were too wide, or that belong to another user.
 #[derive(Default)]
 struct PrivacyReport {
-    /// `name (0644)`, for each whose rights were taken away from others.
+    /// `name (0644)`, for each whose permissions for others were removed.
     tightened: Vec<String>,
     /// `name (0644)`, for each that others can still read or write.
     still_wide: Vec<String>,
@@ -72,7 +84,7 @@ struct PrivacyReport {
 }
 
 impl DataDirectory {
-    /// Opens the directory. For writing it is created if it is absent, and its rights are taken away from others.
+    /// Opens the directory. For writing it is created if it is absent, and the permissions of others are removed.
     pub(super) fn open(dir: &Path, access: Access) -> Result<Self, OpenError> {
         // A slash at the end would make the system follow a link.
         let path: PathBuf = dir.components().collect();
@@ -92,27 +104,27 @@ impl DataDirectory {
         Ok(Self { handle, path, resolved })
     }
 
-    /// The path as the user wrote it.
+    /// Returns the path as the user wrote it.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The database file, for messages.
+    /// Returns the path of the database file, for messages.
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE_FILE)
     }
 
-    /// The database file, for SQLite.
+    /// Returns the path of the database file, for SQLite.
     pub(super) fn resolved_database(&self) -> PathBuf {
         self.resolved.join(DATABASE_FILE)
     }
 
-    /// Opens a lock file, and creates it if it is absent. What it holds stays as it is.
+    /// Opens a lock file, and creates it if it is absent. Its text does not change.
     pub(super) fn lock_file(&self, name: &str) -> Result<File, OpenError> {
         self.file(name, OFlags::RDWR | OFlags::CREATE)
     }
 
-    /// Opens a lock file to look at it, if there is one.
+    /// Opens a lock file for reading, if it exists.
     pub(super) fn existing_lock_file(&self, name: &str) -> Result<Option<File>, OpenError> {
         match self.file(name, OFlags::RDONLY) {
             Ok(file) => Ok(Some(file)),
@@ -129,14 +141,14 @@ impl DataDirectory {
         fs::accessat(&self.handle, DATABASE_FILE, fs::Access::READ_OK, AtFlags::empty()).map_err(denied)
     }
 
-    /// Makes everything in the directory ready for SQLite: refuses links in the place of files, takes rights away from
-    /// others, and creates the database file. Only for a process that holds `lock-setup`, or all of the directory.
+    /// Prepares the directory for SQLite: refuses links in the place of files, removes permissions of others, and
+    /// creates the database file. Only for a process that holds `lock-setup`, or the whole directory.
     ///
-    /// A database file that is private already is not opened: closing it again would drop the locks that SQLite has on it
-    /// in this process.
+    /// A database file that is private already is not opened: closing it again would drop the locks that SQLite has on
+    /// it in this process.
     pub(super) fn prepare(&self) -> Result<(), OpenError> {
         let mut report = PrivacyReport::default();
-        report.judge(&self.handle, &self.path.display().to_string(), PRIVATE_DIRECTORY);
+        report.check(&self.handle, &self.path.display().to_string(), PRIVATE_DIRECTORY);
         for name in FILES {
             match self.check_regular(name) {
                 Ok(about) if is_private(&about) => continue,
@@ -145,8 +157,8 @@ impl DataDirectory {
                 Err(refusal) => return Err(refusal),
             }
             match self.file(name, OFlags::RDONLY) {
-                Ok(file) => report.judge(&file, name, PRIVATE_FILE),
-                // Nothing can be said about a file that cannot be read; SQLite reports it if it matters.
+                Ok(file) => report.check(&file, name, PRIVATE_FILE),
+                // A file that cannot be read cannot be checked; SQLite reports it if it matters.
                 Err(OpenError::Denied { .. }) => {}
                 Err(refusal) => return Err(refusal),
             }
@@ -184,27 +196,28 @@ impl DataDirectory {
 }
 
 impl PrivacyReport {
-    fn judge(&mut self, file: &File, name: &str, private: u32) {
+    /// Removes the permissions of others from a file, and records what was found.
+    fn check(&mut self, file: &File, name: &str, private: u32) {
         let Ok(about) = file.metadata() else { return };
         let mode = about.mode() & 0o7777;
         let named = || format!("{name} ({mode:04o})");
-        let is_ours = about.uid() == rustix::process::geteuid().as_raw();
-        if !is_ours {
+        let is_own = about.uid() == rustix::process::geteuid().as_raw();
+        if !is_own {
             self.foreign.push(format!("{name} (user {})", about.uid()));
         }
-        if mode & RIGHTS_OF_OTHERS == 0 {
+        if mode & PERMISSIONS_OF_OTHERS == 0 {
             return;
         }
         let mut permissions = about.permissions();
         permissions.set_mode(mode & private);
-        if is_ours && file.set_permissions(permissions).is_ok() {
+        if is_own && file.set_permissions(permissions).is_ok() {
             self.tightened.push(named());
         } else {
             self.still_wide.push(named());
         }
     }
 
-    /// One line for each kind of finding.
+    /// Logs one line for each kind of finding.
     fn warn(&self, path: &Path) {
         let path = path.display();
         if !self.tightened.is_empty() {
@@ -229,7 +242,7 @@ impl PrivacyReport {
 
 /// Returns true if the file belongs to this user and other users have no rights on it.
 fn is_private(about: &Stat) -> bool {
-    about.st_uid == rustix::process::geteuid().as_raw() && about.st_mode & RIGHTS_OF_OTHERS == 0
+    about.st_uid == rustix::process::geteuid().as_raw() && about.st_mode & PERMISSIONS_OF_OTHERS == 0
 }
 
 fn joined(names: &[String]) -> String {
@@ -249,12 +262,13 @@ fn open_directory(path: &Path) -> Result<File, Errno> {
 /// Creates the directory, for its owner alone: it holds inputs and results of runs.
 fn create(dir: &Path) -> Result<(), IoError> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(dir)?;
-    // SQLite syncs the directory of its files, and nobody but us the one that this directory stands in.
+    // SQLite syncs the directory of its files, but not the parent of that directory.
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
-/// The refusal for a name that cannot be opened. With NOFOLLOW, the system reports a link as a loop or as no directory.
+/// Returns the error for a name that cannot be opened. With NOFOLLOW, the system reports a link as a loop or as no
+/// directory.
 fn refused(dir: &Path, path: &Path, error: Errno) -> OpenError {
     let is_link = || path.symlink_metadata().is_ok_and(|found| found.is_symlink());
     if matches!(error, Errno::LOOP | Errno::NOTDIR) && is_link() {
@@ -341,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_in_it_is_private_whatever_its_rights_were() {
+    async fn directory_and_files_are_private_whatever_their_permissions_were() {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("a/b");
         let store = Embedded::open(&dir, Access::ReadWrite).await.expect("opens");
@@ -367,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn text_that_is_no_process_id_is_left_in_the_lock_file() {
+    async fn foreign_text_of_a_lock_file_is_not_overwritten() {
         let folder = tempfile::tempdir().expect("a folder");
         let lock = folder.path().join(LOCK_FILE);
         write(&lock, "notes of the owner").expect("writes");

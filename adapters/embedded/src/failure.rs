@@ -1,15 +1,15 @@
-//! Why the store could not do what it was asked, in words that say how to mend it.
+//! Errors of the data file, with texts that say how to fix them.
 //!
-//! SQLite answers with codes; callers need to know two things: what to do about it, and whether asking again can
-//! help. One failure may have to be told to every caller of a group, so it can be cloned.
+//! SQLite reports codes. Callers need to know how to fix the cause and whether a retry can help. One error may go to
+//! every caller of a group of writes, so it can be cloned.
 
 use longshore_ports::Error;
 use longshore_proto::WireError;
 use rusqlite::ErrorCode;
 
-/// What went wrong beneath a port.
+/// An error below a port.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum StoreError {
     #[error("the disk is full; nothing was written: free some space and try again")]
     DiskFull,
     #[error("the disk does not work as it should; nothing was acknowledged: {0}")]
@@ -26,8 +26,8 @@ pub(super) enum Failure {
     Closed,
 }
 
-impl Failure {
-    /// The port error for it: `doing` says what was asked, with its place.
+impl StoreError {
+    /// Turns it into an error of a port. `doing` names the operation and its subject.
     pub(super) fn when(self, doing: impl Into<String>) -> Error {
         match self {
             Self::DiskFull | Self::Disk(_) | Self::Busy(_) => Error::transient(doing, self),
@@ -38,7 +38,7 @@ impl Failure {
     }
 }
 
-impl From<rusqlite::Error> for Failure {
+impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
@@ -50,8 +50,8 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-impl From<WireError> for Failure {
-    /// What was stored was once encoded here, so what cannot be read was changed since.
+impl From<WireError> for StoreError {
+    /// A stored value was encoded by this code, so a value that cannot be decoded was changed since.
     fn from(error: WireError) -> Self {
         Self::Damaged(error.to_string())
     }

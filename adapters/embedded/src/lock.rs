@@ -1,14 +1,14 @@
 //! Locks of a data directory and of its partitions.
 //!
-//! The kernel's advisory locks are the truth: a lock ends with the process that holds it, however that process ends, so
-//! nothing is ever left to clean up. The text of a lock file only names the holder.
+//! Only the kernel's advisory locks count: a lock ends with the process that holds it, however that process ends, so
+//! there is nothing to clean up. The text of a lock file only names the holder.
 //!
 //! | file | held | by |
 //! |---|---|---|
 //! | `lock` | shared | every process that works in partitions of the directory |
-//! | `lock` | exclusively | a process that works in all of it |
+//! | `lock` | exclusively | a process that works in the whole directory |
 //! | `lock-setup` | exclusively | a process that prepares the directory, for some milliseconds |
-//! | `lock-NN` | exclusively | the one process that moves the runs of partition `NN` |
+//! | `lock-NN` | exclusively | the one process that executes the runs of partition `NN` |
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -17,40 +17,40 @@ use std::time::Duration;
 
 use longshore_proto::{Partition, RunId};
 
-use super::OpenError;
 use super::directory::{DataDirectory, LOCK_FILE, SETUP_LOCK_FILE, partition_lock_file};
+use super::open_error::OpenError;
 
 /// Longest text of a lock file that was written here: a process id and [`NAMED_RUNS`] run ids.
 const TEXT_LIMIT_BYTES: u64 = 64 * 1024;
 
-/// The most runs that a holder names; with more it names none, and is taken for one that moves all runs.
+/// Most runs that a holder names. With more it names none, which means all runs of the partition.
 const NAMED_RUNS: usize = 1_000;
 
-/// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that is slow
-/// to sync.
+/// Time limit for another process to prepare the directory. That takes milliseconds, and a few seconds on a disk that
+/// is slow to sync.
 const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
-/// Pause between two tries to take a lock.
-const BETWEEN_TRIES: Duration = Duration::from_millis(5);
+/// Pause between two attempts to take a lock.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// Time limit for taking a lock. A process that only reads holds the lock for microseconds, and must not be reported as a
-/// holder.
+/// Time limit for taking a lock. A process that only reads holds the lock for microseconds, and must not be reported as
+/// a holder.
 pub(super) const LOOK_LIMIT: Duration = Duration::from_millis(50);
 
 /// A lock that lasts as long as this value.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(super) struct FileLock {
     file: File,
-    /// The file holds text of this process, and not text of another origin.
+    /// True if the file has text of this process, and not of another origin.
     is_signed: bool,
 }
 
-/// A process that moves runs of a partition.
+/// A process that executes runs of a partition.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Holder {
-    /// The process, if it has named itself already.
+    /// Process id, if the process has written it already.
     pub pid: Option<u32>,
-    /// The runs that it moves; all of the partition if it names none.
+    /// The runs that it executes. All of the partition if this is empty.
     only: BTreeSet<RunId>,
 }
 
@@ -61,14 +61,14 @@ impl Holder {
     }
 }
 
-impl Lock {
-    /// Takes all of a directory, or says which process has it.
+impl FileLock {
+    /// Takes a whole directory. The error names the process that has it.
     pub(super) fn whole(directory: &DataDirectory) -> Result<Self, OpenError> {
         let file = directory.lock_file(LOCK_FILE)?;
         Self::exclusive(directory, LOCK_FILE, file, LOOK_LIMIT)
     }
 
-    /// Joins the processes that work in partitions of a directory, unless one works in all of it.
+    /// Takes the shared lock of a directory. Fails if a process works in the whole directory.
     pub(super) fn shared(directory: &DataDirectory) -> Result<Self, OpenError> {
         let mut file = directory.lock_file(LOCK_FILE)?;
         match file.try_lock_shared() {
@@ -83,8 +83,8 @@ impl Lock {
         Self::exclusive(directory, SETUP_LOCK_FILE, file, SETUP_LIMIT)
     }
 
-    /// Takes a partition, or says which process has it. With [`LOOK_LIMIT`] as its patience, a process that only looks is not
-    /// mistaken for a holder.
+    /// Takes a partition within `patience`. The error names the process that has it. A process that only reads holds
+    /// the lock for a moment, and is not mistaken for a holder if the patience is [`LOOK_LIMIT`].
     pub(super) fn partition(
         directory: &DataDirectory,
         partition: Partition,
@@ -107,7 +107,7 @@ impl Lock {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if waited < limit => {
                     pause();
-                    waited += BETWEEN_TRIES;
+                    waited += ATTEMPT_PAUSE;
                 }
                 Err(error) => return Err(refused(directory, name, &mut file, error)),
             }
@@ -117,16 +117,16 @@ impl Lock {
         Ok(Self { file, is_signed })
     }
 
-    /// Names the runs of the partition that this process moves, where it does not move all of them.
+    /// Writes the runs of the partition that this process executes, if it does not execute all of them.
     pub(super) fn name_runs(&mut self, runs: &[RunId]) {
         if self.is_signed && runs.len() <= NAMED_RUNS {
-            // Only what others are shown depends on it.
+            // An error only affects what other processes show.
             let _ = sign(&mut self.file, runs);
         }
     }
 }
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         if self.is_signed {
             let _ = self.file.set_len(0);
@@ -136,15 +136,15 @@ impl Drop for Lock {
 
 #[expect(clippy::disallowed_methods, reason = "locks are taken on threads that may block")]
 fn pause() {
-    std::thread::sleep(BETWEEN_TRIES);
+    std::thread::sleep(ATTEMPT_PAUSE);
 }
 
-/// The process that works in all of a directory, if there is one.
+/// Returns the process that works in a whole directory, if there is one.
 pub(super) fn whole_holder(directory: &DataDirectory) -> Result<Option<Holder>, OpenError> {
     holder_of(directory, LOCK_FILE)
 }
 
-/// The process that holds a partition, if there is one.
+/// Returns the process that holds a partition, if there is one.
 pub(super) fn partition_holder(
     directory: &DataDirectory,
     partition: Partition,
@@ -152,8 +152,7 @@ pub(super) fn partition_holder(
     holder_of(directory, &partition_lock_file(partition))
 }
 
-/// The process that holds a lock exclusively. Looks by taking the lock together with all others who look, for as long as
-/// this takes.
+/// Returns the process that holds a lock exclusively. Takes the lock in shared mode for a moment.
 fn holder_of(directory: &DataDirectory, name: &str) -> Result<Option<Holder>, OpenError> {
     let Some(mut file) = directory.existing_lock_file(name)? else { return Ok(None) };
     match file.try_lock_shared() {
@@ -175,9 +174,9 @@ fn refused(directory: &DataDirectory, name: &str, file: &mut File, error: TryLoc
     }
 }
 
-/// Writes the id of this process and the runs that it moves, unless the file holds text that was not written here.
+/// Writes the id of this process and the runs that it executes, unless the file holds text that was not written here.
 fn sign(file: &mut File, runs: &[RunId]) -> std::io::Result<bool> {
-    if !is_ours_or_empty(file)? {
+    if !is_of_longshore_or_empty(file)? {
         return Ok(false);
     }
     let mut text = std::process::id().to_string();
@@ -190,16 +189,16 @@ fn sign(file: &mut File, runs: &[RunId]) -> std::io::Result<bool> {
     Ok(true)
 }
 
-fn is_ours_or_empty(file: &mut File) -> std::io::Result<bool> {
+fn is_of_longshore_or_empty(file: &mut File) -> std::io::Result<bool> {
     Ok(matches!(text(file)?.as_deref().map(parsed), Some(Some(_))))
 }
 
-/// The holder that a lock file names. Nothing if the holder has only just come, or cannot write.
+/// Returns the holder that a lock file names. `None` if the holder has not written it yet, or cannot write.
 fn holder(file: &mut File) -> Option<Holder> {
     parsed(&text(file).ok()??)
 }
 
-/// The text of a lock file; nothing if it is too long to have been written here, or is no text.
+/// Returns the text of a lock file. `None` if it is not text, or longer than Longshore writes.
 fn text(file: &mut File) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.rewind()?;
@@ -231,8 +230,8 @@ mod tests {
         DataDirectory::open(dir, Access::ReadWrite).expect("opens")
     }
 
-    fn whole(dir: &Path) -> Result<Lock, OpenError> {
-        Lock::whole(&directory(dir))
+    fn whole(dir: &Path) -> Result<FileLock, OpenError> {
+        FileLock::whole(&directory(dir))
     }
 
     #[test]
@@ -255,11 +254,11 @@ mod tests {
     #[test]
     fn shared_and_whole_exclude_each_other() {
         let dir = tempfile::tempdir().expect("a directory");
-        let shared = [(); 2].map(|()| Lock::shared(&directory(dir.path())).expect("is shared"));
+        let shared = [(); 2].map(|()| FileLock::shared(&directory(dir.path())).expect("is shared"));
         assert!(matches!(whole(dir.path()), Err(OpenError::InUse { .. })));
         drop(shared);
         let _whole = whole(dir.path()).expect("is free");
-        assert!(matches!(Lock::shared(&directory(dir.path())), Err(OpenError::InUse { .. })));
+        assert!(matches!(FileLock::shared(&directory(dir.path())), Err(OpenError::InUse { .. })));
     }
 
     #[test]
@@ -270,7 +269,7 @@ mod tests {
         let [mine, other] =
             ["run_03_01kbgq5v8m3n4p5q6r7s8t9v0w", "run_03_01kbgq5v8m3n4p5q6r7s8t9v1x"].map(run);
         assert_eq!(partition_holder(&directory, PARTITION).expect("looks"), None, "there is no file");
-        let mut lock = Lock::partition(&directory, PARTITION, LOOK_LIMIT).expect("is free");
+        let mut lock = FileLock::partition(&directory, PARTITION, LOOK_LIMIT).expect("is free");
         let holder = || partition_holder(&directory, PARTITION).expect("looks").expect("is held");
         assert!(holder().moves(mine) && holder().moves(other));
         lock.name_runs(&[mine]);

@@ -1,8 +1,8 @@
 //! The log in the data file, and readers that follow it.
 //!
-//! Entries of all partitions are in one table by their [place](entries). What this process has just appended is
-//! handed to followers [from memory](recent::Recent); a follower that is further behind reads it from the file, and so does
-//! one to whose log another process has appended, such as a cancel.
+//! The entries of all partitions are in one table, see [`entries`]. A reader gets what this process has just appended
+//! [from memory](recent::RecentEntries). If it is further behind, or if another process has appended, such as a cancel,
+//! it reads the file.
 
 mod entries;
 mod recent;
@@ -16,47 +16,47 @@ use longshore_proto::{Event, Incarnation, Partition, Seq, decode, encode};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use self::entries::Stored;
-use self::recent::Recent;
-use super::Access;
-use super::failure::Failure;
-use super::store::Store;
+use self::entries::StoredEntry;
+use self::recent::RecentEntries;
+use super::directory::Access;
+use super::failure::StoreError;
+use super::store::DataFile;
 
-/// How many entries a reader gets at once at most: a few milliseconds of decoding.
+/// Most entries that a reader returns at once: a few milliseconds of decoding.
 const CHUNK_ENTRIES: usize = 1_000;
 
-/// How many bytes a reader gets at once, unless one entry alone has more.
+/// Most bytes that a reader returns at once, unless one entry alone has more.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many entries are trimmed in one transaction, so that appends never wait long behind a trim.
+/// Most entries that one transaction trims, so that appends never wait long.
 const TRIM_ENTRIES: u64 = 10_000;
 
 /// Interval at which a reader looks for entries of other processes, which cannot notify it. Each time it reads one row.
 const FOREIGN_POLL: Duration = Duration::from_millis(100);
 
-/// What an entry adds to its body in the file, roughly; keeps groups of tiny entries bounded as well.
+/// Approximate bytes of an entry in the file beside its body, so that groups of tiny entries are bounded as well.
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
-/// All logs of a data directory.
-pub(super) struct Log {
-    store: Arc<Store>,
-    recent: Arc<Recent>,
+/// The logs of a data directory.
+pub(super) struct PartitionLogs {
+    store: Arc<DataFile>,
+    recent: Arc<RecentEntries>,
     access: Access,
 }
 
-impl Log {
-    pub(super) fn new(store: Arc<Store>, access: Access) -> Self {
-        Self { store, recent: Arc::new(Recent::default()), access }
+impl PartitionLogs {
+    pub(super) fn new(store: Arc<DataFile>, access: Access) -> Self {
+        Self { store, recent: Arc::new(RecentEntries::default()), access }
     }
 
-    /// Ends every reader that waits.
+    /// Ends waiting readers with an error.
     pub(super) fn close(&self) {
         self.recent.close();
     }
 }
 
 #[async_trait]
-impl RunLog for Log {
+impl RunLog for PartitionLogs {
     async fn incarnation(&self, _: Partition) -> Result<Incarnation, Error> {
         let read = self.store.read(|connection| Ok(entries::incarnation(connection)?)).await;
         read.map_err(|failure| failure.when("read the incarnation of the log"))
@@ -71,12 +71,12 @@ impl RunLog for Log {
         let bytes = bodies.iter().map(|body| body.len() + ENTRY_OVERHEAD_BYTES).sum();
         let recent = Arc::clone(&self.recent);
         let append = move |connection: &_| entries::append(connection, partition, bodies, clock::now());
-        let durable = move |stored: Vec<Stored>| {
-            let places = stored.iter().map(|entry| entry.seq).collect();
+        let on_durable = move |stored: Vec<StoredEntry>| {
+            let sequences = stored.iter().map(|entry| entry.seq).collect();
             recent.push(partition, stored);
-            places
+            sequences
         };
-        self.store.write_then(bytes, append, durable).await.map_err(|failure| failure.when(doing()))
+        self.store.write_then(bytes, append, on_durable).await.map_err(|failure| failure.when(doing()))
     }
 
     async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
@@ -94,10 +94,18 @@ impl RunLog for Log {
         if next < extent.head {
             return Err(entries::trimmed(next, extent).when(doing()));
         }
-        let news = self.store.writer.is_some().then(|| self.recent.follow(partition, extent.tail));
+        let tail = self.store.writer.is_some().then(|| self.recent.follow(partition, extent.tail));
         let (store, recent) = (Arc::clone(&self.store), Arc::clone(&self.recent));
         let has_others = self.access != Access::ReadWrite;
-        Ok(Box::new(Reader { store, recent, partition, next, news, has_others, look_at: Instant::now() }))
+        Ok(Box::new(PartitionReader {
+            store,
+            recent,
+            partition,
+            next,
+            tail,
+            has_others,
+            check_at: Instant::now(),
+        }))
     }
 
     async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
@@ -105,46 +113,48 @@ impl RunLog for Log {
             let trim = move |connection: &_| entries::trim(connection, partition, below, TRIM_ENTRIES);
             let trimmed = self.store.write(ENTRY_OVERHEAD_BYTES, trim).await;
             let doing = || format!("trim the log of partition {partition} below {below}");
-            if trimmed.map_err(|failure| failure.when(doing()))? == entries::Trimmed::All {
+            if trimmed.map_err(|failure| failure.when(doing()))? == entries::TrimProgress::Complete {
                 return Ok(());
             }
         }
     }
 }
 
-fn encode_all(events: &[Event]) -> Result<Vec<Vec<u8>>, Failure> {
+fn encode_all(events: &[Event]) -> Result<Vec<Vec<u8>>, StoreError> {
     let encode_one = |event| {
-        let body = encode(event).map_err(|error| Failure::Refused(error.to_string()))?;
+        let body = encode(event).map_err(|error| StoreError::Refused(error.to_string()))?;
         match body.len() {
             0..=ENTRY_LIMIT_BYTES => Ok(body),
-            bytes => Err(Failure::Refused(format!(
-                "an entry of {bytes} bytes is larger than {ENTRY_LIMIT_BYTES}: keep its large values as blobs"
+            bytes => Err(StoreError::Refused(format!(
+                "an entry of {bytes} bytes is larger than {ENTRY_LIMIT_BYTES}: store its large values as blobs"
             ))),
         }
     };
     events.iter().map(encode_one).collect()
 }
 
-struct Reader {
-    store: Arc<Store>,
-    recent: Arc<Recent>,
+/// A position in the log of a partition.
+struct PartitionReader {
+    store: Arc<DataFile>,
+    recent: Arc<RecentEntries>,
     partition: Partition,
     next: Seq,
-    /// The tail as this process appends; nothing if it does not.
-    news: Option<watch::Receiver<Seq>>,
-    /// Other processes may append as well.
+    /// The tail, as this process appends. `None` if it does not append.
+    tail: Option<watch::Receiver<Seq>>,
+    /// True if other processes may append as well.
     has_others: bool,
-    /// When the file is looked at next. Kept here, so that a caller that gives up again and again does not put it off.
-    look_at: Instant,
+    /// Time of the next check of the file. It is a field, so that calls that are cancelled again and again do not
+    /// postpone it.
+    check_at: Instant,
 }
 
 #[async_trait]
-impl LogReader for Reader {
+impl LogReader for PartitionReader {
     async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error> {
         let stored = self.load(max.clamp(1, CHUNK_ENTRIES)).await;
         let doing = || format!("read the log of partition {} from {}", self.partition, self.next);
         let stored = stored.map_err(|failure| failure.when(doing()))?;
-        // Nothing is awaited from here on: a caller that gives up has not moved the reader.
+        // Nothing is awaited from here on, so a cancelled call has not moved the reader.
         if let Some(last) = stored.last() {
             self.next = last.seq.next();
         }
@@ -152,8 +162,9 @@ impl LogReader for Reader {
     }
 }
 
-impl Reader {
-    async fn load(&mut self, max: usize) -> Result<Vec<Stored>, Failure> {
+impl PartitionReader {
+    /// Waits for the next entry, and loads it with those behind it.
+    async fn load(&mut self, max: usize) -> Result<Vec<StoredEntry>, StoreError> {
         self.wait().await?;
         match self.recent.take(self.partition, self.next, max) {
             Some(stored) => Ok(stored),
@@ -162,18 +173,18 @@ impl Reader {
     }
 
     /// Waits until the entry at `next` is durable.
-    async fn wait(&mut self) -> Result<(), Failure> {
+    async fn wait(&mut self) -> Result<(), StoreError> {
         let (partition, next) = (self.partition, self.next);
-        if let Some(news) = &mut self.news
+        if let Some(tail) = &mut self.tail
             && !self.has_others
         {
-            return news.wait_for(|tail| *tail >= next).await.map(|_| ()).map_err(|_| Failure::Closed);
+            return tail.wait_for(|tail| *tail >= next).await.map(|_| ()).map_err(|_| StoreError::Closed);
         }
         loop {
-            if let Some(news) = &mut self.news {
-                match timeout_at(self.look_at, news.wait_for(|tail| *tail >= next)).await {
+            if let Some(tail) = &mut self.tail {
+                match timeout_at(self.check_at, tail.wait_for(|tail| *tail >= next)).await {
                     Ok(Ok(_)) => return Ok(()),
-                    Ok(Err(_)) => return Err(Failure::Closed),
+                    Ok(Err(_)) => return Err(StoreError::Closed),
                     Err(_) => {}
                 }
             }
@@ -181,19 +192,19 @@ impl Reader {
             if read?.tail >= next {
                 return Ok(());
             }
-            self.look_at = Instant::now() + FOREIGN_POLL;
-            if self.news.is_none() {
-                sleep_until(self.look_at).await;
+            self.check_at = Instant::now() + FOREIGN_POLL;
+            if self.tail.is_none() {
+                sleep_until(self.check_at).await;
             }
         }
     }
 
-    async fn load_from_file(&self, max: usize) -> Result<Vec<Stored>, Failure> {
+    async fn load_from_file(&self, max: usize) -> Result<Vec<StoredEntry>, StoreError> {
         let (partition, next) = (self.partition, self.next);
         self.store.read(move |connection| entries::load(connection, partition, next, max, CHUNK_BYTES)).await
     }
 }
 
-fn entry(stored: Stored) -> Entry {
+fn entry(stored: StoredEntry) -> Entry {
     Entry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
 }

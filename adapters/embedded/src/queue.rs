@@ -1,106 +1,108 @@
-//! The queue in memory: the state is the outbox, so nothing here has to survive.
+//! The job queue in memory. The scheduler's state has all outstanding jobs, so nothing here has to be durable.
 //!
-//! Which job stands where is decided by [`Places`]; this is its lock, the waiting, and the receipts. A worker lives
-//! in the same process, so a receipt that is dropped is the sign that its worker is gone, and the job goes back at
-//! once.
+//! A [`JobTable`] holds the jobs; this file has its lock, the waiting, and the receipts. The worker is in the same
+//! process, so a dropped receipt means that its worker is gone, and the job is queued again at once.
 
-mod places;
+mod job_table;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Delivery, Error, JobQueue, Queued, Receipt};
+use longshore_ports::{Delivery, Error, JobQueue, Receipt};
 use longshore_proto::{Job, JobId, ServerName};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::places::{Places, Taken};
-use super::failure::Failure;
+use self::job_table::{JobTable, TakenJob};
+use super::failure::StoreError;
 
-/// How many jobs have a place at most, queued or delivered. Many times what a process works on at once; and with
-/// the usual 2 KiB for a job, 20 MiB.
-const JOBS: usize = 10_000;
+/// Most jobs that are queued or delivered. Many times as many as a process runs at once; at the usual 2 KiB for a job,
+/// 20 MiB.
+const MAX_JOBS: usize = 10_000;
 
-/// What a worker is told about the queue's patience. It never runs out here, where no worker can vanish without
-/// dropping its receipt; a worker that shows progress three times in this time does next to nothing.
+/// The patience that workers see. It never runs out, since no worker can vanish without dropping its receipt. A worker
+/// that shows progress three times in this time costs next to nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A longer wait than this is not a wait in a queue but a timer in a state.
+/// Longest delay of a job that is given back. Longer waits are timers of the scheduler.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
-/// The jobs of a process.
+/// The job queue of a process.
 #[derive(Default)]
-pub(super) struct Queue {
-    shared: Arc<Shared>,
+pub(super) struct MemoryQueue {
+    shared: Arc<SharedQueue>,
 }
 
+/// The part of a queue that its receipts share.
 #[derive(Default)]
-struct Shared {
-    places: Mutex<Places>,
-    /// Somebody may find something now, or will have to wait until another moment.
-    news: Notify,
+struct SharedQueue {
+    jobs: Mutex<JobTable>,
+    /// Notified when a job was queued, now or for later.
+    changed: Notify,
 }
 
-impl Shared {
-    fn places(&self) -> MutexGuard<'_, Places> {
+impl SharedQueue {
+    fn jobs(&self) -> MutexGuard<'_, JobTable> {
         // No code that holds the lock can panic half-way.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn take(&self, server: &ServerName, max: usize) -> Vec<Taken> {
+    async fn take(&self, server: &ServerName, max: usize) -> Vec<TakenJob> {
         loop {
-            // Registered before looking, so that nothing published in between is missed.
-            let mut news = std::pin::pin!(self.news.notified());
-            news.as_mut().enable();
+            // Registered before the check, so that a job that is published in between is noticed.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
             let due = {
-                let mut places = self.places();
-                let taken = places.take(server, max, Instant::now());
+                let mut jobs = self.jobs();
+                let taken = jobs.take(server, max, Instant::now());
                 if !taken.is_empty() {
                     return taken;
                 }
-                places.next_due(server)
+                jobs.next_due(server)
             };
             match due {
-                None => news.await,
-                Some(due) => tokio::select! { () = news => {}, () = sleep_until(due) => {} },
+                None => changed.await,
+                Some(due) => tokio::select! { () = changed => {}, () = sleep_until(due) => {} },
             }
         }
     }
 
     fn give_back(&self, job: &JobId, due: Option<Instant>) {
-        self.places().give_back(job, due);
-        self.news.notify_waiters();
+        self.jobs().give_back(job, due);
+        self.changed.notify_waiters();
     }
 }
 
 #[async_trait]
-impl JobQueue for Queue {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
-        let mut places = self.shared.places();
-        let answers: Option<Vec<_>> = jobs.into_iter().map(|job| places.publish(job, JOBS)).collect();
-        drop(places);
-        self.shared.news.notify_waiters();
-        answers.ok_or_else(|| {
-            let full = Failure::Refused(format!("{JOBS} jobs are out already: publish the rest again later"));
-            Error::transient("queue jobs", full)
-        })
+impl JobQueue for MemoryQueue {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
+        let mut table = self.shared.jobs();
+        let has_room = jobs.into_iter().all(|job| table.publish(job, MAX_JOBS));
+        drop(table);
+        self.shared.changed.notify_waiters();
+        if has_room {
+            return Ok(());
+        }
+        let full =
+            StoreError::Refused(format!("{MAX_JOBS} jobs are out already: publish the rest again later"));
+        Err(Error::transient("queue jobs", full))
     }
 
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
-        let places = self.shared.places();
-        Ok(jobs.iter().map(|job| places.holds(&job.id)).collect())
+        let table = self.shared.jobs();
+        Ok(jobs.iter().map(|job| table.holds(&job.id)).collect())
     }
 
     async fn waiting(&self, server: &ServerName, job: &JobId) -> Result<Option<u64>, Error> {
-        let waiting = self.shared.places().waiting(server, job);
+        let waiting = self.shared.jobs().waiting(server, job);
         Ok(waiting.map(|jobs| u64::try_from(jobs).unwrap_or(u64::MAX)))
     }
 
     async fn recall(&self, jobs: &[JobId]) -> Result<(), Error> {
-        let places = self.shared.places();
-        jobs.iter().for_each(|job| places.recall(job));
+        let waiting = self.shared.jobs();
+        jobs.iter().for_each(|job| waiting.recall(job));
         Ok(())
     }
 
@@ -114,30 +116,30 @@ impl JobQueue for Queue {
         max: NonZeroUsize,
         wait: Duration,
     ) -> Result<Vec<Delivery>, Error> {
-        // A job is taken in the same step in which it is returned, so giving up on this takes none.
+        // A job is taken in the same step in which it is returned, so a cancelled call takes none.
         let taken = timeout(wait, self.shared.take(server, max.get())).await.unwrap_or_default();
         Ok(taken.into_iter().map(|taken| self.deliver(taken)).collect())
     }
 }
 
-impl Queue {
-    fn deliver(&self, taken: Taken) -> Delivery {
-        let Taken { job, delivered, recalled } = taken;
+impl MemoryQueue {
+    fn deliver(&self, taken: TakenJob) -> Delivery {
+        let TakenJob { job, delivered, recalled } = taken;
         let shared = Arc::clone(&self.shared);
-        let receipt = Box::new(Held { shared, job: job.id.clone(), answered: false });
+        let receipt = Box::new(QueueReceipt { shared, job: job.id.clone(), is_answered: false });
         Delivery { job, delivered, queued_at: None, recalled, recall_missed: false, was_last: false, receipt }
     }
 }
 
-/// A receipt; there is one for each delivered job.
-struct Held {
-    shared: Arc<Shared>,
+/// The receipt of a delivered job. Dropped without an answer, it queues the job again.
+struct QueueReceipt {
+    shared: Arc<SharedQueue>,
     job: JobId,
-    answered: bool,
+    is_answered: bool,
 }
 
 #[async_trait]
-impl Receipt for Held {
+impl Receipt for QueueReceipt {
     fn patience(&self) -> Duration {
         PATIENCE
     }
@@ -147,22 +149,22 @@ impl Receipt for Held {
     }
 
     async fn ack(mut self: Box<Self>) -> Result<(), Error> {
-        self.answered = true;
-        self.shared.places().remove(&self.job);
+        self.is_answered = true;
+        self.shared.jobs().remove(&self.job);
         Ok(())
     }
 
     async fn give_back(mut self: Box<Self>, delay: Option<Duration>) -> Result<(), Error> {
-        self.answered = true;
+        self.is_answered = true;
         let due = delay.map(|delay| Instant::now() + delay.min(LONGEST_DELAY));
         self.shared.give_back(&self.job, due);
         Ok(())
     }
 }
 
-impl Drop for Held {
+impl Drop for QueueReceipt {
     fn drop(&mut self) {
-        if !self.answered {
+        if !self.is_answered {
             self.shared.give_back(&self.job, None);
         }
     }

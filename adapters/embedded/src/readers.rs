@@ -1,4 +1,4 @@
-//! Connections that only read, beside the writer: in the write-ahead log's mode neither waits for the other.
+//! Read-only connections beside the writer. With a write-ahead log, readers and the writer do not wait for each other.
 //!
 //! Reads block their thread, so they run on the runtime's blocking threads, a few at a time.
 
@@ -9,47 +9,46 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::database;
-use super::failure::Failure;
+use super::failure::StoreError;
 
-/// How many reads run at once. They are answered from the page cache; more would only take turns on the same
-/// cores.
-const READS_AT_ONCE: u32 = 4;
+/// Reads that run at the same time. Most data is in the page cache, so more would only compete for the same cores.
+const CONCURRENT_READS: u32 = 4;
 
-/// The connections, opened as they are needed.
+/// A pool of connections, which are opened as they are needed.
 pub(super) struct Readers {
     path: PathBuf,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, turns: Arc::new(Semaphore::new(READS_AT_ONCE as usize)), idle: Arc::default() }
+        Self { path, permits: Arc::new(Semaphore::new(CONCURRENT_READS as usize)), idle: Arc::default() }
     }
 
-    /// Runs a query. One that its caller no longer waits for runs to its end and is thrown away.
+    /// Runs a query. A query whose caller stops waiting runs to its end, and its result is dropped.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Failure::Closed)?;
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
         let read = move || {
-            let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = waiting.map_or_else(|| database::open_reader(&path), Ok)?;
+            let pooled = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = pooled.map_or_else(|| database::open_reader(&path), Ok)?;
             let result = query(&connection);
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            drop(turn);
+            drop(permit);
             result
         };
-        tokio::task::spawn_blocking(read).await.unwrap_or(Err(Failure::Closed))
+        tokio::task::spawn_blocking(read).await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Waits for the reads that run, refuses new ones, and closes the connections.
+    /// Waits for running reads, refuses new ones, and closes the connections.
     pub(super) async fn close(&self) {
         // Fails only if it was closed before.
-        let _turns = self.turns.acquire_many(READS_AT_ONCE).await;
-        self.turns.close();
+        let _permits = self.permits.acquire_many(CONCURRENT_READS).await;
+        self.permits.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

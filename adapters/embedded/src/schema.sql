@@ -1,20 +1,21 @@
 -- Format 1 of the embedded store. A change to it raises VERSION in database.rs.
 
--- One row, drawn when the file is made.
+-- One row, with a random value of the file.
 CREATE TABLE store (
     incarnation TEXT NOT NULL
 ) STRICT;
 
--- The extent of each partition's log; kept apart from the entries, so that trimming all of them forgets no number.
+-- The extent of each partition's log. It is not derived from the entries, so that sequences continue after all are
+-- trimmed.
 CREATE TABLE logs (
     partition INTEGER PRIMARY KEY,
     head      INTEGER NOT NULL, -- the first sequence that is not trimmed
-    tail      INTEGER NOT NULL, -- the last sequence given out
+    tail      INTEGER NOT NULL, -- the last sequence in use
     at        INTEGER NOT NULL  -- its time, in ms since 1970
 ) STRICT;
 
--- The truth. `place` is partition << 47 | sequence: the key is the row's own address, so that an append touches the
--- end of one tree, and entries of a few KiB stay on one page.
+-- The logs. `place` is partition << 47 | sequence. It is the row id, so that an append changes the end of one tree, and
+-- entries of a few KiB stay on one page.
 CREATE TABLE entries (
     place INTEGER PRIMARY KEY,
     at    INTEGER NOT NULL,
@@ -49,8 +50,8 @@ CREATE TABLE claims (
     step        TEXT NOT NULL,
     holder      TEXT NOT NULL,
     lease_until INTEGER NOT NULL, -- in ms since 1970; 0: the holder is gone
-    doubtful    INTEGER NOT NULL, -- 1: somebody before this holder never said how the call went
-    done_at     INTEGER,          -- when its outcome was in the log
+    doubtful    INTEGER NOT NULL, -- 1: an earlier holder never reported the outcome of its call
+    done_at     INTEGER,          -- time at which its outcome was in the log
     PRIMARY KEY (run, step)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX claims_done ON claims (done_at) WHERE done_at IS NOT NULL;

@@ -1,39 +1,39 @@
-//! The one thread that writes: whatever waits for it is written in one transaction, with one fsync.
+//! The writer thread. It makes all waiting changes in one transaction, with one fsync.
 //!
-//! While a group is on its way to the disk, the next one gathers in the inbox; a lone write waits for nobody. A
-//! change that fails is undone to its own savepoint and spoils no other. When the transaction itself fails,
-//! everybody in the group is told why, nothing of it is kept, and the next group begins afresh.
+//! While a group is written, the next one gathers in the inbox; a single change does not wait for others. A change that
+//! fails is rolled back to its own savepoint and does not affect the others. If the transaction fails, every caller of
+//! the group gets the error, nothing of the group is stored, and the next group starts a new transaction.
 
 use std::thread::{Builder, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::failure::Failure;
+use super::failure::StoreError;
 
-/// How many changes may wait for the writer; whoever comes next waits for room. As many as one group takes, so
-/// that the next group is complete when the disk is ready for it.
+/// Changes that may wait for the writer. Further callers wait for room. As many as one group has, so that the next
+/// group is complete when the disk is ready.
 const INBOX_CHANGES: usize = GROUP_CHANGES;
 
-/// How many changes share a transaction at most: past this, an fsync is no longer what a change costs.
+/// Most changes of a transaction: with more, the fsync is no longer most of the cost of a change.
 const GROUP_CHANGES: usize = 1_000;
 
-/// How many bytes share a transaction at most: half of what the write-ahead log holds between two checkpoints, and
-/// no more than a slow disk (40 MB/s) takes in a fifth of a second.
+/// Most bytes of a transaction: half of the write-ahead log between two checkpoints, and what a slow disk (40 MB/s)
+/// writes in a fifth of a second.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// The way to the writer. The thread ends after [`Writer::stop`], or when this is dropped.
+/// A handle of the writer thread. The thread ends after [`Writer::stop`], or when this is dropped.
 pub(super) struct Writer {
-    inbox: mpsc::Sender<Message>,
+    inbox: mpsc::Sender<WriterMessage>,
 }
 
-enum Message {
+enum WriterMessage {
     Change(Box<dyn Change>),
     Stop,
 }
 
 impl Writer {
-    /// Starts the thread. It calls `release`, which gives the locks back, once its last transaction is closed.
+    /// Starts the thread. It calls `release`, which releases the locks, after its last transaction.
     pub(super) fn start(
         connection: Connection,
         release: impl FnOnce() + Send + 'static,
@@ -47,46 +47,49 @@ impl Writer {
 
     /// Makes a change and waits until it is durable.
     ///
-    /// `make` runs inside the transaction; `durable` runs on the writer's thread right after the commit, in the
+    /// `change` runs inside the transaction. `on_durable` runs on the writer thread right after the commit, in the
     /// order of the changes, whether or not the caller still waits.
     pub(super) async fn write<T: Send + 'static, R: Send + 'static>(
         &self,
         bytes: usize,
-        make: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-        durable: impl FnOnce(T) -> R + Send + 'static,
-    ) -> Result<R, Failure> {
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        on_durable: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let change = Pending { bytes, make: Some(make), made: Err(Failure::Closed), durable, reply };
-        self.inbox.send(Message::Change(Box::new(change))).await.map_err(|_| Failure::Closed)?;
-        answer.await.unwrap_or(Err(Failure::Closed))
+        let pending =
+            PendingChange { bytes, change: Some(change), result: Err(StoreError::Closed), on_durable, reply };
+        self.inbox.send(WriterMessage::Change(Box::new(pending))).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Lets the writer finish what waits, and then end.
+    /// Ends the writer after it has completed the waiting changes.
     pub(super) async fn stop(&self) {
-        // A writer that is gone already has nothing left to finish.
-        let _ = self.inbox.send(Message::Stop).await;
+        // An error means that the writer has ended already.
+        let _ = self.inbox.send(WriterMessage::Stop).await;
     }
 }
 
-/// A change in two halves: made inside the transaction, answered once the fate of the transaction is known.
+/// A change that is made inside the transaction, and answered when the result of the transaction is known.
 trait Change: Send {
     fn bytes(&self) -> usize;
 
-    /// Fails only if the whole transaction is lost.
+    /// Makes the change. Fails only if the whole transaction is lost.
     fn make(&mut self, connection: &Connection) -> rusqlite::Result<()>;
 
-    fn answer(self: Box<Self>, fate: Result<(), Failure>);
+    /// Sends the caller the result of its change, or that of the failed transaction.
+    fn answer(self: Box<Self>, transaction: Result<(), StoreError>);
 }
 
-struct Pending<M, D, T, R> {
+/// A [`Change`] with its caller's functions and reply channel.
+struct PendingChange<M, D, T, R> {
     bytes: usize,
-    make: Option<M>,
-    made: Result<T, Failure>,
-    durable: D,
-    reply: oneshot::Sender<Result<R, Failure>>,
+    change: Option<M>,
+    result: Result<T, StoreError>,
+    on_durable: D,
+    reply: oneshot::Sender<Result<R, StoreError>>,
 }
 
-impl<M, D, T, R> Change for Pending<M, D, T, R>
+impl<M, D, T, R> Change for PendingChange<M, D, T, R>
 where
     M: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
     D: FnOnce(T) -> R + Send,
@@ -98,75 +101,76 @@ where
     }
 
     fn make(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let Some(make) = self.make.take() else { return Ok(()) };
+        let Some(change) = self.change.take() else { return Ok(()) };
         run(connection, "SAVEPOINT change")?;
-        match make(connection) {
-            Ok(made) => self.made = Ok(made),
-            // Some errors make SQLite give up the transaction; then there is no savepoint to go back to.
+        match change(connection) {
+            Ok(value) => self.result = Ok(value),
+            // After some errors SQLite has rolled the transaction back, and the savepoint is gone.
             Err(error) if connection.is_autocommit() => return Err(error),
             Err(error) => {
                 run(connection, "ROLLBACK TO change")?;
-                self.made = Err(error.into());
+                self.result = Err(error.into());
             }
         }
         run(connection, "RELEASE change")
     }
 
-    fn answer(self: Box<Self>, fate: Result<(), Failure>) {
-        let result = fate.and(self.made).map(self.durable);
-        // A caller that went away does not need the answer.
+    fn answer(self: Box<Self>, transaction: Result<(), StoreError>) {
+        let result = transaction.and(self.result).map(self.on_durable);
+        // The caller may have stopped waiting.
         let _ = self.reply.send(result);
     }
 }
 
 fn write_until_stopped(
-    mut requests: mpsc::Receiver<Message>,
+    mut requests: mpsc::Receiver<WriterMessage>,
     connection: Connection,
     release: impl FnOnce(),
 ) {
     while let Some(mut group) = gather(&mut requests) {
-        let fate = commit(&connection, &mut group);
+        let result = commit(&connection, &mut group);
         for change in group {
-            change.answer(fate.clone());
+            change.answer(result.clone());
         }
     }
     if let Err((_, error)) = connection.close() {
-        tracing::warn!(%error, "the data file was not closed cleanly; nothing is lost");
+        tracing::warn!(%error, "cannot close the data file cleanly; nothing is lost");
     }
     release();
 }
 
-/// Waits for a change and takes whatever else is there. Nothing once the writer was stopped and all is done.
-fn gather(requests: &mut mpsc::Receiver<Message>) -> Option<Vec<Box<dyn Change>>> {
+/// Waits for a change, and takes those that wait behind it. `None` after the writer was stopped and all changes are
+/// made.
+fn gather(requests: &mut mpsc::Receiver<WriterMessage>) -> Option<Vec<Box<dyn Change>>> {
     let mut group = Vec::new();
     let mut bytes = 0;
     let mut message = Some(requests.blocking_recv()?);
     while let Some(next) = message {
         match next {
-            Message::Stop => requests.close(),
-            Message::Change(change) => {
+            WriterMessage::Stop => requests.close(),
+            WriterMessage::Change(change) => {
                 bytes += change.bytes();
                 group.push(change);
             }
         }
-        let full = group.len() >= GROUP_CHANGES || bytes >= GROUP_BYTES;
-        message = if full { None } else { requests.try_recv().ok() };
+        let is_full = group.len() >= GROUP_CHANGES || bytes >= GROUP_BYTES;
+        message = if is_full { None } else { requests.try_recv().ok() };
     }
     Some(group)
 }
 
-fn commit(connection: &Connection, group: &mut [Box<dyn Change>]) -> Result<(), Failure> {
+fn commit(connection: &Connection, group: &mut [Box<dyn Change>]) -> Result<(), StoreError> {
     if group.is_empty() {
         return Ok(());
     }
-    let fate = transact(connection, group).map_err(Failure::from);
-    // A commit that failed leaves the transaction open.
+    let result = transact(connection, group).map_err(StoreError::from);
+    // A failed commit leaves the transaction open.
     if !connection.is_autocommit()
         && let Err(error) = run(connection, "ROLLBACK")
     {
-        tracing::error!(%error, "a failed group of writes could not be rolled back; the next one tries again");
+        tracing::error!(%error, "cannot roll back a failed group of writes; the next group tries again");
     }
-    fate
+    result
 }
 
 fn transact(connection: &Connection, group: &mut [Box<dyn Change>]) -> rusqlite::Result<()> {
@@ -192,20 +196,20 @@ mod tests {
     use super::*;
     use crate::Access;
     use crate::directory::DataDirectory;
-    use crate::lock::Lock;
+    use crate::lock::FileLock;
 
     fn directory(dir: &tempfile::TempDir) -> DataDirectory {
         DataDirectory::open(dir.path(), Access::ReadWrite).expect("opens")
     }
 
-    /// A writer on a table of numbers, and a connection to look at it.
+    /// Returns a writer on a table of numbers, and a connection to read it.
     fn numbers(dir: &tempfile::TempDir) -> (Writer, JoinHandle<()>, Connection) {
         let open = || Connection::open(dir.path().join("numbers")).expect("opens");
         let connection = open();
         connection
             .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE numbers (n CHECK (n > 0))")
             .expect("SQL");
-        let lock = Lock::whole(&directory(dir)).expect("free");
+        let lock = FileLock::whole(&directory(dir)).expect("free");
         let (writer, thread) = Writer::start(connection, move || drop(lock)).expect("starts");
         (writer, thread, open())
     }
@@ -214,11 +218,11 @@ mod tests {
         move |connection| connection.execute("INSERT INTO numbers VALUES (?1)", [n]).map(|_| n)
     }
 
-    /// Hands over 1, `odd` and 2 as one group: they come while the writer is at work on another one.
+    /// Writes 1, `odd` and 2 as one group: they arrive while the writer works on another one.
     async fn write_together(
         writer: &Writer,
         odd: impl FnOnce(&Connection) -> rusqlite::Result<i64> + Send + 'static,
-    ) -> [Result<i64, Failure>; 3] {
+    ) -> [Result<i64, StoreError>; 3] {
         let (started, has_started) = oneshot::channel();
         let (work, end_of_work) = sync_channel::<()>(0);
         let before =
@@ -242,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_fails_spoils_no_other() {
+    async fn failed_change_does_not_affect_the_others() {
         let dir = tempfile::tempdir().expect("a directory");
         let (writer, _thread, connection) = numbers(&dir);
         let half_done = |connection: &Connection| {
@@ -251,15 +255,15 @@ mod tests {
         };
         let [first, odd, second] = write_together(&writer, half_done).await;
         assert_eq!((first.ok(), second.ok()), (Some(1), Some(2)));
-        assert!(matches!(odd, Err(Failure::Refused(_))), "{odd:?}");
-        assert_eq!(stored(&connection), [1, 2], "nothing of the odd one is left");
+        assert!(matches!(odd, Err(StoreError::Refused(_))), "{odd:?}");
+        assert_eq!(stored(&connection), [1, 2], "nothing of the odd one is stored");
     }
 
     #[tokio::test]
-    async fn a_transaction_that_is_lost_is_told_to_everybody_in_it_and_the_next_one_goes_on() {
+    async fn failed_transaction_is_an_error_of_every_caller_and_the_next_one_succeeds() {
         let dir = tempfile::tempdir().expect("a directory");
         let (writer, _thread, connection) = numbers(&dir);
-        // What SQLite does on its own when a disk fails in the middle of a transaction.
+        // SQLite does the same when a disk fails in the middle of a transaction.
         let lose = |connection: &Connection| {
             connection.execute_batch("ROLLBACK")?;
             insert(-1)(connection)
@@ -267,19 +271,19 @@ mod tests {
         let written = write_together(&writer, lose).await;
         assert!(written.iter().all(Result::is_err), "{written:?}");
         assert!(stored(&connection).is_empty());
-        assert_eq!(writer.write(0, insert(3), |n| n).await.expect("goes on"), 3);
+        assert_eq!(writer.write(0, insert(3), |n| n).await.expect("the next one succeeds"), 3);
         assert_eq!(stored(&connection), [3]);
     }
 
     #[tokio::test]
-    async fn a_stopped_writer_finishes_what_waits_and_gives_the_lock_back() {
+    async fn stopped_writer_completes_waiting_changes_and_releases_the_lock() {
         let dir = tempfile::tempdir().expect("a directory");
         let (writer, thread, connection) = numbers(&dir);
         let (written, ()) = tokio::join!(writer.write(0, insert(1), |n| n), writer.stop());
-        assert_eq!(written.expect("it was there first"), 1);
+        assert_eq!(written.expect("it was sent first"), 1);
         thread.join().expect("ends");
-        assert!(matches!(writer.write(0, insert(2), |n| n).await, Err(Failure::Closed)));
+        assert!(matches!(writer.write(0, insert(2), |n| n).await, Err(StoreError::Closed)));
         assert_eq!(stored(&connection), [1]);
-        Lock::whole(&directory(&dir)).expect("it is free");
+        FileLock::whole(&directory(&dir)).expect("it is free");
     }
 }

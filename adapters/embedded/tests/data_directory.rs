@@ -1,4 +1,4 @@
-//! Who may use a data directory, and what is refused: other processes, other programs' files, files of the future.
+//! Access to a data directory: other processes, files of other programs and files of newer versions are refused.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise ends the test")]
 
@@ -25,7 +25,7 @@ async fn open(dir: &Path) -> Embedded {
     Embedded::open(dir, Access::ReadWrite).await.expect("opens")
 }
 
-async fn look_at(dir: &Path) -> Embedded {
+async fn open_for_reading(dir: &Path) -> Embedded {
     Embedded::open(dir, Access::ReadOnly).await.expect("opens for reading")
 }
 
@@ -50,7 +50,7 @@ async fn append(backend: &Backend, version: &str) -> Seq {
 }
 
 #[tokio::test]
-async fn a_directory_is_made_for_its_owner_alone() {
+async fn directory_is_created_for_its_owner_alone() {
     let dir = directory();
     let nested = dir.path().join("not/yet/there");
     open(&nested).await.close().await;
@@ -59,7 +59,7 @@ async fn a_directory_is_made_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn two_at_once_are_refused_and_one_after_the_other_is_not() {
+async fn second_process_is_refused_until_the_first_has_closed() {
     let dir = directory();
     let first = open(dir.path()).await;
     let refused = refusal(dir.path(), Access::ReadWrite).await;
@@ -74,7 +74,7 @@ async fn share(dir: &Path) -> Embedded {
 }
 
 #[tokio::test]
-async fn processes_that_share_it_hold_partitions_of_their_own() {
+async fn processes_that_share_a_directory_hold_partitions_of_their_own() {
     let dir = directory();
     let (first, second) = (share(dir.path()).await, share(dir.path()).await);
     let none = BTreeSet::new();
@@ -83,7 +83,7 @@ async fn processes_that_share_it_hold_partitions_of_their_own() {
     let refused = second.hold(Partition(0)).await.expect_err("is held");
     assert!(matches!(refused, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()));
     assert!(matches!(refusal(dir.path(), Access::ReadWrite).await, OpenError::InUse { .. }));
-    let reader = look_at(dir.path()).await;
+    let reader = open_for_reading(dir.path()).await;
     let holder = |partition| reader.holder(Partition(partition)).expect("looks");
     assert_eq!([0, 1, 2].map(|partition| holder(partition).is_some()), [true, true, false]);
     first.close().await;
@@ -150,7 +150,7 @@ async fn locks_of_partitions_are_private_and_never_a_link() {
 }
 
 #[tokio::test]
-async fn ports_that_outlive_a_close_are_refused() {
+async fn ports_fail_after_a_close() {
     let dir = directory();
     let embedded = open(dir.path()).await;
     let backend = embedded.backend();
@@ -169,7 +169,7 @@ async fn ports_that_outlive_a_close_are_refused() {
 }
 
 #[tokio::test]
-async fn what_waits_at_a_close_is_still_written() {
+async fn waiting_changes_are_written_before_a_close() {
     let dir = directory();
     let embedded = open(dir.path()).await;
     let backend = embedded.backend();
@@ -178,7 +178,7 @@ async fn what_waits_at_a_close_is_still_written() {
         async move { backend.log.append(LOG, &[event(&n.to_string())]).await.is_ok() }
     });
     let mut writing = tokio::task::JoinSet::from_iter(appends);
-    // At least one is on its way when the directory is closed.
+    // At least one change is being written when the directory is closed.
     let mut written = u64::from(writing.join_next().await.expect("some").expect("ends"));
     embedded.close().await;
     written += writing.join_all().await.into_iter().map(u64::from).sum::<u64>();
@@ -188,7 +188,7 @@ async fn what_waits_at_a_close_is_still_written() {
 }
 
 #[tokio::test]
-async fn a_directory_that_was_closed_holds_one_file_of_data() {
+async fn closed_directory_has_one_data_file() {
     // Once is not enough: the connections close on threads of their own.
     for _ in 0..20 {
         let dir = directory();
@@ -205,7 +205,7 @@ async fn a_directory_that_was_closed_holds_one_file_of_data() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_future_is_refused() {
+async fn file_of_a_newer_version_is_refused() {
     let dir = directory();
     open(dir.path()).await.close().await;
     database(dir.path()).pragma_update(None, "user_version", 99).expect("updates");
@@ -217,7 +217,7 @@ async fn a_file_of_the_future_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+async fn file_that_is_not_a_database_is_refused_unchanged() {
     let dir = directory();
     let path = dir.path().join("longshore.db");
     let text = "not a database, but a text that is long enough to look at. ".repeat(100);
@@ -230,7 +230,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn the_database_of_another_program_is_refused_and_left_alone() {
+async fn database_of_another_program_is_refused_unchanged() {
     let dir = directory();
     database(dir.path()).execute_batch("CREATE TABLE theirs (x)").expect("creates");
     let before = std::fs::read(dir.path().join("longshore.db")).expect("reads");
@@ -242,7 +242,7 @@ async fn the_database_of_another_program_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_a_file_is_refused() {
+async fn file_in_place_of_the_directory_is_refused() {
     let dir = directory();
     let path = dir.path().join("file");
     std::fs::write(&path, "").expect("writes");
@@ -251,7 +251,7 @@ async fn a_directory_that_is_a_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_only_begun_is_finished() {
+async fn incomplete_data_file_is_completed() {
     let dir = directory();
     std::fs::write(dir.path().join("longshore.db"), "").expect("writes");
     assert!(matches!(refusal(dir.path(), Access::ReadOnly).await, OpenError::Absent { .. }));
@@ -261,7 +261,7 @@ async fn a_file_that_was_only_begun_is_finished() {
 }
 
 #[tokio::test]
-async fn looking_at_nothing_makes_nothing() {
+async fn read_only_access_creates_nothing() {
     let dir = directory();
     let absent = dir.path().join("absent");
     assert!(matches!(refusal(&absent, Access::ReadOnly).await, OpenError::Absent { .. }));
@@ -269,11 +269,11 @@ async fn looking_at_nothing_makes_nothing() {
 }
 
 #[tokio::test]
-async fn one_can_look_at_it_beside_a_writer_and_after_it() {
+async fn reader_works_beside_a_writer_and_after_it() {
     let dir = directory();
     let writer = open(dir.path()).await;
     append(&writer.backend(), "1").await;
-    let reader = look_at(dir.path()).await;
+    let reader = open_for_reading(dir.path()).await;
     let mut follower = reader.backend().log.read(LOG, Seq(1)).await.expect("reads");
     assert_eq!(follower.next(10).await.expect("reads on").len(), 1);
     let writes = writer.backend();
@@ -282,15 +282,15 @@ async fn one_can_look_at_it_beside_a_writer_and_after_it() {
     writer.close().await;
     assert_eq!(reader.backend().log.tail(LOG).await.expect("a tail"), Seq(2));
     reader.close().await;
-    let reader = look_at(dir.path()).await;
+    let reader = open_for_reading(dir.path()).await;
     assert_eq!(reader.backend().log.tail(LOG).await.expect("a tail"), Seq(2));
 }
 
 #[tokio::test]
-async fn whoever_only_looks_cannot_change_anything() {
+async fn read_only_access_refuses_every_change() {
     let dir = directory();
     open(dir.path()).await.close().await;
-    let backend = look_at(dir.path()).await.backend();
+    let backend = open_for_reading(dir.path()).await.backend();
     let mark = CheckpointMark {
         incarnation: backend.log.incarnation(LOG).await.expect("an incarnation"),
         seq: Seq(1),
@@ -324,7 +324,7 @@ fn key() -> ClaimKey {
 }
 
 #[tokio::test]
-async fn a_lease_does_not_outlive_the_process_that_holds_the_directory() {
+async fn lease_ends_with_the_process_that_holds_the_directory() {
     let dir = directory();
     let embedded = open(dir.path()).await;
     let hour = Duration::from_secs(3600);
@@ -339,7 +339,7 @@ async fn a_lease_does_not_outlive_the_process_that_holds_the_directory() {
 }
 
 #[tokio::test]
-async fn a_blob_that_was_changed_is_not_given_out() {
+async fn changed_blob_is_an_error() {
     let dir = directory();
     let embedded = open(dir.path()).await;
     let digest = embedded.backend().blobs.put(b"text".to_vec()).await.expect("puts");
@@ -351,7 +351,7 @@ async fn a_blob_that_was_changed_is_not_given_out() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_cannot_be_read_is_none() {
+async fn checkpoint_that_cannot_be_decoded_counts_as_missing() {
     let dir = directory();
     let embedded = open(dir.path()).await;
     let backend = embedded.backend();

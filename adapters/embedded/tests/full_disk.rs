@@ -1,5 +1,5 @@
-//! A disk that is full: what is refused is refused with the reason, what was acknowledged stays, and everything
-//! goes on once there is space.
+//! A full disk: writes are refused with the reason, acknowledged data stays, and writes succeed again when there is
+//! space.
 //!
 //! The disk is a small tmpfs, which only root can mount: without that right the test fails and says so.
 
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const LOG: Partition = Partition(0);
 
-/// A file system of its own, unmounted in the end.
+/// A small file system, which is unmounted at the end.
 struct Disk(TempDir);
 
 impl Disk {
@@ -43,7 +43,7 @@ impl Disk {
         self.0.path().join("ballast")
     }
 
-    /// Takes all the space there is.
+    /// Fills the file system.
     fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("creates");
         let error = loop {
@@ -105,7 +105,7 @@ fn assert_full(error: Error) {
     assert!(error.to_string().contains("the disk is full"), "{error}");
 }
 
-/// Appends one after the other until the disk is full; how many were taken.
+/// Appends single events until the disk is full. Returns the number of appended events.
 async fn append_until_full(backend: &Backend, first: u64) -> u64 {
     for n in first.. {
         match backend.log.append(LOG, &[event(n)]).await {
@@ -119,7 +119,7 @@ async fn append_until_full(backend: &Backend, first: u64) -> u64 {
     unreachable!("disks are finite")
 }
 
-/// The whole log, which has to be the events 1, 2, 3, ...
+/// Asserts that the log consists of the events 1, 2, 3, ..., up to `tail`.
 async fn assert_log(backend: &Backend, tail: u64) {
     assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(tail));
     let mut reader = backend.log.read(LOG, Seq(1)).await.expect("reads");
@@ -134,7 +134,7 @@ async fn assert_log(backend: &Backend, tail: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_cleanly_and_space_mends_it() {
+async fn full_disk_refuses_writes_until_there_is_space_again() {
     let disk = Disk::new();
     let embedded = open(&disk.data()).await;
     let backend = embedded.backend();
@@ -157,7 +157,7 @@ async fn a_full_disk_refuses_cleanly_and_space_mends_it() {
     tail += 1;
     assert_log(&backend, tail).await;
 
-    // Full once more, and closed so.
+    // The disk is full again when the directory is closed.
     disk.fill();
     tail += append_until_full(&backend, tail + 1).await;
     embedded.close().await;
@@ -168,7 +168,7 @@ async fn a_full_disk_refuses_cleanly_and_space_mends_it() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_made_for_want_of_space_is_made_later() {
+async fn directory_that_a_full_disk_prevented_is_created_later() {
     let disk = Disk::new();
     std::fs::create_dir(disk.data()).expect("creates");
     disk.fill();

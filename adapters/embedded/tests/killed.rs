@@ -1,7 +1,7 @@
-//! kill -9 in the middle of the work loses nothing that was acknowledged.
+//! kill -9 loses nothing that was acknowledged.
 //!
-//! This binary is both sides: started with `work <dir>` it writes as fast as it can, and says on stdout what was
-//! acknowledged; the test kills it, opens the directory, and looks for every line.
+//! This binary is both sides: started with `work <dir>` it writes as fast as it can, and prints what was acknowledged.
+//! The test kills it, opens the directory, and compares every line.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise ends the test")]
 
@@ -17,11 +17,11 @@ use longshore_proto::{ClaimKey, Claimed, Digest, Event, NodeId, Partition, RunId
 
 const LOG: Partition = Partition(0);
 
-/// How many lines a process may write before it is killed, round after round on one directory: from "hardly begun"
-/// to "the write-ahead log was copied into the file a few times".
+/// Lines that a process prints before it is killed, one number for each round on the same directory: from "just
+/// started" to "the write-ahead log was copied into the file a few times".
 const ROUNDS: [usize; 10] = [0, 1, 17, 170, 400, 1_000, 33, 2_000, 3, 5_000];
 
-/// How many writers a process has at once.
+/// Concurrent writers of a process.
 const WRITERS: u64 = 16;
 
 fn main() -> ExitCode {
@@ -70,23 +70,23 @@ async fn write(backend: Backend, name: String) {
     for n in 0_u64.. {
         let text = format!("{name}_{n}_{}", "x".repeat(usize::try_from(n * 97 % 3_000).expect("fits")));
         let seq = backend.log.append(LOG, &[event(&text)]).await.expect("appends")[0];
-        say(&format!("entry {seq} {text}"));
+        print(&format!("entry {seq} {text}"));
         if n % 5 == 0 {
             let digest = backend.blobs.put(text.clone().into_bytes()).await.expect("puts");
-            say(&format!("blob {digest} {text}"));
+            print(&format!("blob {digest} {text}"));
             let step = format!("{name}_{n}");
             let lease = Duration::from_secs(3600);
             backend.claims.claim(&claim_key(&step), &node(), lease).await.expect("claims");
-            say(&format!("claim {step}"));
+            print(&format!("claim {step}"));
             backend.claims.done(&claim_key(&step), &node()).await.expect("is done");
-            say(&format!("done {step}"));
+            print(&format!("done {step}"));
         }
     }
 }
 
-fn say(line: &str) {
+fn print(line: &str) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody listens");
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the test reads the pipe");
 }
 
 fn kill_9_loses_nothing_that_was_acknowledged() {
@@ -94,7 +94,7 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut acknowledged = Vec::new();
     for lines in ROUNDS {
         let child = start(dir.path());
-        acknowledged.extend(listen_and_kill(child, lines, dir.path()));
+        acknowledged.extend(read_and_kill(child, lines, dir.path()));
         runtime().block_on(compare(dir.path(), &acknowledged));
     }
 }
@@ -104,17 +104,17 @@ fn start(dir: &Path) -> Child {
     Command::new(binary).arg("work").arg(dir).stdout(Stdio::piped()).spawn().expect("starts")
 }
 
-/// Everything that was said until it was killed, and the whole lines among what was still in the pipe.
-fn listen_and_kill(mut child: Child, lines: usize, dir: &Path) -> Vec<String> {
-    let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut heard = Vec::new();
-    let mut hear = || {
+/// Reads `lines` lines, kills the process, and returns these lines with the complete ones that were still in the pipe.
+fn read_and_kill(mut child: Child, lines: usize, dir: &Path) -> Vec<String> {
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut printed = Vec::new();
+    let mut read = || {
         let mut line = String::new();
-        said.read_line(&mut line).expect("text");
+        output.read_line(&mut line).expect("text");
         line.strip_suffix('\n').map(str::to_owned)
     };
-    while heard.len() < lines {
-        heard.push(hear().expect("it goes on until it is killed"));
+    while printed.len() < lines {
+        printed.push(read().expect("it runs until it is killed"));
     }
     if lines > 0 {
         let refused = runtime().block_on(Embedded::open(dir, Access::ReadWrite)).map(|_| ());
@@ -123,15 +123,15 @@ fn listen_and_kill(mut child: Child, lines: usize, dir: &Path) -> Vec<String> {
     }
     child.kill().expect("kills");
     child.wait().expect("ends");
-    while let Some(line) = hear() {
-        heard.push(line);
+    while let Some(line) = read() {
+        printed.push(line);
     }
-    heard
+    printed
 }
 
 async fn compare(dir: &Path, acknowledged: &[String]) {
-    // First as a reader, which has to do without the lock and finds the write-ahead log as the dead left it. A
-    // process that was killed at once has not made the file yet.
+    // First as a reader, which takes no lock and finds the write-ahead log of the killed process. A process that was
+    // killed at once has not created the file yet.
     if !acknowledged.is_empty() {
         let reader = Embedded::open(dir, Access::ReadOnly).await.expect("opens for reading");
         reader.backend().log.tail(LOG).await.expect("a tail");
@@ -151,8 +151,7 @@ async fn compare(dir: &Path, acknowledged: &[String]) {
                 let digest: Digest = digest.parse().expect("a digest");
                 assert_eq!(backend.blobs.get(digest).await.expect("gets").expect("a blob"), text.as_bytes());
             }
-            // Its `done` may be known too, whether or not anybody was told; or it was claimed here in an earlier
-            // round.
+            // Its `done` may be stored too, though it was not printed; or this test claimed it in an earlier round.
             ["claim", step] => assert_ne!(claim(&backend, step).await, Claimed::Won, "{step}"),
             ["done", step] => assert_eq!(claim(&backend, step).await, Claimed::Done, "{step}"),
             _ => unreachable!("{line}"),

@@ -1,29 +1,29 @@
-//! Addresses of NATS servers: read, and shown without the credentials that may precede the host.
+//! Parses addresses of NATS servers, and shows them without credentials.
 
 use async_nats::ServerAddr;
 
 use super::error::ConnectError;
 use longshore_ports::shown_addresses;
 
-/// Reads an address.
+/// Parses an address.
 pub(super) fn address(url: &str) -> Result<ServerAddr, ConnectError> {
     url.trim()
         .parse()
         .map_err(|error: std::io::Error| ConnectError::Url { url: shown_text(url), cause: error.to_string() })
 }
 
-/// Returns a text that is no address, without what may be a credential. What precedes an `@` may be a password.
+/// Returns a text that is not an address, without a part that may be a password.
 fn shown_text(url: &str) -> String {
     let url = if url.contains("://") { url.to_owned() } else { format!("nats://{url}") };
     format!("`{}`", shown_addresses(&url))
 }
 
-/// Returns the addresses without user, password or token. The client library writes whole addresses into its log lines; it
-/// gets the credentials with the connect options.
+/// Returns the addresses without user, password or token. The client library writes whole addresses into its log lines;
+/// it gets the credentials with the connect options.
 pub(super) fn without_credentials(servers: &[ServerAddr]) -> Result<Vec<ServerAddr>, ConnectError> {
     let each = servers.iter().map(|server| {
         let mut url = server.clone().into_inner();
-        // Neither fails for an address that has a host.
+        // Neither call fails for an address that has a host.
         let _ = url.set_password(None);
         let _ = url.set_username("");
         url.set_query(None);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_that_is_none_is_refused_and_passwords_are_not_shown() {
+    fn invalid_url_is_refused_and_passwords_are_not_shown() {
         assert!(matches!(address("not a url://"), Err(ConnectError::Url { .. })));
         let refused = address("nats://me:s3cret@host:port").expect_err("no port").to_string();
         assert!(refused.contains("`nats://***`") && !refused.contains("s3cret"), "{refused}");

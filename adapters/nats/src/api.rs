@@ -1,53 +1,79 @@
-//! Requests to JetStream's own interface.
+//! Requests to the JetStream API.
 //!
-//! The client library has a method and an error type for each; here every request fails in the same two ways, so that
-//! [`failed`](super::failure::failed) can judge all of them.
+//! The client library has a method and an error type for each request. Here every request fails with the same
+//! [`ApiError`], so that [`failed`](super::failure::failed) can classify all of them.
 
 use async_nats::jetstream::context::RequestError;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-/// The body of a request that needs none: an empty object, which the server takes for no body at all.
+/// The body of a request without parameters. The server treats an empty object like an empty body.
 #[derive(Serialize)]
-pub(super) struct Nothing {}
+pub(super) struct EmptyRequest {}
 
-/// Why a request was not carried out.
+/// The reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    /// The server says no.
+    /// The server answered with an error.
     #[error("{0}")]
-    Said(#[source] jetstream::Error),
-    /// It gave no answer that can be read.
+    Refused(#[source] jetstream::Error),
+    /// There was no answer, or it cannot be read.
     #[error("{0}")]
     NoAnswer(#[source] RequestError),
 }
 
 impl ApiError {
-    /// The server's own code, if it said anything.
+    /// Returns the server's error code, if it answered.
     pub(super) fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Said(word) => Some(word.error_code()),
+            Self::Refused(error) => Some(error.error_code()),
             Self::NoAnswer(_) => None,
         }
     }
 
-    /// Whether there is no room for what was to be made: in the account, on this server, or on enough servers.
+    /// Returns true if there is no room for a stream: in the account, on this server, or on enough servers.
     pub(super) fn lacks_storage(&self) -> bool {
-        let Self::Said(word) = self else { return false };
-        word.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED || word.to_string().contains("storage")
+        let Self::Refused(error) = self else { return false };
+        error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED || error.to_string().contains("storage")
     }
 }
 
-/// Asks and waits for the answer, as long as the context's timeout says.
-pub(super) async fn ask<T: DeserializeOwned>(
+/// Sends a request and waits for the answer, up to the timeout of the context.
+pub(super) async fn request<T: DeserializeOwned>(
     context: &Context,
     subject: String,
     body: &(impl Serialize + Sync),
 ) -> Result<T, ApiError> {
     match context.request(subject, body).await.map_err(ApiError::NoAnswer)? {
         Response::Ok(answer) => Ok(answer),
-        Response::Err { error } => Err(ApiError::Said(error)),
+        Response::Err { error } => Err(ApiError::Refused(error)),
+    }
+}
+
+/// Position, subject and time of a stored message.
+#[derive(Deserialize)]
+pub(super) struct MessageInfo {
+    pub(super) seq: u64,
+    pub(super) subject: String,
+    pub(super) time: String,
+}
+
+/// Returns the message of a stream that a query selects, such as `{ "last_by_subj": subject }`. `None` if there is
+/// none.
+pub(super) async fn find_message(
+    context: &Context,
+    stream: &str,
+    query: &(impl Serialize + Sync),
+) -> Result<Option<MessageInfo>, ApiError> {
+    #[derive(Deserialize)]
+    struct GetMessageResponse {
+        message: MessageInfo,
+    }
+    match request::<GetMessageResponse>(context, format!("STREAM.MSG.GET.{stream}"), query).await {
+        Ok(found) => Ok(Some(found.message)),
+        Err(error) if error.code() == Some(ErrorCode::NO_MESSAGE_FOUND) => Ok(None),
+        Err(error) => Err(error),
     }
 }

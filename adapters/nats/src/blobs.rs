@@ -1,37 +1,38 @@
-//! Large values: one stream with one message for each content address.
+//! Blobs: one stream with one message for each content address.
 //!
-//! A value that fits into a message is one, under its digest. A larger one is cut into parts, which are values
-//! themselves, and a list of them under the digest of the whole. Everything is put on condition that it is not there,
-//! so a put that was cut off is finished by putting again, and equal parts are kept once.
+//! A blob that fits into a message is stored under its digest. A larger one is split into parts, which are blobs
+//! themselves, and a list of parts under the digest of the whole. Every message is stored on condition that its subject
+//! has none, so a put that failed half-way is completed by putting again, and equal parts are stored once.
 
 use async_nats::jetstream::stream::{DirectGetErrorKind, LastRawMessageErrorKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use longshore_ports::Error;
+use longshore_ports::{Blobs, Error};
 use longshore_proto::{BLOB_LIMIT_BYTES, Digest, decode, encode, subject};
 
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Manner, Outgoing, Publisher};
+use super::publisher::{OutgoingMessage, Publisher, StoreMode};
 
-/// How large a part is: half of what a NATS server takes in one message by default, and far below what slows it down.
+/// Bytes of a part: half of what a NATS server accepts in one message by default, and far below what slows it down.
 const PART_BYTES: usize = 512 * 1024;
 
-/// How many parts are on their way at once, in either direction: 4 MiB.
+/// Parts in flight, in either direction: 4 MiB.
 const PARTS_AT_ONCE: usize = 8;
 
-/// All large values of a cluster.
-pub(super) struct Blobs {
+/// The blobs of a cluster.
+pub(super) struct BlobStore {
     connection: Connection,
     publisher: Publisher,
 }
 
-impl Blobs {
+impl BlobStore {
     pub(super) fn new(connection: &Connection) -> Self {
         Self { connection: connection.clone(), publisher: Publisher::open(connection) }
     }
 
+    /// Stores a large blob in parts and returns their digests, in order.
     async fn put_parts(&self, doing: &str, bytes: &Bytes) -> Result<Vec<Digest>, Error> {
         let mut digests = Vec::new();
         let mut rest = bytes.clone();
@@ -41,15 +42,19 @@ impl Blobs {
                 let body = rest.split_to(rest.len().min(PART_BYTES));
                 let digest = Digest::of(&body);
                 digests.push(digest);
-                messages.push(Outgoing { subject: subject::blob(digest).into(), body, manner: Manner::Once });
+                messages.push(OutgoingMessage {
+                    subject: subject::blob(digest).into(),
+                    body,
+                    store: StoreMode::IfAbsent,
+                });
             }
             self.publisher.publish(doing, messages).await?;
         }
         Ok(digests)
     }
 
-    /// The message under a subject. Any replica may answer; one that lags behind has not heard of a message that was
-    /// just stored, so a "no" is asked of the leader again.
+    /// Returns the message under a subject. Any replica may answer. One that lags behind does not have a message that
+    /// was just stored, so the leader is asked again if there is none.
     async fn fetch(&self, subject: String) -> Result<Option<Bytes>, Error> {
         let doing = || format!("read {subject}");
         let stream = self.connection.context.get_stream_no_info(subject::BLOBS_STREAM).await;
@@ -69,31 +74,34 @@ impl Blobs {
     async fn fetch_part(&self, digest: Digest) -> Result<Bytes, Error> {
         let part = self.fetch(subject::blob(digest)).await?;
         part.ok_or_else(|| {
-            Error::permanent(format!("read blob {digest}"), "a part of a larger value is gone")
+            Error::permanent(format!("read blob {digest}"), "a part of a larger blob is missing")
         })
     }
 }
 
 #[async_trait]
-impl longshore_ports::Blobs for Blobs {
+impl Blobs for BlobStore {
     async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error> {
         let size = bytes.len();
         if size > BLOB_LIMIT_BYTES {
             let refusal = format!("it is larger than {BLOB_LIMIT_BYTES} bytes");
-            return Err(Error::permanent(format!("keep a blob of {size} bytes"), refusal));
+            return Err(Error::permanent(format!("store a blob of {size} bytes"), refusal));
         }
         let bytes = Bytes::from(bytes);
         let digest = Digest::of(&bytes);
-        let doing = format!("keep blob {digest}");
+        let doing = format!("store blob {digest}");
         let (subject, body) = if size <= PART_BYTES {
             (subject::blob(digest), bytes)
         } else {
             let parts = self.put_parts(&doing, &bytes).await?;
             let list = encode(&parts).map_err(|error| Error::permanent(doing.as_str(), error))?;
-            (list_of_parts(digest), list.into())
+            (parts_subject(digest), list.into())
         };
         self.publisher
-            .publish(&doing, vec![Outgoing { subject: subject.into(), body, manner: Manner::Once }])
+            .publish(
+                &doing,
+                vec![OutgoingMessage { subject: subject.into(), body, store: StoreMode::IfAbsent }],
+            )
             .await?;
         Ok(digest)
     }
@@ -102,7 +110,7 @@ impl longshore_ports::Blobs for Blobs {
         let doing = || format!("read blob {digest}");
         let bytes = if let Some(whole) = self.fetch(subject::blob(digest)).await? {
             whole.to_vec()
-        } else if let Some(list) = self.fetch(list_of_parts(digest)).await? {
+        } else if let Some(list) = self.fetch(parts_subject(digest)).await? {
             let parts: Vec<Digest> = decode(&list).map_err(|error| Error::permanent(doing(), error))?;
             let parts = stream::iter(parts).map(|part| self.fetch_part(part)).buffered(PARTS_AT_ONCE);
             parts.try_collect::<Vec<_>>().await?.concat()
@@ -116,6 +124,7 @@ impl longshore_ports::Blobs for Blobs {
     }
 }
 
-fn list_of_parts(digest: Digest) -> String {
+/// Returns the subject of the list of parts.
+fn parts_subject(digest: Digest) -> String {
     format!("{}.parts", subject::blob(digest))
 }

@@ -1,40 +1,40 @@
-//! Why there is no connection to NATS that can be worked with.
+//! Errors of connecting to NATS.
 //!
-//! Every refusal names what was found and how to mend it. Only [`ConnectError::Unreachable`] may go away by itself,
-//! and it is said only after the deadline.
+//! Every error says what was found and how to fix it. Only [`ConnectError::Unreachable`] may go away by itself, and it
+//! is reported only after the deadline.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_tls::FileError;
 
-/// The oldest nats-server that keeps what it promises: older ones can orphan messages of a work queue (its pull
-/// request 8623, released in 2.14.8 and 2.15.1).
+/// Oldest supported nats-server. Older ones can orphan messages of a work queue (its pull request 8623, released in
+/// 2.14.8 and 2.15.1).
 pub const NEEDED_VERSION: &str = "2.14.8";
 
-/// Why [`Nats::connect`](super::Nats::connect) gave up.
+/// The reason why [`Nats::connect`](super::Nats::connect) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody answered within the deadline.
+    /// No server answered within the deadline.
     #[error(
         "no NATS server answered at {urls} within {waited:?} ({cause}): start one there, or correct the URL"
     )]
     Unreachable {
-        /// Where it was tried.
+        /// Addresses of the servers.
         urls: String,
-        /// For how long.
+        /// Length of the wait.
         waited: Duration,
-        /// What the last try met.
+        /// Error of the last attempt.
         cause: String,
     },
-    /// A server answered and does not let us in.
+    /// A server answered and refused the user.
     #[error(
         "NATS at {urls} refuses the connection ({cause}): give a user that is known there, by a credentials file or in the URL"
     )]
     Refused {
-        /// Where.
+        /// Addresses of the servers.
         urls: String,
-        /// What it said.
+        /// The server's answer.
         cause: String,
     },
     /// The user lacks a permission.
@@ -43,30 +43,30 @@ pub enum ConnectError {
          deploy/nats/accounts.conf has them, and the same `nats.inbox_prefix`"
     )]
     Denied {
-        /// Where.
+        /// Addresses of the servers.
         urls: String,
-        /// What it said.
+        /// The server's words.
         cause: String,
     },
-    /// A scheduler has not created the streams yet.
+    /// No scheduler has created the streams yet.
     #[error(
         "NATS has no stream {name} after {waited:?}: start a scheduler, which creates the streams, or correct the URL"
     )]
     NoStreams {
-        /// The stream.
+        /// The first stream that is missing.
         name: String,
-        /// How long was waited.
+        /// Length of the wait.
         waited: Duration,
     },
-    /// The credentials cannot be used.
+    /// The credentials file cannot be used.
     #[error("the credentials file {} cannot be used ({cause}): it should hold a user's JWT and seed, as `nsc generate creds` writes them", path.display())]
     Credentials {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         cause: String,
     },
-    /// A certificate, a key or a seed cannot be used.
+    /// A file with a certificate, a key or a seed cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
     /// The server and this client do not agree on TLS.
@@ -74,29 +74,29 @@ pub enum ConnectError {
         "NATS at {urls} and this client do not agree on TLS ({cause}): check `nats.ca`, and that the server's certificate names its host"
     )]
     Tls {
-        /// Where.
+        /// Addresses of the servers.
         urls: String,
-        /// What went wrong.
+        /// Error of the handshake.
         cause: String,
     },
-    /// A URL is no URL.
+    /// The address of a server cannot be parsed.
     #[error(
         "{url} is not the address of a NATS server ({cause}): it looks like nats://host:4222 or tls://host:4222"
     )]
     Url {
-        /// Without what precedes the host: it may be a password.
+        /// The address without the part before the host, which may be a password.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         cause: String,
     },
-    /// The server is too old to be trusted with a work queue.
+    /// The server is too old for work queues that keep every message.
     #[error(
         "nats-server {found} is too old, and {needed} or newer is needed: upgrade it (2.15.1 is recommended)"
     )]
     TooOld {
-        /// Its version.
+        /// Version of the server.
         found: String,
-        /// The oldest that will do.
+        /// Oldest supported version.
         needed: &'static str,
     },
     /// The server, or the account, has no JetStream.
@@ -104,45 +104,45 @@ pub enum ConnectError {
         "JetStream is not enabled at {urls} ({cause}): start nats-server with `-js`, or enable it in its configuration and for the account"
     )]
     NoJetStream {
-        /// Where.
+        /// Addresses of the servers.
         urls: String,
-        /// What it said.
+        /// The server's answer.
         cause: String,
     },
-    /// The cluster was set up with another number of logs.
+    /// The cluster was set up with another number of partitions.
     #[error(
         "the cluster has {found} partitions, and `partitions` is {ours} in this process: give every process the number of the cluster, which cannot be changed once there are runs"
     )]
     Partitions {
-        /// How many the cluster has.
+        /// Number of partitions of the cluster.
         found: String,
-        /// How many this process was told.
+        /// Number of partitions in the configuration of this process.
         ours: String,
     },
-    /// Something of that name is there, with other settings.
+    /// A stream exists with other settings.
     #[error(
         "{what} is {found}, and {needed} is needed: change it (`nats stream edit`), or use another NATS account"
     )]
     Mismatch {
-        /// The stream and the setting.
+        /// The setting and its stream.
         what: String,
-        /// As it is.
+        /// Present value.
         found: String,
-        /// As it has to be.
+        /// Needed value.
         needed: String,
     },
-    /// Anything else.
+    /// Another error.
     #[error(transparent)]
     Other(#[from] longshore_ports::Error),
 }
 
-/// Why a connection that was made cannot be relied on now.
+/// The reason why an established connection cannot be used at this moment.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    /// There is none at the moment; it is tried to get it back.
+pub enum UnusableConnection {
+    /// The connection is lost, and the client library is reconnecting.
     #[error("the connection is lost")]
     Lost,
-    /// It leads to another server by now, and that one will not do.
+    /// After a reconnect it leads to a server that cannot be used.
     #[error(transparent)]
     Server(#[from] ConnectError),
 }

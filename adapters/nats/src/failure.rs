@@ -1,24 +1,25 @@
-//! Whether it can help to ask NATS again.
+//! Classifies errors of NATS for the ports: whether a retry can help, and the cause.
 //!
-//! A server that is away, busy or choosing a leader comes back, and so does room in a stream; what is not allowed, not
-//! there or too large stays so. Errors of the client library carry the server's own word somewhere in their chain.
+//! A server that is away, busy or electing a leader comes back, and a full stream gets room again. A missing
+//! permission, a missing stream or a message that is too large does not change by itself. Errors of the client library
+//! carry the server's error somewhere in their chain of sources.
 
 use std::error::Error as StdError;
 
 use async_nats::jetstream::{self, ErrorCode};
 use longshore_ports::{Cause, Error};
 
-/// Words of the server that will not change by asking again, beside those with a code in the four hundreds.
-const FOR_GOOD: [ErrorCode; 4] = [
+/// Permanent errors of the server, beside those whose status is in the four hundreds.
+const PERMANENT: [ErrorCode; 4] = [
     ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM,
     ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
     ErrorCode::JETSTREAM_NOT_ENABLED,
     ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT,
 ];
 
-/// Words with a code in the four hundreds that pass: an equal publish is on its way, another batch has to end first,
-/// part of a batch was lost with a connection, or the account has no room.
-const PASSING: [ErrorCode; 6] = [
+/// Transient errors with a status in the four hundreds: the server is storing an equal message, another batch has to
+/// end first, part of a batch was lost with a connection, or the account has no room.
+const TRANSIENT: [ErrorCode; 6] = [
     ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
     ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT,
     ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
@@ -27,7 +28,7 @@ const PASSING: [ErrorCode; 6] = [
     ErrorCode::MAXIMUM_CONSUMERS_LIMIT,
 ];
 
-/// Words about a lack of room: a stream that is full, by bytes or by messages, or an account or a disk that is.
+/// Errors that mean a lack of room: a stream that is full, by bytes or by messages, or a full account or disk.
 const NO_ROOM: [ErrorCode; 4] = [
     ErrorCode::STREAM_STORE_FAILED,
     ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
@@ -35,46 +36,45 @@ const NO_ROOM: [ErrorCode; 4] = [
     ErrorCode::INSUFFICIENT_RESOURCES,
 ];
 
-/// Too many requests: the server's own bound on what it has not stored yet.
+/// Status "too many requests": the server has too many messages that it has not stored yet.
 const BUSY: usize = 429;
 
-/// The server's own word, if the error carries one.
-fn word<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
+/// Returns the server's error that is among the sources of an error.
+fn server_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a jetstream::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(word) = error.downcast_ref() {
-            return Some(word);
+        if let Some(server_error) = error.downcast_ref() {
+            return Some(server_error);
         }
         next = error.source();
     }
     None
 }
 
-/// What a failed request means for whoever asked.
+/// Turns a failed request into an error of a port. An error without the server's own is transient.
 pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Sync + 'static) -> Error {
-    let word = word(&error);
-    let for_good = word.is_some_and(is_for_good);
-    let cause = word.and_then(cause);
-    let failure = if for_good { Error::permanent(doing, error) } else { Error::transient(doing, error) };
+    let server_error = server_error(&error);
+    let is_permanent = server_error.is_some_and(is_permanent);
+    let cause = server_error.and_then(cause);
+    let failure = if is_permanent { Error::permanent(doing, error) } else { Error::transient(doing, error) };
     match cause {
         Some(cause) => failure.with_cause(cause),
         None => failure,
     }
 }
 
-/// Returns the cause that the server's own word names.
-fn cause(word: &jetstream::Error) -> Option<Cause> {
-    match word.error_code() {
+fn cause(error: &jetstream::Error) -> Option<Cause> {
+    match error.error_code() {
         code if NO_ROOM.contains(&code) => Some(Cause::Full),
         ErrorCode::STREAM_NOT_FOUND => Some(Cause::Missing),
         _ => None,
     }
 }
 
-fn is_for_good(word: &jetstream::Error) -> bool {
-    let code = word.error_code();
-    FOR_GOOD.contains(&code)
-        || ((400..500).contains(&word.code()) && word.code() != BUSY && !PASSING.contains(&code))
+fn is_permanent(error: &jetstream::Error) -> bool {
+    let code = error.error_code();
+    PERMANENT.contains(&code)
+        || ((400..500).contains(&error.code()) && error.code() != BUSY && !TRANSIENT.contains(&code))
 }
 
 #[cfg(test)]
@@ -84,14 +84,14 @@ mod tests {
 
     use super::*;
 
-    fn said(code: u16, err_code: u16) -> Error {
-        let word = json!({ "code": code, "err_code": err_code, "description": "so it is" });
-        let word: jetstream::Error = serde_json::from_value(word).expect("a word");
-        failed("publish", PublishError::with_source(PublishErrorKind::Other, word))
+    fn refused(code: u16, err_code: u16) -> Error {
+        let error = json!({ "code": code, "err_code": err_code, "description": "so it is" });
+        let error: jetstream::Error = serde_json::from_value(error).expect("an error of the server");
+        failed("publish", PublishError::with_source(PublishErrorKind::Other, error))
     }
 
     #[test]
-    fn the_servers_word_decides() {
+    fn error_of_the_server_decides_whether_a_retry_can_help() {
         let cases = [
             (503, 10077, true), // full
             (503, 10008, true), // no leader yet
@@ -104,22 +104,22 @@ mod tests {
             (403, 10000, false),
         ];
         for (code, err_code, retryable) in cases {
-            let error = said(code, err_code);
+            let error = refused(code, err_code);
             assert_eq!(error.retryable, retryable, "{error}");
             assert!(error.to_string().contains("so it is"), "{error}");
         }
     }
 
     #[test]
-    fn a_lack_of_room_is_told_from_other_things_that_pass() {
-        assert_eq!(said(503, 10077).cause, Cause::Full);
-        assert_eq!(said(400, 10002).cause, Cause::Full);
-        assert_eq!(said(503, 10008).cause, Cause::Unavailable);
-        assert_eq!(said(404, 10059).cause, Cause::Missing);
+    fn lack_of_room_is_distinguished_from_other_transient_errors() {
+        assert_eq!(refused(503, 10077).cause, Cause::Full);
+        assert_eq!(refused(400, 10002).cause, Cause::Full);
+        assert_eq!(refused(503, 10008).cause, Cause::Unavailable);
+        assert_eq!(refused(404, 10059).cause, Cause::Missing);
     }
 
     #[test]
-    fn without_a_word_it_may_work_later() {
+    fn error_without_an_answer_is_transient() {
         assert!(failed("publish", PublishError::new(PublishErrorKind::TimedOut)).retryable);
     }
 }

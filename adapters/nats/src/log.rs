@@ -1,8 +1,7 @@
-//! The log: one stream for each partition.
+//! The logs: one stream for each partition.
 //!
-//! A stream's sequences are the log's, and its timestamps are the moments the log took its entries. Appends carry no
-//! id to tell copies by: an append that is repeated stands in the log twice, and whoever applies it knows what it has
-//! seen.
+//! Sequences and timestamps of a log are those of its stream. Appends carry no id for deduplication: a repeated append
+//! is in the log twice, and the machine ignores what it has applied before.
 
 mod fullness;
 mod reader;
@@ -13,43 +12,44 @@ use longshore_ports::{ENTRY_LIMIT_BYTES, Error, LogReader, RunLog};
 use longshore_proto::{Event, Incarnation, Partition, Seq, encode, subject};
 use serde_json::json;
 
-use self::fullness::Fullness;
+use self::fullness::LogsFullness;
 pub(super) use self::fullness::percent;
-use self::reader::Reader;
-use super::api::ask;
+use self::reader::PartitionReader;
+use super::api::request;
 use super::connection::Connection;
 use super::failure::failed;
-use super::publisher::{Manner, Outgoing, Placed, Publisher};
-use super::streams::{INCARNATION, Layout, look};
+use super::publisher::{OutgoingMessage, PublishOutcome, Publisher, StoreMode};
+use super::streams::definitions::incarnation;
+use super::streams::{StreamLayout, stream_info};
 
-/// All logs of a cluster.
-pub(super) struct Log {
+/// The logs of a cluster.
+pub(super) struct PartitionLogs {
     connection: Connection,
-    /// One for each partition, in their order.
+    /// Publishers by partition.
     publishers: Vec<Publisher>,
-    fullness: Fullness,
+    fullness: LogsFullness,
 }
 
-impl Log {
-    pub(super) fn new(connection: &Connection, layout: Layout) -> Self {
+impl PartitionLogs {
+    pub(super) fn new(connection: &Connection, layout: StreamLayout) -> Self {
         let publishers = (0..layout.partitions).map(|_| Publisher::open(connection)).collect();
-        let fullness = Fullness::new(connection, layout.replicas);
+        let fullness = LogsFullness::new(connection, layout.replicas);
         Self { connection: connection.clone(), publishers, fullness }
     }
 
-    /// Returns how full all logs are together, in per cent of what the other streams leave them.
+    /// Returns the fullness of all logs together, in per cent of the room that the other streams leave them.
     pub(super) async fn fullness_of_all(&self) -> Result<u64, Error> {
         self.fullness.of_all_logs().await
     }
 
     async fn info(&self, partition: Partition, doing: &str) -> Result<Info, Error> {
-        let info = look(&self.connection.context, &subject::log_stream(partition)).await;
+        let info = stream_info(&self.connection.context, &subject::log_stream(partition)).await;
         info.map_err(|error| failed(format!("{doing} of partition {partition}"), error))
     }
 }
 
 #[async_trait]
-impl RunLog for Log {
+impl RunLog for PartitionLogs {
     async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
         Ok(incarnation(&self.info(partition, "read the incarnation of the log").await?))
     }
@@ -63,8 +63,8 @@ impl RunLog for Log {
         let subject = async_nats::Subject::from(subject::log(partition));
         let messages = events.iter().map(|event| message(&subject, event)).collect::<Result<Vec<_>, _>>();
         let messages = messages.map_err(|refusal| Error::permanent(doing.as_str(), refusal))?;
-        let placed = publisher.publish(&doing, messages).await?;
-        Ok(placed.into_iter().filter_map(sequence).collect())
+        let outcome = publisher.publish(&doing, messages).await?;
+        Ok(outcome.into_iter().filter_map(sequence).collect())
     }
 
     async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
@@ -72,55 +72,50 @@ impl RunLog for Log {
     }
 
     async fn fullness(&self, partition: Partition) -> Result<u64, Error> {
-        let doing = "look how full the log is";
+        let doing = "read the fullness of the log";
         let (info, all) = tokio::try_join!(self.info(partition, doing), self.fullness.of_all_logs())?;
         Ok(all.max(percent(info.state.bytes, info.config.max_bytes)))
     }
 
     async fn read(&self, partition: Partition, from: Seq) -> Result<Box<dyn LogReader>, Error> {
-        Ok(Box::new(Reader::open(self.connection.clone(), partition, from.max(Seq(1))).await?))
+        Ok(Box::new(PartitionReader::open(self.connection.clone(), partition, from.max(Seq(1))).await?))
     }
 
     async fn trim(&self, partition: Partition, below: Seq) -> Result<(), Error> {
-        let info = self.info(partition, "look where to trim the log").await?;
-        // A purge below zero would be a purge of everything, and one below the end's future would skip numbers.
+        let info = self.info(partition, "read the extent of the log before trimming").await?;
+        // A purge with sequence zero would remove everything, and one beyond the end would skip sequences.
         let below = below.0.min(info.state.last_sequence + 1);
         if below <= info.state.first_sequence {
             return Ok(());
         }
-        let request = format!("STREAM.PURGE.{}", subject::log_stream(partition));
-        let purged = ask::<PurgeResponse>(&self.connection.context, request, &json!({ "seq": below })).await;
+        let purge = format!("STREAM.PURGE.{}", subject::log_stream(partition));
+        let purged =
+            request::<PurgeResponse>(&self.connection.context, purge, &json!({ "seq": below })).await;
         purged
             .map_err(|error| failed(format!("trim the log of partition {partition} below {below}"), error))?;
         Ok(())
     }
 }
 
-/// Drawn when the stream was created, with the moment of its creation: a copy of a stream is another one.
-fn incarnation(info: &Info) -> Incarnation {
-    let drawn = info.config.metadata.get(INCARNATION).map(String::as_str).unwrap_or_default();
-    Incarnation(format!("{drawn}-{}", info.created.unix_timestamp_nanos()))
-}
-
-fn message(subject: &async_nats::Subject, event: &Event) -> Result<Outgoing, String> {
+fn message(subject: &async_nats::Subject, event: &Event) -> Result<OutgoingMessage, String> {
     let body = encode(event).map_err(|error| error.to_string())?;
     if body.len() > ENTRY_LIMIT_BYTES {
         return Err(format!(
-            "an entry of {} bytes is larger than {ENTRY_LIMIT_BYTES}: keep its large values as blobs",
+            "an entry of {} bytes is larger than {ENTRY_LIMIT_BYTES}: store its large values as blobs",
             body.len()
         ));
     }
-    // The place of an announcement is the epoch of a leader, so no other may stand there.
+    // The sequence of an announcement is the epoch of a leader, so no other event may share it.
     let is_announcement = matches!(event, Event::LeaderAnnounced { .. });
-    let manner = if is_announcement { Manner::Alone } else { Manner::Joined };
-    Ok(Outgoing { subject: subject.clone(), body: body.into(), manner })
+    let store = if is_announcement { StoreMode::Single } else { StoreMode::Mergeable };
+    Ok(OutgoingMessage { subject: subject.clone(), body: body.into(), store })
 }
 
-/// An append has no condition, so it always has a place of its own.
-fn sequence(placed: Placed) -> Option<Seq> {
-    match placed {
-        Placed::New(sequence) => Some(Seq(sequence)),
-        Placed::Already => None,
+/// Returns the sequence of an appended event. An append has no condition, so its message is never present already.
+fn sequence(outcome: PublishOutcome) -> Option<Seq> {
+    match outcome {
+        PublishOutcome::Stored(sequence) => Some(Seq(sequence)),
+        PublishOutcome::AlreadyPresent => None,
     }
 }
 
@@ -129,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_limit_is_never_full() {
+    fn stream_without_a_limit_is_never_full() {
         for (bytes, limit, full) in [(7, -1, 0), (7, -1, 0), (7, 0, 0), (7, 10, 70), (20, 10, 200)] {
             assert_eq!(percent(bytes, limit), full, "{bytes} of {limit}");
         }

@@ -1,18 +1,18 @@
-//! The seed of an nkey: a user's private key, with which it signs what the server sends it.
+//! Reads the seed of an nkey: a user's private key, which signs the challenge of the server.
 
 use std::path::Path;
 
 use longshore_tls::{FileError, FileRole, error, read};
 use nkeys::{KeyPair, KeyPairType};
 
-/// Reads a seed from a file: the first line that is neither empty nor a comment nor an ornament of `nsc`.
+/// Reads a seed from a file: the first line that is neither empty, nor a comment, nor a separator that `nsc` writes.
 pub(super) fn read_seed(path: &Path) -> Result<String, FileError> {
     let refused = |cause: &str| error(FileRole::Nkey, path, cause);
     let text = String::from_utf8(read(FileRole::Nkey, path)?).map_err(|_| refused("it is not text"))?;
     let mut lines =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '-']));
     let seed = lines.next().ok_or_else(|| refused("it is empty"))?;
-    // What the library says of a bad seed may quote it.
+    // Errors of the library may quote the seed.
     let pair = KeyPair::from_seed(seed).map_err(|_| refused("it holds no seed of an nkey (SU...)"))?;
     if pair.key_pair_type() != KeyPairType::User {
         return Err(refused("its seed is not that of a user (SU...)"));

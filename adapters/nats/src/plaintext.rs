@@ -1,11 +1,11 @@
-//! TLS on a connection to NATS, and what goes over one without it.
+//! TLS of a connection to NATS, and passwords on connections without it.
 
 use async_nats::{ConnectOptions, ServerAddr};
 use longshore_ports::is_loopback;
 use longshore_tls::TlsFiles;
 
-/// Adds certificates. Once any is named, TLS is required. The client library reads the files again for every connection, so
-/// renewed certificates need no restart.
+/// Adds certificates. TLS is required if any is configured. The client library reads the files again for every
+/// connection, so renewed certificates need no restart.
 pub(super) fn with_tls(mut options: ConnectOptions, files: &TlsFiles) -> ConnectOptions {
     if let Some(ca) = &files.ca {
         options = options.add_root_certificates(ca.clone());
@@ -16,8 +16,8 @@ pub(super) fn with_tls(mut options: ConnectOptions, files: &TlsFiles) -> Connect
     options.require_tls(files.is_set())
 }
 
-/// The first server that gets a password or a token over the network in plain text. The seeds of credentials files and
-/// nkeys are never sent.
+/// Returns the first server to which a password or a token would go over the network in plain text. The seeds of
+/// credentials files and nkeys are never sent.
 pub(super) fn exposed(servers: &[ServerAddr], is_tls: bool) -> Option<&ServerAddr> {
     let is_exposed = |server: &&ServerAddr| {
         server.has_user_pass() && !server.tls_required() && !is_loopback(server.host())

@@ -1,8 +1,9 @@
-//! Pulling messages out of a consumer.
+//! Pull requests to a JetStream consumer.
 //!
-//! A pull asks the server for some messages, to be sent to an inbox while its time lasts. Messages come under their own
-//! subjects and do not say which pull they answer; what the server has to say about a pull comes under its own. So
-//! [`Pulls`] keeps count of what was asked for and has not come, and [`Puller`] asks.
+//! A pull request asks the server to send some messages to an inbox until it expires. The messages come under their own
+//! subjects and do not say which request they answer. Status messages about a request come under the subject of that
+//! request. So [`OutstandingPulls`] counts what was requested and has not arrived, and [`PullClient`] sends the
+//! requests.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,40 +12,42 @@ use async_nats::{Client, Message, PublishError, StatusCode, Subject, SubscribeEr
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// How much longer than its time a pull is waited for: a slow network, or a busy server.
+/// Time that a pull request is still waited for after it expired: a slow network, or a busy server.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// Asks a consumer for messages.
+/// Sends pull requests to one consumer.
 #[derive(Clone)]
-pub(super) struct Puller {
+pub(super) struct PullClient {
     client: Client,
     consumer: Subject,
     inbox: String,
 }
 
-/// What a pull asks for.
+/// A request for messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pull {
+pub(super) struct PullRequest {
     pub(super) count: usize,
-    /// How much they may have in all. The server says so when such a pull is done, which is a message more.
+    /// Most bytes of all messages together. With such a limit the server sends one status message more, at the end of
+    /// the request.
     pub(super) bytes: Option<usize>,
-    /// How long the server keeps the pull; nothing means: only what is there already.
+    /// Time that the server keeps the request. `None` asks only for what is available at once.
     pub(super) expires: Option<Duration>,
 }
 
-/// The same in the server's words; times are nanoseconds.
+/// The JSON body of a pull request.
 #[derive(Serialize)]
-struct Request {
+struct PullRequestBody {
     batch: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<usize>,
+    /// Nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<u64>,
     no_wait: bool,
 }
 
-impl Puller {
-    /// Prepares an inbox for a consumer's messages.
+impl PullClient {
+    /// Subscribes to an inbox for the messages of a consumer.
     pub(super) async fn open(
         client: &Client,
         stream: &str,
@@ -56,105 +59,109 @@ impl Puller {
         Ok((Self { client: client.clone(), consumer, inbox }, messages))
     }
 
-    /// Sends a pull, under a number of its own.
-    pub(super) async fn pull(&self, number: u64, pull: Pull) -> Result<(), PublishError> {
-        let request = Request {
-            batch: pull.count,
-            max_bytes: pull.bytes,
-            expires: pull.expires.map(|expires| u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX)),
-            no_wait: pull.expires.is_none(),
+    /// Sends a request under a number that is unique for this client.
+    pub(super) async fn pull(&self, number: u64, request: PullRequest) -> Result<(), PublishError> {
+        let body = PullRequestBody {
+            batch: request.count,
+            max_bytes: request.bytes,
+            expires: request.expires.map(|expires| u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX)),
+            no_wait: request.expires.is_none(),
         };
-        let body = serde_json::to_vec(&request).unwrap_or_default();
+        let body = serde_json::to_vec(&body).unwrap_or_default();
         let reply = format!("{}.{number}", self.inbox);
         self.client.publish_with_reply(self.consumer.clone(), reply, body.into()).await
     }
 }
 
-/// What came into the inbox.
+/// A message from the inbox of a consumer.
 #[derive(Debug)]
-pub(super) enum Arrived {
+pub(super) enum InboxMessage {
     /// A message of the stream.
     Message(Message),
-    /// The pull of this number brings nothing more.
-    Over(u64),
-    /// The consumer cannot be pulled as it is.
-    Broken(String),
+    /// The request of this number is complete or has expired.
+    PullEnded(u64),
+    /// The consumer is gone or cannot be pulled at this moment, for this reason.
+    ConsumerError(String),
 }
 
-/// Tells messages from what the server says about pulls.
-pub(super) fn arrived(message: Message) -> Arrived {
-    let Some(status) = message.status.filter(|status| *status != StatusCode::OK) else {
-        return Arrived::Message(message);
-    };
-    let said = message.description.as_deref().unwrap_or_default();
-    let number = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
-    let full = ["MaxBytes", "Batch Completed", "MaxAckPending"].iter().any(|reason| said.contains(reason));
-    match (status, number) {
-        (StatusCode::NOT_FOUND | StatusCode::TIMEOUT, Some(number)) => Arrived::Over(number),
-        (StatusCode::REQUEST_TERMINATED, Some(number)) if full => Arrived::Over(number),
-        _ => Arrived::Broken(format!("{said} ({status})")),
+impl InboxMessage {
+    /// Classifies a message: a message of the stream has no status, or the status OK.
+    pub(super) fn from_nats(message: Message) -> Self {
+        let Some(status) = message.status.filter(|status| *status != StatusCode::OK) else {
+            return Self::Message(message);
+        };
+        let description = message.description.as_deref().unwrap_or_default();
+        let number = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
+        let is_limit_reached = ["MaxBytes", "Batch Completed", "MaxAckPending"]
+            .iter()
+            .any(|reason| description.contains(reason));
+        match (status, number) {
+            (StatusCode::NOT_FOUND | StatusCode::TIMEOUT, Some(number)) => Self::PullEnded(number),
+            (StatusCode::REQUEST_TERMINATED, Some(number)) if is_limit_reached => Self::PullEnded(number),
+            _ => Self::ConsumerError(format!("{description} ({status})")),
+        }
     }
 }
 
-/// What was asked for and has not come.
+/// Messages that were requested and have not arrived.
 #[derive(Debug, Default)]
-pub(super) struct Pulls {
-    open: VecDeque<Open>,
-    last: u64,
+pub(super) struct OutstandingPulls {
+    open: VecDeque<OpenPull>,
+    last_number: u64,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenPull {
     number: u64,
-    left: usize,
+    outstanding: usize,
     until: Instant,
 }
 
-impl Pulls {
-    /// A number for the next pull.
-    pub(super) fn number(&mut self) -> u64 {
-        self.last += 1;
-        self.last
+impl OutstandingPulls {
+    /// Returns the number for the next request.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
-    /// A pull was sent.
-    pub(super) fn sent(&mut self, number: u64, count: usize, until: Instant) {
-        self.open.push_back(Open { number, left: count, until: until + GRACE });
+    /// Adds a request that expires at `until`.
+    pub(super) fn add(&mut self, number: u64, count: usize, until: Instant) {
+        self.open.push_back(OpenPull { number, outstanding: count, until: until + GRACE });
     }
 
-    /// A message came. The server answers pulls in their order.
-    pub(super) fn arrived(&mut self) {
+    /// Counts an arrived message for the oldest open request: the server serves requests in their order.
+    pub(super) fn count_message(&mut self) {
         if let Some(first) = self.open.front_mut() {
-            first.left = first.left.saturating_sub(1);
-            if first.left == 0 {
+            first.outstanding = first.outstanding.saturating_sub(1);
+            if first.outstanding == 0 {
                 self.open.pop_front();
             }
         }
     }
 
-    /// A pull brings nothing more.
-    pub(super) fn over(&mut self, number: u64) {
+    /// Removes a request that the server has ended.
+    pub(super) fn remove(&mut self, number: u64) {
         self.open.retain(|open| open.number != number);
     }
 
-    /// Whether a pull may still bring something.
+    /// Returns true if messages of a request may still arrive.
     pub(super) fn is_open(&self, number: u64) -> bool {
         self.open.iter().any(|open| open.number == number)
     }
 
-    /// Whether the server has said of every pull that it is over, or has filled it.
-    pub(super) fn all_over(&self) -> bool {
+    /// Returns true if the server has ended or filled every request.
+    pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// How many messages are still to come.
+    /// Drops expired requests. Returns the number of messages that may still arrive.
     pub(super) fn outstanding(&mut self, now: Instant) -> usize {
         self.open.retain(|open| open.until > now);
-        self.open.iter().map(|open| open.left).sum()
+        self.open.iter().map(|open| open.outstanding).sum()
     }
 
-    /// Nothing of what was asked for will come.
-    pub(super) fn forget(&mut self) {
+    /// Removes all requests, for example those of a lost connection.
+    pub(super) fn clear(&mut self) {
         self.open.clear();
     }
 }
@@ -164,25 +171,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_and_what_is_over_is_no_longer_outstanding() {
+    fn arrived_and_ended_requests_are_not_outstanding() {
         let now = Instant::now();
-        let mut pulls = Pulls::default();
-        let (first, second) = (pulls.number(), pulls.number());
-        pulls.sent(first, 3, now);
-        pulls.sent(second, 2, now + Duration::from_secs(60));
-        pulls.arrived();
+        let mut pulls = OutstandingPulls::default();
+        let (first, second) = (pulls.next_number(), pulls.next_number());
+        pulls.add(first, 3, now);
+        pulls.add(second, 2, now + Duration::from_secs(60));
+        pulls.count_message();
         assert_eq!(pulls.outstanding(now), 4);
-        pulls.over(first);
+        pulls.remove(first);
         assert_eq!(pulls.outstanding(now), 2);
-        pulls.arrived();
-        pulls.arrived();
-        pulls.arrived();
-        assert_eq!(pulls.outstanding(now), 0, "one too many does no harm");
-        pulls.sent(7, 5, now);
-        assert_eq!(pulls.outstanding(now + GRACE), 0, "a pull ends with its time");
+        pulls.count_message();
+        pulls.count_message();
+        pulls.count_message();
+        assert_eq!(pulls.outstanding(now), 0, "one message too many is harmless");
+        pulls.add(7, 5, now);
+        assert_eq!(pulls.outstanding(now + GRACE), 0, "the request has expired");
     }
 
-    fn said(status: u16, description: &str) -> Message {
+    fn status_message(status: u16, description: &str) -> Message {
         Message {
             subject: "_INBOX.abc.7".into(),
             reply: None,
@@ -195,13 +202,15 @@ mod tests {
     }
 
     #[test]
-    fn words_about_pulls_are_told_apart() {
-        let over = [(404, "No Messages"), (408, "Request Timeout"), (409, "Message Size Exceeds MaxBytes")];
-        for (status, description) in over {
-            assert!(matches!(arrived(said(status, description)), Arrived::Over(7)), "{description}");
+    fn status_messages_end_a_request_or_mean_a_failed_consumer() {
+        let ended = [(404, "No Messages"), (408, "Request Timeout"), (409, "Message Size Exceeds MaxBytes")];
+        for (status, description) in ended {
+            let message = InboxMessage::from_nats(status_message(status, description));
+            assert!(matches!(message, InboxMessage::PullEnded(7)), "{description}");
         }
         for (status, description) in [(503, ""), (409, "Consumer Deleted"), (409, "Leadership Change")] {
-            assert!(matches!(arrived(said(status, description)), Arrived::Broken(_)), "{description}");
+            let message = InboxMessage::from_nats(status_message(status, description));
+            assert!(matches!(message, InboxMessage::ConsumerError(_)), "{description}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Answers to a work queue about a message it delivered.
+//! Acknowledgements of delivered messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,98 +14,102 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::failure::failed;
 
-/// How long the server waits for an answer about a delivered message before it delivers the message again.
+/// Time that the server waits for an acknowledgement before it delivers a message again.
 pub(super) const ACK_WAIT: Duration = Duration::from_secs(30);
 
-/// How long a word may wait for a connection. Words are plain publishes: a lost one means one more delivery.
-const WORD: Duration = Duration::from_secs(5);
+/// Time that an acknowledgement may wait for a connection. It is a plain publish: a lost one means one more delivery.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where answers about a message go.
+/// Sends acknowledgements of one message.
 #[derive(Clone)]
-pub(super) struct Reply {
+pub(super) struct DeliveryReply {
     connection: Connection,
-    to: Subject,
+    subject: Subject,
 }
 
-impl Reply {
+impl DeliveryReply {
+    /// Returns the reply for a message. A message that was not delivered by a consumer has no reply subject, and an
+    /// acknowledgement of it reaches no subscriber.
     pub(super) fn to(connection: &Connection, message: &Message) -> Self {
-        let to = message.reply.clone().unwrap_or_else(|| Subject::from_static("nobody"));
-        Self { connection: connection.clone(), to }
+        let subject = message.reply.clone().unwrap_or_else(|| Subject::from_static("no-reply"));
+        Self { connection: connection.clone(), subject }
     }
 
-    /// Lets somebody else have it, at once or after a delay.
+    /// Returns the message to the queue, to be delivered again at once or after a delay.
     pub(super) async fn give_back(self, delay: Option<Duration>) -> Result<(), Error> {
-        self.say(AckKind::Nak(delay)).await
+        self.send(AckKind::Nak(delay)).await
     }
 
-    async fn say(&self, word: AckKind) -> Result<(), Error> {
-        let doing = "answer the work queue";
-        match timeout(WORD, self.connection.client.publish(self.to.clone(), Bytes::from(word))).await {
+    async fn send(&self, ack: AckKind) -> Result<(), Error> {
+        let doing = "acknowledge a message";
+        match timeout(SEND_LIMIT, self.connection.client.publish(self.subject.clone(), Bytes::from(ack)))
+            .await
+        {
             Ok(sent) => sent.map_err(|error| failed(doing, error)),
             Err(_) => Err(Error::transient(doing, "there is no connection to NATS")),
         }
     }
 
-    /// Says a word some time, as well as it goes.
-    fn say_later(&self, word: AckKind) {
-        // Without a runtime the process is ending, and the queue finds out by itself.
+    /// Sends an acknowledgement in the background, where the caller cannot wait. A failure means one more delivery.
+    fn send_in_background(&self, ack: AckKind) {
+        // Without a runtime the process is ending, and the queue delivers the message again after `ACK_WAIT`.
         if let Ok(runtime) = Handle::try_current() {
             let reply = self.clone();
             self.connection
                 .tasks
-                .spawn_on(async move { reply.say(word).await.unwrap_or_default() }, &runtime);
+                .spawn_on(async move { reply.send(ack).await.unwrap_or_default() }, &runtime);
         }
     }
 }
 
 #[async_trait]
-impl Reminder for Reply {
+impl Reminder for DeliveryReply {
     async fn remind(&self) {
-        // A word that is lost means one more delivery.
-        self.say(AckKind::Progress).await.unwrap_or_default();
+        // A lost reminder means one more delivery.
+        self.send(AckKind::Progress).await.unwrap_or_default();
     }
 }
 
-/// A message in somebody's hands.
-pub(super) struct Held {
-    reply: Reply,
-    answered: bool,
-    /// Run when the message leaves these hands.
-    gone: Option<Box<dyn FnOnce() + Send + Sync>>,
+/// The receipt of a delivered message. Dropped without an acknowledgement, it returns the message to the queue.
+pub(super) struct NatsReceipt {
+    reply: DeliveryReply,
+    is_answered: bool,
+    /// Called when the receipt is dropped.
+    on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
-impl Held {
+impl NatsReceipt {
     pub(super) fn new(connection: &Connection, message: &Message) -> Self {
-        Self { reply: Reply::to(connection, message), answered: false, gone: None }
+        Self { reply: DeliveryReply::to(connection, message), is_answered: false, on_drop: None }
     }
 
-    /// Has something done when the message leaves these hands.
-    pub(super) fn when_gone(mut self, gone: impl FnOnce() + Send + Sync + 'static) -> Self {
-        self.gone = Some(Box::new(gone));
+    /// Sets a function that is called when the receipt is dropped.
+    pub(super) fn on_drop(mut self, function: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.on_drop = Some(Box::new(function));
         self
     }
 
-    /// Leaves the message to somebody else, who can read it.
-    pub(super) fn put_off(mut self, delay: Duration) {
-        self.answered = true;
-        self.reply.say_later(AckKind::Nak(Some(delay)));
+    /// Returns the message to the queue with a delay, for a process that can read it.
+    pub(super) fn postpone(mut self, delay: Duration) {
+        self.is_answered = true;
+        self.reply.send_in_background(AckKind::Nak(Some(delay)));
     }
 
-    /// Takes the message out of the queue unread.
-    pub(super) fn discard(mut self) {
-        self.answered = true;
-        self.reply.say_later(AckKind::Term);
+    /// Removes the message from the queue.
+    pub(super) fn terminate(mut self) {
+        self.is_answered = true;
+        self.reply.send_in_background(AckKind::Term);
     }
 }
 
 #[async_trait]
-impl Receipt for Held {
+impl Receipt for NatsReceipt {
     fn patience(&self) -> Duration {
         ACK_WAIT
     }
 
     async fn progress(&self) -> Result<(), Error> {
-        self.reply.say(AckKind::Progress).await
+        self.reply.send(AckKind::Progress).await
     }
 
     fn reminder(&self) -> Option<Arc<dyn Reminder>> {
@@ -113,23 +117,23 @@ impl Receipt for Held {
     }
 
     async fn ack(mut self: Box<Self>) -> Result<(), Error> {
-        self.answered = true;
-        self.reply.say(AckKind::Ack).await
+        self.is_answered = true;
+        self.reply.send(AckKind::Ack).await
     }
 
     async fn give_back(mut self: Box<Self>, delay: Option<Duration>) -> Result<(), Error> {
-        self.answered = true;
-        self.reply.say(AckKind::Nak(delay)).await
+        self.is_answered = true;
+        self.reply.send(AckKind::Nak(delay)).await
     }
 }
 
-impl Drop for Held {
+impl Drop for NatsReceipt {
     fn drop(&mut self) {
-        if let Some(gone) = self.gone.take() {
-            gone();
+        if let Some(function) = self.on_drop.take() {
+            function();
         }
-        if !self.answered {
-            self.reply.say_later(AckKind::Nak(None));
+        if !self.is_answered {
+            self.reply.send_in_background(AckKind::Nak(None));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is in a stream now, read from a place to its end.
+//! Reads all messages that a stream holds now, from a sequence to its end.
 
 use std::time::Duration;
 
@@ -12,100 +12,101 @@ use serde_json::json;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::api::{ApiError, Nothing, ask};
+use super::api::{ApiError, EmptyRequest, request};
 use super::connection::{ANSWER_TIMEOUT, Connection};
 use super::failure::failed;
-use super::pull::{Arrived, Pull, Puller, arrived};
+use super::pull::{InboxMessage, PullClient, PullRequest};
 
-/// How much is read at most: a registry of 10,000 workflow versions.
-const MOST: usize = 10_000;
+/// Most messages that a scan reads: a registry of 10,000 workflow versions.
+const SCAN_LIMIT: usize = 10_000;
 
-/// How long the server keeps a consumer that could not be taken away after the scan.
+/// Time that the server keeps a consumer that could not be deleted after the scan.
 const CONSUMER_IDLE: Duration = Duration::from_secs(10);
 
-/// More than can be read.
+/// The error of a scan that would read more than [`SCAN_LIMIT`] messages.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{pending} messages under {filter} are more than the {MOST} that are read: remove old ones (`nats stream purge --subject`)"
+    "{pending} messages under {filter} are more than the {SCAN_LIMIT} that are read: remove old ones (`nats stream purge --subject`)"
 )]
-struct TooMany {
+struct TooManyMessages {
     filter: String,
     pending: u64,
 }
 
-/// The answer to a request that is only carried out.
+/// The answer to the deletion of a consumer.
 #[derive(Deserialize)]
-struct Success {}
+struct ConsumerDeleted {}
 
-/// A message as it is stored.
-pub(super) struct Stored {
+/// A message of a stream.
+pub(super) struct StoredMessage {
     pub(super) seq: u64,
     pub(super) body: Bytes,
 }
 
-/// Reads the messages of a subject, or of many with wildcards, from a sequence on, in their order.
+/// Reads the messages whose subject matches `filter`, from sequence `from` on, in their order.
 pub(super) async fn scan(
     connection: &Connection,
     stream: &str,
     filter: &str,
     from: u64,
-) -> Result<Vec<Stored>, Error> {
+) -> Result<Vec<StoredMessage>, Error> {
     let doing = || format!("read stream {stream}");
     let name = format!("scan-{:032x}", rand::random::<u128>());
-    let (puller, inbox) = Puller::open(&connection.client, stream, &name)
+    let (client, inbox) = PullClient::open(&connection.client, stream, &name)
         .await
         .map_err(|error: SubscribeError| failed(doing(), error))?;
-    let pending = begin(connection, stream, &name, filter, from).await;
+    let pending = create_consumer(connection, stream, &name, filter, from).await;
     let pending = pending.map_err(|error| failed(doing(), error))?;
-    let found = match usize::try_from(pending) {
-        Ok(count) if count <= MOST => read(connection, stream, puller, inbox, count).await,
-        // What is left out would be the newest, and that is what is asked for.
-        _ => Err(Error::permanent(doing(), TooMany { filter: filter.to_owned(), pending })),
+    let messages = match usize::try_from(pending) {
+        Ok(count) if count <= SCAN_LIMIT => read(connection, stream, client, inbox, count).await,
+        // The first messages alone are of no use: callers want the newest ones.
+        _ => Err(Error::permanent(doing(), TooManyMessages { filter: filter.to_owned(), pending })),
     };
-    // A stream has room for a thousand consumers. One that stays goes by itself.
-    let gone: Result<Success, _> =
-        ask(&connection.context, format!("CONSUMER.DELETE.{stream}.{name}"), &Nothing {}).await;
-    if let Err(error) = gone {
-        debug!(%error, stream, "the consumer of a scan is left to its time");
+    // A stream has room for a thousand consumers. One that cannot be deleted expires.
+    let deleted: Result<ConsumerDeleted, _> =
+        request(&connection.context, format!("CONSUMER.DELETE.{stream}.{name}"), &EmptyRequest {}).await;
+    if let Err(error) = deleted {
+        debug!(%error, stream, "cannot delete the consumer of a scan; it expires");
     }
-    found
+    messages
 }
 
-/// Reads so many messages.
+/// Reads `count` messages, or fewer if some were removed meanwhile.
 async fn read(
     connection: &Connection,
     stream: &str,
-    puller: Puller,
+    client: PullClient,
     mut inbox: Subscriber,
     count: usize,
-) -> Result<Vec<Stored>, Error> {
+) -> Result<Vec<StoredMessage>, Error> {
     let doing = || format!("read stream {stream}");
-    let mut found = Vec::with_capacity(count);
+    let mut messages = Vec::with_capacity(count);
     if count == 0 {
-        return Ok(found);
+        return Ok(messages);
     }
-    puller
-        .pull(0, Pull { count, bytes: None, expires: None })
+    client
+        .pull(0, PullRequest { count, bytes: None, expires: None })
         .await
         .map_err(|error| failed(doing(), error))?;
-    while found.len() < count {
-        match timeout(ANSWER_TIMEOUT, inbox.next()).await.map(|message| message.map(arrived)) {
-            Ok(Some(Arrived::Message(message))) => {
+    while messages.len() < count {
+        match timeout(ANSWER_TIMEOUT, inbox.next()).await.map(|message| message.map(InboxMessage::from_nats))
+        {
+            Ok(Some(InboxMessage::Message(message))) => {
                 let message = jetstream::Message { message, context: connection.context.clone() };
                 let seq = message.info().map_err(|error| Error::permanent(doing(), error))?.stream_sequence;
-                found.push(Stored { seq, body: message.message.payload });
+                messages.push(StoredMessage { seq, body: message.message.payload });
             }
-            Ok(Some(Arrived::Over(_))) => break,
-            Ok(Some(Arrived::Broken(reason))) => return Err(Error::transient(doing(), reason)),
+            Ok(Some(InboxMessage::PullEnded(_))) => break,
+            Ok(Some(InboxMessage::ConsumerError(reason))) => return Err(Error::transient(doing(), reason)),
             Ok(None) => return Err(Error::transient(doing(), "the connection was closed")),
             Err(_) => return Err(Error::transient(doing(), format!("no answer within {ANSWER_TIMEOUT:?}"))),
         }
     }
-    Ok(found)
+    Ok(messages)
 }
 
-/// Makes a consumer and returns how many messages it has.
-async fn begin(
+/// Creates a consumer and returns the number of its messages.
+async fn create_consumer(
     connection: &Connection,
     stream: &str,
     name: &str,
@@ -122,7 +123,8 @@ async fn begin(
         num_replicas: 1,
         ..Config::default()
     };
-    let request = json!({ "stream_name": stream, "config": config });
-    let info: Info = ask(&connection.context, format!("CONSUMER.CREATE.{stream}.{name}"), &request).await?;
+    let body = json!({ "stream_name": stream, "config": config });
+    let create = format!("CONSUMER.CREATE.{stream}.{name}");
+    let info: Info = request(&connection.context, create, &body).await?;
     Ok(info.num_pending)
 }

@@ -1,8 +1,7 @@
-//! The micro service `longshore` (ADR-32): requests on `longshore.v1.api.<namespace>.<verb>`, answered by whoever knows.
+//! The NATS micro service `longshore` (ADR-32): receives requests on `longshore.v1.api.<namespace>.<verb>`.
 //!
-//! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. This file only
-//! carries: what a request means is the business of an [`Api`]. Every scheduler serves, as one queue group, so each
-//! request is answered once.
+//! The client library answers `$SRV.PING`, `INFO` and `STATS`, so `nats micro info longshore` works. An [`Api`] answers
+//! the requests. All schedulers are one queue group, so each request is answered once.
 
 mod memory;
 
@@ -24,46 +23,47 @@ use tracing::{debug, error, info, warn};
 
 use self::memory::{AdmittedRequest, RequestMemory};
 
-/// What the service is called.
+/// Name of the service.
 const NAME: &str = "longshore";
 
-/// Requests in hand at once: as many as the bound on their memory allows, if they are small. Each that comes on top is told to
-/// come back, so that none waits in the client library, which has no bound by bytes.
-const AT_ONCE: usize = 20_000;
+/// Most requests that are being answered: as many small ones as the limit of their memory allows. Requests beyond that
+/// memory are refused, so that none waits in the client library, which has no limit in bytes.
+const CONCURRENT_REQUESTS: usize = 20_000;
 
-/// How long an answer may take. Longer than anybody waits who asks.
+/// Time limit for an answer. Longer than clients wait.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the requests that had come before a stop have to be answered.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Time limit for the requests that arrived before a stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How much of an error its header tells; the body has all of it.
-const LINE_CHARS: usize = 1_000;
+/// Most characters of an error message in a header. The body has the whole message.
+const HEADER_CHARS: usize = 1_000;
 
-/// What the headers of an answer take at most, in bytes: the line, in letters of four bytes, with a name and a code.
+/// Most bytes of the headers of an answer: the message, in characters of four bytes, with a name and a code.
 const HEADERS_BYTES: usize = 5 * 1024;
 
-/// What a process says about itself, whenever the statistics of the service are asked for. It answers at once.
+/// Returns the report of a process for the statistics of the service. It must not block.
 pub type ServiceReport = Box<dyn Fn() -> Value + Send + Sync>;
 
-/// The endpoint whose statistics hold the report of the process: statistics have no place for the service as a whole.
-const REPORTING: Verb = Verb::Get;
+/// The endpoint whose statistics contain the report of the process. Statistics have no field for the service as a
+/// whole.
+const REPORT_ENDPOINT: Verb = Verb::Get;
 
-/// Serves requests until `stop`, and answers what it has in hand.
+/// Serves requests until `stop`, and then answers those that have arrived.
 pub async fn serve(
     client: async_nats::Client,
     api: Arc<dyn Api>,
     report: ServiceReport,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let failed = |error: async_nats::Error| Error::transient("offer the micro service", error);
+    let failed = |error: async_nats::Error| Error::transient("start the micro service", error);
     let version = env!("CARGO_PKG_VERSION");
-    let described = client.service_builder().description("Durable workflows of MCP tool calls");
-    let described = described.stats_handler(move |_, endpoint| match endpoint.name == REPORTING.as_str() {
+    let builder = client.service_builder().description("Durable workflows of MCP tool calls");
+    let builder = builder.stats_handler(move |_, endpoint| match endpoint.name == REPORT_ENDPOINT.as_str() {
         true => report(),
         false => Value::Null,
     });
-    let service = described.start(NAME, version).await.map_err(failed)?;
+    let service = builder.start(NAME, version).await.map_err(failed)?;
     let mut requests = Vec::new();
     for verb in Verb::ALL {
         let endpoint = endpoint(&service, verb).await.map_err(failed)?;
@@ -76,32 +76,32 @@ pub async fn serve(
         let mut answers = JoinSet::new();
         loop {
             let next = tokio::select! {
-                next = requests.next(), if answers.len() < AT_ONCE => next,
+                next = requests.next(), if answers.len() < CONCURRENT_REQUESTS => next,
                 Some(ended) = answers.join_next() => {
-                    note(ended);
+                    log_panic(ended);
                     continue;
                 }
             };
             let Some((verb, request)) = next else { break };
-            let (api, room) = (Arc::clone(&api), client.max_payload());
+            let (api, limit) = (Arc::clone(&api), client.max_payload());
             let namespace = namespace(&request.message.subject);
-            // Counted before the task begins, so that tasks that wait for a thread count as well.
+            // Admitted before the task starts, so that tasks that wait for a thread count as well.
             let admitted = namespace.map(|namespace| {
                 let admitted = memory.admit(&namespace, request.message.length);
                 (namespace, admitted)
             });
-            // Each in a task of its own: what an answer computes holds up no other one.
-            answers.spawn(async move { answer(&*api, verb, &request, room, admitted).await });
+            // Each in a task of its own, so that a long computation does not delay other answers.
+            answers.spawn(async move { answer(&*api, verb, &request, limit, admitted).await });
         }
         while let Some(ended) = answers.join_next().await {
-            note(ended);
+            log_panic(ended);
         }
     };
     let ending = async {
         stop.cancelled().await;
-        // The endpoints unsubscribe, and end once they have given out what had come before.
+        // The endpoints unsubscribe, and end after the requests that arrived before.
         service.stop().await.map_err(failed)?;
-        sleep(DRAIN).await;
+        sleep(DRAIN_LIMIT).await;
         Ok(())
     };
     tokio::select! { biased;
@@ -110,14 +110,14 @@ pub async fn serve(
     }
 }
 
-/// Logs an answer that panicked. Its request has no answer, and no other one is affected.
-fn note(ended: Result<(), JoinError>) {
+/// Logs a task that panicked. Its request gets no answer, and no other request is affected.
+fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         error!(%error, "answering a request panicked; this is a bug");
     }
 }
 
-/// The endpoint of a verb, which says what it takes.
+/// Adds the endpoint of a verb, with a description of its request.
 async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, async_nats::Error> {
     let metadata = [("request", verb.fields()), ("format", "JSON")];
     let builder = service.endpoint_builder().name(verb.as_str());
@@ -125,51 +125,53 @@ async fn endpoint(service: &Service, verb: Verb) -> Result<endpoint::Endpoint, a
     builder.add(subject::api_endpoint(verb.as_str())).await
 }
 
-/// Answers a request in a message with so much room.
+/// Answers a request with at most `limit` bytes.
 async fn answer(
     api: &dyn Api,
     verb: Verb,
     request: &async_nats::service::Request,
-    room: usize,
+    limit: usize,
     admitted: Result<(Namespace, Option<AdmittedRequest>), ErrorResponse>,
 ) {
     let message = &request.message;
-    if message.reply.as_deref().is_some_and(is_ours) {
-        warn!(verb = verb.as_str(), subject = %message.subject, "a request wants its answer on a subject of Longshore; refused");
+    if message.reply.as_deref().is_some_and(is_reserved) {
+        warn!(verb = verb.as_str(), subject = %message.subject, "the reply subject of a request is one of Longshore or NATS; not answering");
         return;
     }
     let answer = match admitted {
-        Ok((_, None)) => Err(busy()),
+        Ok((_, None)) => Err(too_many_requests()),
         Ok((namespace, Some(admitted))) => {
-            let _share = admitted.may_be_read(&namespace).await;
+            let _share = admitted.wait_to_decode(&namespace).await;
             let (headers, body) = (headers(message.headers.as_ref()), message.payload.to_vec());
             let asked = ApiRequest { namespace, headers, body };
-            timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(late()))
+            timeout(ANSWER_LIMIT, api.answer(verb, asked)).await.unwrap_or_else(|_| Err(timed_out()))
         }
         Err(denied) => Err(denied),
     };
-    let answer = fitting(answer, room.saturating_sub(HEADERS_BYTES));
+    let answer = within_limit(answer, limit.saturating_sub(HEADERS_BYTES));
     let sent = match answer {
         Ok(body) => request.respond(Ok(body.into())).await,
-        // The library sends no body with an error of its own making, and the body has the list of problems.
+        // The library's own error answers have no body, and the list of problems is in the body.
         Err(denied) => {
             request.respond_with_headers(Ok(denied.body.clone().into()), error_headers(&denied)).await
         }
     };
     match sent {
-        Err(error) if message.reply.is_some() => warn!(verb = verb.as_str(), %error, "not answered"),
-        Err(_) => debug!(verb = verb.as_str(), "a request that wants no answer"),
+        Err(error) if message.reply.is_some() => {
+            warn!(verb = verb.as_str(), %error, "cannot answer a request; its client times out")
+        }
+        Err(_) => debug!(verb = verb.as_str(), "a request without a reply subject; not answering"),
         Ok(()) => {}
     }
 }
 
-/// Whether an answer there would be a message of Longshore or of the server itself: a client could have a scheduler
-/// publish where it may not publish itself.
-fn is_ours(reply: &str) -> bool {
+/// Returns true for a subject of Longshore or of the server itself. An answer there would let a client publish, through
+/// a scheduler, on a subject that it has no permission for.
+fn is_reserved(reply: &str) -> bool {
     reply.starts_with('$') || reply.split('.').next() == subject::ROOT.split('.').next()
 }
 
-/// The namespace that a request is about.
+/// Returns the namespace in the subject of a request.
 fn namespace(subject: &str) -> Result<Namespace, ErrorResponse> {
     subject::api_namespace(subject).unwrap_or_default().parse().map_err(|error| {
         let message = format!("the subject names no namespace: {error}");
@@ -178,23 +180,23 @@ fn namespace(subject: &str) -> Result<Namespace, ErrorResponse> {
     })
 }
 
-/// The headers of an error, as ADR-32 has them.
+/// Returns the headers of an error, as ADR-32 defines them.
 fn error_headers(denied: &ErrorResponse) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // A header is one line; whatever would break it becomes a space.
+    // A header is one line, so control characters become spaces.
     let line: String =
-        denied.message.chars().take(LINE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        denied.message.chars().take(HEADER_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     headers.insert(NATS_SERVICE_ERROR, line.as_str());
     headers.insert(NATS_SERVICE_ERROR_CODE, denied.code.to_string().as_str());
     headers
 }
 
-/// An answer that fits into a message, for one that does not would never arrive.
-fn fitting(answer: Result<Vec<u8>, ErrorResponse>, room: usize) -> Result<Vec<u8>, ErrorResponse> {
+/// Returns an error in place of an answer that is larger than a message may be.
+fn within_limit(answer: Result<Vec<u8>, ErrorResponse>, limit: usize) -> Result<Vec<u8>, ErrorResponse> {
     match answer {
-        Ok(body) if body.len() > room => Err(too_large(body.len(), room)),
-        Err(denied) if denied.body.len() > room => {
-            let line: String = denied.message.chars().take(LINE_CHARS).collect();
+        Ok(body) if body.len() > limit => Err(too_large(body.len(), limit)),
+        Err(denied) if denied.body.len() > limit => {
+            let line: String = denied.message.chars().take(HEADER_CHARS).collect();
             let known: Value = serde_json::from_slice(&denied.body).unwrap_or_default();
             let more = "there are more problems than fit into an answer";
             let body =
@@ -205,28 +207,28 @@ fn fitting(answer: Result<Vec<u8>, ErrorResponse>, room: usize) -> Result<Vec<u8
     }
 }
 
-fn too_large(bytes: usize, room: usize) -> ErrorResponse {
+fn too_large(bytes: usize, limit: usize) -> ErrorResponse {
     let message = format!(
-        "the answer of {bytes} bytes does not fit into the {room} of a message: ask for less (`limit`), or raise \
+        "the answer of {bytes} bytes does not fit into the {limit} of a message: ask for less (`limit`), or raise \
          `max_payload` of nats-server"
     );
     let body = json!({ "error": message, "reason": "too_large", "problems": [{ "message": message }] });
     ErrorResponse { code: 413, message, body: body.to_string().into_bytes() }
 }
 
-fn busy() -> ErrorResponse {
+fn too_many_requests() -> ErrorResponse {
     let message = "too many requests at once, by their size: try again a little later".to_owned();
     let body = json!({ "error": message, "reason": "busy", "problems": [{ "message": message }] });
     ErrorResponse { code: 503, message, body: body.to_string().into_bytes() }
 }
 
-fn late() -> ErrorResponse {
+fn timed_out() -> ErrorResponse {
     let message = "no answer in time: something behind the scheduler is slow or away; try again".to_owned();
     let body = json!({ "error": message, "reason": "internal", "problems": [] });
     ErrorResponse { code: 503, message, body: body.to_string().into_bytes() }
 }
 
-/// All headers, their names in lower case.
+/// Returns all headers, with names in lower case.
 fn headers(map: Option<&HeaderMap>) -> Vec<(String, String)> {
     let all = map.into_iter().flat_map(HeaderMap::iter);
     all.flat_map(|(name, values)| {

@@ -1,12 +1,12 @@
-//! The streams a cluster needs, and whether those that are there will do.
+//! Creation and verification of the streams of a cluster.
 //!
-//! Created when absent, verified when present: a stream with another retention or storage would break promises
-//! silently. What an operator may tune (bytes, placement, compression) is not looked at, but for [sizes], which grow
-//! with the account.
+//! A missing stream is created, and an existing one is verified: another retention or storage would silently break what
+//! Longshore promises. Settings that an operator may tune (bytes, placement, compression) are not verified.
+//! [Sizes](sizes) grow with the account.
 
-mod made;
-mod needed;
-mod restore;
+pub(super) mod created;
+pub(super) mod definitions;
+pub(super) mod restore;
 pub(super) mod sizes;
 
 use std::collections::BTreeSet;
@@ -18,164 +18,150 @@ use async_nats::jetstream::stream::{Config, Info};
 use async_nats::jetstream::{Context, ErrorCode};
 use futures::{StreamExt, TryStreamExt, stream};
 use longshore_ports::Error;
+use longshore_ports::retry::retry_until;
 use longshore_proto::subject;
-pub(super) use longshore_proto::subject::{WORKFLOWS_PREFIX, WORKFLOWS_STREAM};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
-pub(super) use self::made::MadeStreams;
-use self::needed::needed;
-pub(super) use self::restore::restore;
-use self::sizes::{AccountRoom, LEAST_BYTES, SMALLER, should_grow};
-use super::NatsConfig;
-use super::api::{ApiError, Nothing, ask};
+use self::created::CreatedStreams;
+use self::definitions::{INCARNATION, PARTITIONS, definitions};
+use self::sizes::{AccountRoom, LEAST_BYTES, SHRINK_FACTOR, should_grow};
+use super::api::{ApiError, EmptyRequest, request};
+use super::config::NatsConfig;
 use super::error::ConnectError;
 use super::failure::failed;
 
-/// Where a stream's life is written: drawn when it is created, gone when it is deleted.
-pub(super) const INCARNATION: &str = "longshore.incarnation";
+/// Streams that are created or verified at the same time.
+const CONCURRENT: usize = 8;
 
-/// Where the number of logs is written, on the stream of submits. A submit goes to a log by its id and this number, so
-/// with another one the same submit again would be another run.
-const PARTITIONS: &str = "longshore.partitions";
-
-/// How many streams are looked at together while connecting.
-const TOGETHER: usize = 8;
-
-/// How long one answer may take while streams are made. A stream with three copies is made in a second or two on busy
+/// Time limit for one answer while streams are created. A stream with three copies takes a second or two on busy
 /// servers, and a request that reaches no leader is never answered.
 const ANSWER_AT_START: Duration = Duration::from_secs(4);
 
-/// How long to wait before streams that could not be made are tried again.
-const BETWEEN_TRIES: Duration = Duration::from_millis(250);
-
-/// Errors that pass while servers are being started and several processes make the same streams: not there yet, made at
-/// this moment by another process, not enough servers yet, a leader that has not caught up.
-const PASSING_AT_START: [ErrorCode; 4] = [
+/// Errors that are transient while servers start and several processes create the same streams: the stream does not
+/// exist yet, was just created by another process, has not enough servers yet, or its leader has not caught up.
+const TRANSIENT_AT_START: [ErrorCode; 4] = [
     ErrorCode::STREAM_NOT_FOUND,
     ErrorCode::STREAM_NAME_EXIST,
     ErrorCode::CLUSTER_NO_PEERS,
     ErrorCode::INSUFFICIENT_RESOURCES,
 ];
 
-/// The streams that a process counts on.
+/// The numbers that the set of streams follows from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    /// How many logs there are.
+pub(super) struct StreamLayout {
+    /// Number of partitions, each of which has a log.
     pub(super) partitions: u16,
-    /// How many servers keep each stream.
+    /// Number of copies of each stream.
     pub(super) replicas: usize,
 }
 
-/// Creates what is absent and verifies what is present. Several processes may do so at once, and servers that are just
-/// being started may not be ready for it: until the deadline, everything that may pass is tried again. Notes in `made` the
-/// streams that this process created, also if it fails.
+impl StreamLayout {
+    pub(super) const fn of(config: &NatsConfig) -> Self {
+        Self { partitions: config.partitions, replicas: config.replicas }
+    }
+}
+
+/// Creates missing streams and verifies existing ones. Several processes may do so at once, and servers that are just
+/// starting may not be ready: transient errors are retried until the deadline. Records in `created` the streams that
+/// this process created, also if it fails.
 pub(super) async fn ensure(
     context: &Context,
-    layout: Layout,
+    layout: StreamLayout,
     deadline: Instant,
-    made: &MadeStreams,
+    created: &CreatedStreams,
 ) -> Result<(), ConnectError> {
-    // With an election under way nobody answers, and a request that was lost is asked again sooner than by default.
+    // No server answers during an election, so a lost request is repeated sooner than by default.
     let impatient = ContextBuilder::new().timeout(ANSWER_AT_START).build(context.client());
-    retry_until(deadline, "make the streams", || ensure_all(&impatient, layout, made)).await
+    until_deadline(deadline, "make the streams", || ensure_all(&impatient, layout, created)).await
 }
 
-/// Tries until the deadline, as long as trying again can help.
-pub(super) async fn retry_until<T, Tried>(
+/// Repeats an attempt until it succeeds, fails for good, or the deadline is over.
+async fn until_deadline<T, F>(
     deadline: Instant,
     doing: &str,
-    attempt: impl Fn() -> Tried,
+    attempt: impl Fn() -> F,
 ) -> Result<T, ConnectError>
 where
-    Tried: Future<Output = Result<T, ConnectError>>,
+    F: Future<Output = Result<T, ConnectError>>,
 {
-    let (mut last, mut told) = (None, None);
-    loop {
-        let error = match timeout_at(deadline, attempt()).await {
-            Ok(Err(ConnectError::Other(error))) if error.retryable => error,
-            Ok(result) => return result,
-            Err(_elapsed) => {
-                let late = || Error::transient(doing, "JetStream did not answer before the deadline");
-                return Err(last.unwrap_or_else(late).into());
-            }
-        };
-        if Instant::now() + BETWEEN_TRIES >= deadline {
-            return Err(error.into());
-        }
-        // Once for each reason: the next ones are the same for as long as it lasts.
-        let reason = error.to_string();
-        if told.as_ref() != Some(&reason) {
-            info!(%reason, "cannot {doing} yet; trying again until the deadline");
-            told = Some(reason);
-        }
-        last = Some(error);
-        sleep(BETWEEN_TRIES).await;
-    }
+    let is_transient = |error: &ConnectError| matches!(error, ConnectError::Other(error) if error.retryable);
+    let late = || Error::transient(doing, "JetStream did not answer before the deadline").into();
+    let result = retry_until(doing, deadline, attempt, is_transient).await;
+    result.map_err(|error| error.unwrap_or_else(late))
 }
 
-async fn ensure_all(context: &Context, layout: Layout, made: &MadeStreams) -> Result<(), ConnectError> {
-    let Layout { partitions, replicas } = layout;
-    count_logs(context, partitions).await?;
-    let account: Account = ask(context, "INFO".to_owned(), &Nothing {})
+async fn ensure_all(
+    context: &Context,
+    layout: StreamLayout,
+    created: &CreatedStreams,
+) -> Result<(), ConnectError> {
+    let StreamLayout { partitions, replicas } = layout;
+    check_partitions(context, partitions).await?;
+    let account: Account = request(context, "INFO".to_owned(), &EmptyRequest {})
         .await
-        .map_err(|error| not_yet("ask what the account may store", error))?;
+        .map_err(|error| start_error("read the limits of the account", error))?;
     let room = AccountRoom::of(&account, replicas);
-    let mut needed = needed(partitions, replicas).into_iter();
-    // Before all others the one with the number of logs, so that a process with another number makes none.
+    let mut needed = definitions(partitions, replicas).into_iter();
+    // First the stream with the number of partitions, so that a process with another number creates none.
     if let Some(first) = needed.next() {
-        ensure_one(context, first, room, made).await?;
+        ensure_one(context, first, room, created).await?;
     }
-    // Those with a size come before the logs, one after the other: each reserves most of the server's room for a moment.
+    // Streams with a size come before the logs, one after the other: each reserves most of the server's room for a
+    // moment.
     let (sized, others): (Vec<_>, Vec<_>) = needed.partition(|config| room.size(&config.name).is_some());
     for config in sized {
-        ensure_one(context, config, room, made).await?;
+        ensure_one(context, config, room, created).await?;
     }
-    let each = others.into_iter().map(|config| ensure_one(context, config, room, made));
-    stream::iter(each).buffer_unordered(TOGETHER).try_collect::<()>().await
+    let each = others.into_iter().map(|config| ensure_one(context, config, room, created));
+    stream::iter(each).buffer_unordered(CONCURRENT).try_collect::<()>().await
 }
 
-/// More logs than we know of hold runs that we would never look at. Counted too, in case that the stream with the number
-/// was deleted.
-async fn count_logs(context: &Context, partitions: u16) -> Result<(), ConnectError> {
-    let names = names(context).await?;
+/// Refuses a cluster with more logs than this process has partitions, because their runs would never continue. The
+/// stream with the number of partitions may have been deleted, so the logs are counted.
+async fn check_partitions(context: &Context, partitions: u16) -> Result<(), ConnectError> {
+    let names = stream_names(context).await?;
     let logs = names.iter().filter(|name| name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if logs > usize::from(partitions) {
-        return Err(other_count(logs.to_string(), &partitions.to_string()));
+        return Err(other_partitions(logs.to_string(), &partitions.to_string()));
     }
     Ok(())
 }
 
-/// The names of all streams of the account.
-async fn names(context: &Context) -> Result<BTreeSet<String>, Error> {
+/// Returns the names of all streams of the account.
+async fn stream_names(context: &Context) -> Result<BTreeSet<String>, Error> {
     context.stream_names().try_collect().await.map_err(|error| failed("list streams", error))
 }
 
-/// The streams that are missing.
-pub(super) async fn missing(context: &Context, layout: Layout) -> Result<Vec<String>, Error> {
-    let found = names(context).await?;
-    let needed = needed(layout.partitions, layout.replicas).into_iter().map(|config| config.name);
+/// Returns the names of the missing streams.
+pub(super) async fn missing(context: &Context, layout: StreamLayout) -> Result<Vec<String>, Error> {
+    let found = stream_names(context).await?;
+    let needed = definitions(layout.partitions, layout.replicas).into_iter().map(|config| config.name);
     Ok(needed.filter(|name| !found.contains(name)).collect())
 }
 
-/// Verifies every stream, and waits until the deadline for those that no scheduler has created yet.
-pub(super) async fn verify(context: &Context, config: &NatsConfig) -> Result<(), ConnectError> {
-    let (layout, deadline) = (config.layout(), Instant::now() + config.connect_deadline);
+/// Verifies every stream. Waits until the deadline for those that no scheduler has created yet.
+pub(super) async fn verify(
+    context: &Context,
+    layout: StreamLayout,
+    limit: Duration,
+) -> Result<(), ConnectError> {
+    let deadline = Instant::now() + limit;
     let impatient = ContextBuilder::new().timeout(ANSWER_AT_START).build(context.client());
-    let verified = retry_until(deadline, "find the streams", || verify_all(&impatient, layout)).await;
+    let verified = until_deadline(deadline, "find the streams", || verify_all(&impatient, layout)).await;
     if let Err(ConnectError::Other(_)) = &verified
         && let Some(name) = missing(&impatient, layout).await.ok().and_then(|names| names.into_iter().next())
     {
-        return Err(ConnectError::NoStreams { name, waited: config.connect_deadline });
+        return Err(ConnectError::NoStreams { name, waited: limit });
     }
     verified
 }
 
-async fn verify_all(context: &Context, layout: Layout) -> Result<(), ConnectError> {
-    count_logs(context, layout.partitions).await?;
-    for needed in needed(layout.partitions, layout.replicas) {
-        let found = look(context, &needed.name).await;
-        let found = found.map_err(|error| not_yet(format!("look for stream {}", needed.name), error))?;
+async fn verify_all(context: &Context, layout: StreamLayout) -> Result<(), ConnectError> {
+    check_partitions(context, layout.partitions).await?;
+    for needed in definitions(layout.partitions, layout.replicas) {
+        let found = stream_info(context, &needed.name).await;
+        let found = found.map_err(|error| start_error(format!("look for stream {}", needed.name), error))?;
         check(&found.config, &needed)?;
     }
     Ok(())
@@ -185,11 +171,11 @@ async fn ensure_one(
     context: &Context,
     needed: Config,
     room: AccountRoom,
-    made: &MadeStreams,
+    created: &CreatedStreams,
 ) -> Result<(), ConnectError> {
-    let found = match look(context, &needed.name).await {
+    let found = match stream_info(context, &needed.name).await {
         Err(error) if error.code() == Some(ErrorCode::STREAM_NOT_FOUND) => {
-            create(context, &needed, room, made).await
+            create(context, &needed, room, created).await
         }
         found => found,
     };
@@ -200,9 +186,9 @@ async fn ensure_one(
         } else {
             format!("look for stream {name}")
         };
-        not_yet(doing, error)
+        start_error(doing, error)
     })?;
-    made.note(&found.config);
+    created.record(&found.config);
     check(&found.config, &needed)?;
     if let Some(bytes) = sizes::unreserved(&found.config, room) {
         return shrink(context, found.config, bytes).await;
@@ -215,96 +201,110 @@ async fn ensure_one(
     Ok(())
 }
 
-/// Refuses a stream that has other settings than are needed.
+/// Refuses a stream whose settings differ from the needed ones.
 fn check(found: &Config, needed: &Config) -> Result<(), ConnectError> {
     match difference(found, needed) {
         None => {}
-        Some((PARTITIONS, found, should)) => return Err(other_count(found, &should)),
-        Some((setting, found, should)) => {
-            let what = format!("{setting} of stream {}", needed.name);
-            return Err(ConnectError::Mismatch { what, found, needed: should });
+        Some(SettingDifference { setting: PARTITIONS, found, needed }) => {
+            return Err(other_partitions(found, &needed));
+        }
+        Some(difference) => {
+            let what = format!("{} of stream {}", difference.setting, needed.name);
+            return Err(ConnectError::Mismatch { what, found: difference.found, needed: difference.needed });
         }
     }
     Ok(())
 }
 
-/// Another number of logs than this process has.
-fn other_count(found: String, ours: &str) -> ConnectError {
+/// Returns the error for a cluster with another number of partitions than this process has.
+fn other_partitions(found: String, ours: &str) -> ConnectError {
     ConnectError::Partitions { found, ours: ours.to_owned() }
 }
 
-/// A stream as it is.
-pub(super) async fn look(context: &Context, name: &str) -> Result<Info, ApiError> {
-    ask(context, format!("STREAM.INFO.{name}"), &Nothing {}).await
+/// Reads configuration and state of a stream.
+pub(super) async fn stream_info(context: &Context, name: &str) -> Result<Info, ApiError> {
+    request(context, format!("STREAM.INFO.{name}"), &EmptyRequest {}).await
 }
 
-/// Creates a stream, smaller than it should be where there is no room for its size.
+/// Creates a stream, with a smaller size than its share if there is no room.
 async fn create(
     context: &Context,
     needed: &Config,
     room: AccountRoom,
-    made: &MadeStreams,
+    created: &CreatedStreams,
 ) -> Result<Info, ApiError> {
     let mut config = needed.clone();
-    config.metadata.insert(INCARNATION.to_owned(), made.draw_incarnation());
+    config.metadata.insert(INCARNATION.to_owned(), created.draw_incarnation());
     let mut size = room.size(&needed.name);
     let mut reserved = size.map(|bytes| room.reservation(&config.name, bytes));
     loop {
         if let (Some(bytes), Some(reserved)) = (size, reserved) {
-            sizes::give_reserved(&mut config, bytes, reserved);
+            sizes::set_reserved_size(&mut config, bytes, reserved);
         }
-        match ask(context, format!("STREAM.CREATE.{}", config.name), &config).await {
-            // Another process was quicker, and drew another incarnation.
+        match request(context, format!("STREAM.CREATE.{}", config.name), &config).await {
+            // Another process has created it, with another incarnation.
             Err(error) if error.code() == Some(ErrorCode::STREAM_NAME_EXIST) => {
-                return look(context, &config.name).await;
+                return stream_info(context, &config.name).await;
             }
             Err(error) if error.lacks_storage() && size.is_some_and(|bytes| bytes > LEAST_BYTES) => {
                 debug!(stream = config.name, ?size, %error, "no room for this size; trying a smaller one");
-                size = size.map(|bytes| (bytes / SMALLER).max(LEAST_BYTES));
+                size = size.map(|bytes| (bytes / SHRINK_FACTOR).max(LEAST_BYTES));
                 reserved = size.map(|bytes| room.reservation(&config.name, bytes));
             }
-            // The server is so small that the least size is more than the stream's share of it.
+            // The server is so small that the least size is more than the stream's share.
             Err(error) if error.lacks_storage() && reserved > size => reserved = size,
-            created => return created,
+            result => return result,
         }
     }
 }
 
-/// Takes away what was reserved while the stream was made. Until then it may keep the logs from being made.
+/// Reduces a stream to its size after [`create`] reserved more. The reserved room may prevent the logs from being
+/// created.
 async fn shrink(context: &Context, mut config: Config, bytes: u64) -> Result<(), ConnectError> {
-    sizes::give(&mut config, bytes);
+    sizes::set_size(&mut config, bytes);
     let name = config.name.clone();
-    let shrunk: Result<Info, ApiError> = ask(context, format!("STREAM.UPDATE.{name}"), &config).await;
-    shrunk.map(drop).map_err(|error| not_yet(format!("give stream {name} its size"), error).into())
+    let shrunk: Result<Info, ApiError> = request(context, format!("STREAM.UPDATE.{name}"), &config).await;
+    shrunk.map(drop).map_err(|error| start_error(format!("set the size of stream {name}"), error).into())
 }
 
-/// Gives a stream more room, as the account has more. Without it everything works as before.
+/// Gives a stream more room after the account got more. A failure is harmless: the stream keeps its size.
 async fn grow(context: &Context, mut config: Config, bytes: u64) {
     let (stream, before) = (config.name.clone(), config.max_bytes);
-    sizes::give(&mut config, bytes);
-    match ask::<Info>(context, format!("STREAM.UPDATE.{stream}"), &config).await {
+    sizes::set_size(&mut config, bytes);
+    match request::<Info>(context, format!("STREAM.UPDATE.{stream}"), &config).await {
         Ok(_) => info!(stream, before, now = bytes, "stream has more room now"),
         Err(error) => debug!(stream, before, needed = bytes, %error, "stream keeps its size"),
     }
 }
 
-/// An error while streams are made or looked for. What a server or another process is about to mend may pass.
-fn not_yet(doing: impl Into<String>, error: ApiError) -> Error {
-    if error.code().is_some_and(|code| PASSING_AT_START.contains(&code)) {
+/// Turns an error while streams are created or read into an error of a port. Errors that a starting server or another
+/// process will fix are transient.
+fn start_error(doing: impl Into<String>, error: ApiError) -> Error {
+    if error.code().is_some_and(|code| TRANSIENT_AT_START.contains(&code)) {
         return Error::transient(doing, error);
     }
     failed(doing, error)
 }
 
-/// The first setting that matters and differs: its name, and both values.
-fn difference(found: &Config, needed: &Config) -> Option<(&'static str, String, String)> {
+/// A setting whose value is not the needed one.
+#[derive(Debug, Eq, PartialEq)]
+struct SettingDifference {
+    setting: &'static str,
+    found: String,
+    needed: String,
+}
+
+/// Returns the first verified setting that differs.
+fn difference(found: &Config, needed: &Config) -> Option<SettingDifference> {
     let found = settings(found);
     let needed = settings(needed);
     let mut pairs = found.into_iter().zip(needed);
-    pairs.find_map(|((setting, found), (_, needed))| (found != needed).then_some((setting, found, needed)))
+    pairs.find_map(|((setting, found), (_, needed))| {
+        (found != needed).then_some(SettingDifference { setting, found, needed })
+    })
 }
 
-/// The settings that promises rest on, by the names NATS gives them.
+/// Returns the settings that Longshore relies on, by the names that NATS gives them.
 fn settings(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         (PARTITIONS, config.metadata.get(PARTITIONS).map_or("not written down", String::as_str).to_owned()),
@@ -327,37 +327,42 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
         ("mirror", config.mirror.is_some().to_string()),
         ("sources", config.sources.as_ref().map_or(0, Vec::len).to_string()),
         ("subject_transform", config.subject_transform.is_some().to_string()),
-        // Acknowledges before it writes, and so takes back every promise.
+        // It would acknowledge messages before they are written.
         ("persist_mode async", format!("{:?}", config.persist_mode).contains("Async").to_string()),
     ]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::needed::{jobs, log};
+    use super::definitions::{jobs, log};
     use super::*;
     use async_nats::jetstream::stream::RetentionPolicy;
     use longshore_proto::Partition;
 
     #[test]
-    fn a_stream_as_it_has_to_be_is_no_mismatch() {
-        for config in needed(2, 1) {
+    fn created_stream_passes_the_verification() {
+        for config in definitions(2, 1) {
             assert_eq!(difference(&config, &config), None);
         }
     }
 
     #[test]
-    fn a_difference_names_the_setting_and_both_values() {
+    fn difference_names_the_setting_and_both_values() {
         let needed = jobs();
         let found = Config { retention: RetentionPolicy::Limits, ..needed.clone() };
-        let (setting, found, needed) = difference(&found, &needed).expect("they differ");
-        assert_eq!((setting, found.as_str(), needed.as_str()), ("retention", "Limits", "WorkQueue"));
+        let expected = SettingDifference {
+            setting: "retention",
+            found: "Limits".to_owned(),
+            needed: "WorkQueue".to_owned(),
+        };
+        assert_eq!(difference(&found, &needed), Some(expected));
     }
 
     #[test]
-    fn what_an_operator_may_tune_is_no_mismatch() {
+    fn settings_that_an_operator_may_tune_are_not_verified() {
         let needed = log(Partition(0));
-        let found = Config { max_bytes: 1 << 30, description: Some("ours".to_owned()), ..needed.clone() };
+        let found =
+            Config { max_bytes: 1 << 30, description: Some("of the operator".to_owned()), ..needed.clone() };
         assert_eq!(difference(&found, &needed), None);
     }
 }

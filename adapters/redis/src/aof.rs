@@ -7,21 +7,22 @@
 use redis::{Cmd, RedisError, cmd};
 use tracing::{debug, warn};
 
+use super::connection::RedisConnection;
 use super::error::ConnectError;
-use super::link::Link;
 
 /// Asks the server whether the user `default` may make the writes of a claim.
 ///
 /// # Errors
-/// When it may not.
-pub(super) async fn check(link: &Link) -> Result<(), ConnectError> {
+/// If that user may not.
+pub(super) async fn check(connection: &RedisConnection) -> Result<(), ConnectError> {
     for (command, arguments) in [("HSET", &["holder", "x"][..]), ("PEXPIREAT", &["1"])] {
-        let verdict: Result<String, RedisError> = link.ask(dry_run(link.prefix(), command, arguments)).await;
+        let verdict: Result<String, RedisError> =
+            connection.send(dry_run(connection.prefix(), command, arguments)).await;
         match verdict {
             Ok(verdict) if verdict == "OK" => {}
             Ok(reason) => {
                 return Err(ConnectError::DroppingTransactions {
-                    address: link.address().to_owned(),
+                    address: connection.address().to_owned(),
                     reason,
                 });
             }
@@ -41,9 +42,9 @@ pub(super) async fn check(link: &Link) -> Result<(), ConnectError> {
     Ok(())
 }
 
-/// Asks about a write without making it.
-fn dry_run(prefix: &str, command: &str, arguments: &[&str]) -> Cmd {
-    let mut asked = cmd("ACL");
-    asked.arg("DRYRUN").arg("default").arg(command).arg(super::claims::key(prefix, "probe")).arg(arguments);
-    asked
+/// Returns the command that checks a permission without writing.
+fn dry_run(prefix: &str, write: &str, arguments: &[&str]) -> Cmd {
+    let mut command = cmd("ACL");
+    command.arg("DRYRUN").arg("default").arg(write).arg(super::claims::key(prefix, "probe")).arg(arguments);
+    command
 }

@@ -1,28 +1,28 @@
-//! The list of workers in Redis: a roll whose entries say what each worker serves.
+//! The list of workers in Redis: a process list whose entries name the MCP servers of each worker.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Error, WorkerEntry};
+use longshore_ports::{Catalog, Error, WorkerEntry};
 use longshore_proto::{NodeId, decode, encode};
 use tracing::warn;
 
-use super::link::Link;
-use super::roll::Roll;
+use super::connection::RedisConnection;
+use super::process_list::ProcessList;
 
 /// The workers of a cluster.
-pub(super) struct Catalog {
-    workers: Roll,
+pub(super) struct WorkerCatalog {
+    workers: ProcessList,
 }
 
-impl Catalog {
-    pub(super) const fn new(link: Link) -> Self {
-        Self { workers: Roll::new(link, "workers") }
+impl WorkerCatalog {
+    pub(super) const fn new(connection: RedisConnection) -> Self {
+        Self { workers: ProcessList::new(connection, "workers") }
     }
 }
 
 #[async_trait]
-impl longshore_ports::Catalog for Catalog {
+impl Catalog for WorkerCatalog {
     async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
         let body = encode(entry).map_err(|error| Error::permanent("present a worker", error))?;
         self.workers.present(&entry.worker, &body, lifetime).await.map(|_| ())
@@ -37,8 +37,10 @@ impl longshore_ports::Catalog for Catalog {
         for (name, body) in self.workers.list().await? {
             match decode(&body) {
                 Ok(worker) => workers.push(worker),
-                // One that a newer version wrote must not hide the others.
-                Err(error) => warn!(worker = name, %error, "the entry of a worker cannot be read"),
+                // An entry of a newer version must not hide the others.
+                Err(error) => {
+                    warn!(worker = name, %error, "cannot decode the entry of a worker; leaving it out")
+                }
             }
         }
         workers.sort_by(|one, other| one.worker.cmp(&other.worker));

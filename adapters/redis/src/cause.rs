@@ -1,12 +1,12 @@
-//! The causes of failures that Redis names in its answers.
+//! Causes of failures, by the errors that Redis answers.
 
 use longshore_ports::Cause;
 use redis::RedisError;
 
-/// Returns the cause that an answer names.
-pub(super) fn named(error: &RedisError) -> Option<Cause> {
+/// Returns the cause that an error of the server names.
+pub(super) fn cause(error: &RedisError) -> Option<Cause> {
     match error.code()? {
-        // Memory, and the disk.
+        // Full memory, and a full disk.
         "OOM" | "MISCONF" => Some(Cause::Full),
         "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(Cause::Denied),
         "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(Cause::Denied),
@@ -14,8 +14,8 @@ pub(super) fn named(error: &RedisError) -> Option<Cause> {
     }
 }
 
-/// Returns whether a script was denied one of its commands. Redis has no code of its own for that: versions before 7.2 say
-/// "The user executing the script can't run this command", later ones "ACL failure in script".
+/// Returns true if a script was denied one of its commands. Redis has no error code for that: versions before 7.2
+/// answer "The user executing the script can't run this command", later ones "ACL failure in script".
 fn is_denied_in_script(detail: &str) -> bool {
     ["The user executing the script can't", "ACL failure in script"]
         .iter()
@@ -26,24 +26,30 @@ fn is_denied_in_script(detail: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn of(answer: &str) -> Option<Cause> {
+    fn cause_of(answer: &str) -> Option<Cause> {
         let value = redis::parse_redis_value(format!("{answer}\r\n").as_bytes()).expect("an answer");
-        named(&value.extract_error().expect_err("a refusal"))
+        cause(&value.extract_error().expect_err("an error"))
     }
 
     #[test]
-    fn the_answer_of_the_store_decides() {
-        assert_eq!(of("-OOM command not allowed when used memory > 'maxmemory'."), Some(Cause::Full));
-        assert_eq!(of("-NOPERM this user has no permissions to run the 'set' command"), Some(Cause::Denied));
+    fn error_of_the_server_names_the_cause() {
+        assert_eq!(cause_of("-OOM command not allowed when used memory > 'maxmemory'."), Some(Cause::Full));
+        assert_eq!(
+            cause_of("-NOPERM this user has no permissions to run the 'set' command"),
+            Some(Cause::Denied)
+        );
         for denial in [
             "can't run this command or subcommand script: 1b04, on @user_script:1.",
             "can't access at least one of the keys mentioned in the command arguments script: 0c2b",
         ] {
-            assert_eq!(of(&format!("-ERR The user executing the script {denial}")), Some(Cause::Denied));
+            assert_eq!(
+                cause_of(&format!("-ERR The user executing the script {denial}")),
+                Some(Cause::Denied)
+            );
         }
         let later = "-NOPERM ACL failure in script: User w has no permissions to run the 'type' command";
-        assert_eq!(of(later), Some(Cause::Denied));
-        assert_eq!(of("-ERR unknown command"), None);
-        assert_eq!(of("-LOADING Redis is loading the dataset in memory"), None);
+        assert_eq!(cause_of(later), Some(Cause::Denied));
+        assert_eq!(cause_of("-ERR unknown command"), None);
+        assert_eq!(cause_of("-LOADING Redis is loading the dataset in memory"), None);
     }
 }

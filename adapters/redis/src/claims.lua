@@ -1,73 +1,73 @@
--- One claim, moved on by one word of a worker, by this server's clock.
+-- Runs an operation of a worker on a claim, by this server's clock.
 --
--- KEYS[1]  a hash: holder, lease_until (ms), doubtful, lost (the holder that never said how the call went), done
--- KEYS[2]  since when there have been claims here (ms)
--- ARGV     the word, who says it, the lease (ms), how long to keep what is done, and what was abandoned (ms)
+-- KEYS[1]  a hash: holder, lease_until (ms), doubtful, lost (the holder that never reported the outcome of its call), done
+-- KEYS[2]  the time of the first claim on this server (ms)
+-- ARGV     the operation, the holder, the lease (ms), how long to keep a done claim and an abandoned one (ms)
 --
--- Answers {what became of it, when the present lease ends, the lost holder}; `born`, which is about no claim, that moment
--- instead.
+-- Returns {result, end of the present lease, lost holder}; for `born`, which concerns no claim, the time of the first
+-- claim as the second element.
 
 local key = KEYS[1]
-local word, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local operation, holder, lease, keep_done, keep_abandoned = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Numbers of this size must not be written with an exponent.
+-- Formats a number of milliseconds without an exponent.
 local function whole(number)
   return string.format('%.0f', number)
 end
 
--- Made with the first claim, and lost with it.
-if word == 'claim' or word == 'born' then redis.call('SET', KEYS[2], whole(now), 'NX') end
-if word == 'born' then return {'born', tonumber(redis.call('GET', KEYS[2])), ''} end
+-- Stored with the first claim, and lost with it.
+if operation == 'claim' or operation == 'born' then redis.call('SET', KEYS[2], whole(now), 'NX') end
+if operation == 'born' then return {'born', tonumber(redis.call('GET', KEYS[2])), ''} end
 
-local kept = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'lost', 'done')
-local known, lease_until, doubtful, lost, done = kept[1], tonumber(kept[2]), kept[3], kept[4] or '', kept[5]
+local stored = redis.call('HMGET', key, 'holder', 'lease_until', 'doubtful', 'lost', 'done')
+local current, lease_until, doubtful, lost, done = stored[1], tonumber(stored[2]), stored[3], stored[4] or '', stored[5]
 
--- Gives it to the holder. What is abandoned is kept for long after its lease: it is the only trace of a call that may
--- have happened.
+-- Gives the claim to the holder. An abandoned claim is kept for long after its lease: it is the only trace of a call
+-- that may have happened.
 local function hold(in_doubt)
   local lease_end = now + lease
   redis.call('HSET', key, 'holder', holder, 'lease_until', whole(lease_end), 'doubtful', in_doubt)
   redis.call('PEXPIREAT', key, whole(lease_end + keep_abandoned))
 end
 
-if word == 'claim' then
+if operation == 'claim' then
   if done then return {'done', 0, ''} end
-  if not known then
+  if not current then
     hold('0')
     return {'won', 0, ''}
   end
-  if known == holder then
-    -- Asked twice: the first answer was lost on the way.
+  if current == holder then
+    -- The operation is repeated: the first answer was lost.
     hold(doubtful)
     return {doubtful == '1' and 'lapsed' or 'won', 0, lost}
   end
   if now < lease_until then return {'busy', lease_until, ''} end
   hold('1')
-  -- A holder that released the claim left no name: the one before it is still the lost one.
-  if known ~= '' then
-    lost = known
+  -- A holder that released the claim left an empty name: the one before it is still the lost one.
+  if current ~= '' then
+    lost = current
     redis.call('HSET', key, 'lost', lost)
   end
   return {'lapsed', 0, lost}
 end
 
--- Every other word is the holder's alone. Nobody holds what was done or released.
-if done or not known or known ~= holder then return {'other', 0, ''} end
+-- All other operations are for the holder alone. A claim that is done or released has no holder.
+if done or not current or current ~= holder then return {'other', 0, ''} end
 
-if word == 'renew' then
+if operation == 'renew' then
   hold(doubtful)
-elseif word == 'done' then
-  -- Nobody holds it any more: what is kept for a day is as small as it can be.
+elseif operation == 'done' then
+  -- A done claim has no holder. It is kept for a day, so only the necessary field remains.
   redis.call('HSET', key, 'done', '1')
   redis.call('HDEL', key, 'holder', 'lease_until', 'doubtful', 'lost')
   redis.call('PEXPIRE', key, keep_done)
-elseif word == 'release' and doubtful == '1' then
-  -- What was in doubt before this holder came is still in doubt when it leaves. No node is called by this name.
+elseif operation == 'release' and doubtful == '1' then
+  -- The call was in doubt before this holder claimed it, and still is. No node has an empty name.
   redis.call('HSET', key, 'holder', '', 'lease_until', '0')
-elseif word == 'release' then
+elseif operation == 'release' then
   redis.call('DEL', key)
 end
 return {'held', 0, ''}

@@ -1,99 +1,112 @@
-//! Claims in Redis: one small hash for each, moved on by one script.
+//! Claims in Redis: one small hash for each, which one script changes.
 //!
-//! A server that has lost everything does not know it, so the moment of its first claim is kept beside the claims: jobs
-//! that were delivered before that moment may have been called.
+//! A server that lost its data does not know it, so the time of its first claim is stored beside the claims: the calls
+//! of jobs that were queued before that time may have been made.
 //!
-//! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Claims that ended vanish by
-//! themselves: done ones after [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
+//! The server's clock decides when a lease ends, so workers whose clocks differ agree on it. Ended claims expire: done
+//! ones after [`CLAIM_RETENTION`], abandoned ones after [`ABANDONED_RETENTION`].
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{CLAIM_RETENTION, Error};
+use longshore_ports::{CLAIM_RETENTION, Claims, Error};
 use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
 use redis::Script;
 
-use super::link::{Link, millis, when_full};
+use super::connection::{RedisConnection, allow_oom_script, millis};
 
-/// How long the trace of a call that may have happened is kept: as long as a finished run. A job that comes back later
-/// than that would be made again.
+/// Time that the claim of a call that may have happened is kept: as long as a finished run. A job that is delivered
+/// later than that would be called again.
 const ABANDONED_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
 
-/// The same for claims that are held already. A full server runs it: a claim that cannot be renewed ends the call under way,
-/// and one that is done or released takes less room.
-static HELD: LazyLock<Script> = LazyLock::new(|| when_full(include_str!("claims.lua")));
+/// The script for claims that a worker holds. It also runs on a full server: a claim that cannot be renewed ends the
+/// running call, and one that is done or released takes less room.
+static HELD_SCRIPT: LazyLock<Script> = LazyLock::new(|| allow_oom_script(include_str!("claims.lua")));
 
-/// The key of a claim.
+/// Returns the key of a claim.
 pub(super) fn key(prefix: &str, claim: &str) -> String {
     format!("{prefix}:claim:{claim}")
 }
 
-/// All claims of a cluster.
-pub(super) struct Claims {
-    link: Link,
+/// The answer of the script.
+struct ClaimAnswer {
+    /// The claim's new state, or the reason why it did not change.
+    result: String,
+    /// End of the present lease, in milliseconds.
+    lease_until: u64,
+    /// The holder that did not report the outcome of its call.
+    lost_holder: String,
 }
 
-impl Claims {
-    pub(super) const fn new(link: Link) -> Self {
-        Self { link }
+/// The claims of a cluster.
+pub(super) struct ClaimStore {
+    connection: RedisConnection,
+}
+
+impl ClaimStore {
+    pub(super) const fn new(connection: RedisConnection) -> Self {
+        Self { connection }
     }
 
-    /// The key of the moment since which there have been claims. A server that lost its claims has lost it as well.
-    fn birth(&self) -> String {
-        format!("{}:claims:born", self.link.prefix())
+    /// Returns the key of the time of the first claim. A server that lost its claims has lost it as well.
+    fn first_claim_key(&self) -> String {
+        format!("{}:claims:born", self.connection.prefix())
     }
 
-    async fn say(
+    /// Runs an operation of the script on a claim.
+    async fn run(
         &self,
-        word: &str,
+        operation: &str,
         key: &ClaimKey,
         holder: &NodeId,
         lease: Duration,
-    ) -> Result<(String, u64, String), Error> {
-        let script = if word == "claim" { &SCRIPT } else { &HELD };
-        let mut script = script.key(self::key(self.link.prefix(), &key.to_string()));
-        script.key(self.birth());
-        script.arg(word).arg(holder.as_str()).arg(millis(lease));
+    ) -> Result<ClaimAnswer, Error> {
+        let script = if operation == "claim" { &SCRIPT } else { &HELD_SCRIPT };
+        let mut script = script.key(self::key(self.connection.prefix(), &key.to_string()));
+        script.key(self.first_claim_key());
+        script.arg(operation).arg(holder.as_str()).arg(millis(lease));
         script.arg(millis(CLAIM_RETENTION)).arg(millis(ABANDONED_RETENTION));
-        self.link.run(&script, &format!("{word} the claim on {key}")).await
+        let doing = format!("{operation} the claim on {key}");
+        let (result, lease_until, lost_holder) = self.connection.run_script(&script, &doing).await?;
+        Ok(ClaimAnswer { result, lease_until, lost_holder })
     }
 }
 
 #[async_trait]
-impl longshore_ports::Claims for Claims {
+impl Claims for ClaimStore {
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
-        let (answer, until, lost) = self.say("claim", key, holder, lease).await?;
-        match answer.as_str() {
+        let ClaimAnswer { result, lease_until, lost_holder } = self.run("claim", key, holder, lease).await?;
+        match result.as_str() {
             "won" => Ok(Claimed::Won),
-            // An empty name: a version that kept none took the claim over.
-            "lapsed" => Ok(Claimed::Lapsed { holder: lost.parse().ok() }),
-            "busy" => Ok(Claimed::Busy { until: Timestamp::from_millis(until) }),
+            // The name is empty if an older version, which did not store it, took the claim over.
+            "lapsed" => Ok(Claimed::Lapsed { holder: lost_holder.parse().ok() }),
+            "busy" => Ok(Claimed::Busy { until: Timestamp::from_millis(lease_until) }),
             "done" => Ok(Claimed::Done),
-            _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{answer}`"))),
+            _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{result}`"))),
         }
     }
 
     async fn born(&self) -> Result<Timestamp, Error> {
-        let mut script = SCRIPT.key(self.birth());
-        script.key(self.birth()).arg("born");
+        let mut script = SCRIPT.key(self.first_claim_key());
+        script.key(self.first_claim_key()).arg("born");
         let (_, born, _): (String, u64, String) =
-            self.link.run(&script, "ask since when there are claims").await?;
+            self.connection.run_script(&script, "read the time of the first claim").await?;
         Ok(Timestamp::from_millis(born))
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
-        let (answer, ..) = self.say("renew", key, holder, lease).await?;
-        Ok(answer == "held")
+        let answer = self.run("renew", key, holder, lease).await?;
+        Ok(answer.result == "held")
     }
 
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
-        self.say("done", key, holder, Duration::ZERO).await.map(|_| ())
+        self.run("done", key, holder, Duration::ZERO).await.map(|_| ())
     }
 
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
-        self.say("release", key, holder, Duration::ZERO).await.map(|_| ())
+        self.run("release", key, holder, Duration::ZERO).await.map(|_| ())
     }
 }

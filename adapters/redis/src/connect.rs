@@ -1,73 +1,72 @@
-//! The way to a server that can be relied on.
+//! Connects to Redis and checks the server.
 //!
-//! A server that is not there yet is waited for; one that is there and will not do is refused at once, with what would
-//! mend it. What is asked of it is little: a version whose scripts behave, the right to write, and that it never
-//! forgets a key by itself, because a claim that is forgotten is a call that is made twice.
+//! A server that does not answer yet is waited for. One that answers and cannot be used is refused at once, with an
+//! error that says how to fix it. It needs a version with the script features that are used, must accept writes, and
+//! must never evict a key, because a lost claim means a call that is made twice.
 
+use std::io;
 use std::time::Duration;
 
 use longshore_ports::is_loopback;
+use longshore_ports::retry::retry_until;
 use longshore_tls::{TlsFiles, is_about_certificates};
 use redis::io::tcp::TcpSettings;
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
     TlsCertificates,
 };
-use tokio::time::{Instant, sleep};
-use tracing::{debug, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
+use super::aof;
+use super::config::RedisConfig;
+use super::connection::{RedisConnection, is_transient};
 use super::error::ConnectError;
-use super::link::{Link, is_passing};
 use super::server_info::ServerInfo;
-use super::{RedisConfig, aof};
 
-/// Between attempts to reach a server: short against the time that a server takes to start.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// How long the other end of a connection may leave unacknowledged what was sent. The system itself would wait for a
-/// quarter of an hour, and meanwhile never ask for the address of a server that took over.
+/// Time that sent data may stay unacknowledged before the connection is dropped (`TCP_USER_TIMEOUT`). The system's
+/// default is a quarter of an hour, during which the address of a server that took over would not be looked up.
 #[cfg(target_os = "linux")]
-const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(5);
 
-/// Connects, waiting for the server until the deadline.
-pub(super) async fn connect(config: RedisConfig) -> Result<Link, ConnectError> {
+/// Connects. Waits for the server until the deadline.
+pub(super) async fn connect(config: RedisConfig) -> Result<RedisConnection, ConnectError> {
     let info = config.url.as_str().into_connection_info();
     let info = info.map_err(|source| ConnectError::Address { source })?;
     let info = info.set_tcp_settings(tcp_settings());
-    // Without user and password.
+    // It has no user and password.
     let address = info.addr().to_string();
     if exposes_password(&info) {
         warn!("the password for Redis at {address} goes there in plain text; use rediss:// and `redis.ca`");
     }
     let client = client(info, &config.tls)?;
     let deadline = Instant::now() + config.connect_deadline;
-    loop {
-        let source = match open(client.clone(), &address, &config.prefix).await {
-            Ok((link, server)) => {
-                server.check(address)?;
-                if server.number("aof_enabled") == Some(1) {
-                    aof::check(&link).await?;
-                }
-                return Ok(link);
+    let waited = config.connect_deadline;
+    let unreachable = |source| ConnectError::Unreachable { address: address.clone(), waited, source };
+    let attempt = || async {
+        let opened = open(client.clone(), &address, &config.prefix).await;
+        let (connection, server) = opened.map_err(|source| match source {
+            source if is_about_certificates(&source.to_string()) => {
+                ConnectError::Tls { address: address.clone(), source }
             }
-            Err(source) => source,
-        };
-        if is_about_certificates(&source.to_string()) {
-            return Err(ConnectError::Tls { address, source });
+            source if is_transient(&source) => unreachable(source),
+            source => refusal(address.clone(), source),
+        })?;
+        server.check(address.clone())?;
+        if server.number("aof_enabled") == Some(1) {
+            aof::check(&connection).await?;
         }
-        if !is_passing(&source) {
-            return Err(refusal(address, source));
-        }
-        if Instant::now() + PAUSE > deadline {
-            let waited = config.connect_deadline;
-            return Err(ConnectError::Unreachable { address, waited, source });
-        }
-        debug!(address, error = %source, "waiting for Redis");
-        sleep(PAUSE).await;
-    }
+        Ok(connection)
+    };
+    let may_pass = |error: &ConnectError| matches!(error, ConnectError::Unreachable { .. });
+    let connected = retry_until("connect to Redis", deadline, attempt, may_pass).await;
+    connected.map_err(|error| {
+        error.unwrap_or_else(|| unreachable(RedisError::from(io::Error::from(io::ErrorKind::TimedOut))))
+    })
 }
 
-/// A client, with certificates if any are named. They have an effect for `rediss://` only, and are refused for others.
+/// Creates a client, with certificates if any are set. They have an effect for `rediss://` only, and are refused for
+/// other addresses.
 fn client(info: ConnectionInfo, files: &TlsFiles) -> Result<Client, ConnectError> {
     let bytes = files.read()?;
     let client = if files.is_set() {
@@ -80,42 +79,49 @@ fn client(info: ConnectionInfo, files: &TlsFiles) -> Result<Client, ConnectError
     client.map_err(|source| ConnectError::Address { source })
 }
 
-/// Whether the password goes over the network in plain text.
+/// Returns true if the password goes over the network in plain text.
 fn exposes_password(info: &ConnectionInfo) -> bool {
     let is_plain = matches!(info.addr(), ConnectionAddr::Tcp(host, _) if !is_loopback(host));
     is_plain && info.redis_settings().password().is_some()
 }
 
-/// Requests go out as they come.
+/// Returns TCP settings with which requests are sent without delay.
 #[cfg(not(target_os = "linux"))]
 fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-/// Requests go out as they come, and a connection whose other end has vanished is given up.
+/// Returns TCP settings with which requests are sent without delay, and a connection whose other end has vanished is
+/// dropped.
 #[cfg(target_os = "linux")]
 fn tcp_settings() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true).set_user_timeout(SILENCE_LIMIT)
+    TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_LIMIT)
 }
 
-async fn open(client: Client, address: &str, prefix: &str) -> Result<(Link, ServerInfo), RedisError> {
-    let link = Link::open(client, address, prefix).await?;
-    let text: Result<String, RedisError> = link.ask(redis::cmd("INFO")).await;
+async fn open(
+    client: Client,
+    address: &str,
+    prefix: &str,
+) -> Result<(RedisConnection, ServerInfo), RedisError> {
+    let connection = RedisConnection::open(client, address, prefix).await?;
+    let text: Result<String, RedisError> = connection.send(redis::cmd("INFO")).await;
     match text {
-        Ok(text) => Ok((link, ServerInfo::parse(&text))),
+        Ok(text) => Ok((connection, ServerInfo::parse(&text))),
         Err(error) if error.code() == Some("NOPERM") => {
-            warn!("Redis does not say what it is: its user may not ask INFO, so nothing about it is checked");
-            Ok((link, ServerInfo::default()))
+            warn!(
+                "cannot check version and settings of Redis, because its user may not run INFO; using it unchecked"
+            );
+            Ok((connection, ServerInfo::default()))
         }
         Err(error) => Err(error),
     }
 }
 
-/// The refusal for an error that will not pass.
+/// Returns the error for a permanent failure.
 fn refusal(address: String, source: RedisError) -> ConnectError {
-    let credentials = source.kind() == ErrorKind::AuthenticationFailed
+    let is_about_credentials = source.kind() == ErrorKind::AuthenticationFailed
         || matches!(source.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
-    if credentials {
+    if is_about_credentials {
         ConnectError::Credentials { address, source }
     } else {
         ConnectError::Other { address, source }

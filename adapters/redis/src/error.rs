@@ -1,29 +1,28 @@
-//! The reasons why there is no connection to Redis that can be relied on.
-//!
-//! Each names what was found and how to fix it.
+//! Errors of connecting to Redis. Each says what was found and how to fix it.
 
 use std::time::Duration;
 
 use longshore_tls::FileError;
 use redis::RedisError;
+use semver::Version;
 
-/// The oldest version that will do: from here on scripts may mix reads of the clock with writes, and are replicated
-/// by their effects.
+/// Oldest supported version, for people. Since then scripts may read the clock before they write, and are replicated by
+/// their effects.
 pub const NEEDED_VERSION: &str = "7.0";
 
-/// [`NEEDED_VERSION`], to compare with.
-pub(super) const NEEDED: (u32, u32) = (7, 0);
+/// [`NEEDED_VERSION`], for comparisons.
+pub(super) const NEEDED: Version = Version::new(7, 0, 0);
 
-/// Why Redis cannot be used.
+/// The reason why Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The address is none.
+    /// The address cannot be parsed.
     #[error("that is no address of Redis ({source}): write it as redis://user:password@host:6379/0")]
     Address {
-        /// What is wrong with it.
+        /// The reason.
         source: RedisError,
     },
-    /// A certificate or a key cannot be used.
+    /// A file with a certificate or a key cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
     /// The server and this client do not agree on TLS.
@@ -32,29 +31,29 @@ pub enum ConnectError {
          the server's certificate names its host"
     )]
     Tls {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What went wrong.
+        /// Error of the handshake.
         source: RedisError,
     },
-    /// Nobody answered in time.
+    /// No server answered before the deadline.
     #[error("no Redis at {address} within {waited:?} ({source}): start it, or correct the address")]
     Unreachable {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// How long was waited.
+        /// Length of the wait.
         waited: Duration,
-        /// What the last attempt said.
+        /// Error of the last attempt.
         source: RedisError,
     },
-    /// It does not know the user, or not with this password, or this user may not do anything.
+    /// The server does not know the user, or not with this password, or the user has no permission at all.
     #[error(
         "Redis at {address} refuses the credentials ({source}): correct user and password in the address"
     )]
     Credentials {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What it said.
+        /// The server's answer.
         source: RedisError,
     },
     /// The user lacks a permission.
@@ -63,64 +62,64 @@ pub enum ConnectError {
          of its role, as deploy/redis/users.conf has them"
     )]
     Permission {
-        /// Where.
+        /// Address of the server.
         address: String,
         /// The command.
         command: &'static str,
-        /// The key, or which ones.
+        /// The key, or a description of the keys.
         key: String,
-        /// What it said.
+        /// The server's answer.
         source: RedisError,
     },
-    /// It is too old.
+    /// The server is too old.
     #[error("Redis at {address} is version {found}, and {needed} or newer is needed: upgrade it")]
     TooOld {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// Its version.
+        /// Version of the server.
         found: String,
         /// [`NEEDED_VERSION`].
         needed: &'static str,
     },
-    /// It forgets keys when its memory is full.
+    /// The server evicts keys when its memory is full.
     #[error(
         "Redis at {address} has `maxmemory-policy {policy}` and would forget which calls were made when its memory is \
          full: set `maxmemory-policy noeviction`"
     )]
     Evicting {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What it does when its memory is full.
+        /// Its `maxmemory-policy`.
         policy: String,
     },
-    /// A restart of it drops transactions from its append-only file.
+    /// A restart of the server drops transactions from its append-only file.
     #[error(
         "Redis at {address} would lose claims when it restarts, because it loads its append-only file as the user \
          `default`, which may not write them ({reason}): define `user default off resetpass ~* &* +@all`, as \
          deploy/redis/users.conf does"
     )]
     DroppingTransactions {
-        /// Where.
+        /// Address of the server.
         address: String,
         /// The server's reason to refuse the write.
         reason: String,
     },
-    /// It is a copy of another server, and takes no writes.
+    /// The server is a replica and accepts no writes.
     #[error(
         "Redis at {address} is a replica and takes no writes: give the address of its primary, {primary}"
     )]
     Replica {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// Where its primary is, as it says.
+        /// Address of its primary, as the replica reports it.
         primary: String,
     },
-    /// Anything else.
+    /// Another error.
     #[error("Redis at {address} cannot be used ({source})")]
     Other {
-        /// Where.
+        /// Address of the server.
         address: String,
-        /// What it said.
+        /// The server's answer.
         source: RedisError,
     },
 }

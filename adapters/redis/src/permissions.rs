@@ -1,29 +1,29 @@
-//! Whether the user of a connection may do what its process is going to ask of Redis.
+//! Check of the permissions of a connection's user.
 //!
-//! A server that denies a command or a key says so when it is asked, which may be hours after the start, in a claim or a
-//! checkpoint. So each command is tried at the start on a key of each kind that it is used on. The keys are of this
-//! process alone, and are taken away at the end.
+//! A server denies a command or a key only when it is used, which may be hours after the start, in a claim or a
+//! checkpoint. So each command is tried at the start, on a key of each kind that it is used on. Only this process uses
+//! these keys, and it deletes them at the end.
 
 use longshore_proto::Partition;
 use redis::{Cmd, RedisError, Value, cmd};
 
+use super::connection::RedisConnection;
 use super::error::ConnectError;
-use super::lease;
-use super::link::Link;
+use super::leases;
 
-/// How long a tried string lives, in milliseconds.
+/// Time until a string of the check expires, in milliseconds.
 const LIFETIME_MILLIS: &str = "60000";
 
-/// A process of the cluster, by what it asks of Redis.
+/// The role of a process, from which the commands and keys that it uses follow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
-    /// Checkpoints, leases, the lists of schedulers and workers, ids of submits.
+    /// A scheduler: it uses checkpoints, leases, the lists of schedulers and workers, and ids of submits.
     Scheduler,
-    /// Claims, the list of workers, and runs as of the last checkpoint.
+    /// A worker: it uses claims and the list of workers, and reads runs as of the last checkpoint.
     Worker,
 }
 
-/// Commands on the two keys of a list of processes.
+/// Commands on the two keys of a process list.
 const LISTS: &[&str] = &["ZADD", "ZRANGE", "ZREM", "HSET", "HGET", "HDEL", "DEL"];
 
 /// Commands on the keys of a partition: its checkpoint and its lease.
@@ -67,48 +67,48 @@ const LOOK_UP: &[(&str, &[&str])] = &[
     ("old", &["HEXISTS"]),
 ];
 
-/// Tries everything of a role.
-pub(super) async fn check(link: &Link, role: Role) -> Result<(), ConnectError> {
+/// Tries all commands of a role.
+pub(super) async fn check(connection: &RedisConnection, role: Role) -> Result<(), ConnectError> {
     for command in [&["PING"][..], &["TIME"], &["EVAL", "return 1", "0"], &["SCRIPT", "LOAD", "return 1"]] {
-        let mut asked = Cmd::new();
-        asked.arg(command);
-        attempt(link, command.first().copied().unwrap_or_default(), "any key", asked).await?;
+        let mut attempted = Cmd::new();
+        attempted.arg(command);
+        attempt(connection, command.first().copied().unwrap_or_default(), "any key", attempted).await?;
     }
-    let mut known = cmd("EVALSHA");
-    // No script has this digest, which is another answer than that it is not allowed.
-    known.arg("0".repeat(40)).arg(0);
-    attempt(link, "EVALSHA", "any key", known).await?;
+    let mut missing_script = cmd("EVALSHA");
+    // No script has this digest. The error differs from that of a missing permission.
+    missing_script.arg("0".repeat(40)).arg(0);
+    attempt(connection, "EVALSHA", "any key", missing_script).await?;
     let token: u64 = rand::random();
     for (family, commands) in families(role) {
-        let key = format!("{}:{family}try-{token:016x}", link.prefix());
+        let key = format!("{}:{family}try-{token:016x}", connection.prefix());
         for command in *commands {
-            attempt(link, command, &key, harmless(command, &key)).await?;
+            attempt(connection, command, &key, harmless(command, &key)).await?;
         }
     }
-    try_look_up(link).await?;
+    try_look_up(connection).await?;
     if role == Role::Scheduler {
-        let key = format!("{}:partitions", link.prefix());
-        attempt(link, "SMEMBERS", &key, one("SMEMBERS", &key)).await?;
-        // Every cluster has this partition; one without a checkpoint is no fault.
-        attempt(link, "SADD", &key, arguments("SADD", &key, &["0"])).await?;
+        let key = format!("{}:partitions", connection.prefix());
+        attempt(connection, "SMEMBERS", &key, one("SMEMBERS", &key)).await?;
+        // Every cluster has this partition, and an element without a checkpoint is harmless.
+        attempt(connection, "SADD", &key, arguments("SADD", &key, &["0"])).await?;
     }
     Ok(())
 }
 
 /// Tries the commands of a look-up of a run, which write nothing, on the keys of a partition.
-async fn try_look_up(link: &Link) -> Result<(), ConnectError> {
+async fn try_look_up(connection: &RedisConnection) -> Result<(), ConnectError> {
     for (name, commands) in LOOK_UP {
-        let key = lease::key(link.prefix(), Partition(0), name);
-        attempt(link, "EVAL_RO", &key, arguments("EVAL_RO", "return 1", &["1", &key])).await?;
+        let key = leases::key(connection.prefix(), Partition(0), name);
+        attempt(connection, "EVAL_RO", &key, arguments("EVAL_RO", "return 1", &["1", &key])).await?;
         for command in *commands {
-            attempt(link, command, &key, harmless(command, &key)).await?;
+            attempt(connection, command, &key, harmless(command, &key)).await?;
         }
     }
     Ok(())
 }
 
-/// The beginnings of the keys of a role behind the prefix, with the commands on them; the last one takes a key away.
-/// `claims:born`, which both roles have, is asked for while connecting.
+/// Returns the beginnings of the keys of a role, after the prefix, with the commands on them. The last command deletes
+/// the key. `claims:born`, which both roles use, is read while connecting.
 const fn families(role: Role) -> &'static [(&'static str, &'static [&'static str])] {
     match role {
         Role::Scheduler => &[
@@ -121,13 +121,13 @@ const fn families(role: Role) -> &'static [(&'static str, &'static [&'static str
     }
 }
 
-/// A command on a key that only this process has. Several types of value are tried on one key: the server looks at permissions
-/// before it looks at the value, and a command on a value of another type changes nothing.
+/// Returns a command on a key that only this process uses. Commands for several types of values are tried on one key:
+/// the server checks permissions before the type, and a command on a value of another type changes nothing.
 fn harmless(command: &str, key: &str) -> Cmd {
     match command {
         "SET" => arguments(command, key, &["x", "PX", LIFETIME_MILLIS]),
         "PEXPIRE" => arguments(command, key, &[LIFETIME_MILLIS]),
-        // A moment that has passed takes the key away.
+        // A time in the past deletes the key.
         "PEXPIREAT" => arguments(command, key, &["1"]),
         "HSET" => arguments(command, key, &["a", "1"]),
         "HGET" | "HMGET" | "HDEL" | "HEXISTS" | "RPUSH" | "LPOS" | "ZREM" => arguments(command, key, &["a"]),
@@ -142,32 +142,37 @@ fn harmless(command: &str, key: &str) -> Cmd {
 }
 
 fn arguments(command: &str, key: &str, arguments: &[&str]) -> Cmd {
-    let mut asked = one(command, key);
-    asked.arg(arguments);
-    asked
+    let mut attempted = one(command, key);
+    attempted.arg(arguments);
+    attempted
 }
 
 fn one(command: &str, key: &str) -> Cmd {
-    let mut asked = cmd(command);
-    asked.arg(key);
-    asked
+    let mut attempted = cmd(command);
+    attempted.arg(key);
+    attempted
 }
 
-/// Asks. Anything but a denial is no matter here: whoever needs the answer will ask again.
-async fn attempt(link: &Link, command: &'static str, key: &str, asked: Cmd) -> Result<(), ConnectError> {
-    let answer: Result<Value, RedisError> = link.ask(asked).await;
-    refuse_denial(link, command, key, answer.err())
+/// Tries a command and fails if it is denied. Other errors do not matter here.
+async fn attempt(
+    connection: &RedisConnection,
+    command: &'static str,
+    key: &str,
+    attempted: Cmd,
+) -> Result<(), ConnectError> {
+    let answer: Result<Value, RedisError> = connection.send(attempted).await;
+    refuse_denial(connection, command, key, answer.err())
 }
 
 fn refuse_denial(
-    link: &Link,
+    connection: &RedisConnection,
     command: &'static str,
     key: &str,
     error: Option<RedisError>,
 ) -> Result<(), ConnectError> {
     match error {
         Some(source) if source.code() == Some("NOPERM") => {
-            let (address, key) = (link.address().to_owned(), key.to_owned());
+            let (address, key) = (connection.address().to_owned(), key.to_owned());
             Err(ConnectError::Permission { address, command, key, source })
         }
         _ => Ok(()),

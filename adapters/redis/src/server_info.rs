@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use semver::Version;
+
 use super::error::{ConnectError, NEEDED, NEEDED_VERSION};
 
-/// Fields that a server answers to `INFO`.
+/// The fields of an answer to `INFO`.
 #[derive(Debug, Default)]
 pub(super) struct ServerInfo(BTreeMap<String, String>);
 
@@ -14,20 +16,20 @@ impl ServerInfo {
         Self(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
-    /// A field by its name.
+    /// Returns a field by its name.
     pub(super) fn get(&self, field: &str) -> Option<&str> {
         self.0.get(field).map(String::as_str)
     }
 
-    /// A field that is a number.
+    /// Returns a field that is a number.
     pub(super) fn number(&self, field: &str) -> Option<u64> {
         self.get(field)?.parse().ok()
     }
 
-    /// Refuses a server that will not do. What it does not say is taken to be in order.
+    /// Refuses a server that cannot be used. Missing fields are not checked.
     pub(super) fn check(&self, address: String) -> Result<(), ConnectError> {
         if let Some(found) = self.get("redis_version")
-            && major_minor(found).is_some_and(|version| version < NEEDED)
+            && Version::parse(found).is_ok_and(|version| version < NEEDED)
         {
             return Err(ConnectError::TooOld { address, found: found.to_owned(), needed: NEEDED_VERSION });
         }
@@ -45,11 +47,6 @@ impl ServerInfo {
     }
 }
 
-fn major_minor(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.').map(str::parse);
-    Some((parts.next()?.ok()?, parts.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_judged_by_what_it_says() {
+    fn server_is_checked_by_its_info() {
         let good = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n";
         assert_eq!(check(good), "fine");
         assert_eq!(check(""), "fine");

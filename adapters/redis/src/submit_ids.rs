@@ -1,35 +1,35 @@
-//! Ids of submits in Redis: a string for each, which ends by itself.
+//! Ids of recent submits in Redis: a string for each, which expires.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::Error;
+use longshore_ports::{Error, SubmitIds};
 use longshore_proto::RunId;
 use redis::cmd;
 
-use super::link::{Link, millis};
+use super::connection::{RedisConnection, millis};
 
-/// How long an id is remembered: far longer than a run takes to stand in a checkpoint, also when its partition changes
-/// hands, which takes about eight seconds. At 1,000 submits with an id per second that is 60,000 keys of 300 bytes.
+/// Time until an id expires: far longer than it takes until a run is in a checkpoint, also while its partition is taken
+/// over, which takes about eight seconds. At 1,000 submits with an id per second that is 60,000 keys of 300 bytes.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// The ids of a cluster.
-pub(super) struct SubmitIds {
-    link: Link,
+/// The ids of recent submits of a cluster.
+pub(super) struct RecentSubmitIds {
+    connection: RedisConnection,
 }
 
-impl SubmitIds {
-    pub(super) const fn new(link: Link) -> Self {
-        Self { link }
+impl RecentSubmitIds {
+    pub(super) const fn new(connection: RedisConnection) -> Self {
+        Self { connection }
     }
 }
 
 #[async_trait]
-impl longshore_ports::SubmitIds for SubmitIds {
+impl SubmitIds for RecentSubmitIds {
     async fn note(&self, run: RunId, request: &str) -> Result<Option<String>, Error> {
         let mut set = cmd("SET");
-        set.arg(format!("{}:submit:{run}", self.link.prefix())).arg(request);
+        set.arg(format!("{}:submit:{run}", self.connection.prefix())).arg(request);
         set.arg("NX").arg("GET").arg("PX").arg(millis(LIFETIME));
-        self.link.query(set, &format!("note what {run} is submitted with")).await
+        self.connection.query(set, &format!("record the submit of {run}")).await
     }
 }

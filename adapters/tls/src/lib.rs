@@ -1,4 +1,4 @@
-//! TLS to NATS and Redis: files in PEM, checked before anything connects.
+//! TLS to NATS and Redis: PEM files, which are checked before a connection is made.
 
 use std::fmt;
 use std::fs::File;
@@ -11,17 +11,17 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The most that is read of a file: a bundle of all public authorities has a quarter of this.
+/// Most bytes of a file: a bundle of all public authorities has a quarter of this.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
-/// Files for TLS. Without `ca`, the certificates of the system count.
+/// Files for TLS. Without `ca`, the certificates of the system are used.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TlsFiles {
-    /// Certificates of the authorities that the server's certificate may come from.
+    /// Certificates of the authorities that may have issued the server's certificate.
     pub ca: Option<PathBuf>,
-    /// The certificate of this client, with those between it and its authority behind it.
+    /// Certificate of this client, followed by those between it and its authority.
     pub cert: Option<PathBuf>,
-    /// The private key of `cert`.
+    /// Private key of `cert`.
     pub key: Option<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for FileRole {
     }
 }
 
-/// A file for a connection cannot be used.
+/// The error for a file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the {role} {} cannot be used: {cause}", path.display())]
 pub struct FileError {
@@ -57,26 +57,26 @@ pub struct FileError {
     pub role: FileRole,
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it, and what it should hold.
+    /// The reason, and the contents that the file should have.
     pub cause: String,
 }
 
-/// The bytes of the files, once they were found good.
+/// The contents of the files, after they were checked.
 #[derive(Default)]
 pub struct TlsBytes {
-    /// The certificates of authorities, in PEM.
+    /// Certificates of authorities, in PEM.
     pub ca: Option<Vec<u8>>,
     /// Certificate and key of this client, in PEM.
     pub client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl TlsFiles {
-    /// Returns true if any file is named: then a connection without TLS is refused.
+    /// Returns true if any file is set. Then a connection without TLS is refused.
     pub const fn is_set(&self) -> bool {
         self.ca.is_some() || self.cert.is_some()
     }
 
-    /// Reads every file and checks what it holds. It blocks for the time of reading some kilobytes.
+    /// Reads and checks every file. Blocks for the time of reading some kilobytes.
     pub fn read(&self) -> Result<TlsBytes, FileError> {
         let ca = self.ca.as_deref().map(read_ca).transpose()?;
         let client = match (&self.cert, &self.key) {
@@ -107,7 +107,7 @@ fn read_client(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), FileError>
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|cause| error(FileRole::Cert, cert, &cause.to_string()))?;
-    // The same check that a connection would make later: the key belongs to the certificate.
+    // A connection would check later as well that the key belongs to the certificate.
     builder.with_root_certificates(RootCertStore::empty()).with_client_auth_cert(chain, private).map_err(
         |cause| {
             error(
@@ -146,13 +146,14 @@ pub fn read(role: FileRole, path: &Path) -> Result<Vec<u8>, FileError> {
     }
 }
 
-/// Names a file that cannot be used, with the reason.
+/// Returns the error for a file that cannot be used.
 pub fn error(role: FileRole, path: &Path, cause: &str) -> FileError {
     FileError { role, path: path.to_owned(), cause: cause.to_owned() }
 }
 
-/// Whether an error says that the server's certificate is refused here, or this client's there. The client libraries report
-/// both as errors of the connection, which would be tried again; the words are those of rustls. It does not pass by itself.
+/// Returns true if the client has refused the server's certificate, or the server has refused the client's. Neither
+/// passes by itself. The client libraries report both as connection errors, which would be retried; the words are those
+/// of rustls.
 pub fn is_about_certificates(error: &str) -> bool {
     ["invalid peer certificate", "received fatal alert"].iter().any(|words| error.contains(words))
 }
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_hold_something_else_are_refused_by_name() {
+    fn invalid_files_are_refused_by_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let text = folder.path().join("text.pem");
         std::fs::write(&text, "no certificate").expect("writes");

@@ -182,8 +182,8 @@ async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
 
 fn scheduler(stats: ServiceStats) -> SchedulerSeen {
     let report = stats.endpoints.into_iter().find_map(|endpoint| endpoint.data).unwrap_or_default();
-    let SchedulerReport { node, partitions, problems } = report;
-    SchedulerSeen { id: stats.id, version: stats.version, node, partitions, problems }
+    let SchedulerReport { node, partitions, problems, atomic_batches } = report;
+    SchedulerSeen { id: stats.id, version: stats.version, node, partitions, problems, atomic_batches }
 }
 
 /// How far the clock of the server is ahead of ours, by the moment it writes into an answer.

@@ -52,7 +52,7 @@ pub(super) fn nats(
     findings
 }
 
-fn version(status: &nats::Status) -> Finding {
+fn version(status: &nats::NatsStatus) -> Finding {
     let whole = format!("nats-server {}, {}", status.version, Elapsed(status.round_trip));
     let mut numbers = status.version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
@@ -154,7 +154,7 @@ pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: b
 
 #[cfg(test)]
 mod tests {
-    use longshore_nats::{AccountStatus, Status, StreamStatus};
+    use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
     use longshore_proto::{Partition, subject};
 
     use super::*;
@@ -175,11 +175,11 @@ mod tests {
     }
 
     /// A server with these streams.
-    pub(super) fn status(streams: Vec<StreamStatus>) -> Status {
+    pub(super) fn status(streams: Vec<StreamStatus>) -> NatsStatus {
         let (version, server) = ("2.15.1".to_owned(), "n".to_owned());
         let account = AccountStatus::default();
         let round_trip = Duration::from_millis(1);
-        Status { version, server, cluster: None, round_trip, account, logs_percent: 0, streams }
+        NatsStatus { version, server, cluster: None, round_trip, account, logs_percent: 0, streams }
     }
 
     /// All streams of a cluster, nearly empty; the logs first.

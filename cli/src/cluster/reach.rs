@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use longshore_nats::{self as nats, Nats, NatsClient, NatsConfig};
+use longshore_nats::{self as nats, BatchSetting, Nats, NatsClient, NatsConfig};
 use longshore_redis::{self as redis, Redis, RedisConfig};
 use longshore_tls::FileRole;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::config::{Config, Key};
+use crate::config::{AtomicBatches, Config, Key};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::metering::Role;
@@ -156,6 +156,11 @@ fn nats_config(config: &Config, name: &str, connect_deadline: Duration) -> NatsC
         credentials: config.nats_credentials.clone(),
         inbox_prefix: config.nats_inbox_prefix.clone(),
         nkey: config.nats_nkey.clone(),
+        batch: match config.nats_batch {
+            AtomicBatches::Auto => BatchSetting::Auto,
+            AtomicBatches::Always => BatchSetting::Always,
+            AtomicBatches::Never => BatchSetting::Never,
+        },
         tls: config.nats_tls.clone(),
         name: name.to_owned(),
         replicas: config.replicas,

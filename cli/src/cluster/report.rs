@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_nats::{Nats, ServiceReport};
+use longshore_nats::{BatchStatus, Nats, ServiceReport};
 use longshore_proto::{NodeId, Partition};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +27,9 @@ pub(crate) struct SchedulerReport {
     pub(crate) partitions: Vec<PartitionReport>,
     /// The stores that it cannot use, with the reasons.
     pub(crate) problems: Vec<String>,
+    /// Its use of atomic batches. `None` in the report of an older version.
+    #[serde(default)]
+    pub(crate) atomic_batches: Option<BatchStatus>,
 }
 
 /// A partition in the words of its leader.
@@ -55,7 +58,12 @@ pub(super) fn reporter(
         };
         let partitions = led.into_iter().map(reported).collect();
         let problems = reported_problems(&nats, &dependencies);
-        let report = SchedulerReport { node: node.clone(), partitions, problems };
+        let report = SchedulerReport {
+            node: node.clone(),
+            partitions,
+            problems,
+            atomic_batches: Some(nats.batch_status()),
+        };
         serde_json::to_value(report).unwrap_or(Value::Null)
     };
     Box::new(report)

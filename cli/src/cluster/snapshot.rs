@@ -53,7 +53,7 @@ pub(crate) struct ConsumerSeen {
 
 /// NATS, its clients and its queues.
 pub(super) struct NatsSeen {
-    pub(super) status: nats::Status,
+    pub(super) status: nats::NatsStatus,
     /// How far its clock is ahead of ours, in milliseconds; nothing if it did not say.
     pub(super) clock_ahead: Option<i64>,
     /// The schedulers that answer requests.
@@ -75,11 +75,13 @@ pub(crate) struct SchedulerSeen {
     pub(crate) partitions: Vec<PartitionReport>,
     /// The stores that it cannot use.
     pub(crate) problems: Vec<String>,
+    /// Its use of atomic batches. `None` for an older version.
+    pub(crate) atomic_batches: Option<nats::BatchStatus>,
 }
 
 /// Redis, and the workers and leases in it.
 pub(super) struct RedisSeen {
-    pub(super) status: redis::Status,
+    pub(super) status: redis::RedisStatus,
     /// How far its clock is ahead of ours, in milliseconds.
     pub(super) clock_ahead: i64,
     pub(super) workers: Vec<WorkerEntry>,

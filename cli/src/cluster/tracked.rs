@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_ports::{
     Backend, Blobs, Checkpoints, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded, LogReader,
-    Queued, RunLog, RunPage, RunQuery, RunRow,
+    RunLog, RunPage, RunQuery, RunRow,
 };
 use longshore_proto::{
     CheckpointMark, ClaimKey, Claimed, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition,
@@ -82,7 +82,7 @@ impl RunLog for Tracked<dyn RunLog> {
 
 #[async_trait]
 impl JobQueue for Tracked<dyn JobQueue> {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.noted.jobs.watch(self.port.publish(jobs)).await
     }
 

@@ -14,6 +14,8 @@ pub(crate) enum Key {
     NatsInboxPrefix,
     /// A file with the seed of a NATS user's nkey.
     NatsNkey,
+    /// Use of atomic batches for large groups of jobs.
+    NatsBatch,
     /// Certificates of the authorities that vouch for NATS.
     NatsCa,
     /// The certificate with which this process shows NATS who it is.
@@ -66,11 +68,12 @@ const FILE_SUFFIX: &str = "_FILE";
 
 impl Key {
     /// Every setting, in the order of the reference.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::NatsUrl,
         Self::NatsCredentials,
         Self::NatsInboxPrefix,
         Self::NatsNkey,
+        Self::NatsBatch,
         Self::NatsCa,
         Self::NatsCert,
         Self::NatsKeyFile,
@@ -101,6 +104,7 @@ impl Key {
             Self::NatsCredentials => "nats.credentials",
             Self::NatsInboxPrefix => "nats.inbox_prefix",
             Self::NatsNkey => "nats.nkey",
+            Self::NatsBatch => "nats.batch",
             Self::NatsCa => "nats.ca",
             Self::NatsCert => "nats.cert",
             Self::NatsKeyFile => "nats.key",
@@ -138,7 +142,7 @@ impl Key {
             Self::KeepFor => Some("7d"),
             Self::ConnectDeadline | Self::WorkerDrain => Some("30s"),
             Self::WorkerSlots => Some("64"),
-            Self::LogFormat => Some("auto"),
+            Self::NatsBatch | Self::LogFormat => Some("auto"),
             Self::NatsInboxPrefix => Some("_INBOX"),
             Self::NatsNkey
             | Self::NatsCa

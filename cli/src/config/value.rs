@@ -131,6 +131,27 @@ pub(super) fn inbox_prefix(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("1 to 32 of A-Z, a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
+/// The use of atomic batches for large groups of jobs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AtomicBatches {
+    /// A measurement decides.
+    Auto,
+    /// Large groups go as atomic batches.
+    Always,
+    /// All jobs go one by one.
+    Never,
+}
+
+/// Parses the use of atomic batches.
+pub(super) fn batch(text: &str) -> Result<AtomicBatches, String> {
+    match text.trim() {
+        "auto" => Ok(AtomicBatches::Auto),
+        "always" => Ok(AtomicBatches::Always),
+        "never" => Ok(AtomicBatches::Never),
+        _ => Err("`auto`, `always` or `never`".to_owned()),
+    }
+}
+
 /// What keys begin with: a word that is no pattern and has none of the signs that keys have.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');

@@ -56,7 +56,7 @@ pub(super) async fn dispatch(backend: &Backend, jobs: Vec<SizedJob>) -> Result<R
         let batch = store_large_arguments(backend, batch, &mut rejected.jobs).await?;
         let ids: Vec<JobId> = batch.iter().map(|job| job.id.clone()).collect();
         match backend.jobs.publish(batch).await {
-            Ok(_) => log_recovery(QUEUE_JOBS),
+            Ok(()) => log_recovery(QUEUE_JOBS),
             Err(error) if error.retryable => {
                 rejected.jobs.extend(ids.into_iter().chain(jobs.map(|sized| sized.job.id)));
                 rejected.queue_is_full = true;
@@ -106,7 +106,7 @@ async fn store_arguments(backend: &Backend, arguments: &Payload) -> Result<Optio
             if outage::failed(STORE_ARGUMENTS) {
                 warn!(%error, "cannot {STORE_ARGUMENTS}; these jobs wait, others are sent");
             }
-            Ok(None)
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }

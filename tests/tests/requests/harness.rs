@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use async_nats::{HeaderMap, jetstream};
-use longshore_nats::{self as nats, Nats, NatsConfig};
+use longshore_nats::{self as nats, BatchSetting, Nats, NatsConfig};
 use longshore_ports::{Backend, DeadLetter, Delivery};
 use longshore_proto::{AttemptRecord, Event, Namespace, Outcome, Output, Settlement};
 use longshore_redis::{Redis, RedisConfig};
@@ -63,6 +63,7 @@ impl Cluster {
             urls: vec![nats_server.url()],
             credentials: None,
             inbox_prefix: None,
+            batch: BatchSetting::Auto,
             nkey: None,
             tls: TlsFiles::default(),
             name: "requests".to_owned(),

@@ -7,9 +7,9 @@ use std::mem;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Claimed, Digest, Event, Fault, FaultClass,
-    INLINE_LIMIT_BYTES, Job, Next, NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent,
-    ServerInstance, Settlement, Timestamp,
+    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Claimed, Event, Fault, FaultClass, Job, Next, NodeId,
+    OnToolError, Outcome, Output, Payload, Safety, Sent, ServerInstance, Settlement, SpilledPayload,
+    Timestamp,
 };
 use serde_json::Value;
 
@@ -301,16 +301,11 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A value as it travels in a record: a large one as the address of a blob, which is put aside.
+/// Turns a value into a payload. Adds the blob of a large one to `blobs`.
 fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
-    match serde_json::to_vec(&value) {
-        Ok(text) if text.len() > INLINE_LIMIT_BYTES => {
-            let address = Payload::Blob { digest: Digest::of(&text), bytes: text.len() as u64 };
-            blobs.push(text);
-            address
-        }
-        _ => Payload::Inline(value),
-    }
+    let SpilledPayload { payload, blob } = Payload::spill(value);
+    blobs.extend(blob);
+    payload
 }
 
 /// The fault of a call that a worker claimed and did not report.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Blobs, Delivery, Error, JobQueue, LogReader, Queued, RunLog};
+use longshore_ports::{Blobs, Delivery, Error, JobQueue, LogReader, RunLog};
 use longshore_proto::{Digest, Event, Incarnation, Job, JobId, Outcome, Partition, Seq, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
@@ -86,7 +86,7 @@ struct LostQueue {
 
 #[async_trait]
 impl JobQueue for LostQueue {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.queue.publish(jobs).await
     }
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded};
-use longshore_ports::{Backend, Delivery, Queued};
+use longshore_ports::{Backend, Delivery};
 use longshore_proto::{
     Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RetryPolicy,
     RunId, Safety, Seq, ServerName, Settlement, Timestamp,
@@ -97,8 +97,8 @@ impl Harness {
     }
 
     pub(crate) async fn publish(&self, job: &Job) {
-        let queued = self.backend.jobs.publish(vec![job.clone()]).await.expect("published");
-        assert_eq!(queued, [Queued::New]);
+        assert!(self.left_the_queue(job).await, "it is not in the queue yet");
+        self.backend.jobs.publish(vec![job.clone()]).await.expect("published");
     }
 
     /// What became of a job, as the log says.
@@ -152,10 +152,9 @@ impl Harness {
         until("the call", || async { self.journal().len() >= times }).await;
     }
 
-    /// Whether a job has left the queue, which it does when it is acknowledged: only then is its place free. For a
-    /// worker that has stopped.
+    /// Returns true if the queue does not have a job. A job leaves it when it is acknowledged.
     pub(crate) async fn left_the_queue(&self, job: &Job) -> bool {
-        self.backend.jobs.publish(vec![job.clone()]).await.expect("published") == [Queued::New]
+        self.backend.jobs.holds(std::slice::from_ref(job)).await.expect("answers") == [false]
     }
 
     /// Takes a job out of the queue, as another worker would.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Claims, Delivery, Error, JobQueue, Queued, Receipt};
+use longshore_ports::{Claims, Delivery, Error, JobQueue, Receipt};
 use longshore_proto::{ClaimKey, Claimed, Job, JobId, NodeId, Outcome, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
@@ -18,7 +18,7 @@ struct Hasty(Arc<dyn JobQueue>);
 
 #[async_trait]
 impl JobQueue for Hasty {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.0.publish(jobs).await
     }
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {

@@ -1,43 +1,47 @@
-//! The log's tables: what an append, a read and a trim do inside their transaction.
+//! The tables of the logs: appends, reads and trims inside their transactions.
 
 use longshore_proto::{Incarnation, Partition, Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::failure::Failure;
+use crate::failure::StoreError;
 
-/// Below the partition's 16 bits and the sign, 47 are left for the sequence: 44 years at 100,000 entries a second.
+/// Bits of the sequence in a row id, below the sign and the 16 bits of the partition: enough for 44 years at 100,000
+/// entries a second.
 const SEQ_BITS: u32 = 47;
 
-/// An entry as it stands in the file.
+/// An entry of the file.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stored {
+pub(super) struct StoredEntry {
     pub(super) seq: Seq,
     pub(super) at: Timestamp,
     pub(super) body: Vec<u8>,
 }
 
-/// Which part of a log there is. An empty one ends right below its head.
+/// The first and the last sequence of a log. The tail of an empty log is right below its head.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Extent {
+pub(super) struct LogExtent {
     pub(super) head: Seq,
     pub(super) tail: Seq,
+    /// Time of the last entry.
     at: Timestamp,
 }
 
-/// How far a trim came.
+/// The progress of a trim.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Trimmed {
-    All,
-    Some,
+pub(super) enum TrimProgress {
+    /// All entries are trimmed.
+    Complete,
+    /// More entries have to be trimmed.
+    Partial,
 }
 
-/// The key of an entry: in the order of the sequences, and apart for each partition.
-fn place(partition: Partition, seq: Seq) -> u64 {
+/// Returns the row id of an entry. Those of a partition are consecutive, in the order of the sequences.
+fn row_id(partition: Partition, seq: Seq) -> u64 {
     u64::from(partition.0) << SEQ_BITS | seq.0
 }
 
-fn seq_of(place: u64) -> Seq {
-    Seq(place & ((1 << SEQ_BITS) - 1))
+fn seq_of(row_id: u64) -> Seq {
+    Seq(row_id & ((1 << SEQ_BITS) - 1))
 }
 
 pub(super) fn incarnation(connection: &Connection) -> rusqlite::Result<Incarnation> {
@@ -45,22 +49,26 @@ pub(super) fn incarnation(connection: &Connection) -> rusqlite::Result<Incarnati
     query.query_row([], |row| row.get(0)).map(Incarnation)
 }
 
-pub(super) fn extent(connection: &Connection, partition: Partition) -> rusqlite::Result<Extent> {
+pub(super) fn extent(connection: &Connection, partition: Partition) -> rusqlite::Result<LogExtent> {
     let mut query = connection.prepare_cached("SELECT head, tail, at FROM logs WHERE partition = ?1")?;
     let read = |row: &Row<'_>| {
-        Ok(Extent { head: Seq(row.get(0)?), tail: Seq(row.get(1)?), at: Timestamp::from_millis(row.get(2)?) })
+        Ok(LogExtent {
+            head: Seq(row.get(0)?),
+            tail: Seq(row.get(1)?),
+            at: Timestamp::from_millis(row.get(2)?),
+        })
     };
-    let untouched = Extent { head: Seq(1), tail: Seq::ZERO, at: Timestamp::default() };
+    let untouched = LogExtent { head: Seq(1), tail: Seq::ZERO, at: Timestamp::default() };
     Ok(query.query_row([partition.0], read).optional()?.unwrap_or(untouched))
 }
 
-/// Adds bodies at the end. The time never goes back within a partition, whatever the clock does.
+/// Appends entries. Their time is never before that of the last entry of the partition, whatever the clock does.
 pub(super) fn append(
     connection: &Connection,
     partition: Partition,
     bodies: Vec<Vec<u8>>,
     now: Timestamp,
-) -> rusqlite::Result<Vec<Stored>> {
+) -> rusqlite::Result<Vec<StoredEntry>> {
     let before = extent(connection, partition)?;
     let at = now.max(before.at);
     let mut insert =
@@ -69,32 +77,36 @@ pub(super) fn append(
     let mut stored = Vec::with_capacity(bodies.len());
     for body in bodies {
         tail = tail.next();
-        insert.execute(params![place(partition, tail), at.as_millis(), body])?;
-        stored.push(Stored { seq: tail, at, body });
+        insert.execute(params![row_id(partition, tail), at.as_millis(), body])?;
+        stored.push(StoredEntry { seq: tail, at, body });
     }
-    set_extent(connection, partition, Extent { head: before.head, tail, at })?;
+    set_extent(connection, partition, LogExtent { head: before.head, tail, at })?;
     Ok(stored)
 }
 
-/// Up to `max` entries from `from` on, which is not beyond the tail. Fewer if they have more than `bytes` together.
+/// Loads up to `max` entries from `from` on, which is not beyond the tail. Fewer if they have more than `bytes`
+/// together.
 pub(super) fn load(
     connection: &Connection,
     partition: Partition,
     from: Seq,
     max: usize,
     bytes: usize,
-) -> Result<Vec<Stored>, Failure> {
+) -> Result<Vec<StoredEntry>, StoreError> {
     let sql = "SELECT place, at, body FROM entries WHERE place BETWEEN ?1 AND ?2 ORDER BY place LIMIT ?3";
     let mut query = connection.prepare_cached(sql)?;
-    let last = place(partition, Seq((1 << SEQ_BITS) - 1));
-    let mut rows = query.query(params![place(partition, from), last, max])?;
-    let mut loaded: Vec<Stored> = Vec::new();
+    let last = row_id(partition, Seq((1 << SEQ_BITS) - 1));
+    let mut rows = query.query(params![row_id(partition, from), last, max])?;
+    let mut loaded: Vec<StoredEntry> = Vec::new();
     let mut room = bytes;
     while room > 0
         && let Some(row) = rows.next()?
     {
-        let entry =
-            Stored { seq: seq_of(row.get(0)?), at: Timestamp::from_millis(row.get(1)?), body: row.get(2)? };
+        let entry = StoredEntry {
+            seq: seq_of(row.get(0)?),
+            at: Timestamp::from_millis(row.get(1)?),
+            body: row.get(2)?,
+        };
         let expected = loaded.last().map_or(from, |before| before.seq.next());
         if entry.seq != expected {
             return Err(missing(expected, extent(connection, partition)?));
@@ -105,45 +117,43 @@ pub(super) fn load(
     if loaded.is_empty() { Err(missing(from, extent(connection, partition)?)) } else { Ok(loaded) }
 }
 
-/// Forgets entries below `below`, at most `max` of them. The tail stays, so that numbers are never given out twice.
+/// Deletes entries below `below`, at most `max` of them. The tail does not change, so that sequences are never used
+/// twice.
 pub(super) fn trim(
     connection: &Connection,
     partition: Partition,
     below: Seq,
     max: u64,
-) -> rusqlite::Result<Trimmed> {
+) -> rusqlite::Result<TrimProgress> {
     let before = extent(connection, partition)?;
     let goal = below.min(before.tail.next());
     if goal <= before.head {
-        return Ok(Trimmed::All);
+        return Ok(TrimProgress::Complete);
     }
     let head = goal.min(Seq(before.head.0.saturating_add(max)));
     let mut delete = connection.prepare_cached("DELETE FROM entries WHERE place >= ?1 AND place < ?2")?;
-    delete.execute([place(partition, before.head), place(partition, head)])?;
-    set_extent(connection, partition, Extent { head, ..before })?;
-    Ok(if head == goal { Trimmed::All } else { Trimmed::Some })
+    delete.execute([row_id(partition, before.head), row_id(partition, head)])?;
+    set_extent(connection, partition, LogExtent { head, ..before })?;
+    Ok(if head == goal { TrimProgress::Complete } else { TrimProgress::Partial })
 }
 
-/// What to say to a reader of `seq`, which was trimmed.
-pub(super) fn trimmed(seq: Seq, extent: Extent) -> Failure {
-    Failure::Refused(format!(
+/// Returns the error for a reader of `seq`, which was trimmed.
+pub(super) fn trimmed(seq: Seq, extent: LogExtent) -> StoreError {
+    StoreError::Refused(format!(
         "entry {seq} was trimmed; the log begins at {}: start from a newer checkpoint",
         extent.head
     ))
 }
 
-/// What to say to a reader of `seq`, which is not in the table.
-fn missing(seq: Seq, extent: Extent) -> Failure {
+/// Returns the error for a reader of `seq`, which is not in the table.
+fn missing(seq: Seq, extent: LogExtent) -> StoreError {
     if seq < extent.head {
         return trimmed(seq, extent);
     }
-    Failure::Damaged(format!(
-        "entry {seq} is missing from a log that goes from {} to {}",
-        extent.head, extent.tail
-    ))
+    StoreError::Damaged(format!("entry {seq} is missing from a log from {} to {}", extent.head, extent.tail))
 }
 
-fn set_extent(connection: &Connection, partition: Partition, extent: Extent) -> rusqlite::Result<()> {
+fn set_extent(connection: &Connection, partition: Partition, extent: LogExtent) -> rusqlite::Result<()> {
     let sql = "INSERT INTO logs (partition, head, tail, at) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (partition) DO UPDATE SET head = ?2, tail = ?3, at = ?4";
     let values = params![partition.0, extent.head.0, extent.tail.0, extent.at.as_millis()];
@@ -176,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_ends_with_the_entry_that_fills_it() {
+    fn load_ends_with_the_entry_that_reaches_the_limit() {
         let connection = memory();
         append(&connection, Partition(3), bodies(5), Timestamp::default()).expect("appends");
         let sizes = |from, max, bytes| {
@@ -190,27 +200,31 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_damage_and_not_a_trim() {
+    fn missing_entry_is_reported_as_damage() {
         let connection = memory();
         append(&connection, Partition(0), bodies(3), Timestamp::default()).expect("appends");
         connection.execute("DELETE FROM entries WHERE place = 2", []).expect("deletes");
-        let failure = |from| load(&connection, Partition(0), Seq(from), 9, 99).expect_err("a hole");
-        assert!(matches!(failure(1), Failure::Damaged(_)));
-        assert!(matches!(failure(2), Failure::Damaged(_)));
+        let failure =
+            |from| load(&connection, Partition(0), Seq(from), 9, 99).expect_err("an entry is missing");
+        assert!(matches!(failure(1), StoreError::Damaged(_)));
+        assert!(matches!(failure(2), StoreError::Damaged(_)));
     }
 
     #[test]
-    fn a_long_trim_goes_in_steps() {
+    fn long_trim_is_done_in_steps() {
         let connection = memory();
         append(&connection, Partition(0), bodies(5), Timestamp::default()).expect("appends");
         let step = || trim(&connection, Partition(0), Seq(6), 2).expect("trims");
-        assert_eq!([step(), step(), step()], [Trimmed::Some, Trimmed::Some, Trimmed::All]);
+        assert_eq!(
+            [step(), step(), step()],
+            [TrimProgress::Partial, TrimProgress::Partial, TrimProgress::Complete]
+        );
         let extent = extent(&connection, Partition(0)).expect("an extent");
         assert_eq!((extent.head, extent.tail), (Seq(6), Seq(5)));
     }
 
     #[test]
-    fn the_largest_partition_fits_beside_its_sequences() {
+    fn row_id_has_room_for_the_largest_partition() {
         let connection = memory();
         let last = Partition(u16::MAX);
         append(&connection, last, bodies(2), Timestamp::default()).expect("appends");

@@ -1,9 +1,8 @@
-//! A reader of one partition's log.
+//! A reader of the log of one partition.
 //!
-//! It pulls from a consumer of its own, which lives in the server's memory and may vanish with the server, or with a
-//! change of leaders. So the reader keeps what matters, the next sequence, checks that every entry is the next one, and
-//! makes another consumer whenever anything is not as it should be. What cannot be mended that way is said: a log that
-//! was trimmed, replaced, or that lost its end.
+//! It pulls from a consumer of its own, which is in the server's memory and may vanish with the server, or with a
+//! change of leaders. So the reader keeps the next sequence, checks that every entry has it, and creates another
+//! consumer after any error. A log that was trimmed, was replaced, or lost its end is an error for the caller.
 
 use std::time::Duration;
 
@@ -20,63 +19,68 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use super::incarnation;
-use crate::api::{ApiError, ask};
+use crate::api::{ApiError, request};
 use crate::connection::Connection;
 use crate::failure::failed;
-use crate::pull::{Arrived, GRACE, Pull, Puller, Pulls, arrived};
-use crate::streams::look;
+use crate::pull::{GRACE, InboxMessage, OutstandingPulls, PullClient, PullRequest};
+use crate::streams::definitions::incarnation;
+use crate::streams::stream_info;
 
-/// How many entries are asked for in advance: some milliseconds of reading, so that it never waits for the network.
-const AHEAD: usize = 1_000;
+/// Entries that are requested in advance: some milliseconds of reading, so that the reader never waits for the network.
+const READ_AHEAD: usize = 1_000;
 
-/// How much one pull may bring, so that large entries do not fill the memory: a scheduler that leads eight partitions has
-/// as many readers.
+/// Most bytes of one pull request, so that large entries do not fill the memory: a scheduler that leads eight
+/// partitions has as many readers.
 const PULL_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long a pull waits at the server. When nothing is heard for that long and a bit, the consumer is taken for dead.
+/// Time that the server keeps a pull request. A consumer that sends nothing for longer than this and [`GRACE`] is
+/// considered gone.
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 
-/// How long the server keeps a consumer that nobody pulls from.
+/// Time that the server keeps a consumer without pull requests.
 const CONSUMER_IDLE: Duration = Duration::from_secs(60);
 
-/// How long to wait before another consumer is made.
+/// Pause before another consumer is created.
 const REOPEN_PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) struct Reader {
+/// A position in the log of a partition, and the consumer that delivers the entries from there.
+pub(super) struct PartitionReader {
     connection: Connection,
     partition: Partition,
     next: Seq,
     incarnation: Incarnation,
-    /// Nothing while it has to be made anew.
-    feed: Option<Feed>,
+    /// `None` after an error, until another consumer is created.
+    consumer: Option<LogConsumer>,
 }
 
-impl Reader {
+impl PartitionReader {
     pub(super) async fn open(connection: Connection, partition: Partition, from: Seq) -> Result<Self, Error> {
         let doing = format!("read the log of partition {partition} from {from}");
-        let info = look(&connection.context, &subject::log_stream(partition)).await;
+        let info = stream_info(&connection.context, &subject::log_stream(partition)).await;
         let info = info.map_err(|error| failed(doing.as_str(), error))?;
         check_extent(from, &info.state).map_err(|refusal| Error::permanent(doing, refusal))?;
-        Ok(Self { connection, partition, next: from, incarnation: incarnation(&info), feed: None })
+        Ok(Self { connection, partition, next: from, incarnation: incarnation(&info), consumer: None })
     }
 
-    /// Makes a consumer that begins at the next entry, if that one is still to be had.
-    async fn begin(&self) -> Result<Feed, Error> {
+    /// Creates a consumer that begins at the next entry. Fails if the log does not have that entry any more.
+    async fn create_consumer(&self) -> Result<LogConsumer, Error> {
         let doing = || format!("read the log of partition {} from {}", self.partition, self.next);
         let stream = subject::log_stream(self.partition);
-        let info = look(&self.connection.context, &stream).await.map_err(|error| failed(doing(), error))?;
+        let info =
+            stream_info(&self.connection.context, &stream).await.map_err(|error| failed(doing(), error))?;
         let found = incarnation(&info);
         if found != self.incarnation {
-            let refusal = format!("the log was replaced: it is {found} now, and was {}", self.incarnation);
+            let refusal =
+                format!("the log was replaced: its incarnation is {found}, and was {}", self.incarnation);
             return Err(Error::permanent(doing(), refusal));
         }
         check_extent(self.next, &info.state).map_err(|refusal| Error::permanent(doing(), refusal))?;
-        Feed::open(&self.connection, stream, self.next).await.map_err(|error| failed(doing(), error))
+        LogConsumer::open(&self.connection, stream, self.next).await.map_err(|error| failed(doing(), error))
     }
 
-    /// Turns messages into entries until one is not the next; whatever is wrong then shows with another consumer.
-    fn take(&mut self, first: Message, max: usize) -> Vec<Entry> {
+    /// Decodes messages until one does not have the next sequence. The reason is found when the next consumer is
+    /// created.
+    fn decode(&mut self, first: Message, max: usize) -> Vec<Entry> {
         let (mut entries, mut events) = (Vec::new(), 0);
         let mut message = Some(first);
         while let Some(found) = message.take() {
@@ -87,13 +91,13 @@ impl Reader {
                     entries.push(entry);
                 }
                 _ => {
-                    self.feed = None;
+                    self.consumer = None;
                     break;
                 }
             }
-            // Whoever asks for so many is not given many times more to do at once.
+            // An entry may hold many events, and the caller should not get many times more than it asked for.
             if events < max {
-                message = self.feed.as_mut().and_then(Feed::ready);
+                message = self.consumer.as_mut().and_then(LogConsumer::try_next);
             }
         }
         entries
@@ -101,34 +105,34 @@ impl Reader {
 }
 
 #[async_trait]
-impl LogReader for Reader {
+impl LogReader for PartitionReader {
     async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error> {
         loop {
-            // A message that was taken out of the feed is handed on in the same step, so giving up here loses none.
-            let feed = match self.feed.take() {
-                Some(feed) => feed,
-                None => self.begin().await?,
+            // A message that left the consumer is returned in the same step, so a cancelled call loses none.
+            let consumer = match self.consumer.take() {
+                Some(consumer) => consumer,
+                None => self.create_consumer().await?,
             };
-            match self.feed.insert(feed).message().await {
+            match self.consumer.insert(consumer).next().await {
                 Ok(message) => {
-                    let entries = self.take(message, max.clamp(1, AHEAD));
+                    let entries = self.decode(message, max.clamp(1, READ_AHEAD));
                     if !entries.is_empty() {
                         return Ok(entries);
                     }
                 }
                 Err(reason) => {
-                    debug!(partition = %self.partition, next = %self.next, reason, "reading the log anew");
-                    self.feed = None;
+                    debug!(partition = %self.partition, next = %self.next, reason, "creating another consumer of the log");
+                    self.consumer = None;
                 }
             }
-            if self.feed.is_none() {
+            if self.consumer.is_none() {
                 sleep(REOPEN_PAUSE).await;
             }
         }
     }
 }
 
-/// Whether a log holds, or will hold next, an entry.
+/// Fails unless a log holds the entry `next`, or that is the one after its last.
 fn check_extent(next: Seq, state: &State) -> Result<(), String> {
     let (first, last) = (state.first_sequence, state.last_sequence);
     if next.0 < first {
@@ -142,7 +146,7 @@ fn check_extent(next: Seq, state: &State) -> Result<(), String> {
     Ok(())
 }
 
-/// An entry as it was stored; nothing if the message does not say where it stands.
+/// Decodes an entry. Returns `None` if the message has no sequence.
 fn entry(context: &Context, message: Message) -> Option<Entry> {
     let message = jetstream::Message { message, context: context.clone() };
     let info = message.info().ok()?;
@@ -152,17 +156,18 @@ fn entry(context: &Context, message: Message) -> Option<Entry> {
     Some(Entry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
 }
 
-/// Messages on their way from a consumer.
-struct Feed {
-    puller: Puller,
+/// An ephemeral consumer of a log.
+struct LogConsumer {
+    client: PullClient,
     inbox: Subscriber,
-    pulls: Pulls,
-    heard: Instant,
+    pulls: OutstandingPulls,
+    /// Time of the last message from the consumer, or of the last pull request.
+    active_at: Instant,
     connected: watch::Receiver<u64>,
 }
 
-impl Feed {
-    async fn open(connection: &Connection, stream: String, next: Seq) -> Result<Self, FeedError> {
+impl LogConsumer {
+    async fn open(connection: &Connection, stream: String, next: Seq) -> Result<Self, LogConsumerError> {
         let connected = connection.connected();
         let name = format!("read-{:032x}", rand::random::<u128>());
         let config = consumer::Config {
@@ -174,71 +179,71 @@ impl Feed {
             num_replicas: 1,
             ..consumer::Config::default()
         };
-        let request = json!({ "stream_name": stream, "config": config });
-        let (puller, inbox) = Puller::open(&connection.client, &stream, &name).await?;
+        let body = json!({ "stream_name": stream, "config": config });
+        let (client, inbox) = PullClient::open(&connection.client, &stream, &name).await?;
         let create = format!("CONSUMER.CREATE.{stream}.{name}");
-        ask::<consumer::Info>(&connection.context, create, &request).await?;
-        Ok(Self { puller, inbox, pulls: Pulls::default(), heard: Instant::now(), connected })
+        request::<consumer::Info>(&connection.context, create, &body).await?;
+        Ok(Self { client, inbox, pulls: OutstandingPulls::default(), active_at: Instant::now(), connected })
     }
 
-    /// The next message, or why there will be none.
-    async fn message(&mut self) -> Result<Message, String> {
+    /// Waits for the next message. Fails with a reason if the consumer will not deliver it.
+    async fn next(&mut self) -> Result<Message, String> {
         loop {
-            self.pull().await.map_err(|error| error.to_string())?;
-            let word = tokio::select! {
-                word = timeout_at(self.heard + PULL_EXPIRES + GRACE, self.inbox.next()) => word,
-                _ = self.connected.changed() => return Err("the connection was made again".to_owned()),
+            self.request_more().await.map_err(|error| error.to_string())?;
+            let received = tokio::select! {
+                received = timeout_at(self.active_at + PULL_EXPIRES + GRACE, self.inbox.next()) => received,
+                _ = self.connected.changed() => return Err("the connection was lost and made again".to_owned()),
             };
-            self.heard = Instant::now();
-            match word.map_err(|_| "nothing was heard of the consumer")?.map(arrived) {
-                Some(Arrived::Message(message)) => {
-                    self.pulls.arrived();
+            self.active_at = Instant::now();
+            match received.map_err(|_| "the consumer sends nothing")?.map(InboxMessage::from_nats) {
+                Some(InboxMessage::Message(message)) => {
+                    self.pulls.count_message();
                     return Ok(message);
                 }
-                Some(Arrived::Over(number)) => self.pulls.over(number),
-                Some(Arrived::Broken(reason)) => return Err(reason),
+                Some(InboxMessage::PullEnded(number)) => self.pulls.remove(number),
+                Some(InboxMessage::ConsumerError(reason)) => return Err(reason),
                 None => return Err("the inbox was closed".to_owned()),
             }
         }
     }
 
-    /// A message that is there already.
-    fn ready(&mut self) -> Option<Message> {
-        match self.inbox.next().now_or_never()?.map(arrived)? {
-            Arrived::Message(message) => {
-                self.pulls.arrived();
+    /// Returns a message that has arrived already.
+    fn try_next(&mut self) -> Option<Message> {
+        match self.inbox.next().now_or_never()?.map(InboxMessage::from_nats)? {
+            InboxMessage::Message(message) => {
+                self.pulls.count_message();
                 Some(message)
             }
-            Arrived::Over(number) => {
-                self.pulls.over(number);
+            InboxMessage::PullEnded(number) => {
+                self.pulls.remove(number);
                 None
             }
-            // The next pull hears of it.
-            Arrived::Broken(_) => None,
+            // The next pull request gets the same error.
+            InboxMessage::ConsumerError(_) => None,
         }
     }
 
-    /// Asks for more while there is less than half of [`AHEAD`] to come.
-    async fn pull(&mut self) -> Result<(), PublishError> {
+    /// Requests more entries if less than half of [`READ_AHEAD`] is outstanding.
+    async fn request_more(&mut self) -> Result<(), PublishError> {
         let now = Instant::now();
         let outstanding = self.pulls.outstanding(now);
-        if outstanding > AHEAD / 2 {
+        if outstanding > READ_AHEAD / 2 {
             return Ok(());
         }
-        let (number, count) = (self.pulls.number(), AHEAD - outstanding);
-        self.puller
-            .pull(number, Pull { count, bytes: Some(PULL_BYTES), expires: Some(PULL_EXPIRES) })
-            .await?;
-        // Whoever was busy elsewhere has heard nothing for a long time, and that means nothing.
-        self.heard = now;
-        self.pulls.sent(number, count, now + PULL_EXPIRES);
+        let (number, count) = (self.pulls.next_number(), READ_AHEAD - outstanding);
+        let request = PullRequest { count, bytes: Some(PULL_BYTES), expires: Some(PULL_EXPIRES) };
+        self.client.pull(number, request).await?;
+        // A caller that was busy elsewhere has not read the inbox for a long time, which does not mean that the
+        // consumer is gone.
+        self.active_at = now;
+        self.pulls.add(number, count, now + PULL_EXPIRES);
         Ok(())
     }
 }
 
-/// Why there is no consumer.
+/// The reason why a consumer cannot be created.
 #[derive(Debug, thiserror::Error)]
-enum FeedError {
+enum LogConsumerError {
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
     #[error(transparent)]
@@ -250,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_in_the_log_any_more_or_not_yet_next_is_refused() {
+    fn sequence_that_was_trimmed_or_is_beyond_the_end_is_refused() {
         let mut state: State = serde_json::from_value(json!({
             "messages": 0, "bytes": 0, "first_seq": 5, "first_ts": "1970-01-01T00:00:00Z",
             "last_seq": 9, "last_ts": "1970-01-01T00:00:00Z", "consumer_count": 0

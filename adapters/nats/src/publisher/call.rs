@@ -2,23 +2,23 @@
 
 use tokio::sync::oneshot;
 
-use super::answer::Refusal;
-use super::message::{Outgoing, Placed};
+use super::ack::PublishFailure;
+use super::message::{OutgoingMessage, PublishOutcome};
 
-/// The most messages that go together: the server's limit for an atomic batch.
-pub(super) const TOGETHER: usize = 1_000;
+/// Most messages of a group: the server's limit for an atomic batch.
+pub(super) const GROUP_MESSAGES: usize = 1_000;
 
-/// The result of a call: one element for each message, in their order.
-pub(super) type PublishResult = Result<Vec<Placed>, Refusal>;
+/// Result of a call: the outcome of each message, in their order.
+pub(super) type PublishResult = Result<Vec<PublishOutcome>, PublishFailure>;
 
-/// At most [`TOGETHER`] messages of one caller.
+/// At most [`GROUP_MESSAGES`] messages of one caller.
 pub(super) struct PublishCall {
-    pub(super) messages: Vec<Outgoing>,
+    pub(super) messages: Vec<OutgoingMessage>,
     pub(super) reply: oneshot::Sender<PublishResult>,
 }
 
 impl PublishCall {
-    /// The bytes of all bodies.
+    /// Returns the bytes of all bodies.
     pub(super) fn bytes(&self) -> usize {
         self.messages.iter().map(|message| message.body.len()).sum()
     }

@@ -1,9 +1,9 @@
-//! Messages that went to the server together, and what became of each.
+//! Messages that went to the server together, and the outcome of each.
 //!
-//! They have consecutive numbers, which their answers come under; the answer to a batch (ADR-50 of NATS) comes under the
-//! number of its last message and counts for all. A batch is stored whole or not at all, and refused as a whole when
-//! one of its messages is; so a refused batch is [sent again](FollowUp::SendAll) one by one, and then each message gets its
-//! own answer.
+//! They have consecutive numbers, under which their acknowledgements come. The acknowledgement of a batch (ADR-50 of
+//! NATS) comes under the number of its last message and holds for all. A batch is stored whole or not at all, and
+//! refused as a whole when one of its messages is; so a refused batch is [sent again](FollowUp::SendAll) as single
+//! messages, and then each message gets its own acknowledgement.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,150 +11,171 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Refusal};
+use super::ack::{PublishAck, PublishFailure};
 use super::call::PublishResult;
-use super::message::{Outgoing, Placed};
+use super::merge::MergedMessages;
+use super::message::{OutgoingMessage, PublishOutcome};
+use crate::batch::PublishMode;
 use crate::connection::ANSWER_TIMEOUT;
-use crate::publish_costs::Way;
 
-/// How often, and how soon, to ask again while an equal message is on its way in the server.
-const CLASHES: u32 = 20;
-const CLASH_PAUSE: Duration = Duration::from_millis(3);
+/// Times that messages of a group are sent again because of [conflicts](PublishFailure::is_in_flight_conflict).
+const MOST_CONFLICTS: u32 = 20;
 
-/// A group on its way.
-pub(super) struct Group {
-    first: u64,
-    pub(super) way: Way,
-    pub(super) messages: Vec<Outgoing>,
-    answers: Vec<Option<Result<Placed, Refusal>>>,
+/// Pause before a message with a conflict is sent again: the time in which the server stores the other one.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(3);
+
+/// A group of messages that was sent.
+pub(super) struct MessageGroup {
+    first_number: u64,
+    pub(super) mode: PublishMode,
+    /// True if the time that the server takes for the group is measured.
+    pub(super) is_sample: bool,
+    pub(super) messages: Vec<OutgoingMessage>,
+    outcomes: Vec<Option<Result<PublishOutcome, PublishFailure>>>,
     unanswered: usize,
-    /// In which message each of those is that calls brought.
-    places: Vec<usize>,
-    /// How many they brought, one call after the other.
-    calls: Vec<(usize, oneshot::Sender<PublishResult>)>,
-    pub(super) sent: Instant,
-    /// Messages to be sent again, since when, and how often that was done.
-    again: Vec<usize>,
-    again_since: Option<Instant>,
-    clashes: u32,
-    /// Whether it was a batch that the server refused.
-    refused: bool,
+    /// For each message of the callers, the index in `messages` of the one that contains it.
+    index_of: Vec<usize>,
+    replies: Vec<PendingReply>,
+    pub(super) sent_at: Instant,
+    conflicts: Conflicts,
+    /// True if it was a batch that the server refused.
+    was_refused: bool,
 }
 
-/// The sender's next step after an answer.
+/// The part of a group that belongs to one call.
+pub(super) struct PendingReply {
+    /// Messages of the call. Those of one call follow those of the call before.
+    pub(super) count: usize,
+    pub(super) reply: oneshot::Sender<PublishResult>,
+}
+
+/// Messages that have to be sent again, because the server was storing another one of the same subject.
+#[derive(Default)]
+struct Conflicts {
+    indexes: Vec<usize>,
+    since: Option<Instant>,
+    /// Times that messages were sent again.
+    resends: u32,
+}
+
+/// The sender's next step after an acknowledgement.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum FollowUp {
     /// Nothing has to be sent.
     Nothing,
-    /// Every message has to be sent again, one by one.
+    /// Every message has to be sent again, as a single message.
     SendAll,
 }
 
-impl Group {
+impl MessageGroup {
     pub(super) fn new(
-        first: u64,
-        way: Way,
-        (messages, places): (Vec<Outgoing>, Vec<usize>),
-        calls: Vec<(usize, oneshot::Sender<PublishResult>)>,
+        first_number: u64,
+        mode: PublishMode,
+        merged: MergedMessages,
+        replies: Vec<PendingReply>,
     ) -> Self {
-        let unanswered = messages.len();
-        let answers = (0..unanswered).map(|_| None).collect();
-        let (again, again_since, clashes) = (Vec::new(), None, 0);
+        let unanswered = merged.messages.len();
         Self {
-            first,
-            way,
-            messages,
-            answers,
+            first_number,
+            mode,
+            is_sample: false,
+            outcomes: (0..unanswered).map(|_| None).collect(),
             unanswered,
-            places,
-            calls,
-            sent: Instant::now(),
-            again,
-            again_since,
-            clashes,
-            refused: false,
+            messages: merged.messages,
+            index_of: merged.index_of,
+            replies,
+            sent_at: Instant::now(),
+            conflicts: Conflicts::default(),
+            was_refused: false,
         }
     }
 
-    /// The numbers of its messages.
+    /// Returns the numbers of the messages.
     pub(super) fn numbers(&self) -> Range<u64> {
-        self.first..self.first + self.messages.len() as u64
+        self.first_number..self.first_number + self.messages.len() as u64
     }
 
-    /// Takes in what the server says under a number.
-    pub(super) fn take(&mut self, number: u64, answer: Answer) -> FollowUp {
-        if self.way == Way::AsBatch {
-            return self.take_of_batch(answer);
+    /// Records the acknowledgement that came under a number.
+    pub(super) fn record_ack(&mut self, number: u64, ack: PublishAck) -> FollowUp {
+        if self.mode == PublishMode::AtomicBatch {
+            return self.record_batch_ack(ack);
         }
-        let Ok(index) = usize::try_from(number - self.first) else { return FollowUp::Nothing };
-        match answer.placed {
-            Err(refusal) if refusal.is_clash() && self.clashes < CLASHES => {
-                self.again.push(index);
-                self.again_since.get_or_insert_with(Instant::now);
+        let Ok(index) = usize::try_from(number - self.first_number) else { return FollowUp::Nothing };
+        match ack.outcome {
+            Err(failure) if failure.is_in_flight_conflict() && self.conflicts.resends < MOST_CONFLICTS => {
+                self.conflicts.indexes.push(index);
+                self.conflicts.since.get_or_insert_with(Instant::now);
             }
-            placed => self.answer(index, placed),
+            outcome => self.record(index, outcome),
         }
         FollowUp::Nothing
     }
 
-    fn take_of_batch(&mut self, answer: Answer) -> FollowUp {
+    fn record_batch_ack(&mut self, ack: PublishAck) -> FollowUp {
         let count = self.messages.len() as u64;
-        match answer {
-            // Stored without anything in between, up to the place that is told.
-            Answer { placed: Ok(Placed::New(last)), batch: Some(stored) }
+        match ack {
+            // Stored at consecutive sequences that end at the acknowledged one.
+            PublishAck { outcome: Ok(PublishOutcome::Stored(last)), batch: Some(stored) }
                 if stored == count && last >= count =>
             {
-                for (index, place) in (last - count + 1..=last).enumerate() {
-                    self.answer(index, Ok(Placed::New(place)));
+                for (index, seq) in (last - count + 1..=last).enumerate() {
+                    self.record(index, Ok(PublishOutcome::Stored(seq)));
                 }
                 FollowUp::Nothing
             }
-            // The server's word means that nothing was stored.
-            Answer { placed: Err(Refusal::Said(_)) | Ok(Placed::Already), .. } => {
-                (self.way, self.refused, self.sent) = (Way::Singly, true, Instant::now());
+            // An error of the server means that it stored nothing.
+            PublishAck {
+                outcome: Err(PublishFailure::Refused(_)) | Ok(PublishOutcome::AlreadyPresent),
+                ..
+            } => {
+                self.mode = PublishMode::Pipelined;
+                self.was_refused = true;
+                self.sent_at = Instant::now();
                 FollowUp::SendAll
             }
-            Answer { placed: Err(refusal), .. } => {
-                self.fail(&refusal);
+            PublishAck { outcome: Err(failure), .. } => {
+                self.fail(&failure);
                 FollowUp::Nothing
             }
-            Answer { placed: Ok(Placed::New(place)), batch } => {
-                let told =
-                    format!("of a batch of {count} messages, {batch:?} are said to be stored, up to {place}");
-                self.fail(&Refusal::Unreadable(told));
+            PublishAck { outcome: Ok(PublishOutcome::Stored(last)), batch } => {
+                let cause = format!(
+                    "a batch of {count} messages was sent, and {batch:?} are acknowledged, up to sequence {last}"
+                );
+                self.fail(&PublishFailure::InvalidAck(cause));
                 FollowUp::Nothing
             }
         }
     }
 
-    /// Notes what became of a message; only its first answer counts.
-    pub(super) fn answer(&mut self, index: usize, placed: Result<Placed, Refusal>) {
-        if let Some(place @ None) = self.answers.get_mut(index) {
-            *place = Some(placed);
+    /// Records the outcome of a message. Only the first one counts.
+    pub(super) fn record(&mut self, index: usize, outcome: Result<PublishOutcome, PublishFailure>) {
+        if let Some(unanswered @ None) = self.outcomes.get_mut(index) {
+            *unanswered = Some(outcome);
             self.unanswered -= 1;
         }
     }
 
-    /// Nothing more will be heard of what was not answered.
-    pub(super) fn fail(&mut self, refusal: &Refusal) {
+    /// Records a failure of every message that has no outcome yet.
+    pub(super) fn fail(&mut self, failure: &PublishFailure) {
         for index in 0..self.messages.len() {
-            self.answer(index, Err(refusal.clone()));
+            self.record(index, Err(failure.clone()));
         }
     }
 
-    /// When something has to be done about it, if no answer comes.
+    /// Returns the time at which messages are due to be sent again or given up, if no acknowledgement comes.
     pub(super) fn wake_at(&self) -> Instant {
-        let again = self.again_since.map(|since| since + CLASH_PAUSE);
-        again.unwrap_or(self.sent + ANSWER_TIMEOUT).min(self.sent + ANSWER_TIMEOUT)
+        let overdue = self.sent_at + ANSWER_TIMEOUT;
+        self.conflicts.since.map_or(overdue, |since| overdue.min(since + CONFLICT_PAUSE))
     }
 
-    /// Messages that it is time to send again.
-    pub(super) fn due(&mut self) -> Vec<usize> {
-        match self.again_since {
-            Some(since) if since.elapsed() >= CLASH_PAUSE => {
-                self.again_since = None;
-                self.clashes += 1;
-                std::mem::take(&mut self.again)
+    /// Takes the messages that are due to be sent again.
+    pub(super) fn take_due(&mut self) -> Vec<usize> {
+        let Conflicts { indexes, since, resends } = &mut self.conflicts;
+        match since {
+            Some(at) if at.elapsed() >= CONFLICT_PAUSE => {
+                *since = None;
+                *resends += 1;
+                std::mem::take(indexes)
             }
             _ => Vec::new(),
         }
@@ -164,21 +185,25 @@ impl Group {
         self.unanswered == 0
     }
 
-    /// How long the server took to store all of it; nothing if it did not, or not at once.
-    pub(super) fn took(&self) -> Option<Duration> {
-        let stored = self.answers.iter().all(|answer| matches!(answer, Some(Ok(_))));
-        (stored && self.clashes == 0 && !self.refused).then(|| self.sent.elapsed())
+    /// Returns the time that the server took to store all messages. `None` if it did not store all of them at the first
+    /// try.
+    pub(super) fn store_time(&self) -> Option<Duration> {
+        let is_stored = |outcome: &Option<_>| matches!(outcome, Some(Ok(PublishOutcome::Stored(_))));
+        let is_whole = self.outcomes.iter().all(is_stored);
+        (is_whole && self.conflicts.resends == 0 && !self.was_refused).then(|| self.sent_at.elapsed())
     }
 
-    /// Tells everybody what became of their messages.
-    pub(super) fn tell(self) {
-        // All are answered, so nobody is told what was not said.
-        let answer = |place: usize| self.answers.get(place).cloned().flatten().unwrap_or(Err(Refusal::Lost));
-        let mut places = self.places.into_iter();
-        for (count, call) in self.calls {
-            let told = places.by_ref().take(count).map(answer).collect::<Vec<_>>().into_iter().collect();
-            // Nobody may be waiting any more, which is no reason not to have published.
-            let _ = call.send(told);
+    /// Sends every caller the outcomes of its messages.
+    pub(super) fn reply(self) {
+        // Every message has an outcome by now, so the failure for a missing one is never sent.
+        let outcome = |index: usize| {
+            self.outcomes.get(index).cloned().flatten().unwrap_or(Err(PublishFailure::ConnectionLost))
+        };
+        let mut index_of = self.index_of.into_iter();
+        for PendingReply { count, reply } in self.replies {
+            let outcomes: Vec<_> = index_of.by_ref().take(count).map(outcome).collect();
+            // The caller may have stopped waiting. Its messages are published all the same.
+            let _ = reply.send(outcomes.into_iter().collect());
         }
     }
 }
@@ -186,88 +211,100 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publisher::message::Manner;
+    use crate::publisher::message::StoreMode;
     use serde_json::json;
 
-    fn group(way: Way, counts: &[usize]) -> (Group, Vec<oneshot::Receiver<PublishResult>>) {
-        let message = Outgoing { subject: "a".into(), body: "".into(), manner: Manner::Once };
-        let (calls, told) = counts
+    fn group(mode: PublishMode, counts: &[usize]) -> (MessageGroup, Vec<oneshot::Receiver<PublishResult>>) {
+        let message = OutgoingMessage { subject: "a".into(), body: "".into(), store: StoreMode::IfAbsent };
+        let (replies, results) = counts
             .iter()
             .map(|count| {
-                let (call, told) = oneshot::channel();
-                ((*count, call), told)
+                let (reply, result) = oneshot::channel();
+                (PendingReply { count: *count, reply }, result)
             })
             .unzip();
         let count = counts.iter().sum();
-        (Group::new(10, way, (vec![message; count], (0..count).collect()), calls), told)
+        let merged = MergedMessages { messages: vec![message; count], index_of: (0..count).collect() };
+        (MessageGroup::new(10, mode, merged, replies), results)
     }
 
-    fn stored(place: u64, batch: Option<u64>) -> Answer {
-        Answer { placed: Ok(Placed::New(place)), batch }
+    fn stored(seq: u64, batch: Option<u64>) -> PublishAck {
+        PublishAck { outcome: Ok(PublishOutcome::Stored(seq)), batch }
     }
 
-    fn said(code: u64) -> Answer {
-        let word = json!({ "code": 400, "err_code": code, "description": "no" });
-        Answer { placed: Err(Refusal::Said(serde_json::from_value(word).expect("a word"))), batch: None }
+    fn refused(code: u64) -> PublishAck {
+        let error = json!({ "code": 400, "err_code": code, "description": "no" });
+        let error = serde_json::from_value(error).expect("an error of the server");
+        PublishAck { outcome: Err(PublishFailure::Refused(error)), batch: None }
+    }
+
+    fn result(results: &mut Vec<oneshot::Receiver<PublishResult>>) -> PublishResult {
+        results.pop().expect("another call").try_recv().expect("a reply")
     }
 
     #[test]
-    fn everybody_is_told_of_their_own_messages() {
-        let (mut group, mut told) = group(Way::Singly, &[1, 2]);
-        for (number, answer) in [(12, stored(8, None)), (10, stored(7, None)), (11, said(10077))] {
+    fn every_call_gets_the_outcomes_of_its_own_messages() {
+        let (mut group, mut results) = group(PublishMode::Pipelined, &[1, 2]);
+        for (number, ack) in [(12, stored(8, None)), (10, stored(7, None)), (11, refused(10077))] {
             assert!(!group.is_answered());
-            assert_eq!(group.take(number, answer), FollowUp::Nothing);
+            assert_eq!(group.record_ack(number, ack), FollowUp::Nothing);
         }
-        assert!(group.is_answered() && group.took().is_none());
-        group.tell();
-        let second = told.pop().expect("two calls").try_recv().expect("told");
-        assert!(matches!(second, Err(Refusal::Said(_))), "one of its messages was refused");
-        let first = told.pop().expect("two calls").try_recv().expect("told");
-        assert_eq!(first.expect("stored"), [Placed::New(7)]);
+        assert!(group.is_answered() && group.store_time().is_none());
+        group.reply();
+        let second = result(&mut results);
+        assert!(matches!(second, Err(PublishFailure::Refused(_))), "one of its messages was refused");
+        assert_eq!(result(&mut results).expect("stored"), [PublishOutcome::Stored(7)]);
     }
 
     #[test]
-    fn a_batch_ends_at_the_acknowledged_place() {
-        let (mut group, mut told) = group(Way::AsBatch, &[3]);
-        assert_eq!(group.take(12, stored(12, Some(3))), FollowUp::Nothing);
-        assert!(group.took().is_some());
-        group.tell();
-        let placed = told.pop().expect("a call").try_recv().expect("told").expect("stored");
-        assert_eq!(placed, [Placed::New(10), Placed::New(11), Placed::New(12)]);
+    fn batch_ends_at_the_acknowledged_sequence() {
+        let (mut group, mut results) = group(PublishMode::AtomicBatch, &[3]);
+        assert_eq!(group.record_ack(12, stored(12, Some(3))), FollowUp::Nothing);
+        assert!(group.store_time().is_some());
+        group.reply();
+        let expected = [10, 11, 12].map(PublishOutcome::Stored);
+        assert_eq!(result(&mut results).expect("stored"), expected);
     }
 
     #[test]
-    fn an_acknowledgement_of_something_else_is_not_believed() {
-        for answer in [stored(12, None), stored(12, Some(2)), stored(2, Some(3))] {
-            let (mut group, mut told) = group(Way::AsBatch, &[3]);
-            assert_eq!(group.take(12, answer), FollowUp::Nothing);
-            group.tell();
-            assert!(told.pop().expect("a call").try_recv().expect("told").is_err());
+    fn ack_that_does_not_fit_the_batch_is_a_failure() {
+        for ack in [stored(12, None), stored(12, Some(2)), stored(2, Some(3))] {
+            let (mut group, mut results) = group(PublishMode::AtomicBatch, &[3]);
+            assert_eq!(group.record_ack(12, ack), FollowUp::Nothing);
+            group.reply();
+            assert!(result(&mut results).is_err());
         }
     }
 
     #[test]
-    fn a_refused_batch_is_sent_again_one_by_one() {
-        let (mut group, _told) = group(Way::AsBatch, &[2]);
-        assert_eq!(group.take(11, said(10201)), FollowUp::SendAll);
-        assert_eq!(group.take(10, stored(4, None)), FollowUp::Nothing);
+    fn refused_batch_is_sent_again_as_single_messages() {
+        let (mut group, _results) = group(PublishMode::AtomicBatch, &[2]);
+        assert_eq!(group.record_ack(11, refused(10201)), FollowUp::SendAll);
+        assert_eq!(group.record_ack(10, stored(4, None)), FollowUp::Nothing);
         assert!(!group.is_answered());
-        group.take(11, Answer { placed: Ok(Placed::Already), batch: None });
-        assert!(group.is_answered() && group.took().is_none(), "it tells nothing of either way");
+        group.record_ack(11, stored(5, None));
+        assert!(group.is_answered() && group.store_time().is_none(), "it measures neither mode");
+    }
+
+    #[test]
+    fn messages_that_were_present_are_not_measured() {
+        let (mut group, _results) = group(PublishMode::Pipelined, &[1]);
+        group.record_ack(10, PublishAck { outcome: Ok(PublishOutcome::AlreadyPresent), batch: None });
+        assert!(group.is_answered() && group.store_time().is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_an_equal_message_is_on_its_way_it_is_sent_again_and_not_for_ever() {
-        let (mut group, _told) = group(Way::Singly, &[2]);
-        group.take(10, stored(1, None));
-        for _ in 0..CLASHES {
-            group.take(11, said(10164));
-            assert!(group.due().is_empty() && !group.is_answered());
-            tokio::time::advance(CLASH_PAUSE).await;
+    async fn message_with_a_conflict_is_sent_again_a_bounded_number_of_times() {
+        let (mut group, _results) = group(PublishMode::Pipelined, &[2]);
+        group.record_ack(10, stored(1, None));
+        for _ in 0..MOST_CONFLICTS {
+            group.record_ack(11, refused(10164));
+            assert!(group.take_due().is_empty() && !group.is_answered());
+            tokio::time::advance(CONFLICT_PAUSE).await;
             assert!(group.wake_at() <= Instant::now());
-            assert_eq!(group.due(), [1]);
+            assert_eq!(group.take_due(), [1]);
         }
-        group.take(11, said(10164));
-        assert!(group.is_answered() && group.took().is_none());
+        group.record_ack(11, refused(10164));
+        assert!(group.is_answered() && group.store_time().is_none());
     }
 }

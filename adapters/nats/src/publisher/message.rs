@@ -1,4 +1,4 @@
-//! A message on its way to a stream, and the result of its publish.
+//! A message to be published, and the result of its publish.
 
 use bytes::Bytes;
 
@@ -7,29 +7,29 @@ pub(super) const AROUND_BODY_BYTES: usize = 2 * 1024;
 
 /// A message to be published.
 #[derive(Clone)]
-pub(crate) struct Outgoing {
+pub(crate) struct OutgoingMessage {
     pub(crate) subject: async_nats::Subject,
     pub(crate) body: Bytes,
-    pub(crate) manner: Manner,
+    pub(crate) store: StoreMode,
 }
 
-/// How the stream stores a message.
+/// The way in which the stream stores a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Manner {
-    /// As it is.
-    Alone,
-    /// As it is, and only if its subject has no message.
-    Once,
-    /// In one message with others of its manner and subject that are published at the same time: its reader takes words
-    /// that were [put together](longshore_proto::join).
-    Joined,
+pub(crate) enum StoreMode {
+    /// Stored by itself, without a condition.
+    Single,
+    /// Stored by itself, and only if its subject has no message.
+    IfAbsent,
+    /// Merged with neighbours of this mode and the same subject into one message. Readers of the subject accept
+    /// [joined](longshore_proto::join) bodies.
+    Mergeable,
 }
 
 /// The result of a publish that the server answered without an error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Placed {
+pub(crate) enum PublishOutcome {
     /// The message is stored durably, at this sequence.
-    New(u64),
+    Stored(u64),
     /// The subject of the message already has one, so the server stored nothing.
-    Already,
+    AlreadyPresent,
 }

@@ -1,17 +1,17 @@
-//! Sends what calls bring, group by group, and hears the answers.
+//! Sends the messages of calls, group by group, and reads the acknowledgements.
 //!
 //! ```text
-//! calls ──gather──► Group ──numbered messages──► server
-//!                     ▲                            │
-//!         told ◄──────┴──── answers, one inbox ◄───┘
+//! calls ──gather──► MessageGroup ──numbered messages──► server
+//!                     ▲                                   │
+//!       replies ◄─────┴──── acknowledgements, one inbox ◄─┘
 //! ```
 //!
-//! One task for each stream, so that nothing here is shared: the client library's own way has a channel, a timer and a
-//! place in a table for every message, which costs more than the message.
+//! Each stream has one task, which shares nothing. The client library's own publish has a channel, a timer and a table
+//! entry for every message, which cost more than the message.
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -25,151 +25,160 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::answer::{self, Refusal};
-use super::call::{PublishCall, TOGETHER};
-use super::group::{FollowUp, Group};
-use super::joined::joined;
-use super::message::{Manner, Outgoing};
+use super::ack::{self, PublishFailure};
+use super::call::{GROUP_MESSAGES, PublishCall};
+use super::group::{FollowUp, MessageGroup, PendingReply};
+use super::merge::merge;
+use super::message::{OutgoingMessage, StoreMode};
+use crate::batch::{BatchChoice, PublishMode};
 use crate::connection::{ANSWER_TIMEOUT, Connection};
-use crate::publish_costs::{Costs, Way};
 
-/// The most bytes that go together, unless one call alone has more.
-const TOGETHER_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of a group, unless one call alone has more.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many groups are on their way at once. Two keep the server busy while an answer travels; the server allows 50
-/// open batches for a stream, whoever publishes, and keeps 10,000 messages that it has not stored yet.
-const GROUPS: usize = 2;
+/// Groups in flight. Two keep the server busy while an acknowledgement travels. The server allows 50 open batches of a
+/// stream, for all publishers, and buffers 10,000 messages that it has not stored yet.
+const GROUPS_IN_FLIGHT: usize = 2;
 
-/// How long to wait before the state of the connection is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Pause before the state of a lost connection is checked again.
+const CONNECTION_CHECK: Duration = Duration::from_millis(100);
 
-/// The headers of a message that may be stored only if its subject has none.
-static ONCE: LazyLock<HeaderMap> = LazyLock::new(|| {
+/// Headers of a message that is stored only if its subject has none.
+static IF_ABSENT: LazyLock<HeaderMap> = LazyLock::new(|| {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
     headers
 });
 
-/// A stream's side of the connection.
-pub(super) struct Sender {
+/// The task that publishes to one stream.
+pub(super) struct StreamSender {
     client: Client,
     connected: watch::Receiver<u64>,
     waiting: mpsc::Receiver<PublishCall>,
     /// The first call that had no room in the last group.
-    left: Option<PublishCall>,
+    postponed: Option<PublishCall>,
     inbox: String,
-    /// The number of the next message.
-    next: u64,
-    groups: VecDeque<Group>,
-    /// Shared by everything that publishes over the connection.
-    costs: Arc<Mutex<Costs>>,
+    next_number: u64,
+    groups: VecDeque<MessageGroup>,
+    choice: BatchChoice,
+    /// True if the last group was to be measured. The next one waits until it is alone, so that its time is its own.
+    is_measuring: bool,
 }
 
-impl Sender {
-    pub(super) fn new(connection: &Connection, waiting: mpsc::Receiver<PublishCall>) -> Self {
+impl StreamSender {
+    pub(super) fn new(
+        connection: &Connection,
+        waiting: mpsc::Receiver<PublishCall>,
+        choice: BatchChoice,
+    ) -> Self {
         Self {
             client: connection.client.clone(),
             connected: connection.connected(),
             waiting,
-            left: None,
+            postponed: None,
             inbox: connection.client.new_inbox(),
-            next: 0,
+            next_number: 0,
             groups: VecDeque::new(),
-            costs: Arc::clone(&connection.costs),
+            choice,
+            is_measuring: false,
         }
     }
 
-    /// Serves calls until nobody can make any more.
+    /// Serves calls until every caller is gone.
     pub(super) async fn run(mut self) {
-        let mut answers = match self.client.subscribe(format!("{}.*", self.inbox)).await {
-            Ok(answers) => answers,
-            // The client is gone, and whoever publishes is told.
-            Err(error) => return debug!(%error, "answers to publishes cannot be heard"),
+        let mut acks = match self.client.subscribe(format!("{}.*", self.inbox)).await {
+            Ok(acks) => acks,
+            // The client is closed, and so the callers get an error.
+            Err(error) => return debug!(%error, "cannot subscribe to acknowledgements of publishes"),
         };
-        let mut open = true;
-        while open || !self.groups.is_empty() {
+        let mut has_callers = true;
+        while has_callers || !self.groups.is_empty() {
             let wake = self.wake_at();
-            // What is sent while there is no connection may arrive with the next one, long after its sender has given up.
-            let may_send = self.groups.len() < GROUPS && self.is_connected();
+            // Messages that are sent without a connection may arrive over the next one, long after their caller gave
+            // up.
+            let may_send = self.has_room() && self.is_connected();
             tokio::select! { biased;
-                Ok(()) = self.connected.changed() => self.lose(),
-                answer = answers.next() => match answer {
-                    Some(answer) => self.hear(answer, &mut answers).await,
-                    None => return, // the client is gone
+                Ok(()) = self.connected.changed() => self.fail_all(),
+                ack = acks.next() => match ack {
+                    Some(ack) => self.record_acks(ack, &mut acks).await,
+                    None => return, // the client is closed
                 },
-                call = next(&mut self.left, &mut self.waiting), if open && may_send => match call {
-                    Some(call) => self.begin(call).await,
-                    None => open = false,
+                call = next(&mut self.postponed, &mut self.waiting), if has_callers && may_send => match call {
+                    Some(call) => self.send_group(call).await,
+                    None => has_callers = false,
                 },
-                () = until(wake) => self.look_after().await,
+                () = until(wake) => self.send_due().await,
             }
         }
     }
 
-    fn costs(&self) -> MutexGuard<'_, Costs> {
-        // No code that holds the lock can panic half-way.
-        self.costs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn has_room(&self) -> bool {
+        let limit = if self.is_measuring { 1 } else { GROUPS_IN_FLIGHT };
+        self.groups.len() < limit
     }
 
     fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// When there is something to do though nothing is heard.
+    /// Returns the time of the next step that no acknowledgement causes.
     fn wake_at(&self) -> Option<Instant> {
-        let groups = self.groups.iter().map(Group::wake_at).min();
-        let look = (!self.is_connected()).then(|| Instant::now() + LOOK_AGAIN);
-        groups.into_iter().chain(look).min()
+        let groups = self.groups.iter().map(MessageGroup::wake_at).min();
+        let check = (!self.is_connected()).then(|| Instant::now() + CONNECTION_CHECK);
+        groups.into_iter().chain(check).min()
     }
 
-    /// What was sent over a connection that is gone may or may not have been stored, and nobody will say.
-    fn lose(&mut self) {
+    /// Fails the groups in flight after a reconnect, because their acknowledgements are lost.
+    fn fail_all(&mut self) {
         for group in &mut self.groups {
-            group.fail(&Refusal::Lost);
+            group.fail(&PublishFailure::ConnectionLost);
         }
-        self.finish();
-        // Another server may have other settings.
-        *self.costs() = Costs::default();
+        self.finish_groups();
+        self.choice.reset();
     }
 
-    /// Takes in an answer, and those that have come with it.
-    async fn hear(&mut self, first: Message, answers: &mut Subscriber) {
-        let mut heard = Some(first);
-        while let Some(message) = heard {
+    /// Records an acknowledgement and those that have arrived behind it.
+    async fn record_acks(&mut self, first: Message, acks: &mut Subscriber) {
+        let mut next_ack = Some(first);
+        while let Some(message) = next_ack {
             let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
             let group = number.and_then(|number: u64| {
                 let index = self.groups.iter().position(|group| group.numbers().contains(&number))?;
                 Some((number, index))
             });
-            // Answers for what was given up are nobody's.
+            // The group may be gone: its messages were given up.
             if let Some((number, index)) = group
                 && let Some(group) = self.groups.get_mut(index)
-                && group.take(number, answer::read(&message)) == FollowUp::SendAll
+                && group.record_ack(number, ack::read(&message)) == FollowUp::SendAll
             {
                 self.send(index, None).await;
             }
-            heard = answers.next().now_or_never().flatten();
+            next_ack = acks.next().now_or_never().flatten();
         }
-        self.finish();
+        self.finish_groups();
     }
 
-    /// Sends a first call, and those that wait behind it.
-    async fn begin(&mut self, first: PublishCall) {
+    /// Sends a call, together with those that wait behind it.
+    async fn send_group(&mut self, first: PublishCall) {
         let calls = self.gather(first);
         let mut messages = Vec::new();
         let mut replies = Vec::with_capacity(calls.len());
-        // Whoever gave up will ask again, and then it should not be there twice.
+        // A caller that stopped waiting will ask again, and then its messages should not be stored twice.
         for call in calls.into_iter().filter(|call| !call.reply.is_closed()) {
-            replies.push((call.messages.len(), call.reply));
+            replies.push(PendingReply { count: call.messages.len(), reply: call.reply });
             messages.extend(call.messages);
         }
-        let messages = joined(messages, self.client.max_payload());
-        let way = self.costs().way(messages.0.len());
-        let group = Group::new(self.next, way, messages, replies);
-        self.next = group.numbers().end;
+        let merged = merge(messages, self.client.max_payload());
+        let count = merged.messages.len();
+        self.is_measuring = self.choice.needs_sample(count);
+        let is_sample = self.is_measuring && self.groups.is_empty();
+        let mode = if is_sample { self.choice.sample_mode() } else { self.choice.mode(count) };
+        let mut group = MessageGroup::new(self.next_number, mode, merged, replies);
+        group.is_sample = is_sample;
+        self.next_number = group.numbers().end;
         self.groups.push_back(group);
         self.send(self.groups.len() - 1, None).await;
-        self.finish();
+        self.finish_groups();
     }
 
     fn gather(&mut self, first: PublishCall) -> Vec<PublishCall> {
@@ -178,8 +187,8 @@ impl Sender {
         while let Ok(call) = self.waiting.try_recv() {
             count += call.messages.len();
             bytes += call.bytes();
-            if count > TOGETHER || bytes > TOGETHER_BYTES {
-                self.left = Some(call);
+            if count > GROUP_MESSAGES || bytes > GROUP_BYTES {
+                self.postponed = Some(call);
                 break;
             }
             calls.push(call);
@@ -187,73 +196,76 @@ impl Sender {
         calls
     }
 
-    /// Sends the messages of a group, or some of them once more.
-    async fn send(&mut self, index: usize, some: Option<Vec<usize>>) {
-        let Some(group) = self.groups.get_mut(index) else { return };
+    /// Sends the messages of a group, or those at `indexes` once more.
+    async fn send(&mut self, group_index: usize, indexes: Option<Vec<usize>>) {
+        let Some(group) = self.groups.get_mut(group_index) else { return };
         let first = group.numbers().start;
-        let batch = format!("{}-{first}", self.inbox);
         let count = group.messages.len();
-        let mut unsent = Vec::new();
-        for number in some.unwrap_or_else(|| (0..count).collect()) {
-            let Some(message) = group.messages.get(number) else { continue };
-            let reply = format!("{}.{}", self.inbox, first + number as u64);
-            let sent = match group.way {
-                Way::Singly => singly(&self.client, message, reply).await,
-                Way::AsBatch => in_batch(&self.client, message, reply, &batch, (number + 1, count)).await,
+        let batch_id = format!("{}-{first}", self.inbox);
+        let mut not_sent = Vec::new();
+        for index in indexes.unwrap_or_else(|| (0..count).collect()) {
+            let Some(message) = group.messages.get(index) else { continue };
+            let reply = format!("{}.{}", self.inbox, first + index as u64);
+            let sent = match group.mode {
+                PublishMode::Pipelined => send_single(&self.client, message, reply).await,
+                PublishMode::AtomicBatch => {
+                    let part = BatchPart { id: &batch_id, number: index + 1, is_last: index + 1 == count };
+                    send_in_batch(&self.client, message, reply, part).await
+                }
             };
             if let Err(error) = sent {
-                unsent.push((number, Refusal::unsent(&error)));
+                not_sent.push((index, PublishFailure::not_sent(&error)));
             }
         }
-        match (group.way, unsent.pop()) {
+        match (group.mode, not_sent.pop()) {
             (_, None) => {}
-            // The rest of a batch is nothing without this.
-            (Way::AsBatch, Some((_, refusal))) => group.fail(&refusal),
-            (Way::Singly, Some(last)) => {
-                unsent.push(last);
-                unsent.into_iter().for_each(|(number, refusal)| group.answer(number, Err(refusal)));
+            // A batch without one of its messages is never committed.
+            (PublishMode::AtomicBatch, Some((_, failure))) => group.fail(&failure),
+            (PublishMode::Pipelined, Some(last)) => {
+                not_sent.push(last);
+                not_sent.into_iter().for_each(|(index, failure)| group.record(index, Err(failure)));
             }
         }
     }
 
-    /// Sends again what it is time for, and gives up what has waited for too long.
-    async fn look_after(&mut self) {
+    /// Sends messages again that are due, and fails groups whose acknowledgements are overdue.
+    async fn send_due(&mut self) {
         for index in 0..self.groups.len() {
             let Some(group) = self.groups.get_mut(index) else { continue };
-            if group.sent.elapsed() >= ANSWER_TIMEOUT {
-                group.fail(&Refusal::Late);
+            if group.sent_at.elapsed() >= ANSWER_TIMEOUT {
+                group.fail(&PublishFailure::TimedOut);
                 continue;
             }
-            let due = group.due();
+            let due = group.take_due();
             if !due.is_empty() {
                 self.send(index, Some(due)).await;
             }
         }
-        self.finish();
+        self.finish_groups();
     }
 
-    /// Parts with groups of which everything is known.
-    fn finish(&mut self) {
-        let mut left = VecDeque::with_capacity(GROUPS);
+    /// Removes the groups whose messages all have an outcome, and replies to their callers.
+    fn finish_groups(&mut self) {
+        let mut unfinished = VecDeque::with_capacity(GROUPS_IN_FLIGHT);
         for group in std::mem::take(&mut self.groups) {
             if !group.is_answered() {
-                left.push_back(group);
+                unfinished.push_back(group);
                 continue;
             }
-            if let Some(took) = group.took() {
-                self.costs().learn(group.way, group.messages.len(), took);
+            if group.is_sample {
+                self.choice.record(group.mode, group.messages.len(), group.store_time());
             }
-            group.tell();
+            group.reply();
         }
-        self.groups = left;
+        self.groups = unfinished;
     }
 }
 
 async fn next(
-    left: &mut Option<PublishCall>,
+    postponed: &mut Option<PublishCall>,
     waiting: &mut mpsc::Receiver<PublishCall>,
 ) -> Option<PublishCall> {
-    match left.take() {
+    match postponed.take() {
         Some(call) => Some(call),
         None => waiting.recv().await,
     }
@@ -266,29 +278,36 @@ async fn until(wake: Option<Instant>) {
     }
 }
 
-async fn singly(client: &Client, message: &Outgoing, reply: String) -> Result<(), PublishError> {
-    let Outgoing { subject, body, manner } = message;
-    if *manner == Manner::Once {
-        let headers = ONCE.clone();
+async fn send_single(client: &Client, message: &OutgoingMessage, reply: String) -> Result<(), PublishError> {
+    let OutgoingMessage { subject, body, store } = message;
+    if *store == StoreMode::IfAbsent {
+        let headers = IF_ABSENT.clone();
         client.publish_with_reply_and_headers(subject.clone(), reply, headers, body.clone()).await
     } else {
         client.publish_with_reply(subject.clone(), reply, body.clone()).await
     }
 }
 
-/// Sends a message of a batch; the last one commits it and is the one that is answered.
-async fn in_batch(
+/// The position of a message in an atomic batch.
+struct BatchPart<'a> {
+    id: &'a str,
+    /// Starting at one.
+    number: usize,
+    is_last: bool,
+}
+
+/// Sends a message of a batch. The last one commits the batch, and is acknowledged for all.
+async fn send_in_batch(
     client: &Client,
-    message: &Outgoing,
+    message: &OutgoingMessage,
     reply: String,
-    batch: &str,
-    (number, count): (usize, usize),
+    part: BatchPart<'_>,
 ) -> Result<(), PublishError> {
-    let Outgoing { subject, body, manner } = message;
-    let mut headers = if *manner == Manner::Once { ONCE.clone() } else { HeaderMap::new() };
-    headers.insert(NATS_BATCH_ID, batch);
-    headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
-    if number < count {
+    let OutgoingMessage { subject, body, store } = message;
+    let mut headers = if *store == StoreMode::IfAbsent { IF_ABSENT.clone() } else { HeaderMap::new() };
+    headers.insert(NATS_BATCH_ID, part.id);
+    headers.insert(NATS_BATCH_SEQUENCE, part.number.to_string());
+    if !part.is_last {
         return client.publish_with_headers(subject.clone(), headers, body.clone()).await;
     }
     headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);

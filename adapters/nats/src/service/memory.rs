@@ -1,46 +1,46 @@
-//! A bound on the memory that requests take, which namespaces share.
+//! Limits of the memory of requests, which namespaces share.
 //!
-//! A request waits with its body, and takes several times as much once it is read. So there is a bound on the bodies that
-//! wait or are being answered, beyond which a request is told to come back; and a bound on what is read at the same time,
-//! for which requests wait in their order. One namespace gets at most three quarters of each, and small requests, which are
-//! most, never wait for large ones.
+//! A waiting request takes the bytes of its body, and several times as much once it is decoded. So there is a limit for
+//! the bodies of requests that wait or are being answered, beyond which requests are refused, and a limit for requests
+//! that are decoded at the same time, for which they wait in their order. One namespace gets at most three quarters of
+//! each, and small requests, which are most, never wait for large ones.
 
 use longshore_ports::{NamespaceShare, NamespaceShares};
 use longshore_proto::Namespace;
 
-/// Bodies in this process: some dozens of the largest size, or some ten thousand small ones.
+/// Limit of all bodies: some dozens of the largest size, or some ten thousand small ones.
 const BODIES_BYTES: u32 = 64 * 1024 * 1024;
 
-/// What a request takes beside its body while it waits: its task, its subject and its headers.
+/// Memory of a waiting request beside its body: its task, its subject and its headers.
 const AROUND_BODY_BYTES: u32 = 4 * 1024;
 
-/// Memory for requests that are read and answered.
-const READ_BYTES: u32 = 256 * 1024 * 1024;
+/// Limit of the memory of decoded requests.
+const DECODED_BYTES: u32 = 256 * 1024 * 1024;
 
-/// The same for requests whose bodies have at most [`SMALL_BODY_BYTES`].
-const READ_SMALL_BYTES: u32 = 64 * 1024 * 1024;
+/// Limit of the memory of decoded requests whose bodies have at most [`SMALL_BODY_BYTES`].
+const DECODED_SMALL_BYTES: u32 = 64 * 1024 * 1024;
 
-/// Size of a body that counts as small, in bytes.
+/// Largest body that counts as small.
 const SMALL_BODY_BYTES: u32 = 2 * 1024;
 
-/// What a byte of a body becomes at most when it is read: an element of one byte is a value of 32 bytes in a list that
-/// doubles as it grows.
-const READ_PER_BYTE: u32 = 64;
+/// Most bytes of memory for a byte of a body: an element of one byte becomes a value of 32 bytes in a list that doubles
+/// as it grows.
+const DECODED_PER_BYTE: u32 = 64;
 
-/// Most of what reading a body may take: an [`Api`](longshore_scheduler::Api) bounds the number of values.
-const READ_MOST_BYTES: u32 = 32 * 1024 * 1024;
+/// Most memory of one decoded body: an [`Api`](longshore_scheduler::Api) limits the number of values.
+const DECODED_BODY_BYTES: u32 = 32 * 1024 * 1024;
 
-/// The memory of one service.
+/// The memory limits of one service.
 #[derive(Clone)]
 pub(super) struct RequestMemory {
     bodies: NamespaceShares,
-    read: NamespaceShares,
-    read_small: NamespaceShares,
+    decoded: NamespaceShares,
+    decoded_small: NamespaceShares,
 }
 
-/// A request that may wait here.
+/// A request whose body may wait.
 pub(super) struct AdmittedRequest {
-    read: NamespaceShares,
+    decoded: NamespaceShares,
     bytes: u32,
     _body: NamespaceShare,
 }
@@ -48,23 +48,27 @@ pub(super) struct AdmittedRequest {
 impl RequestMemory {
     pub(super) fn new() -> Self {
         let shared = |bytes: u32| NamespaceShares::new(bytes, bytes / 4 * 3);
-        Self { bodies: shared(BODIES_BYTES), read: shared(READ_BYTES), read_small: shared(READ_SMALL_BYTES) }
+        Self {
+            bodies: shared(BODIES_BYTES),
+            decoded: shared(DECODED_BYTES),
+            decoded_small: shared(DECODED_SMALL_BYTES),
+        }
     }
 
-    /// Admits a request of a namespace with a body of so many bytes, unless there are too many already.
+    /// Admits a request of a namespace with a body of `bytes`. `None` if the limit is reached.
     pub(super) fn admit(&self, namespace: &Namespace, bytes: usize) -> Option<AdmittedRequest> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let body = self.bodies.try_acquire(namespace, bytes.saturating_add(AROUND_BODY_BYTES))?;
-        let read = if bytes <= SMALL_BODY_BYTES { &self.read_small } else { &self.read };
-        Some(AdmittedRequest { read: read.clone(), bytes, _body: body })
+        let decoded = if bytes <= SMALL_BODY_BYTES { &self.decoded_small } else { &self.decoded };
+        Some(AdmittedRequest { decoded: decoded.clone(), bytes, _body: body })
     }
 }
 
 impl AdmittedRequest {
-    /// Waits until the request of a namespace may be read. It counts for as long as the share lives.
-    pub(super) async fn may_be_read(&self, namespace: &Namespace) -> Option<NamespaceShare> {
-        let bytes = self.bytes.saturating_mul(READ_PER_BYTE).clamp(AROUND_BODY_BYTES, READ_MOST_BYTES);
-        self.read.acquire(namespace, bytes).await
+    /// Waits until the request of a namespace may be decoded. It counts until the returned share is dropped.
+    pub(super) async fn wait_to_decode(&self, namespace: &Namespace) -> Option<NamespaceShare> {
+        let bytes = self.bytes.saturating_mul(DECODED_PER_BYTE).clamp(AROUND_BODY_BYTES, DECODED_BODY_BYTES);
+        self.decoded.acquire(namespace, bytes).await
     }
 }
 
@@ -74,20 +78,21 @@ mod tests {
     use futures::FutureExt;
 
     #[test]
-    fn requests_are_bounded_by_bytes_and_few_large_ones_are_read_at_once() {
+    fn requests_are_limited_by_bytes_and_few_large_ones_are_decoded_at_once() {
         const LARGE: usize = 1024 * 1024;
         let memory = RequestMemory::new();
         let (ours, others): (Namespace, Namespace) = ("ours".parse().unwrap(), "others".parse().unwrap());
         let admitted: Vec<_> = std::iter::from_fn(|| memory.admit(&ours, LARGE)).collect();
         assert!((45..=48).contains(&admitted.len()), "{}", admitted.len());
         assert!(memory.admit(&ours, LARGE).is_none());
-        let read: Vec<_> = admitted.iter().map_while(|one| one.may_be_read(&ours).now_or_never()).collect();
+        let read: Vec<_> =
+            admitted.iter().map_while(|one| one.wait_to_decode(&ours).now_or_never()).collect();
         assert_eq!(read.len(), 6);
         let (small, large) = (memory.admit(&others, 100), memory.admit(&others, LARGE));
-        assert!(small.expect("there is room").may_be_read(&others).now_or_never().is_some());
-        assert!(large.expect("there is room").may_be_read(&others).now_or_never().is_some());
+        assert!(small.expect("there is room").wait_to_decode(&others).now_or_never().is_some());
+        assert!(large.expect("there is room").wait_to_decode(&others).now_or_never().is_some());
         drop(read);
-        assert!(admitted.iter().all(|one| one.may_be_read(&ours).now_or_never().is_some()));
+        assert!(admitted.iter().all(|one| one.wait_to_decode(&ours).now_or_never().is_some()));
         drop(admitted);
         let small = std::iter::from_fn(|| memory.admit(&ours, 100)).take(20_000).collect::<Vec<_>>();
         assert!(small.len() > 10_000, "{}", small.len());

@@ -1,69 +1,83 @@
-//! Sizes of the streams that others fill, as shares of what the account may store.
+//! Sizes of the streams that users fill, as shares of the storage limit of the account.
 //!
-//! Clients fill the stream of submits, tools fill the blobs, a lack of workers fills the queue. Each has a bound of its
-//! own, so that none of them can take the room in which runs that were admitted end: that of the logs. The logs have no
-//! bound by themselves; what the others leave is theirs.
+//! Clients fill the stream of submits, tools fill the blobs, and a lack of workers fills the queue. Each has a limit of
+//! its own, so that none of them takes the room of the logs, in which admitted runs end. The logs have no limit of
+//! their own and get the rest.
 
 use async_nats::jetstream::account::Account;
 use async_nats::jetstream::stream::{Config, Info};
-use longshore_proto::subject;
+use longshore_proto::subject::{self, WORKFLOWS_STREAM};
 
-use super::WORKFLOWS_STREAM;
+/// Name of the metadata with the `max_bytes` that Longshore set. A stream whose limit an operator changed is not
+/// resized.
+pub(super) const SIZE_METADATA: &str = "longshore.max_bytes";
 
-/// Where Longshore writes which `max_bytes` it set. An operator who sets another one is left alone.
-pub(super) const SIZED: &str = "longshore.max_bytes";
-
-/// The least size that is worth having: some messages of the largest size that a server takes by default.
+/// Least size of a stream: some messages of the largest size that a server accepts by default.
 pub(super) const LEAST_BYTES: u64 = 4 * MIB;
 
-/// What is tried next where a server has no room for a size: so much less that the logs get what is left of it.
-pub(super) const SMALLER: u64 = 4;
+/// Factor by which a size is reduced where a server has no room for it. It is large enough that the logs get the rest.
+pub(super) const SHRINK_FACTOR: u64 = 4;
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
-/// The size of a stream.
-struct Share {
+/// The share of a stream.
+struct SizeShare {
     stream: &'static str,
-    /// Of what the account may store for each copy.
+    /// Per cent of the storage limit of the account, for each copy.
     percent: u64,
-    /// Without a limit of the account, and never more than this if `is_enough`.
+    /// Size without a limit of the account.
     bytes: u64,
-    is_enough: bool,
+    /// True if `bytes` is also the largest size with a limit.
+    is_maximum: bool,
 }
 
-/// Together 55 %: the logs keep 45 % of an account, and admit submits up to 70 % of that.
+/// Shares of the streams, together 55 %. The logs keep 45 % of an account, and submits are admitted up to 70 % of that.
 ///
-/// - submits and jobs: what waits, a million messages of 2 KiB each.
-/// - blobs: they are kept for as long as their runs, and are the largest part of what tools return.
+/// - submits and jobs: a million waiting messages of 2 KiB each.
+/// - blobs: kept for as long as their runs, and the largest part of the results of tools.
 /// - workflows: texts are blobs, so an entry of the registry takes some hundred bytes.
-/// - dead letters: forgotten after a month or beyond this size, the oldest first; 16 KiB each at most.
-const SHARES: [Share; 5] = [
-    Share { stream: subject::SUBMIT_STREAM, percent: 10, bytes: 2 * GIB, is_enough: false },
-    Share { stream: subject::JOBS_STREAM, percent: 10, bytes: 2 * GIB, is_enough: false },
-    Share { stream: subject::BLOBS_STREAM, percent: 30, bytes: 20 * GIB, is_enough: false },
-    Share { stream: WORKFLOWS_STREAM, percent: 2, bytes: 256 * MIB, is_enough: true },
-    Share { stream: subject::DEAD_LETTER_STREAM, percent: 3, bytes: 256 * MIB, is_enough: true },
+/// - dead letters: dropped after a month or beyond this size, the oldest first; 16 KiB each at most.
+const SHARES: [SizeShare; 5] = [
+    SizeShare { stream: subject::SUBMIT_STREAM, percent: 10, bytes: 2 * GIB, is_maximum: false },
+    SizeShare { stream: subject::JOBS_STREAM, percent: 10, bytes: 2 * GIB, is_maximum: false },
+    SizeShare { stream: subject::BLOBS_STREAM, percent: 30, bytes: 20 * GIB, is_maximum: false },
+    SizeShare { stream: WORKFLOWS_STREAM, percent: 2, bytes: 256 * MIB, is_maximum: true },
+    SizeShare { stream: subject::DEAD_LETTER_STREAM, percent: 3, bytes: 256 * MIB, is_maximum: true },
 ];
 
-/// The streams with a size of their own.
+/// Returns the names of the streams with a size of their own.
 pub(crate) fn sized_streams() -> impl Iterator<Item = &'static str> {
     SHARES.iter().map(|share| share.stream)
 }
 
-/// What an account may store and does store, for each copy of its streams.
+/// A stream with a size of its own, as it is.
+pub(crate) struct SizedStream {
+    pub(crate) name: &'static str,
+    /// Bytes that it holds.
+    pub(crate) bytes: u64,
+    pub(crate) max_bytes: Option<u64>,
+}
+
+impl SizedStream {
+    pub(crate) fn of(name: &'static str, info: &Info) -> Self {
+        Self { name, bytes: info.state.bytes, max_bytes: max_bytes(info) }
+    }
+}
+
+/// Storage limit and used storage of an account, for each copy of its streams.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct AccountRoom {
-    /// Nothing if it has no limit.
+    /// `None` if there is no limit.
     limit: Option<u64>,
     used: u64,
-    /// The most that one stream may take.
+    /// Largest size of one stream, if there is a limit.
     stream_limit: Option<u64>,
 }
 
 impl AccountRoom {
-    /// The room of streams with so many copies. Limits of an account are for all copies together, unless they are given
-    /// for each number of copies.
+    /// Returns the room for streams with `replicas` copies. Limits of an account are for all copies together, unless it
+    /// has one for each number of copies (a tier).
     pub(crate) fn of(account: &Account, replicas: usize) -> Self {
         let copies = u64::try_from(replicas).unwrap_or(1).max(1);
         let positive =
@@ -82,27 +96,27 @@ impl AccountRoom {
         }
     }
 
-    /// Whether the account has a limit.
+    /// Returns true if the account has a limit.
     pub(crate) const fn is_limited(self) -> bool {
         self.limit.is_some()
     }
 
-    /// The size that a stream should have. Nothing for one without a size of its own.
+    /// Returns the size that a stream should have. `None` for a stream without a size of its own.
     pub(crate) fn size(self, stream: &str) -> Option<u64> {
         let share = SHARES.iter().find(|share| share.stream == stream)?;
         let size = match self.limit {
             None => share.bytes,
             Some(limit) => {
                 let part = percent_of(limit, share.percent).max(LEAST_BYTES);
-                if share.is_enough { part.min(share.bytes) } else { part }
+                if share.is_maximum { part.min(share.bytes) } else { part }
             }
         };
         Some(self.stream_limit.map_or(size, |limit| size.min(limit)))
     }
 
-    /// The room that is reserved for a stream for a moment while it is made with this size: where the account has no limit,
-    /// only the server knows how much it can store, and a size that it grants could be all of it. So it is asked for as much
-    /// as makes the size the stream's share.
+    /// Returns the size with which a stream is created before it is set to `size`. Without a limit of the account only
+    /// the server knows how much it can store, and a size that it grants could be all of it. So it is asked for so much
+    /// that `size` is the stream's share.
     pub(super) fn reservation(self, stream: &str, size: u64) -> u64 {
         let share = SHARES.iter().find(|share| share.stream == stream);
         let whole = share.map_or(size, |share| size.saturating_mul(100) / share.percent.max(1));
@@ -110,56 +124,58 @@ impl AccountRoom {
         if self.is_limited() { size } else { whole.max(size) }
     }
 
-    /// How full the logs are, in per cent of what the other streams leave them. Those count with the room that they may
-    /// take, so what they hold leaves the logs theirs. Zero without a limit.
-    pub(crate) fn fullness_of_logs(self, others: &[(u64, Option<u64>, &str)]) -> u64 {
+    /// Returns the fullness of the logs, in per cent of the room that the other streams leave them. Those count with
+    /// their limits, so their contents do not reduce the room of the logs. Zero without a limit.
+    pub(crate) fn fullness_of_logs(self, others: &[SizedStream]) -> u64 {
         let Some(limit) = self.limit else { return 0 };
-        let (mut kept, mut held) = (0_u64, 0_u64);
-        for (bytes, max_bytes, stream) in others {
-            let share = self.size(stream).unwrap_or_default();
-            // One that was made before the account had this limit may have a larger bound, which is no reason to refuse.
-            kept = kept.saturating_add(max_bytes.map_or(share, |max| max.min(share)).max(*bytes));
+        let (mut reserved, mut held) = (0_u64, 0_u64);
+        for SizedStream { name, bytes, max_bytes } in others {
+            let share = self.size(name).unwrap_or_default();
+            // A stream that is older than the limit of the account may have a larger limit. That must not refuse
+            // submits.
+            reserved = reserved.saturating_add(max_bytes.map_or(share, |max| max.min(share)).max(*bytes));
             held = held.saturating_add(*bytes);
         }
-        let (room, logs) = (limit.saturating_sub(kept), self.used.saturating_sub(held));
+        let (room, logs) = (limit.saturating_sub(reserved), self.used.saturating_sub(held));
         logs.saturating_mul(100).checked_div(room).unwrap_or(100)
     }
 }
 
-/// Gives a stream that is made its size.
-pub(super) fn give(config: &mut Config, bytes: u64) {
-    give_reserved(config, bytes, bytes);
+/// Sets the size in the configuration of a stream.
+pub(super) fn set_size(config: &mut Config, bytes: u64) {
+    set_reserved_size(config, bytes, bytes);
 }
 
-/// Gives a stream that is made more than its size, until [`unreserved`] takes the rest away.
-pub(super) fn give_reserved(config: &mut Config, bytes: u64, reserved: u64) {
+/// Sets the size in the configuration of a new stream, and the larger one with which it is created.
+pub(super) fn set_reserved_size(config: &mut Config, bytes: u64, reserved: u64) {
     let limit = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     config.max_bytes = limit(reserved);
-    config.metadata.insert(SIZED.to_owned(), limit(bytes).to_string());
+    config.metadata.insert(SIZE_METADATA.to_owned(), limit(bytes).to_string());
 }
 
-/// The size of a stream that still has the larger one which was reserved while it was made.
+/// Returns the size of a stream that still has the larger one with which it was created.
 pub(super) fn unreserved(found: &Config, room: AccountRoom) -> Option<u64> {
-    let size: u64 = found.metadata.get(SIZED)?.parse().ok()?;
+    let size: u64 = found.metadata.get(SIZE_METADATA)?.parse().ok()?;
     let reserved = room.reservation(&found.name, size);
     (reserved > size && u64::try_from(found.max_bytes) == Ok(reserved)).then_some(size)
 }
 
-/// The size of a stream, if it has one.
+/// Returns the limit of a stream in bytes, if it has one.
 pub(crate) fn max_bytes(info: &Info) -> Option<u64> {
     u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0)
 }
 
-/// Whether a stream should grow: its size was set by Longshore, or never, and the account has more room by now.
+/// Returns true if a stream should grow: Longshore set its size, or it has none, and the account has more room now.
 pub(super) fn should_grow(found: &Config, needed: u64) -> bool {
-    let is_ours = match found.metadata.get(SIZED) {
+    let is_set_by_longshore = match found.metadata.get(SIZE_METADATA) {
         Some(set) => *set == found.max_bytes.to_string(),
         None => found.max_bytes <= 0,
     };
-    is_ours && (found.max_bytes <= 0 || u64::try_from(found.max_bytes).is_ok_and(|bytes| bytes < needed))
+    is_set_by_longshore
+        && (found.max_bytes <= 0 || u64::try_from(found.max_bytes).is_ok_and(|bytes| bytes < needed))
 }
 
-/// A part of something, without overflow and without a loss that matters.
+/// Returns a part of a size, without overflow. Rounding loses less than 100 bytes for each per cent.
 const fn percent_of(bytes: u64, percent: u64) -> u64 {
     (bytes / 100).saturating_mul(percent)
 }
@@ -175,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_that_others_fill_leave_the_logs_their_part() {
+    fn sized_streams_leave_the_logs_45_percent() {
         let account = room(300 * MB, 0);
         let sizes: u64 = sized_streams().filter_map(|stream| account.size(stream)).sum();
         assert_eq!(sizes, 165 * MB);
@@ -189,23 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_a_limit_is_asked_for_as_much_as_makes_the_size_a_share() {
+    fn without_a_limit_a_stream_is_created_so_large_that_its_size_is_its_share() {
         let unlimited = AccountRoom::default();
         assert_eq!(unlimited.reservation(subject::SUBMIT_STREAM, GIB), 10 * GIB);
         assert_eq!(room(300 * MB, 0).reservation(subject::SUBMIT_STREAM, 30 * MB), 30 * MB);
-        let mut made = Config { name: subject::SUBMIT_STREAM.to_owned(), ..Config::default() };
-        give_reserved(&mut made, GIB, 10 * GIB);
-        assert_eq!(unreserved(&made, unlimited), Some(GIB));
-        give(&mut made, GIB);
-        assert_eq!(unreserved(&made, unlimited), None);
+        let mut created = Config { name: subject::SUBMIT_STREAM.to_owned(), ..Config::default() };
+        set_reserved_size(&mut created, GIB, 10 * GIB);
+        assert_eq!(unreserved(&created, unlimited), Some(GIB));
+        set_size(&mut created, GIB);
+        assert_eq!(unreserved(&created, unlimited), None);
     }
 
     #[test]
-    fn what_waits_does_not_count_against_the_logs() {
+    fn contents_of_sized_streams_do_not_count_as_logs() {
         let all = |submits: u64| {
             let of = move |stream: &'static str| {
-                let max = room(300 * MB, 0).size(stream);
-                (if stream == subject::SUBMIT_STREAM { submits } else { 0 }, max, stream)
+                let max_bytes = room(300 * MB, 0).size(stream);
+                let bytes = if stream == subject::SUBMIT_STREAM { submits } else { 0 };
+                SizedStream { name: stream, bytes, max_bytes }
             };
             sized_streams().map(of).collect::<Vec<_>>()
         };
@@ -213,23 +230,26 @@ mod tests {
         assert_eq!(room(300 * MB, 30 * MB).fullness_of_logs(&all(30 * MB)), 0);
         // 54 of 135.
         assert_eq!(room(300 * MB, 84 * MB).fullness_of_logs(&all(30 * MB)), 40);
-        // What a stream without a bound has taken beyond its share is missing for the logs.
+        // Bytes of a stream beyond its share reduce the room of the logs.
         assert_eq!(room(300 * MB, 170 * MB).fullness_of_logs(&all(130 * MB)), 114);
         assert_eq!(room(300 * MB, 300 * MB).fullness_of_logs(&all(292 * MB)), 100);
         assert_eq!(AccountRoom { limit: None, ..room(0, 5) }.fullness_of_logs(&all(1)), 0);
     }
 
     #[test]
-    fn a_size_grows_with_the_account_unless_an_operator_set_it() {
-        let ours = |bytes| {
+    fn size_grows_with_the_account_unless_an_operator_set_it() {
+        let set_by_longshore = |bytes| {
             let mut config = Config::default();
-            give(&mut config, bytes);
+            set_size(&mut config, bytes);
             config
         };
-        assert!(should_grow(&ours(10), 20));
-        assert!(!should_grow(&ours(20), 10), "never smaller");
-        assert!(should_grow(&Config { max_bytes: -1, ..Config::default() }, 10), "it has none yet");
-        assert!(!should_grow(&Config { max_bytes: 10, ..Config::default() }, 20), "somebody chose it");
-        assert!(!should_grow(&Config { max_bytes: 15, ..ours(10) }, 20), "somebody changed it");
+        assert!(should_grow(&set_by_longshore(10), 20));
+        assert!(!should_grow(&set_by_longshore(20), 10), "never smaller");
+        assert!(should_grow(&Config { max_bytes: -1, ..Config::default() }, 10), "it has no size yet");
+        assert!(!should_grow(&Config { max_bytes: 10, ..Config::default() }, 20), "an operator set it");
+        assert!(
+            !should_grow(&Config { max_bytes: 15, ..set_by_longshore(10) }, 20),
+            "an operator changed it"
+        );
     }
 }

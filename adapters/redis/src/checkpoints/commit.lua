@@ -1,9 +1,9 @@
--- Moves a checkpoint on by one chunk of runs, if it stands where the caller takes it to stand.
+-- Commits one chunk of runs to a checkpoint, if it has the mark that the caller expects.
 --
--- ARGV  the mark it must have, the mark it gets, that one's seq and life, the partition's state; then for each run
---       its id, its row and its state
+-- ARGV  the expected mark, the new mark, its seq and life, the partition's state; then for each run its id, its row and its
+--       state
 --
--- Answers {what became of it, the mark that is stored, why that cannot be used}.
+-- Returns {decision, stored mark, reason why the stored checkpoint cannot be used}.
 
 local base, mark, seq, life, partition = unpack(ARGV, 1, 5)
 

@@ -1,9 +1,9 @@
--- Takes out a checkpoint that is of no use, so that a full server has room for the one that comes in its place. A full
--- server runs it.
+-- Removes a useless checkpoint, so that a full server has room for the one that replaces it. It also runs on a full
+-- server.
 --
--- ARGV  the mark of the checkpoint that the log contradicts; one that is damaged is taken out whatever its mark
+-- ARGV  the mark of the checkpoint that contradicts the log; a damaged one is removed whatever its mark
 --
--- Answers 1 if it took one out.
+-- Returns 1 if it removed one.
 
 local state, damage = look()
 if not damage and not (state and state.mark == ARGV[1]) then return 0 end

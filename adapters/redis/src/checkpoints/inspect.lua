@@ -1,11 +1,11 @@
--- What is there, and whether it can be used. Changes nothing.
+-- Reads the header of a checkpoint and checks it. Writes nothing.
 --
--- Answers {how it is, why, the mark, the partition's state, turn, how many live runs, how many done ones}.
+-- Returns {condition, reason, mark, partition's state, turn, number of live runs, number of finished runs}.
 
 local state, damage = look()
 if damage then return {'damaged', damage, '', '', 0, 0, 0} end
 if not state then return {'nothing', '', '', '', 0, 0, 0} end
 if state.unsettled then return {'unsettled', '', '', '', 0, 0, 0} end
-local kept = redis.call('HMGET', meta, 'partition', 'turn')
-if not (kept[1] and kept[2]) then return {'damaged', 'its state is missing', '', '', 0, 0, 0} end
-return {'whole', '', state.mark, kept[1], tonumber(kept[2]), state.live, state.done}
+local stored = redis.call('HMGET', meta, 'partition', 'turn')
+if not (stored[1] and stored[2]) then return {'damaged', 'its state is missing', '', '', 0, 0, 0} end
+return {'whole', '', state.mark, stored[1], tonumber(stored[2]), state.live, state.done}

@@ -1,8 +1,8 @@
-//! Runs as people list them: newest first, over all partitions.
+//! Lists runs of all partitions, newest first.
 //!
-//! The index of each partition holds the order for every namespace, or any, and every status. Members are read in pieces and
-//! merged over all of these lanes. Rows are read for as many of them as the page needs; what no index knows (workflow,
-//! labels) is decided by the row.
+//! The index of each partition is sorted for every namespace, and for all namespaces, by status. Its members are read
+//! in pages and merged over all partitions and statuses. Rows are read for as many of them as the result needs. Filters
+//! that the index does not support (workflow, labels) are applied to the rows.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,18 +11,18 @@ use longshore_proto::{Namespace, Partition, RunId, RunStatus, RunSummary};
 use redis::{cmd, pipe};
 use tracing::warn;
 
-use super::place::Place;
-use super::row::{self, Range, member};
-use crate::link::Link;
+use super::partition::PartitionStore;
+use super::row::{self, MemberRange, parse_member};
+use crate::connection::RedisConnection;
 
-/// How many members of one lane are read at once. There are up to six lanes for each partition, and most pages need a few
+/// Members of one scan that are read at once. There are up to six scans for each partition, and most results need a few
 /// members of each.
-const PIECE: usize = 200;
+const MEMBERS_PAGE: usize = 200;
 
-/// How many rows are read at once.
-const ROWS: usize = 500;
+/// Rows that are read at once.
+const ROWS_PAGE: usize = 500;
 
-/// Every way a run can stand.
+/// All statuses of a run.
 const STATUSES: [RunStatus; 6] = [
     RunStatus::Running,
     RunStatus::Failing,
@@ -32,145 +32,154 @@ const STATUSES: [RunStatus; 6] = [
     RunStatus::Cancelled,
 ];
 
-/// The key of the set of partitions that have, or had, a checkpoint.
+/// Returns the key of the set of partitions that have, or had, a checkpoint.
 pub(super) fn partitions_key(prefix: &str) -> String {
     format!("{prefix}:partitions")
 }
 
-pub(super) async fn list(link: &Link, query: &RunQuery) -> Result<RunPage, Error> {
+/// Returns the runs that a query selects.
+pub(super) async fn list(connection: &RedisConnection, query: &RunQuery) -> Result<RunPage, Error> {
     let mut all = cmd("SMEMBERS");
-    all.arg(partitions_key(link.prefix()));
-    let partitions: Vec<u16> = link.query(all, "list runs").await?;
-    let mut lanes = Vec::new();
+    all.arg(partitions_key(connection.prefix()));
+    let partitions: Vec<u16> = connection.query(all, "list runs").await?;
+    let mut scans = Vec::new();
     for partition in partitions {
-        lanes.append(&mut Lane::all(&Place::new(link.clone(), Partition(partition)), query).await?);
+        scans.append(
+            &mut IndexScan::start_all(&PartitionStore::new(connection.clone(), Partition(partition)), query)
+                .await?,
+        );
     }
     let mut page = PageBuilder::new(query);
     while page.is_open() {
-        let newest = newest(&mut lanes, ROWS.min(query.page_limit() + 1)).await?;
+        let newest = take_newest(&mut scans, ROWS_PAGE.min(query.page_limit() + 1)).await?;
         if newest.is_empty() {
             break;
         }
-        let mut rows = rows(link, &newest).await?;
-        for place in newest {
-            page.look_at(place, rows.remove(&place.run));
+        let mut rows = rows(connection, &newest).await?;
+        for cursor in newest {
+            page.look_at(cursor, rows.remove(&cursor.run));
         }
     }
     Ok(page.build())
 }
 
-/// Counts the runs of a namespace that have not ended. A commit that is not put in yet is not counted.
-pub(super) async fn live(link: &Link, namespace: &Namespace) -> Result<u64, Error> {
+/// Counts the runs of a namespace that have not ended. Rows of an unsettled commit are not counted.
+pub(super) async fn live(connection: &RedisConnection, namespace: &Namespace) -> Result<u64, Error> {
     let doing = "count runs";
     let mut all = cmd("SMEMBERS");
-    all.arg(partitions_key(link.prefix()));
-    let partitions: Vec<u16> = link.query(all, doing).await?;
+    all.arg(partitions_key(connection.prefix()));
+    let partitions: Vec<u16> = connection.query(all, doing).await?;
     let mut counts = pipe();
     let query = RunQuery { namespace: Some(namespace.clone()), ..RunQuery::default() };
     for partition in partitions.iter().copied().map(Partition) {
-        let key = Place::new(link.clone(), partition).key("index");
+        let key = PartitionStore::new(connection.clone(), partition).key("index");
         for status in STATUSES.into_iter().filter(|status| !status.is_terminal()) {
-            let Range { first, end } = Range::listed(&query, status, partition);
+            let MemberRange { first, end } = MemberRange::listed(&query, status, partition);
             counts.cmd("ZLEXCOUNT").arg(&key).arg(first).arg(end);
         }
     }
     if partitions.is_empty() {
         return Ok(0);
     }
-    let counts: Vec<u64> = link.query_all(counts, doing).await?;
+    let counts: Vec<u64> = connection.query_pipeline(counts, doing).await?;
     Ok(counts.iter().sum())
 }
 
-/// The index of one partition for one status, read from its newest member on.
-struct Lane {
-    place: Place,
-    /// What is not read yet.
-    unread: Range,
-    /// What is read and not taken yet, newest first.
+/// A scan of the index of one partition for one status, from the newest member on.
+struct IndexScan {
+    store: PartitionStore,
+    /// Members that are not read yet.
+    unread: MemberRange,
+    /// Runs that are read and not taken yet, newest first.
     read: VecDeque<RunCursor>,
     is_exhausted: bool,
 }
 
-impl Lane {
-    /// The lanes of a partition that a query needs, each with its first piece.
-    async fn all(place: &Place, query: &RunQuery) -> Result<Vec<Self>, Error> {
-        place.settle().await?;
+impl IndexScan {
+    /// Starts the scans of a partition that a query needs, and reads the first page of each.
+    async fn start_all(store: &PartitionStore, query: &RunQuery) -> Result<Vec<Self>, Error> {
+        store.settle().await?;
         let statuses = if query.statuses.is_empty() { STATUSES.as_slice() } else { &query.statuses };
-        let unread = statuses.iter().map(|status| Range::listed(query, *status, place.partition));
-        let mut lanes: Vec<Self> = unread
-            .map(|unread| Self { place: place.clone(), unread, read: VecDeque::new(), is_exhausted: false })
+        let unread = statuses.iter().map(|status| MemberRange::listed(query, *status, store.partition));
+        let mut scans: Vec<Self> = unread
+            .map(|unread| Self { store: store.clone(), unread, read: VecDeque::new(), is_exhausted: false })
             .collect();
-        let mut pieces = pipe();
-        for lane in &lanes {
-            pieces.add_command(lane.next_piece());
+        let mut pages = pipe();
+        for scan in &scans {
+            pages.add_command(scan.next_page());
         }
-        let found: Vec<Vec<String>> = place.link.query_all(pieces, "list runs").await?;
-        lanes.iter_mut().zip(found).for_each(|(lane, members)| lane.note(&members));
-        Ok(lanes)
+        let found: Vec<Vec<String>> = store.connection.query_pipeline(pages, "list runs").await?;
+        scans.iter_mut().zip(found).for_each(|(scan, members)| scan.add_page(&members));
+        Ok(scans)
     }
 
-    fn next_piece(&self) -> redis::Cmd {
+    fn next_page(&self) -> redis::Cmd {
         let mut range = cmd("ZRANGE");
-        range.arg(self.place.key("index")).arg(&self.unread.end).arg(&self.unread.first);
-        range.arg("BYLEX").arg("REV").arg("LIMIT").arg(0).arg(PIECE);
+        range.arg(self.store.key("index")).arg(&self.unread.end).arg(&self.unread.first);
+        range.arg("BYLEX").arg("REV").arg("LIMIT").arg(0).arg(MEMBERS_PAGE);
         range
     }
 
-    fn note(&mut self, members: &[String]) {
-        self.is_exhausted = members.len() < PIECE;
+    fn add_page(&mut self, members: &[String]) {
+        self.is_exhausted = members.len() < MEMBERS_PAGE;
         if let Some(last) = members.last() {
             self.unread.end = format!("({last}");
         }
-        let places = members.iter().filter_map(|text| member(text));
-        self.read.extend(places.map(|(submitted_at, run)| RunCursor { submitted_at, run }));
+        let runs = members.iter().filter_map(|text| parse_member(text));
+        self.read.extend(runs.map(|(submitted_at, run)| RunCursor { submitted_at, run }));
     }
 
-    /// The newest run that is not taken yet.
+    /// Returns the newest run that is not taken yet.
     async fn newest(&mut self) -> Result<Option<RunCursor>, Error> {
         while self.read.is_empty() && !self.is_exhausted {
-            let members: Vec<String> = self.place.link.query(self.next_piece(), "list runs").await?;
-            self.note(&members);
+            let members: Vec<String> = self.store.connection.query(self.next_page(), "list runs").await?;
+            self.add_page(&members);
         }
         Ok(self.read.front().copied())
     }
 }
 
-/// Takes up to `count` runs from the lanes, newest first. A run whose status changed in between may be in two lanes; it is
-/// taken from both and returned once.
-async fn newest(lanes: &mut [Lane], count: usize) -> Result<Vec<RunCursor>, Error> {
+/// Takes up to `count` runs from the scans, newest first. A run whose status changed in between may be in two scans. It
+/// is taken from both and returned once.
+async fn take_newest(scans: &mut [IndexScan], count: usize) -> Result<Vec<RunCursor>, Error> {
     let mut taken = Vec::with_capacity(count);
     while taken.len() < count {
         let mut newest: Option<RunCursor> = None;
-        for lane in &mut *lanes {
-            newest = newest.max(lane.newest().await?);
+        for scan in &mut *scans {
+            newest = newest.max(scan.newest().await?);
         }
         let Some(newest) = newest else { break };
-        for lane in &mut *lanes {
-            lane.read.pop_front_if(|place| *place == newest);
+        for scan in &mut *scans {
+            scan.read.pop_front_if(|cursor| *cursor == newest);
         }
         taken.push(newest);
     }
     Ok(taken)
 }
 
-/// The rows of these runs. One that is gone by now, or cannot be read, is not among them.
-async fn rows(link: &Link, runs: &[RunCursor]) -> Result<BTreeMap<RunId, RunSummary>, Error> {
+/// Returns the rows of some runs. A run that is gone by now, or whose row cannot be decoded, is left out.
+async fn rows(
+    connection: &RedisConnection,
+    runs: &[RunCursor],
+) -> Result<BTreeMap<RunId, RunSummary>, Error> {
     let mut by_partition: BTreeMap<Partition, Vec<RunId>> = BTreeMap::new();
-    for place in runs {
-        by_partition.entry(place.run.partition()).or_default().push(place.run);
+    for cursor in runs {
+        by_partition.entry(cursor.run.partition()).or_default().push(cursor.run);
     }
     let mut rows = BTreeMap::new();
     for (partition, runs) in by_partition {
         let mut get = cmd("HMGET");
-        get.arg(Place::new(link.clone(), partition).key("rows"));
+        get.arg(PartitionStore::new(connection.clone(), partition).key("rows"));
         for run in &runs {
             get.arg(run.to_string());
         }
-        let found: Vec<Option<Vec<u8>>> = link.query(get, "list runs").await?;
+        let found: Vec<Option<Vec<u8>>> = connection.query(get, "list runs").await?;
         for (run, bytes) in runs.into_iter().zip(found) {
-            match bytes.as_deref().map(row::read) {
+            match bytes.as_deref().map(row::decode_row) {
                 Some(Ok(summary)) => drop(rows.insert(run, summary)),
-                Some(Err(error)) => warn!(%run, %error, "a row cannot be read and is left out of the list"),
+                Some(Err(error)) => {
+                    warn!(%run, %error, "cannot decode the row of a run; leaving it out of the list")
+                }
                 None => {}
             }
         }

@@ -1,7 +1,7 @@
-//! A whole checkpoint, read in pages.
+//! Loads a whole checkpoint, in pages.
 //!
-//! Pages hold the server up for less than a millisecond each, and a commit may come between two of them. So the
-//! checkpoint is looked at before and after: if it is another one by then, the reading begins again.
+//! A page takes the server less than a millisecond, and a commit may come between two pages. So the header of the
+//! checkpoint is read before and after: if it has changed, the load starts again.
 
 use std::collections::BTreeMap;
 
@@ -10,63 +10,65 @@ use longshore_proto::{Partition, RunId, Timestamp, decode};
 use redis::cmd;
 use tracing::warn;
 
-use super::place::{Kept, Place, Whole};
-use super::row::{Range, member};
+use super::partition::{CheckpointHeader, PartitionStore, StoredCheckpoint};
+use super::row::{MemberRange, parse_member};
 
-/// Live runs in one page, roughly; their states have some kilobytes each.
+/// Approximate number of live runs in a page. Their states have some kilobytes each.
 const LIVE_PAGE: usize = 200;
 
-/// Finished runs in one page; each is a line of 60 bytes.
-const DONE_PAGE: usize = 5_000;
+/// Finished runs in a page. Each is a member of 60 bytes.
+const FINISHED_PAGE: usize = 5_000;
 
-/// How often to begin again. Whoever loads is about to lead, and the leader before it commits its last.
-const READINGS: usize = 20;
+/// Most attempts to load. A scheduler loads when it takes a partition over, and its last leader may still be
+/// committing.
+const LOAD_ATTEMPTS: usize = 20;
 
-/// The checkpoint, or nothing if there is none or it cannot be used: the log has everything.
-pub(super) async fn load(place: &Place, partition: Partition) -> Result<Option<Loaded>, Error> {
-    for _ in 0..READINGS {
-        let whole = match place.inspect().await? {
-            Kept::Nothing => return Ok(None),
-            Kept::Damaged(why) => return Ok(unusable(partition, &why)),
-            Kept::Unsettled => {
-                match place.settle().await {
+/// Loads the checkpoint of a partition. `None` if there is none, or it cannot be used: then the log is replayed.
+pub(super) async fn load(store: &PartitionStore, partition: Partition) -> Result<Option<Loaded>, Error> {
+    for _ in 0..LOAD_ATTEMPTS {
+        let header = match store.inspect().await? {
+            StoredCheckpoint::Missing => return Ok(None),
+            StoredCheckpoint::Damaged(reason) => return Ok(unusable(partition, &reason)),
+            StoredCheckpoint::Unsettled => {
+                match store.settle().await {
                     Err(error) if error.retryable => return Err(error),
-                    // Whatever keeps it from being settled, the next look finds it damaged.
+                    // After any other error the next inspection finds it damaged.
                     _ => continue,
                 }
             }
-            Kept::Whole(whole) => whole,
+            StoredCheckpoint::Usable(header) => header,
         };
-        let read = read(place, &whole).await?;
-        let is_same = matches!(place.inspect().await?, Kept::Whole(after) if after == whole);
-        match read {
-            Ok(loaded) if is_same => return Ok(Some(loaded)),
-            Err(why) if is_same => return Ok(unusable(partition, &why)),
+        let loaded = read(store, &header).await?;
+        let is_unchanged =
+            matches!(store.inspect().await?, StoredCheckpoint::Usable(after) if after == header);
+        match loaded {
+            Ok(loaded) if is_unchanged => return Ok(Some(loaded)),
+            Err(reason) if is_unchanged => return Ok(unusable(partition, &reason)),
             _ => {}
         }
     }
-    Err(Error::transient(place.doing("load"), format!("it changed under each of {READINGS} readings")))
+    Err(Error::transient(store.doing("load"), format!("it changed during each of {LOAD_ATTEMPTS} attempts")))
 }
 
-fn unusable(partition: Partition, why: &str) -> Option<Loaded> {
-    warn!(%partition, why, "the checkpoint in Redis cannot be used; the log is replayed instead");
+fn unusable(partition: Partition, reason: &str) -> Option<Loaded> {
+    warn!(%partition, reason, "cannot use the checkpoint in Redis; replaying the log instead");
     None
 }
 
-/// The checkpoint, or why it cannot be used.
-async fn read(place: &Place, whole: &Whole) -> Result<Result<Loaded, String>, Error> {
-    let mark = match decode(&whole.mark) {
+/// Reads the checkpoint with this header. The inner error is the reason why it cannot be used.
+async fn read(store: &PartitionStore, header: &CheckpointHeader) -> Result<Result<Loaded, String>, Error> {
+    let mark = match decode(&header.mark) {
         Ok(mark) => mark,
-        Err(error) => return Ok(Err(format!("its mark cannot be read: {error}"))),
+        Err(error) => return Ok(Err(format!("its mark cannot be decoded: {error}"))),
     };
-    let Some(live) = live(place).await? else { return Ok(Err("a live run has no id".to_owned())) };
-    let Some(finished) = finished(place).await? else {
-        return Ok(Err("a finished run has no id".to_owned()));
+    let Some(live) = live(store).await? else { return Ok(Err("the id of a live run is invalid".to_owned())) };
+    let Some(finished) = finished(store).await? else {
+        return Ok(Err("the id of a finished run is invalid".to_owned()));
     };
-    if (live.len(), finished.len()) != (whole.live, whole.done) {
+    if (live.len(), finished.len()) != (header.live, header.finished) {
         return Ok(Err("entries are missing".to_owned()));
     }
-    let partition = whole.partition.clone();
+    let partition = header.partition.clone();
     Ok(Ok(Loaded {
         mark,
         partition,
@@ -75,15 +77,15 @@ async fn read(place: &Place, whole: &Whole) -> Result<Result<Loaded, String>, Er
     }))
 }
 
-/// Every live run with its state. A scan may show a run twice.
-async fn live(place: &Place) -> Result<Option<BTreeMap<RunId, Vec<u8>>>, Error> {
+/// Reads the states of all live runs. `None` if an id is invalid. A scan may return a run twice.
+async fn live(store: &PartitionStore) -> Result<Option<BTreeMap<RunId, Vec<u8>>>, Error> {
     let mut live = BTreeMap::new();
     let mut cursor = 0_u64;
     loop {
         let mut scan = cmd("HSCAN");
-        scan.arg(place.key("live")).arg(cursor).arg("COUNT").arg(LIVE_PAGE);
+        scan.arg(store.key("live")).arg(cursor).arg("COUNT").arg(LIVE_PAGE);
         let (next, page): (u64, Vec<(String, Vec<u8>)>) =
-            place.link.query(scan, &place.doing("load")).await?;
+            store.connection.query(scan, &store.doing("load")).await?;
         for (run, state) in page {
             let Ok(run) = run.parse() else { return Ok(None) };
             live.insert(run, state);
@@ -95,20 +97,20 @@ async fn live(place: &Place) -> Result<Option<BTreeMap<RunId, Vec<u8>>>, Error> 
     }
 }
 
-/// Every finished run with the moment it ended.
-async fn finished(place: &Place) -> Result<Option<BTreeMap<RunId, Timestamp>>, Error> {
+/// Reads the times at which the finished runs ended. `None` if a member is invalid.
+async fn finished(store: &PartitionStore) -> Result<Option<BTreeMap<RunId, Timestamp>>, Error> {
     let mut finished = BTreeMap::new();
     let mut last: Option<String> = None;
     loop {
-        let Range { first, end } = Range::ended(last.as_deref());
+        let MemberRange { first, end } = MemberRange::ended(last.as_deref());
         let mut range = cmd("ZRANGE");
-        range.arg(place.key("index")).arg(first).arg(end).arg("BYLEX").arg("LIMIT").arg(0).arg(DONE_PAGE);
-        let page: Vec<String> = place.link.query(range, &place.doing("load")).await?;
+        range.arg(store.key("index")).arg(first).arg(end).arg("BYLEX").arg("LIMIT").arg(0).arg(FINISHED_PAGE);
+        let page: Vec<String> = store.connection.query(range, &store.doing("load")).await?;
         for text in &page {
-            let Some((ended, run)) = member(text) else { return Ok(None) };
+            let Some((ended, run)) = parse_member(text) else { return Ok(None) };
             finished.insert(run, ended);
         }
-        if page.len() < DONE_PAGE {
+        if page.len() < FINISHED_PAGE {
             return Ok(Some(finished));
         }
         last = page.into_iter().next_back();

@@ -1,11 +1,11 @@
--- Moves a checkpoint on by any number of chunks that were brought here before, or puts another one in its place. Takes
--- the same short time for all of them: what has to be put in and taken out is written down, and settled in pieces.
+-- Commits any number of staged chunks to a checkpoint, or replaces it. The time does not depend on their number: the
+-- runs that have to be stored and removed are recorded, and settled in steps.
 --
--- KEYS[8]  a list of chunks, as `redo`
--- ARGV     the mark it must have, or nothing to put another in its place; the mark it gets, that one's seq and life, the
---          partition's state, the number of items in all chunks, and the mark of what was found to be of no use
+-- KEYS[8]  the stage: a list of chunks, like `redo`
+-- ARGV     the expected mark, or an empty string to replace the checkpoint; the new mark, its seq and life, the partition's state,
+--          the number of items in all chunks, and the mark of a checkpoint that was found to be useless
 --
--- Answers {what became of it, the mark that is stored, why that cannot be used}.
+-- Returns {decision, stored mark, reason why the stored checkpoint cannot be used}.
 
 local stage = KEYS[8]
 local base, mark, seq, life, partition = unpack(ARGV, 1, 5)
@@ -14,9 +14,9 @@ local items, useless = tonumber(ARGV[6]), ARGV[7]
 local state, damage = look()
 local is_useless = state and base == '' and state.mark == useless
 if base == '' and state and not is_useless then
-  -- In place of its own past, and of nothing that somebody else has brought further since.
-  local kept = redis.call('HMGET', meta, 'life', 'seq')
-  local is_past = kept[1] == life and tonumber(kept[2]) and tonumber(kept[2]) <= tonumber(seq)
+  -- It replaces its own past, but no checkpoint that another leader has advanced since.
+  local stored = redis.call('HMGET', meta, 'life', 'seq')
+  local is_past = stored[1] == life and tonumber(stored[2]) and tonumber(stored[2]) <= tonumber(seq)
   if not is_past then return {'refused', state.mark, ''} end
 end
 if base ~= '' then
@@ -29,7 +29,7 @@ if state and state.unsettled then return {'unsettled', '', ''} end
 if redis.call('LLEN', stage) ~= items then return {'lost', '', ''} end
 
 if not state or is_useless then
-  -- Of what is damaged nothing can be kept, nor of what the log does not tell: its finished runs would be ghosts.
+  -- Nothing of a damaged checkpoint can be kept, nor of one that contradicts the log: its finished runs never existed.
   redis.call('UNLINK', meta, live, done, rows, index, redo, old)
   state = {live = 0, done = 0}
 end

@@ -1,14 +1,14 @@
-//! A run as lists show it, with its place in them written in front.
+//! Rows: the summaries of runs for lists, each preceded by a line with its positions in the index.
 //!
 //! ```text
 //! default/failed/0000019a1f2b3c4d/0000019a1f2b9999\n  and the summary
-//!    │       │        │                 └ when it ended, in milliseconds; empty while it has not
-//!    │       │        └ when it was submitted
-//!    │       └ where it stands
-//!    └ whose it is
+//!    │       │        │                 └ time of its end, in milliseconds; empty for a live run
+//!    │       │        └ time of its submit
+//!    │       └ status
+//!    └ namespace
 //! ```
 //!
-//! The scripts make the members of the index from that line, and [`Range`] asks for ranges of them. Times are
+//! The scripts build the members of the index from that line, and a [`MemberRange`] selects some of them. Times are
 //! hexadecimal and of one width, so that the order of the text is the order of time.
 
 use std::cmp::Ordering;
@@ -18,83 +18,84 @@ use longshore_proto::{
     Namespace, Partition, RunId, RunStatus, RunSummary, Timestamp, WireError, decode, encode,
 };
 
-/// Stands for any namespace: no namespace can have it as its name.
-const ANY: &str = "*";
+/// The namespace of members for lists of all namespaces. It is not a valid name of a namespace.
+const ANY_NAMESPACE: &str = "*";
 
-/// Stands before what is listed by the moment it ended.
+/// Beginning of the members that are sorted by the time of the end.
 const ENDED: &str = "+";
 
-/// Why a row is none.
+/// The reason why a row cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowError {
-    /// It does not begin with a place.
+    /// The first line is missing.
     #[error("a row has no first line")]
-    Place,
-    /// What follows is no summary.
+    FirstLine,
+    /// The summary after the first line is malformed.
     #[error(transparent)]
     Summary(#[from] WireError),
 }
 
-/// The row of a run.
-pub(super) fn write(summary: &RunSummary) -> Result<Vec<u8>, WireError> {
+/// Encodes the row of a run.
+pub(super) fn encode_row(summary: &RunSummary) -> Result<Vec<u8>, WireError> {
     let ended = summary.finished_at.filter(|_| summary.status.is_terminal());
-    // A run that ended must have a moment for it, whatever its summary says: the scripts tell the two kinds by it.
+    // An ended run always gets a time of its end: the scripts distinguish live and finished runs by it.
     let ended = ended.or_else(|| summary.status.is_terminal().then_some(summary.submitted_at));
-    let (space, status, submitted) = (&summary.namespace, summary.status, moment(summary.submitted_at));
-    let place = format!("{space}/{status}/{submitted}/{}\n", ended.map(moment).unwrap_or_default());
-    let mut row = place.into_bytes();
+    let (space, status, submitted) = (&summary.namespace, summary.status, hex_millis(summary.submitted_at));
+    let first_line = format!("{space}/{status}/{submitted}/{}\n", ended.map(hex_millis).unwrap_or_default());
+    let mut row = first_line.into_bytes();
     row.append(&mut encode(summary)?);
     Ok(row)
 }
 
-/// The summary in a row.
-pub(super) fn read(row: &[u8]) -> Result<RunSummary, RowError> {
-    let end = row.iter().position(|byte| *byte == b'\n').ok_or(RowError::Place)?;
-    let (_, summary) = row.split_at_checked(end + 1).ok_or(RowError::Place)?;
+/// Decodes the summary in a row.
+pub(super) fn decode_row(row: &[u8]) -> Result<RunSummary, RowError> {
+    let end = row.iter().position(|byte| *byte == b'\n').ok_or(RowError::FirstLine)?;
+    let (_, summary) = row.split_at_checked(end + 1).ok_or(RowError::FirstLine)?;
     Ok(decode(summary)?)
 }
 
-fn moment(at: Timestamp) -> String {
+/// Encodes a time for the index.
+fn hex_millis(at: Timestamp) -> String {
     format!("{:016x}", at.as_millis())
 }
 
-/// A range of members of the index, as Redis writes it: from its first to what would be the first behind it.
+/// A range of members of the index, in the notation of Redis: `[` includes a bound and `(` excludes it.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Range {
-    /// Where it begins.
+pub(super) struct MemberRange {
+    /// Lower bound.
     pub(super) first: String,
-    /// What stands behind its end.
+    /// Upper bound.
     pub(super) end: String,
 }
 
-impl Range {
-    /// Members that begin with these words. What separates words is followed by `0` in the order of bytes.
-    fn of(words: &str) -> Self {
+impl MemberRange {
+    /// Returns the members that begin with `words` and a slash. The byte after a slash is `0`.
+    fn with_prefix(words: &str) -> Self {
         Self { first: format!("[{words}/"), end: format!("({words}0") }
     }
 
-    /// Runs of a partition with this status that a query asks for, by the moment of their submit.
+    /// Returns the runs of a partition with this status that a query selects, sorted by the time of their submit.
     pub(super) fn listed(query: &RunQuery, status: RunStatus, partition: Partition) -> Self {
-        let words = format!("{}/{status}", query.namespace.as_ref().map_or(ANY, Namespace::as_str));
-        let mut range = Self::of(&words);
+        let words = format!("{}/{status}", query.namespace.as_ref().map_or(ANY_NAMESPACE, Namespace::as_str));
+        let mut range = Self::with_prefix(&words);
         if let Some(since) = query.since {
-            range.first = format!("[{words}/{}", moment(since));
+            range.first = format!("[{words}/{}", hex_millis(since));
         }
         if let Some(RunCursor { submitted_at, run }) = query.after {
-            let moment = moment(submitted_at);
-            // Of runs that were submitted at the same moment, those of higher partitions come first in the list.
+            let submitted = hex_millis(submitted_at);
+            // Of runs that were submitted at the same time, those of higher partitions come first in the list.
             range.end = match partition.cmp(&run.partition()) {
-                Ordering::Less => format!("({words}/{moment}0"),
-                Ordering::Equal => format!("({words}/{moment}/{run}"),
-                Ordering::Greater => format!("({words}/{moment}"),
+                Ordering::Less => format!("({words}/{submitted}0"),
+                Ordering::Equal => format!("({words}/{submitted}/{run}"),
+                Ordering::Greater => format!("({words}/{submitted}"),
             };
         }
         range
     }
 
-    /// Finished runs, by the moment they ended; behind this member, if there is one.
+    /// Returns the finished runs, sorted by the time of their end; those after a member, if one is given.
     pub(super) fn ended(after: Option<&str>) -> Self {
-        let all = Self::of(ENDED);
+        let all = Self::with_prefix(ENDED);
         match after {
             Some(member) => Self { first: format!("({member}"), ..all },
             None => all,
@@ -102,11 +103,11 @@ impl Range {
     }
 }
 
-/// The run of a member of the index, and the moment by which it is listed.
-pub(super) fn member(text: &str) -> Option<(Timestamp, RunId)> {
+/// Parses a member of the index: the run, and the time by which it is sorted.
+pub(super) fn parse_member(text: &str) -> Option<(Timestamp, RunId)> {
     let (front, run) = text.rsplit_once('/')?;
-    let (_, moment) = front.rsplit_once('/')?;
-    Some((Timestamp::from_millis(u64::from_str_radix(moment, 16).ok()?), run.parse().ok()?))
+    let (_, time) = front.rsplit_once('/')?;
+    Some((Timestamp::from_millis(u64::from_str_radix(time, 16).ok()?), run.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -132,34 +133,34 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_its_place_and_then_its_summary() {
-        for (status, place) in [
+    fn row_has_a_first_line_and_the_summary() {
+        for (status, first_line) in [
             (RunStatus::Running, "sales/running/0000019a1f2b3c4d/\n"),
             (RunStatus::Failed, "sales/failed/0000019a1f2b3c4d/0000019a1f2b9999\n"),
         ] {
-            let row = write(&summary(status)).expect("a row");
-            assert!(row.starts_with(place.as_bytes()), "{}", String::from_utf8_lossy(&row));
-            assert_eq!(read(&row).expect("its own row"), summary(status));
+            let row = encode_row(&summary(status)).expect("a row");
+            assert!(row.starts_with(first_line.as_bytes()), "{}", String::from_utf8_lossy(&row));
+            assert_eq!(decode_row(&row).expect("its own row"), summary(status));
         }
-        assert!(matches!(read(b"sales"), Err(RowError::Place)));
-        assert!(matches!(read(b"sales/\n"), Err(RowError::Summary(_))));
+        assert!(matches!(decode_row(b"sales"), Err(RowError::FirstLine)));
+        assert!(matches!(decode_row(b"sales/\n"), Err(RowError::Summary(_))));
     }
 
     #[test]
-    fn a_run_that_ended_has_a_moment_for_it() {
-        let row = write(&RunSummary { finished_at: None, ..summary(RunStatus::Failed) }).expect("a row");
+    fn ended_run_always_has_a_time_of_its_end() {
+        let row = encode_row(&RunSummary { finished_at: None, ..summary(RunStatus::Failed) }).expect("a row");
         assert!(row.starts_with(b"sales/failed/0000019a1f2b3c4d/0000019a1f2b3c4d\n"));
     }
 
     #[test]
-    fn ranges_hold_what_begins_so_and_nothing_else() {
+    fn range_contains_the_members_of_a_query_only() {
         let listed =
-            |query: &RunQuery, partition| Range::listed(query, RunStatus::Failed, Partition(partition));
+            |query: &RunQuery, partition| MemberRange::listed(query, RunStatus::Failed, Partition(partition));
         let range = listed(&RunQuery::default(), 7);
-        assert_eq!(range, Range { first: "[*/failed/".to_owned(), end: "(*/failed0".to_owned() });
+        assert_eq!(range, MemberRange { first: "[*/failed/".to_owned(), end: "(*/failed0".to_owned() });
         let member = "*/failed/0000019a1f2b3c4d/run_07_00000000090000000000000001";
         assert!(member > range.first.trim_matches('[') && member < range.end.trim_matches('('));
-        assert_eq!(Range::ended(Some("+/1/x")).first, "(+/1/x");
+        assert_eq!(MemberRange::ended(Some("+/1/x")).first, "(+/1/x");
         let since = RunQuery { since: Some(Timestamp::from_millis(0x19a_1f2b_3c4d)), ..RunQuery::default() };
         let first = listed(&since, 7).first;
         assert!(member > first.trim_matches('['), "{first}");
@@ -174,11 +175,11 @@ mod tests {
     }
 
     #[test]
-    fn members_are_read_back() {
+    fn members_are_parsed() {
         let run = summary(RunStatus::Failed).run;
         let text = format!("*/failed/0000019a1f2b3c4d/{run}");
-        assert_eq!(member(&text), Some((Timestamp::from_millis(0x19a_1f2b_3c4d), run)));
-        assert_eq!(member("nonsense"), None);
-        assert_eq!(member("*/failed/xyz/run_00_x"), None);
+        assert_eq!(parse_member(&text), Some((Timestamp::from_millis(0x19a_1f2b_3c4d), run)));
+        assert_eq!(parse_member("nonsense"), None);
+        assert_eq!(parse_member("*/failed/xyz/run_00_x"), None);
     }
 }

@@ -1,11 +1,11 @@
 #!lua flags=no-writes
--- Reads one run as of the last commit. Writes nothing, so a full server runs it, and a user that may only read these keys
--- can ask for it. What a commit left to be put in or taken out is taken into account.
+-- Reads one run as of the last commit. It writes nothing, so it also runs on a full server, and for a user that may
+-- only read these keys. It takes into account what an unsettled commit has not stored or removed yet.
 --
 -- KEYS  rows, live, done, redo and old of a partition, as in partition.lua
 -- ARGV  the run
 --
--- Answers {its row, its state}; nothing in the place of what is not there.
+-- Returns {row, state}; false in the place of a missing one.
 
 local rows, live, done, redo, old = unpack(KEYS, 1, 5)
 local run = ARGV[1]

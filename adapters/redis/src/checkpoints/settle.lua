@@ -1,21 +1,21 @@
--- Does one piece of what a commit left to be done: takes some replaced runs out, or puts one chunk in. A full server runs
--- it, since nothing can be loaded or expired before; the chunk is in memory already.
+-- Does one step of the work that a commit has left: removes some replaced runs, or stores one chunk. It also runs on a
+-- full server, since nothing can be loaded or expired before; the chunk is in memory already.
 --
--- ARGV  how many runs to take out at most
+-- ARGV  the most runs to remove
 --
--- Answers 1 if there is more to do.
+-- Returns 1 if there is more to do.
 
 local state = look()
 if not state or not state.unsettled then return 0 end
 
 if state.old > 0 then
-  -- Reads come first: a server that refuses one must not leave the checkpoint torn.
+  -- Reads come before begin(): if the server refuses one, the checkpoint must not stay torn.
   local ids = redis.call('HRANDFIELD', old, ARGV[1])
   local found = redis.call('HMGET', rows, unpack(ids))
   begin()
   local members = {}
   for i, id in ipairs(ids) do
-    if found[i] then append(members, places(id, found[i])) end
+    if found[i] then append(members, index_members(id, found[i])) end
   end
   call('ZREM', index, members)
   call('HDEL', rows, ids)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use longshore_nats::{BatchSetting, BatchStatus};
 use longshore_proto::Partition;
 
 use crate::cluster::partitions::PartitionSeen;
@@ -26,6 +27,7 @@ pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -
     }];
     let reports = seen.iter().map(|scheduler| (scheduler.node.as_str(), scheduler.problems.as_slice()));
     findings.extend(problems(&reports.collect::<Vec<_>>()));
+    findings.extend(atomic_batches(seen));
     if seen.is_empty() {
         let text = "no scheduler answers, so it is not known who leads them";
         findings.push(Finding::new("partitions", Level::Unknown, text));
@@ -34,6 +36,22 @@ pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -
         findings.push(checkpoints(partitions));
     }
     findings
+}
+
+/// Returns the use of atomic batches by each scheduler that reports it.
+fn atomic_batches(seen: &[SchedulerSeen]) -> Option<Finding> {
+    let described = seen.iter().filter_map(|scheduler| {
+        let BatchStatus { setting, used } = scheduler.atomic_batches?;
+        let by = match (setting, used) {
+            (BatchSetting::Auto, Some(_)) => "measured",
+            (BatchSetting::Auto, None) => "no large group of jobs measured yet",
+            (BatchSetting::Always | BatchSetting::Never, _) => "set by `nats.batch`",
+        };
+        let used = if used == Some(true) { "used" } else { "not used" };
+        Some(format!("{used} by {} ({by})", scheduler.node))
+    });
+    let described: Vec<_> = described.collect();
+    (!described.is_empty()).then(|| Finding::new("atomic batches", Level::Good, &described.join(", ")))
 }
 
 /// The stores that processes cannot use, each once, with the nodes that report it.
@@ -159,6 +177,29 @@ mod tests {
         assert_eq!(judged(led(&[], Some("a"), None)), (Level::Doubtful, "being taken over: 03".to_owned()));
         assert_eq!(judged(led(&["a", "b"], Some("a"), None)).0, Level::Doubtful);
         assert_eq!(judged(led(&["b"], Some("a"), None)).0, Level::Doubtful);
+    }
+
+    #[test]
+    fn use_of_atomic_batches_is_shown_with_its_reason() {
+        let scheduler = |node: &str, setting, used| SchedulerSeen {
+            id: String::new(),
+            version: String::new(),
+            node: node.to_owned(),
+            partitions: Vec::new(),
+            problems: Vec::new(),
+            atomic_batches: Some(BatchStatus { setting, used }),
+        };
+        let seen = [
+            scheduler("a", BatchSetting::Auto, Some(true)),
+            scheduler("b", BatchSetting::Auto, None),
+            scheduler("c", BatchSetting::Never, Some(false)),
+        ];
+        let text = atomic_batches(&seen).map(|finding| finding.text).unwrap_or_default();
+        let expected = "used by a (measured), not used by b (no large group of jobs measured yet), \
+                        not used by c (set by `nats.batch`)";
+        assert_eq!(text, expected);
+        let older = SchedulerSeen { atomic_batches: None, ..scheduler("d", BatchSetting::Auto, None) };
+        assert_eq!(atomic_batches(&[older]), None);
     }
 
     #[test]

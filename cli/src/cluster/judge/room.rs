@@ -1,6 +1,6 @@
 //! What it means which streams there are, whether they have their servers, and how full they and the account are.
 
-use longshore_nats::{AccountStatus, Status, StreamStatus};
+use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
 use longshore_proto::{Partition, subject};
 use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 
@@ -14,7 +14,7 @@ const FULL_PERCENT: u64 = 70;
 const LOGS_DOUBTFUL_PERCENT: u64 = 50;
 
 /// The streams and the account.
-pub(super) fn streams(status: &Status, partitions: u16) -> Vec<Finding> {
+pub(super) fn streams(status: &NatsStatus, partitions: u16) -> Vec<Finding> {
     let mut findings = vec![presence(status, partitions)];
     findings.extend(copies(&status.streams));
     findings.push(logs(status.logs_percent));
@@ -23,7 +23,7 @@ pub(super) fn streams(status: &Status, partitions: u16) -> Vec<Finding> {
     findings
 }
 
-fn presence(status: &Status, partitions: u16) -> Finding {
+fn presence(status: &NatsStatus, partitions: u16) -> Finding {
     let logs = (0..partitions).map(|number| subject::log_stream(Partition(number)));
     let others = [
         subject::JOBS_STREAM.to_owned(),

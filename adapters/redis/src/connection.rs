@@ -1,7 +1,7 @@
-//! The one connection that everything shares, and what its errors mean.
+//! The connection to Redis that all parts of a process share, and the classification of its errors.
 //!
-//! Requests are pipelined as they come: nobody waits for the answer to another's. An answer that does not come within
-//! [`ANSWER_LIMIT`] is an error, and like every error it leaves open whether the request was carried out.
+//! Requests are pipelined: none waits for the answer to another. A missing answer after [`ANSWER_LIMIT`] is an error,
+//! and after any error the request may or may not have been executed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,38 +13,41 @@ use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation, ServerErrorKind,
 };
 
-/// How long an answer may take. A script of ours holds the server up for milliseconds; the worst it does by itself is a
-/// flush to a slow disk, which takes a second or so.
+/// Time limit for an answer. A script of Longshore takes milliseconds. The longest pause of the server itself is a
+/// flush to a slow disk, about a second.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long one attempt to connect may take.
+/// Time limit for one attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Attempts beyond the first to make a lost connection again before a request is told so. More would only hide from
-/// the drivers, which ask again by their own rules, that Redis is away.
+/// Attempts to reconnect, beyond the first, before a request fails. More would only hide the outage from the drivers,
+/// which repeat requests by their own rules.
 const RECONNECT_RETRIES: usize = 1;
 
-/// Codes of refusals that pass: memory that is full, a disk that is, a script that runs too long, too few replicas.
-const PASSING: [&str; 5] = ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE"];
+/// Codes of transient errors: full memory, a full disk, a script that runs too long, too few replicas.
+const TRANSIENT: [&str; 5] = ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE"];
 
-/// The connection. A copy is the same connection.
+/// A connection. Clones share it.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(super) struct RedisConnection {
     manager: ConnectionManager,
     prefix: Arc<str>,
-    /// Where the server is, without user and password.
+    /// Address of the server, without user and password.
     address: Arc<str>,
 }
 
-impl fmt::Debug for Link {
-    /// Without the connection's own description: it may hold a password.
+impl fmt::Debug for RedisConnection {
+    /// Leaves out the description of the connection, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { manager: _, prefix, address } = self;
-        f.debug_struct("Link").field("prefix", prefix).field("address", address).finish_non_exhaustive()
+        f.debug_struct("RedisConnection")
+            .field("prefix", prefix)
+            .field("address", address)
+            .finish_non_exhaustive()
     }
 }
 
-impl Link {
+impl RedisConnection {
     pub(super) async fn open(client: Client, address: &str, prefix: &str) -> Result<Self, RedisError> {
         let config = ConnectionManagerConfig::new()
             .set_response_timeout(Some(ANSWER_LIMIT))
@@ -54,28 +57,28 @@ impl Link {
         Ok(Self { manager, prefix: prefix.into(), address: address.into() })
     }
 
-    /// What every key begins with.
+    /// Returns the beginning of all keys.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// Where the server is, without user and password.
+    /// Returns the address of the server, without user and password.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Asks, and says what was asked if it fails.
+    /// Sends a command. The error says what failed.
     pub(super) async fn query<T: FromRedisValue>(&self, command: Cmd, doing: &str) -> Result<T, Error> {
-        self.ask(command).await.map_err(|error| self.failure(error, doing))
+        self.send(command).await.map_err(|error| self.failure(error, doing))
     }
 
-    /// Asks, for callers that look at the error.
-    pub(super) async fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, RedisError> {
+    /// Sends a command, for callers that classify the error.
+    pub(super) async fn send<T: FromRedisValue>(&self, command: Cmd) -> Result<T, RedisError> {
         command.query_async(&mut self.manager.clone()).await
     }
 
-    /// Asks several things in one write.
-    pub(super) async fn query_all<T: FromRedisValue>(
+    /// Sends several commands in one write.
+    pub(super) async fn query_pipeline<T: FromRedisValue>(
         &self,
         commands: Pipeline,
         doing: &str,
@@ -84,8 +87,8 @@ impl Link {
         answers.map_err(|error| self.failure(error, doing))
     }
 
-    /// Runs a script; the server is taught it when it does not know it.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Runs a script. Loads it first if the server does not have it.
+    pub(super) async fn run_script<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
         doing: &str,
@@ -93,41 +96,44 @@ impl Link {
         script.invoke_async(&mut self.manager.clone()).await.map_err(|error| self.failure(error, doing))
     }
 
-    /// What an error of Redis means to whoever asked.
+    /// Turns an error of Redis into an error of a port.
     fn failure(&self, error: RedisError, doing: &str) -> Error {
         let doing = format!("{doing} in Redis at {}", self.address);
-        let named = crate::cause::named(&error);
-        let failure =
-            if is_passing(&error) { Error::transient(doing, error) } else { Error::permanent(doing, error) };
-        match named {
+        let cause = crate::cause::cause(&error);
+        let failure = if is_transient(&error) {
+            Error::transient(doing, error)
+        } else {
+            Error::permanent(doing, error)
+        };
+        match cause {
             Some(cause) => failure.with_cause(cause),
             None => failure,
         }
     }
 }
 
-/// Returns a script that a full server runs too. It must free memory, or write little that does not add up.
-pub(super) fn when_full(code: &str) -> Script {
+/// Returns a script that also runs on a full server. It must free memory, or write little that does not accumulate.
+pub(super) fn allow_oom_script(code: &str) -> Script {
     Script::new(&["#!lua flags=allow-oom\n", code].concat())
 }
 
-/// The longest time that is told to a server, in milliseconds: ten years, which is for ever here and which its numbers
-/// hold exactly.
+/// Longest time that is sent to a server, in milliseconds: ten years, which is practically for ever, and which its
+/// numbers hold exactly.
 const LONGEST_MILLIS: u64 = 10 * 365 * 24 * 3_600 * 1_000;
 
-/// A time as the server is told it.
+/// Returns a time in milliseconds, at most [`LONGEST_MILLIS`].
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(LONGEST_MILLIS).min(LONGEST_MILLIS)
 }
 
-/// Whether asking again, later, can help.
-pub(super) fn is_passing(error: &RedisError) -> bool {
+/// Returns true if the same request may succeed later.
+pub(super) fn is_transient(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
     match error.kind() {
         ErrorKind::Io => true,
-        // A server that is starting, or a change of the primary that is under way.
+        // The server is starting, or the primary is changing.
         ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain) => true,
-        _ => error.code().is_some_and(|code| PASSING.contains(&code)),
+        _ => error.code().is_some_and(|code| TRANSIENT.contains(&code)),
     }
 }
 
@@ -136,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_told_apart_from_what_needs_somebody() {
+    fn transient_errors_are_distinguished_from_permanent_ones() {
         let cases = [
             ("-OOM command not allowed when used memory > 'maxmemory'.", true),
             ("-MISCONF Errors writing to the AOF file: No space left on device", true),
@@ -147,12 +153,12 @@ mod tests {
             ("-NOAUTH Authentication required.", false),
             ("-ERR unknown command", false),
         ];
-        for (answer, passes) in cases {
+        for (answer, expected) in cases {
             let value = redis::parse_redis_value(format!("{answer}\r\n").as_bytes()).expect("an answer");
-            let error = value.extract_error().expect_err("a refusal");
-            assert_eq!(is_passing(&error), passes, "{answer}");
+            let error = value.extract_error().expect_err("an error");
+            assert_eq!(is_transient(&error), expected, "{answer}");
         }
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(is_passing(&lost));
+        assert!(is_transient(&lost));
     }
 }

@@ -1,4 +1,4 @@
-//! The door for submits by plain publish: a work queue with one consumer, shared by all schedulers.
+//! Submits by plain publish: a work queue with one consumer, which all schedulers share.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -6,34 +6,36 @@ use std::time::Duration;
 
 use async_nats::{Message, jetstream};
 use async_trait::async_trait;
-use longshore_ports::{Error, Incoming};
+use longshore_ports::{Error, Incoming, Submissions};
 use longshore_proto::subject;
 
 use super::connection::Connection;
-use super::line::Line;
-use super::receipt::Held;
+use super::pull_consumer::PullConsumer;
+use super::receipt::NatsReceipt;
 
-/// The consumer that all schedulers pull from.
+/// Name of the consumer that all schedulers pull from.
 const CONSUMER: &str = "intake";
 
-/// How many bytes of submits are pulled at once: a batch of ordinary ones. Read, they may take thirty times as much.
+/// Most bytes of submits that are pulled at once: a batch of ordinary ones. Decoded, they may take thirty times as much
+/// memory.
 const PULL_BYTES: usize = 2 * 1024 * 1024;
 
-/// Submits that wait to be taken in.
-pub(super) struct Submissions {
+/// The queue of published submits.
+pub(super) struct SubmitQueue {
     connection: Connection,
-    line: Arc<Line>,
+    consumer: Arc<PullConsumer>,
 }
 
-impl Submissions {
+impl SubmitQueue {
     pub(super) fn new(connection: &Connection) -> Self {
         let filter = format!("{}>", prefix());
-        let line = Line::new(connection, subject::SUBMIT_STREAM, CONSUMER, &filter, PULL_BYTES);
-        Self { connection: connection.clone(), line }
+        let consumer = PullConsumer::new(connection, subject::SUBMIT_STREAM, CONSUMER, &filter, PULL_BYTES);
+        Self { connection: connection.clone(), consumer }
     }
 
+    /// Splits a delivery into the parts of a submit. Its contents are not checked here.
     fn incoming(&self, message: Message) -> Incoming {
-        let receipt = Box::new(Held::new(&self.connection, &message));
+        let receipt = Box::new(NatsReceipt::new(&self.connection, &message));
         let message = jetstream::Message { message, context: self.connection.context.clone() };
         let info = message.info().ok();
         let delivered = info.as_ref().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(1));
@@ -57,24 +59,25 @@ impl Submissions {
 }
 
 #[async_trait]
-impl longshore_ports::Submissions for Submissions {
+impl Submissions for SubmitQueue {
     async fn pull(&self, max: NonZeroUsize, wait: Duration) -> Result<Vec<Incoming>, Error> {
-        let messages = self.line.pull(max.get(), wait).await?;
+        let messages = self.consumer.pull(max.get(), wait).await?;
         Ok(messages.into_iter().map(|message| self.incoming(message)).collect())
     }
 }
 
-/// The same for every delivery of a message, and another for every message: a stream that was made anew counts from
-/// one again, at a later moment.
+/// Returns an id of a message that is equal for all its deliveries. It contains the time, because a stream that was
+/// created again counts from one again.
 fn place(seq: u64, published_nanos: i128) -> String {
     format!("{seq}-{published_nanos}")
 }
 
+/// Returns the part of every subject before the namespace.
 fn prefix() -> String {
     format!("{}.submit.", subject::ROOT)
 }
 
-/// The two tokens after the prefix, as they are; whoever takes the submit in checks them.
+/// Returns the namespace and the workflow in a subject, unchecked.
 fn names(subject: &str) -> (String, String) {
     let rest = subject.strip_prefix(&prefix()).unwrap_or_default();
     let (namespace, workflow) = rest.split_once('.').unwrap_or((rest, ""));
