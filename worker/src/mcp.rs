@@ -52,5 +52,6 @@ mod wire;
 pub use call::{CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};
 pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
 pub use longshore_attempt::{Answer, CallFault};
+pub use masked_answer::mask_warning;
 pub use pool::Pool;
 pub use read_fault::ReadFault;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use longshore_proto::{FaultClass, PROGRESS_TIMEOUTS, ServerName};
 use longshore_worker::launcher::Launcher;
-use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall, ToolList};
+use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall, ToolList, mask_warning};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -185,11 +185,7 @@ async fn make_call(
     };
     drop(progress);
     if !ended.masked.is_empty() {
-        output.warning(&format!(
-            "`***` is in the answer in the place of the value of {}, which counts as a secret; if it is not one, name the variable in \
-             `visible_env` of that server",
-            ended.masked.join(", ")
-        ));
+        output.warning(&mask_warning("the answer", &ended.masked));
     }
     ended.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {

@@ -4,9 +4,10 @@
 //! makes that server unusable and no other, because the file may be shared with other hosts. Only a mistake in the syntax,
 //! in the outermost object or in the secrets refuses the whole file, all mistakes at once. The syntax is in `document`, the
 //! outermost object in `outline`, the fields of an entry in `entry`, `spelling` and `settings`; the secrets that runs may
-//! name are in `vault`.
+//! name are in `bound_secrets`.
 
 mod binding;
+mod bound_secrets;
 mod child_env;
 mod document;
 mod entry;
@@ -23,20 +24,19 @@ mod outline;
 mod secret;
 mod settings;
 mod spelling;
-mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{SecretName, ServerName, ToolName};
 use serde_json::Value;
 
+pub(crate) use bound_secrets::BoundSecrets;
+pub use bound_secrets::SecretRecipient;
 pub(crate) use entry::{HttpServer, Reach, ServerConfig, StdioServer};
 pub(crate) use expand::Expanded;
 pub(crate) use secret::LineMask;
 pub use secret::Secrets;
 pub(crate) use settings::{Era, Settings};
-pub use vault::SecretRecipient;
-pub(crate) use vault::Vault;
 
 use outline::Outline;
 
@@ -49,8 +49,8 @@ pub struct ServersConfig {
     unusable: BTreeMap<ServerName, Vec<String>>,
     /// Those of the unusable that are switched off in the file.
     disabled: BTreeSet<ServerName>,
-    vault: Vault,
-    /// The secrets of all servers, and those of the vault.
+    bound_secrets: BoundSecrets,
+    /// The secrets of all servers, and those of the bound_secrets.
     secrets: Secrets,
     warnings: Vec<String>,
 }
@@ -77,8 +77,9 @@ impl ServersConfig {
                 let repeated = repeated.get(&name).cloned().unwrap_or_default();
                 config.add(key, &name, entry, repeated, env);
             }
-            config.vault = own.map(|own| vault::read(own, env, &mut problems)).unwrap_or_default();
-            config.warnings.extend(config.vault.warnings());
+            config.bound_secrets =
+                own.map(|own| bound_secrets::read(own, env, &mut problems)).unwrap_or_default();
+            config.warnings.extend(config.bound_secrets.warnings());
         }
         config.share_secrets();
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
@@ -127,7 +128,7 @@ impl ServersConfig {
     /// Has every secret of the file hidden in whatever any server says: a server may repeat what it was given in an earlier
     /// call, or read what another one was given. The same goes for what is said about the entries.
     fn share_secrets(&mut self) {
-        self.vault.add_to(&mut self.secrets);
+        self.bound_secrets.add_to(&mut self.secrets);
         self.servers.values_mut().for_each(|server| server.secrets = self.secrets.clone());
         for said in self.unusable.values_mut().flatten().chain(&mut self.warnings) {
             *said = self.secrets.hide(said).into_owned();
@@ -163,7 +164,7 @@ impl ServersConfig {
 
     /// Whether a secret exists and is bound to a call.
     pub fn gives_secret(&self, name: &SecretName, to: &SecretRecipient<'_>) -> bool {
-        self.vault.gives(name, to)
+        self.bound_secrets.gives(name, to)
     }
 
     /// The secrets that calls of a tool may receive, each in some namespace.
@@ -172,19 +173,19 @@ impl ServersConfig {
         server: &'c ServerName,
         tool: &'c ToolName,
     ) -> impl Iterator<Item = &'c SecretName> {
-        self.vault.bound_to(server, tool)
+        self.bound_secrets.bound_to(server, tool)
     }
 
     /// The names of the secrets that a run may name in its inputs.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
-        self.vault.names()
+        self.bound_secrets.names()
     }
 
     /// The parts, for the pool.
     pub(crate) fn into_parts(
         self,
-    ) -> (BTreeMap<ServerName, ServerConfig>, BTreeMap<ServerName, Vec<String>>, Vault) {
-        (self.servers, self.unusable, self.vault)
+    ) -> (BTreeMap<ServerName, ServerConfig>, BTreeMap<ServerName, Vec<String>>, BoundSecrets) {
+        (self.servers, self.unusable, self.bound_secrets)
     }
 }
 

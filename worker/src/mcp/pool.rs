@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Answered, answer};
 use super::call::{EndedCall, ServerReport, ToolCall, ToolList};
 use super::classify::Observation;
-use super::config::{ServersConfig, Vault};
+use super::config::{BoundSecrets, ServersConfig};
 use super::connection::{Company, Connection, Report};
 use super::deadline::{Deadline, TimeLimit};
 use super::elicitation::Elicitation;
@@ -56,7 +56,7 @@ const IDEMPOTENCY_KEY: &str = "dev.longshore/idempotency-key";
 pub struct Pool {
     servers: BTreeMap<ServerName, Arc<Server>>,
     unusable: BTreeMap<ServerName, Vec<String>>,
-    vault: Vault,
+    bound_secrets: BoundSecrets,
     home: Home,
 }
 
@@ -72,12 +72,12 @@ struct PreparedCall {
 impl Pool {
     /// A pool of no connections yet.
     pub fn new(config: ServersConfig) -> Self {
-        let (servers, unusable, vault) = config.into_parts();
+        let (servers, unusable, bound_secrets) = config.into_parts();
         let servers = servers
             .into_iter()
             .map(|(name, config)| (name.clone(), Arc::new(Server::new(name, config))))
             .collect();
-        Self { servers, unusable, vault, home: Home::default() }
+        Self { servers, unusable, bound_secrets, home: Home::default() }
     }
 
     /// The same, whose servers over stdio are started by `launcher`: they end when this process is killed, and their
@@ -88,8 +88,8 @@ impl Pool {
     }
 
     /// The secrets that calls may name.
-    pub(crate) const fn vault(&self) -> &Vault {
-        &self.vault
+    pub(crate) const fn bound_secrets(&self) -> &BoundSecrets {
+        &self.bound_secrets
     }
 
     /// The servers that can be called, each with the number of calls it takes at once.

@@ -21,7 +21,7 @@ pub(super) const PLACE: &str = "longshore.secrets";
 
 /// Secrets by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Vault(BTreeMap<SecretName, BoundSecret>);
+pub(crate) struct BoundSecrets(BTreeMap<SecretName, BoundSecret>);
 
 /// A secret, and the calls that may receive it.
 #[derive(Clone, Debug)]
@@ -31,19 +31,23 @@ struct BoundSecret {
 }
 
 /// Reads the `longshore` object of the file. No problem repeats a value, or a text that may hold one.
-pub(super) fn read(own: Value, env: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<String>) -> Vault {
-    let mut vault = Vault::default();
-    let Some(mut fields) = Fields::of("longshore".to_owned(), own, problems) else { return vault };
+pub(super) fn read(
+    own: Value,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> BoundSecrets {
+    let mut bound_secrets = BoundSecrets::default();
+    let Some(mut fields) = Fields::of("longshore".to_owned(), own, problems) else { return bound_secrets };
     let secrets = fields.take("secrets");
     for unknown in fields.rest() {
         fields.refuse(&unknown, "no such setting; there is `secrets`");
     }
     let secrets = match secrets {
-        None => return vault,
+        None => return bound_secrets,
         Some(Value::Object(secrets)) => secrets,
         Some(_) => {
             problems.push(format!("{PLACE}: must be an object of secrets"));
-            return vault;
+            return bound_secrets;
         }
     };
     for (name, entry) in secrets {
@@ -55,10 +59,10 @@ pub(super) fn read(own: Value, env: &dyn Fn(&str) -> Option<String>, problems: &
             }
         };
         if let Some(secret) = secret(&name, entry, env, problems) {
-            vault.0.insert(name, secret);
+            bound_secrets.0.insert(name, secret);
         }
     }
-    vault
+    bound_secrets
 }
 
 fn secret(
@@ -108,7 +112,7 @@ fn value(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec
     }
 }
 
-impl Vault {
+impl BoundSecrets {
     /// The names of the secrets.
     pub(crate) fn names(&self) -> impl Iterator<Item = &SecretName> {
         self.0.keys()
