@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::config::StdioServer;
-use crate::launcher::{Launcher, Limits};
+use crate::launcher::{Launcher, ProcessLimits};
 pub(crate) use stderr::StderrTail;
 
 /// How long a server may take to leave by itself once its input has ended. The common ones need 0.4 s at most.
@@ -38,7 +38,7 @@ pub(crate) struct ServerProcess {
     child: Child,
     /// Whether the child is a supervisor, which started the server.
     is_supervised: bool,
-    limits: Limits,
+    limits: ProcessLimits,
     group: Option<Pid>,
     /// Reads its standard error for as long as it is ours.
     _stderr: JoinSet<()>,
@@ -58,7 +58,7 @@ impl ServerProcess {
     /// In words: what could not be started, and why.
     pub(crate) fn start(
         server: &StdioServer,
-        limits: Limits,
+        limits: ProcessLimits,
         launcher: Option<&Launcher>,
         tail: Arc<StderrTail>,
     ) -> Result<(Self, Streams), String> {
@@ -69,7 +69,7 @@ impl ServerProcess {
                 found.map_err(|kind| why_not(server, &kind.into()))?;
                 launcher.command(&limits, server.command.value())
             }
-            None if limits.is_any() => {
+            None if limits.has_limit() => {
                 return Err("`limits` cannot be kept: this program has no launcher of servers".to_owned());
             }
             None => Command::new(server.command.value()),
@@ -111,7 +111,7 @@ impl ServerProcess {
     pub(crate) async fn end(mut self) -> String {
         let limits = self.limits;
         match self.end_group().await {
-            Some(status) => match limits.that_ended(status) {
+            Some(status) => match limits.exceeded(status) {
                 Some(limit) => format!("the server ended with {status}, at its limit `{limit}`"),
                 None => format!("the server ended with {status}"),
             },

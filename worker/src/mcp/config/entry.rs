@@ -133,7 +133,7 @@ pub(super) fn read(
             expansion.warn(format!("{field}: {why}"));
         }
     }
-    if settings.limits.is_any() && !matches!(reach, None | Some(Reach::Stdio(_))) {
+    if settings.limits.has_limit() && !matches!(reach, None | Some(Reach::Stdio(_))) {
         problems.push("longshore.limits: only a server with a `command` has processes to limit".to_owned());
     }
     if settings.pool > 1 && !matches!(reach, None | Some(Reach::Stdio(_))) {

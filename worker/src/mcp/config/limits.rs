@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fields::Fields;
-use crate::launcher::Limits;
+use crate::launcher::ProcessLimits;
 
 /// The least memory that any runtime starts with.
 const LEAST_MEMORY_MB: u64 = 16;
@@ -19,9 +19,9 @@ const MOST_CPU_SECONDS: u64 = 365 * 24 * 3600;
 const KNOWN: [&str; 4] = ["memory_mb", "open_files", "cpu_seconds", "file_mb"];
 
 /// Reads the object.
-pub(super) fn limits(place: String, value: Value, problems: &mut Vec<String>) -> Limits {
-    let Some(mut fields) = Fields::of(place, value, problems) else { return Limits::default() };
-    let limits = Limits {
+pub(super) fn limits(place: String, value: Value, problems: &mut Vec<String>) -> ProcessLimits {
+    let Some(mut fields) = Fields::of(place, value, problems) else { return ProcessLimits::default() };
+    let limits = ProcessLimits {
         memory_mb: fields.take_number("memory_mb", LEAST_MEMORY_MB, MOST_MB),
         open_files: fields.take_number("open_files", LEAST_OPEN_FILES, MOST_OPEN_FILES),
         cpu_seconds: fields.take_number("cpu_seconds", 1, MOST_CPU_SECONDS),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::elicitation::Elicitation;
 use super::fields::Fields;
 use super::limits::limits;
-use crate::launcher::Limits;
+use crate::launcher::ProcessLimits;
 
 /// Which era of the protocol to speak.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     /// What its questions to a person are answered with.
     pub(crate) elicitation: Elicitation,
     /// What each of its processes may use.
-    pub(crate) limits: Limits,
+    pub(crate) limits: ProcessLimits,
 }
 
 impl Settings {
@@ -80,7 +80,7 @@ impl Default for Settings {
             idle_timeout: Self::IDLE_TIMEOUT,
             max_message_bytes: Self::MESSAGE_BYTES,
             elicitation: Elicitation::default(),
-            limits: Limits::default(),
+            limits: ProcessLimits::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::elicitation::Elicitation;
 use super::*;
-use crate::launcher::Limits;
+use crate::launcher::ProcessLimits;
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -224,7 +224,7 @@ fn settings_have_defaults_and_can_be_set() {
             idle_timeout: seconds(3),
             max_message_bytes: 4096,
             elicitation: Elicitation::Defaults,
-            limits: Limits {
+            limits: ProcessLimits {
                 memory_mb: Some(2048),
                 open_files: Some(256),
                 cpu_seconds: Some(60),
