@@ -1,8 +1,7 @@
-//! Warm connections to servers, shared by all calls.
+//! Open connections to servers, shared by all calls.
 //!
-//! A connection is made on first use, used by any number of calls at once, and replaced when it is no good any more. Which
-//! connection of a server carries a call is decided by [`Server`].
-//! A call is made at most once here: whether a fault is worth another attempt is for the caller to say.
+//! A connection is made on first use, carries any number of calls at once, and is replaced when it is not usable any more.
+//! [`McpServer`] chooses the connection of a call. The pool makes a call at most once; the caller decides about another attempt.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -19,95 +18,95 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answered, answer};
 use super::call::{EndedCall, ServerReport, ToolCall, ToolList};
-use super::classify::Observation;
+use super::classify::McpFailure;
 use super::config::{BoundSecrets, ServersConfig};
-use super::connection::{Company, Connection, Report};
+use super::connection::{CallHooks, Connection, ReportActivity};
 use super::deadline::{Deadline, TimeLimit};
 use super::elicitation::Elicitation;
-use super::flight::CANCEL;
-use super::handshake::Home;
-use super::list_tools::Freshness;
-use super::listing::Listing;
+use super::handshake::PoolContext;
+use super::in_flight::CANCEL_LIMIT;
+use super::list_tools::ListingFreshness;
 use super::masked_answer::masked_answer;
 use super::read_fault::ReadFault;
-use super::server::{Seat, Server};
+use super::server::{CallConnection, McpServer};
 use super::task;
+use super::tool_listing::ToolListing;
+use super::tool_result::{ToolResult, read_result};
 use crate::launcher::Launcher;
 
-/// How long closing may take in all: a connection's own shutdown, then the three stages of ending a process.
-const CLOSE: Duration = Duration::from_secs(7);
+/// Time to close all connections: a connection's own shutdown, then the three stages of ending a process.
+const CLOSE_LIMIT: Duration = Duration::from_secs(7);
 
-/// The wait for a connection after which people see that a call waits: most servers start sooner.
-const UNSEEN_START: Duration = Duration::from_secs(1);
+/// The wait for a connection after which it is reported as an activity of the call. Most servers start sooner.
+const CONNECT_REPORT_DELAY: Duration = Duration::from_secs(1);
 
-/// The wait before a call is repeated that the server wants again; twice as long after each time.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The first wait before a call is repeated because the server asked for more input. It doubles each time.
+const FIRST_REPEAT_WAIT: Duration = Duration::from_millis(50);
 /// The longest of these waits.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_REPEAT_WAIT: Duration = Duration::from_secs(2);
 
-/// The key of an idempotency key in `_meta`. A vendor prefix of our own: the protocol reserves those whose second label
-/// is `mcp` or `modelcontextprotocol`.
+/// Key of the idempotency key in `_meta`, with a vendor prefix: the protocol reserves prefixes whose second label is `mcp` or
+/// `modelcontextprotocol`.
 const IDEMPOTENCY_KEY: &str = "dev.longshore/idempotency-key";
 
-/// Warm connections, made on first use.
+/// Open connections to the servers of a servers file.
 #[derive(Debug)]
 pub struct Pool {
-    servers: BTreeMap<ServerName, Arc<Server>>,
+    servers: BTreeMap<ServerName, Arc<McpServer>>,
     unusable: BTreeMap<ServerName, Vec<String>>,
     bound_secrets: BoundSecrets,
-    home: Home,
+    context: PoolContext,
 }
 
 /// A call that can be sent.
 struct PreparedCall {
-    seat: Seat,
-    /// They fit the tool.
+    call_connection: CallConnection,
+    /// Arguments that fit the schema of the tool.
     arguments: Map<String, Value>,
-    /// The tool is called only as a task, and the server takes tasks.
+    /// The tool can be called as a task only, and the server performs tasks.
     needs_task: bool,
 }
 
 impl Pool {
-    /// A pool of no connections yet.
+    /// Creates a pool without connections.
     pub fn new(config: ServersConfig) -> Self {
         let (servers, unusable, bound_secrets) = config.into_parts();
         let servers = servers
             .into_iter()
-            .map(|(name, config)| (name.clone(), Arc::new(Server::new(name, config))))
+            .map(|(name, config)| (name.clone(), Arc::new(McpServer::new(name, config))))
             .collect();
-        Self { servers, unusable, bound_secrets, home: Home::default() }
+        Self { servers, unusable, bound_secrets, context: PoolContext::default() }
     }
 
-    /// The same, whose servers over stdio are started by `launcher`: they end when this process is killed, and their
-    /// limits are kept. Without one, a server with limits is not started.
+    /// Sets the launcher of servers over stdio, which makes them end when this process is killed, and applies their limits.
+    /// Without a launcher, a server with limits is not started.
     pub fn launched_by(mut self, launcher: Option<Launcher>) -> Self {
-        self.home.launcher = launcher;
+        self.context.launcher = launcher;
         self
     }
 
-    /// The secrets that calls may name.
+    /// Returns the secrets that calls may name.
     pub(crate) const fn bound_secrets(&self) -> &BoundSecrets {
         &self.bound_secrets
     }
 
-    /// The servers that can be called, each with the number of calls it takes at once.
+    /// Returns the servers that can be called, each with its largest number of concurrent calls.
     pub fn servers(&self) -> impl Iterator<Item = (&ServerName, usize)> {
         self.servers.iter().map(|(name, server)| (name, server.settings().max_concurrency))
     }
 
-    /// Makes one call, connecting first if need be.
+    /// Makes one call, and connects first if there is no connection.
     ///
-    /// `report` is called whenever the activity of the call changes. `cancelled` ends the call at once and tells
-    /// the server. Dropping the future does the same.
+    /// `report` is called whenever the activity of the call changes. `cancelled` ends the call at once and cancels it at the
+    /// server. Dropping the future does the same.
     ///
-    /// The result is a fault for whatever kept the tool from answering, already classified. A tool that says of itself
-    /// that it failed has answered: [`Answer::is_error`].
+    /// The result is a classified fault if the tool did not answer. A tool that reports an error has answered:
+    /// [`Answer::is_error`].
     pub async fn call(
         &self,
         call: ToolCall<'_>,
-        report: Report<'_>,
+        report: ReportActivity<'_>,
         cancelled: &CancellationToken,
     ) -> EndedCall {
         let server = match self.server(call.server) {
@@ -117,67 +116,68 @@ impl Pool {
         let secrets = server.secrets();
         let prepared = tokio::select! {
             biased;
-            () = cancelled.cancelled() => Err(Observation::Cancelled),
+            () = cancelled.cancelled() => Err(McpFailure::Cancelled),
             prepared = self.prepare(server, &call, report) => prepared,
         };
-        let PreparedCall { seat, arguments, needs_task } = match prepared {
+        let PreparedCall { call_connection, arguments, needs_task } = match prepared {
             Ok(prepared) => prepared,
-            Err(seen) => {
-                let result = Err(seen.without(secrets).into_fault_before_call());
+            Err(failure) => {
+                let result = Err(failure.without(secrets).into_fault_before_call());
                 return EndedCall { process: None, masked: Vec::new(), result };
             }
         };
         let most = server.settings().call_timeout.unwrap_or(Duration::MAX);
         let limit = TimeLimit { idle: call.timeout.min(most), whole: call.max_timeout.min(most) };
         report(CallActivity::Sent);
-        let company = Company { report, cancelled };
+        let hooks = CallHooks { report, cancelled };
         let elicitation = server.settings().elicitation;
         let params = params(&call, arguments);
         let sent = if needs_task {
             // On the heap: few calls are tasks.
-            Box::pin(task::send(&seat.connection, params, company, limit)).await
+            Box::pin(task::send(&call_connection.connection, params, hooks, limit)).await
         } else {
-            send(&seat.connection, params, company, limit, elicitation).await
+            send(&call_connection.connection, params, hooks, limit, elicitation).await
         };
-        let (masked, result) = match server.note(call.job, &seat.connection, sent) {
+        let (masked, result) = match server.record_result(call.job, &call_connection.connection, sent) {
             Ok(answer) => {
                 let (answer, masked) = masked_answer(answer, secrets);
                 (masked, Ok(answer))
             }
-            Err(seen) => (Vec::new(), Err(seen.without(secrets).into_fault())),
+            Err(failure) => (Vec::new(), Err(failure.without(secrets).into_fault())),
         };
-        EndedCall { process: Some(seat.connection.instance()), masked, result }
+        EndedCall { process: Some(call_connection.connection.instance()), masked, result }
     }
 
-    /// A connection, and arguments that fit the tool.
+    /// Returns a connection, and arguments that fit the tool.
     async fn prepare(
         &self,
-        server: &Server,
+        server: &McpServer,
         call: &ToolCall<'_>,
-        report: Report<'_>,
-    ) -> Result<PreparedCall, Observation> {
-        let seat = reported(server.seat(call.job, &self.home), || report(server.connecting())).await?;
-        let connection = &seat.connection;
+        report: ReportActivity<'_>,
+    ) -> Result<PreparedCall, McpFailure> {
+        let call_connection =
+            reported(server.connection_for(call.job, &self.context), || report(server.connecting())).await?;
+        let connection = &call_connection.connection;
         let limit = server.settings().connect_timeout;
-        let mut listing = connection.listing(limit, Freshness::Valid).await?;
-        let arguments = |listing: Arc<Listing>| async move {
+        let mut listing = connection.listing(limit, ListingFreshness::Valid).await?;
+        let arguments = |listing: Arc<ToolListing>| async move {
             let bounds = (call.timeout, server.secrets());
             listing.arguments(call.tool, call.arguments, call.idempotency_key, bounds).await
         };
         let arguments = match arguments(Arc::clone(&listing)).await {
             Ok(arguments) => arguments,
-            // The server may have changed since: only a refusal by its present word counts.
+            // The list of tools may be outdated: only a refusal by a newer one counts.
             Err(_) => {
-                listing = connection.listing(limit, Freshness::NewerThan(listing)).await?;
+                listing = connection.listing(limit, ListingFreshness::NewerThan(listing)).await?;
                 arguments(Arc::clone(&listing)).await?
             }
         };
-        let needs_task = connection.about().takes_tasks && listing.needs_task(call.tool);
-        Ok(PreparedCall { seat, arguments, needs_task })
+        let needs_task = connection.info().takes_tasks && listing.needs_task(call.tool);
+        Ok(PreparedCall { call_connection, arguments, needs_task })
     }
 
-    /// Lists the tools of a server anew, without any secret in descriptions and schemas. Names are as they are, since calls
-    /// need them.
+    /// Fetches the list of a server's tools. Secrets in descriptions and schemas are hidden; names are unchanged, since calls need
+    /// them.
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
@@ -187,35 +187,37 @@ impl Pool {
         Ok(list.without(secrets))
     }
 
-    /// Lists the tools of a server anew, as it says them. For checks of arguments: a schema may hold a secret.
+    /// Fetches the list of a server's tools without hiding anything. For checks of arguments, since a schema may hold a secret.
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
     pub async fn tools_unmasked(&self, server: &ServerName) -> Result<ToolList, CallFault> {
         let server = self.server(server)?;
         let listed = async {
-            let Seat { connection, .. } = &server.seat(None, &self.home).await?;
-            let listing = connection.listing(server.settings().connect_timeout, Freshness::Fetched).await?;
-            let changes = connection.about().changes_tools;
+            let CallConnection { connection, .. } = &server.connection_for(None, &self.context).await?;
+            let listing =
+                connection.listing(server.settings().connect_timeout, ListingFreshness::Fetched).await?;
+            let changes = connection.info().changes_tools;
             Ok(ToolList {
                 tools: listing.tools().cloned().collect(),
                 left_out: listing.left_out().clone(),
                 changes,
             })
         };
-        listed.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault_before_call())
+        listed.await.map_err(|failure: McpFailure| failure.without(server.secrets()).into_fault_before_call())
     }
 
-    /// Reads a resource of a server, such as one that a link in an answer names: the list of its parts as they came, each with
-    /// `text` or, in base64, `blob`.
+    /// Reads a resource of a server, such as the target of a link in an answer. Returns the list of its parts, each with `text` or
+    /// with `blob` in base64.
     ///
     /// # Errors
     /// The server cannot be reached, has no such resource, or does not give it within `timeout`.
     pub async fn read(&self, server: &ServerName, uri: &str, timeout: Duration) -> Result<Value, ReadFault> {
         let server = self.server(server).map_err(ReadFault::Server)?;
-        let seat = server.seat(None, &self.home).await;
-        let Seat { connection, .. } = &seat
-            .map_err(|seen| ReadFault::Server(seen.without(server.secrets()).into_fault_before_call()))?;
+        let call_connection = server.connection_for(None, &self.context).await;
+        let CallConnection { connection, .. } = &call_connection.map_err(|failure| {
+            ReadFault::Server(failure.without(server.secrets()).into_fault_before_call())
+        })?;
         let read = async {
             let request = ReadResourceRequest::new(ReadResourceRequestParams::new(uri));
             let request = ClientRequest::ReadResourceRequest(request);
@@ -223,56 +225,60 @@ impl Pool {
                 ServerResult::CustomResult(CustomResult(Value::Object(mut result))) => {
                     Ok(result.remove("contents").unwrap_or_default())
                 }
-                _ => Err(Observation::Unreadable("it is no resource".to_owned())),
+                _ => Err(McpFailure::Unreadable("it is no resource".to_owned())),
             }
         };
-        let contents =
-            read.await.map_err(|seen: Observation| ReadFault::of_request(seen.without(server.secrets())))?;
+        let contents = read
+            .await
+            .map_err(|failure: McpFailure| ReadFault::of_request(failure.without(server.secrets())))?;
         Ok(server.secrets().hide_in(contents))
     }
 
-    /// Connects to a server, unless it is connected already, and lists its tools anew.
+    /// Connects to a server, unless it is connected already, and fetches the list of its tools.
     ///
     /// # Errors
     /// The server cannot be reached, or does not list its tools.
     pub async fn check(&self, server: &ServerName) -> Result<ServerReport, CallFault> {
         let server = self.server(server)?;
         let checked = async {
-            let Seat { connection, .. } = &server.seat(None, &self.home).await?;
+            let CallConnection { connection, .. } = &server.connection_for(None, &self.context).await?;
             let asked_at = Instant::now();
-            let listing = connection.listing(server.settings().connect_timeout, Freshness::Fetched).await?;
-            let about = connection.about().clone();
+            let listing =
+                connection.listing(server.settings().connect_timeout, ListingFreshness::Fetched).await?;
+            let info = connection.info().clone();
             let report = ServerReport {
-                protocol_version: about.protocol_version,
-                modern: about.modern,
-                name: about.name,
-                version: about.version,
-                connect_time: about.connect_time,
+                protocol_version: info.protocol_version,
+                modern: info.modern,
+                name: info.name,
+                version: info.version,
+                connect_time: info.connect_time,
                 list_latency: asked_at.elapsed(),
                 tools: listing.tools().count(),
                 left_out: listing.left_out().clone(),
-                pid: about.pid,
+                pid: info.pid,
             };
             Ok(report.without(server.secrets()))
         };
-        checked.await.map_err(|seen: Observation| seen.without(server.secrets()).into_fault_before_call())
+        checked
+            .await
+            .map_err(|failure: McpFailure| failure.without(server.secrets()).into_fault_before_call())
     }
 
-    /// Ends every connection and every child process, in bounded time. Calls that are under way fault; later ones too.
+    /// Closes all connections and ends all child processes, in bounded time. Calls under way and later ones end with a fault.
     ///
-    /// A pool that is dropped without this ends its children as well, but does not wait for it.
+    /// A pool that is dropped without this ends its child processes too, but does not wait for their end.
     pub async fn close(&self) {
-        // Servers hear that a call is cancelled before their connections go.
-        self.home.cancels.close();
-        let _ = tokio::time::timeout(CANCEL, self.home.cancels.wait()).await;
-        self.home.closing.cancel();
-        self.home.tasks.close();
-        if tokio::time::timeout(CLOSE, self.home.tasks.wait()).await.is_err() {
-            tracing::warn!("some servers did not end in time");
+        // Cancellations are sent before the connections close.
+        self.context.cancels.close();
+        let _ = tokio::time::timeout(CANCEL_LIMIT, self.context.cancels.wait()).await;
+        self.context.closing.cancel();
+        self.context.tasks.close();
+        if tokio::time::timeout(CLOSE_LIMIT, self.context.tasks.wait()).await.is_err() {
+            tracing::warn!("some servers did not end within {CLOSE_LIMIT:?}");
         }
     }
 
-    fn server(&self, name: &ServerName) -> Result<&Arc<Server>, CallFault> {
+    fn server(&self, name: &ServerName) -> Result<&Arc<McpServer>, CallFault> {
         self.servers.get(name).ok_or_else(|| {
             let message = match self.unusable.get(name) {
                 Some(why) => format!("the server `{name}` cannot be used: {}", why.join("; ")),
@@ -294,53 +300,53 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.home.closing.cancel();
+        self.context.closing.cancel();
     }
 }
 
-/// Waits for a connection, and calls `report` if that takes longer than [`UNSEEN_START`].
-async fn reported<T>(seat: impl Future<Output = T>, report: impl FnOnce()) -> T {
-    let mut seat = pin!(seat);
+/// Waits for a connection, and calls `report` if that takes longer than [`CONNECT_REPORT_DELAY`].
+async fn reported<T>(call_connection: impl Future<Output = T>, report: impl FnOnce()) -> T {
+    let mut call_connection = pin!(call_connection);
     tokio::select! {
         biased;
-        seat = &mut seat => return seat,
-        () = tokio::time::sleep(UNSEEN_START) => report(),
+        call_connection = &mut call_connection => return call_connection,
+        () = tokio::time::sleep(CONNECT_REPORT_DELAY) => report(),
     }
-    seat.await
+    call_connection.await
 }
 
-/// Sends a call and reads its answer. A server may want the call again, with its own state and answers to questions
-/// (MCP 2026-07-28): that is the same call, within the same deadline.
+/// Sends a call and reads its answer. A server may ask for the call again, with its own state and with answers to questions (MCP
+/// 2026-07-28). This is still the same call, with the same deadline.
 async fn send(
     connection: &Arc<Connection>,
     mut params: CallToolRequestParams,
-    company: Company<'_>,
+    hooks: CallHooks<'_>,
     limit: TimeLimit,
     elicitation: Elicitation,
-) -> Result<Answer, Observation> {
+) -> Result<Answer, McpFailure> {
     let deadline = Deadline::of(limit);
-    let mut wait = FIRST_WAIT;
+    let mut wait = FIRST_REPEAT_WAIT;
     loop {
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
-        let response = connection.request_in(company, request, deadline).await?;
+        let response = connection.request_with_hooks(hooks, request, deadline).await?;
         let ServerResult::CustomResult(CustomResult(Value::Object(result))) = response else {
-            return Err(Observation::Unreadable("it is no result of a tool".to_owned()));
+            return Err(McpFailure::Unreadable("it is no result of a tool".to_owned()));
         };
-        let (state, questions) = match answer(result)? {
-            Answered::Now(answer) => return Ok(answer),
-            Answered::ByTask(task) => {
+        let (state, questions) = match read_result(result)? {
+            ToolResult::Answer(answer) => return Ok(answer),
+            ToolResult::Task(task) => {
                 connection.cancel_task(task.id);
-                return Err(Observation::Task);
+                return Err(McpFailure::UnwantedTask);
             }
-            Answered::Again { state, questions } => (state, questions),
+            ToolResult::InputRequired { state, questions } => (state, questions),
         };
-        let answers = elicitation.responses(&questions).map_err(Observation::InputRequired)?;
-        // The server may not be ready yet, or ask without end.
+        let answers = elicitation.responses(&questions).map_err(McpFailure::InputRequired)?;
+        // The server may not be ready yet, or ask again without end.
         tokio::select! {
-            () = company.cancelled.cancelled() => return Err(Observation::Cancelled),
-            () = tokio::time::sleep_until(deadline.moment().min(Instant::now() + wait)) => {}
+            () = hooks.cancelled.cancelled() => return Err(McpFailure::Cancelled),
+            () = tokio::time::sleep_until(deadline.instant().min(Instant::now() + wait)) => {}
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
+        wait = (wait * 2).min(LONGEST_REPEAT_WAIT);
         params.request_state = state;
         params.input_responses = (!answers.is_empty()).then(|| answers.into_iter().collect());
     }

@@ -52,7 +52,7 @@ async fn a_task_is_asked_for_only_where_the_server_takes_it_and_the_tool_needs_i
 #[tokio::test]
 async fn a_task_that_ends_without_a_result_is_a_fault_that_says_why() {
     let (pool, log, _dir) = server(&[], json!({}));
-    let lost = "the server took the call as a task, and its result cannot be had: ";
+    let lost = "the server performed the call as a task, and its result is not available: ";
     let cases = [
         (
             "fails",
