@@ -65,7 +65,7 @@ pub struct WorkerConfig {
     /// so that a busy server and many idle ones do not take slots from each other. The worker can have as many more jobs as it
     /// has servers.
     pub slots: NonZeroUsize,
-    /// The longest time that calls may continue after the worker was told to stop.
+    /// The longest time that calls may continue after the stop of the worker was requested.
     pub drain: Duration,
 }
 

@@ -27,7 +27,7 @@ pub struct Answer {
 pub struct CallFault {
     /// The class and the message.
     pub fault: Fault,
-    /// How far the request came, which says if the tool may have run.
+    /// Progress of the request to the server, which says if the tool may have run.
     pub sent: Sent,
 }
 
