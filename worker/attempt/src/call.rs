@@ -14,7 +14,7 @@ pub struct Answer {
     pub value: Value,
     /// The unchanged list of content blocks.
     pub content: Value,
-    /// The unchanged `_meta` of the result; `null` if there is none.
+    /// The unchanged `_meta` of the result; `null` if the result has no `_meta`.
     pub meta: Value,
     /// The tool reports that it failed.
     pub is_error: bool,

@@ -259,7 +259,7 @@ impl Connection {
         }
     }
 
-    /// Returns the answer that was kept in [`PendingRequests`], or what the library reports if there is none.
+    /// Returns the answer that was kept in [`PendingRequests`], or otherwise the result of the library.
     async fn take_answer(
         &self,
         id: &RequestId,

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::classify::McpFailure;
 use super::client_side::ClientSide;
-use super::config::{Era, HttpServer, Reach, ServerConfig, StdioServer};
+use super::config::{HttpServer, ProtocolEra, ServerConfig, ServerTransport, StdioServer};
 use super::connection::{ChildStatus, Connection, ConnectionInfo, ConnectionState, ServerNotifications};
 use super::discover_watch::{DISCOVER_LIMIT, DiscoverOutcome, DiscoverWatch};
 use super::eras::{self, KnownEras};
@@ -68,10 +68,10 @@ pub(crate) async fn connect(
     let connection = match timeout(limit, Box::pin(attempt.connect())).await {
         Ok(connection) => connection,
         Err(_) => {
-            let detail = match &config.reach {
-                Reach::Http(http) => http.origin().map(|origin| format!(" at {origin}")),
-                Reach::Stdio(_) => Some(", and was ended".to_owned()),
-                Reach::Noop => None,
+            let detail = match &config.transport {
+                ServerTransport::Http(http) => http.origin().map(|origin| format!(" at {origin}")),
+                ServerTransport::Stdio(_) => Some(", and was ended".to_owned()),
+                ServerTransport::Noop => None,
             };
             let why = format!("{}{}", detail.unwrap_or_default(), stderr.as_suffix());
             Err(McpFailure::ConnectDeadline(limit, why))
@@ -131,12 +131,14 @@ impl ConnectAttempt<'_> {
     /// Connects in the era of the server, with a second attempt if the first one failed because of the era.
     async fn connect(&self) -> Result<Connection, McpFailure> {
         let preferred_versions = vec![ProtocolVersion::LATEST];
-        let is_auto = self.config.settings.protocol == Era::Auto;
+        let is_auto = self.config.settings.protocol == ProtocolEra::Auto;
         let mode = match self.config.settings.protocol {
-            Era::Legacy => ClientLifecycleMode::Initialize,
-            Era::Auto if self.context.eras.is_handshake(self.server) => ClientLifecycleMode::Initialize,
-            Era::Modern => ClientLifecycleMode::Discover { preferred_versions },
-            Era::Auto => ClientLifecycleMode::Auto {
+            ProtocolEra::Legacy => ClientLifecycleMode::Initialize,
+            ProtocolEra::Auto if self.context.eras.is_handshake(self.server) => {
+                ClientLifecycleMode::Initialize
+            }
+            ProtocolEra::Modern => ClientLifecycleMode::Discover { preferred_versions },
+            ProtocolEra::Auto => ClientLifecycleMode::Auto {
                 preferred_versions,
                 legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
             },
@@ -181,10 +183,10 @@ impl ConnectAttempt<'_> {
     }
 
     async fn open(&self, mode: ClientLifecycleMode) -> Result<Connection, ConnectFailure> {
-        match &self.config.reach {
-            Reach::Stdio(stdio) => self.open_stdio(stdio, mode).await,
-            Reach::Http(http) => self.open_http(http, mode).await,
-            Reach::Noop => {
+        match &self.config.transport {
+            ServerTransport::Stdio(stdio) => self.open_stdio(stdio, mode).await,
+            ServerTransport::Http(http) => self.open_http(http, mode).await,
+            ServerTransport::Noop => {
                 let requests = self.requests();
                 self.open_session(NoopServer::new(), requests, mode).await
             }
@@ -309,9 +311,9 @@ impl ConnectAttempt<'_> {
             takes_tasks,
             connect_time: self.started.elapsed(),
             pid,
-            origin: match &self.config.reach {
-                Reach::Http(http) => http.origin(),
-                Reach::Stdio(_) | Reach::Noop => None,
+            origin: match &self.config.transport {
+                ServerTransport::Http(http) => http.origin(),
+                ServerTransport::Stdio(_) | ServerTransport::Noop => None,
             },
             number: CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1,
         };

@@ -36,7 +36,7 @@ use sse_stream::Sse;
 use tokio::time::{Instant, timeout};
 
 use super::classify::McpFailure;
-use super::config::{HttpServer, Secrets, Settings};
+use super::config::{HttpServer, Secrets, ServerSettings};
 use super::library_errors;
 use super::wire::PendingRequests;
 use stream_backoff::StreamBackoff;
@@ -73,7 +73,7 @@ pub(crate) type HttpTransport = StreamableHttpClientTransport<HttpClient>;
 /// A description, if the HTTP client cannot be created, most likely because this machine has no root certificates.
 pub(crate) fn transport(
     server: &HttpServer,
-    settings: &Settings,
+    settings: &ServerSettings,
     secrets: &Secrets,
     discover_limit: Option<Duration>,
     requests: PendingRequests,
@@ -94,7 +94,7 @@ pub(crate) fn transport(
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
-fn client(server: &HttpServer, settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
+fn client(server: &HttpServer, settings: &ServerSettings) -> Result<reqwest::Client, reqwest::Error> {
     // The call fails if a provider was installed before, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()

@@ -23,7 +23,7 @@ pub(crate) fn of_request(error: &ServiceError) -> McpFailure {
         ServiceError::TransportSend(error) => transport(error),
         ServiceError::TransportClosed => McpFailure::Closed("the other side went away".to_owned()),
         ServiceError::UnexpectedResponse => {
-            McpFailure::Unreadable("it is none of the answers that this request may have".to_owned())
+            McpFailure::Unreadable("it is not an answer to this request".to_owned())
         }
         other => McpFailure::Unreadable(other.to_string()),
     }

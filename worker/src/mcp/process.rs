@@ -74,7 +74,7 @@ impl ServerProcess {
             None => Command::new(server.command.value()),
         };
         command
-            .args(server.args.iter().map(super::config::Expanded::value))
+            .args(server.args.iter().map(super::config::ExpandedText::value))
             .env_clear()
             .envs(server.env.iter().map(|(name, value)| (name, &value.0)))
             .stdin(Stdio::piped())

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::call::CallingJob;
 use super::classify::McpFailure;
-use super::config::{Reach, Secrets, ServerConfig, Settings};
+use super::config::{Secrets, ServerConfig, ServerSettings, ServerTransport};
 use super::connection::Connection;
 use super::connection_slot::{ConnectionSlot, connect};
 use super::crash_suspects::CrashSuspects;
@@ -81,7 +81,7 @@ impl McpServer {
     }
 
     /// Returns the settings of the server.
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &ServerSettings {
         &self.config.settings
     }
 
@@ -93,9 +93,9 @@ impl McpServer {
     /// Returns the activity of a call that waits for a connection of this server.
     pub(crate) fn connecting(&self) -> CallActivity {
         let server = self.name.clone();
-        match self.config.reach {
-            Reach::Stdio(_) => CallActivity::Starting { server },
-            Reach::Http(_) | Reach::Noop => CallActivity::Connecting { server },
+        match self.config.transport {
+            ServerTransport::Stdio(_) => CallActivity::Starting { server },
+            ServerTransport::Http(_) | ServerTransport::Noop => CallActivity::Connecting { server },
         }
     }
 
@@ -175,7 +175,7 @@ impl McpServer {
 
     /// Returns true if the server is a process, and calls need no state of earlier calls.
     fn can_isolate(&self) -> bool {
-        matches!(self.config.reach, Reach::Stdio(_)) && !self.config.settings.stateful
+        matches!(self.config.transport, ServerTransport::Stdio(_)) && !self.config.settings.stateful
     }
 
     /// Chooses the slot of a call and counts the call: of a stateful server always the same slot for one run, otherwise the slot

@@ -216,7 +216,7 @@ impl TaskCall<'_> {
         }
     }
 
-    /// Returns the server's message about the task, after a colon. Empty if there is none.
+    /// Returns the server's message about the task, after a colon. Empty without a message.
     fn message(&self) -> String {
         self.task.message.as_deref().map(|message| self.shown(message)).unwrap_or_default()
     }

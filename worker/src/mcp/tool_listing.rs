@@ -212,7 +212,7 @@ impl ListedTool {
             .is_some_and(|properties| properties.get(KEY_ARGUMENT).is_some())
     }
 
-    /// Returns the arguments without those that are `null` and not required. Returns `None` if there are none. Many tools accept a
+    /// Returns the arguments without those that are `null` and not required. Returns `None` if nothing changes. Many tools accept a
     /// missing argument, but no `null`.
     fn without_nulls(&self, given: &Map<String, Value>) -> Option<Map<String, Value>> {
         let required = self.tool.input_schema.get("required").and_then(Value::as_array);

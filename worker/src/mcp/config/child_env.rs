@@ -1,5 +1,5 @@
-//! The environment of a child process, put together from nothing: a short list of harmless variables, what `inherit_env`
-//! names, and what `env` sets.
+//! The environment of a child process: a short list of harmless variables, those that `inherit_env` names, and those that `env`
+//! sets.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,15 @@ use serde_json::Value;
 
 use super::ordinary::{self, Source};
 use super::origin::origin;
-use super::secret::{Secret, Secrets};
+use super::secret::{SecretValue, Secrets};
 
-/// What every child process gets of our environment: what programs need to find files and speak a language, and
-/// nothing that carries a credential. The list is that of the official MCP libraries, plus locale, time zone and
-/// temporary folder.
+/// Variables that every child process inherits. Programs need them to find files and to choose a language, and none has a
+/// credential. The list is that of the official MCP libraries, plus locale, time zone and temporary folder.
 const INHERITED: [&str; 11] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"];
 
-/// Variables that say how this machine reaches the network, which every child process gets as well. Without them a server
-/// behind a proxy fails in ways that name neither the proxy nor the certificate. A password in the address of a proxy is
-/// hidden.
+/// Variables with the network configuration of this machine, which every child process inherits too. Without them a server behind
+/// a proxy fails with errors that name neither the proxy nor the certificate. A password in the address of a proxy is hidden.
 const NETWORK: [&str; 14] = [
     "ALL_PROXY",
     "HTTPS_PROXY",
@@ -35,15 +33,15 @@ const NETWORK: [&str; 14] = [
     "SSL_CERT_FILE",
 ];
 
-/// Variables whose values are no credentials as a whole.
+/// Returns true for a variable whose whole value is no credential.
 fn is_public(name: &str) -> bool {
-    // The folder in which Longshore was started is in the path of every file that a server names.
+    // The working directory of Longshore is in the path of every file that a server names.
     name == "PWD" || INHERITED.contains(&name) || NETWORK.contains(&name)
 }
 
-/// Adds what a child process inherits; what the entry sets itself wins.
+/// Adds the inherited variables. Those that the entry sets itself are not replaced.
 pub(super) fn inherit_env(
-    child: &mut BTreeMap<String, Secret>,
+    child: &mut BTreeMap<String, SecretValue>,
     inherit: &[String],
     env: &dyn Fn(&str) -> Option<String>,
 ) {
@@ -51,7 +49,7 @@ pub(super) fn inherit_env(
         if !child.contains_key(name)
             && let Some(value) = env(name)
         {
-            child.insert(name.to_owned(), Secret(value));
+            child.insert(name.to_owned(), SecretValue(value));
         }
     }
 }
@@ -60,12 +58,12 @@ pub(super) fn inherit_env(
 /// entry in the file, `written` the field `env` of the entry.
 pub(super) fn hide_env(
     place: &str,
-    env: &BTreeMap<String, Secret>,
+    env: &BTreeMap<String, SecretValue>,
     written: Option<&Value>,
     visible: &[String],
     secrets: &mut Secrets,
 ) {
-    for (name, Secret(value)) in env {
+    for (name, SecretValue(value)) in env {
         let text = written.and_then(|written| written.get(name)).and_then(Value::as_str);
         let source = if text == Some(value.as_str()) { Source::File } else { Source::Environment };
         if is_hidden(name, value, source, visible) {

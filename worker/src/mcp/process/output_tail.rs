@@ -119,7 +119,7 @@ impl OutputTail {
         self.tail().read
     }
 
-    /// Returns the lines as the end of a message. Empty if there are none.
+    /// Returns the lines as the end of a message. Empty without lines.
     pub(crate) fn as_suffix(&self) -> String {
         self.as_suffix_since(0)
     }

@@ -54,15 +54,15 @@ fn answer_that_cannot_be_read_ends_its_call_at_once() {
     let cases = [
         (
             r#"{"id":2,"result":{"m":NaN}}"#,
-            "ToolResult: the server answered, and the answer cannot be read: `NaN` is no value of JSON, at byte 22: \
+            "Answered: the server answered, and the answer cannot be read: `NaN` is no value of JSON, at byte 22: \
              `{\"id\":2,\"result\":{\"m\":NaN}}`",
         ),
         (
             r#"{"id":2,"result":[1]}"#,
-            "ToolResult: the server answered, and the answer cannot be read: its result is no object: `{\"id\":2,\"result\":[1]}`",
+            "Answered: the server answered, and the answer cannot be read: its result is no object: `{\"id\":2,\"result\":[1]}`",
         ),
-        (r#"{"id":2,"error":{"code":null,"message":null}}"#, "ToolResult: the server gives no reason"),
-        (r#"{"error":"Session not found"}"#, "ToolResult: Session not found"),
+        (r#"{"id":2,"error":{"code":null,"message":null}}"#, "Answered: the server gives no reason"),
+        (r#"{"error":"Session not found"}"#, "Answered: Session not found"),
         (r#"{"id":null,"error":{"code":-32700,"message":"Parse error"}}"#, "Never: Parse error (-32700)"),
         (
             r#"{"id":2}"#,
@@ -122,8 +122,7 @@ fn question_to_a_person_makes_the_call_a_fault() {
     assert_eq!(requests.read(question.as_bytes(), None).messages.len(), 1);
     requests.read(br#"{"id":2,"result":{"content":[]}}"#, None);
     assert!(
-        end(&requests, 2)
-            .starts_with("ToolResult: the server asked a person during the call: \"Delete all?\"")
+        end(&requests, 2).starts_with("Answered: the server asked a person during the call: \"Delete all?\"")
     );
     // With two calls, it is not known which of them the question belongs to.
     let requests = calling(&[2, 3]);
@@ -164,7 +163,7 @@ fn answer_with_too_many_values_ends_its_call() {
     let said = reading(&bomb);
     assert!(
         said.starts_with(
-            "ToolResult: the server answered, and the answer cannot be read: it has so many values that reading it would \
+            "Answered: the server answered, and the answer cannot be read: it has so many values that reading it would \
              take more than 256 MiB of memory: `{\"id\":2,"
         ),
         "{}",
