@@ -16,7 +16,7 @@ pub(crate) enum MessageEnvelope {
     Response { id: String },
     /// A request or a notification of the server.
     FromServer,
-    /// Not a JSON-RPC message, or a response without an id that can be read.
+    /// Any other text, or a response without a readable id.
     Unknown,
 }
 

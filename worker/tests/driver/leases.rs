@@ -46,8 +46,8 @@ struct ImpatientReceipt(Box<dyn Receipt>);
 
 #[async_trait]
 impl Receipt for ImpatientReceipt {
-    /// Four renewals of a claim fit into this time. The claim is lost if none succeeds in half of it, which is enough for a busy
-    /// machine.
+    /// Returns a short patience. Four renewals of a claim fit into it, and the claim is lost if none succeeds in half of it, which
+    /// is enough for a busy machine.
     fn patience(&self) -> Duration {
         Duration::from_secs(2)
     }

@@ -1,8 +1,8 @@
-//! Values of variables and headers that are plainly no secrets.
+//! Recognition of ordinary settings among the values of variables and headers.
 //!
-//! Every value of `env`, `inherit_env`, `${VAR}` and `headers` counts as a secret unless this file says otherwise, because a
-//! credential may have any name. A value that is hidden by mistake changes what the next step gets, so what is plainly
-//! configuration stays. `docs/servers.md` states the rule for users.
+//! Every value of `env`, `inherit_env`, `${VAR}` and `headers` counts as a secret unless this file recognises an ordinary
+//! setting, because a credential may have any name. A setting that is hidden by mistake changes the input of the next step.
+//! `docs/servers.md` states the rule for users.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ const CREDENTIAL_PARTS: [&str; 13] = [
 /// Words of a name that do the same. As parts they are in too many other words, as `PIN` is in `SHIPPING`.
 const CREDENTIAL_WORDS: [&str; 8] = ["PAT", "PIN", "OTP", "JWT", "SIG", "SALT", "SEED", "PHRASE"];
 
-/// Names of settings that say where or how a program works.
+/// Names of ordinary settings.
 const NAMES: [&str; 20] = [
     "CACHE_CONTROL",
     "DEBUG",
@@ -50,7 +50,7 @@ const NAMES: [&str; 20] = [
     "ACCEPT_LANGUAGE",
 ];
 
-/// Ends of such names.
+/// Suffixes of names of ordinary settings.
 const SUFFIXES: [&str; 18] = [
     "_DIR",
     "_ENV",
@@ -72,10 +72,10 @@ const SUFFIXES: [&str; 18] = [
     "_ZONE",
 ];
 
-/// Words that are switched on and off with.
+/// Values of switches.
 const SWITCHES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "enabled", "disabled"];
 
-/// Beginnings of tokens: of AI providers and Stripe, GitHub, GitLab, Slack, AWS, Google, Hugging Face, npm, PyPI, JWTs and keys.
+/// Prefixes of tokens: of AI providers and Stripe, GitHub, GitLab, Slack, AWS, Google, Hugging Face, npm, PyPI, JWTs and keys.
 const TOKEN_PREFIXES: [&str; 22] = [
     "sk-",
     "sk_",
@@ -101,11 +101,10 @@ const TOKEN_PREFIXES: [&str; 22] = [
     "-----BEGIN",
 ];
 
-/// Letters and digits in one run from which on a text with both looks like a token: words and numbers of configuration are
-/// shorter.
+/// The length from which on a run of letters and digits looks like a token. Words and numbers of ordinary settings are shorter.
 const TOKEN_CHARS: usize = 20;
 
-/// Digits of a number that is hidden in spite of being one. A shorter one is a port, a size or a time.
+/// The number of digits from which on a number counts as a secret. A shorter one is a port, a size or a time.
 const SECRET_DIGITS: usize = 9;
 
 /// Characters of the longest text of words that is no secret. Longer ones may be passphrases.
@@ -188,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_plainly_configuration_is_no_secret() {
+    fn ordinary_setting_is_no_secret() {
         for (name, value) in [
             ("AWS_REGION", "eu-west-1"),
             ("aws_region", "eu-west-1"),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_a_secret() {
+    fn any_other_value_is_a_secret() {
         for (name, value) in [
             ("CLUSTER", "eu-west-2"),
             ("API_TOKEN", "12345678"),
