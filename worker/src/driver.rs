@@ -35,7 +35,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, info, info_span, warn};
 
-use crate::mcp::Pool;
+use crate::mcp::ServerPool;
 use job_slots::{JobSlot, ServerSlots};
 use mask_warnings::MaskWarnings;
 use retry::retry;
@@ -86,7 +86,7 @@ pub struct Worker {
 /// The parts of a worker that all job tasks share.
 struct WorkerContext {
     backend: Backend,
-    pool: Arc<Pool>,
+    pool: Arc<ServerPool>,
     /// Publishes the activities of calls under way.
     updates: Option<Arc<dyn CallUpdates>>,
     node: NodeId,
@@ -101,7 +101,7 @@ impl Worker {
     /// Creates a worker with the id `node` for the servers of `pool`, which publishes the activities of calls to `updates`.
     pub fn new(
         backend: Backend,
-        pool: Arc<Pool>,
+        pool: Arc<ServerPool>,
         node: NodeId,
         config: WorkerConfig,
         updates: Option<Arc<dyn CallUpdates>>,

@@ -1,6 +1,6 @@
 //! The worker: makes the calls of jobs and reports their outcomes.
 //!
-//! A [`Worker`] pulls jobs from the queue, makes their MCP calls through a [`mcp::Pool`], and appends the outcomes to the log.
+//! A [`Worker`] pulls jobs from the queue, makes their MCP calls through a [`mcp::ServerPool`], and appends the outcomes to the log.
 //! It has no durable state: the jobs of a worker that crashed are processed by another worker, or reported as indeterminate
 //! if a second call could do harm.
 //!
@@ -14,4 +14,4 @@ pub mod mcp;
 mod presence;
 
 pub use driver::{Worker, WorkerConfig};
-pub use presence::{Presence, Problems};
+pub use presence::{StoreProblems, WorkerPresence};

@@ -1,7 +1,7 @@
 //! Calls of tools on MCP servers.
 //!
 //! ```text
-//! ServersConfig ──► Pool ──► connection ──► handshake (era) ──► stdio: a child process
+//! ServersConfig ──► ServerPool ──► connection ──► handshake (era) ──► stdio: a child process
 //!   (config)                    │  tools (listing, checks)      http: one client per server
 //!                               │  wire: every message, read before the MCP library
 //!                               ▼
@@ -33,7 +33,6 @@ mod list_tools;
 mod masked_answer;
 mod noop;
 mod oversized;
-mod pool;
 mod process;
 mod progress;
 mod read_fault;
@@ -41,15 +40,16 @@ mod run_connections;
 mod schema;
 mod server;
 mod server_log;
+mod server_pool;
 mod stdio;
 mod task;
 mod tool_listing;
 mod tool_result;
 mod wire;
 
-pub use call::{CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};
-pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
+pub use call::{CallingJob, EndedCall, ServerReport, Tool, ToolCall, ToolHints, ToolList};
+pub use config::{SecretRecipient, Secrets, ServersConfig, ServersFileErrors};
 pub use longshore_attempt::{Answer, CallFault};
 pub use masked_answer::mask_warning;
-pub use pool::Pool;
 pub use read_fault::ReadFault;
+pub use server_pool::ServerPool;

@@ -18,21 +18,21 @@ const RENEWAL: Duration = Duration::from_secs(5);
 const LIFETIME: Duration = Duration::from_secs(15);
 
 /// Returns the names of the stores that the worker cannot use now.
-pub type Problems = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+pub type StoreProblems = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Key of the outage in the log while the catalogue is away.
 const LISTING_FAILED: &str = "list this worker in the catalogue";
 
 /// A worker's entry in the catalogue, which is renewed until the worker stops.
-pub struct Presence {
+pub struct WorkerPresence {
     catalog: Arc<dyn Catalog>,
     entry: WorkerEntry,
-    problems: Problems,
+    problems: StoreProblems,
 }
 
-impl Presence {
+impl WorkerPresence {
     /// Creates the entry of a worker. `problems` is called before each renewal.
-    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry, problems: Problems) -> Self {
+    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry, problems: StoreProblems) -> Self {
         Self { catalog, entry, problems }
     }
 

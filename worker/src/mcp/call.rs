@@ -1,4 +1,4 @@
-//! Calls of tools and descriptions of servers, as the users of [`super::Pool`] see them.
+//! Calls of tools and descriptions of servers, as the users of [`super::ServerPool`] see them.
 //!
 //! The pool takes a [`ToolCall`] and returns an [`EndedCall`]. [`ToolList`] and [`ServerReport`] are what `longshore servers`
 //! shows.
@@ -72,12 +72,12 @@ pub struct Tool {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_schema: Option<Value>,
     /// The server's hints about effects of the tool.
-    pub hints: Hints,
+    pub hints: ToolHints,
 }
 
 /// A server's hints about a tool (`annotations`). They are not promises; absent means unknown.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Hints {
+pub struct ToolHints {
     /// The tool changes nothing.
     pub read_only: Option<bool>,
     /// The tool may destroy something.
@@ -169,7 +169,7 @@ mod tests {
             description: Some(says("echoes")),
             input_schema: json!({ "properties": { "s3cret-token": { "enum": [says("a")], "description": says("b") } } }),
             output_schema: Some(json!({ "const": "s3cret-token" })),
-            hints: Hints::default(),
+            hints: ToolHints::default(),
         };
         let left_out: BTreeMap<_, _> = [(says("tool"), says("why"))].into();
         let list =

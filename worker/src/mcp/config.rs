@@ -58,7 +58,7 @@ pub struct ServersConfig {
 /// The errors of a servers file, one sentence each, with their path in the file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
-pub struct ConfigErrors(pub Vec<String>);
+pub struct ServersFileErrors(pub Vec<String>);
 
 impl ServersConfig {
     /// Reads a servers file.
@@ -68,7 +68,7 @@ impl ServersConfig {
     ///
     /// # Errors
     /// All mistakes at once: invalid syntax, no object of servers, wrong secrets.
-    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ServersFileErrors> {
         let mut problems = Vec::new();
         let mut config = Self::default();
         if let Some(FileOutline { key, entries, repeated, own, warnings }) =
@@ -84,7 +84,7 @@ impl ServersConfig {
             config.warnings.extend(config.bound_secrets.warnings());
         }
         config.share_secrets();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+        if problems.is_empty() { Ok(config) } else { Err(ServersFileErrors(problems)) }
     }
 
     /// Returns the servers and secrets of a file before variables are expanded: an object with `mcpServers` and `longshore` in the

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::call::{Hints, Tool};
+use super::call::{Tool, ToolHints};
 use super::classify::McpFailure;
 use super::config::Secrets;
 use super::schema::CompiledSchema;
@@ -311,7 +311,7 @@ fn described(tool: rmcp::model::Tool, secrets: &Secrets) -> Result<Tool, String>
         description: tool.description.map(Into::into),
         input_schema: Value::Object(Arc::unwrap_or_clone(tool.input_schema)),
         output_schema: tool.output_schema.map(|schema| Value::Object(Arc::unwrap_or_clone(schema))),
-        hints: Hints {
+        hints: ToolHints {
             read_only: hints.read_only_hint,
             destructive: hints.destructive_hint,
             idempotent: hints.idempotent_hint,

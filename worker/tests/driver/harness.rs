@@ -11,7 +11,7 @@ use longshore_proto::{
     Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RetryPolicy,
     RunId, Safety, Seq, ServerName, Settlement, Timestamp,
 };
-use longshore_worker::mcp::{Pool, ServersConfig};
+use longshore_worker::mcp::{ServerPool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ pub(crate) struct Harness {
     dir: TempDir,
     embedded: Embedded,
     pub(crate) backend: Backend,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) pool: Arc<ServerPool>,
     pub(crate) stop: CancellationToken,
     worker: JoinSet<()>,
 }
@@ -66,7 +66,7 @@ impl Harness {
         };
         let servers = ServersConfig::parse(&servers.to_string(), &env).expect("a servers file");
         let backend = embedded.backend();
-        let (pool, stop) = (Arc::new(Pool::new(servers)), CancellationToken::new());
+        let (pool, stop) = (Arc::new(ServerPool::new(servers)), CancellationToken::new());
         Self { dir, embedded, backend, pool, stop, worker: JoinSet::new() }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_proto::{CallActivity, FaultClass, Sent, TraceContext};
-use longshore_worker::mcp::{Answer, CallFault, CallingJob, Pool, ServersConfig, ToolCall};
+use longshore_worker::mcp::{Answer, CallFault, CallingJob, ServerPool, ServersConfig, ToolCall};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -24,14 +24,14 @@ pub(crate) fn entry(options: &[&str], longshore: Value) -> Value {
 }
 
 /// Returns a pool of one server, `s`.
-pub(crate) fn pool_of(entry: Value) -> Pool {
+pub(crate) fn pool_of(entry: Value) -> ServerPool {
     pool(json!({"s": entry}))
 }
 
 /// Returns a pool of servers.
-pub(crate) fn pool(servers: Value) -> Pool {
+pub(crate) fn pool(servers: Value) -> ServerPool {
     let text = json!({"mcpServers": servers}).to_string();
-    Pool::new(ServersConfig::parse(&text, &env).expect("a good servers file"))
+    ServerPool::new(ServersConfig::parse(&text, &env).expect("a good servers file"))
 }
 
 /// Returns a variable of the tests' environment: that of the process, and a secret that is not in it.
@@ -44,13 +44,13 @@ fn env(name: &str) -> Option<String> {
 }
 
 /// Calls a tool of `s` with half a minute of time.
-pub(crate) async fn call(pool: &Pool, tool: &str, arguments: Value) -> Result<Answer, CallFault> {
+pub(crate) async fn call(pool: &ServerPool, tool: &str, arguments: Value) -> Result<Answer, CallFault> {
     call_within(pool, tool, arguments, PATIENCE).await
 }
 
 /// Calls a tool of `s`.
 pub(crate) async fn call_within(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     timeout: Duration,
@@ -60,7 +60,7 @@ pub(crate) async fn call_within(
 
 /// Calls a tool of `s` with a progress callback and a cancellation token.
 pub(crate) async fn call_with_hooks(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     timeout: Duration,
@@ -72,7 +72,7 @@ pub(crate) async fn call_with_hooks(
 
 /// Calls a tool of `s` for a job.
 pub(crate) async fn call_of(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     job: Option<CallingJob<'_>>,
@@ -81,7 +81,7 @@ pub(crate) async fn call_of(
 }
 
 async fn make_call(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     timeout: Duration,

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use longshore_proto::{FaultClass, Sent};
-use longshore_worker::mcp::Pool;
+use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ impl HttpFixture {
         self.child.wait().expect("it ends");
     }
 
-    fn pool(&self, longshore: Value) -> Pool {
+    fn pool(&self, longshore: Value) -> ServerPool {
         pool_of(json!({"url": format!("http://127.0.0.1:{}/mcp", self.port), "longshore": longshore}))
     }
 }

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use longshore_proto::{FaultClass, Partition, RunId, Sent, StepPath, Timestamp};
-use longshore_worker::mcp::{CallingJob, Pool};
+use longshore_worker::mcp::{CallingJob, ServerPool};
 use serde_json::{Value, json};
 
 use crate::fixture::{call, call_of, entry, fault, file, lines, pool_of, script, until};
@@ -16,7 +16,7 @@ fn step() -> StepPath {
 }
 
 /// Calls a tool for this job, and returns the process that answered.
-async fn process(pool: &Pool, run: RunId, delivered: u32) -> Value {
+async fn process(pool: &ServerPool, run: RunId, delivered: u32) -> Value {
     let step = step();
     let job = CallingJob { run, step: &step, delivered };
     call_of(pool, "pid", json!({}), Some(job)).await.expect("an answer").value

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use longshore_proto::{FaultClass, Sent};
-use longshore_worker::mcp::Pool;
+use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
 
 use crate::fixture::{call, call_within, entry, fault, pool_of};
 
 const LIMIT: usize = 1_000_000;
 
-fn limited(options: &[&str]) -> Pool {
+fn limited(options: &[&str]) -> ServerPool {
     pool_of(entry(options, json!({ "max_message_bytes": LIMIT })))
 }
 
-async fn process(pool: &Pool) -> Value {
+async fn process(pool: &ServerPool) -> Value {
     call(pool, "pid", json!({})).await.expect("an answer").value
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_proto::{CallActivity, FaultClass, Sent};
-use longshore_worker::mcp::Pool;
+use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use crate::fixture::{
 };
 
 /// Returns a pool of the server with tasks, and the file in which it records calls and cancellations.
-fn server(options: &[&str], longshore: Value) -> (Pool, PathBuf, TempDir) {
+fn server(options: &[&str], longshore: Value) -> (ServerPool, PathBuf, TempDir) {
     let dir = tempfile::tempdir().expect("a folder");
     let log = file(&dir, "log");
     let args: Vec<String> = [script("task_server.py"), log.display().to_string()]

@@ -19,7 +19,7 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-fn parse(text: &str) -> Result<ServersConfig, ConfigErrors> {
+fn parse(text: &str) -> Result<ServersConfig, ServersFileErrors> {
     ServersConfig::parse(text, &env)
 }
 

@@ -10,7 +10,7 @@ fn listing(schema: Value) -> ToolListing {
         description: None,
         input_schema: schema.clone(),
         output_schema: None,
-        hints: Hints::default(),
+        hints: ToolHints::default(),
     };
     let kept = vec![tool("charge", &schema), tool("refund", &schema)];
     ToolListing::new(PageTools { kept, ..PageTools::default() }, true, LONGEST_USE)

@@ -52,7 +52,7 @@ const IDEMPOTENCY_KEY: &str = "dev.longshore/idempotency-key";
 
 /// Open connections to the servers of a servers file.
 #[derive(Debug)]
-pub struct Pool {
+pub struct ServerPool {
     servers: BTreeMap<ServerName, Arc<McpServer>>,
     unusable: BTreeMap<ServerName, Vec<String>>,
     bound_secrets: BoundSecrets,
@@ -68,7 +68,7 @@ struct PreparedCall {
     needs_task: bool,
 }
 
-impl Pool {
+impl ServerPool {
     /// Creates a pool without connections.
     pub fn new(config: ServersConfig) -> Self {
         let (servers, unusable, bound_secrets) = config.into_parts();
@@ -81,7 +81,7 @@ impl Pool {
 
     /// Sets the launcher of servers over stdio, which makes them end when this process is killed, and applies their limits.
     /// Without a launcher, a server with limits is not started.
-    pub fn launched_by(mut self, launcher: Option<Launcher>) -> Self {
+    pub fn with_launcher(mut self, launcher: Option<Launcher>) -> Self {
         self.context.launcher = launcher;
         self
     }
@@ -156,7 +156,8 @@ impl Pool {
         report: ReportActivity<'_>,
     ) -> Result<PreparedCall, McpFailure> {
         let call_connection =
-            reported(server.connection_for(call.job, &self.context), || report(server.connecting())).await?;
+            report_if_slow(server.connection_for(call.job, &self.context), || report(server.connecting()))
+                .await?;
         let connection = &call_connection.connection;
         let limit = server.settings().connect_timeout;
         let mut listing = connection.listing(limit, ListingFreshness::Valid).await?;
@@ -298,14 +299,14 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for ServerPool {
     fn drop(&mut self) {
         self.context.closing.cancel();
     }
 }
 
 /// Waits for a connection, and calls `report` if that takes longer than [`CONNECT_REPORT_DELAY`].
-async fn reported<T>(call_connection: impl Future<Output = T>, report: impl FnOnce()) -> T {
+async fn report_if_slow<T>(call_connection: impl Future<Output = T>, report: impl FnOnce()) -> T {
     let mut call_connection = pin!(call_connection);
     tokio::select! {
         biased;
