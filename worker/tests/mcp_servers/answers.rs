@@ -46,6 +46,8 @@ async fn question_to_a_person_is_refused_and_the_call_is_a_fault() {
 #[tokio::test]
 async fn growing_progress_is_reported() {
     let pool = pool_of(entry(&[], json!({})));
+    // Connects first: a slow start of the server would be reported too.
+    call(&pool, "echo", json!({})).await.expect("an answer");
     let reported = Mutex::new(Vec::new());
     let report = |activity| reported.lock().expect("no panic").push(activity);
     let steps = json!({"values": [1, 2, 2, 1, 3.5], "total": 4, "message": "page\n1 \u{7}"});

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ordinary::{self, Source};
+use super::ordinary::{self, ValueSource};
 use super::origin::origin;
 use super::secret::{SecretValue, Secrets};
 
@@ -54,8 +54,8 @@ pub(super) fn inherit_env(
     }
 }
 
-/// Has the values of the environment hidden, except those of variables that are harmless or said to be. `place` is that of the
-/// entry in the file, `written` the field `env` of the entry.
+/// Adds the values of the child's environment to `secrets`, except those of harmless and of visible variables. `place` is the path
+/// of the entry in the file, and `written` its field `env`.
 pub(super) fn hide_env(
     place: &str,
     env: &BTreeMap<String, SecretValue>,
@@ -65,7 +65,7 @@ pub(super) fn hide_env(
 ) {
     for (name, SecretValue(value)) in env {
         let text = written.and_then(|written| written.get(name)).and_then(Value::as_str);
-        let source = if text == Some(value.as_str()) { Source::File } else { Source::Environment };
+        let source = if text == Some(value.as_str()) { ValueSource::File } else { ValueSource::Environment };
         if is_hidden(name, value, source, visible) {
             secrets.add_setting(value, &origin("variable", name, place));
         } else if NETWORK.contains(&name.as_str()) || !visible.contains(name) {
@@ -74,8 +74,8 @@ pub(super) fn hide_env(
     }
 }
 
-/// Returns true for the value of a variable that counts as a secret.
-pub(super) fn is_hidden(name: &str, value: &str, source: Source, visible: &[String]) -> bool {
+/// Returns true if the value of a variable counts as a secret.
+pub(super) fn is_hidden(name: &str, value: &str, source: ValueSource, visible: &[String]) -> bool {
     let is_visible = is_public(name) || visible.iter().any(|visible| visible == name);
     !is_visible && ordinary::is_secret(name, value, source)
 }

@@ -2,7 +2,7 @@
 
 use super::child_env::is_hidden;
 use super::expand::{ExpandedText, expand};
-use super::ordinary::Source;
+use super::ordinary::ValueSource;
 use super::origin::origin;
 use super::secret::Secrets;
 use super::spelling;
@@ -40,7 +40,7 @@ impl EntryExpansion<'_> {
         let mut hide = |name: &str, value: &str| {
             used(name, value);
             // Paths and user names are in many messages, and are no credentials.
-            if is_hidden(name, value, Source::Environment, visible) {
+            if is_hidden(name, value, ValueSource::Environment, visible) {
                 secrets.add_setting(value, &origin("variable", name, place));
             }
         };

@@ -6,7 +6,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::expansion::EntryExpansion;
 use super::fields::ObjectFields;
-use super::ordinary::{self, Source};
+use super::ordinary::{self, ValueSource};
 use super::origin::origin;
 
 /// Headers of the protocol, which an entry must not set.
@@ -47,7 +47,7 @@ pub(super) fn headers(
             expansion.warn(format!("{field}: {odd}"));
         }
         let is_visible = !variables.is_empty() && variables.iter().all(|name| visible.contains(name));
-        let source = if value.value() == text { Source::File } else { Source::Environment };
+        let source = if value.value() == text { ValueSource::File } else { ValueSource::Environment };
         if !is_visible && ordinary::is_secret(name, value.value(), source) {
             let origin = origin("header", name, expansion.place);
             expansion.secrets.add_setting(value.value(), &origin);

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-/// Parts of a name that make its value a secret, whatever else the name says.
+/// Parts of a name that make its value a secret.
 const CREDENTIAL_PARTS: [&str; 13] = [
     "KEY",
     "TOKEN",
@@ -23,7 +23,8 @@ const CREDENTIAL_PARTS: [&str; 13] = [
     "SESSION",
 ];
 
-/// Words of a name that do the same. As parts they are in too many other words, as `PIN` is in `SHIPPING`.
+/// Words of a name that make its value a secret. They are not matched as parts, because too many other words contain them, as
+/// `SHIPPING` contains `PIN`.
 const CREDENTIAL_WORDS: [&str; 8] = ["PAT", "PIN", "OTP", "JWT", "SIG", "SALT", "SEED", "PHRASE"];
 
 /// Names of ordinary settings.
@@ -107,29 +108,29 @@ const TOKEN_CHARS: usize = 20;
 /// The number of digits from which on a number counts as a secret. A shorter one is a port, a size or a time.
 const SECRET_DIGITS: usize = 9;
 
-/// Characters of the longest text of words that is no secret. Longer ones may be passphrases.
+/// The length up to which a text of plain words is no secret. A longer one may be a passphrase.
 const LONGEST_WORDS_CHARS: usize = 15;
 
-/// Words in such a text: `public.sales_orders`.
+/// The most words in such a text, as in `public.sales_orders`.
 const MOST_WORDS: usize = 3;
 
-/// Letters of a word that are taken for one, or for an abbreviation, without a look at its vowels.
+/// The length up to which letters count as a word or an abbreviation whatever their vowels.
 const SHORT_WORD_CHARS: usize = 4;
 
-/// Consonants in a row in a word, as in `worksheets`. Letters drawn at random often have more.
+/// The most consecutive consonants in a word, as in `worksheets`. Random letters often have more.
 const MOST_CONSONANTS: usize = 4;
 
 /// The source of a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Source {
-    /// It is written into the servers file, where every reader of the file sees it.
+pub(super) enum ValueSource {
+    /// The value is written into the servers file, where every reader of the file sees it.
     File,
-    /// It is that of a variable, at least in part.
+    /// The value is that of a variable, at least in part.
     Environment,
 }
 
 /// Returns true if the value of a variable or a header counts as a secret.
-pub(super) fn is_secret(name: &str, value: &str, source: Source) -> bool {
+pub(super) fn is_secret(name: &str, value: &str, source: ValueSource) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     if SWITCHES.contains(&value.to_ascii_lowercase().as_str()) || is_existing_path(value) {
         return false;
@@ -139,7 +140,7 @@ pub(super) fn is_secret(name: &str, value: &str, source: Source) -> bool {
     if is_credential_name {
         return true;
     }
-    if source == Source::File && is_words(value) && !looks_like_credential(value) {
+    if source == ValueSource::File && is_words(value) && !looks_like_credential(value) {
         return false;
     }
     let is_number = value.len() < SECRET_DIGITS && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -152,7 +153,7 @@ fn is_existing_path(value: &str) -> bool {
     path.is_absolute() && path.exists()
 }
 
-/// Returns true for `orders`, `sales_orders` and `data/orders`: a few words in lower case, with a separator between them.
+/// Returns true for a few words in lower case with separators, such as `orders`, `sales_orders` and `data/orders`.
 fn is_words(value: &str) -> bool {
     let words: Vec<&str> = value.split(['_', '-', '.', '/']).take(MOST_WORDS + 1).collect();
     value.len() <= LONGEST_WORDS_CHARS && words.len() <= MOST_WORDS && words.into_iter().all(is_word)
@@ -166,8 +167,8 @@ fn is_word(word: &str) -> bool {
     are_letters && (word.len() <= SHORT_WORD_CHARS || is_pronounceable)
 }
 
-/// Returns true for an address with user information, the beginning of a known kind of token, and a long run of letters and
-/// digits.
+/// Returns true for an address with user information, a text with the prefix of a token, and a text with a long run of letters
+/// and digits.
 fn looks_like_credential(value: &str) -> bool {
     let has_user = value.split_once("://").is_some_and(|(_, rest)| {
         rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
@@ -204,7 +205,7 @@ mod tests {
             ("LOG_LEVEL", "warning"),
             ("CACHE_DIR", "/srv/no/such/cache-2026"),
         ] {
-            for source in [Source::File, Source::Environment] {
+            for source in [ValueSource::File, ValueSource::Environment] {
                 assert!(!is_secret(name, value, source), "{name}={value}");
             }
         }
@@ -227,7 +228,7 @@ mod tests {
             ("X-Cookie-Mode", "chocolate"),
             ("SENTRY_DSN", "https://abc@h/1"),
         ] {
-            for source in [Source::File, Source::Environment] {
+            for source in [ValueSource::File, ValueSource::Environment] {
                 assert!(is_secret(name, value, source), "{name}={value}");
             }
         }
@@ -244,8 +245,8 @@ mod tests {
             ("CLUSTER", "eu-west"),
             ("X-Tenant", "customers"),
         ] {
-            assert!(!is_secret(name, value, Source::File), "{name}={value}");
-            assert!(is_secret(name, value, Source::Environment), "{name}={value} of the environment");
+            assert!(!is_secret(name, value, ValueSource::File), "{name}={value}");
+            assert!(is_secret(name, value, ValueSource::Environment), "{name}={value} of the environment");
         }
     }
 
@@ -266,7 +267,7 @@ mod tests {
             ("TABLE", "orders-"),
             ("TABLE", "two words"),
         ] {
-            assert!(is_secret(name, value, Source::File), "{name}={value}");
+            assert!(is_secret(name, value, ValueSource::File), "{name}={value}");
         }
     }
 }
