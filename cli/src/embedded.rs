@@ -28,7 +28,7 @@ use longshore_ports::{Backend, JobQueue, RunPage, RunQuery};
 use longshore_proto::{CallUpdate, Digest, Namespace, NodeId, Partition, RunId, RunView};
 use longshore_scheduler::{Driver, DriverError, Intake, LeadershipEnd, SubmitError, SubmitRequest};
 use longshore_worker::launcher::Launcher;
-use longshore_worker::mcp::{Pool, ServersConfig};
+use longshore_worker::mcp::{ServerPool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value};
@@ -218,7 +218,7 @@ impl Opened {
     /// Begins to work.
     pub(crate) fn start(self, servers: ServersConfig, slots: NonZeroUsize) -> Process {
         let Self { store, backend, drivers, watchers, node, .. } = self;
-        let pool = Arc::new(Pool::new(servers).launched_by(Launcher::this_program()));
+        let pool = Arc::new(ServerPool::new(servers).with_launcher(Launcher::this_program()));
         let config = WorkerConfig { slots, drain: DRAIN };
         let updates = LocalUpdates::default();
         let published = Some(Arc::new(updates.clone()) as _);
@@ -250,7 +250,7 @@ pub(crate) struct Process {
     watchers: Arc<RunWatchers>,
     updates: LocalUpdates,
     jobs: Arc<dyn JobQueue>,
-    pool: Arc<Pool>,
+    pool: Arc<ServerPool>,
     store: Embedded,
     /// One task; empty once it has ended.
     worker: JoinSet<()>,

@@ -53,7 +53,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LAST_THREADS_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    if let Some(code) = longshore_worker::launcher::launched() {
+    if let Some(code) = longshore_worker::launcher::run_if_launched() {
         return code;
     }
     let output = Output::new();

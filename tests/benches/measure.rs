@@ -28,7 +28,7 @@ use longshore_ports::Backend;
 use longshore_proto::{Event, Namespace, NodeId, Partition, RunId, RunStatus, Signal};
 use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use longshore_tests::tables::Tables;
-use longshore_worker::mcp::{Pool, ServersConfig, ToolCall};
+use longshore_worker::mcp::{ServerPool, ServersConfig, ToolCall};
 use longshore_worker::{Worker, WorkerConfig};
 use longshore_workflow::Plan;
 use serde_json::{Map, Value, json};
@@ -76,7 +76,7 @@ struct Figures {
 struct Longshore {
     store: Embedded,
     backend: Backend,
-    pool: Arc<Pool>,
+    pool: Arc<ServerPool>,
     intake: Intake,
     watchers: Arc<RunWatchers>,
     plan: Arc<Plan>,
@@ -89,7 +89,7 @@ impl Longshore {
         let store = Embedded::open(&folder.join("data"), Access::ReadWrite).await.unwrap();
         let (backend, watchers) = (store.backend(), Arc::new(RunWatchers::default()));
         let node: NodeId = "measure".parse().unwrap();
-        let pool = Arc::new(Pool::new(servers(folder)));
+        let pool = Arc::new(ServerPool::new(servers(folder)));
         let driver = Driver::take_over(
             backend.clone(),
             PARTITION,

@@ -136,7 +136,7 @@ async fn a_full_store_of_large_values_stops_only_what_needs_it() {
     assert_eq!(refused["reason"], "full", "{refused}");
     let ended = cluster.shows(&large, "it has ended", |run| run["status"] == "failed").await;
     let message = ended["steps"][0]["error"]["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("no room to keep them") && message.contains("max_bytes"), "{ended}");
+    assert!(message.contains("no room to store them") && message.contains("max_bytes"), "{ended}");
     cluster.shows(&unwanted, "it has ended", |run| run["finished_at"].is_number()).await;
     let warnings = cluster.said().lines().filter(|line| line.contains("WARN")).count();
     assert!(warnings < 10, "{warnings} warnings\n{}", cluster.said());

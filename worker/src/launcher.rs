@@ -1,16 +1,16 @@
-//! Starts the processes of MCP servers so that they end with this process, and within limits.
+//! Starts the processes of MCP servers, so that they end with this process and keep within resource limits.
 //!
 //! ```text
 //! longshore worker ──► longshore __mcp-server (supervisor) ──► command of the server ──► its own children
 //!        └────────────── standard input, a pipe ──────────────────►┘
-//!                                └ reads nothing, but notices when nobody holds the other end
+//!                                └ reads nothing, but notices when the other end is closed
 //! ```
 //!
-//! A process that is killed with SIGKILL cannot end its children. The supervisor does it in its place: it holds the
-//! server's standard input as well, and learns from the kernel when the worker has gone. All of them are in one process
-//! group, which the supervisor leads, so that what a wrapper (`npx`, `sh -c`) started ends too. The supervisor is this
-//! program again, started with `SUPERVISE` as its first argument. It starts this program once more (`BECOME`), which takes the
-//! limits on itself, asks the kernel to be killed when the supervisor is, and becomes the server.
+//! A process that is killed with SIGKILL cannot end its children. The supervisor ends them instead: it holds the server's
+//! standard input too, and the kernel reports the end of the worker there. All of them are in one process group, which the
+//! supervisor leads, so that children of a wrapper (`npx`, `sh -c`) end too. The supervisor is this program again, started
+//! with `SUPERVISE` as its first argument. It starts this program once more (`EXEC`), which sets its own limits, asks the
+//! kernel to kill it when the supervisor ends, and executes the server.
 
 mod limits;
 mod supervisor;
@@ -20,17 +20,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub(crate) use limits::Limits;
+pub(crate) use limits::ProcessLimits;
 
-/// The first argument of the program when it is to be a supervisor. The limits as JSON, the command and its arguments
-/// follow.
+/// The first argument that makes this program a supervisor. The limits as JSON, the command and its arguments follow.
 const SUPERVISE: &str = "__mcp-server";
 
-/// The first argument of the program when it is to limit itself and become the server. The rest is the same.
-const BECOME: &str = "__mcp-server-exec";
+/// The first argument that makes this program limit itself and execute the server. The other arguments are the same.
+const EXEC: &str = "__mcp-server-exec";
 
-/// The exit codes of shells for a command that is not there, and for one that cannot be started.
+/// The exit code of shells for a command that does not exist.
 const NOT_FOUND: u8 = 127;
+/// The exit code of shells for a command that cannot be started.
 const NOT_STARTED: u8 = 126;
 
 /// The program that starts servers.
@@ -40,9 +40,10 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// This program, whose `main` must call [`launched`] before anything else. `None` if its file is not known.
+    /// Returns the launcher that starts this program, whose `main` must call [`run_if_launched`] first. Returns `None` if the
+    /// program's file is not known.
     pub fn this_program() -> Option<Self> {
-        // Linux keeps this name true when the file is replaced by another version while the program runs.
+        // On Linux this name means the running program even after its file was replaced by another version.
         let linux = Path::new("/proc/self/exe");
         if linux.exists() {
             return Some(Self { program: linux.to_owned() });
@@ -50,48 +51,49 @@ impl Launcher {
         std::env::current_exe().ok().map(|program| Self { program })
     }
 
-    /// The command that starts a server under a supervisor.
-    pub(crate) fn command(&self, limits: &Limits, command: &str) -> tokio::process::Command {
-        let mut line = tokio::process::Command::new(&self.program);
-        line.arg0("longshore").arg(SUPERVISE).arg(limits.to_argument()).arg(command);
-        line
+    /// Returns the command that starts a server under a supervisor.
+    pub(crate) fn command(&self, limits: &ProcessLimits, command: &str) -> tokio::process::Command {
+        let mut supervisor = tokio::process::Command::new(&self.program);
+        supervisor.arg0("longshore").arg(SUPERVISE).arg(limits.to_argument()).arg(command);
+        supervisor
     }
 }
 
-/// Is a supervisor, if the program was started as one. Returns the exit code then.
-pub fn launched() -> Option<ExitCode> {
+/// Runs as a supervisor or executes a server, if a launcher started this program for that. Returns the exit code, or `None`
+/// for any other start.
+pub fn run_if_launched() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     let stage = arguments.next()?;
-    let ended = if stage == SUPERVISE {
-        Order::read(arguments).and_then(supervisor::supervise)
-    } else if stage == BECOME {
-        Order::read(arguments).and_then(become_server)
+    let exit_code = if stage == SUPERVISE {
+        LaunchRequest::read(arguments).and_then(supervisor::supervise)
+    } else if stage == EXEC {
+        LaunchRequest::read(arguments).and_then(exec_server)
     } else {
         return None;
     };
-    Some(ended.unwrap_or_else(|failure| {
-        // Standard error is the server's, so this ends up in the fault of the call.
+    Some(exit_code.unwrap_or_else(|failure| {
+        // The worker reads standard error as that of the server, so the fault of the call shows this message.
         let _ = writeln!(std::io::stderr(), "{}", failure.message);
         ExitCode::from(failure.code)
     }))
 }
 
-/// What a supervisor is to start.
-struct Order {
-    limits: Limits,
+/// A server to start.
+struct LaunchRequest {
+    limits: ProcessLimits,
     command: OsString,
     arguments: Vec<OsString>,
 }
 
-/// Why a server was not started.
+/// The error of a server that was not started.
 struct LaunchFailure {
     code: u8,
     message: String,
 }
 
-impl Order {
+impl LaunchRequest {
     fn read(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, LaunchFailure> {
-        let limits = arguments.next().and_then(|limits| Limits::from_argument(limits.to_str()?));
+        let limits = arguments.next().and_then(|limits| ProcessLimits::from_argument(limits.to_str()?));
         let (Some(limits), Some(command)) = (limits, arguments.next()) else {
             let message = format!("`longshore {SUPERVISE}` is for longshore itself: it starts MCP servers");
             return Err(LaunchFailure { code: NOT_STARTED, message });
@@ -105,29 +107,28 @@ impl Order {
     }
 }
 
-/// Limits this process, binds its life to that of the supervisor, and replaces it by the server. The limits would keep a supervisor
-/// from starting anything.
-fn become_server(order: Order) -> Result<ExitCode, LaunchFailure> {
+/// Limits this process and replaces it by the server, which the kernel kills when the supervisor ends. The supervisor cannot set
+/// the limits itself, since they would keep it from starting the server.
+fn exec_server(request: LaunchRequest) -> Result<ExitCode, LaunchFailure> {
     use std::os::unix::process::CommandExt as _;
-    end_with_supervisor().map_err(|error| order.failure(&error))?;
-    let mut command = std::process::Command::new(&order.command);
-    command.args(&order.arguments);
-    order.limits.apply().map_err(|message| LaunchFailure { code: NOT_STARTED, message })?;
-    Err(order.failure(&command.exec()))
+    end_with_supervisor().map_err(|error| request.failure(&error))?;
+    let mut command = std::process::Command::new(&request.command);
+    command.args(&request.arguments);
+    request.limits.apply().map_err(|message| LaunchFailure { code: NOT_STARTED, message })?;
+    Err(request.failure(&command.exec()))
 }
 
-/// Makes the kernel kill this process when the supervisor ends, also after it has become the server. What the server starts is
-/// not bound in this way.
+/// Makes the kernel kill this process when the supervisor ends. This holds after `exec` too, but not for children of the server.
 #[cfg(target_os = "linux")]
 fn end_with_supervisor() -> std::io::Result<()> {
     use rustix::process::{Signal, getpgrp, getppid, set_parent_process_death_signal};
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The supervisor leads the process group. It may have ended before the kernel was asked.
+    // The supervisor leads the process group. It may have ended before the call above.
     let is_orphaned = getppid() != Some(getpgrp());
     if is_orphaned { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
 }
 
-/// Other systems than Linux know nothing like it.
+/// Does nothing: only Linux has this function.
 #[cfg(not(target_os = "linux"))]
 fn end_with_supervisor() -> std::io::Result<()> {
     Ok(())

@@ -1,8 +1,8 @@
-//! The worker: from a job to an outcome.
+//! The worker: makes the calls of jobs and reports their outcomes.
 //!
-//! A [`Worker`] takes jobs from the queue, makes their MCP calls through a [`mcp::Pool`] and appends what came of them
-//! to the log. It keeps nothing: whatever a worker that vanished had in hand is done by another, or reported as
-//! indeterminate where a second call could do harm.
+//! A [`Worker`] pulls jobs from the queue, makes their MCP calls through a [`mcp::ServerPool`], and appends the outcomes to the log.
+//! It has no durable state: the jobs of a worker that crashed are processed by another worker, or reported as indeterminate
+//! if a second call could do harm.
 //!
 //! ```text
 //! driver (I/O) ⇄ longshore_attempt (pure)        mcp: servers, connections, calls, faults
@@ -14,4 +14,4 @@ pub mod mcp;
 mod presence;
 
 pub use driver::{Worker, WorkerConfig};
-pub use presence::{Presence, Problems};
+pub use presence::{StoreProblems, WorkerPresence};

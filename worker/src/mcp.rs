@@ -1,56 +1,55 @@
-//! Everything between "call this tool" and an MCP server.
+//! Calls of tools on MCP servers.
 //!
 //! ```text
-//! ServersConfig ──► Pool ──► connection ──► handshake (era) ──► stdio: a child process
+//! ServersConfig ──► ServerPool ──► connection ──► handshake (era) ──► stdio: a child process
 //!   (config)                    │  tools (listing, checks)      http: one client per server
 //!                               │  wire: every message, read before the MCP library
 //!                               ▼
-//!              Answer, or a CallFault: what was observed (distil), classified once (classify)
+//!              Answer, or a CallFault: the McpFailure that was observed, with its class (classify)
 //! ```
 //!
-//! No type of the MCP library leaves this module. Whether a fault is worth another attempt is decided elsewhere: a
-//! call here is made at most once.
+//! No type of the MCP library leaves this module. A call is made at most once; the attempt machine decides about another attempt.
 
-mod answer;
 mod call;
+mod check_cost;
 mod classify;
 mod client_side;
-mod compile_work;
+mod compile_cost;
 mod config;
 mod connection;
+mod connection_slot;
+mod crash_suspects;
 mod deadline;
-mod distil;
+mod discover_watch;
 mod elicitation;
 mod envelope;
 mod eras;
-mod flight;
 mod handshake;
 mod http;
+mod in_flight;
 mod input;
+mod library_errors;
 mod list_tools;
-mod listing;
 mod masked_answer;
-mod member;
 mod noop;
-mod observed_error;
 mod oversized;
-mod pool;
-mod probe;
 mod process;
 mod progress;
 mod read_fault;
-mod reliance;
+mod run_connections;
 mod schema;
-mod schema_work;
 mod server;
 mod server_log;
+mod server_pool;
 mod stdio;
-mod suspects;
 mod task;
+mod tool_listing;
+mod tool_result;
 mod wire;
 
-pub use call::{CallingJob, EndedCall, Hints, ServerReport, Tool, ToolCall, ToolList};
-pub use config::{ConfigErrors, SecretRecipient, Secrets, ServersConfig};
+pub use call::{CallingJob, EndedCall, ServerReport, Tool, ToolCall, ToolHints, ToolList};
+pub use config::{SecretRecipient, Secrets, ServersConfig, ServersFileErrors};
 pub use longshore_attempt::{Answer, CallFault};
-pub use pool::Pool;
+pub use masked_answer::mask_warning;
 pub use read_fault::ReadFault;
+pub use server_pool::ServerPool;

@@ -1,7 +1,7 @@
-//! Says that a worker is there, and which servers it serves.
+//! The worker's entry in the catalogue: its id and its servers.
 //!
-//! Nothing depends on it but the answer to "why does this wait": work finds its worker through the queue. So a
-//! catalogue that is away is warned about and otherwise left alone.
+//! The entry only serves to explain why a job waits; jobs reach workers through the queue. So a failure of the catalogue is
+//! logged and has no other effect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,53 +11,57 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How often a worker presents itself.
-const BEAT: Duration = Duration::from_secs(5);
+/// Interval at which the entry is renewed.
+const RENEWAL: Duration = Duration::from_secs(5);
 
-/// How long its word lasts: three beats, so that one that is late or lost changes nothing.
+/// Lifetime of the entry: three renewals, so that one that is late or lost has no effect.
 const LIFETIME: Duration = Duration::from_secs(15);
 
-/// Names the stores that the worker cannot use at this moment.
-pub type Problems = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+/// Returns the names of the stores that the worker cannot use now.
+pub type StoreProblems = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// A worker's entry in the catalogue, kept up to date.
-pub struct Presence {
+/// Key of the outage in the log while the catalogue is away.
+const LISTING_FAILED: &str = "list this worker in the catalogue";
+
+/// A worker's entry in the catalogue, which is renewed until the worker stops.
+pub struct WorkerPresence {
     catalog: Arc<dyn Catalog>,
     entry: WorkerEntry,
-    problems: Problems,
+    problems: StoreProblems,
 }
 
-/// What fails while the catalogue is away, for the log.
-const LISTED: &str = "list this worker in the catalogue";
-
-impl Presence {
-    /// The presence of a worker. `problems` is asked before each beat.
-    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry, problems: Problems) -> Self {
+impl WorkerPresence {
+    /// Creates the entry of a worker. `problems` is called before each renewal.
+    pub fn new(catalog: Arc<dyn Catalog>, entry: WorkerEntry, problems: StoreProblems) -> Self {
         Self { catalog, entry, problems }
     }
 
-    /// Presents the worker until `stop`, which is when it begins to drain, and withdraws it then.
+    /// Renews the entry until `stop`, which is the start of the drain, and then removes it.
     pub async fn run(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(self.beat()).await.is_some() {}
-        match timeout(BEAT, self.catalog.withdraw(&self.entry.worker)).await {
+        while stop.run_until_cancelled(self.renew()).await.is_some() {}
+        match timeout(RENEWAL, self.catalog.withdraw(&self.entry.worker)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the catalogue still lists this worker, for a few seconds"),
-            Err(_) => warn!("the catalogue does not answer and still lists this worker, for a few seconds"),
+            Ok(Err(error)) => {
+                warn!(%error, "cannot remove this worker from the catalogue; its entry expires in {LIFETIME:?}");
+            }
+            Err(_) => {
+                warn!("the catalogue does not answer; the entry of this worker expires in {LIFETIME:?}")
+            }
         }
     }
 
-    async fn beat(&self) {
+    async fn renew(&self) {
         let entry = WorkerEntry { problems: (self.problems)(), ..self.entry.clone() };
-        match timeout(BEAT, self.catalog.present(&entry, LIFETIME)).await {
+        match timeout(RENEWAL, self.catalog.present(&entry, LIFETIME)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) if outage::failed(LISTED) => {
-                warn!(%error, "the catalogue does not list this worker; trying again");
+            Ok(Err(error)) if outage::failed(LISTING_FAILED) => {
+                warn!(%error, "cannot list this worker in the catalogue; trying again");
             }
-            Err(_) if outage::failed(LISTED) => {
+            Err(_) if outage::failed(LISTING_FAILED) => {
                 warn!("the catalogue does not answer, and may not list this worker; trying again");
             }
             Ok(Err(_)) | Err(_) => {}
         }
-        tokio::time::sleep(BEAT).await;
+        tokio::time::sleep(RENEWAL).await;
     }
 }

@@ -8,8 +8,8 @@ use longshore_ports::{WorkerEntry, clock};
 use longshore_proto::NodeId;
 use longshore_redis::Redis;
 use longshore_worker::launcher::Launcher;
-use longshore_worker::mcp::Pool;
-use longshore_worker::{Presence, Worker, WorkerConfig};
+use longshore_worker::mcp::ServerPool;
+use longshore_worker::{Worker, WorkerConfig, WorkerPresence};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -43,7 +43,7 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     for (name, reasons) in servers.unusable() {
         warn!(server = %name, "server cannot be used by this worker: {}", reasons.join("; "));
     }
-    let pool = Arc::new(Pool::new(servers.config()).launched_by(Launcher::this_program()));
+    let pool = Arc::new(ServerPool::new(servers.config()).with_launcher(Launcher::this_program()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
     let mut watched = Watched::start(config, Role::Worker, ending.clone()).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
 fn compose(
     config: &Config,
     id: NodeId,
-    pool: &Arc<Pool>,
+    pool: &Arc<ServerPool>,
     (nats, redis): (&Nats, &Redis),
     dependencies: &Arc<Dependencies>,
     ending: CancellationToken,
@@ -83,7 +83,7 @@ fn compose(
         let (nats, dependencies) = (nats.clone(), Arc::clone(dependencies));
         Box::new(move || reported_problems(&nats, &dependencies))
     };
-    let presence = Presence::new(tracked_port(redis.catalog(), dependencies), entry, problems);
+    let presence = WorkerPresence::new(tracked_port(redis.catalog(), dependencies), entry, problems);
     let working = WorkerConfig { slots: config.slots, drain: config.drain };
     let backend = tracked(backend(nats, redis), dependencies);
     let worker = Worker::new(backend, Arc::clone(pool), id, working, Some(Arc::new(nats.events())));

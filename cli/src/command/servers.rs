@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use longshore_proto::{FaultClass, PROGRESS_TIMEOUTS, ServerName};
 use longshore_worker::launcher::Launcher;
-use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall, ToolList};
+use longshore_worker::mcp::{Answer, CallFault, ServerPool, Tool, ToolCall, ToolList, mask_warning};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -158,7 +158,7 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
 }
 
 async fn make_call(
-    pool: &Pool,
+    pool: &ServerPool,
     target: &Target,
     arguments: &Map<String, Value>,
     timeout: Duration,
@@ -185,11 +185,7 @@ async fn make_call(
     };
     drop(progress);
     if !ended.masked.is_empty() {
-        output.warning(&format!(
-            "`***` is in the answer in the place of the value of {}, which counts as a secret; if it is not one, name the variable in \
-             `visible_env` of that server",
-            ended.masked.join(", ")
-        ));
+        output.warning(&mask_warning("the answer", &ended.masked));
     }
     ended.result.map_err(|CallFault { fault, .. }| {
         let exit = match fault.class {
@@ -204,11 +200,11 @@ async fn make_call(
 /// Does something with a pool of the file's servers, and closes it whatever comes of that. A signal gives up.
 pub(super) async fn with_pool<T>(
     file: &TrustedServers,
-    work: impl AsyncFnOnce(&Pool, Vec<ServerName>) -> Result<T, Failure>,
+    work: impl AsyncFnOnce(&ServerPool, Vec<ServerName>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let names = file.names().cloned().collect();
     let mut signals = Signals::listen()?;
-    let pool = Pool::new(file.config()).launched_by(Launcher::this_program());
+    let pool = ServerPool::new(file.config()).with_launcher(Launcher::this_program());
     let done = tokio::select! {
         done = work(&pool, names) => done,
         _ = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted")),

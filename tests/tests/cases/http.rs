@@ -99,7 +99,7 @@ const FAULTS: [(&str, FaultClass, &str, bool); 19] = {
             "HTTP 401: the server wants credentials (resource_metadata `http://127.0.0.1/x`)",
             false,
         ),
-        ("at_403", Unauthorised, "HTTP 403: these credentials do not reach that far", false),
+        ("at_403", Unauthorised, "HTTP 403: these credentials do not permit the request", false),
         ("at_call502", Unavailable, "HTTP 502: a page, titled `502 Bad Gateway`", true),
         ("at_call200html", ProtocolError, "HTTP 200 with text/html in the place of an answer", true),
         ("at_call500json", Unavailable, "HTTP 500: database is down", true),

@@ -67,7 +67,7 @@ async fn a_bad_entry_is_named_with_its_key_where_it_is_called() {
             "command: names the program alone; write `\"command\": \"python3\"`, and the rest into `args`",
         ),
         ("dupname", "is written twice, in line 1; keep one of them"),
-        ("shellvar", "args: `${1:-server.py}` is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`"),
+        ("shellvar", "args: `${1:-server.py}` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`"),
     ];
     for (file, words) in cases {
         let server = format!("step `a`: the server `s` of {file}.json cannot be used");

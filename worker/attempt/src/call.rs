@@ -1,30 +1,47 @@
-//! The result of one call: an answer, or a fault.
+//! The result of one call: an answer or a fault.
 
-use longshore_proto::{Fault, Sent};
+use std::time::Duration;
+
+use longshore_proto::{Fault, Sent, ServerInstance, Timestamp};
 use serde_json::Value;
 
-/// What a tool answered.
+/// The answer of a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// What the next steps see as `output`: the structured content if there is any; else a single text block that is a JSON
-    /// object or list, parsed; else the text of all text blocks, joined by newlines; else, of content without text and media,
+    /// The `output` for later steps: the structured content if there is any; else a single text block that is a JSON
+    /// object or list, parsed; else the text of all text blocks, joined by newlines; else, for content without text and media,
     /// the content itself.
     pub value: Value,
-    /// The content list as it came.
+    /// The unchanged list of content blocks.
     pub content: Value,
-    /// The `_meta` of the result as it came; `null` if there is none.
+    /// The unchanged `_meta` of the result; `null` if the result has no `_meta`.
     pub meta: Value,
-    /// Whether the tool says that it failed.
+    /// The tool reports that it failed.
     pub is_error: bool,
     /// The text of the answer, for the message of a fault. Empty unless [`Answer::is_error`].
     pub error_text: String,
 }
 
-/// Why a call gave no answer, and how far it had come.
+/// The fault of a call that has no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CallFault {
-    /// What went wrong.
+    /// The class and the message.
     pub fault: Fault,
-    /// Whether the tool can have been at work.
+    /// Progress of the request to the server, which says if the tool may have run.
     pub sent: Sent,
+}
+
+/// A call that has ended, with what its [`AttemptRecord`](longshore_proto::AttemptRecord) needs.
+#[derive(Debug)]
+pub struct FinishedCall {
+    /// The server process to which the request was sent.
+    pub process: Option<ServerInstance>,
+    /// Start of the call.
+    pub started_at: Timestamp,
+    /// Duration of the call.
+    pub took: Duration,
+    /// Variables and headers whose values were replaced in the answer.
+    pub masked: Vec<String>,
+    /// The answer or the fault.
+    pub result: Result<Answer, CallFault>,
 }

@@ -1,20 +1,20 @@
-//! Names of the holders of claims: one for each delivery, made of the worker's id.
+//! Names of claim holders. A holder is one delivery to a worker, and its name begins with the worker's id.
 //!
-//! A worker that gets a job again while it still has it must not take its own claim for one that it may use: a holder that
-//! claims twice wins twice. So a holder is one delivery, and the worker's id is the beginning of its name.
+//! The same worker may get a job again while it still works on it. The second delivery must not be taken for the holder of the
+//! first one's claim, because a holder that claims twice wins twice. So each delivery has a name of its own.
 
 use longshore_proto::NodeId;
 
-/// Characters of a worker's id in the name of a holder: a node id has at most 128, a dash and a number at most 21.
+/// Characters of a worker's id in a holder's name: a node id has at most 128, and a dash and a number take at most 21.
 const WORKER_CHARS: usize = 107;
 
-/// Returns the name of the holder of a claim: `worker`, and one of its deliveries.
-pub fn holder(worker: &NodeId, delivery: u64) -> NodeId {
+/// Returns the holder name of one delivery to `worker`.
+pub fn claim_holder(worker: &NodeId, delivery: u64) -> NodeId {
     let stem: String = worker.as_str().chars().take(WORKER_CHARS).collect();
     format!("{stem}-{delivery}").parse().unwrap_or_else(|_| worker.clone())
 }
 
-/// Returns the worker in the name of a holder; a long id is cut there. A name that is no holder's is returned as it is.
+/// Returns the worker in a holder's name, shortened if its id is long. A name of another form is returned unchanged.
 pub fn worker_of(holder: &NodeId) -> NodeId {
     let parts = holder.as_str().rsplit_once('-').filter(|(_, delivery)| delivery.parse::<u64>().is_ok());
     parts.and_then(|(worker, _)| worker.parse().ok()).unwrap_or_else(|| holder.clone())
@@ -29,17 +29,17 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_holder_gives_its_worker_back() {
+    fn worker_is_read_from_the_name_of_its_holder() {
         for worker in ["host-1-abc", "host", "host-7", &"x".repeat(WORKER_CHARS)] {
-            assert_eq!(worker_of(&holder(&node(worker), u64::MAX)), node(worker));
+            assert_eq!(worker_of(&claim_holder(&node(worker), u64::MAX)), node(worker));
         }
-        assert_ne!(holder(&node("host"), 1), holder(&node("host"), 2));
+        assert_ne!(claim_holder(&node("host"), 1), claim_holder(&node("host"), 2));
     }
 
     #[test]
-    fn a_long_id_is_cut_and_a_foreign_name_kept() {
+    fn long_worker_id_is_shortened_and_other_name_is_unchanged() {
         let long = node(&"x".repeat(128));
-        assert_eq!(worker_of(&holder(&long, 3)), node(&"x".repeat(WORKER_CHARS)));
+        assert_eq!(worker_of(&claim_holder(&long, 3)), node(&"x".repeat(WORKER_CHARS)));
         assert_eq!(worker_of(&node("host-1-abc")), node("host-1-abc"));
     }
 }

@@ -1,17 +1,16 @@
-//! What follows from what happened to a job: its whole life in a worker, decided.
+//! State machine of one job in a worker, from its delivery until the worker has no further use for it.
 //!
 //! ```text
 //! claim ─► call ─► settle ─► acknowledge
 //!   │      ▲  └► wait in place ─┐
 //!   │      └────────────────────┘
-//!   └► settle without a call, or give back
+//!   └► settle without a call, or return to the queue
 //! ```
 //!
-//! The claim comes before everything else, even before the checks for poison and recall: only the claim can tell
-//! whether an earlier delivery made the call, and the queue counts a job that was given back like one that killed its
-//! worker. Nothing here waits, reads a clock or sends: the worker's driver performs the one [`Effect`] that
-//! is asked for and reports its end as the next [`Input`]. *When* a call is tried again belongs to
-//! [`RetryPolicy`](longshore_proto::RetryPolicy).
+//! The claim comes first, even before the checks for poison and recall: only the claim shows whether an earlier delivery
+//! made the call, and the delivery count does not distinguish a job that was returned from one that killed its worker.
+//! The machine never waits, reads a clock or sends. The worker's driver performs one [`Effect`] at a time and reports its
+//! result as the next [`Input`]. [`RetryPolicy`](longshore_proto::RetryPolicy) decides when a call is tried again.
 
 mod call;
 mod holder;
@@ -19,115 +18,105 @@ mod machine;
 
 use std::time::Duration;
 
-use longshore_proto::{Attempt, ClaimKey, Claimed, Event, ServerInstance, Timestamp};
+use longshore_proto::{Attempt, ClaimKey, Claimed, Event, Timestamp};
 
-pub use call::{Answer, CallFault};
-pub use holder::{holder, worker_of};
+pub use call::{Answer, CallFault, FinishedCall};
+pub use holder::{claim_holder, worker_of};
 pub use machine::Machine;
 
-/// The end of what an [`Effect`] asked for.
+/// The result of an [`Effect`].
 #[derive(Debug)]
 pub enum Input {
-    /// The job came out of the queue.
+    /// The job was delivered by the queue.
     Delivered {
         /// Delivery count, starting at 1.
-        delivered: u32,
-        /// When it was queued, where that is known.
+        delivery_count: u32,
+        /// Time at which the job was queued, if the queue reports it.
         queued_at: Option<Timestamp>,
-        /// Whether its outcome is no longer wanted.
-        recalled: bool,
+        /// The outcome of the job is no longer wanted.
+        is_recalled: bool,
     },
     /// [`Effect::Claim`] was answered.
     Claimed {
-        /// The answer.
+        /// Answer of the claim store.
         claimed: Claimed,
-        /// The time of day.
+        /// Time of day.
         now: Timestamp,
     },
-    /// [`Effect::AskBirth`] was answered: since when the store has known every claim.
-    Born(Timestamp),
+    /// [`Effect::ReadClaimStoreStart`] was answered: the time since which the store has kept every claim.
+    ClaimStoreStart(Timestamp),
     /// [`Effect::Call`] ended.
-    Ended {
-        /// The process of the server that it was sent to.
-        process: Option<ServerInstance>,
-        /// When the call began.
-        started_at: Timestamp,
-        /// How long it took.
-        took: Duration,
-        /// The variables and headers whose values were replaced in the answer.
-        masked: Vec<String>,
-        /// What came of it.
-        result: Result<Answer, CallFault>,
-    },
+    CallEnded(FinishedCall),
     /// [`Effect::Wait`] is over.
     RetryDue,
-    /// [`Effect::Settle`] was done, and is durable.
+    /// [`Effect::Settle`] was performed, and its event is durable.
     Settled,
-    /// The effect could not be performed, and asking again will not help. Of a call: it was not begun.
-    Broken,
+    /// The effect failed for good: repeating it does not help. If the effect was a call, the call was not sent.
+    EffectFailed,
 }
 
-/// What comes from outside, in the middle of an effect.
+/// An event from outside that may change what is under way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Interrupt {
     /// The outcome is no longer wanted.
     Recalled,
     /// The worker must end now.
     Stopping,
-    /// Nobody can say any more that this worker has the claim: another may be making the call.
+    /// The worker cannot be sure any more that it holds the claim: another worker may be making the call.
     ClaimLost,
 }
 
-/// The one thing to do next.
+/// The next action of the driver.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// Ask for the claim.
     Claim(ClaimKey),
-    /// Ask since when the store of claims has known every claim.
-    AskBirth,
+    /// Ask the claim store since when it has kept every claim.
+    ReadClaimStoreStart,
     /// Call the tool.
     Call(Attempt),
-    /// Wait, holding the slot.
+    /// Wait, and keep the slot.
     Wait(Duration),
-    /// Report what became of the job. In this order, so that the event is true once it is in the log.
+    /// Report the result of the job: store the blobs, release the claim, append the event. The order makes the event true
+    /// as soon as it is in the log.
     Settle {
-        /// Large values that the event refers to.
+        /// Large values to which the event refers.
         blobs: Vec<Vec<u8>>,
-        /// The claim to let go, if the next attempt may begin afresh.
+        /// The claim to release, if the next attempt may start without it.
         release: Option<ClaimKey>,
         /// The report.
         event: Box<Event>,
     },
-    /// Part with the job.
-    End(End),
+    /// Finish the delivery.
+    Finish(DeliveryEnd),
 }
 
-/// How a worker parts with a job.
+/// The end of a delivery.
 #[derive(Debug, PartialEq)]
-pub enum End {
-    /// What became of it is in the log: mark the claim as done and take the job off the queue, in any order.
+pub enum DeliveryEnd {
+    /// The result is in the log: complete the claim and acknowledge the job, in any order.
     Acknowledge {
-        /// The claim, if one is held.
-        done: Option<ClaimKey>,
+        /// The claim to complete, if one is held.
+        complete: Option<ClaimKey>,
     },
-    /// Somebody else shall have it.
-    GiveBack {
-        /// The claim to let go first, if whoever comes next may begin afresh.
+    /// Another delivery has to handle the job.
+    ReturnToQueue {
+        /// The claim to release first, if the next delivery may make the call.
         release: Option<ClaimKey>,
-        /// Not before this time has passed.
+        /// Minimum time until the next delivery.
         delay: Option<Duration>,
     },
 }
 
-/// What follows from an [`Interrupt`].
+/// The effect of an [`Interrupt`] on what is under way.
 #[derive(Debug, PartialEq)]
-pub enum Reaction {
-    /// Go on with what is under way; the interrupt is remembered where it matters.
-    GoOn,
+pub enum InterruptEffect {
+    /// Continue. The machine remembers the interrupt if it matters later.
+    Continue,
     /// Cancel the call that is under way, and report how it ended.
     CancelCall,
-    /// Drop what is under way and do this.
-    Instead(Effect),
+    /// Drop what is under way and perform this effect.
+    ReplaceWith(Effect),
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! The decisions: one job, from its delivery to its end.
+//! The decisions about one job.
 //!
-//! All branching stands in [`Machine`]; it knows what was delivered, what was claimed, which attempts were made and
-//! what interrupted them, and nothing else.
+//! [`Machine`] knows the delivery, the claim, the attempts and the first interrupt, and decides from these alone.
 
 use std::mem;
 use std::time::Duration;
@@ -13,113 +12,113 @@ use longshore_proto::{
 };
 use serde_json::Value;
 
-use crate::call::{Answer, CallFault};
+use crate::call::{Answer, CallFault, FinishedCall};
 use crate::holder::worker_of;
-use crate::{Effect, End, Input, Interrupt, Reaction};
+use crate::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect};
 
-/// A job that was delivered more often than this is not called again: each further try may cost one more worker. Not
-/// every delivery did: one that came while its worker was ending, or on a connection that had just been lost, counts
-/// as well, and two of those for each restart are usual.
+/// Deliveries of a job after which it is not called again, because each further call may kill one more worker. The limit
+/// is this high because some deliveries are counted that killed none: those to a worker that was ending, or over a
+/// connection that had just been lost. Two of those for each restart are usual.
 const DELIVERIES_LIMIT: u32 = 10;
 
-/// The longest delay that is waited for while holding a slot. About what a timer and a new job cost anyway, and short
-/// enough that a server which fails for everybody does not fill the worker with sleepers.
+/// The longest delay during which a job keeps its slot. A timer and a new job take about as long, and a server that fails
+/// every call fills the worker with waiting jobs for a short time only.
 const IN_PLACE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The most calls made for one delivery. A policy may allow thousands of attempts without a delay; this many keep a
-/// slot from the others, and their records fit into one entry of the log.
+/// The most calls for one delivery. A policy may allow thousands of attempts without a delay. The limit gives the slot to
+/// other jobs in time, and the records of these calls fit into one entry of the log.
 const IN_PLACE_CALLS: usize = 10;
 
-/// How soon a job is looked at again that another worker is busy with, at the earliest and at the latest. Its lease may
-/// end by another machine's clock, and may be renewed many times.
-const BUSY_DELAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Shortest delay until the next delivery of a job on which another worker is busy: the lease ends by that machine's clock.
+const SHORTEST_BUSY_DELAY: Duration = Duration::from_secs(1);
 
-/// By how much the clocks of the queue and of the store of claims may differ: machines that keep time by NTP differ by
-/// some milliseconds. Counting a claim as lost that never was costs a step its outcome, in the first second of a store
-/// and only where a job is delivered again; missing one repeats a call.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+/// The longest of these delays: the claim may be released long before its lease ends.
+const LONGEST_BUSY_DELAY: Duration = Duration::from_secs(30);
 
-/// How long a job is left alone that could not be brought on for lack of a working backend.
-const BROKEN_DELAY: Duration = Duration::from_secs(5);
+/// Largest difference between the clocks of the queue and of the claim store. Machines that keep time by NTP differ by some
+/// milliseconds. A claim that is wrongly taken for lost makes the outcome of a redelivered step indeterminate, in the first
+/// second of a store only; a lost claim that is missed repeats a call.
+const LARGEST_CLOCK_DIFFERENCE: Duration = Duration::from_secs(1);
 
-/// The life of one job in this worker.
+/// Delay until the next delivery of a job that could not be processed because a backend failed.
+const BACKEND_FAILED_DELAY: Duration = Duration::from_secs(5);
+
+/// State of one job in this worker.
 pub struct Machine<'a> {
     job: &'a Job,
     worker: &'a NodeId,
-    delivered: u32,
+    delivery_count: u32,
     queued_at: Option<Timestamp>,
     /// The claim, while it is held.
     claim: Option<ClaimKey>,
-    /// Whether a call may have happened: one of this worker's, or of one that held the claim and vanished.
-    spent: bool,
-    /// Whether an earlier delivery may have made a call that nobody reported.
-    unreported: bool,
-    /// The worker of that delivery, where the claim names it.
+    /// A call may have happened: one of this worker, or one of a holder whose claim lapsed.
+    maybe_called: bool,
+    /// An earlier delivery may have made a call without reporting it.
+    has_unreported_attempt: bool,
+    /// The worker of that delivery, if the claim names it.
     unreported_worker: Option<NodeId>,
-    /// The first interrupt; later ones change nothing.
+    /// The first interrupt. Later ones are ignored.
     interrupt: Option<Interrupt>,
     attempts: Vec<AttemptRecord>,
-    phase: Phase,
+    phase: JobPhase,
 }
 
-/// What is under way, as far as an interrupt can change it.
-enum Phase {
+/// The part of the state that an interrupt can change.
+enum JobPhase {
     Calling,
     Waiting {
         due: Timestamp,
         fault: Fault,
     },
-    /// Claiming, settling, ending: not to be left half done.
-    Bound,
+    /// The job is being claimed, settled or finished, which is always completed.
+    Uninterruptible,
 }
 
 impl<'a> Machine<'a> {
-    /// A job that this worker is about to look at.
+    /// Creates the machine of a job that was just delivered.
     pub fn new(job: &'a Job, worker: &'a NodeId) -> Self {
         Self {
             job,
             worker,
-            delivered: 0,
+            delivery_count: 0,
             queued_at: None,
             claim: None,
-            spent: false,
-            unreported: false,
+            maybe_called: false,
+            has_unreported_attempt: false,
             unreported_worker: None,
             interrupt: None,
             attempts: Vec::new(),
-            phase: Phase::Bound,
+            phase: JobPhase::Uninterruptible,
         }
     }
 
-    /// Takes the end of one effect and says which is next.
+    /// Applies the result of one effect and returns the next effect.
     pub fn handle(&mut self, input: Input) -> Effect {
-        self.phase = Phase::Bound;
+        self.phase = JobPhase::Uninterruptible;
         match input {
-            Input::Delivered { delivered, queued_at, recalled } => {
-                (self.delivered, self.queued_at) = (delivered, queued_at);
-                self.delivered(recalled)
+            Input::Delivered { delivery_count, queued_at, is_recalled } => {
+                (self.delivery_count, self.queued_at) = (delivery_count, queued_at);
+                self.delivered(is_recalled)
             }
             Input::Claimed { claimed, now } => self.claimed(claimed, now),
-            Input::Born(born) => self.born(born),
-            Input::Ended { process, started_at, took, masked, result } => {
-                self.ended((process, masked), (started_at, took), result)
-            }
+            Input::ClaimStoreStart(start) => self.claim_store_started(start),
+            Input::CallEnded(call) => self.call_ended(call),
             Input::RetryDue => self.call(),
-            Input::Settled => Effect::End(End::Acknowledge { done: self.claim.take() }),
-            Input::Broken => self.give_back(Some(BROKEN_DELAY)),
+            Input::Settled => Effect::Finish(DeliveryEnd::Acknowledge { complete: self.claim.take() }),
+            Input::EffectFailed => self.return_to_queue(Some(BACKEND_FAILED_DELAY)),
         }
     }
 
-    /// Takes what came in the middle of an effect and says what becomes of that effect.
-    pub fn interrupt(&mut self, why: Interrupt) -> Reaction {
+    /// Applies an interrupt and returns its effect on what is under way.
+    pub fn interrupt(&mut self, interrupt: Interrupt) -> InterruptEffect {
         if self.interrupt.is_some() {
-            return Reaction::GoOn;
+            return InterruptEffect::Continue;
         }
-        self.interrupt = Some(why);
-        match mem::replace(&mut self.phase, Phase::Bound) {
-            Phase::Bound => Reaction::GoOn,
-            Phase::Calling => Reaction::CancelCall,
-            Phase::Waiting { due, fault } => Reaction::Instead(match why {
+        self.interrupt = Some(interrupt);
+        match mem::replace(&mut self.phase, JobPhase::Uninterruptible) {
+            JobPhase::Uninterruptible => InterruptEffect::Continue,
+            JobPhase::Calling => InterruptEffect::CancelCall,
+            JobPhase::Waiting { due, fault } => InterruptEffect::ReplaceWith(match interrupt {
                 Interrupt::Recalled => self.done(Outcome::Fault(cancelled_after(&fault))),
                 Interrupt::Stopping | Interrupt::ClaimLost => {
                     self.settle(Settlement::Again { at: due, fault })
@@ -128,8 +127,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn delivered(&mut self, recalled: bool) -> Effect {
-        self.interrupt = recalled.then_some(Interrupt::Recalled);
+    fn delivered(&mut self, is_recalled: bool) -> Effect {
+        self.interrupt = is_recalled.then_some(Interrupt::Recalled);
         match self.job.claim() {
             Some(key) => Effect::Claim(key),
             None => self.begin(),
@@ -138,44 +137,47 @@ impl<'a> Machine<'a> {
 
     fn claimed(&mut self, claimed: Claimed, now: Timestamp) -> Effect {
         match claimed {
-            Claimed::Done => return self.done(Outcome::Indeterminate(done_before())),
+            Claimed::Done => return self.done(Outcome::Indeterminate(report_too_late())),
             Claimed::Busy { until } => {
-                let (earliest, latest) = BUSY_DELAY;
-                return self.give_back(Some(until.since(now).clamp(earliest, latest)));
+                let delay = until.since(now).clamp(SHORTEST_BUSY_DELAY, LONGEST_BUSY_DELAY);
+                return self.return_to_queue(Some(delay));
             }
             Claimed::Won => {}
             Claimed::Lapsed { holder } => {
-                self.spent = true;
+                self.maybe_called = true;
                 self.unreported_worker = holder.as_ref().map(worker_of);
             }
         }
         self.claim = self.job.claim();
-        if !self.spent && self.delivered > 1 && self.queued_at.is_some() {
-            return Effect::AskBirth;
+        if !self.maybe_called && self.delivery_count > 1 && self.queued_at.is_some() {
+            return Effect::ReadClaimStoreStart;
         }
         self.begin()
     }
 
-    /// A store that is younger than the job may have lost the claim of an earlier delivery, and with it the trace of a
-    /// call.
-    fn born(&mut self, born: Timestamp) -> Effect {
-        self.spent = self.queued_at.is_some_and(|queued_at| queued_at < born.plus(CLOCKS_DIFFER));
+    /// Decides if the claim store may have lost the claim of an earlier delivery, and with it the record of a call. It may
+    /// have if it is younger than the job.
+    fn claim_store_started(&mut self, start: Timestamp) -> Effect {
+        let earliest_safe = start.plus(LARGEST_CLOCK_DIFFERENCE);
+        self.maybe_called = self.queued_at.is_some_and(|queued_at| queued_at < earliest_safe);
         self.begin()
     }
 
-    /// The last look before the first call.
+    /// Runs the last checks before the first call.
     fn begin(&mut self) -> Effect {
-        // A claim tells who called and vanished. Of a job that needs none only the queue knows that somebody had it.
-        self.unreported = self.spent || (self.job.claim().is_none() && self.delivered > 1);
-        let unsafe_to_repeat = self.job.safety == Safety::Unknown;
-        if self.spent && unsafe_to_repeat {
-            let fault = lost(self.unreported_worker.as_ref());
+        // Without a claim, only the delivery count shows that another worker had the job.
+        let was_delivered_before = self.job.claim().is_none() && self.delivery_count > 1;
+        self.has_unreported_attempt = self.maybe_called || was_delivered_before;
+        let is_unsafe_to_repeat = self.job.safety == Safety::Unknown;
+        if self.maybe_called && is_unsafe_to_repeat {
+            let fault = call_not_reported(self.unreported_worker.as_ref());
             return self.done(Outcome::Indeterminate(fault));
         }
-        if self.delivered > DELIVERIES_LIMIT {
-            let fault =
-                internal(format!("poison: delivered {} times, and no worker came to an end", self.delivered));
-            return self.done(if unsafe_to_repeat {
+        if self.delivery_count > DELIVERIES_LIMIT {
+            let message =
+                format!("poison: delivered {} times, and no worker reported a result", self.delivery_count);
+            let fault = internal(message);
+            return self.done(if is_unsafe_to_repeat {
                 Outcome::Indeterminate(fault)
             } else {
                 Outcome::Fault(fault)
@@ -187,34 +189,30 @@ impl<'a> Machine<'a> {
                 let fault = Fault::new(FaultClass::Cancelled, "cancelled before the call");
                 self.done(Outcome::Fault(fault))
             }
-            Some(Interrupt::Stopping | Interrupt::ClaimLost) => self.give_back(None),
+            Some(Interrupt::Stopping | Interrupt::ClaimLost) => self.return_to_queue(None),
         }
     }
 
     fn call(&mut self) -> Effect {
-        self.phase = Phase::Calling;
-        Effect::Call(self.number())
+        self.phase = JobPhase::Calling;
+        Effect::Call(self.attempt_number())
     }
 
-    /// The number of the attempt that is under way or comes next.
-    fn number(&self) -> Attempt {
+    /// Returns the number of the attempt that is under way or comes next.
+    fn attempt_number(&self) -> Attempt {
         let made = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
         Attempt(self.job.id.attempt.0.saturating_add(made))
     }
 
-    fn ended(
-        &mut self,
-        (process, masked): (Option<ServerInstance>, Vec<String>),
-        (started_at, took): (Timestamp, Duration),
-        result: Result<Answer, CallFault>,
-    ) -> Effect {
-        let number = self.number();
-        let result = result.and_then(|answer| self.judged(answer));
+    fn call_ended(&mut self, call: FinishedCall) -> Effect {
+        let FinishedCall { process, started_at, took, masked, result } = call;
+        let number = self.attempt_number();
+        let result = result.and_then(|answer| self.apply_on_tool_error(answer));
         let (fault, sent) = match &result {
             Ok(_) => (None, Sent::Answered),
             Err(CallFault { fault, sent }) => (Some(fault.clone()), *sent),
         };
-        self.spent |= sent != Sent::Never;
+        self.maybe_called |= sent != Sent::Never;
         let worker = Some(self.worker.clone());
         self.attempts.push(AttemptRecord { number, started_at, took, fault, sent, worker, process, masked });
         match result {
@@ -223,8 +221,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What the step says about answers that report an error.
-    fn judged(&self, answer: Answer) -> Result<Answer, CallFault> {
+    /// Turns an answer that reports an error into a fault, unless the step takes such an answer as its output.
+    fn apply_on_tool_error(&self, answer: Answer) -> Result<Answer, CallFault> {
         if answer.is_error && self.job.on_tool_error == OnToolError::Fail {
             let fault = Fault::new(FaultClass::ToolError, answer.error_text);
             return Err(CallFault { fault, sent: Sent::Answered });
@@ -234,8 +232,8 @@ impl<'a> Machine<'a> {
 
     fn answered(&mut self, answer: Answer) -> Effect {
         let mut blobs = Vec::new();
-        let value = carried(answer.value, &mut blobs);
-        let content = self.job.keep_content.then(|| carried(answer.content, &mut blobs));
+        let value = payload_of(answer.value, &mut blobs);
+        let content = self.job.keep_content.then(|| payload_of(answer.content, &mut blobs));
         if let Some(large) = blobs.iter().map(Vec::len).find(|bytes| *bytes > BLOB_LIMIT_BYTES) {
             let problem =
                 format!("the tool answered, with {large} bytes; at most {BLOB_LIMIT_BYTES} can be kept");
@@ -248,17 +246,19 @@ impl<'a> Machine<'a> {
     fn faulted(&mut self, number: Attempt, fault: Fault, sent: Sent, now: Timestamp) -> Effect {
         let Job { id, retry, safety, .. } = self.job;
         match (retry.next(id, number, &fault, sent, *safety), self.interrupt) {
-            (Next::Indeterminate, why) => self.done(Outcome::Indeterminate(in_doubt(fault, why))),
+            (Next::Indeterminate, interrupt) => {
+                self.done(Outcome::Indeterminate(with_interrupt(fault, interrupt)))
+            }
             (Next::Again(_), Some(Interrupt::Recalled)) => self.done(Outcome::Fault(cancelled_after(&fault))),
             (Next::Again(delay), None) if delay <= IN_PLACE_LIMIT && self.attempts.len() < IN_PLACE_CALLS => {
-                self.phase = Phase::Waiting { due: now.plus(delay), fault };
+                self.phase = JobPhase::Waiting { due: now.plus(delay), fault };
                 Effect::Wait(delay)
             }
             (Next::Again(delay), _) => self.settle(Settlement::Again { at: now.plus(delay), fault }),
             (Next::GiveUp, Some(Interrupt::Stopping | Interrupt::ClaimLost))
                 if fault.class == FaultClass::Cancelled =>
             {
-                self.give_back(None)
+                self.return_to_queue(None)
             }
             (Next::GiveUp, _) => {
                 let not_retried = retry.why_not(number, &fault, *safety);
@@ -271,11 +271,11 @@ impl<'a> Machine<'a> {
         self.settle(Settlement::Done(outcome))
     }
 
-    /// Settles with what needs no blobs.
+    /// Settles with a settlement that refers to no blobs.
     fn settle(&mut self, settlement: Settlement) -> Effect {
         let release = match settlement {
             Settlement::Done(_) => None,
-            Settlement::Again { .. } => self.unspent_claim(),
+            Settlement::Again { .. } => self.take_releasable_claim(),
         };
         Effect::Settle { blobs: Vec::new(), release, event: self.event(settlement) }
     }
@@ -286,45 +286,45 @@ impl<'a> Machine<'a> {
             settlement,
             attempts: mem::take(&mut self.attempts),
             worker: self.worker.clone(),
-            unreported: self.unreported,
+            unreported: self.has_unreported_attempt,
             unreported_worker: self.unreported_worker.clone(),
         })
     }
 
-    fn give_back(&mut self, delay: Option<Duration>) -> Effect {
-        Effect::End(End::GiveBack { release: self.unspent_claim(), delay })
+    fn return_to_queue(&mut self, delay: Option<Duration>) -> Effect {
+        Effect::Finish(DeliveryEnd::ReturnToQueue { release: self.take_releasable_claim(), delay })
     }
 
-    /// The claim, if whoever comes next may begin afresh: because nothing was called, or because it does no harm.
-    fn unspent_claim(&mut self) -> Option<ClaimKey> {
-        if self.spent && self.job.safety == Safety::Unknown { None } else { self.claim.take() }
+    /// Takes the claim if the next holder may make the call: because no call happened, or because repeating it is safe.
+    fn take_releasable_claim(&mut self) -> Option<ClaimKey> {
+        if self.maybe_called && self.job.safety == Safety::Unknown { None } else { self.claim.take() }
     }
 }
 
-/// Turns a value into a payload. Adds the blob of a large one to `blobs`.
-fn carried(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
+/// Returns a value as a record holds it. The blob of a large value is added to `blobs`.
+fn payload_of(value: Value, blobs: &mut Vec<Vec<u8>>) -> Payload {
     let SpilledPayload { payload, blob } = Payload::spill(value);
     blobs.extend(blob);
     payload
 }
 
-/// The fault of a call that a worker claimed and did not report.
-fn lost(worker: Option<&NodeId>) -> Fault {
-    let who = match worker {
+/// Returns the fault of a call that a worker claimed and did not report.
+fn call_not_reported(worker: Option<&NodeId>) -> Fault {
+    let worker = match worker {
         Some(worker) => format!("worker {worker} claimed this call and"),
         None => "the worker that claimed this call".to_owned(),
     };
     let message = format!(
-        "{who} did not report it; the call may have happened, and is not repeated because the step does not say that it \
-         is safe (`retry`)"
+        "{worker} did not report it; the call may have happened, and is not repeated because the step does not say that \
+         it is safe (`retry`)"
     );
     Fault::new(FaultClass::Unavailable, message)
 }
 
-/// What is known of a call whose outcome was reported. Where the log has taken that report, it refuses this one; where
-/// it came from an attempt that was no longer current and was dropped, the step would else wait for its outcome until
-/// the claim is forgotten, and then be called once more.
-fn done_before() -> Fault {
+/// Returns the fault of a call whose outcome was reported before. If the scheduler accepted that report, it ignores this
+/// one. If it dropped that report as one of an old attempt, the step has no outcome yet: without this report it would wait
+/// until the claim is forgotten, and then be called again.
+fn report_too_late() -> Fault {
     let message = "an earlier attempt made this call, and its report came too late to count; the call may have \
                    happened, and is not repeated";
     Fault::new(FaultClass::Unavailable, message)
@@ -341,10 +341,10 @@ fn cancelled_after(fault: &Fault) -> Fault {
     )
 }
 
-/// Says why a call was cut off whose effect nobody knows.
-fn in_doubt(fault: Fault, why: Option<Interrupt>) -> Fault {
+/// Returns the fault of an indeterminate call, with the interrupt that cut it off as its reason.
+fn with_interrupt(fault: Fault, interrupt: Option<Interrupt>) -> Fault {
     let class = fault.class;
-    match why {
+    match interrupt {
         Some(Interrupt::Recalled) if class == FaultClass::Cancelled => {
             Fault::new(FaultClass::Cancelled, "cancelled in flight; the call may have happened")
         }

@@ -1,4 +1,4 @@
-//! Lives of jobs, as text: what happened `=>` what follows.
+//! Histories of jobs as text. Each line is `input => effect`.
 
 mod calls;
 mod claims;
@@ -12,10 +12,10 @@ use longshore_proto::{
 };
 use serde_json::{Value, json};
 
-use super::{Effect, End, Input, Interrupt, Machine, Reaction};
-use crate::call::{Answer, CallFault};
+use super::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine};
+use crate::call::{Answer, CallFault, FinishedCall};
 
-/// A job that may be repeated: three attempts, 400 ms and 800 ms apart.
+/// Returns a job that is safe to repeat: three attempts, 400 ms and 800 ms apart.
 fn safe() -> Job {
     Job {
         id: JobId {
@@ -42,50 +42,50 @@ fn safe() -> Job {
     }
 }
 
-/// The same, of which nobody said that it may be repeated.
+/// Returns the same job without the statement that it is safe to repeat.
 fn unsafe_to_repeat() -> Job {
     Job { safety: Safety::Unknown, ..safe() }
 }
 
-/// Plays the left side of each line, and compares what follows with the right side.
+/// Applies the left side of each line to a machine, and compares its effects with the right side.
 #[track_caller]
-fn check(job: Job, life: &str) {
+fn check(job: Job, history: &str) {
     let worker: NodeId = "w1".parse().expect("a node id");
     let mut machine = Machine::new(&job, &worker);
-    let (mut seen, mut expected) = (String::new(), String::new());
-    for line in life.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (when, then) = line.split_once("=>").expect("a line is `when => then`");
-        let (when, then) = (when.trim(), then.trim());
-        seen += &format!("{when} => {}\n", play(&mut machine, when));
-        expected += &format!("{when} => {then}\n");
+    let (mut actual, mut expected) = (String::new(), String::new());
+    for line in history.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (input, effect) = line.split_once("=>").expect("a line is `input => effect`");
+        let (input, effect) = (input.trim(), effect.trim());
+        actual += &format!("{input} => {}\n", apply(&mut machine, input));
+        expected += &format!("{input} => {effect}\n");
     }
-    assert!(seen == expected, "what follows is\n{seen}\nand ought to be\n{expected}");
+    assert!(actual == expected, "the effects are\n{actual}\nexpected\n{expected}");
 }
 
-fn play(machine: &mut Machine<'_>, when: &str) -> String {
-    let interrupt = match when {
+fn apply(machine: &mut Machine<'_>, text: &str) -> String {
+    let interrupt = match text {
         "recalled" => Interrupt::Recalled,
         "stopping" => Interrupt::Stopping,
         "claim lost" => Interrupt::ClaimLost,
-        _ => return show(&machine.handle(input(when))),
+        _ => return show(&machine.handle(input(text))),
     };
     match machine.interrupt(interrupt) {
-        Reaction::GoOn => "go on".into(),
-        Reaction::CancelCall => "cancel the call".into(),
-        Reaction::Instead(effect) => show(&effect),
+        InterruptEffect::Continue => "continue".into(),
+        InterruptEffect::CancelCall => "cancel the call".into(),
+        InterruptEffect::ReplaceWith(effect) => show(&effect),
     }
 }
 
-fn input(when: &str) -> Input {
-    let (verb, rest) = when.split_once(' ').unwrap_or((when, ""));
+fn input(text: &str) -> Input {
+    let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     match verb {
         "delivered" => {
-            let (times, more) = rest.split_once(", ").unwrap_or((rest, ""));
-            let queued_at = more.strip_prefix("queued at ").map(moment);
-            let delivered = times.parse().expect("a number");
-            Input::Delivered { delivered, queued_at, recalled: more == "recalled" }
+            let (count, more) = rest.split_once(", ").unwrap_or((rest, ""));
+            let queued_at = more.strip_prefix("queued at ").map(timestamp);
+            let delivery_count = count.parse().expect("a number");
+            Input::Delivered { delivery_count, queued_at, is_recalled: more == "recalled" }
         }
-        "born" => Input::Born(moment(rest.trim_start_matches("at "))),
+        "started" => Input::ClaimStoreStart(timestamp(rest.trim_start_matches("at "))),
         "claim" => Input::Claimed { claimed: claimed(rest), now: Timestamp::from_millis(10_000) },
         "answers" => {
             let value: Value = serde_json::from_str(rest).expect("JSON");
@@ -96,9 +96,9 @@ fn input(when: &str) -> Input {
                 is_error: false,
                 error_text: String::new(),
             };
-            ended(Ok(answer))
+            call_ended(Ok(answer))
         }
-        "reports" => ended(Ok(Answer {
+        "reports" => call_ended(Ok(Answer {
             value: json!(rest),
             content: json!([]),
             meta: Value::Null,
@@ -106,31 +106,31 @@ fn input(when: &str) -> Input {
             error_text: rest.to_owned(),
         })),
         "faults" => {
-            let (class, sent) = rest.split_once(' ').expect("a class and how far it came");
+            let (class, sent) = rest.split_once(' ').expect("a class and how far the request came");
             let class = FaultClass::ALL.into_iter().find(|c| c.as_str() == class).expect("a class");
             let sent = if sent == "never" { Sent::Never } else { Sent::Maybe };
-            ended(Err(CallFault { fault: Fault::new(class, "x"), sent }))
+            call_ended(Err(CallFault { fault: Fault::new(class, "x"), sent }))
         }
         "retry" => Input::RetryDue,
         "settled" => Input::Settled,
-        "broken" => Input::Broken,
-        _ => panic!("`{when}` is nothing that happens"),
+        "failed" => Input::EffectFailed,
+        _ => panic!("`{text}` is no input"),
     }
 }
 
-fn moment(millis: &str) -> Timestamp {
+fn timestamp(millis: &str) -> Timestamp {
     Timestamp::from_millis(millis.parse().expect("milliseconds"))
 }
 
-/// Calls begin at 1,000 ms and take 10.
-fn ended(result: Result<Answer, CallFault>) -> Input {
-    Input::Ended {
+/// Returns the end of a call that began at 1,000 ms and took 10 ms.
+fn call_ended(result: Result<Answer, CallFault>) -> Input {
+    Input::CallEnded(FinishedCall {
         process: None,
         started_at: Timestamp::from_millis(1_000),
         took: Duration::from_millis(10),
         masked: Vec::new(),
         result,
-    }
+    })
 }
 
 fn claimed(answer: &str) -> Claimed {
@@ -139,7 +139,7 @@ fn claimed(answer: &str) -> Claimed {
         "lapsed" => Claimed::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },
         "lapsed without a name" => Claimed::Lapsed { holder: None },
         "done" => Claimed::Done,
-        until => Claimed::Busy { until: moment(until.trim_start_matches("busy until ")) },
+        until => Claimed::Busy { until: timestamp(until.trim_start_matches("busy until ")) },
     }
 }
 
@@ -147,7 +147,7 @@ fn show(effect: &Effect) -> String {
     let release = |claim: &Option<ClaimKey>| if claim.is_some() { ", releasing the claim" } else { "" };
     match effect {
         Effect::Claim(key) => format!("claim {}", key.step),
-        Effect::AskBirth => "ask since when there are claims".to_owned(),
+        Effect::ReadClaimStoreStart => "read the start of the claim store".to_owned(),
         Effect::Call(number) => format!("call {number}"),
         Effect::Wait(delay) => format!("wait {delay:?}"),
         Effect::Settle { blobs, release: claim, event } => {
@@ -155,21 +155,21 @@ fn show(effect: &Effect) -> String {
                 panic!("a worker only settles")
             };
             let sizes: String = blobs.iter().map(|blob| format!(", blob of {}", blob.len())).collect();
-            let before = match (unreported, unreported_worker) {
+            let unreported = match (unreported, unreported_worker) {
                 (false, None) => String::new(),
-                (false, Some(_)) => panic!("only what is unreported names a worker"),
-                (true, None) => " after a silence".to_owned(),
-                (true, Some(worker)) => format!(" after a silence of {worker}"),
+                (false, Some(_)) => panic!("a worker is named without an unreported attempt"),
+                (true, None) => " after an unreported attempt".to_owned(),
+                (true, Some(worker)) => format!(" after an unreported attempt of {worker}"),
             };
             let (outcome, attempts) = (outcome(settlement), numbered(attempts));
-            format!("settle {outcome} [{attempts}]{before}{sizes}{}", release(claim))
+            format!("settle {outcome} [{attempts}]{unreported}{sizes}{}", release(claim))
         }
-        Effect::End(End::Acknowledge { done }) => {
-            format!("acknowledge{}", if done.is_some() { ", claim done" } else { "" })
+        Effect::Finish(DeliveryEnd::Acknowledge { complete }) => {
+            format!("acknowledge{}", if complete.is_some() { ", claim done" } else { "" })
         }
-        Effect::End(End::GiveBack { release: claim, delay }) => {
+        Effect::Finish(DeliveryEnd::ReturnToQueue { release: claim, delay }) => {
             let delay = delay.map(|delay| format!(" for {delay:?}")).unwrap_or_default();
-            format!("give back{delay}{}", release(claim))
+            format!("return{delay}{}", release(claim))
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The words at the door of a server: what is asked, and what comes back.
+//! Calls of tools and descriptions of servers, as the users of [`super::ServerPool`] see them.
 //!
-//! Plain data. [`super::Pool`] takes a [`ToolCall`] and gives an [`Answer`] or a [`CallFault`]; the rest is what the
-//! doctor shows about a server.
+//! The pool takes a [`ToolCall`] and returns an [`EndedCall`]. [`ToolList`] and [`ServerReport`] are what `longshore servers`
+//! shows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,33 +16,33 @@ use super::config::Secrets;
 /// One MCP `tools/call` to make.
 #[derive(Clone, Copy, Debug)]
 pub struct ToolCall<'a> {
-    /// The server, by its name in the servers file.
+    /// Name of the server in the servers file.
     pub server: &'a ServerName,
-    /// The tool.
+    /// Name of the tool.
     pub tool: &'a ToolName,
-    /// The arguments as the workflow gave them.
+    /// Arguments of the workflow.
     pub arguments: &'a Map<String, Value>,
-    /// The deadline, counted from the start of the request or from the last progress. The server's own `call_timeout_ms` may
-    /// shorten it. Connecting is counted apart, under `connect_timeout_ms`.
+    /// Time from the start of the request, or from the last progress, to the deadline. The server's `call_timeout_ms` may
+    /// shorten it. Connecting has its own limit, `connect_timeout_ms`.
     pub timeout: Duration,
-    /// The deadline whatever progress is reported, counted from the start of the request. The server's own `call_timeout_ms`
-    /// may shorten it.
+    /// Time from the start of the request to the deadline that progress does not move. The server's `call_timeout_ms` may
+    /// shorten it.
     pub max_timeout: Duration,
-    /// Equal for all attempts of a step. Sent in `_meta`, and as the argument `idempotency_key` if the tool has one
-    /// and the workflow left it out.
+    /// Idempotency key, the same for all attempts of a step. Sent in `_meta`, and as the argument `idempotency_key` if the tool
+    /// has one and the workflow did not set it.
     pub idempotency_key: &'a str,
-    /// The trace the run belongs to.
+    /// Trace of the run.
     pub trace: Option<&'a TraceContext>,
-    /// The job that the call is made for, if there is one. It decides which process of the server carries the call.
+    /// Job of the call, if there is one. The choice of the server process depends on it.
     pub job: Option<CallingJob<'a>>,
 }
 
 /// The job that a call is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct CallingJob<'a> {
-    /// Its run.
+    /// Run of the job.
     pub run: RunId,
-    /// Its step in the run.
+    /// Step of the job.
     pub step: &'a StepPath,
     /// Delivery count of the job, starting at 1.
     pub delivered: u32,
@@ -51,79 +51,79 @@ pub struct CallingJob<'a> {
 /// A call that has ended, and the server process that it was sent to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedCall {
-    /// The process of the server. `None` for a call that had no connection.
+    /// Process of the server. `None` for a call that had no connection.
     pub process: Option<ServerInstance>,
-    /// The variables and headers of the servers file whose values were replaced by `***` in the answer, in words.
+    /// Descriptions of the variables and headers of the servers file whose values were replaced by `***` in the answer.
     pub masked: Vec<String>,
-    /// What came of the call.
+    /// The answer or the fault.
     pub result: Result<Answer, CallFault>,
 }
 
 /// A tool as its server describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Tool {
-    /// Its name.
+    /// Name of the tool.
     pub name: ToolName,
-    /// What it does, in the server's words.
+    /// The server's description of the tool.
     pub description: Option<String>,
-    /// JSON Schema of its arguments.
+    /// JSON Schema of the arguments.
     pub input_schema: Value,
-    /// JSON Schema of its structured content, if the server gives one.
+    /// JSON Schema of the structured content, if the server gives one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_schema: Option<Value>,
-    /// What the server says about repeating it.
-    pub hints: Hints,
+    /// The server's hints about effects of the tool.
+    pub hints: ToolHints,
 }
 
 /// A server's hints about a tool (`annotations`). They are not promises; absent means unknown.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Hints {
-    /// It changes nothing.
+pub struct ToolHints {
+    /// The tool changes nothing.
     pub read_only: Option<bool>,
-    /// It may destroy something.
+    /// The tool may destroy something.
     pub destructive: Option<bool>,
-    /// Calling it again with the same arguments changes nothing more.
+    /// A second call with the same arguments has no further effect.
     pub idempotent: Option<bool>,
-    /// It reaches into a world that it does not own.
+    /// The tool interacts with systems outside of the server.
     pub open_world: Option<bool>,
 }
 
-/// The tools of a server, as it lists them now.
+/// The current tools of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolList {
-    /// Those that can be called, by name.
+    /// Tools that can be called, ordered by name.
     pub tools: Vec<Tool>,
-    /// Those that cannot, by name, each with the reason.
+    /// Names of tools that cannot be called, each with the reason.
     pub left_out: BTreeMap<String, String>,
     /// The server declares that the list changes while it runs (`listChanged`).
     pub changes: bool,
 }
 
-/// What the doctor shows about a server that answered.
+/// Facts about a server that answered, for `longshore servers`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerReport {
-    /// The protocol version that was agreed on, such as `2026-07-28`.
+    /// Negotiated protocol version, such as `2026-07-28`.
     pub protocol_version: String,
-    /// Whether that version belongs to the stateless era (2026-07-28 and later).
+    /// The version belongs to the stateless era (2026-07-28 and later).
     pub modern: bool,
-    /// What the server calls itself.
+    /// Name that the server reports.
     pub name: Option<String>,
-    /// Its version.
+    /// Version that the server reports.
     pub version: Option<String>,
-    /// How long it took from nothing to a usable connection.
+    /// Time to open the connection.
     pub connect_time: Duration,
-    /// How long a fresh listing of the tools took.
+    /// Time to fetch the list of tools.
     pub list_latency: Duration,
-    /// How many tools it has.
+    /// Number of tools.
     pub tools: usize,
-    /// Tools that it lists and that cannot be called, by name, each with the reason.
+    /// Names of tools that cannot be called, each with the reason.
     pub left_out: BTreeMap<String, String>,
-    /// The process, for a server over stdio.
+    /// Process id of a server over stdio.
     pub pid: Option<u32>,
 }
 
 impl ToolList {
-    /// Returns the list without any of the values in descriptions, schemas and reasons.
+    /// Returns the list with secret values hidden in descriptions, schemas and reasons.
     pub(super) fn without(mut self, secrets: &Secrets) -> Self {
         for Tool { description, input_schema, output_schema, .. } in &mut self.tools {
             *description = description.take().map(|text| secrets.hide(&text).into_owned());
@@ -135,7 +135,7 @@ impl ToolList {
 }
 
 impl ServerReport {
-    /// Returns the report without any of the values in what the server says of itself.
+    /// Returns the report with secret values hidden in the texts of the server.
     pub(super) fn without(self, secrets: &Secrets) -> Self {
         let hide = |text: String| secrets.hide(&text).into_owned();
         Self {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_and_lists_hold_no_secret() {
+    fn secrets_are_hidden_in_reports_and_lists() {
         let mut secrets = Secrets::default();
         secrets.add("s3cret-token");
         let says = |what: &str| format!("{what} s3cret-token");
@@ -169,7 +169,7 @@ mod tests {
             description: Some(says("echoes")),
             input_schema: json!({ "properties": { "s3cret-token": { "enum": [says("a")], "description": says("b") } } }),
             output_schema: Some(json!({ "const": "s3cret-token" })),
-            hints: Hints::default(),
+            hints: ToolHints::default(),
         };
         let left_out: BTreeMap<_, _> = [(says("tool"), says("why"))].into();
         let list =

@@ -1,4 +1,4 @@
-//! The client side of the protocol: it declares no capability but what the servers file allows, and passes notifications on.
+//! The client side of the protocol: declares the capabilities that the servers file allows, and passes notifications on.
 
 #![expect(deprecated, reason = "servers may still ask for roots and log, and the trait has these types")]
 
@@ -17,21 +17,21 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use super::config::Secrets;
-use super::connection::Notices;
+use super::connection::ServerNotifications;
 use super::elicitation::Elicitation;
 use super::server_log::ServerLog;
 
-/// Progress notices that wait for a slow reader; a lost one costs nothing, the next one says the same.
+/// Progress notifications that wait for a slow reader. Older ones are dropped, since the next one replaces them.
 const PROGRESS_BUFFER: usize = 256;
 
-/// Bytes of a progress message that are searched for secrets: enough for [`PROGRESS_MESSAGE_CHARS`], and few enough for a server
+/// Bytes of a progress message that are searched for secrets: enough for [`PROGRESS_MESSAGE_CHARS`], and cheap enough for a server
 /// that reports progress thousands of times a second.
 const SEARCHED_BYTES: usize = 1024;
 
 /// The client of one connection.
 pub(super) struct ClientSide {
-    pub(super) notices: Notices,
-    /// The newest version that can be offered: without a handshake before it, or with one.
+    pub(super) notices: ServerNotifications,
+    /// The newest version that can be offered in the handshake, or without one.
     offered: ProtocolVersion,
     elicitation: Elicitation,
     log: ServerLog,
@@ -39,7 +39,7 @@ pub(super) struct ClientSide {
 }
 
 impl ClientSide {
-    /// The client side of a connection that begins in this way.
+    /// Creates the client side of a connection with this lifecycle.
     pub(super) fn new(
         mode: &ClientLifecycleMode,
         elicitation: Elicitation,
@@ -47,7 +47,7 @@ impl ClientSide {
         secrets: Secrets,
     ) -> Self {
         let (progress, _) = broadcast::channel(PROGRESS_BUFFER);
-        let notices = Notices { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
+        let notices = ServerNotifications { progress, tools_changed: Arc::new(AtomicBool::new(false)) };
         let offered = match mode {
             ClientLifecycleMode::Initialize => ProtocolVersion::LATEST_WITH_INITIALIZE,
             _ => ProtocolVersion::LATEST,
@@ -71,7 +71,7 @@ impl ClientHandler for ClientSide {
     async fn on_progress(&self, notice: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         let ProgressNotificationParam { progress_token, progress: done, total, message, .. } = notice;
         let message = message.map(|text| line(&text, &self.secrets)).filter(|line| !line.is_empty());
-        // It fails where no call waits any more, and then no call needs the notice.
+        // The send fails if no call waits, and then no call needs the notification.
         let _ = self.notices.progress.send((progress_token, Progress { done, total, message }));
     }
 
@@ -83,13 +83,13 @@ impl ClientHandler for ClientSide {
         self.log.write(&message);
     }
 
-    // The library would decline in the name of the user, whom nobody asked, and the tool would go on.
+    // The library's default declines, as if a user had answered, and the tool continues with that.
     async fn create_elicitation(
         &self,
-        asked: ElicitRequestParams,
+        request: ElicitRequestParams,
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        let params = serde_json::to_value(asked).unwrap_or_default();
+        let params = serde_json::to_value(request).unwrap_or_default();
         match self.elicitation.content(&params) {
             Ok(content) => {
                 Ok(ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(content)))
@@ -98,7 +98,7 @@ impl ClientHandler for ClientSide {
         }
     }
 
-    // The library would say that there are none; what was not declared is refused.
+    // The library's default answers with an empty list, although the capability was not declared.
     async fn list_roots(&self, _: RequestContext<RoleClient>) -> Result<ListRootsResult, ErrorData> {
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "roots/list", None))
     }
@@ -108,7 +108,7 @@ impl ClientHandler for ClientSide {
     }
 }
 
-/// The beginning of a message as one line without secrets.
+/// Returns the beginning of a message as one line, with secrets hidden.
 fn line(message: &str, secrets: &Secrets) -> String {
     let beginning = message.get(..message.floor_char_boundary(SEARCHED_BYTES.min(message.len())));
     let beginning = beginning.unwrap_or_default();

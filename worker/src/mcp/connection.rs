@@ -1,8 +1,8 @@
 //! One live connection to a server, shared by all calls to it.
 //!
-//! Every request has a deadline of ours, is cancelled when nobody waits for it any more, and ends at once when the
-//! connection does. The connection also knows when it should not be used again. It is closed when the last one who
-//! holds it lets go; the task that does so is started by `handshake`.
+//! Every request has a deadline, is cancelled when its caller stops waiting, and ends at once when the connection ends. The
+//! connection also records that it must not be used again. It is closed when its last owner drops it, by a task that
+//! `handshake` starts.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,56 +18,56 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::classify::{Observation, UNSUPPORTED_VERSION};
+use super::classify::{McpFailure, UNSUPPORTED_VERSION};
 use super::config::Secrets;
 use super::deadline::Deadline;
-use super::distil;
-use super::flight::{CANCEL, Flight};
-use super::listing::Listing;
-use super::process::StderrTail;
+use super::in_flight::{CANCEL_LIMIT, InFlightRequest};
+use super::library_errors;
+use super::process::OutputTail;
 use super::progress::CallProgress;
-use super::stdio::{End, OutputEnd};
-use super::wire::Requests;
+use super::stdio::{OutputEnd, OutputEndReason};
+use super::tool_listing::ToolListing;
+use super::wire::PendingRequests;
 
-/// After so many deadlines in a row without any answer, a connection counts as dead: one slow tool is not enough, and
-/// some servers never come back (a stream that was lost, a session that was forgotten).
-const SILENT_DEADLINES: u32 = 2;
-/// The wait for the end of a server whose output has ended, so that the fault can say how the server ended, and whether it had
-/// read the request. Only a server that closes its output and keeps running takes so long.
-const EXIT_SOON: Duration = Duration::from_secs(2);
+/// Deadlines in a row without any answer after which a connection counts as dead. One deadline may be that of a slow tool. Some
+/// servers never answer again, because a stream was lost or a session was forgotten.
+const UNANSWERED_DEADLINES: u32 = 2;
+/// The longest wait for the exit of a server whose output has ended, so that the fault can report its exit status, and if it had
+/// read the request. Only a server that closes its output and keeps running takes this long.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a server sends without being asked, passed on by the handler of the connection.
+/// Notifications of a server, which the client's handler passes on.
 #[derive(Clone, Debug)]
-pub(super) struct Notices {
+pub(super) struct ServerNotifications {
     pub(super) progress: broadcast::Sender<(ProgressToken, Progress)>,
     pub(super) tools_changed: Arc<AtomicBool>,
 }
 
-/// How a server over stdio ends.
+/// The process of a server over stdio, as far as a connection observes it.
 #[derive(Debug)]
-pub(super) struct ChildEnd {
+pub(super) struct ChildStatus {
     pub(super) output: OutputEnd,
-    /// In words, once it has ended.
+    /// Description of the exit, once the process has ended.
     pub(super) exit: watch::Receiver<Option<String>>,
-    pub(super) stderr: Arc<StderrTail>,
+    pub(super) stderr: Arc<OutputTail>,
 }
 
-/// What became known while connecting.
+/// Facts about a connection that were learned while connecting.
 #[derive(Clone, Debug)]
-pub(crate) struct About {
+pub(crate) struct ConnectionInfo {
     pub(crate) protocol_version: String,
     pub(crate) modern: bool,
     pub(crate) name: Option<String>,
     pub(crate) version: Option<String>,
     /// The server declares that its list of tools changes.
     pub(crate) changes_tools: bool,
-    /// The server is of 2025-11-25, and declares that it carries out calls as tasks.
+    /// The server speaks 2025-11-25, and declares that it performs calls as tasks.
     pub(crate) takes_tasks: bool,
     pub(crate) connect_time: Duration,
     pub(crate) pid: Option<u32>,
     /// Scheme, host and port of a server over HTTP.
     pub(crate) origin: Option<String>,
-    /// Counts the connections of this process, from 1.
+    /// Number of the connection in this process, starting at 1.
     pub(crate) number: u64,
 }
 
@@ -75,78 +75,78 @@ pub(crate) struct About {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) server: ServerName,
-    pub(super) about: About,
+    pub(super) info: ConnectionInfo,
     pub(super) peer: Peer<RoleClient>,
-    pub(super) notices: Notices,
-    pub(super) child: Option<ChildEnd>,
-    pub(super) requests: Requests,
+    pub(super) notices: ServerNotifications,
+    pub(super) child: Option<ChildStatus>,
+    pub(super) requests: PendingRequests,
     pub(super) cancels: TaskTracker,
-    pub(super) state: State,
-    /// Closes the connection when the last one who holds it lets go.
+    pub(super) state: ConnectionState,
+    /// Closes the connection when its last owner drops it.
     pub(super) _stop: DropGuard,
 }
 
-/// What changes in the life of a connection.
+/// The mutable state of a connection.
 #[derive(Debug)]
-pub(super) struct State {
-    silent_deadlines: AtomicU32,
-    condemned: AtomicBool,
+pub(super) struct ConnectionState {
+    unanswered_deadlines: AtomicU32,
+    is_given_up: AtomicBool,
     used_at: Mutex<Instant>,
-    pub(super) listing: tokio::sync::Mutex<Option<Arc<Listing>>>,
+    pub(super) listing: tokio::sync::Mutex<Option<Arc<ToolListing>>>,
 }
 
-impl Default for State {
+impl Default for ConnectionState {
     fn default() -> Self {
         Self {
-            silent_deadlines: AtomicU32::new(0),
-            condemned: AtomicBool::new(false),
+            unanswered_deadlines: AtomicU32::new(0),
+            is_given_up: AtomicBool::new(false),
             used_at: Mutex::new(Instant::now()),
             listing: tokio::sync::Mutex::default(),
         }
     }
 }
 
-/// Receives what a call under way is doing.
-pub(crate) type Report<'a> = &'a (dyn Fn(CallActivity) + Send + Sync);
+/// Callback that receives the activities of a call under way.
+pub(crate) type ReportActivity<'a> = &'a (dyn Fn(CallActivity) + Send + Sync);
 
-/// The report of a request that is under way, and its cancellation.
+/// Progress callback and cancellation of a call.
 #[derive(Clone, Copy)]
-pub(crate) struct Company<'a> {
-    pub(crate) report: Report<'a>,
+pub(crate) struct CallHooks<'a> {
+    pub(crate) report: ReportActivity<'a>,
     pub(crate) cancelled: &'a CancellationToken,
 }
 
 impl Connection {
-    /// The values that are hidden in what the server says.
+    /// Returns the values that are hidden in everything the server sends.
     pub(crate) const fn secrets(&self) -> &Secrets {
         self.requests.secrets()
     }
 
-    /// The server's name in the servers file.
+    /// Returns the server's name in the servers file.
     pub(crate) const fn server(&self) -> &ServerName {
         &self.server
     }
 
-    /// What became known while connecting.
-    pub(crate) const fn about(&self) -> &About {
-        &self.about
+    /// Returns the facts that were learned while connecting.
+    pub(crate) const fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
-    /// The process of the server, as attempts are recorded with.
+    /// Returns the process of the server, as it is recorded with attempts.
     pub(crate) fn instance(&self) -> ServerInstance {
-        let About { pid, origin, number, .. } = &self.about;
+        let ConnectionInfo { pid, origin, number, .. } = &self.info;
         ServerInstance { pid: *pid, origin: origin.clone(), connection: *number }
     }
 
-    /// Whether another request should be tried on it.
+    /// Returns true if another request can be sent.
     pub(crate) fn is_usable(&self) -> bool {
-        // Not `is_closed` of the library: that stays false when the other side goes away.
-        !self.state.condemned.load(Ordering::Relaxed)
+        // The library's `is_closed` stays false when the server closes the connection.
+        !self.state.is_given_up.load(Ordering::Relaxed)
             && !self.peer.is_transport_closed()
             && !self.child.as_ref().is_some_and(|child| child.output.is_reached())
     }
 
-    /// How long nobody has used it.
+    /// Returns the time since the last request.
     pub(crate) fn idle_for(&self) -> Duration {
         self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
@@ -155,181 +155,187 @@ impl Connection {
         *self.state.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// A request that nobody watches.
+    /// Makes a request without callback and cancellation.
     pub(crate) async fn request(
         &self,
         request: ClientRequest,
         deadline: Deadline,
-    ) -> Result<ServerResult, Observation> {
-        let company = Company { report: &|_| {}, cancelled: &CancellationToken::new() };
-        self.request_in(company, request, deadline).await
+    ) -> Result<ServerResult, McpFailure> {
+        let hooks = CallHooks { report: &|_| {}, cancelled: &CancellationToken::new() };
+        self.request_with_hooks(hooks, request, deadline).await
     }
 
-    /// A request: answered, or given up at `deadline`, which its progress moves.
-    pub(crate) async fn request_in(
+    /// Makes a request, and gives it up at `deadline`, which progress moves.
+    pub(crate) async fn request_with_hooks(
         &self,
-        company: Company<'_>,
+        hooks: CallHooks<'_>,
         request: ClientRequest,
         deadline: Deadline,
-    ) -> Result<ServerResult, Observation> {
-        self.request_of_call(company, request, &mut self.progress(deadline)).await
+    ) -> Result<ServerResult, McpFailure> {
+        self.request_of_call(hooks, request, &mut self.progress(deadline)).await
     }
 
-    /// The progress of a call that begins now.
+    /// Returns the progress of a call that begins now.
     pub(super) fn progress(&self, deadline: Deadline) -> CallProgress {
         CallProgress::new(self.notices.progress.subscribe(), deadline)
     }
 
-    /// One of the requests of a call: answered, or given up at the deadline of the call.
+    /// Makes one of the requests of a call, and gives it up at the deadline of the call.
     pub(super) async fn request_of_call(
         &self,
-        company: Company<'_>,
+        hooks: CallHooks<'_>,
         request: ClientRequest,
         progress: &mut CallProgress,
-    ) -> Result<ServerResult, Observation> {
+    ) -> Result<ServerResult, McpFailure> {
         self.touch();
-        let answer = self.exchange(company, request, progress).await;
+        let answer = self.exchange(hooks, request, progress).await;
         self.touch();
         match &answer {
-            Err(Observation::Deadline(..)) => {
-                if self.state.silent_deadlines.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_DEADLINES {
-                    tracing::warn!(server = %self.server, "no answers any more, the connection is given up");
-                    self.condemn();
+            Err(McpFailure::Deadline(..)) => {
+                let deadlines = self.state.unanswered_deadlines.fetch_add(1, Ordering::Relaxed) + 1;
+                if deadlines >= UNANSWERED_DEADLINES {
+                    tracing::warn!(
+                        server = %self.server,
+                        "the server does not answer; the next call opens a new connection"
+                    );
+                    self.give_up();
                 }
             }
-            Err(Observation::Cancelled) => {}
-            Err(seen) if ends_the_connection(seen) => self.condemn(),
-            _ => self.state.silent_deadlines.store(0, Ordering::Relaxed),
+            Err(McpFailure::Cancelled) => {}
+            Err(failure) if needs_new_connection(failure) => self.give_up(),
+            _ => self.state.unanswered_deadlines.store(0, Ordering::Relaxed),
         }
         answer
     }
 
     async fn exchange(
         &self,
-        company: Company<'_>,
+        hooks: CallHooks<'_>,
         request: ClientRequest,
         progress: &mut CallProgress,
-    ) -> Result<ServerResult, Observation> {
-        let said_before = self.child.as_ref().map_or(0, |child| child.stderr.lines_read());
+    ) -> Result<ServerResult, McpFailure> {
+        let lines_before = self.child.as_ref().map_or(0, |child| child.stderr.lines_read());
         let sending = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options());
-        let handle = match timeout_at(progress.deadline().moment(), sending).await {
+        let handle = match timeout_at(progress.deadline().instant(), sending).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(_)) => return Err(Observation::NotWritten("the connection is closed".to_owned())),
+            Ok(Err(_)) => return Err(McpFailure::NotWritten("the connection is closed".to_owned())),
             Err(_) => {
-                return Err(Observation::NotWritten(format!(
+                return Err(McpFailure::NotWritten(format!(
                     "too many requests wait: {}",
                     progress.deadline().reached()
                 )));
             }
         };
         progress.note_request(&handle.progress_token);
-        let mut flight = Flight::new(handle, self.requests.clone(), self.cancels.clone());
-        let id = flight.id().clone();
+        let mut request = InFlightRequest::new(handle, self.requests.clone(), self.cancels.clone());
+        let id = request.id().clone();
         tokio::select! {
             biased;
-            answer = flight.answer() => self.settle(&id, answer).await,
-            () = company.cancelled.cancelled() => Err(Observation::Cancelled),
-            seen = self.end_during(&id) => Err(seen),
-            () = progress.deadline_reached(company.report) => {
-                let said = self.child.as_ref().map(|child| child.stderr.as_suffix_since(said_before));
-                Err(Observation::Deadline(progress.deadline().reached(), said.unwrap_or_default()))
+            answer = request.answer() => self.take_answer(&id, answer).await,
+            () = hooks.cancelled.cancelled() => Err(McpFailure::Cancelled),
+            failure = self.end_during(&id) => Err(failure),
+            () = progress.deadline_reached(hooks.report) => {
+                let printed = self.child.as_ref().map(|child| child.stderr.as_suffix_since(lines_before));
+                Err(McpFailure::Deadline(progress.deadline().reached(), printed.unwrap_or_default()))
             }
         }
     }
 
-    /// Waits between two requests of a call, unless the call or the connection ends before.
+    /// Waits between two requests of a call. Returns an error if the call or the connection ends before.
     pub(super) async fn pause(
         &self,
-        company: Company<'_>,
+        hooks: CallHooks<'_>,
         time: Duration,
         progress: &mut CallProgress,
-    ) -> Result<(), Observation> {
+    ) -> Result<(), McpFailure> {
         tokio::select! {
             biased;
-            () = company.cancelled.cancelled() => Err(Observation::Cancelled),
-            seen = self.end() => Err(seen),
-            () = progress.deadline_reached(company.report) => {
-                Err(Observation::Deadline(progress.deadline().reached(), String::new()))
+            () = hooks.cancelled.cancelled() => Err(McpFailure::Cancelled),
+            failure = self.end() => Err(failure),
+            () = progress.deadline_reached(hooks.report) => {
+                Err(McpFailure::Deadline(progress.deadline().reached(), String::new()))
             }
             () = tokio::time::sleep(time) => Ok(()),
         }
     }
 
-    async fn settle(
+    /// Returns the answer that was kept in [`PendingRequests`], or otherwise the result of the library.
+    async fn take_answer(
         &self,
         id: &RequestId,
         answer: Result<ServerResult, ServiceError>,
-    ) -> Result<ServerResult, Observation> {
-        // What came is kept beside the library, which gets a placeholder.
+    ) -> Result<ServerResult, McpFailure> {
         match (self.requests.take(id), answer) {
             (Some(kept), _) => {
                 kept.map(|result| ServerResult::CustomResult(CustomResult::new(Value::Object(result))))
             }
             (None, Ok(result)) => Ok(result),
             (None, Err(ServiceError::TransportClosed)) if self.child.is_some() => {
-                // The reason comes from the other end of the same event, if it was not ours.
-                match timeout(EXIT_SOON, self.end_during(id)).await {
-                    Ok(seen) => Err(seen),
-                    Err(_) => Err(Observation::Closed("the connection was closed".to_owned())),
+                // The end of the process, which the library does not see, has the reason.
+                match timeout(EXIT_LIMIT, self.end_during(id)).await {
+                    Ok(failure) => Err(failure),
+                    Err(_) => Err(McpFailure::Closed("the connection was closed".to_owned())),
                 }
             }
-            (None, Err(error)) => Err(distil::request_error(&error)),
+            (None, Err(error)) => Err(library_errors::of_request(&error)),
         }
     }
 
-    /// Waits for the end of a server over stdio, during a request; for ever, over HTTP.
-    async fn end_during(&self, request: &RequestId) -> Observation {
+    /// Waits for the end of a server over stdio during a request. Never returns for a server over HTTP.
+    async fn end_during(&self, request: &RequestId) -> McpFailure {
         match self.end().await {
-            Observation::Closed(why) if self.requests.is_unread(request) => Observation::NotRead(why),
-            seen => seen,
+            McpFailure::Closed(why) if self.requests.is_unread(request) => McpFailure::NotRead(why),
+            failure => failure,
         }
     }
 
-    /// Waits for the end of a server over stdio; for ever, over HTTP.
-    async fn end(&self) -> Observation {
+    /// Waits for the end of a server over stdio. Never returns for a server over HTTP.
+    async fn end(&self) -> McpFailure {
         let Some(child) = &self.child else { return std::future::pending().await };
         match child.output.reached().await {
-            End::EndlessLine(bytes) => Observation::Unreadable(format!("a line of more than {bytes} bytes")),
-            End::Failed(why) => Observation::Closed(why),
-            End::Closed => Observation::Closed(child.how_it_ended().await),
+            OutputEndReason::EndlessLine(bytes) => {
+                McpFailure::Unreadable(format!("a line of more than {bytes} bytes"))
+            }
+            OutputEndReason::Failed(why) => McpFailure::Closed(why),
+            OutputEndReason::Closed => McpFailure::Closed(child.describe_end().await),
         }
     }
 
-    /// Cancels a task at the server. The connection stays open until the server has answered, for [`CANCEL`] at most.
+    /// Cancels a task at the server. The connection stays open until the server has answered, for [`CANCEL_LIMIT`] at most.
     pub(super) fn cancel_task(self: &Arc<Self>, task: String) {
-        // Without a runtime everything is going down, the server with it.
+        // Without a runtime the process is ending, and its servers with it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let connection = Arc::clone(self);
         let cancel = async move {
-            let _ = timeout(CANCEL, connection.peer.cancel_task(CancelTaskParams::new(task))).await;
+            let _ = timeout(CANCEL_LIMIT, connection.peer.cancel_task(CancelTaskParams::new(task))).await;
         };
         self.cancels.spawn_on(cancel, &runtime);
     }
 
-    fn condemn(&self) {
-        self.state.condemned.store(true, Ordering::Relaxed);
+    fn give_up(&self) {
+        self.state.is_given_up.store(true, Ordering::Relaxed);
     }
 }
 
-/// Whether the next call had better start from nothing. Over HTTP most of these leave a handle that still works, but
-/// connecting anew is cheap, and a session that is in doubt is not.
-const fn ends_the_connection(seen: &Observation) -> bool {
+/// Returns true if the next call should open a new connection. Over HTTP the old one often still works after these failures, but
+/// a new one is cheap, and the state of the old session is not known.
+const fn needs_new_connection(failure: &McpFailure) -> bool {
     matches!(
-        seen,
-        Observation::Closed(_)
-            | Observation::NotWritten(_)
-            | Observation::NotRead(_)
-            | Observation::NotReached(_)
-            | Observation::SessionLost(_)
-            | Observation::JsonRpc { code: UNSUPPORTED_VERSION, .. }
+        failure,
+        McpFailure::Closed(_)
+            | McpFailure::NotWritten(_)
+            | McpFailure::NotRead(_)
+            | McpFailure::NotReached(_)
+            | McpFailure::SessionLost(_)
+            | McpFailure::JsonRpc { code: UNSUPPORTED_VERSION, .. }
     )
 }
 
-impl ChildEnd {
-    /// How the server ended, as far as that becomes known soon.
-    pub(super) async fn how_it_ended(&self) -> String {
+impl ChildStatus {
+    /// Describes the end of the server, with its exit status if it exits within [`EXIT_LIMIT`].
+    pub(super) async fn describe_end(&self) -> String {
         let mut exit = self.exit.clone();
-        let exit = match timeout(EXIT_SOON, exit.wait_for(Option::is_some)).await {
+        let exit = match timeout(EXIT_LIMIT, exit.wait_for(Option::is_some)).await {
             Ok(Ok(exit)) => exit.clone().unwrap_or_default(),
             _ => "the server closed its output".to_owned(),
         };

@@ -1,19 +1,19 @@
-//! The time that a request may take.
+//! Time limits and deadlines of requests.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The time that a request may take.
+/// The time limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeLimit {
-    /// Without an answer, and without progress.
+    /// Longest time without an answer and without progress.
     pub(crate) idle: Duration,
-    /// Whatever progress it reports. At least `idle`, or as long.
+    /// Longest time with any progress. Not shorter than `idle`.
     pub(crate) whole: Duration,
 }
 
-/// The moment at which a request is given up: moved by progress, up to the last one.
+/// The time at which a request is given up. Progress moves it, up to a last one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     limit: TimeLimit,
@@ -22,33 +22,33 @@ pub(crate) struct Deadline {
     last: Instant,
 }
 
-/// Moments that are further away than this are as good as never, and do not overflow.
-const FAR_AWAY: Duration = Duration::from_hours(24 * 365);
+/// The longest limit that is applied. A year is as good as no limit, and adding it to the current time does not overflow.
+const LONGEST_LIMIT: Duration = Duration::from_hours(24 * 365);
 
 impl Deadline {
-    /// The deadline of what starts now.
+    /// Creates the deadline of a request that starts now.
     pub(crate) fn of(limit: TimeLimit) -> Self {
         let started = Instant::now();
-        let last = started + limit.whole.min(FAR_AWAY);
-        Self { limit, started, next: last.min(started + limit.idle.min(FAR_AWAY)), last }
+        let last = started + limit.whole.min(LONGEST_LIMIT);
+        Self { limit, started, next: last.min(started + limit.idle.min(LONGEST_LIMIT)), last }
     }
 
-    /// The same, for what reports no progress.
+    /// Creates the deadline of a request without progress that starts now.
     pub(crate) fn after(limit: Duration) -> Self {
         Self::of(TimeLimit { idle: limit, whole: limit })
     }
 
-    /// The moment.
-    pub(crate) const fn moment(&self) -> Instant {
+    /// Returns the time of the deadline.
+    pub(crate) const fn instant(&self) -> Instant {
         self.next
     }
 
-    /// Moves it, because the request got further.
-    pub(crate) fn progress(&mut self) {
-        self.next = self.last.min(Instant::now() + self.limit.idle.min(FAR_AWAY));
+    /// Moves the deadline after progress of the request.
+    pub(crate) fn extend(&mut self) {
+        self.next = self.last.min(Instant::now() + self.limit.idle.min(LONGEST_LIMIT));
     }
 
-    /// The limit that was reached at the moment, in words.
+    /// Describes the limit that was reached.
     pub(crate) fn reached(&self) -> String {
         let Self { limit: TimeLimit { idle, whole }, .. } = self;
         if self.next < self.last {
@@ -71,19 +71,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn progress_moves_a_deadline_up_to_the_last_one() {
+    async fn progress_moves_the_deadline_up_to_a_last_one() {
         let seconds = Duration::from_secs;
         let mut deadline = Deadline::of(TimeLimit { idle: seconds(10), whole: seconds(25) });
         let start = Instant::now();
-        assert_eq!(deadline.moment() - start, seconds(10));
+        assert_eq!(deadline.instant() - start, seconds(10));
         assert_eq!(deadline.reached(), "no answer within 10s");
         tokio::time::advance(seconds(8)).await;
-        deadline.progress();
-        assert_eq!(deadline.moment() - start, seconds(18));
+        deadline.extend();
+        assert_eq!(deadline.instant() - start, seconds(18));
         assert_eq!(deadline.reached(), "no answer, and no progress for 10s");
         tokio::time::advance(seconds(9)).await;
-        deadline.progress();
-        assert_eq!(deadline.moment() - start, seconds(25));
+        deadline.extend();
+        assert_eq!(deadline.instant() - start, seconds(25));
         assert_eq!(
             deadline.reached(),
             "no answer within 25s, the `max-timeout` of a call that reports progress"

@@ -1,35 +1,34 @@
 //! The envelope of a JSON-RPC message, read from its bytes without keeping them.
 //!
-//! A message that is too large is never held in memory, but the call that it answers must be found. [`EnvelopeScan`]
-//! follows strings and nesting through the whole message, however it is cut into pieces, and keeps the top-level `id`
-//! alone. Pure.
+//! A message that is too large is never held in memory, but the call that it answers must be found. [`EnvelopeScan`] follows
+//! strings and nesting through a message in pieces, and keeps the top-level `id` only. Pure.
 
-/// The longest `id` that is kept, in bytes. The ids of our own requests are small numbers.
+/// The longest `id` that is kept, in bytes. The ids of Longshore's requests are small numbers.
 const ID_LIMIT_BYTES: usize = 64;
 
-/// The longest key that is compared: the ones that matter have at most six bytes.
+/// The longest key that is compared: the known ones have at most six bytes.
 const KEY_LIMIT_BYTES: usize = 8;
 
-/// The kind of a message, as far as its top-level keys tell.
+/// The kind of a message, read from its top-level keys.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Envelope {
+pub(crate) enum MessageEnvelope {
     /// The response to the request with this id, as JSON text.
     Response { id: String },
     /// A request or a notification of the server.
     FromServer,
-    /// Not a JSON-RPC message, or a response without an id that can be read.
+    /// Any other text, or a response without a readable id.
     Unknown,
 }
 
-/// Reads the envelope of one message.
+/// An incremental reader of the envelope of one message.
 #[derive(Debug, Default)]
 pub(crate) struct EnvelopeScan {
     depth: usize,
     string: StringState,
-    /// Whether the next string is a key of the top-level object.
+    /// The next string is a key of the top-level object.
     key_is_next: bool,
-    field: Field,
-    /// The key or the id that is being read.
+    field: EnvelopeField,
+    /// Bytes of the key or the id that is being read.
     captured: Vec<u8>,
     id: Option<String>,
     has_method: bool,
@@ -47,7 +46,7 @@ enum StringState {
 
 /// The part of the top-level object that is being read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Field {
+enum EnvelopeField {
     #[default]
     Other,
     Key,
@@ -55,11 +54,11 @@ enum Field {
 }
 
 impl EnvelopeScan {
-    /// Reads on. `piece` must not hold the newline that ends the message.
+    /// Reads the next piece of the message, which must not hold the newline that ends the message.
     pub(crate) fn read(&mut self, mut piece: &[u8]) {
         while let Some((&byte, rest)) = piece.split_first() {
-            if self.string == StringState::Inside && self.field == Field::Other {
-                // Most bytes of a large message are inside of a string that does not matter.
+            if self.string == StringState::Inside && self.field == EnvelopeField::Other {
+                // Fast path: most bytes of a large message are inside of a string that is not captured.
                 let end = piece.iter().position(|byte| matches!(byte, b'"' | b'\\'));
                 let Some((&byte, rest)) = end.and_then(|end| piece.get(end..)?.split_first()) else { return };
                 self.in_string(byte);
@@ -74,12 +73,12 @@ impl EnvelopeScan {
         }
     }
 
-    /// The envelope, once the whole message was read.
-    pub(crate) fn finish(self) -> Envelope {
+    /// Returns the envelope. Called once the whole message was read.
+    pub(crate) fn finish(self) -> MessageEnvelope {
         match self.id {
-            _ if self.has_method => Envelope::FromServer,
-            Some(id) if self.has_result && self.depth == 0 => Envelope::Response { id },
-            _ => Envelope::Unknown,
+            _ if self.has_method => MessageEnvelope::FromServer,
+            Some(id) if self.has_result && self.depth == 0 => MessageEnvelope::Response { id },
+            _ => MessageEnvelope::Unknown,
         }
     }
 
@@ -91,10 +90,10 @@ impl EnvelopeScan {
             _ => StringState::Inside,
         };
         match self.field {
-            Field::Other => {}
-            Field::Key if is_end => self.field = Field::Other,
-            Field::Key => self.capture(byte, KEY_LIMIT_BYTES),
-            Field::Id => self.capture(byte, ID_LIMIT_BYTES),
+            EnvelopeField::Other => {}
+            EnvelopeField::Key if is_end => self.field = EnvelopeField::Other,
+            EnvelopeField::Key => self.capture(byte, KEY_LIMIT_BYTES),
+            EnvelopeField::Id => self.capture(byte, ID_LIMIT_BYTES),
         }
     }
 
@@ -104,15 +103,15 @@ impl EnvelopeScan {
             b'"' => {
                 self.string = StringState::Inside;
                 if is_top && self.key_is_next {
-                    self.field = Field::Key;
+                    self.field = EnvelopeField::Key;
                     self.captured.clear();
-                } else if self.field == Field::Id {
+                } else if self.field == EnvelopeField::Id {
                     self.capture(byte, ID_LIMIT_BYTES);
                 }
             }
             b'{' | b'[' => {
-                // An id that is an object or a list is none.
-                self.field = Field::Other;
+                // An id that is an object or a list is invalid.
+                self.field = EnvelopeField::Other;
                 self.key_is_next = self.depth == 0 && byte == b'{';
                 self.depth = self.depth.saturating_add(1);
             }
@@ -126,17 +125,17 @@ impl EnvelopeScan {
             }
             b':' if is_top && self.key_is_next => {
                 self.key_is_next = false;
-                self.key();
+                self.read_key();
             }
             _ if byte.is_ascii_whitespace() => {}
-            _ if self.field == Field::Id => self.capture(byte, ID_LIMIT_BYTES),
+            _ if self.field == EnvelopeField::Id => self.capture(byte, ID_LIMIT_BYTES),
             _ => {}
         }
     }
 
-    fn key(&mut self) {
+    fn read_key(&mut self) {
         match self.captured.as_slice() {
-            b"id" => self.field = Field::Id,
+            b"id" => self.field = EnvelopeField::Id,
             b"method" => self.has_method = true,
             b"result" | b"error" => self.has_result = true,
             _ => {}
@@ -145,13 +144,13 @@ impl EnvelopeScan {
     }
 
     fn end_of_value(&mut self) {
-        if self.field == Field::Id {
-            self.field = Field::Other;
-            self.id = id(&self.captured);
+        if self.field == EnvelopeField::Id {
+            self.field = EnvelopeField::Other;
+            self.id = read_id(&self.captured);
         }
     }
 
-    /// Keeps one byte more than `limit` at most, so that a text that was cut equals none that matters.
+    /// Captures a byte. Keeps at most one byte more than `limit`, so that a cut text differs from every known one.
     fn capture(&mut self, byte: u8, limit: usize) {
         if self.captured.len() <= limit {
             self.captured.push(byte);
@@ -159,8 +158,8 @@ impl EnvelopeScan {
     }
 }
 
-/// An id as JSON text; nothing if it is neither a whole number nor a string.
-fn id(text: &[u8]) -> Option<String> {
+/// Returns an id as JSON text. Returns `None` if it is neither a whole number nor a string.
+fn read_id(text: &[u8]) -> Option<String> {
     if text.len() > ID_LIMIT_BYTES {
         return None;
     }
@@ -172,32 +171,32 @@ fn id(text: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn response(id: &str) -> Envelope {
-        Envelope::Response { id: id.to_owned() }
+    fn response(id: &str) -> MessageEnvelope {
+        MessageEnvelope::Response { id: id.to_owned() }
     }
 
     #[test]
-    fn finds_the_id_wherever_it_is_and_however_the_message_is_cut() {
+    fn id_is_found_at_any_position_and_for_any_piece_size() {
         let long = "x".repeat(100);
         let cases = [
             (r#"{"jsonrpc":"2.0","id":7,"result":{"id":8,"a":["}",{"id":9}]}}"#, response("7")),
             (r#" { "result" : { "text" : "\"id\":8, \\" } , "id" : "a\"b" } "#, response(r#""a\"b""#)),
             (r#"{"id":7,"error":{"code":1}}"#, response("7")),
             (r#"{"result":[[{"method":1}]],"id":-3}"#, response("-3")),
-            (r#"{"id":7,"method":"x","params":{}}"#, Envelope::FromServer),
-            (r#"{"params":{"id":7,"result":1},"method":"x"}"#, Envelope::FromServer),
-            (r#"{"id":null,"result":1}"#, Envelope::Unknown),
-            (r#"{"id":{"id":7},"result":1}"#, Envelope::Unknown),
-            (r#"{"id":7.5,"result":1}"#, Envelope::Unknown),
-            (r#"{"result":1,"identity":7}"#, Envelope::Unknown),
-            (r#"{"id":7}"#, Envelope::Unknown),
-            (r#"[{"id":7,"result":1}]"#, Envelope::Unknown),
-            (r#"{"id":7,"result":{"#, Envelope::Unknown),
-            ("no message, \"id\": 7, \"result\": 1", Envelope::Unknown),
-            ("", Envelope::Unknown),
+            (r#"{"id":7,"method":"x","params":{}}"#, MessageEnvelope::FromServer),
+            (r#"{"params":{"id":7,"result":1},"method":"x"}"#, MessageEnvelope::FromServer),
+            (r#"{"id":null,"result":1}"#, MessageEnvelope::Unknown),
+            (r#"{"id":{"id":7},"result":1}"#, MessageEnvelope::Unknown),
+            (r#"{"id":7.5,"result":1}"#, MessageEnvelope::Unknown),
+            (r#"{"result":1,"identity":7}"#, MessageEnvelope::Unknown),
+            (r#"{"id":7}"#, MessageEnvelope::Unknown),
+            (r#"[{"id":7,"result":1}]"#, MessageEnvelope::Unknown),
+            (r#"{"id":7,"result":{"#, MessageEnvelope::Unknown),
+            ("no message, \"id\": 7, \"result\": 1", MessageEnvelope::Unknown),
+            ("", MessageEnvelope::Unknown),
         ];
         let too_long = format!(r#"{{"id":"{long}","result":1}}"#);
-        let cases = cases.into_iter().chain([(too_long.as_str(), Envelope::Unknown)]);
+        let cases = cases.into_iter().chain([(too_long.as_str(), MessageEnvelope::Unknown)]);
         for (message, wanted) in cases {
             for size in [1, 2, 3, 7, 1000] {
                 let mut scan = EnvelopeScan::default();
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_little_of_what_it_reads() {
+    fn memory_of_a_scan_is_bounded() {
         let mut scan = EnvelopeScan::default();
         scan.read(b"{\"id\":\"");
         for _ in 0..1000 {

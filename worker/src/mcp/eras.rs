@@ -1,4 +1,4 @@
-//! The eras of the protocol: with a handshake (2025-11-25 and older), and without state (2026-07-28).
+//! The eras of the protocol: the handshake era (2025-11-25 and older), and the stateless era (2026-07-28 and newer).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use longshore_proto::ServerName;
 use rmcp::model::ProtocolVersion;
 
-/// Servers that turned out to be of the handshake era, so that they are not asked again. As many as the servers file names.
+/// Servers that are known to speak the handshake era, so that they get no further `server/discover`. At most as many as the
+/// servers file has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KnownEras(Arc<Mutex<BTreeSet<ServerName>>>);
 
 impl KnownEras {
-    /// Returns whether a server is known to be of the handshake era.
+    /// Returns true if a server is known to speak the handshake era.
     pub(super) fn is_handshake(&self, server: &ServerName) -> bool {
         self.servers().contains(server)
     }
 
-    /// Remembers whether a server is of the handshake era. After a failure nothing is known: it may have been replaced.
+    /// Records the era of a server. After a failed connection the caller passes false: the server may have been replaced.
     pub(super) fn note_handshake(&self, server: &ServerName, is_handshake: bool) {
         if is_handshake {
             self.servers().insert(server.clone());
@@ -31,9 +32,9 @@ impl KnownEras {
     }
 }
 
-/// Returns why a connection of this version cannot be used: no version that is known, or one without a handshake as the answer
-/// to a handshake. `discovered` says that the server was asked for its era and answered.
-pub(super) fn mistake(version: &str, is_modern: bool, discovered: bool) -> Option<String> {
+/// Returns why a connection with this protocol version cannot be used: the version is unknown, or it has no handshake and was
+/// the answer to a handshake. `discovered` means that the server answered `server/discover`.
+pub(super) fn version_problem(version: &str, is_modern: bool, discovered: bool) -> Option<String> {
     let known: Vec<&str> = ProtocolVersion::KNOWN_VERSIONS.iter().map(ProtocolVersion::as_str).collect();
     if !known.contains(&version) {
         let known = known.join(", ");

@@ -1,8 +1,8 @@
-//! A server over streamable HTTP.
+//! The transport to a server over streamable HTTP.
 //!
-//! The MCP library keeps sessions and streams; what is sent and read is done here, on an HTTP client of ours: connections are
-//! reused, redirects are followed within one origin only (a credential must not travel to another host), proxies are not
-//! looked for. Every response to a request ends it: with its answer, or with what came in the place of one.
+//! The MCP library manages sessions and streams. This HTTP client of the library sends and reads: it reuses connections, follows
+//! redirects within one origin only (a credential must not reach another host), and uses no proxy. Every response to a request
+//! ends the request, with its answer or with a failure.
 
 #![expect(
     clippy::disallowed_types,
@@ -10,10 +10,10 @@
 )]
 
 mod body;
+mod error_response;
 mod events;
-mod pace;
-mod refusal;
 mod response;
+mod stream_backoff;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,26 +35,25 @@ use rmcp::transport::streamable_http_client::{
 use sse_stream::Sse;
 use tokio::time::{Instant, timeout};
 
-use super::classify::Observation;
-use super::config::{HttpServer, Secrets, Settings};
-use super::distil;
-use super::observed_error::ObservedError;
-use super::wire::Requests;
-use pace::StreamPace;
+use super::classify::McpFailure;
+use super::config::{HttpServer, Secrets, ServerSettings};
+use super::library_errors;
+use super::wire::PendingRequests;
+use stream_backoff::StreamBackoff;
 
-/// Requests of one connection in flight at once; the driver's own limit is reached first (at most 512), and listings
-/// and cancellations come on top.
-const REQUESTS_AT_ONCE: usize = 1024;
+/// Concurrent requests of one connection. More than the driver's limit of calls (at most 512), since listings and cancellations
+/// are added.
+const CONCURRENT_REQUESTS: usize = 1024;
 
-/// A TCP connection is used again within this time only. Common servers close idle ones after 5 s, and a request that
-/// meets such a close is lost in doubt; within a burst of calls nothing is in doubt.
+/// The longest time that an idle TCP connection is used again. Common servers close idle connections after 5 s, and it is not known
+/// if a request was processed whose connection is closed at that moment. Within a burst of calls no connection is idle for long.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// Redirects that are followed. One is usual, for a missing or an extra slash.
+/// The most redirects that are followed. One is usual, for a missing or an extra slash.
 const MOST_REDIRECTS: usize = 3;
 
-/// Attempts to go on with a stream of events that broke, each after twice the time of the one before. A server that is
-/// restarted has lost the stream; asking for it again without end would hide that.
+/// Attempts to resume an interrupted stream of events, each after twice the time of the one before. A restarted server has lost
+/// the stream, and endless attempts would hide that.
 const RESUME_ATTEMPTS: usize = 3;
 /// The time before the first of these attempts.
 const RESUME_AFTER: Duration = Duration::from_millis(250);
@@ -67,36 +66,36 @@ const LAST_EVENT: &str = "Last-Event-ID";
 /// The transport of one connection.
 pub(crate) type HttpTransport = StreamableHttpClientTransport<HttpClient>;
 
-/// A transport to a server, whose answers are read into `requests`. A question about the era that is unanswered after `patience`
-/// counts as refused.
+/// Creates the transport to a server, whose answers are read into `requests`. A `server/discover` without an answer within
+/// `discover_limit` counts as refused.
 ///
 /// # Errors
-/// In words, if no client can be made: no root certificates on this machine, most likely.
+/// A description, if the HTTP client cannot be created, most likely because this machine has no root certificates.
 pub(crate) fn transport(
     server: &HttpServer,
-    settings: &Settings,
+    settings: &ServerSettings,
     secrets: &Secrets,
-    patience: Option<Duration>,
-    requests: Requests,
+    discover_limit: Option<Duration>,
+    requests: PendingRequests,
 ) -> Result<HttpTransport, String> {
-    let client = client(server, settings).map_err(|error| distil::innermost(&error))?;
+    let client = client(server, settings).map_err(|error| library_errors::innermost(&error))?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.value())
         .custom_headers(server.headers.iter().cloned().collect())
-        .max_concurrent_requests(REQUESTS_AT_ONCE)
+        .max_concurrent_requests(CONCURRENT_REQUESTS)
         .max_sse_event_size(settings.max_message_bytes)
-        // A stateful server that forgot its session has forgotten more than that.
+        // A stateful server that lost its session has lost the state of runs too.
         .reinit_on_expired_session(!settings.stateful);
     let mut resume = ExponentialBackoff::default();
     (resume.max_times, resume.base_duration) = (Some(RESUME_ATTEMPTS), RESUME_AFTER);
     config.retry_config = Arc::new(resume);
     let limit = settings.max_message_bytes;
-    let client =
-        HttpClient { client, requests, secrets: secrets.clone(), pace: Arc::default(), patience, limit };
+    let (secrets, backoff) = (secrets.clone(), Arc::default());
+    let client = HttpClient { client, requests, secrets, backoff, discover_limit, limit };
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
-fn client(server: &HttpServer, settings: &Settings) -> Result<reqwest::Client, reqwest::Error> {
-    // Whoever came first has chosen; one choice is as good as the other.
+fn client(server: &HttpServer, settings: &ServerSettings) -> Result<reqwest::Client, reqwest::Error> {
+    // The call fails if a provider was installed before, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")))
@@ -104,48 +103,48 @@ fn client(server: &HttpServer, settings: &Settings) -> Result<reqwest::Client, r
         .no_proxy()
         .connect_timeout(settings.connect_timeout)
         .pool_idle_timeout(KEEP_ALIVE);
-    // Without TLS no root certificates are needed, and a machine may have none.
-    let plain = server.url.value().starts_with("http:");
-    if plain { builder.tls_certs_only([]).build() } else { builder.build() }
+    // Without TLS no root certificates are needed, and the machine may have none.
+    let is_plain = server.url.value().starts_with("http:");
+    if is_plain { builder.tls_certs_only([]).build() } else { builder.build() }
 }
 
-/// Follows redirects that repeat the request as it is (307 and 308) at the same scheme, host and port.
+/// Follows redirects that repeat the same request (307 and 308) at the same scheme, host and port.
 fn follow_within_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let repeats =
+    let repeats_request =
         [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT].contains(&attempt.status());
-    let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
-    if repeats && stays && attempt.previous().len() <= MOST_REDIRECTS {
+    let same_origin = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+    if repeats_request && same_origin && attempt.previous().len() <= MOST_REDIRECTS {
         attempt.follow()
     } else {
         attempt.stop()
     }
 }
 
-/// What the library posts and streams with.
+/// The HTTP client of one connection, through which the library posts messages and opens streams.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient {
     client: reqwest::Client,
-    requests: Requests,
+    requests: PendingRequests,
     secrets: Secrets,
-    pace: Arc<Mutex<StreamPace>>,
-    patience: Option<Duration>,
+    backoff: Arc<Mutex<StreamBackoff>>,
+    discover_limit: Option<Duration>,
     /// Bytes of the largest body that is kept.
     limit: usize,
 }
 
-type HttpError = StreamableHttpError<ObservedError>;
-type Events = BoxStream<'static, Result<Sse, SseError>>;
-type Headers = HashMap<HeaderName, HeaderValue>;
+type HttpClientError = StreamableHttpError<McpFailure>;
+type EventStream = BoxStream<'static, Result<Sse, SseError>>;
+type CustomHeaders = HashMap<HeaderName, HeaderValue>;
 
 impl HttpClient {
-    /// Sends a request. Nothing of it is kept in an error but scheme, host and port of its address.
+    /// Sends a request. An error holds scheme, host and port of the address, and nothing else of the request.
     async fn send(
         &self,
         mut request: RequestBuilder,
         session: Option<&str>,
         auth: Option<String>,
-        headers: Headers,
-    ) -> Result<reqwest::Response, HttpError> {
+        headers: CustomHeaders,
+    ) -> Result<reqwest::Response, HttpClientError> {
         if let Some(auth) = auth {
             request = request.bearer_auth(auth);
         }
@@ -155,12 +154,19 @@ impl HttpClient {
         if let Some(session) = session {
             request = request.header(SESSION, session);
         }
-        request.send().await.map_err(|error| seen(distil::client(&error)))
+        let sent = request.send().await;
+        sent.map_err(|error| StreamableHttpError::Client(library_errors::of_http_client(&error)))
+    }
+
+    /// Returns the error of a response without success.
+    async fn response_error(&self, response: reqwest::Response) -> HttpClientError {
+        let response = error_response::read(response, clock::now()).await;
+        StreamableHttpError::Client(response.failure(&self.secrets))
     }
 }
 
 impl StreamableHttpClient for HttpClient {
-    type Error = ObservedError;
+    type Error = McpFailure;
 
     async fn post_message(
         &self,
@@ -168,8 +174,8 @@ impl StreamableHttpClient for HttpClient {
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        custom_headers: CustomHeaders,
+    ) -> Result<StreamableHttpPostResponse, HttpClientError> {
         let limit = self.limit;
         self.post_message_with_max_sse_event_size(
             uri,
@@ -188,25 +194,25 @@ impl StreamableHttpClient for HttpClient {
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
-        custom_headers: Headers,
+        custom_headers: CustomHeaders,
         _: usize,
-    ) -> Result<StreamableHttpPostResponse, HttpError> {
+    ) -> Result<StreamableHttpPostResponse, HttpClientError> {
         self.requests.note_sent(&message);
-        let asked = Asked::of(&message);
+        let posted = PostedMessage::of(&message);
         let request =
             self.client.post(uri.as_ref()).header(ACCEPT, format!("{EVENTS}, {JSON}")).json(&message);
         let sending = self.send(request, session_id.as_deref(), auth_header, custom_headers);
         let reading = async {
             let response = sending.await?;
-            self.read_response(response, asked.clone(), session_id.is_some()).await
+            self.read_response(response, posted.clone(), session_id.is_some()).await
         };
-        match self.patience.filter(|_| asked.is_discover) {
+        match self.discover_limit.filter(|_| posted.is_discover) {
             None => reading.await,
-            Some(patience) => match timeout(patience, reading).await {
+            Some(limit) => match timeout(limit, reading).await {
                 Ok(response) => response,
                 Err(_) => self.refuse(
-                    &asked,
-                    &Observation::Deadline(format!("no answer within {patience:?}"), String::new()),
+                    &posted,
+                    &McpFailure::Deadline(format!("no answer within {limit:?}"), String::new()),
                 ),
             },
         }
@@ -217,14 +223,14 @@ impl StreamableHttpClient for HttpClient {
         uri: Arc<str>,
         session_id: Arc<str>,
         auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Result<(), HttpError> {
+        custom_headers: CustomHeaders,
+    ) -> Result<(), HttpClientError> {
         let request = self.client.delete(uri.as_ref());
         let response = self.send(request, Some(&session_id), auth_header, custom_headers).await?;
-        // A server that keeps no sessions, or has ended this one already.
         match response.status().as_u16() {
+            // 404 and 405: the server has no sessions, or has ended this one already.
             200..=299 | 404 | 405 => Ok(()),
-            _ => Err(seen(refusal::of(response, clock::now()).await.seen(&self.secrets))),
+            _ => Err(self.response_error(response).await),
         }
     }
 
@@ -234,8 +240,8 @@ impl StreamableHttpClient for HttpClient {
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
         auth_header: Option<String>,
-        custom_headers: Headers,
-    ) -> Result<Events, HttpError> {
+        custom_headers: CustomHeaders,
+    ) -> Result<EventStream, HttpClientError> {
         let limit = self.limit;
         self.get_stream_with_max_sse_event_size(
             uri,
@@ -254,14 +260,14 @@ impl StreamableHttpClient for HttpClient {
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
         auth_header: Option<String>,
-        custom_headers: Headers,
+        custom_headers: CustomHeaders,
         _: usize,
-    ) -> Result<Events, HttpError> {
+    ) -> Result<EventStream, HttpClientError> {
         let wait = self
-            .pace
+            .backoff
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .ask(last_event_id.as_deref(), Instant::now());
+            .next_wait(last_event_id.as_deref(), Instant::now());
         tokio::time::sleep(wait).await;
         let mut request = self.client.get(uri.as_ref()).header(ACCEPT, format!("{EVENTS}, {JSON}"));
         if let Some(last) = last_event_id {
@@ -275,20 +281,20 @@ impl StreamableHttpClient for HttpClient {
         if response.status().is_success() || response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(StreamableHttpError::ServerDoesNotSupportSse);
         }
-        Err(seen(refusal::of(response, clock::now()).await.seen(&self.secrets)))
+        Err(self.response_error(response).await)
     }
 }
 
-/// What a message that is posted waits for.
+/// The properties of a posted message that the reading of its response depends on.
 #[derive(Clone, Debug)]
-struct Asked {
-    /// The request. `None` for a message that has no answer.
+struct PostedMessage {
+    /// Id of a request. `None` for a message that has no answer.
     id: Option<RequestId>,
-    /// Whether it asks for the era of the server.
+    /// The message is `server/discover`.
     is_discover: bool,
 }
 
-impl Asked {
+impl PostedMessage {
     fn of(message: &ClientJsonRpcMessage) -> Self {
         match message {
             JsonRpcMessage::Request(request) => Self {
@@ -298,8 +304,4 @@ impl Asked {
             _ => Self { id: None, is_discover: false },
         }
     }
-}
-
-fn seen(observation: Observation) -> HttpError {
-    StreamableHttpError::Client(ObservedError(observation))
 }

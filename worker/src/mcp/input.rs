@@ -1,8 +1,8 @@
-//! The standard input of a server, with the count of bytes that were read of it once the server has ended.
+//! The standard input of a server, with the number of bytes that the server read before it ended.
 //!
-//! A request that is written to a server that is just ending may stay in the pipe, unread. Such a call was not made, and may
-//! be made again. Linux keeps what is in a pipe after its last reader has gone, and reports its size; on other systems no request
-//! counts as unread.
+//! A request to a server that is just ending may stay in the pipe, unread. Such a call was not made, and may be made again. Linux
+//! keeps the content of a pipe after its last reader has closed it, and reports its size. On other systems no request counts as
+//! unread.
 
 use std::io;
 
@@ -17,17 +17,17 @@ pub(super) struct ServerInput {
 }
 
 impl ServerInput {
-    /// A pipe that nothing was written to.
+    /// Wraps a pipe to which nothing was written.
     pub(super) const fn new(pipe: ChildStdin) -> Self {
         Self { pipe, written: 0 }
     }
 
-    /// Bytes that were written so far.
+    /// Returns the number of bytes that were written so far.
     pub(super) const fn written(&self) -> u64 {
         self.written
     }
 
-    /// Writes all of it. After an error, what was written of it still counts.
+    /// Writes all bytes. After an error, the bytes before it are counted as written.
     pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let count = self.pipe.write(bytes).await?;
@@ -40,8 +40,7 @@ impl ServerInput {
         Ok(())
     }
 
-    /// Closes the pipe to a server whose output has ended. Returns the number of bytes that were read of it, if no process can read
-    /// any more.
+    /// Closes the pipe to a server whose output has ended. Returns the number of bytes that were read, if no process can read more.
     #[cfg(target_os = "linux")]
     pub(super) async fn read_by_ended_server(self) -> Option<u64> {
         let Self { pipe, written } = self;
@@ -50,7 +49,7 @@ impl ServerInput {
         Some(written.saturating_sub(unread))
     }
 
-    /// Closes the pipe. The number of bytes that were read is not known.
+    /// Closes the pipe. Returns `None`, because the number of bytes that were read is not known.
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_async, reason = "the same signature on every system")]
     pub(super) async fn read_by_ended_server(self) -> Option<u64> {
@@ -58,19 +57,19 @@ impl ServerInput {
     }
 }
 
-/// The bytes in a pipe that has no reader. Waits a little until there is none: a supervisor ends after its server.
+/// Returns the bytes in a pipe without readers. Waits a little for the last reader, since a supervisor ends after its server.
 #[cfg(target_os = "linux")]
 fn unread(pipe: &std::os::fd::OwnedFd) -> Option<u64> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-    /// A server that closed its output and lives on waits for the end of its input, so this is short.
-    const NO_READER_SOON: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+    /// Short, because a server that has closed its output but still runs waits for the end of its input.
+    const READER_LIMIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
     let mut watched = [PollFd::new(pipe, PollFlags::empty())];
-    // The end of the server's process is a signal to this one.
-    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&NO_READER_SOON))).ok()?;
+    // The end of the server's process sends a signal to this process, which interrupts the poll.
+    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&READER_LIMIT))).ok()?;
     let [watched] = watched;
-    // The kernel reports this for the writing end of a pipe without a reader.
+    // The kernel reports an error for the writing end of a pipe without readers.
     watched.revents().contains(PollFlags::ERR).then(|| rustix::io::ioctl_fionread(pipe).ok())?
 }
 
@@ -84,8 +83,8 @@ mod tests {
 
     use super::*;
 
-    /// Writes messages of these sizes to a program, which begins then, and returns how many bytes count as read once its output
-    /// has ended.
+    /// Writes messages of these sizes to a program, which starts to read then. Returns the number of bytes that count as read once
+    /// its output has ended.
     async fn read_of(script: &str, sizes: &[usize]) -> Option<u64> {
         let folder = tempfile::tempdir().expect("a folder");
         let written = folder.path().join("written");
@@ -105,15 +104,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_ended_program_left_in_its_pipe_counts_as_unread() {
+    async fn bytes_that_an_ended_program_left_in_its_pipe_count_as_unread() {
         assert_eq!(read_of("head -c 5", &[3, 100]).await, Some(5));
         assert_eq!(read_of("true", &[3, 100]).await, Some(0));
-        let lives_on = read_of("exec sleep 60 >&-", &[7]).await;
-        assert_eq!(lives_on, None, "what it may still read is not known");
+        let running = read_of("exec sleep 60 >&-", &[7]).await;
+        assert_eq!(running, None, "the program may still read");
     }
 
     #[tokio::test]
-    async fn what_was_written_of_a_broken_message_counts() {
+    async fn written_part_of_an_interrupted_message_is_counted() {
         let mut child = Command::new("sh");
         child.args(["-c", "exec sleep 60"]).stdin(Stdio::piped()).kill_on_drop(true);
         let mut child = child.spawn().expect("a shell");

@@ -1,4 +1,4 @@
-//! The request for the tools of a server, and the listing that its connection keeps.
+//! The request for the tools of a server, and the cached listing of its connection.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,96 +8,97 @@ use std::time::Duration;
 use rmcp::model::{ClientRequest, ListToolsRequest, ListToolsResult, PaginatedRequestParams, ServerResult};
 use tracing::warn;
 
-use super::classify::{METHOD_NOT_FOUND, Observation};
+use super::classify::{METHOD_NOT_FOUND, McpFailure};
 use super::connection::Connection;
 use super::deadline::Deadline;
-use super::listing::{LONGEST_USE, Listing, PageTools};
+use super::tool_listing::{LONGEST_USE, PageTools, ToolListing};
 
-/// Pages of a listing.
+/// The most pages of a listing.
 const MOST_PAGES: usize = 100;
 
 /// The listings that a caller accepts.
 #[derive(Clone, Debug)]
-pub(crate) enum Freshness {
-    /// The known one while it is valid.
+pub(crate) enum ListingFreshness {
+    /// The cached listing while it is valid.
     Valid,
-    /// Any but this one.
-    NewerThan(Arc<Listing>),
-    /// One that is fetched now.
+    /// Any other listing than this one.
+    NewerThan(Arc<ToolListing>),
+    /// A listing that is fetched now.
     Fetched,
 }
 
 impl Connection {
-    /// Returns the tools of the server: the known ones if `freshness` allows and the server has not said that they changed.
+    /// Returns the tools of the server: the cached listing if `freshness` allows and the server sent no notification that its tools
+    /// changed.
     pub(crate) async fn listing(
         &self,
         limit: Duration,
-        freshness: Freshness,
-    ) -> Result<Arc<Listing>, Observation> {
-        let mut known = self.state.listing.lock().await;
+        freshness: ListingFreshness,
+    ) -> Result<Arc<ToolListing>, McpFailure> {
+        let mut cached = self.state.listing.lock().await;
         let changed = self.notices.tools_changed.swap(false, Ordering::Relaxed);
-        if let Some(listing) = known.as_ref()
+        if let Some(listing) = cached.as_ref()
             && !changed
             && match freshness {
-                Freshness::Valid => listing.holds(),
-                Freshness::NewerThan(old) => !Arc::ptr_eq(listing, &old),
-                Freshness::Fetched => false,
+                ListingFreshness::Valid => listing.is_valid(),
+                ListingFreshness::NewerThan(old) => !Arc::ptr_eq(listing, &old),
+                ListingFreshness::Fetched => false,
             }
         {
             return Ok(Arc::clone(listing));
         }
-        *known = None;
+        *cached = None;
         if !self.is_usable() {
-            return Err(Observation::NotReached(
-                "the connection was given up while the call waited".to_owned(),
+            return Err(McpFailure::NotReached(
+                "the connection became unusable while the call waited".to_owned(),
             ));
         }
         let listing = Arc::new(fetch(self, limit).await?);
-        *known = Some(Arc::clone(&listing));
+        *cached = Some(Arc::clone(&listing));
         Ok(listing)
     }
 }
 
-/// Asks a server for all its tools.
-async fn fetch(connection: &Connection, limit: Duration) -> Result<Listing, Observation> {
+/// Fetches all pages of a server's tools.
+async fn fetch(connection: &Connection, limit: Duration) -> Result<ToolListing, McpFailure> {
     let deadline = Deadline::after(limit);
-    let (mut tools, mut cursor, mut holds_for) = (PageTools::default(), None, LONGEST_USE);
-    let mut asked: BTreeSet<Option<String>> = BTreeSet::new();
+    let (mut tools, mut cursor, mut valid_for) = (PageTools::default(), None, LONGEST_USE);
+    let mut fetched: BTreeSet<Option<String>> = BTreeSet::new();
     for _ in 0..MOST_PAGES {
-        asked.insert(cursor.clone());
-        let mut page = match page(connection, cursor, deadline, limit).await {
-            Err(Observation::JsonRpc { code: METHOD_NOT_FOUND, .. }) => {
-                return Ok(Listing::new(PageTools::default(), false, LONGEST_USE));
+        fetched.insert(cursor.clone());
+        let mut page = match fetch_page(connection, cursor, deadline, limit).await {
+            Err(McpFailure::JsonRpc { code: METHOD_NOT_FOUND, .. }) => {
+                return Ok(ToolListing::new(PageTools::default(), false, LONGEST_USE));
             }
             page => page?,
         };
-        holds_for = holds_for.min(page.ttl_ms.map_or(LONGEST_USE, Duration::from_millis));
+        valid_for = valid_for.min(page.ttl_ms.map_or(LONGEST_USE, Duration::from_millis));
         tools.add(connection.server(), &mut page, connection.secrets())?;
         cursor = page.next_cursor;
         if cursor.is_none() {
-            return Ok(Listing::new(tools, true, holds_for));
+            return Ok(ToolListing::new(tools, true, valid_for));
         }
-        if asked.contains(&cursor) {
-            // Nothing new can come; the tools that came are good.
+        if fetched.contains(&cursor) {
+            // No further page has new tools, and those of the fetched pages can be used.
             let server = connection.server();
-            warn!(%server, "the list of tools leads back to a page that was read; it ends there");
-            return Ok(Listing::new(tools, true, holds_for));
+            warn!(%server, "the list of tools leads back to an earlier page; using the tools so far");
+            return Ok(ToolListing::new(tools, true, valid_for));
         }
     }
-    Err(Observation::Unreadable(format!("the list of tools has more than {MOST_PAGES} pages")))
+    Err(McpFailure::Unreadable(format!("the list of tools has more than {MOST_PAGES} pages")))
 }
 
-async fn page(
+async fn fetch_page(
     connection: &Connection,
     cursor: Option<String>,
     deadline: Deadline,
     limit: Duration,
-) -> Result<ListToolsResult, Observation> {
+) -> Result<ListToolsResult, McpFailure> {
     let request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
     match connection.request(ClientRequest::ListToolsRequest(request), deadline).await {
         Ok(ServerResult::ListToolsResult(page)) => Ok(page),
-        Err(Observation::Deadline(..)) => Err(Observation::NotListed(limit)),
-        Err(seen) => Err(seen),
-        Ok(_) => Err(Observation::Unreadable("it is no list of tools".to_owned())),
+        Err(McpFailure::Deadline(..)) => Err(McpFailure::NotListed(limit)),
+        Err(failure) => Err(failure),
+        Ok(_) => Err(McpFailure::Unreadable("it is no list of tools".to_owned())),
     }
 }

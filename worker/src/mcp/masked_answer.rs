@@ -1,4 +1,4 @@
-//! The answer of a tool without the values that must not be seen.
+//! The answer of a tool with `***` in place of secret values.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,21 @@ use longshore_attempt::Answer;
 
 use super::config::Secrets;
 
-/// Variables and headers that are named as replaced in one answer. A record keeps the names, and a person needs a few of them.
-const MOST_NAMED: usize = 8;
+/// The most variables and headers that are named for one answer. The names are stored in a record, and a person needs a few of
+/// them.
+const MOST_ORIGINS: usize = 8;
 
-/// Returns the answer without any of the values, and the variables and headers whose values were there, in words.
+/// Returns the warning that `***` replaces values in `place`, such as "an output". `origins` describes the variables and headers
+/// of the values.
+pub fn mask_warning(place: &str, origins: &[String]) -> String {
+    format!(
+        "`***` in {place} replaces the value of {}, which counts as a secret; if it is not one, name the variable in \
+         `visible_env` of that server",
+        origins.join(", ")
+    )
+}
+
+/// Replaces secret values in an answer. Also returns descriptions of the variables and headers whose values were replaced.
 pub(super) fn masked_answer(answer: Answer, secrets: &Secrets) -> (Answer, Vec<String>) {
     let mut noted = BTreeSet::new();
     let Answer { value, content, meta, is_error, error_text } = answer;
@@ -20,8 +31,8 @@ pub(super) fn masked_answer(answer: Answer, secrets: &Secrets) -> (Answer, Vec<S
         is_error,
         error_text: secrets.hide_noting(&error_text, &mut noted).into_owned(),
     };
-    let named = noted.iter().take(MOST_NAMED).map(|origin| secrets.hide(origin).into_owned());
-    (masked, named.collect())
+    let origins = noted.iter().take(MOST_ORIGINS).map(|origin| secrets.hide(origin).into_owned());
+    (masked, origins.collect())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The server `"type": "noop"`: in the worker itself, for measuring what everything around a call costs.
+//! The server `"type": "noop"`, which runs in the worker itself and serves to measure the overhead of a call.
 //!
-//! Its one tool, `echo`, answers at once with its arguments. It stands where the streams of a child process would, so a
-//! call to it takes the whole way of any other: connection, list of tools, check of arguments, deadline. What it leaves
-//! out is the process, its pipes and the JSON on them.
+//! Its one tool, `echo`, answers at once with its arguments. It replaces the streams of a child process, so a call needs a
+//! connection, the list of tools, a check of its arguments and a deadline like any other call. It leaves out the process, its pipes
+//! and the JSON on them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,24 +17,24 @@ use rmcp::transport::Transport;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
-/// Answers that wait to be read. The library reads them all the time.
-const ANSWERS: usize = 1_024;
+/// Answers that wait to be read. The library reads them at once.
+const WAITING_ANSWERS: usize = 1_024;
 
-/// The other end of a connection, which answers whatever is sent to it.
-pub(crate) struct Noop {
+/// A transport that answers each request itself.
+pub(crate) struct NoopServer {
     answers: mpsc::Sender<RxJsonRpcMessage<RoleClient>>,
     answered: mpsc::Receiver<RxJsonRpcMessage<RoleClient>>,
 }
 
-impl Noop {
-    /// A server of its own for one connection.
+impl NoopServer {
+    /// Creates the server of one connection.
     pub(crate) fn new() -> Self {
-        let (answers, answered) = mpsc::channel(ANSWERS);
+        let (answers, answered) = mpsc::channel(WAITING_ANSWERS);
         Self { answers, answered }
     }
 }
 
-impl Transport<RoleClient> for Noop {
+impl Transport<RoleClient> for NoopServer {
     type Error = Infallible;
 
     fn send(
@@ -43,12 +43,12 @@ impl Transport<RoleClient> for Noop {
     ) -> impl Future<Output = Result<(), Infallible>> + Send + 'static {
         let answers = self.answers.clone();
         async move {
-            if let JsonRpcMessage::Request(asked) = message {
-                let answer = match answer(asked.request) {
-                    Ok(result) => JsonRpcMessage::response(result, asked.id),
-                    Err(refusal) => JsonRpcMessage::error(refusal, Some(asked.id)),
+            if let JsonRpcMessage::Request(sent) = message {
+                let answer = match answer(sent.request) {
+                    Ok(result) => JsonRpcMessage::response(result, sent.id),
+                    Err(refusal) => JsonRpcMessage::error(refusal, Some(sent.id)),
                 };
-                // Nobody waits for it once the connection is closed.
+                // The send fails once the connection is closed, when no caller waits.
                 let _ = answers.send(answer).await;
             }
             Ok(())
@@ -67,11 +67,11 @@ impl Transport<RoleClient> for Noop {
 
 fn answer(request: ClientRequest) -> Result<ServerResult, ErrorData> {
     match request {
-        ClientRequest::InitializeRequest(asked) => {
+        ClientRequest::InitializeRequest(request) => {
             let mut capabilities = ServerCapabilities::default();
             capabilities.tools = Some(ToolsCapability::default());
             let mut result = InitializeResult::new(capabilities);
-            result.protocol_version = asked.params.protocol_version;
+            result.protocol_version = request.params.protocol_version;
             let us = Implementation::new("longshore-noop", env!("CARGO_PKG_VERSION"));
             Ok(ServerResult::InitializeResult(result.with_server_info(us)))
         }
@@ -83,7 +83,7 @@ fn answer(request: ClientRequest) -> Result<ServerResult, ErrorData> {
         }
         ClientRequest::CallToolRequest(call) => {
             let arguments = Value::Object(call.params.arguments.unwrap_or_default());
-            // As answers of other servers reach their callers: as they came.
+            // A raw result, in which answers of other servers also reach their callers.
             let result = json!({ "content": [], "structuredContent": arguments });
             Ok(ServerResult::CustomResult(CustomResult::new(result)))
         }

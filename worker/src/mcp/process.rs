@@ -1,11 +1,10 @@
-//! The process of a server over stdio: started clean, ended for certain.
+//! The process of a server over stdio. It starts with a clean environment, and always ends.
 //!
-//! The child leads a process group of its own, because the command is often a wrapper (`sh -c`, `npx`, `uvx`) whose
-//! real server is a grandchild; the group is what gets signalled. With a launcher the child is a supervisor, which also ends
-//! the group when this process is killed. A dropped process is killed at once, so that no
-//! path through a cancelled future leaves one behind. Who reads and writes its streams is no matter here.
+//! The child leads a process group of its own, because the command is often a wrapper (`sh -c`, `npx`, `uvx`) whose real server is
+//! a grandchild. Signals are sent to the group. With a launcher the child is a supervisor, which also ends the group when this
+//! process is killed. A dropped process is killed at once, so that a cancelled future leaves no process behind.
 
-mod stderr;
+mod output_tail;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,63 +18,63 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::config::StdioServer;
-use crate::launcher::{Launcher, Limits};
-pub(crate) use stderr::StderrTail;
+use crate::launcher::{Launcher, ProcessLimits};
+pub(crate) use output_tail::OutputTail;
 
-/// How long a server may take to leave by itself once its input has ended. The common ones need 0.4 s at most.
-const LEAVE: Duration = Duration::from_millis(1500);
-/// How long it may take after SIGTERM.
-const TERMINATE: Duration = Duration::from_millis(1000);
-/// How long the kernel may take after SIGKILL: a process in an uninterruptible wait is not waited for.
-const KILL: Duration = Duration::from_millis(500);
+/// Time for a server to exit once its input has ended. Common servers need 0.4 s at most.
+const EXIT_LIMIT: Duration = Duration::from_millis(1500);
+/// Time for a server to exit after SIGTERM.
+const TERMINATE_LIMIT: Duration = Duration::from_millis(1000);
+/// Time for a server to exit after SIGKILL. A process in an uninterruptible wait takes longer and is not waited for.
+const KILL_LIMIT: Duration = Duration::from_millis(500);
 
-/// Where programs are looked for without `PATH`, as the C library does it.
+/// Folders in which programs are searched without `PATH`, as in the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// A running server and its process group.
 #[derive(Debug)]
 pub(crate) struct ServerProcess {
     child: Child,
-    /// Whether the child is a supervisor, which started the server.
+    /// The child is a supervisor, which started the server.
     is_supervised: bool,
-    limits: Limits,
+    limits: ProcessLimits,
     group: Option<Pid>,
-    /// Reads its standard error for as long as it is ours.
+    /// Task that reads the standard error until this is dropped.
     _stderr: JoinSet<()>,
 }
 
-/// What the server reads and writes.
+/// The standard input and output of a server.
 #[derive(Debug)]
-pub(crate) struct Streams {
+pub(crate) struct ServerStreams {
     pub(crate) stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
 }
 
 impl ServerProcess {
-    /// Starts a server, under a supervisor if there is a launcher. What it prints to standard error goes to `tail`.
+    /// Starts a server, under a supervisor if there is a launcher. Its standard error is added to `tail`.
     ///
     /// # Errors
-    /// In words: what could not be started, and why.
+    /// A description of what could not be started, and why.
     pub(crate) fn start(
         server: &StdioServer,
-        limits: Limits,
+        limits: ProcessLimits,
         launcher: Option<&Launcher>,
-        tail: Arc<StderrTail>,
-    ) -> Result<(Self, Streams), String> {
+        tail: Arc<OutputTail>,
+    ) -> Result<(Self, ServerStreams), String> {
         let mut command = match launcher {
             Some(launcher) => {
-                // The supervisor is always there; what it would say about the command comes too late.
+                // The supervisor itself always starts, so the command is checked before.
                 let found = find_program(server);
-                found.map_err(|kind| why_not(server, &kind.into()))?;
+                found.map_err(|kind| start_error(server, &kind.into()))?;
                 launcher.command(&limits, server.command.value())
             }
-            None if limits.is_any() => {
+            None if limits.has_limit() => {
                 return Err("`limits` cannot be kept: this program has no launcher of servers".to_owned());
             }
             None => Command::new(server.command.value()),
         };
         command
-            .args(server.args.iter().map(super::config::Expanded::value))
+            .args(server.args.iter().map(super::config::ExpandedText::value))
             .env_clear()
             .envs(server.env.iter().map(|(name, value)| (name, &value.0)))
             .stdin(Stdio::piped())
@@ -86,7 +85,7 @@ impl ServerProcess {
         if let Some(cwd) = &server.cwd {
             command.current_dir(cwd.value());
         }
-        let mut child = command.spawn().map_err(|error| why_not(server, &error))?;
+        let mut child = command.spawn().map_err(|error| start_error(server, &error))?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -96,22 +95,22 @@ impl ServerProcess {
         let mut drain = JoinSet::new();
         drain.spawn(async move { tail.follow(stderr).await });
         let is_supervised = launcher.is_some();
-        Ok((Self { child, is_supervised, limits, group, _stderr: drain }, Streams { stdin, stdout }))
+        Ok((Self { child, is_supervised, limits, group, _stderr: drain }, ServerStreams { stdin, stdout }))
     }
 
-    /// The process id of the server, while it runs.
+    /// Returns the process id of the server while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         let child = self.child.id()?;
         let server = if self.is_supervised { only_child_of(child) } else { None };
         Some(server.unwrap_or(child))
     }
 
-    /// Ends the server and everything it started, in at most three seconds. Its input has ended before. Returns how it
-    /// ended, in words.
+    /// Ends the server and its children, in at most three seconds. The caller has closed its input before. Returns a description of
+    /// its exit.
     pub(crate) async fn end(mut self) -> String {
         let limits = self.limits;
         match self.end_group().await {
-            Some(status) => match limits.that_ended(status) {
+            Some(status) => match limits.exceeded(status) {
                 Some(limit) => format!("the server ended with {status}, at its limit `{limit}`"),
                 None => format!("the server ended with {status}"),
             },
@@ -120,15 +119,15 @@ impl ServerProcess {
     }
 
     async fn end_group(&mut self) -> Option<ExitStatus> {
-        let mut status = self.wait(LEAVE).await;
+        let mut status = self.wait(EXIT_LIMIT).await;
         if status.is_none() {
             self.signal(Signal::TERM);
-            status = self.wait(TERMINATE).await;
+            status = self.wait(TERMINATE_LIMIT).await;
         }
-        // Also when it left by itself: what a wrapper started may still be there.
+        // Children of a wrapper may still run even if the wrapper has exited.
         self.signal(Signal::KILL);
         if status.is_none() {
-            status = self.wait(KILL).await;
+            status = self.wait(KILL_LIMIT).await;
         }
         self.group = None;
         status
@@ -140,7 +139,7 @@ impl ServerProcess {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // The only failure is that nobody is left in the group, which is what we want.
+            // The only error is that the group is empty, which is the wanted state.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -152,25 +151,25 @@ impl Drop for ServerProcess {
     }
 }
 
-/// The process that a supervisor started. `None` where the system does not tell.
+/// Returns the process that a supervisor started. Returns `None` if the system does not report it.
 fn only_child_of(supervisor: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }
 
-/// Looks for the program in the same places as the system does when it starts one.
+/// Searches the program of a server in the folders in which the system would search it.
 fn find_program(server: &StdioServer) -> Result<(), std::io::ErrorKind> {
     let command = Path::new(server.command.value());
     let folder = server.cwd.as_ref().map_or_else(|| Path::new("."), |cwd| Path::new(cwd.value()));
     let is_path = command.components().count() > 1 || server.command.value().contains('/');
     let path = server.env.get("PATH").map_or(DEFAULT_PATH, |path| path.0.as_str());
-    let places: Vec<_> = if is_path {
+    let candidates: Vec<_> = if is_path {
         vec![folder.join(command)]
     } else {
-        std::env::split_paths(path).map(|place| folder.join(place).join(command)).collect()
+        std::env::split_paths(path).map(|searched| folder.join(searched).join(command)).collect()
     };
-    let files =
-        || places.iter().filter_map(|place| std::fs::metadata(place).ok()).filter(std::fs::Metadata::is_file);
+    let metadata = || candidates.iter().filter_map(|candidate| std::fs::metadata(candidate).ok());
+    let files = || metadata().filter(std::fs::Metadata::is_file);
     if files().any(|file| file.permissions().mode() & 0o111 != 0) {
         Ok(())
     } else if files().next().is_some() {
@@ -180,8 +179,8 @@ fn find_program(server: &StdioServer) -> Result<(), std::io::ErrorKind> {
     }
 }
 
-/// Why a command cannot be started, and how to mend it.
-fn why_not(server: &StdioServer, error: &std::io::Error) -> String {
+/// Describes why a command cannot be started, and how to fix that.
+fn start_error(server: &StdioServer, error: &std::io::Error) -> String {
     let command = &server.command;
     if let Some(cwd) = &server.cwd
         && !Path::new(cwd.value()).is_dir()

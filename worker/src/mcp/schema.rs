@@ -1,9 +1,8 @@
 //! The JSON Schema of a tool's arguments, compiled and applied within bounds.
 //!
-//! A schema comes from the server, and checking can take time that is exponential in its size: twenty definitions that
-//! each name the next one twice already mean a million checks. Neither a deadline nor a signal ends a thread that
-//! computes. So the work is bounded before it is begun, by a count: of the schema before it is compiled, and of each check.
-//! What is beyond the bounds is left to the server, which checks by itself.
+//! The server chooses the schema, and a check can take time exponential in its size: twenty definitions that each name the next
+//! one twice cause a million checks. Neither a deadline nor a signal ends a computing thread. So the cost of compiling and of each
+//! check is counted first. Beyond the bounds, arguments are not checked here but by the server only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,34 +10,34 @@ use jsonschema::{PatternOptions, Validator};
 use longshore_proto::{pattern_weight, wide_case_folds};
 use serde_json::Value;
 
-use super::compile_work::{CompileWork, Uncounted};
-use super::schema_work::SchemaWork;
+use super::check_cost::CheckCost;
+use super::compile_cost::{CompileCost, CountError};
 
-/// Larger schemas are not compiled: it takes time and memory in proportion.
+/// The size up to which schemas are compiled. Time and memory grow in proportion.
 const MOST_SCHEMA_BYTES: usize = 256 * 1024;
-/// Patterns of one schema: compiling one takes up to 10 ms.
+/// The most patterns of one schema. Compiling one takes up to 10 ms.
 const MOST_PATTERNS: usize = 200;
-/// Parts of patterns that are case-folded over much of Unicode: reading one takes up to 20 ms.
+/// The most parts of patterns that are case-folded over much of Unicode. Parsing one takes up to 20 ms.
 const MOST_WIDE_FOLDS: u64 = 20;
-/// The memory that one compiled pattern may take.
+/// The most memory of one compiled pattern.
 const PATTERN_BYTES: usize = 256 * 1024;
-/// Levels of the recursion that compiles a schema: different references times the deepest nesting.
+/// The most levels of the recursion that compiles a schema: different references times the deepest nesting.
 const MOST_COMPILED_LEVELS: usize = 4_096;
-/// Units of work (see [`CompileWork`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas take some thousands.
+/// The most units (see [`CompileCost`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas take some thousands.
 const MOST_COMPILED_UNITS: u64 = 50_000;
-/// Room on the stack for compiling: 2 KiB a level in a release build, and five times as much in a debug build.
+/// Stack for compiling: 2 KiB a level in a release build, and five times as much in a debug build.
 const COMPILE_STACK_BYTES: usize = 64 << 20;
-/// Room on the stack for a check of [`DEEPEST_CHECK`] levels.
+/// Stack for a check of [`DEEPEST_CHECK`] levels.
 const CHECK_STACK_BYTES: usize = 16 << 20;
-/// Levels of the recursion that checks arguments.
+/// The most levels of the recursion that checks arguments.
 const DEEPEST_CHECK: usize = 200;
-/// The same for a check on the stack of the caller.
+/// The most levels of a check on the stack of the caller.
 const DEEPEST_SHORT_CHECK: usize = 32;
-/// Units of work (see [`SchemaWork`]) of one check: about a tenth of a second.
+/// The most units (see [`CheckCost`]) of one check: about a tenth of a second.
 const MOST_UNITS: u64 = 1_000_000;
-/// Units of a check that needs no thread of its own: half a millisecond at most, and most checks are shorter.
+/// The most units of a check on the thread of the caller: half a millisecond. Most checks are shorter.
 const MOST_SHORT_UNITS: u64 = 5_000;
-/// Mistakes that are named when arguments do not fit.
+/// The most mistakes that are named when arguments do not fit.
 const MOST_MISTAKES: usize = 5;
 
 /// A compiled schema.
@@ -49,9 +48,9 @@ pub(super) struct CompiledSchema {
     patterns: BTreeMap<String, u64>,
 }
 
-/// Why a schema or a check is left to the server.
+/// Reason why arguments are checked by the server only.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unchecked {
+pub(super) enum UncheckedReason {
     /// The schema is invalid, or refers to something outside of itself.
     #[error("the schema cannot be used: {0}")]
     Invalid(String),
@@ -63,61 +62,65 @@ pub(super) enum Unchecked {
     TooMuchWork,
 }
 
-impl From<Uncounted> for Unchecked {
-    fn from(why: Uncounted) -> Self {
+impl From<CountError> for UncheckedReason {
+    fn from(why: CountError) -> Self {
         match why {
-            Uncounted::BeyondLimit => {
+            CountError::BeyondLimit => {
                 Self::Beyond(format!("{MOST_COMPILED_UNITS} parts, with its references written out"))
             }
-            Uncounted::Reference(reference) => {
+            CountError::Reference(reference) => {
                 Self::Invalid(format!("its reference `{reference}` is no JSON pointer to a part of it"))
             }
         }
     }
 }
 
-/// The mistakes that a check found, in full. They repeat words of the schema.
-pub(super) type Mistakes = Vec<String>;
+/// Descriptions of the mistakes in arguments. They repeat texts of the schema.
+pub(super) type ArgumentMistakes = Vec<String>;
 
 impl CompiledSchema {
-    /// Compiles a schema. Takes a second at worst. Nothing is fetched, and patterns are matched in linear time.
-    pub(super) fn compile(schema: &Value) -> Result<Self, Unchecked> {
-        let shape = Shape::of(schema)?;
+    /// Compiles a schema, in a second at most. Fetches nothing. The compiled patterns match in linear time.
+    pub(super) fn compile(schema: &Value) -> Result<Self, UncheckedReason> {
+        let shape = SchemaShape::of(schema)?;
         let validator = stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, || {
-            CompileWork::new(schema, MOST_COMPILED_UNITS).estimate()?;
+            CompileCost::new(schema, MOST_COMPILED_UNITS).estimate()?;
             jsonschema::options()
                 .offline()
                 .should_validate_formats(false)
                 .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
                 .build(schema)
-                .map_err(|error| Unchecked::Invalid(error.to_string()))
+                .map_err(|error| UncheckedReason::Invalid(error.to_string()))
         })?;
         Ok(Self { validator, patterns: shape.patterns })
     }
 
-    /// Checks arguments if that is quick. Returns `None` if it is not.
-    pub(super) fn check_if_short(&self, schema: &Value, arguments: &Value) -> Option<Mistakes> {
-        SchemaWork::new(schema, &self.patterns, MOST_SHORT_UNITS).estimate(arguments, DEEPEST_SHORT_CHECK)?;
+    /// Checks arguments if the check is short. Returns `None` otherwise.
+    pub(super) fn check_if_short(&self, schema: &Value, arguments: &Value) -> Option<ArgumentMistakes> {
+        CheckCost::new(schema, &self.patterns, MOST_SHORT_UNITS).estimate(arguments, DEEPEST_SHORT_CHECK)?;
         Some(self.mistakes(arguments))
     }
 
-    /// Checks arguments. Takes some seconds at worst.
-    pub(super) fn check(&self, schema: &Value, arguments: &Value) -> Result<Mistakes, Unchecked> {
+    /// Checks arguments, in some seconds at most.
+    pub(super) fn check(
+        &self,
+        schema: &Value,
+        arguments: &Value,
+    ) -> Result<ArgumentMistakes, UncheckedReason> {
         stacker::maybe_grow(CHECK_STACK_BYTES, CHECK_STACK_BYTES, || {
-            SchemaWork::new(schema, &self.patterns, MOST_UNITS)
+            CheckCost::new(schema, &self.patterns, MOST_UNITS)
                 .estimate(arguments, DEEPEST_CHECK)
-                .ok_or(Unchecked::TooMuchWork)?;
+                .ok_or(UncheckedReason::TooMuchWork)?;
             Ok(self.mistakes(arguments))
         })
     }
 
-    fn mistakes(&self, arguments: &Value) -> Mistakes {
-        // Most arguments fit, and collecting mistakes checks every alternative once more at each level.
+    fn mistakes(&self, arguments: &Value) -> ArgumentMistakes {
+        // Most arguments fit, and this check is cheaper: collecting mistakes checks every alternative again at each level.
         if self.validator.is_valid(arguments) {
             return Vec::new();
         }
         let errors = self.validator.iter_errors(arguments).take(MOST_MISTAKES);
-        // Masked: an argument may be a credential.
+        // Values are masked, since an argument may be a credential.
         let mistakes = errors.map(|error| match error.instance_path().as_str() {
             "" => error.masked().to_string(),
             path => format!("{path}: {}", error.masked_with("the value")),
@@ -126,17 +129,17 @@ impl CompiledSchema {
     }
 }
 
-/// What compiling a schema depends on.
+/// The properties of a schema that bound the cost of compiling it.
 #[derive(Debug, Default)]
-struct Shape {
+struct SchemaShape {
     levels: usize,
     references: BTreeSet<String>,
     patterns: BTreeMap<String, u64>,
 }
 
-impl Shape {
-    fn of(schema: &Value) -> Result<Self, Unchecked> {
-        let beyond = |what: String| Err(Unchecked::Beyond(what));
+impl SchemaShape {
+    fn of(schema: &Value) -> Result<Self, UncheckedReason> {
+        let beyond = |what: String| Err(UncheckedReason::Beyond(what));
         if schema.to_string().len() > MOST_SCHEMA_BYTES {
             return beyond(format!("{MOST_SCHEMA_BYTES} bytes"));
         }
@@ -153,13 +156,13 @@ impl Shape {
         }
         for (pattern, weight) in &mut shape.patterns {
             *weight = pattern_weight(pattern)
-                .ok_or_else(|| Unchecked::Invalid("a pattern cannot be read".to_owned()))?;
+                .ok_or_else(|| UncheckedReason::Invalid("a pattern cannot be read".to_owned()))?;
         }
         Ok(shape)
     }
 
-    /// Adds a part of the schema. Goes over everything, also over what is no schema, which counts too much.
-    fn add(&mut self, part: &Value, level: usize) -> Result<(), Unchecked> {
+    /// Adds a part of the schema. Values that are no schemas are visited too, so the result may be too large.
+    fn add(&mut self, part: &Value, level: usize) -> Result<(), UncheckedReason> {
         self.levels = self.levels.max(level);
         match part {
             Value::Object(entries) => {
@@ -174,16 +177,18 @@ impl Shape {
         }
     }
 
-    fn note(&mut self, key: &str, value: &Value, level: usize) -> Result<(), Unchecked> {
+    fn note(&mut self, key: &str, value: &Value, level: usize) -> Result<(), UncheckedReason> {
         match (key, value) {
             ("$ref", Value::String(target)) => _ = self.references.insert(target.clone()),
             ("pattern", Value::String(pattern)) => _ = self.patterns.insert(pattern.clone(), 0),
             ("patternProperties", Value::Object(entries)) => {
                 self.patterns.extend(entries.keys().map(|pattern| (pattern.clone(), 0)));
             }
-            // References below it would mean something else than the estimate takes them for.
+            // References below it are relative to this schema, which the estimate does not support.
             ("$id", Value::String(_)) if level > 1 => {
-                return Err(Unchecked::Invalid("it holds a schema with an `$id` of its own".to_owned()));
+                return Err(UncheckedReason::Invalid(
+                    "it holds a schema with an `$id` of its own".to_owned(),
+                ));
             }
             _ => {}
         }

@@ -1,8 +1,8 @@
-//! One server of the file: decides which of its connections carries a call.
+//! One server of the servers file: chooses the connection that carries a call.
 //!
-//! By default there is one connection, shared by all calls. With `pool` there are several, each with a process of its
-//! own, and a crash costs the calls of one of them. A job during whose call a process ended before gets a process to
-//! itself, so that it takes no other call with it the next time.
+//! By default there is one connection, shared by all calls. With `pool` there are several, each with its own process, and a
+//! crash ends the calls of one process only. A job whose call was under way when a process ended gets a process of its own, so
+//! that the next crash ends no other call.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,200 +11,204 @@ use longshore_proto::{CallActivity, RunId, ServerName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::call::CallingJob;
-use super::classify::Observation;
-use super::config::{Reach, Secrets, ServerConfig, Settings};
+use super::classify::McpFailure;
+use super::config::{Secrets, ServerConfig, ServerSettings, ServerTransport};
 use super::connection::Connection;
-use super::handshake::Home;
-use super::member::{Member, connect};
-use super::reliance::Reliance;
-use super::suspects::Suspects;
+use super::connection_slot::{ConnectionSlot, connect};
+use super::crash_suspects::CrashSuspects;
+use super::handshake::PoolContext;
+use super::run_connections::RunConnections;
 
-/// Processes for single jobs at once, for each server. A crash puts all jobs under suspicion that shared the process; they
-/// wait for each other rather than start a process each.
-const ALONE_AT_ONCE: usize = 4;
+/// Concurrent processes of one server for single jobs. After a crash all jobs that shared the process are suspected; they wait
+/// for each other, so that not each of them starts a process.
+const ISOLATED_PROCESSES: usize = 4;
 
-/// A job that is delivered for this many times has a process to itself: its earlier deliveries ended without a report, and
-/// perhaps because of it. One is usual when a worker is replaced.
-const ALONE_FROM_DELIVERY: u32 = 3;
+/// The delivery count from which on a job gets a process of its own: its earlier deliveries ended without a report, perhaps
+/// because of the job. One such delivery is usual when a worker is replaced.
+const ISOLATED_FROM_DELIVERY: u32 = 3;
 
 /// A server that can be called.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct McpServer {
     name: ServerName,
     config: Arc<ServerConfig>,
-    members: Vec<Arc<Member>>,
-    /// The number of calls on each member.
-    loads: Arc<Mutex<Vec<usize>>>,
-    suspects: Suspects,
-    reliance: Reliance,
-    alone: Arc<Semaphore>,
+    slots: Vec<Arc<ConnectionSlot>>,
+    /// The number of calls on each slot.
+    call_counts: Arc<Mutex<Vec<usize>>>,
+    crash_suspects: CrashSuspects,
+    run_connections: RunConnections,
+    isolation_permits: Arc<Semaphore>,
 }
 
 /// A connection for one call.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct CallConnection {
     pub(crate) connection: Arc<Connection>,
-    _share: Share,
+    _share: CallShare,
 }
 
-/// What a call takes of its server until it ends.
+/// A call's share of its server, which is released when the call ends.
 #[derive(Debug)]
-enum Share {
-    /// A share in a member, counted in its load.
-    Member(#[expect(dead_code, reason = "counts while it lives")] Load),
-    /// A process to itself.
-    Alone(#[expect(dead_code, reason = "counts while it lives")] OwnedSemaphorePermit),
+enum CallShare {
+    /// A connection that other calls use too.
+    Shared(#[expect(dead_code, reason = "counts until it is dropped")] CountedCall),
+    /// A process of its own.
+    Isolated(#[expect(dead_code, reason = "counts until it is dropped")] OwnedSemaphorePermit),
 }
 
-/// One call on a member.
+/// One call in the count of a slot.
 #[derive(Debug)]
-struct Load {
-    loads: Arc<Mutex<Vec<usize>>>,
-    member: usize,
+struct CountedCall {
+    counts: Arc<Mutex<Vec<usize>>>,
+    slot: usize,
 }
 
-impl Server {
-    /// A server without a connection.
+impl McpServer {
+    /// Creates a server without a connection.
     pub(crate) fn new(name: ServerName, config: ServerConfig) -> Self {
         let config = Arc::new(config);
         let size = config.settings.pool.max(1);
-        let members = (0..size).map(|_| Arc::new(Member::new(name.clone(), Arc::clone(&config)))).collect();
-        let (loads, alone) = (Arc::new(Mutex::new(vec![0; size])), Arc::new(Semaphore::new(ALONE_AT_ONCE)));
+        let slots = (0..size).map(|_| Arc::new(ConnectionSlot::new(name.clone(), Arc::clone(&config))));
         Self {
+            slots: slots.collect(),
             name,
             config,
-            members,
-            loads,
-            suspects: Suspects::default(),
-            reliance: Reliance::default(),
-            alone,
+            call_counts: Arc::new(Mutex::new(vec![0; size])),
+            crash_suspects: CrashSuspects::default(),
+            run_connections: RunConnections::default(),
+            isolation_permits: Arc::new(Semaphore::new(ISOLATED_PROCESSES)),
         }
     }
 
-    /// How it is treated.
-    pub(crate) fn settings(&self) -> &Settings {
+    /// Returns the settings of the server.
+    pub(crate) fn settings(&self) -> &ServerSettings {
         &self.config.settings
     }
 
-    /// What must not be seen in what it says.
+    /// Returns the values that are hidden in everything the server sends.
     pub(crate) fn secrets(&self) -> &Secrets {
         &self.config.secrets
     }
 
-    /// The activity of a call that waits for a connection of this server.
+    /// Returns the activity of a call that waits for a connection of this server.
     pub(crate) fn connecting(&self) -> CallActivity {
         let server = self.name.clone();
-        match self.config.reach {
-            Reach::Stdio(_) => CallActivity::Starting { server },
-            Reach::Http(_) | Reach::Noop => CallActivity::Connecting { server },
+        match self.config.transport {
+            ServerTransport::Stdio(_) => CallActivity::Starting { server },
+            ServerTransport::Http(_) | ServerTransport::Noop => CallActivity::Connecting { server },
         }
     }
 
-    /// A connection for a call; a new one if there is none that can be used. One attempt is made.
-    pub(crate) async fn seat(&self, job: Option<CallingJob<'_>>, home: &Home) -> Result<Seat, Observation> {
-        if job.is_some_and(|job| self.runs_alone(job)) {
-            return self.seat_alone(home).await;
-        }
-        let (index, load) = self.choose(job.map(|job| job.run));
-        let Some(member) = self.members.get(index) else { return Err(Observation::ShuttingDown) };
-        // A connection that is gone is not made again for a run that needs what was in it.
-        let relied_on = self.relied_on(job);
-        let lost = || Observation::StateLost("its process or session has ended".to_owned());
-        if relied_on.is_some_and(|number| !member.has(number)) {
-            return Err(lost());
-        }
-        let connection = member.connection(home).await?;
-        if relied_on.is_some_and(|number| number != connection.about().number) {
-            return Err(lost());
-        }
-        Ok(Seat { connection, _share: Share::Member(load) })
-    }
-
-    async fn seat_alone(&self, home: &Home) -> Result<Seat, Observation> {
-        let permit = Arc::clone(&self.alone).acquire_owned().await;
-        let permit = permit.map_err(|_closed| Observation::ShuttingDown)?;
-        let connection = Arc::new(connect(&self.name, &self.config, home).await?);
-        tracing::info!(server = %self.name, process = %connection.instance(), "started a process for one job alone");
-        Ok(Seat { connection, _share: Share::Alone(permit) })
-    }
-
-    /// Takes note of how a call ended that came as far as the server. Returns what was seen, in the light of that.
-    pub(crate) fn note<T>(
+    /// Returns a connection for a call. Makes one attempt to connect if there is no usable connection.
+    pub(crate) async fn connection_for(
         &self,
         job: Option<CallingJob<'_>>,
-        on: &Connection,
-        result: Result<T, Observation>,
-    ) -> Result<T, Observation> {
+        context: &PoolContext,
+    ) -> Result<CallConnection, McpFailure> {
+        if job.is_some_and(|job| self.needs_isolation(job)) {
+            return self.connect_isolated(context).await;
+        }
+        let (index, call) = self.choose_slot(job.map(|job| job.run));
+        let Some(slot) = self.slots.get(index) else { return Err(McpFailure::ShuttingDown) };
+        // A new connection is of no use to a run that needs the state of an old one.
+        let needed = self.needed_connection(job);
+        let lost = || McpFailure::StateLost("its process or session has ended".to_owned());
+        if needed.is_some_and(|number| !slot.may_have(number)) {
+            return Err(lost());
+        }
+        let connection = slot.connection(context).await?;
+        if needed.is_some_and(|number| number != connection.info().number) {
+            return Err(lost());
+        }
+        Ok(CallConnection { connection, _share: CallShare::Shared(call) })
+    }
+
+    async fn connect_isolated(&self, context: &PoolContext) -> Result<CallConnection, McpFailure> {
+        let permit = Arc::clone(&self.isolation_permits).acquire_owned().await;
+        let permit = permit.map_err(|_closed| McpFailure::ShuttingDown)?;
+        let connection = Arc::new(connect(&self.name, &self.config, context).await?);
+        tracing::info!(server = %self.name, process = %connection.instance(), "started a process for a single job");
+        Ok(CallConnection { connection, _share: CallShare::Isolated(permit) })
+    }
+
+    /// Records how a call ended that reached the server. Returns its result, in which a lost session is [`McpFailure::StateLost`] if
+    /// the run needed it.
+    pub(crate) fn record_result<T>(
+        &self,
+        job: Option<CallingJob<'_>>,
+        connection: &Connection,
+        result: Result<T, McpFailure>,
+    ) -> Result<T, McpFailure> {
         let Some(job) = job else { return result };
         if self.can_isolate() {
-            self.note_crash(job, &result);
+            self.record_crash(job, &result);
         }
-        match (self.relied_on(Some(job)), result) {
+        match (self.needed_connection(Some(job)), result) {
             (_, Ok(answer)) => {
                 if self.config.settings.stateful {
-                    self.reliance.note(job.run, on.about().number);
+                    self.run_connections.note(job.run, connection.info().number);
                 }
                 Ok(answer)
             }
-            (Some(_), Err(Observation::SessionLost(why))) => Err(Observation::StateLost(why)),
+            (Some(_), Err(McpFailure::SessionLost(why))) => Err(McpFailure::StateLost(why)),
             (_, result) => result,
         }
     }
 
-    /// The connection that the run of a job relies on.
-    fn relied_on(&self, job: Option<CallingJob<'_>>) -> Option<u64> {
-        job.filter(|_| self.config.settings.stateful).and_then(|job| self.reliance.of(job.run))
+    /// Returns the number of the connection that has the state of a job's run.
+    fn needed_connection(&self, job: Option<CallingJob<'_>>) -> Option<u64> {
+        job.filter(|_| self.config.settings.stateful).and_then(|job| self.run_connections.of(job.run))
     }
 
-    fn note_crash<T>(&self, job: CallingJob<'_>, result: &Result<T, Observation>) {
+    fn record_crash<T>(&self, job: CallingJob<'_>, result: &Result<T, McpFailure>) {
         match result {
-            Err(Observation::Closed(_)) => self.suspects.add(job.run, job.step),
+            Err(McpFailure::Closed(_)) => self.crash_suspects.add(job.run, job.step),
             Err(_) => {}
-            Ok(_) => self.suspects.remove(job.run, job.step),
+            Ok(_) => self.crash_suspects.remove(job.run, job.step),
         }
     }
 
-    fn runs_alone(&self, job: CallingJob<'_>) -> bool {
+    fn needs_isolation(&self, job: CallingJob<'_>) -> bool {
         self.can_isolate()
-            && (job.delivered >= ALONE_FROM_DELIVERY || self.suspects.contains(job.run, job.step))
+            && (job.delivered >= ISOLATED_FROM_DELIVERY || self.crash_suspects.contains(job.run, job.step))
     }
 
-    /// Whether a call may go to another process than those before it, and there are processes at all.
+    /// Returns true if the server is a process, and calls need no state of earlier calls.
     fn can_isolate(&self) -> bool {
-        matches!(self.config.reach, Reach::Stdio(_)) && !self.config.settings.stateful
+        matches!(self.config.transport, ServerTransport::Stdio(_)) && !self.config.settings.stateful
     }
 
-    /// The member that carries a call: always the same for one run if the server is stateful, else the one with the fewest
-    /// calls, and of several such one that is connected.
-    fn choose(&self, run: Option<RunId>) -> (usize, Load) {
-        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
-        let member = if self.config.settings.stateful {
-            run.map_or(0, |run| member_of(run, self.members.len()))
+    /// Chooses the slot of a call and counts the call: of a stateful server always the same slot for one run, otherwise the slot
+    /// with the fewest calls, preferably a connected one.
+    fn choose_slot(&self, run: Option<RunId>) -> (usize, CountedCall) {
+        let mut counts = self.call_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = if self.config.settings.stateful {
+            run.map_or(0, |run| slot_of_run(run, self.slots.len()))
         } else {
-            let ranked = loads.iter().zip(&self.members).enumerate();
-            let least = ranked.min_by_key(|(_, (load, member))| (**load, !member.is_connected()));
+            let ranked = counts.iter().zip(&self.slots).enumerate();
+            let least = ranked.min_by_key(|(_, (count, slot))| (**count, !slot.is_connected()));
             least.map_or(0, |(index, _)| index)
         };
-        if let Some(load) = loads.get_mut(member) {
-            *load += 1;
+        if let Some(count) = counts.get_mut(slot) {
+            *count += 1;
         }
-        (member, Load { loads: Arc::clone(&self.loads), member })
+        (slot, CountedCall { counts: Arc::clone(&self.call_counts), slot })
     }
 }
 
-impl Drop for Load {
+impl Drop for CountedCall {
     fn drop(&mut self) {
-        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(load) = loads.get_mut(self.member) {
-            *load = load.saturating_sub(1);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(self.slot) {
+            *count = count.saturating_sub(1);
         }
     }
 }
 
-/// The member that keeps the state of a run. The hash is not kept anywhere, so it may differ between versions.
-fn member_of(run: RunId, members: usize) -> usize {
+/// Returns the slot that has the state of a run. The hash is never stored, so it may differ between versions.
+fn slot_of_run(run: RunId, slots: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     run.hash(&mut hasher);
-    let members = u64::try_from(members.max(1)).unwrap_or(1);
-    usize::try_from(hasher.finish() % members).unwrap_or(0)
+    let slots = u64::try_from(slots.max(1)).unwrap_or(1);
+    usize::try_from(hasher.finish() % slots).unwrap_or(0)
 }

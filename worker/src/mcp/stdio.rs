@@ -1,8 +1,8 @@
-//! A server's standard streams as a transport of the MCP library.
+//! Transport of the MCP library over the standard streams of a server.
 //!
-//! One message is one line. A line that is too long is not kept, and ends the call that it answers; a line that is no message is
-//! shown with the server's standard error. The end of the output, and its reason, are known at once, long before the
-//! library has finished its own shutdown.
+//! Each line is one message. A line that is too long is not kept, and ends the call that it answers. A line that is no message is
+//! shown with the server's standard error. The end of the output and its reason are reported at once, long before the library has
+//! finished its own shutdown.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -16,54 +16,54 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::classify::Observation;
-use super::envelope::{Envelope, EnvelopeScan};
+use super::classify::McpFailure;
+use super::envelope::{EnvelopeScan, MessageEnvelope};
 use super::input::ServerInput;
-use super::oversized::Oversized;
-use super::process::{StderrTail, Streams};
-use super::wire::Requests;
+use super::oversized::OversizedMessage;
+use super::process::{OutputTail, ServerStreams};
+use super::wire::PendingRequests;
 
-/// A line that is longer than this ends the connection: a server that sends so much without a newline is not going to
-/// send one. Reading it costs time, not memory.
+/// The length from which on a line ends the connection: after so many bytes no newline is to be expected. The bytes are read, but
+/// not kept.
 const LONGEST_LINE_BYTES: usize = 1 << 30;
 
-/// What is read of a pipe at once: as much as a pipe holds.
+/// Bytes that are read at once: the capacity of a pipe.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Why a server's output ended.
+/// Reason why a server's output ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum End {
-    /// It was closed, most often because the server has gone.
+pub(crate) enum OutputEndReason {
+    /// The output was closed, in most cases because the server has exited.
     Closed,
-    /// It could not be read.
+    /// The output could not be read.
     Failed(String),
-    /// It sent a line of more than so many bytes.
+    /// A line was longer than this number of bytes.
     EndlessLine(usize),
 }
 
-/// The end of a server's output, which everybody who waits for an answer can wait for too.
+/// The end of a server's output, for which callers wait while they wait for an answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OutputEnd {
-    why: Arc<OnceLock<End>>,
+    reason: Arc<OnceLock<OutputEndReason>>,
     reached: CancellationToken,
 }
 
 impl OutputEnd {
-    fn reach(&self, why: End) {
+    fn reach(&self, reason: OutputEndReason) {
         // The first reason counts.
-        let _ = self.why.set(why);
+        let _ = self.reason.set(reason);
         self.reached.cancel();
     }
 
-    /// Whether it has ended.
+    /// Returns true if the output has ended.
     pub(crate) fn is_reached(&self) -> bool {
         self.reached.is_cancelled()
     }
 
     /// Waits for the end.
-    pub(crate) async fn reached(&self) -> End {
+    pub(crate) async fn reached(&self) -> OutputEndReason {
         self.reached.cancelled().await;
-        self.why.get().cloned().unwrap_or(End::Closed)
+        self.reason.get().cloned().unwrap_or(OutputEndReason::Closed)
     }
 }
 
@@ -72,25 +72,25 @@ impl OutputEnd {
 pub(crate) struct StdioTransport {
     stdin: Arc<Mutex<Option<ServerInput>>>,
     stdout: BufReader<ChildStdout>,
-    lines: Lines,
-    /// Messages that were read of one line, and not taken yet.
+    lines: LineReader,
+    /// Messages of the last line that the library has not taken yet.
     ready: VecDeque<RxJsonRpcMessage<RoleClient>>,
     end: OutputEnd,
 }
 
 impl StdioTransport {
-    /// A transport that keeps no line of more than `limit` bytes. Lines that are no messages go to `tail`.
+    /// Creates a transport that keeps no line of more than `limit` bytes. Lines that are no messages are added to `tail`.
     pub(crate) fn new(
-        streams: Streams,
+        streams: ServerStreams,
         limit: usize,
-        requests: Requests,
-        tail: Arc<StderrTail>,
+        requests: PendingRequests,
+        tail: Arc<OutputTail>,
         end: OutputEnd,
     ) -> Self {
         Self {
             stdin: Arc::new(Mutex::new(Some(ServerInput::new(streams.stdin)))),
             stdout: BufReader::with_capacity(READ_BYTES, streams.stdout),
-            lines: Lines { limit, requests, tail, line: Vec::new(), bytes: 0, long: None },
+            lines: LineReader { limit, requests, tail, line: Vec::new(), bytes: 0, long: None },
             ready: VecDeque::new(),
             end,
         }
@@ -112,7 +112,7 @@ impl Transport<RoleClient> for StdioTransport {
             let mut stdin = stdin.lock().await;
             let Some(stdin) = stdin.as_mut() else { return Err(std::io::ErrorKind::NotConnected.into()) };
             requests.note_start(&message, stdin.written());
-            // An error means that the newline, which ends the request, was not written: no server can have read it.
+            // After an error the newline that ends the request was not written, so no server can have read the request.
             stdin.write(&line).await
         }
     }
@@ -126,23 +126,23 @@ impl Transport<RoleClient> for StdioTransport {
                 return None;
             }
             match self.stdout.fill_buf().await {
-                Ok([]) => self.end.reach(End::Closed),
+                Ok([]) => self.end.reach(OutputEndReason::Closed),
                 Ok(available) => {
                     let taken = self.lines.read(available, &mut self.ready);
                     self.stdout.consume(taken);
                     if self.lines.bytes > LONGEST_LINE_BYTES {
-                        self.end.reach(End::EndlessLine(LONGEST_LINE_BYTES));
+                        self.end.reach(OutputEndReason::EndlessLine(LONGEST_LINE_BYTES));
                     }
-                    // A flood of lines that are no messages must not keep others from running.
+                    // Many lines without messages must not keep other tasks from running.
                     tokio::task::consume_budget().await;
                 }
-                Err(error) => self.end.reach(End::Failed(error.to_string())),
+                Err(error) => self.end.reach(OutputEndReason::Failed(error.to_string())),
             }
         }
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {
-        // The end of its input is how a server is asked to leave.
+        // The end of its input asks the server to exit.
         let Some(stdin) = self.stdin.lock().await.take() else { return Ok(()) };
         if self.end.is_reached()
             && let Some(read) = stdin.read_by_ended_server().await
@@ -153,22 +153,22 @@ impl Transport<RoleClient> for StdioTransport {
     }
 }
 
-/// Puts lines together, and reads them.
+/// An incremental reader of lines, which reads the messages in them.
 #[derive(Debug)]
-struct Lines {
+struct LineReader {
     limit: usize,
-    requests: Requests,
-    tail: Arc<StderrTail>,
+    requests: PendingRequests,
+    tail: Arc<OutputTail>,
     /// The current line so far, unless it is too long.
     line: Vec<u8>,
-    /// Bytes of the current line so far, with its newline.
+    /// Bytes of the current line so far, including its newline.
     bytes: usize,
-    /// Reads on in a line that is too long to be kept.
+    /// Scan of a line that is too long to be kept.
     long: Option<EnvelopeScan>,
 }
 
-impl Lines {
-    /// Reads on, up to the end of the first line. Returns how many bytes were taken.
+impl LineReader {
+    /// Reads bytes up to the end of the first line. Returns the number of bytes that were consumed.
     fn read(&mut self, read: &[u8], ready: &mut VecDeque<RxJsonRpcMessage<RoleClient>>) -> usize {
         let end = read.iter().position(|byte| *byte == b'\n');
         let part = read.get(..end.unwrap_or(read.len())).unwrap_or_default();
@@ -203,7 +203,7 @@ impl Lines {
         }
         if line.get(..15).is_some_and(|start| start.eq_ignore_ascii_case(b"content-length:")) {
             let why = "the server frames its messages with `Content-Length` headers; over stdio, MCP has one message a line";
-            ready.extend(self.requests.fault_all(&Observation::Unreadable(why.to_owned())));
+            ready.extend(self.requests.fault_all(&McpFailure::Unreadable(why.to_owned())));
             return;
         }
         let reading = self.requests.read(line, None);
@@ -213,20 +213,20 @@ impl Lines {
         }
     }
 
-    /// The message that ends the call whose answer was too long. Nothing if no call can be told that its answer was lost.
-    fn too_long(&self, bytes: usize, envelope: Envelope) -> Option<RxJsonRpcMessage<RoleClient>> {
+    /// Returns the message that ends the call whose answer was too long. Returns `None` if no call waits for this line.
+    fn too_long(&self, bytes: usize, envelope: MessageEnvelope) -> Option<RxJsonRpcMessage<RoleClient>> {
         let (server, limit) = (self.tail.server(), self.limit);
         match envelope {
-            Envelope::Response { id } => {
-                let oversized = Oversized { bytes: Some(bytes), limit, is_answer: true };
+            MessageEnvelope::Response { id } => {
+                let oversized = OversizedMessage { bytes: Some(bytes), limit, is_answer: true };
                 let id = serde_json::from_str(&id).ok()?;
-                self.requests.fault(&id, Observation::TooLarge(oversized))
+                self.requests.fault(&id, McpFailure::TooLarge(oversized))
             }
-            Envelope::FromServer => {
+            MessageEnvelope::FromServer => {
                 warn!(%server, bytes, limit, "dropped a request or notification that exceeds `max_message_bytes`");
                 None
             }
-            Envelope::Unknown => {
+            MessageEnvelope::Unknown => {
                 warn!(
                     %server, bytes, limit,
                     "dropped a line that exceeds `max_message_bytes` and has no id that can be read; if it was an answer, \
@@ -246,8 +246,8 @@ mod tests {
     use super::super::elicitation::Elicitation;
     use super::*;
 
-    fn lines(limit: usize, asked: &[i64]) -> Lines {
-        let requests = Requests::new(Secrets::default(), Elicitation::Refuse);
+    fn lines(limit: usize, asked: &[i64]) -> LineReader {
+        let requests = PendingRequests::new(Secrets::default(), Elicitation::Refuse);
         for id in asked {
             let call = CallToolRequest::new(CallToolRequestParams::new("t"));
             requests.note_sent(&JsonRpcMessage::request(
@@ -255,20 +255,20 @@ mod tests {
                 RequestId::Number(*id),
             ));
         }
-        let tail = Arc::new(StderrTail::new("s".parse().expect("a name"), Secrets::default()));
-        Lines { limit, requests, tail, line: Vec::new(), bytes: 0, long: None }
+        let tail = Arc::new(OutputTail::new("s".parse().expect("a name"), Secrets::default()));
+        LineReader { limit, requests, tail, line: Vec::new(), bytes: 0, long: None }
     }
 
-    fn answer(lines: &Lines, id: i64) -> String {
+    fn answer(lines: &LineReader, id: i64) -> String {
         match lines.requests.take(&RequestId::Number(id)) {
             Some(Ok(result)) => serde_json::Value::Object(result).to_string(),
-            Some(Err(seen)) => seen.to_string(),
+            Some(Err(failure)) => failure.to_string(),
             None => "nothing".to_owned(),
         }
     }
 
     #[test]
-    fn each_line_counts_apart_and_only_an_oversized_answer_ends_a_call() {
+    fn size_limit_applies_to_each_line_and_only_an_oversized_answer_ends_a_call() {
         let small = "{\"id\":1,\"result\":{}}\n";
         let large = format!("{{\"id\":2,\"result\":\"{}\"}}\n", "x".repeat(50));
         let notice = format!("{{\"method\":\"m\",\"params\":\"{}\"}}\n", "x".repeat(50));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_message_is_shown_with_what_the_server_says() {
+    fn line_that_is_no_message_is_shown_in_faults() {
         let (mut lines, mut ready) = (lines(1000, &[1, 2]), VecDeque::new());
         lines.read(b"Listening on port 3000\n", &mut ready);
         assert_eq!(lines.tail.as_suffix(), "; it said:\nstdout: `Listening on port 3000`");
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_takes_no_room() {
+    fn endless_line_takes_no_memory() {
         let (mut lines, mut ready) = (lines(40, &[]), VecDeque::new());
         for _ in 0..1000 {
             lines.read(&[b'x'; 1000], &mut ready);

@@ -1,9 +1,10 @@
-//! A call that the server carries out as a task (MCP 2025-11-25, "Tasks"): the only way to call tools whose `taskSupport` is
+//! A call that the server performs as a task (MCP 2025-11-25, "Tasks"): the only way to call tools whose `taskSupport` is
 //! `required`.
 //!
-//! The server answers the call with a task at once. The client asks for the status of the task until it has ended, and then for
-//! its result, which is that of a plain call. All of it is one call with one deadline. From the answer with the task on,
-//! the tool can have been at work, whatever becomes of the later requests. A call that ends before its task cancels it.
+//! The server answers the call with a task at once. The client polls the status of the task until it has ended, and then fetches
+//! its result, which has the form of a plain call's result. All requests are one call with one deadline. Once the server has
+//! answered with the task, the tool may have run, even if a later request fails. A call that ends before its task cancels the
+//! task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,35 +14,36 @@ use longshore_proto::{FaultClass, Sent};
 use rmcp::model::{CallToolRequestParams, ClientRequest, CustomRequest, CustomResult, ServerResult};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answered, answer};
-use super::classify::{Observation, classify};
-use super::connection::{Company, Connection};
+use super::classify::{McpFailure, classify};
+use super::connection::{CallHooks, Connection};
 use super::deadline::{Deadline, TimeLimit};
 use super::progress::CallProgress;
+use super::tool_result::{ToolResult, read_result};
 
-/// The pause between two questions about a task whose server names none.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
-/// The shortest pause, whatever the server names: a question costs the server more than the wait costs the step.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause: a step should end soon after its task.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest time that a server is asked to keep a task. Timers of Node end at once when they are longer.
+/// The poll interval of a task whose server names none.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest poll interval, even if the server names a shorter one: a request costs the server more than the wait costs the
+/// step.
+const SHORTEST_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest poll interval: a step should end soon after its task.
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time to live that is requested for a task. Longer timers of Node.js end at once.
 const LONGEST_TTL_MS: i32 = i32::MAX;
-/// Characters of the words of a server about its task that a fault repeats.
+/// Characters of a server's message about its task that a fault repeats.
 const MESSAGE_CHARS: usize = 500;
 
-/// A task at one moment, as its server describes it.
+/// The state of a task, as its server describes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Task {
-    /// The id that the server gave it.
+pub(crate) struct McpTask {
+    /// Id that the server gave the task.
     pub(crate) id: String,
     status: String,
     message: Option<String>,
-    pause: Duration,
+    poll_interval: Duration,
 }
 
-impl Task {
-    /// Reads a task. Returns an error in words if it has no id.
+impl McpTask {
+    /// Reads a task. Returns an error message if it has no id.
     pub(crate) fn read(task: &Map<String, Value>) -> Result<Self, String> {
         let text = |key: &str| task.get(key).and_then(Value::as_str).map(str::to_owned);
         let id = text("taskId").ok_or_else(|| "it is a task without a `taskId`".to_owned())?;
@@ -51,32 +53,36 @@ impl Task {
             id,
             status: text("status").unwrap_or_else(|| "working".to_owned()),
             message: text("statusMessage"),
-            pause: named.unwrap_or(DEFAULT_PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
+            poll_interval: named
+                .unwrap_or(DEFAULT_POLL_INTERVAL)
+                .clamp(SHORTEST_POLL_INTERVAL, LONGEST_POLL_INTERVAL),
         })
     }
 }
 
-/// Sends a call that asks for a task, and waits for the result of the task.
+/// Sends a call as a task, and waits for the result of the task.
 pub(super) async fn send(
     connection: &Arc<Connection>,
     params: CallToolRequestParams,
-    company: Company<'_>,
+    hooks: CallHooks<'_>,
     limit: TimeLimit,
-) -> Result<Answer, Observation> {
+) -> Result<Answer, McpFailure> {
     let mut progress = connection.progress(Deadline::of(limit));
     let request = call_request(params, limit)?;
-    let result = raw(connection.request_of_call(company, request, &mut progress).await?)?;
-    let task = match answer(result)? {
-        Answered::Now(answer) => return Ok(answer),
-        Answered::ByTask(task) => task,
-        Answered::Again { .. } => return Err(Observation::BadAnswer("it is no task".to_owned())),
+    let result = as_object(connection.request_of_call(hooks, request, &mut progress).await?)?;
+    let task = match read_result(result)? {
+        ToolResult::Answer(answer) => return Ok(answer),
+        ToolResult::Task(task) => task,
+        ToolResult::InputRequired { .. } => {
+            return Err(McpFailure::BadAnswer("it is no task".to_owned()));
+        }
     };
-    let open = OpenTask { connection, id: task.id.clone(), has_ended: false };
-    TaskCall { open, task, company, progress }.result().await
+    let guard = TaskCancelGuard { connection, id: task.id.clone(), has_ended: false };
+    TaskCall { guard, task, hooks, progress }.result().await
 }
 
-fn call_request(params: CallToolRequestParams, limit: TimeLimit) -> Result<ClientRequest, Observation> {
-    let unwritten = |error: serde_json::Error| Observation::NotWritten(error.to_string());
+fn call_request(params: CallToolRequestParams, limit: TimeLimit) -> Result<ClientRequest, McpFailure> {
+    let unwritten = |error: serde_json::Error| McpFailure::NotWritten(error.to_string());
     let mut params = serde_json::to_value(params).map_err(unwritten)?;
     if let Value::Object(params) = &mut params {
         let ttl = i32::try_from(limit.whole.as_millis()).unwrap_or(LONGEST_TTL_MS);
@@ -85,21 +91,21 @@ fn call_request(params: CallToolRequestParams, limit: TimeLimit) -> Result<Clien
     Ok(ClientRequest::CustomRequest(CustomRequest::new("tools/call", Some(params))))
 }
 
-fn raw(result: ServerResult) -> Result<Map<String, Value>, Observation> {
+fn as_object(result: ServerResult) -> Result<Map<String, Value>, McpFailure> {
     match result {
         ServerResult::CustomResult(CustomResult(Value::Object(result))) => Ok(result),
-        _ => Err(Observation::Unreadable("its result is no object".to_owned())),
+        _ => Err(McpFailure::Unreadable("its result is no object".to_owned())),
     }
 }
 
-/// A task at its server. Dropped before the task has ended, it is cancelled there.
-struct OpenTask<'a> {
+/// Guard of a task. Cancels the task at its server if it is dropped before the task has ended.
+struct TaskCancelGuard<'a> {
     connection: &'a Arc<Connection>,
     id: String,
     has_ended: bool,
 }
 
-impl Drop for OpenTask<'_> {
+impl Drop for TaskCancelGuard<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.connection.cancel_task(std::mem::take(&mut self.id));
@@ -109,91 +115,91 @@ impl Drop for OpenTask<'_> {
 
 /// A call whose task is under way.
 struct TaskCall<'a> {
-    open: OpenTask<'a>,
-    /// The task as it was seen last.
-    task: Task,
-    company: Company<'a>,
+    guard: TaskCancelGuard<'a>,
+    /// Last known state of the task.
+    task: McpTask,
+    hooks: CallHooks<'a>,
     progress: CallProgress,
 }
 
 impl TaskCall<'_> {
     /// Waits until the task has ended, and returns its result.
-    async fn result(mut self) -> Result<Answer, Observation> {
-        let mut asked_early = false;
+    async fn result(mut self) -> Result<Answer, McpFailure> {
+        let mut result_refused = false;
         loop {
             match self.task.status.as_str() {
                 "working" => {}
                 "completed" => {
-                    self.open.has_ended = true;
-                    let result = self.ask("tasks/result").await.map_err(without_result)?;
+                    self.guard.has_ended = true;
+                    let result = self.request("tasks/result").await.map_err(result_failure)?;
                     return read_answer(result);
                 }
                 "failed" => {
-                    self.open.has_ended = true;
+                    self.guard.has_ended = true;
                     return self.failure().await;
                 }
                 "cancelled" => {
-                    self.open.has_ended = true;
+                    self.guard.has_ended = true;
                     let why = format!("the server cancelled it{}", self.message());
-                    return Err(Observation::TaskLost(why));
+                    return Err(McpFailure::TaskLost(why));
                 }
-                // The protocol wants the client to ask for the result now: the server sends its question meanwhile, and
+                // The protocol requires the request for the result now: the server sends its question meanwhile, and
                 // answers once the task has ended.
-                "input_required" if !asked_early => match self.ask("tasks/result").await {
+                "input_required" if !result_refused => match self.request("tasks/result").await {
                     Ok(result) => {
-                        self.open.has_ended = true;
+                        self.guard.has_ended = true;
                         return read_answer(result);
                     }
-                    // Some servers do not wait. The status says how the task goes on.
-                    Err(Observation::JsonRpc { .. }) => asked_early = true,
-                    Err(seen) => return Err(without_result(seen)),
+                    // Some servers refuse this request instead of waiting. Then the status is polled.
+                    Err(McpFailure::JsonRpc { .. }) => result_refused = true,
+                    Err(failure) => return Err(result_failure(failure)),
                 },
                 "input_required" => {}
                 other => {
                     let why = format!("the status of the task is unknown{}", self.shown(other));
-                    return Err(Observation::TaskLost(why));
+                    return Err(McpFailure::TaskLost(why));
                 }
             }
             self.pause().await?;
-            let task = self.ask("tasks/get").await.map_err(without_status)?;
-            self.task = Task::read(&task).map_err(Observation::TaskLost)?;
+            let task = self.request("tasks/get").await.map_err(status_failure)?;
+            self.task = McpTask::read(&task).map_err(McpFailure::TaskLost)?;
         }
     }
 
-    /// The result of a task that failed: an answer by which the tool says so, or a fault with the words of the server.
-    async fn failure(&mut self) -> Result<Answer, Observation> {
-        let result = self.ask("tasks/result").await;
-        let seen = match result.and_then(read_answer) {
+    /// Returns the result of a failed task: an answer that reports an error, or a failure with the server's message.
+    async fn failure(&mut self) -> Result<Answer, McpFailure> {
+        let result = self.request("tasks/result").await;
+        let failure = match result.and_then(read_answer) {
             Ok(answer) if answer.is_error => return Ok(answer),
-            Err(seen @ Observation::Reported { .. }) => return Err(seen),
+            Err(failure @ McpFailure::Reported { .. }) => return Err(failure),
             Ok(_) => None,
-            Err(seen) => Some(seen),
+            Err(failure) => Some(failure),
         };
-        let why = match seen {
-            Some(Observation::JsonRpc { message, .. }) if self.task.message.is_none() => self.shown(&message),
+        let why = match failure {
+            Some(McpFailure::JsonRpc { message, .. }) if self.task.message.is_none() => self.shown(&message),
             _ => self.message(),
         };
-        Err(Observation::TaskFailed(why))
+        Err(McpFailure::TaskFailed(why))
     }
 
-    async fn pause(&mut self) -> Result<(), Observation> {
-        let Self { open, task, company, progress } = self;
-        let paused = open.connection.pause(*company, task.pause, progress).await;
-        paused.map_err(|seen| self.in_time(seen))
+    async fn pause(&mut self) -> Result<(), McpFailure> {
+        let Self { guard, task, hooks, progress } = self;
+        let paused = guard.connection.pause(*hooks, task.poll_interval, progress).await;
+        paused.map_err(|failure| self.with_task_status(failure))
     }
 
-    /// Makes a request about the task, and returns its result as it came.
-    async fn ask(&mut self, method: &str) -> Result<Map<String, Value>, Observation> {
-        let request = CustomRequest::new(method, Some(json!({ "taskId": self.open.id })));
+    /// Makes a request about the task, and returns the raw result.
+    async fn request(&mut self, method: &str) -> Result<Map<String, Value>, McpFailure> {
+        let request = CustomRequest::new(method, Some(json!({ "taskId": self.guard.id })));
         let request = ClientRequest::CustomRequest(request);
-        let asked = self.open.connection.request_of_call(self.company, request, &mut self.progress).await;
-        asked.and_then(raw).map_err(|seen| self.in_time(seen))
+        let result = self.guard.connection.request_of_call(self.hooks, request, &mut self.progress).await;
+        result.and_then(as_object).map_err(|failure| self.with_task_status(failure))
     }
 
-    /// What was seen; of a deadline also the state of the task.
-    fn in_time(&self, seen: Observation) -> Observation {
-        match seen {
-            Observation::Deadline(reached, said) => {
+    /// Adds the status of the task to the message of a deadline.
+    fn with_task_status(&self, failure: McpFailure) -> McpFailure {
+        match failure {
+            McpFailure::Deadline(reached, printed) => {
                 let waits = if self.task.status == "input_required" {
                     ": it waits for the answer of a person"
                 } else {
@@ -201,53 +207,55 @@ impl TaskCall<'_> {
                 };
                 let status = &self.task.status;
                 let message = self.message();
-                Observation::Deadline(
+                McpFailure::Deadline(
                     reached,
-                    format!("; the status of its task is `{status}`{waits}{message}{said}"),
+                    format!("; the status of its task is `{status}`{waits}{message}{printed}"),
                 )
             }
-            seen => seen,
+            failure => failure,
         }
     }
 
-    /// The words of the server about the task, after a colon. Empty if there are none.
+    /// Returns the server's message about the task, after a colon. Empty without a message.
     fn message(&self) -> String {
         self.task.message.as_deref().map(|message| self.shown(message)).unwrap_or_default()
     }
 
-    /// The beginning of a text after a colon, as one line. Secrets are hidden before it is cut, or the first part of one would be seen.
+    /// Returns the beginning of a text as one line, after a colon. Secrets are hidden before it is cut: the first part of a cut
+    /// secret would not be found.
     fn shown(&self, text: &str) -> String {
-        let hidden = self.open.connection.secrets().hide(text);
+        let hidden = self.guard.connection.secrets().hide(text);
         let line = hidden.split_whitespace().collect::<Vec<_>>().join(" ");
         let beginning: String = line.chars().take(MESSAGE_CHARS).collect();
         if beginning.is_empty() { beginning } else { format!(": {beginning}") }
     }
 }
 
-fn read_answer(result: Map<String, Value>) -> Result<Answer, Observation> {
-    match answer(result)? {
-        Answered::Now(answer) => Ok(answer),
-        Answered::ByTask(_) | Answered::Again { .. } => {
-            Err(Observation::BadAnswer("the result of a task is no result of a tool".to_owned()))
+fn read_answer(result: Map<String, Value>) -> Result<Answer, McpFailure> {
+    match read_result(result)? {
+        ToolResult::Answer(answer) => Ok(answer),
+        ToolResult::Task(_) | ToolResult::InputRequired { .. } => {
+            Err(McpFailure::BadAnswer("the result of a task is no result of a tool".to_owned()))
         }
     }
 }
 
-/// What it means for the call when the status of its task cannot be had: the tool may be at work.
-fn without_status(seen: Observation) -> Observation {
-    match classify(&seen) {
-        (_, Sent::Maybe, _) => seen,
-        (FaultClass::Unavailable, ..) => Observation::Closed(seen.to_string()),
-        _ => Observation::TaskLost(seen.to_string()),
+/// Converts the failure of a status request to that of the call, which may have happened.
+fn status_failure(failure: McpFailure) -> McpFailure {
+    match classify(&failure) {
+        (_, Sent::Maybe, _) => failure,
+        (FaultClass::Unavailable, ..) => McpFailure::Closed(failure.to_string()),
+        _ => McpFailure::TaskLost(failure.to_string()),
     }
 }
 
-/// What it means for the call when the result of its task cannot be had. An answer that came and cannot be read is one.
-fn without_result(seen: Observation) -> Observation {
-    match (classify(&seen), &seen) {
-        (_, Observation::JsonRpc { .. }) => Observation::TaskLost(seen.to_string()),
-        ((_, Sent::Answered, _), _) => seen,
-        _ => without_status(seen),
+/// Converts the failure of a result request to that of the call, which may have happened. If the result cannot be read, the server
+/// has answered.
+fn result_failure(failure: McpFailure) -> McpFailure {
+    match (classify(&failure), &failure) {
+        (_, McpFailure::JsonRpc { .. }) => McpFailure::TaskLost(failure.to_string()),
+        ((_, Sent::Answered, _), _) => failure,
+        _ => status_failure(failure),
     }
 }
 
@@ -255,34 +263,35 @@ fn without_result(seen: Observation) -> Observation {
 mod tests {
     use super::*;
 
-    fn read(task: Value) -> Result<Task, String> {
-        Task::read(task.as_object().expect("an object"))
+    fn read(task: Value) -> Result<McpTask, String> {
+        McpTask::read(task.as_object().expect("an object"))
     }
 
     #[test]
-    fn the_pause_between_two_questions_is_bounded() {
-        let pause = |named: Value| read(json!({"taskId": "7", "pollInterval": named})).map(|task| task.pause);
+    fn poll_interval_is_bounded() {
+        let interval =
+            |named: Value| read(json!({"taskId": "7", "pollInterval": named})).map(|task| task.poll_interval);
         for (named, wanted) in [
             (json!(1500), Duration::from_millis(1500)),
-            (json!(0), SHORTEST_PAUSE),
-            (json!(1e300), DEFAULT_PAUSE),
-            (json!(3_600_000), LONGEST_PAUSE),
-            (json!(-5), DEFAULT_PAUSE),
-            (json!("soon"), DEFAULT_PAUSE),
-            (Value::Null, DEFAULT_PAUSE),
+            (json!(0), SHORTEST_POLL_INTERVAL),
+            (json!(1e300), DEFAULT_POLL_INTERVAL),
+            (json!(3_600_000), LONGEST_POLL_INTERVAL),
+            (json!(-5), DEFAULT_POLL_INTERVAL),
+            (json!("soon"), DEFAULT_POLL_INTERVAL),
+            (Value::Null, DEFAULT_POLL_INTERVAL),
         ] {
-            assert_eq!(pause(named.clone()), Ok(wanted), "{named}");
+            assert_eq!(interval(named.clone()), Ok(wanted), "{named}");
         }
     }
 
     #[test]
-    fn a_task_needs_an_id_and_is_at_work_unless_it_says_otherwise() {
+    fn task_needs_an_id_and_its_default_status_is_working() {
         assert_eq!(read(json!({"status": "working"})), Err("it is a task without a `taskId`".to_owned()));
         assert_eq!(read(json!({"taskId": "7"})).map(|task| task.status), Ok("working".to_owned()));
     }
 
     #[test]
-    fn a_task_is_kept_for_as_long_as_the_call_may_last_and_a_timer_can() {
+    fn time_to_live_of_a_task_is_the_longest_time_of_the_call_within_a_bound() {
         let ttl = |whole: Duration| {
             let limit = TimeLimit { idle: Duration::from_secs(1), whole };
             match call_request(CallToolRequestParams::new("t"), limit) {

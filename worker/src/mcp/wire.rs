@@ -1,9 +1,8 @@
 //! Messages of a server, read before the MCP library sees them.
 //!
-//! The library knows only what fits its types: an answer with one odd part is lost as a whole, and an answer that it cannot
-//! read is dropped, so that its caller waits for the deadline. Here every message is read as plain JSON first. The answer
-//! to a call is kept as it came, in [`Requests`], and the library gets a placeholder that wakes the caller. An answer
-//! that cannot be read is kept as an [`Observation`] in the same way. Pure.
+//! The library drops an answer that does not fit its types, even in one part, and the caller waits for the deadline. So every
+//! message is read as plain JSON first. The unchanged answer to a call is kept in [`PendingRequests`], and the library gets a
+//! placeholder that wakes the caller. An answer that cannot be read is kept as an [`McpFailure`] in the same way. Pure.
 
 mod errors;
 mod memory;
@@ -22,80 +21,86 @@ use rmcp::model::{
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use serde_json::{Map, Value, json};
 
-use super::classify::Observation;
+use super::classify::McpFailure;
 use super::config::Secrets;
 use super::elicitation::{self, Elicitation};
 pub(crate) use memory::exceeds_memory;
 pub(crate) use text::{excerpt, quote};
 pub(crate) use tools::{left_out_of, takes_tasks, task_tools_of};
 
-/// Requests that were given up and may still be answered. A later answer to an older one counts as one that was never asked.
+/// The most given-up requests that are remembered, since they may still be answered. An answer to an older one counts as an answer
+/// without a request.
 const MOST_GIVEN_UP: usize = 1024;
 
-/// The code of placeholders for answers that cannot be read. Outside the range that JSON-RPC reserves.
+/// Error code of placeholders for answers that cannot be read. Outside the range that JSON-RPC reserves.
 const PLACEHOLDER: ErrorCode = ErrorCode(1001);
 
-/// The requests of one connection that wait for an answer, and answers that wait to be taken.
+/// The requests of one connection that wait for an answer, and the answers that wait to be taken.
 #[derive(Clone, Debug)]
-pub(crate) struct Requests {
-    state: Arc<Mutex<State>>,
+pub(crate) struct PendingRequests {
+    state: Arc<Mutex<RequestsState>>,
     secrets: Secrets,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RequestsState {
     elicitation: Elicitation,
-    waiting: BTreeMap<i64, Waiting>,
+    waiting: BTreeMap<i64, WaitingRequest>,
     given_up: BTreeSet<i64>,
-    answers: BTreeMap<i64, Result<Map<String, Value>, Observation>>,
-    /// Bytes that the server read of all that was written to it. Known once no process reads any more.
+    answers: BTreeMap<i64, Result<Map<String, Value>, McpFailure>>,
+    /// Number of bytes that the server read from its input. Known once no process can read more.
     read_bytes: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    kind: Kind,
-    /// Bytes that were written to the server before the request. `None` until the request is being written.
+struct WaitingRequest {
+    format: AnswerFormat,
+    /// Bytes that were written to the server before the request. `None` until the request is written.
     start: Option<u64>,
-    /// The question that the server asked a person meanwhile.
+    /// Description of a question that the server asked a person meanwhile.
     asked_person: Option<String>,
 }
 
-/// The way in which the answer to a request is read.
+/// The format of the answer to a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    /// Kept as it came.
+enum AnswerFormat {
+    /// Any object, which is kept unchanged.
     Raw,
-    /// A page of tools, of which those that can be used are kept.
+    /// A page of tools, of which the usable ones are kept.
     Tools,
     /// The answer to `initialize`.
     Handshake,
-    /// Read by the library.
+    /// A type of the library.
     Typed,
 }
 
-/// Messages that were read of a piece of text.
+/// The messages in a text of a server.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct ReadMessages {
     /// Messages for the library.
     pub(crate) messages: Vec<RxJsonRpcMessage<RoleClient>>,
     /// The text, or a part of it, is no message.
     pub(crate) is_unread: bool,
 }
 
-impl Requests {
-    /// No requests yet. `secrets` are hidden in excerpts of what a server sent; a question that `elicitation` leaves without an
-    /// answer makes its call a fault.
+impl PendingRequests {
+    /// Creates an empty set of requests. `secrets` are hidden in excerpts of texts of the server. A question that `elicitation`
+    /// leaves without an answer makes its call a fault.
     pub(crate) fn new(secrets: Secrets, elicitation: Elicitation) -> Self {
-        Self { state: Arc::new(Mutex::new(State { elicitation, ..State::default() })), secrets }
+        Self {
+            state: Arc::new(Mutex::new(RequestsState { elicitation, ..RequestsState::default() })),
+            secrets,
+        }
     }
 
-    /// Takes note of a message that is about to be sent.
+    /// Records a message that is about to be sent.
     pub(crate) fn note_sent(&self, message: &TxJsonRpcMessage<RoleClient>) {
         match message {
             JsonRpcMessage::Request(request) => {
-                let (Some(id), kind) = (number(&request.id), kind_of(&request.request)) else { return };
-                self.state().waiting.insert(id, Waiting { kind, start: None, asked_person: None });
+                let (Some(id), format) = (number(&request.id), answer_format(&request.request)) else {
+                    return;
+                };
+                self.state().waiting.insert(id, WaitingRequest { format, start: None, asked_person: None });
             }
             JsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) = &notification.notification
@@ -108,7 +113,7 @@ impl Requests {
         }
     }
 
-    /// Forgets a request that nobody waits for any more.
+    /// Gives a request up: its caller stopped waiting.
     pub(crate) fn give_up(&self, id: &RequestId) {
         let Some(id) = number(id) else { return };
         let mut state = self.state();
@@ -121,42 +126,42 @@ impl Requests {
         }
     }
 
-    /// Takes the answer to a request: its result as it came, or what was seen instead.
-    pub(crate) fn take(&self, id: &RequestId) -> Option<Result<Map<String, Value>, Observation>> {
+    /// Takes the answer to a request: the unchanged result, or the failure.
+    pub(crate) fn take(&self, id: &RequestId) -> Option<Result<Map<String, Value>, McpFailure>> {
         self.state().answers.remove(&number(id)?)
     }
 
-    /// Takes what was seen instead of the last answer, whichever request it was for: the handshake does not tell its ids.
-    pub(crate) fn take_fault(&self) -> Option<Observation> {
+    /// Takes the failure of the newest failed request, whatever its id: the library does not report the ids of the handshake.
+    pub(crate) fn take_fault(&self) -> Option<McpFailure> {
         let mut state = self.state();
         let id = state.answers.iter().rev().find_map(|(id, answer)| answer.is_err().then_some(*id))?;
         state.answers.remove(&id)?.err()
     }
 
-    /// Ends a request without an answer. Returns the message for the library, if the request waits.
-    pub(crate) fn fault(&self, id: &RequestId, seen: Observation) -> Option<RxJsonRpcMessage<RoleClient>> {
+    /// Ends a request with a failure. Returns the message for the library, if the request is waiting.
+    pub(crate) fn fault(&self, id: &RequestId, failure: McpFailure) -> Option<RxJsonRpcMessage<RoleClient>> {
         let id = number(id)?;
         let mut state = self.state();
         state.waiting.remove(&id)?;
-        Some(state.end(id, Err(seen)))
+        Some(state.end(id, Err(failure)))
     }
 
-    /// Ends all requests that wait, without an answer.
-    pub(crate) fn fault_all(&self, seen: &Observation) -> Vec<RxJsonRpcMessage<RoleClient>> {
+    /// Ends all waiting requests with a failure.
+    pub(crate) fn fault_all(&self, failure: &McpFailure) -> Vec<RxJsonRpcMessage<RoleClient>> {
         let mut state = self.state();
         let ids: Vec<i64> = std::mem::take(&mut state.waiting).into_keys().collect();
-        ids.into_iter().map(|id| state.end(id, Err(seen.clone()))).collect()
+        ids.into_iter().map(|id| state.end(id, Err(failure.clone()))).collect()
     }
 
-    /// Reads a text that a server sent: a message, or a batch of them. `of` is the request that the text answers, where the
-    /// transport knows it.
-    pub(crate) fn read(&self, text: &[u8], of: Option<&RequestId>) -> Reading {
+    /// Reads a text of the server: a message, or a batch of messages. `of` is the request that the text answers, if the transport
+    /// knows it.
+    pub(crate) fn read(&self, text: &[u8], of: Option<&RequestId>) -> ReadMessages {
         let of = of.and_then(number);
-        // Read before the lock is taken: a message may be large, and senders need the lock as well.
+        // The text is parsed before the lock is taken: it may be large, and senders need the lock too.
         match text::read(text) {
             Ok(Value::Array(batch)) => {
                 let mut state = self.state();
-                let mut reading = Reading::default();
+                let mut reading = ReadMessages::default();
                 for message in batch {
                     let one = state.message(message, of, || self.excerpt(text));
                     reading.messages.extend(one.messages);
@@ -167,12 +172,12 @@ impl Requests {
             Ok(message) => self.state().message(message, of, || self.excerpt(text)),
             Err(error) => {
                 let why = error.describe(|range| self.excerpt_at(text, range));
-                self.state().broken(text, of, why, || self.excerpt(text))
+                self.state().no_json(text, of, why, || self.excerpt(text))
             }
         }
     }
 
-    /// The values that are hidden in excerpts.
+    /// Returns the values that are hidden in excerpts.
     pub(crate) const fn secrets(&self) -> &Secrets {
         &self.secrets
     }
@@ -185,14 +190,14 @@ impl Requests {
         excerpt(text, at, &self.secrets)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RequestsState> {
         // No code that holds the lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn message(&mut self, message: Value, of: Option<i64>, excerpt: impl Fn() -> String) -> Reading {
+impl RequestsState {
+    fn message(&mut self, message: Value, of: Option<i64>, excerpt: impl Fn() -> String) -> ReadMessages {
         let Value::Object(mut message) = message else {
             return self.no_message(of, "it is no object", excerpt);
         };
@@ -205,63 +210,63 @@ impl State {
             return self.no_message(named.or(of), "it has neither `result` nor `error`", excerpt);
         }
         let Some(id) = self.request_of(message.get("id"), of) else {
-            // Late answers are usual. Everything else is shown with the fault of a call that gets no answer.
-            let late = message.get("id").and_then(id_in).is_some_and(|id| self.given_up.contains(&id));
-            return Reading { is_unread: !late, ..Reading::default() };
+            // Late answers are expected. Other answers without a request are shown in faults of calls without an answer.
+            let is_late = message.get("id").and_then(id_in).is_some_and(|id| self.given_up.contains(&id));
+            return ReadMessages { is_unread: !is_late, ..ReadMessages::default() };
         };
-        let Some(waiting) = self.waiting.remove(&id) else { return Reading::default() };
+        let Some(waiting) = self.waiting.remove(&id) else { return ReadMessages::default() };
         let answer =
             match (message.remove("error").filter(|error| !error.is_null()), message.remove("result")) {
-                (Some(error), _) => Err(errors::observed(&error)),
+                (Some(error), _) => Err(errors::read(&error)),
                 (None, Some(Value::Object(result))) => Ok(result),
-                (None, _) => Err(Observation::BadAnswer(format!("its result is no object: {}", excerpt()))),
+                (None, _) => Err(McpFailure::BadAnswer(format!("its result is no object: {}", excerpt()))),
             };
         let answer = match waiting.asked_person {
-            Some(question) if answer.is_ok() => Err(Observation::AskedPerson(question)),
+            Some(question) if answer.is_ok() => Err(McpFailure::AskedPerson(question)),
             _ => answer,
         };
-        Reading { messages: vec![self.answer(id, waiting.kind, answer)], is_unread: false }
+        ReadMessages { messages: vec![self.answer(id, waiting.format, answer)], is_unread: false }
     }
 
-    /// The message for the library that stands for an answer.
+    /// Returns the message for the library that represents an answer.
     fn answer(
         &mut self,
         id: i64,
-        kind: Kind,
-        answer: Result<Map<String, Value>, Observation>,
+        format: AnswerFormat,
+        answer: Result<Map<String, Value>, McpFailure>,
     ) -> RxJsonRpcMessage<RoleClient> {
-        let result = match (kind, answer) {
-            (Kind::Raw, answer) => return self.end(id, answer),
-            (_, Err(seen)) => return self.end(id, Err(seen)),
-            (Kind::Tools, Ok(result)) => tools::page(result),
-            (Kind::Handshake, Ok(result)) => tools::handshake(result),
-            (Kind::Typed, Ok(result)) => typed(result),
+        let result = match (format, answer) {
+            (AnswerFormat::Raw, answer) => return self.end(id, answer),
+            (_, Err(failure)) => return self.end(id, Err(failure)),
+            (AnswerFormat::Tools, Ok(result)) => tools::page(result),
+            (AnswerFormat::Handshake, Ok(result)) => tools::handshake(result),
+            (AnswerFormat::Typed, Ok(result)) => typed(result),
         };
         match result {
             Ok(result) => JsonRpcMessage::response(result, RequestId::Number(id)),
-            Err(why) => self.end(id, Err(Observation::BadAnswer(why))),
+            Err(why) => self.end(id, Err(McpFailure::BadAnswer(why))),
         }
     }
 
-    /// Keeps an answer for its caller. Returns the message that wakes it.
+    /// Keeps an answer for its caller. Returns the message that wakes the caller.
     fn end(
         &mut self,
         id: i64,
-        answer: Result<Map<String, Value>, Observation>,
+        answer: Result<Map<String, Value>, McpFailure>,
     ) -> RxJsonRpcMessage<RoleClient> {
         let message = match &answer {
             Ok(_) => {
                 let placeholder = ServerResult::CustomResult(CustomResult::new(Value::from("kept")));
                 JsonRpcMessage::response(placeholder, RequestId::Number(id))
             }
-            Err(seen) => JsonRpcMessage::error(placeholder_of(seen), Some(RequestId::Number(id))),
+            Err(failure) => JsonRpcMessage::error(placeholder_of(failure), Some(RequestId::Number(id))),
         };
         self.answers.insert(id, answer);
         message
     }
 
-    /// A request or a notification of the server.
-    fn request_or_notification(&mut self, mut message: Map<String, Value>, of: Option<i64>) -> Reading {
+    /// Reads a request or a notification of the server.
+    fn request_or_notification(&mut self, mut message: Map<String, Value>, of: Option<i64>) -> ReadMessages {
         let is_question = message.get("method").is_some_and(|method| method == "elicitation/create");
         let content = self.elicitation.content(message.get("params").unwrap_or(&Value::Null));
         if is_question
@@ -269,40 +274,47 @@ impl State {
             && let Some(id) = of.or_else(|| self.only_waiting())
             && let Some(waiting) = self.waiting.get_mut(&id)
         {
-            waiting.asked_person = Some(elicitation::unanswered(&Value::Object(message.clone()), &why));
+            let question = elicitation::describe_unanswered(&Value::Object(message.clone()), &why);
+            waiting.asked_person = Some(question);
         }
         message.insert("jsonrpc".to_owned(), Value::from("2.0"));
         match serde_json::from_value::<ServerJsonRpcMessage>(Value::Object(message)) {
-            Ok(message) => Reading { messages: vec![message], is_unread: false },
+            Ok(message) => ReadMessages { messages: vec![message], is_unread: false },
             Err(error) => {
                 tracing::debug!(%error, "dropped a request or notification that cannot be read");
-                Reading::default()
+                ReadMessages::default()
             }
         }
     }
 
-    /// A text that is no message. If it answers a request, that ends.
-    fn no_message(&mut self, of: Option<i64>, why: &str, excerpt: impl Fn() -> String) -> Reading {
+    /// Handles a text that is no message. If it answers a request, it ends the request.
+    fn no_message(&mut self, of: Option<i64>, why: &str, excerpt: impl Fn() -> String) -> ReadMessages {
         match of.filter(|id| self.waiting.remove(id).is_some()) {
             Some(id) => {
-                let seen = Observation::Unreadable(format!("{why}: {}", excerpt()));
-                Reading { messages: vec![self.end(id, Err(seen))], is_unread: false }
+                let failure = McpFailure::Unreadable(format!("{why}: {}", excerpt()));
+                ReadMessages { messages: vec![self.end(id, Err(failure))], is_unread: false }
             }
-            None => Reading { messages: Vec::new(), is_unread: true },
+            None => ReadMessages { messages: Vec::new(), is_unread: true },
         }
     }
 
-    /// A text that is no JSON. Most are lines of a log; some are answers with one broken value.
-    fn broken(&mut self, text: &[u8], of: Option<i64>, why: String, excerpt: impl Fn() -> String) -> Reading {
+    /// Handles a text that is no JSON. Most are lines of a log, and some are answers with one invalid value.
+    fn no_json(
+        &mut self,
+        text: &[u8],
+        of: Option<i64>,
+        why: String,
+        excerpt: impl Fn() -> String,
+    ) -> ReadMessages {
         let named = text::response_id(text);
         let Some(id) = named.as_ref().and_then(|id| self.request_of(Some(id), of)) else {
             return self.no_message(of, &why, excerpt);
         };
         self.waiting.remove(&id);
-        Reading { messages: vec![self.end(id, Err(Observation::BadAnswer(why)))], is_unread: false }
+        ReadMessages { messages: vec![self.end(id, Err(McpFailure::BadAnswer(why)))], is_unread: false }
     }
 
-    /// The request that an answer with this id is for.
+    /// Returns the waiting request that an answer with this id ends.
     fn request_of(&self, id: Option<&Value>, of: Option<i64>) -> Option<i64> {
         let named = id.and_then(id_in);
         if let Some(id) = named.filter(|id| self.waiting.contains_key(id)) {
@@ -311,7 +323,7 @@ impl State {
         if named.is_some_and(|id| self.given_up.contains(&id)) {
             return None;
         }
-        // An id that was never asked, or was answered before: it can only be meant for the one that waits.
+        // The id is that of no request, or of an answered one, so the answer belongs to the only request that waits.
         of.filter(|id| self.waiting.contains_key(id)).or_else(|| self.only_waiting())
     }
 
@@ -321,14 +333,15 @@ impl State {
     }
 }
 
-/// The error that the library gets in the place of an answer. Its code matters while connecting: by it the library tells eras.
-fn placeholder_of(seen: &Observation) -> ErrorData {
-    match seen {
-        Observation::JsonRpc { code, message, supported, .. } => {
+/// Returns the error that the library gets in place of an answer. While connecting, the library recognises the era by the error
+/// code.
+fn placeholder_of(failure: &McpFailure) -> ErrorData {
+    match failure {
+        McpFailure::JsonRpc { code, message, supported, .. } => {
             let data = (!supported.is_empty()).then(|| json!({ "supported": supported }));
             ErrorData::new(ErrorCode(i32::try_from(*code).unwrap_or(PLACEHOLDER.0)), message.clone(), data)
         }
-        seen => ErrorData::new(PLACEHOLDER, seen.to_string(), None),
+        failure => ErrorData::new(PLACEHOLDER, failure.to_string(), None),
     }
 }
 
@@ -336,19 +349,19 @@ fn typed(result: Map<String, Value>) -> Result<ServerResult, String> {
     serde_json::from_value(Value::Object(result)).map_err(|error| error.to_string())
 }
 
-fn kind_of(request: &ClientRequest) -> Kind {
+fn answer_format(request: &ClientRequest) -> AnswerFormat {
     match request {
-        // Requests about tasks of 2025-11-25, which the library does not know, are custom ones.
+        // Requests for tasks of 2025-11-25, which the library does not know, are custom requests.
         ClientRequest::CallToolRequest(_)
         | ClientRequest::ReadResourceRequest(_)
-        | ClientRequest::CustomRequest(_) => Kind::Raw,
-        ClientRequest::ListToolsRequest(_) => Kind::Tools,
-        ClientRequest::InitializeRequest(_) => Kind::Handshake,
-        _ => Kind::Typed,
+        | ClientRequest::CustomRequest(_) => AnswerFormat::Raw,
+        ClientRequest::ListToolsRequest(_) => AnswerFormat::Tools,
+        ClientRequest::InitializeRequest(_) => AnswerFormat::Handshake,
+        _ => AnswerFormat::Typed,
     }
 }
 
-/// The library numbers its requests.
+/// Returns the number of a request. The library uses numbers only.
 fn number(id: &RequestId) -> Option<i64> {
     match id {
         RequestId::Number(id) => Some(*id),
@@ -356,7 +369,7 @@ fn number(id: &RequestId) -> Option<i64> {
     }
 }
 
-/// An id as servers repeat it: some as text, some with a fraction of zero.
+/// Reads the id of an answer. Some servers write it as text, and some with a fraction of zero.
 fn id_in(id: &Value) -> Option<i64> {
     match id {
         Value::Number(id) => id.as_i64().or_else(|| {

@@ -1,4 +1,4 @@
-//! A backend that struggles, and a bug in the worker itself.
+//! Failing backends, and panics in the worker.
 
 use std::future::ready;
 use std::num::NonZeroUsize;
@@ -14,14 +14,14 @@ use serde_json::json;
 
 use crate::harness::{Harness, safe, unsafe_to_repeat, until};
 
-/// A log that cannot be written to for a while.
-struct AwayLog {
+/// A log that refuses a number of appends.
+struct RefusingLog {
     log: Arc<dyn RunLog>,
     refusals: AtomicU32,
 }
 
 #[async_trait]
-impl RunLog for AwayLog {
+impl RunLog for RefusingLog {
     async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
         self.log.incarnation(partition).await
     }
@@ -47,10 +47,10 @@ impl RunLog for AwayLog {
 }
 
 #[tokio::test]
-async fn a_result_waits_for_a_log_that_is_away_and_the_call_is_not_repeated() {
+async fn append_is_retried_until_the_log_accepts_it_and_the_call_is_not_repeated() {
     let mut harness = Harness::new().await;
     let log = Arc::clone(&harness.backend.log);
-    harness.backend.log = Arc::new(AwayLog { log, refusals: AtomicU32::new(3) });
+    harness.backend.log = Arc::new(RefusingLog { log, refusals: AtomicU32::new(3) });
     harness.start(WorkerConfig::default());
     let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
     harness.publish(&job).await;
@@ -60,11 +60,11 @@ async fn a_result_waits_for_a_log_that_is_away_and_the_call_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_one_call_at_a_time_does_not_wait_for_the_log() {
+async fn server_with_one_concurrent_call_does_not_wait_for_the_log() {
     let mut harness = Harness::new().await;
     let log = Arc::clone(&harness.backend.log);
-    let away = Arc::new(AwayLog { log, refusals: AtomicU32::new(u32::MAX) });
-    harness.backend.log = Arc::clone(&away) as _;
+    let refusing = Arc::new(RefusingLog { log, refusals: AtomicU32::new(u32::MAX) });
+    harness.backend.log = Arc::clone(&refusing) as _;
     harness.start(WorkerConfig::default());
     for step in ["one", "two"] {
         let mut job = safe(step, "note", json!({ "text": step }));
@@ -72,20 +72,20 @@ async fn a_server_that_takes_one_call_at_a_time_does_not_wait_for_the_log() {
         harness.publish(&job).await;
     }
     harness.called(2).await;
-    away.refusals.store(0, Ordering::Relaxed);
+    refusing.refusals.store(0, Ordering::Relaxed);
     harness.stopped().await;
     assert_eq!(harness.journal(), ["note one", "note two"]);
     harness.close().await;
 }
 
-/// A queue whose first pull that waits fails, and how long each such pull waits at most.
-struct LostQueue {
+/// A queue whose first waiting pull fails. Records the longest wait of each waiting pull.
+struct FailingQueue {
     queue: Arc<dyn JobQueue>,
     waits: Mutex<Vec<Duration>>,
 }
 
 #[async_trait]
-impl JobQueue for LostQueue {
+impl JobQueue for FailingQueue {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.queue.publish(jobs).await
     }
@@ -116,19 +116,19 @@ impl JobQueue for LostQueue {
 }
 
 #[tokio::test]
-async fn the_pull_after_a_failed_one_ends_soon_so_that_the_queue_is_seen_to_work() {
+async fn pull_after_a_failed_one_waits_a_short_time() {
     let mut harness = Harness::new().await;
     let queue = Arc::clone(&harness.backend.jobs);
-    let lost = Arc::new(LostQueue { queue, waits: Mutex::default() });
-    harness.backend.jobs = Arc::clone(&lost) as _;
+    let failing = Arc::new(FailingQueue { queue, waits: Mutex::default() });
+    harness.backend.jobs = Arc::clone(&failing) as _;
     harness.start(WorkerConfig::default());
-    let waits = || lost.waits.lock().expect("no panic").clone();
+    let waits = || failing.waits.lock().expect("no panic").clone();
     until("it pulls again", || ready(waits().len() > 1)).await;
     assert!(waits()[0] > Duration::from_secs(10) && waits()[1] <= Duration::from_secs(1), "{:?}", waits());
     harness.close().await;
 }
 
-/// Blobs with a bug.
+/// A blob store that panics.
 struct PanickingBlobs;
 
 #[async_trait]
@@ -142,7 +142,7 @@ impl Blobs for PanickingBlobs {
 }
 
 #[tokio::test]
-async fn a_panic_ends_one_job_and_not_the_worker() {
+async fn panic_ends_one_job_and_not_the_worker() {
     let mut harness = Harness::new().await;
     harness.backend.blobs = Arc::new(PanickingBlobs);
     harness.start(WorkerConfig::default());
@@ -150,7 +150,7 @@ async fn a_panic_ends_one_job_and_not_the_worker() {
     harness.publish(&bad).await;
     let fault = harness.fault(&bad.id).await;
     assert!(fault.message.starts_with("poison"), "{fault}");
-    assert_eq!(harness.journal().len(), 10, "and then no more");
+    assert_eq!(harness.journal().len(), 10, "one call for each delivery up to the limit");
     let good = safe("good", "note", json!({ "text": "fine" }));
     harness.publish(&good).await;
     assert!(matches!(harness.outcome(&good.id).await.0, Outcome::Output(_)));

@@ -1,4 +1,4 @@
-//! From a job to its outcome.
+//! Calls of jobs, and their outcomes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn value(outcome: Outcome) -> Payload {
 }
 
 #[tokio::test]
-async fn a_job_is_called_once_settled_and_acknowledged() {
+async fn job_is_called_once_settled_and_acknowledged() {
     let mut harness = Harness::started().await;
     let job = safe("one", "note", json!({ "text": "hello" }));
     harness.publish(&job).await;
@@ -36,7 +36,7 @@ async fn a_job_is_called_once_settled_and_acknowledged() {
 }
 
 #[tokio::test]
-async fn retries_in_place_are_recorded_attempt_by_attempt() {
+async fn each_retry_in_place_is_recorded_as_an_attempt() {
     let harness = Harness::started().await;
     let job = safe("one", "die", json!({ "survive_from": 3 }));
     harness.publish(&job).await;
@@ -52,7 +52,7 @@ async fn retries_in_place_are_recorded_attempt_by_attempt() {
     assert!(
         attempts.iter().all(|attempt| attempt.worker.as_ref().is_some_and(|it| it.as_str() == "worker-1"))
     );
-    // Each died with its process, so each names another one.
+    // Each attempt ended its process, so each names another one.
     let made_by: BTreeSet<_> = attempts
         .iter()
         .filter_map(|attempt| attempt.process.as_ref().and_then(|it| Some((it.pid?, it.connection))))
@@ -63,7 +63,7 @@ async fn retries_in_place_are_recorded_attempt_by_attempt() {
 }
 
 #[tokio::test]
-async fn a_longer_delay_is_left_to_the_scheduler() {
+async fn longer_delay_is_settled_for_another_attempt_by_the_scheduler() {
     let mut harness = Harness::started().await;
     let retry = RetryPolicy { jitter: false, delay: Duration::from_secs(20), ..RetryPolicy::default() };
     let job = Job { retry, ..safe("one", "die", json!({ "survive_from": 9 })) };
@@ -79,7 +79,7 @@ async fn a_longer_delay_is_left_to_the_scheduler() {
 }
 
 #[tokio::test]
-async fn an_error_that_the_tool_reports_is_a_fault_with_its_text() {
+async fn error_of_the_tool_is_a_fault_with_its_text() {
     let harness = Harness::started().await;
     let job = safe("one", "report", json!({ "text": "disk full" }));
     harness.publish(&job).await;
@@ -89,7 +89,7 @@ async fn an_error_that_the_tool_reports_is_a_fault_with_its_text() {
 }
 
 #[tokio::test]
-async fn a_large_result_is_kept_as_a_blob() {
+async fn large_result_is_stored_as_a_blob() {
     let harness = Harness::started().await;
     let job = safe("one", "big", json!({ "bytes": 100_000 }));
     harness.publish(&job).await;
@@ -101,7 +101,7 @@ async fn a_large_result_is_kept_as_a_blob() {
 }
 
 #[tokio::test]
-async fn large_arguments_come_from_a_blob() {
+async fn large_arguments_are_fetched_from_a_blob() {
     let harness = Harness::started().await;
     let text = json!({ "text": "from a blob" }).to_string().into_bytes();
     let bytes = text.len() as u64;
@@ -113,7 +113,7 @@ async fn large_arguments_come_from_a_blob() {
 }
 
 #[tokio::test]
-async fn arguments_that_are_missing_or_no_object_are_a_fault_before_the_call() {
+async fn missing_or_invalid_arguments_are_a_fault_before_the_call() {
     let harness = Harness::started().await;
     let list = harness.backend.blobs.put(b"[1]".to_vec()).await.expect("kept");
     let cases = [
@@ -133,7 +133,7 @@ async fn arguments_that_are_missing_or_no_object_are_a_fault_before_the_call() {
 }
 
 #[tokio::test]
-async fn many_jobs_are_all_called_once() {
+async fn each_of_many_jobs_is_called_once() {
     let harness = Harness::started().await;
     let jobs: Vec<_> =
         (0..300).map(|n| safe(&format!("step{n}"), "note", json!({ "text": n.to_string() }))).collect();

@@ -1,4 +1,4 @@
-//! Calls that are not safe to repeat, and deliveries that are not the first.
+//! Claims of unsafe calls, and deliveries after the first.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ async fn claim(harness: &Harness, key: &ClaimKey, lease: Duration) -> Claimed {
 }
 
 #[tokio::test]
-async fn a_call_that_vanished_with_its_worker_is_in_doubt_and_not_repeated() {
+async fn unsafe_call_with_a_lapsed_claim_is_indeterminate_and_not_repeated() {
     let mut harness = Harness::new().await;
     let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
     let key = job.claim().expect("a claim");
     assert_eq!(claim(&harness, &key, Duration::ZERO).await, Claimed::Won);
     harness.publish(&job).await;
     harness.start(WorkerConfig::default());
-    let fault = harness.doubt(&job.id).await;
+    let fault = harness.indeterminate(&job.id).await;
     assert!(fault.message.contains("may have happened"), "{fault}");
     harness.stopped().await;
     assert!(harness.journal().is_empty(), "no call");
@@ -37,7 +37,7 @@ async fn a_call_that_vanished_with_its_worker_is_in_doubt_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_claim_is_done_once_the_outcome_is_in_the_log() {
+async fn claim_is_completed_once_the_outcome_is_in_the_log() {
     let mut harness = Harness::new().await;
     harness.start(WorkerConfig::default());
     let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
@@ -49,7 +49,7 @@ async fn a_claim_is_done_once_the_outcome_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_done_is_not_made_again_and_its_job_is_settled_all_the_same() {
+async fn job_with_a_completed_claim_is_settled_without_a_call() {
     let mut harness = Harness::new().await;
     let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
     let key = job.claim().expect("a claim");
@@ -57,7 +57,7 @@ async fn a_call_that_is_done_is_not_made_again_and_its_job_is_settled_all_the_sa
     harness.backend.claims.done(&key, &other()).await.expect("done");
     harness.publish(&job).await;
     harness.start(WorkerConfig::default());
-    let fault = harness.doubt(&job.id).await;
+    let fault = harness.indeterminate(&job.id).await;
     assert!(fault.message.contains("an earlier attempt made this call"), "{fault}");
     harness.stopped().await;
     assert!(harness.left_the_queue(&job).await);
@@ -66,7 +66,7 @@ async fn a_call_that_is_done_is_not_made_again_and_its_job_is_settled_all_the_sa
 }
 
 #[tokio::test]
-async fn a_call_that_another_worker_is_making_goes_back_to_the_queue() {
+async fn job_with_a_busy_claim_is_returned_to_the_queue() {
     let mut harness = Harness::new().await;
     let job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
     claim(&harness, &job.claim().expect("a claim"), LEASE).await;
@@ -76,13 +76,13 @@ async fn a_call_that_another_worker_is_making_goes_back_to_the_queue() {
     harness.publish(&last).await;
     harness.outcome(&last.id).await;
     harness.stopped().await;
-    assert!(!harness.left_the_queue(&job).await, "it still has its place");
+    assert!(!harness.left_the_queue(&job).await, "it is still queued");
     assert_eq!(harness.journal(), ["note last"]);
     harness.close().await;
 }
 
 #[tokio::test]
-async fn a_request_that_never_left_lets_go_of_its_claim() {
+async fn claim_of_a_call_that_was_not_sent_is_released() {
     let mut harness = Harness::new().await;
     let mut job = unsafe_to_repeat("pay", "note", json!({ "text": "paid" }));
     job.server = "absent".parse().expect("a server name");
@@ -97,7 +97,7 @@ async fn a_request_that_never_left_lets_go_of_its_claim() {
     harness.close().await;
 }
 
-/// Starts a worker on a job that ten others took and dropped.
+/// Starts a worker with a job that was delivered ten times before.
 async fn poisoned(job: &Job) -> Harness {
     let mut harness = Harness::new().await;
     harness.publish(job).await;
@@ -120,10 +120,10 @@ async fn poison_is_settled_without_another_call() {
 }
 
 #[tokio::test]
-async fn poison_that_may_have_been_called_is_in_doubt() {
+async fn unsafe_poison_is_indeterminate() {
     let job = unsafe_to_repeat("pay", "note", json!({}));
     let harness = poisoned(&job).await;
-    assert!(harness.doubt(&job.id).await.message.starts_with("poison"));
+    assert!(harness.indeterminate(&job.id).await.message.starts_with("poison"));
     assert!(harness.journal().is_empty());
     harness.close().await;
 }

@@ -1,4 +1,4 @@
-//! A worker with everything it needs, in a directory that vanishes.
+//! A worker with its backend and servers, in a temporary directory.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use longshore_proto::{
     Attempt, AttemptRecord, Event, Fault, Job, JobId, OnToolError, Outcome, Partition, Payload, RetryPolicy,
     RunId, Safety, Seq, ServerName, Settlement, Timestamp,
 };
-use longshore_worker::mcp::{Pool, ServersConfig};
+use longshore_worker::mcp::{ServerPool, ServersConfig};
 use longshore_worker::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,19 +21,20 @@ use tokio_util::sync::CancellationToken;
 
 const PARTITION: Partition = Partition(0);
 
-/// Far more than anything here takes, even on a machine that compiles something else.
+/// Far longer than any wait here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The secrets of the worker.
+/// A secret of the worker.
 pub(crate) const TOKEN: &str = "s3cret \"tökén\" of the worker";
+/// Another secret of the worker, which looks like a number.
 pub(crate) const PIN: &str = "4111111111111111";
 
-/// A queue, a log, claims, blobs, a server, and a worker once it is started.
+/// A backend, servers, and a worker once it is started.
 pub(crate) struct Harness {
     dir: TempDir,
     embedded: Embedded,
     pub(crate) backend: Backend,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) pool: Arc<ServerPool>,
     pub(crate) stop: CancellationToken,
     worker: JoinSet<()>,
 }
@@ -65,11 +66,11 @@ impl Harness {
         };
         let servers = ServersConfig::parse(&servers.to_string(), &env).expect("a servers file");
         let backend = embedded.backend();
-        let (pool, stop) = (Arc::new(Pool::new(servers)), CancellationToken::new());
+        let (pool, stop) = (Arc::new(ServerPool::new(servers)), CancellationToken::new());
         Self { dir, embedded, backend, pool, stop, worker: JoinSet::new() }
     }
 
-    /// The same with a worker at work.
+    /// Returns a harness with a running worker.
     pub(crate) async fn started() -> Self {
         let mut harness = Self::new().await;
         harness.start(WorkerConfig::default());
@@ -101,7 +102,7 @@ impl Harness {
         self.backend.jobs.publish(vec![job.clone()]).await.expect("published");
     }
 
-    /// What became of a job, as the log says.
+    /// Waits for the settlement of a job in the log.
     pub(crate) async fn settled(&self, id: &JobId) -> (Settlement, Vec<AttemptRecord>) {
         let mut log = self.backend.log.read(PARTITION, Seq(1)).await.expect("a reader");
         let found = async {
@@ -119,7 +120,7 @@ impl Harness {
         timeout(PATIENCE, found).await.expect("settled in time")
     }
 
-    /// The outcome of a job that is done, and its attempts.
+    /// Waits for the outcome of a job, and returns it with its attempts.
     pub(crate) async fn outcome(&self, id: &JobId) -> (Outcome, Vec<AttemptRecord>) {
         match self.settled(id).await {
             (Settlement::Done(outcome), attempts) => (outcome, attempts),
@@ -134,22 +135,22 @@ impl Harness {
         }
     }
 
-    pub(crate) async fn doubt(&self, id: &JobId) -> Fault {
+    pub(crate) async fn indeterminate(&self, id: &JobId) -> Fault {
         match self.outcome(id).await {
             (Outcome::Indeterminate(fault), _) => fault,
-            other => panic!("no doubt: {other:?}"),
+            other => panic!("not indeterminate: {other:?}"),
         }
     }
 
-    /// The calls that reached the server.
+    /// Returns the calls that reached the server.
     pub(crate) fn journal(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.file("journal")).unwrap_or_default();
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
-    /// Waits until so many calls have reached the server.
+    /// Waits until this number of calls has reached the server.
     pub(crate) async fn called(&self, times: usize) {
-        until("the call", || async { self.journal().len() >= times }).await;
+        until("calls", || async { self.journal().len() >= times }).await;
     }
 
     /// Returns true if the queue does not have a job. A job leaves it when it is acknowledged.
@@ -168,21 +169,21 @@ impl Harness {
     }
 }
 
-/// Waits until something holds.
-pub(crate) async fn until<Held: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> Held) {
-    let held = async {
-        while !holds().await {
+/// Waits until a condition is true.
+pub(crate) async fn until<IsTrue: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> IsTrue) {
+    let waited = async {
+        while !condition().await {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+    timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("timed out waiting for {what}"));
 }
 
 pub(crate) fn server() -> ServerName {
     "journal".parse().expect("a server name")
 }
 
-/// A job that may be repeated: three attempts, 50 ms and 100 ms apart.
+/// Returns a job that is safe to repeat: three attempts, 50 ms and 100 ms apart.
 pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
     let run = RunId::new(PARTITION, Timestamp::from_millis(1), 1);
     Job {
@@ -206,12 +207,12 @@ pub(crate) fn safe(step: &str, tool: &str, arguments: Value) -> Job {
     }
 }
 
-/// A job of which nobody said that it may be repeated.
+/// Returns the same job without the statement that it is safe to repeat.
 pub(crate) fn unsafe_to_repeat(step: &str, tool: &str, arguments: Value) -> Job {
     Job { safety: Safety::Unknown, ..safe(step, tool, arguments) }
 }
 
-/// Opens the gate that a call of `gate` waits at.
+/// Creates the file for which a call of `gate` waits.
 pub(crate) fn open(gate: &Path) {
     std::fs::write(gate, "").expect("a file");
 }

@@ -1,11 +1,11 @@
-//! What a worker promises, with the real queue, log, claims and blobs, and a real MCP server that keeps a journal.
+//! Tests of a worker with the real queue, log, claims and blobs, and a real MCP server that records its calls.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "what fails here ends its test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a failure ends its test")]
 
 mod breakage;
 mod calls;
 mod claims;
 mod harness;
-mod patience;
+mod leases;
 mod secrets;
 mod stopping;

@@ -1,4 +1,4 @@
-//! Secrets: the tool gets the value, and nobody else does.
+//! Secrets reach the tool, and no log, fault or output.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ fn place(pointer: &str, at: usize, name: &str) -> SecretPlace {
     SecretPlace { pointer: pointer.to_owned(), at, name: name.parse().expect("a name") }
 }
 
-/// A call whose argument `text` is `Bearer` and a secret.
+/// Returns a job whose argument `text` is `Bearer` and a secret.
 fn bearer(step: &str, tool: &str) -> Job {
     let secrets = vec![place("/text", 7, "TOKEN")];
     Job { secrets, ..unsafe_to_repeat(step, tool, json!({ "text": "Bearer secret:TOKEN" })) }
@@ -29,7 +29,7 @@ async fn output(harness: &Harness, job: &Job) -> Value {
 }
 
 #[tokio::test]
-async fn the_tool_gets_the_value_and_the_log_does_not() {
+async fn tool_gets_the_value_and_the_log_does_not() {
     let harness = Harness::started().await;
     assert_eq!(output(&harness, &bearer("one", "note")).await, json!("Bearer ***"));
     let secrets = vec![place("/text", 0, "PIN")];
@@ -40,12 +40,12 @@ async fn the_tool_gets_the_value_and_the_log_does_not() {
 }
 
 #[tokio::test]
-async fn several_places_in_one_text_and_arguments_from_a_blob() {
+async fn several_secrets_in_one_text_of_a_blob_are_filled_in() {
     let harness = Harness::started().await;
     let text = json!({ "text": "é secret:PIN, secret:TOKEN; secret:PIN" }).to_string().into_bytes();
     let bytes = text.len() as u64;
     let digest = harness.backend.blobs.put(text).await.expect("kept");
-    // The last one has no place, so it is text.
+    // The last reference has no place in the list, so it is plain text.
     let secrets = vec![place("/text", 3, "PIN"), place("/text", 15, "TOKEN")];
     let job = Job { arguments: Payload::Blob { digest, bytes }, secrets, ..safe("one", "note", json!({})) };
     assert_eq!(output(&harness, &job).await, json!("é ***, ***; secret:PIN"));
@@ -54,7 +54,7 @@ async fn several_places_in_one_text_and_arguments_from_a_blob() {
 }
 
 #[tokio::test]
-async fn faults_say_nothing_of_a_secret() {
+async fn faults_hold_no_secret() {
     let harness = Harness::started().await;
     let reported = bearer("one", "report");
     harness.publish(&reported).await;
@@ -64,14 +64,14 @@ async fn faults_say_nothing_of_a_secret() {
 
     let shouted = bearer("two", "shout");
     harness.publish(&shouted).await;
-    let doubt = harness.doubt(&shouted.id).await;
-    assert!(doubt.message.contains("Bearer ***"), "{doubt}");
-    assert!(!doubt.message.contains("s3cret"), "{doubt}");
+    let fault = harness.indeterminate(&shouted.id).await;
+    assert!(fault.message.contains("Bearer ***"), "{fault}");
+    assert!(!fault.message.contains("s3cret"), "{fault}");
     harness.close().await;
 }
 
 #[tokio::test]
-async fn a_secret_that_is_absent_or_not_bound_is_one_fault_before_the_call() {
+async fn unknown_secret_and_unbound_secret_are_the_same_fault_before_the_call() {
     let harness = Harness::started().await;
     let named = |name: &str, step: &str, tool: &str| {
         let secrets = vec![place("/text", 0, name)];
@@ -103,10 +103,10 @@ async fn a_secret_that_is_absent_or_not_bound_is_one_fault_before_the_call() {
 }
 
 #[tokio::test]
-async fn later_calls_that_answer_with_a_secret_in_any_form_are_masked() {
+async fn secret_in_any_form_in_a_later_answer_is_masked() {
     let harness = Harness::started().await;
     assert_eq!(output(&harness, &bearer("first", "note")).await, json!("Bearer ***"));
-    // The tool echoes its argument, as one would that remembers what an earlier call gave it. No secret goes into these calls.
+    // These calls get no secret. The tool echoes its argument, like a tool that remembers the secret of an earlier call.
     let basic = format!("Basic {}", STANDARD.encode(format!("user:{PIN}")));
     let said = [
         format!("token {TOKEN}"),

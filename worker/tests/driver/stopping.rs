@@ -1,4 +1,4 @@
-//! Recalls and the end of a worker.
+//! Recalls, and the drain of a worker.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{Harness, open, safe, unsafe_to_repeat};
 
 #[tokio::test]
-async fn a_recall_before_the_start_settles_without_a_call() {
+async fn recall_before_the_start_settles_without_a_call() {
     let mut harness = Harness::new().await;
     for job in [safe("read", "note", json!({})), unsafe_to_repeat("pay", "note", json!({}))] {
         harness.publish(&job).await;
@@ -24,7 +24,7 @@ async fn a_recall_before_the_start_settles_without_a_call() {
 }
 
 #[tokio::test]
-async fn a_recall_during_the_call_ends_it_and_hides_no_doubt() {
+async fn recall_during_the_call_cancels_it_and_an_unsafe_call_is_indeterminate() {
     let harness = Harness::started().await;
     let (safe, not) = (safe("read", "hang", json!({})), unsafe_to_repeat("pay", "hang", json!({})));
     for (calls, job) in [(1, &safe), (2, &not)] {
@@ -33,14 +33,14 @@ async fn a_recall_during_the_call_ends_it_and_hides_no_doubt() {
         harness.backend.jobs.recall(&[job.id.clone()]).await.expect("recalled");
     }
     assert_eq!(harness.fault(&safe.id).await.class, FaultClass::Cancelled);
-    let fault = harness.doubt(&not.id).await;
+    let fault = harness.indeterminate(&not.id).await;
     assert_eq!(fault.class, FaultClass::Cancelled);
     assert!(fault.message.contains("in flight"), "{fault}");
     harness.close().await;
 }
 
 #[tokio::test]
-async fn a_recall_during_a_wait_ends_the_retries() {
+async fn recall_during_a_wait_ends_the_retries() {
     let harness = Harness::started().await;
     let mut job = safe("read", "die", json!({ "survive_from": 9 }));
     job.retry.delay = Duration::from_secs(1);
@@ -53,7 +53,7 @@ async fn a_recall_during_a_wait_ends_the_retries() {
 }
 
 #[tokio::test]
-async fn a_drain_lets_calls_end_and_takes_no_others() {
+async fn drain_lets_calls_end_and_pulls_no_jobs() {
     let mut harness = Harness::started().await;
     let gate = harness.file("gate");
     let begun = unsafe_to_repeat("pay", "gate", json!({ "path": gate }));
@@ -72,7 +72,7 @@ async fn a_drain_lets_calls_end_and_takes_no_others() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_drain_gives_back_what_is_safe_and_settles_what_is_in_doubt() {
+async fn end_of_the_drain_returns_safe_jobs_and_settles_indeterminate_calls() {
     let mut harness = Harness::new().await;
     harness.start(WorkerConfig { drain: Duration::from_millis(50), ..WorkerConfig::default() });
     let (safe, not) = (safe("read", "hang", json!({})), unsafe_to_repeat("pay", "hang", json!({})));
@@ -80,7 +80,7 @@ async fn the_end_of_a_drain_gives_back_what_is_safe_and_settles_what_is_in_doubt
     harness.publish(&not).await;
     harness.called(2).await;
     harness.stopped().await;
-    let fault = harness.doubt(&not.id).await;
+    let fault = harness.indeterminate(&not.id).await;
     assert!(fault.message.contains("the worker stopped"), "{fault}");
     let back = harness.take().await.expect("given back");
     assert_eq!((&back.job.id, back.delivered), (&safe.id, 2));

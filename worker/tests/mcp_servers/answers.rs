@@ -8,10 +8,10 @@ use longshore_worker::mcp::{CallFault, ReadFault};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{call, call_watched, call_within, entry, fault, file, lines, pool_of, until};
+use crate::fixture::{call, call_with_hooks, call_within, entry, fault, file, lines, pool_of, until};
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_a_fault_at_once() {
+async fn answer_that_cannot_be_read_is_a_fault_at_once() {
     let pool = pool_of(entry(&[], json!({})));
     let cases = [
         (
@@ -34,7 +34,7 @@ async fn an_answer_that_cannot_be_read_is_a_fault_at_once() {
 }
 
 #[tokio::test]
-async fn a_question_to_a_person_is_refused_and_the_call_is_a_fault() {
+async fn question_to_a_person_is_refused_and_the_call_is_a_fault() {
     let pool = pool_of(entry(&[], json!({})));
     let (class, sent, message) = fault(call(&pool, "elicit", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered), "{message}");
@@ -44,13 +44,15 @@ async fn a_question_to_a_person_is_refused_and_the_call_is_a_fault() {
 }
 
 #[tokio::test]
-async fn progress_is_heard_when_it_grows() {
+async fn growing_progress_is_reported() {
     let pool = pool_of(entry(&[], json!({})));
-    let heard = Mutex::new(Vec::new());
-    let report = |activity| heard.lock().expect("no panic").push(activity);
+    // Connects first: a slow start of the server would be reported too.
+    call(&pool, "echo", json!({})).await.expect("an answer");
+    let reported = Mutex::new(Vec::new());
+    let report = |activity| reported.lock().expect("no panic").push(activity);
     let steps = json!({"values": [1, 2, 2, 1, 3.5], "total": 4, "message": "page\n1 \u{7}"});
     let answer =
-        call_watched(&pool, "steps", steps, Duration::from_secs(20), &report, &CancellationToken::new())
+        call_with_hooks(&pool, "steps", steps, Duration::from_secs(20), &report, &CancellationToken::new())
             .await;
     assert_eq!(answer.expect("an answer").value, "done");
     let progress = |done| {
@@ -58,12 +60,12 @@ async fn progress_is_heard_when_it_grows() {
         CallActivity::Progress(Progress { done, total: Some(4.0), message })
     };
     let wanted = [CallActivity::Sent, progress(1.0), progress(2.0), progress(3.5)];
-    assert_eq!(heard.into_inner().expect("no panic"), wanted);
+    assert_eq!(reported.into_inner().expect("no panic"), wanted);
     pool.close().await;
 }
 
 #[tokio::test]
-async fn a_resource_is_read_as_it_came() {
+async fn resource_is_read_unchanged() {
     let pool = pool_of(entry(&[], json!({})));
     let server = "s".parse().expect("a name");
     let contents = pool.read(&server, "test://one", Duration::from_secs(20)).await.expect("a resource");
@@ -76,14 +78,14 @@ async fn a_resource_is_read_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_call_that_the_server_wants_again_is_repeated_with_its_state() {
+async fn call_is_repeated_with_the_state_of_a_server_that_asks_for_it_again() {
     let pool = pool_of(entry(&["--modern"], json!({})));
     assert_eq!(call(&pool, "again", json!({})).await.expect("an answer").value, json!("ready"));
     pool.close().await;
 }
 
 #[tokio::test]
-async fn a_form_is_answered_with_its_defaults_where_the_servers_file_says_so() {
+async fn form_is_answered_with_its_defaults_if_the_servers_file_allows_it() {
     for (options, tool, wanted) in [
         (&[][..], "elicit", json!([{"action": "accept", "content": {"name": "Ada"}}])),
         (&["--modern"], "ask", json!(["s", {"q": {"action": "accept", "content": {"name": "Ada"}}}])),
@@ -98,9 +100,9 @@ async fn a_form_is_answered_with_its_defaults_where_the_servers_file_says_so() {
 }
 
 #[tokio::test]
-async fn progress_moves_the_deadline_and_a_limit_ends_it() {
+async fn progress_moves_the_deadline_up_to_a_limit() {
     let pool = pool_of(entry(&[], json!({})));
-    // 1.5 s of work, of which no more than 0.1 s passes without a report.
+    // 1.5 s of work with a report every 0.1 s at least.
     let working = json!({"values": (0..30).collect::<Vec<_>>()});
     let answer = call_within(&pool, "steps", working, Duration::from_millis(900)).await;
     assert_eq!(answer.expect("an answer").value, json!("done"));
@@ -113,16 +115,16 @@ async fn progress_moves_the_deadline_and_a_limit_ends_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_built_yet_says_so() {
+async fn unsupported_answers_are_faults_that_say_so() {
     let dir = tempfile::tempdir().expect("a folder");
-    let told = file(&dir, "cancelled");
-    let pool = pool_of(entry(&["--modern", "--cancelled", &told.display().to_string()], json!({})));
+    let cancelled = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--modern", "--cancelled", &cancelled.display().to_string()], json!({})));
     let (class, sent, message) = fault(call(&pool, "ask", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Answered));
     assert!(message.contains("not built yet"), "{message}");
     let (class, sent, message) = fault(call(&pool, "task", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Maybe));
     assert!(message.contains("a task, which the call had not asked for"), "{message}");
-    until("the task is cancelled", || lines(&told) == ["task t1"]).await;
+    until("the task is cancelled", || lines(&cancelled) == ["task t1"]).await;
     pool.close().await;
 }

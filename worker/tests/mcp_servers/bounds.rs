@@ -1,4 +1,4 @@
-//! Bounds on what a server's list of tools can cost.
+//! Bounds on the cost of a server's list of tools.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use serde_json::json;
 use super::fixture::{call_within, entry, fault, pool_of};
 
 #[tokio::test]
-async fn a_schema_that_doubles_is_left_to_the_server() {
+async fn doubling_schema_is_not_checked_and_the_call_is_made() {
     let pool = pool_of(entry(&["--costly-tools"], json!({})));
-    // Each on its own would take for ever, and keep a thread for it; its deadline is what tells.
+    // Each check would take for ever, so the call would miss its deadline.
     for _ in 0..4 {
         let answer = call_within(&pool, "doubling", json!({"a": 1}), Duration::from_secs(20)).await;
         assert_eq!(answer.expect("an answer").value, json!("doubling was called"));
@@ -18,7 +18,7 @@ async fn a_schema_that_doubles_is_left_to_the_server() {
 }
 
 #[tokio::test]
-async fn a_tool_that_is_too_large_is_left_out_by_name() {
+async fn tool_that_is_too_large_is_left_out_and_named() {
     let pool = pool_of(entry(&["--costly-tools"], json!({})));
     let (class, sent, message) =
         fault(call_within(&pool, "oversized", json!({}), Duration::from_secs(20)).await);

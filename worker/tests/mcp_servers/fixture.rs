@@ -1,40 +1,40 @@
-//! What the tests share: pools of fixture servers, calls in one line, and waiting for a condition.
+//! Pools of fixture servers, calls in one line, and waiting for a condition.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use longshore_proto::{CallActivity, FaultClass, Sent, TraceContext};
-use longshore_worker::mcp::{Answer, CallFault, CallingJob, Pool, ServersConfig, ToolCall};
+use longshore_worker::mcp::{Answer, CallFault, CallingJob, ServerPool, ServersConfig, ToolCall};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// The longest that anything in these tests is waited for.
+/// The longest wait in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A fixture script.
+/// Returns the path of a fixture script.
 pub(crate) fn script(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).display().to_string()
 }
 
-/// The entry of the stdio server with options, and with settings of ours.
+/// Returns the entry of the stdio server with these options and `longshore` settings.
 pub(crate) fn entry(options: &[&str], longshore: Value) -> Value {
     let args: Vec<String> =
         [script("stdio_server.py")].into_iter().chain(options.iter().map(|it| (*it).to_owned())).collect();
     json!({"command": "python3", "args": args, "longshore": longshore})
 }
 
-/// A pool of one server, `s`.
-pub(crate) fn pool_of(entry: Value) -> Pool {
+/// Returns a pool of one server, `s`.
+pub(crate) fn pool_of(entry: Value) -> ServerPool {
     pool(json!({"s": entry}))
 }
 
-/// A pool of servers.
-pub(crate) fn pool(servers: Value) -> Pool {
+/// Returns a pool of servers.
+pub(crate) fn pool(servers: Value) -> ServerPool {
     let text = json!({"mcpServers": servers}).to_string();
-    Pool::new(ServersConfig::parse(&text, &env).expect("a good servers file"))
+    ServerPool::new(ServersConfig::parse(&text, &env).expect("a good servers file"))
 }
 
-/// The environment of these tests: that of the process, and a secret that is never in it.
+/// Returns a variable of the tests' environment: that of the process, and a secret that is not in it.
 fn env(name: &str) -> Option<String> {
     match name {
         "LONGSHORE_TEST_SECRET" => Some("s3cret-value".to_owned()),
@@ -43,24 +43,24 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-/// A call of a tool of `s` with half a minute of time.
-pub(crate) async fn call(pool: &Pool, tool: &str, arguments: Value) -> Result<Answer, CallFault> {
+/// Calls a tool of `s` with half a minute of time.
+pub(crate) async fn call(pool: &ServerPool, tool: &str, arguments: Value) -> Result<Answer, CallFault> {
     call_within(pool, tool, arguments, PATIENCE).await
 }
 
-/// A call of a tool of `s`.
+/// Calls a tool of `s`.
 pub(crate) async fn call_within(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     timeout: Duration,
 ) -> Result<Answer, CallFault> {
-    call_watched(pool, tool, arguments, timeout, &|_| {}, &CancellationToken::new()).await
+    call_with_hooks(pool, tool, arguments, timeout, &|_| {}, &CancellationToken::new()).await
 }
 
-/// A call of a tool of `s`, watched.
-pub(crate) async fn call_watched(
-    pool: &Pool,
+/// Calls a tool of `s` with a progress callback and a cancellation token.
+pub(crate) async fn call_with_hooks(
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     timeout: Duration,
@@ -70,9 +70,9 @@ pub(crate) async fn call_watched(
     make_call(pool, tool, arguments, timeout, (report, cancelled), None).await
 }
 
-/// A call of a tool of `s` for a job.
+/// Calls a tool of `s` for a job.
 pub(crate) async fn call_of(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     job: Option<CallingJob<'_>>,
@@ -81,7 +81,7 @@ pub(crate) async fn call_of(
 }
 
 async fn make_call(
-    pool: &Pool,
+    pool: &ServerPool,
     tool: &str,
     arguments: Value,
     timeout: Duration,
@@ -104,14 +104,14 @@ async fn make_call(
         trace: Some(&trace),
         job,
     };
-    // Whatever happens, no call may hang.
+    // No call may hang.
     tokio::time::timeout(PATIENCE, pool.call(call, report, cancelled))
         .await
         .expect("the call came back")
         .result
 }
 
-/// The class, the reach and the message of a fault.
+/// Returns the class, the sent state and the message of a fault.
 pub(crate) fn fault<T: std::fmt::Debug>(result: Result<T, CallFault>) -> (FaultClass, Sent, String) {
     let fault = result.expect_err("a fault");
     (fault.fault.class, fault.sent, fault.fault.message)
@@ -124,21 +124,21 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    waited.await.unwrap_or_else(|_| panic!("waited too long until {what}"));
+    waited.await.unwrap_or_else(|_| panic!("timed out waiting until {what}"));
 }
 
-/// Whether a process is there and not a zombie.
-pub(crate) fn lives(pid: u32) -> bool {
+/// Returns true if a process exists and is no zombie.
+pub(crate) fn is_running(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(") ").next().unwrap_or_default().starts_with('Z'))
 }
 
-/// A file for a server to write to.
+/// Returns the path of a file for a server to write to.
 pub(crate) fn file(dir: &tempfile::TempDir, name: &str) -> PathBuf {
     dir.path().join(name)
 }
 
-/// The lines of a file; none if it is not there yet.
+/// Returns the lines of a file, or none if it does not exist yet.
 pub(crate) fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
@@ -147,5 +147,5 @@ pub(crate) fn lines(path: &Path) -> Vec<String> {
 pub(crate) fn kill(pid: u32) {
     let status =
         std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill runs");
-    assert!(status.success(), "pid {pid} was there");
+    assert!(status.success(), "process {pid} exists");
 }

@@ -5,19 +5,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use longshore_proto::{FaultClass, Sent};
-use longshore_worker::mcp::Pool;
+use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::fixture::{call, call_within, fault, file, lines, pool_of, script};
 
-/// A running HTTP fixture, ended when it is dropped.
-struct Server {
+/// A running HTTP fixture server, which is killed on drop.
+struct HttpFixture {
     child: Child,
     port: u16,
 }
 
-impl Server {
+impl HttpFixture {
     fn start(options: &[&str]) -> Self {
         let mut child = Command::new("python3")
             .arg(script("http_server.py"))
@@ -30,7 +30,7 @@ impl Server {
         Self { child, port: line.trim().parse().expect("a port") }
     }
 
-    /// The same server again, on the same port, knowing no session.
+    /// Restarts the server on the same port, without its sessions.
     fn restart(&mut self, options: &[&str]) {
         self.stop();
         let port = self.port.to_string();
@@ -38,26 +38,26 @@ impl Server {
     }
 
     fn stop(&mut self) {
-        // It may have ended by itself: that is what some of its tools are for.
+        // Some tools end the server, so it may have exited.
         let _ = self.child.kill();
         self.child.wait().expect("it ends");
     }
 
-    fn pool(&self, longshore: Value) -> Pool {
+    fn pool(&self, longshore: Value) -> ServerPool {
         pool_of(json!({"url": format!("http://127.0.0.1:{}/mcp", self.port), "longshore": longshore}))
     }
 }
 
-impl Drop for Server {
+impl Drop for HttpFixture {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
 #[tokio::test]
-async fn a_tool_answers_in_either_era() {
+async fn tool_answers_in_either_era() {
     for (options, version) in [(&[][..], "2025-11-25"), (&["--modern"][..], "2026-07-28")] {
-        let server = Server::start(options);
+        let server = HttpFixture::start(options);
         let pool = server.pool(json!({}));
         for tool in ["echo", "stream"] {
             let answer = call(&pool, tool, json!({"text": "hello"})).await.expect("an answer");
@@ -70,13 +70,13 @@ async fn a_tool_answers_in_either_era() {
 }
 
 #[tokio::test]
-async fn the_headers_of_the_file_are_sent() {
-    let server = Server::start(&["--token", "s3cret-value"]);
+async fn headers_of_the_servers_file_are_sent() {
+    let server = HttpFixture::start(&["--token", "s3cret-value"]);
     let url = format!("http://127.0.0.1:{}/mcp", server.port);
     let headers = json!({"Authorization": "Bearer ${LONGSHORE_TEST_SECRET}", "X-Team": "docks"});
     let pool = pool_of(json!({"type": "http", "url": url, "headers": headers}));
     let seen = call(&pool, "headers", json!({})).await.expect("an answer").value;
-    // Masked, because it is the very value of the header; `docks` is too short to be a secret.
+    // The value of the header is masked; `docks` is too short to be a secret.
     assert_eq!((&seen["authorization"], &seen["x-team"]), (&json!("***"), &json!("docks")));
     let (class, sent, message) = fault(call(&pool, "plain_401", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unauthorised, Sent::Never));
@@ -87,8 +87,8 @@ async fn the_headers_of_the_file_are_sent() {
 }
 
 #[tokio::test]
-async fn address_without_a_path_that_is_not_found_hints_at_the_usual_one() {
-    let server = Server::start(&[]);
+async fn fault_of_an_address_without_a_path_names_the_usual_path() {
+    let server = HttpFixture::start(&[]);
     for (path, is_hinted) in [("", true), ("/", true), ("/mcp", false)] {
         let url = format!("http://127.0.0.1:{}{path}", server.port);
         let pool = pool_of(json!({ "type": "http", "url": url }));
@@ -104,7 +104,7 @@ async fn address_without_a_path_that_is_not_found_hints_at_the_usual_one() {
 #[tokio::test]
 async fn each_status_has_its_class() {
     for options in [&[][..], &["--modern"][..]] {
-        let server = Server::start(options);
+        let server = HttpFixture::start(options);
         let pool = server.pool(json!({}));
         let cases = [
             (429, json!({"Retry-After": "7"}), FaultClass::RateLimited, Sent::Never, Some(7)),
@@ -127,8 +127,8 @@ async fn each_status_has_its_class() {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_tls_is_not_reached() {
-    let server = Server::start(&[]);
+async fn server_without_tls_is_not_reached_over_https() {
+    let server = HttpFixture::start(&[]);
     let pool = pool_of(json!({"url": format!("https://127.0.0.1:{}/mcp", server.port)}));
     let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
@@ -136,8 +136,8 @@ async fn what_does_not_speak_tls_is_not_reached() {
 }
 
 #[tokio::test]
-async fn nothing_but_an_answer_is_taken_for_one() {
-    let server = Server::start(&[]);
+async fn redirect_and_html_page_are_not_taken_for_an_answer() {
+    let server = HttpFixture::start(&[]);
     let pool = server.pool(json!({}));
     let (class, sent, message) = fault(call(&pool, "moved", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never), "{message}");
@@ -149,9 +149,9 @@ async fn nothing_but_an_answer_is_taken_for_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_connections_and_says_nothing_is_named() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = silent.local_addr().expect("an address").port();
+async fn fault_of_a_server_that_never_answers_names_its_origin() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
     let pool = pool_of(json!({
         "url": format!("http://127.0.0.1:{port}/mcp/s3cret"), "longshore": {"connect_timeout_ms": 200}
     }));
@@ -163,12 +163,12 @@ async fn a_server_that_takes_connections_and_says_nothing_is_named() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_known_before_anything_is_sent() {
-    let mut server = Server::start(&["--modern"]);
+async fn call_to_a_stopped_server_counts_as_not_sent() {
+    let mut server = HttpFixture::start(&["--modern"]);
     let pool = server.pool(json!({}));
     assert!(call(&pool, "echo", json!({})).await.is_ok());
     server.stop();
-    // One TCP connection may still be open on our side, and what is sent over it is in doubt.
+    // A TCP connection may still be open on the client's side, so this call may count as sent.
     let (class, _, _) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!(class, FaultClass::Unavailable);
     for _ in 0..2 {
@@ -183,14 +183,14 @@ async fn nobody_there_is_known_before_anything_is_sent() {
     pool.close().await;
 }
 
-// Two threads, so that the client hears of the closed TCP connection while this test restarts the server.
+// Two threads, so that the client notices the closed TCP connection while this test restarts the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forgotten_session_is_opened_again_and_the_call_made_once() {
+async fn lost_session_is_opened_again_and_the_call_is_made_once() {
     for forget in ["400", "404"] {
         let dir = tempfile::tempdir().expect("a folder");
         let calls = file(&dir, "calls");
         let options = ["--forget", forget, "--calls", &calls.display().to_string()];
-        let mut server = Server::start(&options);
+        let mut server = HttpFixture::start(&options);
         let pool = server.pool(json!({}));
         assert!(call(&pool, "echo", json!({})).await.is_ok());
         server.restart(&options);
@@ -204,9 +204,9 @@ async fn a_forgotten_session_is_opened_again_and_the_call_made_once() {
 }
 
 #[tokio::test]
-async fn a_server_killed_in_mid_call_is_a_fault_at_once() {
+async fn server_killed_during_a_call_is_a_fault_at_once() {
     for options in [&[][..], &["--modern"][..]] {
-        let mut server = Server::start(options);
+        let mut server = HttpFixture::start(options);
         let pool = server.pool(json!({}));
         let started = Instant::now();
         for tool in ["break_stream", "die"] {
@@ -225,9 +225,9 @@ async fn a_server_killed_in_mid_call_is_a_fault_at_once() {
 }
 
 #[tokio::test]
-async fn a_tool_that_takes_too_long_meets_its_deadline() {
+async fn slow_tool_reaches_the_deadline() {
     for options in [&[][..], &["--modern"][..]] {
-        let server = Server::start(options);
+        let server = HttpFixture::start(options);
         let pool = server.pool(json!({}));
         let seen = call_within(&pool, "wait", json!({"seconds": 20}), Duration::from_millis(300)).await;
         let (class, sent, _) = fault(seen);
@@ -238,9 +238,9 @@ async fn a_tool_that_takes_too_long_meets_its_deadline() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_large_is_a_fault_and_not_a_hang() {
+async fn oversized_answer_is_a_fault() {
     for options in [&[][..], &["--modern"][..]] {
-        let server = Server::start(options);
+        let server = HttpFixture::start(options);
         let pool = server.pool(json!({"max_message_bytes": 1_000_000}));
         for (tool, bytes, reach) in
             [("huge", 20_000_000, Sent::Answered), ("huge_stream", 2_000_000, Sent::Maybe)]
@@ -255,9 +255,9 @@ async fn an_answer_that_is_too_large_is_a_fault_and_not_a_hang() {
 }
 
 #[tokio::test]
-async fn fifty_calls_at_once_do_not_wait_for_each_other() {
+async fn fifty_concurrent_calls_do_not_wait_for_each_other() {
     for options in [&[][..], &["--modern"][..]] {
-        let server = Server::start(options);
+        let server = HttpFixture::start(options);
         let pool = server.pool(json!({}));
         call(&pool, "echo", json!({})).await.expect("an answer");
         let started = Instant::now();

@@ -1,8 +1,8 @@
-//! What a crash costs: with several processes, the calls of one; of a job that crashed before, nothing else.
+//! Isolation of crashes: with several processes, a crash ends the calls of one. A job that crashed before gets its own process.
 
 use futures::future::join_all;
 use longshore_proto::{FaultClass, Partition, RunId, Sent, StepPath, Timestamp};
-use longshore_worker::mcp::{CallingJob, Pool};
+use longshore_worker::mcp::{CallingJob, ServerPool};
 use serde_json::{Value, json};
 
 use crate::fixture::{call, call_of, entry, fault, file, lines, pool_of, script, until};
@@ -15,15 +15,15 @@ fn step() -> StepPath {
     "it".parse().expect("a path")
 }
 
-/// The process that carries a call of this job.
-async fn process(pool: &Pool, run: RunId, delivered: u32) -> Value {
+/// Calls a tool for this job, and returns the process that answered.
+async fn process(pool: &ServerPool, run: RunId, delivered: u32) -> Value {
     let step = step();
     let job = CallingJob { run, step: &step, delivered };
     call_of(pool, "pid", json!({}), Some(job)).await.expect("an answer").value
 }
 
 #[tokio::test]
-async fn a_crash_costs_the_calls_of_one_process() {
+async fn crash_ends_the_calls_of_one_process_only() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let settings = json!({ "pool": 4, "max_concurrency": 9 });
@@ -41,7 +41,7 @@ async fn a_crash_costs_the_calls_of_one_process() {
 }
 
 #[tokio::test]
-async fn calls_one_after_the_other_need_one_process() {
+async fn sequential_calls_start_one_process() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let pool = pool_of(entry(&["--starts", &starts.display().to_string()], json!({ "pool": 4 })));
@@ -53,7 +53,7 @@ async fn calls_one_after_the_other_need_one_process() {
 }
 
 #[tokio::test]
-async fn a_run_stays_on_its_process_of_a_stateful_server() {
+async fn calls_of_a_run_use_the_same_process_of_a_stateful_server() {
     let pool = pool_of(entry(&[], json!({ "pool": 4, "stateful": true, "max_concurrency": 8 })));
     let mut processes = Vec::new();
     for number in 0..12 {
@@ -68,7 +68,7 @@ async fn a_run_stays_on_its_process_of_a_stateful_server() {
 }
 
 #[tokio::test]
-async fn a_run_that_relied_on_a_stateful_process_faults_when_it_is_gone() {
+async fn run_whose_stateful_process_has_ended_gets_a_fault() {
     let pool = pool_of(entry(&[], json!({ "stateful": true })));
     let step = step();
     let call = |run, tool: &'static str| {
@@ -83,40 +83,44 @@ async fn a_run_that_relied_on_a_stateful_process_faults_when_it_is_gone() {
         let (class, sent, message) = fault(call(run, "echo").await);
         assert_eq!((class, sent), (FaultClass::StateLost, Sent::Never), "{message}");
     }
-    call(run(3), "echo").await.expect("a run that left nothing there gets a new process");
-    assert_eq!(fault(call(run(1), "echo").await).0, FaultClass::StateLost, "also beside the new process");
+    call(run(3), "echo").await.expect("a run without state gets a new process");
+    assert_eq!(
+        fault(call(run(1), "echo").await).0,
+        FaultClass::StateLost,
+        "also after the new process has started"
+    );
     pool.close().await;
 }
 
 #[tokio::test]
-async fn a_job_whose_process_crashed_runs_alone_until_it_is_answered() {
+async fn job_whose_process_crashed_is_isolated_until_it_is_answered() {
     let pool = pool_of(entry(&[], json!({})));
     let step = step();
     let (bad, good) = (run(1), run(2));
     let die = || call_of(&pool, "die", json!({}), Some(CallingJob { run: bad, step: &step, delivered: 1 }));
     fault(die().await);
     let shared = process(&pool, good, 1).await;
-    // The second crash of the job costs nobody else anything.
+    // The second crash of the job ends no other call.
     let (other, crash) = tokio::join!(call(&pool, "slow", json!({"seconds": 1})), die());
     assert_eq!(fault(crash).1, Sent::Maybe);
     assert_eq!(other.expect("an answer").value, "slept");
     assert_eq!(process(&pool, good, 1).await, shared);
-    assert_ne!(process(&pool, bad, 1).await, shared, "alone once more");
-    assert_eq!(process(&pool, bad, 1).await, shared, "and with the others after its answer");
-    assert_ne!(process(&pool, bad, 3).await, shared, "as well as when it is delivered for the third time");
+    assert_ne!(process(&pool, bad, 1).await, shared, "still isolated");
+    assert_eq!(process(&pool, bad, 1).await, shared, "shared again after its answer");
+    assert_ne!(process(&pool, bad, 3).await, shared, "isolated from the third delivery on");
     pool.close().await;
 }
 
 #[tokio::test]
-async fn a_call_that_an_ending_server_did_not_read_was_not_made() {
+async fn call_that_an_ending_server_did_not_read_counts_as_not_sent() {
     let pool = pool_of(json!({ "command": "python3", "args": [script("leaving_server.py")] }));
     call(&pool, "once", json!({})).await.expect("an answer");
-    // The server answers nothing more, and ends once this request lies in its input.
+    // The server gives no further answer, and ends once this request is in its input.
     let (class, sent, message) = fault(call(&pool, "once", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
     assert!(message.contains("before the server read the request"), "{message}");
     call(&pool, "once", json!({})).await.expect("an answer of a new process");
-    // One byte that was read is enough for a doubt.
+    // If one byte was read, the call may have happened.
     let (class, sent, message) = fault(call(&pool, "once", json!({ "read": 1 })).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
     call(&pool, "once", json!({ "read": 1 })).await.expect("an answer");

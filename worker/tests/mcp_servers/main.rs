@@ -1,15 +1,15 @@
-//! The pool against real servers that misbehave: every trap has its test.
+//! Tests of the pool with real servers that misbehave.
 //!
 //! The servers are small Python scripts in `../fixtures/`, started as real processes over real pipes and sockets.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "what fails here ends its test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a failure ends its test")]
 
 mod answers;
 mod bounds;
 mod fixture;
 mod http;
 mod isolation;
-mod life;
 mod oversized;
+mod processes;
 mod stdio;
 mod tasks;

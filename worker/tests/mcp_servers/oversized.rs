@@ -1,25 +1,25 @@
-//! Messages of more than `max_message_bytes` over standard output: the call that one answers faults, and no other.
+//! Messages of more than `max_message_bytes` over standard output: only the call that such a message answers ends with a fault.
 
 use std::time::Duration;
 
 use longshore_proto::{FaultClass, Sent};
-use longshore_worker::mcp::Pool;
+use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
 
 use crate::fixture::{call, call_within, entry, fault, pool_of};
 
 const LIMIT: usize = 1_000_000;
 
-fn limited(options: &[&str]) -> Pool {
+fn limited(options: &[&str]) -> ServerPool {
     pool_of(entry(options, json!({ "max_message_bytes": LIMIT })))
 }
 
-async fn process(pool: &Pool) -> Value {
+async fn process(pool: &ServerPool) -> Value {
     call(pool, "pid", json!({})).await.expect("an answer").value
 }
 
 #[tokio::test]
-async fn an_oversized_answer_faults_its_own_call_and_no_other() {
+async fn oversized_answer_is_a_fault_of_its_own_call_only() {
     for options in [&[][..], &["--modern"][..]] {
         let pool = limited(options);
         let large = call(&pool, "huge", json!({"bytes": 900_000})).await.expect("an answer");
@@ -48,7 +48,7 @@ async fn an_oversized_answer_faults_its_own_call_and_no_other() {
 }
 
 #[tokio::test]
-async fn oversized_lines_that_answer_nothing_are_passed_over() {
+async fn oversized_lines_without_an_answer_are_dropped() {
     let pool = limited(&[]);
     let before = process(&pool).await;
     for kind in ["notification", "noise", "request", "stderr"] {
@@ -60,7 +60,7 @@ async fn oversized_lines_that_answer_nothing_are_passed_over() {
 }
 
 #[tokio::test]
-async fn an_oversized_answer_without_an_id_costs_its_own_call_its_deadline() {
+async fn call_with_an_oversized_answer_without_id_reaches_its_deadline() {
     let pool = limited(&[]);
     let lost =
         call_within(&pool, "noise", json!({"bytes": 3_000_000, "kind": "no_id"}), Duration::from_millis(700));
@@ -72,7 +72,7 @@ async fn an_oversized_answer_without_an_id_costs_its_own_call_its_deadline() {
 }
 
 #[tokio::test]
-async fn an_oversized_list_of_tools_is_a_fault_that_says_so() {
+async fn oversized_list_of_tools_is_a_fault_that_says_so() {
     let pool = pool_of(entry(&[], json!({ "max_message_bytes": 1024 })));
     let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never));
@@ -81,7 +81,7 @@ async fn an_oversized_list_of_tools_is_a_fault_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_hundred_megabytes_are_refused_by_default() {
+async fn answer_of_a_hundred_megabytes_is_refused_by_default() {
     let pool = pool_of(entry(&[], json!({})));
     let (class, _, message) = fault(call(&pool, "huge", json!({"bytes": 100_000_000})).await);
     assert_eq!(class, FaultClass::ProtocolError);

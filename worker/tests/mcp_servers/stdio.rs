@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
-    PATIENCE, call, call_watched, call_within, entry, fault, file, lines, pool, pool_of, until,
+    PATIENCE, call, call_with_hooks, call_within, entry, fault, file, lines, pool, pool_of, until,
 };
 
 #[tokio::test]
-async fn a_tool_answers_in_either_era() {
+async fn tool_answers_in_either_era() {
     for (options, version, modern) in
         [(&[][..], "2025-11-25", false), (&["--modern"][..], "2026-07-28", true)]
     {
@@ -33,7 +33,7 @@ async fn a_tool_answers_in_either_era() {
 }
 
 #[tokio::test]
-async fn an_era_can_be_forced_and_a_sloppy_server_is_tried_again() {
+async fn era_can_be_forced_and_a_server_that_answers_discover_wrongly_gets_the_handshake() {
     let works = |entry: Value| async move {
         let pool = pool_of(entry);
         let answer = call(&pool, "echo", json!({})).await;
@@ -50,12 +50,12 @@ async fn an_era_can_be_forced_and_a_sloppy_server_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_at_the_question_about_its_era_gets_the_handshake_and_is_asked_once() {
+async fn server_that_exits_on_discover_gets_the_handshake_and_no_further_discover() {
     let folder = tempfile::tempdir().unwrap();
     let starts = file(&folder, "starts");
     let pool = pool_of(entry(&["--strict", "--starts", starts.to_str().unwrap()], json!({})));
     assert!(call(&pool, "echo", json!({})).await.is_ok());
-    assert_eq!(lines(&starts).len(), 2, "one process for each question");
+    assert_eq!(lines(&starts).len(), 2, "one process for `server/discover` and one for the handshake");
     assert_eq!(fault(call(&pool, "die", json!({})).await).0, FaultClass::Unavailable);
     assert!(call(&pool, "echo", json!({})).await.is_ok());
     assert_eq!(lines(&starts).len(), 3, "its era is remembered");
@@ -63,17 +63,17 @@ async fn a_server_that_ends_at_the_question_about_its_era_gets_the_handshake_and
 }
 
 #[tokio::test]
-async fn a_server_that_leaves_the_question_about_its_era_unanswered_gets_the_handshake_soon() {
-    // The library would wait for 10 s.
-    let patient = json!({ "connect_timeout_ms": 9000 });
+async fn server_that_does_not_answer_discover_gets_the_handshake_soon() {
+    // Less than the 10 s for which the library would wait.
+    let settings = json!({ "connect_timeout_ms": 9000 });
     let folder = tempfile::tempdir().unwrap();
     let starts = file(&folder, "starts");
     let options = ["--ignore", "--starts", starts.to_str().unwrap()];
-    let pool = pool_of(entry(&options, patient.clone()));
+    let pool = pool_of(entry(&options, settings.clone()));
     assert!(call(&pool, "echo", json!({})).await.is_ok());
     assert_eq!(lines(&starts).len(), 1, "the same process");
     pool.close().await;
-    // One that is slow to start, and of the other era.
+    // A server of the other era that starts slowly.
     let pool = pool_of(entry(&["--modern", "--late", "3.5"], json!({ "connect_timeout_ms": 20000 })));
     let report = pool.check(&"s".parse().unwrap()).await.expect("a report");
     assert!(report.modern, "{report:?}");
@@ -81,7 +81,7 @@ async fn a_server_that_leaves_the_question_about_its_era_unanswered_gets_the_han
 }
 
 #[tokio::test]
-async fn a_handshake_offers_a_version_that_has_one_and_takes_no_unknown_one() {
+async fn handshake_offers_a_version_of_its_era_and_accepts_known_versions_only() {
     for options in [&["--echo-version"][..], &["--echo-version", "--strict"]] {
         let pool = pool_of(entry(options, json!({ "protocol": "legacy" })));
         let report = pool.check(&"s".parse().unwrap()).await.expect("a report");
@@ -97,14 +97,14 @@ async fn a_handshake_offers_a_version_that_has_one_and_takes_no_unknown_one() {
 }
 
 #[tokio::test]
-async fn a_list_that_leads_in_a_circle_ends_with_what_came() {
+async fn circular_list_of_tools_ends_at_the_first_repeated_page() {
     let pool = pool_of(entry(&["--circular-list"], json!({})));
     assert!(call(&pool, "echo", json!({})).await.is_ok());
     pool.close().await;
 }
 
 #[tokio::test]
-async fn the_key_and_the_trace_go_along() {
+async fn idempotency_key_and_trace_are_sent() {
     let pool = pool_of(entry(&[], json!({})));
     let meta = call(&pool, "meta", json!({})).await.expect("an answer").value;
     assert_eq!(meta["dev.longshore/idempotency-key"], "run/step");
@@ -118,19 +118,19 @@ async fn the_key_and_the_trace_go_along() {
 }
 
 #[tokio::test]
-async fn garbage_on_the_output_is_skipped() {
+async fn output_that_is_no_message_is_skipped() {
     let pool = pool_of(entry(&[], json!({})));
     assert_eq!(call(&pool, "noise", json!({})).await.expect("an answer").value, "after the noise");
     pool.close().await;
 }
 
 #[tokio::test]
-async fn the_environment_of_a_server_is_clean() {
+async fn server_does_not_inherit_the_whole_environment() {
     let mut entry = entry(&[], json!({}));
     entry["env"] = json!({"TOKEN": "${LONGSHORE_TEST_SECRET}"});
     let pool = pool_of(entry);
     let env = call(&pool, "env", json!({})).await.expect("an answer").value;
-    // Masked, because it is the very value of the variable.
+    // The value of the variable is masked.
     assert_eq!(env["TOKEN"], "***");
     assert!(env.get("PATH").is_some());
     // Cargo's variables are in the environment of every test and must not reach a child.
@@ -141,7 +141,7 @@ async fn the_environment_of_a_server_is_clean() {
 }
 
 #[tokio::test]
-async fn a_server_runs_where_the_file_says() {
+async fn server_runs_in_the_folder_of_the_servers_file() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut entry = entry(&[], json!({}));
     entry["cwd"] = json!(dir.path());
@@ -152,7 +152,7 @@ async fn a_server_runs_where_the_file_says() {
 }
 
 #[tokio::test]
-async fn errors_of_a_tool_and_of_the_protocol_are_told_apart() {
+async fn errors_of_a_tool_and_of_the_protocol_are_distinguished() {
     let pool = pool_of(entry(&[], json!({})));
     let failed = call(&pool, "fail", json!({"text": "no such city"})).await.expect("an answer");
     assert_eq!((failed.is_error, failed.error_text.as_str()), (true, "no such city"));
@@ -172,7 +172,7 @@ async fn errors_of_a_tool_and_of_the_protocol_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_tools_of_a_server_come_with_schema_and_hints() {
+async fn tools_are_listed_with_schema_and_hints() {
     let pool = pool_of(entry(&[], json!({})));
     let tools = pool.tools(&"s".parse().unwrap()).await.expect("tools");
     let echo = tools.tools.iter().find(|tool| tool.name.as_str() == "echo").expect("echo");
@@ -183,7 +183,7 @@ async fn the_tools_of_a_server_come_with_schema_and_hints() {
 }
 
 #[tokio::test]
-async fn mistakes_are_found_before_the_call() {
+async fn wrong_tool_name_and_arguments_are_found_before_the_call() {
     let pool = pool_of(entry(&[], json!({})));
     let (class, sent, message) = fault(call(&pool, "ecco", json!({})).await);
     assert_eq!((class, sent), (FaultClass::UnknownTool, Sent::Never));
@@ -195,24 +195,24 @@ async fn mistakes_are_found_before_the_call() {
 }
 
 #[tokio::test]
-async fn a_tool_that_appears_later_is_found() {
-    for tell in [false, true] {
+async fn tool_that_is_added_later_is_found() {
+    for notifies in [false, true] {
         let pool = pool_of(entry(&[], json!({})));
-        call(&pool, "grow", json!({"name": "fresh", "tell": tell})).await.expect("an answer");
+        call(&pool, "grow", json!({"name": "fresh", "tell": notifies})).await.expect("an answer");
         assert_eq!(call(&pool, "fresh", json!({})).await.expect("an answer").value, "fresh was called");
         pool.close().await;
     }
 }
 
 #[tokio::test]
-async fn a_server_without_a_list_is_called_all_the_same() {
+async fn server_without_a_list_of_tools_is_called() {
     let pool = pool_of(entry(&["--no-list"], json!({})));
     assert!(call(&pool, "echo", json!({})).await.is_ok());
     pool.close().await;
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_given_up() {
+async fn endless_list_of_tools_is_a_fault() {
     let pool = pool_of(entry(&["--endless-list"], json!({})));
     let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!((class, sent), (FaultClass::ProtocolError, Sent::Never));
@@ -221,18 +221,18 @@ async fn a_list_without_end_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_meets_its_deadline() {
+async fn call_without_an_answer_reaches_its_deadline_and_is_cancelled_at_the_server() {
     let dir = tempfile::tempdir().expect("a folder");
     let cancelled = file(&dir, "cancelled");
     let pool = pool_of(entry(&["--cancelled", &cancelled.display().to_string()], json!({})));
     let seen = fault(call_within(&pool, "never", json!({}), Duration::from_millis(300)).await);
     assert_eq!(seen, (FaultClass::Timeout, Sent::Maybe, "no answer within 300ms".to_owned()));
-    until("the server is told to stop", || lines(&cancelled) == ["call"]).await;
+    until("the server gets the cancellation", || lines(&cancelled) == ["call"]).await;
     pool.close().await;
 }
 
 #[tokio::test]
-async fn what_a_server_printed_during_a_call_is_in_the_message_of_its_deadline() {
+async fn output_of_the_server_during_a_call_is_in_the_message_of_its_deadline() {
     let mut entry = entry(&[], json!({}));
     entry["env"] = json!({"TOKEN": "${LONGSHORE_TEST_SECRET}"});
     let pool = pool_of(entry);
@@ -251,12 +251,12 @@ async fn what_a_server_printed_during_a_call_is_in_the_message_of_its_deadline()
     assert!(message.ends_with("; it said:\nwaiting for the lock with ***"), "{message}");
     call(&pool, "echo", json!({})).await.expect("an answer");
     let (_, _, message) = fault(call_within(&pool, "never", json!({}), Duration::from_millis(200)).await);
-    assert_eq!(message, "no answer within 200ms", "what it said during another call is not repeated");
+    assert_eq!(message, "no answer within 200ms", "output during another call is not repeated");
     pool.close().await;
 }
 
 #[tokio::test]
-async fn the_data_of_an_error_is_in_its_message() {
+async fn data_of_an_error_is_in_its_message() {
     let pool = pool_of(entry(&[], json!({})));
     let data = json!({"elicitations": [{"mode": "url", "url": "https://example.com/sign-in"}]});
     let given = json!({"code": -32042, "message": "sign in first", "data": data});
@@ -267,7 +267,7 @@ async fn the_data_of_an_error_is_in_its_message() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_reading_meets_its_deadline_too() {
+async fn call_to_a_server_that_stops_reading_reaches_its_deadline() {
     let pool = pool_of(entry(&[], json!({})));
     call(&pool, "deafen", json!({})).await.expect("an answer");
     // More than any pipe holds, so that the request itself cannot be written.
@@ -282,7 +282,7 @@ async fn a_server_that_stops_reading_meets_its_deadline_too() {
 }
 
 #[tokio::test]
-async fn the_server_file_can_shorten_every_deadline() {
+async fn servers_file_can_shorten_every_deadline() {
     let pool = pool_of(entry(&[], json!({"call_timeout_ms": 200})));
     let (class, _, message) = fault(call(&pool, "never", json!({})).await);
     assert_eq!((class, message.as_str()), (FaultClass::Timeout, "no answer within 200ms"));
@@ -290,7 +290,7 @@ async fn the_server_file_can_shorten_every_deadline() {
 }
 
 #[tokio::test]
-async fn an_answer_after_the_deadline_disturbs_nobody() {
+async fn answer_after_the_deadline_ends_no_other_call() {
     let pool = pool_of(entry(&[], json!({})));
     let (class, _, _) =
         fault(call_within(&pool, "slow", json!({"seconds": 0.3}), Duration::from_millis(100)).await);
@@ -306,7 +306,7 @@ async fn two_deadlines_in_a_row_replace_the_connection() {
     let first = pid(&pool).await;
     let wait = Duration::from_millis(100);
     call_within(&pool, "never", json!({}), wait).await.expect_err("a fault");
-    assert_eq!(pid(&pool).await, first, "one is not enough, and an answer forgives it");
+    assert_eq!(pid(&pool).await, first, "one deadline is not enough, and an answer resets the count");
     call_within(&pool, "never", json!({}), wait).await.expect_err("a fault");
     call_within(&pool, "never", json!({}), wait).await.expect_err("a fault");
     assert_ne!(pid(&pool).await, first);
@@ -314,10 +314,10 @@ async fn two_deadlines_in_a_row_replace_the_connection() {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_ends_its_call_and_tells_the_server() {
+async fn cancelled_run_cancels_its_call_at_the_server() {
     let dir = tempfile::tempdir().expect("a folder");
-    let told = file(&dir, "cancelled");
-    let pool = pool_of(entry(&["--cancelled", &told.display().to_string()], json!({})));
+    let cancelled = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--cancelled", &cancelled.display().to_string()], json!({})));
     call(&pool, "echo", json!({})).await.expect("an answer");
     let cancel = CancellationToken::new();
     let steps = json!({"values": [1, 2, 3, 4, 5, 6, 7, 8, 9]});
@@ -327,29 +327,30 @@ async fn a_cancelled_run_ends_its_call_and_tells_the_server() {
             cancel.cancel();
         }
     };
-    let seen = fault(call_watched(&pool, "steps", steps, Duration::from_secs(20), &progress, &cancel).await);
+    let seen =
+        fault(call_with_hooks(&pool, "steps", steps, Duration::from_secs(20), &progress, &cancel).await);
     assert_eq!((seen.0, seen.1), (FaultClass::Cancelled, Sent::Maybe));
-    until("the server is told", || lines(&told) == ["call"]).await;
+    until("the server gets the cancellation", || lines(&cancelled) == ["call"]).await;
     let early =
-        fault(call_watched(&pool, "echo", json!({}), Duration::from_secs(20), &|_| {}, &cancel).await);
+        fault(call_with_hooks(&pool, "echo", json!({}), Duration::from_secs(20), &|_| {}, &cancel).await);
     assert_eq!((early.0, early.1), (FaultClass::Cancelled, Sent::Never));
     pool.close().await;
 }
 
 #[tokio::test]
-async fn an_abandoned_call_is_cancelled_at_the_server() {
+async fn abandoned_call_is_cancelled_at_the_server() {
     let dir = tempfile::tempdir().expect("a folder");
-    let told = file(&dir, "cancelled");
-    let pool = pool_of(entry(&["--cancelled", &told.display().to_string()], json!({})));
+    let cancelled = file(&dir, "cancelled");
+    let pool = pool_of(entry(&["--cancelled", &cancelled.display().to_string()], json!({})));
     call(&pool, "echo", json!({})).await.expect("an answer");
     let abandoned = tokio::time::timeout(Duration::from_millis(200), call(&pool, "never", json!({}))).await;
     assert!(abandoned.is_err());
-    until("the server is told", || lines(&told) == ["call"]).await;
+    until("the server gets the cancellation", || lines(&cancelled) == ["call"]).await;
     pool.close().await;
 }
 
 #[tokio::test]
-async fn fifty_calls_at_once_share_one_process() {
+async fn fifty_concurrent_calls_share_one_process() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let pool = pool_of(entry(&["--starts", &starts.display().to_string()], json!({})));
@@ -365,7 +366,7 @@ async fn fifty_calls_at_once_share_one_process() {
 }
 
 #[tokio::test]
-async fn an_unknown_server_is_answered_with_what_exists() {
+async fn unknown_server_is_reported_with_the_closest_name() {
     let mut off = entry(&[], json!({}));
     off["disabled"] = json!(true);
     let none = pool(json!({"files": entry(&[], json!({})), "s": off}));

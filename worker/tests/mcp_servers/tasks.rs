@@ -1,18 +1,20 @@
-//! Calls that a server of 2025-11-25 carries out as tasks.
+//! Calls that a server of 2025-11-25 performs as tasks.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_proto::{CallActivity, FaultClass, Sent};
-use longshore_worker::mcp::Pool;
+use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{PATIENCE, call, call_watched, call_within, fault, file, lines, pool_of, script, until};
+use crate::fixture::{
+    PATIENCE, call, call_with_hooks, call_within, fault, file, lines, pool_of, script, until,
+};
 
-/// A pool of the server with tasks, and the file in which it notes calls and cancellations.
-fn server(options: &[&str], longshore: Value) -> (Pool, PathBuf, TempDir) {
+/// Returns a pool of the server with tasks, and the file in which it records calls and cancellations.
+fn server(options: &[&str], longshore: Value) -> (ServerPool, PathBuf, TempDir) {
     let dir = tempfile::tempdir().expect("a folder");
     let log = file(&dir, "log");
     let args: Vec<String> = [script("task_server.py"), log.display().to_string()]
@@ -24,17 +26,17 @@ fn server(options: &[&str], longshore: Value) -> (Pool, PathBuf, TempDir) {
 }
 
 #[tokio::test]
-async fn a_tool_that_needs_a_task_gives_the_result_of_its_task() {
+async fn tool_that_needs_a_task_returns_the_result_of_its_task() {
     let (pool, log, _dir) = server(&[], json!({}));
     let answer = call(&pool, "works", json!({})).await.expect("an answer");
     assert_eq!(answer.value, json!({"key": "run/step"}), "the task has the `_meta` of the call");
     pool.close().await;
-    // The task is kept for as long as the call may last with progress.
+    // The time to live of the task is the longest time of the call with progress.
     assert_eq!(lines(&log), [r#"call works {"ttl": 90000}"#], "a task that has ended is not cancelled");
 }
 
 #[tokio::test]
-async fn a_task_is_asked_for_only_where_the_server_takes_it_and_the_tool_needs_it() {
+async fn task_is_requested_only_if_the_server_performs_tasks_and_the_tool_needs_one() {
     for (options, tool, asked) in [
         (&[][..], "may", Value::Null),
         (&["--no-tasks"][..], "works", Value::Null),
@@ -50,9 +52,9 @@ async fn a_task_is_asked_for_only_where_the_server_takes_it_and_the_tool_needs_i
 }
 
 #[tokio::test]
-async fn a_task_that_ends_without_a_result_is_a_fault_that_says_why() {
+async fn task_without_a_result_is_a_fault_with_the_reason() {
     let (pool, log, _dir) = server(&[], json!({}));
-    let lost = "the server took the call as a task, and its result cannot be had: ";
+    let lost = "the server performed the call as a task, and its result is not available: ";
     let cases = [
         (
             "fails",
@@ -92,11 +94,11 @@ async fn a_task_that_ends_without_a_result_is_a_fault_that_says_why() {
     }
     pool.close().await;
     let cancelled: Vec<_> = lines(&log).into_iter().filter(|line| line.starts_with("cancel")).collect();
-    assert_eq!(cancelled, ["cancel is_forgotten", "cancel is_odd"], "those that may still be at work");
+    assert_eq!(cancelled, ["cancel is_forgotten", "cancel is_odd"], "those that may still run");
 }
 
 #[tokio::test]
-async fn a_failed_task_whose_result_is_an_error_of_the_tool_is_that_error() {
+async fn failed_task_with_an_error_of_the_tool_is_that_error() {
     let (pool, _log, _dir) = server(&[], json!({}));
     let answer = call(&pool, "reports", json!({})).await.expect("an answer");
     assert_eq!((answer.is_error, answer.error_text.as_str()), (true, "no such page"));
@@ -104,7 +106,7 @@ async fn a_failed_task_whose_result_is_an_error_of_the_tool_is_that_error() {
 }
 
 #[tokio::test]
-async fn a_task_that_never_ends_meets_the_deadline_of_its_call_and_is_cancelled() {
+async fn endless_task_reaches_the_deadline_of_its_call_and_is_cancelled() {
     let (pool, log, _dir) = server(&[], json!({}));
     call(&pool, "works", json!({})).await.expect("an answer");
     let (class, sent, message) =
@@ -112,7 +114,7 @@ async fn a_task_that_never_ends_meets_the_deadline_of_its_call_and_is_cancelled(
     assert_eq!((class, sent), (FaultClass::Timeout, Sent::Maybe));
     let wanted = "no answer within 700ms; the status of its task is `working`: part ";
     assert!(message.starts_with(wanted), "{message}");
-    // Closing the connections waits until the server has heard of it.
+    // Closing the connections waits until the server has the cancellation.
     pool.close().await;
     assert_eq!(lines(&log).last().map(String::as_str), Some("cancel never"));
 }
@@ -121,7 +123,7 @@ async fn a_task_that_never_ends_meets_the_deadline_of_its_call_and_is_cancelled(
 async fn progress_of_a_task_moves_the_deadline_of_its_call() {
     let (pool, _log, _dir) = server(&[], json!({}));
     call(&pool, "works", json!({})).await.expect("an answer");
-    // Nine pauses of 100 ms at least, each of them shorter than the deadline.
+    // At least nine polls with 100 ms between them, each within the deadline.
     let reported = std::sync::Mutex::new(Vec::new());
     let report = |activity| {
         if let CallActivity::Progress(progress) = activity {
@@ -130,20 +132,20 @@ async fn progress_of_a_task_moves_the_deadline_of_its_call() {
     };
     let within = Duration::from_millis(600);
     let uncancelled = CancellationToken::new();
-    let answer = call_watched(&pool, "progresses", json!({}), within, &report, &uncancelled).await;
+    let answer = call_with_hooks(&pool, "progresses", json!({}), within, &report, &uncancelled).await;
     assert!(answer.is_ok(), "{answer:?}");
     assert_eq!(*reported.lock().expect("no panic"), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
     pool.close().await;
 }
 
 #[tokio::test]
-async fn a_cancelled_call_cancels_its_task_before_the_connection_closes() {
+async fn cancelled_call_cancels_its_task_before_the_connection_closes() {
     let (pool, log, _dir) = server(&[], json!({}));
     let cancel = CancellationToken::new();
-    let called = call_watched(&pool, "never", json!({}), PATIENCE, &|_| {}, &cancel);
+    let called = call_with_hooks(&pool, "never", json!({}), PATIENCE, &|_| {}, &cancel);
     let at_work = async {
         until("the server has the call", || !lines(&log).is_empty()).await;
-        // The server answers a call before it reads on, so the task is known once it is asked for.
+        // The server answers a call before it reads the next one, so this answer means that it has created the task.
         let works = call(&pool, "works", json!({})).await;
         cancel.cancel();
         works
@@ -157,7 +159,7 @@ async fn a_cancelled_call_cancels_its_task_before_the_connection_closes() {
 }
 
 #[tokio::test]
-async fn an_abandoned_call_cancels_its_task() {
+async fn abandoned_call_cancels_its_task() {
     let (pool, log, _dir) = server(&[], json!({}));
     tokio::select! {
         ended = call(&pool, "never", json!({})) => panic!("{ended:?}"),
@@ -171,7 +173,7 @@ async fn an_abandoned_call_cancels_its_task() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_during_a_task_leaves_the_call_in_doubt() {
+async fn call_whose_server_ends_during_its_task_may_have_happened() {
     let (pool, _log, _dir) = server(&[], json!({}));
     let (class, sent, message) = fault(call(&pool, "dies", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Maybe));
@@ -181,7 +183,7 @@ async fn a_server_that_ends_during_a_task_leaves_the_call_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_question_of_a_task_is_answered_as_one_of_a_call() {
+async fn question_of_a_task_is_answered_like_a_question_of_a_call() {
     for tool in ["asks", "asks_early"] {
         let (pool, _log, _dir) = server(&[], json!({"elicitation": "defaults"}));
         let answer = call(&pool, tool, json!({})).await;
@@ -191,7 +193,7 @@ async fn a_question_of_a_task_is_answered_as_one_of_a_call() {
 }
 
 #[tokio::test]
-async fn a_question_of_a_task_that_gets_no_answer_is_a_fault_that_says_so() {
+async fn question_of_a_task_without_an_answer_is_a_fault_that_says_so() {
     let (pool, log, _dir) = server(&[], json!({}));
     call(&pool, "works", json!({})).await.expect("an answer");
     let (class, sent, message) =

@@ -155,7 +155,7 @@ fn hints(report: &ToolReport) -> Line {
 #[cfg(test)]
 mod tests {
     use longshore_proto::{Fault, FaultClass};
-    use longshore_worker::mcp::{Hints, Tool};
+    use longshore_worker::mcp::{Tool, ToolHints};
 
     use super::*;
 
@@ -229,7 +229,7 @@ mod tests {
                         "more": {},
                     },
                 }),
-                hints: Hints::default(),
+                hints: ToolHints::default(),
             },
         };
         assert_eq!(
@@ -262,9 +262,9 @@ mod tests {
                 hints,
             },
         };
-        let hints = Hints { read_only: Some(true), idempotent: Some(true), ..Hints::default() };
+        let hints = ToolHints { read_only: Some(true), idempotent: Some(true), ..ToolHints::default() };
         assert_eq!(
-            texts(&tools(&[tool("read", hints), tool("write_report", Hints::default())])),
+            texts(&tools(&[tool("read", hints), tool("write_report", ToolHints::default())])),
             [
                 "tables/read          read-only idempotent  Does something.",
                 "tables/write_report                        Does something.",

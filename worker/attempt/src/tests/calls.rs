@@ -1,4 +1,4 @@
-//! From the call to its outcome: answers, faults, attempts.
+//! Outcomes of calls: answers, faults, attempts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use longshore_proto::{Attempt, FaultClass, INLINE_LIMIT_BYTES, Job, OnToolError,
 use super::{check, safe, unsafe_to_repeat};
 
 #[test]
-fn a_safe_job_is_called_without_a_claim() {
+fn safe_job_is_called_without_a_claim() {
     check(
         safe(),
         r#"
@@ -20,12 +20,12 @@ fn a_safe_job_is_called_without_a_claim() {
 }
 
 #[test]
-fn a_safe_job_that_comes_again_is_called_again() {
+fn redelivered_safe_job_is_called_again() {
     check(safe(), "delivered 10 => call 1");
 }
 
 #[test]
-fn short_delays_are_waited_for_and_every_attempt_is_recorded() {
+fn short_delay_is_waited_in_place_and_every_attempt_is_recorded() {
     check(
         safe(),
         "
@@ -41,7 +41,7 @@ fn short_delays_are_waited_for_and_every_attempt_is_recorded() {
 }
 
 #[test]
-fn longer_delays_become_a_timer_and_a_new_job() {
+fn longer_delay_settles_for_another_attempt_by_the_scheduler() {
     let retry = RetryPolicy { jitter: false, delay: Duration::from_secs(2), ..RetryPolicy::default() };
     check(
         Job { retry: retry.clone(), ..safe() },
@@ -63,7 +63,7 @@ fn longer_delays_become_a_timer_and_a_new_job() {
 }
 
 #[test]
-fn attempts_go_on_counting_from_the_jobs_number() {
+fn attempts_are_numbered_from_the_number_of_the_job() {
     let mut job = safe();
     job.id.attempt = Attempt(2);
     check(
@@ -78,21 +78,21 @@ fn attempts_go_on_counting_from_the_jobs_number() {
 }
 
 #[test]
-fn a_slot_is_not_kept_for_calls_without_end() {
+fn number_of_calls_in_place_is_bounded() {
     let retry =
         RetryPolicy { attempts: 1000, jitter: false, delay: Duration::ZERO, ..RetryPolicy::default() };
-    let mut life = String::from("delivered 1 => call 1\n");
+    let mut history = String::from("delivered 1 => call 1\n");
     let mut attempts = String::from("1 timeout maybe");
     for next in 2..=10 {
-        life += &format!("faults timeout maybe => wait 0ns\n retry due => call {next}\n");
+        history += &format!("faults timeout maybe => wait 0ns\n retry due => call {next}\n");
         attempts += &format!(", {next} timeout maybe");
     }
-    life += &format!("faults timeout maybe => settle again at 1010: timeout: x [{attempts}]");
-    check(Job { retry, ..safe() }, &life);
+    history += &format!("faults timeout maybe => settle again at 1010: timeout: x [{attempts}]");
+    check(Job { retry, ..safe() }, &history);
 }
 
 #[test]
-fn a_call_in_doubt_is_repeated_only_where_that_is_safe() {
+fn unsafe_call_that_may_have_happened_is_not_repeated() {
     check(
         unsafe_to_repeat(),
         "
@@ -107,7 +107,7 @@ fn a_call_in_doubt_is_repeated_only_where_that_is_safe() {
 }
 
 #[test]
-fn what_the_caller_got_wrong_is_not_tried_again() {
+fn mistake_of_the_caller_is_not_retried() {
     check(
         safe(),
         "delivered 1 => call 1\n faults unknown_tool never => settle fault unknown_tool: x [1 unknown_tool never]",
@@ -115,7 +115,7 @@ fn what_the_caller_got_wrong_is_not_tried_again() {
 }
 
 #[test]
-fn an_error_of_the_tool_means_what_the_step_says() {
+fn tool_error_is_a_fault_or_an_output_as_the_step_says() {
     let reported = "
         delivered 1        => call 1
         reports disk full  => settle fault tool_error: disk full (not retried: `tool_error` is not in `retry.errors`) [1 tool_error answered]
@@ -139,7 +139,7 @@ fn an_error_of_the_tool_means_what_the_step_says() {
 }
 
 #[test]
-fn content_is_kept_only_where_the_plan_reads_it() {
+fn content_is_kept_only_if_the_plan_reads_it() {
     check(
         Job { keep_content: true, ..safe() },
         r#"
@@ -150,7 +150,7 @@ fn content_is_kept_only_where_the_plan_reads_it() {
 }
 
 #[test]
-fn large_values_travel_as_blobs() {
+fn large_value_is_stored_as_a_blob() {
     let text = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
     let (largest, too_large) = (text(INLINE_LIMIT_BYTES), text(INLINE_LIMIT_BYTES + 1));
     check(

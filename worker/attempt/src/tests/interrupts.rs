@@ -1,9 +1,9 @@
-//! Recalls, stops and lost claims, at every moment.
+//! Recalls, stops and lost claims in every phase of a job.
 
 use super::{check, safe, unsafe_to_repeat};
 
 #[test]
-fn a_recall_before_the_call_settles_without_it() {
+fn recall_before_the_call_settles_without_a_call() {
     let cancelled = "settle fault cancelled: cancelled before the call []";
     check(safe(), &format!("delivered 1, recalled => {cancelled}\n settled => acknowledge"));
     check(
@@ -14,23 +14,23 @@ fn a_recall_before_the_call_settles_without_it() {
     );
     check(
         unsafe_to_repeat(),
-        &format!("delivered 1 => claim fetch\n recalled => go on\n claim won => {cancelled}"),
+        &format!("delivered 1 => claim fetch\n recalled => continue\n claim won => {cancelled}"),
     );
 }
 
 #[test]
-fn a_recall_hides_no_doubt_about_an_earlier_delivery() {
+fn recalled_job_with_a_lapsed_claim_is_still_indeterminate() {
     check(
         unsafe_to_repeat(),
         "
         delivered 2, recalled => claim fetch
-        claim lapsed          => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after a silence of w0-1-a
+        claim lapsed          => settle indeterminate unavailable: worker w0-1-a claimed this call and did not report it; the call may have happened, and is not repeated because the step does not say that it is safe (`retry`) [] after an unreported attempt of w0-1-a
         ",
     );
 }
 
 #[test]
-fn a_recall_during_the_call_cancels_it_and_says_what_is_known() {
+fn recall_during_the_call_cancels_it_and_an_unsafe_call_is_indeterminate() {
     check(
         safe(),
         "
@@ -62,7 +62,7 @@ fn a_recall_during_the_call_cancels_it_and_says_what_is_known() {
 }
 
 #[test]
-fn an_answer_that_overtakes_the_recall_counts() {
+fn answer_that_arrives_after_the_recall_counts() {
     check(
         safe(),
         "
@@ -74,7 +74,7 @@ fn an_answer_that_overtakes_the_recall_counts() {
 }
 
 #[test]
-fn a_recall_ends_the_retries() {
+fn recall_ends_the_retries() {
     check(
         safe(),
         "
@@ -95,13 +95,13 @@ fn a_recall_ends_the_retries() {
 }
 
 #[test]
-fn a_worker_that_stops_gives_back_what_may_be_begun_afresh() {
+fn stopping_worker_returns_jobs_that_may_be_called_again() {
     check(
         safe(),
         "
         delivered 1            => call 1
         stopping               => cancel the call
-        faults cancelled maybe => give back
+        faults cancelled maybe => return
         ",
     );
     check(
@@ -110,21 +110,21 @@ fn a_worker_that_stops_gives_back_what_may_be_begun_afresh() {
         delivered 1            => claim fetch
         claim won              => call 1
         stopping               => cancel the call
-        faults cancelled never => give back, releasing the claim
+        faults cancelled never => return, releasing the claim
         ",
     );
     check(
         unsafe_to_repeat(),
         "
         delivered 1 => claim fetch
-        stopping    => go on
-        claim won   => give back, releasing the claim
+        stopping    => continue
+        claim won   => return, releasing the claim
         ",
     );
 }
 
 #[test]
-fn a_worker_that_stops_leaves_no_call_in_doubt_to_another() {
+fn stopping_worker_settles_an_indeterminate_call_itself() {
     check(
         unsafe_to_repeat(),
         "
@@ -138,7 +138,7 @@ fn a_worker_that_stops_leaves_no_call_in_doubt_to_another() {
 }
 
 #[test]
-fn a_worker_that_stops_turns_a_wait_into_a_timer() {
+fn stopping_worker_settles_a_waiting_job_for_another_attempt() {
     check(
         safe(),
         "
@@ -151,7 +151,7 @@ fn a_worker_that_stops_turns_a_wait_into_a_timer() {
 }
 
 #[test]
-fn a_lost_claim_cancels_the_call() {
+fn lost_claim_cancels_the_call() {
     check(
         unsafe_to_repeat(),
         "
@@ -170,16 +170,16 @@ fn only_the_first_interrupt_counts() {
         "
         delivered 1            => call 1
         recalled               => cancel the call
-        stopping               => go on
+        stopping               => continue
         faults cancelled maybe => settle fault cancelled: x [1 cancelled maybe]
-        stopping               => go on
+        stopping               => continue
         settled                => acknowledge
         ",
     );
 }
 
 #[test]
-fn an_end_that_overtakes_the_stop_is_settled() {
+fn result_that_arrives_after_the_stop_is_settled() {
     check(
         safe(),
         "
@@ -199,7 +199,7 @@ fn an_end_that_overtakes_the_stop_is_settled() {
 }
 
 #[test]
-fn what_is_being_settled_is_not_interrupted() {
+fn settling_is_not_interrupted() {
     for interrupt in ["recalled", "stopping", "claim lost"] {
         check(
             unsafe_to_repeat(),
@@ -208,7 +208,7 @@ fn what_is_being_settled_is_not_interrupted() {
                 delivered 1 => claim fetch
                 claim won   => call 1
                 answers 1   => settle output 1 [1 answered]
-                {interrupt} => go on
+                {interrupt} => continue
                 settled     => acknowledge, claim done
                 "
             ),

@@ -1,20 +1,20 @@
-//! The calls that may receive a secret: `servers`, `tools` and `namespaces` of an entry in `longshore.secrets`.
+//! Bindings of secrets to calls: `servers`, `tools` and `namespaces` of an entry in `longshore.secrets`.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use longshore_proto::{Namespace, ServerName, ToolName};
 
-use super::fields::Fields;
+use super::fields::ObjectFields;
 
-/// A call that a secret would go into.
+/// A call that a secret is filled into.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretRecipient<'a> {
-    /// The namespace of the run.
+    /// Namespace of the run.
     pub namespace: &'a Namespace,
-    /// The server.
+    /// Server of the call.
     pub server: &'a ServerName,
-    /// The tool.
+    /// Tool of the call.
     pub tool: &'a ToolName,
 }
 
@@ -26,22 +26,22 @@ impl fmt::Display for SecretRecipient<'_> {
 
 /// The calls that may receive a secret.
 #[derive(Clone, Debug)]
-pub(super) struct Binding {
+pub(super) struct SecretBinding {
     servers: BTreeSet<ServerName>,
-    /// As `server/tool`. `None` means every tool of the servers.
+    /// Tools, written as `server/tool`. `None` means every tool of the servers.
     tools: Option<BTreeSet<(ServerName, ToolName)>>,
-    /// `None` means every namespace.
+    /// Namespaces of runs. `None` means every namespace.
     namespaces: Option<BTreeSet<Namespace>>,
 }
 
-impl Binding {
-    /// Whether a call may receive the secret.
+impl SecretBinding {
+    /// Returns true if a call may receive the secret.
     pub(super) fn allows(&self, to: &SecretRecipient<'_>) -> bool {
         self.allows_tool(to.server, to.tool)
             && self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(to.namespace))
     }
 
-    /// Whether calls of a tool may receive the secret in some namespace.
+    /// Returns true if calls of a tool may receive the secret in at least one namespace.
     pub(super) fn allows_tool(&self, server: &ServerName, tool: &ToolName) -> bool {
         let has_tool =
             |tools: &BTreeSet<(ServerName, ToolName)>| tools.iter().any(|(s, t)| s == server && t == tool);
@@ -50,7 +50,7 @@ impl Binding {
 }
 
 /// Reads the fields of a binding. Returns `None` after a problem.
-pub(super) fn read(fields: &mut Fields<'_>) -> Option<Binding> {
+pub(super) fn read(fields: &mut ObjectFields<'_>) -> Option<SecretBinding> {
     let has_servers = fields.has("servers");
     let servers = list(fields, "servers", |text| text.parse().map_err(|error| format!("{error}")));
     if !has_servers {
@@ -58,7 +58,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Binding> {
     }
     let tools = optional(fields, "tools", tool);
     let namespaces = optional(fields, "namespaces", |text| text.parse().map_err(|error| format!("{error}")));
-    let binding = Binding { servers: servers?, tools: tools?, namespaces: namespaces? };
+    let binding = SecretBinding { servers: servers?, tools: tools?, namespaces: namespaces? };
     let foreign = binding.tools.iter().flatten().find(|(server, _)| !binding.servers.contains(server));
     if let Some((server, tool)) = foreign {
         let why = format!("`{server}/{tool}` is a tool of a server that is not in `servers`");
@@ -75,9 +75,9 @@ fn tool(text: &str) -> Result<(ServerName, ToolName), String> {
     Ok((server, tool.parse().map_err(|error| format!("{error}"))?))
 }
 
-/// Returns `Some(None)` if the field is absent.
+/// Reads a list that may be absent. Returns `Some(None)` if it is, and `None` after a problem.
 fn optional<T: Ord>(
-    fields: &mut Fields<'_>,
+    fields: &mut ObjectFields<'_>,
     field: &str,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<Option<BTreeSet<T>>> {
@@ -85,7 +85,7 @@ fn optional<T: Ord>(
 }
 
 fn list<T: Ord>(
-    fields: &mut Fields<'_>,
+    fields: &mut ObjectFields<'_>,
     field: &str,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Option<BTreeSet<T>> {

@@ -1,23 +1,21 @@
-//! The environment of a child process, put together from nothing: a short list of harmless variables, what `inherit_env`
-//! names, and what `env` sets.
+//! The environment of a child process: a short list of harmless variables, those that `inherit_env` names, and those that `env`
+//! sets.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::ordinary::{self, Source};
+use super::ordinary::{self, ValueSource};
 use super::origin::origin;
-use super::secret::{Secret, Secrets};
+use super::secret::{SecretValue, Secrets};
 
-/// What every child process gets of our environment: what programs need to find files and speak a language, and
-/// nothing that carries a credential. The list is that of the official MCP libraries, plus locale, time zone and
-/// temporary folder.
+/// Variables that every child process inherits. Programs need them to find files and to choose a language, and none has a
+/// credential. The list is that of the official MCP libraries, plus locale, time zone and temporary folder.
 const INHERITED: [&str; 11] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"];
 
-/// Variables that say how this machine reaches the network, which every child process gets as well. Without them a server
-/// behind a proxy fails in ways that name neither the proxy nor the certificate. A password in the address of a proxy is
-/// hidden.
+/// Variables with the network configuration of this machine, which every child process inherits too. Without them a server behind
+/// a proxy fails with errors that name neither the proxy nor the certificate. A password in the address of a proxy is hidden.
 const NETWORK: [&str; 14] = [
     "ALL_PROXY",
     "HTTPS_PROXY",
@@ -35,15 +33,15 @@ const NETWORK: [&str; 14] = [
     "SSL_CERT_FILE",
 ];
 
-/// Variables whose values are no credentials as a whole.
+/// Returns true for a variable whose whole value is no credential.
 fn is_public(name: &str) -> bool {
-    // The folder in which Longshore was started is in the path of every file that a server names.
+    // The working directory of Longshore is in the path of every file that a server names.
     name == "PWD" || INHERITED.contains(&name) || NETWORK.contains(&name)
 }
 
-/// Adds what a child process inherits; what the entry sets itself wins.
+/// Adds the inherited variables. Those that the entry sets itself are not replaced.
 pub(super) fn inherit_env(
-    child: &mut BTreeMap<String, Secret>,
+    child: &mut BTreeMap<String, SecretValue>,
     inherit: &[String],
     env: &dyn Fn(&str) -> Option<String>,
 ) {
@@ -51,23 +49,23 @@ pub(super) fn inherit_env(
         if !child.contains_key(name)
             && let Some(value) = env(name)
         {
-            child.insert(name.to_owned(), Secret(value));
+            child.insert(name.to_owned(), SecretValue(value));
         }
     }
 }
 
-/// Has the values of the environment hidden, except those of variables that are harmless or said to be. `place` is that of the
-/// entry in the file, `written` the field `env` of the entry.
+/// Adds the values of the child's environment to `secrets`, except those of harmless and of visible variables. `place` is the path
+/// of the entry in the file, and `written` its field `env`.
 pub(super) fn hide_env(
     place: &str,
-    env: &BTreeMap<String, Secret>,
+    env: &BTreeMap<String, SecretValue>,
     written: Option<&Value>,
     visible: &[String],
     secrets: &mut Secrets,
 ) {
-    for (name, Secret(value)) in env {
+    for (name, SecretValue(value)) in env {
         let text = written.and_then(|written| written.get(name)).and_then(Value::as_str);
-        let source = if text == Some(value.as_str()) { Source::File } else { Source::Environment };
+        let source = if text == Some(value.as_str()) { ValueSource::File } else { ValueSource::Environment };
         if is_hidden(name, value, source, visible) {
             secrets.add_setting(value, &origin("variable", name, place));
         } else if NETWORK.contains(&name.as_str()) || !visible.contains(name) {
@@ -76,8 +74,8 @@ pub(super) fn hide_env(
     }
 }
 
-/// Returns true for the value of a variable that counts as a secret.
-pub(super) fn is_hidden(name: &str, value: &str, source: Source, visible: &[String]) -> bool {
+/// Returns true if the value of a variable counts as a secret.
+pub(super) fn is_hidden(name: &str, value: &str, source: ValueSource, visible: &[String]) -> bool {
     let is_visible = is_public(name) || visible.iter().any(|visible| visible == name);
     !is_visible && ordinary::is_secret(name, value, source)
 }

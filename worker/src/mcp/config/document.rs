@@ -1,7 +1,7 @@
 //! The text of a servers file as a JSON value.
 //!
-//! Editors and other hosts write these files as JSONC, so comments, trailing commas and a byte order mark are accepted.
-//! Everything else follows JSON. A key that occurs twice is reported: parsers disagree about which one counts.
+//! Editors and other hosts write these files as JSONC, so comments, trailing commas and a byte order mark are accepted. All other
+//! syntax is that of JSON. A key that occurs twice is reported, because parsers disagree about the value that counts.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Number, Value};
 
-/// At most this many repeated keys are reported: their lines are counted from the start of the text.
+/// The most repeated keys that are reported. Each takes a scan of the text for its line number.
 const MOST_DUPLICATES: usize = 20;
 
 /// JSON with comments and trailing commas, and without the other additions of JSON5, which no host of MCP servers reads.
@@ -27,27 +27,27 @@ const OPTIONS: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// A text that was read.
+/// The value of a text, and its repeated keys.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct JsonDocument {
     pub(super) value: Value,
     /// Keys that occur more than once in their object. The last one is in `value`.
-    pub(super) duplicates: Vec<Duplicate>,
+    pub(super) duplicates: Vec<DuplicateKey>,
 }
 
 /// A key that occurs more than once in its object.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Duplicate {
-    /// The keys that lead to it, itself last.
+pub(super) struct DuplicateKey {
+    /// Keys from the outermost object to this key.
     pub(super) path: Vec<String>,
-    /// The line of an earlier occurrence, starting at 1.
+    /// Line of the earlier occurrence, starting at 1.
     earlier_line: usize,
-    /// The line of the later occurrence.
+    /// Line of the later occurrence.
     later_line: usize,
 }
 
-impl Duplicate {
-    /// Returns the sentence that reports it, without its place.
+impl DuplicateKey {
+    /// Returns the sentence that reports the key, without its path.
     pub(super) fn problem(&self) -> String {
         let lines = match (self.earlier_line, self.later_line) {
             (earlier, later) if earlier == later => format!("in line {later}"),
@@ -60,29 +60,29 @@ impl Duplicate {
 /// Reads a text.
 ///
 /// # Errors
-/// The place and the reason of a mistake in the syntax.
-pub(super) fn read(text: &str) -> Result<Document, String> {
+/// Line, column and reason of a mistake in the syntax.
+pub(super) fn read(text: &str) -> Result<JsonDocument, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let parsed = parse_to_ast(text, &CollectOptions::default(), &OPTIONS).map_err(|error| {
         let why = lowercase_first(&error.kind().to_string());
         format!("not valid JSON at line {}, column {}: {why}", error.line_display(), error.column_display())
     })?;
     let node = parsed.value.ok_or("the file is empty; write an object with `mcpServers`")?;
-    let mut conversion = Conversion { text, path: Vec::new(), duplicates: Vec::new() };
+    let mut conversion = JsonConversion { text, path: Vec::new(), duplicates: Vec::new() };
     let value = conversion.value(node);
-    Ok(Document { value, duplicates: conversion.duplicates })
+    Ok(JsonDocument { value, duplicates: conversion.duplicates })
 }
 
-/// Converts the syntax tree, and notes repeated keys.
-struct Conversion<'a> {
+/// The conversion of a syntax tree to a JSON value, which records repeated keys.
+struct JsonConversion<'a> {
     text: &'a str,
-    /// The keys that lead to the current value.
+    /// Keys from the outermost object to the current value.
     path: Vec<String>,
-    duplicates: Vec<Duplicate>,
+    duplicates: Vec<DuplicateKey>,
 }
 
-impl Conversion<'_> {
-    /// The parser bounds the nesting, and so the recursion.
+impl JsonConversion<'_> {
+    /// Converts a value. The parser bounds the nesting, and so the recursion.
     fn value(&mut self, node: Node<'_>) -> Value {
         match node {
             Node::NullKeyword(_) => Value::Null,
@@ -118,7 +118,7 @@ impl Conversion<'_> {
     fn note_duplicate(&mut self, earlier: usize, later: usize) {
         if self.duplicates.len() < MOST_DUPLICATES {
             let (earlier_line, later_line) = (self.line(earlier), self.line(later));
-            self.duplicates.push(Duplicate { path: self.path.clone(), earlier_line, later_line });
+            self.duplicates.push(DuplicateKey { path: self.path.clone(), earlier_line, later_line });
         }
     }
 

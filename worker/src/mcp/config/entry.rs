@@ -1,7 +1,7 @@
-//! One entry of the servers file: a command to start, a URL, or the server without either that measurements need.
+//! One entry of the servers file: a command to start, a URL, or the server for measurements, which has neither.
 //!
-//! The fields are those of other hosts (`command`, `args`, `env`, `cwd`; `url`, `headers`; `type`), plus our own
-//! nested `longshore` object.
+//! The fields are those of other hosts (`command`, `args`, `env`, `cwd`; `url`, `headers`; `type`), plus the nested object
+//! `longshore` with Longshore's own settings.
 
 use std::collections::BTreeMap;
 
@@ -11,94 +11,94 @@ use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::child_env::{hide_env, inherit_env};
-use super::expand::Expanded;
-use super::expansion::Expansion;
-use super::fields::Fields;
+use super::expand::ExpandedText;
+use super::expansion::EntryExpansion;
+use super::fields::ObjectFields;
 use super::header::headers;
-use super::secret::{Secret, Secrets};
-use super::settings::{Settings, settings};
+use super::secret::{SecretValue, Secrets};
+use super::settings::{ServerSettings, settings};
 use super::spelling;
 
 /// A server that can be called.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerConfig {
-    /// How it is reached.
-    pub(crate) reach: Reach,
-    /// How it is treated.
-    pub(crate) settings: Settings,
-    /// What must not be seen.
+    /// Transport to the server.
+    pub(crate) transport: ServerTransport,
+    /// Longshore's settings of the server.
+    pub(crate) settings: ServerSettings,
+    /// Values to hide in texts of the server.
     pub(crate) secrets: Secrets,
 }
 
-/// How a server is reached.
+/// The transport to a server.
 #[derive(Clone, Debug)]
-pub(crate) enum Reach {
-    /// A child process, over its standard input and output.
+pub(crate) enum ServerTransport {
+    /// Standard input and output of a child process.
     Stdio(StdioServer),
     /// Streamable HTTP.
     Http(HttpServer),
-    /// The worker itself, for measuring.
+    /// No transport: the worker itself answers, for measurements.
     Noop,
 }
 
-/// A command to start.
+/// A server that is started as a child process.
 #[derive(Clone, Debug)]
 pub(crate) struct StdioServer {
-    /// The program: a path, or a name looked up in the child's `PATH`.
-    pub(crate) command: Expanded,
-    /// Its arguments.
-    pub(crate) args: Vec<Expanded>,
-    /// Its whole environment.
-    pub(crate) env: BTreeMap<String, Secret>,
-    /// Where it runs; by default where we run.
-    pub(crate) cwd: Option<Expanded>,
+    /// Path of the program, or a name that is looked up in the child's `PATH`.
+    pub(crate) command: ExpandedText,
+    /// Arguments of the program.
+    pub(crate) args: Vec<ExpandedText>,
+    /// Whole environment of the child.
+    pub(crate) env: BTreeMap<String, SecretValue>,
+    /// Working directory of the child; by default that of Longshore.
+    pub(crate) cwd: Option<ExpandedText>,
 }
 
-/// A URL to post to.
+/// A server that is reached over HTTP.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpServer {
-    /// The MCP endpoint: `http` or `https`.
-    pub(crate) url: Expanded,
-    /// Sent with every request, credentials among them.
+    /// URL of the MCP endpoint, with the scheme `http` or `https`.
+    pub(crate) url: ExpandedText,
+    /// Headers of every request, which may hold credentials.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl HttpServer {
-    /// Scheme, host and port: what says which server it is, without paths, parameters or credentials.
+    /// Returns scheme, host and port, which identify the server without paths, parameters or credentials.
     pub(crate) fn origin(&self) -> Option<String> {
         Some(Url::parse(self.url.value()).ok()?.origin().ascii_serialization())
     }
 
-    /// Returns true if headers, any of which may be a credential, go over the network in plain text.
+    /// Returns true if headers, any of which may be a credential, are sent over the network in plain text.
     fn exposes_headers(&self) -> bool {
         let is_plain = |url: Url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback);
         !self.headers.is_empty() && Url::parse(self.url.value()).is_ok_and(is_plain)
     }
 }
 
-/// What was found out while reading an entry.
+/// Messages about an entry, and its secrets.
 #[derive(Default)]
-pub(super) struct Findings {
+pub(super) struct EntryFindings {
     /// Mistakes in the entry, which make its server unusable.
     pub(super) problems: Vec<String>,
-    /// Reasons that lie outside of the entry, such as a variable that is not set.
+    /// Reasons outside of the entry that make its server unusable, such as a variable that is not set.
     pub(super) unusable: Vec<String>,
-    /// Oddities.
+    /// Warnings about the entry.
     pub(super) warnings: Vec<String>,
-    /// What must not be seen, also of an entry that is unusable: messages quote it.
+    /// Values to hide, also those of an unusable entry, since messages quote it.
     pub(super) secrets: Secrets,
-    /// The entry is switched off, so nothing else of it was read.
+    /// The entry is switched off, so no other field was read.
     pub(super) is_disabled: bool,
 }
 
-/// Reads the entry at `place` of the file. Nothing comes back if there are problems, or if the server is unusable.
+/// Reads the entry at the path `place` of the file. Returns `None` if there are problems, or if the server is unusable.
 pub(super) fn read(
     place: &str,
     mut entry: Value,
     env: &dyn Fn(&str) -> Option<String>,
-    found: &mut Findings,
+    found: &mut EntryFindings,
 ) -> Option<ServerConfig> {
-    let Findings { problems, unusable, warnings, secrets, is_disabled } = found;
+    let EntryFindings { problems, unusable, warnings, secrets, is_disabled } = found;
     problems.append(&mut spelling::canonical(&mut entry));
     if entry.get("disabled") == Some(&Value::Bool(true)) {
         problems.clear();
@@ -109,60 +109,61 @@ pub(super) fn read(
     let own = own.unwrap_or_else(|| Value::Object(Map::new()));
     let (settings, variables) = settings("longshore".to_owned(), own, problems);
     let written_env = entry.get("env").cloned();
-    let mut fields = Fields::of(String::new(), entry, problems)?;
+    let mut fields = ObjectFields::of(String::new(), entry, problems)?;
     fields.take_bool("disabled");
     let visible = variables.visible.as_slice();
-    let mut expansion = Expansion { env, place, visible, unusable, warnings, secrets };
-    let reach = match transport(&mut fields, expansion.unusable) {
-        Some(Transport::Stdio) => stdio(&mut fields, &mut expansion).map(Reach::Stdio),
-        Some(Transport::Http) => {
+    let mut expansion = EntryExpansion { env, place, visible, unusable, warnings, secrets };
+    let transport = match transport_kind(&mut fields, expansion.unusable) {
+        Some(TransportKind::Stdio) => stdio(&mut fields, &mut expansion).map(ServerTransport::Stdio),
+        Some(TransportKind::Http) => {
             let server = http(&mut fields, &mut expansion);
             if server.as_ref().is_some_and(HttpServer::exposes_headers) {
                 expansion.warn(
                     "sends its headers over http to another machine: credentials in them can be read on the way; use https",
                 );
             }
-            server.map(Reach::Http)
+            server.map(ServerTransport::Http)
         }
-        Some(Transport::Noop) => Some(Reach::Noop),
+        Some(TransportKind::Noop) => Some(ServerTransport::Noop),
         None => None,
     };
-    // Without a transport, nothing was read of what belongs to one.
-    for field in fields.rest().into_iter().filter(|field| reach.is_some() || !spelling::is_known(field)) {
+    // Without a transport, the fields of a transport were not read.
+    for field in fields.rest().into_iter().filter(|field| transport.is_some() || !spelling::is_known(field)) {
         if let Some(why) = spelling::unknown_field(&field) {
             expansion.warn(format!("{field}: {why}"));
         }
     }
-    if settings.limits.is_any() && !matches!(reach, None | Some(Reach::Stdio(_))) {
+    if settings.limits.has_limit() && !matches!(transport, None | Some(ServerTransport::Stdio(_))) {
         problems.push("longshore.limits: only a server with a `command` has processes to limit".to_owned());
     }
-    if settings.pool > 1 && !matches!(reach, None | Some(Reach::Stdio(_))) {
+    if settings.pool > 1 && !matches!(transport, None | Some(ServerTransport::Stdio(_))) {
         problems.push(
             "longshore.pool: only a server with a `command` has processes; over HTTP one client serves all calls"
                 .to_owned(),
         );
     }
-    let mut reach = reach?;
-    if let Reach::Stdio(stdio) = &mut reach {
+    let mut transport = transport?;
+    if let ServerTransport::Stdio(stdio) = &mut transport {
         inherit_env(&mut stdio.env, &variables.inherit, env);
         hide_env(place, &stdio.env, written_env.as_ref(), visible, secrets);
     }
-    Some(ServerConfig { reach, settings, secrets: secrets.clone() })
+    Some(ServerConfig { transport, settings, secrets: secrets.clone() })
 }
 
-enum Transport {
+/// The kind of a transport.
+enum TransportKind {
     Stdio,
     Http,
     Noop,
 }
 
-/// Which transport an entry means: by its `type`, else by what it brings.
-fn transport(fields: &mut Fields<'_>, unusable: &mut Vec<String>) -> Option<Transport> {
+/// Returns the kind of an entry's transport: that of its `type`, or that of its other fields.
+fn transport_kind(fields: &mut ObjectFields<'_>, unusable: &mut Vec<String>) -> Option<TransportKind> {
     let kind = fields.take_text("type");
     match kind.as_deref().map(spelling::transport_word).as_deref() {
-        Some("stdio" | "local") => Some(Transport::Stdio),
-        Some("http" | "streamablehttp" | "remote") => Some(Transport::Http),
-        Some("noop") => Some(Transport::Noop),
+        Some("stdio" | "local") => Some(TransportKind::Stdio),
+        Some("http" | "streamablehttp" | "remote") => Some(TransportKind::Http),
+        Some("noop") => Some(TransportKind::Noop),
         Some("ws" | "websocket") => {
             unusable.push(
                 "type: WebSocket is not a transport of MCP; if the server offers streamable HTTP, write `\"type\": \"http\"` \
@@ -185,8 +186,8 @@ fn transport(fields: &mut Fields<'_>, unusable: &mut Vec<String>) -> Option<Tran
             None
         }
         None => match (fields.has("command"), fields.has("url")) {
-            (true, false) => Some(Transport::Stdio),
-            (false, true) => Some(Transport::Http),
+            (true, false) => Some(TransportKind::Stdio),
+            (false, true) => Some(TransportKind::Http),
             (true, true) => {
                 fields
                     .refuse("url", "contradicts `command`; keep one of them, or say which counts by `type`");
@@ -200,7 +201,7 @@ fn transport(fields: &mut Fields<'_>, unusable: &mut Vec<String>) -> Option<Tran
     }
 }
 
-fn stdio(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<StdioServer> {
+fn stdio(fields: &mut ObjectFields<'_>, expansion: &mut EntryExpansion<'_>) -> Option<StdioServer> {
     let command = fields.take_text("command").filter(|command| !command.is_empty());
     if command.is_none() {
         fields.refuse("command", "must name the program to start");
@@ -219,12 +220,12 @@ fn stdio(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<Stdio
     }
     let command = expansion.plain("command", &command);
     let args: Option<Vec<_>> = args.iter().map(|arg| expansion.argument(arg)).collect();
-    expansion.secrets.add_from_arguments(args.iter().flatten().map(Expanded::value));
+    expansion.secrets.add_from_arguments(args.iter().flatten().map(ExpandedText::value));
     let env: Option<BTreeMap<_, _>> = env
         .iter()
         .map(|(name, value)| {
             let value = expansion.secret(&format!("env.{name}"), value)?;
-            Some((name.clone(), Secret(value.value().to_owned())))
+            Some((name.clone(), SecretValue(value.value().to_owned())))
         })
         .collect();
     let cwd = match cwd {
@@ -234,7 +235,7 @@ fn stdio(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<Stdio
     Some(StdioServer { command: command?, args: args?, env: env?, cwd })
 }
 
-fn http(fields: &mut Fields<'_>, expansion: &mut Expansion<'_>) -> Option<HttpServer> {
+fn http(fields: &mut ObjectFields<'_>, expansion: &mut EntryExpansion<'_>) -> Option<HttpServer> {
     let url = fields.take_text("url");
     if url.is_none() {
         fields.refuse("url", "must be the address of the server");

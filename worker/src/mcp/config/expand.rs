@@ -1,65 +1,67 @@
-//! `${VAR}` in the servers file.
+//! Expansion of `${VAR}` in the servers file.
 //!
-//! Three forms, as other hosts of MCP servers read them: `${VAR}`, `${VAR:-default}` (also when the variable is
-//! empty, as in a shell), `${env:VAR}`. Pure: the environment is a function.
+//! There are three forms, as in other hosts of MCP servers: `${VAR}`, `${VAR:-default}` (the default also replaces an empty
+//! value, as in a shell), and `${env:VAR}`. Pure: the environment is a function.
 
 use std::fmt;
 
-/// A text of the servers file, and what it means here.
+/// A text of the servers file, and its value with all variables expanded.
 ///
-/// It prints as it stands in the file, so a message can name a command without showing what `${TOKEN}` holds.
+/// `Display` and `Debug` show the text of the file, so a message can name a command without the value of `${TOKEN}`.
 #[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Expanded {
+pub(crate) struct ExpandedText {
     written: String,
     value: String,
 }
 
-impl Expanded {
-    /// What it means.
+impl ExpandedText {
+    /// Returns the expanded text.
     pub(crate) fn value(&self) -> &str {
         &self.value
     }
 }
 
-impl fmt::Display for Expanded {
+impl fmt::Display for ExpandedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)
     }
 }
 
-impl fmt::Debug for Expanded {
+impl fmt::Debug for ExpandedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.written)
     }
 }
 
-/// Why a text cannot be used here.
+/// Reason why a text cannot be expanded.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum ExpandError {
-    /// Without this rule a literal `${TOKEN}` would go out as a credential.
+    /// The variable is not set. Without this error the literal text `${TOKEN}` would be sent as a credential.
     #[error("variable `{0}` is not set; set it, or write `${{{0}:-default}}`")]
     Unset(String),
-    /// Nobody is there to be asked.
-    #[error("`${{input:{0}}}` asks a person for a value, and nobody is there; use an environment variable")]
+    /// The value would be the input of a person, and a worker has no user.
+    #[error(
+        "`${{input:{0}}}` asks a person for a value, which is not supported; use an environment variable"
+    )]
     Input(String),
-    /// A variable that editors replace in their own configuration.
+    /// The variable exists in the configuration of editors only.
     #[error("`${{{0}}}` is known to editors only; write the path, or a variable such as `${{HOME}}`")]
     Editor(String),
-    /// Neither of the forms.
-    #[error("`{0}` is none of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`")]
+    /// The text has none of the three forms.
+    #[error("`{0}` is not one of `${{VAR}}`, `${{VAR:-default}}`, `${{env:VAR}}`")]
     Malformed(String),
 }
 
-/// Variables of VS Code and its relatives.
+/// Variables of VS Code and editors that derive from it.
 const EDITOR_VARIABLES: [&str; 5] =
     ["workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "/"];
 
-/// Replaces every variable in a text. `used` hears the name and value of each one that was looked up.
+/// Expands every variable in a text. `used` is called with the name and value of each variable that was looked up.
 pub(crate) fn expand(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
     used: &mut dyn FnMut(&str, &str),
-) -> Result<Expanded, Vec<ExpandError>> {
+) -> Result<ExpandedText, Vec<ExpandError>> {
     let (mut value, mut problems, mut rest) = (String::new(), Vec::new(), text);
     while let Some((before, after)) = rest.split_once("${") {
         value.push_str(before);
@@ -75,7 +77,7 @@ pub(crate) fn expand(
         rest = tail;
     }
     value.push_str(rest);
-    if problems.is_empty() { Ok(Expanded { written: text.to_owned(), value }) } else { Err(problems) }
+    if problems.is_empty() { Ok(ExpandedText { written: text.to_owned(), value }) } else { Err(problems) }
 }
 
 fn variable(
@@ -109,7 +111,7 @@ fn variable(
     }
 }
 
-/// Whether a text can name an environment variable: letters, digits and `_`, not starting with a digit.
+/// Returns true if a text is a valid name of an environment variable: letters, digits and `_`, not starting with a digit.
 pub(crate) fn is_variable_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn expands_the_three_forms() {
+    fn three_forms_are_expanded() {
         let cases = [
             ("plain $HOME $ {x}", "plain $HOME $ {x}"),
             ("Bearer ${TOKEN}", "Bearer s3cret"),
@@ -141,27 +143,27 @@ mod tests {
         ];
         for (text, value) in cases {
             let expanded = expand(text, &env, &mut |_, _| {});
-            assert_eq!(expanded.as_ref().map(Expanded::value), Ok(value), "{text}");
+            assert_eq!(expanded.as_ref().map(ExpandedText::value), Ok(value), "{text}");
         }
     }
 
     #[test]
-    fn refuses_what_it_cannot_fill_in_and_says_all_of_it() {
+    fn all_variables_that_cannot_be_expanded_are_reported() {
         let problems = expand("${A} ${input:key} ${TOKEN} ${9} ${open", &env, &mut |_, _| {});
         let texts: Vec<String> = problems.unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
                 "variable `A` is not set; set it, or write `${A:-default}`",
-                "`${input:key}` asks a person for a value, and nobody is there; use an environment variable",
-                "`${9}` is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
-                "`${open` is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+                "`${input:key}` asks a person for a value, which is not supported; use an environment variable",
+                "`${9}` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+                "`${open` is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
             ]
         );
     }
 
     #[test]
-    fn prints_as_written() {
+    fn expanded_text_is_shown_as_written() {
         let expanded = expand("--token=${TOKEN}", &env, &mut |_, _| {}).expect("set");
         assert_eq!(format!("{expanded} {expanded:?}"), "--token=${TOKEN} \"--token=${TOKEN}\"");
     }

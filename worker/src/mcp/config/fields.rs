@@ -1,22 +1,22 @@
-//! Reading a JSON object field by field, collecting every problem instead of stopping at the first.
+//! A reader of a JSON object that collects every problem instead of stopping at the first.
 //!
-//! A small reader for the servers file: each `take_` removes a field and reports it if its type is wrong; what is
-//! left over at the end is unknown, and the caller decides whether that is an error.
+//! Each `take_` method removes a field, and reports a problem if its type is wrong. The remaining fields are unknown; the caller
+//! decides if they are errors.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-/// The fields of one object that have not been taken yet.
-pub(super) struct Fields<'a> {
+/// The fields of an object that were not taken yet.
+pub(super) struct ObjectFields<'a> {
     place: String,
     map: Map<String, Value>,
     problems: &'a mut Vec<String>,
 }
 
-impl<'a> Fields<'a> {
-    /// The fields of an object at `place`, without those that are `null`; `None`, and a problem, if it is not an object. The place
-    /// is empty for the outermost object of what is read: the file, or an entry whose name is given elsewhere.
+impl<'a> ObjectFields<'a> {
+    /// Creates the reader of an object at the path `place`, without fields that are `null`. Returns `None` and adds a problem if
+    /// the value is no object. The path is empty for the file itself, and for an entry whose name is added by the caller.
     pub(super) fn of(place: String, value: Value, problems: &'a mut Vec<String>) -> Option<Self> {
         match value {
             Value::Object(mut map) => {
@@ -37,17 +37,17 @@ impl<'a> Fields<'a> {
         self.problems.push(format!("{}{dot}{field}: {why}", self.place));
     }
 
-    /// Whether a field is there.
+    /// Returns true if the object has a field.
     pub(super) fn has(&self, field: &str) -> bool {
         self.map.contains_key(field)
     }
 
-    /// Any value.
+    /// Takes a field with any value.
     pub(super) fn take(&mut self, field: &str) -> Option<Value> {
         self.map.remove(field)
     }
 
-    /// A text.
+    /// Takes a text.
     pub(super) fn take_text(&mut self, field: &str) -> Option<String> {
         match self.map.remove(field)? {
             Value::String(text) => Some(text),
@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A switch.
+    /// Takes a boolean.
     pub(super) fn take_bool(&mut self, field: &str) -> Option<bool> {
         match self.map.remove(field)? {
             Value::Bool(value) => Some(value),
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number within bounds.
+    /// Takes a whole number within bounds.
     pub(super) fn take_number(&mut self, field: &str, least: u64, most: u64) -> Option<u64> {
         let value = self.map.remove(field)?;
         match value.as_u64() {
@@ -75,7 +75,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of texts. Whole numbers, `true` and `false` are taken as they are written.
+    /// Takes a list of texts. Whole numbers, `true` and `false` become the text in which they are written.
     pub(super) fn take_texts(&mut self, field: &str) -> Option<Vec<String>> {
         let items = match self.map.remove(field)? {
             Value::Array(items) => items,
@@ -94,7 +94,7 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
-    /// An object of texts. Whole numbers, `true` and `false` are taken as they are written.
+    /// Takes an object of texts. Whole numbers, `true` and `false` become the text in which they are written.
     pub(super) fn take_text_map(&mut self, field: &str) -> Option<BTreeMap<String, String>> {
         let map = match self.map.remove(field)? {
             Value::Object(map) => map,
@@ -113,7 +113,7 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
-    /// The names of the fields that were not taken.
+    /// Returns the names of the fields that were not taken.
     pub(super) fn rest(&self) -> Vec<String> {
         self.map.keys().cloned().collect()
     }
@@ -124,19 +124,19 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the text of a scalar, or what else it is.
+/// Returns the text of a scalar, or the kind of any other value.
 fn scalar(value: &Value) -> Result<String, &'static str> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Bool(value) => Ok(value.to_string()),
         Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
-        // Its digits may have changed on the way: 1.10 is read as 1.1.
+        // The digits of the file are not known: 1.10 is read as 1.1.
         Value::Number(_) => Err("a number with a fraction; put it in quotes"),
         other => Err(kind(other)),
     }
 }
 
-/// What a value is, for messages. Never the value itself: it may be a credential.
+/// Returns the kind of a value for messages. The value itself is never shown, since it may be a credential.
 const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,8 +1,8 @@
-//! The forms in which a server may repeat a value: as it is, within JSON, within a URL, in HTML, in base64.
+//! The encoded forms in which a server may repeat a value: unchanged, within JSON, within a URL, in HTML, in base64.
 //!
-//! A form is found where the encoded text holds the whole value, alone or among other text. A value that was changed in
-//! any other way (hashed, reversed, cut) cannot be found. A value has at most 70 forms: itself, 16
-//! within JSON, 30 within URLs, 15 in HTML, and 8 in base64. A token of letters and digits has 12 at most.
+//! A form is found if the encoded text has the whole value, alone or within other text. A value that was changed in another way
+//! (hashed, reversed, cut) is not found. A value has at most 70 forms: itself, 16 within JSON, 30 within URLs, 15 in HTML, and 8 in
+//! base64. A token of ASCII letters and digits has 12 at most.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A base64 text that begins or ends within other text is hidden from this length on: a shorter one is found in ordinary
-/// data by accident.
+/// The length from which on a base64 text within another one is hidden. A shorter one is found in ordinary data by accident.
 const SHORTEST_INNER_BASE64_CHARS: usize = 8;
 
-/// All but the unreserved characters of RFC 3986, section 2.3.
+/// All characters except the unreserved ones of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// All but what JavaScript's `encodeURIComponent` leaves as it is.
+/// The characters that JavaScript's `encodeURIComponent` encodes.
 const COMPONENT: &AsciiSet = &RESERVED.remove(b'!').remove(b'\'').remove(b'(').remove(b')').remove(b'*');
 
-/// All but what JavaScript's `encodeURI` leaves as it is.
+/// The characters that JavaScript's `encodeURI` encodes.
 const WHOLE_URL: &AsciiSet = &COMPONENT
     .remove(b';')
     .remove(b',')
@@ -49,22 +48,22 @@ const URL_SETS: [&AsciiSet; 7] = [
     &RESERVED.add(b'~').remove(b'*').remove(b'!').remove(b'(').remove(b')'),
 ];
 
-/// The way in which a library writes a string of JSON.
+/// The escapes of a library in JSON strings.
 struct JsonStyle {
-    /// Characters that it writes as `\uXXXX` besides control characters.
+    /// Characters that are written as `\uXXXX` besides control characters.
     escaped: &'static str,
-    /// Whether it writes everything beyond ASCII so.
+    /// Characters beyond ASCII are written as `\uXXXX`.
     is_ascii: bool,
-    /// Whether the digits are in upper case.
+    /// The hexadecimal digits are in upper case.
     is_upper: bool,
-    /// Whether it writes `/` as `\/`.
+    /// `/` is written as `\/`.
     escapes_slash: bool,
 }
 
 const PLAIN_JSON: JsonStyle =
     JsonStyle { escaped: "", is_ascii: false, is_upper: false, escapes_slash: false };
 
-/// The styles of libraries in use.
+/// The styles of common libraries.
 const JSON_STYLES: [JsonStyle; 8] = [
     PLAIN_JSON,
     JsonStyle { escapes_slash: true, ..PLAIN_JSON },
@@ -83,19 +82,19 @@ const JSON_STYLES: [JsonStyle; 8] = [
 
 /// The forms of a value.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Forms {
-    /// All but those in base64, the value itself among them.
+pub(super) struct ValueForms {
+    /// All forms except base64, including the value itself.
     pub(super) texts: BTreeSet<String>,
-    /// Those in base64, which tools break into lines.
+    /// Forms in base64, which tools break into lines.
     pub(super) base64: BTreeSet<String>,
 }
 
 /// Returns every form of a value.
-pub(super) fn of(value: &str) -> Forms {
+pub(super) fn of(value: &str) -> ValueForms {
     let mut forms: BTreeSet<String> = [value.to_owned()].into();
     for style in &JSON_STYLES {
         let inside = style.encode(value);
-        // JSON as a text within JSON.
+        // JSON within a JSON string.
         let within = JsonStyle { escaped: "", ..*style }.encode(&inside);
         forms.extend([inside, within]);
     }
@@ -110,7 +109,7 @@ pub(super) fn of(value: &str) -> Forms {
     }
     forms.extend(html(value));
     forms.retain(|form| !form.is_empty());
-    Forms { texts: forms, base64: in_base64(value) }
+    ValueForms { texts: forms, base64: in_base64(value) }
 }
 
 fn in_base64(value: &str) -> BTreeSet<String> {
@@ -157,7 +156,7 @@ impl JsonStyle {
     }
 }
 
-/// Returns a value as text of HTML or XML, with the quotes as libraries write them.
+/// Returns a value as text of HTML or XML, with each escape of quotes that libraries use.
 fn html(value: &str) -> Vec<String> {
     let escaped = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let double = ["\"", "&quot;", "&#34;"].map(|quote| escaped.replace('"', quote));
@@ -165,12 +164,12 @@ fn html(value: &str) -> Vec<String> {
     double.iter().flat_map(|text| single.map(|quote| text.replace('\'', quote))).collect()
 }
 
-/// Returns the characters of a base64 text that depend on the value alone when `offset` bytes (modulo 3) precede it and
-/// any bytes follow it.
+/// Returns the characters of a base64 text that depend only on the value, if `offset` bytes (modulo 3) precede the value and any
+/// bytes follow it.
 fn inner_base64(value: &str, offset: usize, encode: &dyn Fn(&[u8]) -> String) -> String {
     let bytes = [vec![0; offset], value.as_bytes().to_vec()].concat();
     let encoded = encode(&bytes);
-    // Each character holds six bits: the first whole one behind the other bytes, and the last whole one of the value.
+    // Each character has six bits. These are the first and the last character whose bits are all those of the value.
     let first = (offset * 8).div_ceil(6);
     let end = bytes.len() * 8 / 6;
     encoded.get(first..end.max(first)).unwrap_or_default().to_owned()

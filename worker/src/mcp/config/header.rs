@@ -1,15 +1,15 @@
-//! The headers of an HTTP server: what may be sent, and why a value may not.
+//! The headers of an HTTP server, and the problems of their values.
 
 use std::str::FromStr;
 
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::expansion::Expansion;
-use super::fields::Fields;
-use super::ordinary::{self, Source};
+use super::expansion::EntryExpansion;
+use super::fields::ObjectFields;
+use super::ordinary::{self, ValueSource};
 use super::origin::origin;
 
-/// Headers that belong to the protocol.
+/// Headers of the protocol, which an entry must not set.
 const RESERVED_HEADERS: [&str; 7] = [
     "accept",
     "content-type",
@@ -20,11 +20,11 @@ const RESERVED_HEADERS: [&str; 7] = [
     "mcp-session-id",
 ];
 
-/// Reads the field `headers`. Values are hidden from now on, since each may be a credential, but for those that plainly are none
-/// and those that consist of visible variables.
+/// Reads the field `headers`. Values are hidden from now on, since each may be a credential, except ordinary settings and values
+/// made of visible variables.
 pub(super) fn headers(
-    fields: &mut Fields<'_>,
-    expansion: &mut Expansion<'_>,
+    fields: &mut ObjectFields<'_>,
+    expansion: &mut EntryExpansion<'_>,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let texts = fields.take_text_map("headers").unwrap_or_default();
     let mut headers = Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn headers(
         let field = format!("headers.{name}");
         let (mut broken, mut odd) = (None, None);
         let (mut variables, visible) = (Vec::new(), expansion.visible);
-        let expanded = expansion.watched(&field, text, &mut |variable, value| {
+        let expanded = expansion.secret_with(&field, text, &mut |variable, value| {
             variables.push(variable.to_owned());
             if value.contains(['\n', '\r']) {
                 broken = Some((variable.to_owned(), value.trim_end().contains(['\n', '\r'])));
@@ -47,7 +47,7 @@ pub(super) fn headers(
             expansion.warn(format!("{field}: {odd}"));
         }
         let is_visible = !variables.is_empty() && variables.iter().all(|name| visible.contains(name));
-        let source = if value.value() == text { Source::File } else { Source::Environment };
+        let source = if value.value() == text { ValueSource::File } else { ValueSource::Environment };
         if !is_visible && ordinary::is_secret(name, value.value(), source) {
             let origin = origin("header", name, expansion.place);
             expansion.secrets.add_setting(value.value(), &origin);
@@ -62,7 +62,7 @@ pub(super) fn headers(
     headers
 }
 
-/// `broken` names a variable whose value has a line break, and says whether text follows the break.
+/// Checks one header. `broken` is the name of a variable whose value has a line break, and true if text follows the break.
 fn header(
     name: &str,
     value: &str,
@@ -87,7 +87,7 @@ fn header(
     Ok((name, value))
 }
 
-/// Returns what is unusual about the value of a variable, for something that is probably a credential.
+/// Describes a property of a variable's value that is unusual for a credential.
 fn oddity(value: &str) -> Option<&'static str> {
     if value.is_empty() {
         return Some("is empty");

@@ -2,26 +2,27 @@
 
 use serde_json::Value;
 
-use super::fields::Fields;
-use crate::launcher::Limits;
+use super::fields::ObjectFields;
+use crate::launcher::ProcessLimits;
 
-/// The least memory that any runtime starts with.
+/// Smallest memory limit: common runtimes need more to start.
 const LEAST_MEMORY_MB: u64 = 16;
-/// Standard streams, libraries that are being loaded, and some more.
+/// Smallest limit of open files: standard streams, libraries that are being loaded, and some more.
 const LEAST_OPEN_FILES: u64 = 16;
-/// A terabyte: more is a mistake in the unit.
+/// Largest size limit: more than a terabyte is a mistake in the unit.
 const MOST_MB: u64 = 1024 * 1024;
-/// What Linux allows a process at most by default.
+/// Largest limit of open files: the most that Linux allows by default.
 const MOST_OPEN_FILES: u64 = 1024 * 1024;
-/// A year.
+/// Largest limit of processor time: a year.
 const MOST_CPU_SECONDS: u64 = 365 * 24 * 3600;
 
-const KNOWN: [&str; 4] = ["memory_mb", "open_files", "cpu_seconds", "file_mb"];
+/// Names of all limits.
+const LIMIT_NAMES: [&str; 4] = ["memory_mb", "open_files", "cpu_seconds", "file_mb"];
 
-/// Reads the object.
-pub(super) fn limits(place: String, value: Value, problems: &mut Vec<String>) -> Limits {
-    let Some(mut fields) = Fields::of(place, value, problems) else { return Limits::default() };
-    let limits = Limits {
+/// Reads the object at the path `place`.
+pub(super) fn limits(place: String, value: Value, problems: &mut Vec<String>) -> ProcessLimits {
+    let Some(mut fields) = ObjectFields::of(place, value, problems) else { return ProcessLimits::default() };
+    let limits = ProcessLimits {
         memory_mb: fields.take_number("memory_mb", LEAST_MEMORY_MB, MOST_MB),
         open_files: fields.take_number("open_files", LEAST_OPEN_FILES, MOST_OPEN_FILES),
         cpu_seconds: fields.take_number("cpu_seconds", 1, MOST_CPU_SECONDS),
@@ -38,8 +39,8 @@ fn unknown_limit(name: &str) -> String {
         return "the system counts processes by user and not by server, so this cannot be limited here"
             .to_owned();
     }
-    match longshore_proto::closest(name, KNOWN) {
+    match longshore_proto::closest(name, LIMIT_NAMES) {
         Some(near) => format!("no such limit; did you mean `{near}`?"),
-        None => format!("no such limit; there are {}", KNOWN.join(", ")),
+        None => format!("no such limit; there are {}", LIMIT_NAMES.join(", ")),
     }
 }

@@ -1,17 +1,17 @@
-//! Credentials that are written into an address or into arguments, found by their names.
+//! Credentials that are written into an address or into arguments, recognised by their names.
 //!
 //! The rule, which `docs/servers.md` states for users:
 //!
-//! * of an address, the password of `user:password@`, a user name without a password, and the values of query parameters
-//!   whose name is that of a credential;
-//! * of arguments, the value of `--name=value`, `--name value` and `NAME=value` if the name is that of a credential, the value
-//!   of a header such as `Authorization: Bearer value`, and what an argument that is an address holds.
+//! * In an address, the password of `user:password@`, a user name without a password, and the values of query parameters with the
+//!   name of a credential are credentials.
+//! * In arguments, the value of `--name=value`, `--name value` and `NAME=value` with the name of a credential, the value of a
+//!   header such as `Authorization: Bearer value`, and the credentials in an argument that is an address are credentials.
 //!
-//! A name is that of a credential if its last word is: `token`, `GITHUB_TOKEN`, `--api-key`, `clientSecret`.
+//! A name is that of a credential if its last word is in [`WORDS`]: `token`, `GITHUB_TOKEN`, `--api-key`, `clientSecret`.
 
 use reqwest::Url;
 
-/// The words that make a name one of a credential.
+/// The last words of names of credentials.
 const WORDS: [&str; 19] = [
     "apikey",
     "auth",
@@ -34,11 +34,11 @@ const WORDS: [&str; 19] = [
     "token",
 ];
 
-/// Words that name a credential only together with another one, outside of addresses: `--key` and `--auth` are also a column
-/// or a method, and their values would be blotted out of every answer.
+/// Words that, outside of addresses, name a credential only together with another word. `--key` and `--auth` may also name a column
+/// or a method, whose value would be hidden in every answer.
 const AMBIGUOUS_WORDS: [&str; 2] = ["auth", "key"];
 
-/// Words before `key` that make it something else.
+/// Words before `key` with which it names no credential.
 const OTHER_KEYS: [&str; 7] = ["foreign", "group", "partition", "primary", "public", "row", "sort"];
 
 /// Returns the credentials in an address.
@@ -98,7 +98,7 @@ fn add_if_address(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Adds the value of `Name: value`, if the name is that of a credential, and what follows `Bearer`.
+/// Adds the value of `Name: value` if the name is that of a credential, and the text after `Bearer`.
 fn add_from_header(text: &str, found: &mut Vec<String>) {
     if let Some((name, value)) = text.split_once(':')
         && is_name(name)
@@ -111,14 +111,14 @@ fn add_from_header(text: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Adds a value, and what follows its scheme: a server may quote it without.
+/// Adds a value, and the value without its scheme, since a server may quote it without.
 fn add_header_value(value: &str, found: &mut Vec<String>) {
     let value = value.trim();
     found.push(value.to_owned());
     found.extend(value.rsplit(' ').next().map(str::to_owned));
 }
 
-/// Adds a value as it is written in an address, and what it means.
+/// Adds a value as it is written in an address, and decoded.
 fn add_encoded(value: &str, found: &mut Vec<String>) {
     found.push(value.to_owned());
     found.push(decoded(value));
@@ -128,12 +128,12 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// Returns true for a text that can be the name of an option, a variable or a header.
+/// Returns true if a text may be the name of an option, a variable or a header.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// Returns true if the last word of a name is one of [`WORDS`]. `allows_ambiguous` is for places where a lone `key` is one.
+/// Returns true if the last word of a name is one of [`WORDS`]. `allows_ambiguous` accepts a name that is only `key` or `auth`.
 fn is_credential(name: &str, allows_ambiguous: bool) -> bool {
     let words = words(name);
     let mut from_last = words.iter().rev().map(String::as_str);
@@ -182,7 +182,7 @@ mod tests {
         for (address, shown) in [
             ("https://user:pa55word@h/mcp?pass=w0rdpass&n=1", "https://user:***@h/mcp?pass=***&n=1"),
             ("https://ghp_123456@h/", "https://***@h/"),
-            ("http://h/mcp?key=SUPERSECRET&user=somebody", "http://h/mcp?key=***&user=somebody"),
+            ("http://h/mcp?key=SUPERSECRET&user=someone", "http://h/mcp?key=***&user=someone"),
             ("http://h/?api_key=abc%2Fdefgh&accessToken=1234567", "http://h/?api_key=***&accessToken=***"),
             (
                 "http://h/s/path-secret?page=1234567&keyword=monkeys",
@@ -194,7 +194,7 @@ mod tests {
         }
         let mut secrets = Secrets::default();
         secrets.add_from_address("http://h/?token=abc%2Fdefgh");
-        assert_eq!(secrets.hide("bad token abc/defgh"), "bad token ***", "as it is meant");
+        assert_eq!(secrets.hide("bad token abc/defgh"), "bad token ***", "decoded");
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Values of variables and headers that are plainly no secrets.
+//! Recognition of ordinary settings among the values of variables and headers.
 //!
-//! Every value of `env`, `inherit_env`, `${VAR}` and `headers` counts as a secret unless this file says otherwise, because a
-//! credential may have any name. A value that is hidden by mistake changes what the next step gets, so what is plainly
-//! configuration stays. `docs/servers.md` states the rule for users.
+//! Every value of `env`, `inherit_env`, `${VAR}` and `headers` counts as a secret unless this file recognises an ordinary
+//! setting, because a credential may have any name. A setting that is hidden by mistake changes the input of the next step.
+//! `docs/servers.md` states the rule for users.
 
 use std::path::Path;
 
-/// Parts of a name that make its value a secret, whatever else the name says.
+/// Parts of a name that make its value a secret.
 const CREDENTIAL_PARTS: [&str; 13] = [
     "KEY",
     "TOKEN",
@@ -23,10 +23,11 @@ const CREDENTIAL_PARTS: [&str; 13] = [
     "SESSION",
 ];
 
-/// Words of a name that do the same. As parts they are in too many other words, as `PIN` is in `SHIPPING`.
+/// Words of a name that make its value a secret. They are not matched as parts, because too many other words contain them, as
+/// `SHIPPING` contains `PIN`.
 const CREDENTIAL_WORDS: [&str; 8] = ["PAT", "PIN", "OTP", "JWT", "SIG", "SALT", "SEED", "PHRASE"];
 
-/// Names of settings that say where or how a program works.
+/// Names of ordinary settings.
 const NAMES: [&str; 20] = [
     "CACHE_CONTROL",
     "DEBUG",
@@ -50,7 +51,7 @@ const NAMES: [&str; 20] = [
     "ACCEPT_LANGUAGE",
 ];
 
-/// Ends of such names.
+/// Suffixes of names of ordinary settings.
 const SUFFIXES: [&str; 18] = [
     "_DIR",
     "_ENV",
@@ -72,10 +73,10 @@ const SUFFIXES: [&str; 18] = [
     "_ZONE",
 ];
 
-/// Words that are switched on and off with.
+/// Values of switches.
 const SWITCHES: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "enabled", "disabled"];
 
-/// Beginnings of tokens: of AI providers and Stripe, GitHub, GitLab, Slack, AWS, Google, Hugging Face, npm, PyPI, JWTs and keys.
+/// Prefixes of tokens: of AI providers and Stripe, GitHub, GitLab, Slack, AWS, Google, Hugging Face, npm, PyPI, JWTs and keys.
 const TOKEN_PREFIXES: [&str; 22] = [
     "sk-",
     "sk_",
@@ -101,36 +102,35 @@ const TOKEN_PREFIXES: [&str; 22] = [
     "-----BEGIN",
 ];
 
-/// Letters and digits in one run from which on a text with both looks like a token: words and numbers of configuration are
-/// shorter.
+/// The length from which on a run of letters and digits looks like a token. Words and numbers of ordinary settings are shorter.
 const TOKEN_CHARS: usize = 20;
 
-/// Digits of a number that is hidden in spite of being one. A shorter one is a port, a size or a time.
+/// The number of digits from which on a number counts as a secret. A shorter one is a port, a size or a time.
 const SECRET_DIGITS: usize = 9;
 
-/// Characters of the longest text of words that is no secret. Longer ones may be passphrases.
+/// The length up to which a text of plain words is no secret. A longer one may be a passphrase.
 const LONGEST_WORDS_CHARS: usize = 15;
 
-/// Words in such a text: `public.sales_orders`.
+/// The most words in such a text, as in `public.sales_orders`.
 const MOST_WORDS: usize = 3;
 
-/// Letters of a word that are taken for one, or for an abbreviation, without a look at its vowels.
+/// The length up to which letters count as a word or an abbreviation whatever their vowels.
 const SHORT_WORD_CHARS: usize = 4;
 
-/// Consonants in a row in a word, as in `worksheets`. Letters drawn at random often have more.
+/// The most consecutive consonants in a word, as in `worksheets`. Random letters often have more.
 const MOST_CONSONANTS: usize = 4;
 
 /// The source of a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Source {
-    /// It is written into the servers file, where every reader of the file sees it.
+pub(super) enum ValueSource {
+    /// The value is written into the servers file, where every reader of the file sees it.
     File,
-    /// It is that of a variable, at least in part.
+    /// The value is that of a variable, at least in part.
     Environment,
 }
 
 /// Returns true if the value of a variable or a header counts as a secret.
-pub(super) fn is_secret(name: &str, value: &str, source: Source) -> bool {
+pub(super) fn is_secret(name: &str, value: &str, source: ValueSource) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     if SWITCHES.contains(&value.to_ascii_lowercase().as_str()) || is_existing_path(value) {
         return false;
@@ -140,7 +140,7 @@ pub(super) fn is_secret(name: &str, value: &str, source: Source) -> bool {
     if is_credential_name {
         return true;
     }
-    if source == Source::File && is_words(value) && !looks_like_credential(value) {
+    if source == ValueSource::File && is_words(value) && !looks_like_credential(value) {
         return false;
     }
     let is_number = value.len() < SECRET_DIGITS && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -153,7 +153,7 @@ fn is_existing_path(value: &str) -> bool {
     path.is_absolute() && path.exists()
 }
 
-/// Returns true for `orders`, `sales_orders` and `data/orders`: a few words in lower case, with a separator between them.
+/// Returns true for a few words in lower case with separators, such as `orders`, `sales_orders` and `data/orders`.
 fn is_words(value: &str) -> bool {
     let words: Vec<&str> = value.split(['_', '-', '.', '/']).take(MOST_WORDS + 1).collect();
     value.len() <= LONGEST_WORDS_CHARS && words.len() <= MOST_WORDS && words.into_iter().all(is_word)
@@ -167,8 +167,8 @@ fn is_word(word: &str) -> bool {
     are_letters && (word.len() <= SHORT_WORD_CHARS || is_pronounceable)
 }
 
-/// Returns true for an address with user information, the beginning of a known kind of token, and a long run of letters and
-/// digits.
+/// Returns true for an address with user information, a text with the prefix of a token, and a text with a long run of letters
+/// and digits.
 fn looks_like_credential(value: &str) -> bool {
     let has_user = value.split_once("://").is_some_and(|(_, rest)| {
         rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_plainly_configuration_is_no_secret() {
+    fn ordinary_setting_is_no_secret() {
         for (name, value) in [
             ("AWS_REGION", "eu-west-1"),
             ("aws_region", "eu-west-1"),
@@ -205,14 +205,14 @@ mod tests {
             ("LOG_LEVEL", "warning"),
             ("CACHE_DIR", "/srv/no/such/cache-2026"),
         ] {
-            for source in [Source::File, Source::Environment] {
+            for source in [ValueSource::File, ValueSource::Environment] {
                 assert!(!is_secret(name, value, source), "{name}={value}");
             }
         }
     }
 
     #[test]
-    fn everything_else_is_a_secret() {
+    fn any_other_value_is_a_secret() {
         for (name, value) in [
             ("CLUSTER", "eu-west-2"),
             ("API_TOKEN", "12345678"),
@@ -228,7 +228,7 @@ mod tests {
             ("X-Cookie-Mode", "chocolate"),
             ("SENTRY_DSN", "https://abc@h/1"),
         ] {
-            for source in [Source::File, Source::Environment] {
+            for source in [ValueSource::File, ValueSource::Environment] {
                 assert!(is_secret(name, value, source), "{name}={value}");
             }
         }
@@ -245,8 +245,8 @@ mod tests {
             ("CLUSTER", "eu-west"),
             ("X-Tenant", "customers"),
         ] {
-            assert!(!is_secret(name, value, Source::File), "{name}={value}");
-            assert!(is_secret(name, value, Source::Environment), "{name}={value} of the environment");
+            assert!(!is_secret(name, value, ValueSource::File), "{name}={value}");
+            assert!(is_secret(name, value, ValueSource::Environment), "{name}={value} of the environment");
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
             ("TABLE", "orders-"),
             ("TABLE", "two words"),
         ] {
-            assert!(is_secret(name, value, Source::File), "{name}={value}");
+            assert!(is_secret(name, value, ValueSource::File), "{name}={value}");
         }
     }
 }

@@ -4,39 +4,39 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::document::{self, Document, Duplicate};
-use super::fields::Fields;
+use super::document::{self, DuplicateKey, JsonDocument};
+use super::fields::ObjectFields;
 
-/// A servers file is written by hand; past this it is something else.
+/// The largest servers file. Servers files are written by hand, so a larger one is probably another file.
 pub(super) const MOST_FILE_BYTES: usize = 1024 * 1024;
 
-/// Keys under which hosts keep their servers. VS Code writes `servers`.
+/// Keys under which hosts store their servers. VS Code writes `servers`.
 const KEYS: [&str; 2] = ["mcpServers", "servers"];
 
-/// Keys beside the servers that need no warning: VS Code lists there what it asks a person for, and a server that needs it
-/// says so itself.
+/// Other keys without a warning. `inputs` are the questions of VS Code to its user; a server that needs one has a message of its
+/// own.
 const QUIET_KEYS: [&str; 2] = ["$schema", "inputs"];
 
 /// The parts of a servers file.
-pub(super) struct Outline {
-    /// The key of the entries: `mcpServers` or `servers`.
+pub(super) struct FileOutline {
+    /// Key of the entries: `mcpServers` or `servers`.
     pub(super) key: &'static str,
-    /// The entries by their names, as they are written.
+    /// Entries by name, as they are written.
     pub(super) entries: Map<String, Value>,
-    /// By entry, the sentences about its keys that are written twice.
+    /// Sentences about keys of an entry that are written twice, by the name of the entry.
     pub(super) repeated: BTreeMap<String, Vec<String>>,
-    /// The object `longshore`.
+    /// Value of the key `longshore`.
     pub(super) own: Option<Value>,
     pub(super) warnings: Vec<String>,
 }
 
 /// Reads the outermost object. Returns `None` after a problem.
-pub(super) fn read(text: &str, problems: &mut Vec<String>) -> Option<Outline> {
+pub(super) fn read(text: &str, problems: &mut Vec<String>) -> Option<FileOutline> {
     if text.len() > MOST_FILE_BYTES {
         problems.push(format!("the file has {} bytes; at most {MOST_FILE_BYTES} are read", text.len()));
         return None;
     }
-    let Document { value, duplicates } = match document::read(text) {
+    let JsonDocument { value, duplicates } = match document::read(text) {
         Ok(document) => document,
         Err(problem) => {
             problems.push(problem);
@@ -44,11 +44,11 @@ pub(super) fn read(text: &str, problems: &mut Vec<String>) -> Option<Outline> {
         }
     };
     let Value::Object(file) = &value else {
-        Fields::of("the file".to_owned(), value, problems);
+        ObjectFields::of("the file".to_owned(), value, problems);
         return None;
     };
     let missing = missing_servers(file);
-    let mut fields = Fields::of(String::new(), value, problems)?;
+    let mut fields = ObjectFields::of(String::new(), value, problems)?;
     let key = match KEYS.map(|key| fields.has(key)) {
         [true, true] => {
             fields.refuse("servers", "contradicts `mcpServers`; keep one of them");
@@ -81,15 +81,15 @@ pub(super) fn read(text: &str, problems: &mut Vec<String>) -> Option<Outline> {
             path => warnings.push(sentence(path, &duplicate)),
         }
     }
-    Some(Outline { key, entries, repeated, own, warnings })
+    Some(FileOutline { key, entries, repeated, own, warnings })
 }
 
-/// `path` leads from the place that the reader sees beside the sentence.
-fn sentence(path: &[String], duplicate: &Duplicate) -> String {
+/// Returns the sentence about a repeated key. `path` is relative to the name that is shown before the sentence.
+fn sentence(path: &[String], duplicate: &DuplicateKey) -> String {
     if path.is_empty() { duplicate.problem() } else { format!("{}: {}", path.join("."), duplicate.problem()) }
 }
 
-/// Returns why there are no servers, judged by what there is instead.
+/// Describes why the file has no servers, with a hint that depends on its keys.
 fn missing_servers(file: &Map<String, Value>) -> String {
     // Zed, OpenCode, and the settings of VS Code.
     let nested = file.get("mcp").and_then(|mcp| mcp.get("servers"));

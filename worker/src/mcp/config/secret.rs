@@ -1,8 +1,7 @@
-//! Values that must not be seen, and a text or a JSON value without them.
+//! Secret values, and their replacement by `***` in texts and JSON values.
 //!
-//! [`Secret`] carries a value without printing it. [`Secrets`] holds all values that a process must keep to itself, in
-//! every [form](super::forms) in which a tool may repeat them, and replaces them by `***` in whatever servers say: answers,
-//! faults, lines of standard error.
+//! [`SecretValue`] is a value that is never printed. [`Secrets`] has all values that a process must hide, in every
+//! [form](super::forms) in which a tool may repeat them, and replaces them in answers, faults and lines of standard error.
 
 mod cut;
 mod find;
@@ -19,54 +18,54 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Number, Value};
 
-use super::forms::{self, Forms};
+use super::forms::{self, ValueForms};
 use super::literal;
-use find::{Finder, Found};
+use find::{FoundSecrets, SecretFinder};
 pub(crate) use lines::LineMask;
 
 /// A value that prints as `***`.
 #[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Secret(pub(crate) String);
+pub(crate) struct SecretValue(pub(crate) String);
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
 }
 
-/// The text in the place of a secret.
+/// The text that replaces a secret.
 const MASK: &str = "***";
 
-/// Shorter values of variables and headers are not hidden: they are ports and switches, and would blot out half of every
-/// message.
+/// The shortest value of a variable or a header that is hidden. Shorter ones are ports and switches, and hiding them would make
+/// most messages unreadable.
 const SHORTEST_SECRET_CHARS: usize = 6;
 
-/// The same for declared secrets, in bytes: of so few, most letters of a text would be gone, and counting the asterisks
-/// would tell what the secret is.
+/// The shortest declared secret that is hidden. A shorter one is in most texts by accident, and the number of asterisks would
+/// reveal it.
 pub(super) const SHORTEST_DECLARED_BYTES: usize = 4;
 
-/// A shorter value of a variable or a header is hidden only where it is not a part of a longer run of letters and digits: as
-/// `orders` is in `reorders`, common words and numbers are in other text by accident.
+/// The length from which on a value of a variable or a header is hidden within a longer run of letters and digits. A shorter one
+/// may be a common word that is a part of another word, as `orders` is of `reorders`.
 const SHORTEST_ANYWHERE_CHARS: usize = 16;
 
-/// The values that a process must not show.
+/// The values that a process must hide.
 ///
 /// Clones share the search automaton, which is built when it is first needed.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    /// Every form of every value, but for those in base64.
+    /// All forms of all values, except base64.
     texts: BTreeMap<String, FormUse>,
-    /// The forms in base64.
+    /// Forms in base64.
     base64: BTreeMap<String, FormUse>,
-    finder: Arc<OnceLock<Finder>>,
+    finder: Arc<OnceLock<SecretFinder>>,
 }
 
-/// The use of a form: where it is hidden, and the values that have it.
+/// The properties of a form: where it is hidden, and the origins of its values.
 #[derive(Clone, Debug, Default)]
 struct FormUse {
-    /// It is hidden only where it is not a part of a longer run of letters and digits.
+    /// The form is hidden only as a whole token, and not within a longer run of letters and digits.
     is_whole_token: bool,
-    /// The variables and headers with such a value, in words.
+    /// Descriptions of the variables and headers with such a value.
     origins: BTreeSet<Arc<str>>,
 }
 
@@ -79,7 +78,7 @@ impl FormUse {
 }
 
 impl Secrets {
-    /// Adds a value that is written as a credential, unless it has less than six characters.
+    /// Adds a value that looks like a credential, if it has at least six characters.
     pub fn add(&mut self, value: &str) {
         if value.chars().count() >= SHORTEST_SECRET_CHARS {
             self.add_forms(value, &FormUse::default());
@@ -87,8 +86,8 @@ impl Secrets {
         self.add_lines(value, &FormUse::default());
     }
 
-    /// Adds the value of a variable or a header, unless it has less than six characters. `origin` names the variable or header
-    /// and its server.
+    /// Adds the value of a variable or a header, if it has at least six characters. `origin` describes the variable or header and its
+    /// server.
     pub(super) fn add_setting(&mut self, value: &str, origin: &str) {
         let of = |text: &str| FormUse {
             is_whole_token: text.chars().count() < SHORTEST_ANYWHERE_CHARS,
@@ -100,7 +99,7 @@ impl Secrets {
         self.add_lines(value, &of(value));
     }
 
-    /// Adds a value that was declared as a secret, such as a password, unless it has less than four bytes.
+    /// Adds a value that was declared as a secret, such as a password, if it has at least four bytes.
     pub fn add_declared(&mut self, value: &str) {
         if value.len() >= SHORTEST_DECLARED_BYTES {
             self.add_forms(value, &FormUse::default());
@@ -108,12 +107,12 @@ impl Secrets {
         self.add_lines(value, &FormUse::default());
     }
 
-    /// Adds the credentials that are written into the arguments of a command, as far as their names give them away.
+    /// Adds the credentials in the arguments of a command, which are recognised by their names.
     pub fn add_from_arguments<'a>(&mut self, args: impl IntoIterator<Item = &'a str>) {
         literal::in_arguments(args).iter().for_each(|value| self.add(value));
     }
 
-    /// Adds the credentials that are written into an address.
+    /// Adds the credentials in an address.
     pub(super) fn add_from_address(&mut self, address: &str) {
         literal::in_address(address).iter().for_each(|value| self.add(value));
     }
@@ -125,7 +124,7 @@ impl Secrets {
         self.finder = Arc::default();
     }
 
-    /// Adds each line of a value by itself: logs and error messages are cut into lines.
+    /// Adds each line of a value separately, because logs and error messages are split into lines.
     fn add_lines(&mut self, value: &str, of: &FormUse) {
         let lines = value.lines().map(str::trim).filter(|line| line.len() < value.len());
         for line in lines.filter(|line| line.chars().count() >= SHORTEST_SECRET_CHARS) {
@@ -134,22 +133,22 @@ impl Secrets {
     }
 
     fn add_forms(&mut self, value: &str, of: &FormUse) {
-        let Forms { texts, base64 } = forms::of(value);
+        let ValueForms { texts, base64 } = forms::of(value);
         merge(&mut self.texts, texts.into_iter().map(|form| (form, of.clone())));
-        // Its neighbours in base64 are letters and digits.
+        // Within base64 a form is always next to letters and digits.
         let anywhere = FormUse { is_whole_token: false, ..of.clone() };
         merge(&mut self.base64, base64.into_iter().map(|form| (form, anywhere.clone())));
         self.finder = Arc::default();
     }
 
-    /// Returns the text without any of the values.
+    /// Returns the text with all values hidden.
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.hide_noting(text, &mut BTreeSet::new())
     }
 
-    /// The same as [`Secrets::hide`], and notes the variables and headers whose values were there.
+    /// Hides values like [`Secrets::hide`], and adds the origins of the found values to `noted`.
     pub(crate) fn hide_noting<'a>(&self, text: &'a str, noted: &mut BTreeSet<Arc<str>>) -> Cow<'a, str> {
-        let Found { parts, origins } = self.find(text);
+        let FoundSecrets { parts, origins } = self.find(text);
         if parts.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -157,24 +156,24 @@ impl Secrets {
         Cow::Owned(without(text, &parts))
     }
 
-    fn find(&self, text: &str) -> Found {
+    fn find(&self, text: &str) -> FoundSecrets {
         if self.texts.is_empty() && self.base64.is_empty() {
-            return Found::default();
+            return FoundSecrets::default();
         }
-        self.finder.get_or_init(|| Finder::new(&self.texts, &self.base64)).find(text)
+        self.finder.get_or_init(|| SecretFinder::new(&self.texts, &self.base64)).find(text)
     }
 
-    /// All forms.
+    /// Returns all forms.
     fn forms(&self) -> impl Iterator<Item = &String> {
         self.texts.keys().chain(self.base64.keys())
     }
 
-    /// Returns the value without any of the values in its texts, keys and numbers.
+    /// Returns a JSON value with all values hidden in its texts, keys and numbers.
     pub(crate) fn hide_in(&self, value: Value) -> Value {
         self.hide_in_noting(value, &mut BTreeSet::new())
     }
 
-    /// The same as [`Secrets::hide_in`], and notes the variables and headers whose values were there.
+    /// Hides values like [`Secrets::hide_in`], and adds the origins of the found values to `noted`.
     pub(crate) fn hide_in_noting(&self, value: Value, noted: &mut BTreeSet<Arc<str>>) -> Value {
         match value {
             Value::String(text) => match self.hide_noting(&text, noted) {
@@ -218,7 +217,7 @@ fn merge(forms: &mut BTreeMap<String, FormUse>, more: impl IntoIterator<Item = (
     }
 }
 
-/// Returns a text with `***` in place of each of these parts.
+/// Replaces these parts of a text by `***`.
 fn without(text: &str, parts: &[Range<usize>]) -> String {
     let (mut hidden, mut end) = (String::with_capacity(text.len()), 0);
     for part in parts {
@@ -230,7 +229,7 @@ fn without(text: &str, parts: &[Range<usize>]) -> String {
     hidden
 }
 
-/// Whether a number is a secret of so many digits that JSON has rounded it: most of the digits would still be there.
+/// Returns true if a number is a secret whose many digits were rounded in JSON: most of its digits would still be visible.
 fn is_rounded(form: &str, number: &Number) -> bool {
     form.parse::<f64>().is_ok_and(|secret| number.as_f64() == Some(secret))
 }
@@ -242,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_declared_secrets_out_of_values() {
+    fn declared_secrets_are_hidden_in_json_values() {
         let mut secrets = Secrets::default();
         for secret in [
             "pin4",
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_every_secret_out_of_a_text() {
+    fn every_secret_is_hidden_in_a_text() {
         let mut secrets = Secrets::default();
         for secret in ["token-1", "token-1-and-more", "8080"] {
             secrets.add(secret);
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn short_values_of_settings_are_hidden_as_whole_tokens_and_named() {
+    fn short_values_are_hidden_as_whole_tokens_and_their_origins_noted() {
         let mut secrets = Secrets::default();
         secrets.add_setting("orders", "variable `TABLE` of server `shop`");
         secrets.add_setting("orders", "variable `QUEUE` of server `mail`");
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_added_later_are_found_as_well() {
+    fn values_that_are_added_later_are_hidden() {
         let mut secrets = Secrets::default();
         secrets.add("token-1");
         assert_eq!(secrets.hide("token-1 token-2"), "*** token-2");
@@ -315,10 +314,10 @@ mod tests {
     }
 
     #[test]
-    fn prints_nothing_of_itself() {
+    fn debug_output_holds_no_secret() {
         let mut secrets = Secrets::default();
         secrets.add("token-1");
-        let shown = format!("{:?} {:?}", secrets, Secret("token-1".into()));
+        let shown = format!("{:?} {:?}", secrets, SecretValue("token-1".into()));
         assert!(shown.ends_with(" hidden ***") && !shown.contains("token"), "{shown}");
     }
 }

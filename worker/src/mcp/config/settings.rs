@@ -1,77 +1,77 @@
-//! The nested `longshore` object: our own settings of a server.
+//! Longshore's settings of a server, in the nested object `longshore`.
 //!
-//! Other hosts ignore it, so one file serves them all. It is ours, so an unknown key is an error.
+//! Other hosts ignore this object, so that one file serves all hosts. Only Longshore reads it, so an unknown key is an error.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::super::elicitation::Elicitation;
-use super::fields::Fields;
+use super::fields::ObjectFields;
 use super::limits::limits;
-use crate::launcher::Limits;
+use crate::launcher::ProcessLimits;
 
-/// Which era of the protocol to speak.
+/// The protocol era that is used with a server.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Era {
-    /// Ask for the stateless one, fall back to the handshake.
+pub(crate) enum ProtocolEra {
+    /// The stateless era is tried first, and the handshake is the fallback.
     #[default]
     Auto,
-    /// Only the stateless one, 2026-07-28 and later.
+    /// Only the stateless era is used: 2026-07-28 and later.
     Modern,
-    /// Only the `initialize` handshake, up to 2025-11-25.
+    /// Only the `initialize` handshake is used: up to 2025-11-25.
     Legacy,
 }
 
-/// How a server is treated.
+/// Longshore's settings of a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Settings {
-    /// Which era to speak.
-    pub(crate) protocol: Era,
-    /// Whether calls build on what earlier calls left in the process: then it is never closed for being idle.
+pub(crate) struct ServerSettings {
+    /// Protocol era.
+    pub(crate) protocol: ProtocolEra,
+    /// Calls of a run depend on state in the server process. Such a process is never closed for being idle.
     pub(crate) stateful: bool,
-    /// Processes at most, each with a connection of its own.
+    /// Largest number of processes, each with its own connection.
     pub(crate) pool: usize,
-    /// Calls at once, of all processes together.
+    /// Largest number of concurrent calls of all processes together.
     pub(crate) max_concurrency: usize,
-    /// From nothing to a usable connection; also for a listing of the tools.
+    /// Time to open a connection, and to fetch the list of tools.
     pub(crate) connect_timeout: Duration,
-    /// An upper bound on the deadline of every call. Without it, the step's own timeout rules alone.
+    /// Upper bound of the deadline of every call. Without it, only the step's own timeouts apply.
     pub(crate) call_timeout: Option<Duration>,
-    /// How long a connection is kept without calls.
+    /// Time after which a connection without calls is closed.
     pub(crate) idle_timeout: Duration,
-    /// The largest message the server may send.
+    /// Size of the largest message that the server may send.
     pub(crate) max_message_bytes: usize,
-    /// What its questions to a person are answered with.
+    /// Answer to the server's questions to a person.
     pub(crate) elicitation: Elicitation,
-    /// What each of its processes may use.
-    pub(crate) limits: Limits,
+    /// Resource limits of each process.
+    pub(crate) limits: ProcessLimits,
 }
 
-impl Settings {
-    /// Enough to keep a server busy, few enough not to flood one that works through its requests in turn.
+impl ServerSettings {
+    /// Default concurrency: enough to keep a server busy, and few calls for a server that processes one after the other.
     const CONCURRENCY: usize = 8;
-    /// What one process is asked to hold open at once: well under the 1024 requests that a connection queues.
+    /// Largest concurrency: well below the 1024 requests that a connection queues.
     const MOST_CONCURRENCY: u64 = 512;
-    /// Processes of some 70 MB each: more is for more workers.
+    /// Largest number of processes, of some 70 MB each. A server that needs more should run on several workers.
     const MOST_POOL: u64 = 64;
-    /// Starting a server takes well under a second; the rest is for the one that is fetched first (`npx`), and for
-    /// the 10 s that an old server may let the question about its era go unanswered.
+    /// Default connect timeout. Most servers start in less than a second; some are downloaded first (`npx`), and some do not answer
+    /// `server/discover`.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-    /// A server process costs some 70 MB; one that is used every few minutes stays warm.
+    /// Default idle timeout. A process takes some 70 MB, and one that is used every few minutes stays open.
     const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
-    /// Twice what the MCP libraries accept by default, so that it is not us who refuse first.
+    /// Default size of messages: twice the default of the MCP libraries, so that those refuse first.
     const MESSAGE_BYTES: usize = 32 * 1024 * 1024;
-    /// What a blob holds: a larger answer could be read, and not be kept.
+    /// Largest size of messages: that of a blob, since a larger answer could not be stored.
     const MOST_MESSAGE_BYTES: u64 = longshore_proto::BLOB_LIMIT_BYTES as u64;
-    /// No wait is longer than a day.
+    /// Longest timeout: a day.
     const MOST_MILLIS: u64 = 24 * 60 * 60 * 1000;
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
-            protocol: Era::Auto,
+            protocol: ProtocolEra::Auto,
             stateful: false,
             pool: 1,
             max_concurrency: Self::CONCURRENCY,
@@ -80,12 +80,13 @@ impl Default for Settings {
             idle_timeout: Self::IDLE_TIMEOUT,
             max_message_bytes: Self::MESSAGE_BYTES,
             elicitation: Elicitation::default(),
-            limits: Limits::default(),
+            limits: ProcessLimits::default(),
         }
     }
 }
 
-const KNOWN: [&str; 12] = [
+/// Names of all settings.
+const SETTING_NAMES: [&str; 12] = [
     "protocol",
     "stateful",
     "pool",
@@ -100,30 +101,34 @@ const KNOWN: [&str; 12] = [
     "limits",
 ];
 
-/// Settings that are described and not there yet: refused, because a setting without effect is a lie.
+/// Planned settings that have no effect yet. They are errors, because a user would rely on them.
 const NOT_BUILT: [&str; 2] = ["trust", "tools"];
 
 /// Names of variables of a child process.
 #[derive(Debug, Default)]
 pub(super) struct VariableNames {
-    /// Those that it gets from our own environment.
+    /// Variables that the child inherits from Longshore's environment.
     pub(super) inherit: Vec<String>,
-    /// Those whose values are no secrets, and stay in what the server says.
+    /// Variables whose values are no secrets, and are not hidden.
     pub(super) visible: Vec<String>,
 }
 
 /// Reads the `longshore` object of a server.
-pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) -> (Settings, VariableNames) {
-    let mut settings = Settings::default();
+pub(super) fn settings(
+    place: String,
+    value: Value,
+    problems: &mut Vec<String>,
+) -> (ServerSettings, VariableNames) {
+    let mut settings = ServerSettings::default();
     let place_of_limits = format!("{place}.limits");
-    let Some(mut fields) = Fields::of(place, value, problems) else {
+    let Some(mut fields) = ObjectFields::of(place, value, problems) else {
         return (settings, VariableNames::default());
     };
     if let Some(protocol) = fields.take_text("protocol") {
         match protocol.as_str() {
-            "auto" => settings.protocol = Era::Auto,
-            "modern" => settings.protocol = Era::Modern,
-            "legacy" => settings.protocol = Era::Legacy,
+            "auto" => settings.protocol = ProtocolEra::Auto,
+            "modern" => settings.protocol = ProtocolEra::Modern,
+            "legacy" => settings.protocol = ProtocolEra::Legacy,
             other => fields.refuse("protocol", format!("must be auto, modern or legacy, not `{other}`")),
         }
     }
@@ -138,17 +143,17 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
         settings.stateful = true;
         settings.max_concurrency = 1;
     }
-    if let Some(most) = fields.take_number("max_concurrency", 1, Settings::MOST_CONCURRENCY) {
+    if let Some(most) = fields.take_number("max_concurrency", 1, ServerSettings::MOST_CONCURRENCY) {
         settings.max_concurrency = usize::try_from(most).unwrap_or(1);
     }
-    if let Some(size) = fields.take_number("pool", 1, Settings::MOST_POOL) {
+    if let Some(size) = fields.take_number("pool", 1, ServerSettings::MOST_POOL) {
         settings.pool = usize::try_from(size).unwrap_or(1);
     }
-    if let Some(bytes) = fields.take_number("max_message_bytes", 1024, Settings::MOST_MESSAGE_BYTES) {
-        settings.max_message_bytes = usize::try_from(bytes).unwrap_or(Settings::MESSAGE_BYTES);
+    if let Some(bytes) = fields.take_number("max_message_bytes", 1024, ServerSettings::MOST_MESSAGE_BYTES) {
+        settings.max_message_bytes = usize::try_from(bytes).unwrap_or(ServerSettings::MESSAGE_BYTES);
     }
     let mut millis =
-        |field: &str| fields.take_number(field, 1, Settings::MOST_MILLIS).map(Duration::from_millis);
+        |field: &str| fields.take_number(field, 1, ServerSettings::MOST_MILLIS).map(Duration::from_millis);
     settings.connect_timeout = millis("connect_timeout_ms").unwrap_or(settings.connect_timeout);
     settings.call_timeout = millis("call_timeout_ms");
     settings.idle_timeout = millis("idle_timeout_ms").unwrap_or(settings.idle_timeout);
@@ -164,7 +169,7 @@ pub(super) fn settings(place: String, value: Value, problems: &mut Vec<String>) 
     (settings, VariableNames { inherit, visible })
 }
 
-fn variable_names(fields: &mut Fields<'_>, field: &str) -> Vec<String> {
+fn variable_names(fields: &mut ObjectFields<'_>, field: &str) -> Vec<String> {
     let names = fields.take_texts(field).unwrap_or_default();
     for name in names.iter().filter(|name| !super::expand::is_variable_name(name)) {
         fields.refuse(field, format!("`{name}` is not the name of a variable"));
@@ -176,8 +181,8 @@ fn unknown_setting(name: &str) -> String {
     if NOT_BUILT.contains(&name) {
         return "this setting is not built yet; leave it out".to_owned();
     }
-    match longshore_proto::closest(name, KNOWN) {
+    match longshore_proto::closest(name, SETTING_NAMES) {
         Some(near) => format!("no such setting; did you mean `{near}`?"),
-        None => format!("no such setting; there are {}", KNOWN.join(", ")),
+        None => format!("no such setting; there are {}", SETTING_NAMES.join(", ")),
     }
 }

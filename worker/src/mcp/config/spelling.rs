@@ -1,12 +1,11 @@
-//! The spellings of other hosts, brought to the one that `entry` reads.
+//! Conversion of the spellings of other hosts to the documented one, which `entry` reads.
 //!
-//! Hosts of MCP servers agree on the idea of an entry and differ in its words: Windsurf writes `serverUrl`, Gemini CLI
-//! `httpUrl`, OpenCode a `command` that is a list. The question whether a found file is trusted uses the same function,
-//! so it shows what will be started.
+//! Hosts of MCP servers have the same entries with different field names: Windsurf writes `serverUrl`, Gemini CLI `httpUrl`, OpenCode
+//! a `command` that is a list. The prompt to trust a servers file uses the same function, so it shows what is started.
 
 use serde_json::{Map, Value};
 
-/// Fields of other hosts, and the field that means the same here.
+/// Fields of other hosts, each with the documented field of the same meaning.
 const ALIASES: [(&str, &str); 5] = [
     ("transport", "type"),
     ("transportType", "type"),
@@ -15,16 +14,15 @@ const ALIASES: [(&str, &str); 5] = [
     ("environment", "env"),
 ];
 
-/// The fields that are documented.
-const KNOWN: [&str; 9] = ["type", "command", "args", "env", "cwd", "url", "headers", "disabled", "longshore"];
+/// The documented fields.
+const KNOWN_FIELDS: [&str; 9] =
+    ["type", "command", "args", "env", "cwd", "url", "headers", "disabled", "longshore"];
 
-/// Fields that other hosts use for their own surface and for asking a person. They change nothing about how a server is
-/// started or called, so they are not worth a warning.
+/// Fields for the user interface of other hosts. They do not affect the start or the calls of a server, so they cause no warning.
 const OF_OTHER_HOSTS: [&str; 9] =
     ["$schema", "alwaysAllow", "autoApprove", "description", "gallery", "icon", "iconPath", "name", "trust"];
 
-/// Brings an entry to the spelling that is documented. Fields, variables and headers that are `null` are absent. Returns what
-/// contradicts.
+/// Converts an entry to the documented spelling, without fields, variables and headers that are `null`. Returns the contradictions.
 pub(super) fn canonical(entry: &mut Value) -> Vec<String> {
     let Value::Object(entry) = entry else { return Vec::new() };
     entry.retain(|_, value| !value.is_null());
@@ -55,7 +53,7 @@ pub(super) fn canonical(entry: &mut Value) -> Vec<String> {
     problems
 }
 
-/// Turns a `command` that is a list into the program and its arguments.
+/// Splits a `command` that is a list into the program and its arguments.
 fn split_command(entry: &mut Map<String, Value>, problems: &mut Vec<String>) {
     let Some(Value::Array(words)) = entry.remove("command") else { return };
     let mut words = words.into_iter();
@@ -69,7 +67,7 @@ fn split_command(entry: &mut Map<String, Value>, problems: &mut Vec<String>) {
     entry.insert("args".to_owned(), Value::Array(args));
 }
 
-/// Returns what to do about a field that is not read; nothing for one that only other hosts need.
+/// Returns the warning about a field that is not read. Returns `None` for a field that only other hosts need.
 pub(super) fn unknown_field(field: &str) -> Option<String> {
     if OF_OTHER_HOSTS.contains(&field) {
         return None;
@@ -85,16 +83,16 @@ pub(super) fn unknown_field(field: &str) -> Option<String> {
         }
         "cmd" | "exec" | "executable" | "program" => "is not a known field; did you mean `command`?".to_owned(),
         _ if is_known(field) => "has no effect with this transport".to_owned(),
-        _ => match longshore_proto::closest(field, KNOWN) {
+        _ => match longshore_proto::closest(field, KNOWN_FIELDS) {
             Some(near) => format!("is not a known field; did you mean `{near}`?"),
             None => "is not a known field".to_owned(),
         },
     })
 }
 
-/// Returns true for a field that is documented.
+/// Returns true if a field is documented.
 pub(super) fn is_known(field: &str) -> bool {
-    KNOWN.contains(&field)
+    KNOWN_FIELDS.contains(&field)
 }
 
 /// Returns the transport that a `type` names, in lower case and without `-` and `_`: `streamable_http`, `HTTP`.
@@ -102,11 +100,11 @@ pub(super) fn transport_word(kind: &str) -> String {
     kind.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns why a `command` cannot be a program alone: it holds arguments, as in a shell.
+/// Returns the problem of a `command` that has arguments, as in a shell.
 pub(super) fn arguments_in_command(command: &str) -> Option<String> {
     let mut words = command.split_whitespace();
     let program = words.next().filter(|program| program.len() < command.trim().len())?;
-    // A path may hold spaces, unless what follows looks like an option.
+    // A path may have spaces, unless an option follows.
     if program.contains(['/', '\\']) && !words.any(|word| word.starts_with('-')) {
         return None;
     }
@@ -115,7 +113,7 @@ pub(super) fn arguments_in_command(command: &str) -> Option<String> {
     ))
 }
 
-/// Returns why a path is not what it means to a shell.
+/// Returns the problem of a path that begins with `~`.
 pub(super) fn shell_home(path: &str) -> Option<String> {
     let rest = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
     Some(format!("`~` is not filled in, because no shell reads it; write `${{HOME}}{rest}`"))
@@ -160,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_in_a_command_are_found_and_paths_with_spaces_are_not() {
+    fn command_with_arguments_is_a_problem_and_a_path_with_spaces_is_not() {
         for command in ["python3 server.py", "npx -y x", "/usr/bin/node --x server.js", " uvx x"] {
             assert!(arguments_in_command(command).is_some_and(|why| why.contains("`args`")), "{command}");
         }
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_for_the_program_are_answered_with_command() {
+    fn warning_about_other_names_of_the_command_proposes_command() {
         for word in ["cmd", "exec", "executable", "program", "comand"] {
             assert!(unknown_field(word).is_some_and(|help| help.contains("`command`")), "{word}");
         }

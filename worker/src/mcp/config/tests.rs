@@ -1,4 +1,4 @@
-//! The servers file as people write it: what is read, what is refused, and what never shows.
+//! Servers files: fields, problems, and secrets.
 
 mod credentials;
 mod spellings;
@@ -7,19 +7,19 @@ use serde_json::json;
 
 use super::super::elicitation::Elicitation;
 use super::*;
-use crate::launcher::Limits;
+use crate::launcher::ProcessLimits;
 
 fn env(name: &str) -> Option<String> {
     match name {
         "PATH" => Some("/usr/bin".to_owned()),
-        "HOME" => Some("/home/somebody".to_owned()),
+        "HOME" => Some("/home/someone".to_owned()),
         "API_TOKEN" => Some("s3cret-token".to_owned()),
         "QUEUE_PASSWORD" => Some("s3cret-queue".to_owned()),
         _ => None,
     }
 }
 
-fn parse(text: &str) -> Result<ServersConfig, ConfigErrors> {
+fn parse(text: &str) -> Result<ServersConfig, ServersFileErrors> {
     ServersConfig::parse(text, &env)
 }
 
@@ -30,14 +30,14 @@ fn usable(text: &str) -> ServerConfig {
 }
 
 fn stdio(server: &ServerConfig) -> &StdioServer {
-    match &server.reach {
-        Reach::Stdio(stdio) => stdio,
-        Reach::Http(_) | Reach::Noop => panic!("not over stdio"),
+    match &server.transport {
+        ServerTransport::Stdio(stdio) => stdio,
+        ServerTransport::Http(_) | ServerTransport::Noop => panic!("not over stdio"),
     }
 }
 
 #[test]
-fn reads_what_other_hosts_write() {
+fn entries_of_other_hosts_are_read() {
     let text = r#"{"mcpServers": {
         "files": {"command": "mcp-server-filesystem", "args": ["${HOME}/data"], "env": {"LOG": "1"}},
         "api": {"type": "http", "url": "${API_BASE:-http://127.0.0.1:3901}/mcp",
@@ -47,14 +47,16 @@ fn reads_what_other_hosts_write() {
     assert_eq!(config.names().map(ServerName::as_str).collect::<Vec<_>>(), ["api", "files", "other"]);
     assert_eq!((config.unusable().len(), config.warnings().len()), (0, 0));
     let files = &config.servers[&"files".parse().unwrap()];
-    assert_eq!(stdio(files).args[0].value(), "/home/somebody/data");
-    let Reach::Http(api) = &config.servers[&"api".parse().unwrap()].reach else { panic!("over stdio") };
+    assert_eq!(stdio(files).args[0].value(), "/home/someone/data");
+    let ServerTransport::Http(api) = &config.servers[&"api".parse().unwrap()].transport else {
+        panic!("over stdio")
+    };
     assert_eq!(api.url.value(), "http://127.0.0.1:3901/mcp");
     assert_eq!(api.headers[0].1, "Bearer s3cret-token");
 }
 
 #[test]
-fn a_child_gets_a_clean_environment() {
+fn child_environment_has_only_listed_variables() {
     let server = usable(
         r#"{"servers": {"s": {"command": "c", "env": {"TOKEN": "${API_TOKEN}", "HOME": "/srv"},
             "longshore": {"inherit_env": ["QUEUE_PASSWORD", "NOT_THERE"]}}}}"#,
@@ -75,7 +77,7 @@ fn a_child_gets_a_clean_environment() {
 }
 
 #[test]
-fn shows_no_credential() {
+fn debug_output_holds_no_credential() {
     let config = parse(
         r#"{"mcpServers": {
         "a": {"command": "c", "args": ["--key=${API_TOKEN}"], "env": {"TOKEN": "${API_TOKEN}", "LITERAL": "s3cret-literal"}},
@@ -89,7 +91,7 @@ fn shows_no_credential() {
 }
 
 #[test]
-fn what_cannot_be_used_here_spares_the_other_servers() {
+fn unusable_server_does_not_affect_the_others() {
     let config = parse(
         r#"{"mcpServers": {
         "good": {"command": "c"},
@@ -122,7 +124,7 @@ fn what_cannot_be_used_here_spares_the_other_servers() {
 }
 
 #[test]
-fn mistakes_make_their_own_entry_unusable_and_are_all_reported() {
+fn all_mistakes_are_reported_and_make_only_their_entry_unusable() {
     let config = parse(
         r#"{"mcpServers": {
         "good": {"command": "c"},
@@ -166,7 +168,7 @@ fn mistakes_make_their_own_entry_unusable_and_are_all_reported() {
 }
 
 #[test]
-fn refuses_what_is_no_servers_file() {
+fn file_without_servers_is_refused() {
     for (text, wanted) in [
         ("{", "not valid JSON at line 1, column 1: unterminated object"),
         ("[]", "the file: must be an object, not a list"),
@@ -203,7 +205,7 @@ fn refuses_what_is_no_servers_file() {
 #[test]
 fn settings_have_defaults_and_can_be_set() {
     let plain = usable(r#"{"mcpServers": {"s": {"command": "c"}}}"#).settings;
-    assert_eq!(plain, Settings::default());
+    assert_eq!(plain, ServerSettings::default());
     let set = usable(
         r#"{"mcpServers": {"s": {"command": "c", "longshore": {"protocol": "legacy", "stateful": true, "pool": 4,
             "connect_timeout_ms": 1000, "call_timeout_ms": 2000, "idle_timeout_ms": 3000,
@@ -214,8 +216,8 @@ fn settings_have_defaults_and_can_be_set() {
     let seconds = std::time::Duration::from_secs;
     assert_eq!(
         set,
-        Settings {
-            protocol: Era::Legacy,
+        ServerSettings {
+            protocol: ProtocolEra::Legacy,
             stateful: true,
             pool: 4,
             max_concurrency: 1,
@@ -224,7 +226,7 @@ fn settings_have_defaults_and_can_be_set() {
             idle_timeout: seconds(3),
             max_message_bytes: 4096,
             elicitation: Elicitation::Defaults,
-            limits: Limits {
+            limits: ProcessLimits {
                 memory_mb: Some(2048),
                 open_files: Some(256),
                 cpu_seconds: Some(60),
@@ -238,7 +240,7 @@ fn settings_have_defaults_and_can_be_set() {
 }
 
 #[test]
-fn limits_and_pools_that_cannot_be_kept_are_refused() {
+fn limits_and_pools_without_effect_are_refused() {
     let config = parse(
         r#"{"mcpServers": {
         "a": {"command": "c", "longshore": {"limits": {"memory": 1, "memory_mb": 0, "processes": 9}}},
@@ -278,11 +280,11 @@ fn secrets_that_runs_may_name_are_read_and_never_shown() {
     assert_eq!(config.warnings().len(), 1);
     assert!(config.warnings()[0].starts_with("longshore.secrets.PIN has less than 4 bytes"));
     let server = &config.servers[&"s".parse().unwrap()];
-    assert_eq!(server.secrets.hide("card s3cret-token"), "card ***", "in whatever a server says");
+    assert_eq!(server.secrets.hide("card s3cret-token"), "card ***", "in texts of any server");
 }
 
 #[test]
-fn a_secret_is_given_to_the_calls_that_it_is_bound_to() {
+fn secret_is_given_only_to_calls_that_it_is_bound_to() {
     let config = parse(
         r#"{"mcpServers": {}, "longshore": {"secrets": {
             "WIDE": {"value": "s3cret", "servers": ["s", "t"]},
@@ -312,7 +314,7 @@ fn a_secret_is_given_to_the_calls_that_it_is_bound_to() {
 }
 
 #[test]
-fn values_of_the_environment_are_hidden_from_every_server_unless_they_are_said_to_be_visible() {
+fn values_of_the_environment_are_hidden_for_every_server_unless_they_are_visible() {
     let config = parse(
         r#"{"mcpServers": {
         "a": {"command": "c", "env": {"KEY": "s3cret-literal", "ROOT": "/srv/data", "SHORT": "warn"},
@@ -328,7 +330,7 @@ fn values_of_the_environment_are_hidden_from_every_server_unless_they_are_said_t
 }
 
 #[test]
-fn mistakes_in_secrets_are_told_without_their_values() {
+fn mistakes_in_secrets_are_reported_without_their_values() {
     let errors = parse(
         r#"{"mcpServers": {}, "longshore": {"secret": {}, "secrets": {
             "A-B": {}, "UNSET": {"value": "${NOT_SET}", "servers": ["s"]}, "EMPTY": {"value": "", "servers": ["s"]},
@@ -343,12 +345,12 @@ fn mistakes_in_secrets_are_told_without_their_values() {
         found,
         [
             "longshore.secret: no such setting; there is `secrets`",
-            "longshore.secrets.EMPTY: is empty, and an empty secret keeps nobody out",
+            "longshore.secrets.EMPTY: is empty, and an empty secret protects nothing",
             "longshore.secrets.FLAT.tool: no such setting; there are value, servers, tools, namespaces",
             "longshore.secrets.FLAT.tools: `x` is not written as server/tool",
             "longshore.secrets.FREE.servers: is missing; it lists the servers that may receive the secret",
             "longshore.secrets.NONE.servers: is empty, so no call would receive the secret",
-            "longshore.secrets.ODD: holds what is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
+            "longshore.secrets.ODD: has a variable that is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`",
             "longshore.secrets.PLAIN: must say which servers may receive it: \
              {\"value\": \"${PLAIN}\", \"servers\": [\"<server>\"]}",
             "longshore.secrets.UNSET: variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`",

@@ -1,4 +1,4 @@
-//! Streams of server-sent events, in which each message is read before the library sees it.
+//! Streams of server-sent events, whose messages are read before the library sees them.
 
 use futures::{Stream, StreamExt as _};
 use reqwest::Response;
@@ -6,14 +6,14 @@ use rmcp::model::RequestId;
 use rmcp::transport::streamable_http_client::SseError;
 use sse_stream::{Sse, SseStream};
 
-use super::super::classify::Observation;
-use super::super::oversized::Oversized;
-use super::super::wire::Requests;
+use super::super::classify::McpFailure;
+use super::super::oversized::OversizedMessage;
+use super::super::wire::PendingRequests;
 
-/// A server that asks for less between two streams would be asked all the time.
+/// The shortest retry time of a stream, even if the server sets a shorter one: otherwise it would get requests all the time.
 const SHORTEST_RETRY_MILLIS: u64 = 500;
 
-/// An event of more bytes than it may have.
+/// Error of a stream of events.
 #[derive(Debug, thiserror::Error)]
 enum StreamError {
     #[error("an event of more than {0} bytes")]
@@ -22,19 +22,19 @@ enum StreamError {
     Http(#[from] reqwest::Error),
 }
 
-/// The events of a response. `of` is the request that they answer; those of a stream by itself answer several. An event of more
-/// than `limit` bytes ends the request.
+/// Returns the events of a response. `of` is the request that they answer; events of a standalone stream answer several requests.
+/// An event of more than `limit` bytes ends the request.
 pub(super) fn of(
     response: Response,
     of: Option<RequestId>,
-    requests: Requests,
+    requests: PendingRequests,
     limit: usize,
 ) -> impl Stream<Item = Result<Sse, SseError>> + Send + 'static {
-    let mut open = OpenEvent::default();
+    let mut size = EventSize::default();
     let chunks = response.bytes_stream().map(move |chunk| {
         let chunk = chunk?;
-        open.add(&chunk);
-        if open.bytes > limit { Err(StreamError::TooLarge(limit)) } else { Ok(chunk) }
+        size.add(&chunk);
+        if size.bytes > limit { Err(StreamError::TooLarge(limit)) } else { Ok(chunk) }
     });
     SseStream::from_bytes_stream(chunks).flat_map(move |event| {
         let events: Vec<_> = match event {
@@ -45,8 +45,8 @@ pub(super) fn of(
     })
 }
 
-/// The same event, with the message that the library gets in its place; several, if it holds a batch.
-fn read(mut event: Sse, of: Option<&RequestId>, requests: &Requests) -> Vec<Sse> {
+/// Reads the message of an event. Returns the event with the message for the library, or several events for a batch.
+fn read(mut event: Sse, of: Option<&RequestId>, requests: &PendingRequests) -> Vec<Sse> {
     event.retry = event.retry.map(|millis| millis.max(SHORTEST_RETRY_MILLIS));
     let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
     let data = event.data.as_deref().filter(|data| is_message && !data.trim().is_empty());
@@ -55,31 +55,36 @@ fn read(mut event: Sse, of: Option<&RequestId>, requests: &Requests) -> Vec<Sse>
     let messages = reading.messages.iter().filter_map(|message| serde_json::to_string(message).ok());
     let mut events: Vec<Sse> = messages.map(|data| Sse { data: Some(data), ..event.clone() }).collect();
     if events.is_empty() {
-        // Its id still counts for going on with a stream that broke.
+        // The id of the event is needed to resume the stream.
         events.push(Sse { data: None, ..event });
     }
     events
 }
 
-/// The event that ends a request whose answer is too large.
-fn too_large(error: &SseError, of: Option<&RequestId>, requests: &Requests, limit: usize) -> Option<Sse> {
+/// Returns the event that ends a request whose answer is too large.
+fn too_large(
+    error: &SseError,
+    of: Option<&RequestId>,
+    requests: &PendingRequests,
+    limit: usize,
+) -> Option<Sse> {
     let SseError::Body(error) = error else { return None };
     error.downcast_ref::<StreamError>().filter(|error| matches!(error, StreamError::TooLarge(_)))?;
     // The event may have been a notification that came before the answer.
-    let seen = Observation::TooLarge(Oversized { bytes: None, limit, is_answer: false });
-    let message = requests.fault(of?, seen)?;
+    let failure = McpFailure::TooLarge(OversizedMessage { bytes: None, limit, is_answer: false });
+    let message = requests.fault(of?, failure)?;
     Some(Sse::default().data(serde_json::to_string(&message).ok()?))
 }
 
-/// Counts the bytes of the event that has not ended yet. An empty line ends an event; a line may end with CR, LF or both.
+/// The size of the current event so far. An empty line ends an event; a line may end with CR, LF or both.
 #[derive(Debug, Default)]
-struct OpenEvent {
+struct EventSize {
     bytes: usize,
     line_bytes: usize,
     after_cr: bool,
 }
 
-impl OpenEvent {
+impl EventSize {
     fn add(&mut self, chunk: &[u8]) {
         for byte in chunk {
             let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
@@ -101,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_line_ends_an_event() {
+    fn empty_line_ends_an_event() {
         for (text, wanted) in [
             ("data: a\n\n", 0),
             ("data: a\r\n\r\n", 0),
@@ -109,9 +114,9 @@ mod tests {
             ("data: a\ndata: b", 14),
             ("data: a\n\ndata: bc\n", 8),
         ] {
-            let mut open = OpenEvent::default();
-            text.as_bytes().chunks(2).for_each(|chunk| open.add(chunk));
-            assert_eq!(open.bytes, wanted, "{text:?}");
+            let mut size = EventSize::default();
+            text.as_bytes().chunks(2).for_each(|chunk| size.add(chunk));
+            assert_eq!(size.bytes, wanted, "{text:?}");
         }
     }
 }

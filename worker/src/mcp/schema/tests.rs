@@ -1,4 +1,4 @@
-//! Schemas that cost much, and schemas that are checked.
+//! Expensive schemas, and schemas that are checked.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 
-fn check(schema: &Value, arguments: &Value) -> Result<Mistakes, Unchecked> {
+fn check(schema: &Value, arguments: &Value) -> Result<ArgumentMistakes, UncheckedReason> {
     let began = Instant::now();
     let checked = CompiledSchema::compile(schema).and_then(|compiled| compiled.check(schema, arguments));
     assert!(began.elapsed() < Duration::from_secs(30), "{:?} in a debug build", began.elapsed());
@@ -24,10 +24,10 @@ fn doubling(levels: usize, keyword: &str) -> Value {
 }
 
 #[test]
-fn schemas_that_double_are_left_to_the_server() {
+fn doubling_schemas_are_not_checked() {
     for keyword in ["allOf", "anyOf", "oneOf"] {
         assert!(
-            matches!(check(&doubling(40, keyword), &json!({})), Err(Unchecked::TooMuchWork)),
+            matches!(check(&doubling(40, keyword), &json!({})), Err(UncheckedReason::TooMuchWork)),
             "{keyword}"
         );
     }
@@ -35,12 +35,12 @@ fn schemas_that_double_are_left_to_the_server() {
     let by_instance = json!({ "$ref": "#/$defs/n", "$defs": { "n": {
         "properties": { "n": { "allOf": [{ "$ref": "#/$defs/n" }, { "$ref": "#/$defs/n" }] } } } } });
     let deep = (0..50).fold(json!({}), |inner, _| json!({ "n": inner }));
-    assert!(matches!(check(&by_instance, &deep), Err(Unchecked::TooMuchWork)));
+    assert!(matches!(check(&by_instance, &deep), Err(UncheckedReason::TooMuchWork)));
     assert!(check(&by_instance, &json!({ "n": {} })).expect("small enough").is_empty());
 }
 
 #[test]
-fn a_schema_that_refers_to_itself_is_left_to_the_server() {
+fn schema_that_refers_to_itself_without_end_is_not_checked() {
     let own = json!({ "$ref": "#" });
     assert!(check(&own, &json!({})).is_err());
     let pair = json!({ "$ref": "#/$defs/a", "$defs": {
@@ -49,27 +49,30 @@ fn a_schema_that_refers_to_itself_is_left_to_the_server() {
 }
 
 #[test]
-fn long_chains_and_many_patterns_are_not_compiled() {
-    assert!(matches!(check(&doubling(3_000, "allOf"), &json!({})), Err(Unchecked::Beyond(_))));
+fn schemas_with_long_chains_or_many_patterns_are_not_compiled() {
+    assert!(matches!(check(&doubling(3_000, "allOf"), &json!({})), Err(UncheckedReason::Beyond(_))));
     let patterns: serde_json::Map<_, _> =
         (0..300).map(|number| (format!("p{number}"), json!({ "pattern": format!("a{number}") }))).collect();
-    assert!(matches!(check(&json!({ "properties": patterns }), &json!({})), Err(Unchecked::Beyond(_))));
+    assert!(matches!(check(&json!({ "properties": patterns }), &json!({})), Err(UncheckedReason::Beyond(_))));
     let nested = (0..100).fold(json!({}), |inner, _| json!({ "anyOf": [inner] }));
     assert!(check(&nested, &json!({})).is_ok_and(|mistakes| mistakes.is_empty()));
 }
 
 #[test]
-fn slow_patterns_and_large_values_are_left_to_the_server() {
+fn slow_patterns_and_large_values_are_not_checked() {
     let schema = json!({ "properties": { "text": { "pattern": "[ab]*a[ab]{3000}z" } } });
-    assert!(matches!(check(&schema, &json!({ "text": "ab".repeat(100_000) })), Err(Unchecked::TooMuchWork)));
+    assert!(matches!(
+        check(&schema, &json!({ "text": "ab".repeat(100_000) })),
+        Err(UncheckedReason::TooMuchWork)
+    ));
     assert!(check(&schema, &json!({ "text": "ab" })).is_ok_and(|mistakes| mistakes.len() == 1));
     let unique = json!({ "properties": { "list": { "uniqueItems": true, "contains": { "const": 0 } } } });
     let list = |items: u32| json!({ "list": (1..items).collect::<Vec<_>>() });
-    assert!(matches!(check(&unique, &list(500_000)), Err(Unchecked::TooMuchWork)));
+    assert!(matches!(check(&unique, &list(500_000)), Err(UncheckedReason::TooMuchWork)));
     assert!(check(&unique, &list(1_000)).is_ok_and(|mistakes| mistakes.len() == 1));
 }
 
-/// `levels` definitions that each name the next one twice, and forbid members that no definition evaluates.
+/// Returns `levels` definitions that each name the next one twice, and forbid members that no definition evaluates.
 fn doubling_unevaluated(levels: usize) -> Value {
     let mut schema = doubling(levels, "anyOf");
     for level in 0..levels {
@@ -78,7 +81,7 @@ fn doubling_unevaluated(levels: usize) -> Value {
     schema
 }
 
-/// Definitions that name the next one with every keyword that looks into it for `unevaluatedProperties`.
+/// Returns definitions that name the next one with every keyword from which `unevaluatedProperties` collects.
 fn widening_unevaluated(levels: usize) -> Value {
     let level = |level: usize| {
         let next = json!({ "$ref": format!("#/$defs/a{}", level + 1) });
@@ -92,19 +95,22 @@ fn widening_unevaluated(levels: usize) -> Value {
 }
 
 #[test]
-fn schemas_that_write_out_their_references_are_not_compiled() {
+fn schemas_with_expanded_references_are_not_compiled() {
     for levels in [15, 16, 17, 22, 40] {
         for schema in [doubling_unevaluated(levels), widening_unevaluated(levels)] {
-            assert!(matches!(check(&schema, &json!({})), Err(Unchecked::Beyond(_))), "{levels}: {schema}");
+            assert!(
+                matches!(check(&schema, &json!({})), Err(UncheckedReason::Beyond(_))),
+                "{levels}: {schema}"
+            );
         }
     }
     let items = doubling_unevaluated(30).to_string().replace("unevaluatedProperties", "unevaluatedItems");
     let items: Value = serde_json::from_str(&items).expect("JSON");
-    assert!(matches!(check(&items, &json!({})), Err(Unchecked::Beyond(_))));
+    assert!(matches!(check(&items, &json!({})), Err(UncheckedReason::Beyond(_))));
 }
 
 #[test]
-fn a_search_for_discriminators_that_grows_with_every_level_is_not_begun() {
+fn schema_with_an_exponential_search_for_discriminators_is_not_compiled() {
     let wide = |level: usize| {
         let next = vec![json!({ "$ref": format!("#/$defs/a{}", level + 1) }); 20];
         (format!("a{level}"), json!({ "allOf": next }))
@@ -113,7 +119,7 @@ fn a_search_for_discriminators_that_grows_with_every_level_is_not_begun() {
     defs.insert("a7".to_owned(), json!({}));
     let schema = json!({ "$defs": defs, "properties": { "x": {
         "oneOf": [{ "$ref": "#/$defs/a0" }, { "type": "null" }, { "type": "string" }] } } });
-    assert!(matches!(check(&schema, &json!({})), Err(Unchecked::Beyond(_))));
+    assert!(matches!(check(&schema, &json!({})), Err(UncheckedReason::Beyond(_))));
 }
 
 #[test]
@@ -149,13 +155,13 @@ fn schemas_with_unevaluated_members_are_checked() {
 }
 
 #[test]
-fn checks_that_collect_again_at_every_level_are_left_to_the_server() {
+fn checks_that_collect_again_at_every_level_are_not_made() {
     let inner = json!({ "maxProperties": 0 });
     let nested = (0..30).fold(inner, |inner, _| json!({ "allOf": [inner], "unevaluatedProperties": false }));
     assert!(check(&nested, &json!({ "s": 1 })).is_err());
     let by_instance = json!({ "$ref": "#/$defs/n", "$defs": { "n": { "anyOf": [{ "type": "object" }],
         "unevaluatedProperties": { "$ref": "#/$defs/n" } } } });
     let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "n": inner }));
-    assert!(matches!(check(&by_instance, &deep(40)), Err(Unchecked::TooMuchWork)));
+    assert!(matches!(check(&by_instance, &deep(40)), Err(UncheckedReason::TooMuchWork)));
     assert_eq!(check(&by_instance, &deep(5)).expect("small enough").len(), 1);
 }

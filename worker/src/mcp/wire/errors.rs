@@ -1,17 +1,16 @@
-//! The `error` of a response, however a server writes it.
+//! The `error` of a response, in the forms that servers write.
 
 use serde_json::{Map, Value};
 
-use super::super::classify::Observation;
+use super::super::classify::McpFailure;
 
-/// Protocol versions that are read of an error that lists them.
+/// The most protocol versions that are read from an error.
 const MOST_VERSIONS: usize = 16;
 
-/// Reads an error in full: it is cut after its secrets are hidden. A missing code is 0, and a missing message is made of the
-/// other fields.
-pub(super) fn observed(error: &Value) -> Observation {
+/// Reads an error. Its texts are not cut, since secrets have to be hidden first. A missing code becomes 0.
+pub(super) fn read(error: &Value) -> McpFailure {
     let Value::Object(error) = error else {
-        return Observation::JsonRpc {
+        return McpFailure::JsonRpc {
             code: 0,
             message: plain(error),
             data: String::new(),
@@ -25,7 +24,7 @@ pub(super) fn observed(error: &Value) -> Observation {
         Some(other) => plain(other),
     };
     let data_text = data.map(ToString::to_string).unwrap_or_default();
-    Observation::JsonRpc { code: code(error), message, data: data_text, supported: supported(data) }
+    McpFailure::JsonRpc { code: code(error), message, data: data_text, supported: supported(data) }
 }
 
 fn code(error: &Map<String, Value>) -> i64 {
@@ -38,7 +37,7 @@ fn code(error: &Map<String, Value>) -> i64 {
     }
 }
 
-/// The protocol versions that a server offers in the place of the one that it was asked for.
+/// Returns the protocol versions that a server offers instead of the requested one.
 fn supported(data: Option<&Value>) -> Vec<String> {
     let versions = data.and_then(|data| data.get("supported")).and_then(Value::as_array);
     let versions = versions.into_iter().flatten().filter_map(Value::as_str);
@@ -74,14 +73,14 @@ mod tests {
             (json!(false), "false"),
         ];
         for (error, wanted) in cases {
-            assert_eq!(observed(&error).to_string(), wanted, "{error}");
+            assert_eq!(read(&error).to_string(), wanted, "{error}");
         }
     }
 
     #[test]
-    fn versions_that_a_server_offers_are_read() {
+    fn offered_versions_are_read() {
         let error = json!({"code": -32022, "message": "x", "data": {"supported": ["2025-11-25", 3]}});
-        let Observation::JsonRpc { supported, .. } = observed(&error) else { panic!("an error") };
+        let McpFailure::JsonRpc { supported, .. } = read(&error) else { panic!("an error") };
         assert_eq!(supported, ["2025-11-25"]);
     }
 }

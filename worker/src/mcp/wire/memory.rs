@@ -1,24 +1,24 @@
-//! The memory that a JSON text takes once it is read, counted before. Pure.
+//! The memory of a parsed JSON text, counted before parsing. Pure.
 //!
-//! A message is bounded in bytes, but `[],` is three of them and takes some 50 bytes as a value, and `{"":0},` takes some
-//! hundred times its length.
+//! Messages are bounded in bytes, but the three bytes `[],` become a value of some 50 bytes, and `{"":0},` takes some hundred times
+//! its length.
 
-/// Memory of one message: a message of the largest size that is usual, with rows of a table as objects, takes less.
+/// The most memory of one message. A message of the largest common size, with rows of a table as objects, takes less.
 pub(crate) const MOST_MEMORY_BYTES: usize = 256 << 20;
 
-/// One value, with the room that a list keeps for more.
+/// Memory of one value, with the spare capacity of its list.
 const VALUE_BYTES: usize = 48;
-/// What a list takes besides its first value: room for four.
+/// Memory of a list besides its first value: it has capacity for four.
 const LIST_BYTES: usize = 3 * VALUE_BYTES;
-/// A name in an object: its text, and its share of further nodes.
+/// Memory of a name in an object: its text, and its share of further nodes.
 const NAME_BYTES: usize = 64;
-/// What an object takes: a node of a tree with eleven names and values.
+/// Memory of an object: a node of a tree with eleven names and values.
 const OBJECT_BYTES: usize = 640;
 
-/// Returns true for a text whose values take more than [`MOST_MEMORY_BYTES`], apart from the bytes of its strings. Any text may be
-/// given.
+/// Returns true if the values of a text take more than [`MOST_MEMORY_BYTES`], without the bytes of its strings. The text may be
+/// invalid JSON.
 pub(crate) fn exceeds_memory(text: &[u8]) -> bool {
-    // Every value that counts has a byte of its own: no need to look at texts of the usual size.
+    // Every counted value takes at least one byte of the text, so short texts need not be counted.
     text.len() > MOST_MEMORY_BYTES / OBJECT_BYTES && memory(text) > MOST_MEMORY_BYTES
 }
 
@@ -43,7 +43,7 @@ fn memory(text: &[u8]) -> usize {
     bytes
 }
 
-/// Returns what follows a string whose opening quote was read.
+/// Returns the text after a string whose opening quote was read.
 fn after_string(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_values_and_not_their_texts() {
+    fn values_are_counted_without_their_texts() {
         for (text, wanted) in [
             ("", VALUE_BYTES),
             ("[]", VALUE_BYTES),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_messages_of_the_largest_size_are_read() {
+    fn ordinary_messages_of_the_largest_size_are_within_the_limit() {
         let row = r#"{"id": 123456, "name": "A customer's name", "city": "Hamburg", "active": true, "balance": 1234.56},"#;
         let rows = format!("[{}]", row.repeat(20 * 1024 * 1024 / row.len()));
         assert!(!exceeds_memory(rows.as_bytes()));

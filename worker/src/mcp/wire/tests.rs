@@ -1,4 +1,4 @@
-//! Messages of servers as they come, and what becomes of the calls that wait.
+//! Messages of servers, and their effects on waiting calls.
 
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam,
@@ -11,9 +11,9 @@ fn id(number: i64) -> RequestId {
     RequestId::Number(number)
 }
 
-/// Requests in which calls with these ids wait.
-fn calling(ids: &[i64]) -> Requests {
-    let requests = Requests::new(Secrets::default(), Elicitation::Refuse);
+/// Returns pending requests in which calls with these ids wait.
+fn calling(ids: &[i64]) -> PendingRequests {
+    let requests = PendingRequests::new(Secrets::default(), Elicitation::Refuse);
     for number in ids {
         let call = CallToolRequest::new(CallToolRequestParams::new("t"));
         requests.note_sent(&Message::request(ClientRequest::CallToolRequest(call), id(*number)));
@@ -21,16 +21,16 @@ fn calling(ids: &[i64]) -> Requests {
     requests
 }
 
-/// What became of a call, as text.
-fn end(requests: &Requests, number: i64) -> String {
+/// Returns the result of a call as text.
+fn end(requests: &PendingRequests, number: i64) -> String {
     match requests.take(&id(number)) {
         Some(Ok(result)) => Value::Object(result).to_string(),
-        Some(Err(seen)) => format!("{:?}: {seen}", super::super::classify::classify(&seen).1),
+        Some(Err(failure)) => format!("{:?}: {failure}", super::super::classify::classify(&failure).1),
         None => "waits".to_owned(),
     }
 }
 
-/// Reads a text while call 2 waits, and returns what became of it.
+/// Reads a text while call 2 waits, and returns the result of the call.
 fn reading(text: &str) -> String {
     let requests = calling(&[2]);
     requests.read(text.as_bytes(), None);
@@ -38,7 +38,7 @@ fn reading(text: &str) -> String {
 }
 
 #[test]
-fn an_answer_reaches_its_call_as_it_came() {
+fn answer_reaches_its_call_unchanged() {
     let kept = r#"{"n":9007199254740993,"new":{"x":1},"p":0.7}"#;
     assert_eq!(reading(&format!(r#"{{"jsonrpc":"2.0","id":2,"result":{kept}}}"#)), kept);
     for id in [r#""2""#, "2.0", "2e0", "0", "null", "7", r#""x""#, "[]"] {
@@ -50,7 +50,7 @@ fn an_answer_reaches_its_call_as_it_came() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_ends_its_call_at_once() {
+fn answer_that_cannot_be_read_ends_its_call_at_once() {
     let cases = [
         (
             r#"{"id":2,"result":{"m":NaN}}"#,
@@ -75,7 +75,7 @@ fn an_answer_that_cannot_be_read_ends_its_call_at_once() {
 }
 
 #[test]
-fn a_text_that_is_no_message_ends_nothing_and_is_shown() {
+fn text_that_is_no_message_ends_no_call_and_is_shown_in_faults() {
     for text in ["Server ready", "{\"level\":\"info\",\"msg\":\"up\"}", "42", "{\"m\":NaN}", "[]x"] {
         let requests = calling(&[2]);
         let reading = requests.read(text.as_bytes(), None);
@@ -96,7 +96,7 @@ fn with_several_calls_only_a_known_id_ends_one() {
 }
 
 #[test]
-fn the_response_of_a_post_ends_the_request_that_was_posted() {
+fn response_to_a_post_ends_the_posted_request() {
     for text in [r#"{"id":"server-error","error":{"code":-32600,"message":"x"}}"#, r#"{"error":"x"}"#] {
         let requests = calling(&[2, 3]);
         requests.read(text.as_bytes(), Some(&id(3)));
@@ -106,7 +106,7 @@ fn the_response_of_a_post_ends_the_request_that_was_posted() {
 }
 
 #[test]
-fn a_late_answer_ends_no_other_call() {
+fn late_answer_ends_no_other_call() {
     let requests = calling(&[2, 3]);
     let given_up = CancelledNotification::new(CancelledNotificationParam::new(Some(id(2)), None));
     requests.note_sent(&Message::notification(ClientNotification::CancelledNotification(given_up)));
@@ -116,7 +116,7 @@ fn a_late_answer_ends_no_other_call() {
 }
 
 #[test]
-fn a_question_to_a_person_makes_the_call_a_fault() {
+fn question_to_a_person_makes_the_call_a_fault() {
     let question = r#"{"id":9,"method":"elicitation/create","params":{"message":"Delete all?","requestedSchema":{"type":"object","properties":{}}}}"#;
     let requests = calling(&[2]);
     assert_eq!(requests.read(question.as_bytes(), None).messages.len(), 1);
@@ -124,7 +124,7 @@ fn a_question_to_a_person_makes_the_call_a_fault() {
     assert!(
         end(&requests, 2).starts_with("Answered: the server asked a person during the call: \"Delete all?\"")
     );
-    // With two calls, nobody knows for which of them it was asked.
+    // With two calls, it is not known which of them the question belongs to.
     let requests = calling(&[2, 3]);
     requests.read(question.as_bytes(), None);
     requests.read(br#"{"id":2,"result":{}}"#, None);
@@ -132,8 +132,8 @@ fn a_question_to_a_person_makes_the_call_a_fault() {
 }
 
 #[test]
-fn a_handshake_without_a_server_version_is_one() {
-    let requests = Requests::new(Secrets::default(), Elicitation::Refuse);
+fn handshake_without_a_server_version_is_accepted() {
+    let requests = PendingRequests::new(Secrets::default(), Elicitation::Refuse);
     let asked = ClientRequest::InitializeRequest(InitializeRequest::new(InitializeRequestParams::default()));
     requests.note_sent(&Message::request(asked, id(0)));
     let text = br#"{"id":0,"result":{"protocolVersion":"2025-06-18","serverInfo":{"name":"x"}}}"#;
@@ -145,7 +145,7 @@ fn a_handshake_without_a_server_version_is_one() {
 }
 
 #[test]
-fn requests_that_were_given_up_are_bounded() {
+fn number_of_given_up_requests_is_bounded() {
     let requests = calling(&[]);
     for number in 0..3_000 {
         let call = CallToolRequest::new(CallToolRequestParams::new("t"));
@@ -157,7 +157,7 @@ fn requests_that_were_given_up_are_bounded() {
 }
 
 #[test]
-fn an_answer_of_too_many_values_ends_its_call() {
+fn answer_with_too_many_values_ends_its_call() {
     let bomb =
         format!(r#"{{"id":2,"result":{{"content":[],"structuredContent":[{}1]}}}}"#, "[],".repeat(10 << 20));
     let said = reading(&bomb);

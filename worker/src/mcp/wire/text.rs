@@ -1,34 +1,34 @@
-//! The text of a message: JSON as servers write it.
+//! Reads the JSON text of a message, and quotes texts in fault messages.
 
 use serde_json::Value;
 
 use super::super::config::Secrets;
-use super::super::envelope::{Envelope, EnvelopeScan};
+use super::super::envelope::{EnvelopeScan, MessageEnvelope};
 use super::memory::{MOST_MEMORY_BYTES, exceeds_memory};
 
-/// Bytes of a text that a message about it shows.
+/// Bytes of a text in a fault message.
 const EXCERPT_BYTES: usize = 160;
-/// Bytes around an excerpt that are looked at for secrets at least. Longer secrets have more room, so that one at its edge is
-/// seen whole.
+/// The least number of bytes around an excerpt that are searched for secrets. The margin is wider if there are longer secrets, so
+/// that a secret at the edge of the excerpt is found as a whole.
 const MARGIN_BYTES: usize = 4096;
 
-/// A text that is not read.
+/// Reason why a text cannot be read.
 #[derive(Debug)]
-pub(super) enum Unread {
-    /// It is no JSON.
+pub(super) enum UnreadableText {
+    /// The text is no JSON.
     NoJson {
         error: serde_json::Error,
         /// Byte at which the text stops being JSON.
         at: usize,
-        /// The word at this place, if it is a number of other languages.
+        /// The word at this byte, if it is a number in other languages.
         word: Option<&'static str>,
     },
-    /// Its values would take too much memory.
+    /// The values of the text would take too much memory.
     TooManyValues,
 }
 
-impl Unread {
-    /// The reason in words, with the place as `excerpt` shows it.
+impl UnreadableText {
+    /// Describes the reason, with an excerpt of the text at the byte.
     pub(super) fn describe(&self, excerpt: impl Fn(usize) -> String) -> String {
         match self {
             Self::NoJson { at, word: Some(word), .. } => {
@@ -44,19 +44,20 @@ impl Unread {
     }
 }
 
-/// Reads JSON. Half a surrogate pair, and bytes that are no UTF-8, become U+FFFD: one broken character does not cost an answer.
-pub(super) fn read(text: &[u8]) -> Result<Value, Unread> {
+/// Reads JSON. Half a surrogate pair, and bytes that are no UTF-8, become U+FFFD, so that one invalid character does not lose an
+/// answer.
+pub(super) fn read(text: &[u8]) -> Result<Value, UnreadableText> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     if exceeds_memory(text) {
-        return Err(Unread::TooManyValues);
+        return Err(UnreadableText::TooManyValues);
     }
     let error = match serde_json::from_slice(text) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
-    let mended = without_lone_surrogates(&String::from_utf8_lossy(text));
-    if mended.as_bytes() != text
-        && let Ok(value) = serde_json::from_str(&mended)
+    let repaired = replace_lone_surrogates(&String::from_utf8_lossy(text));
+    if repaired.as_bytes() != text
+        && let Ok(value) = serde_json::from_str(&repaired)
     {
         return Ok(value);
     }
@@ -65,63 +66,63 @@ pub(super) fn read(text: &[u8]) -> Result<Value, Unread> {
     let word = ["NaN", "Infinity", "-Infinity", "undefined"]
         .into_iter()
         .find(|word| rest.starts_with(word.as_bytes()));
-    Err(Unread::NoJson { error, at, word })
+    Err(UnreadableText::NoJson { error, at, word })
 }
 
-/// The byte at which an error was found. Lines and columns are counted from 1.
+/// Returns the byte of an error, whose line and column start at 1.
 fn offset(text: &[u8], error: &serde_json::Error) -> usize {
     let before = error.line().saturating_sub(1);
     let start: usize = text.split_inclusive(|byte| *byte == b'\n').take(before).map(<[u8]>::len).sum();
     let at = start.saturating_add(error.column().saturating_sub(1)).min(text.len());
-    // A number that begins with a sign is reported behind it.
+    // The position of a signed number is that of the byte after the sign.
     match at.checked_sub(1).and_then(|before| text.get(before)) {
         Some(b'-') => at.saturating_sub(1),
         _ => at,
     }
 }
 
-/// The same text, in which every escape of half a surrogate pair is one of U+FFFD.
-fn without_lone_surrogates(text: &str) -> String {
-    let mut mended = String::with_capacity(text.len());
+/// Replaces every escape of half a surrogate pair by that of U+FFFD.
+fn replace_lone_surrogates(text: &str) -> String {
+    let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         let (before, escape) = rest.split_at(at);
-        mended.push_str(before);
+        replaced.push_str(before);
         let taken = match (unit(escape), escape.get(6..).and_then(unit)) {
             (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
             (Some(0xD800..=0xDFFF), _) => {
-                mended.push_str("\\ufffd");
+                replaced.push_str("\\ufffd");
                 rest = escape.get(6..).unwrap_or_default();
                 continue;
             }
             (Some(_), _) => 6,
-            // A backslash and the character that it escapes, so that an escaped backslash is not taken for another escape.
+            // A backslash and the character that it escapes: the second of two backslashes begins no escape.
             (None, _) => escape.chars().take(2).map(char::len_utf8).sum(),
         };
-        mended.push_str(escape.get(..taken).unwrap_or(escape));
+        replaced.push_str(escape.get(..taken).unwrap_or(escape));
         rest = escape.get(taken..).unwrap_or_default();
     }
-    mended.push_str(rest);
-    mended
+    replaced.push_str(rest);
+    replaced
 }
 
-/// The code unit of an escape `\uXXXX` at the beginning of a text.
+/// Returns the code unit of an escape `\uXXXX` at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// The id of a response that is no JSON as a whole.
+/// Returns the id of a response that is not valid JSON as a whole.
 pub(super) fn response_id(text: &[u8]) -> Option<Value> {
     let mut scan = EnvelopeScan::default();
     scan.read(text);
     match scan.finish() {
-        Envelope::Response { id } => serde_json::from_str(&id).ok(),
-        Envelope::FromServer | Envelope::Unknown => None,
+        MessageEnvelope::Response { id } => serde_json::from_str(&id).ok(),
+        MessageEnvelope::FromServer | MessageEnvelope::Unknown => None,
     }
 }
 
-/// The part of a text around a byte, for a message: without control characters and without secrets.
+/// Quotes the part of a text around a byte, without control characters and secrets.
 pub(crate) fn excerpt(text: &[u8], at: usize, secrets: &Secrets) -> String {
     let start = at.saturating_sub(EXCERPT_BYTES / 2);
     let margin = secrets.longest_bytes().max(MARGIN_BYTES);
@@ -134,7 +135,7 @@ pub(crate) fn excerpt(text: &[u8], at: usize, secrets: &Secrets) -> String {
     let is_cut = to < text.len();
     let around = if is_cut { around.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { &around };
     let hidden = secrets.hide_cut(around, is_cut);
-    // Where something was hidden, places have moved: the part before the place is hidden apart.
+    // Hidden secrets move the bytes after them, so the length of the part before `start` is computed with its secrets hidden.
     let lead = secrets.hide(&decode(from..start)).len();
     let lead = hidden.floor_char_boundary(lead.min(hidden.len()));
     let shown = hidden.get(lead..).unwrap_or_default();
@@ -142,7 +143,7 @@ pub(crate) fn excerpt(text: &[u8], at: usize, secrets: &Secrets) -> String {
     quote(if start > 0 { "…" } else { "" }, shown, after)
 }
 
-/// The beginning of a text that holds no secret any more, for a message: in backticks and without control characters.
+/// Quotes the beginning of a text in backticks, without control characters. The caller has hidden secrets in it.
 pub(crate) fn quote(before: &str, text: &str, after: &str) -> String {
     let end = text.floor_char_boundary(EXCERPT_BYTES.min(text.len()));
     let after = if end < text.len() { "…" } else { after };
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_a_pair_becomes_the_replacement_character() {
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
         let cases = [
             (r#""a \ud83d""#, json!("a \u{fffd}")),
             (r#""\ude00 b""#, json!("\u{fffd} b")),
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_and_the_word_are_said() {
+    fn byte_and_word_of_an_error_are_described() {
         let said = |text: &str| {
             let error = read(text.as_bytes()).expect_err("no JSON");
             error.describe(|at| excerpt(text.as_bytes(), at, &Secrets::default()))
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_short_and_holds_no_secret() {
+    fn excerpt_is_short_and_holds_no_secret() {
         let mut secrets = Secrets::default();
         secrets.add("s3cret-token");
         let text = format!("{}s3cret-token{}\u{7}", "x".repeat(75), "y".repeat(300));
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_holds_no_part_of_a_long_secret() {
+    fn excerpt_holds_no_part_of_a_long_secret() {
         let long: String = (0..1_400).map(|at| format!("k{at}")).collect();
         let mut secrets = Secrets::default();
         secrets.add(&long);

@@ -1,24 +1,24 @@
-//! Pages of tools, and the answer to a handshake, of servers that leave the protocol in one place.
+//! Pages of tools and answers to a handshake, from servers that do not follow the protocol in every part.
 //!
-//! The library refuses a whole page for one tool that does not fit. Here a tool that cannot be used is left out and named, and
-//! a part of a tool that does not fit is left out of the tool.
+//! The library refuses a whole page because of one tool that does not fit its types. Here an unusable tool is left out of the page
+//! and named, and an unusable part is left out of its tool.
 
 use rmcp::model::{ListToolsResult, MetaObject, ServerCapabilities, ServerResult, Tool, ToolAnnotations};
 use serde_json::{Map, Value, json};
 
-/// The key of a page's `_meta` under which tools are named that were left out, each with the reason.
+/// Key in the `_meta` of a page with the names of the tools that were left out, each with the reason.
 const LEFT_OUT: &str = "dev.longshore/left-out";
-/// The key under which all tools that were kept are named: the library leaves some out itself.
+/// Key with the names of all tools that were kept: the library leaves some out itself.
 const KEPT: &str = "dev.longshore/kept";
-/// The key under which tools are named that are called only as tasks: the library does not know `execution`.
+/// Key with the names of tools that can be called as tasks only: the library does not know `execution`.
 const TASK_TOOLS: &str = "dev.longshore/task-tools";
-/// The extension by which the answer to a handshake says that the server carries out calls as tasks: the library knows no such
+/// Extension in the answer to a handshake that means that the server performs calls as tasks: the library does not know this
 /// capability of 2025-11-25.
 const TAKES_TASKS: &str = "dev.longshore/takes-tasks";
-/// Tools of one page that are named as left out.
+/// The most tools of one page that are named as left out.
 const MOST_LEFT_OUT: usize = 100;
 
-/// A page, with those of its tools that can be used.
+/// Reads a page with its usable tools.
 pub(super) fn page(mut page: Map<String, Value>) -> Result<ServerResult, String> {
     let Some(Value::Array(listed)) = page.remove("tools") else {
         return Err("its `tools` is no list".to_owned());
@@ -52,7 +52,7 @@ pub(super) fn page(mut page: Map<String, Value>) -> Result<ServerResult, String>
     Ok(ServerResult::ListToolsResult(result))
 }
 
-/// The tools that were left out of a page, with the reason of each.
+/// Returns the names of the tools that were left out of a page, each with the reason.
 pub(crate) fn left_out_of(page: &ListToolsResult) -> Vec<(String, String)> {
     let Some(MetaObject(meta)) = &page.meta else { return Vec::new() };
     let left_out = meta.get(LEFT_OUT).and_then(|left_out| serde_json::from_value(left_out.clone()).ok());
@@ -64,14 +64,14 @@ pub(crate) fn left_out_of(page: &ListToolsResult) -> Vec<(String, String)> {
     left_out
 }
 
-/// The names of the tools of a page that are called only as tasks (`taskSupport: required`, MCP 2025-11-25).
+/// Returns the names of the tools of a page that can be called as tasks only (`taskSupport: required`, MCP 2025-11-25).
 pub(crate) fn task_tools_of(page: &ListToolsResult) -> Vec<String> {
     let named =
         page.meta.as_ref().and_then(|MetaObject(meta)| meta.get(TASK_TOOLS)).and_then(Value::as_array);
     named.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Returns true if the answer to a handshake, as it was read here, says that the server carries out calls as tasks.
+/// Returns true if these capabilities, read by [`handshake`], mean that the server performs calls as tasks.
 pub(crate) fn takes_tasks(capabilities: &ServerCapabilities) -> bool {
     capabilities.extensions.as_ref().is_some_and(|extensions| extensions.contains_key(TAKES_TASKS))
 }
@@ -81,7 +81,7 @@ fn read(tool: Value) -> Result<Tool, (Option<String>, String)> {
     let Some(Value::String(name)) = tool.get("name").cloned() else {
         return Err((None, "its `name` is missing or no text".to_owned()));
     };
-    // Without a schema, or with one that is no object, the server checks the arguments.
+    // Without a valid schema only the server checks the arguments.
     if !tool.get("inputSchema").is_some_and(Value::is_object) {
         tool.insert("inputSchema".to_owned(), json!({}));
     }
@@ -89,7 +89,7 @@ fn read(tool: Value) -> Result<Tool, (Option<String>, String)> {
         Ok(tool) => return Ok(tool),
         Err(error) => error,
     };
-    // What is needed for calls, without the part that does not fit.
+    // Keeps the parts that calls need, without those that do not fit.
     tool.retain(|key, value| match key.as_str() {
         "name" | "inputSchema" => true,
         "description" | "title" => value.is_string(),
@@ -99,21 +99,21 @@ fn read(tool: Value) -> Result<Tool, (Option<String>, String)> {
     serde_json::from_value(Value::Object(tool)).map_err(|_| (Some(name), error.to_string()))
 }
 
-/// The answer to a handshake with the parts that some servers leave out, and that nothing depends on.
+/// Reads the answer to a handshake. Adds the unimportant parts that some servers leave out.
 pub(super) fn handshake(mut result: Map<String, Value>) -> Result<ServerResult, String> {
     if !result.get("protocolVersion").is_some_and(Value::is_string) {
         return Err("its `protocolVersion` is missing".to_owned());
     }
     let offered = result.get("capabilities").cloned().unwrap_or_default();
     if serde_json::from_value::<ServerCapabilities>(offered.clone()).is_err() {
-        // Nothing depends on the rest.
-        let tools =
+        // No other capability is used.
+        let has_tools =
             offered.get("tools").is_some_and(|tools| *tools != Value::Bool(false) && !tools.is_null());
-        let readable = if tools { json!({ "tools": {} }) } else { json!({}) };
+        let readable = if has_tools { json!({ "tools": {} }) } else { json!({}) };
         result.insert("capabilities".to_owned(), readable);
     }
     if let Some(Value::Object(capabilities)) = result.get_mut("capabilities") {
-        // No extension of a server of this era is used.
+        // No extension of the handshake era is used, so only the one added here remains.
         capabilities.remove("extensions");
         if offered.pointer("/tasks/requests/tools/call").is_some_and(Value::is_object) {
             capabilities.insert("extensions".to_owned(), json!({ TAKES_TASKS: {} }));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_does_not_fit_costs_no_other() {
+    fn unusable_tool_does_not_affect_the_others() {
         let page = listed(json!({"nextCursor": "2", "tools": [
             {"name": "good", "inputSchema": {"type": "object"}},
             {"name": "bare"},
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn tools_that_are_called_only_as_tasks_are_named() {
+    fn tools_that_can_be_called_as_tasks_only_are_named() {
         let tool = |name: &str, support: Value| json!({"name": name, "execution": {"taskSupport": support}, "icons": 3});
         let page = listed(json!({"tools": [
             tool("needs", json!("required")), tool("may", json!("optional")), tool("never", json!("forbidden")),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_says_that_calls_can_be_tasks() {
+    fn handshake_with_the_task_capability_takes_tasks() {
         let said = |capabilities: Value| {
             let result = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities});
             match handshake(result.as_object().cloned().expect("an object")) {
@@ -192,15 +192,15 @@ mod tests {
         };
         let tasks = json!({"requests": {"tools": {"call": {}}}});
         assert!(said(json!({"tools": {}, "tasks": tasks})));
-        assert!(said(json!({"tools": true, "tasks": tasks})), "though the rest does not fit");
+        assert!(said(json!({"tools": true, "tasks": tasks})), "with another part that does not fit");
         for other in [json!({"list": {}}), json!({"requests": {"sampling": {}}}), Value::Null] {
             assert!(!said(json!({"tools": {}, "tasks": other})), "{other}");
         }
-        assert!(!said(json!({"extensions": {TAKES_TASKS: {}}})), "which no server says in these words");
+        assert!(!said(json!({"extensions": {TAKES_TASKS: {}}})), "the server's own extensions are removed");
     }
 
     #[test]
-    fn a_page_without_a_list_is_none() {
+    fn page_without_a_list_is_an_error() {
         for result in [json!({}), json!({"tools": null}), json!({"tools": {}})] {
             let Value::Object(result) = result else { panic!("an object") };
             assert_eq!(page(result).map(|_| ()), Err("its `tools` is no list".to_owned()));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_that_the_library_left_out_is_named() {
+    fn tool_that_the_library_left_out_is_named() {
         let mut page = listed(json!({"tools": [{"name": "good"}, {"name": "dropped"}]}));
         page.tools.retain(|tool| tool.name == "good");
         let why = "its `x-mcp-header` annotations do not follow the protocol".to_owned();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_needs_only_its_version() {
+    fn handshake_needs_only_its_version() {
         let good = [
             json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "x"}, "instructions": null}),
             json!({"protocolVersion": "2025-06-18", "serverInfo": null, "capabilities": {"tools": true}}),

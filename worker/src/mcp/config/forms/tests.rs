@@ -1,4 +1,4 @@
-//! Values as libraries write them.
+//! Forms of values, as libraries encode them.
 
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
@@ -7,7 +7,7 @@ use super::*;
 const VALUE: &str = "p/ss w\u{f6}rd?\"1\"+>>>";
 
 fn all(value: &str) -> BTreeSet<String> {
-    let Forms { texts, base64 } = of(value);
+    let ValueForms { texts, base64 } = of(value);
     &texts | &base64
 }
 
@@ -16,7 +16,7 @@ fn is_found(text: &str) -> bool {
 }
 
 #[test]
-fn finds_a_value_within_json_and_addresses() {
+fn value_is_found_within_json_and_addresses() {
     let texts = [
         format!("plain {VALUE} text"),
         serde_json::json!({ "a": VALUE }).to_string(),
@@ -31,7 +31,7 @@ fn finds_a_value_within_json_and_addresses() {
 }
 
 #[test]
-fn finds_a_value_as_libraries_write_it() {
+fn value_is_found_in_the_encodings_of_libraries() {
     let value = "a<b>&'\"+=/~ *(\u{e9})\u{1f600}\\\n!";
     let forms = all(value);
     let found = |text: &str| forms.iter().any(|form| text.contains(form.as_str()));
@@ -70,7 +70,7 @@ fn finds_a_value_as_libraries_write_it() {
 }
 
 #[test]
-fn finds_a_value_in_base64_wherever_it_begins_and_ends() {
+fn value_is_found_at_any_offset_in_base64() {
     for before in ["", "u", "us", "usr", "user:"] {
         for after in ["", "1", "12", "123"] {
             let text = format!("{before}{VALUE}{after}");
@@ -83,7 +83,7 @@ fn finds_a_value_in_base64_wherever_it_begins_and_ends() {
 }
 
 #[test]
-fn other_texts_are_left_alone() {
+fn other_texts_are_not_found() {
     for text in ["p", "ss w", "password", "cGFzc3dvcmQ="] {
         assert!(!is_found(text), "{text}");
     }

@@ -1,15 +1,14 @@
-//! The beginning of a text without any secret, also without one that is cut off at its end.
+//! Hiding of secrets in a text whose end was cut off.
 //!
-//! Only a whole value is found by [`Secrets::hide`]. Where a text was cut, a value may have lost its end, and what is left of
-//! it moves to the front when the values before it become shorter.
+//! [`Secrets::hide`] finds whole values only. At the cut, a value may have lost its end, and its beginning would be shown.
 
 use std::borrow::Cow;
 
-use super::joined::Joined;
+use super::joined::JoinedLines;
 use super::{MASK, Secrets};
 
 impl Secrets {
-    /// Returns the text without any of the values. If its end was cut off, a value that the cut goes through is hidden too.
+    /// Returns the text with all values hidden. If its end was cut off, an incomplete value at the end is hidden too.
     pub(crate) fn hide_cut<'a>(&self, text: &'a str, is_cut: bool) -> Cow<'a, str> {
         match is_cut.then(|| self.start_of_rest(text)).flatten() {
             Some(start) => {
@@ -20,38 +19,38 @@ impl Secrets {
         }
     }
 
-    /// Returns the bytes of the longest text that is hidden, with room for line breaks in it.
+    /// Returns the length of the longest form, with room for line breaks in it.
     pub(crate) fn longest_bytes(&self) -> usize {
         let longest = self.forms().map(String::len).max().unwrap_or_default();
         longest.saturating_add(longest / 4)
     }
 
-    /// Returns the byte from which on the text may be the beginning of a value.
+    /// Returns the start of the part at the end of a text that may be the beginning of a value.
     pub(super) fn start_of_rest(&self, text: &str) -> Option<usize> {
         let plain = self.forms().filter_map(|form| start_of_part(text, form)).min();
         let rest = plain.into_iter().chain(self.start_of_base64(text)).min()?;
         Some(self.before_crossing(text, rest))
     }
 
-    /// Returns the byte from which on the text may be the beginning of a value in base64, broken into lines.
+    /// Returns the start of the part at the end of a text that may be the beginning of a value in base64, broken into lines.
     pub(super) fn start_of_base64(&self, text: &str) -> Option<usize> {
         let start = |text: &str| self.base64.keys().filter_map(|form| start_of_part(text, form)).min();
-        match Joined::of(text) {
+        match JoinedLines::of(text) {
             Some(joined) => start(&joined.text).map(|at| joined.start(at)),
             None => start(text),
         }
     }
 
-    /// Returns the place, or the start of a whole value that begins before it and ends behind it: the first part of that value
-    /// would be seen otherwise.
-    pub(super) fn before_crossing(&self, text: &str, place: usize) -> usize {
+    /// Returns the start of the value that contains a byte, or the byte itself: a text that is cut there would show the first part
+    /// of the value.
+    pub(super) fn before_crossing(&self, text: &str, at: usize) -> usize {
         let parts = self.find(text).parts;
-        let crossing = parts.iter().find(|part| part.start < place && place < part.end);
-        crossing.map_or(place, |part| part.start)
+        let crossing = parts.iter().find(|part| part.start < at && at < part.end);
+        crossing.map_or(at, |part| part.start)
     }
 }
 
-/// Returns the first byte from which on all that is left of the text is the beginning of a form, but not a whole one.
+/// Returns the first byte from which on the text is the beginning of a form, but not the whole form.
 fn start_of_part(text: &str, form: &str) -> Option<usize> {
     let from = text.ceil_char_boundary(text.len().saturating_sub(form.len().saturating_sub(1)));
     let tail = text.get(from..)?;
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_cut_off_is_hidden() {
+    fn value_that_is_cut_off_is_hidden() {
         let secrets = secrets(&["token-one", "neuf-\u{e9}\u{e9}", "one-two-three"]);
         for (text, wanted) in [
             ("a token-one b tok", "a *** b ***"),
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_shows_the_same_wherever_it_was_cut() {
+    fn no_part_of_a_value_is_shown_wherever_the_text_is_cut() {
         let (first, second) = ("abcabcabd", "cabcab");
         let secrets = secrets(&[first, second]);
         let whole = format!("x {first} y {second} z {first}{second}");

@@ -1,4 +1,4 @@
-//! The search for values in a text.
+//! Search of secret values in a text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -7,43 +7,43 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::FormUse;
-use super::joined::Joined;
+use super::joined::JoinedLines;
 use super::token::is_whole_token;
 
 /// The values that were found in a text.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// The parts of the text that hold values, in order. No two of them overlap.
+pub(super) struct FoundSecrets {
+    /// Parts of the text that are values, in order and without overlaps.
     pub(super) parts: Vec<Range<usize>>,
-    /// The variables and headers with these values, in words.
+    /// Descriptions of the variables and headers with these values.
     pub(super) origins: BTreeSet<Arc<str>>,
 }
 
-/// Finds values in their forms, in one pass over a text and a second one over its joined lines.
+/// A search for all forms, in one pass over a text and a second one over its joined lines.
 #[derive(Debug)]
-pub(super) struct Finder {
+pub(super) struct SecretFinder {
     all: FormFinder,
     base64: FormFinder,
 }
 
-/// Finds forms. Without an automaton, because the forms are too many for it, each is searched by itself.
+/// A search for a set of forms. If there are too many forms for an automaton, each is searched separately.
 #[derive(Debug)]
 struct FormFinder {
     automaton: Option<AhoCorasick>,
     forms: Vec<(String, FormUse)>,
 }
 
-impl Finder {
-    /// A finder of all forms, of which `base64` may be broken into lines.
+impl SecretFinder {
+    /// Creates the search for all forms. Those in `base64` may be broken into lines.
     pub(super) fn new(texts: &BTreeMap<String, FormUse>, base64: &BTreeMap<String, FormUse>) -> Self {
         let mut all = texts.clone();
         super::merge(&mut all, base64.clone());
         Self { all: FormFinder::new(all), base64: FormFinder::new(base64.clone()) }
     }
 
-    pub(super) fn find(&self, text: &str) -> Found {
+    pub(super) fn find(&self, text: &str) -> FoundSecrets {
         let mut found = self.all.find(text);
-        if let Some(joined) = Joined::of(text) {
+        if let Some(joined) = JoinedLines::of(text) {
             let in_lines = self.base64.find(&joined.text);
             if !in_lines.parts.is_empty() {
                 found.parts.extend(in_lines.parts.iter().map(|part| joined.original(part)));
@@ -56,8 +56,9 @@ impl Finder {
 }
 
 impl FormFinder {
-    /// All matches are needed, also those that overlap: the remainder of a value would stay otherwise. A DFA, which the
-    /// library would choose for few forms, takes time in proportion to the square of a long secret that repeats itself.
+    /// Creates the search. It finds overlapping matches too, because the rest of an overlapping value would be shown otherwise. It
+    /// uses no DFA, which the library would choose for few forms: its construction takes quadratic time for a long secret that
+    /// repeats itself.
     fn new(forms: BTreeMap<String, FormUse>) -> Self {
         let kind = Some(AhoCorasickKind::ContiguousNFA);
         let automaton =
@@ -65,13 +66,13 @@ impl FormFinder {
         Self { automaton, forms: forms.into_iter().collect() }
     }
 
-    fn find(&self, text: &str) -> Found {
+    fn find(&self, text: &str) -> FoundSecrets {
         let Some(automaton) = &self.automaton else { return self.find_one_by_one(text) };
-        let mut found = Found::default();
+        let mut found = FoundSecrets::default();
         if !automaton.is_match(text) {
             return found;
         }
-        // Matches come in the order of their ends.
+        // The matches are ordered by their ends.
         for matched in automaton.find_overlapping_iter(text) {
             let mut part = matched.range();
             let Some((_, of)) = self.forms.get(matched.pattern().as_usize()) else { continue };
@@ -87,8 +88,8 @@ impl FormFinder {
         found
     }
 
-    fn find_one_by_one(&self, text: &str) -> Found {
-        let mut found = Found::default();
+    fn find_one_by_one(&self, text: &str) -> FoundSecrets {
+        let mut found = FoundSecrets::default();
         for (form, of) in &self.forms {
             let parts = text.match_indices(form.as_str()).map(|(at, form)| at..at + form.len());
             let counted: Vec<_> =
@@ -103,7 +104,7 @@ impl FormFinder {
     }
 }
 
-/// Returns the parts in order, with those that overlap made one.
+/// Returns the parts in order, with overlapping parts merged.
 pub(super) fn merged(mut parts: Vec<Range<usize>>) -> Vec<Range<usize>> {
     parts.sort_unstable_by_key(|part| part.start);
     parts.dedup_by(|next, part| {
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_in_base64_is_found_in_lines_of_any_length_wherever_it_begins() {
+    fn value_in_base64_is_found_in_lines_of_any_length_at_any_offset() {
         let value = "sk-l1ve-0123456789-abcdefghij-0123456789-klmnopqrst-0123456789-uvwxyz";
         let mut secrets = Secrets::default();
         secrets.add(value);
@@ -142,7 +143,7 @@ mod tests {
                 for end in ["\n", "\r\n", "\\n", "\\r\\n", "\n    "] {
                     let hidden = secrets.hide(&in_lines(&encoded, columns, end)).replace(end, "");
                     let kept: Vec<&str> = hidden.split("***").collect();
-                    // All characters that depend on the value alone are gone; its neighbours have the others.
+                    // All characters that depend only on the value are hidden; the others belong to the text around it.
                     assert_eq!(kept.len(), 2, "{hidden}");
                     assert!(encoded.len() - kept.concat().len() >= (value.len() * 8 - 10) / 6, "{hidden}");
                     assert!(encoded.starts_with(kept[0]) && encoded.ends_with(kept[1]), "{hidden}");
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_by_one_finds_the_same() {
+    fn separate_search_finds_the_same_parts_as_the_automaton() {
         let token = FormUse { is_whole_token: true, ..FormUse::default() };
         let forms = ["token-1", "token-1-and-more", "more-so", "x"];
         let forms = forms.map(|form| (form.to_owned(), FormUse::default()));

@@ -1,20 +1,20 @@
-//! A text whose lines are joined: base64 that was broken into lines becomes one piece again.
+//! A text with joined lines, in which base64 that was broken into lines is contiguous.
 
 use std::ops::Range;
 
-/// A text without its line breaks.
+/// A text without its line breaks, and the positions of the breaks.
 #[derive(Debug)]
-pub(super) struct Joined {
-    /// The text without its breaks.
+pub(super) struct JoinedLines {
+    /// Text without its breaks.
     pub(super) text: String,
-    /// Each break that was left out: its place in `text`, and the place behind it in the original.
+    /// Removed breaks: the position in `text`, and the position after the break in the original text.
     breaks: Vec<(usize, usize)>,
 }
 
-impl Joined {
+impl JoinedLines {
     /// Joins the lines of a text. Returns `None` if it has one line only.
     ///
-    /// A break is a line end, as it is or as an escape of JSON, with the indentation of the next line.
+    /// A break is a line end, raw or as an escape of JSON, with the indentation of the next line.
     pub(super) fn of(text: &str) -> Option<Self> {
         let (mut joined, mut breaks, mut rest) = (String::new(), Vec::new(), text);
         while let Some(at) = rest.find(['\n', '\r', '\\']) {
@@ -36,32 +36,32 @@ impl Joined {
         Some(Self { text: joined, breaks })
     }
 
-    /// Returns the place in the original text of a part of the joined one.
+    /// Returns the range in the original text of a part of the joined text.
     pub(super) fn original(&self, part: &Range<usize>) -> Range<usize> {
-        self.start(part.start)..self.place(part.end, |at| at < part.end)
+        self.start(part.start)..self.position(part.end, |at| at < part.end)
     }
 
-    /// Returns the place in the original text of a character of the joined one.
+    /// Returns the position in the original text of a character of the joined text.
     pub(super) fn start(&self, at: usize) -> usize {
-        self.place(at, |place| place <= at)
+        self.position(at, |break_at| break_at <= at)
     }
 
-    /// `is_before` says which breaks lie before the place.
-    fn place(&self, at: usize, is_before: impl Fn(usize) -> bool) -> usize {
-        let before = self.breaks.partition_point(|(place, _)| is_before(*place));
+    /// Converts a position. `is_before` is true for breaks that precede the position.
+    fn position(&self, at: usize, is_before: impl Fn(usize) -> bool) -> usize {
+        let before = self.breaks.partition_point(|(break_at, _)| is_before(*break_at));
         match before.checked_sub(1).and_then(|last| self.breaks.get(last)) {
-            Some((place, behind)) => behind + (at - place),
+            Some((break_at, behind)) => behind + (at - break_at),
             None => at,
         }
     }
 }
 
-/// Returns what follows the line end that a text begins with.
+/// Returns the text after the line end with which a text begins.
 fn behind_line_end(text: &str) -> Option<&str> {
     if let Some(rest) = text.strip_prefix(['\n', '\r']) {
         return Some(rest);
     }
-    // `\n` within JSON, and `\\n` within JSON that is a text of JSON.
+    // `\n` within JSON, and `\\n` within JSON in a JSON string.
     text.trim_start_matches('\\').strip_prefix(['n', 'r'])
 }
 
@@ -70,9 +70,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_joined_and_places_found_again() {
+    fn lines_are_joined_and_positions_are_converted_back() {
         let text = "ab\ncd\r\n  ef\\ngh\\\\r\\\\n\tij \\x\\\\y";
-        let joined = Joined::of(text).expect("several lines");
+        let joined = JoinedLines::of(text).expect("several lines");
         assert_eq!(joined.text, "abcdefghij \\x\\\\y");
         for (part, wanted) in
             [("bc", "b\nc"), ("cd", "cd"), ("de", "d\r\n  e"), ("ef", "ef"), ("fg", "f\\ng")]
@@ -83,6 +83,6 @@ mod tests {
         }
         let at = joined.text.find("hi").expect("a part");
         assert_eq!(&text[joined.original(&(at..at + 2))], "h\\\\r\\\\n\ti");
-        assert!(Joined::of("one line \\x").is_none());
+        assert!(JoinedLines::of("one line \\x").is_none());
     }
 }

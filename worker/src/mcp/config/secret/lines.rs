@@ -1,20 +1,19 @@
-//! The lines that a process writes, without any secret, also without one that goes through several lines.
+//! Hiding of secrets in the lines of a process, including secrets that span several lines.
 
 use std::ops::Range;
 
 use super::{MASK, Secrets, find};
 
-/// Characters of base64 at the end of a line from which on the text may continue in the next line. Tools break base64 into lines
-/// of 60, 64 or 76 characters; the words of ordinary lines are shorter.
+/// The length of the last word of a line from which on it may be base64 that continues in the next line. Tools break base64 into
+/// lines of 60, 64 or 76 characters; words of ordinary lines are shorter.
 const SHORTEST_BASE64_LINE_CHARS: usize = 48;
 
-/// Bytes of lines that wait, beyond two of the longest value.
+/// The most bytes of waiting lines, in addition to twice the longest value.
 const MOST_WAITING_BYTES: usize = 4 * 1024;
 
-/// Hides secrets in lines that come one after the other.
+/// Hides secrets in consecutive lines.
 ///
-/// A line whose end may be the beginning of a value in base64 waits for the next one. `T` is what belongs to a line, such as
-/// its level.
+/// A line whose end may be the beginning of a value in base64 waits for the next line. `T` is a tag of a line, such as its level.
 #[derive(Debug)]
 pub(crate) struct LineMask<T> {
     secrets: Secrets,
@@ -22,17 +21,17 @@ pub(crate) struct LineMask<T> {
 }
 
 impl<T> LineMask<T> {
-    /// No lines yet.
+    /// Creates a mask without waiting lines.
     pub(crate) const fn new(secrets: Secrets) -> Self {
         Self { secrets, waiting: Vec::new() }
     }
 
-    /// The values that are hidden.
+    /// Returns the values that are hidden.
     pub(crate) const fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    /// Takes a line, and returns the lines that can be shown now. `is_cut` says that the line was longer.
+    /// Adds a line, and returns the lines that can be shown now. `is_cut` means that the end of the line was cut off.
     pub(crate) fn push(&mut self, tag: T, line: String, is_cut: bool) -> Vec<(T, String)> {
         self.waiting.push((tag, line));
         let text = self.text();
@@ -43,13 +42,13 @@ impl<T> LineMask<T> {
         self.release(first, &self.hidden(&text, false))
     }
 
-    /// Returns the lines that wait, as they can be shown if nothing follows.
+    /// Returns the waiting lines as they would be shown if no line followed.
     pub(crate) fn waiting(&self) -> Vec<(&T, String)> {
         let hidden = self.hidden(&self.text(), true);
         self.waiting.iter().map(|(tag, _)| tag).zip(hidden).collect()
     }
 
-    /// Returns the lines that wait. Nothing follows.
+    /// Takes the waiting lines. Called when no line follows.
     pub(crate) fn finish(&mut self) -> Vec<(T, String)> {
         let hidden = self.hidden(&self.text(), true);
         self.release(self.waiting.len(), &hidden)
@@ -59,7 +58,7 @@ impl<T> LineMask<T> {
         self.waiting.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Returns the index of the first line that has to wait.
+    /// Returns the index of the first line that must wait.
     fn first_waiting(&self, text: &str) -> Option<usize> {
         let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_');
         let (_, last) = self.waiting.last()?;
@@ -70,22 +69,21 @@ impl<T> LineMask<T> {
         let most = self.secrets.longest_bytes().saturating_mul(2).saturating_add(MOST_WAITING_BYTES);
         let start = self.secrets.start_of_base64(text).filter(|_| text.len() <= most)?;
         let start = self.secrets.before_crossing(text, start);
-        self.places().iter().position(|line| start <= line.end)
+        self.line_ranges().iter().position(|line| start <= line.end)
     }
 
-    /// The places of the lines in [`LineMask::text`]. A line may hold line breaks itself.
-    fn places(&self) -> Vec<Range<usize>> {
+    /// Returns the ranges of the lines in [`LineMask::text`]. A line may have line breaks itself.
+    fn line_ranges(&self) -> Vec<Range<usize>> {
         let mut end = 0;
-        let place = |(_, line): &(T, String)| {
+        let range = |(_, line): &(T, String)| {
             let start = end;
             end = start + line.len() + 1;
             start..start + line.len()
         };
-        self.waiting.iter().map(place).collect()
+        self.waiting.iter().map(range).collect()
     }
 
-    /// Returns each line without secrets. If something may follow that is not seen, the beginning of a value at the end is
-    /// hidden as well.
+    /// Returns each line with secrets hidden. If `is_cut`, an incomplete value at the end is hidden too.
     fn hidden(&self, text: &str, is_cut: bool) -> Vec<String> {
         let mut parts = self.secrets.find(text).parts;
         if let Some(start) = is_cut.then(|| self.secrets.start_of_rest(text)).flatten() {
@@ -104,10 +102,10 @@ impl<T> LineMask<T> {
             hidden.push_str(text.get(shown_to..line.end).unwrap_or_default());
             hidden
         };
-        self.places().into_iter().map(of_line).collect()
+        self.line_ranges().into_iter().map(of_line).collect()
     }
 
-    /// Takes the first lines, as they are shown in `hidden`.
+    /// Takes the first `count` lines, with their texts in `hidden`.
     fn release(&mut self, count: usize, hidden: &[String]) -> Vec<(T, String)> {
         let tags = self.waiting.drain(..count.min(self.waiting.len())).map(|(tag, _)| tag);
         tags.zip(hidden.iter().cloned()).collect()
@@ -130,7 +128,7 @@ mod tests {
         LineMask::new(secrets)
     }
 
-    /// The lines as they were shown, each once.
+    /// Pushes all lines, and returns the shown lines. Each must be shown once.
     fn shown(lines: &[&str]) -> String {
         let mut mask = mask();
         let mut shown = Vec::new();
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_in_base64_is_hidden_across_lines_wherever_it_begins() {
+    fn value_in_base64_is_hidden_across_lines_at_any_offset() {
         for before in 0..120 {
             let encoded = STANDARD.encode(format!("{}{VALUE}{}", "x".repeat(before), "y".repeat(90)));
             for columns in [60, 64, 76] {
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_breaks_off_is_hidden_and_ordinary_lines_do_not_wait() {
+    fn incomplete_value_is_hidden_and_ordinary_lines_do_not_wait() {
         let encoded = STANDARD.encode(VALUE);
         let mut mask = mask();
         assert_eq!(mask.push(1, "listening on port 3000".to_owned(), false).len(), 1);
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn number_of_waiting_lines_is_bounded() {
         let mut secrets = Secrets::default();
         secrets.add(&"A".repeat(200));
         let mut mask = LineMask::new(secrets);

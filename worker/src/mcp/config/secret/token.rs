@@ -1,11 +1,11 @@
-//! Parts of a text that are whole tokens, and not within a longer run of letters and digits.
+//! Recognition of whole tokens: parts of a text that are not within a longer run of letters and digits.
 
 use std::ops::Range;
 
-/// Bytes before a part that can belong to the escape of one character: `\u003c`, and the colours of a terminal.
+/// The longest escape that is recognised before a part: `\u003c`, or a colour of a terminal.
 const MOST_ESCAPE_BYTES: usize = 12;
 
-/// Returns true for a part without a letter or a digit right before or behind it.
+/// Returns true for a part without a letter or a digit directly before or after it.
 pub(super) fn is_whole_token(text: &str, part: &Range<usize>) -> bool {
     let behind = text.get(part.end..).and_then(|rest| rest.chars().next());
     if behind.is_some_and(char::is_alphanumeric) {
@@ -15,8 +15,7 @@ pub(super) fn is_whole_token(text: &str, part: &Range<usize>) -> bool {
     !before.ends_with(char::is_alphanumeric) || ends_with_escape(before)
 }
 
-/// Returns true for a text whose last letter or digit belongs to an escape: `%2F` of an address, `\n` and `\u003c` of JSON,
-/// `ESC[0m` of a terminal.
+/// Returns true if a text ends with an escape: `%2F` of an address, `\n` and `\u003c` of JSON, `ESC[0m` of a terminal.
 fn ends_with_escape(text: &str) -> bool {
     let from = text.ceil_char_boundary(text.len().saturating_sub(MOST_ESCAPE_BYTES));
     let end = text.get(from..).unwrap_or_default();
@@ -36,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_and_digits_around_a_part_count_and_escapes_do_not() {
+    fn part_next_to_letters_or_digits_is_no_whole_token_unless_they_are_an_escape() {
         let is_whole = |text: &str| {
             let start = text.find("value").expect("the part");
             is_whole_token(text, &(start..start + 5))

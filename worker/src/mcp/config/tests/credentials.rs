@@ -1,9 +1,9 @@
-//! Credentials that are written into the file itself.
+//! Credentials that are written into the servers file.
 
 use super::*;
 
 #[test]
-fn credentials_in_addresses_and_arguments_are_hidden_from_every_server() {
+fn credentials_in_addresses_and_arguments_are_hidden_for_every_server() {
     let config = parse(
         r#"{"mcpServers": {
         "a": {"command": "c", "args": ["--api-key", "s3cret-arg", "--header", "Authorization: Bearer s3cret-header"]},

@@ -1,20 +1,20 @@
-//! Spellings of other hosts, and mistakes that people make when they copy an entry.
+//! Spellings of other hosts, and common mistakes in copied entries.
 
 use super::*;
 
-/// Why the server `s` of an entry is unusable.
+/// Returns why the server `s` of an entry is unusable.
 fn why(entry: &str) -> String {
     let config = parse(&format!(r#"{{"mcpServers": {{"s": {entry}, "good": {{"command": "c"}}}}}}"#));
     let config = config.expect("a file");
-    assert!(config.names().any(|name| name.as_str() == "good"), "{entry} spares the other server");
+    assert!(config.names().any(|name| name.as_str() == "good"), "{entry} does not affect the other server");
     let name = "s".parse().expect("a name");
     config.unusable().get(&name).map(|why| why.join("; ")).unwrap_or_default()
 }
 
 fn http(entry: &str) -> HttpServer {
-    match usable(&format!(r#"{{"mcpServers": {{"s": {entry}}}}}"#)).reach {
-        Reach::Http(http) => http,
-        Reach::Stdio(_) | Reach::Noop => panic!("not over HTTP"),
+    match usable(&format!(r#"{{"mcpServers": {{"s": {entry}}}}}"#)).transport {
+        ServerTransport::Http(http) => http,
+        ServerTransport::Stdio(_) | ServerTransport::Noop => panic!("not over HTTP"),
     }
 }
 
@@ -32,7 +32,7 @@ fn transports_are_read_in_the_spellings_of_other_hosts() {
     let local =
         usable(r#"{"mcpServers": {"s": {"type": "local", "command": ["npx", "-y", "x"], "enabled": true}}}"#);
     let stdio = stdio(&local);
-    let args: Vec<&str> = stdio.args.iter().map(Expanded::value).collect();
+    let args: Vec<&str> = stdio.args.iter().map(ExpandedText::value).collect();
     assert_eq!((stdio.command.value(), args), ("npx", vec!["-y", "x"]));
     assert!(why(r#"{"type": "ws", "url": "ws://h/"}"#).contains("WebSocket is not a transport of MCP"));
 }
@@ -50,7 +50,7 @@ fn numbers_and_switches_become_text_and_null_is_absent() {
 }
 
 #[test]
-fn null_is_as_if_it_were_not_written_wherever_a_key_may_be_left_out() {
+fn null_means_absent_for_every_optional_key() {
     let server = usable(
         r#"{"longshore": {"secrets": null}, "mcpServers": {"s": {"command": "c", "args": null, "env": {"A": null, "B": "b"},
             "longshore": {"pool": null, "inherit_env": null, "limits": {"memory_mb": null, "open_files": 64}}}}}"#,
@@ -62,12 +62,12 @@ fn null_is_as_if_it_were_not_written_wherever_a_key_may_be_left_out() {
     let headers: Vec<&str> = server.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(headers, ["x-b"]);
     assert!(why(r#"{"command": null}"#).contains("a server has a `command` to start, or a `url`"));
-    // The place of an argument counts, so none can be left out.
+    // An argument cannot be left out, because the position of the others would change.
     assert_eq!(why(r#"{"command": "c", "args": ["x", null]}"#), "args: item 2 must be text, not null");
 }
 
 #[test]
-fn disabled_entry_is_not_read_any_further() {
+fn other_fields_of_a_disabled_entry_are_not_read() {
     let config = parse(
         r#"{"mcpServers": {"later": {"disabled": true, "command": ""}, "placeholder": {"enabled": false, "url": "TODO"},
             "wrong": {"disabled": "yes", "command": "c"}}}"#,
@@ -84,7 +84,7 @@ fn disabled_entry_is_not_read_any_further() {
 }
 
 #[test]
-fn what_only_a_shell_reads_is_refused_or_warned_of() {
+fn shell_syntax_is_refused_or_causes_a_warning() {
     assert_eq!(
         why(r#"{"command": "python3 server.py"}"#),
         "command: names the program alone; write `\"command\": \"python3\"`, and the rest into `args`, one text for each \
@@ -205,7 +205,7 @@ fn variables_for_proxies_and_certificates_are_inherited() {
 }
 
 #[test]
-fn entries_as_written_are_those_that_are_used() {
+fn entries_as_written_have_the_documented_spelling() {
     let text =
         "// ours\n{\"servers\": {\"s\": {\"httpUrl\": \"${U}\"}, \"t\": {\"command\": [\"a\", \"b\"]},}}";
     let servers = json!({"s": {"url": "${U}"}, "t": {"command": "a", "args": ["b"]}});

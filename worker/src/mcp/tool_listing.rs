@@ -1,8 +1,7 @@
-//! The tools of a server, as it listed them.
+//! The listed tools of a server, and the check of a call against them.
 //!
-//! Names and arguments are checked here before a call leaves, because servers report both mistakes in many ways, and
-//! because a call that was never sent may be corrected without any doubt. The request that fetches the list is in
-//! `list_tools`.
+//! Tool names and arguments are checked before a call is sent, because servers report these mistakes in many ways, and because a
+//! call that was never sent certainly had no effect. `list_tools` fetches the listing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -14,97 +13,99 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::call::{Hints, Tool};
-use super::classify::Observation;
+use super::call::{Tool, ToolHints};
+use super::classify::McpFailure;
 use super::config::Secrets;
 use super::schema::CompiledSchema;
 use super::wire::{left_out_of, task_tools_of};
 
-/// Tools of one server.
+/// The most tools of one server.
 const MOST_TOOLS: usize = 10_000;
-/// A listing is asked for again after this, however long the server says that it holds.
+/// The longest use of a listing, whatever time to live the server gives it.
 pub(super) const LONGEST_USE: Duration = Duration::from_mins(5);
-/// And is used for this long even if the server says that it does not hold at all: otherwise every call would be two.
+/// The shortest use of a listing, even with a time to live of zero: otherwise every call would fetch it.
 const SHORTEST_USE: Duration = Duration::from_secs(10);
-/// A larger tool is left out: no tool of a real server comes near.
+/// The size from which on a tool is left out. Tools of real servers are much smaller.
 const MOST_TOOL_BYTES: usize = 1024 * 1024;
-/// All tools of one server together. A listing is kept for minutes, by each worker and for each server.
+/// The most bytes of all tools of one server. Each worker keeps a listing of each server for minutes.
 const MOST_LISTING_BYTES: usize = 32 * 1024 * 1024;
 /// Characters of the name of a tool that is left out.
 const MOST_NAME_CHARS: usize = 200;
-/// The length of one mistake in arguments: a schema's own words can be long.
+/// Characters of one mistake in arguments: texts of a schema can be long.
 const MOST_MISTAKE_CHARS: usize = 500;
-/// Tools that are named when one is not found.
+/// The most tools that a fault names when a tool is not found.
 const MOST_NAMED: usize = 20;
 
-/// Tools that a server lists and that cannot be called, each with the reason.
-type LeftOut = BTreeMap<String, String>;
+/// Names of listed tools that cannot be called, each with the reason.
+type LeftOutTools = BTreeMap<String, String>;
 
-/// The tools of a server at one moment.
+/// The listed tools of a server.
 #[derive(Debug)]
-pub(crate) struct Listing {
-    tools: BTreeMap<ToolName, Arc<Listed>>,
-    left_out: LeftOut,
+pub(crate) struct ToolListing {
+    tools: BTreeMap<ToolName, Arc<ListedTool>>,
+    left_out: LeftOutTools,
     task_tools: BTreeSet<String>,
-    /// Whether the server lists its tools at all; if not, every call is let through.
-    complete: bool,
+    /// The server lists its tools. If it does not, calls of any name are sent.
+    is_complete: bool,
     listed_at: Instant,
-    holds_for: Duration,
+    valid_for: Duration,
 }
 
 #[derive(Debug)]
-struct Listed {
+struct ListedTool {
     tool: Tool,
-    /// Compiled when the tool is first called, on a thread of its own; an error if the schema is left to the server.
+    /// Schema, compiled by the first call of the tool on a thread of its own. An error means that the server checks arguments.
     compiled: OnceLock<Result<CompiledSchema, ()>>,
 }
 
-impl Listing {
-    /// Makes a listing of all pages. `complete` is false for a server that does not list its tools.
-    pub(super) fn new(tools: PageTools, complete: bool, holds_for: Duration) -> Self {
+impl ToolListing {
+    /// Creates the listing of all pages. `is_complete` is false for a server that does not list its tools.
+    pub(super) fn new(tools: PageTools, is_complete: bool, valid_for: Duration) -> Self {
         let PageTools { kept, left_out, task_tools, .. } = tools;
-        let listed = |tool: Tool| (tool.name.clone(), Arc::new(Listed { tool, compiled: OnceLock::new() }));
+        let listed =
+            |tool: Tool| (tool.name.clone(), Arc::new(ListedTool { tool, compiled: OnceLock::new() }));
         let tools = kept.into_iter().map(listed).collect();
-        let holds_for = holds_for.max(SHORTEST_USE);
-        Self { tools, left_out, task_tools, complete, listed_at: Instant::now(), holds_for }
+        let valid_for = valid_for.max(SHORTEST_USE);
+        Self { tools, left_out, task_tools, is_complete, listed_at: Instant::now(), valid_for }
     }
 
-    /// Whether it may be used without asking again.
-    pub(crate) fn holds(&self) -> bool {
-        self.listed_at.elapsed() < self.holds_for
+    /// Returns true if the listing can be used without fetching it again.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.listed_at.elapsed() < self.valid_for
     }
 
-    /// All tools, by name.
+    /// Returns all tools that can be called, ordered by name.
     pub(crate) fn tools(&self) -> impl Iterator<Item = &Tool> {
         self.tools.values().map(|listed| &listed.tool)
     }
 
-    /// The tools that it lists and that cannot be called, each with the reason.
+    /// Returns the names of tools that cannot be called, each with the reason.
     pub(crate) const fn left_out(&self) -> &BTreeMap<String, String> {
         &self.left_out
     }
 
-    /// Returns true if the tool is called only as a task.
+    /// Returns true if the tool can be called as a task only.
     pub(crate) fn needs_task(&self, tool: &ToolName) -> bool {
         self.task_tools.contains(tool.as_str())
     }
 
-    /// The arguments to send, if there is such a tool and they fit it. Checking them ends after `limit`.
+    /// Checks the tool's name and the arguments, for `limit` at most. Returns the arguments to send.
     pub(crate) async fn arguments(
         &self,
         tool: &ToolName,
         given: &Map<String, Value>,
         idempotency_key: &str,
         (limit, secrets): (Duration, &Secrets),
-    ) -> Result<Map<String, Value>, Observation> {
+    ) -> Result<Map<String, Value>, McpFailure> {
         let arguments = given.clone();
         let Some(listed) = self.tools.get(tool) else {
-            return if self.complete { Err(self.unknown(tool)) } else { Ok(arguments) };
+            return if self.is_complete { Err(self.unknown(tool)) } else { Ok(arguments) };
         };
         if listed.takes_idempotency_key() && !arguments.contains_key(KEY_ARGUMENT) {
             let mut keyed = arguments.clone();
             keyed.insert(KEY_ARGUMENT.to_owned(), Value::String(idempotency_key.to_owned()));
-            // A schema that takes no such key, a shorter one perhaps, must not refuse a call that is right without it.
+            // A schema that does not accept this key, such as one for shorter keys, must not refuse a call that is valid
+            // without it.
             if let Ok(Value::Object(keyed)) = listed.check(Value::Object(keyed), limit, secrets).await {
                 return Ok(keyed);
             }
@@ -122,9 +123,9 @@ impl Listing {
         }
     }
 
-    fn unknown(&self, tool: &ToolName) -> Observation {
+    fn unknown(&self, tool: &ToolName) -> McpFailure {
         if let Some(why) = self.left_out.get(tool.as_str()) {
-            return Observation::UnknownTool(format!(
+            return McpFailure::UnknownTool(format!(
                 "the tool `{tool}` was left out of the server's list: {why}"
             ));
         }
@@ -139,28 +140,28 @@ impl Listing {
         };
         let named: Vec<&str> = names().take(MOST_NAMED).collect();
         let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
-        Observation::UnknownTool(format!("the server has no tool `{tool}`{it_has} {named}{more}"))
+        McpFailure::UnknownTool(format!("the server has no tool `{tool}`{it_has} {named}{more}"))
     }
 }
 
-/// The tools of all pages so far.
+/// The tools of the pages so far.
 #[derive(Debug, Default)]
 pub(super) struct PageTools {
     kept: Vec<Tool>,
-    left_out: LeftOut,
-    /// Names of tools that are called only as tasks.
+    left_out: LeftOutTools,
+    /// Names of tools that can be called as tasks only.
     task_tools: BTreeSet<String>,
     bytes: usize,
 }
 
 impl PageTools {
-    /// Adds the tools of a page, but for those that cannot be called.
+    /// Adds the tools of a page. Leaves out those that cannot be called.
     pub(super) fn add(
         &mut self,
         server: &ServerName,
         page: &mut ListToolsResult,
         secrets: &Secrets,
-    ) -> Result<(), Observation> {
+    ) -> Result<(), McpFailure> {
         for (name, why) in left_out_of(page) {
             self.leave_out(server, &name, &why, secrets);
         }
@@ -179,12 +180,10 @@ impl PageTools {
                 }
             }
             if self.kept.len() + self.left_out.len() > MOST_TOOLS {
-                return Err(Observation::Unreadable(format!(
-                    "the server lists more than {MOST_TOOLS} tools"
-                )));
+                return Err(McpFailure::Unreadable(format!("the server lists more than {MOST_TOOLS} tools")));
             }
             if self.bytes > MOST_LISTING_BYTES {
-                return Err(Observation::Unreadable(format!(
+                return Err(McpFailure::Unreadable(format!(
                     "the list of tools takes more than {MOST_LISTING_BYTES} bytes"
                 )));
             }
@@ -192,7 +191,8 @@ impl PageTools {
         Ok(())
     }
 
-    /// Secrets are hidden before the name is cut, or the first part of one would be seen.
+    /// Records a tool that cannot be called. Secrets are hidden before the name is cut: the first part of a cut secret would not be
+    /// found.
     fn leave_out(&mut self, server: &ServerName, tool: &str, why: &str, secrets: &Secrets) {
         let tool: String = secrets.hide(tool).chars().take(MOST_NAME_CHARS).collect();
         let why = secrets.hide(why).into_owned();
@@ -201,10 +201,10 @@ impl PageTools {
     }
 }
 
-/// The argument by which tools in the field take an idempotency key.
+/// The argument in which existing tools take an idempotency key.
 const KEY_ARGUMENT: &str = "idempotency_key";
 
-impl Listed {
+impl ListedTool {
     fn takes_idempotency_key(&self) -> bool {
         self.tool
             .input_schema
@@ -212,8 +212,8 @@ impl Listed {
             .is_some_and(|properties| properties.get(KEY_ARGUMENT).is_some())
     }
 
-    /// The arguments without those that are `null` and may be left out; nothing if there are none. Many tools take an argument or
-    /// nothing, and no `null`.
+    /// Returns the arguments without those that are `null` and not required. Returns `None` if nothing changes. Many tools accept a
+    /// missing argument, but no `null`.
     fn without_nulls(&self, given: &Map<String, Value>) -> Option<Map<String, Value>> {
         let required = self.tool.input_schema.get("required").and_then(Value::as_array);
         let required =
@@ -223,13 +223,13 @@ impl Listed {
         (rest.len() < given.len()).then_some(rest)
     }
 
-    /// Checks arguments, within `limit`. What takes longer, or is beyond the bounds, is left to the server.
+    /// Checks arguments, within `limit`. The server checks them if that takes longer, or if the schema is beyond the bounds.
     async fn check(
         self: &Arc<Self>,
         arguments: Value,
         limit: Duration,
         secrets: &Secrets,
-    ) -> Result<Value, Observation> {
+    ) -> Result<Value, McpFailure> {
         if let Some(Ok(compiled)) = self.compiled.get()
             && let Some(mistakes) = compiled.check_if_short(&self.tool.input_schema, &arguments)
         {
@@ -242,7 +242,7 @@ impl Listed {
             Ok(compiled) => compiled.check(&listed.tool.input_schema, &checked).inspect_err(|why| {
                 warn!(tool = %listed.tool.name, %why, "arguments are not checked before the call; the server checks them");
             }),
-            // Was logged when the schema was compiled.
+            // The reason was logged when the schema was compiled.
             Err(()) => Ok(Vec::new()),
         }
         });
@@ -265,13 +265,13 @@ impl Listed {
         self.compiled.get_or_init(compile).as_ref().map_err(|_| ())
     }
 
-    fn refuse(&self, mistakes: &[String], secrets: &Secrets) -> Result<(), Observation> {
+    fn refuse(&self, mistakes: &[String], secrets: &Secrets) -> Result<(), McpFailure> {
         if mistakes.is_empty() {
             return Ok(());
         }
         let shown = |text: &String| secrets.hide(text).chars().take(MOST_MISTAKE_CHARS).collect();
         let mistakes: Vec<String> = mistakes.iter().map(shown).collect();
-        Err(Observation::InvalidArguments(format!(
+        Err(McpFailure::InvalidArguments(format!(
             "the arguments do not fit the tool `{}`: {}",
             self.tool.name,
             mistakes.join("; ")
@@ -279,9 +279,9 @@ impl Listed {
     }
 }
 
-/// The bytes of a value as JSON text.
+/// Returns the size of a value as JSON text.
 fn json_bytes(value: &impl serde::Serialize) -> usize {
-    /// Counts what is written to it.
+    /// A writer that counts bytes.
     struct ByteCount(usize);
     impl std::io::Write for ByteCount {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -293,15 +293,15 @@ fn json_bytes(value: &impl serde::Serialize) -> usize {
         }
     }
     let mut count = ByteCount(0);
-    // Neither a tool nor a counter can fail; if they did, the tool would count for what was written.
+    // Neither the serialization of a tool nor the counter can fail.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
 }
 
-/// A tool in our words; the reason if its name is one that no workflow can write.
+/// Converts a tool of the library. Returns the reason if its name is not valid in a workflow.
 fn described(tool: rmcp::model::Tool, secrets: &Secrets) -> Result<Tool, String> {
     let name = tool.name.parse::<ToolName>().map_err(|error: IdError| {
-        // The reason repeats the beginning of the name.
+        // The error repeats the beginning of the name, so it is made from the name with secrets hidden.
         let hidden = secrets.hide(&tool.name).parse::<ToolName>();
         hidden.err().unwrap_or(error).to_string()
     })?;
@@ -311,7 +311,7 @@ fn described(tool: rmcp::model::Tool, secrets: &Secrets) -> Result<Tool, String>
         description: tool.description.map(Into::into),
         input_schema: Value::Object(Arc::unwrap_or_clone(tool.input_schema)),
         output_schema: tool.output_schema.map(|schema| Value::Object(Arc::unwrap_or_clone(schema))),
-        hints: Hints {
+        hints: ToolHints {
             read_only: hints.read_only_hint,
             destructive: hints.destructive_hint,
             idempotent: hints.idempotent_hint,

@@ -1,46 +1,45 @@
-//! How much work it is to check a value against a schema, counted without doing it. Pure.
+//! The cost of checking a value against a schema, counted without checking it. Pure.
 //!
-//! Goes the way that a validator goes, with every alternative taken and nothing passed over, and stops when the count
-//! is beyond what is wanted. So the count itself is bounded too.
+//! The count visits a schema as a validator does, takes every alternative, and stops at its limit, so it is bounded itself.
 
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// Bytes of text times weight of a pattern that are one unit: the longest measured is 12 ns for each.
+/// Bytes of text times the weight of a pattern that are one unit. Each takes at most 12 ns, as measured.
 const WEIGHTED_BYTES_PER_UNIT: u64 = 8;
-/// Items of a list that are compared with each other one by one, before the library takes a hash table.
+/// Items of a list that the library compares with each other one by one. For longer lists it uses a hash table.
 const PAIRED_ITEMS: u64 = 16;
 
-/// A count of units. A unit is one part of a schema applied to one part of a value: about 100 ns.
+/// A count of units. A unit is one part of a schema that is applied to one part of a value, which takes about 100 ns.
 #[derive(Debug)]
-pub(super) struct SchemaWork<'s> {
+pub(super) struct CheckCost<'s> {
     schema: &'s Value,
     patterns: &'s BTreeMap<String, u64>,
     left: u64,
 }
 
-/// Nothing, if the count is beyond its limit or a reference cannot be followed.
-type Counted = Option<()>;
+/// `None` if the count is beyond its limit, or a reference cannot be followed.
+type WithinLimit = Option<()>;
 
-impl<'s> SchemaWork<'s> {
-    /// A count up to `units`.
+impl<'s> CheckCost<'s> {
+    /// Creates a count up to `units`.
     pub(super) const fn new(schema: &'s Value, patterns: &'s BTreeMap<String, u64>, units: u64) -> Self {
         Self { schema, patterns, left: units }
     }
 
-    /// Counts a check that goes at most so many levels deep.
-    pub(super) fn estimate(&mut self, value: &Value, levels: usize) -> Counted {
+    /// Counts a check of at most this number of levels.
+    pub(super) fn estimate(&mut self, value: &Value, levels: usize) -> WithinLimit {
         self.visit(self.schema, value, levels)
     }
 
-    fn spend(&mut self, units: u64) -> Counted {
+    fn spend(&mut self, units: u64) -> WithinLimit {
         self.left = self.left.checked_sub(units)?;
         Some(())
     }
 
-    fn visit(&mut self, schema: &Value, value: &Value, levels: usize) -> Counted {
+    fn visit(&mut self, schema: &Value, value: &Value, levels: usize) -> WithinLimit {
         let levels = levels.checked_sub(1)?;
         self.spend(1)?;
         let Value::Object(keywords) = schema else { return Some(()) };
@@ -63,9 +62,9 @@ impl<'s> SchemaWork<'s> {
         }
     }
 
-    /// Finds out which members or items the keywords of a schema evaluate: applies the schemas of the same value again, and
-    /// goes into those that apply.
-    fn mark(&mut self, keywords: &Map<String, Value>, value: &Value, levels: usize) -> Counted {
+    /// Counts the search for the members or items that the keywords of a schema evaluate. It applies the schemas of the same value
+    /// again, and visits those that apply.
+    fn mark(&mut self, keywords: &Map<String, Value>, value: &Value, levels: usize) -> WithinLimit {
         let levels = levels.checked_sub(1)?;
         self.spend(count(keywords.len()))?;
         match value {
@@ -95,13 +94,13 @@ impl<'s> SchemaWork<'s> {
         Some(())
     }
 
-    fn mark_below(&mut self, schema: &Value, value: &Value, levels: usize) -> Counted {
+    fn mark_below(&mut self, schema: &Value, value: &Value, levels: usize) -> WithinLimit {
         self.spend(1)?;
         schema.as_object().map_or(Some(()), |keywords| self.mark(keywords, value, levels))
     }
 
-    /// The keywords that apply other schemas to the same value.
-    fn same_value(&mut self, keywords: &Map<String, Value>, value: &Value, levels: usize) -> Counted {
+    /// Counts the keywords that apply other schemas to the same value.
+    fn same_value(&mut self, keywords: &Map<String, Value>, value: &Value, levels: usize) -> WithinLimit {
         for (keyword, schema) in keywords {
             match (keyword.as_str(), schema) {
                 ("$ref", Value::String(target)) => self.visit(self.target(target)?, value, levels)?,
@@ -124,7 +123,7 @@ impl<'s> SchemaWork<'s> {
         keywords: &Map<String, Value>,
         members: &Map<String, Value>,
         levels: usize,
-    ) -> Counted {
+    ) -> WithinLimit {
         for (keyword, schema) in keywords {
             match (keyword.as_str(), schema) {
                 ("properties", Value::Object(schemas)) => {
@@ -142,7 +141,7 @@ impl<'s> SchemaWork<'s> {
                     }
                 }
                 ("additionalProperties" | "unevaluatedProperties", schema) => {
-                    // Which names are left is found out with the patterns.
+                    // All patterns are matched to find the remaining names.
                     let patterns = keywords.get("patternProperties").and_then(Value::as_object);
                     for (name, value) in members {
                         for pattern in patterns.into_iter().flat_map(Map::keys) {
@@ -163,7 +162,7 @@ impl<'s> SchemaWork<'s> {
         Some(())
     }
 
-    fn items(&mut self, keywords: &Map<String, Value>, items: &[Value], levels: usize) -> Counted {
+    fn items(&mut self, keywords: &Map<String, Value>, items: &[Value], levels: usize) -> WithinLimit {
         for (keyword, schema) in keywords {
             match (keyword.as_str(), schema) {
                 ("items" | "prefixItems", Value::Array(schemas)) => {
@@ -184,7 +183,7 @@ impl<'s> SchemaWork<'s> {
         Some(())
     }
 
-    fn pattern(&mut self, pattern: &str, text: &str) -> Counted {
+    fn pattern(&mut self, pattern: &str, text: &str) -> WithinLimit {
         let weight = *self.patterns.get(pattern)?;
         self.spend(1 + count(text.len()).saturating_mul(weight) / WEIGHTED_BYTES_PER_UNIT)
     }
@@ -194,13 +193,13 @@ impl<'s> SchemaWork<'s> {
     }
 }
 
-/// Returns the part of a schema that a reference names. `None` for one that is no JSON pointer, such as an anchor.
+/// Returns the part of a schema to which a reference leads. Returns `None` if it is no JSON pointer but, for example, an anchor.
 pub(super) fn target<'s>(schema: &'s Value, reference: &str) -> Option<&'s Value> {
     let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
     schema.pointer(&pointer)
 }
 
-/// How many values there are in a value, itself included.
+/// Returns the number of values in a value, including itself. A long text counts as several.
 pub(super) fn nodes(value: &Value) -> u64 {
     match value {
         Value::Array(items) => items.iter().map(nodes).fold(1, u64::saturating_add),

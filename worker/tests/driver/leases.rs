@@ -1,4 +1,4 @@
-//! Calls that take longer than a lease, and calls whose claim is lost meanwhile.
+//! Calls that take longer than a lease, and calls whose claim is lost.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use serde_json::json;
 
 use crate::harness::{Harness, open, unsafe_to_repeat, until};
 
-/// The real queue, in a hurry.
-struct Hasty(Arc<dyn JobQueue>);
+/// The real queue with a short patience.
+struct ImpatientQueue(Arc<dyn JobQueue>);
 
 #[async_trait]
-impl JobQueue for Hasty {
+impl JobQueue for ImpatientQueue {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.0.publish(jobs).await
     }
@@ -37,15 +37,17 @@ impl JobQueue for Hasty {
         wait: Duration,
     ) -> Result<Vec<Delivery>, Error> {
         let deliveries = self.0.pull(server, max, wait).await?.into_iter();
-        Ok(deliveries.map(|one| Delivery { receipt: Box::new(HastyReceipt(one.receipt)), ..one }).collect())
+        let impatient = |receipt| Box::new(ImpatientReceipt(receipt));
+        Ok(deliveries.map(|one| Delivery { receipt: impatient(one.receipt), ..one }).collect())
     }
 }
 
-struct HastyReceipt(Box<dyn Receipt>);
+struct ImpatientReceipt(Box<dyn Receipt>);
 
 #[async_trait]
-impl Receipt for HastyReceipt {
-    /// A claim is renewed four times meanwhile, and lost if no renewal succeeds in half of it: enough for a busy machine.
+impl Receipt for ImpatientReceipt {
+    /// Returns a short patience. Four renewals of a claim fit into it, and the claim is lost if none succeeds in half of it, which
+    /// is enough for a busy machine.
     fn patience(&self) -> Duration {
         Duration::from_secs(2)
     }
@@ -60,7 +62,7 @@ impl Receipt for HastyReceipt {
     }
 }
 
-/// The real claims, whose renewals are counted.
+/// The real claims with a count of renewals.
 struct CountedRenewals {
     claims: Arc<dyn Claims>,
     count: AtomicU32,
@@ -84,8 +86,8 @@ impl Claims for CountedRenewals {
     }
 }
 
-/// The real claims, which are lost when the test says so and never before: a renewal is answered at once, so that a busy machine
-/// loses none.
+/// The real claims, which are lost only when the test sets `are_lost`: renewals are answered at once, so that none is late on a
+/// busy machine.
 struct LosableClaims {
     claims: Arc<dyn Claims>,
     are_lost: AtomicBool,
@@ -107,10 +109,12 @@ impl Claims for LosableClaims {
     }
 }
 
-/// A harness at work with a hasty queue and other claims.
-async fn hasty<C: Claims + 'static>(claims: impl FnOnce(Arc<dyn Claims>) -> C) -> (Harness, Arc<C>) {
+/// Returns a running harness with an impatient queue and wrapped claims.
+async fn impatient_harness<C: Claims + 'static>(
+    claims: impl FnOnce(Arc<dyn Claims>) -> C,
+) -> (Harness, Arc<C>) {
     let mut harness = Harness::new().await;
-    harness.backend.jobs = Arc::new(Hasty(Arc::clone(&harness.backend.jobs)));
+    harness.backend.jobs = Arc::new(ImpatientQueue(Arc::clone(&harness.backend.jobs)));
     let claims = Arc::new(claims(Arc::clone(&harness.backend.claims)));
     harness.backend.claims = Arc::clone(&claims) as _;
     harness.start(WorkerConfig::default());
@@ -118,8 +122,9 @@ async fn hasty<C: Claims + 'static>(claims: impl FnOnce(Arc<dyn Claims>) -> C) -
 }
 
 #[tokio::test]
-async fn a_call_may_take_longer_than_its_lease() {
-    let (harness, renewals) = hasty(|claims| CountedRenewals { claims, count: AtomicU32::new(0) }).await;
+async fn claim_is_kept_during_a_call_longer_than_its_lease() {
+    let (harness, renewals) =
+        impatient_harness(|claims| CountedRenewals { claims, count: AtomicU32::new(0) }).await;
     let gate = harness.file("gate");
     let job = unsafe_to_repeat("pay", "gate", json!({ "path": gate }));
     harness.publish(&job).await;
@@ -136,13 +141,14 @@ async fn a_call_may_take_longer_than_its_lease() {
 }
 
 #[tokio::test]
-async fn a_call_whose_claim_is_lost_is_cancelled_and_in_doubt() {
-    let (harness, claims) = hasty(|claims| LosableClaims { claims, are_lost: AtomicBool::new(false) }).await;
+async fn call_with_a_lost_claim_is_cancelled_and_indeterminate() {
+    let (harness, claims) =
+        impatient_harness(|claims| LosableClaims { claims, are_lost: AtomicBool::new(false) }).await;
     let job = unsafe_to_repeat("pay", "hang", json!({}));
     harness.publish(&job).await;
     harness.called(1).await;
     claims.are_lost.store(true, Ordering::Relaxed);
-    let fault = harness.doubt(&job.id).await;
+    let fault = harness.indeterminate(&job.id).await;
     assert!(fault.message.contains("lost its claim"), "{fault}");
     assert_eq!(harness.journal(), ["hang"]);
     harness.close().await;

@@ -1,4 +1,4 @@
-//! Updates of one job's calls for people who watch: the newest activity, at most once a second.
+//! Progress updates of one job's calls for people who watch the run: the newest activity, at most once a second.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -10,8 +10,8 @@ use longshore_proto::{Attempt, CallActivity, CallUpdate, Job};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// The pause after an update. A person reads no faster, and a worker with some hundred calls in hand costs the broker no more
-/// than some hundred small messages a second.
+/// The pause after an update. A person reads no faster, and a worker with some hundred calls sends no more than some hundred
+/// small messages a second.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The activity of one job's calls.
@@ -29,26 +29,26 @@ struct NewestActivity {
 }
 
 impl<'a> ActivityUpdates<'a> {
-    /// Updates of a job, of which nothing is known yet. Without `updates`, none are published.
+    /// Creates the updates of a job without any activity. Without `updates`, none are published.
     pub(super) fn new(job: &'a Job, updates: Option<&'a dyn CallUpdates>) -> Self {
         Self { job, updates, newest: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Notes what an attempt is doing now, in place of what was noted before.
+    /// Replaces the newest activity.
     pub(super) fn note(&self, attempt: Attempt, activity: CallActivity) {
         if self.updates.is_none() {
             return;
         }
         let mut newest = self.newest();
-        // People take it for granted that a call was sent; the update is only needed in the place of another one.
-        let is_news = newest.was_published || activity != CallActivity::Sent;
-        newest.unpublished = is_news.then_some((attempt, activity));
-        if is_news {
+        // A call is expected to be sent, so this activity is only published if it replaces a published one.
+        let is_needed = newest.was_published || activity != CallActivity::Sent;
+        newest.unpublished = is_needed.then_some((attempt, activity));
+        if is_needed {
             self.changed.notify_one();
         }
     }
 
-    /// Publishes what is noted until it is dropped.
+    /// Publishes activities until it is dropped.
     pub(super) async fn run(&self) -> Infallible {
         let Some(updates) = self.updates else { return pending().await };
         loop {
@@ -83,11 +83,11 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is published, each with its moment.
+    /// Records each published update with its time.
     #[derive(Default)]
-    struct Kept(Mutex<Vec<(Instant, CallUpdate)>>);
+    struct RecordedUpdates(Mutex<Vec<(Instant, CallUpdate)>>);
 
-    impl CallUpdates for Kept {
+    impl CallUpdates for RecordedUpdates {
         fn publish(&self, _: &Job, update: CallUpdate) {
             self.0.lock().expect("no panic").push((Instant::now(), update));
         }
@@ -124,10 +124,10 @@ mod tests {
         CallActivity::Progress(Progress { done, total: None, message: None })
     }
 
-    /// Notes activities of attempts at these moments, in milliseconds, and returns what was published when.
+    /// Notes activities of attempts at these times, in milliseconds. Returns the published ones with their times.
     async fn published(noted: &[(u64, u32, CallActivity)]) -> Vec<(u64, u32, CallActivity)> {
-        let (job, kept) = (job(), Kept::default());
-        let updates = ActivityUpdates::new(&job, Some(&kept));
+        let (job, recorded) = (job(), RecordedUpdates::default());
+        let updates = ActivityUpdates::new(&job, Some(&recorded));
         let start = Instant::now();
         let mut running = std::pin::pin!(updates.run());
         for (millis, attempt, activity) in noted {
@@ -136,9 +136,9 @@ mod tests {
             updates.note(Attempt(*attempt), activity.clone());
         }
         let _ = timeout(Duration::from_secs(10), running).await;
-        let kept = std::mem::take(&mut *kept.0.lock().expect("no panic")).into_iter();
+        let recorded = std::mem::take(&mut *recorded.0.lock().expect("no panic")).into_iter();
         let millis = |at: Instant| u64::try_from((at - start).as_millis()).expect("soon");
-        kept.map(|(at, update)| (millis(at), update.attempt.0, update.activity)).collect()
+        recorded.map(|(at, update)| (millis(at), update.attempt.0, update.activity)).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn call_that_reports_nothing_publishes_nothing_and_a_new_attempt_replaces_an_old_one() {
+    async fn call_without_progress_publishes_nothing_and_a_new_attempt_replaces_an_old_one() {
         assert_eq!(published(&[(1, 1, CallActivity::Sent), (500, 2, CallActivity::Sent)]).await, []);
         let noted = [(1, 1, CallActivity::Sent), (2, 1, progress(1.0)), (3, 2, CallActivity::Sent)];
         let wanted = [(2, 1, progress(1.0)), (1_002, 2, CallActivity::Sent)];

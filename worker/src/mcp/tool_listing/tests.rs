@@ -1,19 +1,19 @@
-//! Lists of tools, and arguments that fit them or not.
+//! Listings of tools, and arguments that fit them or do not.
 
 use serde_json::json;
 
 use super::*;
 
-fn listing(schema: Value) -> Listing {
+fn listing(schema: Value) -> ToolListing {
     let tool = |name: &str, schema: &Value| Tool {
         name: name.parse().expect("a name"),
         description: None,
         input_schema: schema.clone(),
         output_schema: None,
-        hints: Hints::default(),
+        hints: ToolHints::default(),
     };
     let kept = vec![tool("charge", &schema), tool("refund", &schema)];
-    Listing::new(PageTools { kept, ..PageTools::default() }, true, LONGEST_USE)
+    ToolListing::new(PageTools { kept, ..PageTools::default() }, true, LONGEST_USE)
 }
 
 fn secrets() -> Secrets {
@@ -22,17 +22,17 @@ fn secrets() -> Secrets {
     secrets
 }
 
-fn arguments(listing: &Listing, tool: &str, given: Value) -> Result<Value, String> {
+fn arguments(listing: &ToolListing, tool: &str, given: Value) -> Result<Value, String> {
     let tool = tool.parse().expect("a name");
     let given = given.as_object().cloned().expect("an object");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let secrets = secrets();
     let checked = listing.arguments(&tool, &given, "run/step", (Duration::from_secs(30), &secrets));
-    runtime.block_on(checked).map(Value::Object).map_err(|seen| seen.to_string())
+    runtime.block_on(checked).map(Value::Object).map_err(|failure| failure.to_string())
 }
 
 #[test]
-fn an_unknown_tool_is_answered_with_what_exists() {
+fn unknown_tool_is_reported_with_the_existing_tools() {
     let listing = listing(json!({"type": "object"}));
     assert_eq!(
         arguments(&listing, "chrage", json!({})),
@@ -45,7 +45,7 @@ fn an_unknown_tool_is_answered_with_what_exists() {
 }
 
 #[test]
-fn wrong_arguments_are_named_by_path_and_never_shown() {
+fn wrong_arguments_are_reported_by_path_without_their_values() {
     let listing = listing(json!({"type": "object", "required": ["city"], "properties": {
         "days": {"type": "integer"}, "city": {"type": "string"}, "to": {"items": {"pattern": "^[a-z]+$"}}}}));
     let refused =
@@ -58,7 +58,7 @@ fn wrong_arguments_are_named_by_path_and_never_shown() {
 }
 
 #[test]
-fn a_null_that_the_tool_does_not_take_is_left_out_unless_it_is_required() {
+fn null_argument_is_left_out_if_the_schema_refuses_it_and_does_not_require_it() {
     let schema = json!({"type": "object", "required": ["city"],
         "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "note": {}}});
     let listing = listing(schema);
@@ -71,7 +71,7 @@ fn a_null_that_the_tool_does_not_take_is_left_out_unless_it_is_required() {
 }
 
 #[test]
-fn the_key_becomes_an_argument_where_the_tool_has_one() {
+fn idempotency_key_becomes_an_argument_if_the_tool_has_one() {
     let with = listing(json!({"type": "object", "properties": {"idempotency_key": {"type": "string"}}}));
     assert_eq!(arguments(&with, "charge", json!({})), Ok(json!({"idempotency_key": "run/step"})));
     assert_eq!(
@@ -83,7 +83,7 @@ fn the_key_becomes_an_argument_where_the_tool_has_one() {
 }
 
 #[test]
-fn a_schema_of_no_use_lets_every_argument_through() {
+fn arguments_are_not_checked_against_an_unusable_schema() {
     for schema in
         [json!({"$ref": "https://example.test/schema"}), json!({"type": "nothing"}), json!({"pattern": "("})]
     {
@@ -92,7 +92,7 @@ fn a_schema_of_no_use_lets_every_argument_through() {
 }
 
 #[test]
-fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
+fn tool_that_is_too_large_is_left_out_and_the_others_are_kept() {
     let server: ServerName = "s".parse().expect("a name");
     let tool = |name: &str, bytes: usize| {
         let tool = json!({ "name": name, "description": "x".repeat(bytes), "inputSchema": {} });
@@ -104,7 +104,7 @@ fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
     tools
         .add(&server, &mut page(vec![tool("small", 10), tool("huge", MOST_TOOL_BYTES), spaced]), &secrets())
         .expect("fits");
-    let found = Listing::new(tools, true, LONGEST_USE);
+    let found = ToolListing::new(tools, true, LONGEST_USE);
     assert!(arguments(&found, "small", json!({})).is_ok());
     assert_eq!(found.left_out().len(), 2, "{:?}", found.left_out());
     let refused = arguments(&found, "huge", json!({})).unwrap_err();
@@ -120,16 +120,16 @@ fn a_tool_that_is_too_large_is_left_out_and_the_others_stay() {
 }
 
 #[test]
-fn a_server_that_lists_nothing_is_asked_all_the_same() {
-    let silent = Listing::new(PageTools::default(), false, LONGEST_USE);
-    assert_eq!(arguments(&silent, "anything", json!({"a": 1})), Ok(json!({"a": 1})));
+fn server_without_a_listing_gets_every_call() {
+    let incomplete = ToolListing::new(PageTools::default(), false, LONGEST_USE);
+    assert_eq!(arguments(&incomplete, "anything", json!({"a": 1})), Ok(json!({"a": 1})));
 }
 
 #[test]
-fn a_secret_at_the_cut_of_a_name_or_a_mistake_is_not_shown() {
+fn secret_at_the_cut_of_a_name_or_a_mistake_is_hidden() {
     let server: ServerName = "s".parse().expect("a name");
     let mut tools = PageTools::default();
-    // Names are cut at 200 characters, and what is wrong with a name repeats 80 of it.
+    // Names are cut at 200 characters, and the error of a name repeats 80 of them.
     for before in [MOST_NAME_CHARS - 6, 74] {
         let name = format!("{} s3cret-token", "x".repeat(before - 1));
         let tool = serde_json::from_value(json!({ "name": name, "inputSchema": {} })).expect("a tool");

@@ -1,4 +1,4 @@
-//! Responses that are no success, in words that help.
+//! HTTP responses without success, and fault messages that help to fix their cause.
 
 use longshore_ports::shown_addresses;
 use longshore_proto::Timestamp;
@@ -6,128 +6,129 @@ use reqwest::Response;
 use reqwest::header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::Value;
 
-use super::super::classify::Observation;
+use super::super::classify::McpFailure;
 use super::super::config::Secrets;
-use super::super::distil;
+use super::super::library_errors;
 use super::super::wire::excerpt;
 use super::body::{body, content_type};
 
-/// Bytes of a body that are read: enough for an error, too few for a page to matter.
+/// Bytes of a body that are read: enough for an error message.
 const MOST_BODY_BYTES: usize = 64 * 1024;
 /// Characters of a title or a text that are shown.
 const SHOWN_CHARS: usize = 200;
 
-/// A response of another status than success.
+/// A response whose status is not success.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: u16,
-    kind: Option<String>,
+    content_type: Option<String>,
     retry_after: Option<std::time::Duration>,
-    /// `WWW-Authenticate`.
+    /// Value of `WWW-Authenticate`.
     challenge: Option<String>,
     /// The address that answered has no path.
     is_root: bool,
-    /// `Location`.
-    target: Option<String>,
+    /// Value of `Location`.
+    location: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
-/// Reads a response. A body that cannot be read in full counts as none.
-pub(super) async fn of(response: Response, now: Timestamp) -> Refusal {
+/// Reads a response. A body that cannot be read in full is taken for empty.
+pub(super) async fn read(response: Response, now: Timestamp) -> ErrorResponse {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (retry_after, challenge, target) = (header(RETRY_AFTER), header(WWW_AUTHENTICATE), header(LOCATION));
-    let retry_after = retry_after.and_then(|text| distil::retry_after(&text, now));
+    let (retry_after, challenge, location) =
+        (header(RETRY_AFTER), header(WWW_AUTHENTICATE), header(LOCATION));
+    let retry_after = retry_after.and_then(|text| library_errors::retry_after(&text, now));
     let is_root = matches!(response.url().path(), "" | "/");
-    let (status, kind) = (response.status().as_u16(), content_type(&response));
+    let (status, content_type) = (response.status().as_u16(), content_type(&response));
     let body = body(response, MOST_BODY_BYTES).await.unwrap_or_default();
-    Refusal { status, kind, retry_after, challenge, is_root, target, body }
+    ErrorResponse { status, content_type, retry_after, challenge, is_root, location, body }
 }
 
-impl Refusal {
-    /// Returns true if the server says that it does not know the session.
-    pub(super) fn forgot_session(&self) -> bool {
+impl ErrorResponse {
+    /// Returns true if the server does not know the session.
+    pub(super) fn means_unknown_session(&self) -> bool {
         let names_session = || String::from_utf8_lossy(&self.body).to_ascii_lowercase().contains("session");
         match self.status {
             404 => true,
-            // Some servers answer so, with or without an id that can be read.
+            // Some servers answer with 400 and a text about the session.
             400 => names_session(),
             _ => false,
         }
     }
 
-    /// Returns true where a body may say more than the status does.
-    pub(super) const fn may_hold_error(&self) -> bool {
+    /// Returns true if a JSON-RPC error in the body is more specific than the status.
+    pub(super) const fn may_have_json_rpc_error(&self) -> bool {
         !matches!(self.status, 300..=399 | 401 | 403 | 407 | 429)
     }
 
-    /// Returns true for a body that is a JSON-RPC error.
-    pub(super) fn is_json(&self) -> bool {
+    /// Returns true if the body is a JSON-RPC error.
+    pub(super) fn is_json_rpc_error(&self) -> bool {
         let error = serde_json::from_slice::<Value>(&self.body).ok();
         error.is_some_and(|body| body.get("jsonrpc").is_some() && body.get("error").is_some())
     }
 
-    /// Returns true for a refusal of the request itself.
-    pub(super) const fn is_of_client(&self) -> bool {
+    /// Returns true if the server refuses the request itself, and not its credentials or its rate.
+    pub(super) const fn is_refused_request(&self) -> bool {
         matches!(self.status, 400..=499) && !matches!(self.status, 401 | 403 | 407 | 429)
     }
 
-    /// What was seen.
-    pub(super) fn seen(&self, secrets: &Secrets) -> Observation {
-        let shown = shown(&self.body, self.kind.as_deref(), secrets);
+    /// Returns the failure of the request.
+    pub(super) fn failure(&self, secrets: &Secrets) -> McpFailure {
+        let summary = summary(&self.body, self.content_type.as_deref(), secrets);
         let detail = match self.status {
             300..=399 => self.redirect(),
-            401 | 403 => format!("{}{}", self.credentials(secrets), among(&shown)),
+            401 | 403 => format!("{}{}", self.credentials(secrets), as_suffix(&summary)),
             404 if self.is_root => format!(
                 "the address has no path, and most servers answer at /mcp: give that address as `url`{}",
-                among(&shown)
+                as_suffix(&summary)
             ),
             405 => format!(
                 "the address takes no POST; it may be that of the older HTTP+SSE transport, which Longshore does not speak: \
                  give the address for streamable HTTP, which often ends in /mcp{}",
-                among(&shown)
+                as_suffix(&summary)
             ),
-            _ => shown,
+            _ => summary,
         };
         let detail = secrets.hide(&detail).into_owned();
-        Observation::Http { status: self.status, retry_after: self.retry_after, detail }
+        McpFailure::Http { status: self.status, retry_after: self.retry_after, detail }
     }
 
     fn redirect(&self) -> String {
-        match self.target.as_deref() {
+        match self.location.as_deref() {
             // A query may hold a credential.
-            Some(target) => {
-                let target = shown_addresses(target.split(['?', '#']).next().unwrap_or_default());
-                format!("it redirects to {target}, which is not followed: give the address itself as `url`")
+            Some(location) => {
+                let location = shown_addresses(location.split(['?', '#']).next().unwrap_or_default());
+                format!("it redirects to {location}, which is not followed: give the address itself as `url`")
             }
-            None => "it redirects without saying where".to_owned(),
+            None => "it redirects without an address".to_owned(),
         }
     }
 
-    /// What the server asks for, and how to give it (RFC 6750, RFC 9728).
+    /// Describes the credentials that the server wants, and how to set them (RFC 6750, RFC 9728).
     fn credentials(&self, secrets: &Secrets) -> String {
         let challenge = self.challenge.as_deref().unwrap_or_default();
-        let asked: Vec<String> = ["scope", "resource_metadata", "error", "error_description"]
+        let wanted: Vec<String> = ["scope", "resource_metadata", "error", "error_description"]
             .into_iter()
             .filter_map(|name| Some(format!("{name} `{}`", beginning(parameter(challenge, name)?, secrets))))
             .collect();
-        let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
+        let wanted = if wanted.is_empty() { String::new() } else { format!(" ({})", wanted.join(", ")) };
         let (what, how) = if self.status == 401 {
             (
                 "the server wants credentials",
                 "give them as a header: \"headers\": {\"Authorization\": \"Bearer ${TOKEN}\"}",
             )
         } else {
-            ("these credentials do not reach that far", "give others, in `headers`")
+            ("these credentials do not permit the request", "give others, in `headers`")
         };
-        format!("{what}{asked}; {how}")
+        format!("{what}{wanted}; {how}")
     }
 }
 
-fn among(shown: &str) -> String {
-    if shown.is_empty() { String::new() } else { format!("; it said: {shown}") }
+fn as_suffix(summary: &str) -> String {
+    if summary.is_empty() { String::new() } else { format!("; it said: {summary}") }
 }
 
-/// A parameter of a challenge, such as `scope="read write"`.
+/// Returns a parameter of a challenge, such as `scope="read write"`.
 fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     let lower = challenge.to_ascii_lowercase();
     let before = |at: usize| at.checked_sub(1).and_then(|before| lower.as_bytes().get(before));
@@ -143,19 +144,19 @@ fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     Some(value)
 }
 
-/// The beginning of a text. Secrets are hidden before it is cut, or the first part of one would be seen.
+/// Returns the beginning of a text. Secrets are hidden before it is cut: the first part of a cut secret would not be found.
 fn beginning(text: &str, secrets: &Secrets) -> String {
     secrets.hide(text).chars().take(SHOWN_CHARS).collect()
 }
 
-/// The part of a body that says what it is: the title of a page, the message of an error, else its beginning.
-pub(super) fn shown(body: &[u8], kind: Option<&str>, secrets: &Secrets) -> String {
+/// Summarizes a body: the title of a page, the message of an error, or the beginning of any other text.
+pub(super) fn summary(body: &[u8], content_type: Option<&str>, secrets: &Secrets) -> String {
     let body = body.trim_ascii();
     if body.is_empty() {
         return String::new();
     }
     let text = String::from_utf8_lossy(body);
-    if kind.is_some_and(|kind| kind.contains("html")) || text.starts_with('<') {
+    if content_type.is_some_and(|content_type| content_type.contains("html")) || text.starts_with('<') {
         return match title(&text) {
             Some(title) => format!("a page, titled `{}`", beginning(&title, secrets)),
             None => "a page without a title".to_owned(),
@@ -168,7 +169,7 @@ pub(super) fn shown(body: &[u8], kind: Option<&str>, secrets: &Secrets) -> Strin
     }
 }
 
-/// The message of an error in one of the usual forms.
+/// Returns the message of an error in one of the common forms.
 fn message(body: &Value) -> Option<String> {
     let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
     let text = match error {
@@ -196,18 +197,18 @@ fn title(page: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn refusal(status: u16, body: &str) -> Refusal {
-        let (challenge, target) = (
+    fn response(status: u16, body: &str) -> ErrorResponse {
+        let (challenge, location) = (
             Some("Bearer error=\"insufficient_scope\", scope=\"files:write admin\", resource_metadata=\"https://h/x\"".to_owned()),
             Some("https://other/mcp?token=s3cret".to_owned()),
         );
         let (body, is_root) = (body.as_bytes().to_vec(), false);
-        Refusal { status, kind: None, retry_after: None, challenge, is_root, target, body }
+        ErrorResponse { status, content_type: None, retry_after: None, challenge, is_root, location, body }
     }
 
     #[test]
-    fn a_refusal_says_what_to_do() {
-        let said = |status, body: &str| refusal(status, body).seen(&Secrets::default()).to_string();
+    fn error_response_becomes_a_message_that_says_what_to_do() {
+        let said = |status, body: &str| response(status, body).failure(&Secrets::default()).to_string();
         assert_eq!(
             said(401, "{\"error\": \"invalid_token\"}"),
             "HTTP 401: the server wants credentials (scope `files:write admin`, resource_metadata `https://h/x`, error \
@@ -217,7 +218,9 @@ mod tests {
         assert!(said(405, "").contains("older HTTP+SSE transport"));
         assert_eq!(said(404, "no such page"), "HTTP 404: `no such page`");
         assert_eq!(
-            Refusal { is_root: true, ..refusal(404, "no such page") }.seen(&Secrets::default()).to_string(),
+            ErrorResponse { is_root: true, ..response(404, "no such page") }
+                .failure(&Secrets::default())
+                .to_string(),
             "HTTP 404: the address has no path, and most servers answer at /mcp: give that address as `url`; it said: \
              `no such page`"
         );
@@ -237,25 +240,25 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_at_the_cut_is_not_shown() {
+    fn secret_at_the_cut_is_hidden() {
         let mut secrets = Secrets::default();
         secrets.add("s3cret-token");
         let pad = "x".repeat(SHOWN_CHARS - 6);
-        let mut refusal = refusal(401, &format!("<title>{pad}s3cret-token</title>"));
-        refusal.challenge = Some(format!("Bearer scope=\"{pad}s3cret-token\""));
-        let said = refusal.seen(&secrets).to_string();
+        let mut response = response(401, &format!("<title>{pad}s3cret-token</title>"));
+        response.challenge = Some(format!("Bearer scope=\"{pad}s3cret-token\""));
+        let said = response.failure(&secrets).to_string();
         assert!(said.matches("x***").count() == 2 && !said.contains("s3c"), "{said}");
     }
 
     #[test]
-    fn a_session_that_was_forgotten_is_recognised() {
+    fn unknown_session_is_recognised() {
         for (status, body, wanted) in [
             (404, "", true),
             (400, "Bad Request: No valid session ID provided", true),
             (400, "field x is missing", false),
             (500, "session", false),
         ] {
-            assert_eq!(refusal(status, body).forgot_session(), wanted, "{status} {body}");
+            assert_eq!(response(status, body).means_unknown_session(), wanted, "{status} {body}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The secrets that runs may name: `longshore.secrets` of the servers file.
 //!
-//! A run names one, as `secret:CARD_TOKEN`; its value is put into the arguments here, right before the call. Each secret is
-//! bound to the servers that may receive it, and optionally to tools and namespaces: whoever may start runs may name any
-//! secret for any tool, so the binding decides.
+//! A run names a secret as `secret:CARD_TOKEN`, and its value is filled into the arguments directly before the call. Each secret is
+//! bound to the servers that may receive it, and optionally to tools and namespaces. A user who may start runs may name any
+//! secret for any tool, so only the binding limits its use.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,39 +11,45 @@ use longshore_proto::{Fault, FaultClass, SecretName, SecretPlace, ServerName, To
 use serde_json::{Map, Value};
 
 pub use super::binding::SecretRecipient;
-use super::binding::{self, Binding};
+use super::binding::{self, SecretBinding};
 use super::expand::{ExpandError, expand};
-use super::fields::Fields;
-use super::secret::{SHORTEST_DECLARED_BYTES, Secret, Secrets};
+use super::fields::ObjectFields;
+use super::secret::{SHORTEST_DECLARED_BYTES, SecretValue, Secrets};
 
-/// Where the secrets are in the servers file.
+/// Path of the secrets in the servers file.
 pub(super) const PLACE: &str = "longshore.secrets";
 
-/// Secrets by name.
+/// The secrets that runs may name, by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Vault(BTreeMap<SecretName, BoundSecret>);
+pub(crate) struct BoundSecrets(BTreeMap<SecretName, BoundSecret>);
 
 /// A secret, and the calls that may receive it.
 #[derive(Clone, Debug)]
 struct BoundSecret {
-    value: Secret,
-    binding: Binding,
+    value: SecretValue,
+    binding: SecretBinding,
 }
 
-/// Reads the `longshore` object of the file. No problem repeats a value, or a text that may hold one.
-pub(super) fn read(own: Value, env: &dyn Fn(&str) -> Option<String>, problems: &mut Vec<String>) -> Vault {
-    let mut vault = Vault::default();
-    let Some(mut fields) = Fields::of("longshore".to_owned(), own, problems) else { return vault };
+/// Reads the `longshore` object of the file. Problems never repeat a value, or a text that may have one.
+pub(super) fn read(
+    own: Value,
+    env: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Vec<String>,
+) -> BoundSecrets {
+    let mut bound_secrets = BoundSecrets::default();
+    let Some(mut fields) = ObjectFields::of("longshore".to_owned(), own, problems) else {
+        return bound_secrets;
+    };
     let secrets = fields.take("secrets");
     for unknown in fields.rest() {
         fields.refuse(&unknown, "no such setting; there is `secrets`");
     }
     let secrets = match secrets {
-        None => return vault,
+        None => return bound_secrets,
         Some(Value::Object(secrets)) => secrets,
         Some(_) => {
             problems.push(format!("{PLACE}: must be an object of secrets"));
-            return vault;
+            return bound_secrets;
         }
     };
     for (name, entry) in secrets {
@@ -55,10 +61,10 @@ pub(super) fn read(own: Value, env: &dyn Fn(&str) -> Option<String>, problems: &
             }
         };
         if let Some(secret) = secret(&name, entry, env, problems) {
-            vault.0.insert(name, secret);
+            bound_secrets.0.insert(name, secret);
         }
     }
-    vault
+    bound_secrets
 }
 
 fn secret(
@@ -74,7 +80,7 @@ fn secret(
         ));
         return None;
     }
-    let mut fields = Fields::of(format!("{PLACE}.{name}"), entry, problems)?;
+    let mut fields = ObjectFields::of(format!("{PLACE}.{name}"), entry, problems)?;
     let text = fields.take_text("value");
     if text.is_none() {
         fields.refuse("value", "is missing; write a variable, such as `${CARD_TOKEN}`");
@@ -84,7 +90,7 @@ fn secret(
         fields.refuse(&unknown, "no such setting; there are value, servers, tools, namespaces");
     }
     match value(&text?, env) {
-        Ok(value) => Some(BoundSecret { value: Secret(value), binding: binding? }),
+        Ok(value) => Some(BoundSecret { value: SecretValue(value), binding: binding? }),
         Err(why) => {
             problems.extend(why.iter().map(|why| format!("{PLACE}.{name}: {why}")));
             None
@@ -96,30 +102,30 @@ fn value(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec
     let expanded = expand(text, env, &mut |_, _| {}).map_err(|errors| {
         let said = |error: &ExpandError| match error {
             ExpandError::Malformed(_) => {
-                "holds what is none of `${VAR}`, `${VAR:-default}`, `${env:VAR}`".to_owned()
+                "has a variable that is not one of `${VAR}`, `${VAR:-default}`, `${env:VAR}`".to_owned()
             }
             ExpandError::Unset(_) | ExpandError::Input(_) | ExpandError::Editor(_) => error.to_string(),
         };
         errors.iter().map(said).collect::<Vec<_>>()
     })?;
     match expanded.value() {
-        "" => Err(vec!["is empty, and an empty secret keeps nobody out".to_owned()]),
+        "" => Err(vec!["is empty, and an empty secret protects nothing".to_owned()]),
         value => Ok(value.to_owned()),
     }
 }
 
-impl Vault {
-    /// The names of the secrets.
+impl BoundSecrets {
+    /// Returns the names of the secrets.
     pub(crate) fn names(&self) -> impl Iterator<Item = &SecretName> {
         self.0.keys()
     }
 
-    /// Whether a secret exists and is bound to a call.
+    /// Returns true if a secret exists and is bound to a call.
     pub(super) fn gives(&self, name: &SecretName, to: &SecretRecipient<'_>) -> bool {
         self.find(name, to).is_some()
     }
 
-    /// The secrets that calls of a tool may receive in some namespace.
+    /// Returns the secrets that calls of a tool may receive in at least one namespace.
     pub(super) fn bound_to<'v>(
         &'v self,
         server: &'v ServerName,
@@ -129,13 +135,13 @@ impl Vault {
         bound.map(|(name, _)| name)
     }
 
-    /// Warnings about secrets that cannot be hidden.
+    /// Returns warnings about secrets that cannot be hidden.
     pub(super) fn warnings(&self) -> Vec<String> {
         let short = self.0.iter().filter(|(_, secret)| secret.value.0.len() < SHORTEST_DECLARED_BYTES);
         let said = short.map(|(name, _)| {
             format!(
-                "{PLACE}.{name} has less than {SHORTEST_DECLARED_BYTES} bytes: it is too short to be taken out of \
-                 what tools answer"
+                "{PLACE}.{name} has less than {SHORTEST_DECLARED_BYTES} bytes: it is too short to be hidden in answers of \
+                 tools"
             )
         });
         said.collect()
@@ -146,10 +152,10 @@ impl Vault {
         self.0.values().for_each(|secret| secrets.add_declared(&secret.value.0));
     }
 
-    /// Returns the arguments with the secrets in their places.
+    /// Returns the arguments with the values of the secrets filled in.
     ///
     /// # Errors
-    /// A secret that does not exist, or is not bound to this call: the same fault for both, so that nobody learns names by
+    /// A secret does not exist, or is not bound to this call. The fault is the same for both, so that names cannot be found by
     /// trying.
     pub(crate) fn fill<'a>(
         &self,
@@ -161,7 +167,7 @@ impl Vault {
             return Ok(Cow::Borrowed(arguments));
         }
         let mut filled = Value::Object(arguments.clone());
-        // From the last to the first: what is put in moves only what stands behind it.
+        // From the last to the first, because a value moves only the text after it.
         for place in places.iter().rev() {
             let secret = self.find(&place.name, to).ok_or_else(|| not_given(&place.name, to))?;
             let reference = place.name.reference();
@@ -182,7 +188,7 @@ impl Vault {
         }
     }
 
-    fn find(&self, name: &SecretName, to: &SecretRecipient<'_>) -> Option<&Secret> {
+    fn find(&self, name: &SecretName, to: &SecretRecipient<'_>) -> Option<&SecretValue> {
         let secret = self.0.get(name).filter(|secret| secret.binding.allows(to))?;
         Some(&secret.value)
     }

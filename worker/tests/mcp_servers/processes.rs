@@ -1,4 +1,4 @@
-//! Birth and death of server processes: nothing hangs, nothing leaks, everything comes back.
+//! Start and end of server processes: no call hangs, no process is left behind, and ended servers are started again.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::fixture::{
-    PATIENCE, call, call_within, entry, fault, file, kill, lines, lives, pool_of, script, until,
+    PATIENCE, call, call_within, entry, fault, file, is_running, kill, lines, pool_of, script, until,
 };
 
 #[tokio::test]
-async fn a_command_that_does_not_exist_is_named() {
+async fn fault_names_a_command_that_does_not_exist() {
     let pool = pool_of(json!({"command": "no-such-mcp-server"}));
     let seen = fault(call(&pool, "echo", json!({})).await);
     assert_eq!(seen, (
@@ -30,7 +30,7 @@ async fn a_command_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_at_once_is_quoted_without_its_secrets() {
+async fn fault_of_a_server_that_fails_at_start_shows_its_output_without_secrets() {
     let mut entry = entry(&["--fail", "3"], json!({}));
     entry["env"] = json!({"TOKEN": "${LONGSHORE_TEST_SECRET}"});
     let (class, sent, message) = fault(call(&pool_of(entry), "echo", json!({})).await);
@@ -42,7 +42,7 @@ async fn a_server_that_fails_at_once_is_quoted_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn what_is_no_mcp_server_is_given_up_in_time() {
+async fn connecting_to_a_program_that_is_no_mcp_server_ends_in_time() {
     let settings = json!({"connect_timeout_ms": 500});
     for command in [
         json!({"command": "sh", "args": ["-c", "yes garbage"], "longshore": settings}),
@@ -54,14 +54,14 @@ async fn what_is_no_mcp_server_is_given_up_in_time() {
         let started = Instant::now();
         let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
         assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{command}: {message}");
-        // Far from the 15 s that it would take by default, twice, on a machine that is busy with the garbage.
+        // Less than the default limit of 15 s for each of two attempts, with room for a machine that is busy with the garbage.
         assert!(started.elapsed() < Duration::from_secs(25), "{command}: {:?}", started.elapsed());
         pool.close().await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_dies_in_mid_call_is_a_fault_at_once_and_comes_back() {
+async fn server_that_dies_during_a_call_is_a_fault_at_once_and_is_started_again() {
     let pool = pool_of(entry(&[], json!({})));
     let started = Instant::now();
     let (class, sent, message) = fault(call(&pool, "die", json!({})).await);
@@ -73,7 +73,7 @@ async fn a_server_that_dies_in_mid_call_is_a_fault_at_once_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_server_that_died_between_calls_is_replaced() {
+async fn server_that_died_between_calls_is_started_again() {
     let pool = pool_of(entry(&[], json!({})));
     let pid = || async { call(&pool, "pid", json!({})).await };
     let first = pid()
@@ -84,8 +84,8 @@ async fn a_server_that_died_between_calls_is_replaced() {
         .and_then(|pid| pid.parse::<u32>().ok())
         .expect("a pid");
     kill(first);
-    until("it is gone", || !lives(first)).await;
-    // The news may still be on its way; a call that meets it provably never left.
+    until("it is gone", || !is_running(first)).await;
+    // The pool may not have noticed yet; then the call was certainly not sent.
     let second = match pid().await {
         Ok(answer) => answer,
         Err(fault) => {
@@ -98,7 +98,7 @@ async fn a_server_that_died_between_calls_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_its_output_and_lives_on_is_ended() {
+async fn server_that_closes_its_output_and_keeps_running_is_ended() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let pool = pool_of(entry(&["--stay", "--starts", &starts.display().to_string()], json!({})));
@@ -108,12 +108,12 @@ async fn a_server_that_closes_its_output_and_lives_on_is_ended() {
     assert!(message.contains("closed its output"), "{message}");
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
     let pid = lines(&starts)[0].parse().expect("a pid");
-    until("it is gone", || !lives(pid)).await;
+    until("it is gone", || !is_running(pid)).await;
     pool.close().await;
 }
 
 #[tokio::test]
-async fn closing_ends_a_server_that_ignores_every_polite_word() {
+async fn closing_kills_a_server_that_ignores_every_signal() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let pool = pool_of(entry(&["--stay", "--starts", &starts.display().to_string()], json!({})));
@@ -121,13 +121,13 @@ async fn closing_ends_a_server_that_ignores_every_polite_word() {
     let pid: u32 = lines(&starts)[0].parse().expect("a pid");
     let started = Instant::now();
     pool.close().await;
-    assert!(!lives(pid));
+    assert!(!is_running(pid));
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     let (class, sent, _) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never));
 }
 
-/// A server behind a shell that would leave it behind, and a grandchild that nobody waits for.
+/// Returns a server that a shell started, which would leave it behind, and its child, for which no process waits.
 fn wrapped(dir: &tempfile::TempDir) -> (serde_json::Value, std::path::PathBuf, std::path::PathBuf) {
     let (starts, grandchild) = (file(dir, "starts"), file(dir, "grandchild"));
     let line = format!(
@@ -144,31 +144,31 @@ fn pids(files: [&std::path::Path; 2]) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn closing_ends_the_grandchildren_too() {
+async fn closing_ends_grandchildren() {
     let dir = tempfile::tempdir().expect("a folder");
     let (entry, starts, grandchild) = wrapped(&dir);
     let pool = pool_of(entry);
     call(&pool, "echo", json!({})).await.expect("an answer");
     let pids = pids([&starts, &grandchild]);
     assert_eq!(pids.len(), 2);
-    assert!(pids.iter().all(|pid| lives(*pid)));
+    assert!(pids.iter().all(|pid| is_running(*pid)));
     pool.close().await;
-    until("both are gone", || !pids.iter().any(|pid| lives(*pid))).await;
+    until("both are gone", || !pids.iter().any(|pid| is_running(*pid))).await;
 }
 
 #[tokio::test]
-async fn a_dropped_pool_leaves_no_process_behind() {
+async fn dropped_pool_leaves_no_process_behind() {
     let dir = tempfile::tempdir().expect("a folder");
     let (entry, starts, grandchild) = wrapped(&dir);
     let pool = pool_of(entry);
     call(&pool, "echo", json!({})).await.expect("an answer");
     let pids = pids([&starts, &grandchild]);
     drop(pool);
-    until("both are gone", || !pids.iter().any(|pid| lives(*pid))).await;
+    until("both are gone", || !pids.iter().any(|pid| is_running(*pid))).await;
 }
 
 #[test]
-fn a_runtime_that_ends_leaves_no_process_behind() {
+fn ended_runtime_leaves_no_process_behind() {
     let dir = tempfile::tempdir().expect("a folder");
     let (entry, starts, grandchild) = wrapped(&dir);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -177,42 +177,42 @@ fn a_runtime_that_ends_leaves_no_process_behind() {
     let pids = pids([&starts, &grandchild]);
     runtime.shutdown_timeout(Duration::from_secs(5));
     let deadline = Instant::now() + Duration::from_secs(10);
-    while pids.iter().any(|pid| lives(*pid)) {
+    while pids.iter().any(|pid| is_running(*pid)) {
         assert!(Instant::now() < deadline, "{pids:?} are still there");
         std::thread::yield_now();
     }
 }
 
 #[tokio::test]
-async fn an_abandoned_connection_attempt_leaves_no_process_behind() {
+async fn abandoned_connection_attempt_leaves_no_process_behind() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let pool = pool_of(entry(&["--mute", "--stay", "--starts", &starts.display().to_string()], json!({})));
     let attempt = call(&pool, "echo", json!({}));
     tokio::select! {
-        _ = attempt => panic!("it is mute"),
+        _ = attempt => panic!("the server never answers"),
         () = until("it has started", || !lines(&starts).is_empty()) => {}
     }
     let pid = lines(&starts)[0].parse().expect("a pid");
-    until("it is gone", || !lives(pid)).await;
+    until("it is gone", || !is_running(pid)).await;
 }
 
 #[tokio::test]
-async fn those_who_wait_for_a_connection_share_its_failure() {
+async fn calls_that_wait_for_a_connection_share_its_failure() {
     let dir = tempfile::tempdir().expect("a folder");
     let starts = file(&dir, "starts");
     let pool = pool_of(entry(&["--fail", "1", "--starts", &starts.display().to_string()], json!({})));
     let calls = futures::future::join_all((0..20).map(|_| call(&pool, "echo", json!({})))).await;
     assert!(calls.iter().all(Result::is_err));
-    // The question about its era, and the handshake.
-    assert_eq!(lines(&starts).len(), 2, "one attempt for all who waited");
+    // One process for `server/discover`, and one for the handshake.
+    assert_eq!(lines(&starts).len(), 2, "one attempt for all waiting calls");
     call(&pool, "echo", json!({})).await.expect_err("still broken");
-    assert_eq!(lines(&starts).len(), 4, "and one for who came later");
+    assert_eq!(lines(&starts).len(), 4, "another attempt for a later call");
     pool.close().await;
 }
 
 #[tokio::test]
-async fn an_idle_server_is_ended_unless_it_is_stateful() {
+async fn idle_server_is_ended_unless_it_is_stateful() {
     let dir = tempfile::tempdir().expect("a folder");
     let start = |name: &str, stateful| {
         let starts = file(&dir, name);
@@ -223,11 +223,11 @@ async fn an_idle_server_is_ended_unless_it_is_stateful() {
     let (stateful, kept) = start("stateful", true);
     call(&stateful, "echo", json!({})).await.expect("an answer");
     let (stateless, starts) = start("stateless", false);
-    // A call under way is no idleness, however long it takes.
+    // A server with a call under way is not idle.
     call_within(&stateless, "slow", json!({"seconds": 0.5}), PATIENCE).await.expect("an answer");
     assert_eq!(lines(&starts).len(), 1);
-    until("it is gone", || !lives(pid(&starts))).await;
-    assert!(lives(pid(&kept)));
+    until("it is gone", || !is_running(pid(&starts))).await;
+    assert!(is_running(pid(&kept)));
     call(&stateless, "echo", json!({})).await.expect("an answer");
     assert_eq!(lines(&starts).len(), 2);
     stateful.close().await;
@@ -235,7 +235,7 @@ async fn an_idle_server_is_ended_unless_it_is_stateful() {
 }
 
 #[tokio::test]
-async fn the_server_for_measuring_answers_with_its_arguments() {
+async fn noop_server_answers_with_its_arguments() {
     let pool = pool_of(json!({"type": "noop"}));
     let answer = call(&pool, "echo", json!({"text": "hello"})).await.expect("an answer");
     assert_eq!(answer.value, json!({"text": "hello"}));

@@ -1,38 +1,39 @@
-//! From a tool's result to what the next steps see. Pure.
+//! Reads the result of a `tools/call`, and takes the output for later steps from it. Pure.
 //!
-//! A result is read as it came, and one odd part costs no other: blocks of a kind that is not known stay in the content.
+//! The content is kept unchanged. A part of it that is not understood, such as a block of an unknown type, does not affect the
+//! others.
 
 use longshore_attempt::Answer;
 use serde_json::{Map, Value, json};
 
-use super::classify::{INVALID_PARAMS, Observation};
-use super::task::Task;
+use super::classify::{INVALID_PARAMS, McpFailure};
+use super::task::McpTask;
 use super::wire::exceeds_memory;
 
-/// What a result says.
+/// The result of a `tools/call`.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Answered {
-    /// The answer.
-    Now(Answer),
-    /// The answer comes later, from this task.
-    ByTask(Task),
-    /// The call is to be repeated with this state, and with answers to these questions.
-    Again {
-        /// The state as it came, to be sent back.
+pub(crate) enum ToolResult {
+    /// The answer of the tool.
+    Answer(Answer),
+    /// The tool runs as this task, which will have the answer.
+    Task(McpTask),
+    /// The server asks for the call again, with this state and with answers to these questions.
+    InputRequired {
+        /// State of the server, to be sent back unchanged.
         state: Option<String>,
-        /// The questions, by their keys.
+        /// The questions by their keys.
         questions: Map<String, Value>,
     },
 }
 
-/// What a tool's result means; or that it is the library of the server, not the tool, that speaks in it.
-pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observation> {
+/// Reads a result. Returns a failure if it cannot be read, or if the MCP library of the server reports an error in it.
+pub(crate) fn read_result(mut result: Map<String, Value>) -> Result<ToolResult, McpFailure> {
     match result.remove("resultType") {
         None | Some(Value::Null) => {}
         Some(Value::String(kind)) if kind == "complete" => {}
-        Some(Value::String(kind)) if kind == "input_required" => return Ok(again(result)),
-        Some(Value::String(kind)) if kind == "task" => return by_task(&result),
-        Some(kind) => return Err(Observation::BadAnswer(format!("its `resultType` is {kind}"))),
+        Some(Value::String(kind)) if kind == "input_required" => return Ok(input_required(result)),
+        Some(Value::String(kind)) if kind == "task" => return read_task(&result),
+        Some(kind) => return Err(McpFailure::BadAnswer(format!("its `resultType` is {kind}"))),
     }
     let meta = result.remove("_meta").unwrap_or_default();
     let is_error = match result.remove("isError") {
@@ -47,17 +48,17 @@ pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observa
         _ => None,
     };
     if content.is_none() && structured.is_none() && result.get("task").is_some_and(Value::is_object) {
-        // A server of 2025-11-25 answers so.
-        return by_task(&result);
+        // The form of MCP 2025-11-25.
+        return read_task(&result);
     }
     let has_content = content.is_some();
     let blocks = content.unwrap_or_default();
     let text = text_of(&blocks);
-    if is_error && let Some(seen) = reported(&text) {
-        return Err(seen);
+    if is_error && let Some(failure) = library_error(&text) {
+        return Err(failure);
     }
     let mut error_text = if is_error { text.trim().to_owned() } else { String::new() };
-    // A server of the handshake era may write `null` for "there is none"; its text is all that it says.
+    // A server of the handshake era may write `null` if it has no structured content.
     let structured = structured.filter(|value| !value.is_null() || blocks.is_empty());
     let content = Value::Array(blocks);
     let value = match structured {
@@ -68,10 +69,10 @@ pub(crate) fn answer(mut result: Map<String, Value>) -> Result<Answered, Observa
     if is_error && error_text.is_empty() {
         error_text = value.to_string();
     }
-    Ok(Answered::Now(Answer { value, content, meta, is_error, error_text }))
+    Ok(ToolResult::Answer(Answer { value, content, meta, is_error, error_text }))
 }
 
-fn again(mut result: Map<String, Value>) -> Answered {
+fn input_required(mut result: Map<String, Value>) -> ToolResult {
     let state = match result.remove("requestState") {
         Some(Value::String(state)) => Some(state),
         _ => None,
@@ -80,16 +81,16 @@ fn again(mut result: Map<String, Value>) -> Answered {
         Some(Value::Object(questions)) => questions,
         _ => Map::new(),
     };
-    Answered::Again { state, questions }
+    ToolResult::InputRequired { state, questions }
 }
 
-fn by_task(result: &Map<String, Value>) -> Result<Answered, Observation> {
+fn read_task(result: &Map<String, Value>) -> Result<ToolResult, McpFailure> {
     let task = result.get("task").and_then(Value::as_object).unwrap_or(result);
-    Task::read(task).map(Answered::ByTask).map_err(Observation::BadAnswer)
+    McpTask::read(task).map(ToolResult::Task).map_err(McpFailure::BadAnswer)
 }
 
-/// The output of a result that has neither content nor structured content: what it has instead. Servers of 2024-10-07 name it
-/// `toolResult`.
+/// Returns the output of a result that has neither content nor structured content: `toolResult`, as in MCP 2024-10-07, or all
+/// fields of the result.
 fn without_content(mut result: Map<String, Value>) -> Value {
     match result.remove("toolResult") {
         Some(value) => value,
@@ -98,9 +99,9 @@ fn without_content(mut result: Map<String, Value>) -> Value {
     }
 }
 
-/// A single text block that is a JSON object or list is that: most servers still answer so. Anything else stays text, because a
-/// commit, a version or a phone number may look like a number, and would come back as another one. Content that is neither
-/// text nor media, such as links, is the output itself, which a later step reads.
+/// Returns the output of a list of content blocks. A single text block that is a JSON object or list is parsed, because most
+/// servers still answer in this way. Any other text stays text: a commit, a version or a phone number may look like a number, and
+/// parsing would change it. Content that is neither text nor media, such as links, is the output itself.
 fn from_blocks(content: &Value, text: String) -> Value {
     let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
     let is_shown = |block: &Value| matches!(kind(block), Some("text" | "image" | "audio"));
@@ -132,13 +133,13 @@ fn text_of(blocks: &[Value]) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// Servers on version 1 of the official TypeScript library report wrong arguments and unknown tools as a tool's
-/// error with this text.
-fn reported(text: &str) -> Option<Observation> {
+/// Reads a JSON-RPC error that a library reports as the error of a tool. Servers with version 1 of the official TypeScript library
+/// report wrong arguments and unknown tools in this way.
+fn library_error(text: &str) -> Option<McpFailure> {
     let (code, message) = text.trim().strip_prefix("MCP error ")?.split_once(": ")?;
     let code: i64 = code.parse().ok()?;
-    // Any other code comes from the tool itself, which calls its errors so.
-    (code == INVALID_PARAMS).then(|| Observation::Reported { code, message: message.to_owned() })
+    // An error with another code is that of a tool, which happens to use the same words.
+    (code == INVALID_PARAMS).then(|| McpFailure::Reported { code, message: message.to_owned() })
 }
 
 #[cfg(test)]
@@ -147,10 +148,10 @@ mod tests {
 
     use super::*;
 
-    fn of(result: Value) -> Result<Answer, Observation> {
+    fn of(result: Value) -> Result<Answer, McpFailure> {
         let Value::Object(result) = result else { panic!("an object") };
-        match answer(result)? {
-            Answered::Now(answer) => Ok(answer),
+        match read_result(result)? {
+            ToolResult::Answer(answer) => Ok(answer),
             other => panic!("{other:?}"),
         }
     }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_the_most_structured_that_there_is() {
+    fn output_is_the_most_structured_part_of_the_result() {
         let image = json!({"type": "image", "data": "AAAA", "mimeType": "image/png"});
         let cases = [
             (json!({"content": [text("1")], "structuredContent": {"a": 1}}), json!({"a": 1})),
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_is_kept_as_it_came() {
+    fn content_is_kept_unchanged() {
         let content = json!([
             {"type": "text", "text": "a", "annotations": {"priority": 0.7, "audience": ["robot"]}, "new": 1},
             {"type": "resource_link", "uri": "file:///x"},
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_a_text() {
+    fn error_of_a_tool_has_a_text() {
         let plain = of(json!({"isError": true, "content": [text("no such city")]})).expect("an answer");
         assert_eq!((plain.is_error, plain.error_text.as_str()), (true, "no such city"));
         let bare =
@@ -219,30 +220,30 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_library_is_not_one_of_the_tool() {
+    fn error_of_the_library_is_not_an_error_of_the_tool() {
         let said = |text_: &str| of(json!({"isError": true, "content": [text(text_)]}));
         let reported = said("MCP error -32602: Tool x not found");
         assert_eq!(
             reported,
-            Err(Observation::Reported { code: -32602, message: "Tool x not found".to_owned() })
+            Err(McpFailure::Reported { code: -32602, message: "Tool x not found".to_owned() })
         );
         assert!(said("MCP error -32603: disk full").is_ok());
         assert!(said("MCP error: odd").is_ok());
     }
 
     #[test]
-    fn an_answer_that_comes_later_or_is_none_is_said() {
-        let of = |result: Value| answer(result.as_object().cloned().expect("an object"));
+    fn results_without_an_answer_are_recognised() {
+        let of = |result: Value| read_result(result.as_object().cloned().expect("an object"));
         for task in [json!({"resultType": "task", "taskId": "7"}), json!({"task": {"taskId": "7"}})] {
-            let Ok(Answered::ByTask(task)) = of(task.clone()) else { panic!("{task}") };
+            let Ok(ToolResult::Task(task)) = of(task.clone()) else { panic!("{task}") };
             assert_eq!(task.id, "7");
         }
-        assert!(matches!(of(json!({"task": {}})), Err(Observation::BadAnswer(_))));
+        assert!(matches!(of(json!({"task": {}})), Err(McpFailure::BadAnswer(_))));
         let questions = json!({"q": {}}).as_object().cloned().expect("an object");
         assert_eq!(
             of(json!({"resultType": "input_required", "requestState": "s", "inputRequests": {"q": {}}})),
-            Ok(Answered::Again { state: Some("s".to_owned()), questions })
+            Ok(ToolResult::InputRequired { state: Some("s".to_owned()), questions })
         );
-        assert!(matches!(of(json!({"resultType": "later", "content": []})), Err(Observation::BadAnswer(_))));
+        assert!(matches!(of(json!({"resultType": "later", "content": []})), Err(McpFailure::BadAnswer(_))));
     }
 }

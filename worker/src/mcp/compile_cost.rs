@@ -1,68 +1,68 @@
-//! The work of compiling a schema, counted without doing it. Pure.
+//! The cost of compiling a schema, counted without compiling it. Pure.
 //!
-//! Most of a schema is compiled once, and so is the target of each reference. Two things are written out instead, with
-//! every reference followed on every path, so that a schema of 2 kB can stand for gigabytes:
+//! Most of a schema is compiled once, and so is the target of each reference. Two things are expanded instead, with every
+//! reference followed on every path, so that a schema of 2 kB can take gigabytes:
 //!
-//! - A schema with `unevaluatedProperties` or `unevaluatedItems` collects which keywords of it and of the schemas that apply to
-//!   the same value evaluate a member ([`CompileWork::collect`]).
-//! - An `anyOf` or `oneOf` of three schemas or more looks for a member that tells them apart ([`CompileWork::pins`]).
+//! - A schema with `unevaluatedProperties` or `unevaluatedItems` collects the keywords that evaluate a member, from itself and from
+//!   the schemas that apply to the same value ([`CompileCost::collect`]).
+//! - An `anyOf` or `oneOf` of three schemas or more searches for a member that distinguishes them ([`CompileCost::pins`]).
 //!
-//! The count follows the library (`jsonschema` 0.60) with nothing cached but the targets of references, so it is never below
-//! the real work. It stops at its limit, so it is bounded itself.
+//! The count follows the library (`jsonschema` 0.60), but caches only the targets of references, so it is never below the real
+//! cost. It stops at its limit, so it is bounded itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::schema_work::{count, nodes, target};
+use super::check_cost::{count, nodes, target};
 
-/// Values of a schema that are no schemas, such as names and constants, for one unit.
+/// Values other than schemas, such as names and constants, that are one unit.
 const VALUES_PER_UNIT: u64 = 8;
-/// Alternatives from which on the library looks for a member that tells them apart.
+/// Number of alternatives from which on the library searches for a member that distinguishes them.
 const FEWEST_DISCRIMINATED: usize = 3;
-/// Levels that it looks into, with the one at which it turns back.
+/// Levels of this search, including the one at which it stops.
 const DEEPEST_PIN: usize = 17;
-/// Pairs of a required name and a list of properties that it compares, for one unit.
+/// Comparisons of a required name with a list of properties in this search that are one unit.
 const PAIRS_PER_UNIT: u64 = 4;
 
-/// Characters of a reference in a message.
+/// Characters of a reference in an error message.
 const MOST_REFERENCE_CHARS: usize = 200;
 
-/// Why the count ended early.
+/// Reason why the count ended early.
 #[derive(Debug)]
-pub(super) enum Uncounted {
+pub(super) enum CountError {
     /// The count is beyond its limit.
     BeyondLimit,
     /// A reference cannot be followed within the schema.
     Reference(String),
 }
 
-type Counted = Result<(), Uncounted>;
+type CountResult = Result<(), CountError>;
 
-/// One of the two keywords that collect, with the place of the schema that it collects from.
-type Collection = (&'static str, usize);
+/// A collecting keyword, with the address of the schema from which it collects.
+type KeywordCollection = (&'static str, usize);
 
-/// A count of units. A unit is one schema that is compiled or collected from once. The most expensive ones measured
-/// take 35 µs in a debug build and 1 KiB.
+/// A count of units. A unit is one schema that is compiled or collected from once. The most expensive units that were measured take
+/// 35 µs in a debug build, and 1 KiB.
 #[derive(Debug)]
-pub(super) struct CompileWork<'s> {
+pub(super) struct CompileCost<'s> {
     schema: &'s Value,
     left: u64,
-    /// References whose targets are counted, or wait to be.
+    /// References whose targets are counted or waiting.
     references: BTreeSet<&'s str>,
     waiting: Vec<&'s Value>,
-    /// Collections that are under way, and whether a reference led back to them.
-    open: BTreeMap<Collection, bool>,
+    /// Collections under way. The value is true if a reference led back to the collection.
+    open: BTreeMap<KeywordCollection, bool>,
 }
 
-impl<'s> CompileWork<'s> {
-    /// A count up to `units`.
+impl<'s> CompileCost<'s> {
+    /// Creates a count up to `units`.
     pub(super) const fn new(schema: &'s Value, units: u64) -> Self {
         Self { schema, left: units, references: BTreeSet::new(), waiting: Vec::new(), open: BTreeMap::new() }
     }
 
     /// Counts the whole schema.
-    pub(super) fn estimate(mut self) -> Counted {
+    pub(super) fn estimate(mut self) -> CountResult {
         self.waiting.push(self.schema);
         while let Some(schema) = self.waiting.pop() {
             self.compile(schema)?;
@@ -70,20 +70,20 @@ impl<'s> CompileWork<'s> {
         Ok(())
     }
 
-    fn spend(&mut self, units: u64) -> Counted {
-        self.left = self.left.checked_sub(units).ok_or(Uncounted::BeyondLimit)?;
+    fn spend(&mut self, units: u64) -> CountResult {
+        self.left = self.left.checked_sub(units).ok_or(CountError::BeyondLimit)?;
         Ok(())
     }
 
-    fn target(&self, reference: &str) -> Result<&'s Value, Uncounted> {
+    fn target(&self, reference: &str) -> Result<&'s Value, CountError> {
         target(self.schema, reference).ok_or_else(|| {
             let shown = reference.chars().take(MOST_REFERENCE_CHARS).collect();
-            Uncounted::Reference(shown)
+            CountError::Reference(shown)
         })
     }
 
     /// Counts a schema and all schemas within it.
-    fn compile(&mut self, schema: &'s Value) -> Counted {
+    fn compile(&mut self, schema: &'s Value) -> CountResult {
         self.spend(1)?;
         let Value::Object(keywords) = schema else { return Ok(()) };
         for (keyword, value) in keywords {
@@ -125,7 +125,7 @@ impl<'s> CompileWork<'s> {
                     | "contentSchema",
                     schema,
                 ) => self.compile(schema)?,
-                // Neither is compiled where it is.
+                // Definitions are compiled only where a reference leads to them.
                 ("$defs" | "definitions", _) => {}
                 _ => self.spend(nodes(value) / VALUES_PER_UNIT)?,
             }
@@ -138,8 +138,8 @@ impl<'s> CompileWork<'s> {
         Ok(())
     }
 
-    /// Counts a collection. One that a reference led back to is copied.
-    fn collect_owned(&mut self, by: &'static str, keywords: &'s Map<String, Value>) -> Counted {
+    /// Counts a collection, twice if a reference led back to it: the library copies it then.
+    fn collect_owned(&mut self, by: &'static str, keywords: &'s Map<String, Value>) -> CountResult {
         let before = self.left;
         if self.collect(by, keywords)? {
             self.spend(before.saturating_sub(self.left))?;
@@ -147,8 +147,8 @@ impl<'s> CompileWork<'s> {
         Ok(())
     }
 
-    /// Counts what one of the two keywords collects from a schema. Returns whether a reference led back to it.
-    fn collect(&mut self, by: &'static str, keywords: &'s Map<String, Value>) -> Result<bool, Uncounted> {
+    /// Counts what a keyword collects from a schema. Returns true if a reference led back to the schema.
+    fn collect(&mut self, by: &'static str, keywords: &'s Map<String, Value>) -> Result<bool, CountError> {
         self.spend(1)?;
         let collection = (by, std::ptr::from_ref(keywords).addr());
         let outer = self.open.insert(collection, false);
@@ -197,25 +197,25 @@ impl<'s> CompileWork<'s> {
         Ok(is_reached.unwrap_or_default())
     }
 
-    fn collect_below(&mut self, by: &'static str, schema: &'s Value) -> Counted {
+    fn collect_below(&mut self, by: &'static str, schema: &'s Value) -> CountResult {
         schema.as_object().map_or(Ok(()), |keywords| self.collect_owned(by, keywords))
     }
 
-    /// Counts the search for members that have one value only in this alternative.
-    fn discriminate(&mut self, schema: &'s Value) -> Counted {
+    /// Counts the search for members that have a single value in this alternative.
+    fn discriminate(&mut self, schema: &'s Value) -> CountResult {
         let (mut required, mut properties) = (0, 0);
         self.pins(schema, DEEPEST_PIN, &mut required, &mut properties)?;
         self.spend(count(required).saturating_mul(count(properties)) / PAIRS_PER_UNIT)
     }
 
-    /// Counts the required names and the lists of properties of a schema, with those of `$ref` and `allOf`.
+    /// Counts the required names and the lists of properties of a schema, including those of `$ref` and `allOf`.
     fn pins(
         &mut self,
         schema: &'s Value,
         levels: usize,
         required: &mut usize,
         properties: &mut usize,
-    ) -> Counted {
+    ) -> CountResult {
         let Value::Object(keywords) = schema else { return Ok(()) };
         self.spend(1)?;
         *required += keywords.get("required").and_then(Value::as_array).map_or(0, Vec::len);
@@ -229,7 +229,7 @@ impl<'s> CompileWork<'s> {
     }
 }
 
-/// What the names of a list of schemas cost by themselves.
+/// Returns the units of the names in an object of schemas.
 fn names(schemas: &Map<String, Value>) -> u64 {
     schemas.keys().map(|name| 1 + count(name.len() / 64)).fold(0, u64::saturating_add) / VALUES_PER_UNIT
 }

@@ -1,4 +1,4 @@
-//! Lines that a server prints to its standard error.
+//! The last lines that a server printed, for fault messages.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,40 +9,41 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::super::config::{LineMask, Secrets};
 use super::super::wire::quote;
 
-/// The last lines that a server printed to its standard error, for messages.
+/// The last lines of a server: its standard error, lines of its standard output that are no messages, and its log messages.
 #[derive(Debug)]
-pub(crate) struct StderrTail {
+pub(crate) struct OutputTail {
     server: ServerName,
-    tail: Mutex<Tail>,
+    tail: Mutex<TailState>,
 }
 
 #[derive(Debug)]
-struct Tail {
+struct TailState {
     /// The last lines, each with its number.
     lines: VecDeque<(u64, String)>,
-    /// All lines that were read so far, those that are forgotten as well.
+    /// Number of all lines so far, including those that were dropped.
     read: u64,
+    /// Lines of standard error, tagged with their number.
     stderr: LineMask<u64>,
-    /// Lines of its standard output that are no messages.
+    /// Lines of standard output that are no messages, tagged with their number.
     stdout: LineMask<u64>,
 }
 
-/// Enough for a stack trace.
+/// Lines that are kept: enough for a stack trace.
 const TAIL_LINES: usize = 20;
-/// Longer lines are cut: a message is not a log.
+/// Bytes of a line that are kept.
 const LINE_BYTES: usize = 300;
-/// What is read of a line: more than is shown, since hiding credentials makes a line shorter.
+/// Bytes of a line that are read. More than are kept, since hiding credentials makes a line shorter.
 const READ_LINE_BYTES: usize = 4096;
 
-impl StderrTail {
-    /// Nothing yet.
+impl OutputTail {
+    /// Creates an empty tail.
     pub(crate) fn new(server: ServerName, secrets: Secrets) -> Self {
         let (stderr, stdout) = (LineMask::new(secrets.clone()), LineMask::new(secrets));
-        let tail = Tail { lines: VecDeque::new(), read: 0, stderr, stdout };
+        let tail = TailState { lines: VecDeque::new(), read: 0, stderr, stdout };
         Self { server, tail: Mutex::new(tail) }
     }
 
-    /// Reads until the end, so that the server never blocks on a full pipe.
+    /// Reads standard error until its end, so that the server never blocks on a full pipe.
     pub(super) async fn follow(&self, mut stderr: impl AsyncRead + Unpin) {
         let mut chunk = [0; 4096];
         let mut line = Vec::new();
@@ -58,7 +59,7 @@ impl StderrTail {
                 }
             }
         }
-        // An empty rest is no line: it would say that what waits does not continue.
+        // An empty rest is no line. Adding it would release the lines that wait for a continuation.
         if !line.is_empty() {
             self.add(&line, is_cut);
         }
@@ -74,25 +75,25 @@ impl StderrTail {
         shown.into_iter().for_each(|(number, line)| self.keep(&mut tail, number, &line));
     }
 
-    /// Keeps a line, which holds no secret any more.
-    fn keep(&self, tail: &mut Tail, number: u64, line: &str) {
+    /// Keeps a line in which secrets are hidden already.
+    fn keep(&self, tail: &mut TailState, number: u64, line: &str) {
         let line = line.get(..line.floor_char_boundary(LINE_BYTES)).unwrap_or_default();
         if line.is_empty() {
             return;
         }
-        tracing::debug!(server = %self.server, %line, "said");
+        tracing::debug!(server = %self.server, %line, "the server printed a line");
         if tail.lines.len() == TAIL_LINES {
             tail.lines.pop_front();
         }
         tail.lines.push_back((number, line.to_owned()));
     }
 
-    /// The server that speaks.
+    /// Returns the server's name.
     pub(crate) const fn server(&self) -> &ServerName {
         &self.server
     }
 
-    /// Adds a line of its standard output that is no message.
+    /// Adds a line of standard output that is no message.
     pub(crate) fn add_unread(&self, line: &[u8]) {
         let (line, is_cut) = match line.get(..READ_LINE_BYTES) {
             Some(beginning) => (beginning, line.len() > READ_LINE_BYTES),
@@ -106,24 +107,24 @@ impl StderrTail {
         }
     }
 
-    /// Adds a message of its log, which holds no secret any more.
+    /// Adds a log message in which secrets are hidden already.
     pub(crate) fn add_logged(&self, line: &str) {
         let mut tail = self.tail();
         let number = tail.next_number();
         self.keep(&mut tail, number, &format!("log: {line}"));
     }
 
-    /// Number of lines that were read.
+    /// Returns the number of all lines so far.
     pub(crate) fn lines_read(&self) -> u64 {
         self.tail().read
     }
 
-    /// The lines as the end of a message; empty if there are none.
+    /// Returns the lines as the end of a message. Empty without lines.
     pub(crate) fn as_suffix(&self) -> String {
         self.as_suffix_since(0)
     }
 
-    /// The same of those lines that were read after so many.
+    /// Returns the lines after the first `before` ones as the end of a message.
     pub(crate) fn as_suffix_since(&self, before: u64) -> String {
         let tail = self.tail();
         let (stderr, stdout) = (tail.stderr.waiting(), tail.stdout.waiting());
@@ -139,27 +140,27 @@ impl StderrTail {
         if lines.is_empty() { String::new() } else { format!("; it said:\n{}", lines.join("\n")) }
     }
 
-    fn tail(&self) -> MutexGuard<'_, Tail> {
+    fn tail(&self) -> MutexGuard<'_, TailState> {
         // No code that holds the lock can panic half-way.
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tail {
+impl TailState {
     fn next_number(&mut self) -> u64 {
         self.read = self.read.saturating_add(1);
         self.read
     }
 }
 
-/// A line as text. A character that the cut goes through is not a part of any credential.
+/// Decodes a line. A character that was cut in two is removed, because it is a part of no credential.
 fn decoded(line: &[u8], is_cut: bool) -> String {
     let line = String::from_utf8_lossy(line);
     let line = if is_cut { line.trim_end_matches(char::REPLACEMENT_CHARACTER) } else { line.trim_end() };
     line.to_owned()
 }
 
-/// The beginning of a line of standard output.
+/// Formats a line of standard output.
 fn as_unread(line: &str) -> String {
     format!("stdout: {}", quote("", line, ""))
 }
@@ -178,13 +179,13 @@ mod tests {
     }
 
     async fn shown(secrets: &Secrets, printed: &str) -> String {
-        let tail = StderrTail::new("s".parse().expect("a name"), secrets.clone());
+        let tail = OutputTail::new("s".parse().expect("a name"), secrets.clone());
         tail.follow(printed.as_bytes()).await;
         tail.as_suffix().strip_prefix("; it said:\n").unwrap_or_default().to_owned()
     }
 
     #[tokio::test]
-    async fn a_secret_at_the_cut_of_a_line_is_not_shown() {
+    async fn secret_at_the_cut_of_a_line_is_hidden() {
         let long = |length: usize| (0..length).map(|at| format!("k{at}")).collect::<String>();
         for (length, wanted) in
             [(440, "a *** b *** c ***"), (480, "a *** b *** c ***"), (1_000, "a *** b ***")]
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_that_is_longer_than_what_is_read_is_not_shown() {
+    async fn secret_longer_than_the_read_part_of_a_line_is_hidden() {
         let secret = format!("{}{}", "\u{e9}".repeat(2_600), "k9Z".repeat(70));
         let secrets = secrets(&secret);
         for before in 0..4 {
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_in_base64_that_ends_with_its_process_is_not_shown() {
+    async fn incomplete_secret_in_base64_at_the_end_of_the_output_is_hidden() {
         let secret = "s3cret-".repeat(8);
         let encoded = STANDARD.encode(format!("prefix{secret}"));
         for columns in [64, 76] {
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_in_base64_that_is_broken_into_lines_is_not_shown() {
+    async fn secret_in_base64_across_lines_is_hidden() {
         let secret = "s3cret-".repeat(20);
         let secrets = secrets(&secret);
         for before in 0..76 {
@@ -249,9 +250,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_waits_for_the_next_one_is_shown_in_a_fault() {
+    fn line_that_waits_for_the_next_one_is_shown_in_a_fault() {
         let secret = "s3cret-".repeat(20);
-        let tail = StderrTail::new("s".parse().expect("a name"), secrets(&secret));
+        let tail = OutputTail::new("s".parse().expect("a name"), secrets(&secret));
         let encoded = STANDARD.encode(&secret);
         tail.add(b"first", false);
         let before = tail.lines_read();

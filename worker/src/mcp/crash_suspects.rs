@@ -1,22 +1,22 @@
-//! Jobs during whose calls a server process ended.
+//! Jobs that may have crashed a server process.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use longshore_proto::{RunId, StepPath};
 
-/// Jobs that are remembered. More than a server's calls at once; the oldest is forgotten first.
+/// The most jobs that are remembered: more than a server has calls at once. The oldest is forgotten first.
 const SUSPECTS_LIMIT: usize = 1024;
 
-/// Jobs that may be the reason of a crash, by run and step: a retry is the same job.
+/// Jobs whose call was under way when a process ended, by run and step, since a retry is the same job.
 #[derive(Debug, Default)]
-pub(super) struct Suspects(Mutex<VecDeque<(RunId, StepPath)>>);
+pub(super) struct CrashSuspects(Mutex<VecDeque<(RunId, StepPath)>>);
 
-impl Suspects {
+impl CrashSuspects {
     /// Remembers a job.
     pub(super) fn add(&self, run: RunId, step: &StepPath) {
-        let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !jobs.iter().any(|job| is(job, run, step)) {
+        let mut jobs = self.jobs();
+        if !jobs.iter().any(|job| is_job(job, run, step)) {
             if jobs.len() == SUSPECTS_LIMIT {
                 jobs.pop_front();
             }
@@ -24,18 +24,22 @@ impl Suspects {
         }
     }
 
-    /// Forgets a job, whose call was answered.
+    /// Forgets a job whose call was answered.
     pub(super) fn remove(&self, run: RunId, step: &StepPath) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|job| !is(job, run, step));
+        self.jobs().retain(|job| !is_job(job, run, step));
     }
 
-    /// Whether a process ended during a call of this job.
+    /// Returns true if a process ended during a call of this job.
     pub(super) fn contains(&self, run: RunId, step: &StepPath) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|job| is(job, run, step))
+        self.jobs().iter().any(|job| is_job(job, run, step))
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<(RunId, StepPath)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is((of_run, of_step): &(RunId, StepPath), run: RunId, step: &StepPath) -> bool {
+fn is_job((of_run, of_step): &(RunId, StepPath), run: RunId, step: &StepPath) -> bool {
     *of_run == run && of_step == step
 }
 
@@ -46,10 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_remembered_until_it_is_answered_or_many_others_came() {
+    fn job_is_remembered_until_it_is_answered_or_many_other_jobs_were_added() {
         let run = |number| RunId::new(Partition(0), Timestamp::from_millis(number), 1);
         let (a, b): (StepPath, StepPath) = ("a".parse().expect("a path"), "b".parse().expect("a path"));
-        let suspects = Suspects::default();
+        let suspects = CrashSuspects::default();
         suspects.add(run(0), &a);
         assert!(suspects.contains(run(0), &a) && !suspects.contains(run(0), &b));
         suspects.remove(run(0), &a);

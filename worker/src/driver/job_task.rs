@@ -1,0 +1,186 @@
+//! The task of one delivered job: performs the effects of [`Machine`] one after the other, and passes interrupts to it.
+
+use std::ops::ControlFlow;
+use std::pin::pin;
+
+use longshore_attempt::{DeliveryEnd, Effect, Input, Interrupt, InterruptEffect, Machine, worker_of};
+use longshore_ports::{Backend, Delivery, Error, clock};
+use longshore_proto::{ClaimKey, Claimed, Fault, Job, JobId, NodeId, RunStatus};
+use metrics::gauge;
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::WorkerContext;
+use super::activity_updates::ActivityUpdates;
+use super::finish::finish;
+use super::job_slots::JobSlot;
+use super::lease_heartbeat::LeaseHeartbeat;
+use super::retry::retry;
+
+/// Processes one delivery until it is acknowledged or returned to the queue.
+pub(super) async fn process(context: &WorkerContext, delivery: Delivery, mut slot: JobSlot) {
+    let Delivery { job, delivered, queued_at, recalled, recall_missed, receipt, .. } = delivery;
+    let _busy = BusySlotCount::new();
+    let holder = context.next_holder();
+    if recall_missed {
+        match run_status(&context.backend, &job).await {
+            // The run has ended, so no outcome is wanted.
+            Some(status) if status.is_terminal() => {
+                let end = DeliveryEnd::Acknowledge { complete: None };
+                return finish(&context.backend, &holder, receipt, end).await;
+            }
+            Some(RunStatus::Cancelling) => recalled.cancel(),
+            _ => {}
+        }
+    }
+    let end = {
+        let task = JobTask {
+            context,
+            job: &job,
+            delivery_count: delivered,
+            holder: &holder,
+            heartbeat: LeaseHeartbeat::new(&*receipt, &*context.backend.claims, &holder),
+            updates: ActivityUpdates::new(&job, context.updates.as_deref()),
+            fetched_arguments: OnceCell::new(),
+            call_cancelled: CancellationToken::new(),
+        };
+        let is_recalled = recalled.is_cancelled();
+        let input = Input::Delivered { delivery_count: delivered, queued_at, is_recalled };
+        task.run(input, &recalled, &mut slot).await
+    };
+    finish(&context.backend, &holder, receipt, end).await;
+}
+
+/// Returns the status of a job's run in the last checkpoint. The run may have been cancelled or have ended before this process
+/// listened to recalls; then its tool must not be called any more.
+async fn run_status(backend: &Backend, job: &Job) -> Option<RunStatus> {
+    match backend.checkpoints.run(job.id.run).await {
+        Ok(row) => row.map(|row| row.summary.status),
+        Err(error) => {
+            warn!(%error, run = %job.id.run, "the status of the run cannot be looked up; processing its job");
+            None
+        }
+    }
+}
+
+/// Counts a slot as busy until it is dropped.
+struct BusySlotCount;
+
+impl BusySlotCount {
+    fn new() -> Self {
+        gauge!("longshore_worker_slots", "state" => "busy").increment(1);
+        Self
+    }
+}
+
+impl Drop for BusySlotCount {
+    fn drop(&mut self) {
+        gauge!("longshore_worker_slots", "state" => "busy").decrement(1);
+    }
+}
+
+/// The state of one delivery while its effects are performed.
+pub(super) struct JobTask<'a> {
+    pub(super) context: &'a WorkerContext,
+    pub(super) job: &'a Job,
+    /// Delivery count, starting at 1.
+    pub(super) delivery_count: u32,
+    /// Holder of the claim: this delivery.
+    pub(super) holder: &'a NodeId,
+    pub(super) heartbeat: LeaseHeartbeat<'a>,
+    /// Progress updates for people who watch the run.
+    pub(super) updates: ActivityUpdates<'a>,
+    /// Arguments that were fetched from a blob, or the fault of a blob that cannot be used.
+    pub(super) fetched_arguments: OnceCell<Result<Map<String, Value>, Fault>>,
+    /// Cancels the call that is under way.
+    pub(super) call_cancelled: CancellationToken,
+}
+
+impl JobTask<'_> {
+    async fn run(&self, delivered: Input, recalled: &CancellationToken, slot: &mut JobSlot) -> DeliveryEnd {
+        let mut machine = Machine::new(self.job, &self.context.node);
+        let mut work = pin!(self.perform(machine.handle(delivered)));
+        let mut interrupt = pin!(self.interrupt(recalled));
+        let mut is_interrupted = false;
+        let mut background = pin!(async { tokio::join!(self.heartbeat.run(), self.updates.run()) });
+        loop {
+            let effect = tokio::select! {
+                biased;
+                interrupt = &mut interrupt, if !is_interrupted => {
+                    is_interrupted = true;
+                    match machine.interrupt(interrupt) {
+                        InterruptEffect::Continue => continue,
+                        InterruptEffect::CancelCall => {
+                            self.call_cancelled.cancel();
+                            continue;
+                        }
+                        InterruptEffect::ReplaceWith(effect) => effect,
+                    }
+                }
+                done = &mut work => match done {
+                    ControlFlow::Continue(input) => machine.handle(input),
+                    ControlFlow::Break(end) => return end,
+                },
+                (never, _) = &mut background => match never {},
+            };
+            if matches!(effect, Effect::Settle { .. }) {
+                slot.release_server();
+            }
+            work.set(self.perform(effect));
+        }
+    }
+
+    /// Waits for the first interrupt. The machine ignores later ones.
+    async fn interrupt(&self, recalled: &CancellationToken) -> Interrupt {
+        tokio::select! {
+            biased;
+            () = recalled.cancelled() => Interrupt::Recalled,
+            () = self.heartbeat.claim_lost.cancelled() => Interrupt::ClaimLost,
+            () = self.context.drain_expired.cancelled() => Interrupt::Stopping,
+        }
+    }
+
+    async fn perform(&self, effect: Effect) -> ControlFlow<DeliveryEnd, Input> {
+        let result = match effect {
+            Effect::Claim(key) => self.claim(key).await,
+            Effect::ReadClaimStoreStart => {
+                let claims = &self.context.backend.claims;
+                let start = retry("reading the start of the claim store", || claims.born()).await;
+                start.map(Input::ClaimStoreStart)
+            }
+            Effect::Call(number) => self.call(number).await,
+            Effect::Wait(delay) => {
+                sleep(delay).await;
+                Ok(Input::RetryDue)
+            }
+            Effect::Settle { blobs, release, event } => self.settle(blobs, release, *event).await,
+            Effect::Finish(end) => return ControlFlow::Break(end),
+        };
+        ControlFlow::Continue(result.unwrap_or_else(|error| {
+            error!(%error, "cannot process job; returning it to the queue");
+            Input::EffectFailed
+        }))
+    }
+
+    async fn claim(&self, key: ClaimKey) -> Result<Input, Error> {
+        let claims = &self.context.backend.claims;
+        let (claimed, requested_at) = retry("claiming a call", || async {
+            let requested_at = Instant::now();
+            Ok((claims.claim(&key, self.holder, self.heartbeat.lease()).await?, requested_at))
+        })
+        .await?;
+        if let Claimed::Lapsed { holder } = &claimed {
+            let worker =
+                holder.as_ref().map_or_else(|| "unknown".to_owned(), |holder| worker_of(holder).to_string());
+            let JobId { run, step, attempt } = &self.job.id;
+            warn!(%run, %step, %attempt, worker, "a worker claimed this call and did not report it; the call may have been made");
+        }
+        if matches!(claimed, Claimed::Won | Claimed::Lapsed { .. }) {
+            self.heartbeat.hold_claim(key, requested_at);
+        }
+        Ok(Input::Claimed { claimed, now: clock::now() })
+    }
+}
