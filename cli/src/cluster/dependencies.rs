@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use longshore_nats::Nats;
+use longshore_ports::shown_addresses;
 use longshore_proto::{Partition, subject};
 use longshore_redis::Probe;
 
@@ -99,7 +100,9 @@ impl Dependencies {
     pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
         let connection = nats.check().map_err(|error| error.to_string());
         let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
-        std::iter::once(("nats".to_owned(), connection)).chain(each).collect()
+        let all = std::iter::once(("nats".to_owned(), connection)).chain(each);
+        // Readiness, the list of workers and the statistics of schedulers have them from here.
+        all.map(|(name, verdict)| (name, verdict.map_err(|why| shown_addresses(&why).into_owned()))).collect()
     }
 
     /// What cannot be used, each in one line.
