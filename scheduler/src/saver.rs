@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Machine;
-use longshore_ports::{Backend, Committed, Delta, RunRow};
+use longshore_ports::{Backend, Checkpoints, Committed, Delta, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
 use metrics::histogram;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use crate::fold::DriverError;
@@ -32,6 +32,9 @@ const MANY: usize = 50;
 /// that stays away a few times a minute, not every second.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// How often a store is tried that has refused a commit. A commit may be large, and this is one small write.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// How often a leader to whom nothing happens makes sure that the store still holds what it was given: what is lost
 /// there is missing from lists until then.
 const LOOK: Duration = Duration::from_secs(5);
@@ -41,6 +44,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const ENDED_HELD: usize = 10_000;
 
 type Commit = Pin<Box<dyn Future<Output = (Arc<Delta>, Result<Committed, longshore_ports::Error>)> + Send>>;
+
+type Recovery = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The checkpoints of one partition.
 pub(crate) struct Saver {
@@ -60,16 +65,18 @@ pub(crate) struct Saver {
     /// When the store last said that it holds what it was given.
     seen: Instant,
     pause: Duration,
+    /// Ends the pause after a failed commit early, when the store takes writes again.
+    recovery: Option<Recovery>,
 }
 
 impl Saver {
     /// The checkpoints of a state that was recovered.
-    pub(crate) fn new(backend: Backend, partition: Partition, recovered: &Recovered) -> Self {
+    pub(crate) fn new(backend: Backend, partition: Partition, state: &Recovered) -> Self {
         Self {
             backend,
             partition,
-            stored: recovered.stored.clone(),
-            useless: recovered.useless.clone(),
+            stored: state.stored.clone(),
+            useless: state.useless.clone(),
             unsure: None,
             commit: None,
             due: None,
@@ -77,6 +84,7 @@ impl Saver {
             behind: false,
             seen: Instant::now(),
             pause: PAUSE.0,
+            recovery: None,
         }
     }
 
@@ -101,7 +109,15 @@ impl Saver {
                 Ready::Ended(delta, result)
             }
             (None, due) => {
-                tokio::time::sleep_until(due.unwrap_or(self.seen + LOOK)).await;
+                let pause = sleep_until(due.unwrap_or(self.seen + LOOK));
+                match &mut self.recovery {
+                    Some(recovery) => tokio::select! {
+                        () = pause => {}
+                        () = recovery => {}
+                    },
+                    None => pause.await,
+                }
+                self.recovery = None;
                 Ready::Due
             }
         }
@@ -150,7 +166,7 @@ impl Saver {
 
     /// Begins a commit of everything that has changed, or once more the one whose fate is unknown.
     pub(crate) fn begin(&mut self, machine: &mut Machine, position: &Position) -> Result<(), DriverError> {
-        self.due = None;
+        (self.due, self.recovery) = (None, None);
         let delta = match self.unsure.take() {
             Some(delta) => {
                 // What has changed meanwhile goes with the next one.
@@ -205,6 +221,7 @@ impl Saver {
                 self.unsure = Some(delta);
                 self.due = Some(Instant::now() + self.pause);
                 self.pause = (self.pause * 2).min(PAUSE.1);
+                self.recovery = Some(Box::pin(recovered(Arc::clone(&self.backend.checkpoints))));
             }
         }
         Standing::Kept
@@ -235,6 +252,19 @@ impl Saver {
             self.ended(delta, result);
         }
         Ok(())
+    }
+}
+
+/// Returns when the store takes writes that it refused before. A store that refuses the commit alone is left to the pause.
+async fn recovered(checkpoints: Arc<dyn Checkpoints>) {
+    let mut was_refused = false;
+    loop {
+        match checkpoints.probe().await {
+            Ok(()) if was_refused => return,
+            Ok(()) => {}
+            Err(_) => was_refused = true,
+        }
+        sleep(TRY_AGAIN).await;
     }
 }
 

@@ -35,6 +35,12 @@ struct Watched {
     tries: AtomicUsize,
     /// Rows of the largest commit.
     largest: AtomicUsize,
+    /// Probes that failed.
+    refused: AtomicUsize,
+    /// Probes that succeeded since the last commit.
+    probed: AtomicUsize,
+    /// The most of them before a commit that was stored.
+    probed_before_stored: AtomicUsize,
 }
 
 #[async_trait]
@@ -45,15 +51,26 @@ impl Checkpoints for Watched {
 
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         self.tries.fetch_add(1, Ordering::Relaxed);
+        let probed = self.probed.swap(0, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Err(Error::transient("commit", "it is away"));
         }
+        self.probed_before_stored.fetch_max(probed, Ordering::Relaxed);
         self.largest.fetch_max(delta.changed.len(), Ordering::Relaxed);
         self.store.commit(partition, delta).await
     }
 
     async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
         self.store.mark(partition).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        if self.is_away.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::transient("probe", "it is away"));
+        }
+        self.probed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
@@ -83,13 +100,16 @@ impl Store {
         let mut backend = embedded.backend();
         let store = Arc::clone(&backend.checkpoints);
         let (is_away, tries, largest) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-        let watched = Arc::new(Watched { store, is_away, tries, largest });
+        let zero = || AtomicUsize::new(0);
+        let (refused, probed, probed_before_stored) = (zero(), zero(), zero());
+        let watched = Watched { store, is_away, tries, largest, refused, probed, probed_before_stored };
+        let watched = Arc::new(watched);
         backend.checkpoints = watched.clone();
         Self { _dir: dir, embedded, backend, watched }
     }
 
-    /// Submits many runs that end at once.
-    async fn submit(&self) {
+    /// Submits so many runs that end at once.
+    async fn submit(&self, runs: usize) {
         let intake = Intake::new(self.backend.clone(), 1);
         let plan = intake.register(WORKFLOW).await.expect("registers");
         let run = intake.draw_id();
@@ -114,7 +134,7 @@ impl Store {
             }
             event
         };
-        for piece in (1..RUNS).collect::<Vec<_>>().chunks(500) {
+        for piece in (1..runs).collect::<Vec<_>>().chunks(500) {
             self.backend
                 .log
                 .append(P0, &piece.iter().map(|n| again(*n)).collect::<Vec<_>>())
@@ -135,12 +155,12 @@ impl Store {
         (stop, leading)
     }
 
-    /// Waits until the checkpoint has every run as finished.
-    async fn has_all(&self) {
+    /// Waits until the checkpoint has so many runs as finished.
+    async fn has_all(&self, runs: usize) {
         let all = async {
             loop {
                 let loaded = self.watched.store.load(P0).await.expect("loads");
-                if loaded.is_some_and(|loaded| loaded.finished.len() == RUNS && loaded.live.is_empty()) {
+                if loaded.is_some_and(|loaded| loaded.finished.len() == runs && loaded.live.is_empty()) {
                     return;
                 }
                 tokio::task::yield_now().await;
@@ -163,10 +183,10 @@ impl Store {
 #[tokio::test]
 async fn a_long_replay_is_stored_in_parts() {
     let store = Store::open().await;
-    store.submit().await;
+    store.submit(RUNS).await;
     let leading = store.lead().await;
     assert!(store.largest() > 0, "while it replayed");
-    store.has_all().await;
+    store.has_all(RUNS).await;
     assert!(store.largest() < RUNS / 3 * 2, "{} rows at once", store.largest());
     store.end(leading).await;
 }
@@ -176,18 +196,36 @@ async fn runs_that_ended_while_the_store_was_away_for_long_are_brought_back_from
     let store = Store::open().await;
     let leading = store.lead().await;
     store.watched.is_away.store(true, Ordering::Relaxed);
-    store.submit().await;
-    let tries = || store.watched.tries.load(Ordering::Relaxed);
-    let before = tries();
-    timeout(LIMIT, async {
-        while tries() < before + 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("it is tried again");
+    store.submit(RUNS).await;
+    passes(&store.watched.tries, 2).await;
     store.watched.is_away.store(false, Ordering::Relaxed);
-    store.has_all().await;
+    store.has_all(RUNS).await;
     assert!(store.largest() < RUNS / 3 * 2, "{} rows at once", store.largest());
     store.end(leading).await;
+}
+
+#[tokio::test]
+async fn the_first_write_that_the_store_takes_again_ends_the_pause_of_its_checkpoint() {
+    let store = Store::open().await;
+    let leading = store.lead().await;
+    store.watched.is_away.store(true, Ordering::Relaxed);
+    store.submit(1).await;
+    // The pause after the third failure is several times that between probes.
+    passes(&store.watched.tries, 3).await;
+    passes(&store.watched.refused, 1).await;
+    store.watched.is_away.store(false, Ordering::Relaxed);
+    store.has_all(1).await;
+    assert_eq!(store.watched.probed_before_stored.load(Ordering::Relaxed), 1);
+    store.end(leading).await;
+}
+
+/// Waits until a number has grown by so much.
+async fn passes(number: &AtomicUsize, more: usize) {
+    let before = number.load(Ordering::Relaxed);
+    let growing = async {
+        while number.load(Ordering::Relaxed) < before + more {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, growing).await.expect("it grows");
 }

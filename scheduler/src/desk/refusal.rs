@@ -96,7 +96,10 @@ pub enum Refusal {
     #[error(
         "{run} is not known yet, and may exist: what its partition did last is not stored ({})",
         .cause.as_ref().map_or_else(
-            || format!("partition {} may have no leader right now", .run.partition()),
+            || format!(
+                "partition {} has no leader right now, or its leader stores it in some seconds; ask again then",
+                .run.partition()
+            ),
             ToString::to_string
         )
     )]
