@@ -20,6 +20,7 @@ mod permissions;
 mod probe;
 mod roll;
 mod server_info;
+mod settings;
 mod status;
 mod submit_ids;
 
@@ -35,6 +36,7 @@ pub use self::error::{ConnectError, NEEDED_VERSION};
 use self::link::Link;
 pub use self::permissions::Role;
 pub use self::probe::Probe;
+pub use self::settings::Settings;
 pub use self::status::{Keys, Persistence, Status};
 
 /// Where Redis is, and what Longshore's keys begin with.
@@ -115,6 +117,11 @@ impl Redis {
     /// Everything that a person who looks for trouble wants to know about the server.
     pub async fn status(&self) -> Result<Status, Error> {
         status::status(&self.link).await
+    }
+
+    /// Returns the settings on which claims depend.
+    pub async fn settings(&self) -> Result<Settings, Error> {
+        settings::settings(&self.link).await
     }
 
     /// Whether the server answers.

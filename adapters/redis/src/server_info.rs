@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConnectError, NEEDED, NEEDED_VERSION};
+use super::settings::Settings;
 
 /// Fields that a server answers to `INFO`.
 #[derive(Debug, Default)]
@@ -36,11 +37,9 @@ impl ServerInfo {
             let primary = format!("{}:{}", field("master_host"), field("master_port"));
             return Err(ConnectError::Replica { address, primary });
         }
-        match self.get("maxmemory_policy") {
-            Some(policy) if policy != "noeviction" => {
-                Err(ConnectError::Evicting { address, policy: policy.to_owned() })
-            }
-            _ => Ok(()),
+        match Settings::of(self).evicting {
+            Some(policy) => Err(ConnectError::Evicting { address, policy }),
+            None => Ok(()),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Dependencies {
     pub(super) logs_room: Option<LogsRoom>,
     /// Writes to Redis.
     pub(super) redis: Dependency,
+    /// Settings of Redis on which claims depend.
+    pub(super) redis_settings: Dependency,
     /// Which keys those writes are among.
     pub(super) redis_probe: Probe,
 }
@@ -68,6 +70,7 @@ impl Dependencies {
             account: Dependency::of_probe("NATS account"),
             logs_room: (role == Role::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
+            redis_settings: Dependency::of_probe("settings of redis"),
             redis_probe: match role {
                 Role::Scheduler => Probe::Partitions,
                 Role::Worker => Probe::Claims,
@@ -77,7 +80,7 @@ impl Dependencies {
 
     /// All of them: first those that are asked all the time.
     fn all(&self) -> impl Iterator<Item = &Dependency> {
-        let probes = [&self.account, &self.redis].into_iter();
+        let probes = [&self.account, &self.redis, &self.redis_settings].into_iter();
         let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
         let single = [
             &self.jobs,
