@@ -149,7 +149,7 @@ async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
     let status = redis.status().await?;
     let clock_ahead = ahead(status.clock, before, clock::now());
     let leases = redis.lease_holders(config.partitions).await?;
-    let write = redis.probe_write(Probe::Partitions).await.map_err(|error| error.to_string());
+    let write = redis.probe_write(Probe::OneKey).await.map_err(|error| error.to_string());
     Ok(RedisSeen { status, clock_ahead, workers, leases, write })
 }
 

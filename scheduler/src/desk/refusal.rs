@@ -175,7 +175,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every token, so that counters by reason can start at zero.
-    pub(crate) const TOKENS: [&str; 20] = [
+    pub(crate) const TOKENS: [&str; 21] = [
         "malformed",
         "other_namespace",
         "unknown_letter",
@@ -193,6 +193,7 @@ impl Refusal {
         "poison",
         "unknown_run",
         "not_stored",
+        "denied",
         "no_value",
         "ended",
         "internal",
@@ -223,6 +224,13 @@ impl Refusal {
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
             Self::NotStored { cause: Some(cause), .. } if cause.cause == Cause::Full => "full",
+            Self::NotStored { cause: Some(error), .. }
+            | Self::Submit(SubmitError::Backend(error))
+            | Self::Backend(error)
+                if error.cause == Cause::Denied =>
+            {
+                "denied"
+            }
             Self::NotStored { .. } => "not_stored",
             Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",
@@ -301,10 +309,15 @@ mod tests {
     }
 
     #[test]
-    fn a_store_without_room_is_full_whatever_asked_it() {
+    fn a_store_without_room_is_full_and_one_that_denies_is_denied_whatever_asked_it() {
         let full = || longshore_ports::Error::no_room("append", "resource limits exceeded");
         assert_eq!(Refusal::Backend(full()).token(), "full");
         assert_eq!(Refusal::Submit(SubmitError::Backend(full())).token(), "full");
+        let denied = || longshore_ports::Error::permanent("append", "NOPERM").with_cause(Cause::Denied);
+        assert_eq!(Refusal::Backend(denied()).token(), "denied");
+        let run = RunId::new(Partition(0), longshore_proto::Timestamp::from_millis(1), 1);
+        assert_eq!(Refusal::NotStored { run, cause: Some(denied()) }.token(), "denied");
+        assert_eq!(Refusal::NotStored { run, cause: None }.token(), "not_stored");
         let away = longshore_ports::Error::transient("append", "no answer");
         assert_eq!(Refusal::Backend(away).token(), "internal");
     }
