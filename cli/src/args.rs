@@ -76,14 +76,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// The data directory: runs, their history and their results
-    #[arg(long, value_name = "DIR", env = "LONGSHORE_DATA", default_value = USUAL_DATA, value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", env = "LONGSHORE_DATA", hide_env_values = true, default_value = USUAL_DATA, value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServersFileArgs {
     /// The servers file, in the format of `mcpServers` [default: ./.mcp.json]
-    #[arg(long, value_name = "FILE", env = "LONGSHORE_MCP_CONFIG", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", env = "LONGSHORE_MCP_CONFIG", hide_env_values = true, value_hint = ValueHint::FilePath)]
     pub(crate) mcp_config: Option<PathBuf>,
 }
 

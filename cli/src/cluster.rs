@@ -19,6 +19,7 @@ mod partitions;
 mod probes;
 mod process;
 mod reach;
+mod redis_settings;
 mod report;
 mod scheduler;
 mod snapshot;

@@ -45,6 +45,7 @@ impl Failure {
 
 impl From<longshore_ports::Error> for Failure {
     fn from(error: longshore_ports::Error) -> Self {
-        Self::new(Exit::Error, error.to_string())
+        let exit = if error.cause == longshore_ports::Cause::Denied { Exit::Denied } else { Exit::Error };
+        Self::new(exit, error.to_string())
     }
 }

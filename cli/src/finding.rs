@@ -31,17 +31,26 @@ pub(crate) struct Finding {
     /// How to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
+    /// The reason is a missing permission, which has an exit code of its own.
+    #[serde(skip)]
+    pub(crate) lacks_permission: bool,
 }
 
 impl Finding {
     /// A finding without advice.
     pub(crate) fn new(name: &'static str, level: Level, text: &str) -> Self {
-        Self { name, level, text: text.to_owned(), help: None }
+        Self { name, level, text: text.to_owned(), help: None, lacks_permission: false }
     }
 
     /// How to mend it.
     pub(crate) fn help(mut self, help: &str) -> Self {
         self.help = Some(help.to_owned());
+        self
+    }
+
+    /// Says if the reason is a missing permission.
+    pub(crate) fn lacking_permission(mut self, lacks_permission: bool) -> Self {
+        self.lacks_permission = lacks_permission;
         self
     }
 

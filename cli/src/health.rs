@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::metering;
 
 /// The type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -80,7 +81,7 @@ fn router(health: Health) -> Router {
 }
 
 async fn metrics(State(health): State<Arc<Health>>) -> Response {
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], health.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], metering::exported(&health.metrics)).into_response()
 }
 
 async fn ready(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> Response {

@@ -20,7 +20,7 @@ use crate::config::{Config, LogFormat};
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Output, Times};
+use crate::output::{JsonLog, Output, Times};
 use crate::suggest;
 
 /// What is logged when nobody chose: what a person should know about.
@@ -70,7 +70,7 @@ fn begin(output: &Output, filter: EnvFilter, is_text: bool) -> Result<Logs, Fail
         let logs = logs.with_ansi(output.has_colour()).with_target(false);
         (logs.finish().with(speaks).try_init(), None)
     } else {
-        let lines = LogLines { output: output.clone(), waiting: Vec::new() };
+        let lines = LogLines { log: JsonLog(output.clone()), waiting: Vec::new() };
         let (writer, guard) =
             NonBlockingBuilder::default().lossy(false).buffered_lines_limit(WAITING_LINES).finish(lines);
         // Every span is the only one where it is open, so a list of spans would say the same again.
@@ -85,7 +85,7 @@ fn begin(output: &Output, filter: EnvFilter, is_text: bool) -> Result<Logs, Fail
 
 /// Lines on their way to stderr, written many at a time.
 struct LogLines {
-    output: Output,
+    log: JsonLog,
     waiting: Vec<u8>,
 }
 
@@ -100,7 +100,7 @@ impl Write for LogLines {
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.waiting.is_empty() {
-            self.output.write_all(&self.waiting)?;
+            self.log.write_all(&self.waiting)?;
             self.waiting.clear();
         }
         Ok(())

@@ -71,6 +71,17 @@ pub(crate) async fn upkeep(metrics: PrometheusHandle) {
     }
 }
 
+/// Returns all metrics in Prometheus' text format, without gauges that have no value now.
+pub(crate) fn exported(metrics: &PrometheusHandle) -> String {
+    without_nan(&metrics.render())
+}
+
+fn without_nan(text: &str) -> String {
+    text.split_inclusive('\n')
+        .filter(|line| line.starts_with('#') || !line.trim_end().ends_with(" NaN"))
+        .collect()
+}
+
 fn describe() {
     describe_gauge!("longshore_build_info", "The version, commit and role of this process; always 1.");
     describe_counter!("longshore_runs_started_total", "Runs that began, by workflow.");
@@ -119,4 +130,15 @@ fn describe() {
     let oldest = "How long the oldest job of a server has been in the cluster's queue.";
     describe_gauge!("longshore_server_oldest_job_age_seconds", Unit::Seconds, oldest);
     describe_counter!("longshore_news_dropped_total", "News of runs that this process had to drop.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_without_a_value_is_not_exported() {
+        let text = "# TYPE age gauge\nage{partition=\"00\"} 3.5\nage{partition=\"01\"} NaN\n\nled 0\n";
+        assert_eq!(without_nan(text), "# TYPE age gauge\nage{partition=\"00\"} 3.5\n\nled 0\n");
+    }
 }

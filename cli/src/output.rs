@@ -4,6 +4,7 @@
 //! Messages, log lines and the live view share one [`Screen`], so that they do not tear each other.
 
 mod elapsed;
+mod json;
 mod line;
 mod printable;
 mod screen;
@@ -16,10 +17,12 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anstream::{AutoStream, ColorChoice};
+use longshore_ports::shown_addresses;
 use longshore_worker::mcp::Secrets;
 use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
+use json::json_without_credentials;
 pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG};
 use printable::styled;
 pub(crate) use printable::{hanging, one_line, printable};
@@ -154,6 +157,12 @@ impl Output {
         self.result(&serde_json::to_string(&document).map_err(unwritable)?)
     }
 
+    /// Prints a document about what was given to the process and about faults: addresses in it are shown without credentials.
+    pub(crate) fn diagnosis(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
+        let document = Document { schema, version: DOCUMENT_VERSION, body };
+        self.result(&json_without_credentials(&serde_json::to_string(&document).map_err(unwritable)?))
+    }
+
     /// Prints a JSON value that is a result by itself: laid out for a person, on one line for a program.
     pub(crate) fn value(&self, value: &serde_json::Value) -> Result<(), Failure> {
         let text = if io::stdout().is_terminal() {
@@ -188,8 +197,26 @@ impl Output {
         }
     }
 
-    /// Prints text that was laid out elsewhere, escapes and all.
+    /// Prints text that was laid out elsewhere, escapes and all. Every message, error and text line of a log goes through here, so
+    /// that addresses are shown without credentials wherever they come from.
     pub(crate) fn laid_out(&self, text: &str) {
+        self.unmasked(&shown_addresses(text));
+    }
+
+    /// Prints lines of a log in JSON.
+    fn json_lines(&self, lines: &str) {
+        self.unmasked(&json_without_credentials(lines));
+    }
+
+    /// Prints an address that a person is to use as it is, such as one that a tool has returned.
+    pub(crate) fn address(&self, before: &str, address: &str) {
+        if !self.is_quiet {
+            self.unmasked(&hanging(&format!("{before}{address}")));
+        }
+    }
+
+    /// Prints text whose addresses are as they are shown. Only known secrets are hidden.
+    fn unmasked(&self, text: &str) {
         let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
         self.screen().say(&secrets.hide(text), self.size().columns);
     }
@@ -253,7 +280,21 @@ fn unwritable(error: serde_json::Error) -> Failure {
     Failure::new(Exit::Error, format!("the result cannot be written as JSON: {error}"))
 }
 
-/// A log line is a message like any other.
+/// Lines of a log in JSON, which go to stderr as messages do.
+pub(crate) struct JsonLog(pub(crate) Output);
+
+impl Write for JsonLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.json_lines(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A text line of a log is a message like any other.
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.laid_out(&String::from_utf8_lossy(bytes));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use longshore_ports::blanked_addresses;
 use longshore_workflow::{Diagnostics, Plan, compile_and_warn};
 
 use crate::exit::Exit;
@@ -46,7 +47,7 @@ impl WorkflowFile {
 pub(crate) fn warn(path: &Path, text: &str, warnings: &Diagnostics, output: &Output) {
     if !warnings.is_empty() {
         let file = input_text::shown(path).display().to_string();
-        output.laid_out(&warnings.render(&file, text, output.has_colour()));
+        output.laid_out(&warnings.render(&file, &blanked_addresses(text), output.has_colour()));
     }
 }
 
@@ -57,7 +58,8 @@ pub(crate) fn refused(path: &Path, text: &str, problems: &Diagnostics, output: &
     let file = input_text::shown(path).display().to_string();
     Failure::new(Exit::Invalid, format!("the workflow {file} has {problem}")).findings(problems.render(
         &file,
-        text,
+        // A long line is cut, also within an address.
+        &blanked_addresses(text),
         output.has_colour(),
     ))
 }

@@ -12,15 +12,28 @@ const MASK: &str = "***";
 /// `nats://user:password@host:4222/?token=x#y` becomes `nats://***@host:4222/?token=***#***`. Of an address that cannot be
 /// taken apart only the scheme is shown.
 pub fn shown_addresses(text: &str) -> Cow<'_, str> {
+    replaced(text, shown_address)
+}
+
+/// Returns a text of the same length in which every address with what may be a credential is blank behind its scheme: for
+/// excerpts with marks below them.
+pub fn blanked_addresses(text: &str) -> Cow<'_, str> {
+    replaced(text, |address| match address.split_once(":/") {
+        Some((scheme, rest)) if shown_address(address) != address => {
+            format!("{scheme}:/{}", "*".repeat(rest.len()))
+        }
+        _ => address.to_owned(),
+    })
+}
+
+fn replaced(text: &str, show: impl Fn(&str) -> String) -> Cow<'_, str> {
     let (mut shown, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find("://") {
-        let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-        let (before, address) =
-            rest.split_at(rest.get(..at).unwrap_or_default().trim_end_matches(is_scheme).len());
-        let end = end_of(address, is_scheme);
-        let (address, behind) = address.split_at(end);
+    while let Some(at) = rest.find(":/") {
+        let (before, address) = rest.split_at(start_of(rest.get(..at).unwrap_or_default()));
+        let quote = before.chars().next_back().filter(|last| QUOTES.contains(last));
+        let (address, behind) = address.split_at(end_of(address, quote));
         shown.push_str(before);
-        shown.push_str(&shown_address(address));
+        shown.push_str(&show(address));
         rest = behind;
     }
     if shown.is_empty() && rest.len() == text.len() {
@@ -30,24 +43,93 @@ pub fn shown_addresses(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Quotation marks, which end an address.
+const QUOTES: [char; 3] = ['"', '\'', '`'];
+
+fn is_of_scheme(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+}
+
+/// Returns the place of the scheme at the end of a text. It begins with a letter.
+fn start_of(text: &str) -> usize {
+    let scheme = text.get(text.trim_end_matches(is_of_scheme).len()..).unwrap_or_default();
+    text.len() - scheme.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).len()
+}
+
+/// Returns true if no address goes on with the character. Escape sequences of terminals begin with a control character.
+fn is_end(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || QUOTES.contains(&c) || matches!(c, '<' | '>')
+}
+
 /// Returns the length of the address that a text begins with. It ends at a space, a quotation mark, or before a comma and another
-/// address.
-fn end_of(text: &str, is_scheme: impl Fn(char) -> bool) -> usize {
-    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
+/// address. A wrong one may have such characters in its password: one in quotation marks, `quote`, and one that cannot be taken apart
+/// ends behind its host.
+fn end_of(text: &str, quote: Option<char>) -> usize {
     let end = text.find(is_end).unwrap_or(text.len());
     let address = text.get(..end).unwrap_or_default();
-    let scheme = address.find("://").map_or(0, |at| at + 3);
+    // The address of a path that was one has one slash.
+    let scheme = address.find(":/").map_or(0, |at| at + 3).min(end);
     let next = address.get(scheme..).and_then(|rest| rest.find("://")).map(|at| scheme + at);
-    let before = next.and_then(|next| address.get(..next)).map(|before| before.trim_end_matches(is_scheme));
-    before.filter(|before| before.ends_with(',')).map_or(end, str::len)
+    let before =
+        next.and_then(|next| address.get(..next)).map(|before| before.trim_end_matches(is_of_scheme));
+    if let Some(before) = before.filter(|before| before.ends_with(',')) {
+        return before.len();
+    }
+    let is_cut = || !address.contains('@') && is_broken(address);
+    let limit = match quote {
+        Some(quote) => closing(text, quote).unwrap_or(end),
+        None if is_cut() => text.find('\n').unwrap_or(text.len()),
+        None => end,
+    };
+    // Another address has an `@` of its own.
+    let next = text.get(scheme..limit).and_then(|rest| rest.find("://")).map_or(limit, |at| scheme + at);
+    let whole = text.get(..next).unwrap_or_default();
+    match whole.rfind('@').filter(|at| *at > end) {
+        Some(at) => whole.get(at..).and_then(|host| host.find(is_end)).map_or(whole.len(), |host| at + host),
+        None => end,
+    }
+}
+
+/// Returns the place of the quotation mark that ends a quoted text, as YAML and JSON write it.
+fn closing(text: &str, quote: char) -> Option<usize> {
+    let mut places = text.match_indices(quote).map(|(at, _)| at);
+    places.find(|at| !text.get(..*at).is_some_and(|before| before.ends_with('\\')))
+}
+
+/// Returns true if an address cannot be taken apart, or is a path that was one and has a user and a password.
+fn is_broken(address: &str) -> bool {
+    if address.contains("://") {
+        return Url::parse(address).is_err();
+    }
+    let user = address.split_once(":/").and_then(|(_, rest)| rest.split('/').next());
+    user.is_some_and(|user| user.contains(':'))
 }
 
 fn shown_address(address: &str) -> String {
+    if !address.contains("://") {
+        return shown_path(address);
+    }
     let bare = address.trim_end_matches([',', ';', ':', '.', ')', ']']);
     let punctuation = address.get(bare.len()..).unwrap_or_default();
     let shown = Url::parse(bare).ok().and_then(|url| parts_of(bare, &url));
     let scheme = || bare.split("://").next().unwrap_or_default();
     shown.unwrap_or_else(|| format!("{}://{MASK}", scheme())) + punctuation
+}
+
+/// Shows an address that was taken for a path, which has lost one slash: `nats:/***@host`. Of other paths nothing is hidden.
+fn shown_path(path: &str) -> String {
+    let Some((scheme, rest)) = path.split_once(":/") else { return path.to_owned() };
+    let (rest, hidden) = match rest.find(['?', '#']) {
+        Some(at) => (rest.get(..at).unwrap_or_default(), MASK),
+        None => (rest, ""),
+    };
+    match rest.rsplit_once('@') {
+        // Otherwise it is the scope of a package.
+        Some((user, host)) if !user.is_empty() && !user.ends_with('/') => {
+            format!("{scheme}:/{MASK}@{host}{hidden}")
+        }
+        _ => format!("{scheme}:/{rest}{hidden}"),
+    }
 }
 
 /// Returns the parts of an address that are shown, as they are written.
@@ -98,12 +180,26 @@ mod tests {
             ("(nats://u:s3cret@h:4222)", "(nats://***@h:4222)"),
             ("nats://u:s3cret/@h nats://u:s3#cret@h nats://u:pa ok", "nats://*** nats://*** nats://*** ok"),
             ("nats://user:12/s3cret@h", "nats://***"),
+            ("is `nats://u:s3 s3cret@h:1`, and", "is `nats://***@h:1`, and"),
+            ("is 'see nats://u:s3 s3cret@h:1', and", "is 'see nats://***@h:1', and"),
+            ("no file nats://u:s3 s3cret@h:1 there", "no file nats://***@h:1 there"),
+            ("is 'nats://s3cret\"s3cret@h x'", "is 'nats://***@h x'"),
+            ("no /tmp/nats:/u:s3cret@h:1/file there", "no /tmp/nats:/***@h:1/file there"),
+            ("no /tmp/nats:/u:s3\"s3cret@h:1/file there", "no /tmp/nats:/***@h:1/file there"),
+            (r#"{ "nats://u:s3\"s3cret@h:1": 1 }"#, r#"{ "nats://***@h:1": 1 }"#),
+            ("no /tmp/redis:/:s3cret/s3@h/file", "no /tmp/redis:/***@h/file"),
+            ("no https:/h/path?s3cret#s3cret/file", "no https:/h/path***"),
+            ("\u{1b}[1mnats://u:s3cret@h\u{1b}[0m", "\u{1b}[1mnats://***@h\u{1b}[0m"),
             ("https://host/@scope/package", "https://host/@scope/package"),
         ] {
             assert_eq!(shown_addresses(text), shown, "{text}");
+            let blanked = blanked_addresses(text);
+            assert_eq!((blanked.len(), blanked.contains("s3")), (text.len(), false), "{blanked}");
         }
-        for text in ["", "no address", "a: //b", "https://host:1/mcp"] {
-            assert_eq!(shown_addresses(text), text);
+        for text in
+            ["", "no address", "a: //b", "https://host:1/mcp", "PATH=/bin:/usr/bin:/sbin", "file:/lib/@a/b"]
+        {
+            assert_eq!((shown_addresses(text), blanked_addresses(text)), (text.into(), text.into()));
         }
     }
 }

@@ -37,7 +37,7 @@ mod submissions;
 mod submit_ids;
 mod workflows;
 
-pub use address::shown_addresses;
+pub use address::{blanked_addresses, shown_addresses};
 pub use backend::Backend;
 pub use blobs::Blobs;
 pub use call_updates::CallUpdates;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Machine;
-use longshore_ports::{Backend, Committed, Delta, Error, RunRow};
+use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
 use metrics::histogram;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 
 use crate::log_follower::DriverError;
@@ -35,6 +35,9 @@ const MANY_RUNS: usize = 50;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Interval of the probes of a store that refused a commit. A probe is one small write, and a commit may be large.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Interval in which the leader of an idle partition commits, to find out if the store still has what it was given. Until then,
 /// lists lack what the store lost.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -47,6 +50,7 @@ const MOST_ENDED_RUNS: usize = 10_000;
 const LAST_COMMITS: usize = 3;
 
 type CommitFuture = Pin<Box<dyn Future<Output = CommitResult> + Send>>;
+type RecoveryFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The result of a commit.
 pub(crate) struct CommitResult {
@@ -99,6 +103,8 @@ pub(crate) struct Checkpointer {
     /// When the store last accepted a commit.
     accepted_at: Instant,
     pause: Duration,
+    /// Ends the pause after a failed commit early, once the store accepts writes again.
+    recovery: Option<RecoveryFuture>,
 }
 
 impl Checkpointer {
@@ -114,6 +120,7 @@ impl Checkpointer {
             has_discarded: false,
             accepted_at: Instant::now(),
             pause: FIRST_PAUSE,
+            recovery: None,
         }
     }
 
@@ -134,7 +141,15 @@ impl Checkpointer {
                 CheckpointTask::NoteResult(result)
             }
             CommitState::Idle | CommitState::Unknown(_) => {
-                sleep_until(self.due_at.unwrap_or(self.accepted_at + CHECK_INTERVAL)).await;
+                let pause = sleep_until(self.due_at.unwrap_or(self.accepted_at + CHECK_INTERVAL));
+                match &mut self.recovery {
+                    Some(recovery) => tokio::select! {
+                        () = pause => {}
+                        () = recovery => {}
+                    },
+                    None => pause.await,
+                }
+                self.recovery = None;
                 CheckpointTask::StartCommit
             }
         }
@@ -184,7 +199,7 @@ impl Checkpointer {
         machine: &mut Machine,
         position: &LogPosition,
     ) -> Result<(), DriverError> {
-        self.due_at = None;
+        (self.due_at, self.recovery) = (None, None);
         let delta = match std::mem::replace(&mut self.state, CommitState::Idle) {
             CommitState::Unknown(delta) => {
                 // Later changes are in the next commit.
@@ -242,6 +257,7 @@ impl Checkpointer {
                 self.state = CommitState::Unknown(delta);
                 self.due_at = Some(Instant::now() + self.pause);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                self.recovery = Some(Box::pin(accepts_writes_again(Arc::clone(&self.backend.checkpoints))));
             }
         }
         CheckpointStatus::Intact
@@ -278,6 +294,20 @@ impl Checkpointer {
         let result = commit.await;
         self.state = CommitState::Idle;
         Some(result)
+    }
+}
+
+/// Waits until the store accepts probes after it has refused one. A store that accepts probes from the start refused the commit
+/// alone, which the pause is for.
+async fn accepts_writes_again(checkpoints: Arc<dyn Checkpoints>) {
+    let mut was_refused = false;
+    loop {
+        match checkpoints.probe().await {
+            Ok(()) if was_refused => return,
+            Ok(()) => {}
+            Err(_) => was_refused = true,
+        }
+        sleep(PROBE_INTERVAL).await;
     }
 }
 

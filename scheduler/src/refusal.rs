@@ -94,7 +94,10 @@ pub enum Refusal {
     #[error(
         "{run} is not known yet, and may exist: the last changes of its partition are not stored ({})",
         .cause.as_ref().map_or_else(
-            || format!("partition {} may have no leader right now", .run.partition()),
+            || format!(
+                "partition {} has no leader right now, or its leader stores it in some seconds; ask again then",
+                .run.partition()
+            ),
             ToString::to_string
         )
     )]
@@ -171,7 +174,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All tokens, so that the counters by reason can start at zero.
-    pub(crate) const TOKENS: [&str; 20] = [
+    pub(crate) const TOKENS: [&str; 21] = [
         "malformed",
         "other_namespace",
         "unknown_letter",
@@ -189,6 +192,7 @@ impl Refusal {
         "poison",
         "unknown_run",
         "not_stored",
+        "denied",
         "no_value",
         "ended",
         "internal",
@@ -219,6 +223,13 @@ impl Refusal {
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
             Self::NotStored { cause: Some(cause), .. } if cause.cause == Cause::Full => "full",
+            Self::NotStored { cause: Some(error), .. }
+            | Self::Submit(SubmitError::Backend(error))
+            | Self::Backend(error)
+                if error.cause == Cause::Denied =>
+            {
+                "denied"
+            }
             Self::NotStored { .. } => "not_stored",
             Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",
@@ -287,10 +298,15 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_has_the_reason_full_for_requests_and_submits() {
+    fn full_and_denying_stores_give_the_reasons_full_and_denied() {
         let full = || longshore_ports::Error::no_room("append", "resource limits exceeded");
         assert_eq!(Refusal::Backend(full()).token(), "full");
         assert_eq!(Refusal::Submit(SubmitError::Backend(full())).token(), "full");
+        let denied = || longshore_ports::Error::permanent("append", "NOPERM").with_cause(Cause::Denied);
+        assert_eq!(Refusal::Backend(denied()).token(), "denied");
+        let run = RunId::new(Partition(0), longshore_proto::Timestamp::from_millis(1), 1);
+        assert_eq!(Refusal::NotStored { run, cause: Some(denied()) }.token(), "denied");
+        assert_eq!(Refusal::NotStored { run, cause: None }.token(), "not_stored");
         let away = longshore_ports::Error::transient("append", "no answer");
         assert_eq!(Refusal::Backend(away).token(), "internal");
     }

@@ -35,6 +35,12 @@ struct CountingStore {
     tries: AtomicUsize,
     /// Rows of the largest commit.
     largest: AtomicUsize,
+    /// Probes that failed.
+    refused: AtomicUsize,
+    /// Probes that succeeded since the last commit.
+    probed: AtomicUsize,
+    /// The most of them before a commit that was stored.
+    probed_before_stored: AtomicUsize,
 }
 
 #[async_trait]
@@ -45,15 +51,26 @@ impl Checkpoints for CountingStore {
 
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
         self.tries.fetch_add(1, Ordering::Relaxed);
+        let probed = self.probed.swap(0, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Err(Error::transient("commit", "it is unavailable"));
         }
+        self.probed_before_stored.fetch_max(probed, Ordering::Relaxed);
         self.largest.fetch_max(delta.changed.len(), Ordering::Relaxed);
         self.store.commit(partition, delta).await
     }
 
     async fn mark(&self, partition: Partition) -> Result<Option<CheckpointMark>, Error> {
         self.store.mark(partition).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        if self.is_away.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::transient("probe", "it is away"));
+        }
+        self.probed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunRow>, Error> {
@@ -83,13 +100,16 @@ impl Fixture {
         let mut backend = embedded.backend();
         let store = Arc::clone(&backend.checkpoints);
         let (is_away, tries, largest) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
-        let checkpoints = Arc::new(CountingStore { store, is_away, tries, largest });
+        let zero = || AtomicUsize::new(0);
+        let (refused, probed, probed_before_stored) = (zero(), zero(), zero());
+        let checkpoints = CountingStore { store, is_away, tries, largest, refused, probed, probed_before_stored };
+        let checkpoints = Arc::new(checkpoints);
         backend.checkpoints = checkpoints.clone();
         Self { _dir: dir, embedded, backend, checkpoints }
     }
 
-    /// Submits many runs that end at once.
-    async fn submit(&self) {
+    /// Submits so many runs that end at once.
+    async fn submit(&self, runs: usize) {
         let intake = Intake::new(self.backend.clone(), 1);
         let plan = intake.register(WORKFLOW).await.expect("registers");
         let namespace = "default".parse().expect("a namespace");
@@ -113,7 +133,7 @@ impl Fixture {
             }
             event
         };
-        for piece in (1..RUNS).collect::<Vec<_>>().chunks(500) {
+        for piece in (1..runs).collect::<Vec<_>>().chunks(500) {
             self.backend
                 .log
                 .append(P0, &piece.iter().map(|n| copy(*n)).collect::<Vec<_>>())
@@ -134,12 +154,12 @@ impl Fixture {
         (stop, leading)
     }
 
-    /// Waits until the checkpoint has all runs as finished.
-    async fn has_all(&self) {
+    /// Waits until the checkpoint has so many runs as finished.
+    async fn has_all(&self, runs: usize) {
         let all = async {
             loop {
                 let loaded = self.checkpoints.store.load(P0).await.expect("loads");
-                if loaded.is_some_and(|loaded| loaded.finished.len() == RUNS && loaded.live.is_empty()) {
+                if loaded.is_some_and(|loaded| loaded.finished.len() == runs && loaded.live.is_empty()) {
                     return;
                 }
                 tokio::task::yield_now().await;
@@ -165,10 +185,10 @@ impl Fixture {
 #[tokio::test]
 async fn a_long_replay_is_stored_in_several_commits() {
     let fixture = Fixture::open().await;
-    fixture.submit().await;
+    fixture.submit(RUNS).await;
     let leading = fixture.lead().await;
     assert!(fixture.largest() > 0, "during the replay");
-    fixture.has_all().await;
+    fixture.has_all(RUNS).await;
     assert!(fixture.largest() < RUNS / 3 * 2, "{} rows at once", fixture.largest());
     fixture.end(leading).await;
 }
@@ -178,18 +198,36 @@ async fn runs_that_ended_during_a_long_outage_of_the_store_are_stored_from_the_l
     let fixture = Fixture::open().await;
     let leading = fixture.lead().await;
     fixture.checkpoints.is_away.store(true, Ordering::Relaxed);
-    fixture.submit().await;
-    let tries = || fixture.checkpoints.tries.load(Ordering::Relaxed);
-    let before = tries();
-    timeout(LIMIT, async {
-        while tries() < before + 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("the commit is tried again");
+    fixture.submit(RUNS).await;
+    grows(&fixture.checkpoints.tries, 2).await;
     fixture.checkpoints.is_away.store(false, Ordering::Relaxed);
-    fixture.has_all().await;
+    fixture.has_all(RUNS).await;
     assert!(fixture.largest() < RUNS / 3 * 2, "{} rows at once", fixture.largest());
     fixture.end(leading).await;
+}
+
+#[tokio::test]
+async fn a_store_that_accepts_writes_again_gets_its_checkpoint_before_the_pause_ends() {
+    let fixture = Fixture::open().await;
+    let leading = fixture.lead().await;
+    fixture.checkpoints.is_away.store(true, Ordering::Relaxed);
+    fixture.submit(1).await;
+    // The pause after the third failure is several times that between probes.
+    grows(&fixture.checkpoints.tries, 3).await;
+    grows(&fixture.checkpoints.refused, 1).await;
+    fixture.checkpoints.is_away.store(false, Ordering::Relaxed);
+    fixture.has_all(1).await;
+    assert_eq!(fixture.checkpoints.probed_before_stored.load(Ordering::Relaxed), 1);
+    fixture.end(leading).await;
+}
+
+/// Waits until a counter has grown by `more`.
+async fn grows(number: &AtomicUsize, more: usize) {
+    let before = number.load(Ordering::Relaxed);
+    let growing = async {
+        while number.load(Ordering::Relaxed) < before + more {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, growing).await.expect("it grows");
 }

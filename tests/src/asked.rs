@@ -24,7 +24,7 @@ pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
 #[derive(Debug)]
 pub struct Asked {
     address: String,
-    _process: Started,
+    process: Started,
 }
 
 impl Asked {
@@ -32,12 +32,17 @@ impl Asked {
     pub fn start(cluster: &Cluster, role: &str) -> Self {
         let address = free_address().to_string();
         let process = cluster.client([role, "--metrics-listen", &address]).start();
-        Self { address, _process: process }
+        Self { address, process }
     }
 
     /// The status and the body of an answer; nothing while nothing answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.address, path)
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        self.process.stderr()
     }
 
     /// The value of a metric, by its name with its labels; nothing if it is not exported.

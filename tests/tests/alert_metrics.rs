@@ -8,7 +8,7 @@ use std::path::Path;
 use async_nats::jetstream;
 use futures::TryStreamExt;
 use longshore_tests::asked::Asked;
-use longshore_tests::cluster::Cluster;
+use longshore_tests::cluster::{Cluster, PARTITIONS};
 use longshore_tests::wait::until;
 
 /// Series that exist only once clients have named a workflow, a server has jobs, or a server was connected to.
@@ -49,6 +49,27 @@ async fn every_series_of_the_alerts_is_exported_from_the_start() {
     for counter in counters {
         assert!(scheduler.metric(&counter).is_some(), "{counter}: {:?}", scheduler.get("/metrics"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn age_of_a_checkpoint_is_exported_by_the_leader_of_its_partition_alone() {
+    let mut cluster = Cluster::start(1, 0, 0).await;
+    let first = Asked::start(&cluster, "scheduler");
+    first.is_ready("the first scheduler is ready").await;
+    cluster.end_member(0).await.expecting(0);
+    let of = |name: &str, partition: u16| format!("{name}{{partition=\"{partition:02}\"}}");
+    let leads =
+        |asked: &Asked, partition| asked.metric(&of("longshore_partition_led", partition)) == Some(1.0);
+    let has_age =
+        |asked: &Asked, partition| asked.metric(&of("longshore_checkpoint_age_seconds", partition)).is_some();
+    until("the first scheduler has all ages", || (0..PARTITIONS).all(|partition| has_age(&first, partition)))
+        .await;
+    let second = Asked::start(&cluster, "scheduler");
+    let has_part = || (0..PARTITIONS).any(|partition| leads(&second, partition) && !leads(&first, partition));
+    until("the second scheduler has its part", has_part).await;
+    let is_of_led =
+        || (0..PARTITIONS).all(|partition| has_age(&first, partition) == leads(&first, partition));
+    until("the ages of that part are no longer exported by the first", is_of_led).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

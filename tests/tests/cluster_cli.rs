@@ -315,6 +315,10 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     assert_eq!(again.stderr, format!("{ended}cancelling 0 runs; 2 ended before\n"));
     let unknown = "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w";
     cluster.client(["runs", "cancel", unknown]).run().await.expecting(5).saying(&["there is no run"]);
+    let both =
+        cluster.client(["runs", "cancel", &run, unknown, "--json"]).run().await.expecting(5).json_lines();
+    let outcomes: Vec<_> = both.iter().map(|line| (line["run"].as_str(), line["outcome"].as_str())).collect();
+    assert_eq!(outcomes, [(Some(&*run), Some("ended")), (Some(unknown), Some("failed"))]);
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
     assert_eq!(cancelled.expecting(0).json_lines().len(), 1);
 

@@ -84,6 +84,24 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_checkpoint_is_denied_is_not_shown_because_of_a_permission() {
+    let cluster = Cluster::start(1, 1, 0).await;
+    push(&cluster, "chain", &chain("chain", 1)).await;
+    let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "-hset"]);
+    let run = cluster.submit(&["chain"]).await;
+    for command in [&["runs", "show", &run][..], &["submit", "chain", "--watch"]] {
+        let refused = cluster.client(command).run().await.expecting(4);
+        refused.saying(&[
+            "may exist",
+            "ermission",
+            "`longshore doctor` says which process lacks a permission",
+        ]);
+    }
+    let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "+hset"]);
+    assert_eq!(cluster.ended(&run).await["status"], "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn schedulers_that_start_while_redis_is_full_lead_again_and_make_room() {
     let mut cluster = Cluster::start(2, 1, 0).await;
     push(&cluster, "chain", &chain("chain", 1)).await;

@@ -69,6 +69,7 @@ async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
     for name in ["partitions", "checkpoints", "room in streams", "room in the account", "queue", "workers"] {
         assert_eq!(level(&report, name), "good", "{name}: {report:#}");
     }
+    assert!(says(named(&report, "claims")[0], &["0 claims"]), "{report:#}");
     for scheduler in report["schedulers"].as_array().unwrap() {
         let node = scheduler["node"].as_str().unwrap();
         assert!(cluster.said().contains(&format!(r#""node":"{node}""#)), "{node} in {}", cluster.said());
@@ -126,21 +127,56 @@ async fn it_finds_a_redis_that_takes_no_writes_and_streams_that_are_gone_and_pro
 #[tokio::test]
 async fn it_names_what_a_worker_cannot_use() {
     let cluster = Cluster::start(1, 1, 0).await;
+    let worker = examined_now(&cluster).await["workers"][0]["worker"].as_str().unwrap().to_owned();
     // All keys with a hash tag stay allowed: partitions, leases, the lists of schedulers and workers. Of claims only what the
     // server needs to load its append-only file, without which it would be refused as a whole.
     let claims = "(~ls:claim:* +hset +pexpireat)";
     let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "resetkeys", "~ls:{*", claims]);
-    let is_named = |check: &Value| check["name"] == "stores" && says(check, &["redis", "ermission", "says "]);
+    let is_named = |check: &Value| check["name"] == "stores" && says(check, &["redis", "ermission", &worker]);
     let report = examined_until(&cluster, "the worker's problem is named", is_named).await;
     assert_eq!(level(&report, "stores"), "wrong", "{report:#}");
-    let worker = report["workers"][0]["worker"].as_str().unwrap();
-    assert!(says(named(&report, "stores")[0], &[worker]), "{report:#}");
     assert!(report["workers"][0]["problems"][0].is_string(), "{report:#}");
+    examined(&cluster, &[], 4).await;
     let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "clearselectors", "allkeys"]);
     let deadline = Instant::now() + PATIENCE;
     while !named(&examined_now(&cluster).await, "stores").is_empty() {
         assert!(Instant::now() < deadline, "it can use Redis again");
     }
+}
+
+#[tokio::test]
+async fn a_permission_that_the_doctor_or_a_process_lacks_is_exit_code_4() {
+    let cluster = Cluster::start(1, 1, 0).await;
+    let allow = |rule: &str| cluster.redis.ask::<String>(&["ACL", "SETUSER", "default", rule]);
+    for command in ["scan", "set", "info", "time", "zrange"] {
+        allow(&format!("-{command}"));
+        let report = examined(&cluster, &[], 4).await;
+        let says_so = |check: &&Value| says(check, &["ermission", "`operator` in deploy/redis/users.conf"]);
+        assert!(named(&report, "Redis").iter().any(says_so), "{command}: {report:#}");
+        allow(&format!("+{command}"));
+    }
+    // The doctor itself needs no such command.
+    allow("-hrandfield");
+    let is_named = |check: &Value| check["name"] == "stores" && says(check, &["ermission", "HRANDFIELD"]);
+    examined_until(&cluster, "the scheduler's problem is named", is_named).await;
+    examined(&cluster, &[], 4).await;
+}
+
+#[tokio::test]
+async fn one_fault_of_all_partitions_and_processes_is_one_check() {
+    let cluster = Cluster::start(2, 1, 0).await;
+    cluster.scratch.write("chain.json", chain("chain", 1));
+    let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..12 {
+        cluster.submit(&["chain.json"]).await;
+    }
+    let of_all = |check: &Value| {
+        check["name"] == "stores" && says(check, &["checkpoints of partitions 00-03: ", ", "])
+    };
+    let report = examined_until(&cluster, "all checkpoints are named at once", of_all).await;
+    let checks = named(&report, "stores");
+    assert!(checks.len() <= 3, "checkpoints, the write of a key, and claims: {report:#}");
+    assert!(checks.iter().all(|check| says(check, &["OOM", "maxmemory"])), "{report:#}");
 }
 
 async fn examined_now(cluster: &Cluster) -> Value {

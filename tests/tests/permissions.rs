@@ -384,6 +384,26 @@ async fn worker_looks_up_a_run_that_was_cancelled_while_it_was_away_and_does_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_of_another_user_than_the_operator_ends_with_4() {
+    let guarded = Guarded::start().await;
+    let processes = guarded.processes().await;
+    let doctor = |user: &str| guarded.longshore(user, &["doctor", "--connect-deadline", "3s"]);
+    doctor("operator").run().await.expecting(0);
+    let as_operator = |user: &str| doctor("operator").env("NATS_URL", &guarded.nats_url(user));
+    // Another account has no JetStream, another role another inbox.
+    for user in ["a", "worker"] {
+        let refused = as_operator(user).run().await.expecting(4);
+        assert!(refused.stdout.contains("`operator` of deploy/nats/accounts.conf"), "{refused}");
+    }
+    let deaf = doctor("operator").env("LONGSHORE_NATS__INBOX_PREFIX", "_INBOX").run().await.expecting(4);
+    assert!(deaf.stdout.contains("nats.inbox_prefix"), "{deaf}");
+    let redis = redis_users::url(&guarded.redis, "worker");
+    let refused = doctor("operator").env("REDIS_URL", &redis).run().await.expecting(4);
+    assert!(refused.stdout.contains("`operator` in deploy/redis/users.conf"), "{refused}");
+    drop(processes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_permission_that_is_missing_is_named_at_the_start() {
     let guarded = Guarded::start().await;
     // Hears no answers under the usual inbox.

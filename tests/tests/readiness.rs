@@ -8,6 +8,7 @@ use longshore_tests::cluster::Cluster;
 use longshore_tests::nats_server::{NatsServer, Setup};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
+use longshore_tests::wait::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -48,6 +49,33 @@ async fn readiness_follows_whether_redis_takes_writes() {
     let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "allkeys"]);
     scheduler.is_ready("its keys are allowed").await;
     worker.is_ready("its keys are allowed").await;
+}
+
+#[tokio::test]
+async fn readiness_follows_whether_redis_keeps_claims() {
+    let cluster = Cluster::start(1, 0, 0).await;
+    let set = |name: &str, value: &str| cluster.redis.ask::<String>(&["CONFIG", "SET", name, value]);
+    let processes = ["scheduler", "worker"].map(|role| Asked::start(&cluster, role));
+    for process in &processes {
+        process.is_ready("it is ready").await;
+    }
+    set("maxmemory-policy", "allkeys-lru");
+    for process in &processes {
+        process
+            .is_not_ready("claims may be forgotten", &["[-]settings of redis", "allkeys-lru", "noeviction"])
+            .await;
+        assert_eq!(process.said().matches("maxmemory-policy allkeys-lru").count(), 1, "{}", process.said());
+    }
+    set("maxmemory-policy", "noeviction");
+    set("appendonly", "no");
+    for process in &processes {
+        process.is_ready("claims are kept while Redis runs").await;
+        until("the missing file is logged", || process.said().contains("no append-only file")).await;
+    }
+    // A process that starts says so, too.
+    let late = Asked::start(&cluster, "worker");
+    until("the missing file is logged", || late.said().contains("no append-only file")).await;
+    late.is_ready("a restart of Redis is not at hand").await;
 }
 
 #[tokio::test]

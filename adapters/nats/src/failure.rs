@@ -67,6 +67,10 @@ fn cause(error: &jetstream::Error) -> Option<Cause> {
     match error.error_code() {
         code if NO_ROOM.contains(&code) => Some(Cause::Full),
         ErrorCode::STREAM_NOT_FOUND => Some(Cause::Missing),
+        // The account of another kind of user, such as that of a namespace.
+        ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+            Some(Cause::Denied)
+        }
         _ => None,
     }
 }
@@ -116,6 +120,7 @@ mod tests {
         assert_eq!(refused(400, 10002).cause, Cause::Full);
         assert_eq!(refused(503, 10008).cause, Cause::Unavailable);
         assert_eq!(refused(404, 10059).cause, Cause::Missing);
+        assert_eq!(refused(503, 10039).cause, Cause::Denied);
     }
 
     #[test]

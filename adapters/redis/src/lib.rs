@@ -20,6 +20,7 @@ mod permissions;
 mod probe;
 mod process_list;
 mod server_info;
+mod settings;
 mod status;
 mod submit_ids;
 
@@ -37,6 +38,7 @@ pub use self::error::{ConnectError, NEEDED_VERSION};
 use self::leases::PartitionLeases;
 pub use self::permissions::Role;
 pub use self::probe::Probe;
+pub use self::settings::RedisSettings;
 pub use self::status::{KeyCounts, Persistence, RedisStatus};
 use self::submit_ids::RecentSubmitIds;
 
@@ -97,6 +99,11 @@ impl Redis {
     /// Reads the state of the server, for `longshore doctor`.
     pub async fn status(&self) -> Result<RedisStatus, Error> {
         status::read(&self.connection).await
+    }
+
+    /// Returns the settings on which claims depend.
+    pub async fn settings(&self) -> Result<RedisSettings, Error> {
+        settings::read(&self.connection).await
     }
 
     /// Fails if the server does not answer.

@@ -27,7 +27,7 @@ pub enum Role {
 const LISTS: &[&str] = &["ZADD", "ZRANGE", "ZREM", "HSET", "HGET", "HDEL", "DEL"];
 
 /// Commands on the keys of a partition: its checkpoint and its lease.
-const PARTITION: &[&str] = &[
+pub(super) const PARTITION: &[&str] = &[
     "SET",
     "GET",
     "HSET",
@@ -56,7 +56,7 @@ const PARTITION: &[&str] = &[
 ];
 
 /// Commands on the key of a claim.
-const CLAIM: &[&str] = &["HSET", "HMGET", "HDEL", "PEXPIRE", "PEXPIREAT", "DEL"];
+pub(super) const CLAIM: &[&str] = &["HSET", "HMGET", "HDEL", "PEXPIRE", "PEXPIREAT", "DEL"];
 
 /// Commands of a look-up of a run, by the key of a partition: see `checkpoints/run.lua`. Both roles have them.
 const LOOK_UP: &[(&str, &[&str])] = &[

@@ -1,7 +1,8 @@
-//! A write of one key that expires, to check that the server accepts writes.
+//! A write of one key that expires, to check that the server accepts writes and everything that a process needs.
 //!
-//! It is a script like the real writes, so it fails if memory or disk is full, if the server accepts no writes, and if
-//! the user may not run scripts or write keys with this prefix.
+//! It is a script like the real writes, so it fails when memory or disk is full, when the server accepts no
+//! writes, and when the user may not run scripts, may not write keys of this prefix, or may not run one of the commands on
+//! them.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,13 +12,22 @@ use longshore_proto::Partition;
 use redis::Script;
 
 use super::connection::{RedisConnection, millis};
-use super::{claims, leases};
+use super::{claims, leases, permissions};
 
 /// Time until the key expires: long enough for a person to see it.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-static SCRIPT: LazyLock<Script> =
-    LazyLock::new(|| Script::new("redis.call('SET', KEYS[1], '1', 'PX', ARGV[1]) return 1"));
+/// The commands are not run: Redis is asked whether the user may. All their arguments are the key, because some take several.
+const CODE: &str = "
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+for number = 2, #ARGV do
+    if not redis.acl_check_cmd(ARGV[number], KEYS[1], KEYS[1]) then
+        return redis.error_reply('NOPERM this user has no permissions to run ' .. ARGV[number] .. ' on ' .. KEYS[1])
+    end
+end
+return 1";
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(CODE));
 
 /// The keys among which a probe is written. A user needs no permission for the others.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,16 +36,20 @@ pub enum Probe {
     Partitions,
     /// Claims, which workers write.
     Claims,
+    /// One key of a partition, without what a process needs beside it.
+    OneKey,
 }
 
-/// Writes the key. All processes write the same one.
+/// Writes the key, which all processes share.
 pub(super) async fn write(connection: &RedisConnection, probe: Probe) -> Result<(), Error> {
-    let key = match probe {
-        Probe::Partitions => leases::key(connection.prefix(), Partition(0), "probe"),
-        Probe::Claims => claims::key(connection.prefix(), "probe"),
+    let of_partition = || leases::key(connection.prefix(), Partition(0), "probe");
+    let (key, commands) = match probe {
+        Probe::Partitions => (of_partition(), permissions::PARTITION),
+        Probe::Claims => (claims::key(connection.prefix(), "probe"), permissions::CLAIM),
+        Probe::OneKey => (of_partition(), &[][..]),
     };
     let mut script = SCRIPT.key(key);
-    script.arg(millis(LIFETIME));
+    script.arg(millis(LIFETIME)).arg(commands);
     let _: u64 = connection.run_script(&script, "write a key that expires").await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 
 use super::error::{ConnectError, NEEDED, NEEDED_VERSION};
+use super::settings::Settings;
 
 /// The fields of an answer to `INFO`.
 #[derive(Debug, Default)]
@@ -38,11 +39,9 @@ impl ServerInfo {
             let primary = format!("{}:{}", field("master_host"), field("master_port"));
             return Err(ConnectError::Replica { address, primary });
         }
-        match self.get("maxmemory_policy") {
-            Some(policy) if policy != "noeviction" => {
-                Err(ConnectError::Evicting { address, policy: policy.to_owned() })
-            }
-            _ => Ok(()),
+        match Settings::of(self).evicting {
+            Some(policy) => Err(ConnectError::Evicting { address, policy }),
+            None => Ok(()),
         }
     }
 }

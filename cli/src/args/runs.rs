@@ -80,6 +80,9 @@ pub(crate) struct RunsCancelArgs {
     /// Why, for whoever looks at the run later
     #[arg(long, value_name = "TEXT", default_value = "cancelled on the command line")]
     pub(crate) reason: String,
+    /// Print JSON, one run on each line
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }

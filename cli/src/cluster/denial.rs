@@ -14,6 +14,9 @@ const ERROR_TEXT: &str = "Nats-Service-Error";
 /// The reason of a denial for lack of room in a store.
 const FULL: &str = "full";
 
+/// The reason of a denial because a store denies the scheduler a permission.
+const DENIED: &str = "denied";
+
 /// What is wrong with a request, in full.
 #[derive(Debug, Default, Deserialize)]
 struct Problems {
@@ -36,6 +39,7 @@ pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
     let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
     let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
     let exit = match code {
+        _ if reason == DENIED => Exit::Denied,
         400 | 409 | 413 => Exit::Invalid,
         404 => Exit::NotFound,
         429 => Exit::Full,
@@ -45,7 +49,11 @@ pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
     };
     let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
     let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
-    let help = (reason == FULL).then(|| "`longshore doctor` says which store is full".to_owned());
+    let help = match reason.as_str() {
+        FULL => Some("`longshore doctor` says which store is full".to_owned()),
+        DENIED => Some("`longshore doctor` says which process lacks a permission".to_owned()),
+        _ => None,
+    };
     Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")).maybe_help(help) })
 }
 
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_without_room_is_not_one_that_cannot_be_reached() {
+    fn a_cluster_without_room_or_permissions_is_not_one_that_cannot_be_reached() {
         let exit = |code: &str, reason: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ERROR_CODE, code);
@@ -76,5 +84,8 @@ mod tests {
         assert_eq!(exit("503", "full"), Some(Exit::Full));
         assert_eq!(exit("429", "quota"), Some(Exit::Full));
         assert_eq!(exit("503", "internal"), Some(Exit::Unreachable));
+        assert_eq!(exit("503", "not_stored"), Some(Exit::Unreachable));
+        assert_eq!(exit("503", "denied"), Some(Exit::Denied));
+        assert_eq!(exit("500", "denied"), Some(Exit::Denied));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use longshore_nats::Nats;
+use longshore_ports::shown_addresses;
 use longshore_proto::{Partition, subject};
 use longshore_redis::Probe;
 
@@ -38,6 +39,8 @@ pub(super) struct Dependencies {
     pub(super) logs_room: Option<LogsRoom>,
     /// Writes to Redis.
     pub(super) redis: Dependency,
+    /// Settings of Redis on which claims depend.
+    pub(super) redis_settings: Dependency,
     /// Which keys those writes are among.
     pub(super) redis_probe: Probe,
 }
@@ -67,6 +70,7 @@ impl Dependencies {
             account: Dependency::of_probe("NATS account"),
             logs_room: (role == Role::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
+            redis_settings: Dependency::of_probe("settings of redis"),
             redis_probe: match role {
                 Role::Scheduler => Probe::Partitions,
                 Role::Worker => Probe::Claims,
@@ -76,7 +80,7 @@ impl Dependencies {
 
     /// All of them: first those that are asked all the time.
     fn all(&self) -> impl Iterator<Item = &Dependency> {
-        let probes = [&self.account, &self.redis].into_iter();
+        let probes = [&self.account, &self.redis, &self.redis_settings].into_iter();
         let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
         let single = [
             &self.jobs,
@@ -99,7 +103,9 @@ impl Dependencies {
     pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
         let connection = nats.check().map_err(|error| error.to_string());
         let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
-        std::iter::once(("nats".to_owned(), connection)).chain(each).collect()
+        let all = std::iter::once(("nats".to_owned(), connection)).chain(each);
+        // Readiness, the list of workers and the statistics of schedulers have them from here.
+        all.map(|(name, verdict)| (name, verdict.map_err(|why| shown_addresses(&why).into_owned()))).collect()
     }
 
     /// What cannot be used, each in one line.

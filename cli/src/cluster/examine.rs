@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_nats::{Client, Message};
 use futures::StreamExt;
 use longshore_nats as nats;
-use longshore_nats::Backlog;
-use longshore_ports::{WorkerEntry, clock};
+use longshore_nats::{Backlog, NatsClient};
+use longshore_ports::{Error, WorkerEntry, clock};
 use longshore_proto::{Timestamp, subject};
 use longshore_redis::{Probe, Redis};
 use serde::Deserialize;
@@ -86,6 +86,8 @@ pub(crate) async fn examine(config: &Config) -> Examination {
         Ok(seen) => judge::redis(seen, nats.as_ref().ok().map(pulls)),
         Err(failure) => vec![judge::away("Redis", failure)],
     });
+    let schedulers = nats.as_ref().map_or(&[][..], |seen| &seen.schedulers);
+    findings.extend(judge::stores(schedulers, workers.unwrap_or_default()));
     let unreachable = judge::unreachable([nats.as_ref().err(), redis.as_ref().err()]);
     let seen = nats.ok();
     let backlog = seen.as_ref().and_then(|seen| seen.backlog.as_ref().ok()).map(backlog).unwrap_or_default();
@@ -132,24 +134,45 @@ fn stream(status: nats::StreamStatus) -> StreamSeen {
 /// NATS as it is.
 async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
     let nats = reach::client(config, "longshore-doctor", deadline(config)).await?;
+    // What is not allowed is only said beside the connection, and no answer would come.
+    let seen = tokio::select! { biased;
+        cause = nats.denied() => {
+            let message = format!("NATS at {} does not allow this user what it asks for: {cause}", config.nats());
+            Err(Failure::new(Exit::Denied, message))
+        }
+        seen = answers_of_nats(&nats) => seen.map_err(Failure::from),
+    };
+    nats.close().await;
+    seen.map_err(|failure| advised(failure, judge::DOCTORS_NATS_USER))
+}
+
+async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSeen, Error> {
     let status = nats.status().await?;
     let client = nats.client();
     let schedulers = schedulers(&client).await;
     let clock_ahead = nats_clock(&client).await;
     let backlog = nats.backlog().await.map_err(|error| error.to_string());
-    nats.close().await;
     Ok(NatsSeen { status, clock_ahead, schedulers, backlog })
+}
+
+/// Adds advice to the failure of a user that lacks a permission.
+fn advised(failure: Failure, advice: &str) -> Failure {
+    if failure.exit == Exit::Denied && failure.help.is_none() { failure.help(advice) } else { failure }
 }
 
 /// Redis as it is.
 async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
     let redis: Redis = reach::redis(config, deadline(config)).await?;
+    answers_of_redis(config, &redis).await.map_err(|error| advised(error.into(), judge::DOCTORS_REDIS_USER))
+}
+
+async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSeen, Error> {
     let workers = redis.catalog().workers().await?;
     let before = clock::now();
     let status = redis.status().await?;
     let clock_ahead = ahead(status.clock, before, clock::now());
     let leases = redis.lease_holders(config.partitions).await?;
-    let write = redis.probe_write(Probe::Partitions).await.map_err(|error| error.to_string());
+    let write = redis.probe_write(Probe::OneKey).await;
     Ok(RedisSeen { status, clock_ahead, workers, leases, write })
 }
 

@@ -3,16 +3,17 @@
 mod backlog;
 mod leaders;
 mod room;
+mod stores;
 
 use std::time::Duration;
 
 use longshore_nats as nats;
-use longshore_ports::WorkerEntry;
+use longshore_ports::{Cause, WorkerEntry};
 use longshore_proto::ServerName;
-use longshore_redis::Persistence;
+use longshore_redis::{Keys, Persistence};
 
 use super::partitions::PartitionSeen;
-use super::snapshot::{NatsSeen, RedisSeen};
+use super::snapshot::{NatsSeen, RedisSeen, SchedulerSeen};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
@@ -28,9 +29,19 @@ const RECOMMENDED: (u32, u32, u32) = (2, 15, 1);
 /// Fullness of Redis, in per cent, from which on the operator should look.
 const FULL_PERCENT: u64 = 70;
 
+/// Advice to an operator whose Redis user lacks a permission.
+pub(super) const DOCTORS_REDIS_USER: &str =
+    "give this user the permissions of `operator` in deploy/redis/users.conf, which `longshore doctor` needs";
+
+/// The same for a NATS user.
+pub(super) const DOCTORS_NATS_USER: &str = "use the user `operator` of deploy/nats/accounts.conf, which `longshore doctor` needs, \
+     with its `nats.inbox_prefix`";
+
 /// Somebody who cannot be reached, or will not do.
 pub(super) fn away(name: &'static str, failure: &Failure) -> Finding {
-    Finding::new(name, Level::Wrong, &failure.message).maybe_help(failure.help.as_deref())
+    Finding::new(name, Level::Wrong, &failure.message)
+        .maybe_help(failure.help.as_deref())
+        .lacking_permission(failure.exit == Exit::Denied)
 }
 
 /// NATS, its streams, the schedulers and the jobs. Without Redis it is not known which workers there are.
@@ -74,10 +85,13 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
     let whole = format!("Redis {}, {memory}, {}", status.version, status.policy);
     let is_full =
         status.memory_limit_bytes.is_some_and(|limit| status.memory_bytes > limit / 100 * FULL_PERCENT);
-    let mut findings = vec![if let Err(reason) = &seen.write {
-        Finding::new("Redis", Level::Wrong, &format!("{whole}; it refuses a write: {reason}")).help(
-            "full, it needs a larger `maxmemory` or disk; denied, the user needs the permissions that deploy/ gives it",
-        )
+    let mut findings = vec![if let Err(error) = &seen.write {
+        let lacks_permission = error.cause == Cause::Denied;
+        let help =
+            if lacks_permission { DOCTORS_REDIS_USER } else { "it needs a larger `maxmemory`, or disk" };
+        Finding::new("Redis", Level::Wrong, &format!("{whole}; it refuses a write: {error}"))
+            .help(help)
+            .lacking_permission(lacks_permission)
     } else if status.disk_failing {
         Finding::new("Redis", Level::Wrong, &format!("{whole}; its last write to disk failed"))
             .help("look at its disk and its log; it takes no writes until one succeeds")
@@ -89,11 +103,24 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
     } else {
         Finding::new("Redis", Level::Good, &whole)
     }];
+    findings.push(claims(&status.keys));
     findings.push(clock("clock of Redis", seen.clock_ahead));
     findings.push(workers(&seen.workers, pulls.unwrap_or_default()));
-    let reports = seen.workers.iter().map(|worker| (worker.worker.as_str(), worker.problems.as_slice()));
-    findings.extend(leaders::problems(&reports.collect::<Vec<_>>()));
     findings
+}
+
+/// The stores that processes say that they cannot use.
+pub(super) fn stores(schedulers: &[SchedulerSeen], workers: &[WorkerEntry]) -> Vec<Finding> {
+    let schedulers = schedulers.iter().map(|seen| (seen.node.as_str(), seen.problems.as_slice()));
+    let workers = workers.iter().map(|seen| (seen.worker.as_str(), seen.problems.as_slice()));
+    stores::problems(&schedulers.chain(workers).collect::<Vec<_>>())
+}
+
+/// The claims that Redis holds, which take memory until they expire.
+fn claims(keys: &Keys) -> Finding {
+    let at_least = if keys.more { "at least " } else { "" };
+    let text = format!("{at_least}{} in Redis", count(keys.claims, "claim"));
+    Finding::new("claims", Level::Good, &text)
 }
 
 /// The workers that are listed in Redis. Workers ask NATS for jobs also while they cannot be listed.
@@ -140,12 +167,13 @@ pub(super) fn unreachable(failures: [Option<&Failure>; 2]) -> Option<Exit> {
     failures.into_iter().flatten().map(|failure| failure.exit).find(|exit| *exit != Exit::Error)
 }
 
-/// What all findings come to. A server that cannot be reached outweighs the rest; what is doubtful counts if it is asked
-/// for.
+/// What all findings come to. A server that cannot be reached outweighs the rest, and then a missing permission; what is
+/// doubtful counts if it is asked for.
 pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: bool) -> Exit {
     let has = |level| findings.iter().any(|finding| finding.level == level);
     match unreachable {
         Some(exit) => exit,
+        None if findings.iter().any(|finding| finding.lacks_permission) => Exit::Denied,
         None if has(Level::Wrong) => Exit::Error,
         None if is_strict && has(Level::Doubtful) => Exit::Doubtful,
         None => Exit::Success,
@@ -219,6 +247,9 @@ mod tests {
         let (wrong, doubtful) =
             (Finding::new("x", Level::Wrong, "y"), Finding::new("x", Level::Doubtful, "y"));
         let unknown = [Finding::new("x", Level::Unknown, "y")];
+        let denied = [Finding::new("x", Level::Wrong, "y").lacking_permission(true), wrong.clone()];
+        assert_eq!(exit(None, &denied, false), Exit::Denied);
+        assert_eq!(exit(Some(Exit::Unreachable), &denied, false), Exit::Unreachable);
         let both = [doubtful.clone(), wrong];
         assert_eq!(exit(Some(Exit::Unreachable), &both, true), Exit::Unreachable);
         assert_eq!(exit(None, &both, true), Exit::Error);

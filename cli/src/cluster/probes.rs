@@ -1,6 +1,6 @@
 //! Questions that a process asks its stores all the time, so that their faults are known where there is no traffic.
 //!
-//! Each beat writes one key to Redis that expires, and asks NATS for each stream and for the limits of the account. No
+//! Each beat writes one key to Redis that expires, asks Redis for its settings, and asks NATS for each stream and for the limits of the account. No
 //! message is published: a log is judged by its room, its leader, and how the last real appends ended.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::dependencies::Dependencies;
 use super::dependency::Dependency;
+use super::redis_settings::{LoggedSettings, evicting};
 
 /// How often: two answers in a row decide, and probes of orchestrators look every few seconds.
 const BEAT: Duration = Duration::from_secs(3);
@@ -37,14 +38,20 @@ const ROOM_PART: u64 = 20;
 pub(super) async fn run(nats: Nats, redis: Redis, dependencies: Arc<Dependencies>) {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut logged = LoggedSettings::default();
     loop {
         beat.tick().await;
-        tokio::join!(ask_redis(&redis, &dependencies), ask_nats(&nats, &dependencies));
+        tokio::join!(ask_redis(&redis, &dependencies, &mut logged), ask_nats(&nats, &dependencies));
     }
 }
 
-async fn ask_redis(redis: &Redis, dependencies: &Dependencies) {
-    answer(&dependencies.redis, redis.probe_write(dependencies.redis_probe), |()| Ok(())).await;
+async fn ask_redis(redis: &Redis, dependencies: &Dependencies, logged: &mut LoggedSettings) {
+    let write = answer(&dependencies.redis, redis.probe_write(dependencies.redis_probe), |()| Ok(()));
+    let settings = answer(&dependencies.redis_settings, redis.settings(), |settings| {
+        logged.log_changes(&settings);
+        evicting(&settings)
+    });
+    tokio::join!(write, settings);
 }
 
 async fn ask_nats(nats: &Nats, dependencies: &Dependencies) {

@@ -2,7 +2,7 @@
 
 use longshore_nats as nats;
 use longshore_nats::Backlog;
-use longshore_ports::WorkerEntry;
+use longshore_ports::{Error, WorkerEntry};
 use longshore_redis as redis;
 use serde::Serialize;
 
@@ -88,5 +88,5 @@ pub(super) struct RedisSeen {
     /// Who holds the lease on each partition.
     pub(super) leases: Vec<Option<String>>,
     /// Whether it takes writes, or why not.
-    pub(super) write: Result<(), String>,
+    pub(super) write: Result<(), Error>,
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, Setting};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::{Finding, Level};
-use crate::output::Output;
+use crate::output::{Line, Output};
 use crate::servers_file::ServersFile;
 
 /// What the report is called in JSON.
@@ -64,9 +64,10 @@ pub(super) async fn doctor(
         workers,
     };
     if json {
-        output.document(SCHEMA, &report)?;
+        output.diagnosis(SCHEMA, &report)?;
     } else {
-        output.wrapped_lines(page::page(&report, output.symbols))?;
+        let page = page::page(&report, output.symbols);
+        output.wrapped_lines(page.into_iter().map(Line::without_credentials).collect())?;
     }
     Ok(cluster::judged(*unreachable, findings, is_strict))
 }

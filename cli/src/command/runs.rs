@@ -5,6 +5,7 @@
 
 mod cancel;
 mod cancel_here;
+mod cancelled;
 mod look;
 mod page;
 mod run_count;

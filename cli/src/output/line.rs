@@ -6,6 +6,7 @@
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
+use longshore_ports::shown_addresses;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::printable::one_line;
@@ -39,6 +40,14 @@ impl Line {
     pub(crate) fn with(mut self, style: Style, text: &str) -> Self {
         if !text.is_empty() {
             self.0.push((style, one_line(text).into_owned()));
+        }
+        self
+    }
+
+    /// Masks the credentials in addresses.
+    pub(crate) fn without_credentials(mut self) -> Self {
+        for (_, text) in &mut self.0 {
+            *text = shown_addresses(text).into_owned();
         }
         self
     }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod credentials;
 mod daily;
 mod folder;
 mod recorded;

@@ -81,9 +81,12 @@ async fn an_interrupted_run_is_cancelled_without_its_servers() {
     folder.called(1).await;
     run.kill().await.expect("is killed");
     folder.write(".mcp.json", "{ \"mcpServers\": {} }");
-    folder.run(&["runs", "cancel", "--all", "--yes"]).await.expecting(0, &["cancelled run_00"]);
+    let cancelled = folder.run(&["runs", "cancel", "--all", "--yes", "--json"]).await.expecting(0, &[]);
     let run = newest(&folder).await;
     assert_eq!(status_of(&folder, id(&run)).await, "cancelled");
+    let [document] = &cancelled.json_lines()[..] else { panic!("{cancelled:#?}") };
+    let of = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!([of("schema"), of("run"), of("outcome")], ["longshore.cancel", id(&run), "cancelled"]);
     folder.run(&["resume"]).await.expecting(0, &["nothing to resume"]);
     folder.run(&["resume", "last"]).await.expecting(21, &["has ended already", "longshore run"]);
 }

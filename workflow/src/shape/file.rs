@@ -189,8 +189,12 @@ impl Shaper<'_, '_> {
     }
 }
 
-/// The name in lower case, with `-` in place of what a name of a workflow cannot hold.
+/// The name in lower case, with `-` in place of what a name of a workflow cannot hold. `None` for an address: its password would not
+/// be recognised any more.
 fn slug(text: &str) -> Option<String> {
+    if text.contains("://") {
+        return None;
+    }
     let lower =
         text.chars().take(80).map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
     let slug: String = lower.collect();

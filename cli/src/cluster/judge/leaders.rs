@@ -14,10 +14,7 @@ use crate::output::Elapsed;
 const CHECKPOINT_DOUBTFUL: Duration = Duration::from_secs(30);
 const CHECKPOINT_WRONG: Duration = Duration::from_secs(300);
 
-/// Faults of schedulers that are listed at most.
-const MOST_PROBLEMS: usize = 20;
-
-/// The schedulers, their faults, and the partitions.
+/// The schedulers and the partitions.
 pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -> Vec<Finding> {
     let mut findings = vec![match seen.len() {
         0 => Finding::new("schedulers", Level::Wrong, "none answers; nothing moves")
@@ -25,8 +22,6 @@ pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -
         1 => Finding::new("schedulers", Level::Good, "one answers"),
         several => Finding::new("schedulers", Level::Good, &format!("{several} answer")),
     }];
-    let reports = seen.iter().map(|scheduler| (scheduler.node.as_str(), scheduler.problems.as_slice()));
-    findings.extend(problems(&reports.collect::<Vec<_>>()));
     findings.extend(atomic_batches(seen));
     if seen.is_empty() {
         let text = "no scheduler answers, so it is not known who leads them";
@@ -52,52 +47,6 @@ fn atomic_batches(seen: &[SchedulerSeen]) -> Option<Finding> {
     });
     let described: Vec<_> = described.collect();
     (!described.is_empty()).then(|| Finding::new("atomic batches", Level::Good, &described.join(", ")))
-}
-
-/// The stores that processes cannot use, each once, with the nodes that report it.
-pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
-    let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
-    // Whether streams answer, so that what is not stored has another cause than a stream that is away.
-    let do_streams_answer = !reports.iter().flat_map(|(_, problems)| *problems).any(|problem| {
-        ["nats: ", "LS_", "KV_LS_", "NATS account: "].iter().any(|store| problem.starts_with(store))
-    });
-    for (node, problems) in reports {
-        for problem in *problems {
-            // What differs behind it is how long it has lasted.
-            let what = problem.split(" (for ").next().unwrap_or(problem);
-            match grouped.iter_mut().find(|(known, _)| *known == what) {
-                Some((_, nodes)) => nodes.push(node),
-                None => grouped.push((what, vec![node])),
-            }
-        }
-    }
-    let finding = |(problem, nodes): (&str, Vec<&str>)| {
-        let text = format!("{problem} (says {})", nodes.join(", "));
-        Finding::new("stores", Level::Wrong, &text).maybe_help(remedy(problem, do_streams_answer))
-    };
-    grouped.into_iter().take(MOST_PROBLEMS).map(finding).collect()
-}
-
-/// Advice against a fault that a process names. A server whose disk has failed answers for its streams, and does not
-/// answer what is published to them.
-fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
-    let problem = problem.to_lowercase();
-    let names = |words: &[&str]| words.iter().any(|word| problem.contains(word));
-    let is_not_stored = do_streams_answer && names(&["no answer", "not acknowledged"]);
-    if is_not_stored && names(&["appends to log", "queue of jobs", "large values"]) {
-        Some(
-            "NATS answers and stores nothing. If its log says `no space left on device`, or another error of its disk, make \
-             room and then restart nats-server: since 2.14 such a stream takes nothing until the server is restarted",
-        )
-    } else if names(&["insufficient resources", "resource limits exceeded", "full:"]) {
-        Some("raise the limit of the NATS account (`max_file`) or of the stream (`max_bytes`)")
-    } else if names(&["oom command"]) {
-        Some("raise `maxmemory` of Redis")
-    } else if names(&["noperm"]) {
-        Some("allow the Redis user of that process what deploy/ gives it")
-    } else {
-        None
-    }
 }
 
 fn leaders(partitions: &[PartitionSeen]) -> Finding {
@@ -209,21 +158,5 @@ mod tests {
         assert_eq!(level(Some(31_000)), Level::Doubtful);
         assert_eq!(level(Some(301_000)), Level::Wrong);
         assert_eq!(level(None), Level::Doubtful);
-    }
-
-    #[test]
-    fn faults_of_several_schedulers_are_one_finding_with_a_remedy() {
-        let one = |problem: &str| [problem.to_owned()];
-        let (a, b) =
-            (one("appends to log 00: no answer (for 3 s)"), one("appends to log 00: no answer (for 5 s)"));
-        let findings = problems(&[("a", &a), ("b", &b)]);
-        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
-        assert_eq!(finding.text, "appends to log 00: no answer (says a, b)");
-        assert!(finding.help.as_ref().is_some_and(|help| help.contains("restart nats-server")));
-        let frozen = one("LS_LOG_00: no answer");
-        assert!(
-            problems(&[("a", &a), ("a", &frozen)]).iter().all(|finding| finding.help.is_none()),
-            "the whole server is away"
-        );
     }
 }

@@ -1,10 +1,13 @@
 //! `longshore runs cancel` in a cluster: tells runs to stop, by their ids or by what they have in common.
 
+use std::pin::pin;
+
 use futures::{StreamExt, stream};
 use longshore_ports::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
 
 use super::cancel_here::cancel_here;
+use super::cancelled::{CancelOutcome, CancelReport};
 use super::run_count::{RUNS_PER_CANCEL, run_count};
 use super::{Place, cluster, find_in, incomplete_list, query};
 use crate::args::RunsCancelArgs;
@@ -45,6 +48,7 @@ pub(in super::super) async fn cancel(
 /// Cancels runs that are named by their ids, one after the other.
 async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Result<Exit, Failure> {
     let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
+    let report = CancelReport { output, json: args.json };
     for text in &args.runs {
         let cancelled = async {
             let run = find_in(client, text).await?;
@@ -52,17 +56,17 @@ async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Resul
         };
         match cancelled.await {
             Ok((run, None)) => {
-                output.message(&format!("cancelling {run}"));
+                report.print(run, CancelOutcome::Cancelling, &format!("cancelling {run}"))?;
                 tally.cancelled += 1;
             }
-            Ok((_, Some(ended))) => {
-                output.message(&ended);
+            Ok((run, Some(ended))) => {
+                report.print(run, CancelOutcome::Ended, &ended)?;
                 tally.ended += 1;
             }
             // The requests for the other runs would not be answered either.
             Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
             Err(failure) => {
-                output.failure(&failure);
+                report.failed(text, &failure)?;
                 tally.failed += 1;
                 tally.exit = failure.exit;
             }
@@ -101,7 +105,7 @@ async fn many(
         output.message("nothing was cancelled");
         return Ok(Exit::Error);
     }
-    let tally = cancel_all(&client, &runs, &args.reason, output).await;
+    let tally = cancel_all(&client, &runs, &args, output).await?;
     output.message(&tally.summary(runs.len()));
     if !are_all {
         output.message(&format!(
@@ -173,18 +177,33 @@ impl Tally {
 }
 
 /// Cancels them, some at once. Ends early if the cluster does not answer, or has no room.
-async fn cancel_all(client: &Client, runs: &[RunId], reason: &str, output: &Output) -> Tally {
+async fn cancel_all(
+    client: &Client,
+    runs: &[RunId],
+    args: &RunsCancelArgs,
+    output: &Output,
+) -> Result<Tally, Failure> {
     let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
-    let mut answers = stream::iter(runs).map(|run| client.cancel(*run, reason)).buffer_unordered(AT_ONCE);
-    while let Some(answer) = answers.next().await {
+    let report = CancelReport { output, json: args.json };
+    let asked = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
+    let mut answers = pin!(asked.buffer_unordered(AT_ONCE));
+    while let Some((run, answer)) = answers.next().await {
         match answer {
-            Ok(None) => tally.cancelled += 1,
-            Ok(Some(_)) => tally.ended += 1,
+            Ok(None) => {
+                tally.cancelled += 1;
+                report.document(run, CancelOutcome::Cancelling, &format!("cancelling {run}"))?;
+            }
+            Ok(Some(ended)) => {
+                tally.ended += 1;
+                report.document(run, CancelOutcome::Ended, &ended)?;
+            }
             Err(failure) => {
                 tally.failed += 1;
                 tally.exit = failure.exit;
                 if tally.failed <= SHOWN_FAILURES {
-                    output.failure(&failure);
+                    report.failed(run, &failure)?;
+                } else {
+                    report.document(run, CancelOutcome::Failed, &failure.message)?;
                 }
                 if matches!(failure.exit, Exit::Unreachable | Exit::Full) {
                     break;
@@ -192,7 +211,7 @@ async fn cancel_all(client: &Client, runs: &[RunId], reason: &str, output: &Outp
             }
         }
     }
-    tally
+    Ok(tally)
 }
 
 #[cfg(test)]

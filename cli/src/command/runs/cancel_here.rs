@@ -10,6 +10,7 @@ use longshore_ports::{RunPage, RunQuery};
 use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
 
 use super::super::result::status_participle;
+use super::cancelled::{CancelOutcome, CancelReport};
 use super::look::Look;
 use super::run_count::{RUNS_PER_CANCEL, run_count};
 use super::{Place, data_directory, find, query};
@@ -28,6 +29,7 @@ const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunSt
 pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
     let data = data_directory(&args.place);
     let look = Look::at(&data, output).await.map_err(super::or_a_cluster)?;
+    let report = CancelReport { output, json: args.json };
     let (chosen, exit) = if args.runs.is_empty() {
         let chosen = described(&args, look).await?;
         if chosen.is_empty() {
@@ -41,27 +43,33 @@ pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result
         }
         (chosen, Exit::Success)
     } else {
-        named(&args, look, output).await
+        named(&args, look, report).await?
     };
-    cancel(&data, &chosen, &args.reason, output).await?;
+    cancel(&data, &chosen, &args.reason, report).await?;
     Ok(exit)
 }
 
 /// Runs that are named by their ids and have not ended, and the exit code of the last one that is unknown.
-async fn named(args: &RunsCancelArgs, look: Look, output: &Output) -> (Vec<RunId>, Exit) {
+async fn named(
+    args: &RunsCancelArgs,
+    look: Look,
+    report: CancelReport<'_>,
+) -> Result<(Vec<RunId>, Exit), Failure> {
     let (mut chosen, mut exit) = (Vec::new(), Exit::Success);
     for text in &args.runs {
         match find(&look, text).await {
-            Ok(view) if view.summary.status.is_terminal() => output.message(&has_ended(&view)),
+            Ok(view) if view.summary.status.is_terminal() => {
+                report.print(view.summary.run, CancelOutcome::Ended, &has_ended(&view))?;
+            }
             Ok(view) => chosen.push(view.summary.run),
             Err(failure) => {
-                output.failure(&failure);
+                report.failed(text, &failure)?;
                 exit = failure.exit;
             }
         }
     }
     look.close().await;
-    (chosen, exit)
+    Ok((chosen, exit))
 }
 
 fn has_ended(view: &RunView) -> String {
@@ -91,7 +99,12 @@ async fn described(args: &RunsCancelArgs, look: Look) -> Result<Vec<RunId>, Fail
     listed
 }
 
-async fn cancel(data: &Path, chosen: &[RunId], reason: &str, output: &Output) -> Result<(), Failure> {
+async fn cancel(
+    data: &Path,
+    chosen: &[RunId],
+    reason: &str,
+    report: CancelReport<'_>,
+) -> Result<(), Failure> {
     if chosen.is_empty() {
         return Ok(());
     }
@@ -102,7 +115,7 @@ async fn cancel(data: &Path, chosen: &[RunId], reason: &str, output: &Output) ->
     let mut opened = Opened::open(data, node::name()?).await?;
     let cancelled = async {
         for (partition, runs) in &by_partition {
-            cancel_in(&mut opened, *partition, runs, reason, output).await?;
+            cancel_in(&mut opened, *partition, runs, reason, report).await?;
         }
         Ok(())
     };
@@ -117,25 +130,30 @@ async fn cancel_in(
     partition: Partition,
     runs: &[RunId],
     reason: &str,
-    output: &Output,
+    report: CancelReport<'_>,
 ) -> Result<(), Failure> {
     if !opened.cancel_interrupted(partition, runs, reason).await? {
         opened.cancel(runs, reason).await?;
         for run in runs {
-            output.message(&format!("cancelling {run}; `longshore watch {run}` follows it to its end"));
+            let message = format!("cancelling {run}; `longshore watch {run}` follows it to its end");
+            report.print(run, CancelOutcome::Cancelling, &message)?;
         }
         return Ok(());
     }
     for run in runs {
         let view = opened.stored(*run).await?;
-        let message = match view {
-            Some(view) if view.summary.status == RunStatus::Cancelled => format!("cancelled {run}"),
-            Some(view) if view.summary.status.is_terminal() => has_ended(&view),
-            _ => format!(
-                "cancelling {run}: it has steps to carry out before it ends, which `longshore resume {run}` does"
-            ),
+        let (outcome, message) = match view {
+            Some(view) if view.summary.status == RunStatus::Cancelled => {
+                (CancelOutcome::Cancelled, format!("cancelled {run}"))
+            }
+            Some(view) if view.summary.status.is_terminal() => (CancelOutcome::Ended, has_ended(&view)),
+            _ => {
+                let rest = format!("which `longshore resume {run}` does");
+                let message = format!("cancelling {run}: it has steps to carry out before it ends, {rest}");
+                (CancelOutcome::Cancelling, message)
+            }
         };
-        output.message(&message);
+        report.print(run, outcome, &message)?;
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub(super) fn show_or_save(content: &Value, save: Option<&Path>, output: &Output
 pub(super) fn show_links(content: &Value, server: &ServerName, output: &Output) {
     let links = links(content);
     for (number, uri) in &links {
-        output.message(&format!("part {number} of the answer is a link to {uri}"));
+        output.address(&format!("part {number} of the answer is a link to "), uri);
     }
     if !links.is_empty() {
         // The address is not put into the command: a shell may read signs in it.

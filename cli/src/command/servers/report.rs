@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use longshore_ports::shown_addresses;
 use longshore_proto::{Fault, ServerName, ToolName};
 use longshore_worker::mcp::{Answer, CallFault, ServerReport, Tool};
 use serde::Serialize;
@@ -41,7 +42,10 @@ impl Health {
     pub(super) fn of(server: &ServerName, checked: Result<ServerReport, CallFault>) -> Self {
         let server = server.clone();
         match checked {
-            Err(CallFault { fault, .. }) => Self::Broken { server, fault },
+            Err(CallFault { mut fault, .. }) => {
+                fault.message = shown_addresses(&fault.message).into_owned();
+                Self::Broken { server, fault }
+            }
             Ok(report) => Self::Ready {
                 server,
                 name: report.name,
@@ -58,7 +62,8 @@ impl Health {
     }
 
     pub(super) fn unusable(server: &ServerName, reasons: &[String]) -> Self {
-        Self::Unusable { server: server.clone(), reasons: reasons.to_vec() }
+        let reasons = reasons.iter().map(|reason| shown_addresses(reason).into_owned());
+        Self::Unusable { server: server.clone(), reasons: reasons.collect() }
     }
 
     pub(super) const fn name(&self) -> &ServerName {

@@ -1,0 +1,234 @@
+//! The stores that processes cannot use: one finding for each reason, whatever number of stores and processes it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longshore_proto::Partition;
+
+use crate::finding::{Finding, Level};
+
+/// The beginning of every id of a run.
+const RUN_ID: &str = "run_";
+
+/// Faults that are listed at most.
+const MOST_FAULTS: usize = 20;
+
+/// One reason, as several processes report it of several stores.
+#[derive(Default)]
+struct StoreFault<'a> {
+    /// Stores in the order in which they were reported. One that each partition has is named without its number.
+    stores: Vec<&'a str>,
+    /// The partitions of stores that each partition has.
+    partitions: BTreeMap<&'a str, BTreeSet<u16>>,
+    /// The processes that report it.
+    nodes: Vec<&'a str>,
+}
+
+/// Returns a finding for each reason why processes cannot use a store, with the stores and the processes.
+pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
+    let mut faults: Vec<(String, StoreFault<'_>)> = Vec::new();
+    // Whether streams answer, so that what is not stored has another cause than a stream that is away.
+    let do_streams_answer = !reports.iter().flat_map(|(_, problems)| *problems).any(|problem| {
+        ["nats: ", "LS_", "KV_LS_", "NATS account: "].iter().any(|store| problem.starts_with(store))
+    });
+    for (node, problems) in reports {
+        for problem in *problems {
+            let (store, reason) = problem.split_once(": ").unwrap_or(("store", problem));
+            let (name, partition) = of_partition(store);
+            let reason = common(store, partition, reason);
+            let place = faults.iter().position(|(known, _)| *known == reason).unwrap_or(faults.len());
+            if place == faults.len() {
+                faults.push((reason, StoreFault::default()));
+            }
+            if let Some((_, fault)) = faults.get_mut(place) {
+                fault.add(node, name, partition);
+            }
+        }
+    }
+    faults.iter().take(MOST_FAULTS).map(|(reason, fault)| finding(fault, reason, do_streams_answer)).collect()
+}
+
+fn finding(fault: &StoreFault<'_>, reason: &str, do_streams_answer: bool) -> Finding {
+    let problem = format!("{}: {reason}", fault.shown());
+    let text = format!("{problem} (says {})", fault.nodes.join(", "));
+    Finding::new("stores", Level::Wrong, &text)
+        .maybe_help(remedy(&problem, do_streams_answer))
+        .lacking_permission(lacks_permission(&problem))
+}
+
+impl<'a> StoreFault<'a> {
+    fn add(&mut self, node: &'a str, name: &'a str, partition: Option<u16>) {
+        if !self.nodes.contains(&node) {
+            self.nodes.push(node);
+        }
+        if !self.stores.contains(&name) {
+            self.stores.push(name);
+        }
+        if let Some(partition) = partition {
+            self.partitions.entry(name).or_default().insert(partition);
+        }
+    }
+
+    /// Names the stores: `LS_JOBS, checkpoints of partitions 00-03, 07`.
+    fn shown(&self) -> String {
+        let shown = |name: &&str| match self.partitions.get(name) {
+            None => (*name).to_owned(),
+            Some(partitions) => {
+                let plural = if partitions.len() > 1 && name.ends_with(' ') { "s" } else { "" };
+                let separator = if name.ends_with(' ') { " " } else { "" };
+                format!("{}{plural}{separator}{}", name.trim_end(), ranges(partitions))
+            }
+        };
+        self.stores.iter().map(shown).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Splits the number of a partition off the name of a store: `appends to log 03`, `LS_LOG_03`.
+fn of_partition(store: &str) -> (&str, Option<u16>) {
+    let name = store.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = store.get(name.len()..).and_then(|digits| digits.parse().ok());
+    match number {
+        Some(number) if name.ends_with([' ', '_']) => (name, Some(number)),
+        _ => (store, None),
+    }
+}
+
+/// Returns a reason without what differs between equal faults: how long it has lasted, the run, and the store itself.
+fn common(store: &str, partition: Option<u16>, reason: &str) -> String {
+    let reason = reason.split(" (for ").next().unwrap_or(reason).replace(store, "it");
+    let words = reason.split(' ').map(|word| if word.starts_with(RUN_ID) { "a run" } else { word });
+    let reason = words.collect::<Vec<_>>().join(" ");
+    let Some(partition) = partition.map(Partition) else { return reason };
+    let own = [
+        (format!("{{p{partition}}}"), "{p..}"),
+        (format!("LS_LOG_{partition}"), "its log"),
+        (format!("partition {partition}"), "its partition"),
+        (format!("log {partition}"), "its log"),
+    ];
+    own.iter().fold(reason, |reason, (name, general)| reason.replace(name, general))
+}
+
+/// Writes numbers of partitions with runs of them shortened: `00-03, 07`.
+fn ranges(partitions: &BTreeSet<u16>) -> String {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for number in partitions {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*number) => *last = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    let shown = ranges.iter().map(|(first, last)| {
+        let (first, end) = (Partition(*first), Partition(*last));
+        if first == end { first.to_string() } else { format!("{first}-{end}") }
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns true if a process says that its user may not do something, in the words of NATS or Redis.
+fn lacks_permission(problem: &str) -> bool {
+    let problem = problem.to_lowercase();
+    [
+        "noperm",
+        "permission",
+        "acl failure",
+        "the user executing the script can't",
+        "noauth",
+        "not enabled for account",
+    ]
+    .iter()
+    .any(|words| problem.contains(words))
+}
+
+/// Advice against a fault that a process names. A server whose disk has failed answers for its streams, and does not
+/// answer what is published to them.
+fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
+    let is_denied = lacks_permission(problem);
+    let problem = problem.to_lowercase();
+    let names = |words: &[&str]| words.iter().any(|word| problem.contains(word));
+    let is_not_stored = do_streams_answer && names(&["no answer", "not acknowledged"]);
+    if is_not_stored && names(&["appends to log", "queue of jobs", "large values"]) {
+        Some(
+            "NATS answers and stores nothing. If its log says `no space left on device`, or another error of its disk, make \
+             room and then restart nats-server: since 2.14 such a stream takes nothing until the server is restarted",
+        )
+    } else if names(&["insufficient resources", "resource limits exceeded", "full:"]) {
+        Some("raise the limit of the NATS account (`max_file`) or of the stream (`max_bytes`)")
+    } else if names(&["used memory > 'maxmemory'"]) {
+        Some("raise `maxmemory` of Redis")
+    } else if is_denied {
+        Some("allow the user of that process what deploy/ gives it")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of Redis.
+    const OOM: &str = "\"OOM\": command not allowed when used memory > 'maxmemory'.";
+
+    fn texts(findings: &[Finding]) -> Vec<&str> {
+        findings.iter().map(|finding| finding.text.as_str()).collect()
+    }
+
+    #[test]
+    fn one_reason_is_one_finding_whatever_number_of_partitions_and_processes_has_it() {
+        let of_each = |numbers: &[u16], seconds: u16| -> Vec<String> {
+            let problem = |number: &u16| {
+                let partition = Partition(*number);
+                format!(
+                    "checkpoints of partition {partition}: commit {{p{partition}}}: {OOM} (for {seconds} s)"
+                )
+            };
+            let claim = format!("claims: claim of run_00_{seconds}@1/it in Redis: {OOM} (for 1 s)");
+            numbers.iter().map(problem).chain([claim]).collect()
+        };
+        let (a, b) = (of_each(&[0, 1, 3], 4), of_each(&[2, 7], 9));
+        let findings = problems(&[("a", &a), ("b", &b)]);
+        assert_eq!(
+            texts(&findings),
+            [
+                format!("checkpoints of partitions 00-03, 07: commit {{p..}}: {OOM} (says a, b)"),
+                format!("claims: claim of a run in Redis: {OOM} (says a, b)"),
+            ]
+        );
+        assert!(
+            findings
+                .iter()
+                .all(|finding| finding.help.as_ref().is_some_and(|help| help.contains("maxmemory")))
+        );
+        let away = |name: &str| format!("{name}: look at stream {name}: timed out (for 3 s)");
+        let streams = ["LS_LOG_00", "LS_LOG_01", "LS_JOBS", "KV_LS_WORKFLOWS"].map(away);
+        let findings = problems(&[("a", &streams), ("b", &streams)]);
+        let stores = "LS_LOG_00-01, LS_JOBS, KV_LS_WORKFLOWS";
+        assert_eq!(texts(&findings), [format!("{stores}: look at stream it: timed out (says a, b)")]);
+    }
+
+    #[test]
+    fn faults_of_several_schedulers_are_one_finding_with_a_remedy() {
+        let one = |problem: &str| [problem.to_owned()];
+        let (a, b) =
+            (one("appends to log 00: no answer (for 3 s)"), one("appends to log 00: no answer (for 5 s)"));
+        let findings = problems(&[("a", &a), ("b", &b)]);
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!(finding.text, "appends to log 00: no answer (says a, b)");
+        assert!(finding.help.as_ref().is_some_and(|help| help.contains("restart nats-server")));
+        let frozen = one("LS_LOG_00: no answer");
+        assert!(
+            problems(&[("a", &a), ("a", &frozen)]).iter().all(|finding| finding.help.is_none()),
+            "the whole server is away"
+        );
+    }
+
+    #[test]
+    fn a_missing_permission_is_recognised_and_a_full_store_is_none() {
+        let lacks = |problem: &str| {
+            let problems = problems(&[("a", &[problem.to_owned()])]);
+            problems.iter().all(|finding| finding.lacks_permission)
+        };
+        assert!(lacks("redis: write a key: NOPERM: this user has no permissions to run the 'set' command"));
+        assert!(lacks("claims: claim: The user executing the script can't access at least one of the keys"));
+        assert!(!lacks("redis: write a key: OOM: command not allowed when used memory > 'maxmemory'"));
+    }
+}
