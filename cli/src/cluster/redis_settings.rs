@@ -1,4 +1,4 @@
-//! RedisSettings of Redis that lose claims, as a process sees them while it runs.
+//! Settings of Redis that lose claims, as a process sees them while it runs.
 
 use longshore_redis::RedisSettings;
 use tracing::{info, warn};
@@ -8,7 +8,7 @@ use tracing::{info, warn};
 pub(super) struct LoggedSettings(RedisSettings);
 
 impl LoggedSettings {
-    /// Logs what has changed. RedisSettings that are in order when the process starts are not logged.
+    /// Logs what has changed. Settings that are in order when the process starts are not logged.
     pub(super) fn log_changes(&mut self, now: &RedisSettings) {
         if now.evicting_policy != self.0.evicting_policy {
             match evicting(now) {
