@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 
 use super::error::{ConnectError, NEEDED, NEEDED_VERSION};
-use super::settings::Settings;
+use super::settings::RedisSettings;
 
 /// The fields of an answer to `INFO`.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl ServerInfo {
             let primary = format!("{}:{}", field("master_host"), field("master_port"));
             return Err(ConnectError::Replica { address, primary });
         }
-        match Settings::of(self).evicting {
+        match RedisSettings::of(self).evicting_policy {
             Some(policy) => Err(ConnectError::Evicting { address, policy }),
             None => Ok(()),
         }

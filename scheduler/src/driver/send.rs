@@ -106,7 +106,7 @@ async fn store_arguments(backend: &Backend, arguments: &Payload) -> Result<Optio
             if outage::failed(STORE_ARGUMENTS) {
                 warn!(%error, "cannot {STORE_ARGUMENTS}; these jobs wait, others are sent");
             }
-            Ok(false)
+            Ok(None)
         }
         Err(error) => Err(error.into()),
     }
