@@ -1,4 +1,4 @@
-//! The question before something that concerns much at once.
+//! The question before a command that affects many objects.
 
 use std::io::{Error, IsTerminal, stderr, stdin};
 
@@ -8,8 +8,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Asks on a terminal whether to do that to what is described. Elsewhere there is no answer, so the command line has to have
-/// `--yes`, and the failure says what would have been done.
+/// Asks at a terminal for permission to do `verb` to `what`. Fails without a terminal, because nothing can answer; the
+/// failure says what would have been done and names `--yes`.
 pub(crate) async fn confirm(verb: &str, what: &str, place: &str, output: &Output) -> Result<bool, Failure> {
     if !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(Failure::new(Exit::Usage, format!("this would {verb} {what}"))

@@ -1,16 +1,16 @@
-//! Scheduler and worker in one process, on one data directory that other processes may share: with its submodules the
-//! only place that names the embedded adapters.
+//! Scheduler and worker in one process, on one data directory that other processes may share. With its submodules this is
+//! the only place that names the embedded adapters.
 //!
 //! ```text
-//!   open ──► Opened ──start──► Process ──stop──► worker drained, drivers stopped ──end──► servers gone, store closed
-//!     hold, take_over     (worker, drivers running)
+//! open ──► OpenDataDir ──start──► LocalProcess ──stop──► worker drained, drivers stopped ──end──► servers and store closed
+//!   take_over               (worker, drivers running)
 //! ```
 //!
-//! Between the two, nothing moves yet: the caller can look at the runs that were left behind, and refuse to go on before a
-//! single call is made. Every process leads partitions of its own.
+//! Nothing is executed before `start`: until then the caller can read the interrupted runs, and refuse to continue before
+//! any call is made. Each process leads its own partitions.
 
 mod local_updates;
-mod looked;
+mod read_only;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,30 +39,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::local_updates::LocalUpdates;
-pub(crate) use self::looked::Looked;
-pub(crate) use self::survey::Survey;
+pub(crate) use self::read_only::ReadOnlyDataDir;
+pub(crate) use self::survey::PartitionSurvey;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::trace;
 
-/// Which finished runs are kept. A disk has room for more than a cluster's Redis.
+/// Retention of finished runs. A disk has room for more than the Redis of a cluster.
 const RETENTION: Retention = Retention { runs: 1_000_000, time: Duration::from_secs(30 * 24 * 3_600) };
 
-/// How long calls that have begun may go on after an end was asked for. People wait at a terminal for it.
+/// Time that calls under way get to end when the process drains. A user waits at a terminal for it.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long the driver may take to write its last checkpoint, also when somebody asked to stop at once. Without it the
-/// next process replays a little more, and lists are a little behind until then.
+/// Time that a driver gets to write its last checkpoint, also when the process stops at once. Without it the next process
+/// replays more of the log, and lists are older until then.
 const LAST_CHECKPOINT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Cancels that are appended at once: those that wait together share a sync of the disk.
+/// Number of cancels that are appended at once. Appends that wait together share a sync of the disk.
 const CANCELS_AT_ONCE: usize = 32;
 
-/// How long servers and store may take to close: what a child process gets to end by itself, and some more.
+/// Time that MCP servers, and then the store, get to close. It is longer than a child process gets to end by itself.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A data directory, open for work, with nothing running yet.
-pub(crate) struct Opened {
+pub(crate) struct OpenDataDir {
     store: Embedded,
     backend: Backend,
     /// The leaders of the partitions that were taken over.
@@ -72,15 +72,16 @@ pub(crate) struct Opened {
     dir: PathBuf,
 }
 
-impl Opened {
-    /// Opens a data directory for work. Nothing in it is taken over yet.
+impl OpenDataDir {
+    /// Opens a data directory for work, without taking a partition over.
     pub(crate) async fn open(dir: &Path, node: NodeId) -> Result<Self, Failure> {
         let store = Embedded::open(dir, Access::Shared).await.map_err(unopened)?;
         let (backend, watchers) = (store.backend(), Arc::new(Watchers::default()));
         Ok(Self { store, backend, drivers: BTreeMap::new(), watchers, node, dir: dir.to_owned() })
     }
 
-    /// Opens a data directory and takes a free partition over for a new run. Returns it with the runs that no process moves.
+    /// Opens a data directory and takes a free partition over for a new run. Also returns that partition and the interrupted
+    /// runs of the directory.
     pub(crate) async fn for_new_run(
         dir: &Path,
         node: NodeId,
@@ -93,13 +94,13 @@ impl Opened {
     }
 
     async fn take_free(&mut self) -> Result<(Partition, Vec<RunId>), Failure> {
-        let survey = Survey::of_unheld(&self.store).await?;
+        let survey = PartitionSurvey::of_unheld(&self.store).await?;
         let partition = self.store.hold_free(&survey.ended()).await.map_err(unopened)?;
         self.lead(partition).await?;
         Ok((partition, survey.interrupted()))
     }
 
-    /// Takes a partition over; returns false if another process holds it.
+    /// Takes a partition over. Returns false if another process holds it.
     pub(crate) async fn take_over(&mut self, partition: Partition) -> Result<bool, Failure> {
         match self.store.hold(partition).await {
             Ok(()) => self.lead(partition).await.map(|()| true),
@@ -122,72 +123,72 @@ impl Opened {
         Ok(())
     }
 
-    /// The runs that have not ended, and the processes that move them.
-    pub(crate) async fn survey(&self) -> Result<Survey, Failure> {
-        Survey::of(&self.store).await
+    /// Reads the runs that have not ended, and the processes that execute them.
+    pub(crate) async fn survey(&self) -> Result<PartitionSurvey, Failure> {
+        PartitionSurvey::of(&self.store).await
     }
 
-    /// The runs that were left behind in the partitions that were taken over.
-    pub(crate) fn left_behind(&self) -> Vec<RunView> {
+    /// Returns the interrupted runs of the partitions that were taken over.
+    pub(crate) fn interrupted_runs(&self) -> Vec<RunView> {
         let views = |driver: &Driver| {
             driver.live_runs().into_iter().filter_map(|run| driver.view(run)).collect::<Vec<_>>()
         };
         self.drivers.values().flat_map(views).collect()
     }
 
-    /// Watches a run that was left behind, from before it goes on.
+    /// Watches an interrupted run, from before it is resumed.
     pub(crate) fn watch(&self, run: RunId) -> Watch {
         self.watchers.watch(run)
     }
 
-    /// Leaves all runs as they are that were left behind, except for some: their calls are for a process that waits for them.
-    /// `others` are runs that this process is about to submit.
-    pub(crate) fn move_only(&mut self, chosen: &BTreeSet<RunId>, others: &[RunId]) {
+    /// Restricts execution to the chosen runs and to `others`, which this process is about to submit. All other interrupted
+    /// runs stay as they are, because their calls are for a process that waits for them.
+    pub(crate) fn execute_only(&mut self, chosen: &BTreeSet<RunId>, others: &[RunId]) {
         for (partition, driver) in &mut self.drivers {
-            let (moved, left): (Vec<RunId>, Vec<RunId>) =
+            let (executed, left): (Vec<RunId>, Vec<RunId>) =
                 driver.live_runs().into_iter().partition(|run| chosen.contains(run));
             if left.is_empty() {
                 continue;
             }
             let new = others.iter().filter(|run| run.partition() == *partition);
-            let named: Vec<RunId> = moved.into_iter().chain(new.copied()).collect();
+            let named: Vec<RunId> = executed.into_iter().chain(new.copied()).collect();
             self.store.name_runs(*partition, &named);
             driver.leave_alone(left);
         }
     }
 
-    /// The text of a workflow that was registered.
+    /// Reads the text of a registered workflow.
     pub(crate) async fn text(&self, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
         Ok(self.backend.blobs.get(digest).await?)
     }
 
-    /// A stored run in full, if there is one.
+    /// Reads a stored run in full, if it exists.
     pub(crate) async fn stored(&self, run: RunId) -> Result<Option<RunView>, Failure> {
         stored(&self.backend, run).await
     }
 
-    /// Runs that are stored, newest first.
+    /// Reads the newest stored runs.
     pub(crate) async fn newest(&self) -> Result<RunPage, Failure> {
         Ok(self.backend.checkpoints.runs(RunQuery::default()).await?)
     }
 
-    /// Asks runs to stop. The processes that hold their partitions do the rest.
+    /// Appends cancels of runs. The processes that hold their partitions apply them.
     pub(crate) async fn cancel(&self, runs: &[RunId], reason: &str) -> Result<(), Failure> {
         let (intake, namespace) = (Intake::new(self.backend.clone(), 1), namespace()?);
         let cancels = stream::iter(runs).map(|run| intake.cancel(&namespace, *run, reason));
         Ok(cancels.buffer_unordered(CANCELS_AT_ONCE).try_collect().await?)
     }
 
-    /// Cancels interrupted runs of one partition, without making a call; returns false if a process holds it. A run that has
-    /// steps to carry out nevertheless does not end by that.
+    /// Cancels interrupted runs of one partition, without making a call. Returns false if a process holds the partition. A
+    /// run does not end by that if it has steps to execute nevertheless, such as those with `if: always()`.
     pub(crate) async fn cancel_interrupted(
         &mut self,
         partition: Partition,
         runs: &[RunId],
         reason: &str,
     ) -> Result<bool, Failure> {
-        // The first takeover notes that the calls which were out are lost, so that the cancel ends their steps; the second
-        // one applies the cancel and writes it to a checkpoint.
+        // The first takeover records that the jobs in flight are lost, so that the cancel ends their steps. The second one
+        // applies the cancel and writes it to a checkpoint.
         if !self.take_over(partition).await? {
             return Ok(false);
         }
@@ -197,26 +198,27 @@ impl Opened {
             let stop = CancellationToken::new();
             stop.cancel();
             let ended = driver.lead(stop).await;
-            ended
-                .map_err(|error| Failure::new(Exit::Error, format!("the scheduler cannot go on: {error}")))?;
+            ended.map_err(|error| {
+                Failure::new(Exit::Error, format!("the scheduler cannot continue: {error}"))
+            })?;
         }
         Ok(true)
     }
 
-    /// Lets go of the data directory.
+    /// Closes the data directory.
     pub(crate) async fn close(self) {
         drop(self.drivers);
         self.store.close().await;
     }
 
-    /// Lets go of the data directory and returns the failure that is the reason.
+    /// Closes the data directory and returns the failure that is the reason.
     pub(crate) async fn closed_after(self, failure: Failure) -> Failure {
         self.close().await;
         failure
     }
 
-    /// Begins to work.
-    pub(crate) fn start(self, servers: ServersConfig, slots: NonZeroUsize) -> Process {
+    /// Starts the worker and the drivers.
+    pub(crate) fn start(self, servers: ServersConfig, slots: NonZeroUsize) -> LocalProcess {
         let Self { store, backend, drivers, watchers, node, .. } = self;
         let pool = Arc::new(Pool::new(servers).launched_by(Launcher::this_program()));
         let config = WorkerConfig { slots, drain: DRAIN };
@@ -224,7 +226,7 @@ impl Opened {
         let published = Some(Arc::new(updates.clone()) as _);
         let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config, published);
         let (stop_worker, stop_driver) = (CancellationToken::new(), CancellationToken::new());
-        let mut process = Process {
+        let mut process = LocalProcess {
             jobs: Arc::clone(&backend.jobs),
             intake: Intake::new(backend, 1),
             watchers,
@@ -244,8 +246,8 @@ impl Opened {
     }
 }
 
-/// Scheduler and worker at work.
-pub(crate) struct Process {
+/// A running scheduler and worker.
+pub(crate) struct LocalProcess {
     intake: Intake,
     watchers: Arc<Watchers>,
     updates: LocalUpdates,
@@ -254,14 +256,14 @@ pub(crate) struct Process {
     store: Embedded,
     /// One task; empty once it has ended.
     worker: JoinSet<()>,
-    /// A task for each partition.
+    /// One task for each partition.
     drivers: JoinSet<Result<Ended, DriverError>>,
     stop_worker: CancellationToken,
     stop_driver: CancellationToken,
 }
 
-impl Process {
-    /// Watches a run. Before its submit, so that nothing of it is missed.
+impl LocalProcess {
+    /// Watches a run. Call it before the submit, so that no update is missed.
     pub(crate) fn watch(&self, run: RunId) -> Watch {
         self.watchers.watch(run)
     }
@@ -281,26 +283,26 @@ impl Process {
         Ok(plan)
     }
 
-    /// Receives what calls under way are doing, from now on.
+    /// Receives the activities of calls under way, from now on.
     pub(crate) fn call_updates(&self) -> broadcast::Receiver<CallUpdate> {
         self.updates.subscribe()
     }
 
-    /// The jobs that are out.
+    /// Returns the queue of jobs.
     pub(crate) fn jobs(&self) -> Arc<dyn JobQueue> {
         Arc::clone(&self.jobs)
     }
 
-    /// Tells a run to stop.
+    /// Cancels a run.
     pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Failure> {
         Ok(self.intake.cancel(&namespace()?, run, reason).await?)
     }
 
-    /// Returns when a part has ended although nobody asked it to. Safe to cancel.
+    /// Returns when a part has ended that was not stopped. Safe to cancel.
     pub(crate) async fn broken(&mut self) -> Failure {
         let message = tokio::select! {
             Some(ended) = self.drivers.join_next() => match ended {
-                Ok(Err(error)) => format!("the scheduler cannot go on: {error}"),
+                Ok(Err(error)) => format!("the scheduler cannot continue: {error}"),
                 Ok(Ok(ended)) => format!("the scheduler has ended: {ended:?}"),
                 Err(panic) => bug("the scheduler", &panic),
             },
@@ -313,35 +315,36 @@ impl Process {
         Failure::new(Exit::Error, message)
     }
 
-    /// Stops the work in order; `hurry` cuts short what waits for calls under way. Once it is stopped, nothing happens.
+    /// Stops worker and drivers in order. `cut_short` ends the wait for calls under way when it completes. Nothing is
+    /// executed afterwards.
     ///
-    /// What is cut short stays outstanding in the log, so another process goes on with it.
-    pub(crate) async fn stop(&mut self, hurry: impl Future<Output = ()>) {
+    /// Calls that are cut off stay outstanding in the log, so another process can resume their runs.
+    pub(crate) async fn stop(&mut self, cut_short: impl Future<Output = ()>) {
         let drained = async { while self.worker.join_next().await.is_some() {} };
         self.stop_worker.cancel();
         tokio::select! {
             biased;
-            () = hurry => {}
+            () = cut_short => {}
             () = drained => {}
         }
         self.worker.shutdown().await;
-        // Also in a hurry: the next process has less to replay.
+        // Also when the wait is cut short: the next process has less to replay.
         self.stop_driver.cancel();
         let checkpointed = async { while self.drivers.join_next().await.is_some() {} };
         if timeout(LAST_CHECKPOINT_LIMIT, checkpointed).await.is_err() {
-            warn!("the last checkpoint was not written in time; the log has everything");
+            warn!("the last checkpoint was not written in time; the next start replays the log instead");
         }
         self.drivers.shutdown().await;
     }
 
-    /// Ends everything in order, the work too if it was not stopped; `hurry` leaves off wherever that has come to.
+    /// Ends everything in order, including the work if it was not stopped. `cut_short` abandons this when it completes.
     ///
-    /// Nothing is lost by a hurry: servers are killed with their connections, and the data directory is let go of with
-    /// the process.
-    pub(crate) async fn end(self, hurry: impl Future) {
+    /// Nothing is lost by that: servers are killed with their connections, and the locks of the data directory end with the
+    /// process.
+    pub(crate) async fn end(self, cut_short: impl Future) {
         tokio::select! {
             biased;
-            _ = hurry => {}
+            _ = cut_short => {}
             () = self.end_in_order() => {}
         }
     }
@@ -357,12 +360,12 @@ impl Process {
     }
 }
 
-/// A stored run in full, if there is one.
+/// Reads a stored run in full, if it exists.
 pub(crate) async fn stored(backend: &Backend, run: RunId) -> Result<Option<RunView>, Failure> {
     Ok(stored_state(backend, run).await?.map(|run| run.view()))
 }
 
-/// A stored run as it is kept, if there is one.
+/// Reads the stored state of a run, if it exists.
 pub(crate) async fn stored_state(backend: &Backend, run: RunId) -> Result<Option<Run>, Failure> {
     let Some(row) = backend.checkpoints.run(run).await? else { return Ok(None) };
     let read = Run::read(&row.state)
@@ -370,13 +373,13 @@ pub(crate) async fn stored_state(backend: &Backend, run: RunId) -> Result<Option
     Ok(Some(read))
 }
 
-/// Whose runs they are, where there is only one person.
+/// Returns the namespace of all runs of a data directory.
 pub(crate) fn namespace() -> Result<Namespace, Failure> {
     "default".parse().map_err(|error| Failure::new(Exit::Error, format!("{error}")))
 }
 
-fn bug(who: &str, panic: &JoinError) -> String {
-    format!("{who} stopped because of a bug in longshore: {panic}")
+fn bug(part: &str, panic: &JoinError) -> String {
+    format!("{part} stopped because of a bug in longshore: {panic}")
 }
 
 fn unopened(error: OpenError) -> Failure {
@@ -386,7 +389,7 @@ fn unopened(error: OpenError) -> Failure {
         _ => Exit::Error,
     };
     let error = match error {
-        // A relative path says little to those who do not know the folder, such as readers of a log of cron.
+        // The absolute path is named, because the current folder of a cron job, for instance, is easily mistaken.
         OpenError::Absent { path } => OpenError::Absent { path: std::path::absolute(&path).unwrap_or(path) },
         other => other,
     };

@@ -1,7 +1,7 @@
-//! What people and programs see: results on stdout, everything else on stderr.
+//! Writer of stdout and stderr: results go to stdout, everything else to stderr.
 //!
-//! The only writer of either. Results are lines of text or JSON; a reader that has gone away (`| head`) is no error.
-//! Messages, log lines and the live view share one [`Screen`], so that they do not tear each other.
+//! No other module writes to them. Results are lines of text or JSON; a closed stdout (`| head`) is no error. Messages, log
+//! lines and the live view share one [`Screen`], so that they do not overwrite each other.
 
 mod elapsed;
 mod json;
@@ -35,13 +35,13 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The version of every JSON document. Fields may be added; anything else would raise it.
+/// Version of every JSON document. New fields do not raise it; any other change does.
 const DOCUMENT_VERSION: u32 = 1;
 
-/// What a terminal that does not tell its size is taken for.
-const USUAL_SIZE: Size = Size { columns: 80, rows: 24 };
+/// Size that is assumed of a terminal that does not report its size.
+const DEFAULT_SIZE: Size = Size { columns: 80, rows: 24 };
 
-/// How large a terminal is.
+/// Size of a terminal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Size {
     /// Characters in a row.
@@ -54,23 +54,23 @@ pub(crate) struct Size {
 #[derive(Clone)]
 pub(crate) struct Output {
     screen: Arc<Mutex<Screen>>,
-    /// The credentials that this process knows: no log line or message shows one.
+    /// The credentials that this process knows. They are masked in every log line and message.
     secrets: Arc<RwLock<Secrets>>,
-    /// Which signs to use.
+    /// The set of status signs.
     pub(crate) symbols: Symbols,
-    /// Whether a frame may be drawn over and over on stderr.
+    /// A live view may be drawn on stderr.
     pub(crate) is_live: bool,
-    /// Whether a person reads messages as they come, rather than a program or a file.
+    /// Stderr is a terminal, and not a program or a file.
     pub(crate) has_reader: bool,
-    /// How times in messages are printed.
+    /// Form of times in messages.
     pub(crate) message_times: Times,
-    /// How times in results are printed, except in JSON.
+    /// Form of times in results, except in JSON.
     pub(crate) result_times: Times,
-    /// True if messages and the live view are left out, so that stderr has only warnings, errors and questions.
+    /// Messages and the live view are left out, so that stderr has warnings, errors and questions only.
     is_quiet: bool,
 }
 
-/// A JSON document as it is printed: what it is, and in which version, before its own fields.
+/// A JSON document with its schema name and version before its own fields.
 #[derive(Serialize)]
 struct Document<'a, T> {
     schema: &'static str,
@@ -80,7 +80,7 @@ struct Document<'a, T> {
 }
 
 impl Output {
-    /// What the process was given.
+    /// Creates the writer for the stdout and stderr of the process.
     pub(crate) fn new() -> Self {
         let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
         let has_reader = io::stderr().is_terminal();
@@ -101,12 +101,12 @@ impl Output {
         }
     }
 
-    /// The same without messages and the live view.
+    /// Returns a writer that leaves out messages and the live view.
     pub(crate) fn quiet(self) -> Self {
         Self { is_live: false, is_quiet: true, ..self }
     }
 
-    /// Hides more values in everything that is written to stderr from now on, whichever part or library writes it.
+    /// Masks more values in everything that is written to stderr from now on, including the log lines of libraries.
     pub(crate) fn hide(&self, secrets: &Secrets) {
         self.secrets.write().unwrap_or_else(PoisonError::into_inner).merge(secrets);
     }
@@ -115,7 +115,8 @@ impl Output {
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
         let choice = AutoStream::choice(&io::stdout());
         let mut stdout = AutoStream::new(io::stdout().lock(), choice);
-        // A document, too, may hold text of a tool; for a program it stays as it is.
+        // A result may contain text of a tool. On a terminal its control characters are escaped; a program gets it
+        // unchanged.
         let text = if io::stdout().is_terminal() { styled(text) } else { Cow::Borrowed(text) };
         match stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -125,7 +126,7 @@ impl Output {
         }
     }
 
-    /// Prints a result in lines, cut to the terminal if there is one.
+    /// Prints result lines, cut to the width of the terminal if there is one.
     pub(crate) fn lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
         let room = self.table_room();
         self.whole_lines(lines.into_iter().map(|line| room.cut(line)).collect())
@@ -137,7 +138,7 @@ impl Output {
         self.whole_lines(lines.into_iter().flat_map(|line| room.wrapped(line)).collect())
     }
 
-    /// Prints a result in lines, which a terminal wraps.
+    /// Prints result lines, which a terminal wraps.
     pub(crate) fn whole_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
         if lines.is_empty() {
             return Ok(());
@@ -145,25 +146,25 @@ impl Output {
         self.result(&lines.iter().map(Line::to_string).collect::<Vec<_>>().join("\n"))
     }
 
-    /// The room for tables on stdout.
+    /// Returns the room for tables on stdout.
     pub(crate) fn table_room(&self) -> TableRoom {
         let columns = io::stdout().is_terminal().then(|| size_of(io::stdout()).columns);
         TableRoom { columns, ellipsis: self.symbols.ellipsis() }
     }
 
-    /// Prints a JSON document on one line, named and versioned.
+    /// Prints a JSON document on one line, with its schema name and version.
     pub(crate) fn document(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
         let document = Document { schema, version: DOCUMENT_VERSION, body };
         self.result(&serde_json::to_string(&document).map_err(unwritable)?)
     }
 
-    /// Prints a document about what was given to the process and about faults: addresses in it are shown without credentials.
+    /// Prints a document whose addresses are shown without credentials.
     pub(crate) fn diagnosis(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
         let document = Document { schema, version: DOCUMENT_VERSION, body };
         self.result(&json_without_credentials(&serde_json::to_string(&document).map_err(unwritable)?))
     }
 
-    /// Prints a JSON value that is a result by itself: laid out for a person, on one line for a program.
+    /// Prints a JSON value that is a whole result: indented on a terminal, otherwise on one line.
     pub(crate) fn value(&self, value: &serde_json::Value) -> Result<(), Failure> {
         let text = if io::stdout().is_terminal() {
             serde_json::to_string_pretty(value)
@@ -173,7 +174,7 @@ impl Output {
         self.text(&text.map_err(unwritable)?)
     }
 
-    /// Prints text from elsewhere as a result: as it is for a program, without what steers a terminal for a person.
+    /// Prints foreign text as a result: unchanged for a program, with control characters escaped on a terminal.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if io::stdout().is_terminal() { self.result(&printable(text)) } else { self.result(text) }
     }
@@ -185,20 +186,20 @@ impl Output {
         }
     }
 
-    /// Prints a question, also where messages are left out: its answer is waited for.
+    /// Prints a question, even if messages are left out, because its answer is waited for.
     pub(crate) fn question(&self, text: &str) {
         self.laid_out(&hanging(text));
     }
 
-    /// Prints a line as a message.
+    /// Prints a styled line as a message.
     pub(crate) fn say(&self, line: &Line) {
         if !self.is_quiet {
             self.laid_out(&line.to_string());
         }
     }
 
-    /// Prints text that was laid out elsewhere, escapes and all. Every message, error and text line of a log goes through here, so
-    /// that addresses are shown without credentials wherever they come from.
+    /// Prints text that is already laid out, with its escape sequences. Every message, error and text line of a log is
+    /// printed by this function, so that no address shows credentials.
     pub(crate) fn laid_out(&self, text: &str) {
         self.unmasked(&shown_addresses(text));
     }
@@ -221,7 +222,7 @@ impl Output {
         self.screen().say(&secrets.hide(text), self.size().columns);
     }
 
-    /// Prints what went wrong.
+    /// Prints a failure with its help.
     pub(crate) fn failure(&self, failure: &Failure) {
         if let Some(findings) = &failure.findings {
             self.laid_out(findings);
@@ -232,7 +233,7 @@ impl Output {
         }
     }
 
-    /// Prints a word of caution.
+    /// Prints a warning.
     pub(crate) fn warning(&self, text: &str) {
         self.labelled(Line::of(DOUBTFUL, "warning:"), text);
     }
@@ -241,28 +242,28 @@ impl Output {
         self.laid_out(&format!("{label} {}", hanging(text)));
     }
 
-    /// Puts another frame in the place of the last one.
+    /// Replaces the last frame by another one.
     pub(crate) fn draw(&self, lines: &[Line]) {
         self.screen().draw(lines, self.size().columns);
     }
 
-    /// Leaves the frame where it is.
+    /// Leaves the last frame on the screen.
     pub(crate) fn keep_frame(&self) {
         self.screen().keep();
     }
 
-    /// Whether messages may have colours.
+    /// Returns true if messages may have colours.
     pub(crate) fn has_colour(&self) -> bool {
         self.screen().has_colour()
     }
 
-    /// How large the terminal behind stderr is right now.
+    /// Returns the current size of the terminal behind stderr.
     pub(crate) fn size(&self) -> Size {
         size_of(io::stderr())
     }
 
     fn screen(&self) -> MutexGuard<'_, Screen> {
-        // A panic elsewhere can at worst have left a frame half drawn.
+        // A panic while the lock is held leaves at worst a half-drawn frame.
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -272,7 +273,7 @@ fn size_of(stream: impl rustix::fd::AsFd) -> Size {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
             Size { columns: size.ws_col.into(), rows: size.ws_row.into() }
         }
-        _ => USUAL_SIZE,
+        _ => DEFAULT_SIZE,
     }
 }
 
@@ -280,7 +281,7 @@ fn unwritable(error: serde_json::Error) -> Failure {
     Failure::new(Exit::Error, format!("the result cannot be written as JSON: {error}"))
 }
 
-/// Lines of a log in JSON, which go to stderr as messages do.
+/// Writer of log lines in JSON, which go to stderr like messages.
 pub(crate) struct JsonLog(pub(crate) Output);
 
 impl Write for JsonLog {
@@ -294,7 +295,7 @@ impl Write for JsonLog {
     }
 }
 
-/// A text line of a log is a message like any other.
+/// Text lines of a log are written as messages.
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.laid_out(&String::from_utf8_lossy(bytes));

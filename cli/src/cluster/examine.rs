@@ -17,9 +17,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
 
+use super::connect;
 use super::judge;
 use super::partitions::{self, PartitionSeen};
-use super::reach;
 use super::report::SchedulerReport;
 use super::snapshot::{BacklogSeen, ConsumerSeen, NatsSeen, RedisSeen, SchedulerSeen, StreamSeen};
 use crate::config::{Config, Key, Origin};
@@ -133,11 +133,11 @@ fn stream(status: nats::StreamStatus) -> StreamSeen {
 
 /// NATS as it is.
 async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
-    let nats = reach::client(config, "longshore-doctor", deadline(config)).await?;
-    // What is not allowed is only said beside the connection, and no answer would come.
+    let nats = connect::client(config, "longshore-doctor", deadline(config)).await?;
+    // NATS reports a missing permission only on the connection, and the request gets no answer.
     let seen = tokio::select! { biased;
         cause = nats.denied() => {
-            let message = format!("NATS at {} does not allow this user what it asks for: {cause}", config.nats());
+            let message = format!("NATS at {} refuses a request of this user: {cause}", config.nats());
             Err(Failure::new(Exit::Denied, message))
         }
         seen = answers_of_nats(&nats) => seen.map_err(Failure::from),
@@ -162,7 +162,7 @@ fn advised(failure: Failure, advice: &str) -> Failure {
 
 /// Redis as it is.
 async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
-    let redis: Redis = reach::redis(config, deadline(config)).await?;
+    let redis: Redis = connect::redis(config, deadline(config)).await?;
     answers_of_redis(config, &redis).await.map_err(|error| advised(error.into(), judge::DOCTORS_REDIS_USER))
 }
 

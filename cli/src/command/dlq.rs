@@ -1,4 +1,4 @@
-//! `longshore dlq`: submits that were refused and could not be answered.
+//! `longshore dlq`: refused submits whose senders could not be answered (dead letters).
 
 use longshore_ports::DeadLetter;
 
@@ -13,31 +13,31 @@ use crate::output::{
     aligned_within,
 };
 
-/// What a refused submit is called in JSON.
+/// Schema name of a dead letter in JSON.
 const SCHEMA: &str = "longshore.dead-letter";
 
-/// How many one command submits again or removes: the longest list.
-const MOST: usize = 1_000;
+/// Number of dead letters that one command submits again or removes, as many as a list has at most.
+const LETTERS_PER_COMMAND: usize = 1_000;
 
-/// Lists them, newest first.
+/// Lists dead letters, newest first.
 pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let letters = client.dead_letters(args.limit.into()).await?;
     if args.json {
         letters.iter().try_for_each(|letter| output.document(SCHEMA, letter))?;
     } else if letters.is_empty() {
-        output.message("nothing was refused");
+        output.message("there are no refused submits");
     } else {
         output.lines(table(&letters, &output.result_times, output.table_room()))?;
     }
     Ok(Exit::Success)
 }
 
-/// Shows one with its body.
+/// Shows a dead letter with its body.
 pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let letter = client.dead_letter(args.number).await.map_err(|failure| match failure.exit {
-        Exit::NotFound => failure.help("`longshore dlq list` shows what there is; they are kept for 30 days"),
+        Exit::NotFound => failure.help("`longshore dlq list` shows them; they are kept for 30 days"),
         _ => failure,
     })?;
     if args.json {
@@ -49,7 +49,7 @@ pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) ->
     Ok(Exit::Success)
 }
 
-/// Submits refused submits again, oldest first, and prints the runs.
+/// Submits the submits in dead letters again, oldest first, and prints the ids of the runs.
 pub(super) async fn retry(args: DlqRetryArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let numbers = chosen(&client, &args.which).await?;
@@ -60,14 +60,14 @@ pub(super) async fn retry(args: DlqRetryArgs, config: &Config, output: &Output) 
                 output.result(&submitted.run.to_string())?;
                 done += 1;
             }
-            Err(failure) => exit = note(failure, *number, output)?,
+            Err(failure) => exit = print_failure(failure, *number, output)?,
         }
     }
     summarize("submitted again", done, numbers.len(), output);
     Ok(exit)
 }
 
-/// Removes refused submits.
+/// Removes dead letters.
 pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let numbers = chosen(&client, &args.which).await?;
@@ -85,26 +85,26 @@ pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) ->
     for number in &numbers {
         match client.drop_letter(*number).await {
             Ok(()) => done += 1,
-            Err(failure) => exit = note(failure, *number, output)?,
+            Err(failure) => exit = print_failure(failure, *number, output)?,
         }
     }
     summarize("removed", done, numbers.len(), output);
     Ok(exit)
 }
 
-/// The numbers that the command line names or describes, oldest first.
+/// Returns the numbers of the dead letters that the command line names or describes, oldest first.
 async fn chosen(client: &Client, which: &LettersArgs) -> Result<Vec<u64>, Failure> {
     if !which.numbers.is_empty() {
         return Ok(which.numbers.clone());
     }
-    let letters = client.dead_letters(MOST).await?;
+    let letters = client.dead_letters(LETTERS_PER_COMMAND).await?;
     let fits = |letter: &DeadLetter| which.code.as_ref().is_none_or(|code| *code == letter.code);
     Ok(letters.iter().rev().filter(|letter| fits(letter)).map(|letter| letter.seq).collect())
 }
 
-/// Prints why a refused submit was left as it is. While the cluster does not answer or has no room, the others need not be
-/// tried.
-fn note(mut failure: Failure, number: u64, output: &Output) -> Result<Exit, Failure> {
+/// Prints why a dead letter could not be submitted again or removed, and returns the exit code. Returns the failure if the
+/// cluster does not answer or has no room, because the next dead letter would fail in the same way.
+fn print_failure(mut failure: Failure, number: u64, output: &Output) -> Result<Exit, Failure> {
     failure.message = format!("refused submit {number}: {}", failure.message);
     if matches!(failure.exit, Exit::Unreachable | Exit::Full) {
         return Err(failure);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_submit_takes_a_row_and_fills_a_page() {
+    fn refused_submit_is_one_row_of_a_list_and_shown_in_full() {
         let room = TableRoom { columns: None, ellipsis: "…" };
         let rows: Vec<_> = table(&[letter()], &Times::default(), room).iter().map(Line::text).collect();
         assert!(

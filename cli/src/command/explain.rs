@@ -1,4 +1,4 @@
-//! `longshore explain`: what the code of a diagnostic means.
+//! `longshore explain`: the meaning of a diagnostic code.
 
 use longshore_workflow::explain as explanation;
 use serde::Serialize;
@@ -14,7 +14,7 @@ struct Explanation<'a> {
     explanation: &'a str,
 }
 
-/// Prints the paragraph for a code.
+/// Prints the explanation of a code.
 pub(super) fn explain(args: &ExplainArgs, output: &Output) -> Result<Exit, Failure> {
     let code = args.code.to_ascii_uppercase();
     let Some(explanation) = explanation(&code) else {

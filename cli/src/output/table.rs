@@ -1,21 +1,21 @@
-//! Rows with their columns aligned, within the columns of a terminal if there is one.
+//! Tables with aligned columns, fitted to the width of a terminal if there is one.
 
 use super::line::{Line, PLAIN};
 
-/// Columns between two cells.
+/// Gap between two columns.
 const GAP: usize = 2;
 
-/// The room for a table.
+/// Room for a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableRoom {
     /// Columns of the terminal; `None` where nothing is cut, because a program or a file gets the table.
     pub(crate) columns: Option<usize>,
-    /// The sign in the place of what is cut off.
+    /// The sign that marks cut text.
     pub(crate) ellipsis: &'static str,
 }
 
 impl TableRoom {
-    /// The line within the columns, if they are bounded.
+    /// Cuts a line to the columns of the terminal.
     pub(crate) fn cut(self, line: Line) -> Line {
         match self.columns {
             Some(columns) => line.cut(columns, self.ellipsis),
@@ -31,7 +31,7 @@ impl TableRoom {
         }
     }
 
-    /// The room that is left beside so many columns.
+    /// Returns the room that is left beside some columns.
     pub(crate) fn beside(self, columns: usize) -> Self {
         Self { columns: self.columns.map(|all| all.saturating_sub(columns)), ..self }
     }
@@ -40,39 +40,40 @@ impl TableRoom {
 /// A column that may become narrower.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShrinkingColumn {
-    /// Its number, from 0.
+    /// Index of the column.
     number: usize,
-    /// The width that it keeps, so that a person can tell cells apart.
+    /// Minimum width, so that cells can still be told apart.
     least: usize,
-    /// The part of a cell that goes first.
+    /// The part of a cell that is cut.
     loses: Loses,
 }
 
 impl ShrinkingColumn {
-    /// A column with this number, from 0. It keeps `least` columns of the terminal, enough for a person to tell its cells apart.
+    /// Creates a column with an index and the minimum width that it keeps.
     pub(crate) const fn new(number: usize, least: usize, loses: Loses) -> Self {
         Self { number, least, loses }
     }
 }
 
-/// The part of a cell that goes first when its column becomes narrower.
+/// The part of a cell that is cut when its column becomes narrower.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Loses {
-    /// Of ids, whose ends tell them apart.
+    /// The beginning: for ids, which differ at their ends.
     Beginning,
-    /// Of names.
+    /// The middle: for names.
     Middle,
-    /// Of sentences.
+    /// The end: for sentences.
     End,
 }
 
-/// Rows with their columns aligned, two spaces between them. The last cell of a row is as wide as it likes.
+/// Aligns the columns of rows. The last cell of a row has any width.
 pub(crate) fn aligned(rows: Vec<Vec<Line>>) -> Vec<Line> {
     let widths = widths(&rows);
     rows.into_iter().map(|row| joined(row, &widths)).collect()
 }
 
-/// The same within a room: the widest of these columns becomes narrower until the table fits, so that none is lost.
+/// Aligns the columns of rows within a room. The widest shrinking column becomes narrower until the table fits, so that no
+/// column is lost.
 pub(crate) fn aligned_within(
     mut rows: Vec<Vec<Line>>,
     room: TableRoom,
@@ -95,7 +96,7 @@ pub(crate) fn aligned_within(
     rows.into_iter().map(|row| joined(row, &widths)).collect()
 }
 
-/// Returns true if rows fit into a room once these columns have the widths that they keep.
+/// Returns true if rows fit into a room with the shrinking columns at their minimum widths.
 pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingColumn]) -> bool {
     let mut widths = widths(rows);
     for ShrinkingColumn { number, least, .. } in shrinking {
@@ -106,19 +107,19 @@ pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingCo
     room.columns.is_none_or(|columns| with_gaps(&widths) <= columns)
 }
 
-/// The columns before a further cell of these rows, with the gap.
+/// Returns the column at which a further cell of these rows begins.
 pub(crate) fn columns_before(rows: &[Vec<Line>]) -> usize {
     widths(rows).iter().map(|width| width + GAP).sum()
 }
 
-/// The columns that cells of these widths take in a row.
+/// Returns the width of a row with cells of these widths.
 fn with_gaps(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
 fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
     for width in widths.iter_mut() {
-        // No cell is wider than the terminal, so the loop below is short.
+        // No cell is wider than the terminal, which bounds the loop below.
         *width = (*width).min(columns);
     }
     let over = with_gaps(widths).saturating_sub(columns);

@@ -6,7 +6,7 @@
 use longshore_workflow::CallMistake;
 use serde_json::{Map, Value};
 
-use super::{is_a, type_of, types};
+use super::{has_type, type_of, types};
 use crate::suggest;
 
 /// Something that the tool would refuse, or most likely ignore.
@@ -117,7 +117,7 @@ fn missing(arguments: &[(&str, Option<&Value>)], schema: &Map<String, Value>) ->
 /// A value that is of none of the types that the schema allows.
 fn of_type(name: &str, value: &Value, schema: &Value) -> Option<Mistake> {
     let wanted = types(schema, name)?;
-    if wanted.iter().any(|wanted| is_a(value, wanted)) {
+    if wanted.iter().any(|wanted| has_type(value, wanted)) {
         return None;
     }
     let wanted = wanted.into_iter().collect::<Vec<_>>().join(" or ");

@@ -34,7 +34,7 @@ async fn what_cannot_be_used_is_told_with_how_to_mend_it() {
     let mut command = folder.command(&["runs", "list"]);
     command.env("LONGSHORE_LOG", "inof");
     let ended = Ended::of(command.spawn().expect("starts")).await;
-    ended.expecting(2, &["LONGSHORE_LOG: `inof` is no level", "did you mean `info`?"]);
+    ended.expecting(2, &["LONGSHORE_LOG: `inof` is not a log level", "did you mean `info`?"]);
 }
 
 #[tokio::test]

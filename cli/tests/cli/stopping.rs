@@ -141,7 +141,7 @@ async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
     folder
         .run(&["run", "wf.yaml", "-i", "who=me"])
         .await
-        .expecting(0, &["1 interrupted run is left as before"]);
+        .expecting(0, &["1 interrupted run is left unchanged"]);
     let interrupted =
         folder.run(&["runs", "list", "--status", "interrupted", "--json"]).await.expecting(0, &[]);
     assert_eq!(interrupted.json_lines().len(), 1);

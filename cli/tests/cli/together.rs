@@ -70,7 +70,7 @@ async fn a_run_is_cancelled_from_another_terminal() {
         .await
         .expecting(0, &["cancelling run_00"]);
     Ended::of(run).await.expecting(21, &["was cancelled: wrong file"]);
-    folder.run(&["runs", "cancel", "last"]).await.expecting(0, &["has ended already: it has been cancelled"]);
+    folder.run(&["runs", "cancel", "last"]).await.expecting(0, &["has already ended: it has been cancelled"]);
     folder.run(&["runs", "cancel", "--all", "--yes"]).await.expecting(0, &["no such runs"]);
 }
 
@@ -88,7 +88,7 @@ async fn an_interrupted_run_is_cancelled_without_its_servers() {
     let of = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
     assert_eq!([of("schema"), of("run"), of("outcome")], ["longshore.cancel", id(&run), "cancelled"]);
     folder.run(&["resume"]).await.expecting(0, &["nothing to resume"]);
-    folder.run(&["resume", "last"]).await.expecting(21, &["has ended already", "longshore run"]);
+    folder.run(&["resume", "last"]).await.expecting(21, &["has already ended", "longshore run"]);
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn resume_of_a_failed_run_says_that_it_has_ended() {
     let folder = Folder::with("longshore: v1\nname: bad\nsteps:\n  - { id: it, call: test/fail }\n");
     folder.run(&["run", "wf.yaml"]).await.expecting(20, &[]);
     let words =
-        ["has ended already: it has failed", "row 7 has no number", "longshore runs show", "longshore run"];
+        ["has already ended: it has failed", "row 7 has no number", "longshore runs show", "longshore run"];
     folder.run(&["resume", "last"]).await.expecting(20, &words);
 }
 

@@ -1,10 +1,10 @@
-//! The figures as a table for a terminal.
+//! The figures of `longshore bench` as a table for a terminal.
 
 use longshore_bench::{Figures, Floor, Latency, OneAtATime, ProcessFigures, Setting, Throughput};
 
 use crate::output::{FAINT, Line, PLAIN, STRONG, aligned};
 
-/// All lines of the table.
+/// Returns all lines of the table.
 pub(super) fn page(figures: &Figures) -> Vec<Line> {
     let mut lines = vec![setting(&figures.setting), Line::default()];
     lines.extend(aligned(rows(figures)));

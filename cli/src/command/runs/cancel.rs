@@ -9,7 +9,7 @@ use longshore_proto::{RunId, RunStatus};
 use super::cancel_here::cancel_here;
 use super::cancelled::{CancelOutcome, CancelReport};
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{Place, cluster, find_in, incomplete_list, query};
+use super::{RunSource, cluster, find_cluster_run, incomplete_list, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
 use crate::config::Config;
@@ -51,7 +51,7 @@ async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Resul
     let report = CancelReport { output, json: args.json };
     for text in &args.runs {
         let cancelled = async {
-            let run = find_in(client, text).await?;
+            let run = find_cluster_run(client, text).await?;
             Ok((run, client.cancel(run, &args.reason).await?))
         };
         match cancelled.await {
@@ -87,9 +87,9 @@ async fn many(
 ) -> Result<Exit, Failure> {
     let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
     let query = RunQuery { statuses, ..query(&args.filter) };
-    let place = Place::Cluster(Box::new(client));
-    let Matching { runs, are_all, incomplete } = collect(&place, query).await?;
-    let Place::Cluster(client) = place else { return Ok(Exit::Success) };
+    let source = RunSource::Cluster(Box::new(client));
+    let Matching { runs, are_all, incomplete } = collect(&source, query).await?;
+    let RunSource::Cluster(client) = source else { return Ok(Exit::Success) };
     if runs.is_empty() {
         return incomplete.map_or_else(
             || {
@@ -128,12 +128,12 @@ struct Matching {
 }
 
 /// Asks for all pages of a query.
-async fn collect(place: &Place, mut query: RunQuery) -> Result<Matching, Failure> {
+async fn collect(source: &RunSource, mut query: RunQuery) -> Result<Matching, Failure> {
     let mut runs = Vec::new();
     let mut incomplete = None;
     loop {
         query.limit = PAGE_LIMIT.min(RUNS_PER_CANCEL - runs.len());
-        let page = place.runs(query.clone()).await?;
+        let page = source.runs(query.clone()).await?;
         runs.extend(page.runs.iter().map(|summary| summary.run));
         incomplete = incomplete.or(page.incomplete);
         match page.next {

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::inputs::A_NUMBER;
 use crate::output::Output;
-use crate::schema::{Mistake, is_a, mistakes, types};
+use crate::schema::{Mistake, has_type, mistakes, types};
 
 /// Reads the JSON object.
 pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> {
@@ -90,7 +90,7 @@ fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
         return Ok(as_text());
     }
     match read_json(text.trim()) {
-        Ok(value) if types.iter().any(|wanted| is_a(&value, wanted)) => Ok(value),
+        Ok(value) if types.iter().any(|wanted| has_type(&value, wanted)) => Ok(value),
         _ if takes_text => Ok(as_text()),
         // The tool's schema refuses it, in its own words.
         Ok(value) => Ok(value),

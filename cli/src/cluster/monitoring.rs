@@ -1,4 +1,4 @@
-//! What others may look at while a process runs: its health and its metrics.
+//! Health and metrics of a running process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,16 +17,17 @@ use crate::metering::{self, Role};
 /// The connection to NATS, once there is one.
 type Connected = Arc<OnceLock<Nats>>;
 
-/// Answers those who look, and asks the stores, for as long as it lives.
-pub(super) struct Watched {
+/// The HTTP server for health and metrics, and the probes of the stores. They run until this is dropped.
+pub(super) struct Monitoring {
     connected: Connected,
     dependencies: Arc<Dependencies>,
     tasks: JoinSet<()>,
 }
 
-impl Watched {
-    /// Begins to count and to answer, if the configuration says where. This comes before NATS and Redis are there, so
-    /// that a process that waits for them is alive and not ready. From `ending` on it is not ready either.
+impl Monitoring {
+    /// Starts metrics and the HTTP server, if the configuration has an address for them. This happens before NATS and Redis
+    /// are connected, so that a process that waits for them is alive and not ready. The process is not ready either once
+    /// `ending` is cancelled.
     pub(super) async fn start(
         config: &Config,
         role: Role,
@@ -45,9 +46,9 @@ impl Watched {
         Ok(Self { connected, dependencies, tasks })
     }
 
-    /// Begins to ask NATS and Redis, and returns what is known about them.
+    /// Starts the probes of NATS and Redis, and returns the health of the stores.
     pub(super) fn connected(&mut self, nats: &Nats, redis: &Redis) -> Arc<Dependencies> {
-        // It is set once; a second time would change nothing.
+        // The connection is set once; setting it again would change nothing.
         let _ = self.connected.set(nats.clone());
         let dependencies = Arc::clone(&self.dependencies);
         self.tasks.spawn(probes::run(nats.clone(), redis.clone(), dependencies));
@@ -55,7 +56,7 @@ impl Watched {
     }
 }
 
-/// Says what can be used, from what is known: looking at it asks nothing of the stores.
+/// Returns the function that answers readiness requests from the recorded health, without requests to the stores.
 fn readiness(connected: &Connected, dependencies: &Arc<Dependencies>) -> Readiness {
     let (connected, dependencies) = (Arc::clone(connected), Arc::clone(dependencies));
     Box::new(move || match connected.get() {
