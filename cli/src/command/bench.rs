@@ -12,7 +12,7 @@ use longshore_bench::{
     StartedCluster,
 };
 
-use crate::args::{BenchArgs, Sync, Target};
+use crate::args::{BenchArgs, SyncMode, Target};
 use crate::cluster::Client;
 use crate::config::{Config, Flags, Key};
 use crate::environment;
@@ -118,7 +118,7 @@ fn cluster_options(args: &BenchArgs) -> Result<ClusterOptions, Failure> {
         longshore,
         nats_server: args.nats_server.clone(),
         redis_server: args.redis_server.clone(),
-        sync_always: args.sync == Sync::Always,
+        sync_always: args.sync == SyncMode::Always,
         schedulers: args.schedulers.get(),
         workers: args.workers.get(),
         echo: args.echo.clone(),

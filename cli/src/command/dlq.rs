@@ -2,7 +2,7 @@
 
 use longshore_ports::DeadLetter;
 
-use crate::args::{DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
+use crate::args::{DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, DeadLettersArgs};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::confirm::confirm;
@@ -93,7 +93,7 @@ pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) ->
 }
 
 /// Returns the numbers of the dead letters that the command line names or describes, oldest first.
-async fn chosen(client: &Client, which: &LettersArgs) -> Result<Vec<u64>, Failure> {
+async fn chosen(client: &Client, which: &DeadLettersArgs) -> Result<Vec<u64>, Failure> {
     if !which.numbers.is_empty() {
         return Ok(which.numbers.clone());
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use longshore_proto::{RunStatus, RunView, StepStatus};
 use serde_json::{Map, Value};
 
-use crate::args::USUAL_DATA;
+use crate::args::DEFAULT_DATA_DIR;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::FollowOutcome;
@@ -138,7 +138,7 @@ pub(super) fn resume_hint(data: &Path, servers: Option<&Path>) -> String {
 }
 
 fn data_option(data: &Path) -> String {
-    if data == Path::new(USUAL_DATA) { String::new() } else { format!(" --data {}", quoted(data)) }
+    if data == Path::new(DEFAULT_DATA_DIR) { String::new() } else { format!(" --data {}", quoted(data)) }
 }
 
 /// Returns a path in the form that a shell reads as one word.
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn resume_hint_repeats_data_directory_and_servers_file() {
-        assert_eq!(resume_hint(Path::new(USUAL_DATA), None), "continue with `longshore resume`");
+        assert_eq!(resume_hint(Path::new(DEFAULT_DATA_DIR), None), "continue with `longshore resume`");
         let hint = resume_hint(Path::new("my data"), Some(Path::new("../mcp.json")));
         assert_eq!(hint, "continue with `longshore resume --data 'my data' --mcp-config ../mcp.json`");
     }

@@ -23,7 +23,7 @@ pub(super) use self::data_dir::DirectoryRuns;
 pub(super) use self::value::output;
 
 use super::result::RUN_SCHEMA;
-use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
+use crate::args::{RunSourceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, DEFAULT_DATA_DIR};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::environment;
@@ -55,7 +55,7 @@ pub(super) enum RunSource {
 
 impl RunSource {
     /// Returns the cluster if one is configured and the command line names no data directory; otherwise the data directory.
-    pub(super) async fn choose(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
+    pub(super) async fn choose(args: &RunSourceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
         if let Some(client) = cluster(args, config, output).await? {
             return Ok(Self::Cluster(Box::new(client)));
         }
@@ -97,13 +97,13 @@ impl RunSource {
 }
 
 /// Returns the data directory of commands that name neither one nor a cluster.
-pub(super) fn data_directory(args: &PlaceArgs) -> PathBuf {
+pub(super) fn data_directory(args: &RunSourceArgs) -> PathBuf {
     let usual = || environment::variable("LONGSHORE_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(USUAL_DATA))
+    args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))
 }
 
 /// Connects to the cluster if one is configured and the command line names no data directory.
-async fn cluster(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Option<Client>, Failure> {
+async fn cluster(args: &RunSourceArgs, config: &Config, output: &Output) -> Result<Option<Client>, Failure> {
     if args.data.is_some() || !config.names_cluster() {
         return Ok(None);
     }
