@@ -6,8 +6,8 @@ mod bench;
 mod cluster;
 mod dlq;
 mod groups;
-mod place;
 mod masked;
+mod place;
 mod runs;
 mod suggestions;
 mod value;
@@ -23,10 +23,10 @@ pub(crate) use cluster::{
     ClusterCommand, SubmitArgs, WatchArgs, WorkflowsCommand, WorkflowsDeleteArgs, WorkflowsListArgs,
     WorkflowsPushArgs, WorkflowsShowArgs,
 };
-pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, DeadLettersArgs};
+pub(crate) use dlq::{DeadLettersArgs, DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs};
 pub(crate) use groups::parse;
-pub(crate) use place::RunSourceArgs;
 pub(crate) use masked::without_credentials;
+pub(crate) use place::RunSourceArgs;
 pub(crate) use runs::{
     RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };

@@ -1,18 +1,18 @@
-//! The configuration: flags before environment before file before defaults, read whole and first.
+//! The configuration: options, then the environment, then the file, then defaults. All of it is read before anything begins.
 //!
 //! ```text
-//!   --flag ─► LONGSHORE_A__B, NATS_URL, ..., X_FILE ─► longshore.toml ─► default      the first that says something
+//! --flag ─► LONGSHORE_A__B, NATS_URL, ..., X_FILE ─► longshore.toml ─► default      the first that has a value
 //!                         │
 //!                         ▼
-//!          text and origin of each key ──► types with bounds      all problems at once
+//! text and origin of each setting ──► types with bounds      all problems at once
 //! ```
 //!
-//! Nothing begins before every value was found, typed and bounded. Each keeps its [`Origin`], for messages and for
-//! `longshore doctor`. Values that may hold a password are shown without.
+//! Each setting keeps its [`Origin`], for messages and for `longshore doctor`. Values that may contain a password are shown
+//! masked.
 
-mod combined;
+mod contradictions;
 mod file;
-mod found;
+mod found_file;
 mod key;
 mod origin;
 mod secret_files;
@@ -41,82 +41,82 @@ use key::PREFIX;
 pub(crate) use origin::Origin;
 pub(crate) use value::{Address, LogFormat};
 
-/// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
+/// Variables that are no settings of a cluster. They are read together with the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
 
-/// What the command line says about settings.
+/// Settings on the command line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flags {
     /// The configuration file, if one is named.
     pub(crate) file: Option<PathBuf>,
-    /// Settings, each with the option it came by.
+    /// Settings, each with the option that has it.
     pub(crate) values: Vec<(Key, &'static str, String)>,
 }
 
-/// Everything that can be set, typed.
+/// All settings, parsed.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where NATS is.
+    /// Addresses of NATS servers.
     pub(crate) nats_urls: Vec<Address>,
     /// A file with a NATS user's JWT and seed.
     pub(crate) nats_credentials: Option<PathBuf>,
-    /// What the subjects of answers begin with.
+    /// Prefix of the subjects of answers.
     pub(crate) nats_inbox_prefix: Option<String>,
     /// A file with the seed of a NATS user's nkey.
     pub(crate) nats_nkey: Option<PathBuf>,
     /// Certificates for NATS.
     pub(crate) nats_tls: TlsFiles,
-    /// Where Redis is.
+    /// Address of Redis.
     pub(crate) redis_url: Address,
     /// Certificates for Redis.
     pub(crate) redis_tls: TlsFiles,
-    /// What keys in Redis begin with.
+    /// Prefix of keys in Redis.
     pub(crate) redis_prefix: String,
-    /// Whose runs they are.
+    /// Namespace of a client's requests.
     pub(crate) namespace: Namespace,
-    /// How many logs there are.
+    /// Number of logs.
     pub(crate) partitions: u16,
-    /// How many servers keep each stream.
+    /// Number of servers that keep each stream.
     pub(crate) replicas: usize,
-    /// Which finished runs are kept.
+    /// Retention of finished runs.
     pub(crate) retention: Retention,
-    /// How many runs of a namespace may be under way; nothing means any number.
+    /// Limit of the runs of a namespace that have not ended; `None` for no limit.
     pub(crate) live_runs: Option<u64>,
-    /// How long to wait for NATS and Redis.
+    /// Time to wait for NATS and Redis.
     pub(crate) connect_deadline: Duration,
-    /// How many jobs a worker takes at once.
+    /// Number of jobs that a worker executes at once.
     pub(crate) slots: NonZeroUsize,
-    /// How long its calls may go on when it ends.
+    /// Time that calls under way get to end when a worker drains.
     pub(crate) drain: Duration,
     /// The servers file.
     pub(crate) mcp_config: Option<PathBuf>,
-    /// Where metrics and health are served, if they are.
+    /// Address on which metrics and health are served.
     pub(crate) metrics_listen: Option<SocketAddr>,
-    /// How log lines look.
+    /// Format of log lines.
     pub(crate) log_format: LogFormat,
-    /// Which log lines are written, and where that was said.
+    /// Filter of log lines, with its origin.
     pub(crate) log_filter: Option<(String, Origin)>,
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
-    /// The configuration file lay in the current directory, and nobody named it.
+    /// The configuration file was found in the current directory, and not named.
     file_was_found: bool,
     /// Every setting as it is shown, with its origin.
     pub(crate) settings: Vec<Setting>,
 }
 
-/// A setting as people see it.
+/// A setting as it is shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Setting {
-    /// Which one.
+    /// The setting.
     pub(crate) key: Key,
-    /// Its value without secrets; nothing if it is off.
+    /// The value with masked credentials; `None` if the setting is off.
     pub(crate) shown: Option<String>,
-    /// Where it comes from.
+    /// The origin of the value.
     pub(crate) origin: Origin,
 }
 
 impl Config {
-    /// The credentials in the addresses, and those in the files that the configuration names, to be hidden.
+    /// Returns the credentials in addresses and in the files that the configuration names, to be masked.
     pub(crate) fn credentials(&self) -> Secrets {
         let mut secrets = Secrets::default();
         let addresses = self.nats_urls.iter().chain([&self.redis_url]);
@@ -127,7 +127,7 @@ impl Config {
         secrets
     }
 
-    /// Reads everything. `environment` is that of the process.
+    /// Reads all settings. `environment` is that of the process.
     pub(crate) fn load(flags: &Flags, environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let named = flags.file.clone().or_else(|| set(environment, "LONGSHORE_CONFIG").map(PathBuf::from));
         let file = ConfigFile::find(named.as_deref())?;
@@ -141,9 +141,9 @@ impl Config {
     ) -> Result<Self, Failure> {
         let mut problems = std::mem::take(&mut file.problems);
         problems.extend(unknown_variables(environment));
-        let mut reading = Reading { flags, environment, file: &file, settings: Vec::new(), problems };
-        let config = reading.all();
-        let Reading { settings, problems, .. } = reading;
+        let mut reader = SettingsReader { flags, environment, file: &file, settings: Vec::new(), problems };
+        let config = reader.all();
+        let SettingsReader { settings, problems, .. } = reader;
         match config {
             Some(config) if problems.is_empty() => {
                 let path = file.path().map(Path::to_owned);
@@ -153,16 +153,16 @@ impl Config {
         }
     }
 
-    /// The configuration, unless settings contradict each other, or a file that was only found does what only a named one
-    /// may.
+    /// Returns the configuration, or a failure if settings contradict each other, or if a file that was found and not named
+    /// does what only a named one may do.
     fn checked(self) -> Result<Self, Failure> {
         let found = self.file.as_deref().filter(|_| self.file_was_found);
-        let mut problems = combined::problems(&self);
-        problems.extend(found.map(|file| found::problems(&self, file)).unwrap_or_default());
+        let mut problems = contradictions::problems(&self);
+        problems.extend(found.map(|file| found_file::problems(&self, file)).unwrap_or_default());
         if problems.is_empty() { Ok(self) } else { Err(refused(&problems)) }
     }
 
-    /// The servers file, and whether somebody named it.
+    /// Returns the path of the servers file, and how it was chosen.
     pub(crate) fn servers_source(&self) -> ServersSource {
         match &self.mcp_config {
             None => ServersSource::usual(),
@@ -177,7 +177,7 @@ impl Config {
         }
     }
 
-    /// Where a setting comes from.
+    /// Returns the origin of a setting.
     pub(crate) fn origin(&self, key: Key) -> &Origin {
         self.settings
             .iter()
@@ -189,12 +189,12 @@ impl Config {
         self.settings.iter().any(|setting| setting.key == key && setting.shown.is_some())
     }
 
-    /// Whether somebody said where NATS is: then commands that work with either go to the cluster.
+    /// Returns true if an address of NATS is configured. Commands that work with both then use the cluster.
     pub(crate) fn names_cluster(&self) -> bool {
         *self.origin(Key::NatsUrl) != Origin::Default
     }
 
-    /// Where NATS is, for people.
+    /// Returns the addresses of NATS, for messages.
     pub(crate) fn nats(&self) -> String {
         self.nats_urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
@@ -211,8 +211,8 @@ fn refused(problems: &[String]) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
-/// Reads one setting after the other and remembers what was found.
-struct Reading<'a> {
+/// Reads settings one after the other, and collects their problems.
+struct SettingsReader<'a> {
     flags: &'a Flags,
     environment: &'a BTreeMap<String, String>,
     file: &'a ConfigFile,
@@ -220,8 +220,8 @@ struct Reading<'a> {
     problems: Vec<String>,
 }
 
-impl Reading<'_> {
-    /// Every setting; nothing if any is wrong, after all have been looked at.
+impl SettingsReader<'_> {
+    /// Reads every setting. Returns `None` if any of them is required and invalid, after all have been read.
     fn all(&mut self) -> Option<Config> {
         let nats_urls = self.shown(Key::NatsUrl, value::nats_urls, |urls| {
             urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
@@ -281,7 +281,7 @@ impl Reading<'_> {
         TlsFiles { ca: path(ca), cert: path(cert), key: path(key) }
     }
 
-    /// A setting that is shown as it was written.
+    /// Reads a setting that is shown unchanged.
     fn plain<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (text, origin) = self.find(key)?;
         let value = self.typed(key, &text, &origin, parse)?;
@@ -289,7 +289,7 @@ impl Reading<'_> {
         Some(value)
     }
 
-    /// A setting that is shown in a way of its own.
+    /// Reads a setting that is shown in another form.
     fn shown<T>(
         &mut self,
         key: Key,
@@ -318,7 +318,7 @@ impl Reading<'_> {
         None
     }
 
-    /// The first source that says something. A setting that is off is remembered as such.
+    /// Returns the text of the first source that has a value. A setting that is off is listed without one.
     fn find(&mut self, key: Key) -> Option<(String, Origin)> {
         let flag = self.flags.values.iter().find(|(known, ..)| *known == key);
         let flag = flag.map(|(_, name, value)| (value.clone(), Origin::Flag(name)));
@@ -348,7 +348,7 @@ impl Reading<'_> {
         None
     }
 
-    /// A secret in a file of its own, as orchestrators mount them.
+    /// Reads a secret from a file of its own, as orchestrators mount them.
     fn in_file_of(&mut self, variable: String, path: &str) -> Option<(String, Origin)> {
         match input_text::read(Path::new(path), "file") {
             Ok(text) => {
@@ -367,12 +367,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "a whole number and a unit (500ms, 30s, 5m), at most 24h".to_owned())
 }
 
-/// A variable that is set to something: orchestrators set those that are left out to nothing.
+/// Returns the value of a variable that is not empty. Orchestrators set missing variables to an empty text.
 fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
 }
 
-/// Variables that look like ours and mean nothing.
+/// Returns problems with variables whose names begin like settings and are none.
 fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
     for key in Key::ALL {
@@ -387,12 +387,14 @@ fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
         environment.iter().filter(|(name, value)| name.starts_with(PREFIX) && !is_service_link(name, value));
     let unknown = ours.filter(|(name, _)| !names.contains(&name.as_str()));
     unknown
-        .map(|(name, _)| format!("no setting has the variable {name}; {}", suggest::nearest(name, &names)))
+        .map(|(name, _)| {
+            format!("{name} is not the variable of a setting; {}", suggest::nearest(name, &names))
+        })
         .collect()
 }
 
-/// Kubernetes tells every process about services called `longshore` and `longshore-…` in variables that look like ours:
-/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, and `…_PORT` or `…_PORT_4222_TCP`, whose value is an address.
+/// Returns true for variables in which Kubernetes describes services called `longshore` or `longshore-…`: `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, and `…_PORT` or `…_PORT_4222_TCP`, whose value is an address.
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let of_port = name.split_once("_PORT_").map(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()));

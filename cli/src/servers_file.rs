@@ -21,7 +21,7 @@ use crate::suggest;
 use crate::trust;
 
 /// Default path of the servers file, the one that other MCP hosts use, too.
-pub(crate) const USUAL_PATH: &str = ".mcp.json";
+pub(crate) const DEFAULT_PATH: &str = ".mcp.json";
 
 /// Path of the servers file, and how it was chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,7 +35,7 @@ pub(crate) enum ServersSource {
 impl ServersSource {
     /// Returns the file in the current directory.
     pub(crate) fn usual() -> Self {
-        Self::Found(PathBuf::from(USUAL_PATH))
+        Self::Found(PathBuf::from(DEFAULT_PATH))
     }
 
     /// Returns the file that an option or a variable names, or else the one in the current directory.

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_proto::WorkflowName;
 
 use super::dlq::DlqCommand;
-use super::place::{ClusterArgs, NamespaceArgs, RunSourceArgs, ProcessArgs};
+use super::place::{ClusterArgs, NamespaceArgs, ProcessArgs, RunSourceArgs};
 use super::runs::RunsCommand;
 use super::{BenchArgs, Pair};
 use crate::config::{Flags, Key};

@@ -154,6 +154,6 @@ mod tests {
         process.start("requests", async {});
         let signals = Signals::listen().expect("signals");
         let failure = process.run(signals, Duration::from_secs(5), async {}).await.expect_err("it broke");
-        assert_eq!(failure.message, "door has ended");
+        assert_eq!(failure.message, "requests has ended");
     }
 }

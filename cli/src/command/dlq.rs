@@ -2,7 +2,7 @@
 
 use longshore_ports::DeadLetter;
 
-use crate::args::{DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, DeadLettersArgs};
+use crate::args::{DeadLettersArgs, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::confirm::confirm;

@@ -23,7 +23,7 @@ pub(super) use self::data_dir::DirectoryRuns;
 pub(super) use self::value::output;
 
 use super::result::RUN_SCHEMA;
-use crate::args::{RunSourceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, DEFAULT_DATA_DIR};
+use crate::args::{DEFAULT_DATA_DIR, RunFilterArgs, RunSourceArgs, RunsListArgs, RunsShowArgs};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::environment;
@@ -55,7 +55,11 @@ pub(super) enum RunSource {
 
 impl RunSource {
     /// Returns the cluster if one is configured and the command line names no data directory; otherwise the data directory.
-    pub(super) async fn choose(args: &RunSourceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
+    pub(super) async fn choose(
+        args: &RunSourceArgs,
+        config: &Config,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         if let Some(client) = cluster(args, config, output).await? {
             return Ok(Self::Cluster(Box::new(client)));
         }

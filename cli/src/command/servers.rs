@@ -33,14 +33,14 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
-use crate::servers_file::{ServersFile, ServersSource, TrustedServers, USUAL_PATH};
+use crate::servers_file::{DEFAULT_PATH, ServersFile, ServersSource, TrustedServers};
 use crate::signals::Signals;
 use crate::suggest;
 use crate::trust;
 
 /// Remembers a servers file as trusted, so that nobody is asked about it.
 pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Failure> {
-    let path = args.file.clone().unwrap_or_else(|| PathBuf::from(USUAL_PATH));
+    let path = args.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
     // What is wrong with it is said before it is trusted.
     ServersFile::find(&ServersSource::Named(path.clone()), output)?;
     output.message(&trust::give(&path, &input_text::read(&path, "servers file")?)?);

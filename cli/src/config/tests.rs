@@ -1,4 +1,4 @@
-//! What the configuration comes to, as tables of sources and results.
+//! Tests of the configuration, as tables of sources and results.
 
 use super::*;
 
@@ -16,14 +16,14 @@ fn load(flags: &Flags, pairs: &[(&str, &str)], file: &str) -> Result<Config, Str
     Config::from_sources(flags, &environment(pairs), file).map_err(|failure| failure.message)
 }
 
-/// Where a setting comes from, and how it is shown.
+/// Returns a setting as it is shown, and its origin.
 fn setting(config: &Config, key: Key) -> (String, String) {
     let setting = config.settings.iter().find(|setting| setting.key == key).expect("every key is there");
     (setting.shown.clone().unwrap_or_default(), setting.origin.to_string())
 }
 
 #[test]
-fn the_first_source_that_says_something_counts() {
+fn first_source_with_a_value_counts() {
     let file = "namespace = \"file\"\n\n[worker]\nslots = 3\n";
     let ours = ("LONGSHORE_WORKER__SLOTS", "2");
     let flag = flags(&[(Key::WorkerSlots, "--slots", "1")]);
@@ -44,7 +44,7 @@ fn the_first_source_that_says_something_counts() {
 }
 
 #[test]
-fn variables_that_others_use_come_after_our_own() {
+fn own_variables_have_precedence_over_shared_ones() {
     let shared = ("NATS_URL", "nats://shared:4222");
     let own = ("LONGSHORE_NATS__URL", "nats://own:4222");
     let config = load(&Flags::default(), &[shared], "").expect("a configuration");
@@ -55,7 +55,7 @@ fn variables_that_others_use_come_after_our_own() {
 }
 
 #[test]
-fn without_a_word_everything_has_its_default_and_no_cluster_is_named() {
+fn without_sources_settings_have_defaults_and_no_cluster_is_named() {
     let config =
         load(&Flags::default(), &[("PATH", "/bin"), ("LONGSHORE_PORT_4222_TCP", "x")], "").expect("defaults");
     assert!(!config.names_cluster());
@@ -65,7 +65,7 @@ fn without_a_word_everything_has_its_default_and_no_cluster_is_named() {
 }
 
 #[test]
-fn what_kubernetes_says_of_services_is_left_alone_and_what_only_looks_like_it_is_not() {
+fn service_variables_of_kubernetes_are_ignored_and_similar_ones_refused() {
     let links = [
         ("LONGSHORE_SERVICE_HOST", "10.0.0.1"),
         ("LONGSHORE_SERVICE_PORT_HTTP", "9464"),
@@ -81,7 +81,7 @@ fn what_kubernetes_says_of_services_is_left_alone_and_what_only_looks_like_it_is
 }
 
 #[test]
-fn lists_and_numbers_of_the_file_are_taken_as_they_are() {
+fn lists_and_numbers_of_the_file_are_read() {
     let file = "connect_deadline = \"5s\"\npartitions = 4\n[nats]\nurl = [\"nats://a\", \"nats://b:1\"]\n";
     let config = load(&Flags::default(), &[], file).expect("a configuration");
     assert_eq!((config.nats().as_str(), config.partitions), ("nats://a,nats://b:1", 4));
@@ -89,7 +89,7 @@ fn lists_and_numbers_of_the_file_are_taken_as_they_are() {
 }
 
 #[test]
-fn a_secret_may_stand_in_a_file_of_its_own_and_is_never_shown() {
+fn secret_is_read_from_its_own_file_and_never_shown() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("redis");
     std::fs::write(&path, "redis://:s3cret@host:6379\n").expect("writes");
@@ -107,7 +107,7 @@ fn a_secret_may_stand_in_a_file_of_its_own_and_is_never_shown() {
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_place() {
+fn all_problems_are_reported_at_once_with_their_positions() {
     let file = "[worker]\nslot = 3\ndrain = 30\n\n[nats]\nurl = \"redis://:s3cret@a\"\n[redsi]\nurl = 1\n";
     let pairs = [("LONGSHORE_WORKER__SLTOS", "1"), ("LONGSHORE_REPLICAS", "2")];
     let refusal =
@@ -117,7 +117,7 @@ fn every_problem_is_told_at_once_with_its_place() {
         "`worker.drain` (l.toml:3) is `30`, and should be a whole number and a unit",
         "`nats.url` (l.toml:6) is not nats://host:4222",
         "l.toml:7: there is no setting `redsi`",
-        "no setting has the variable LONGSHORE_WORKER__SLTOS; did you mean `LONGSHORE_WORKER__SLOTS`?",
+        "LONGSHORE_WORKER__SLTOS is not the variable of a setting; did you mean `LONGSHORE_WORKER__SLOTS`?",
         "`replicas` (LONGSHORE_REPLICAS) is `2`, and should be 1, 3 or 5",
         "`metrics.listen` (--metrics) is `9464`, and should be an address and a port",
     ] {
@@ -127,17 +127,17 @@ fn every_problem_is_told_at_once_with_its_place() {
 }
 
 #[test]
-fn what_is_no_toml_is_refused_with_its_line() {
-    let refusal = load(&Flags::default(), &[], "namespace = \"a\"\nslots == 3\n").expect_err("no TOML");
-    assert!(refusal.starts_with("l.toml:2 is no TOML: "), "{refusal}");
+fn invalid_toml_is_refused_with_its_line() {
+    let refusal = load(&Flags::default(), &[], "namespace = \"a\"\nslots == 3\n").expect_err("invalid TOML");
+    assert!(refusal.starts_with("l.toml:2 is not valid TOML: "), "{refusal}");
     for twice in ["namespace = \"a\"\nnamespace = \"b\"\n", "worker.slots = 1\n[worker]\nslots = 2\n"] {
         let refusal = load(&Flags::default(), &[], twice).expect_err("written twice");
-        assert!(refusal.starts_with("l.toml:2 is no TOML: duplicate key"), "{refusal}");
+        assert!(refusal.starts_with("l.toml:2 is not valid TOML: duplicate key"), "{refusal}");
     }
 }
 
 #[test]
-fn the_reference_explains_every_setting_and_every_variable() {
+fn every_setting_and_variable_is_documented() {
     let reference = include_str!("../../../docs/configuration.md");
     for key in Key::ALL {
         assert!(reference.contains(&format!("`{}`", key.name())), "{}", key.name());
@@ -150,7 +150,7 @@ fn the_reference_explains_every_setting_and_every_variable() {
     }
 }
 
-/// The same for a file that was only found, in this folder.
+/// Loads the configuration with a file that was found in this folder and not named.
 fn load_found(folder: &Path, flags: &Flags, pairs: &[(&str, &str)], file: &str) -> Result<Config, String> {
     let path = folder.join("longshore.toml");
     std::fs::write(&path, file).expect("writes");
@@ -160,7 +160,7 @@ fn load_found(folder: &Path, flags: &Flags, pairs: &[(&str, &str)], file: &str) 
 }
 
 #[test]
-fn credentials_of_the_user_are_not_sent_where_a_found_file_says() {
+fn credentials_of_the_user_are_not_sent_to_a_server_of_a_found_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let (nats, redis) = ("[nats]\nurl = \"nats://evil:4222\"\n", "[redis]\nurl = \"redis://evil\"\n");
     let creds = ("NATS_CREDS", "/home/me/.creds");
@@ -189,7 +189,7 @@ fn credentials_of_the_user_are_not_sent_where_a_found_file_says() {
 }
 
 #[test]
-fn found_file_names_credentials_of_its_own_folder_only() {
+fn found_file_names_only_credentials_of_its_own_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let outside = tempfile::tempdir().expect("a folder");
     let text = |path: &Path| format!("[nats]\ncredentials = {:?}\n", path.display().to_string());
@@ -206,7 +206,7 @@ fn found_file_names_credentials_of_its_own_folder_only() {
 }
 
 #[test]
-fn servers_file_that_a_found_file_names_is_only_found() {
+fn servers_file_named_by_a_found_file_counts_as_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = "[worker]\nmcp_config = \"servers.json\"\n";
     let found = load_found(folder.path(), &Flags::default(), &[], file).expect("a configuration");
@@ -219,7 +219,7 @@ fn servers_file_that_a_found_file_names_is_only_found() {
 }
 
 #[test]
-fn settings_of_tls_that_contradict_each_other_are_refused_together() {
+fn contradicting_tls_settings_are_refused_together() {
     let file = "[nats]\ncert = \"c.pem\"\ncredentials = \"c\"\n[redis]\nca = \"ca.pem\"\nkey = \"k.pem\"\n";
     let refusal = load(&Flags::default(), &[("LONGSHORE_NATS__NKEY", "n")], file).expect_err("refused");
     for expected in [
@@ -233,7 +233,7 @@ fn settings_of_tls_that_contradict_each_other_are_refused_together() {
 }
 
 #[test]
-fn nobody_else_chooses_who_vouches_for_the_server_that_gets_credentials() {
+fn found_file_cannot_choose_the_authority_of_the_server_that_gets_credentials() {
     let folder = tempfile::tempdir().expect("a folder");
     let own = [("REDIS_URL", "rediss://:s3cret@mine")];
     let refused = load_found(folder.path(), &Flags::default(), &own, "[redis]\nca = \"ca.pem\"\n");

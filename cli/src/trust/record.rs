@@ -160,7 +160,8 @@ mod tests {
         let folder = |pairs: &'static [(&str, &str)]| {
             let variable =
                 |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            ServersFileRecords::of_user("trusted", variable).map(|records| records.folder.display().to_string())
+            ServersFileRecords::of_user("trusted", variable)
+                .map(|records| records.folder.display().to_string())
         };
         assert_eq!(folder(&[]), None);
         assert_eq!(folder(&[("HOME", "/home/me")]).as_deref(), Some("/home/me/.local/state/longshore"));

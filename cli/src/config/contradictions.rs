@@ -1,9 +1,9 @@
-//! Settings that contradict each other, or that have no effect without another one.
+//! Checks for settings that contradict each other, or that have no effect without another one.
 
 use super::Config;
 use super::key::Key;
 
-/// Every contradiction, as a sentence with the origins of its settings.
+/// Returns every contradiction, as a sentence with the origins of its settings.
 pub(super) fn problems(config: &Config) -> Vec<String> {
     let pairs = [
         (Key::NatsCert, Key::NatsKeyFile),
@@ -11,19 +11,20 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
         (Key::RedisCert, Key::RedisKeyFile),
         (Key::RedisKeyFile, Key::RedisCert),
     ];
-    let halves = pairs.into_iter().filter_map(|(key, other)| half(config, key, other));
+    let incomplete = pairs.into_iter().filter_map(|(key, other)| incomplete_pair(config, key, other));
     let no_effect = [Key::RedisCa, Key::RedisCert].into_iter().filter_map(|key| without_tls(config, key));
-    halves.chain(no_effect).chain(two_users(config)).collect()
+    incomplete.chain(no_effect).chain(two_users(config)).collect()
 }
 
-/// A certificate without its key, or a key without its certificate.
-fn half(config: &Config, key: Key, other: Key) -> Option<String> {
+/// Returns the problem of a certificate without its key, or a key without its certificate.
+fn incomplete_pair(config: &Config, key: Key, other: Key) -> Option<String> {
     let (name, missing) = (key.name(), other.name());
-    let is_half = config.is_set(key) && !config.is_set(other);
-    is_half.then(|| format!("`{name}` ({}) is set and `{missing}` is not: set both", config.origin(key)))
+    let is_incomplete = config.is_set(key) && !config.is_set(other);
+    is_incomplete
+        .then(|| format!("`{name}` ({}) is set and `{missing}` is not: set both", config.origin(key)))
 }
 
-/// Certificates for an address without TLS.
+/// Returns the problem of certificates for an address without TLS.
 fn without_tls(config: &Config, key: Key) -> Option<String> {
     if !config.is_set(key) || config.redis_url.reveal().starts_with("rediss://") {
         return None;
@@ -32,7 +33,7 @@ fn without_tls(config: &Config, key: Key) -> Option<String> {
     Some(format!("`{name}` ({origin}) is set, and `redis.url` ({url}) is without TLS: write it as rediss://"))
 }
 
-/// Two ways of showing NATS who this is.
+/// Returns the problem of two users for NATS.
 fn two_users(config: &Config) -> Option<String> {
     let both = config.is_set(Key::NatsCredentials) && config.is_set(Key::NatsNkey);
     let (credentials, nkey) = (config.origin(Key::NatsCredentials), config.origin(Key::NatsNkey));
