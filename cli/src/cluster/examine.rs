@@ -1,7 +1,7 @@
-//! Looks at everything that a cluster needs, for `longshore doctor`. It changes nothing, and writes one key to Redis that
-//! expires.
+//! Reads the state of everything that a cluster needs, for `longshore doctor`. It changes nothing, except for one key in
+//! Redis that expires.
 //!
-//! What the answers mean is decided in `judge`; here it is only brought together.
+//! The states are collected here, and judged in `judge`.
 
 use std::time::Duration;
 
@@ -27,37 +27,37 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::Finding;
 
-/// The deadline for connections unless the configuration sets one: short, because an operator waits for the answer.
+/// Deadline of connections, unless the configuration sets one. It is short, because an operator waits for the result.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long schedulers have to say that they are there. They all answer at once.
-const ROLL_CALL: Duration = Duration::from_millis(500);
+/// Time that schedulers get to answer a request for statistics. They all answer at once.
+const STATISTICS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// More schedulers than this are not listed.
-const LISTED: usize = 100;
+/// Number of schedulers that are listed.
+const MAX_LISTED_SCHEDULERS: usize = 100;
 
-/// How long one question may take.
+/// Deadline of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A cluster as a doctor sees it.
+/// The state of a cluster, with findings.
 pub(crate) struct Examination {
-    /// What was found, and what it means.
+    /// The results of the checks.
     pub(crate) findings: Vec<Finding>,
-    /// The partitions: who leads each, and how its state is stored.
+    /// The partitions, with their leaders and the ages of their checkpoints.
     pub(crate) partitions: Vec<PartitionSeen>,
-    /// The jobs that wait, by server.
+    /// The jobs in the queue, by server.
     pub(crate) backlog: Vec<BacklogSeen>,
-    /// The streams, in the order of their names.
+    /// The streams, sorted by name.
     pub(crate) streams: Vec<StreamSeen>,
     /// The schedulers that answer.
     pub(crate) schedulers: Vec<SchedulerSeen>,
-    /// The workers that present themselves.
+    /// The workers that are listed in Redis.
     pub(crate) workers: Vec<WorkerEntry>,
     /// The exit code if NATS or Redis cannot be reached, or refuses the user.
     pub(crate) unreachable: Option<Exit>,
 }
 
-/// The statistics of a service, as far as they matter here.
+/// The statistics of a service that are used here.
 #[derive(Deserialize)]
 struct ServiceStats {
     id: String,
@@ -66,25 +66,25 @@ struct ServiceStats {
     endpoints: Vec<EndpointStats>,
 }
 
-/// The statistics of an endpoint. One of them holds the report of the process.
+/// The statistics of an endpoint. One of them contains the report of the process.
 #[derive(Deserialize)]
 struct EndpointStats {
     #[serde(default)]
     data: Option<SchedulerReport>,
 }
 
-/// Looks at everything, at the same time.
+/// Reads and judges the state of a cluster. All requests are sent at the same time.
 pub(crate) async fn examine(config: &Config) -> Examination {
     let (nats, redis) = tokio::join!(nats(config), redis(config));
     let workers = redis.as_ref().ok().map(|seen| seen.workers.as_slice());
     let partitions = partitions::partitions(nats.as_ref().ok(), redis.as_ref().ok(), config.partitions);
     let mut findings = match &nats {
         Ok(seen) => judge::nats(seen, workers, &partitions, config.partitions),
-        Err(failure) => vec![judge::away("NATS", failure)],
+        Err(failure) => vec![judge::unreachable_server("NATS", failure)],
     };
     findings.extend(match &redis {
         Ok(seen) => judge::redis(seen, nats.as_ref().ok().map(pulls)),
-        Err(failure) => vec![judge::away("Redis", failure)],
+        Err(failure) => vec![judge::unreachable_server("Redis", failure)],
     });
     let schedulers = nats.as_ref().map_or(&[][..], |seen| &seen.schedulers);
     findings.extend(judge::stores(schedulers, workers.unwrap_or_default()));
@@ -103,7 +103,7 @@ pub(crate) async fn examine(config: &Config) -> Examination {
     }
 }
 
-/// Returns how many requests for jobs wait.
+/// Returns the number of pull requests for jobs that wait in NATS.
 fn pulls(seen: &NatsSeen) -> usize {
     let queues = seen.status.streams.iter().filter(|stream| stream.name == subject::JOBS_STREAM);
     queues.flat_map(|queue| &queue.consumers).map(|consumer| consumer.waiting).sum()
@@ -131,7 +131,7 @@ fn stream(status: nats::StreamStatus) -> StreamSeen {
     StreamSeen { name, messages, bytes, max_bytes, settings, consumers }
 }
 
-/// NATS as it is.
+/// Reads the state of NATS.
 async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
     let nats = connect::client(config, "longshore-doctor", deadline(config)).await?;
     // NATS reports a missing permission only on the connection, and the request gets no answer.
@@ -155,12 +155,12 @@ async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSeen, Error> {
     Ok(NatsSeen { status, clock_ahead, schedulers, backlog })
 }
 
-/// Adds advice to the failure of a user that lacks a permission.
+/// Adds advice to a failure that is a missing permission.
 fn advised(failure: Failure, advice: &str) -> Failure {
     if failure.exit == Exit::Denied && failure.help.is_none() { failure.help(advice) } else { failure }
 }
 
-/// Redis as it is.
+/// Reads the state of Redis.
 async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
     let redis: Redis = connect::redis(config, deadline(config)).await?;
     answers_of_redis(config, &redis).await.map_err(|error| advised(error.into(), judge::DOCTORS_REDIS_USER))
@@ -183,7 +183,7 @@ fn deadline(config: &Config) -> Duration {
     }
 }
 
-/// The schedulers that answer when the statistics of the service are asked for (ADR-32).
+/// Returns the schedulers that answer a request for the statistics of the service (ADR-32).
 async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
     let inbox = client.new_inbox();
     let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
@@ -191,14 +191,14 @@ async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    let mut answers = answers.take(LISTED);
+    let mut answers = answers.take(MAX_LISTED_SCHEDULERS);
     let collecting = async {
         while let Some(Message { payload, .. }) = answers.next().await {
             found.extend(serde_json::from_slice::<ServiceStats>(&payload).map(scheduler));
         }
     };
-    // It ends with its time: nobody knows how many there are.
-    let _ = timeout(ROLL_CALL, collecting).await;
+    // The number of schedulers is not known, so the collection ends by its timeout only.
+    let _ = timeout(STATISTICS_TIMEOUT, collecting).await;
     found.sort_by(|one: &SchedulerSeen, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
     found
 }
@@ -209,23 +209,24 @@ fn scheduler(stats: ServiceStats) -> SchedulerSeen {
     SchedulerSeen { id: stats.id, version: stats.version, node, partitions, problems }
 }
 
-/// How far the clock of the server is ahead of ours, by the moment it writes into an answer.
+/// Returns the difference of the server's clock from the local one in milliseconds, by the time in an answer. Positive means
+/// ahead.
 async fn nats_clock(client: &Client) -> Option<i64> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct StreamInfo {
         ts: String,
     }
     let before = clock::now();
-    let question = format!("$JS.API.STREAM.INFO.{}", subject::JOBS_STREAM);
-    let answer = timeout(ANSWER_LIMIT, client.request(question, "".into())).await.ok()?.ok()?;
+    let request = format!("$JS.API.STREAM.INFO.{}", subject::JOBS_STREAM);
+    let answer = timeout(ANSWER_LIMIT, client.request(request, "".into())).await.ok()?.ok()?;
     let after = clock::now();
-    let Answer { ts } = serde_json::from_slice(&answer.payload).ok()?;
+    let StreamInfo { ts } = serde_json::from_slice(&answer.payload).ok()?;
     let moment = OffsetDateTime::parse(&ts, &Rfc3339).ok()?;
     let millis = u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?;
     Some(ahead(Timestamp::from_millis(millis), before, after))
 }
 
-/// How far a clock is ahead that was read between two moments of ours.
+/// Returns the difference of a clock that was read between two local times, in milliseconds. Positive means ahead.
 fn ahead(clock: Timestamp, before: Timestamp, after: Timestamp) -> i64 {
     let middle = before.plus(after.since(before) / 2);
     let millis = |moment: Timestamp| i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);

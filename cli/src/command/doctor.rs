@@ -1,6 +1,6 @@
-//! `longshore doctor`: the configuration with its origins, and everything a cluster stands on.
+//! `longshore doctor`: the configuration with the origins of its settings, and the state of everything that a cluster needs.
 //!
-//! It changes nothing. The exit code says whether anything is wrong; what is doubtful counts with `--strict`.
+//! It changes nothing. The exit code says whether anything is wrong; doubtful findings count with `--strict`.
 
 mod page;
 
@@ -15,12 +15,12 @@ use crate::finding::{Finding, Level};
 use crate::output::{Line, Output};
 use crate::servers_file::ServersFile;
 
-/// What the report is called in JSON.
+/// Schema name of the report in JSON.
 const SCHEMA: &str = "longshore.doctor";
 
-/// Everything that was found.
+/// The whole report.
 #[derive(Serialize)]
-struct Report<'a> {
+struct DoctorReport<'a> {
     /// The version of this binary.
     longshore: &'static str,
     file: Option<String>,
@@ -40,7 +40,7 @@ struct SettingLine<'a> {
     origin: String,
 }
 
-/// Looks at everything and says how it stands.
+/// Checks everything, and prints the report.
 pub(super) async fn doctor(
     config: &Config,
     json: bool,
@@ -52,7 +52,7 @@ pub(super) async fn doctor(
     examination.findings.push(servers);
     let Examination { findings, partitions, backlog, streams, schedulers, workers, unreachable } =
         &examination;
-    let report = Report {
+    let report = DoctorReport {
         longshore: env!("CARGO_PKG_VERSION"),
         file: config.file.as_ref().map(|path| path.display().to_string()),
         settings: config.settings.iter().map(line).collect(),
@@ -80,7 +80,7 @@ fn line(setting: &Setting) -> SettingLine<'_> {
     }
 }
 
-/// The servers file, as a worker here would find it.
+/// Checks the servers file that a worker started here would use.
 fn servers(config: &Config, output: &Output) -> Finding {
     const NAME: &str = "servers file";
     let file = match ServersFile::find(&config.servers_source(), output) {

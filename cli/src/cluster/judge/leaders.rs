@@ -1,4 +1,4 @@
-//! What it means who leads which partition, and how long ago its state was stored.
+//! Judges the leaders of partitions and the ages of their checkpoints.
 
 use std::time::Duration;
 
@@ -9,20 +9,21 @@ use crate::cluster::snapshot::SchedulerSeen;
 use crate::finding::{Finding, Level};
 use crate::output::Elapsed;
 
-/// How old a checkpoint may be: a leader stores its state, or looks whether it is still stored, every five seconds.
+/// Ages of a checkpoint that are doubtful and wrong. A leader stores its state, or checks that it is still stored, every
+/// five seconds.
 const CHECKPOINT_DOUBTFUL: Duration = Duration::from_secs(30);
 const CHECKPOINT_WRONG: Duration = Duration::from_secs(300);
 
-/// The schedulers and the partitions.
+/// Judges the schedulers and the partitions.
 pub(super) fn schedulers(seen: &[SchedulerSeen], partitions: &[PartitionSeen]) -> Vec<Finding> {
     let mut findings = vec![match seen.len() {
-        0 => Finding::new("schedulers", Level::Wrong, "none answers; nothing moves")
+        0 => Finding::new("schedulers", Level::Wrong, "none answers; no run is advanced")
             .help("start one with `longshore scheduler`"),
         1 => Finding::new("schedulers", Level::Good, "one answers"),
         several => Finding::new("schedulers", Level::Good, &format!("{several} answer")),
     }];
     if seen.is_empty() {
-        let text = "no scheduler answers, so it is not known who leads them";
+        let text = "no scheduler answers, so their leaders are not known";
         findings.push(Finding::new("partitions", Level::Unknown, text));
     } else {
         findings.push(leaders(partitions));
@@ -44,18 +45,18 @@ fn leaders(partitions: &[PartitionSeen]) -> Finding {
         named(&|seen| seen.lease.as_ref().is_some_and(|holder| !seen.leaders.contains(holder)));
     if !unled.is_empty() {
         Finding::new(NAME, Level::Wrong, &format!("no scheduler leads {unled}"))
-            .help("a scheduler takes them within 8 seconds, and within a minute after all NATS servers were away; if not, its log says why")
+            .help("a scheduler takes them over within 8 seconds, or within a minute after an outage of all NATS servers; if not, its log has the reason")
     } else if !being_taken_over.is_empty() {
         Finding::new(NAME, Level::Doubtful, &format!("being taken over: {being_taken_over}"))
-            .help("this takes seconds, and up to a minute after all NATS servers were away; if it lasts, the log of the holder of the lease says why")
+            .help("this takes seconds, or up to a minute after an outage of all NATS servers; if it lasts, the log of the holder of the lease has the reason")
     } else if !led_twice.is_empty() {
-        Finding::new(NAME, Level::Doubtful, &format!("two schedulers say that they lead {led_twice}"))
-            .help("the log decides, and the older leader notices within seconds")
+        Finding::new(NAME, Level::Doubtful, &format!("two schedulers report that they lead {led_twice}"))
+            .help("the log decides, and the older leader steps down within seconds")
     } else if !not_by_holder.is_empty() {
-        let text = format!("another scheduler has the lease than the one that leads: {not_by_holder}");
-        Finding::new(NAME, Level::Doubtful, &text).help("they change hands; this takes seconds")
+        let text = format!("the leader does not hold the lease: {not_by_holder}");
+        Finding::new(NAME, Level::Doubtful, &text).help("they are being taken over, which takes seconds")
     } else {
-        Finding::new(NAME, Level::Good, &format!("all {} are led", partitions.len()))
+        Finding::new(NAME, Level::Good, &format!("all {} have a leader", partitions.len()))
     }
 }
 
@@ -63,22 +64,22 @@ fn checkpoints(partitions: &[PartitionSeen]) -> Finding {
     const NAME: &str = "checkpoints";
     let led = partitions.iter().filter(|seen| !seen.leaders.is_empty());
     let Some(oldest) = led.max_by_key(|seen| seen.checkpoint_age_ms.unwrap_or(u64::MAX)) else {
-        return Finding::new(NAME, Level::Unknown, "no partition is led");
+        return Finding::new(NAME, Level::Unknown, "no partition has a leader");
     };
     let partition = Partition(oldest.partition);
     let Some(millis) = oldest.checkpoint_age_ms else {
         let text = format!("the leader of partition {partition} has not stored its state yet");
-        return Finding::new(NAME, Level::Doubtful, &text).help("look again in some seconds");
+        return Finding::new(NAME, Level::Doubtful, &text).help("check again in some seconds");
     };
     let age = Duration::from_millis(millis);
-    let text = format!("the oldest is of {} ago, of partition {partition}", Elapsed(age));
+    let text = format!("the oldest was stored {} ago, that of partition {partition}", Elapsed(age));
     let level = match age {
         age if age < CHECKPOINT_DOUBTFUL => return Finding::new(NAME, Level::Good, &text),
         age if age < CHECKPOINT_WRONG => Level::Doubtful,
         _ => Level::Wrong,
     };
     Finding::new(NAME, level, &text)
-        .help("Redis does not take them: a takeover has to replay that much of the log")
+        .help("Redis does not accept them: a takeover has to replay the log since then")
 }
 
 #[cfg(test)]
@@ -97,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn leases_and_the_words_of_schedulers_are_compared() {
+    fn leases_and_reported_leaders_are_compared() {
         let judged = |seen: PartitionSeen| {
             let finding = leaders(&[seen]);
             (finding.level, finding.text)
         };
-        assert_eq!(judged(led(&["a"], Some("a"), None)), (Level::Good, "all 1 are led".to_owned()));
-        assert_eq!(judged(led(&["a"], None, None)).0, Level::Good, "Redis is away, and the log decides");
+        assert_eq!(judged(led(&["a"], Some("a"), None)), (Level::Good, "all 1 have a leader".to_owned()));
+        assert_eq!(judged(led(&["a"], None, None)).0, Level::Good, "without Redis, the log decides");
         assert_eq!(judged(led(&[], None, None)), (Level::Wrong, "no scheduler leads 03".to_owned()));
         assert_eq!(judged(led(&[], Some("a"), None)), (Level::Doubtful, "being taken over: 03".to_owned()));
         assert_eq!(judged(led(&["a", "b"], Some("a"), None)).0, Level::Doubtful);
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn old_checkpoints_are_doubtful_and_then_wrong() {
+    fn old_checkpoints_are_doubtful_and_very_old_ones_wrong() {
         let level = |age| checkpoints(&[led(&["a"], None, Some(1)), led(&["a"], None, age)]).level;
         assert_eq!(level(Some(5_000)), Level::Good);
         assert_eq!(level(Some(31_000)), Level::Doubtful);

@@ -1,16 +1,16 @@
-//! A doctor's report on a page.
+//! The report of `longshore doctor` as text.
 
 use std::time::Duration;
 
 use longshore_proto::{Partition, ServerName};
 
-use super::{Report, SettingLine};
+use super::{DoctorReport, SettingLine};
 use crate::cluster::{BacklogSeen, PartitionSeen, StreamSeen};
 use crate::finding::Finding;
 use crate::output::{Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned};
 
-/// The whole report.
-pub(super) fn page(report: &Report<'_>, symbols: Symbols) -> Vec<Line> {
+/// Returns the lines of the report.
+pub(super) fn page(report: &DoctorReport<'_>, symbols: Symbols) -> Vec<Line> {
     let file = report.file.as_deref().unwrap_or("no file");
     let mut lines = vec![Line::of(STRONG, "configuration").with(FAINT, &format!("  {file}"))];
     lines.extend(aligned(report.settings.iter().map(setting).collect()));
@@ -79,7 +79,7 @@ fn backlog(backlog: &[BacklogSeen]) -> Vec<Vec<Line>> {
     rows
 }
 
-/// Bytes, and how much that is of what there may be.
+/// Returns a size, with its share of the limit.
 fn stored(bytes: u64, limit: Option<u64>) -> String {
     match limit.filter(|limit| *limit > 0) {
         Some(limit) => format!("{bytes} of {limit} ({} %)", bytes.saturating_mul(100) / limit),
@@ -111,7 +111,7 @@ fn row(name: &str, numbers: impl Iterator<Item = String>, last: &str) -> Vec<Lin
     std::iter::once(Line::of(PLAIN, name)).chain(cells).chain([Line::of(FAINT, last)]).collect()
 }
 
-fn processes(report: &Report<'_>) -> Vec<Vec<Line>> {
+fn processes(report: &DoctorReport<'_>) -> Vec<Vec<Line>> {
     let mut rows = vec![heading(["PROCESS", "VERSION", "SLOTS", "SERVES"])];
     let cells = |texts: [&str; 4]| texts.map(|text| Line::of(PLAIN, text)).to_vec();
     for scheduler in report.schedulers {
@@ -119,7 +119,7 @@ fn processes(report: &Report<'_>) -> Vec<Vec<Line>> {
         let led = led.collect::<Vec<_>>().join(", ");
         let serves =
             if led.is_empty() { "requests".to_owned() } else { format!("requests, partitions {led}") };
-        // One that says nothing about itself is known by its id as a service.
+        // A scheduler without a report is named by the id of its service.
         let name = if scheduler.node.is_empty() { &scheduler.id } else { &scheduler.node };
         rows.push(cells([&format!("scheduler {name}"), &scheduler.version, "", &serves]));
     }
@@ -138,10 +138,10 @@ mod tests {
     use crate::finding::Level;
 
     #[test]
-    fn a_report_shows_settings_with_origins_and_checks_with_advice() {
+    fn report_shows_settings_with_origins_and_checks_with_advice() {
         let checks = [
             Finding::new("NATS", Level::Good, "nats-server 2.15.1"),
-            Finding::new("workers", Level::Doubtful, "none is there").help("start one"),
+            Finding::new("workers", Level::Doubtful, "none is running").help("start one"),
         ];
         let schedulers = [SchedulerSeen {
             id: "abc".to_owned(),
@@ -163,7 +163,7 @@ mod tests {
             SettingLine { name: "nats.url", value: Some("nats://a"), origin: "NATS_URL".to_owned() },
             SettingLine { name: "metrics.listen", value: None, origin: "default".to_owned() },
         ];
-        let report = Report {
+        let report = DoctorReport {
             longshore: "0.1.0",
             file: None,
             settings,
@@ -184,7 +184,7 @@ mod tests {
                 "",
                 "checks",
                 "  + NATS: nats-server 2.15.1",
-                "  ! workers: none is there",
+                "  ! workers: none is running",
                 "      start one",
                 "",
                 "PARTITION  LEADER  LEASE   CHECKPOINT  LOG",
