@@ -104,8 +104,7 @@ const fn unread_name(problem: &InputProblem) -> Option<&String> {
 const AN_OBJECT: &str = "write one JSON object whose keys are the names of inputs; YAML is read from a file whose name ends in `.yaml`";
 
 /// Advice for an invalid number, such as `007`.
-pub(crate) const A_NUMBER: &str =
-    "write a number without leading zeros and with a digit before the point: 7, 0.5; put text into double quotes: \"007\"";
+pub(crate) const A_NUMBER: &str = "write a number without leading zeros and with a digit before the point: 7, 0.5; put text into double quotes: \"007\"";
 
 fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     let invalid = |why: &dyn Display, help: &str| {

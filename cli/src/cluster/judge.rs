@@ -96,7 +96,8 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
         Finding::new("Redis", Level::Wrong, &format!("{whole}; its last write to disk failed"))
             .help("check its disk and its log; it accepts no writes until one succeeds")
     } else if is_full {
-        Finding::new("Redis", Level::Doubtful, &whole).help("raise `maxmemory`: when it is full, it refuses writes")
+        Finding::new("Redis", Level::Doubtful, &whole)
+            .help("raise `maxmemory`: when it is full, it refuses writes")
     } else if status.persistence == Persistence::SnapshotsAtMost {
         Finding::new("Redis", Level::Doubtful, &format!("{whole}, no append-only file"))
             .help("set `appendonly yes`, so that a restart keeps the claims of unsafe calls")
@@ -155,7 +156,8 @@ fn clock(name: &'static str, ahead: i64) -> Finding {
         ahead if ahead <= CLOCK_WRONG => Level::Doubtful,
         _ => Level::Wrong,
     };
-    Finding::new(name, level, &text).help("synchronise both clocks with NTP: timers and leases depend on them")
+    Finding::new(name, level, &text)
+        .help("synchronise both clocks with NTP: timers and leases depend on them")
 }
 
 fn count(number: u64, what: &str) -> String {

@@ -30,11 +30,18 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
         backlog.servers.iter().filter_map(|server| of_server(server, workers)).take(MAX_SERVERS).collect();
     if backlog.unlisted > 0 {
         let text = format!("{} for servers that are not listed", jobs(backlog.unlisted));
-        findings.push(Finding::new(NAME, Level::Doubtful, &text).help("`longshore runs show` names the server of a run"));
+        findings.push(
+            Finding::new(NAME, Level::Doubtful, &text)
+                .help("`longshore runs show` names the server of a run"),
+        );
     }
     if findings.is_empty() {
         let waiting: u64 = backlog.servers.iter().map(|server| server.jobs).sum();
-        let text = if waiting == 0 { "empty".to_owned() } else { format!("{waiting} jobs are waiting or delivered") };
+        let text = if waiting == 0 {
+            "empty".to_owned()
+        } else {
+            format!("{waiting} jobs are waiting or delivered")
+        };
         findings.push(Finding::new(NAME, Level::Good, &text));
     }
     findings

@@ -183,7 +183,10 @@ mod tests {
         assert_eq!(copies(&streams), None);
         streams[0].replicas_away = vec!["n2".to_owned()];
         let (level, text) = copies(&streams).map(judged).expect("a finding");
-        assert_eq!((level, text.as_str()), (Level::Doubtful, "some of their servers are unavailable: LS_LOG_00"));
+        assert_eq!(
+            (level, text.as_str()),
+            (Level::Doubtful, "some of their servers are unavailable: LS_LOG_00")
+        );
         streams[0].has_leader = false;
         assert_eq!(copies(&streams).map(|finding| finding.level), Some(Level::Wrong));
     }
