@@ -1,31 +1,32 @@
-//! Plain lines about steps that run long.
+//! Selects the steps that run long, for plain lines about them.
 //!
-//! A step that ends soon has a line for its end. One that is still under way after [`LINE_AFTER`] has a line before, so that a
-//! reader sees what takes the time. Without the wait, chance decides which short steps have two lines.
+//! A step that ends soon has only a line about its end. A step that is still under way after [`LINE_AFTER`] also has a line
+//! about that, so that a reader sees what takes time. Without this delay, timing would decide which short steps have two
+//! lines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{RunId, RunView, StepPath, StepStatus, StepView, Timestamp};
 
-/// The time under way after which a step has a line: longer than most calls take, and short enough for a person who waits.
-/// Workers report a slow start of a server after a second, and that line is enough.
+/// Duration after which a running step has a line: longer than most calls take, and short enough for a waiting user.
+/// Workers report a slow start of a server after one second, and that line is sufficient.
 const LINE_AFTER: Duration = Duration::from_secs(2);
 
-/// The steps of some runs that are under way. No more than these runs have steps.
+/// The steps of some runs that are under way. There is at most one entry for each step.
 #[derive(Debug, Default)]
 pub(super) struct RunningSteps(BTreeMap<RunId, BTreeMap<StepPath, RunningStep>>);
 
 #[derive(Debug)]
 struct RunningStep {
     is_queued: bool,
-    /// The moment from which it is known to be queued, or not to be.
+    /// The time since which it is queued, or not queued any more.
     since: Timestamp,
     has_line: bool,
 }
 
 impl RunningSteps {
-    /// Takes the newest state of a run.
+    /// Stores the newest state of a run.
     pub(super) fn take(&mut self, run: &RunView, now: Timestamp) {
         let mut before = self.0.remove(&run.summary.run).unwrap_or_default();
         let is_out = |step: &&StepView| step.status == StepStatus::Running;
@@ -47,25 +48,25 @@ impl RunningSteps {
         }
     }
 
-    /// Notes that there was a line which says what a step is doing.
+    /// Records that there was a line about the activity of a step.
     pub(super) fn note_line(&mut self, run: RunId, step: &StepPath) {
         if let Some(step) = self.0.get_mut(&run).and_then(|steps| steps.get_mut(step)) {
             step.has_line = true;
         }
     }
 
-    /// The moment at which the next line is due.
+    /// Returns the time at which the next line is due.
     pub(super) fn next_line(&self) -> Option<Timestamp> {
         let steps = self.0.values().flat_map(BTreeMap::values);
         steps.filter(|step| !step.has_line).map(|step| step.since.plus(LINE_AFTER)).min()
     }
 
-    /// The steps whose line is due; they have it from then on.
+    /// Returns the steps whose lines are due, and records that they have lines.
     pub(super) fn due(&mut self, now: Timestamp) -> Vec<(RunId, StepPath)> {
         self.take_if(|step| step.since.plus(LINE_AFTER) <= now)
     }
 
-    /// The steps in the queue that have no line; they have it from then on.
+    /// Returns the queued steps without a line, and records that they have lines.
     pub(super) fn take_queued(&mut self) -> Vec<(RunId, StepPath)> {
         self.take_if(|step| step.is_queued)
     }
@@ -82,7 +83,7 @@ impl RunningSteps {
     }
 }
 
-/// The beginning of the attempt that is under way, as far as the run tells.
+/// Returns the start of the attempt that is under way, if the run contains it.
 fn began(step: &StepView) -> Option<Timestamp> {
     let last = step.attempts.last().map(|attempt| attempt.started_at.plus(attempt.took));
     last.or(step.started_at)
@@ -95,7 +96,7 @@ mod tests {
     use super::super::sample::{BEGAN, run, step};
     use super::*;
 
-    /// The steps with a line at this time after the start of the step.
+    /// Returns the steps whose lines are due at this time after the start of the step.
     fn due(steps: &mut RunningSteps, millis: u64) -> Vec<String> {
         let due = steps.due(Timestamp::from_millis(BEGAN + 1_000 + millis));
         due.into_iter().map(|(_, path)| path.to_string()).collect()
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn step_that_is_taken_from_the_queue_has_another_line() {
+    fn step_that_leaves_the_queue_has_another_line() {
         let mut steps = RunningSteps::default();
         take(&mut steps, 0, vec![step("a", "running", json!({ "queued": true }))]);
         assert_eq!(due(&mut steps, 2_000), ["a"]);
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn step_that_is_left_in_the_queue_has_a_line() {
+    fn step_that_stays_in_the_queue_has_a_line() {
         let mut steps = RunningSteps::default();
         take(
             &mut steps,

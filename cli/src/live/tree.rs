@@ -1,4 +1,4 @@
-//! A run as a tree of steps, within the rows and columns there are.
+//! Draws runs as trees of steps, within the rows and columns of a terminal.
 
 mod caption;
 
@@ -17,17 +17,17 @@ use crate::output::{
 pub(super) struct Drawing<'a> {
     /// The moment of the frame.
     pub(super) now: Timestamp,
-    /// Which signs the terminal can show.
+    /// The signs that the terminal can show.
     pub(super) symbols: Symbols,
-    /// The room there is.
+    /// The size of the terminal.
     pub(super) size: Size,
-    /// True if no frame follows: then every step is shown, and long lines wrap.
+    /// No frame follows, so every step is shown, and long lines wrap.
     pub(super) is_last: bool,
     /// Activities of calls under way.
     pub(super) activities: &'a Activities,
 }
 
-/// Runs as lines of a terminal. Runs that have ended take one line; the others share what is left.
+/// Returns the lines of a frame. Runs that have ended take one line; the others share the remaining rows.
 pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawing<'_>) -> Vec<Line> {
     let mut runs: Vec<&RunView> = runs.collect();
     let alone = runs.len() == 1;
@@ -60,12 +60,12 @@ pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawin
 }
 
 impl Drawing<'_> {
-    /// Rows that may be filled. The last one is for the cursor.
+    /// Returns the number of rows for runs. The last row of the terminal is for the cursor.
     const fn rows(self) -> usize {
         if self.is_last { usize::MAX } else { self.size.rows.saturating_sub(1) }
     }
 
-    /// `▸ sales-report  running  1.2s  run_00_...`
+    /// Returns a line such as `▸ sales-report running 1.2s run_00_...`.
     fn heading(self, view: &RunView) -> Line {
         let summary = &view.summary;
         let (sign, style) = self.symbols.run(summary.status);
@@ -83,19 +83,19 @@ impl Drawing<'_> {
         if rows == 0 {
             return Vec::new();
         }
-        let fitting = fit(&view.steps, rows, |step| 1 + self.below(step, &view.steps).len());
+        let fitting = fit(&view.steps, rows, |step| 1 + self.detail_lines(step, &view.steps).len());
         let table = self.table(view, &fitting.shown);
         let mut lines = Vec::new();
         for ((_, step), line) in fitting.shown.iter().zip(table) {
             lines.push(line);
-            lines.extend(self.below(step, &view.steps));
+            lines.extend(self.detail_lines(step, &view.steps));
         }
         let more = |rest: String| Line::of(FAINT, &format!("  {} {rest}", self.symbols.ellipsis()));
         lines.extend(fitting.rest.map(more));
         lines
     }
 
-    /// The rows of steps. A frame that is not the last one is cut to the terminal.
+    /// Returns the rows of steps. All frames but the last one are cut to the terminal.
     fn table(self, run: &RunView, steps: &[(usize, &StepView)]) -> Vec<Line> {
         let ellipsis = self.symbols.ellipsis();
         let columns = (!self.is_last).then_some(self.size.columns);
@@ -108,7 +108,7 @@ impl Drawing<'_> {
         aligned_within(rows, TableRoom { columns, ellipsis }, &[names(steps)])
     }
 
-    /// The first columns of the line of a step: its name or id, its status and its duration.
+    /// Returns the first cells of a step: its name or id, its status and its duration.
     fn cells(self, step: &StepView) -> Vec<Line> {
         let (sign, style) = self.symbols.step(step.status);
         let waits = step.status == StepStatus::Pending;
@@ -122,7 +122,7 @@ impl Drawing<'_> {
         vec![name, Line::of(style, step.shown_status()), Line::of(PLAIN, &took)]
     }
 
-    /// The last column of the line of a step, with the id of a named one.
+    /// Returns the last cell of a step, with its id if the step has a name.
     fn caption<'s>(self, run: &RunView, step: &'s StepView, place: usize) -> Caption<'s> {
         let members = members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}"));
         let activity = self.activities.words(run.summary.run, step);
@@ -134,7 +134,8 @@ impl Drawing<'_> {
         }
     }
 
-    /// Which attempt is under way or comes next, of how many; of a step that has ended, how many there were.
+    /// Returns the number of the attempt that is under way or comes next, with the limit; for an ended step the number of
+    /// its attempts.
     fn attempts(self, step: &StepView) -> String {
         let next = || {
             let most = step.attempt_limit.map(|most| format!("/{most}")).unwrap_or_default();
@@ -152,15 +153,15 @@ impl Drawing<'_> {
         }
     }
 
-    /// Lines below that of a step: its fault, and what its call waits for, on a line of its own so that a narrow terminal shows
-    /// it.
-    fn below(self, step: &StepView, all: &[StepView]) -> Vec<Line> {
+    /// Returns the lines below the row of a step: the reason why its call waits, and its fault. The reason has its own line,
+    /// so that a narrow terminal shows it.
+    fn detail_lines(self, step: &StepView, all: &[StepView]) -> Vec<Line> {
         let is_out = step.status == StepStatus::Running;
         let mut lines: Vec<Line> = Vec::new();
         if let Some(what) = step.waiting_for.as_ref().filter(|_| is_out) {
             lines.push(indented(step, 2).with(DOUBTFUL, &format!("waits for {what}")));
         }
-        let Some(fault) = trouble(step, all) else { return lines };
+        let Some(fault) = shown_fault(step, all) else { return lines };
         let retries = step.status == StepStatus::Retrying;
         let style = if retries { DOUBTFUL } else { self.symbols.step(step.status).1 };
         if self.is_last {
@@ -173,8 +174,8 @@ impl Drawing<'_> {
     }
 }
 
-/// The column of names, which becomes narrower where counts and progress would not fit. Its width leaves the indented sign of
-/// each step, and as much of a name on both sides of an ellipsis.
+/// Returns the column of names, which becomes narrower where counts and progress would not fit. Its minimum width has room
+/// for the indented sign of each step, and for some of the name on both sides of an ellipsis.
 fn names(steps: &[(usize, &StepView)]) -> ShrinkingColumn {
     let deepest = steps.iter().map(|(_, step)| usize::from(step.depth)).max().unwrap_or(0);
     ShrinkingColumn::new(0, 16 + 4 * deepest, Loses::Middle)
@@ -189,7 +190,8 @@ pub(super) fn tolerated(view: &RunView) -> Option<String> {
     (has_succeeded && calls > 0).then(|| format!("{calls} failed, tolerated"))
 }
 
-/// Of the members of a group: how many have ended, and how many there are. Nothing of a step that is no group.
+/// Returns the number of members of a group that have ended, and the number of all members. Returns `None` for a step that
+/// is no group.
 fn members(steps: &[StepView], place: usize) -> Option<(usize, usize)> {
     let (group, after) = steps.get(place..)?.split_first()?;
     let inside = after.iter().take_while(|step| step.depth > group.depth);
@@ -206,8 +208,8 @@ fn indented(step: &StepView, more: usize) -> Line {
     Line::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
 }
 
-/// What went wrong: for good, or with the last attempt if there will be another one.
-fn trouble<'s>(step: &'s StepView, all: &[StepView]) -> Option<&'s Fault> {
+/// Returns the fault of a step, or that of its last attempt if another one follows.
+fn shown_fault<'s>(step: &'s StepView, all: &[StepView]) -> Option<&'s Fault> {
     match step.status {
         StepStatus::Retrying => step.attempts.last().and_then(|attempt| attempt.fault.as_ref()),
         _ => step.own_error(all),

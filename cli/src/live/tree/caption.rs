@@ -1,18 +1,17 @@
-//! The last cell of a step's row: its tool, counts and activity, within the columns that are left for it.
+//! The last cell of a step's row: its tool, counts and activity, fitted to the remaining columns.
 
 use crate::output::{FAINT, Line, PLAIN};
 
-/// The columns that a shortened tool name keeps.
+/// Minimum width of a shortened tool name.
 const TOOL_COLUMNS: usize = 6;
 
-/// The columns that the shortened id of a named step keeps.
+/// Minimum width of the shortened id of a named step.
 const ID_COLUMNS: usize = 4;
 
-/// The columns of an activity for which names are shortened: room for `1234/10000` with its gap and the beginning of a
-/// message.
+/// Width of an activity for which names are shortened: room for `1234/10000` with its gap and the beginning of a message.
 const ACTIVITY_COLUMNS: usize = 20;
 
-/// The last cell of a step's row, in parts. Each part but the first brings its own gap, and may be empty.
+/// The last cell of a step's row, in parts. Each part but the first contains its gap, and may be empty.
 pub(super) struct Caption<'a> {
     /// The tool, or the kind of a group.
     pub(super) tool: &'a str,
@@ -25,13 +24,13 @@ pub(super) struct Caption<'a> {
 }
 
 impl Caption<'_> {
-    /// The cell in full.
+    /// Returns the cell in full.
     pub(super) fn whole(&self) -> Line {
         self.of(Line::of(FAINT, self.tool), Line::of(FAINT, &self.id))
     }
 
-    /// The cell within so many columns: the tool and the id become shorter first, then the activity loses its end. Counts and
-    /// figures of progress stay, also beyond the columns.
+    /// Returns the cell within some columns: the tool and the id are shortened first, then the end of the activity is cut.
+    /// Counts and numbers of progress stay, even beyond the columns.
     pub(super) fn within(&self, columns: usize, ellipsis: &str) -> Line {
         let (tool, id) = (Line::of(FAINT, self.tool), Line::of(FAINT, &self.id));
         let [counts, activity] = [&self.counts, &self.activity].map(|text| Line::of(PLAIN, text).width());
@@ -55,7 +54,7 @@ impl Caption<'_> {
     }
 }
 
-/// Columns of the gap before a part.
+/// Width of the gap before a part.
 const GAP: usize = 2;
 
 #[cfg(test)]
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn message_of_a_server_loses_its_end() {
+    fn message_of_a_server_is_cut_at_its_end() {
         let activity = format!("  4/10 {}", "m".repeat(100));
         assert_eq!(within(40, "", &activity), "demo…ation  slo…step  4/10 mmmmmmmmmmmm…");
     }
