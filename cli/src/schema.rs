@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub(crate) use mistakes::{Mistake, mistakes};
+pub(crate) use mistakes::{ArgumentMistake, mistakes};
 
 /// Depth of references and combined schemas that are followed. Schemas of tools need two or three.
 const MAX_LEVELS: usize = 8;

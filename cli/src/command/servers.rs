@@ -1,6 +1,6 @@
-//! `longshore servers`: a doctor for MCP servers.
+//! `longshore servers`: checks MCP servers, lists and calls their tools, and reads their resources.
 //!
-//! All servers are asked at the same time, and one that is broken hides no other.
+//! Requests go to all servers at the same time, and a broken server does not affect the others.
 
 mod arguments;
 mod attachments;
@@ -38,10 +38,10 @@ use crate::signals::Signals;
 use crate::suggest;
 use crate::trust;
 
-/// Remembers a servers file as trusted, so that nobody is asked about it.
+/// Stores a servers file as trusted, so that no question is asked about it.
 pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Failure> {
     let path = args.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
-    // What is wrong with it is said before it is trusted.
+    // An invalid file is refused before it is trusted.
     ServersFile::find(&ServersSource::Named(path.clone()), output)?;
     output.message(&trust::give(&path, &input_text::read(&path, "servers file")?)?);
     Ok(Exit::Success)
@@ -51,7 +51,7 @@ pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Fa
 pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exit, Failure> {
     let file = find(&args.servers, output)?;
     if let Some(of) = &args.of {
-        usable(&file, &of.server)?;
+        require_usable(&file, &of.server)?;
     }
     let (mut reports, exit) = listed(&file, args.of.as_ref().map(|of| &of.server), output).await?;
     let wanted = args.of.and_then(|ToolsOf { server, tool }| Some(Target { server, tool: tool? }));
@@ -72,8 +72,8 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
     Ok(exit)
 }
 
-/// The tools of one server, or of all. A server that does not list them, or that the file makes unusable, is shown and makes the
-/// exit code a failure.
+/// Returns the tools of one server, or of all. A server that does not list them, or that is unusable, is reported, and makes
+/// the exit code an error.
 async fn listed(
     file: &TrustedServers,
     only: Option<&ServerName>,
@@ -95,7 +95,7 @@ async fn listed(
     .await?;
     let (mut reports, mut exit) = (Vec::new(), Exit::Success);
     if only.is_none() {
-        for failure in file.unusable().filter_map(|(server, _)| usable(file, server).err()) {
+        for failure in file.unusable().filter_map(|(server, _)| require_usable(file, server).err()) {
             exit = Exit::Error;
             output.failure(&failure);
         }
@@ -110,7 +110,7 @@ async fn listed(
             }
             Err(fault) => {
                 exit = Exit::Error;
-                output.failure(&unanswered(&server, &fault));
+                output.failure(&unusable_server(&server, &fault));
             }
         }
     }
@@ -121,12 +121,12 @@ async fn listed(
 pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit, Failure> {
     let object = arguments::object(args.arguments.as_deref())?;
     let file = find(&args.servers, output)?;
-    usable(&file, &args.target.server)?;
+    require_usable(&file, &args.target.server)?;
     let report = with_pool(&file, async |pool, _| {
         let Target { server, tool } = &args.target;
-        let tools = pool.tools(server).await.map_err(|fault| unanswered(server, &fault))?;
+        let tools = pool.tools(server).await.map_err(|fault| unusable_server(server, &fault))?;
         let schema = &known(&tools.tools, &args.target)?.input_schema;
-        let arguments = arguments::put_over(object, &args.argument, schema, output)?;
+        let arguments = arguments::override_with(object, &args.argument, schema, output)?;
         arguments::refuse_unknown(&arguments, &args.target, schema, output)?;
         let began = Instant::now();
         let answer = make_call(pool, &args.target, &arguments, args.timeout, output).await?;
@@ -178,7 +178,7 @@ async fn make_call(
     };
     let cancelled = CancellationToken::new();
     let progress = CallProgress::new(output, target);
-    let report = |activity| progress.note(activity);
+    let report = |activity| progress.store(activity);
     let ended = tokio::select! {
         ended = pool.call(call, &report, &cancelled) => ended,
         never = progress.show() => match never {},
@@ -201,7 +201,7 @@ async fn make_call(
     })
 }
 
-/// Does something with a pool of the file's servers, and closes it whatever comes of that. A signal gives up.
+/// Executes `work` with a pool of the file's servers, and closes the pool afterwards. A signal ends this early.
 pub(super) async fn with_pool<T>(
     file: &TrustedServers,
     work: impl AsyncFnOnce(&Pool, Vec<ServerName>) -> Result<T, Failure>,
@@ -222,19 +222,19 @@ fn find(args: &ServersFileArgs, output: &Output) -> Result<TrustedServers, Failu
     trusted(file, output)
 }
 
-/// The file, which has to be there, to be started and called.
+/// Returns the servers of a file, which must exist, if they may be started and called.
 fn trusted(file: ServersFile, output: &Output) -> Result<TrustedServers, Failure> {
     file.required()?.trusted(output, |line| output.message(line))
 }
 
-fn usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
+fn require_usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
     match file.lack(server) {
         None => Ok(()),
         Some((message, help)) => Err(Failure::new(Exit::NotFound, message).maybe_help(help)),
     }
 }
 
-/// Returns the tool that is meant.
+/// Returns the tool of this name.
 fn known<'t>(
     tools: impl IntoIterator<Item = &'t Tool, IntoIter: Clone>,
     target: &Target,
@@ -242,12 +242,15 @@ fn known<'t>(
     let tools = tools.into_iter();
     tools.clone().find(|tool| tool.name == target.tool).ok_or_else(|| {
         let message = format!("the server `{}` has no tool `{}`", target.server, target.tool);
-        Failure::new(Exit::NotFound, message).maybe_help(lacks(tools, target.tool.as_str()))
+        Failure::new(Exit::NotFound, message).maybe_help(unknown_tool_help(tools, target.tool.as_str()))
     })
 }
 
-/// What to say about a tool that is not among these; nothing if it is.
-pub(super) fn lacks<'t>(tools: impl IntoIterator<Item = &'t Tool>, wanted: &str) -> Option<String> {
+/// Returns advice about a tool that is not among these; `None` if it is.
+pub(super) fn unknown_tool_help<'t>(
+    tools: impl IntoIterator<Item = &'t Tool>,
+    wanted: &str,
+) -> Option<String> {
     let names: Vec<&str> = tools.into_iter().map(|tool| tool.name.as_str()).collect();
     if names.contains(&wanted) {
         return None;
@@ -255,6 +258,6 @@ pub(super) fn lacks<'t>(tools: impl IntoIterator<Item = &'t Tool>, wanted: &str)
     Some(suggest::among(wanted, &names))
 }
 
-fn unanswered(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
+fn unusable_server(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
     Failure::new(Exit::Error, format!("the server `{server}` cannot be used: {fault}"))
 }

@@ -1,19 +1,19 @@
-//! Servers and tools on a page: what `servers list` and `servers tools` print for people.
+//! Output of `servers list` and `servers tools` for people.
 
 use longshore_proto::StepStatus;
 use serde_json::Value;
 
-use super::report::{Health, ToolReport};
+use super::report::{ServerState, ToolReport};
 use crate::output::{
     BAD, DOUBTFUL, FAINT, GOOD, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, aligned,
     aligned_within,
 };
 use crate::schema::type_words;
 
-/// A row for each server, and the reason below those that cannot be used, wrapped to the room. Where nothing is cut, names are padded to `name_width`,
-/// so that parts of a list line up.
+/// Returns a row for each server, and below a server that cannot be used the reasons, wrapped to the width. Where nothing is
+/// cut, names are padded to `name_width`, so that all parts of a list are aligned.
 pub(super) fn servers<'h>(
-    all: impl Iterator<Item = &'h Health> + Clone,
+    all: impl Iterator<Item = &'h ServerState> + Clone,
     symbols: Symbols,
     room: TableRoom,
     name_width: usize,
@@ -22,36 +22,36 @@ pub(super) fn servers<'h>(
     let name = ShrinkingColumn::new(0, 12, Loses::Middle);
     let own = ShrinkingColumn::new(2, 8, Loses::Middle);
     let rows =
-        aligned_within(all.clone().map(|health| row(health, symbols, padding)).collect(), room, &[name, own]);
-    let why = |health| why(health).into_iter().flat_map(|line| room.wrapped(line));
-    all.zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
+        aligned_within(all.clone().map(|state| row(state, symbols, padding)).collect(), room, &[name, own]);
+    let why = |state| why(state).into_iter().flat_map(|line| room.wrapped(line));
+    all.zip(rows).flat_map(|(state, row)| std::iter::once(row).chain(why(state))).collect()
 }
 
-/// Why a server cannot be used, or tools of it.
-fn why(health: &Health) -> Vec<Line> {
-    match health {
-        Health::Ready { left_out, .. } => {
+/// Returns the reasons why a server, or some of its tools, cannot be used.
+fn why(state: &ServerState) -> Vec<Line> {
+    match state {
+        ServerState::Ready { left_out, .. } => {
             let line = |(tool, why): (&String, &String)| {
                 Line::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
             };
             left_out.iter().map(line).collect()
         }
-        Health::Disabled { .. } => Vec::new(),
-        Health::Broken { fault, .. } => vec![Line::of(BAD, &format!("    {fault}"))],
-        Health::Unusable { reasons, .. } => {
+        ServerState::Disabled { .. } => Vec::new(),
+        ServerState::Broken { fault, .. } => vec![Line::of(BAD, &format!("    {fault}"))],
+        ServerState::Unusable { reasons, .. } => {
             vec![Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
         }
     }
 }
 
-fn row(health: &Health, symbols: Symbols, padding: usize) -> Vec<Line> {
-    let (sign, style) = symbols.step(match health {
-        Health::Ready { .. } => StepStatus::Succeeded,
-        Health::Broken { .. } => StepStatus::Failed,
-        Health::Unusable { .. } | Health::Disabled { .. } => StepStatus::Skipped,
+fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<Line> {
+    let (sign, style) = symbols.step(match state {
+        ServerState::Ready { .. } => StepStatus::Succeeded,
+        ServerState::Broken { .. } => StepStatus::Failed,
+        ServerState::Unusable { .. } | ServerState::Disabled { .. } => StepStatus::Skipped,
     });
-    let name = Line::of(style, sign).with(STRONG, &format!(" {:<padding$}", health.name().as_str()));
-    let Health::Ready {
+    let name = Line::of(style, sign).with(STRONG, &format!(" {:<padding$}", state.name().as_str()));
+    let ServerState::Ready {
         name: own,
         server_version,
         protocol_version,
@@ -61,12 +61,12 @@ fn row(health: &Health, symbols: Symbols, padding: usize) -> Vec<Line> {
         tools,
         pid,
         ..
-    } = health
+    } = state
     else {
-        let word = match health {
-            Health::Broken { .. } => "broken",
-            Health::Disabled { .. } => "disabled",
-            Health::Unusable { .. } | Health::Ready { .. } => "unusable",
+        let word = match state {
+            ServerState::Broken { .. } => "broken",
+            ServerState::Disabled { .. } => "disabled",
+            ServerState::Unusable { .. } | ServerState::Ready { .. } => "unusable",
         };
         return vec![name, Line::of(style, word)];
     };
@@ -83,7 +83,7 @@ fn row(health: &Health, symbols: Symbols, padding: usize) -> Vec<Line> {
     ]
 }
 
-/// A row for each tool.
+/// Returns a row for each tool.
 pub(super) fn tools(reports: &[ToolReport]) -> Vec<Line> {
     let row = |report: &ToolReport| {
         vec![
@@ -95,7 +95,7 @@ pub(super) fn tools(reports: &[ToolReport]) -> Vec<Line> {
     aligned(reports.iter().map(row).collect())
 }
 
-/// A tool with its arguments. Its schema is printed below.
+/// Returns a tool with its arguments. Its schema is printed below.
 pub(super) fn tool(report: &ToolReport) -> Vec<Line> {
     let name = format!("{}/{}", report.server, report.tool.name);
     let mut lines = vec![Line::of(STRONG, &name).with(PLAIN, "  ").followed_by(hints(report))];
@@ -112,7 +112,7 @@ pub(super) fn tool(report: &ToolReport) -> Vec<Line> {
     lines
 }
 
-/// A row for each argument in a schema: its name, type, whether it is required, and what it is for.
+/// Returns a row for each argument in a schema: its name, its type, whether it is required, and its description.
 fn arguments(schema: &Value) -> Vec<Vec<Line>> {
     let required: Vec<&str> = schema
         .get("required")
@@ -135,7 +135,7 @@ fn arguments(schema: &Value) -> Vec<Vec<Line>> {
     properties.map(row).collect()
 }
 
-/// What the server says about repeating a call.
+/// Returns the server's hints about repeating a call.
 fn hints(report: &ToolReport) -> Line {
     let hints = report.tool.hints;
     let named = [
@@ -164,16 +164,16 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_server_says_why_and_hides_no_other() {
+    fn broken_server_is_shown_with_its_fault_beside_the_others() {
         let name = |text: &str| text.parse().expect("a name");
         let all = [
-            Health::Broken {
+            ServerState::Broken {
                 server: name("crm"),
                 fault: Fault::new(FaultClass::Unavailable, "no such file"),
             },
-            Health::Unusable { server: name("git"), reasons: vec!["args: must be a list".to_owned()] },
-            Health::Disabled { server: name("later") },
-            Health::Ready {
+            ServerState::Unusable { server: name("git"), reasons: vec!["args: must be a list".to_owned()] },
+            ServerState::Disabled { server: name("later") },
+            ServerState::Ready {
                 left_out: std::collections::BTreeMap::new(),
                 server: name("tables"),
                 name: Some("tables".to_owned()),
@@ -202,8 +202,10 @@ mod tests {
     #[test]
     fn reason_is_wrapped_to_the_terminal() {
         let reason = "args: must be a list of texts, and this is a map";
-        let unusable =
-            Health::Unusable { server: "git".parse().expect("a name"), reasons: vec![reason.to_owned()] };
+        let unusable = ServerState::Unusable {
+            server: "git".parse().expect("a name"),
+            reasons: vec![reason.to_owned()],
+        };
         let room = TableRoom { columns: Some(30), ellipsis: "..." };
         assert_eq!(
             texts(&servers(std::iter::once(&unusable), Symbols::Ascii, room, 6)),
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_by_itself_is_shown_with_its_arguments() {
+    fn single_tool_is_shown_with_its_arguments() {
         let report = ToolReport {
             server: "tables".parse().expect("a name"),
             tool: Tool {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_listed_with_its_hints() {
+    fn tool_is_listed_with_its_hints() {
         let tool = |name: &str, hints| ToolReport {
             server: "tables".parse().expect("a name"),
             tool: Tool {
