@@ -11,9 +11,9 @@ use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Symbols};
 pub(crate) enum Level {
     /// No problem.
     Good,
-    /// It works, and the operator should check it.
+    /// The subject works, but the operator should check it.
     Doubtful,
-    /// It does not work, or will fail soon.
+    /// The subject does not work, or will fail soon.
     Wrong,
     /// The check has no result.
     Unknown,

@@ -71,7 +71,7 @@ pub(crate) async fn upkeep(metrics: PrometheusHandle) {
     }
 }
 
-/// Returns all metrics in Prometheus' text format, without gauges that have no value now.
+/// Returns all metrics in Prometheus' text format, without gauges whose value is NaN.
 pub(crate) fn exported(metrics: &PrometheusHandle) -> String {
     without_nan(&metrics.render())
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gauge_without_a_value_is_not_exported() {
+    fn gauge_without_a_value_is_not_exported() {
         let text = "# TYPE age gauge\nage{partition=\"00\"} 3.5\nage{partition=\"01\"} NaN\n\nled 0\n";
         assert_eq!(without_nan(text), "# TYPE age gauge\nage{partition=\"00\"} 3.5\n\nled 0\n");
     }

@@ -132,7 +132,7 @@ impl Output {
         self.whole_lines(lines.into_iter().map(|line| room.cut(line)).collect())
     }
 
-    /// Prints a result in lines that hold sentences, wrapped to the terminal if there is one.
+    /// Prints a result whose lines are sentences. On a terminal they are wrapped.
     pub(crate) fn wrapped_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
         let room = self.table_room();
         self.whole_lines(lines.into_iter().flat_map(|line| room.wrapped(line)).collect())
@@ -159,7 +159,11 @@ impl Output {
     }
 
     /// Prints a document whose addresses are shown without credentials.
-    pub(crate) fn diagnosis(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn document_without_credentials(
+        &self,
+        schema: &'static str,
+        body: &impl Serialize,
+    ) -> Result<(), Failure> {
         let document = Document { schema, version: DOCUMENT_VERSION, body };
         self.result(&json_without_credentials(&serde_json::to_string(&document).map_err(unwritable)?))
     }
@@ -209,14 +213,14 @@ impl Output {
         self.unmasked(&json_without_credentials(lines));
     }
 
-    /// Prints an address that a person is to use as it is, such as one that a tool has returned.
+    /// Prints an address unmasked, because a person has to use it, such as one that a tool has returned.
     pub(crate) fn address(&self, before: &str, address: &str) {
         if !self.is_quiet {
             self.unmasked(&hanging(&format!("{before}{address}")));
         }
     }
 
-    /// Prints text whose addresses are as they are shown. Only known secrets are hidden.
+    /// Prints text with its addresses unmasked. Only known secrets are hidden.
     fn unmasked(&self, text: &str) {
         let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
         self.screen().say(&secrets.hide(text), self.size().columns);

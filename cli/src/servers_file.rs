@@ -28,7 +28,7 @@ pub(crate) const DEFAULT_PATH: &str = ".mcp.json";
 pub(crate) enum ServersSource {
     /// The user or the administrator named it.
     Named(PathBuf),
-    /// It has the default path, or a configuration file that was found and not named has its path.
+    /// The path is the default, or comes from a configuration file that was found in its default place.
     Found(PathBuf),
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn led(
             }
             for partition in before.difference(&now) {
                 gauge!("longshore_partition_led", "partition" => partition.to_string()).set(0);
-                // Not a number is left out of what is exported: another scheduler knows the age.
+                // NaN is not exported: another scheduler leads the partition and exports the age.
                 let labels = [("partition", partition.to_string())];
                 gauge!("longshore_checkpoint_age_seconds", &labels).set(f64::NAN);
             }

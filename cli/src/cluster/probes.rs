@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::dependencies::Dependencies;
 use super::dependency::Dependency;
-use super::redis_settings::{LoggedSettings, evicting};
+use super::redis_settings::{LoggedSettings, require_no_eviction};
 
 /// Interval of the probes. Two failures in a row decide, and the probes of orchestrators come every few seconds.
 const PROBE_INTERVAL: Duration = Duration::from_secs(3);
@@ -50,7 +50,7 @@ async fn probe_redis(redis: &Redis, dependencies: &Dependencies, logged: &mut Lo
     let write = record_answer(&dependencies.redis, redis.probe_write(dependencies.redis_probe), |()| Ok(()));
     let settings = record_answer(&dependencies.redis_settings, redis.settings(), |settings| {
         logged.log_changes(&settings);
-        evicting(&settings)
+        require_no_eviction(&settings)
     });
     tokio::join!(write, settings);
 }

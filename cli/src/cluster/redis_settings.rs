@@ -1,4 +1,4 @@
-//! Settings of Redis that lose claims, as a process sees them while it runs.
+//! Settings of Redis that may lose claims, checked while a process runs.
 
 use longshore_redis::Settings;
 use tracing::{info, warn};
@@ -8,12 +8,12 @@ use tracing::{info, warn};
 pub(super) struct LoggedSettings(Settings);
 
 impl LoggedSettings {
-    /// Logs what has changed. Settings that are in order when the process starts are not logged.
+    /// Logs the settings that have changed. Correct settings are not logged when the process starts.
     pub(super) fn log_changes(&mut self, now: &Settings) {
         if now.evicting != self.0.evicting {
-            match evicting(now) {
-                Err(reason) => warn!("{reason}; this process is not ready until then"),
-                Ok(()) => info!("Redis has `maxmemory-policy noeviction` again and keeps all claims"),
+            match require_no_eviction(now) {
+                Err(reason) => warn!("{reason}; this process is not ready until that is done"),
+                Ok(()) => info!("Redis has `maxmemory-policy noeviction` again, so it keeps all claims"),
             }
         }
         if now.is_without_log != self.0.is_without_log {
@@ -30,11 +30,11 @@ impl LoggedSettings {
     }
 }
 
-/// Returns why claims may be lost while Redis runs, so that a process that needs them is not ready.
-pub(super) fn evicting(settings: &Settings) -> Result<(), String> {
+/// Returns an error if Redis may drop claims while it runs. A process that needs claims is not ready then.
+pub(super) fn require_no_eviction(settings: &Settings) -> Result<(), String> {
     settings.evicting.as_ref().map_or(Ok(()), |policy| {
         Err(format!(
-            "Redis has `maxmemory-policy {policy}` and forgets which calls were made when its memory is full: set \
+            "Redis has `maxmemory-policy {policy}` and drops claims when its memory is full, so that calls may be made twice: set \
              `maxmemory-policy noeviction`"
         ))
     })

@@ -64,7 +64,7 @@ pub(super) async fn doctor(
         workers,
     };
     if json {
-        output.diagnosis(SCHEMA, &report)?;
+        output.document_without_credentials(SCHEMA, &report)?;
     } else {
         let page = page::page(&report, output.symbols);
         output.wrapped_lines(page.into_iter().map(Line::without_credentials).collect())?;

@@ -83,7 +83,7 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
             exit = Exit::Invalid;
         }
         if args.json {
-            output.diagnosis("longshore.validation", &validation)?;
+            output.document_without_credentials("longshore.validation", &validation)?;
         } else if let Some(failure) = failure {
             output.failure(&failure);
         } else {

@@ -20,7 +20,7 @@ pub(super) struct RunningSteps(BTreeMap<RunId, BTreeMap<StepPath, RunningStep>>)
 #[derive(Debug)]
 struct RunningStep {
     is_queued: bool,
-    /// The time since which it is queued, or not queued any more.
+    /// Time since which the step is queued, or no longer queued.
     since: Timestamp,
     has_line: bool,
 }

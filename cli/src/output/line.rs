@@ -88,8 +88,8 @@ impl Line {
         cut.with(FAINT, ellipsis)
     }
 
-    /// The line in as many lines of so many columns as it needs, broken at spaces where that is possible. Further lines are
-    /// indented by two columns more than the first one.
+    /// Breaks the line into lines of at most `columns`, at spaces where possible. The second line and the following ones are
+    /// indented by two more columns than the first one.
     pub(crate) fn wrapped(self, columns: usize) -> Vec<Self> {
         if self.width() <= columns {
             return vec![self];

@@ -23,7 +23,7 @@ impl TableRoom {
         }
     }
 
-    /// The line in as many lines as it needs within the columns, if they are bounded.
+    /// Breaks the line into lines that fit, if the width is limited.
     pub(crate) fn wrapped(self, line: Line) -> Vec<Line> {
         match self.columns {
             Some(columns) => line.wrapped(columns),

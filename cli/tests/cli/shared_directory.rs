@@ -103,7 +103,7 @@ async fn cleanup_steps_of_a_cancelled_run_are_executed_by_resume() {
     folder
         .run(&["runs", "cancel", "last"])
         .await
-        .expecting(0, &["steps to carry out", "longshore resume run_00"]);
+        .expecting(0, &["steps to execute", "longshore resume run_00"]);
     assert_eq!(newest(&folder).await["status"], "interrupted");
     folder.write("open", "");
     let resumed = folder.run(&["resume", "--json"]).await.expecting(21, &[]);

@@ -1,4 +1,4 @@
-//! `longshore runs cancel` in a cluster: tells runs to stop, by their ids or by what they have in common.
+//! `longshore runs cancel` in a cluster: cancels runs by their ids, or all runs that match options.
 
 use std::pin::pin;
 
@@ -18,18 +18,18 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Requests under way at once. Schedulers answer each once it is in a log, and logs are written in groups, so that some
-/// dozens at once are as fast as the cluster can be.
+/// Number of requests under way at once. Schedulers answer each when it is in a log. Logs are written in groups, so more
+/// than some dozens at once are not faster.
 const AT_ONCE: usize = 32;
 
-/// Failures that are shown in full; the others are counted.
+/// Number of failures that are shown in full. The others are counted.
 const SHOWN_FAILURES: usize = 10;
 
-/// Statuses of runs that can be told to stop and have not been yet.
+/// Statuses of runs that can be cancelled and have not been yet.
 const STOPPABLE: [RunStatus; 2] = [RunStatus::Running, RunStatus::Failing];
 
-/// Tells runs of the cluster to stop, each as well as it goes: one that is unknown keeps no other from stopping. That a run has
-/// ended already is said, and is success: it is no longer running, which is what a cancel asks for.
+/// Cancels runs of the cluster. A run that is unknown does not prevent the cancel of the others. For a run that has already
+/// ended a message is printed; that is success, because it no longer runs.
 pub(in super::super) async fn cancel(
     args: RunsCancelArgs,
     config: &Config,
@@ -118,16 +118,16 @@ async fn many(
     }
 }
 
-/// The runs that a query asks for.
+/// The runs that match a query.
 struct Matching {
     runs: Vec<RunId>,
-    /// One command takes no more runs, and there are none.
+    /// True if `runs` has all of them. One command cancels only a limited number.
     are_all: bool,
-    /// Why runs may be missing.
+    /// The reason why runs may be missing.
     incomplete: Option<String>,
 }
 
-/// Asks for all pages of a query.
+/// Requests all pages of a query.
 async fn collect(source: &RunSource, mut query: RunQuery) -> Result<Matching, Failure> {
     let mut runs = Vec::new();
     let mut incomplete = None;
@@ -143,7 +143,7 @@ async fn collect(source: &RunSource, mut query: RunQuery) -> Result<Matching, Fa
     }
 }
 
-/// How the requests of one command ended.
+/// Counts of the results of one command.
 #[derive(Debug, Eq, PartialEq)]
 struct Tally {
     cancelled: usize,
@@ -153,13 +153,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn summary(&self, asked: usize) -> String {
+    fn summary(&self, requested: usize) -> String {
         let mut parts = vec![format!("cancelling {}", run_count(self.cancelled))];
-        let unsent = asked.saturating_sub(self.cancelled + self.ended + self.failed);
+        let unsent = requested.saturating_sub(self.cancelled + self.ended + self.failed);
         let others = [
             (self.ended, "ended before"),
             (self.failed, "could not be cancelled"),
-            (unsent, self.why_unsent()),
+            (unsent, self.unsent_reason()),
         ];
         parts.extend(
             others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
@@ -167,8 +167,8 @@ impl Tally {
         parts.join("; ")
     }
 
-    /// Why the requests ended early, from the failure that ended them.
-    fn why_unsent(&self) -> &'static str {
+    /// Returns the reason why requests were not sent, from the failure that ended the command.
+    fn unsent_reason(&self) -> &'static str {
         match self.exit {
             Exit::Full => "not tried, because the cluster has no room to store a cancel",
             _ => "not tried, because the cluster does not answer",
@@ -176,7 +176,7 @@ impl Tally {
     }
 }
 
-/// Cancels them, some at once. Ends early if the cluster does not answer, or has no room.
+/// Cancels runs, some at once. Ends early if the cluster does not answer, or has no room.
 async fn cancel_all(
     client: &Client,
     runs: &[RunId],
@@ -185,8 +185,8 @@ async fn cancel_all(
 ) -> Result<Tally, Failure> {
     let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     let report = CancelReport { output, json: args.json };
-    let asked = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
-    let mut answers = pin!(asked.buffer_unordered(AT_ONCE));
+    let requests = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
+    let mut answers = pin!(requests.buffer_unordered(AT_ONCE));
     while let Some((run, answer)) = answers.next().await {
         match answer {
             Ok(None) => {
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_counts_every_run() {
+    fn summary_counts_every_run() {
         let tally = Tally { cancelled: 1, ended: 0, failed: 0, exit: Exit::Success };
         assert_eq!(tally.summary(1), "cancelling 1 run");
         let tally = Tally { cancelled: 5, ended: 2, failed: 1, exit: Exit::Unreachable };

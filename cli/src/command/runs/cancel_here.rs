@@ -1,7 +1,7 @@
 //! `longshore runs cancel` in a data directory.
 //!
-//! A run that a process moves is asked to stop through its log, and that process does the rest. An interrupted run is ended
-//! here: its partition is taken over for a moment, and no call is made.
+//! A run that a process executes is cancelled by an entry in its log, which that process reads. An interrupted run is ended
+//! by this process: it takes over the partition for a moment, and makes no call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,13 +25,13 @@ use crate::output::Output;
 /// Statuses of runs that can be cancelled.
 const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Interrupted];
 
-/// Tells runs of a data directory to stop. That a run has ended already is said, and is success.
+/// Cancels runs of a data directory. For a run that has already ended a message is printed, and that is success.
 pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
     let data = data_directory(&args.place);
     let local = DirectoryRuns::read(&data, output).await.map_err(super::suggest_cluster)?;
     let report = CancelReport { output, json: args.json };
     let (chosen, exit) = if args.runs.is_empty() {
-        let chosen = described(&args, local).await?;
+        let chosen = matching_runs(&args, local).await?;
         if chosen.is_empty() {
             output.message("no such runs");
             return Ok(Exit::Success);
@@ -43,14 +43,14 @@ pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result
         }
         (chosen, Exit::Success)
     } else {
-        named(&args, local, report).await?
+        given_runs(&args, local, report).await?
     };
     cancel(&data, &chosen, &args.reason, report).await?;
     Ok(exit)
 }
 
-/// Runs that are named by their ids and have not ended, and the exit code of the last one that is unknown.
-async fn named(
+/// Returns the runs that are given by their ids and have not ended, and the exit code of the last one that is unknown.
+async fn given_runs(
     args: &RunsCancelArgs,
     local: DirectoryRuns,
     report: CancelReport<'_>,
@@ -77,8 +77,8 @@ fn has_ended(view: &RunView) -> String {
     format!("the run {run} has already ended: it has {}", status_participle(status))
 }
 
-/// Runs that the options describe.
-async fn described(args: &RunsCancelArgs, local: DirectoryRuns) -> Result<Vec<RunId>, Failure> {
+/// Returns the runs that match the options.
+async fn matching_runs(args: &RunsCancelArgs, local: DirectoryRuns) -> Result<Vec<RunId>, Failure> {
     let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
     let mut query = RunQuery { statuses, ..query(&args.filter) };
     let source = RunSource::DataDir(Box::new(local));
@@ -149,7 +149,7 @@ async fn cancel_in(
             Some(view) if view.summary.status.is_terminal() => (CancelOutcome::Ended, has_ended(&view)),
             _ => {
                 let rest = format!("which `longshore resume {run}` does");
-                let message = format!("cancelling {run}: it has steps to carry out before it ends, {rest}");
+                let message = format!("cancelling {run}: it has steps to execute before it ends, {rest}");
                 (CancelOutcome::Cancelling, message)
             }
         };
