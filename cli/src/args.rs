@@ -7,8 +7,8 @@ mod cluster;
 mod dlq;
 mod groups;
 mod masked;
-mod place;
 mod runs;
+mod shared;
 mod suggestions;
 mod value;
 
@@ -26,11 +26,11 @@ pub(crate) use cluster::{
 pub(crate) use dlq::{DeadLettersArgs, DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs};
 pub(crate) use groups::parse;
 pub(crate) use masked::without_credentials;
-pub(crate) use place::RunSourceArgs;
 pub(crate) use runs::{
     RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };
-pub(crate) use value::{Pair, Target, ToolsOf, duration, given_twice};
+pub(crate) use shared::RunSourceArgs;
+pub(crate) use value::{NameValue, ToolSelection, ToolTarget, duration, given_twice};
 
 /// Default path of the data directory.
 pub(crate) const DEFAULT_DATA_DIR: &str = ".longshore";
@@ -116,7 +116,7 @@ pub(crate) struct RunArgs {
     pub(crate) workflow: PathBuf,
     /// An input of the workflow; goes before the same input of --input-file
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = value::input)]
-    pub(crate) inputs: Vec<Pair>,
+    pub(crate) inputs: Vec<NameValue>,
     /// A JSON object of inputs, or a map in YAML if the name ends in .yaml; `-` reads JSON from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
@@ -193,7 +193,7 @@ A single tool is shown with its arguments and their schema.")]
 pub(crate) struct ServersToolsArgs {
     /// Only the tools of this server, or one of them
     #[arg(value_name = "SERVER[/TOOL]")]
-    pub(crate) of: Option<ToolsOf>,
+    pub(crate) of: Option<ToolSelection>,
     #[command(flatten)]
     pub(crate) servers: ServersFileArgs,
     /// Print JSON, one tool on each line
@@ -213,13 +213,13 @@ parts are named on stderr, or saved as files with --save.")]
 pub(crate) struct ServersCallArgs {
     /// The server and the tool
     #[arg(value_name = "SERVER/TOOL")]
-    pub(crate) target: Target,
+    pub(crate) target: ToolTarget,
     /// The arguments, as a JSON object
     #[arg(value_name = "JSON")]
     pub(crate) arguments: Option<String>,
     /// One argument, read by the type in the tool's schema. Goes before the same argument of the object
     #[arg(short, long = "argument", value_name = "NAME=VALUE")]
-    pub(crate) argument: Vec<Pair>,
+    pub(crate) argument: Vec<NameValue>,
     /// Timeout of the call, such as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = value::duration)]
     pub(crate) timeout: Duration,

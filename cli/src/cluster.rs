@@ -36,13 +36,13 @@ use tokio::time::timeout;
 use tracing::warn;
 
 pub(crate) use client::{Client, RegisteredText, RunNotification, SubmitBody, ValuePart};
-pub(crate) use examine::{Examination, examine};
+pub(crate) use examine::{ClusterExamination, examine};
 pub(crate) use judge::exit as judged;
-pub(crate) use partitions::PartitionSeen;
+pub(crate) use partitions::PartitionSnapshot;
 #[cfg(test)]
 pub(crate) use report::PartitionReport;
 pub(crate) use scheduler::scheduler;
-pub(crate) use snapshot::{BacklogSeen, SchedulerSeen, StreamSeen};
+pub(crate) use snapshot::{BacklogSnapshot, SchedulerSnapshot, StreamSnapshot};
 pub(crate) use worker::worker;
 
 /// Time that pending messages get to leave when the connection to NATS is closed.

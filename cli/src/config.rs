@@ -7,7 +7,7 @@
 //! text and origin of each setting ──► types with bounds      all problems at once
 //! ```
 //!
-//! Each setting keeps its [`Origin`], for messages and for `longshore doctor`. Values that may contain a password are shown
+//! Each setting keeps its [`SettingOrigin`], for messages and for `longshore doctor`. Values that may contain a password are shown
 //! masked.
 
 mod contradictions;
@@ -36,28 +36,28 @@ use crate::failure::Failure;
 use crate::input_text;
 use crate::servers_file::ServersSource;
 use crate::suggest;
-pub(crate) use key::Key;
 use key::PREFIX;
-pub(crate) use origin::Origin;
-pub(crate) use value::{Address, LogFormat};
+pub(crate) use key::SettingKey;
+pub(crate) use origin::SettingOrigin;
+pub(crate) use value::{LogFormat, StoreAddress};
 
 /// Variables that are no settings of a cluster. They are read together with the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
 
 /// Settings on the command line.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flags {
+pub(crate) struct CommandLineSettings {
     /// The configuration file, if one is named.
     pub(crate) file: Option<PathBuf>,
     /// Settings, each with the option that has it.
-    pub(crate) values: Vec<(Key, &'static str, String)>,
+    pub(crate) values: Vec<(SettingKey, &'static str, String)>,
 }
 
 /// All settings, parsed.
 #[derive(Debug)]
 pub(crate) struct Config {
     /// Addresses of NATS servers.
-    pub(crate) nats_urls: Vec<Address>,
+    pub(crate) nats_urls: Vec<StoreAddress>,
     /// A file with a NATS user's JWT and seed.
     pub(crate) nats_credentials: Option<PathBuf>,
     /// Prefix of the subjects of answers.
@@ -67,7 +67,7 @@ pub(crate) struct Config {
     /// Certificates for NATS.
     pub(crate) nats_tls: TlsFiles,
     /// Address of Redis.
-    pub(crate) redis_url: Address,
+    pub(crate) redis_url: StoreAddress,
     /// Certificates for Redis.
     pub(crate) redis_tls: TlsFiles,
     /// Prefix of keys in Redis.
@@ -95,7 +95,7 @@ pub(crate) struct Config {
     /// Format of log lines.
     pub(crate) log_format: LogFormat,
     /// Filter of log lines, with its origin.
-    pub(crate) log_filter: Option<(String, Origin)>,
+    pub(crate) log_filter: Option<(String, SettingOrigin)>,
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
     /// The configuration file was found in the current directory, and not named.
@@ -108,11 +108,11 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Setting {
     /// The setting.
-    pub(crate) key: Key,
+    pub(crate) key: SettingKey,
     /// The value with masked credentials; `None` if the setting is off.
     pub(crate) shown: Option<String>,
     /// The origin of the value.
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
 }
 
 impl Config {
@@ -120,7 +120,9 @@ impl Config {
     pub(crate) fn credentials(&self) -> Secrets {
         let mut secrets = Secrets::default();
         let addresses = self.nats_urls.iter().chain([&self.redis_url]);
-        addresses.flat_map(Address::credentials).for_each(|credential| secrets.add_declared(&credential));
+        addresses
+            .flat_map(StoreAddress::credentials)
+            .for_each(|credential| secrets.add_declared(&credential));
         let (nats_key, redis_key) = (&self.nats_tls.key, &self.redis_tls.key);
         let files = [&self.nats_credentials, &self.nats_nkey, nats_key, redis_key];
         files.into_iter().flatten().for_each(|path| secret_files::add_lines(path, &mut secrets));
@@ -128,14 +130,17 @@ impl Config {
     }
 
     /// Reads all settings. `environment` is that of the process.
-    pub(crate) fn load(flags: &Flags, environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
+    pub(crate) fn load(
+        flags: &CommandLineSettings,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
         let named = flags.file.clone().or_else(|| set(environment, "LONGSHORE_CONFIG").map(PathBuf::from));
         let file = ConfigFile::find(named.as_deref())?;
         Self::from_sources(flags, environment, file)
     }
 
     fn from_sources(
-        flags: &Flags,
+        flags: &CommandLineSettings,
         environment: &BTreeMap<String, String>,
         mut file: ConfigFile,
     ) -> Result<Self, Failure> {
@@ -167,7 +172,8 @@ impl Config {
         match &self.mcp_config {
             None => ServersSource::usual(),
             Some(path) => {
-                let is_of_file = matches!(self.origin(Key::WorkerMcpConfig), Origin::File { .. });
+                let is_of_file =
+                    matches!(self.origin(SettingKey::WorkerMcpConfig), SettingOrigin::File { .. });
                 if is_of_file && self.file_was_found {
                     ServersSource::Found(path.clone())
                 } else {
@@ -178,20 +184,20 @@ impl Config {
     }
 
     /// Returns the origin of a setting.
-    pub(crate) fn origin(&self, key: Key) -> &Origin {
+    pub(crate) fn origin(&self, key: SettingKey) -> &SettingOrigin {
         self.settings
             .iter()
             .find(|setting| setting.key == key)
-            .map_or(&Origin::Default, |found| &found.origin)
+            .map_or(&SettingOrigin::Default, |found| &found.origin)
     }
 
-    fn is_set(&self, key: Key) -> bool {
+    fn is_set(&self, key: SettingKey) -> bool {
         self.settings.iter().any(|setting| setting.key == key && setting.shown.is_some())
     }
 
     /// Returns true if an address of NATS is configured. Commands that work with both then use the cluster.
     pub(crate) fn names_cluster(&self) -> bool {
-        *self.origin(Key::NatsUrl) != Origin::Default
+        *self.origin(SettingKey::NatsUrl) != SettingOrigin::Default
     }
 
     /// Returns the addresses of NATS, for messages.
@@ -213,7 +219,7 @@ fn refused(problems: &[String]) -> Failure {
 
 /// Reads settings one after the other, and collects their problems.
 struct SettingsReader<'a> {
-    flags: &'a Flags,
+    flags: &'a CommandLineSettings,
     environment: &'a BTreeMap<String, String>,
     file: &'a ConfigFile,
     settings: Vec<Setting>,
@@ -223,32 +229,33 @@ struct SettingsReader<'a> {
 impl SettingsReader<'_> {
     /// Reads every setting. Returns `None` if any of them is required and invalid, after all have been read.
     fn all(&mut self) -> Option<Config> {
-        let nats_urls = self.shown(Key::NatsUrl, value::nats_urls, |urls| {
+        let nats_urls = self.shown(SettingKey::NatsUrl, value::nats_urls, |urls| {
             urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         });
-        let nats_credentials = self.plain(Key::NatsCredentials, value::path);
-        let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
-        let nats_nkey = self.plain(Key::NatsNkey, value::path);
-        let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsKeyFile);
-        let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
-        let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisKeyFile);
-        let redis_prefix = self.plain(Key::RedisPrefix, value::prefix);
-        let namespace = self.plain(Key::Namespace, |text| {
+        let nats_credentials = self.plain(SettingKey::NatsCredentials, value::path);
+        let nats_inbox_prefix = self.plain(SettingKey::NatsInboxPrefix, value::inbox_prefix);
+        let nats_nkey = self.plain(SettingKey::NatsNkey, value::path);
+        let nats_tls = self.tls(SettingKey::NatsCa, SettingKey::NatsCert, SettingKey::NatsKeyFile);
+        let redis_url = self.shown(SettingKey::RedisUrl, value::redis_url, ToString::to_string);
+        let redis_tls = self.tls(SettingKey::RedisCa, SettingKey::RedisCert, SettingKey::RedisKeyFile);
+        let redis_prefix = self.plain(SettingKey::RedisPrefix, value::prefix);
+        let namespace = self.plain(SettingKey::Namespace, |text| {
             text.trim().parse().map_err(|_| "1 to 63 of A-Z, a-z, 0-9, `-` and `_`".to_owned())
         });
-        let partitions = self.plain(Key::Partitions, |text| value::number(text, &value::PARTITIONS));
-        let replicas = self.plain(Key::Replicas, value::replicas);
-        let keep_runs = self.plain(Key::KeepRuns, |text| value::number(text, &value::KEPT));
-        let keep_for = self.plain(Key::KeepFor, value::keep_for);
-        let live_runs = self.plain(Key::LimitsLiveRuns, |text| value::number(text, &value::LIVE_RUNS));
-        let connect_deadline = self.plain(Key::ConnectDeadline, duration);
-        let slots = self.plain(Key::WorkerSlots, |text| value::number(text, &value::SLOTS));
-        let drain = self.plain(Key::WorkerDrain, duration);
-        let mcp_config = self.plain(Key::WorkerMcpConfig, value::path);
-        let metrics_listen = self.plain(Key::MetricsListen, value::listen);
-        let log_format = self.plain(Key::LogFormat, value::log_format);
-        let log_filter = self.plain(Key::LogFilter, |text| Ok(text.to_owned()));
-        let filter_origin = self.settings.last().map_or(Origin::Default, |setting| setting.origin.clone());
+        let partitions = self.plain(SettingKey::Partitions, |text| value::number(text, &value::PARTITIONS));
+        let replicas = self.plain(SettingKey::Replicas, value::replicas);
+        let keep_runs = self.plain(SettingKey::KeepRuns, |text| value::number(text, &value::KEPT));
+        let keep_for = self.plain(SettingKey::KeepFor, value::keep_for);
+        let live_runs = self.plain(SettingKey::LimitsLiveRuns, |text| value::number(text, &value::LIVE_RUNS));
+        let connect_deadline = self.plain(SettingKey::ConnectDeadline, duration);
+        let slots = self.plain(SettingKey::WorkerSlots, |text| value::number(text, &value::SLOTS));
+        let drain = self.plain(SettingKey::WorkerDrain, duration);
+        let mcp_config = self.plain(SettingKey::WorkerMcpConfig, value::path);
+        let metrics_listen = self.plain(SettingKey::MetricsListen, value::listen);
+        let log_format = self.plain(SettingKey::LogFormat, value::log_format);
+        let log_filter = self.plain(SettingKey::LogFilter, |text| Ok(text.to_owned()));
+        let filter_origin =
+            self.settings.last().map_or(SettingOrigin::Default, |setting| setting.origin.clone());
         Some(Config {
             nats_urls: nats_urls?,
             nats_credentials,
@@ -276,13 +283,13 @@ impl SettingsReader<'_> {
         })
     }
 
-    fn tls(&mut self, ca: Key, cert: Key, key: Key) -> TlsFiles {
+    fn tls(&mut self, ca: SettingKey, cert: SettingKey, key: SettingKey) -> TlsFiles {
         let mut path = |key| self.plain(key, value::path);
         TlsFiles { ca: path(ca), cert: path(cert), key: path(key) }
     }
 
     /// Reads a setting that is shown unchanged.
-    fn plain<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    fn plain<T>(&mut self, key: SettingKey, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (text, origin) = self.find(key)?;
         let value = self.typed(key, &text, &origin, parse)?;
         self.settings.push(Setting { key, shown: Some(text), origin });
@@ -292,7 +299,7 @@ impl SettingsReader<'_> {
     /// Reads a setting that is shown in another form.
     fn shown<T>(
         &mut self,
-        key: Key,
+        key: SettingKey,
         parse: impl Fn(&str) -> Result<T, String>,
         show: impl Fn(&T) -> String,
     ) -> Option<T> {
@@ -304,9 +311,9 @@ impl SettingsReader<'_> {
 
     fn typed<T>(
         &mut self,
-        key: Key,
+        key: SettingKey,
         text: &str,
-        origin: &Origin,
+        origin: &SettingOrigin,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         let problem = match parse(text) {
@@ -319,18 +326,18 @@ impl SettingsReader<'_> {
     }
 
     /// Returns the text of the first source that has a value. A setting that is off is listed without one.
-    fn find(&mut self, key: Key) -> Option<(String, Origin)> {
+    fn find(&mut self, key: SettingKey) -> Option<(String, SettingOrigin)> {
         let flag = self.flags.values.iter().find(|(known, ..)| *known == key);
-        let flag = flag.map(|(_, name, value)| (value.clone(), Origin::Flag(name)));
+        let flag = flag.map(|(_, name, value)| (value.clone(), SettingOrigin::Flag(name)));
         let found = flag.or_else(|| self.in_environment(key)).or_else(|| self.file.get(key));
-        let found = found.or_else(|| key.default().map(|value| (value.to_owned(), Origin::Default)));
+        let found = found.or_else(|| key.default().map(|value| (value.to_owned(), SettingOrigin::Default)));
         if found.is_none() {
-            self.settings.push(Setting { key, shown: None, origin: Origin::Default });
+            self.settings.push(Setting { key, shown: None, origin: SettingOrigin::Default });
         }
         found
     }
 
-    fn in_environment(&mut self, key: Key) -> Option<(String, Origin)> {
+    fn in_environment(&mut self, key: SettingKey) -> Option<(String, SettingOrigin)> {
         for variable in key.variables() {
             let own = set(self.environment, &variable);
             let file_variable = key.file_variable(&variable);
@@ -340,7 +347,7 @@ impl SettingsReader<'_> {
                     self.problems.push(format!("both {variable} and {name} are set: keep one of them"));
                     return None;
                 }
-                (Some(value), None) => return Some((value.to_owned(), Origin::Variable(variable))),
+                (Some(value), None) => return Some((value.to_owned(), SettingOrigin::Variable(variable))),
                 (None, Some((name, path))) => return self.in_file_of(name, path),
                 (None, None) => {}
             }
@@ -349,10 +356,10 @@ impl SettingsReader<'_> {
     }
 
     /// Reads a secret from a file of its own, as orchestrators mount them.
-    fn in_file_of(&mut self, variable: String, path: &str) -> Option<(String, Origin)> {
+    fn in_file_of(&mut self, variable: String, path: &str) -> Option<(String, SettingOrigin)> {
         match input_text::read(Path::new(path), "file") {
             Ok(text) => {
-                Some((text.trim().to_owned(), Origin::FileOf { variable, path: PathBuf::from(path) }))
+                Some((text.trim().to_owned(), SettingOrigin::FileOf { variable, path: PathBuf::from(path) }))
             }
             Err(failure) => {
                 self.problems.push(format!("{variable}: {}", failure.message));
@@ -375,7 +382,7 @@ fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a 
 /// Returns problems with variables whose names begin like settings and are none.
 fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
-    for key in Key::ALL {
+    for key in SettingKey::ALL {
         for variable in key.variables() {
             known.extend(key.file_variable(&variable));
             known.push(variable);

@@ -8,7 +8,7 @@ use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Symbols};
 /// Result of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Level {
+pub(crate) enum FindingLevel {
     /// No problem.
     Good,
     /// The subject works, but the operator should check it.
@@ -25,7 +25,7 @@ pub(crate) struct Finding {
     /// The subject.
     pub(crate) name: &'static str,
     /// The result.
-    pub(crate) level: Level,
+    pub(crate) level: FindingLevel,
     /// The result in words.
     pub(crate) text: String,
     /// Advice on how to fix it.
@@ -38,7 +38,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// Creates a finding without advice.
-    pub(crate) fn new(name: &'static str, level: Level, text: &str) -> Self {
+    pub(crate) fn new(name: &'static str, level: FindingLevel, text: &str) -> Self {
         Self { name, level, text: text.to_owned(), help: None, lacks_permission: false }
     }
 
@@ -61,7 +61,7 @@ impl Finding {
     }
 }
 
-impl Level {
+impl FindingLevel {
     /// Returns the sign and its style.
     pub(crate) const fn sign(self, symbols: Symbols) -> (&'static str, Style) {
         match (self, symbols) {

@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 
 use crate::embedded::{DRAIN, LocalProcess};
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::output::{Elapsed, Output};
 use crate::signals::{Signals, StopRequest};
 
@@ -57,7 +57,7 @@ pub(crate) async fn follow(
     process: &mut LocalProcess,
     signals: &mut Signals,
     output: &Output,
-    live: Live,
+    live: LiveView,
     runs: Vec<(RunId, Watch)>,
     on_interrupt: OnInterrupt,
 ) -> Result<FollowOutcome, Failure> {
@@ -96,7 +96,7 @@ type NextRunView = BoxFuture<'static, (Watch, Arc<RunView>)>;
 
 /// Runs that are followed.
 struct FollowedRuns {
-    live: Live,
+    live: LiveView,
     open: BTreeSet<RunId>,
     changes: FuturesUnordered<NextRunView>,
     updates: broadcast::Receiver<CallUpdate>,
@@ -107,7 +107,7 @@ struct FollowedRuns {
 }
 
 impl FollowedRuns {
-    fn new(live: Live, runs: Vec<(RunId, Watch)>, process: &LocalProcess) -> Self {
+    fn new(live: LiveView, runs: Vec<(RunId, Watch)>, process: &LocalProcess) -> Self {
         let open = runs.iter().map(|(run, _)| *run).collect();
         let changes = runs.into_iter().map(|(_, watch)| next_view(watch).boxed()).collect();
         let (updates, jobs) = (process.call_updates(), process.jobs());

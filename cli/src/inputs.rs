@@ -8,7 +8,7 @@ use longshore_workflow::{
 };
 use serde_json::{Map, Value};
 
-use crate::args::{Pair, given_twice};
+use crate::args::{NameValue, given_twice};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
@@ -20,7 +20,7 @@ use crate::workflow_file;
 pub(crate) fn gather(
     plan: &Plan,
     file: Option<&Path>,
-    pairs: &[Pair],
+    pairs: &[NameValue],
     output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
     if let Some(name) = given_twice(pairs) {
@@ -137,7 +137,7 @@ fn warn_of_number(spec: &InputSpec, text: &str, value: &Value, output: &Output) 
 }
 
 /// Parses a value by the type of its input. A value of another type stays text, and the plan then reports it.
-fn typed(spec: Option<&InputSpec>, pair: &Pair) -> Result<Value, InputProblem> {
+fn typed(spec: Option<&InputSpec>, pair: &NameValue) -> Result<Value, InputProblem> {
     spec.map_or_else(|| Ok(Value::String(pair.value.clone())), |spec| spec.read_text(&pair.value))
 }
 
@@ -168,7 +168,7 @@ steps:
         if let Some(text) = file {
             std::fs::write(&path, text).expect("writes");
         }
-        let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
+        let pairs: Vec<NameValue> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
         gather(&plan(), file.map(|_| path.as_path()), &pairs, &Output::new())
             .map(Value::Object)
             .map_err(|failure| failure.message.replace(&*path.to_string_lossy(), "FILE"))

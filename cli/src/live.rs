@@ -2,12 +2,12 @@
 //!
 //! On a terminal a tree of steps is redrawn below the messages; elsewhere each change of a step is a line with its time. The
 //! text comes from [`RunView`]s and call updates: [`tree`] draws the tree, [`fit`] selects the steps that fit into it,
-//! [`journal`] writes the lines of changes, [`running`] selects the steps that run long, and [`activity`] keeps the
+//! [`plain_lines`] writes the lines of changes, [`running`] selects the steps that run long, and [`activity`] keeps the
 //! activities of calls under way.
 
 mod activity;
 mod fit;
-mod journal;
+mod plain_lines;
 mod running;
 mod tree;
 
@@ -23,14 +23,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use self::activity::Activities;
 pub(crate) use self::activity::words as activity_words;
 use self::running::RunningSteps;
-use self::tree::Drawing;
+use self::tree::FrameContext;
 use crate::output::Output;
 
 /// Interval of frames. More frames would not be visible, and would load a slow connection.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The view of some runs.
-pub(crate) struct Live {
+pub(crate) struct LiveView {
     output: Output,
     runs: BTreeMap<RunId, Arc<RunView>>,
     activities: Activities,
@@ -40,7 +40,7 @@ pub(crate) struct Live {
     frames: Interval,
 }
 
-impl Live {
+impl LiveView {
     /// Creates an empty view. `several` says that more than one run will be shown.
     pub(crate) fn new(output: &Output, several: bool) -> Self {
         let mut frames = interval(FRAME_INTERVAL);
@@ -56,8 +56,8 @@ impl Live {
         self.activities.forget_ended(&view);
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            for line in journal::changes(before.as_deref(), &view, self.several, now, times) {
-                self.output.say(&line);
+            for line in plain_lines::changes(before.as_deref(), &view, self.several, now, times) {
+                self.output.message_line(&line);
             }
             self.running.take(&view, now);
         }
@@ -79,7 +79,13 @@ impl Live {
             && let Some(words) = self.activities.due_words(run, step, now)
         {
             let whose = self.several.then_some(run);
-            self.output.say(&journal::activity(step, &words, whose, now, &self.output.message_times));
+            self.output.message_line(&plain_lines::activity(
+                step,
+                &words,
+                whose,
+                now,
+                &self.output.message_times,
+            ));
             self.running.note_line(run, &path);
         }
     }
@@ -88,8 +94,8 @@ impl Live {
     pub(crate) fn begin_with(&mut self, view: Arc<RunView>) {
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            let lines = journal::repeated_calls(&view, self.several, now, times);
-            lines.iter().for_each(|line| self.output.say(line));
+            let lines = plain_lines::repeated_calls(&view, self.several, now, times);
+            lines.iter().for_each(|line| self.output.message_line(line));
             self.running.take(&view, now);
             // Every step that was under way has a line, or is a group whose members have lines.
             view.steps.iter().for_each(|step| self.running.note_line(view.summary.run, &step.path));
@@ -117,7 +123,12 @@ impl Live {
             let step = self.runs.get(&run).and_then(|view| view.steps.iter().find(|step| step.path == path));
             let whose = self.several.then_some(run);
             if let Some(step) = step {
-                self.output.say(&journal::under_way(step, whose, now, &self.output.message_times));
+                self.output.message_line(&plain_lines::under_way(
+                    step,
+                    whose,
+                    now,
+                    &self.output.message_times,
+                ));
             }
         }
     }
@@ -138,7 +149,7 @@ impl Live {
             let runs = self.runs.values().map(Arc::as_ref);
             let (symbols, size) = (self.output.symbols, self.output.size());
             let activities = &self.activities;
-            let drawing = Drawing { now: clock::now(), symbols, size, is_last, activities };
+            let drawing = FrameContext { now: clock::now(), symbols, size, is_last, activities };
             self.output.draw(&tree::frame(runs, drawing));
         }
     }

@@ -21,7 +21,7 @@ use crate::config::{Config, LogFormat};
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{JsonLog, Output, Times};
+use crate::output::{JsonLog, Output, TimeFormatter};
 use crate::suggest;
 
 /// Default log filter of a command.
@@ -53,7 +53,7 @@ pub(crate) fn start_with(config: &Config, is_process: bool, output: &Output) -> 
     let usual = if is_process { PROCESS_FILTER } else { COMMAND_FILTER };
     let is_text = match config.log_format {
         // The messages of a command are text, and its log lines go to the same reader.
-        LogFormat::Auto => output.has_reader || !is_process,
+        LogFormat::Auto => output.stderr_is_terminal || !is_process,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
@@ -110,7 +110,7 @@ impl Write for LogLines {
 }
 
 /// Time of a log line, in the form of the messages.
-struct LogClock(Times);
+struct LogClock(TimeFormatter);
 
 impl FormatTime for LogClock {
     fn format_time(&self, line: &mut Writer<'_>) -> fmt::Result {

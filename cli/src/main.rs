@@ -70,7 +70,7 @@ fn main() -> ExitCode {
             let line: Vec<String> =
                 std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
             match args::without_credentials(&usage, &line).filter(|_| usage.use_stderr()) {
-                Some(message) => output.laid_out(message.trim_end()),
+                Some(message) => output.print_formatted(message.trim_end()),
                 None => drop(usage.print()),
             }
             if usage.use_stderr() { Exit::Usage } else { Exit::Success }

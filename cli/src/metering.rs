@@ -30,14 +30,14 @@ const COMMIT: &str = match option_env!("GIT_COMMIT") {
 
 /// Role of a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Role {
+pub(crate) enum ProcessRole {
     /// Leads partitions and answers requests.
     Scheduler,
     /// Makes calls.
     Worker,
 }
 
-impl Role {
+impl ProcessRole {
     /// Returns the name in metrics.
     const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Role {
 }
 
 /// Starts the recorder of the process.
-pub(crate) fn start(role: Role) -> Result<PrometheusHandle, Failure> {
+pub(crate) fn start(role: ProcessRole) -> Result<PrometheusHandle, Failure> {
     let failed = |why: String| Failure::new(Exit::Error, format!("cannot start metrics: {why}"));
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)

@@ -5,9 +5,9 @@
 
 mod elapsed;
 mod json;
-mod line;
 mod printable;
 mod screen;
+mod styled_line;
 mod symbols;
 mod table;
 mod times;
@@ -23,13 +23,15 @@ use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
 use json::json_without_credentials;
-pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG};
 use printable::styled;
 pub(crate) use printable::{hanging, one_line, printable};
 pub(crate) use screen::Screen;
+pub(crate) use styled_line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, PLAIN, STRONG, StyledLine};
 pub(crate) use symbols::Symbols;
-pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within, columns_before, fits};
-pub(crate) use times::{TimeForm, Times};
+pub(crate) use table::{
+    ShrinkingColumn, TableRoom, Truncation, aligned, aligned_within, columns_before, fits,
+};
+pub(crate) use times::{TimeFormatter, TimePrecision};
 
 use crate::environment;
 use crate::exit::Exit;
@@ -39,11 +41,11 @@ use crate::failure::Failure;
 const DOCUMENT_VERSION: u32 = 1;
 
 /// Size that is assumed of a terminal that does not report its size.
-const DEFAULT_SIZE: Size = Size { columns: 80, rows: 24 };
+const DEFAULT_SIZE: TerminalSize = TerminalSize { columns: 80, rows: 24 };
 
 /// Size of a terminal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Size {
+pub(crate) struct TerminalSize {
     /// Characters in a row.
     pub(crate) columns: usize,
     /// Rows.
@@ -61,18 +63,18 @@ pub(crate) struct Output {
     /// A live view may be drawn on stderr.
     pub(crate) is_live: bool,
     /// Stderr is a terminal, and not a program or a file.
-    pub(crate) has_reader: bool,
+    pub(crate) stderr_is_terminal: bool,
     /// Form of times in messages.
-    pub(crate) message_times: Times,
+    pub(crate) message_times: TimeFormatter,
     /// Form of times in results, except in JSON.
-    pub(crate) result_times: Times,
+    pub(crate) result_times: TimeFormatter,
     /// Messages and the live view are left out, so that stderr has warnings, errors and questions only.
     is_quiet: bool,
 }
 
 /// A JSON document with its schema name and version before its own fields.
 #[derive(Serialize)]
-struct Document<'a, T> {
+struct JsonDocument<'a, T> {
     schema: &'static str,
     version: u32,
     #[serde(flatten)]
@@ -83,8 +85,8 @@ impl Output {
     /// Creates the writer for the stdout and stderr of the process.
     pub(crate) fn new() -> Self {
         let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-        let has_reader = io::stderr().is_terminal();
-        let times = |is_terminal: bool| if is_terminal { Times::local() } else { Times::UTC };
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let times = |is_terminal: bool| if is_terminal { TimeFormatter::local() } else { TimeFormatter::UTC };
         Self {
             screen: Arc::new(Mutex::new(Screen::new(Box::new(io::stderr()), colour))),
             secrets: Arc::default(),
@@ -93,9 +95,9 @@ impl Output {
             } else {
                 Symbols::Ascii
             },
-            is_live: has_reader && environment::can_redraw(environment::variable),
-            has_reader,
-            message_times: times(has_reader),
+            is_live: stderr_is_terminal && environment::can_redraw(environment::variable),
+            stderr_is_terminal,
+            message_times: times(stderr_is_terminal),
             result_times: times(io::stdout().is_terminal()),
             is_quiet: false,
         }
@@ -127,23 +129,23 @@ impl Output {
     }
 
     /// Prints result lines, cut to the width of the terminal if there is one.
-    pub(crate) fn lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+    pub(crate) fn lines(&self, lines: Vec<StyledLine>) -> Result<(), Failure> {
         let room = self.table_room();
         self.whole_lines(lines.into_iter().map(|line| room.cut(line)).collect())
     }
 
     /// Prints a result whose lines are sentences. On a terminal they are wrapped.
-    pub(crate) fn wrapped_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+    pub(crate) fn wrapped_lines(&self, lines: Vec<StyledLine>) -> Result<(), Failure> {
         let room = self.table_room();
         self.whole_lines(lines.into_iter().flat_map(|line| room.wrapped(line)).collect())
     }
 
     /// Prints result lines, which a terminal wraps.
-    pub(crate) fn whole_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+    pub(crate) fn whole_lines(&self, lines: Vec<StyledLine>) -> Result<(), Failure> {
         if lines.is_empty() {
             return Ok(());
         }
-        self.result(&lines.iter().map(Line::to_string).collect::<Vec<_>>().join("\n"))
+        self.result(&lines.iter().map(StyledLine::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     /// Returns the room for tables on stdout.
@@ -154,7 +156,7 @@ impl Output {
 
     /// Prints a JSON document on one line, with its schema name and version.
     pub(crate) fn document(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
-        let document = Document { schema, version: DOCUMENT_VERSION, body };
+        let document = JsonDocument { schema, version: DOCUMENT_VERSION, body };
         self.result(&serde_json::to_string(&document).map_err(unwritable)?)
     }
 
@@ -164,7 +166,7 @@ impl Output {
         schema: &'static str,
         body: &impl Serialize,
     ) -> Result<(), Failure> {
-        let document = Document { schema, version: DOCUMENT_VERSION, body };
+        let document = JsonDocument { schema, version: DOCUMENT_VERSION, body };
         self.result(&json_without_credentials(&serde_json::to_string(&document).map_err(unwritable)?))
     }
 
@@ -186,25 +188,25 @@ impl Output {
     /// Prints a message.
     pub(crate) fn message(&self, text: &str) {
         if !self.is_quiet {
-            self.laid_out(&hanging(text));
+            self.print_formatted(&hanging(text));
         }
     }
 
     /// Prints a question, even if messages are left out, because its answer is waited for.
     pub(crate) fn question(&self, text: &str) {
-        self.laid_out(&hanging(text));
+        self.print_formatted(&hanging(text));
     }
 
     /// Prints a styled line as a message.
-    pub(crate) fn say(&self, line: &Line) {
+    pub(crate) fn message_line(&self, line: &StyledLine) {
         if !self.is_quiet {
-            self.laid_out(&line.to_string());
+            self.print_formatted(&line.to_string());
         }
     }
 
     /// Prints text that is already laid out, with its escape sequences. Every message, error and text line of a log is
     /// printed by this function, so that no address shows credentials.
-    pub(crate) fn laid_out(&self, text: &str) {
+    pub(crate) fn print_formatted(&self, text: &str) {
         self.unmasked(&shown_addresses(text));
     }
 
@@ -223,31 +225,31 @@ impl Output {
     /// Prints text with its addresses unmasked. Only known secrets are hidden.
     fn unmasked(&self, text: &str) {
         let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-        self.screen().say(&secrets.hide(text), self.size().columns);
+        self.screen().print(&secrets.hide(text), self.size().columns);
     }
 
     /// Prints a failure with its help.
     pub(crate) fn failure(&self, failure: &Failure) {
         if let Some(findings) = &failure.findings {
-            self.laid_out(findings);
+            self.print_formatted(findings);
         }
-        self.labelled(Line::of(BAD, "error:"), &failure.message);
+        self.labelled(StyledLine::of(BAD, "error:"), &failure.message);
         if let Some(help) = &failure.help {
-            self.labelled(Line::of(BUSY, "help:"), help);
+            self.labelled(StyledLine::of(BUSY, "help:"), help);
         }
     }
 
     /// Prints a warning.
     pub(crate) fn warning(&self, text: &str) {
-        self.labelled(Line::of(DOUBTFUL, "warning:"), text);
+        self.labelled(StyledLine::of(DOUBTFUL, "warning:"), text);
     }
 
-    fn labelled(&self, label: Line, text: &str) {
-        self.laid_out(&format!("{label} {}", hanging(text)));
+    fn labelled(&self, label: StyledLine, text: &str) {
+        self.print_formatted(&format!("{label} {}", hanging(text)));
     }
 
     /// Replaces the last frame by another one.
-    pub(crate) fn draw(&self, lines: &[Line]) {
+    pub(crate) fn draw(&self, lines: &[StyledLine]) {
         self.screen().draw(lines, self.size().columns);
     }
 
@@ -262,7 +264,7 @@ impl Output {
     }
 
     /// Returns the current size of the terminal behind stderr.
-    pub(crate) fn size(&self) -> Size {
+    pub(crate) fn size(&self) -> TerminalSize {
         size_of(io::stderr())
     }
 
@@ -272,10 +274,10 @@ impl Output {
     }
 }
 
-fn size_of(stream: impl rustix::fd::AsFd) -> Size {
+fn size_of(stream: impl rustix::fd::AsFd) -> TerminalSize {
     match rustix::termios::tcgetwinsize(stream) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-            Size { columns: size.ws_col.into(), rows: size.ws_row.into() }
+            TerminalSize { columns: size.ws_col.into(), rows: size.ws_row.into() }
         }
         _ => DEFAULT_SIZE,
     }
@@ -302,7 +304,7 @@ impl Write for JsonLog {
 /// Text lines of a log are written as messages.
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.laid_out(&String::from_utf8_lossy(bytes));
+        self.print_formatted(&String::from_utf8_lossy(bytes));
         Ok(bytes.len())
     }
 

@@ -80,7 +80,7 @@ impl TrustedServers {
 
 /// A reason why a step cannot be executed here.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Problem {
+pub(crate) struct StepProblem {
     /// The step.
     pub(crate) step: String,
     /// The cause.
@@ -177,13 +177,13 @@ impl ServersFile {
     }
 
     /// Returns the reasons why steps of a plan cannot be executed, judged by the names of servers only.
-    pub(crate) fn problems(&self, plan: &Plan) -> Vec<Problem> {
+    pub(crate) fn problems(&self, plan: &Plan) -> Vec<StepProblem> {
         calls(plan).filter_map(|(step, call)| self.problem(step, call)).collect()
     }
 
-    fn problem(&self, step: &str, call: &CallStep) -> Option<Problem> {
+    fn problem(&self, step: &str, call: &CallStep) -> Option<StepProblem> {
         let (message, help) = self.lack(&call.server)?;
-        Some(Problem { step: step.to_owned(), message, help })
+        Some(StepProblem { step: step.to_owned(), message, help })
     }
 
     /// Returns the reason why a server cannot be called, with advice; `None` if it can.
@@ -206,7 +206,7 @@ impl ServersFile {
     }
 
     /// Returns a failure if there are problems. `subject` names the workflow or run of the steps.
-    pub(crate) fn refuse(subject: &str, problems: &[Problem]) -> Result<(), Failure> {
+    pub(crate) fn refuse(subject: &str, problems: &[StepProblem]) -> Result<(), Failure> {
         // A workflow of many steps usually lacks one server. It is named once, with the steps that call it.
         let mut by_cause: BTreeMap<&str, (Vec<&str>, Option<&str>)> = BTreeMap::new();
         for problem in problems {

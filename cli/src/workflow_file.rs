@@ -46,7 +46,7 @@ impl WorkflowFile {
 pub(crate) fn warn(path: &Path, text: &str, warnings: &Diagnostics, output: &Output) {
     if !warnings.is_empty() {
         let file = input_text::shown(path).display().to_string();
-        output.laid_out(&warnings.render(&file, &blanked_addresses(text), output.has_colour()));
+        output.print_formatted(&warnings.render(&file, &blanked_addresses(text), output.has_colour()));
     }
 }
 

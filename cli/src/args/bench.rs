@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::Target;
-use super::place::ClusterArgs;
+use super::ToolTarget;
+use super::shared::ClusterArgs;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -45,7 +45,7 @@ pub(crate) struct BenchArgs {
     pub(crate) takeover: bool,
     /// The tool to call in an existing cluster; it gets the argument `text`
     #[arg(long, value_name = "SERVER/TOOL", conflicts_with = "start", required_unless_present = "start")]
-    pub(crate) tool: Option<Target>,
+    pub(crate) tool: Option<ToolTarget>,
     /// Number of runs of one step, and of steps in chains of ten
     #[arg(long, value_name = "N", default_value = "20000")]
     pub(crate) runs: NonZeroU32,

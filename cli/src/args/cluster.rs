@@ -8,10 +8,10 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_proto::WorkflowName;
 
 use super::dlq::DlqCommand;
-use super::place::{ClusterArgs, NamespaceArgs, ProcessArgs, RunSourceArgs};
 use super::runs::RunsCommand;
-use super::{BenchArgs, Pair};
-use crate::config::{Flags, Key};
+use super::shared::{ClusterArgs, NamespaceArgs, ProcessArgs, RunSourceArgs};
+use super::{BenchArgs, NameValue};
+use crate::config::{CommandLineSettings, SettingKey};
 
 /// Commands that work with a cluster.
 #[derive(Debug, Subcommand)]
@@ -94,7 +94,7 @@ pub(crate) struct SubmitArgs {
     pub(crate) workflow: String,
     /// An input of the workflow; goes before the same input of --input-file
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = super::value::input)]
-    pub(crate) inputs: Vec<Pair>,
+    pub(crate) inputs: Vec<NameValue>,
     /// A JSON object of inputs, or a map in YAML if the name ends in .yaml; `-` reads JSON from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
@@ -238,20 +238,20 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Options that are settings, with the values that were given.
-type SettingOptions<'a> = Vec<(Key, &'static str, Option<&'a String>)>;
+type SettingOptions<'a> = Vec<(SettingKey, &'static str, Option<&'a String>)>;
 
 impl ClusterCommand {
     /// Returns the settings on the command line.
-    pub(crate) fn flags(&self) -> Flags {
+    pub(crate) fn flags(&self) -> CommandLineSettings {
         let mut given = self.command_settings();
         let cluster = self.cluster();
         given.extend([
-            (Key::NatsUrl, "--nats-url", cluster.nats_url.as_ref()),
-            (Key::NatsCredentials, "--nats-creds", cluster.nats_creds.as_ref()),
-            (Key::ConnectDeadline, "--connect-deadline", cluster.connect_deadline.as_ref()),
+            (SettingKey::NatsUrl, "--nats-url", cluster.nats_url.as_ref()),
+            (SettingKey::NatsCredentials, "--nats-creds", cluster.nats_creds.as_ref()),
+            (SettingKey::ConnectDeadline, "--connect-deadline", cluster.connect_deadline.as_ref()),
         ]);
         let values = given.into_iter().filter_map(|(key, name, value)| Some((key, name, value?.clone())));
-        Flags { file: cluster.config.clone(), values: values.collect() }
+        CommandLineSettings { file: cluster.config.clone(), values: values.collect() }
     }
 
     /// Returns the options about the cluster.
@@ -280,23 +280,23 @@ impl ClusterCommand {
         match self {
             Self::Scheduler(args) => {
                 let mut given = process_settings(&args.process);
-                given.push((Key::Partitions, "--partitions", args.partitions.as_ref()));
-                given.push((Key::Replicas, "--replicas", args.replicas.as_ref()));
+                given.push((SettingKey::Partitions, "--partitions", args.partitions.as_ref()));
+                given.push((SettingKey::Replicas, "--replicas", args.replicas.as_ref()));
                 given
             }
             Self::Worker(args) => {
                 let mut given = process_settings(&args.process);
-                given.push((Key::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()));
-                given.push((Key::WorkerSlots, "--slots", args.slots.as_ref()));
-                given.push((Key::WorkerDrain, "--drain", args.drain.as_ref()));
+                given.push((SettingKey::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()));
+                given.push((SettingKey::WorkerSlots, "--slots", args.slots.as_ref()));
+                given.push((SettingKey::WorkerDrain, "--drain", args.drain.as_ref()));
                 given
             }
             Self::Doctor(args) => vec![
-                (Key::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()),
-                (Key::RedisUrl, "--redis-url", args.redis_url.as_ref()),
+                (SettingKey::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()),
+                (SettingKey::RedisUrl, "--redis-url", args.redis_url.as_ref()),
             ],
             _ => vec![(
-                Key::Namespace,
+                SettingKey::Namespace,
                 "--namespace",
                 self.namespace().and_then(|args| args.namespace.as_ref()),
             )],
@@ -323,7 +323,7 @@ impl ClusterCommand {
 
 fn process_settings(args: &ProcessArgs) -> SettingOptions<'_> {
     vec![
-        (Key::RedisUrl, "--redis-url", args.redis_url.as_ref()),
-        (Key::MetricsListen, "--metrics-listen", args.metrics_listen.as_ref()),
+        (SettingKey::RedisUrl, "--redis-url", args.redis_url.as_ref()),
+        (SettingKey::MetricsListen, "--metrics-listen", args.metrics_listen.as_ref()),
     ]
 }

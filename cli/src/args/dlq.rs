@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::place::{ClusterArgs, NamespaceArgs};
+use super::shared::{ClusterArgs, NamespaceArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DlqCommand {

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_ports::RunCursor;
 use longshore_proto::{RunStatus, StepPath, WorkflowName};
 
-use super::place::RunSourceArgs;
-use super::value::{Pair, Since};
+use super::shared::RunSourceArgs;
+use super::value::{NameValue, SinceTime};
 
 /// Statuses that `runs list --status` accepts.
 const STATUSES: [RunStatus; 7] = [
@@ -41,10 +41,10 @@ pub(crate) struct RunFilterArgs {
     pub(crate) workflow: Option<WorkflowName>,
     /// Only runs that were submitted since: 90s, 2h or 7d ago, or a moment such as 2026-11-20 or 2026-11-20T15:00:00Z
     #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<Since>,
+    pub(crate) since: Option<SinceTime>,
     /// Only runs whose workflow has this label; may be given several times
     #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub(crate) labels: Vec<Pair>,
+    pub(crate) labels: Vec<NameValue>,
 }
 
 #[derive(Debug, Args)]

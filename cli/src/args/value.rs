@@ -14,14 +14,14 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// `name=value`. The value may contain further `=`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Pair {
+pub(crate) struct NameValue {
     /// The text before the first `=`.
     pub(crate) name: String,
     /// The text after it.
     pub(crate) value: String,
 }
 
-impl FromStr for Pair {
+impl FromStr for NameValue {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -35,7 +35,7 @@ impl FromStr for Pair {
 }
 
 /// Parses an input. The error about a text that looks like a file or an object names the option for it.
-pub(crate) fn input(text: &str) -> Result<Pair, String> {
+pub(crate) fn input(text: &str) -> Result<NameValue, String> {
     let is_stdin = matches!(text, "-" | "@-");
     let is_file = text.starts_with('@') || [".json", ".yaml", ".yml"].iter().any(|end| text.ends_with(end));
     let is_object = text.trim_start().starts_with('{');
@@ -47,21 +47,21 @@ pub(crate) fn input(text: &str) -> Result<Pair, String> {
 }
 
 /// Returns the first name that is given twice.
-pub(crate) fn given_twice(pairs: &[Pair]) -> Option<&str> {
+pub(crate) fn given_twice(pairs: &[NameValue]) -> Option<&str> {
     let mut names = BTreeSet::new();
     pairs.iter().map(|pair| pair.name.as_str()).find(|name| !names.insert(*name))
 }
 
 /// `server/tool`, split at the first slash as in a workflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Target {
+pub(crate) struct ToolTarget {
     /// The server.
     pub(crate) server: ServerName,
     /// The tool.
     pub(crate) tool: ToolName,
 }
 
-impl FromStr for Target {
+impl FromStr for ToolTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -74,19 +74,19 @@ impl FromStr for Target {
 
 /// `server`, or `server/tool`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ToolsOf {
+pub(crate) struct ToolSelection {
     /// The server.
     pub(crate) server: ServerName,
     /// One of its tools; `None` for all of them.
     pub(crate) tool: Option<ToolName>,
 }
 
-impl FromStr for ToolsOf {
+impl FromStr for ToolSelection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.contains('/') {
-            let Target { server, tool } = text.parse()?;
+            let ToolTarget { server, tool } = text.parse()?;
             return Ok(Self { server, tool: Some(tool) });
         }
         let server = text.parse().map_err(|error: longshore_proto::IdError| error.to_string())?;
@@ -114,14 +114,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// A moment in the past, as a duration before now or as a date.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Since {
+pub(crate) enum SinceTime {
     /// This long before now.
     Ago(Duration),
     /// At this moment.
     At(Timestamp),
 }
 
-impl Since {
+impl SinceTime {
     /// Returns the moment, relative to `now`.
     pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
         match self {
@@ -134,7 +134,7 @@ impl Since {
     }
 }
 
-impl FromStr for Since {
+impl FromStr for SinceTime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -175,11 +175,11 @@ mod tests {
 
     #[test]
     fn pair_is_split_at_the_first_equals_sign() {
-        let pair: Pair = "query=a=b".parse().expect("a pair");
+        let pair: NameValue = "query=a=b".parse().expect("a pair");
         assert_eq!((pair.name.as_str(), pair.value.as_str()), ("query", "a=b"));
-        assert_eq!("empty=".parse::<Pair>().expect("a pair").value, "");
-        assert!("=x".parse::<Pair>().is_err());
-        assert!("x".parse::<Pair>().is_err());
+        assert_eq!("empty=".parse::<NameValue>().expect("a pair").value, "");
+        assert!("=x".parse::<NameValue>().is_err());
+        assert!("x".parse::<NameValue>().is_err());
     }
 
     #[test]
@@ -200,10 +200,10 @@ mod tests {
 
     #[test]
     fn target_is_split_at_the_first_slash() {
-        let target: Target = "files/dir/read.text".parse().expect("a target");
+        let target: ToolTarget = "files/dir/read.text".parse().expect("a target");
         assert_eq!((target.server.as_str(), target.tool.as_str()), ("files", "dir/read.text"));
-        assert!("files".parse::<Target>().is_err());
-        assert!("fi les/x".parse::<Target>().is_err());
+        assert!("files".parse::<ToolTarget>().is_err());
+        assert!("fi les/x".parse::<ToolTarget>().is_err());
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn since_is_a_duration_or_a_date() {
         let now = Timestamp::from_millis(1_795_187_471_042);
-        let since = |text: &str| text.parse::<Since>().map(|since| since.moment(now).to_string());
+        let since = |text: &str| text.parse::<SinceTime>().map(|since| since.moment(now).to_string());
         assert_eq!(since("2h").as_deref(), Ok("2026-11-20T13:11:11.042Z"));
         assert_eq!(since("7d").as_deref(), Ok("2026-11-13T15:11:11.042Z"));
         assert_eq!(since("99999999d").as_deref(), Ok("1970-01-01T00:00:00.000Z"));

@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connect;
 use super::refusal::{Refusal, refusal_of};
-use crate::config::{Config, Key};
+use crate::config::{Config, SettingKey};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -114,7 +114,8 @@ const ENDED: &str = "ended";
 impl Client {
     /// Connects to the cluster. With `verbose` the address is printed first.
     pub(crate) async fn connect(config: &Config, verbose: bool, output: &Output) -> Result<Self, Failure> {
-        let description = format!("the cluster at {} ({})", config.nats(), config.origin(Key::NatsUrl));
+        let description =
+            format!("the cluster at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
         if verbose {
             output.message(&format!("sending requests to {description}"));
         }
@@ -196,12 +197,12 @@ impl Client {
     }
 
     /// Submits the submit in a dead letter again.
-    pub(crate) async fn retry_letter(&self, number: u64) -> Result<SubmitAnswer, Failure> {
+    pub(crate) async fn retry_dead_letter(&self, number: u64) -> Result<SubmitAnswer, Failure> {
         self.ask(Verb::DlqRetry, &json!({ "number": number })).await
     }
 
     /// Removes a dead letter.
-    pub(crate) async fn drop_letter(&self, number: u64) -> Result<(), Failure> {
+    pub(crate) async fn drop_dead_letter(&self, number: u64) -> Result<(), Failure> {
         self.ask::<Value>(Verb::DlqDrop, &json!({ "number": number })).await.map(drop)
     }
 

@@ -9,10 +9,10 @@ use longshore_tls::FileRole;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::config::{Config, Key};
+use crate::config::{Config, SettingKey};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 
 /// Time without a connection after which the first message is logged. A server that is available answers in a tenth of it.
 const FIRST_REPORT_AFTER: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const SECOND_FAILURE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Connects a process of the cluster called `name` to both.
-pub(super) async fn both(config: &Config, name: &str, role: Role) -> Result<(Nats, Redis), Failure> {
+pub(super) async fn both(config: &Config, name: &str, role: ProcessRole) -> Result<(Nats, Redis), Failure> {
     let mut nats = Box::pin(nats(config, name, role));
     let mut redis = Box::pin(permitted_redis(config, role));
     // A server that cannot be reached is reported even while the other one is still waited for.
@@ -50,23 +50,23 @@ async fn with_other_failure<T>(first: Failure, other: impl Future<Output = Resul
 }
 
 /// Connects to NATS and its streams: a scheduler creates them, a worker waits for them.
-async fn nats(config: &Config, name: &str, role: Role) -> Result<Nats, Failure> {
+async fn nats(config: &Config, name: &str, role: ProcessRole) -> Result<Nats, Failure> {
     let nats_config = nats_config(config, name, config.connect_deadline);
     match role {
-        Role::Scheduler => Box::pin(connected(config, Nats::connect(nats_config))).await,
-        Role::Worker => Box::pin(connected(config, Nats::join(nats_config))).await,
+        ProcessRole::Scheduler => Box::pin(connected(config, Nats::connect(nats_config))).await,
+        ProcessRole::Worker => Box::pin(connected(config, Nats::join(nats_config))).await,
     }
 }
 
 /// Connects to Redis and checks that the user has the permissions of the role.
-async fn permitted_redis(config: &Config, role: Role) -> Result<Redis, Failure> {
+async fn permitted_redis(config: &Config, role: ProcessRole) -> Result<Redis, Failure> {
     let redis = redis(config, config.connect_deadline).await?;
     let role = match role {
-        Role::Scheduler => redis::Role::Scheduler,
-        Role::Worker => redis::Role::Worker,
+        ProcessRole::Scheduler => redis::Role::Scheduler,
+        ProcessRole::Worker => redis::Role::Worker,
     };
     let permitted = redis.check_permissions(role).await;
-    permitted.map_err(|error| refused(config, Exit::Denied, Key::RedisUrl, error.to_string()))?;
+    permitted.map_err(|error| refused(config, Exit::Denied, SettingKey::RedisUrl, error.to_string()))?;
     Ok(redis)
 }
 
@@ -80,22 +80,22 @@ async fn connected<T>(
     config: &Config,
     connecting: impl Future<Output = Result<T, nats::ConnectError>>,
 ) -> Result<T, Failure> {
-    let server = format!("NATS at {} ({})", config.nats(), config.origin(Key::NatsUrl));
+    let server = format!("NATS at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
     reporting(&server, connecting).await.map_err(|error| {
         use nats::ConnectError as Cause;
         let (exit, key) = match &error {
-            Cause::Unreachable { .. } | Cause::NoStreams { .. } => (Exit::Unreachable, Key::NatsUrl),
-            Cause::Refused { .. } | Cause::Denied { .. } => (Exit::Denied, Key::NatsUrl),
+            Cause::Unreachable { .. } | Cause::NoStreams { .. } => (Exit::Unreachable, SettingKey::NatsUrl),
+            Cause::Refused { .. } | Cause::Denied { .. } => (Exit::Denied, SettingKey::NatsUrl),
             // The server answers, and Longshore cannot rely on its version or its configuration.
             Cause::Tls { .. } | Cause::TooOld { .. } | Cause::NoJetStream { .. } | Cause::Mismatch { .. } => {
-                (Exit::Denied, Key::NatsUrl)
+                (Exit::Denied, SettingKey::NatsUrl)
             }
             // A setting of this process is wrong.
-            Cause::Url { .. } => (Exit::Usage, Key::NatsUrl),
-            Cause::Credentials { .. } => (Exit::Usage, Key::NatsCredentials),
+            Cause::Url { .. } => (Exit::Usage, SettingKey::NatsUrl),
+            Cause::Credentials { .. } => (Exit::Usage, SettingKey::NatsCredentials),
             Cause::File(error) => (Exit::Usage, nats_file_key(error.role)),
-            Cause::Partitions { .. } => (Exit::Usage, Key::Partitions),
-            Cause::Other(_) => (Exit::Error, Key::NatsUrl),
+            Cause::Partitions { .. } => (Exit::Usage, SettingKey::Partitions),
+            Cause::Other(_) => (Exit::Error, SettingKey::NatsUrl),
         };
         refused(config, exit, key, error.to_string())
     })
@@ -109,43 +109,43 @@ pub(super) async fn redis(config: &Config, connect_deadline: Duration) -> Result
         prefix: config.redis_prefix.clone(),
         tls: config.redis_tls.clone(),
     });
-    let server = format!("Redis at {} ({})", config.redis_url, config.origin(Key::RedisUrl));
+    let server = format!("Redis at {} ({})", config.redis_url, config.origin(SettingKey::RedisUrl));
     reporting(&server, connecting).await.map_err(|error| {
         use redis::ConnectError as Cause;
         let (exit, key) = match &error {
-            Cause::Unreachable { .. } => (Exit::Unreachable, Key::RedisUrl),
-            Cause::Credentials { .. } | Cause::Permission { .. } => (Exit::Denied, Key::RedisUrl),
+            Cause::Unreachable { .. } => (Exit::Unreachable, SettingKey::RedisUrl),
+            Cause::Credentials { .. } | Cause::Permission { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // The server answers, and Longshore cannot rely on its version or its configuration.
             Cause::Tls { .. }
             | Cause::TooOld { .. }
             | Cause::Evicting { .. }
             | Cause::DroppingTransactions { .. }
-            | Cause::Replica { .. } => (Exit::Denied, Key::RedisUrl),
+            | Cause::Replica { .. } => (Exit::Denied, SettingKey::RedisUrl),
             // A setting of this process is wrong.
-            Cause::Address { .. } => (Exit::Usage, Key::RedisUrl),
+            Cause::Address { .. } => (Exit::Usage, SettingKey::RedisUrl),
             Cause::File(error) => (Exit::Usage, redis_file_key(error.role)),
-            Cause::Other { .. } => (Exit::Error, Key::RedisUrl),
+            Cause::Other { .. } => (Exit::Error, SettingKey::RedisUrl),
         };
         refused(config, exit, key, error.to_string())
     })
 }
 
 /// Returns the setting that names a file of this role.
-const fn nats_file_key(role: FileRole) -> Key {
+const fn nats_file_key(role: FileRole) -> SettingKey {
     match role {
-        FileRole::Ca => Key::NatsCa,
-        FileRole::Cert => Key::NatsCert,
-        FileRole::Key => Key::NatsKeyFile,
-        FileRole::Nkey => Key::NatsNkey,
+        FileRole::Ca => SettingKey::NatsCa,
+        FileRole::Cert => SettingKey::NatsCert,
+        FileRole::Key => SettingKey::NatsKeyFile,
+        FileRole::Nkey => SettingKey::NatsNkey,
     }
 }
 
 /// Returns the setting that names a file of this role for Redis, which has no nkeys.
-const fn redis_file_key(role: FileRole) -> Key {
+const fn redis_file_key(role: FileRole) -> SettingKey {
     match role {
-        FileRole::Ca => Key::RedisCa,
-        FileRole::Cert => Key::RedisCert,
-        FileRole::Key | FileRole::Nkey => Key::RedisKeyFile,
+        FileRole::Ca => SettingKey::RedisCa,
+        FileRole::Cert => SettingKey::RedisCert,
+        FileRole::Key | FileRole::Nkey => SettingKey::RedisKeyFile,
     }
 }
 
@@ -164,7 +164,7 @@ fn nats_config(config: &Config, name: &str, connect_deadline: Duration) -> NatsC
 }
 
 /// Creates the failure of a connection. The error contains the remedy; the help names the origin of the setting.
-fn refused(config: &Config, exit: Exit, key: Key, message: String) -> Failure {
+fn refused(config: &Config, exit: Exit, key: SettingKey, message: String) -> Failure {
     let origin = config.origin(key);
     Failure::new(exit, message).help(format!("`{}` comes from: {origin}", key.name()))
 }

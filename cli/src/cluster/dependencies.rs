@@ -9,7 +9,7 @@ use longshore_redis::Probe;
 
 use super::dependency::Dependency;
 use super::logs_room::LogsRoom;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 
 /// The stores of one process.
 pub(super) struct Dependencies {
@@ -47,7 +47,7 @@ pub(super) struct Dependencies {
 
 impl Dependencies {
     /// Returns the stores of a process, before any request.
-    pub(super) fn new(role: Role, partitions: u16) -> Self {
+    pub(super) fn new(role: ProcessRole, partitions: u16) -> Self {
         let of_traffic = |name: &str, operation| Arc::new(Dependency::of_traffic(name, operation));
         let of_each = |what: &str, operation| {
             let named = |number| format!("{what} {}", Partition(number));
@@ -68,12 +68,12 @@ impl Dependencies {
                 .map(|name| Arc::new(Dependency::of_probe(name)))
                 .collect(),
             account: Dependency::of_probe("NATS account"),
-            logs_room: (role == Role::Scheduler).then(LogsRoom::default),
+            logs_room: (role == ProcessRole::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
             redis_settings: Dependency::of_probe("settings of redis"),
             redis_probe: match role {
-                Role::Scheduler => Probe::Partitions,
-                Role::Worker => Probe::Claims,
+                ProcessRole::Scheduler => Probe::Partitions,
+                ProcessRole::Worker => Probe::Claims,
             },
         }
     }
@@ -118,13 +118,13 @@ impl Dependencies {
 }
 
 /// Returns the names of the streams that a process uses.
-fn streams(role: Role, partitions: u16) -> Vec<String> {
+fn streams(role: ProcessRole, partitions: u16) -> Vec<String> {
     let mut names: Vec<String> =
         (0..partitions).map(|number| subject::log_stream(Partition(number))).collect();
     let for_all = [subject::JOBS_STREAM, subject::BLOBS_STREAM];
     let for_schedulers = [subject::SUBMIT_STREAM, subject::DEAD_LETTER_STREAM, subject::WORKFLOWS_STREAM];
     names.extend(for_all.map(str::to_owned));
-    if role == Role::Scheduler {
+    if role == ProcessRole::Scheduler {
         names.extend(for_schedulers.map(str::to_owned));
     }
     names

@@ -19,10 +19,12 @@ use tokio::time::timeout;
 
 use super::connect;
 use super::judge;
-use super::partitions::{self, PartitionSeen};
+use super::partitions::{self, PartitionSnapshot};
 use super::report::SchedulerReport;
-use super::snapshot::{BacklogSeen, ConsumerSeen, NatsSeen, RedisSeen, SchedulerSeen, StreamSeen};
-use crate::config::{Config, Key, Origin};
+use super::snapshot::{
+    BacklogSnapshot, ConsumerSnapshot, NatsSnapshot, RedisSnapshot, SchedulerSnapshot, StreamSnapshot,
+};
+use crate::config::{Config, SettingKey, SettingOrigin};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::Finding;
@@ -40,17 +42,17 @@ const MAX_LISTED_SCHEDULERS: usize = 100;
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// The state of a cluster, with findings.
-pub(crate) struct Examination {
+pub(crate) struct ClusterExamination {
     /// The results of the checks.
     pub(crate) findings: Vec<Finding>,
     /// The partitions, with their leaders and the ages of their checkpoints.
-    pub(crate) partitions: Vec<PartitionSeen>,
+    pub(crate) partitions: Vec<PartitionSnapshot>,
     /// The jobs in the queue, by server.
-    pub(crate) backlog: Vec<BacklogSeen>,
+    pub(crate) backlog: Vec<BacklogSnapshot>,
     /// The streams, sorted by name.
-    pub(crate) streams: Vec<StreamSeen>,
+    pub(crate) streams: Vec<StreamSnapshot>,
     /// The schedulers that answer.
-    pub(crate) schedulers: Vec<SchedulerSeen>,
+    pub(crate) schedulers: Vec<SchedulerSnapshot>,
     /// The workers that are listed in Redis.
     pub(crate) workers: Vec<WorkerEntry>,
     /// The exit code if NATS or Redis cannot be reached, or refuses the user.
@@ -74,7 +76,7 @@ struct EndpointStats {
 }
 
 /// Reads and judges the state of a cluster. All requests are sent at the same time.
-pub(crate) async fn examine(config: &Config) -> Examination {
+pub(crate) async fn examine(config: &Config) -> ClusterExamination {
     let (nats, redis) = tokio::join!(nats(config), redis(config));
     let workers = redis.as_ref().ok().map(|seen| seen.workers.as_slice());
     let partitions = partitions::partitions(nats.as_ref().ok(), redis.as_ref().ok(), config.partitions);
@@ -92,7 +94,7 @@ pub(crate) async fn examine(config: &Config) -> Examination {
     let seen = nats.ok();
     let backlog = seen.as_ref().and_then(|seen| seen.backlog.as_ref().ok()).map(backlog).unwrap_or_default();
     let (streams, schedulers) = seen.map(|seen| (seen.status.streams, seen.schedulers)).unwrap_or_default();
-    Examination {
+    ClusterExamination {
         findings,
         partitions,
         backlog,
@@ -104,13 +106,13 @@ pub(crate) async fn examine(config: &Config) -> Examination {
 }
 
 /// Returns the number of pull requests for jobs that wait in NATS.
-fn pulls(seen: &NatsSeen) -> usize {
+fn pulls(seen: &NatsSnapshot) -> usize {
     let queues = seen.status.streams.iter().filter(|stream| stream.name == subject::JOBS_STREAM);
     queues.flat_map(|queue| &queue.consumers).map(|consumer| consumer.waiting).sum()
 }
 
-fn backlog(backlog: &Backlog) -> Vec<BacklogSeen> {
-    let seen = |server: &nats::ServerBacklog| BacklogSeen {
+fn backlog(backlog: &Backlog) -> Vec<BacklogSnapshot> {
+    let seen = |server: &nats::ServerBacklog| BacklogSnapshot {
         server: server.server.clone(),
         jobs: server.jobs,
         out: server.out,
@@ -119,20 +121,20 @@ fn backlog(backlog: &Backlog) -> Vec<BacklogSeen> {
     backlog.servers.iter().map(seen).collect()
 }
 
-fn stream(status: nats::StreamStatus) -> StreamSeen {
+fn stream(status: nats::StreamStatus) -> StreamSnapshot {
     let nats::StreamStatus { name, messages, bytes, max_bytes, settings, consumers, .. } = status;
-    let consumer = |consumer: nats::ConsumerStatus| ConsumerSeen {
+    let consumer = |consumer: nats::ConsumerStatus| ConsumerSnapshot {
         name: consumer.name,
         pending: consumer.pending,
         ack_pending: consumer.ack_pending,
         waiting: consumer.waiting,
     };
     let consumers = consumers.into_iter().map(consumer).collect();
-    StreamSeen { name, messages, bytes, max_bytes, settings, consumers }
+    StreamSnapshot { name, messages, bytes, max_bytes, settings, consumers }
 }
 
 /// Reads the state of NATS.
-async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
+async fn nats(config: &Config) -> Result<NatsSnapshot, Failure> {
     let nats = connect::client(config, "longshore-doctor", deadline(config)).await?;
     // NATS reports a missing permission only on the connection, and the request gets no answer.
     let seen = tokio::select! { biased;
@@ -146,13 +148,13 @@ async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
     seen.map_err(|failure| advised(failure, judge::DOCTORS_NATS_USER))
 }
 
-async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSeen, Error> {
+async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSnapshot, Error> {
     let status = nats.status().await?;
     let client = nats.client();
     let schedulers = schedulers(&client).await;
     let clock_ahead = nats_clock(&client).await;
     let backlog = nats.backlog().await.map_err(|error| error.to_string());
-    Ok(NatsSeen { status, clock_ahead, schedulers, backlog })
+    Ok(NatsSnapshot { status, clock_ahead, schedulers, backlog })
 }
 
 /// Adds advice to a failure that is a missing permission.
@@ -161,30 +163,30 @@ fn advised(failure: Failure, advice: &str) -> Failure {
 }
 
 /// Reads the state of Redis.
-async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
+async fn redis(config: &Config) -> Result<RedisSnapshot, Failure> {
     let redis: Redis = connect::redis(config, deadline(config)).await?;
     answers_of_redis(config, &redis).await.map_err(|error| advised(error.into(), judge::DOCTORS_REDIS_USER))
 }
 
-async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSeen, Error> {
+async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSnapshot, Error> {
     let workers = redis.catalog().workers().await?;
     let before = clock::now();
     let status = redis.status().await?;
     let clock_ahead = ahead(status.clock, before, clock::now());
     let leases = redis.lease_holders(config.partitions).await?;
     let write = redis.probe_write(Probe::OneKey).await;
-    Ok(RedisSeen { status, clock_ahead, workers, leases, write })
+    Ok(RedisSnapshot { status, clock_ahead, workers, leases, write })
 }
 
 fn deadline(config: &Config) -> Duration {
-    match config.origin(Key::ConnectDeadline) {
-        Origin::Default => CONNECT_DEADLINE,
+    match config.origin(SettingKey::ConnectDeadline) {
+        SettingOrigin::Default => CONNECT_DEADLINE,
         _ => config.connect_deadline,
     }
 }
 
 /// Returns the schedulers that answer a request for the statistics of the service (ADR-32).
-async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
+async fn schedulers(client: &Client) -> Vec<SchedulerSnapshot> {
     let inbox = client.new_inbox();
     let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
     if client.publish_with_reply("$SRV.STATS.longshore", inbox, "".into()).await.is_err() {
@@ -199,14 +201,14 @@ async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
     };
     // The number of schedulers is not known, so the collection ends by its timeout only.
     let _ = timeout(STATISTICS_TIMEOUT, collecting).await;
-    found.sort_by(|one: &SchedulerSeen, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
+    found.sort_by(|one: &SchedulerSnapshot, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
     found
 }
 
-fn scheduler(stats: ServiceStats) -> SchedulerSeen {
+fn scheduler(stats: ServiceStats) -> SchedulerSnapshot {
     let report = stats.endpoints.into_iter().find_map(|endpoint| endpoint.data).unwrap_or_default();
     let SchedulerReport { node, partitions, problems } = report;
-    SchedulerSeen { id: stats.id, version: stats.version, node, partitions, problems }
+    SchedulerSnapshot { id: stats.id, version: stats.version, node, partitions, problems }
 }
 
 /// Returns the difference of the server's clock from the local one in milliseconds, by the time in an answer. Positive means

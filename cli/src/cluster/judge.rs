@@ -12,11 +12,11 @@ use longshore_ports::{Cause, WorkerEntry};
 use longshore_proto::ServerName;
 use longshore_redis::{Keys, Persistence};
 
-use super::partitions::PartitionSeen;
-use super::snapshot::{NatsSeen, RedisSeen, SchedulerSeen};
+use super::partitions::PartitionSnapshot;
+use super::snapshot::{NatsSnapshot, RedisSnapshot, SchedulerSnapshot};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 use crate::output::Elapsed;
 
 /// Differences of clocks in milliseconds that are doubtful, and that make timers and leases wrong.
@@ -39,16 +39,16 @@ pub(super) const DOCTORS_NATS_USER: &str = "use the user `operator` of deploy/na
 
 /// Returns the finding about a server that cannot be reached or used.
 pub(super) fn unreachable_server(name: &'static str, failure: &Failure) -> Finding {
-    Finding::new(name, Level::Wrong, &failure.message)
+    Finding::new(name, FindingLevel::Wrong, &failure.message)
         .maybe_help(failure.help.as_deref())
         .lacking_permission(failure.exit == Exit::Denied)
 }
 
 /// Judges NATS, its streams, the schedulers and the jobs. Without Redis, `workers` is `None`.
 pub(super) fn nats(
-    seen: &NatsSeen,
+    seen: &NatsSnapshot,
     workers: Option<&[WorkerEntry]>,
-    partitions: &[PartitionSeen],
+    partitions: &[PartitionSnapshot],
     count: u16,
 ) -> Vec<Finding> {
     let status = &seen.status;
@@ -57,7 +57,7 @@ pub(super) fn nats(
     findings.extend(backlog::queue(&seen.backlog, workers));
     findings.push(match seen.clock_ahead {
         Some(ahead) => clock("clock of NATS", ahead),
-        None => Finding::new("clock of NATS", Level::Unknown, "known only once there are streams"),
+        None => Finding::new("clock of NATS", FindingLevel::Unknown, "known only once there are streams"),
     });
     findings.extend(leaders::schedulers(&seen.schedulers, partitions));
     findings
@@ -68,14 +68,15 @@ fn version(status: &nats::Status) -> Finding {
     let mut numbers = status.version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     if (next(), next(), next()) >= RECOMMENDED {
-        return Finding::new("NATS", Level::Good, &whole);
+        return Finding::new("NATS", FindingLevel::Good, &whole);
     }
     let (major, minor, patch) = RECOMMENDED;
-    Finding::new("NATS", Level::Doubtful, &whole).help(&format!("{major}.{minor}.{patch} is recommended"))
+    Finding::new("NATS", FindingLevel::Doubtful, &whole)
+        .help(&format!("{major}.{minor}.{patch} is recommended"))
 }
 
 /// Judges Redis and the workers. `pulls` is the number of pull requests for jobs that wait in NATS, if that is known.
-pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
+pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>) -> Vec<Finding> {
     let status = &seen.status;
     let used = status.memory_bytes / (1024 * 1024);
     let memory = match status.memory_limit_bytes {
@@ -89,20 +90,20 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
         let lacks_permission = error.cause == Cause::Denied;
         let help =
             if lacks_permission { DOCTORS_REDIS_USER } else { "raise `maxmemory` or enlarge the disk" };
-        Finding::new("Redis", Level::Wrong, &format!("{whole}; it refuses a write: {error}"))
+        Finding::new("Redis", FindingLevel::Wrong, &format!("{whole}; it refuses a write: {error}"))
             .help(help)
             .lacking_permission(lacks_permission)
     } else if status.disk_failing {
-        Finding::new("Redis", Level::Wrong, &format!("{whole}; its last write to disk failed"))
+        Finding::new("Redis", FindingLevel::Wrong, &format!("{whole}; its last write to disk failed"))
             .help("check its disk and its log; it accepts no writes until one succeeds")
     } else if is_full {
-        Finding::new("Redis", Level::Doubtful, &whole)
+        Finding::new("Redis", FindingLevel::Doubtful, &whole)
             .help("raise `maxmemory`: when it is full, it refuses writes")
     } else if status.persistence == Persistence::SnapshotsAtMost {
-        Finding::new("Redis", Level::Doubtful, &format!("{whole}, no append-only file"))
+        Finding::new("Redis", FindingLevel::Doubtful, &format!("{whole}, no append-only file"))
             .help("set `appendonly yes`, so that a restart keeps the claims of unsafe calls")
     } else {
-        Finding::new("Redis", Level::Good, &whole)
+        Finding::new("Redis", FindingLevel::Good, &whole)
     }];
     findings.push(claims(&status.keys));
     findings.push(clock("clock of Redis", seen.clock_ahead));
@@ -111,7 +112,7 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
 }
 
 /// Judges the stores that processes report as unusable.
-pub(super) fn stores(schedulers: &[SchedulerSeen], workers: &[WorkerEntry]) -> Vec<Finding> {
+pub(super) fn stores(schedulers: &[SchedulerSnapshot], workers: &[WorkerEntry]) -> Vec<Finding> {
     let schedulers = schedulers.iter().map(|seen| (seen.node.as_str(), seen.problems.as_slice()));
     let workers = workers.iter().map(|seen| (seen.worker.as_str(), seen.problems.as_slice()));
     stores::problems(&schedulers.chain(workers).collect::<Vec<_>>())
@@ -121,19 +122,19 @@ pub(super) fn stores(schedulers: &[SchedulerSeen], workers: &[WorkerEntry]) -> V
 fn claims(keys: &Keys) -> Finding {
     let at_least = if keys.more { "at least " } else { "" };
     let text = format!("{at_least}{} in Redis", count(keys.claims, "claim"));
-    Finding::new("claims", Level::Good, &text)
+    Finding::new("claims", FindingLevel::Good, &text)
 }
 
 /// Judges the workers that are listed in Redis. Workers pull jobs from NATS even while they cannot be listed.
 fn workers(workers: &[WorkerEntry], pulls: usize) -> Finding {
     const NAME: &str = "workers";
     if workers.is_empty() && pulls > 0 {
-        return Finding::new(NAME, Level::Wrong, "none is listed in Redis, but some pull jobs from NATS").help(
+        return Finding::new(NAME, FindingLevel::Wrong, "none is listed in Redis, but some pull jobs from NATS").help(
             "they cannot write to Redis: `/readyz?verbose` of a worker shows the reason; its Redis user needs the permissions of deploy/",
         );
     }
     if workers.is_empty() {
-        return Finding::new(NAME, Level::Wrong, "none is running; no call is made")
+        return Finding::new(NAME, FindingLevel::Wrong, "none is running; no call is made")
             .help("start one with `longshore worker`");
     }
     let mut servers: Vec<&str> =
@@ -141,7 +142,7 @@ fn workers(workers: &[WorkerEntry], pulls: usize) -> Finding {
     servers.sort_unstable();
     servers.dedup();
     let text = format!("{}, serving {}", count(workers.len() as u64, "worker"), servers.join(", "));
-    Finding::new(NAME, Level::Good, &text)
+    Finding::new(NAME, FindingLevel::Good, &text)
 }
 
 fn clock(name: &'static str, ahead: i64) -> Finding {
@@ -152,9 +153,9 @@ fn clock(name: &'static str, ahead: i64) -> Finding {
         _ => format!("{apart} behind"),
     };
     let level = match ahead.saturating_abs() {
-        ..=CLOCK_DOUBTFUL => return Finding::new(name, Level::Good, &text),
-        ahead if ahead <= CLOCK_WRONG => Level::Doubtful,
-        _ => Level::Wrong,
+        ..=CLOCK_DOUBTFUL => return Finding::new(name, FindingLevel::Good, &text),
+        ahead if ahead <= CLOCK_WRONG => FindingLevel::Doubtful,
+        _ => FindingLevel::Wrong,
     };
     Finding::new(name, level, &text)
         .help("synchronise both clocks with NTP: timers and leases depend on them")
@@ -176,8 +177,8 @@ pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: b
     match unreachable {
         Some(exit) => exit,
         None if findings.iter().any(|finding| finding.lacks_permission) => Exit::Denied,
-        None if has(Level::Wrong) => Exit::Error,
-        None if is_strict && has(Level::Doubtful) => Exit::Doubtful,
+        None if has(FindingLevel::Wrong) => Exit::Error,
+        None if is_strict && has(FindingLevel::Doubtful) => Exit::Doubtful,
         None => Exit::Success,
     }
 }
@@ -222,10 +223,10 @@ mod tests {
     #[test]
     fn clocks_may_differ_by_a_second() {
         let cases = [
-            (0, Level::Good, "in sync"),
-            (-1_000, Level::Good, "1.0s behind"),
-            (1_001, Level::Doubtful, "1.0s ahead"),
-            (30_000, Level::Wrong, "30.0s ahead"),
+            (0, FindingLevel::Good, "in sync"),
+            (-1_000, FindingLevel::Good, "1.0s behind"),
+            (1_001, FindingLevel::Doubtful, "1.0s ahead"),
+            (30_000, FindingLevel::Wrong, "30.0s ahead"),
         ];
         for (ahead, level, text) in cases {
             let finding = clock("clock", ahead);
@@ -247,9 +248,9 @@ mod tests {
         assert_eq!(unreachable([Some(&broken), Some(&gone)]), Some(Exit::Unreachable));
         assert_eq!(unreachable([Some(&broken), None]), None);
         let (wrong, doubtful) =
-            (Finding::new("x", Level::Wrong, "y"), Finding::new("x", Level::Doubtful, "y"));
-        let unknown = [Finding::new("x", Level::Unknown, "y")];
-        let denied = [Finding::new("x", Level::Wrong, "y").lacking_permission(true), wrong.clone()];
+            (Finding::new("x", FindingLevel::Wrong, "y"), Finding::new("x", FindingLevel::Doubtful, "y"));
+        let unknown = [Finding::new("x", FindingLevel::Unknown, "y")];
+        let denied = [Finding::new("x", FindingLevel::Wrong, "y").lacking_permission(true), wrong.clone()];
         assert_eq!(exit(None, &denied, false), Exit::Denied);
         assert_eq!(exit(Some(Exit::Unreachable), &denied, false), Exit::Unreachable);
         let both = [doubtful.clone(), wrong];

@@ -12,14 +12,14 @@ use super::probes;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::health::{HealthServer, Readiness};
-use crate::metering::{self, Role};
+use crate::metering::{self, ProcessRole};
 
 /// The connection to NATS, once there is one.
-type Connected = Arc<OnceLock<Nats>>;
+type NatsConnection = Arc<OnceLock<Nats>>;
 
 /// The HTTP server for health and metrics, and the probes of the stores. They run until this is dropped.
 pub(super) struct Monitoring {
-    connected: Connected,
+    connected: NatsConnection,
     dependencies: Arc<Dependencies>,
     tasks: JoinSet<()>,
 }
@@ -30,10 +30,10 @@ impl Monitoring {
     /// `ending` is cancelled.
     pub(super) async fn start(
         config: &Config,
-        role: Role,
+        role: ProcessRole,
         ending: CancellationToken,
     ) -> Result<Self, Failure> {
-        let (connected, mut tasks) = (Connected::default(), JoinSet::new());
+        let (connected, mut tasks) = (NatsConnection::default(), JoinSet::new());
         let dependencies = Arc::new(Dependencies::new(role, config.partitions));
         if let Some(address) = config.metrics_listen {
             let metrics = metering::start(role)?;
@@ -57,7 +57,7 @@ impl Monitoring {
 }
 
 /// Returns the function that answers readiness requests from the recorded health, without requests to the stores.
-fn readiness(connected: &Connected, dependencies: &Arc<Dependencies>) -> Readiness {
+fn readiness(connected: &NatsConnection, dependencies: &Arc<Dependencies>) -> Readiness {
     let (connected, dependencies) = (Arc::clone(connected), Arc::clone(dependencies));
     Box::new(move || match connected.get() {
         Some(nats) => dependencies.verdicts(nats),

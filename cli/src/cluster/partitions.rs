@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use longshore_proto::{Partition, subject};
 
-use super::snapshot::{NatsSeen, RedisSeen};
+use super::snapshot::{NatsSnapshot, RedisSnapshot};
 
 /// The state of a partition.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub(crate) struct PartitionSeen {
+pub(crate) struct PartitionSnapshot {
     /// The number of the partition.
     pub(crate) partition: u16,
     /// The node ids of the schedulers that report to lead it: one, except during a takeover.
@@ -25,15 +25,15 @@ pub(crate) struct PartitionSeen {
 
 /// Combines the state of each partition.
 pub(super) fn partitions(
-    nats: Option<&NatsSeen>,
-    redis: Option<&RedisSeen>,
+    nats: Option<&NatsSnapshot>,
+    redis: Option<&RedisSnapshot>,
     count: u16,
-) -> Vec<PartitionSeen> {
+) -> Vec<PartitionSnapshot> {
     (0..count).map(|number| partition(nats, redis, number)).collect()
 }
 
-fn partition(nats: Option<&NatsSeen>, redis: Option<&RedisSeen>, number: u16) -> PartitionSeen {
-    let mut seen = PartitionSeen { partition: number, ..PartitionSeen::default() };
+fn partition(nats: Option<&NatsSnapshot>, redis: Option<&RedisSnapshot>, number: u16) -> PartitionSnapshot {
+    let mut seen = PartitionSnapshot { partition: number, ..PartitionSnapshot::default() };
     if let Some(nats) = nats {
         for scheduler in &nats.schedulers {
             for led in scheduler.partitions.iter().filter(|led| led.partition == number) {

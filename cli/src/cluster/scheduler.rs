@@ -19,7 +19,7 @@ use super::{backend, close, connect, gauges};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 use crate::node;
 use crate::signals::Signals;
 
@@ -31,10 +31,10 @@ const END_LIMIT: Duration = Duration::from_secs(15);
 pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
-    let mut monitoring = Monitoring::start(config, Role::Scheduler, ending.clone()).await?;
+    let mut monitoring = Monitoring::start(config, ProcessRole::Scheduler, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
-        reached = connect::both(config, id.as_str(), Role::Scheduler) => reached?,
+        reached = connect::both(config, id.as_str(), ProcessRole::Scheduler) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = monitoring.connected(&nats, &redis);

@@ -10,7 +10,7 @@ use super::report::PartitionReport;
 
 /// The jobs of a server in the queue.
 #[derive(Debug, Serialize)]
-pub(crate) struct BacklogSeen {
+pub(crate) struct BacklogSnapshot {
     /// The server.
     pub(crate) server: String,
     /// Number of its jobs, waiting or delivered.
@@ -23,7 +23,7 @@ pub(crate) struct BacklogSeen {
 
 /// A stream.
 #[derive(Debug, Serialize)]
-pub(crate) struct StreamSeen {
+pub(crate) struct StreamSnapshot {
     /// The name.
     pub(crate) name: String,
     /// Number of messages.
@@ -35,12 +35,12 @@ pub(crate) struct StreamSeen {
     /// The settings in one line.
     pub(crate) settings: String,
     /// The consumers.
-    pub(crate) consumers: Vec<ConsumerSeen>,
+    pub(crate) consumers: Vec<ConsumerSnapshot>,
 }
 
 /// A consumer of a stream.
 #[derive(Debug, Serialize)]
-pub(crate) struct ConsumerSeen {
+pub(crate) struct ConsumerSnapshot {
     /// The name.
     pub(crate) name: String,
     /// Number of messages that wait.
@@ -52,20 +52,20 @@ pub(crate) struct ConsumerSeen {
 }
 
 /// The state of NATS, the schedulers and the job queue.
-pub(super) struct NatsSeen {
+pub(super) struct NatsSnapshot {
     pub(super) status: nats::Status,
     /// Difference of the server's clock from the local one in milliseconds, positive if ahead; `None` if the server did not
     /// answer.
     pub(super) clock_ahead: Option<i64>,
     /// The schedulers that answer requests.
-    pub(super) schedulers: Vec<SchedulerSeen>,
+    pub(super) schedulers: Vec<SchedulerSnapshot>,
     /// The jobs in the queue, or the reason why they cannot be read.
     pub(super) backlog: Result<Backlog, String>,
 }
 
 /// A scheduler, by its answer to a request for statistics.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct SchedulerSeen {
+pub(crate) struct SchedulerSnapshot {
     /// The id of the service.
     pub(crate) id: String,
     /// The version of the scheduler.
@@ -79,7 +79,7 @@ pub(crate) struct SchedulerSeen {
 }
 
 /// The state of Redis, with workers and leases.
-pub(super) struct RedisSeen {
+pub(super) struct RedisSnapshot {
     pub(super) status: redis::Status,
     /// Difference of the server's clock from the local one in milliseconds, positive if ahead.
     pub(super) clock_ahead: i64,

@@ -23,7 +23,7 @@ use super::{backend, close, connect};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 use crate::node;
 use crate::output::Output;
 use crate::servers_file::ServersFile;
@@ -46,10 +46,10 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     let pool = Arc::new(Pool::new(servers.config()).launched_by(Launcher::this_program()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
-    let mut monitoring = Monitoring::start(config, Role::Worker, ending.clone()).await?;
+    let mut monitoring = Monitoring::start(config, ProcessRole::Worker, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
-        reached = connect::both(config, id.as_str(), Role::Worker) => reached?,
+        reached = connect::both(config, id.as_str(), ProcessRole::Worker) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
     let dependencies = monitoring.connected(&nats, &redis);

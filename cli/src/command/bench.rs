@@ -12,9 +12,9 @@ use longshore_bench::{
     StartedCluster,
 };
 
-use crate::args::{BenchArgs, SyncMode, Target};
+use crate::args::{BenchArgs, SyncMode, ToolTarget};
 use crate::cluster::Client;
-use crate::config::{Config, Flags, Key};
+use crate::config::{CommandLineSettings, Config, SettingKey};
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -101,7 +101,7 @@ fn interrupted() -> Failure {
 
 /// Returns the tools to call.
 fn tools(args: &BenchArgs) -> Vec<BenchTool> {
-    let tool = |Target { server, tool }: Target| BenchTool { server, tool };
+    let tool = |ToolTarget { server, tool }: ToolTarget| BenchTool { server, tool };
     let own = |text: &str| text.parse().ok().map(tool);
     match (&args.tool, &args.echo) {
         (Some(target), _) => vec![tool(target.clone())],
@@ -135,9 +135,11 @@ fn is_setting(variable: &str) -> bool {
 
 /// Returns the configuration of a client of the started cluster.
 fn client_config(started: &StartedCluster) -> Result<Config, Failure> {
-    let values =
-        vec![(Key::NatsUrl, "--start", started.nats_url()), (Key::RedisUrl, "--start", started.redis_url())];
-    Config::load(&Flags { file: Some(started.config_file()), values }, &BTreeMap::new())
+    let values = vec![
+        (SettingKey::NatsUrl, "--start", started.nats_url()),
+        (SettingKey::RedisUrl, "--start", started.redis_url()),
+    ];
+    Config::load(&CommandLineSettings { file: Some(started.config_file()), values }, &BTreeMap::new())
 }
 
 impl From<BenchError> for Failure {

@@ -7,12 +7,14 @@ mod page;
 use longshore_ports::WorkerEntry;
 use serde::Serialize;
 
-use crate::cluster::{self, BacklogSeen, Examination, PartitionSeen, SchedulerSeen, StreamSeen};
+use crate::cluster::{
+    self, BacklogSnapshot, ClusterExamination, PartitionSnapshot, SchedulerSnapshot, StreamSnapshot,
+};
 use crate::config::{Config, Setting};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::finding::{Finding, Level};
-use crate::output::{Line, Output};
+use crate::finding::{Finding, FindingLevel};
+use crate::output::{Output, StyledLine};
 use crate::servers_file::ServersFile;
 
 /// Schema name of the report in JSON.
@@ -26,10 +28,10 @@ struct DoctorReport<'a> {
     file: Option<String>,
     settings: Vec<SettingLine<'a>>,
     checks: &'a [Finding],
-    partitions: &'a [PartitionSeen],
-    backlog: &'a [BacklogSeen],
-    streams: &'a [StreamSeen],
-    schedulers: &'a [SchedulerSeen],
+    partitions: &'a [PartitionSnapshot],
+    backlog: &'a [BacklogSnapshot],
+    streams: &'a [StreamSnapshot],
+    schedulers: &'a [SchedulerSnapshot],
     workers: &'a [WorkerEntry],
 }
 
@@ -50,7 +52,7 @@ pub(super) async fn doctor(
     let servers = servers(config, output);
     let mut examination = cluster::examine(config).await;
     examination.findings.push(servers);
-    let Examination { findings, partitions, backlog, streams, schedulers, workers, unreachable } =
+    let ClusterExamination { findings, partitions, backlog, streams, schedulers, workers, unreachable } =
         &examination;
     let report = DoctorReport {
         longshore: env!("CARGO_PKG_VERSION"),
@@ -67,7 +69,7 @@ pub(super) async fn doctor(
         output.document_without_credentials(SCHEMA, &report)?;
     } else {
         let page = page::page(&report, output.symbols);
-        output.wrapped_lines(page.into_iter().map(Line::without_credentials).collect())?;
+        output.wrapped_lines(page.into_iter().map(StyledLine::without_credentials).collect())?;
     }
     Ok(cluster::judged(*unreachable, findings, is_strict))
 }
@@ -85,16 +87,16 @@ fn servers(config: &Config, output: &Output) -> Finding {
     const NAME: &str = "servers file";
     let file = match ServersFile::find(&config.servers_source(), output) {
         Ok(file) => file,
-        Err(failure) => return Finding::new(NAME, Level::Wrong, &failure.message),
+        Err(failure) => return Finding::new(NAME, FindingLevel::Wrong, &failure.message),
     };
     if !file.exists() {
-        return Finding::new(NAME, Level::Unknown, "none here; each worker has its own");
+        return Finding::new(NAME, FindingLevel::Unknown, "none here; each worker has its own");
     }
     let names: Vec<_> = file.names().map(|name| name.as_str()).collect();
     let unusable: Vec<_> =
         file.unusable().map(|(name, why)| format!("`{name}`: {}", why.join("; "))).collect();
     if unusable.is_empty() {
-        return Finding::new(NAME, Level::Good, &names.join(", "));
+        return Finding::new(NAME, FindingLevel::Good, &names.join(", "));
     }
-    Finding::new(NAME, Level::Doubtful, &format!("cannot be used here: {}", unusable.join(", ")))
+    Finding::new(NAME, FindingLevel::Doubtful, &format!("cannot be used here: {}", unusable.join(", ")))
 }

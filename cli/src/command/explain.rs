@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(Serialize)]
-struct Explanation<'a> {
+struct CodeExplanation<'a> {
     code: &'a str,
     explanation: &'a str,
 }
@@ -22,7 +22,7 @@ pub(super) fn explain(args: &ExplainArgs, output: &Output) -> Result<Exit, Failu
             .help("codes look like LS0107; every problem that `longshore validate` finds has one"));
     };
     if args.json {
-        output.document("longshore.explanation", &Explanation { code: &code, explanation })?;
+        output.document("longshore.explanation", &CodeExplanation { code: &code, explanation })?;
     } else {
         output.result(&format!("{code}: {explanation}"))?;
     }

@@ -16,7 +16,7 @@ use crate::embedded::{Holder, OpenDataDir, PartitionSurvey};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{OnInterrupt, follow};
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::node;
 use crate::output::{Output, printable};
 use crate::servers_file::{ServersFile, ServersSource};
@@ -57,7 +57,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         output.message(&progress(view));
     }
     let mut signals = Signals::listen()?;
-    let mut live = Live::new(output, chosen.len() > 1);
+    let mut live = LiveView::new(output, chosen.len() > 1);
     let chosen_runs: BTreeSet<RunId> = chosen.iter().map(|view| view.summary.run).collect();
     opened.execute_only(&chosen_runs, &[]);
     let watches = chosen_runs.iter().map(|run| (*run, opened.watch(*run))).collect();

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{OnInterrupt, follow};
 use crate::inputs;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::node;
 use crate::output::Output;
 use crate::servers_file::{ServersFile, ServersSource};
@@ -52,7 +52,7 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
         output.message(&format!("{run} of {} submitted; its data is in {}", plan.name, data.display()));
     }
     report_interrupted(&interrupted, output);
-    let live = Live::new(output, false);
+    let live = LiveView::new(output, false);
     let runs = vec![(run, watch)];
     let followed = follow(&mut process, &mut signals, output, live, runs, OnInterrupt::Cancel).await;
     // The result is printed before the servers are closed, because some take seconds to close.

@@ -4,7 +4,7 @@
 //! of its logs; see [`data_dir`].
 
 mod cancel;
-mod cancel_here;
+mod cancel_local;
 mod cancelled;
 mod data_dir;
 mod page;

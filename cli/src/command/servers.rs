@@ -28,7 +28,9 @@ use self::progress::CallProgress;
 use self::report::{CallReport, ToolReport};
 pub(super) use self::resource::read;
 use self::waiting::WaitingServers;
-use crate::args::{ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, Target, ToolsOf};
+use crate::args::{
+    ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, ToolSelection, ToolTarget,
+};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
@@ -54,7 +56,7 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
         require_usable(&file, &of.server)?;
     }
     let (mut reports, exit) = listed(&file, args.of.as_ref().map(|of| &of.server), output).await?;
-    let wanted = args.of.and_then(|ToolsOf { server, tool }| Some(Target { server, tool: tool? }));
+    let wanted = args.of.and_then(|ToolSelection { server, tool }| Some(ToolTarget { server, tool: tool? }));
     if let Some(target) = wanted.as_ref().filter(|_| exit == Exit::Success) {
         known(reports.iter().map(|report| &report.tool), target)?;
         reports.retain(|report| report.tool.name == target.tool);
@@ -123,7 +125,7 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
     let file = find(&args.servers, output)?;
     require_usable(&file, &args.target.server)?;
     let report = with_pool(&file, async |pool, _| {
-        let Target { server, tool } = &args.target;
+        let ToolTarget { server, tool } = &args.target;
         let tools = pool.tools(server).await.map_err(|fault| unusable_server(server, &fault))?;
         let schema = &known(&tools.tools, &args.target)?.input_schema;
         let arguments = arguments::override_with(object, &args.argument, schema, output)?;
@@ -159,12 +161,12 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
 
 async fn make_call(
     pool: &Pool,
-    target: &Target,
+    target: &ToolTarget,
     arguments: &Map<String, Value>,
     timeout: Duration,
     output: &Output,
 ) -> Result<Answer, Failure> {
-    let Target { server, tool } = target;
+    let ToolTarget { server, tool } = target;
     let key = format!("call-{:032x}", rand::random::<u128>());
     let call = ToolCall {
         server,
@@ -237,7 +239,7 @@ fn require_usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure
 /// Returns the tool of this name.
 fn known<'t>(
     tools: impl IntoIterator<Item = &'t Tool, IntoIter: Clone>,
-    target: &Target,
+    target: &ToolTarget,
 ) -> Result<&'t Tool, Failure> {
     let tools = tools.into_iter();
     tools.clone().find(|tool| tool.name == target.tool).ok_or_else(|| {

@@ -26,7 +26,7 @@ use crate::workflow_file;
 
 /// The result for one file.
 #[derive(Serialize)]
-struct Validation {
+struct FileValidation {
     file: PathBuf,
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,8 +76,8 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
     let mut exit = Exit::Success;
     for (path, read) in files {
         let (validation, failure) = match read {
-            Err(failure) => (Validation::unread(path, &failure), Some(failure)),
-            Ok(compiled) => (Validation::of(path, compiled, &servers, &tools), None),
+            Err(failure) => (FileValidation::unread(path, &failure), Some(failure)),
+            Ok(compiled) => (FileValidation::of(path, compiled, &servers, &tools), None),
         };
         if !validation.valid {
             exit = Exit::Invalid;
@@ -93,7 +93,7 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
     Ok(exit)
 }
 
-impl Validation {
+impl FileValidation {
     fn unread(path: &Path, failure: &Failure) -> Self {
         let (file, error) = (path.to_owned(), Some(failure.message.clone()));
         let warnings = Diagnostics::default();
@@ -120,8 +120,8 @@ impl Validation {
     }
 }
 
-fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
-    let Validation { file, workflow, problems, warnings, text, .. } = validation;
+fn show(validation: &FileValidation, output: &Output) -> Result<(), Failure> {
+    let FileValidation { file, workflow, problems, warnings, text, .. } = validation;
     workflow_file::warn(file, text, warnings, output);
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));

@@ -21,7 +21,7 @@ use crate::cluster::{Client, RunNotification};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::output::Output;
 use crate::signals::Signals;
 
@@ -75,7 +75,7 @@ pub(super) async fn to_end(
 ) -> Result<Option<Arc<RunView>>, Failure> {
     let mut signals = Signals::listen()?;
     let listener = client.listen(run).await?;
-    let live = Live::new(output, false);
+    let live = LiveView::new(output, false);
     let mut watching =
         WatchSession { output, live, listener: Some(listener), has_ended: false, is_full: false };
     let ended = tokio::select! {
@@ -90,7 +90,7 @@ pub(super) async fn to_end(
 /// One run that is being watched.
 struct WatchSession<'a> {
     output: &'a Output,
-    live: Live,
+    live: LiveView,
     /// `None` once no more updates can arrive.
     listener: Option<BoxStream<'static, RunNotification>>,
     /// A run update said that the run has ended.

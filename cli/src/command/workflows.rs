@@ -10,7 +10,7 @@ use crate::cluster::{Client, RegisteredText};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{FAINT, Line, Loses, Output, PLAIN, ShrinkingColumn, aligned_within};
+use crate::output::{FAINT, Output, PLAIN, ShrinkingColumn, StyledLine, Truncation, aligned_within};
 use crate::workflow_file::WorkflowFile;
 
 /// Schema name of a registered workflow in JSON.
@@ -112,14 +112,15 @@ fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Fa
     if workflows.is_empty() {
         return Ok(());
     }
-    let mut rows = vec![["WORKFLOW", "VERSION", "REGISTERED"].map(|title| Line::of(FAINT, title)).to_vec()];
+    let mut rows =
+        vec![["WORKFLOW", "VERSION", "REGISTERED"].map(|title| StyledLine::of(FAINT, title)).to_vec()];
     rows.extend(workflows.iter().map(|workflow| {
         vec![
-            Line::of(PLAIN, workflow.name.as_str()),
-            Line::of(PLAIN, &workflow.digest.short()),
-            Line::of(FAINT, &output.result_times.shown(workflow.at)),
+            StyledLine::of(PLAIN, workflow.name.as_str()),
+            StyledLine::of(PLAIN, &workflow.digest.short()),
+            StyledLine::of(FAINT, &output.result_times.shown(workflow.at)),
         ]
     }));
-    let name = ShrinkingColumn::new(0, 16, Loses::Middle);
+    let name = ShrinkingColumn::new(0, 16, Truncation::Middle);
     output.lines(aligned_within(rows, output.table_room(), &[name]))
 }

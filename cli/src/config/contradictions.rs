@@ -1,23 +1,24 @@
 //! Checks for settings that contradict each other, or that have no effect without another one.
 
 use super::Config;
-use super::key::Key;
+use super::key::SettingKey;
 
 /// Returns every contradiction, as a sentence with the origins of its settings.
 pub(super) fn problems(config: &Config) -> Vec<String> {
     let pairs = [
-        (Key::NatsCert, Key::NatsKeyFile),
-        (Key::NatsKeyFile, Key::NatsCert),
-        (Key::RedisCert, Key::RedisKeyFile),
-        (Key::RedisKeyFile, Key::RedisCert),
+        (SettingKey::NatsCert, SettingKey::NatsKeyFile),
+        (SettingKey::NatsKeyFile, SettingKey::NatsCert),
+        (SettingKey::RedisCert, SettingKey::RedisKeyFile),
+        (SettingKey::RedisKeyFile, SettingKey::RedisCert),
     ];
     let incomplete = pairs.into_iter().filter_map(|(key, other)| incomplete_pair(config, key, other));
-    let no_effect = [Key::RedisCa, Key::RedisCert].into_iter().filter_map(|key| without_tls(config, key));
+    let no_effect =
+        [SettingKey::RedisCa, SettingKey::RedisCert].into_iter().filter_map(|key| without_tls(config, key));
     incomplete.chain(no_effect).chain(two_users(config)).collect()
 }
 
 /// Returns the problem of a certificate without its key, or a key without its certificate.
-fn incomplete_pair(config: &Config, key: Key, other: Key) -> Option<String> {
+fn incomplete_pair(config: &Config, key: SettingKey, other: SettingKey) -> Option<String> {
     let (name, missing) = (key.name(), other.name());
     let is_incomplete = config.is_set(key) && !config.is_set(other);
     is_incomplete
@@ -25,18 +26,19 @@ fn incomplete_pair(config: &Config, key: Key, other: Key) -> Option<String> {
 }
 
 /// Returns the problem of certificates for an address without TLS.
-fn without_tls(config: &Config, key: Key) -> Option<String> {
+fn without_tls(config: &Config, key: SettingKey) -> Option<String> {
     if !config.is_set(key) || config.redis_url.reveal().starts_with("rediss://") {
         return None;
     }
-    let (name, origin, url) = (key.name(), config.origin(key), config.origin(Key::RedisUrl));
+    let (name, origin, url) = (key.name(), config.origin(key), config.origin(SettingKey::RedisUrl));
     Some(format!("`{name}` ({origin}) is set, and `redis.url` ({url}) is without TLS: write it as rediss://"))
 }
 
 /// Returns the problem of two users for NATS.
 fn two_users(config: &Config) -> Option<String> {
-    let both = config.is_set(Key::NatsCredentials) && config.is_set(Key::NatsNkey);
-    let (credentials, nkey) = (config.origin(Key::NatsCredentials), config.origin(Key::NatsNkey));
+    let both = config.is_set(SettingKey::NatsCredentials) && config.is_set(SettingKey::NatsNkey);
+    let (credentials, nkey) =
+        (config.origin(SettingKey::NatsCredentials), config.origin(SettingKey::NatsNkey));
     both.then(|| {
         format!("both `nats.credentials` ({credentials}) and `nats.nkey` ({nkey}) are set: keep one of them")
     })

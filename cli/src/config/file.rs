@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::key::Key;
-use super::origin::Origin;
+use super::key::SettingKey;
+use super::origin::SettingOrigin;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
@@ -24,7 +24,7 @@ pub(super) struct ConfigFile {
     path: PathBuf,
     /// The file was found in the current directory, and not named. The one in `/etc` counts as named, by the administrator.
     pub(super) was_found: bool,
-    values: Vec<(Key, String, usize)>,
+    values: Vec<(SettingKey, String, usize)>,
     /// The problems of the file, each with its line.
     pub(super) problems: Vec<String>,
 }
@@ -61,9 +61,9 @@ impl ConfigFile {
     }
 
     /// Returns the value of a setting and its line.
-    pub(super) fn get(&self, key: Key) -> Option<(String, Origin)> {
+    pub(super) fn get(&self, key: SettingKey) -> Option<(String, SettingOrigin)> {
         let (_, value, line) = self.values.iter().find(|(known, ..)| *known == key)?;
-        Some((value.clone(), Origin::File { path: self.path.clone(), line: *line }))
+        Some((value.clone(), SettingOrigin::File { path: self.path.clone(), line: *line }))
     }
 
     fn take_table(&mut self, text: &str, prefix: &str, table: &DeTable<'_>) {
@@ -75,7 +75,7 @@ impl ConfigFile {
             };
             let line = line_of(text, name.span().start);
             if let DeValue::Table(inner) = value.get_ref()
-                && Key::ALL.iter().any(|key| key.name().starts_with(&format!("{full}.")))
+                && SettingKey::ALL.iter().any(|key| key.name().starts_with(&format!("{full}.")))
             {
                 self.take_table(text, &full, inner);
             } else {
@@ -86,8 +86,8 @@ impl ConfigFile {
 
     fn take_value(&mut self, name: &str, value: &Spanned<DeValue<'_>>, line: usize) {
         let position = format!("{}:{line}", self.path.display());
-        let Some(key) = Key::ALL.into_iter().find(|key| key.name() == name) else {
-            let names = Key::ALL.map(Key::name);
+        let Some(key) = SettingKey::ALL.into_iter().find(|key| key.name() == name) else {
+            let names = SettingKey::ALL.map(SettingKey::name);
             self.problems.push(format!(
                 "{position}: there is no setting `{name}`; {}",
                 suggest::nearest(name, &names)

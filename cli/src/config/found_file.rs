@@ -6,28 +6,31 @@
 
 use std::path::Path;
 
-use super::key::Key;
-use super::origin::Origin;
+use super::key::SettingKey;
+use super::origin::SettingOrigin;
 use super::{Config, Setting};
 
 /// The settings of one service by their role.
 struct ServiceKeys {
     /// Settings that decide which server gets the credentials.
-    destination: &'static [Key],
+    destination: &'static [SettingKey],
     /// Settings that are credentials, or name files with credentials.
-    credentials: &'static [Key],
+    credentials: &'static [SettingKey],
 }
 
 const NATS: ServiceKeys = ServiceKeys {
-    destination: &[Key::NatsUrl, Key::NatsCa],
-    credentials: &[Key::NatsCredentials, Key::NatsNkey, Key::NatsCert],
+    destination: &[SettingKey::NatsUrl, SettingKey::NatsCa],
+    credentials: &[SettingKey::NatsCredentials, SettingKey::NatsNkey, SettingKey::NatsCert],
 };
 
-const REDIS: ServiceKeys =
-    ServiceKeys { destination: &[Key::RedisUrl, Key::RedisCa], credentials: &[Key::RedisCert] };
+const REDIS: ServiceKeys = ServiceKeys {
+    destination: &[SettingKey::RedisUrl, SettingKey::RedisCa],
+    credentials: &[SettingKey::RedisCert],
+};
 
 /// Settings that name files with credentials.
-const CREDENTIAL_FILES: [Key; 4] = [Key::NatsCredentials, Key::NatsNkey, Key::NatsKeyFile, Key::RedisKeyFile];
+const CREDENTIAL_FILES: [SettingKey; 4] =
+    [SettingKey::NatsCredentials, SettingKey::NatsNkey, SettingKey::NatsKeyFile, SettingKey::RedisKeyFile];
 
 /// Advice on how to allow it.
 const NAMED_FILE_HELP: &str = "a file that is named with --config or LONGSHORE_CONFIG may do this";
@@ -42,7 +45,7 @@ pub(super) fn problems(config: &Config, file: &Path) -> Vec<String> {
 
 /// Returns the problem of credentials of the user that would be sent to a server of the file.
 fn credential_leak(config: &Config, keys: &ServiceKeys, url_has_credentials: bool) -> Option<String> {
-    let setting = |key: &Key| config.settings.iter().find(|setting| setting.key == *key);
+    let setting = |key: &SettingKey| config.settings.iter().find(|setting| setting.key == *key);
     let destination = keys.destination.iter().filter_map(setting).find(|setting| is_of_file(setting))?;
     let is_of_user = |setting: &&Setting| setting.shown.is_some() && !is_of_file(setting);
     // The address comes first in the list, and may contain a password.
@@ -59,12 +62,12 @@ fn credential_leak(config: &Config, keys: &ServiceKeys, url_has_credentials: boo
 }
 
 fn is_of_file(setting: &Setting) -> bool {
-    matches!(setting.origin, Origin::File { .. })
+    matches!(setting.origin, SettingOrigin::File { .. })
 }
 
 /// Returns the problem of a file with credentials that the configuration file names, and that is not in or below its folder.
 /// A missing file is reported by its reader.
-fn outside(config: &Config, key: Key, file: &Path) -> Option<String> {
+fn outside(config: &Config, key: SettingKey, file: &Path) -> Option<String> {
     let setting = config.settings.iter().find(|setting| setting.key == key && is_of_file(setting))?;
     let named = Path::new(setting.shown.as_deref()?).canonicalize().ok()?;
     let folder = file.canonicalize().ok()?.parent()?.to_owned();

@@ -5,7 +5,7 @@
 
 /// A setting.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Key {
+pub(crate) enum SettingKey {
     /// Addresses of NATS servers.
     NatsUrl,
     /// A file with a NATS user's JWT and seed.
@@ -64,7 +64,7 @@ pub(crate) const PREFIX: &str = "LONGSHORE_";
 /// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 
-impl Key {
+impl SettingKey {
     /// All settings, in the order of the reference.
     pub(crate) const ALL: [Self; 25] = [
         Self::NatsUrl,

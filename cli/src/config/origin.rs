@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Origin of a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Origin {
+pub(crate) enum SettingOrigin {
     /// An option of the command line.
     Flag(&'static str),
     /// A variable of the environment.
@@ -28,7 +28,7 @@ pub(crate) enum Origin {
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "{name}"),

@@ -41,9 +41,9 @@ const ADDRESS_LIMIT: usize = 2_048;
 
 /// An address that may contain a password. It is displayed with masked credentials.
 #[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Address(String);
+pub(crate) struct StoreAddress(String);
 
-impl Address {
+impl StoreAddress {
     /// Returns the address with its credentials, for connections.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
@@ -64,7 +64,7 @@ fn names_a_credential(name: &str) -> bool {
     CREDENTIAL_NAMES.iter().any(|part| name.contains(part))
 }
 
-impl Address {
+impl StoreAddress {
     /// Returns every credential in the address: the password, or a user without one, which is a token for NATS; the
     /// fragment; and values of parameters, except short ones such as the number of a database. Each as written, and decoded.
     pub(crate) fn credentials(&self) -> Vec<String> {
@@ -90,20 +90,20 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown_addresses(&self.0))
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
 /// Parses `nats://host:4222`, several separated by commas; the scheme may be missing.
-pub(super) fn nats_urls(text: &str) -> Result<Vec<Address>, String> {
+pub(super) fn nats_urls(text: &str) -> Result<Vec<StoreAddress>, String> {
     let whole = |part: &str| if part.contains("://") { part.to_owned() } else { format!("nats://{part}") };
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let urls: Option<Vec<_>> = parts.map(|part| address(&whole(part), &["nats", "tls"])).collect();
@@ -112,16 +112,16 @@ pub(super) fn nats_urls(text: &str) -> Result<Vec<Address>, String> {
 }
 
 /// Parses `redis://host:6379/0`.
-pub(super) fn redis_url(text: &str) -> Result<Address, String> {
+pub(super) fn redis_url(text: &str) -> Result<StoreAddress, String> {
     address(text.trim(), &["redis", "rediss", "unix", "redis+unix"])
         .ok_or_else(|| "redis://host:6379, or redis://user:password@host:6379/0".to_owned())
 }
 
-fn address(text: &str, schemes: &[&str]) -> Option<Address> {
+fn address(text: &str, schemes: &[&str]) -> Option<StoreAddress> {
     let url = Url::parse(text).ok()?;
     let has_location = url.host_str().is_some_and(|host| !host.is_empty()) || url.scheme().ends_with("unix");
     (schemes.contains(&url.scheme()) && has_location && text.len() <= ADDRESS_LIMIT)
-        .then(|| Address(text.to_owned()))
+        .then(|| StoreAddress(text.to_owned()))
 }
 
 /// Parses a prefix of the subjects of answers: `_INBOX`, or `_INBOX_worker`.

@@ -4,23 +4,23 @@ mod caption;
 
 use longshore_proto::{Fault, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
-use self::caption::Caption;
+use self::caption::StepCaption;
 use super::activity::Activities;
 use super::fit::fit;
 use crate::output::{
-    DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Size, Symbols, TableRoom,
-    aligned_within, columns_before, hanging,
+    DOUBTFUL, Elapsed, FAINT, PLAIN, STRONG, ShrinkingColumn, StyledLine, Symbols, TableRoom, TerminalSize,
+    Truncation, aligned_within, columns_before, hanging,
 };
 
 /// Parameters of a frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drawing<'a> {
+pub(super) struct FrameContext<'a> {
     /// The moment of the frame.
     pub(super) now: Timestamp,
     /// The signs that the terminal can show.
     pub(super) symbols: Symbols,
     /// The size of the terminal.
-    pub(super) size: Size,
+    pub(super) size: TerminalSize,
     /// No frame follows, so every step is shown, and long lines wrap.
     pub(super) is_last: bool,
     /// Activities of calls under way.
@@ -28,7 +28,10 @@ pub(super) struct Drawing<'a> {
 }
 
 /// Returns the lines of a frame. Runs that have ended take one line; the others share the remaining rows.
-pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawing<'_>) -> Vec<Line> {
+pub(super) fn frame<'a>(
+    runs: impl Iterator<Item = &'a RunView>,
+    drawing: FrameContext<'_>,
+) -> Vec<StyledLine> {
     let mut runs: Vec<&RunView> = runs.collect();
     let alone = runs.len() == 1;
     runs.sort_by_key(|view| view.summary.status.is_terminal());
@@ -37,14 +40,14 @@ pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawin
     for (place, view) in runs.iter().enumerate() {
         let after = runs.len() - place - 1;
         if rows < 2 && after > 0 {
-            lines.push(Line::of(FAINT, &format!("and {} more runs", after + 1)));
+            lines.push(StyledLine::of(FAINT, &format!("and {} more runs", after + 1)));
             break;
         }
         lines.push(drawing.heading(view));
         rows = rows.saturating_sub(1);
         if alone || !view.summary.status.is_terminal() {
             if let Some(reason) = view.summary.cancel_reason.as_ref().filter(|_| rows > after) {
-                lines.push(Line::of(DOUBTFUL, &format!("  reason: {reason}")));
+                lines.push(StyledLine::of(DOUBTFUL, &format!("  reason: {reason}")));
                 rows = rows.saturating_sub(1);
             }
             let mut steps = drawing.steps(view, rows / (after + 1));
@@ -59,19 +62,19 @@ pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawin
     lines.into_iter().map(|line| line.cut(columns, ellipsis)).collect()
 }
 
-impl Drawing<'_> {
+impl FrameContext<'_> {
     /// Returns the number of rows for runs. The last row of the terminal is for the cursor.
     const fn rows(self) -> usize {
         if self.is_last { usize::MAX } else { self.size.rows.saturating_sub(1) }
     }
 
     /// Returns a line such as `▸ sales-report running 1.2s run_00_...`.
-    fn heading(self, view: &RunView) -> Line {
+    fn heading(self, view: &RunView) -> StyledLine {
         let summary = &view.summary;
         let (sign, style) = self.symbols.run(summary.status);
         let took = Elapsed(summary.finished_at.unwrap_or(self.now).since(summary.submitted_at));
         let tolerated = tolerated(view).map(|text| format!("  {text}")).unwrap_or_default();
-        Line::of(style, sign)
+        StyledLine::of(style, sign)
             .with(STRONG, &format!(" {}", summary.workflow.name))
             .with(style, &format!("  {}", summary.status))
             .with(PLAIN, &format!("  {took}"))
@@ -79,7 +82,7 @@ impl Drawing<'_> {
             .with(FAINT, &format!("  {}", summary.run))
     }
 
-    fn steps(self, view: &RunView, rows: usize) -> Vec<Line> {
+    fn steps(self, view: &RunView, rows: usize) -> Vec<StyledLine> {
         if rows == 0 {
             return Vec::new();
         }
@@ -90,16 +93,16 @@ impl Drawing<'_> {
             lines.push(line);
             lines.extend(self.detail_lines(step, &view.steps));
         }
-        let more = |rest: String| Line::of(FAINT, &format!("  {} {rest}", self.symbols.ellipsis()));
+        let more = |rest: String| StyledLine::of(FAINT, &format!("  {} {rest}", self.symbols.ellipsis()));
         lines.extend(fitting.rest.map(more));
         lines
     }
 
     /// Returns the rows of steps. All frames but the last one are cut to the terminal.
-    fn table(self, run: &RunView, steps: &[(usize, &StepView)]) -> Vec<Line> {
+    fn table(self, run: &RunView, steps: &[(usize, &StepView)]) -> Vec<StyledLine> {
         let ellipsis = self.symbols.ellipsis();
         let columns = (!self.is_last).then_some(self.size.columns);
-        let mut rows: Vec<Vec<Line>> = steps.iter().map(|(_, step)| self.cells(step)).collect();
+        let mut rows: Vec<Vec<StyledLine>> = steps.iter().map(|(_, step)| self.cells(step)).collect();
         let left = columns.map(|columns| columns.saturating_sub(columns_before(&rows)));
         for (row, (place, step)) in rows.iter_mut().zip(steps) {
             let caption = self.caption(run, step, *place);
@@ -109,7 +112,7 @@ impl Drawing<'_> {
     }
 
     /// Returns the first cells of a step: its name or id, its status and its duration.
-    fn cells(self, step: &StepView) -> Vec<Line> {
+    fn cells(self, step: &StepView) -> Vec<StyledLine> {
         let (sign, style) = self.symbols.step(step.status);
         let waits = step.status == StepStatus::Pending;
         let title = step.name.as_deref().unwrap_or_else(|| step.path.as_str());
@@ -119,14 +122,14 @@ impl Drawing<'_> {
             .started_at
             .map(|began| format!("{:>6}", Elapsed(step.finished_at.unwrap_or(self.now).since(began))))
             .unwrap_or_default();
-        vec![name, Line::of(style, step.shown_status()), Line::of(PLAIN, &took)]
+        vec![name, StyledLine::of(style, step.shown_status()), StyledLine::of(PLAIN, &took)]
     }
 
     /// Returns the last cell of a step, with its id if the step has a name.
-    fn caption<'s>(self, run: &RunView, step: &'s StepView, place: usize) -> Caption<'s> {
+    fn caption<'s>(self, run: &RunView, step: &'s StepView, place: usize) -> StepCaption<'s> {
         let members = members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}"));
         let activity = self.activities.words(run.summary.run, step);
-        Caption {
+        StepCaption {
             tool: &step.does,
             counts: members.unwrap_or_default() + &self.attempts(step),
             id: step.name.as_ref().map(|_| format!("  {}", step.path)).unwrap_or_default(),
@@ -155,9 +158,9 @@ impl Drawing<'_> {
 
     /// Returns the lines below the row of a step: the reason why its call waits, and its fault. The reason has its own line,
     /// so that a narrow terminal shows it.
-    fn detail_lines(self, step: &StepView, all: &[StepView]) -> Vec<Line> {
+    fn detail_lines(self, step: &StepView, all: &[StepView]) -> Vec<StyledLine> {
         let is_out = step.status == StepStatus::Running;
-        let mut lines: Vec<Line> = Vec::new();
+        let mut lines: Vec<StyledLine> = Vec::new();
         if let Some(what) = step.waiting_for.as_ref().filter(|_| is_out) {
             lines.push(indented(step, 2).with(DOUBTFUL, &format!("waits for {what}")));
         }
@@ -178,7 +181,7 @@ impl Drawing<'_> {
 /// for the indented sign of each step, and for some of the name on both sides of an ellipsis.
 fn names(steps: &[(usize, &StepView)]) -> ShrinkingColumn {
     let deepest = steps.iter().map(|(_, step)| usize::from(step.depth)).max().unwrap_or(0);
-    ShrinkingColumn::new(0, 16 + 4 * deepest, Loses::Middle)
+    ShrinkingColumn::new(0, 16 + 4 * deepest, Truncation::Middle)
 }
 
 /// Returns the number of steps that failed without failing the run, as text, if the run has succeeded.
@@ -204,8 +207,8 @@ fn members(steps: &[StepView], place: usize) -> Option<(usize, usize)> {
     (all > 0).then_some((ended, all))
 }
 
-fn indented(step: &StepView, more: usize) -> Line {
-    Line::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
+fn indented(step: &StepView, more: usize) -> StyledLine {
+    StyledLine::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
 }
 
 /// Returns the fault of a step, or that of its last attempt if another one follows.

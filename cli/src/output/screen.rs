@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
-use super::line::Line;
 use super::printable::styled;
+use super::styled_line::StyledLine;
 
 /// Messages with a frame below them.
 pub(crate) struct Screen {
@@ -25,7 +25,7 @@ impl Screen {
     }
 
     /// Prints lines above the frame. `columns` is the current width of the terminal.
-    pub(crate) fn say(&mut self, text: &str, columns: usize) {
+    pub(crate) fn print(&mut self, text: &str, columns: usize) {
         let mut bytes = self.to_top(columns);
         if !bytes.is_empty() {
             bytes.push_str(CLEAR_BELOW);
@@ -40,7 +40,7 @@ impl Screen {
     }
 
     /// Replaces the last frame by another one.
-    pub(crate) fn draw(&mut self, lines: &[Line], columns: usize) {
+    pub(crate) fn draw(&mut self, lines: &[StyledLine], columns: usize) {
         let frame: Vec<_> =
             lines.iter().map(|line| (self.coloured(&line.to_string()), line.width())).collect();
         if frame == self.frame {
@@ -94,7 +94,7 @@ const CLEAR_BELOW: &str = "\x1b[J";
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::line::{GOOD, PLAIN};
+    use super::super::styled_line::{GOOD, PLAIN};
     use super::*;
 
     #[derive(Clone, Default)]
@@ -115,8 +115,8 @@ mod tests {
         }
     }
 
-    fn lines(texts: &[&str]) -> Vec<Line> {
-        texts.iter().map(|text| Line::of(PLAIN, text)).collect()
+    fn lines(texts: &[&str]) -> Vec<StyledLine> {
+        texts.iter().map(|text| StyledLine::of(PLAIN, text)).collect()
     }
 
     #[test]
@@ -125,10 +125,10 @@ mod tests {
         let mut screen = Screen::new(Box::new(tape.clone()), false);
         screen.draw(&lines(&["one", "two"]), 80);
         assert_eq!(tape.take(), "one\x1b[K\ntwo\x1b[K\n\x1b[J");
-        screen.say("careful", 80);
+        screen.print("careful", 80);
         assert_eq!(tape.take(), "\x1b[2A\r\x1b[Jcareful\none\ntwo\n");
         screen.keep();
-        screen.say("done", 80);
+        screen.print("done", 80);
         assert_eq!(tape.take(), "done\n");
     }
 
@@ -156,7 +156,7 @@ mod tests {
     fn styles_are_removed_without_colours() {
         let tape = SharedBuffer::default();
         let mut screen = Screen::new(Box::new(tape.clone()), false);
-        screen.say(&Line::of(GOOD, "fine").to_string(), 80);
+        screen.print(&StyledLine::of(GOOD, "fine").to_string(), 80);
         assert_eq!(tape.take(), "fine\n");
     }
 }

@@ -5,7 +5,7 @@
 use anstyle::Style;
 use longshore_proto::{RunStatus, StepStatus};
 
-use super::line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD};
+use super::styled_line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD};
 
 /// Set of signs, by what the locale can show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

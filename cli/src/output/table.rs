@@ -1,6 +1,6 @@
 //! Tables with aligned columns, fitted to the width of a terminal if there is one.
 
-use super::line::{Line, PLAIN};
+use super::styled_line::{PLAIN, StyledLine};
 
 /// Gap between two columns.
 const GAP: usize = 2;
@@ -16,7 +16,7 @@ pub(crate) struct TableRoom {
 
 impl TableRoom {
     /// Cuts a line to the columns of the terminal.
-    pub(crate) fn cut(self, line: Line) -> Line {
+    pub(crate) fn cut(self, line: StyledLine) -> StyledLine {
         match self.columns {
             Some(columns) => line.cut(columns, self.ellipsis),
             None => line,
@@ -24,7 +24,7 @@ impl TableRoom {
     }
 
     /// Breaks the line into lines that fit, if the width is limited.
-    pub(crate) fn wrapped(self, line: Line) -> Vec<Line> {
+    pub(crate) fn wrapped(self, line: StyledLine) -> Vec<StyledLine> {
         match self.columns {
             Some(columns) => line.wrapped(columns),
             None => vec![line],
@@ -45,19 +45,19 @@ pub(crate) struct ShrinkingColumn {
     /// Minimum width, so that cells can still be told apart.
     least: usize,
     /// The part of a cell that is cut.
-    loses: Loses,
+    truncation: Truncation,
 }
 
 impl ShrinkingColumn {
     /// Creates a column with an index and the minimum width that it keeps.
-    pub(crate) const fn new(number: usize, least: usize, loses: Loses) -> Self {
-        Self { number, least, loses }
+    pub(crate) const fn new(number: usize, least: usize, truncation: Truncation) -> Self {
+        Self { number, least, truncation }
     }
 }
 
 /// The part of a cell that is cut when its column becomes narrower.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Loses {
+pub(crate) enum Truncation {
     /// The beginning: for ids, which differ at their ends.
     Beginning,
     /// The middle: for names.
@@ -67,7 +67,7 @@ pub(crate) enum Loses {
 }
 
 /// Aligns the columns of rows. The last cell of a row has any width.
-pub(crate) fn aligned(rows: Vec<Vec<Line>>) -> Vec<Line> {
+pub(crate) fn aligned(rows: Vec<Vec<StyledLine>>) -> Vec<StyledLine> {
     let widths = widths(&rows);
     rows.into_iter().map(|row| joined(row, &widths)).collect()
 }
@@ -75,21 +75,21 @@ pub(crate) fn aligned(rows: Vec<Vec<Line>>) -> Vec<Line> {
 /// Aligns the columns of rows within a room. The widest shrinking column becomes narrower until the table fits, so that no
 /// column is lost.
 pub(crate) fn aligned_within(
-    mut rows: Vec<Vec<Line>>,
+    mut rows: Vec<Vec<StyledLine>>,
     room: TableRoom,
     shrinking: &[ShrinkingColumn],
-) -> Vec<Line> {
+) -> Vec<StyledLine> {
     let Some(columns) = room.columns else { return aligned(rows) };
     let mut widths = widths(&rows);
     shrink(&mut widths, columns, shrinking);
-    for ShrinkingColumn { number, loses, .. } in shrinking {
+    for ShrinkingColumn { number, truncation, .. } in shrinking {
         let Some(width) = widths.get(*number) else { continue };
         for cell in rows.iter_mut().filter_map(|row| row.get_mut(*number)) {
             let whole = std::mem::take(cell);
-            *cell = match loses {
-                Loses::Beginning => whole.without_beginning(*width, room.ellipsis),
-                Loses::Middle => whole.without_middle(*width, room.ellipsis),
-                Loses::End => whole.cut(*width, room.ellipsis),
+            *cell = match truncation {
+                Truncation::Beginning => whole.without_beginning(*width, room.ellipsis),
+                Truncation::Middle => whole.without_middle(*width, room.ellipsis),
+                Truncation::End => whole.cut(*width, room.ellipsis),
             };
         }
     }
@@ -97,7 +97,7 @@ pub(crate) fn aligned_within(
 }
 
 /// Returns true if rows fit into a room with the shrinking columns at their minimum widths.
-pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingColumn]) -> bool {
+pub(crate) fn fits(rows: &[Vec<StyledLine>], room: TableRoom, shrinking: &[ShrinkingColumn]) -> bool {
     let mut widths = widths(rows);
     for ShrinkingColumn { number, least, .. } in shrinking {
         if let Some(width) = widths.get_mut(*number) {
@@ -108,7 +108,7 @@ pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingCo
 }
 
 /// Returns the column at which a further cell of these rows begins.
-pub(crate) fn columns_before(rows: &[Vec<Line>]) -> usize {
+pub(crate) fn columns_before(rows: &[Vec<StyledLine>]) -> usize {
     widths(rows).iter().map(|width| width + GAP).sum()
 }
 
@@ -132,34 +132,36 @@ fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
     }
 }
 
-fn widths(rows: &[Vec<Line>]) -> Vec<usize> {
+fn widths(rows: &[Vec<StyledLine>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(Line::width).max().unwrap_or(0);
+    let width =
+        |column| rows.iter().filter_map(|row| row.get(column)).map(StyledLine::width).max().unwrap_or(0);
     (0..columns).map(width).collect()
 }
 
-fn joined(mut row: Vec<Line>, widths: &[usize]) -> Line {
+fn joined(mut row: Vec<StyledLine>, widths: &[usize]) -> StyledLine {
     let last = row.pop().unwrap_or_default();
     let gap = " ".repeat(GAP);
     let padded = row.into_iter().zip(widths).map(|(cell, width)| cell.padded(*width).with(PLAIN, &gap));
-    padded.reduce(Line::followed_by).unwrap_or_default().followed_by(last)
+    padded.reduce(StyledLine::followed_by).unwrap_or_default().followed_by(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row<const N: usize>(cells: [&str; N]) -> Vec<Line> {
-        cells.map(|cell| Line::of(PLAIN, cell)).to_vec()
+    fn row<const N: usize>(cells: [&str; N]) -> Vec<StyledLine> {
+        cells.map(|cell| StyledLine::of(PLAIN, cell)).to_vec()
     }
 
-    fn texts(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(Line::text).collect()
+    fn texts(lines: &[StyledLine]) -> Vec<String> {
+        lines.iter().map(StyledLine::text).collect()
     }
 
     #[test]
     fn columns_line_up() {
-        let lines = aligned(vec![row(["a", "bbb", "c"]), row(["aaaa", "b", ""]), vec![Line::of(PLAIN, "x")]]);
+        let lines =
+            aligned(vec![row(["a", "bbb", "c"]), row(["aaaa", "b", ""]), vec![StyledLine::of(PLAIN, "x")]]);
         assert_eq!(texts(&lines), ["a     bbb  c", "aaaa  b", "x"]);
     }
 
@@ -167,8 +169,11 @@ mod tests {
     fn widest_column_becomes_narrower_and_none_is_lost() {
         let rows = || vec![row(["run_00_9v0w", "north-and-south", "2.0s", "it failed"])];
         let column = ShrinkingColumn::new;
-        let shrinking =
-            [column(0, 6, Loses::Beginning), column(1, 8, Loses::Middle), column(3, 6, Loses::End)];
+        let shrinking = [
+            column(0, 6, Truncation::Beginning),
+            column(1, 8, Truncation::Middle),
+            column(3, 6, Truncation::End),
+        ];
         let within =
             |columns| texts(&aligned_within(rows(), TableRoom { columns, ellipsis: "~" }, &shrinking));
         assert_eq!(within(None), ["run_00_9v0w  north-and-south  2.0s  it failed"]);

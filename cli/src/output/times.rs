@@ -17,7 +17,7 @@ const MINUTES: &str = "%m-%d %H:%M";
 
 /// Precision of a time in a table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TimeForm {
+pub(crate) enum TimePrecision {
     /// RFC 3339 with milliseconds.
     Full,
     /// Date and time up to the second.
@@ -28,12 +28,12 @@ pub(crate) enum TimeForm {
 
 /// Time zone in which times are printed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Times {
+pub(crate) struct TimeFormatter {
     /// `None` for UTC.
     zone: Option<TimeZone>,
 }
 
-impl Times {
+impl TimeFormatter {
     /// Times in UTC.
     pub(super) const UTC: Self = Self { zone: None };
 
@@ -48,11 +48,11 @@ impl Times {
     }
 
     /// Formats a time in this precision.
-    pub(crate) fn in_form(&self, at: Timestamp, form: TimeForm) -> String {
+    pub(crate) fn with_precision(&self, at: Timestamp, form: TimePrecision) -> String {
         let format = match form {
-            TimeForm::Full => return self.shown(at),
-            TimeForm::Seconds => SECONDS,
-            TimeForm::Minutes => MINUTES,
+            TimePrecision::Full => return self.shown(at),
+            TimePrecision::Seconds => SECONDS,
+            TimePrecision::Minutes => MINUTES,
         };
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
         let moment = i64::try_from(at.as_millis()).map(jiff::Timestamp::from_millisecond);
@@ -80,14 +80,14 @@ mod tests {
         let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
         let (winter, summer) =
             (Timestamp::from_millis(1_795_187_471_042), Timestamp::from_millis(1_782_000_000_000));
-        let local = Times { zone: Some(berlin) };
+        let local = TimeFormatter { zone: Some(berlin) };
         assert_eq!(local.shown(winter), "2026-11-20T16:11:11.042+01:00");
         assert_eq!(local.shown(summer), "2026-06-21T02:00:00.000+02:00");
-        for utc in [Times::UTC, Times { zone: Some(TimeZone::UTC) }] {
+        for utc in [TimeFormatter::UTC, TimeFormatter { zone: Some(TimeZone::UTC) }] {
             assert_eq!(utc.shown(winter), "2026-11-20T15:11:11.042Z");
         }
-        assert_eq!(local.in_form(winter, TimeForm::Seconds), "2026-11-20T16:11:11");
-        assert_eq!(Times::UTC.in_form(winter, TimeForm::Minutes), "11-20 15:11");
+        assert_eq!(local.with_precision(winter, TimePrecision::Seconds), "2026-11-20T16:11:11");
+        assert_eq!(TimeFormatter::UTC.with_precision(winter, TimePrecision::Minutes), "11-20 15:11");
         assert_eq!(
             local.shown(Timestamp::from_millis(u64::MAX)),
             Timestamp::from_millis(u64::MAX).to_string()

@@ -5,7 +5,7 @@ use longshore_worker::mcp::{SecretRecipient, ServersConfig};
 use longshore_workflow::{CallStep, Plan};
 use serde_json::{Map, Value};
 
-use super::{Problem, ServersFile, calls};
+use super::{ServersFile, StepProblem, calls};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::suggest;
@@ -45,7 +45,7 @@ impl ServersFile {
 
     /// Returns the reasons why a call cannot get a value for the secret inputs in its arguments, whatever inputs a run has:
     /// the default names no secret of this file that is bound to the call, or no secret is bound to it.
-    pub(crate) fn unbound_secrets(&self, plan: &Plan, step: &str, call: &CallStep) -> Vec<Problem> {
+    pub(crate) fn unbound_secrets(&self, plan: &Plan, step: &str, call: &CallStep) -> Vec<StepProblem> {
         let Some(config) = &self.config else { return Vec::new() };
         let path = self.path.display();
         let target = format!("`{}/{}`", call.server, call.tool);
@@ -79,7 +79,7 @@ impl ServersFile {
                 ),
                 None | Some(_) => continue,
             };
-            problems.push(Problem { step: step.to_owned(), message, help: Some(help) });
+            problems.push(StepProblem { step: step.to_owned(), message, help: Some(help) });
         }
         problems
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use longshore_nats::{Backlog, ServerBacklog};
 use longshore_ports::WorkerEntry;
 
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 use crate::output::Elapsed;
 
 /// Age of a job from which on it is doubtful, although a worker serves its server.
@@ -23,7 +23,7 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
         Ok(backlog) => backlog,
         Err(reason) => {
             let text = format!("cannot read the queue: {reason}");
-            return vec![Finding::new(NAME, Level::Unknown, &text)];
+            return vec![Finding::new(NAME, FindingLevel::Unknown, &text)];
         }
     };
     let mut findings: Vec<_> =
@@ -31,7 +31,7 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
     if backlog.unlisted > 0 {
         let text = format!("{} for servers that are not listed", jobs(backlog.unlisted));
         findings.push(
-            Finding::new(NAME, Level::Doubtful, &text)
+            Finding::new(NAME, FindingLevel::Doubtful, &text)
                 .help("`longshore runs show` names the server of a run"),
         );
     }
@@ -42,7 +42,7 @@ pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerE
         } else {
             format!("{waiting} jobs are waiting or delivered")
         };
-        findings.push(Finding::new(NAME, Level::Good, &text));
+        findings.push(Finding::new(NAME, FindingLevel::Good, &text));
     }
     findings
 }
@@ -58,17 +58,18 @@ fn of_server(backlog: &ServerBacklog, workers: Option<&[WorkerEntry]>) -> Option
         None if is_asked_for => true,
         None => {
             let text = format!("{what}; without Redis it is not known whether a worker serves it");
-            return Some(Finding::new(NAME, Level::Unknown, &text));
+            return Some(Finding::new(NAME, FindingLevel::Unknown, &text));
         }
     };
     if !is_served && !is_asked_for {
         let text = format!("{what}, and no running worker serves it");
         let help = format!("start a worker whose servers file has `{server}`");
-        return Some(Finding::new(NAME, Level::Doubtful, &text).help(&help));
+        return Some(Finding::new(NAME, FindingLevel::Doubtful, &text).help(&help));
     }
     let is_late = *oldest >= WAIT_DOUBTFUL;
     is_late.then(|| {
-        Finding::new(NAME, Level::Doubtful, &what).help("start more workers for it, or check their logs")
+        Finding::new(NAME, FindingLevel::Doubtful, &what)
+            .help("start more workers for it, or check their logs")
     })
 }
 
@@ -99,7 +100,7 @@ mod tests {
         }
     }
 
-    fn judged(backlog: Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> (Level, String) {
+    fn judged(backlog: Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> (FindingLevel, String) {
         let mut findings = queue(&backlog, workers);
         assert_eq!(findings.len(), 1, "{findings:?}");
         findings.pop().map(|finding| (finding.level, finding.text)).expect("one")
@@ -108,18 +109,21 @@ mod tests {
     #[test]
     fn jobs_are_judged_by_the_running_workers() {
         let unserved = "one job waits for `crm`, the oldest for 9.0s, and no running worker serves it";
-        assert_eq!(judged(waiting(9, 0), Some(&[worker("erp")])), (Level::Doubtful, unserved.to_owned()));
-        assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, Level::Good);
-        assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, Level::Doubtful);
-        assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (Level::Good, "empty".to_owned()));
+        assert_eq!(
+            judged(waiting(9, 0), Some(&[worker("erp")])),
+            (FindingLevel::Doubtful, unserved.to_owned())
+        );
+        assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, FindingLevel::Good);
+        assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, FindingLevel::Doubtful);
+        assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (FindingLevel::Good, "empty".to_owned()));
     }
 
     #[test]
     fn without_data_the_finding_is_unknown() {
         let (level, text) = judged(waiting(9, 0), None);
-        assert_eq!(level, Level::Unknown);
+        assert_eq!(level, FindingLevel::Unknown);
         assert!(text.ends_with("without Redis it is not known whether a worker serves it"), "{text}");
         let (level, text) = judged(Err("no answer".to_owned()), Some(&[]));
-        assert_eq!((level, text.as_str()), (Level::Unknown, "cannot read the queue: no answer"));
+        assert_eq!((level, text.as_str()), (FindingLevel::Unknown, "cannot read the queue: no answer"));
     }
 }

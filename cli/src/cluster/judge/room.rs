@@ -5,7 +5,7 @@ use longshore_proto::{Partition, subject};
 use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 
 use crate::cluster::probes::is_full;
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 
 /// Fullness of a stream or of the account, in per cent, from which on it is doubtful.
 const FULL_PERCENT: u64 = 70;
@@ -38,16 +38,17 @@ fn presence(status: &Status, partitions: u16) -> Finding {
         status.streams.iter().filter(|stream| stream.name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if found > usize::from(partitions) {
         let text = format!("there are {found} logs, but `partitions` is {partitions}");
-        return Finding::new("streams", Level::Wrong, &text).help("give every process the same `partitions`");
+        return Finding::new("streams", FindingLevel::Wrong, &text)
+            .help("give every process the same `partitions`");
     }
     match (there.len(), missing.as_slice()) {
-        (count, []) => Finding::new("streams", Level::Good, &format!("all {count} exist")),
-        (0, _) => Finding::new("streams", Level::Wrong, "none exists").help(
+        (count, []) => Finding::new("streams", FindingLevel::Good, &format!("all {count} exist")),
+        (0, _) => Finding::new("streams", FindingLevel::Wrong, "none exists").help(
             "the first scheduler that starts creates them; if this cluster has run before, NATS has lost its data",
         ),
         (_, missing) => {
             let text = format!("missing: {}", missing.join(", "));
-            Finding::new("streams", Level::Wrong, &text).help(
+            Finding::new("streams", FindingLevel::Wrong, &text).help(
                 "the next scheduler that starts creates them, if `partitions` is unchanged since the cluster was set up",
             )
         }
@@ -64,12 +65,18 @@ fn copies(streams: &[StreamStatus]) -> Option<Finding> {
     let lacking = named(|stream| !stream.replicas_away.is_empty());
     if !leaderless.is_empty() {
         let text = format!("without a leader, so nothing is stored: {leaderless}");
-        Some(Finding::new(NAME, Level::Wrong, &text).help("start the NATS servers that are unavailable"))
+        Some(
+            Finding::new(NAME, FindingLevel::Wrong, &text)
+                .help("start the NATS servers that are unavailable"),
+        )
     } else if lacking.is_empty() {
         None
     } else {
         let text = format!("some of their servers are unavailable: {lacking}");
-        Some(Finding::new(NAME, Level::Doubtful, &text).help("start the NATS servers that are unavailable"))
+        Some(
+            Finding::new(NAME, FindingLevel::Doubtful, &text)
+                .help("start the NATS servers that are unavailable"),
+        )
     }
 }
 
@@ -77,13 +84,13 @@ fn copies(streams: &[StreamStatus]) -> Option<Finding> {
 fn logs(percent: u64) -> Finding {
     const NAME: &str = "room in the logs";
     let level = match percent {
-        ADMISSION_LIMIT_PERCENT.. => Level::Wrong,
-        LOGS_DOUBTFUL_PERCENT.. => Level::Doubtful,
-        _ => Level::Good,
+        ADMISSION_LIMIT_PERCENT.. => FindingLevel::Wrong,
+        LOGS_DOUBTFUL_PERCENT.. => FindingLevel::Doubtful,
+        _ => FindingLevel::Good,
     };
-    let now = if level == Level::Wrong { "are refused" } else { "are admitted" };
+    let now = if level == FindingLevel::Wrong { "are refused" } else { "are admitted" };
     let text = format!("{percent} % used; submits {now} (the limit is {ADMISSION_LIMIT_PERCENT} %)");
-    if level == Level::Good {
+    if level == FindingLevel::Good {
         return Finding::new(NAME, level, &text);
     }
     Finding::new(NAME, level, &text).help(
@@ -99,12 +106,16 @@ fn room(streams: &[StreamStatus], logs_percent: u64) -> Finding {
         streams.iter().filter(|stream| stream.refuses_when_full && percent(stream) >= FULL_PERCENT).collect();
     nearly_full.sort_by_key(|stream| std::cmp::Reverse(percent(stream)));
     if nearly_full.is_empty() {
-        return Finding::new(NAME, Level::Good, &format!("all are below {FULL_PERCENT} % of their limits"));
+        return Finding::new(
+            NAME,
+            FindingLevel::Good,
+            &format!("all are below {FULL_PERCENT} % of their limits"),
+        );
     }
     let each = nearly_full.iter().map(|stream| format!("{} is at {} %", stream.name, percent(stream)));
     let text = each.collect::<Vec<_>>().join(", ");
     let is_refusing = nearly_full.iter().any(|stream| refuses(stream));
-    let level = if is_refusing { Level::Wrong } else { Level::Doubtful };
+    let level = if is_refusing { FindingLevel::Wrong } else { FindingLevel::Doubtful };
     let mut advice: Vec<_> = nearly_full.iter().map(|stream| remedy(&stream.name, logs_percent)).collect();
     advice.dedup();
     Finding::new(NAME, level, &text).help(&advice.join("; "))
@@ -144,16 +155,16 @@ fn account(account: AccountStatus) -> Finding {
     let mebibytes = |bytes: u64| bytes / (1024 * 1024);
     let Some(limit) = account.max_bytes.filter(|limit| *limit > 0) else {
         let text = format!("{} MiB are stored, no limit", mebibytes(account.bytes));
-        return Finding::new(NAME, Level::Good, &text);
+        return Finding::new(NAME, FindingLevel::Good, &text);
     };
     let percent = account.bytes.saturating_mul(100) / limit;
     let text = format!("{} of {} MiB are stored, {percent} %", mebibytes(account.bytes), mebibytes(limit));
     let level = if is_full(account.bytes, limit) {
-        Level::Wrong
+        FindingLevel::Wrong
     } else if percent >= FULL_PERCENT {
-        Level::Doubtful
+        FindingLevel::Doubtful
     } else {
-        return Finding::new(NAME, Level::Good, &text);
+        return Finding::new(NAME, FindingLevel::Good, &text);
     };
     Finding::new(NAME, level, &text)
         .help("raise `max_file` of the NATS account: when it is full, results cannot be stored either")
@@ -164,17 +175,17 @@ mod tests {
     use super::super::tests::{all, status};
     use super::*;
 
-    fn judged(finding: Finding) -> (Level, String) {
+    fn judged(finding: Finding) -> (FindingLevel, String) {
         (finding.level, finding.text)
     }
 
     #[test]
     fn all_streams_must_exist() {
         let judge = |streams| judged(presence(&status(streams), 2));
-        assert_eq!(judge(all(2)), (Level::Good, "all 7 exist".to_owned()));
-        assert_eq!(judge(Vec::new()), (Level::Wrong, "none exists".to_owned()));
-        assert_eq!(judge(all(1)), (Level::Wrong, "missing: LS_LOG_01".to_owned()));
-        assert_eq!(judge(all(3)).0, Level::Wrong);
+        assert_eq!(judge(all(2)), (FindingLevel::Good, "all 7 exist".to_owned()));
+        assert_eq!(judge(Vec::new()), (FindingLevel::Wrong, "none exists".to_owned()));
+        assert_eq!(judge(all(1)), (FindingLevel::Wrong, "missing: LS_LOG_01".to_owned()));
+        assert_eq!(judge(all(3)).0, FindingLevel::Wrong);
     }
 
     #[test]
@@ -185,32 +196,32 @@ mod tests {
         let (level, text) = copies(&streams).map(judged).expect("a finding");
         assert_eq!(
             (level, text.as_str()),
-            (Level::Doubtful, "some of their servers are unavailable: LS_LOG_00")
+            (FindingLevel::Doubtful, "some of their servers are unavailable: LS_LOG_00")
         );
         streams[0].has_leader = false;
-        assert_eq!(copies(&streams).map(|finding| finding.level), Some(Level::Wrong));
+        assert_eq!(copies(&streams).map(|finding| finding.level), Some(FindingLevel::Wrong));
     }
 
     #[test]
     fn nearly_full_stream_is_doubtful_and_full_one_wrong() {
         let mut streams = all(1);
-        assert_eq!(room(&streams, 0).level, Level::Good);
+        assert_eq!(room(&streams, 0).level, FindingLevel::Good);
         streams[0].bytes = 71;
-        assert_eq!(judged(room(&streams, 0)), (Level::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
+        assert_eq!(judged(room(&streams, 0)), (FindingLevel::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
         streams[0].bytes = 100;
-        assert_eq!(room(&streams, 0).level, Level::Wrong);
+        assert_eq!(room(&streams, 0).level, FindingLevel::Wrong);
         streams[0].refuses_when_full = false;
-        assert_eq!(room(&streams, 0).level, Level::Good, "it drops the oldest");
+        assert_eq!(room(&streams, 0).level, FindingLevel::Good, "it drops the oldest");
     }
 
     #[test]
     fn logs_are_doubtful_before_submits_are_refused() {
         for (percent, level) in [
-            (0, Level::Good),
-            (49, Level::Good),
-            (50, Level::Doubtful),
-            (69, Level::Doubtful),
-            (70, Level::Wrong),
+            (0, FindingLevel::Good),
+            (49, FindingLevel::Good),
+            (50, FindingLevel::Doubtful),
+            (69, FindingLevel::Doubtful),
+            (70, FindingLevel::Wrong),
         ] {
             assert_eq!(logs(percent).level, level, "{percent}");
         }
@@ -230,9 +241,9 @@ mod tests {
     #[test]
     fn account_is_judged_by_its_limit() {
         let level = |bytes, max_bytes| account(AccountStatus { bytes, max_bytes }).level;
-        assert_eq!(level(1 << 40, None), Level::Good);
-        assert_eq!(level(69, Some(100)), Level::Good);
-        assert_eq!(level(70, Some(100)), Level::Doubtful);
-        assert_eq!(level(100, Some(100)), Level::Wrong);
+        assert_eq!(level(1 << 40, None), FindingLevel::Good);
+        assert_eq!(level(69, Some(100)), FindingLevel::Good);
+        assert_eq!(level(70, Some(100)), FindingLevel::Doubtful);
+        assert_eq!(level(100, Some(100)), FindingLevel::Wrong);
     }
 }

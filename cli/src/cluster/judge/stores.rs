@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::Partition;
 
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 
 /// Prefix of run ids.
 const RUN_ID_PREFIX: &str = "run_";
@@ -50,7 +50,7 @@ pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
 fn finding(fault: &StoreFault<'_>, reason: &str, do_streams_answer: bool) -> Finding {
     let problem = format!("{}: {reason}", fault.store_names());
     let text = format!("{problem} (reported by {})", fault.nodes.join(", "));
-    Finding::new("stores", Level::Wrong, &text)
+    Finding::new("stores", FindingLevel::Wrong, &text)
         .maybe_help(remedy(&problem, do_streams_answer))
         .lacking_permission(lacks_permission(&problem))
 }

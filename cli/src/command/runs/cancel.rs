@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use longshore_ports::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
 
-use super::cancel_here::cancel_here;
+use super::cancel_local::cancel_local;
 use super::cancelled::{CancelOutcome, CancelReport};
 use super::run_count::{RUNS_PER_CANCEL, run_count};
 use super::{RunSource, cluster, find_cluster_run, incomplete_list, query};
@@ -36,7 +36,7 @@ pub(in super::super) async fn cancel(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let Some(client) = cluster(&args.place, config, output).await? else {
-        return cancel_here(args, output).await;
+        return cancel_local(args, output).await;
     };
     if args.runs.is_empty() {
         many(args, client, config, output).await
@@ -47,7 +47,7 @@ pub(in super::super) async fn cancel(
 
 /// Cancels runs that are named by their ids, one after the other.
 async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Result<Exit, Failure> {
-    let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
+    let mut counts = CancelCounts { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     let report = CancelReport { output, json: args.json };
     for text in &args.runs {
         let cancelled = async {
@@ -57,25 +57,25 @@ async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Resul
         match cancelled.await {
             Ok((run, None)) => {
                 report.print(run, CancelOutcome::Cancelling, &format!("cancelling {run}"))?;
-                tally.cancelled += 1;
+                counts.cancelled += 1;
             }
             Ok((run, Some(ended))) => {
                 report.print(run, CancelOutcome::Ended, &ended)?;
-                tally.ended += 1;
+                counts.ended += 1;
             }
             // The requests for the other runs would not be answered either.
             Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
             Err(failure) => {
                 report.failed(text, &failure)?;
-                tally.failed += 1;
-                tally.exit = failure.exit;
+                counts.failed += 1;
+                counts.exit = failure.exit;
             }
         }
     }
     if args.runs.len() > 1 {
-        output.message(&tally.summary(args.runs.len()));
+        output.message(&counts.summary(args.runs.len()));
     }
-    Ok(tally.exit)
+    Ok(counts.exit)
 }
 
 /// Cancels all runs that the options describe, after a question.
@@ -88,7 +88,7 @@ async fn many(
     let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
     let query = RunQuery { statuses, ..query(&args.filter) };
     let source = RunSource::Cluster(Box::new(client));
-    let Matching { runs, are_all, incomplete } = collect(&source, query).await?;
+    let MatchingRuns { runs, are_all, incomplete } = collect(&source, query).await?;
     let RunSource::Cluster(client) = source else { return Ok(Exit::Success) };
     if runs.is_empty() {
         return incomplete.map_or_else(
@@ -105,8 +105,8 @@ async fn many(
         output.message("nothing was cancelled");
         return Ok(Exit::Error);
     }
-    let tally = cancel_all(&client, &runs, &args, output).await?;
-    output.message(&tally.summary(runs.len()));
+    let counts = cancel_all(&client, &runs, &args, output).await?;
+    output.message(&counts.summary(runs.len()));
     if !are_all {
         output.message(&format!(
             "one command cancels {RUNS_PER_CANCEL} runs at most, and there are more: repeat it"
@@ -114,12 +114,12 @@ async fn many(
     }
     match incomplete {
         Some(cause) => Err(incomplete_list(&cause)),
-        None => Ok(tally.exit),
+        None => Ok(counts.exit),
     }
 }
 
 /// The runs that match a query.
-struct Matching {
+struct MatchingRuns {
     runs: Vec<RunId>,
     /// True if `runs` has all of them. One command cancels only a limited number.
     are_all: bool,
@@ -128,7 +128,7 @@ struct Matching {
 }
 
 /// Requests all pages of a query.
-async fn collect(source: &RunSource, mut query: RunQuery) -> Result<Matching, Failure> {
+async fn collect(source: &RunSource, mut query: RunQuery) -> Result<MatchingRuns, Failure> {
     let mut runs = Vec::new();
     let mut incomplete = None;
     loop {
@@ -138,21 +138,21 @@ async fn collect(source: &RunSource, mut query: RunQuery) -> Result<Matching, Fa
         incomplete = incomplete.or(page.incomplete);
         match page.next {
             Some(next) if runs.len() < RUNS_PER_CANCEL => query.after = Some(next),
-            next => return Ok(Matching { runs, are_all: next.is_none(), incomplete }),
+            next => return Ok(MatchingRuns { runs, are_all: next.is_none(), incomplete }),
         }
     }
 }
 
 /// Counts of the results of one command.
 #[derive(Debug, Eq, PartialEq)]
-struct Tally {
+struct CancelCounts {
     cancelled: usize,
     ended: usize,
     failed: usize,
     exit: Exit,
 }
 
-impl Tally {
+impl CancelCounts {
     fn summary(&self, requested: usize) -> String {
         let mut parts = vec![format!("cancelling {}", run_count(self.cancelled))];
         let unsent = requested.saturating_sub(self.cancelled + self.ended + self.failed);
@@ -182,25 +182,25 @@ async fn cancel_all(
     runs: &[RunId],
     args: &RunsCancelArgs,
     output: &Output,
-) -> Result<Tally, Failure> {
-    let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
+) -> Result<CancelCounts, Failure> {
+    let mut counts = CancelCounts { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     let report = CancelReport { output, json: args.json };
     let requests = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
     let mut answers = pin!(requests.buffer_unordered(AT_ONCE));
     while let Some((run, answer)) = answers.next().await {
         match answer {
             Ok(None) => {
-                tally.cancelled += 1;
+                counts.cancelled += 1;
                 report.document(run, CancelOutcome::Cancelling, &format!("cancelling {run}"))?;
             }
             Ok(Some(ended)) => {
-                tally.ended += 1;
+                counts.ended += 1;
                 report.document(run, CancelOutcome::Ended, &ended)?;
             }
             Err(failure) => {
-                tally.failed += 1;
-                tally.exit = failure.exit;
-                if tally.failed <= SHOWN_FAILURES {
+                counts.failed += 1;
+                counts.exit = failure.exit;
+                if counts.failed <= SHOWN_FAILURES {
                     report.failed(run, &failure)?;
                 } else {
                     report.document(run, CancelOutcome::Failed, &failure.message)?;
@@ -211,7 +211,7 @@ async fn cancel_all(
             }
         }
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 #[cfg(test)]
@@ -220,15 +220,15 @@ mod tests {
 
     #[test]
     fn summary_counts_every_run() {
-        let tally = Tally { cancelled: 1, ended: 0, failed: 0, exit: Exit::Success };
-        assert_eq!(tally.summary(1), "cancelling 1 run");
-        let tally = Tally { cancelled: 5, ended: 2, failed: 1, exit: Exit::Unreachable };
+        let counts = CancelCounts { cancelled: 1, ended: 0, failed: 0, exit: Exit::Success };
+        assert_eq!(counts.summary(1), "cancelling 1 run");
+        let counts = CancelCounts { cancelled: 5, ended: 2, failed: 1, exit: Exit::Unreachable };
         let rest = "2 not tried, because the cluster does not answer";
         assert_eq!(
-            tally.summary(10),
+            counts.summary(10),
             format!("cancelling 5 runs; 2 ended before; 1 could not be cancelled; {rest}")
         );
-        let full = Tally { exit: Exit::Full, ..tally };
+        let full = CancelCounts { exit: Exit::Full, ..counts };
         assert!(full.summary(10).ends_with("2 not tried, because the cluster has no room to store a cancel"));
     }
 }

@@ -8,14 +8,14 @@ use longshore_proto::{RunSummary, Timestamp};
 
 pub(super) use self::list::list;
 pub(super) use self::show::show;
-use crate::output::{BAD, Elapsed, Line};
+use crate::output::{BAD, Elapsed, StyledLine};
 
 /// Returns the fault of a run with the step that failed, in one line.
-fn error(summary: &RunSummary) -> Line {
+fn error(summary: &RunSummary) -> StyledLine {
     match (&summary.failed_step, &summary.error) {
-        (Some(step), Some(fault)) => Line::of(BAD, &format!("{step}: {fault}")),
-        (None, Some(fault)) => Line::of(BAD, &fault.to_string()),
-        (_, None) => Line::default(),
+        (Some(step), Some(fault)) => StyledLine::of(BAD, &format!("{step}: {fault}")),
+        (None, Some(fault)) => StyledLine::of(BAD, &fault.to_string()),
+        (_, None) => StyledLine::default(),
     }
 }
 
@@ -34,7 +34,7 @@ mod sample {
     use longshore_proto::RunView;
     use serde_json::json;
 
-    use crate::output::{Line, TableRoom};
+    use crate::output::{StyledLine, TableRoom};
 
     /// Room in which nothing is cut.
     pub(super) const WHOLE: TableRoom = TableRoom { columns: None, ellipsis: "…" };
@@ -68,7 +68,7 @@ mod sample {
     }
 
     /// Returns lines without their styles.
-    pub(super) fn texts(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(Line::text).collect()
+    pub(super) fn texts(lines: &[StyledLine]) -> Vec<String> {
+        lines.iter().map(StyledLine::text).collect()
     }
 }

@@ -4,7 +4,7 @@
 use longshore_workflow::{CallMistake, RewrittenNumber, UnreadJson, read_json, read_untyped};
 use serde_json::{Map, Value};
 
-use crate::args::{Pair, Target, given_twice};
+use crate::args::{NameValue, ToolTarget, given_twice};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::inputs::A_NUMBER;
@@ -33,7 +33,7 @@ pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> 
 /// Overrides arguments by single ones, each parsed by its type in `schema`, which is that of the tool's input.
 pub(super) fn override_with(
     mut arguments: Map<String, Value>,
-    pairs: &[Pair],
+    pairs: &[NameValue],
     schema: &Value,
     output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
@@ -42,7 +42,7 @@ pub(super) fn override_with(
         return Err(Failure::new(Exit::Usage, message)
             .help(format!("give it once; a list is written as JSON: -a '{name}=[\"a\", \"b\"]'")));
     }
-    for Pair { name, value: text } in pairs {
+    for NameValue { name, value: text } in pairs {
         let value = typed(text, schema, name).map_err(|why| {
             let digits = "put a number into double quotes to pass its digits on as text";
             Failure::new(Exit::Invalid, format!("the argument `{name}` {why}")).help(if why.is_number() {
@@ -65,7 +65,7 @@ pub(super) fn override_with(
 /// Refuses an argument that the schema forbids, and warns about one that it does not name: most tools ignore it.
 pub(super) fn refuse_unknown(
     arguments: &Map<String, Value>,
-    Target { server, tool }: &Target,
+    ToolTarget { server, tool }: &ToolTarget,
     schema: &Value,
     output: &Output,
 ) -> Result<(), Failure> {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     fn read(text: Option<&str>, pairs: &[&str], schema: &Value) -> Result<Value, Failure> {
-        let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
+        let pairs: Vec<NameValue> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
         override_with(object(text)?, &pairs, schema, &Output::new()).map(Value::Object)
     }
 

@@ -16,7 +16,7 @@ use super::{trusted, with_pool};
 use crate::args::ServersListArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Line, Output};
+use crate::output::{Output, StyledLine};
 use crate::servers_file::{ServersFile, ServersSource};
 
 /// Connects to every server and prints its state.
@@ -77,7 +77,7 @@ impl ServerStateList<'_> {
         Ok(())
     }
 
-    fn page<'h>(&self, servers: impl Iterator<Item = &'h ServerState> + Clone) -> Vec<Line> {
+    fn page<'h>(&self, servers: impl Iterator<Item = &'h ServerState> + Clone) -> Vec<StyledLine> {
         page::servers(servers, self.output.symbols, self.output.table_room(), self.name_width)
     }
 

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::report::{ServerState, ToolReport};
 use crate::output::{
-    BAD, DOUBTFUL, FAINT, GOOD, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, aligned,
-    aligned_within,
+    BAD, DOUBTFUL, FAINT, GOOD, PLAIN, STRONG, ShrinkingColumn, StyledLine, Symbols, TableRoom, Truncation,
+    aligned, aligned_within,
 };
 use crate::schema::type_words;
 
@@ -17,10 +17,10 @@ pub(super) fn servers<'h>(
     symbols: Symbols,
     room: TableRoom,
     name_width: usize,
-) -> Vec<Line> {
+) -> Vec<StyledLine> {
     let padding = if room.columns.is_none() { name_width } else { 0 };
-    let name = ShrinkingColumn::new(0, 12, Loses::Middle);
-    let own = ShrinkingColumn::new(2, 8, Loses::Middle);
+    let name = ShrinkingColumn::new(0, 12, Truncation::Middle);
+    let own = ShrinkingColumn::new(2, 8, Truncation::Middle);
     let rows =
         aligned_within(all.clone().map(|state| row(state, symbols, padding)).collect(), room, &[name, own]);
     let why = |state| why(state).into_iter().flat_map(|line| room.wrapped(line));
@@ -28,29 +28,29 @@ pub(super) fn servers<'h>(
 }
 
 /// Returns the reasons why a server, or some of its tools, cannot be used.
-fn why(state: &ServerState) -> Vec<Line> {
+fn why(state: &ServerState) -> Vec<StyledLine> {
     match state {
         ServerState::Ready { left_out, .. } => {
             let line = |(tool, why): (&String, &String)| {
-                Line::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
+                StyledLine::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
             };
             left_out.iter().map(line).collect()
         }
         ServerState::Disabled { .. } => Vec::new(),
-        ServerState::Broken { fault, .. } => vec![Line::of(BAD, &format!("    {fault}"))],
+        ServerState::Broken { fault, .. } => vec![StyledLine::of(BAD, &format!("    {fault}"))],
         ServerState::Unusable { reasons, .. } => {
-            vec![Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
+            vec![StyledLine::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
         }
     }
 }
 
-fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<Line> {
+fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<StyledLine> {
     let (sign, style) = symbols.step(match state {
         ServerState::Ready { .. } => StepStatus::Succeeded,
         ServerState::Broken { .. } => StepStatus::Failed,
         ServerState::Unusable { .. } | ServerState::Disabled { .. } => StepStatus::Skipped,
     });
-    let name = Line::of(style, sign).with(STRONG, &format!(" {:<padding$}", state.name().as_str()));
+    let name = StyledLine::of(style, sign).with(STRONG, &format!(" {:<padding$}", state.name().as_str()));
     let ServerState::Ready {
         name: own,
         server_version,
@@ -68,52 +68,52 @@ fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<Line> {
             ServerState::Disabled { .. } => "disabled",
             ServerState::Unusable { .. } | ServerState::Ready { .. } => "unusable",
         };
-        return vec![name, Line::of(style, word)];
+        return vec![name, StyledLine::of(style, word)];
     };
     let own = [own.as_deref(), server_version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let pid = pid.map(|pid| format!("pid {pid}")).unwrap_or_default();
     vec![
         name,
-        Line::of(style, "ready"),
-        Line::of(PLAIN, &own),
-        Line::of(PLAIN, &format!("{protocol_version} ({era})")),
-        Line::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
-        Line::of(PLAIN, &format!("{tools} tools in {list_ms:.1}ms")),
-        Line::of(FAINT, &pid),
+        StyledLine::of(style, "ready"),
+        StyledLine::of(PLAIN, &own),
+        StyledLine::of(PLAIN, &format!("{protocol_version} ({era})")),
+        StyledLine::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
+        StyledLine::of(PLAIN, &format!("{tools} tools in {list_ms:.1}ms")),
+        StyledLine::of(FAINT, &pid),
     ]
 }
 
 /// Returns a row for each tool.
-pub(super) fn tools(reports: &[ToolReport]) -> Vec<Line> {
+pub(super) fn tools(reports: &[ToolReport]) -> Vec<StyledLine> {
     let row = |report: &ToolReport| {
         vec![
-            Line::of(STRONG, &format!("{}/{}", report.server, report.tool.name)),
+            StyledLine::of(STRONG, &format!("{}/{}", report.server, report.tool.name)),
             hints(report),
-            Line::of(FAINT, report.tool.description.as_deref().unwrap_or_default()),
+            StyledLine::of(FAINT, report.tool.description.as_deref().unwrap_or_default()),
         ]
     };
     aligned(reports.iter().map(row).collect())
 }
 
 /// Returns a tool with its arguments. Its schema is printed below.
-pub(super) fn tool(report: &ToolReport) -> Vec<Line> {
+pub(super) fn tool(report: &ToolReport) -> Vec<StyledLine> {
     let name = format!("{}/{}", report.server, report.tool.name);
-    let mut lines = vec![Line::of(STRONG, &name).with(PLAIN, "  ").followed_by(hints(report))];
+    let mut lines = vec![StyledLine::of(STRONG, &name).with(PLAIN, "  ").followed_by(hints(report))];
     let description = report.tool.description.as_deref().unwrap_or_default();
-    lines.extend(description.lines().map(|text| Line::of(PLAIN, &format!("  {text}"))));
+    lines.extend(description.lines().map(|text| StyledLine::of(PLAIN, &format!("  {text}"))));
     let rows = arguments(&report.tool.input_schema);
-    lines.push(Line::default());
+    lines.push(StyledLine::default());
     if rows.is_empty() {
-        lines.push(Line::of(FAINT, "  no arguments are described"));
+        lines.push(StyledLine::of(FAINT, "  no arguments are described"));
     }
     lines.extend(aligned(rows));
-    lines.push(Line::default());
-    lines.push(Line::of(FAINT, "schema of the arguments:"));
+    lines.push(StyledLine::default());
+    lines.push(StyledLine::of(FAINT, "schema of the arguments:"));
     lines
 }
 
 /// Returns a row for each argument in a schema: its name, its type, whether it is required, and its description.
-fn arguments(schema: &Value) -> Vec<Vec<Line>> {
+fn arguments(schema: &Value) -> Vec<Vec<StyledLine>> {
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)
@@ -126,17 +126,17 @@ fn arguments(schema: &Value) -> Vec<Vec<Line>> {
         let is_required = required.contains(&name.as_str());
         let about = part.get("description").and_then(Value::as_str).unwrap_or_default();
         vec![
-            Line::of(PLAIN, &format!("  {name}")),
-            Line::of(FAINT, &type_words(schema, name)),
-            Line::of(DOUBTFUL, if is_required { "required" } else { "" }),
-            Line::of(FAINT, about),
+            StyledLine::of(PLAIN, &format!("  {name}")),
+            StyledLine::of(FAINT, &type_words(schema, name)),
+            StyledLine::of(DOUBTFUL, if is_required { "required" } else { "" }),
+            StyledLine::of(FAINT, about),
         ]
     };
     properties.map(row).collect()
 }
 
 /// Returns the server's hints about repeating a call.
-fn hints(report: &ToolReport) -> Line {
+fn hints(report: &ToolReport) -> StyledLine {
     let hints = report.tool.hints;
     let named = [
         (hints.read_only == Some(true), GOOD, "read-only"),
@@ -144,9 +144,9 @@ fn hints(report: &ToolReport) -> Line {
         (hints.destructive == Some(true), BAD, "destructive"),
         (hints.open_world == Some(true), PLAIN, "open-world"),
     ];
-    let mut line = Line::default();
+    let mut line = StyledLine::default();
     for (_, style, name) in named.into_iter().filter(|(given, ..)| *given) {
-        let gap = if line == Line::default() { "" } else { " " };
+        let gap = if line == StyledLine::default() { "" } else { " " };
         line = line.with(PLAIN, gap).with(style, name);
     }
     line
@@ -159,8 +159,8 @@ mod tests {
 
     use super::*;
 
-    fn texts(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(Line::text).collect()
+    fn texts(lines: &[StyledLine]) -> Vec<String> {
+        lines.iter().map(StyledLine::text).collect()
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use longshore_proto::CallActivity;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::args::Target;
+use crate::args::ToolTarget;
 use crate::live::activity_words;
-use crate::output::{BUSY, Elapsed, FAINT, Line, Output, PLAIN, Symbols};
+use crate::output::{BUSY, Elapsed, FAINT, Output, PLAIN, StyledLine, Symbols};
 
 /// Time between two frames, as in the view of a run.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -21,14 +21,14 @@ const SHOWN_AFTER: Duration = Duration::from_millis(500);
 /// A call under way. Dropping this removes it from the screen.
 pub(super) struct CallProgress<'a> {
     output: &'a Output,
-    target: &'a Target,
+    target: &'a ToolTarget,
     started: Instant,
     activity: Mutex<Option<CallActivity>>,
 }
 
 impl<'a> CallProgress<'a> {
     /// Creates the display of a call that starts now.
-    pub(super) fn new(output: &'a Output, target: &'a Target) -> Self {
+    pub(super) fn new(output: &'a Output, target: &'a ToolTarget) -> Self {
         Self { output, target, started: Instant::now(), activity: Mutex::new(None) }
     }
 
@@ -56,12 +56,12 @@ impl<'a> CallProgress<'a> {
     }
 
     /// Returns a line such as `▸ tables/read 2.1s 12/32 page 12`.
-    fn line(&self, elapsed: Duration, symbols: Symbols) -> Line {
+    fn line(&self, elapsed: Duration, symbols: Symbols) -> StyledLine {
         let activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let words = activity.as_ref().and_then(activity_words).map(|words| format!("  {words}"));
         let (sign, style) = symbols.step(longshore_proto::StepStatus::Running);
-        let Target { server, tool } = self.target;
-        Line::of(style, sign)
+        let ToolTarget { server, tool } = self.target;
+        StyledLine::of(style, sign)
             .with(PLAIN, &format!(" {server}/{tool}"))
             .with(FAINT, &format!("  {}", Elapsed(elapsed)))
             .with(BUSY, &words.unwrap_or_default())

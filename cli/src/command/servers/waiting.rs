@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use longshore_proto::ServerName;
 
-use crate::output::{FAINT, Line, Output};
+use crate::output::{FAINT, Output, StyledLine};
 
 /// Servers that have not answered. Dropping this removes their names from the screen.
 pub(super) struct WaitingServers<'a> {
@@ -38,19 +38,19 @@ impl<'a> WaitingServers<'a> {
     }
 
     /// Shows lines and below them the names of the servers, at a terminal. If not all lines fit, the last ones are shown.
-    pub(super) fn show_below(&self, mut lines: Vec<Line>) {
+    pub(super) fn show_below(&self, mut lines: Vec<StyledLine>) {
         if !self.output.is_live {
             return;
         }
         let (size, ellipsis) = (self.output.size(), self.output.symbols.ellipsis());
         if !self.names.is_empty() {
             let names: Vec<&str> = self.names.iter().map(ServerName::as_str).collect();
-            lines.push(Line::of(FAINT, &format!("waiting for {}", names.join(", "))));
+            lines.push(StyledLine::of(FAINT, &format!("waiting for {}", names.join(", "))));
         }
         // The last row of the terminal is for the cursor.
         let surplus = lines.len().saturating_sub(size.rows.saturating_sub(1));
         lines.drain(..surplus);
-        let lines: Vec<Line> = lines.into_iter().map(|line| line.cut(size.columns, ellipsis)).collect();
+        let lines: Vec<StyledLine> = lines.into_iter().map(|line| line.cut(size.columns, ellipsis)).collect();
         self.output.draw(&lines);
     }
 }

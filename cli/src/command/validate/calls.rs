@@ -10,7 +10,7 @@ use super::ToolLists;
 use crate::command::servers::unknown_tool_help;
 use crate::output::one_line;
 use crate::schema::{ArgumentMistake, mistakes};
-use crate::servers_file::{Problem, ServersFile, some_of};
+use crate::servers_file::{ServersFile, StepProblem, some_of};
 
 /// Checks calls against these servers and tools.
 pub(super) struct CallChecker<'s> {
@@ -90,7 +90,7 @@ impl CallChecker<'_> {
             return Vec::new();
         }
         let unbound = self.servers.unbound_secrets(plan, step.as_str(), call).into_iter();
-        let finding = |Problem { message, help, .. }| Finding {
+        let finding = |StepProblem { message, help, .. }| Finding {
             step: (*step).clone(),
             mistake: CallMistake::UnboundSecret,
             message,

@@ -14,7 +14,7 @@ use super::super::runs::{DirectoryRuns, find_local_run};
 use super::stopped;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::output::Output;
 use crate::signals::Signals;
 
@@ -29,7 +29,7 @@ pub(super) async fn to_end(
     output: &Output,
 ) -> Result<Arc<RunView>, Failure> {
     let view = Arc::new(find_local_run(local, text).await?);
-    let mut live = Live::new(output, false);
+    let mut live = LiveView::new(output, false);
     if view.summary.status.is_terminal() {
         live.show(Arc::clone(&view));
         live.finish();
@@ -50,7 +50,7 @@ async fn follow(
     local: &DirectoryRuns,
     run: RunId,
     data: &Path,
-    live: &mut Live,
+    live: &mut LiveView,
 ) -> Result<Arc<RunView>, Failure> {
     let mut observed = local.directory().follow(run).await?;
     loop {
@@ -78,7 +78,7 @@ async fn advanced(
     local: &DirectoryRuns,
     run: RunId,
     observed: &mut Observed,
-    live: &mut Live,
+    live: &mut LiveView,
 ) -> Result<bool, Failure> {
     let mut advance = pin!(observed.advance());
     while local.directory().is_executed(run)? {
@@ -95,7 +95,7 @@ async fn advanced(
 }
 
 /// Draws frames until a moment.
-async fn draw_until(moment: Instant, live: &mut Live) {
+async fn draw_until(moment: Instant, live: &mut LiveView) {
     loop {
         tokio::select! {
             () = sleep_until(moment) => return,

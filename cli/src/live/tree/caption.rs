@@ -1,6 +1,6 @@
 //! The last cell of a step's row: its tool, counts and activity, fitted to the remaining columns.
 
-use crate::output::{FAINT, Line, PLAIN};
+use crate::output::{FAINT, PLAIN, StyledLine};
 
 /// Minimum width of a shortened tool name.
 const TOOL_COLUMNS: usize = 6;
@@ -12,7 +12,7 @@ const ID_COLUMNS: usize = 4;
 const ACTIVITY_COLUMNS: usize = 20;
 
 /// The last cell of a step's row, in parts. Each part but the first contains its gap, and may be empty.
-pub(super) struct Caption<'a> {
+pub(super) struct StepCaption<'a> {
     /// The tool, or the kind of a group.
     pub(super) tool: &'a str,
     /// Members that have ended, and attempts.
@@ -23,17 +23,18 @@ pub(super) struct Caption<'a> {
     pub(super) activity: String,
 }
 
-impl Caption<'_> {
+impl StepCaption<'_> {
     /// Returns the cell in full.
-    pub(super) fn whole(&self) -> Line {
-        self.of(Line::of(FAINT, self.tool), Line::of(FAINT, &self.id))
+    pub(super) fn whole(&self) -> StyledLine {
+        self.of(StyledLine::of(FAINT, self.tool), StyledLine::of(FAINT, &self.id))
     }
 
     /// Returns the cell within some columns: the tool and the id are shortened first, then the end of the activity is cut.
     /// Counts and numbers of progress stay, even beyond the columns.
-    pub(super) fn within(&self, columns: usize, ellipsis: &str) -> Line {
-        let (tool, id) = (Line::of(FAINT, self.tool), Line::of(FAINT, &self.id));
-        let [counts, activity] = [&self.counts, &self.activity].map(|text| Line::of(PLAIN, text).width());
+    pub(super) fn within(&self, columns: usize, ellipsis: &str) -> StyledLine {
+        let (tool, id) = (StyledLine::of(FAINT, self.tool), StyledLine::of(FAINT, &self.id));
+        let [counts, activity] =
+            [&self.counts, &self.activity].map(|text| StyledLine::of(PLAIN, text).width());
         let kept = counts + activity.min(ACTIVITY_COLUMNS);
         let (mut tool_width, mut id_width) = (tool.width(), id.width());
         while tool_width + id_width + kept > columns {
@@ -44,12 +45,12 @@ impl Caption<'_> {
         }
         let end = columns.max(tool_width + id_width + kept);
         let gap = id.cut(GAP.min(id_width), "");
-        let id = Line::of(FAINT, self.id.trim_start());
+        let id = StyledLine::of(FAINT, self.id.trim_start());
         let id = gap.followed_by(id.without_middle(id_width.saturating_sub(GAP), ellipsis));
         self.of(tool.without_middle(tool_width, ellipsis), id).cut(end, ellipsis)
     }
 
-    fn of(&self, tool: Line, id: Line) -> Line {
+    fn of(&self, tool: StyledLine, id: StyledLine) -> StyledLine {
         tool.with(PLAIN, &self.counts).followed_by(id).with(PLAIN, &self.activity)
     }
 }
@@ -64,7 +65,7 @@ mod tests {
     fn within(columns: usize, counts: &str, activity: &str) -> String {
         let (counts, activity) = (counts.to_owned(), activity.to_owned());
         let tool = "demo/trigger-long-running-operation";
-        let caption = Caption { tool, counts, id: "  slow_step".to_owned(), activity };
+        let caption = StepCaption { tool, counts, id: "  slow_step".to_owned(), activity };
         caption.within(columns, "…").text()
     }
 

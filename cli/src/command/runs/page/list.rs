@@ -4,39 +4,49 @@ use longshore_proto::RunSummary;
 
 use super::{between, error};
 use crate::output::{
-    FAINT, Line, Loses, PLAIN, ShrinkingColumn, Symbols, TableRoom, TimeForm, Times, aligned_within, fits,
+    FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter, TimePrecision, Truncation,
+    aligned_within, fits,
 };
 
 /// Returns a row for each run. The times become shorter where the terminal has no room for them.
 pub(in super::super) fn list(
     runs: &[RunSummary],
     symbols: Symbols,
-    times: &Times,
+    times: &TimeFormatter,
     room: TableRoom,
-) -> Vec<Line> {
+) -> Vec<StyledLine> {
     let column = ShrinkingColumn::new;
-    let shrinking = [column(0, 8, Loses::Beginning), column(2, 7, Loses::Middle), column(5, 8, Loses::End)];
-    let mut rows = list_rows(runs, symbols, times, TimeForm::Full);
+    let shrinking = [
+        column(0, 8, Truncation::Beginning),
+        column(2, 7, Truncation::Middle),
+        column(5, 8, Truncation::End),
+    ];
+    let mut rows = list_rows(runs, symbols, times, TimePrecision::Full);
     if !fits(&rows, room, &[]) {
-        rows = list_rows(runs, symbols, times, TimeForm::Seconds);
+        rows = list_rows(runs, symbols, times, TimePrecision::Seconds);
     }
     if !fits(&rows, room, &shrinking) {
-        rows = list_rows(runs, symbols, times, TimeForm::Minutes);
+        rows = list_rows(runs, symbols, times, TimePrecision::Minutes);
     }
     aligned_within(rows, room, &shrinking)
 }
 
-fn list_rows(runs: &[RunSummary], symbols: Symbols, times: &Times, form: TimeForm) -> Vec<Vec<Line>> {
+fn list_rows(
+    runs: &[RunSummary],
+    symbols: Symbols,
+    times: &TimeFormatter,
+    form: TimePrecision,
+) -> Vec<Vec<StyledLine>> {
     let heading = ["RUN", "STATUS", "WORKFLOW", "SUBMITTED", "TOOK", "ERROR"];
-    let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
+    let mut rows = vec![heading.map(|title| StyledLine::of(FAINT, title)).to_vec()];
     rows.extend(runs.iter().map(|summary| {
         let (sign, style) = symbols.run(summary.status);
         vec![
-            Line::of(PLAIN, &summary.run.to_string()),
-            Line::of(style, &format!("{sign} {}", summary.status)),
-            Line::of(PLAIN, summary.workflow.name.as_str()),
-            Line::of(FAINT, &times.in_form(summary.submitted_at, form)),
-            Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
+            StyledLine::of(PLAIN, &summary.run.to_string()),
+            StyledLine::of(style, &format!("{sign} {}", summary.status)),
+            StyledLine::of(PLAIN, summary.workflow.name.as_str()),
+            StyledLine::of(FAINT, &times.with_precision(summary.submitted_at, form)),
+            StyledLine::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
             error(summary),
         ]
     }));
@@ -51,7 +61,7 @@ mod tests {
     #[test]
     fn a_list_has_a_row_for_each_run() {
         assert_eq!(
-            texts(&list(&[view().summary], Symbols::Unicode, &Times::default(), WHOLE)),
+            texts(&list(&[view().summary], Symbols::Unicode, &TimeFormatter::default(), WHOLE)),
             [
                 "RUN                                STATUS    WORKFLOW      SUBMITTED                 TOOK  ERROR",
                 "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11.000Z  2.0s  check_west: \
@@ -64,7 +74,7 @@ mod tests {
     fn a_narrow_terminal_keeps_every_column() {
         let lines = |columns| {
             let room = TableRoom { columns: Some(columns), ellipsis: "…" };
-            texts(&list(&[view().summary], Symbols::Unicode, &Times::default(), room))
+            texts(&list(&[view().summary], Symbols::Unicode, &TimeFormatter::default(), room))
         };
         assert_eq!(
             lines(80),

@@ -5,29 +5,37 @@ use serde_json::Value;
 
 use super::steps::steps;
 use super::{between, error};
-use crate::output::{BAD, Line, PLAIN, STRONG, Symbols, TableRoom, Times, aligned};
+use crate::output::{BAD, PLAIN, STRONG, StyledLine, Symbols, TableRoom, TimeFormatter, aligned};
 
 /// Returns a run in full. Rows and values are cut to the room; reasons and attempts are whole, and a terminal wraps them.
-pub(in super::super) fn show(view: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
+pub(in super::super) fn show(
+    view: &RunView,
+    symbols: Symbols,
+    times: &TimeFormatter,
+    room: TableRoom,
+) -> Vec<StyledLine> {
     let summary = &view.summary;
     let (sign, style) = symbols.run(summary.status);
     let workflow = format!("{}  {}", summary.workflow.name, summary.workflow.digest.short());
     let mut facts = vec![
-        fact("run", Line::of(PLAIN, &summary.run.to_string())),
-        fact("workflow", Line::of(PLAIN, &workflow)),
-        fact("status", Line::of(style, &format!("{sign} {}", summary.status))),
-        fact("submitted", Line::of(PLAIN, &times.shown(summary.submitted_at))),
+        fact("run", StyledLine::of(PLAIN, &summary.run.to_string())),
+        fact("workflow", StyledLine::of(PLAIN, &workflow)),
+        fact("status", StyledLine::of(style, &format!("{sign} {}", summary.status))),
+        fact("submitted", StyledLine::of(PLAIN, &times.shown(summary.submitted_at))),
     ];
     if summary.finished_at.is_some() {
-        facts.push(fact("took", Line::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at))));
+        facts.push(fact(
+            "took",
+            StyledLine::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
+        ));
     }
     if let Some(reason) = &summary.cancel_reason {
-        facts.push(fact("reason", Line::of(PLAIN, reason)));
+        facts.push(fact("reason", StyledLine::of(PLAIN, reason)));
     }
     match &summary.failed_step {
         // The fault is shown at the step below.
         Some(step) if view.steps.iter().any(|one| one.path == *step) => {
-            facts.push(fact("failed at", Line::of(BAD, step.as_str())));
+            facts.push(fact("failed at", StyledLine::of(BAD, step.as_str())));
         }
         _ if summary.error.is_some() => facts.push(fact("error", error(summary))),
         _ => {}
@@ -35,20 +43,20 @@ pub(in super::super) fn show(view: &RunView, symbols: Symbols, times: &Times, ro
     facts.push(fact("inputs", json(&view.inputs, room)));
     facts.extend(view.outputs.as_ref().map(|outputs| fact("outputs", json(outputs, room))));
     let mut lines = aligned(facts);
-    lines.push(Line::default());
+    lines.push(StyledLine::default());
     lines.extend(steps(view, symbols, times, room));
     lines
 }
 
-fn fact(name: &str, value: Line) -> Vec<Line> {
-    vec![Line::of(STRONG, name), value]
+fn fact(name: &str, value: StyledLine) -> Vec<StyledLine> {
+    vec![StyledLine::of(STRONG, name), value]
 }
 
 /// Columns of the names of facts, with the gap behind them.
 const FACT_NAME_COLUMNS: usize = 11;
 
-fn json(value: &Value, room: TableRoom) -> Line {
-    room.beside(FACT_NAME_COLUMNS).cut(Line::of(PLAIN, &value.to_string()))
+fn json(value: &Value, room: TableRoom) -> StyledLine {
+    room.beside(FACT_NAME_COLUMNS).cut(StyledLine::of(PLAIN, &value.to_string()))
 }
 
 #[cfg(test)]
@@ -59,7 +67,7 @@ mod tests {
     #[test]
     fn a_run_is_shown_with_every_attempt() {
         assert_eq!(
-            texts(&show(&view(), Symbols::Ascii, &Times::default(), WHOLE)),
+            texts(&show(&view(), Symbols::Ascii, &TimeFormatter::default(), WHOLE)),
             [
                 "run        run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
                 "workflow   sales-report  abababababab",
@@ -84,6 +92,9 @@ mod tests {
     fn cancelled_run_is_shown_with_its_reason() {
         let mut view = view();
         view.summary.cancel_reason = Some("wrong file".to_owned());
-        assert_eq!(texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE))[5], "reason     wrong file");
+        assert_eq!(
+            texts(&show(&view, Symbols::Ascii, &TimeFormatter::default(), WHOLE))[5],
+            "reason     wrong file"
+        );
     }
 }

@@ -6,15 +6,20 @@ use serde_json::Value;
 
 use super::between;
 use crate::output::{
-    BAD, DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, ShrinkingColumn, Symbols, TableRoom, Times,
-    aligned_within, hanging,
+    BAD, DOUBTFUL, Elapsed, FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter,
+    Truncation, aligned_within, hanging,
 };
 
 /// Returns a row for each step, and below it its faults and attempts, if they say more than the row.
-pub(super) fn steps(run: &RunView, symbols: Symbols, times: &Times, room: TableRoom) -> Vec<Line> {
+pub(super) fn steps(
+    run: &RunView,
+    symbols: Symbols,
+    times: &TimeFormatter,
+    room: TableRoom,
+) -> Vec<StyledLine> {
     let (steps, is_interrupted) = (&run.steps, run.summary.status == RunStatus::Interrupted);
     let column = ShrinkingColumn::new;
-    let shrinking = [column(0, 16, Loses::Middle), column(3, 16, Loses::End)];
+    let shrinking = [column(0, 16, Truncation::Middle), column(3, 16, Truncation::End)];
     let rows = aligned_within(
         steps.iter().map(|step| step_row(step, is_interrupted, symbols)).collect(),
         room,
@@ -27,7 +32,7 @@ pub(super) fn steps(run: &RunView, symbols: Symbols, times: &Times, room: TableR
         .collect()
 }
 
-fn step_row(step: &StepView, is_interrupted: bool, symbols: Symbols) -> Vec<Line> {
+fn step_row(step: &StepView, is_interrupted: bool, symbols: Symbols) -> Vec<StyledLine> {
     // The log does not say whether a job that was dispatched had begun.
     let is_interrupted = is_interrupted && step.status == StepStatus::Running;
     let ((sign, style), status) = if is_interrupted {
@@ -35,18 +40,23 @@ fn step_row(step: &StepView, is_interrupted: bool, symbols: Symbols) -> Vec<Line
     } else {
         (symbols.step(step.status), step.shown_status())
     };
-    let name = Line::of(style, &indent(step, sign)).with(PLAIN, &format!(" {}", step.path));
+    let name = StyledLine::of(style, &indent(step, sign)).with(PLAIN, &format!(" {}", step.path));
     vec![
         name,
-        Line::of(style, status),
-        Line::of(PLAIN, &between(step.started_at, step.finished_at)),
-        Line::of(FAINT, &step.caption()),
+        StyledLine::of(style, status),
+        StyledLine::of(PLAIN, &between(step.started_at, step.finished_at)),
+        StyledLine::of(FAINT, &step.caption()),
     ]
 }
 
-fn detail_lines(step: &StepView, all: &[StepView], times: &Times, room: TableRoom) -> Vec<Line> {
+fn detail_lines(
+    step: &StepView,
+    all: &[StepView],
+    times: &TimeFormatter,
+    room: TableRoom,
+) -> Vec<StyledLine> {
     let mut lines = Vec::new();
-    let detail = |word: &str, text: &str| Line::of(PLAIN, &indent(step, &format!("    {word} {text}")));
+    let detail = |word: &str, text: &str| StyledLine::of(PLAIN, &indent(step, &format!("    {word} {text}")));
     lines.extend(step.skipped_because.as_ref().map(|why| detail("because", why)));
     lines.extend(step.waiting_for.as_ref().map(|what| detail("waits for", what)));
     if let Some(arguments) = &step.arguments {
@@ -103,7 +113,12 @@ fn arguments_text(arguments: &Value) -> String {
     }
 }
 
-fn attempt_lines(step: &StepView, attempt: &AttemptRecord, style: Style, times: &Times) -> Vec<Line> {
+fn attempt_lines(
+    step: &StepView,
+    attempt: &AttemptRecord,
+    style: Style,
+    times: &TimeFormatter,
+) -> Vec<StyledLine> {
     let AttemptRecord { number, started_at, took, .. } = attempt;
     let started_at = times.shown(*started_at);
     let by = attempt.worker.as_ref().map(|worker| format!("  {worker}")).unwrap_or_default();
@@ -111,22 +126,22 @@ fn attempt_lines(step: &StepView, attempt: &AttemptRecord, style: Style, times: 
     // A call that is made again has the same attempt number.
     let unreported = if attempt.is_unreported() { " (unreported)" } else { "" };
     let text = format!("    attempt {number}{unreported}  {started_at}  {}{by}{process}", Elapsed(*took));
-    let mut lines = vec![Line::of(FAINT, &indent(step, &text))];
+    let mut lines = vec![StyledLine::of(FAINT, &indent(step, &text))];
     if let Some(fault) = &attempt.fault {
         lines.extend(fault_lines(fault, "      ", style, step));
     }
     if !attempt.masked.is_empty() {
         let text =
             format!("      masked: {} (not a secret? name it in `visible_env`)", attempt.masked.join(", "));
-        lines.push(Line::of(DOUBTFUL, &indent(step, &text)));
+        lines.push(StyledLine::of(DOUBTFUL, &indent(step, &text)));
     }
     lines
 }
 
 /// Returns the lines of a fault. Lines after the first are indented further.
-fn fault_lines(fault: &Fault, margin: &str, style: Style, step: &StepView) -> Vec<Line> {
+fn fault_lines(fault: &Fault, margin: &str, style: Style, step: &StepView) -> Vec<StyledLine> {
     let text = hanging(&fault.to_string());
-    text.lines().map(|text| Line::of(style, &indent(step, &format!("{margin}{text}")))).collect()
+    text.lines().map(|text| StyledLine::of(style, &indent(step, &format!("{margin}{text}")))).collect()
 }
 
 fn indent(step: &StepView, text: &str) -> String {
@@ -150,7 +165,7 @@ mod tests {
         let attempts = &mut view.steps[0].attempts;
         attempts.insert(0, attempts[0].clone());
         (attempts[0].process, attempts[0].sent) = (None, longshore_proto::Sent::Maybe);
-        let shown = texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE));
+        let shown = texts(&show(&view, Symbols::Ascii, &TimeFormatter::default(), WHOLE));
         let heads = shown.iter().filter_map(|line| line.trim().split("  ").next());
         let heads = heads.filter(|head| head.starts_with("attempt"));
         assert_eq!(heads.collect::<Vec<_>>(), ["attempt 1 (unreported)", "attempt 1"]);
@@ -162,7 +177,7 @@ mod tests {
         view.summary.status = RunStatus::Interrupted;
         view.steps.truncate(1);
         view.steps.iter_mut().for_each(|step| step.status = StepStatus::Running);
-        let shown = texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE));
+        let shown = texts(&show(&view, Symbols::Ascii, &TimeFormatter::default(), WHOLE));
         assert_eq!(shown.last().map(String::as_str), Some("? check  interrupted  2.0s  parallel"));
     }
 
@@ -177,7 +192,7 @@ mod tests {
             step.attempts.iter_mut().for_each(|attempt| attempt.fault = Some(fault.clone()));
         }
         assert_eq!(
-            texts(&show(&view, Symbols::Ascii, &Times::default(), WHOLE))[8..],
+            texts(&show(&view, Symbols::Ascii, &TimeFormatter::default(), WHOLE))[8..],
             [
                 "  x check_west  failed  2.0s  tables/validate",
                 "      with {\"file\":\"west.csv\"}",
@@ -201,7 +216,7 @@ mod tests {
         }
         view.steps[2].skipped_because = Some(message.to_owned());
         view.inputs = json!({ "text": "x".repeat(100) });
-        let shown = texts(&show(&view, Symbols::Unicode, &Times::default(), room));
+        let shown = texts(&show(&view, Symbols::Unicode, &TimeFormatter::default(), room));
         assert!(shown.contains(&format!("        tool_error: {message}")), "{shown:#?}");
         assert!(shown.contains(&format!("    because {message}")), "{shown:#?}");
         let inputs = shown.iter().find(|line| line.starts_with("inputs")).expect("inputs");

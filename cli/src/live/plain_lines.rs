@@ -6,7 +6,7 @@
 use longshore_proto::{RunId, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
 use super::tree::tolerated;
-use crate::output::{Elapsed, Line, PLAIN, Times};
+use crate::output::{Elapsed, PLAIN, StyledLine, TimeFormatter};
 
 /// Returns the lines about the changes between two views of a run, sorted by time. A change without its own time has the
 /// time `seen`.
@@ -15,8 +15,8 @@ pub(super) fn changes(
     now: &RunView,
     several: bool,
     seen: Timestamp,
-    times: &Times,
-) -> Vec<Line> {
+    times: &TimeFormatter,
+) -> Vec<StyledLine> {
     let old = before.map_or(&[][..], |view| &view.steps);
     let order = order(&now.steps);
     let changed = now.steps.iter().zip(order).enumerate().filter_map(|(place, (step, position))| {
@@ -40,7 +40,12 @@ pub(super) fn changes(
 }
 
 /// Returns a line for each call that was under way when a run was interrupted, and is made again.
-pub(super) fn repeated_calls(run: &RunView, several: bool, now: Timestamp, times: &Times) -> Vec<Line> {
+pub(super) fn repeated_calls(
+    run: &RunView,
+    several: bool,
+    now: Timestamp,
+    times: &TimeFormatter,
+) -> Vec<StyledLine> {
     let whose = several.then_some(run.summary.run);
     let is_out = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
     let calls = run.steps.iter().filter(is_out);
@@ -48,7 +53,12 @@ pub(super) fn repeated_calls(run: &RunView, several: bool, now: Timestamp, times
 }
 
 /// Returns the line about a step that is under way, with its duration.
-pub(super) fn under_way(step: &StepView, whose: Option<RunId>, now: Timestamp, times: &Times) -> Line {
+pub(super) fn under_way(
+    step: &StepView,
+    whose: Option<RunId>,
+    now: Timestamp,
+    times: &TimeFormatter,
+) -> StyledLine {
     let took = step.started_at.map(|began| format!("  {}", Elapsed(now.since(began)))).unwrap_or_default();
     let words = format!("{}  {}  {}{took}", step.path, step.shown_status(), step.caption());
     line(now, whose, &words, times)
@@ -60,15 +70,15 @@ pub(super) fn activity(
     words: &str,
     whose: Option<RunId>,
     at: Timestamp,
-    times: &Times,
-) -> Line {
+    times: &TimeFormatter,
+) -> StyledLine {
     let words = format!("{}  {}  {}  {words}", step.path, step.shown_status(), step.caption());
     line(at, whose, &words, times)
 }
 
-fn line(at: Timestamp, whose: Option<RunId>, words: &str, times: &Times) -> Line {
+fn line(at: Timestamp, whose: Option<RunId>, words: &str, times: &TimeFormatter) -> StyledLine {
     let whose = whose.map(|run| format!("  {run}")).unwrap_or_default();
-    Line::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)))
+    StyledLine::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)))
 }
 
 /// Returns the order of changes within a millisecond: that of the steps in the file, where a group begins before its members
@@ -177,8 +187,9 @@ mod tests {
     use super::*;
 
     fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
-        let lines = changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000), &Times::default());
-        assert_eq!(lines.iter().map(Line::text).collect::<Vec<_>>(), expected);
+        let lines =
+            changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000), &TimeFormatter::default());
+        assert_eq!(lines.iter().map(StyledLine::text).collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -187,7 +198,7 @@ mod tests {
         check(None, &first, false, &[]);
         let begun = Timestamp::from_millis(BEGAN + 2_500);
         assert_eq!(
-            under_way(&first.steps[0], None, begun, &Times::default()).text(),
+            under_way(&first.steps[0], None, begun, &TimeFormatter::default()).text(),
             "2026-11-20T15:11:13.500Z  a  running  tables/read  1.5s"
         );
         check(Some(&first), &first, false, &[]);
@@ -228,8 +239,8 @@ mod tests {
                 step("last", "succeeded", json!({ "does": "set" })),
             ],
         );
-        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN), &Times::default());
-        let texts: Vec<_> = lines.iter().map(Line::text).collect();
+        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN), &TimeFormatter::default());
+        let texts: Vec<_> = lines.iter().map(StyledLine::text).collect();
         let paths: Vec<_> = texts.iter().map(|text| text.split("  ").nth(1).unwrap()).collect();
         assert_eq!(paths, ["first", "member", "group", "last", "run"]);
         assert!(texts[4].ends_with("5.0s  1 failed, tolerated"), "{texts:?}");
@@ -297,9 +308,9 @@ mod tests {
             ],
         );
         let now = Timestamp::from_millis(BEGAN + 9_000);
-        let lines = repeated_calls(&run, false, now, &Times::default());
+        let lines = repeated_calls(&run, false, now, &TimeFormatter::default());
         assert_eq!(
-            lines.iter().map(Line::text).collect::<Vec<_>>(),
+            lines.iter().map(StyledLine::text).collect::<Vec<_>>(),
             ["2026-11-20T15:11:20.000Z  b  running  tables/read  unavailable: its process ended"]
         );
     }
@@ -308,7 +319,7 @@ mod tests {
     fn attempts_are_counted_by_their_numbers() {
         let ended = |attempts: serde_json::Value| {
             let now = run("running", vec![step("a", "succeeded", json!({ "attempts": attempts }))]);
-            changes(None, &now, false, Timestamp::from_millis(BEGAN), &Times::default())[0].text()
+            changes(None, &now, false, Timestamp::from_millis(BEGAN), &TimeFormatter::default())[0].text()
         };
         let once = ended(json!([unreported(1), unreported(1), attempt(1, "timeout", "x")]));
         assert!(once.ends_with("tables/read  250ms"), "{once}");

@@ -26,7 +26,7 @@ use crate::output::Output;
 const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Interrupted];
 
 /// Cancels runs of a data directory. For a run that has already ended a message is printed, and that is success.
-pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
+pub(super) async fn cancel_local(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
     let data = data_directory(&args.place);
     let local = DirectoryRuns::read(&data, output).await.map_err(super::suggest_cluster)?;
     let report = CancelReport { output, json: args.json };

@@ -28,9 +28,9 @@ pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
 
 /// A line in pieces. No piece contains a control character.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Line(Vec<(Style, String)>);
+pub(crate) struct StyledLine(Vec<(Style, String)>);
 
-impl Line {
+impl StyledLine {
     /// Creates a line of one piece.
     pub(crate) fn of(style: Style, text: &str) -> Self {
         Self::default().with(style, text)
@@ -165,7 +165,7 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for StyledLine {
     /// Writes the line with the escape sequences of its styles.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.0.iter().rposition(|(_, text)| !text.trim_end().is_empty());
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_cut_line_never_takes_more_than_its_columns() {
-        let line = || Line::of(GOOD, "日本語").with(PLAIN, " and more");
+        let line = || StyledLine::of(GOOD, "日本語").with(PLAIN, " and more");
         assert_eq!(line().width(), 15);
         assert_eq!(line().cut(15, "…").text(), "日本語 and more");
         assert_eq!(line().cut(10, "…").text(), "日本語 an…");
@@ -219,15 +219,21 @@ mod tests {
 
     #[test]
     fn wrapped_line_loses_nothing() {
-        let wrapped = |line: Line, columns| line.wrapped(columns).iter().map(Line::text).collect::<Vec<_>>();
-        let line =
-            || Line::of(GOOD, "  ! disk:").with(PLAIN, " the store at /var/lib/longshore/store.db is full");
+        let wrapped = |line: StyledLine, columns| {
+            line.wrapped(columns).iter().map(StyledLine::text).collect::<Vec<_>>()
+        };
+        let line = || {
+            StyledLine::of(GOOD, "  ! disk:").with(PLAIN, " the store at /var/lib/longshore/store.db is full")
+        };
         assert_eq!(
             wrapped(line(), 30),
             ["  ! disk: the store at", "    /var/lib/longshore/store.d", "    b is full"]
         );
         assert_eq!(wrapped(line(), 80), ["  ! disk: the store at /var/lib/longshore/store.db is full"]);
-        assert_eq!(wrapped(Line::of(PLAIN, "日本語日本語"), 5), ["日本", "  語", "  日", "  本", "  語"]);
+        assert_eq!(
+            wrapped(StyledLine::of(PLAIN, "日本語日本語"), 5),
+            ["日本", "  語", "  日", "  本", "  語"]
+        );
         let letters = |lines: &[String]| lines.concat().replace(' ', "");
         for columns in 8..60 {
             let lines = wrapped(line(), columns);
@@ -238,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_line_may_lose_its_middle() {
-        let line = || Line::of(GOOD, "+ ").with(PLAIN, "north_of_日本語_south");
+        let line = || StyledLine::of(GOOD, "+ ").with(PLAIN, "north_of_日本語_south");
         assert_eq!(line().without_middle(24, "…").text(), "+ north_of_日本語_south");
         assert_eq!(line().without_middle(12, "…").text(), "+ nor…_south");
         assert_eq!(line().without_middle(11, "...").text(), "+ no...outh");
@@ -249,12 +255,12 @@ mod tests {
 
     #[test]
     fn a_line_may_lose_its_beginning() {
-        assert_eq!(Line::of(PLAIN, "run_00_9v0w").without_beginning(6, "…").text(), "…_9v0w");
-        assert_eq!(Line::of(PLAIN, "run_00_9v0w").without_beginning(11, "…").text(), "run_00_9v0w");
+        assert_eq!(StyledLine::of(PLAIN, "run_00_9v0w").without_beginning(6, "…").text(), "…_9v0w");
+        assert_eq!(StyledLine::of(PLAIN, "run_00_9v0w").without_beginning(11, "…").text(), "run_00_9v0w");
     }
 
     #[test]
     fn styles_close_before_the_line_ends() {
-        assert_eq!(Line::of(GOOD, "ok").padded(9).to_string(), "\u{1b}[32mok\u{1b}[0m");
+        assert_eq!(StyledLine::of(GOOD, "ok").padded(9).to_string(), "\u{1b}[32mok\u{1b}[0m");
     }
 }
