@@ -10,12 +10,12 @@ use crate::output::Output;
 
 /// Asks at a terminal for permission to do `verb` to `what`. Fails without a terminal, because nothing can answer; the
 /// failure says what would have been done and names `--yes`.
-pub(crate) async fn confirm(verb: &str, what: &str, place: &str, output: &Output) -> Result<bool, Failure> {
+pub(crate) async fn confirm(verb: &str, what: &str, target: &str, output: &Output) -> Result<bool, Failure> {
     if !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(Failure::new(Exit::Usage, format!("this would {verb} {what}"))
             .help(format!("add --yes to {verb} without a question")));
     }
-    output.question(&format!("{verb} {what} at {place}? [y/N]"));
+    output.question(&format!("{verb} {what} at {target}? [y/N]"));
     let answer = spawn_blocking(|| {
         let mut line = String::new();
         stdin().read_line(&mut line).map(|_| line)

@@ -149,7 +149,7 @@ impl FollowedRuns {
         tokio::select! {
             Some((watch, view)) = self.changes.next() => self.show_view(watch, view),
             // Updates that were missed are out of date.
-            Ok(update) = self.updates.recv() => self.live.note(update),
+            Ok(update) = self.updates.recv() => self.live.show_activity(update),
             () = self.live.frame() => {}
         }
     }

@@ -36,17 +36,24 @@ pub(crate) struct LiveView {
     activities: Activities,
     running: RunningSteps,
     /// Lines contain the id of their run.
-    several: bool,
+    with_run_ids: bool,
     frames: Interval,
 }
 
 impl LiveView {
-    /// Creates an empty view. `several` says that more than one run will be shown.
-    pub(crate) fn new(output: &Output, several: bool) -> Self {
+    /// Creates an empty view. `with_run_ids` says that more than one run will be shown.
+    pub(crate) fn new(output: &Output, with_run_ids: bool) -> Self {
         let mut frames = interval(FRAME_INTERVAL);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (output, activities) = (output.clone(), Activities::default());
-        Self { output, runs: BTreeMap::new(), activities, running: RunningSteps::default(), several, frames }
+        Self {
+            output,
+            runs: BTreeMap::new(),
+            activities,
+            running: RunningSteps::default(),
+            with_run_ids,
+            frames,
+        }
     }
 
     /// Shows the newest state of a run.
@@ -56,10 +63,10 @@ impl LiveView {
         self.activities.forget_ended(&view);
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            for line in plain_lines::changes(before.as_deref(), &view, self.several, now, times) {
+            for line in plain_lines::changes(before.as_deref(), &view, self.with_run_ids, now, times) {
                 self.output.message_line(&line);
             }
-            self.running.take(&view, now);
+            self.running.store(&view, now);
         }
     }
 
@@ -70,35 +77,35 @@ impl LiveView {
     }
 
     /// Shows the activity of a call.
-    pub(crate) fn note(&mut self, update: CallUpdate) {
+    pub(crate) fn show_activity(&mut self, update: CallUpdate) {
         let Some(view) = self.runs.get(&update.run) else { return };
         let (run, path, now) = (update.run, update.step.clone(), clock::now());
-        self.activities.take(view, update);
+        self.activities.store(view, update);
         if !self.output.is_live
             && let Some(step) = view.steps.iter().find(|step| step.path == path)
             && let Some(words) = self.activities.due_words(run, step, now)
         {
-            let whose = self.several.then_some(run);
+            let run_id = self.with_run_ids.then_some(run);
             self.output.message_line(&plain_lines::activity(
                 step,
                 &words,
-                whose,
+                run_id,
                 now,
                 &self.output.message_times,
             ));
-            self.running.note_line(run, &path);
+            self.running.record_line(run, &path);
         }
     }
 
     /// Adds a run that is resumed. Of its steps, only calls that are made again are printed.
-    pub(crate) fn begin_with(&mut self, view: Arc<RunView>) {
+    pub(crate) fn show_resumed(&mut self, view: Arc<RunView>) {
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            let lines = plain_lines::repeated_calls(&view, self.several, now, times);
+            let lines = plain_lines::repeated_calls(&view, self.with_run_ids, now, times);
             lines.iter().for_each(|line| self.output.message_line(line));
-            self.running.take(&view, now);
+            self.running.store(&view, now);
             // Every step that was under way has a line, or is a group whose members have lines.
-            view.steps.iter().for_each(|step| self.running.note_line(view.summary.run, &step.path));
+            view.steps.iter().for_each(|step| self.running.record_line(view.summary.run, &step.path));
         }
         self.runs.insert(view.summary.run, view);
     }
@@ -121,11 +128,11 @@ impl LiveView {
     fn print_running(&self, steps: Vec<(RunId, StepPath)>, now: Timestamp) {
         for (run, path) in steps {
             let step = self.runs.get(&run).and_then(|view| view.steps.iter().find(|step| step.path == path));
-            let whose = self.several.then_some(run);
+            let run_id = self.with_run_ids.then_some(run);
             if let Some(step) = step {
                 self.output.message_line(&plain_lines::under_way(
                     step,
-                    whose,
+                    run_id,
                     now,
                     &self.output.message_times,
                 ));
@@ -149,8 +156,8 @@ impl LiveView {
             let runs = self.runs.values().map(Arc::as_ref);
             let (symbols, size) = (self.output.symbols, self.output.size());
             let activities = &self.activities;
-            let drawing = FrameContext { now: clock::now(), symbols, size, is_last, activities };
-            self.output.draw(&tree::frame(runs, drawing));
+            let context = FrameContext { now: clock::now(), symbols, size, is_last, activities };
+            self.output.draw(&tree::frame(runs, context));
         }
     }
 }

@@ -132,7 +132,7 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: RunSourceArgs,
+    pub(crate) source: RunSourceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -257,16 +257,16 @@ impl ClusterCommand {
     /// Returns the options about the cluster.
     pub(crate) const fn cluster(&self) -> &ClusterArgs {
         match self {
-            Self::Runs(RunsCommand::List(args)) => &args.place.cluster,
-            Self::Runs(RunsCommand::Show(args)) => &args.place.cluster,
-            Self::Runs(RunsCommand::Output(args)) => &args.place.cluster,
-            Self::Runs(RunsCommand::Cancel(args)) => &args.place.cluster,
+            Self::Runs(RunsCommand::List(args)) => &args.source.cluster,
+            Self::Runs(RunsCommand::Show(args)) => &args.source.cluster,
+            Self::Runs(RunsCommand::Output(args)) => &args.source.cluster,
+            Self::Runs(RunsCommand::Cancel(args)) => &args.source.cluster,
             Self::Submit(args) => &args.cluster,
-            Self::Watch(args) => &args.place.cluster,
+            Self::Watch(args) => &args.source.cluster,
             Self::Workflows(WorkflowsCommand::Push(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::List(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::Show(args)) => &args.cluster,
-            Self::Dlq(command) => command.place().1,
+            Self::Dlq(command) => command.common_args().1,
             Self::Workflows(WorkflowsCommand::Delete(args)) => &args.cluster,
             Self::Doctor(args) => &args.cluster,
             Self::Bench(args) => &args.cluster,
@@ -305,17 +305,17 @@ impl ClusterCommand {
 
     const fn namespace(&self) -> Option<&NamespaceArgs> {
         match self {
-            Self::Runs(RunsCommand::List(args)) => Some(&args.place.namespace),
-            Self::Runs(RunsCommand::Show(args)) => Some(&args.place.namespace),
-            Self::Runs(RunsCommand::Output(args)) => Some(&args.place.namespace),
-            Self::Runs(RunsCommand::Cancel(args)) => Some(&args.place.namespace),
+            Self::Runs(RunsCommand::List(args)) => Some(&args.source.namespace),
+            Self::Runs(RunsCommand::Show(args)) => Some(&args.source.namespace),
+            Self::Runs(RunsCommand::Output(args)) => Some(&args.source.namespace),
+            Self::Runs(RunsCommand::Cancel(args)) => Some(&args.source.namespace),
             Self::Submit(args) => Some(&args.namespace),
-            Self::Watch(args) => Some(&args.place.namespace),
+            Self::Watch(args) => Some(&args.source.namespace),
             Self::Workflows(WorkflowsCommand::Push(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::List(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Show(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Delete(args)) => Some(&args.namespace),
-            Self::Dlq(command) => Some(command.place().0),
+            Self::Dlq(command) => Some(command.common_args().0),
             Self::Doctor(_) | Self::Bench(_) | Self::Scheduler(_) | Self::Worker(_) => None,
         }
     }

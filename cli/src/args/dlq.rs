@@ -18,7 +18,7 @@ pub(crate) enum DlqCommand {
 
 impl DlqCommand {
     /// Returns the options about namespace and cluster.
-    pub(super) const fn place(&self) -> (&NamespaceArgs, &ClusterArgs) {
+    pub(super) const fn common_args(&self) -> (&NamespaceArgs, &ClusterArgs) {
         match self {
             Self::List(args) => (&args.namespace, &args.cluster),
             Self::Show(args) => (&args.namespace, &args.cluster),

@@ -84,7 +84,7 @@ pub(crate) struct RunsCancelArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: RunSourceArgs,
+    pub(crate) source: RunSourceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -108,7 +108,7 @@ pub(crate) struct RunsListArgs {
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<RunCursor>,
     #[command(flatten)]
-    pub(crate) place: RunSourceArgs,
+    pub(crate) source: RunSourceArgs,
     /// Print JSON, one run on each line
     #[arg(long)]
     pub(crate) json: bool,
@@ -125,7 +125,7 @@ pub(crate) struct RunsShowArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     #[command(flatten)]
-    pub(crate) place: RunSourceArgs,
+    pub(crate) source: RunSourceArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -153,7 +153,7 @@ pub(crate) struct RunsOutputArgs {
     #[arg(short = 'o', long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) place: RunSourceArgs,
+    pub(crate) source: RunSourceArgs,
 }
 
 /// Returns the parser of an option that accepts these statuses.

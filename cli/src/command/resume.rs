@@ -63,7 +63,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     let watches = chosen_runs.iter().map(|run| (*run, opened.watch(*run))).collect();
     let mut process = opened.start(servers.config(), work.slots);
     for view in chosen {
-        live.begin_with(Arc::new(view));
+        live.show_resumed(Arc::new(view));
     }
     let followed = follow(&mut process, &mut signals, output, live, watches, OnInterrupt::Drain).await;
     let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);

@@ -126,7 +126,7 @@ fn query(filter: &RunFilterArgs) -> RunQuery {
 
 /// Lists runs, newest first.
 pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let source = RunSource::choose(&args.place, config, output).await?;
+    let source = RunSource::choose(&args.source, config, output).await?;
     if matches!(source, RunSource::Cluster(_)) && args.statuses.contains(&RunStatus::Interrupted) {
         let message = "a run of a cluster is never interrupted: another scheduler or worker continues it";
         return Err(
@@ -174,7 +174,7 @@ fn continuation_hint(shown: usize, is_continued: bool, next: RunCursor) -> Strin
 
 /// Shows a run in full.
 pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let source = RunSource::choose(&args.place, config, output).await?;
+    let source = RunSource::choose(&args.source, config, output).await?;
     let view = match &source {
         RunSource::DataDir(local) => find_local_run(local, &args.run).await,
         RunSource::Cluster(client) => match find_cluster_run(client, &args.run).await {

@@ -37,14 +37,14 @@ const UNREACHABLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Watches a run until it has ended.
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let (view, hint) = match RunSource::choose(&args.place, config, output).await? {
+    let (view, hint) = match RunSource::choose(&args.source, config, output).await? {
         RunSource::Cluster(client) => {
             let run = find_cluster_run(&client, &args.run).await?;
             let Some(view) = to_end(&client, run, output).await? else { return Err(stopped(run)) };
             (view, show_hint(run))
         }
         RunSource::DataDir(local) => {
-            let data = data_directory(&args.place);
+            let data = data_directory(&args.source);
             let followed = watch_local::to_end(&local, &args.run, &data, output).await;
             local.close().await;
             let view = followed?;
@@ -155,7 +155,7 @@ impl WatchSession<'_> {
                 () = self.live.frame() => {}
                 update = next_update(&mut self.listener) => {
                     if let RunNotification::Call(update) = update {
-                        self.live.note(update);
+                        self.live.show_activity(update);
                         continue;
                     }
                     self.has_ended |= update == RunNotification::Ended;

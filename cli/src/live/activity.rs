@@ -35,7 +35,7 @@ struct ActivityLine {
 
 impl Activities {
     /// Stores an update of a step of this run. An update of an earlier attempt than the last one is out of date.
-    pub(super) fn take(&mut self, run: &RunView, update: CallUpdate) {
+    pub(super) fn store(&mut self, run: &RunView, update: CallUpdate) {
         let CallUpdate { step, attempt, activity, .. } = update;
         if !run.steps.iter().any(|known| known.path == step) {
             return;
@@ -155,7 +155,7 @@ mod tests {
         for (attempt, activity) in updates {
             let (attempt, activity) = (Attempt(*attempt), activity.clone());
             let (run_id, step) = (run.summary.run, "a".parse().expect("a path"));
-            activities.take(&run, CallUpdate { run: run_id, step, attempt, activity });
+            activities.store(&run, CallUpdate { run: run_id, step, attempt, activity });
         }
         (run, activities)
     }
@@ -218,7 +218,7 @@ mod tests {
         for (second, done) in updates {
             let (id, step) = (run.summary.run, run.steps[0].path.clone());
             let activity = progress(*done, total, None);
-            activities.take(&run, CallUpdate { run: id, step, attempt: Attempt::FIRST, activity });
+            activities.store(&run, CallUpdate { run: id, step, attempt: Attempt::FIRST, activity });
             let now = Timestamp::from_millis(BEGAN + 1_000 + u64::from(*second) * 1_000);
             if activities.due_words(id, &run.steps[0], now).is_some() {
                 at_seconds.push(*second);

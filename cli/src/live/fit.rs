@@ -28,24 +28,24 @@ pub(super) fn fit<'a>(
     }
     let (focus, groups) = (focus(steps), groups(steps));
     let mut ranked: Vec<(usize, &StepView)> = steps.iter().enumerate().collect();
-    ranked.sort_by_key(|(place, step)| (rank(step.status), place.abs_diff(focus)));
+    ranked.sort_by_key(|(index, step)| (rank(step.status), index.abs_diff(focus)));
     let mut left = rows.saturating_sub(1);
     let mut shown = BTreeSet::new();
-    for (place, _) in ranked {
+    for (index, _) in ranked {
         let mut wanted = BTreeSet::new();
-        let mut next = Some(place);
-        while let Some(place) = next.filter(|place| !shown.contains(place)) {
-            wanted.insert(place);
-            next = groups.get(place).copied().flatten();
+        let mut next = Some(index);
+        while let Some(index) = next.filter(|index| !shown.contains(index)) {
+            wanted.insert(index);
+            next = groups.get(index).copied().flatten();
         }
-        let needed = wanted.iter().filter_map(|place| heights.get(*place)).sum();
+        let needed = wanted.iter().filter_map(|index| heights.get(*index)).sum();
         if let Some(still) = left.checked_sub(needed) {
             left = still;
             shown.append(&mut wanted);
         }
     }
     let (shown, rest): (Vec<_>, Vec<_>) =
-        steps.iter().enumerate().partition(|(place, _)| shown.contains(place));
+        steps.iter().enumerate().partition(|(index, _)| shown.contains(index));
     let rest: Vec<_> = rest.into_iter().map(|(_, step)| step).collect();
     VisibleSteps { shown, rest: Some(count(&rest)) }
 }
@@ -54,10 +54,10 @@ pub(super) fn fit<'a>(
 fn groups(steps: &[StepView]) -> Vec<Option<usize>> {
     let mut open: Vec<(u16, usize)> = Vec::new();
     let mut groups = Vec::with_capacity(steps.len());
-    for (place, step) in steps.iter().enumerate() {
+    for (index, step) in steps.iter().enumerate() {
         open.retain(|(depth, _)| *depth < step.depth);
         groups.push(open.last().map(|(_, group)| *group));
-        open.push((step.depth, place));
+        open.push((step.depth, index));
     }
     groups
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn steps(statuses: &[&str]) -> Vec<StepView> {
-        let named = |(place, status): (usize, &&str)| step(&format!("s{place}"), status, json!({}));
+        let named = |(index, status): (usize, &&str)| step(&format!("s{index}"), status, json!({}));
         statuses.iter().enumerate().map(named).collect()
     }
 
@@ -132,7 +132,7 @@ mod tests {
             step.depth = depth;
         }
         steps[0].status = StepStatus::Succeeded;
-        let shown = |rows| fit(&steps, rows, |_| 1).shown.iter().map(|(place, _)| *place).collect::<Vec<_>>();
+        let shown = |rows| fit(&steps, rows, |_| 1).shown.iter().map(|(index, _)| *index).collect::<Vec<_>>();
         assert_eq!(shown(4), [0, 1, 3]);
         assert_eq!(shown(3), [0, 1]);
         assert!(shown(2).len() <= 1);

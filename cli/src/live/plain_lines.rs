@@ -13,15 +13,15 @@ use crate::output::{Elapsed, PLAIN, StyledLine, TimeFormatter};
 pub(super) fn changes(
     before: Option<&RunView>,
     now: &RunView,
-    several: bool,
+    with_run_ids: bool,
     seen: Timestamp,
     times: &TimeFormatter,
 ) -> Vec<StyledLine> {
     let old = before.map_or(&[][..], |view| &view.steps);
     let order = order(&now.steps);
-    let changed = now.steps.iter().zip(order).enumerate().filter_map(|(place, (step, position))| {
+    let changed = now.steps.iter().zip(order).enumerate().filter_map(|(index, (step, position))| {
         let own = moment(step, now.summary.submitted_at);
-        match old.get(place) {
+        match old.get(index) {
             Some(before) if state(before) != state(step) && !only_starts(before, step) => {
                 Some((own, position, step))
             }
@@ -35,50 +35,50 @@ pub(super) fn changes(
     changed.sort_by_key(|(at, position, _)| (*at, *position));
     let mut lines: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
     lines.extend(run_line(before, now, seen));
-    let whose = several.then_some(now.summary.run);
-    lines.into_iter().map(|(at, words)| line(at, whose, &words, times)).collect()
+    let run_id = with_run_ids.then_some(now.summary.run);
+    lines.into_iter().map(|(at, words)| line(at, run_id, &words, times)).collect()
 }
 
 /// Returns a line for each call that was under way when a run was interrupted, and is made again.
 pub(super) fn repeated_calls(
     run: &RunView,
-    several: bool,
+    with_run_ids: bool,
     now: Timestamp,
     times: &TimeFormatter,
 ) -> Vec<StyledLine> {
-    let whose = several.then_some(run.summary.run);
-    let is_out = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
-    let calls = run.steps.iter().filter(is_out);
-    calls.map(|step| line(now, whose, &words(step, &run.steps), times)).collect()
+    let run_id = with_run_ids.then_some(run.summary.run);
+    let is_under_way = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
+    let calls = run.steps.iter().filter(is_under_way);
+    calls.map(|step| line(now, run_id, &words(step, &run.steps), times)).collect()
 }
 
 /// Returns the line about a step that is under way, with its duration.
 pub(super) fn under_way(
     step: &StepView,
-    whose: Option<RunId>,
+    run_id: Option<RunId>,
     now: Timestamp,
     times: &TimeFormatter,
 ) -> StyledLine {
     let took = step.started_at.map(|began| format!("  {}", Elapsed(now.since(began)))).unwrap_or_default();
     let words = format!("{}  {}  {}{took}", step.path, step.shown_status(), step.caption());
-    line(now, whose, &words, times)
+    line(now, run_id, &words, times)
 }
 
 /// Returns the line about the activity of the call of a step.
 pub(super) fn activity(
     step: &StepView,
     words: &str,
-    whose: Option<RunId>,
+    run_id: Option<RunId>,
     at: Timestamp,
     times: &TimeFormatter,
 ) -> StyledLine {
     let words = format!("{}  {}  {}  {words}", step.path, step.shown_status(), step.caption());
-    line(at, whose, &words, times)
+    line(at, run_id, &words, times)
 }
 
-fn line(at: Timestamp, whose: Option<RunId>, words: &str, times: &TimeFormatter) -> StyledLine {
-    let whose = whose.map(|run| format!("  {run}")).unwrap_or_default();
-    StyledLine::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)))
+fn line(at: Timestamp, run_id: Option<RunId>, words: &str, times: &TimeFormatter) -> StyledLine {
+    let run_id = run_id.map(|run| format!("  {run}")).unwrap_or_default();
+    StyledLine::of(PLAIN, &format!("{}{run_id}  {words}", times.shown(at)))
 }
 
 /// Returns the order of changes within a millisecond: that of the steps in the file, where a group begins before its members
@@ -87,22 +87,22 @@ fn order(steps: &[StepView]) -> Vec<usize> {
     let mut order = vec![0; steps.len()];
     let mut open: Vec<(usize, u16)> = Vec::new();
     let mut next = 0;
-    let mut take = |order: &mut Vec<usize>, place: usize, is_counted: bool| {
+    let mut count_step = |order: &mut Vec<usize>, index: usize, is_counted: bool| {
         next += 1;
-        if let Some(position) = order.get_mut(place).filter(|_| is_counted) {
+        if let Some(position) = order.get_mut(index).filter(|_| is_counted) {
             *position = next;
         }
     };
-    let has_ended = |place: usize| steps.get(place).is_some_and(|step| step.status.is_terminal());
-    for (place, step) in steps.iter().enumerate() {
+    let has_ended = |index: usize| steps.get(index).is_some_and(|step| step.status.is_terminal());
+    for (index, step) in steps.iter().enumerate() {
         while let Some((above, _)) = open.pop_if(|(_, depth)| *depth >= step.depth) {
-            take(&mut order, above, has_ended(above));
+            count_step(&mut order, above, has_ended(above));
         }
-        take(&mut order, place, !has_ended(place));
-        open.push((place, step.depth));
+        count_step(&mut order, index, !has_ended(index));
+        open.push((index, step.depth));
     }
     while let Some((above, _)) = open.pop() {
-        take(&mut order, above, has_ended(above));
+        count_step(&mut order, above, has_ended(above));
     }
     order
 }
@@ -186,9 +186,14 @@ mod tests {
     use super::super::sample::{BEGAN, attempt, run, step, unreported};
     use super::*;
 
-    fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
-        let lines =
-            changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000), &TimeFormatter::default());
+    fn check(before: Option<&RunView>, now: &RunView, with_run_ids: bool, expected: &[&str]) {
+        let lines = changes(
+            before,
+            now,
+            with_run_ids,
+            Timestamp::from_millis(BEGAN + 4_000),
+            &TimeFormatter::default(),
+        );
         assert_eq!(lines.iter().map(StyledLine::text).collect::<Vec<_>>(), expected);
     }
 

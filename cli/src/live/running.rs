@@ -27,13 +27,13 @@ struct RunningStep {
 
 impl RunningSteps {
     /// Stores the newest state of a run.
-    pub(super) fn take(&mut self, run: &RunView, now: Timestamp) {
+    pub(super) fn store(&mut self, run: &RunView, now: Timestamp) {
         let mut before = self.0.remove(&run.summary.run).unwrap_or_default();
-        let is_out = |step: &&StepView| step.status == StepStatus::Running;
+        let is_under_way = |step: &&StepView| step.status == StepStatus::Running;
         let steps: BTreeMap<_, _> = run
             .steps
             .iter()
-            .filter(is_out)
+            .filter(is_under_way)
             .map(|step| {
                 let since = match before.remove(&step.path) {
                     Some(known) if known.is_queued == step.queued => return (step.path.clone(), known),
@@ -49,7 +49,7 @@ impl RunningSteps {
     }
 
     /// Records that there was a line about the activity of a step.
-    pub(super) fn note_line(&mut self, run: RunId, step: &StepPath) {
+    pub(super) fn record_line(&mut self, run: RunId, step: &StepPath) {
         if let Some(step) = self.0.get_mut(&run).and_then(|steps| steps.get_mut(step)) {
             step.has_line = true;
         }
@@ -102,18 +102,18 @@ mod tests {
         due.into_iter().map(|(_, path)| path.to_string()).collect()
     }
 
-    fn take(steps: &mut RunningSteps, millis: u64, views: Vec<StepView>) {
-        steps.take(&run("running", views), Timestamp::from_millis(BEGAN + 1_000 + millis));
+    fn store(steps: &mut RunningSteps, millis: u64, views: Vec<StepView>) {
+        steps.store(&run("running", views), Timestamp::from_millis(BEGAN + 1_000 + millis));
     }
 
     #[test]
     fn step_has_a_line_once_it_has_run_for_two_seconds() {
         let mut steps = RunningSteps::default();
         let running = || step("a", "running", json!({}));
-        take(&mut steps, 5, vec![running(), step("b", "pending", json!({}))]);
+        store(&mut steps, 5, vec![running(), step("b", "pending", json!({}))]);
         assert_eq!(steps.next_line(), Some(Timestamp::from_millis(BEGAN + 3_000)));
         assert_eq!(due(&mut steps, 1_999), [""; 0]);
-        take(
+        store(
             &mut steps,
             1_999,
             vec![running(), step("b", "running", json!({ "started_at": BEGAN + 2_900 }))],
@@ -121,16 +121,16 @@ mod tests {
         assert_eq!(due(&mut steps, 2_000), ["a"]);
         assert_eq!(due(&mut steps, 2_500), [""; 0], "one line");
         assert_eq!(steps.next_line(), Some(Timestamp::from_millis(BEGAN + 4_900)));
-        take(&mut steps, 2_600, vec![running(), step("b", "succeeded", json!({}))]);
+        store(&mut steps, 2_600, vec![running(), step("b", "succeeded", json!({}))]);
         assert_eq!((due(&mut steps, 9_000), steps.next_line()), (Vec::new(), None), "it has ended");
     }
 
     #[test]
     fn step_that_leaves_the_queue_has_another_line() {
         let mut steps = RunningSteps::default();
-        take(&mut steps, 0, vec![step("a", "running", json!({ "queued": true }))]);
+        store(&mut steps, 0, vec![step("a", "running", json!({ "queued": true }))]);
         assert_eq!(due(&mut steps, 2_000), ["a"]);
-        take(&mut steps, 3_000, vec![step("a", "running", json!({}))]);
+        store(&mut steps, 3_000, vec![step("a", "running", json!({}))]);
         assert_eq!(due(&mut steps, 4_999), [""; 0]);
         assert_eq!(due(&mut steps, 5_000), ["a"]);
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn step_that_stays_in_the_queue_has_a_line() {
         let mut steps = RunningSteps::default();
-        take(
+        store(
             &mut steps,
             0,
             vec![step("a", "running", json!({ "queued": true })), step("b", "running", json!({}))],
@@ -150,8 +150,8 @@ mod tests {
     #[test]
     fn step_with_a_line_about_its_call_has_no_other() {
         let mut steps = RunningSteps::default();
-        take(&mut steps, 0, vec![step("a", "running", json!({}))]);
-        steps.note_line(run("running", Vec::new()).summary.run, &"a".parse().expect("a path"));
+        store(&mut steps, 0, vec![step("a", "running", json!({}))]);
+        steps.record_line(run("running", Vec::new()).summary.run, &"a".parse().expect("a path"));
         assert_eq!((due(&mut steps, 5_000), steps.next_line()), (Vec::new(), None));
     }
 }

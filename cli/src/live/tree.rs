@@ -30,35 +30,35 @@ pub(super) struct FrameContext<'a> {
 /// Returns the lines of a frame. Runs that have ended take one line; the others share the remaining rows.
 pub(super) fn frame<'a>(
     runs: impl Iterator<Item = &'a RunView>,
-    drawing: FrameContext<'_>,
+    context: FrameContext<'_>,
 ) -> Vec<StyledLine> {
     let mut runs: Vec<&RunView> = runs.collect();
     let alone = runs.len() == 1;
     runs.sort_by_key(|view| view.summary.status.is_terminal());
-    let mut rows = drawing.rows();
+    let mut rows = context.rows();
     let mut lines = Vec::new();
-    for (place, view) in runs.iter().enumerate() {
-        let after = runs.len() - place - 1;
+    for (index, view) in runs.iter().enumerate() {
+        let after = runs.len() - index - 1;
         if rows < 2 && after > 0 {
             lines.push(StyledLine::of(FAINT, &format!("and {} more runs", after + 1)));
             break;
         }
-        lines.push(drawing.heading(view));
+        lines.push(context.heading(view));
         rows = rows.saturating_sub(1);
         if alone || !view.summary.status.is_terminal() {
             if let Some(reason) = view.summary.cancel_reason.as_ref().filter(|_| rows > after) {
                 lines.push(StyledLine::of(DOUBTFUL, &format!("  reason: {reason}")));
                 rows = rows.saturating_sub(1);
             }
-            let mut steps = drawing.steps(view, rows / (after + 1));
+            let mut steps = context.steps(view, rows / (after + 1));
             rows = rows.saturating_sub(steps.len());
             lines.append(&mut steps);
         }
     }
-    if drawing.is_last {
+    if context.is_last {
         return lines;
     }
-    let (columns, ellipsis) = (drawing.size.columns, drawing.symbols.ellipsis());
+    let (columns, ellipsis) = (context.size.columns, context.symbols.ellipsis());
     lines.into_iter().map(|line| line.cut(columns, ellipsis)).collect()
 }
 
@@ -104,8 +104,8 @@ impl FrameContext<'_> {
         let columns = (!self.is_last).then_some(self.size.columns);
         let mut rows: Vec<Vec<StyledLine>> = steps.iter().map(|(_, step)| self.cells(step)).collect();
         let left = columns.map(|columns| columns.saturating_sub(columns_before(&rows)));
-        for (row, (place, step)) in rows.iter_mut().zip(steps) {
-            let caption = self.caption(run, step, *place);
+        for (row, (index, step)) in rows.iter_mut().zip(steps) {
+            let caption = self.caption(run, step, *index);
             row.push(left.map_or_else(|| caption.whole(), |left| caption.within(left, ellipsis)));
         }
         aligned_within(rows, TableRoom { columns, ellipsis }, &[names(steps)])
@@ -126,8 +126,8 @@ impl FrameContext<'_> {
     }
 
     /// Returns the last cell of a step, with its id if the step has a name.
-    fn caption<'s>(self, run: &RunView, step: &'s StepView, place: usize) -> StepCaption<'s> {
-        let members = members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}"));
+    fn caption<'s>(self, run: &RunView, step: &'s StepView, index: usize) -> StepCaption<'s> {
+        let members = members(&run.steps, index).map(|(ended, all)| format!("  {ended}/{all}"));
         let activity = self.activities.words(run.summary.run, step);
         StepCaption {
             tool: &step.does,
@@ -195,8 +195,8 @@ pub(super) fn tolerated(view: &RunView) -> Option<String> {
 
 /// Returns the number of members of a group that have ended, and the number of all members. Returns `None` for a step that
 /// is no group.
-fn members(steps: &[StepView], place: usize) -> Option<(usize, usize)> {
-    let (group, after) = steps.get(place..)?.split_first()?;
+fn members(steps: &[StepView], index: usize) -> Option<(usize, usize)> {
+    let (group, after) = steps.get(index..)?.split_first()?;
     let inside = after.iter().take_while(|step| step.depth > group.depth);
     let members = inside.filter(|step| step.depth == group.depth + 1);
     let (mut ended, mut all) = (0, 0);

@@ -35,7 +35,7 @@ pub(in super::super) async fn cancel(
     config: &Config,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let Some(client) = cluster(&args.place, config, output).await? else {
+    let Some(client) = cluster(&args.source, config, output).await? else {
         return cancel_local(args, output).await;
     };
     if args.runs.is_empty() {

@@ -27,7 +27,7 @@ const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunSt
 
 /// Cancels runs of a data directory. For a run that has already ended a message is printed, and that is success.
 pub(super) async fn cancel_local(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
-    let data = data_directory(&args.place);
+    let data = data_directory(&args.source);
     let local = DirectoryRuns::read(&data, output).await.map_err(super::suggest_cluster)?;
     let report = CancelReport { output, json: args.json };
     let (chosen, exit) = if args.runs.is_empty() {

@@ -28,7 +28,7 @@ pub(in super::super) async fn output(
     config: &Config,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let source = RunSource::choose(&args.place, config, output).await?;
+    let source = RunSource::choose(&args.source, config, output).await?;
     let fetched = match &source {
         RunSource::DataDir(local) => from_data(local, &args).await,
         RunSource::Cluster(client) => from_cluster(client, &args).await,

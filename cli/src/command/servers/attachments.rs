@@ -64,13 +64,13 @@ fn links(content: &Value) -> Vec<(usize, &str)> {
         .iter()
         .enumerate()
         .filter(|(_, part)| part.get("type").and_then(Value::as_str) == Some("resource_link"))
-        .filter_map(|(place, part)| Some((place + 1, part.get("uri")?.as_str()?)))
+        .filter_map(|(index, part)| Some((index + 1, part.get("uri")?.as_str()?)))
         .collect()
 }
 
 fn found(content: &Value) -> Vec<Attachment<'_>> {
     let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
-    parts.iter().enumerate().filter_map(|(place, part)| attachment(place + 1, part)).collect()
+    parts.iter().enumerate().filter_map(|(index, part)| attachment(index + 1, part)).collect()
 }
 
 /// Returns the attachment in a part: an image, audio, or an embedded resource.

@@ -8,14 +8,14 @@ use super::*;
 
 fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&str]) {
     let (size, activities) = (TerminalSize { columns: size.0, rows: size.1 }, Activities::default());
-    let drawing = FrameContext {
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols,
         size,
         is_last: false,
         activities: &activities,
     };
-    let lines = frame(runs.iter(), drawing);
+    let lines = frame(runs.iter(), context);
     let texts: Vec<_> = lines.iter().map(StyledLine::text).collect();
     assert_eq!(texts, expected);
     assert!(lines.len() < size.rows && lines.iter().all(|line| line.width() <= size.columns));
@@ -24,14 +24,14 @@ fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&
 /// Returns the last frame of a run.
 fn last_frame(run: &RunView) -> Vec<String> {
     let size = TerminalSize { columns: 40, rows: 5 };
-    let drawing = FrameContext {
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols: Symbols::Ascii,
         size,
         is_last: true,
         activities: &Activities::default(),
     };
-    frame(std::iter::once(run), drawing).iter().map(StyledLine::text).collect()
+    frame(std::iter::once(run), context).iter().map(StyledLine::text).collect()
 }
 
 fn sample() -> RunView {
@@ -245,15 +245,15 @@ fn progress_is_at_the_end_of_the_row_of_its_call() {
     let message = Some("page\u{1b}[2J 12, which has a long name".to_owned());
     let activity = CallActivity::Progress(Progress { done: 12.0, total: Some(32.0), message });
     activities
-        .take(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
-    let drawing = FrameContext {
+        .store(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols: Symbols::Ascii,
         size: TerminalSize { columns: 70, rows: 5 },
         is_last: false,
         activities: &activities,
     };
-    let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(StyledLine::text).collect();
+    let lines: Vec<_> = frame(std::iter::once(&running), context).iter().map(StyledLine::text).collect();
     assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001...");
 }
 
@@ -264,15 +264,15 @@ fn progress_fits_a_terminal_of_80_columns() {
     let (mut activities, step) = (Activities::default(), "slow_operation".parse().expect("a path"));
     let activity = CallActivity::Progress(Progress { done: 4.0, total: Some(10.0), message: None });
     activities
-        .take(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
-    let drawing = FrameContext {
+        .store(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols: Symbols::Unicode,
         size: TerminalSize { columns: 80, rows: 5 },
         is_last: false,
         activities: &activities,
     };
-    let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(StyledLine::text).collect();
+    let lines: Vec<_> = frame(std::iter::once(&running), context).iter().map(StyledLine::text).collect();
     assert!(lines[1].ends_with("slow_operation  4/10"), "{lines:?}");
 }
 

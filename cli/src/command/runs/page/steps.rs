@@ -71,8 +71,8 @@ fn detail_lines(
         lines.extend(fault_lines(fault, "    ", BAD, step));
     }
     let attempts = step.attempts.iter().enumerate();
-    lines.extend(attempts.flat_map(|(place, attempt)| {
-        let is_last = place + 1 == step.attempts.len();
+    lines.extend(attempts.flat_map(|(index, attempt)| {
+        let is_last = index + 1 == step.attempts.len();
         let is_end = is_last && attempt.fault.is_some() && attempt.fault == step.error;
         attempt_lines(step, attempt, if is_end { BAD } else { PLAIN }, times)
     }));
