@@ -1,15 +1,15 @@
 //! The command line: every command and option, with its help.
 //!
-//! What is checked here is the form alone; whether a file is there or an input fits is for the command to say.
+//! Only the form is checked here. The commands check whether files exist and inputs fit.
 
 mod bench;
 mod cluster;
 mod dlq;
 mod groups;
-mod place;
-mod refused;
+mod masked;
 mod runs;
-mod suggested;
+mod shared;
+mod suggestions;
 mod value;
 
 use std::num::NonZeroUsize;
@@ -18,22 +18,22 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-pub(crate) use bench::{BenchArgs, Sync};
+pub(crate) use bench::{BenchArgs, SyncMode};
 pub(crate) use cluster::{
     ClusterCommand, SubmitArgs, WatchArgs, WorkflowsCommand, WorkflowsDeleteArgs, WorkflowsListArgs,
     WorkflowsPushArgs, WorkflowsShowArgs,
 };
-pub(crate) use dlq::{DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
+pub(crate) use dlq::{DeadLettersArgs, DlqCommand, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs};
 pub(crate) use groups::parse;
-pub(crate) use place::PlaceArgs;
-pub(crate) use refused::without_credentials;
+pub(crate) use masked::without_credentials;
 pub(crate) use runs::{
     RunFilterArgs, RunsCancelArgs, RunsCommand, RunsListArgs, RunsOutputArgs, RunsShowArgs,
 };
-pub(crate) use value::{Pair, Target, ToolsOf, duration, given_twice};
+pub(crate) use shared::RunSourceArgs;
+pub(crate) use value::{NameValue, ToolSelection, ToolTarget, duration, given_twice};
 
-/// Where a data directory is unless somebody says otherwise.
-pub(crate) const USUAL_DATA: &str = ".longshore";
+/// Default path of the data directory.
+pub(crate) const DEFAULT_DATA_DIR: &str = ".longshore";
 
 /// Durable workflows of MCP tool calls.
 #[derive(Debug, Parser)]
@@ -57,12 +57,12 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a workflow and wait for its end
     Run(RunArgs),
-    /// Go on with interrupted runs
+    /// Continue interrupted runs
     Resume(ResumeArgs),
-    /// What works with a cluster
+    /// Commands that work with a cluster
     #[command(flatten)]
     Cluster(ClusterCommand),
-    /// Look at MCP servers, and call their tools
+    /// Inspect MCP servers, and call their tools
     #[command(subcommand)]
     Servers(ServersCommand),
     /// Check workflows without running them
@@ -76,7 +76,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// The data directory: runs, their history and their results
-    #[arg(long, value_name = "DIR", env = "LONGSHORE_DATA", hide_env_values = true, default_value = USUAL_DATA, value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", env = "LONGSHORE_DATA", hide_env_values = true, default_value = DEFAULT_DATA_DIR, value_hint = ValueHint::DirPath)]
     pub(crate) data: PathBuf,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct WorkArgs {
     pub(crate) servers: ServersFileArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// How many calls may be under way at once
+    /// Number of calls that may be under way at once
     #[arg(long, value_name = "N", default_value = "64", value_parser = value::slots)]
     pub(crate) slots: NonZeroUsize,
     /// Print runs as JSON, one on each line
@@ -116,7 +116,7 @@ pub(crate) struct RunArgs {
     pub(crate) workflow: PathBuf,
     /// An input of the workflow; goes before the same input of --input-file
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = value::input)]
-    pub(crate) inputs: Vec<Pair>,
+    pub(crate) inputs: Vec<NameValue>,
     /// A JSON object of inputs, or a map in YAML if the name ends in .yaml; `-` reads JSON from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
@@ -130,8 +130,8 @@ Examples:
   longshore resume
   longshore resume qm3v --data /var/lib/longshore
 
-Without an id it goes on with every interrupted run of the data directory.
-Ctrl-C stops again, and the runs stay where they are.")]
+Without an id it continues every interrupted run of the data directory.
+Ctrl-C stops it, and the runs stay interrupted.")]
 pub(crate) struct ResumeArgs {
     /// Runs to wait for: ids, or the beginning or end of one
     #[arg(value_name = "RUN")]
@@ -142,7 +142,7 @@ pub(crate) struct ResumeArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServersCommand {
-    /// Connect to every server and say how it does
+    /// Connect to every server and show its state
     List(ServersListArgs),
     /// List the tools of servers
     Tools(ServersToolsArgs),
@@ -150,7 +150,7 @@ pub(crate) enum ServersCommand {
     Call(ServersCallArgs),
     /// Read a resource, such as one that a link in an answer names
     Read(ServersReadArgs),
-    /// Trust a servers file, so that nobody is asked about it
+    /// Trust a servers file, so that no question is asked about it
     Trust(ServersTrustArgs),
 }
 
@@ -160,7 +160,7 @@ Examples:
   longshore servers trust
   longshore servers trust project/.mcp.json
 
-It shows what the file starts and calls, and remembers this content at this place.")]
+It shows what the file starts and calls, and stores this content and path as trusted.")]
 pub(crate) struct ServersTrustArgs {
     /// The servers file [default: ./.mcp.json]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -173,7 +173,7 @@ Examples:
   longshore servers list
   longshore servers list --mcp-config servers.json --json | jq -r 'select(.status != \"ready\")'
 
-All servers are asked at the same time. The exit code is 1 if any of them cannot be used.")]
+It connects to all servers at the same time. The exit code is 1 if any of them cannot be used.")]
 pub(crate) struct ServersListArgs {
     #[command(flatten)]
     pub(crate) servers: ServersFileArgs,
@@ -189,11 +189,11 @@ Examples:
   longshore servers tools tables/validate_csv
   longshore servers tools tables --json | jq .input_schema
 
-A tool that is named alone is shown with its arguments and their schema.")]
+A single tool is shown with its arguments and their schema.")]
 pub(crate) struct ServersToolsArgs {
     /// Only the tools of this server, or one of them
     #[arg(value_name = "SERVER[/TOOL]")]
-    pub(crate) of: Option<ToolsOf>,
+    pub(crate) of: Option<ToolSelection>,
     #[command(flatten)]
     pub(crate) servers: ServersFileArgs,
     /// Print JSON, one tool on each line
@@ -208,19 +208,19 @@ Examples:
   longshore servers call tables/validate_csv '{\"file\": \"north.csv\"}'
   longshore servers call tables/summarise_csv -a file=north.csv -a 'columns=[\"units\"]'
 
-What the tool gives is printed to stdout: its structured content, or else its text. Images, audio and other binary
+The result of the tool is printed to stdout: its structured content, or else its text. Images, audio and other binary
 parts are named on stderr, or saved as files with --save.")]
 pub(crate) struct ServersCallArgs {
     /// The server and the tool
     #[arg(value_name = "SERVER/TOOL")]
-    pub(crate) target: Target,
+    pub(crate) target: ToolTarget,
     /// The arguments, as a JSON object
     #[arg(value_name = "JSON")]
     pub(crate) arguments: Option<String>,
     /// One argument, read by the type in the tool's schema. Goes before the same argument of the object
     #[arg(short, long = "argument", value_name = "NAME=VALUE")]
-    pub(crate) argument: Vec<Pair>,
-    /// How long the tool may take, such as 500ms, 30s or 5m
+    pub(crate) argument: Vec<NameValue>,
+    /// Timeout of the call, such as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = value::duration)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
@@ -228,7 +228,7 @@ pub(crate) struct ServersCallArgs {
     /// Save images, audio and other binary parts of the answer as files in this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) save: Option<PathBuf>,
-    /// Print JSON: the value, the content as it came, and how long it took
+    /// Print JSON: the value, the content as the server sent it, and the duration
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -247,7 +247,7 @@ pub(crate) struct ServersReadArgs {
     /// The address of the resource, as the server names it
     #[arg(value_name = "URI")]
     pub(crate) uri: String,
-    /// How long the server may take, such as 500ms, 30s or 5m
+    /// Timeout of the request, such as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = value::duration)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
@@ -255,7 +255,7 @@ pub(crate) struct ServersReadArgs {
     /// Save parts that are not text as files in this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) save: Option<PathBuf>,
-    /// Print JSON: the parts as they came
+    /// Print JSON: the parts as the server sent them
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -268,12 +268,12 @@ Examples:
   longshore validate workflow.yaml --online
   generate-workflow | longshore validate -
 
-If there is a servers file, the servers that the workflow calls must stand in it.")]
+If there is a servers file, it must contain the servers that the workflow calls.")]
 pub(crate) struct ValidateArgs {
     /// The workflows, as YAML or JSON; `-` reads one from stdin
     #[arg(value_name = "WORKFLOW", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) workflows: Vec<PathBuf>,
-    /// Ask the servers for their tools, and check that those that the workflow calls are there and take its arguments
+    /// Request the tools of the servers, and check that they have the tools that the workflow calls and accept its arguments
     #[arg(long)]
     pub(crate) online: bool,
     #[command(flatten)]
@@ -286,7 +286,7 @@ pub(crate) struct ValidateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  longshore explain LS0107")]
 pub(crate) struct ExplainArgs {
-    /// The code, as it stands in a diagnostic
+    /// The code of a diagnostic
     #[arg(value_name = "CODE")]
     pub(crate) code: String,
     /// Print JSON

@@ -1,30 +1,30 @@
-//! A process of a cluster, or a client of one: the only files that name the adapters on NATS and Redis.
+//! Processes and clients of a cluster. Only these files name the adapters on NATS and Redis.
 //!
 //! ```text
-//!   config ──► reach: NATS, Redis ──► scheduler   intake, leadership, requests, news
+//! config ──► connect: NATS, Redis ──► scheduler   submits, leadership, requests, run updates
 //!                                ├──► worker      MCP servers, jobs
-//!                                ├──► client      requests to whichever scheduler answers, news of runs
-//!                                └──► examine     what `longshore doctor` wants to know
+//!                                ├──► client      requests to any scheduler, run updates
+//!                                └──► examine     the checks of `longshore doctor`
 //! ```
 
 mod client;
-mod denial;
+mod connect;
 mod dependencies;
 mod dependency;
 mod examine;
 mod gauges;
 mod judge;
 mod logs_room;
+mod monitoring;
 mod partitions;
 mod probes;
 mod process;
-mod reach;
 mod redis_settings;
+mod refusal;
 mod report;
 mod scheduler;
 mod snapshot;
 mod tracked;
-mod watched;
 mod worker;
 
 use std::time::Duration;
@@ -35,20 +35,20 @@ use longshore_redis::Redis;
 use tokio::time::timeout;
 use tracing::warn;
 
-pub(crate) use client::{Client, Heard, RegisteredText, ValuePart};
-pub(crate) use examine::{Examination, examine};
+pub(crate) use client::{Client, RegisteredText, RunNotification, ValuePart};
+pub(crate) use examine::{ClusterExamination, examine};
 pub(crate) use judge::exit as judged;
-pub(crate) use partitions::PartitionSeen;
+pub(crate) use partitions::PartitionSnapshot;
 #[cfg(test)]
 pub(crate) use report::PartitionReport;
 pub(crate) use scheduler::scheduler;
-pub(crate) use snapshot::{BacklogSeen, SchedulerSeen, StreamSeen};
+pub(crate) use snapshot::{BacklogSnapshot, SchedulerSnapshot, StreamSnapshot};
 pub(crate) use worker::worker;
 
-/// How long what was sent last may take to leave.
+/// Time that pending messages get to leave when the connection to NATS is closed.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The ports of a cluster: what has to last is in NATS, what may be lost is in Redis.
+/// Returns the ports of a cluster: durable state is in NATS, and state that may be lost is in Redis.
 fn backend(nats: &Nats, redis: &Redis) -> Backend {
     Backend {
         log: nats.log(),
@@ -59,7 +59,7 @@ fn backend(nats: &Nats, redis: &Redis) -> Backend {
     }
 }
 
-/// Gives back what was delivered and not taken, and lets what was sent last leave.
+/// Returns unused deliveries to their queues and closes the connection after its pending messages have left.
 async fn close(nats: &Nats) {
     if timeout(CLOSE_LIMIT, nats.close()).await.is_err() {
         warn!("the connection to NATS was not closed in time");

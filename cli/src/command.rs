@@ -1,4 +1,4 @@
-//! The commands: each takes its arguments to an exit code, or to a failure.
+//! The commands. Each takes its arguments and returns an exit code or a failure.
 
 mod bench;
 mod completions;
@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::logging::{self, Logs};
 use crate::output::Output;
 
-/// Does what the command line asks for. `logs` is to outlive the runtime, whose tasks log until their end.
+/// Executes a command. `logs` must outlive the runtime, because its tasks write log lines until they end.
 pub(crate) async fn perform(command: Command, output: &Output, logs: &mut Logs) -> Result<Exit, Failure> {
     if !matches!(command, Command::Cluster(_)) {
         *logs = logging::start(output)?;
@@ -44,7 +44,7 @@ pub(crate) async fn perform(command: Command, output: &Output, logs: &mut Logs) 
     }
 }
 
-/// Reads the configuration first, whole.
+/// Reads the whole configuration, then executes a command that may need a cluster.
 async fn with_cluster(command: ClusterCommand, output: &Output, logs: &mut Logs) -> Result<Exit, Failure> {
     let config = Config::load(&command.flags(), &environment::all())?;
     output.hide(&config.credentials());

@@ -1,18 +1,18 @@
-//! The configuration: flags before environment before file before defaults, read whole and first.
+//! The configuration: options, then the environment, then the file, then defaults. All of it is read before anything begins.
 //!
 //! ```text
-//!   --flag ─► LONGSHORE_A__B, NATS_URL, ..., X_FILE ─► longshore.toml ─► default      the first that says something
+//! --flag ─► LONGSHORE_A__B, NATS_URL, ..., X_FILE ─► longshore.toml ─► default      the first that has a value
 //!                         │
 //!                         ▼
-//!          text and origin of each key ──► types with bounds      all problems at once
+//! text and origin of each setting ──► types with bounds      all problems at once
 //! ```
 //!
-//! Nothing begins before every value was found, typed and bounded. Each keeps its [`Origin`], for messages and for
-//! `longshore doctor`. Values that may hold a password are shown without.
+//! Each setting keeps its [`SettingOrigin`], for messages and for `longshore doctor`. Values that may contain a password are shown
+//! masked.
 
-mod combined;
+mod contradictions;
 mod file;
-mod found;
+mod found_file;
 mod key;
 mod origin;
 mod secret_files;
@@ -36,31 +36,31 @@ use crate::failure::Failure;
 use crate::input_text;
 use crate::servers_file::ServersSource;
 use crate::suggest;
-pub(crate) use key::Key;
 use key::PREFIX;
-pub(crate) use origin::Origin;
-pub(crate) use value::{Address, AtomicBatches, LogFormat};
+pub(crate) use key::SettingKey;
+pub(crate) use origin::SettingOrigin;
+pub(crate) use value::{AtomicBatches, LogFormat, StoreAddress};
 
-/// Variables of ours that are no settings of the cluster: they are read beside the options of the same meaning.
+/// Variables that are no settings of a cluster. They are read together with the options of the same meaning.
 const OTHER_VARIABLES: [&str; 2] = ["LONGSHORE_CONFIG", "LONGSHORE_DATA"];
 
-/// What the command line says about settings.
+/// Settings on the command line.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flags {
+pub(crate) struct CommandLineSettings {
     /// The configuration file, if one is named.
     pub(crate) file: Option<PathBuf>,
-    /// Settings, each with the option it came by.
-    pub(crate) values: Vec<(Key, &'static str, String)>,
+    /// Settings, each with the option that has it.
+    pub(crate) values: Vec<(SettingKey, &'static str, String)>,
 }
 
-/// Everything that can be set, typed.
+/// All settings, parsed.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where NATS is.
-    pub(crate) nats_urls: Vec<Address>,
+    /// Addresses of NATS servers.
+    pub(crate) nats_urls: Vec<StoreAddress>,
     /// A file with a NATS user's JWT and seed.
     pub(crate) nats_credentials: Option<PathBuf>,
-    /// What the subjects of answers begin with.
+    /// Prefix of the subjects of answers.
     pub(crate) nats_inbox_prefix: Option<String>,
     /// A file with the seed of a NATS user's nkey.
     pub(crate) nats_nkey: Option<PathBuf>,
@@ -68,84 +68,89 @@ pub(crate) struct Config {
     pub(crate) nats_batch: AtomicBatches,
     /// Certificates for NATS.
     pub(crate) nats_tls: TlsFiles,
-    /// Where Redis is.
-    pub(crate) redis_url: Address,
+    /// Address of Redis.
+    pub(crate) redis_url: StoreAddress,
     /// Certificates for Redis.
     pub(crate) redis_tls: TlsFiles,
-    /// What keys in Redis begin with.
+    /// Prefix of keys in Redis.
     pub(crate) redis_prefix: String,
-    /// Whose runs they are.
+    /// Namespace of a client's requests.
     pub(crate) namespace: Namespace,
-    /// How many logs there are.
+    /// Number of logs.
     pub(crate) partitions: u16,
-    /// How many servers keep each stream.
+    /// Number of servers that keep each stream.
     pub(crate) replicas: usize,
-    /// Which finished runs are kept.
+    /// Retention of finished runs.
     pub(crate) retention: Retention,
-    /// How many runs of a namespace may be under way; nothing means any number.
+    /// Limit of the runs of a namespace that have not ended; `None` for no limit.
     pub(crate) live_runs: Option<u64>,
-    /// How long to wait for NATS and Redis.
+    /// Time to wait for NATS and Redis.
     pub(crate) connect_deadline: Duration,
-    /// How many jobs a worker takes at once.
+    /// Number of jobs that a worker executes at once.
     pub(crate) slots: NonZeroUsize,
-    /// How long its calls may go on when it ends.
+    /// Time that calls under way get to end when a worker drains.
     pub(crate) drain: Duration,
     /// The servers file.
     pub(crate) mcp_config: Option<PathBuf>,
-    /// Where metrics and health are served, if they are.
+    /// Address on which metrics and health are served.
     pub(crate) metrics_listen: Option<SocketAddr>,
-    /// How log lines look.
+    /// Format of log lines.
     pub(crate) log_format: LogFormat,
-    /// Which log lines are written, and where that was said.
-    pub(crate) log_filter: Option<(String, Origin)>,
+    /// Filter of log lines, with its origin.
+    pub(crate) log_filter: Option<(String, SettingOrigin)>,
     /// The configuration file, if there is one.
     pub(crate) file: Option<PathBuf>,
-    /// The configuration file lay in the current directory, and nobody named it.
+    /// The configuration file was found in the current directory, and not named.
     file_was_found: bool,
     /// Every setting as it is shown, with its origin.
     pub(crate) settings: Vec<Setting>,
 }
 
-/// A setting as people see it.
+/// A setting as it is shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Setting {
-    /// Which one.
-    pub(crate) key: Key,
-    /// Its value without secrets; nothing if it is off.
+    /// The setting.
+    pub(crate) key: SettingKey,
+    /// The value with masked credentials; `None` if the setting is off.
     pub(crate) shown: Option<String>,
-    /// Where it comes from.
-    pub(crate) origin: Origin,
+    /// The origin of the value.
+    pub(crate) origin: SettingOrigin,
 }
 
 impl Config {
-    /// The credentials in the addresses, and those in the files that the configuration names, to be hidden.
+    /// Returns the credentials in addresses and in the files that the configuration names, to be masked.
     pub(crate) fn credentials(&self) -> Secrets {
         let mut secrets = Secrets::default();
         let addresses = self.nats_urls.iter().chain([&self.redis_url]);
-        addresses.flat_map(Address::credentials).for_each(|credential| secrets.add_declared(&credential));
+        addresses
+            .flat_map(StoreAddress::credentials)
+            .for_each(|credential| secrets.add_declared(&credential));
         let (nats_key, redis_key) = (&self.nats_tls.key, &self.redis_tls.key);
         let files = [&self.nats_credentials, &self.nats_nkey, nats_key, redis_key];
         files.into_iter().flatten().for_each(|path| secret_files::add_lines(path, &mut secrets));
         secrets
     }
 
-    /// Reads everything. `environment` is that of the process.
-    pub(crate) fn load(flags: &Flags, environment: &BTreeMap<String, String>) -> Result<Self, Failure> {
+    /// Reads all settings. `environment` is that of the process.
+    pub(crate) fn load(
+        flags: &CommandLineSettings,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
         let named = flags.file.clone().or_else(|| set(environment, "LONGSHORE_CONFIG").map(PathBuf::from));
         let file = ConfigFile::find(named.as_deref())?;
         Self::from_sources(flags, environment, file)
     }
 
     fn from_sources(
-        flags: &Flags,
+        flags: &CommandLineSettings,
         environment: &BTreeMap<String, String>,
         mut file: ConfigFile,
     ) -> Result<Self, Failure> {
         let mut problems = std::mem::take(&mut file.problems);
         problems.extend(unknown_variables(environment));
-        let mut reading = Reading { flags, environment, file: &file, settings: Vec::new(), problems };
-        let config = reading.all();
-        let Reading { settings, problems, .. } = reading;
+        let mut reader = SettingsReader { flags, environment, file: &file, settings: Vec::new(), problems };
+        let config = reader.all();
+        let SettingsReader { settings, problems, .. } = reader;
         match config {
             Some(config) if problems.is_empty() => {
                 let path = file.path().map(Path::to_owned);
@@ -155,21 +160,22 @@ impl Config {
         }
     }
 
-    /// The configuration, unless settings contradict each other, or a file that was only found does what only a named one
-    /// may.
+    /// Returns the configuration, or a failure if settings contradict each other, or if a file that was found and not named
+    /// does what only a named one may do.
     fn checked(self) -> Result<Self, Failure> {
         let found = self.file.as_deref().filter(|_| self.file_was_found);
-        let mut problems = combined::problems(&self);
-        problems.extend(found.map(|file| found::problems(&self, file)).unwrap_or_default());
+        let mut problems = contradictions::problems(&self);
+        problems.extend(found.map(|file| found_file::problems(&self, file)).unwrap_or_default());
         if problems.is_empty() { Ok(self) } else { Err(refused(&problems)) }
     }
 
-    /// The servers file, and whether somebody named it.
+    /// Returns the path of the servers file, and how it was chosen.
     pub(crate) fn servers_source(&self) -> ServersSource {
         match &self.mcp_config {
             None => ServersSource::usual(),
             Some(path) => {
-                let is_of_file = matches!(self.origin(Key::WorkerMcpConfig), Origin::File { .. });
+                let is_of_file =
+                    matches!(self.origin(SettingKey::WorkerMcpConfig), SettingOrigin::File { .. });
                 if is_of_file && self.file_was_found {
                     ServersSource::Found(path.clone())
                 } else {
@@ -179,24 +185,24 @@ impl Config {
         }
     }
 
-    /// Where a setting comes from.
-    pub(crate) fn origin(&self, key: Key) -> &Origin {
+    /// Returns the origin of a setting.
+    pub(crate) fn origin(&self, key: SettingKey) -> &SettingOrigin {
         self.settings
             .iter()
             .find(|setting| setting.key == key)
-            .map_or(&Origin::Default, |found| &found.origin)
+            .map_or(&SettingOrigin::Default, |found| &found.origin)
     }
 
-    fn is_set(&self, key: Key) -> bool {
+    fn is_set(&self, key: SettingKey) -> bool {
         self.settings.iter().any(|setting| setting.key == key && setting.shown.is_some())
     }
 
-    /// Whether somebody said where NATS is: then commands that work with either go to the cluster.
+    /// Returns true if an address of NATS is configured. Commands that work with both then use the cluster.
     pub(crate) fn names_cluster(&self) -> bool {
-        *self.origin(Key::NatsUrl) != Origin::Default
+        *self.origin(SettingKey::NatsUrl) != SettingOrigin::Default
     }
 
-    /// Where NATS is, for people.
+    /// Returns the addresses of NATS, for messages.
     pub(crate) fn nats(&self) -> String {
         self.nats_urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
@@ -213,45 +219,46 @@ fn refused(problems: &[String]) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
-/// Reads one setting after the other and remembers what was found.
-struct Reading<'a> {
-    flags: &'a Flags,
+/// Reads settings one after the other, and collects their problems.
+struct SettingsReader<'a> {
+    flags: &'a CommandLineSettings,
     environment: &'a BTreeMap<String, String>,
     file: &'a ConfigFile,
     settings: Vec<Setting>,
     problems: Vec<String>,
 }
 
-impl Reading<'_> {
-    /// Every setting; nothing if any is wrong, after all have been looked at.
+impl SettingsReader<'_> {
+    /// Reads every setting. Returns `None` if any of them is required and invalid, after all have been read.
     fn all(&mut self) -> Option<Config> {
-        let nats_urls = self.shown(Key::NatsUrl, value::nats_urls, |urls| {
+        let nats_urls = self.shown(SettingKey::NatsUrl, value::nats_urls, |urls| {
             urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         });
-        let nats_credentials = self.plain(Key::NatsCredentials, value::path);
-        let nats_inbox_prefix = self.plain(Key::NatsInboxPrefix, value::inbox_prefix);
-        let nats_nkey = self.plain(Key::NatsNkey, value::path);
-        let nats_batch = self.plain(Key::NatsBatch, value::batch);
-        let nats_tls = self.tls(Key::NatsCa, Key::NatsCert, Key::NatsKeyFile);
-        let redis_url = self.shown(Key::RedisUrl, value::redis_url, ToString::to_string);
-        let redis_tls = self.tls(Key::RedisCa, Key::RedisCert, Key::RedisKeyFile);
-        let redis_prefix = self.plain(Key::RedisPrefix, value::prefix);
-        let namespace = self.plain(Key::Namespace, |text| {
+        let nats_credentials = self.plain(SettingKey::NatsCredentials, value::path);
+        let nats_inbox_prefix = self.plain(SettingKey::NatsInboxPrefix, value::inbox_prefix);
+        let nats_nkey = self.plain(SettingKey::NatsNkey, value::path);
+        let nats_batch = self.plain(SettingKey::NatsBatch, value::batch);
+        let nats_tls = self.tls(SettingKey::NatsCa, SettingKey::NatsCert, SettingKey::NatsKeyFile);
+        let redis_url = self.shown(SettingKey::RedisUrl, value::redis_url, ToString::to_string);
+        let redis_tls = self.tls(SettingKey::RedisCa, SettingKey::RedisCert, SettingKey::RedisKeyFile);
+        let redis_prefix = self.plain(SettingKey::RedisPrefix, value::prefix);
+        let namespace = self.plain(SettingKey::Namespace, |text| {
             text.trim().parse().map_err(|_| "1 to 63 of A-Z, a-z, 0-9, `-` and `_`".to_owned())
         });
-        let partitions = self.plain(Key::Partitions, |text| value::number(text, &value::PARTITIONS));
-        let replicas = self.plain(Key::Replicas, value::replicas);
-        let keep_runs = self.plain(Key::KeepRuns, |text| value::number(text, &value::KEPT));
-        let keep_for = self.plain(Key::KeepFor, value::keep_for);
-        let live_runs = self.plain(Key::LimitsLiveRuns, |text| value::number(text, &value::LIVE_RUNS));
-        let connect_deadline = self.plain(Key::ConnectDeadline, duration);
-        let slots = self.plain(Key::WorkerSlots, |text| value::number(text, &value::SLOTS));
-        let drain = self.plain(Key::WorkerDrain, duration);
-        let mcp_config = self.plain(Key::WorkerMcpConfig, value::path);
-        let metrics_listen = self.plain(Key::MetricsListen, value::listen);
-        let log_format = self.plain(Key::LogFormat, value::log_format);
-        let log_filter = self.plain(Key::LogFilter, |text| Ok(text.to_owned()));
-        let filter_origin = self.settings.last().map_or(Origin::Default, |setting| setting.origin.clone());
+        let partitions = self.plain(SettingKey::Partitions, |text| value::number(text, &value::PARTITIONS));
+        let replicas = self.plain(SettingKey::Replicas, value::replicas);
+        let keep_runs = self.plain(SettingKey::KeepRuns, |text| value::number(text, &value::KEPT));
+        let keep_for = self.plain(SettingKey::KeepFor, value::keep_for);
+        let live_runs = self.plain(SettingKey::LimitsLiveRuns, |text| value::number(text, &value::LIVE_RUNS));
+        let connect_deadline = self.plain(SettingKey::ConnectDeadline, duration);
+        let slots = self.plain(SettingKey::WorkerSlots, |text| value::number(text, &value::SLOTS));
+        let drain = self.plain(SettingKey::WorkerDrain, duration);
+        let mcp_config = self.plain(SettingKey::WorkerMcpConfig, value::path);
+        let metrics_listen = self.plain(SettingKey::MetricsListen, value::listen);
+        let log_format = self.plain(SettingKey::LogFormat, value::log_format);
+        let log_filter = self.plain(SettingKey::LogFilter, |text| Ok(text.to_owned()));
+        let filter_origin =
+            self.settings.last().map_or(SettingOrigin::Default, |setting| setting.origin.clone());
         Some(Config {
             nats_urls: nats_urls?,
             nats_credentials,
@@ -280,23 +287,23 @@ impl Reading<'_> {
         })
     }
 
-    fn tls(&mut self, ca: Key, cert: Key, key: Key) -> TlsFiles {
+    fn tls(&mut self, ca: SettingKey, cert: SettingKey, key: SettingKey) -> TlsFiles {
         let mut path = |key| self.plain(key, value::path);
         TlsFiles { ca: path(ca), cert: path(cert), key: path(key) }
     }
 
-    /// A setting that is shown as it was written.
-    fn plain<T>(&mut self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    /// Reads a setting that is shown unchanged.
+    fn plain<T>(&mut self, key: SettingKey, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (text, origin) = self.find(key)?;
         let value = self.typed(key, &text, &origin, parse)?;
         self.settings.push(Setting { key, shown: Some(text), origin });
         Some(value)
     }
 
-    /// A setting that is shown in a way of its own.
+    /// Reads a setting that is shown in another form.
     fn shown<T>(
         &mut self,
-        key: Key,
+        key: SettingKey,
         parse: impl Fn(&str) -> Result<T, String>,
         show: impl Fn(&T) -> String,
     ) -> Option<T> {
@@ -308,9 +315,9 @@ impl Reading<'_> {
 
     fn typed<T>(
         &mut self,
-        key: Key,
+        key: SettingKey,
         text: &str,
-        origin: &Origin,
+        origin: &SettingOrigin,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
         let problem = match parse(text) {
@@ -322,19 +329,19 @@ impl Reading<'_> {
         None
     }
 
-    /// The first source that says something. A setting that is off is remembered as such.
-    fn find(&mut self, key: Key) -> Option<(String, Origin)> {
+    /// Returns the text of the first source that has a value. A setting that is off is listed without one.
+    fn find(&mut self, key: SettingKey) -> Option<(String, SettingOrigin)> {
         let flag = self.flags.values.iter().find(|(known, ..)| *known == key);
-        let flag = flag.map(|(_, name, value)| (value.clone(), Origin::Flag(name)));
+        let flag = flag.map(|(_, name, value)| (value.clone(), SettingOrigin::Flag(name)));
         let found = flag.or_else(|| self.in_environment(key)).or_else(|| self.file.get(key));
-        let found = found.or_else(|| key.default().map(|value| (value.to_owned(), Origin::Default)));
+        let found = found.or_else(|| key.default().map(|value| (value.to_owned(), SettingOrigin::Default)));
         if found.is_none() {
-            self.settings.push(Setting { key, shown: None, origin: Origin::Default });
+            self.settings.push(Setting { key, shown: None, origin: SettingOrigin::Default });
         }
         found
     }
 
-    fn in_environment(&mut self, key: Key) -> Option<(String, Origin)> {
+    fn in_environment(&mut self, key: SettingKey) -> Option<(String, SettingOrigin)> {
         for variable in key.variables() {
             let own = set(self.environment, &variable);
             let file_variable = key.file_variable(&variable);
@@ -344,7 +351,7 @@ impl Reading<'_> {
                     self.problems.push(format!("both {variable} and {name} are set: keep one of them"));
                     return None;
                 }
-                (Some(value), None) => return Some((value.to_owned(), Origin::Variable(variable))),
+                (Some(value), None) => return Some((value.to_owned(), SettingOrigin::Variable(variable))),
                 (None, Some((name, path))) => return self.in_file_of(name, path),
                 (None, None) => {}
             }
@@ -352,11 +359,11 @@ impl Reading<'_> {
         None
     }
 
-    /// A secret in a file of its own, as orchestrators mount them.
-    fn in_file_of(&mut self, variable: String, path: &str) -> Option<(String, Origin)> {
+    /// Reads a secret from a file of its own, as orchestrators mount them.
+    fn in_file_of(&mut self, variable: String, path: &str) -> Option<(String, SettingOrigin)> {
         match input_text::read(Path::new(path), "file") {
             Ok(text) => {
-                Some((text.trim().to_owned(), Origin::FileOf { variable, path: PathBuf::from(path) }))
+                Some((text.trim().to_owned(), SettingOrigin::FileOf { variable, path: PathBuf::from(path) }))
             }
             Err(failure) => {
                 self.problems.push(format!("{variable}: {}", failure.message));
@@ -371,15 +378,15 @@ fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| "a whole number and a unit (500ms, 30s, 5m), at most 24h".to_owned())
 }
 
-/// A variable that is set to something: orchestrators set those that are left out to nothing.
+/// Returns the value of a variable that is not empty. Orchestrators set missing variables to an empty text.
 fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
 }
 
-/// Variables that look like ours and mean nothing.
+/// Returns problems with variables whose names begin like settings and are none.
 fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut known: Vec<String> = OTHER_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
-    for key in Key::ALL {
+    for key in SettingKey::ALL {
         for variable in key.variables() {
             known.extend(key.file_variable(&variable));
             known.push(variable);
@@ -391,12 +398,14 @@ fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
         environment.iter().filter(|(name, value)| name.starts_with(PREFIX) && !is_service_link(name, value));
     let unknown = ours.filter(|(name, _)| !names.contains(&name.as_str()));
     unknown
-        .map(|(name, _)| format!("no setting has the variable {name}; {}", suggest::nearest(name, &names)))
+        .map(|(name, _)| {
+            format!("{name} is not the variable of a setting; {}", suggest::nearest(name, &names))
+        })
         .collect()
 }
 
-/// Kubernetes tells every process about services called `longshore` and `longshore-…` in variables that look like ours:
-/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, and `…_PORT` or `…_PORT_4222_TCP`, whose value is an address.
+/// Returns true for variables in which Kubernetes describes services called `longshore` or `longshore-…`: `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, and `…_PORT` or `…_PORT_4222_TCP`, whose value is an address.
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let of_port = name.split_once("_PORT_").map(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()));

@@ -1,4 +1,4 @@
-//! The question before something that concerns much at once.
+//! The question before a command that affects many objects.
 
 use std::io::{Error, IsTerminal, stderr, stdin};
 
@@ -8,14 +8,14 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Asks on a terminal whether to do that to what is described. Elsewhere there is no answer, so the command line has to have
-/// `--yes`, and the failure says what would have been done.
-pub(crate) async fn confirm(verb: &str, what: &str, place: &str, output: &Output) -> Result<bool, Failure> {
+/// Asks at a terminal for permission to do `verb` to `what`. Fails without a terminal, because nothing can answer; the
+/// failure says what would have been done and names `--yes`.
+pub(crate) async fn confirm(verb: &str, what: &str, target: &str, output: &Output) -> Result<bool, Failure> {
     if !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(Failure::new(Exit::Usage, format!("this would {verb} {what}"))
             .help(format!("add --yes to {verb} without a question")));
     }
-    output.question(&format!("{verb} {what} at {place}? [y/N]"));
+    output.question(&format!("{verb} {what} at {target}? [y/N]"));
     let answer = spawn_blocking(|| {
         let mut line = String::new();
         stdin().read_line(&mut line).map(|_| line)

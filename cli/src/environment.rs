@@ -1,40 +1,40 @@
-//! The environment of the process: the only place where it is read.
+//! Access to the environment variables of the process. No other module reads them.
 //!
-//! Where data and servers are (`LONGSHORE_DATA`, `LONGSHORE_MCP_CONFIG`) is read by clap beside the options of the
-//! same meaning; colours (`NO_COLOR`, `CLICOLOR_FORCE`) by anstream. Everything else goes through [`variable`], and the
-//! settings of a cluster through [`all`].
+//! clap reads `LONGSHORE_DATA` and `LONGSHORE_MCP_CONFIG` beside the options of the same meaning, and anstream reads
+//! `NO_COLOR` and `CLICOLOR_FORCE`. All others are read through [`variable`], and the settings of a cluster through [`all`].
 
 use std::collections::BTreeMap;
 
-/// The value of a variable; nothing if it is unset or no text.
+/// Returns the value of a variable; `None` if it is unset or not UTF-8.
 pub(crate) fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is the configuration that the rule points to")]
     std::env::var(name).ok()
 }
 
-/// The variable for a log filter that all of Rust shares.
-pub(crate) const FOREIGN_LOG_FILTER: &str = "RUST_LOG";
+/// The variable for a log filter that Rust programs share.
+pub(crate) const SHARED_LOG_FILTER: &str = "RUST_LOG";
 
-/// Every variable whose name and value are text.
+/// Returns every variable whose name and value are UTF-8.
 pub(crate) fn all() -> BTreeMap<String, String> {
     let texts = std::env::vars_os().map(|(name, value)| (name.into_string(), value.into_string()));
     texts.filter_map(|(name, value)| Some((name.ok()?, value.ok()?))).collect()
 }
 
-/// The log filter somebody chose, with the variable it stands in. Ours goes before the one that all of Rust shares.
+/// Returns the log filter that the user chose, with the name of its variable. `LONGSHORE_LOG` has precedence over the shared
+/// variable.
 pub(crate) fn log_filter() -> Option<(&'static str, String)> {
-    ["LONGSHORE_LOG", FOREIGN_LOG_FILTER].into_iter().find_map(|name| {
+    ["LONGSHORE_LOG", SHARED_LOG_FILTER].into_iter().find_map(|name| {
         let value = variable(name).filter(|value| !value.trim().is_empty())?;
         Some((name, value))
     })
 }
 
-/// The trace the caller belongs to, if it says so: `TRACEPARENT` and `TRACESTATE`.
+/// Returns the trace context of the caller, if there is one: `TRACEPARENT` and `TRACESTATE`.
 pub(crate) fn trace() -> Option<(String, Option<String>)> {
     Some((variable("TRACEPARENT").filter(|value| !value.is_empty())?, variable("TRACESTATE")))
 }
 
-/// Whether the locale has more than ASCII to show, by the order in which POSIX asks the variables.
+/// Returns true if the locale can show more than ASCII. The variables are read in the order of POSIX.
 pub(crate) fn has_unicode(variable: impl Fn(&str) -> Option<String>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -44,7 +44,7 @@ pub(crate) fn has_unicode(variable: impl Fn(&str) -> Option<String>) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Whether a terminal can draw over what it has shown. A build service may pretend to be one.
+/// Returns true if a terminal can redraw lines. Build services may look like terminals, and cannot.
 pub(crate) fn can_redraw(variable: impl Fn(&str) -> Option<String>) -> bool {
     variable("TERM").is_some_and(|term| !term.is_empty() && term != "dumb") && variable("CI").is_none()
 }

@@ -1,17 +1,17 @@
-//! How a command ended, as the number that scripts see.
+//! Exit codes of commands.
 //!
-//! The numbers follow common practice where there is one (2 for wrong usage, 130 for an interrupt) and never change
-//! their meaning. They are documented for users in `docs/cli.md`; a test keeps the two together.
+//! The codes follow common practice where there is one (2 for wrong usage, 130 for an interrupt) and never change their
+//! meaning. They are documented for users in `docs/cli.md`; a test compares the two.
 
 use longshore_proto::RunStatus;
 
-/// Every way to end.
+/// The exit codes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// It did what it was asked; a run succeeded.
+    /// The command did what was asked; a run succeeded.
     Success = 0,
-    /// Something unexpected: a disk, a process, a server that does not answer.
+    /// An unexpected error: a disk, a process, or a server that does not answer.
     Error = 1,
     /// The command line is wrong, or a setting in the environment.
     Usage = 2,
@@ -32,17 +32,17 @@ pub(crate) enum Exit {
     RunFailed = 20,
     /// The run was cancelled.
     RunCancelled = 21,
-    /// It was interrupted; runs that had begun can be resumed. 128 and the number of SIGINT, as shells have it.
+    /// The command was interrupted; runs that had begun can be resumed. 128 plus the number of SIGINT, as in shells.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the number.
     pub(crate) const fn code(self) -> u8 {
         self as u8
     }
 
-    /// What the ends of several runs come to: one that failed outweighs one that was cancelled.
+    /// Returns the exit code for several runs. A failed run outweighs a cancelled one.
     pub(crate) fn worst(statuses: impl IntoIterator<Item = RunStatus>) -> Self {
         statuses.into_iter().fold(Self::Success, |worst, status| match (status, worst) {
             (RunStatus::Failed | RunStatus::Failing, _) | (_, Self::RunFailed) => Self::RunFailed,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_run_decides() {
+    fn failed_run_outweighs_a_cancelled_one() {
         use RunStatus::{Cancelled, Failed, Succeeded};
         assert_eq!(Exit::worst([]), Exit::Success);
         assert_eq!(Exit::worst([Succeeded, Succeeded]), Exit::Success);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_names_every_number() {
+    fn every_exit_code_is_documented() {
         let reference = include_str!("../../docs/cli.md");
         let all = [
             Exit::Success,

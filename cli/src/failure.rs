@@ -1,42 +1,42 @@
-//! Why a command could not do what it was asked: what, where, and how to mend it.
+//! The failure of a command: what failed, on what, why, and what to do about it.
 //!
-//! Every command ends in an [`Exit`] or in a [`Failure`]; [`Output`](crate::output::Output) prints it as one `error:`
-//! line with a `help:` line behind it.
+//! Every command ends with an [`Exit`] or a [`Failure`]. [`Output`](crate::output::Output) prints a failure as an `error:`
+//! line, followed by a `help:` line.
 
 use crate::exit::Exit;
 
-/// What went wrong, ready to be printed.
+/// A failure, ready to be printed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// The number that scripts see.
+    /// The exit code.
     pub(crate) exit: Exit,
-    /// What went wrong and where: a lower-case fragment.
+    /// The cause, with what it is about: a fragment that begins in lower case.
     pub(crate) message: String,
-    /// How to mend it.
+    /// Advice on how to fix it.
     pub(crate) help: Option<String>,
-    /// Longer findings, already laid out, that stand before the message.
+    /// Longer findings, already laid out, that are printed before the message.
     pub(crate) findings: Option<String>,
 }
 
 impl Failure {
-    /// A failure without advice.
+    /// Creates a failure without advice.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), help: None, findings: None }
     }
 
-    /// How to mend it.
+    /// Adds advice on how to fix it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// How to mend it, if that is known.
+    /// Adds advice on how to fix it, if there is any.
     pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 
-    /// What stands before the message.
+    /// Adds findings that are printed before the message.
     pub(crate) fn findings(mut self, findings: impl Into<String>) -> Self {
         self.findings = Some(findings.into());
         self

@@ -1,34 +1,34 @@
-//! What a doctor found: how it stands, in words, and how to mend it.
+//! A finding of `longshore doctor`: what was checked, the result, and advice.
 
 use anstyle::Style;
 use serde::Serialize;
 
 use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Symbols};
 
-/// How something stands.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Level {
-    /// As it should be.
+pub(crate) enum FindingLevel {
+    /// No problem.
     Good,
-    /// It works, and somebody should have a look.
+    /// The subject works, but the operator should check it.
     Doubtful,
-    /// It does not work, or will not for long.
+    /// The subject does not work, or will fail soon.
     Wrong,
-    /// It could not be told.
+    /// The check has no result.
     Unknown,
 }
 
-/// One thing that was looked at.
+/// One checked subject.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct Finding {
-    /// What was looked at.
+    /// The subject.
     pub(crate) name: &'static str,
-    /// How it stands.
-    pub(crate) level: Level,
-    /// In words.
+    /// The result.
+    pub(crate) level: FindingLevel,
+    /// The result in words.
     pub(crate) text: String,
-    /// How to mend it.
+    /// Advice on how to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
     /// The reason is a missing permission, which has an exit code of its own.
@@ -37,32 +37,32 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// A finding without advice.
-    pub(crate) fn new(name: &'static str, level: Level, text: &str) -> Self {
+    /// Creates a finding without advice.
+    pub(crate) fn new(name: &'static str, level: FindingLevel, text: &str) -> Self {
         Self { name, level, text: text.to_owned(), help: None, lacks_permission: false }
     }
 
-    /// How to mend it.
+    /// Adds advice on how to fix it.
     pub(crate) fn help(mut self, help: &str) -> Self {
         self.help = Some(help.to_owned());
         self
     }
 
-    /// Says if the reason is a missing permission.
+    /// Marks the finding as caused by a missing permission if `lacks_permission` is true.
     pub(crate) fn lacking_permission(mut self, lacks_permission: bool) -> Self {
         self.lacks_permission = lacks_permission;
         self
     }
 
-    /// How to mend it, if that is known.
+    /// Adds advice on how to fix it, if there is any.
     pub(crate) fn maybe_help(mut self, help: Option<&str>) -> Self {
         self.help = help.map(str::to_owned);
         self
     }
 }
 
-impl Level {
-    /// Its sign and style.
+impl FindingLevel {
+    /// Returns the sign and its style.
     pub(crate) const fn sign(self, symbols: Symbols) -> (&'static str, Style) {
         match (self, symbols) {
             (Self::Good, Symbols::Unicode) => ("✓", GOOD),

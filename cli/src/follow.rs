@@ -1,7 +1,7 @@
-//! Stays with runs until they have ended, or until somebody asks this process to stop.
+//! Follows runs of this process until they have ended, or until a signal or a failure stops the process.
 //!
-//! Five things can happen next: a run has changed, a call got further, a signal came, a frame is due, a part broke. The
-//! command decides what the ends of the runs mean.
+//! Five events can come next: a run changed, a call made progress, a signal arrived, a frame is due, a part of the process
+//! failed. The command decides what the ends of the runs mean.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -16,143 +16,145 @@ use longshore_ports::JobQueue;
 use longshore_proto::{Attempt, CallUpdate, JobId, RunId, RunView, StepStatus, StepView};
 use tokio::sync::broadcast;
 
-use crate::embedded::{DRAIN, Process};
+use crate::embedded::{DRAIN, LocalProcess};
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::output::{Elapsed, Output};
-use crate::signals::{Asked, Signals};
+use crate::signals::{Signals, StopRequest};
 
-/// What the first Ctrl-C means; a second one always stops at once.
+/// Meaning of the first Ctrl-C. A second one always stops at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum OnInterrupt {
-    /// The runs are cancelled, and followed to their end.
+    /// The runs are cancelled, and followed until they end.
     Cancel,
-    /// The process stops in good order, and the runs wait for another one.
+    /// The process drains, and another one can resume the runs.
     Drain,
 }
 
-/// How following came to an end.
+/// Result of following runs.
 #[derive(Debug)]
-pub(crate) enum Followed {
+pub(crate) enum FollowOutcome {
     /// Every run has ended, in this order.
     Ended(Vec<Arc<RunView>>),
-    /// Somebody asked for an end before that; what has not ended can be resumed.
+    /// A signal stopped the process before all runs had ended; they can be resumed.
     Stopped,
 }
 
-/// Why nobody looks any further.
+/// Reason why following ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Enough {
+enum StopReason {
     /// Every run has ended.
-    Ended,
-    /// An end in good order was asked for.
+    RunsEnded,
+    /// A signal asked the process to drain.
     Drain,
-    /// An end at once was asked for.
-    CutOff,
+    /// A signal asked the process to stop at once.
+    StopAtOnce,
 }
 
-/// Follows runs to their end and shows them. If somebody asks to stop, or a part breaks, the work is stopped; what
-/// is left of the process is for the caller to end, once it has printed what there is.
+/// Follows runs until they end and shows them. If a signal or a failed part ends this early, the work is stopped. The caller
+/// ends the rest of the process, after it has printed the results.
 pub(crate) async fn follow(
-    process: &mut Process,
+    process: &mut LocalProcess,
     signals: &mut Signals,
     output: &Output,
-    live: Live,
+    live: LiveView,
     runs: Vec<(RunId, RunWatch)>,
     on_interrupt: OnInterrupt,
-) -> Result<Followed, Failure> {
-    let mut following = Following::new(live, runs, process);
-    let enough = following.watch(process, signals, output, on_interrupt).await;
-    if !matches!(enough, Ok(Enough::Ended)) {
+) -> Result<FollowOutcome, Failure> {
+    let mut following = FollowedRuns::new(live, runs, process);
+    let reason = following.watch(process, signals, output, on_interrupt).await;
+    if !matches!(reason, Ok(StopReason::RunsEnded)) {
         following.is_stopping = true;
-        following.look_on_until(stopped(process, signals, output, &enough)).await;
+        following.show_until(stop_work(process, signals, output, &reason)).await;
     }
-    // What was under way may have come to its end meanwhile, even if that was not waited for.
+    // Calls under way may have ended meanwhile, even if the process did not wait for them.
     let ended = following.finish();
-    enough.map(|_| ended.map_or(Followed::Stopped, Followed::Ended))
+    reason.map(|_| ended.map_or(FollowOutcome::Stopped, FollowOutcome::Ended))
 }
 
-/// Stops the work: in good order, or at once if that was asked for or is asked for now.
-async fn stopped(
-    process: &mut Process,
+/// Stops the work: drains, or stops at once if a signal asked or asks for that.
+async fn stop_work(
+    process: &mut LocalProcess,
     signals: &mut Signals,
     output: &Output,
-    enough: &Result<Enough, Failure>,
+    reason: &Result<StopReason, Failure>,
 ) {
-    if matches!(enough, Ok(Enough::Drain)) {
+    if matches!(reason, Ok(StopReason::Drain)) {
         let limit = Elapsed(DRAIN);
         output.message(&format!("stopping: calls under way get {limit} to end; Ctrl-C stops at once"));
     }
-    let hurry = async {
-        if !matches!(enough, Ok(Enough::CutOff)) {
+    let cut_short = async {
+        if !matches!(reason, Ok(StopReason::StopAtOnce)) {
             signals.next().await;
         }
     };
-    process.stop(hurry).await;
+    process.stop(cut_short).await;
 }
 
-/// A run's next view, and the means to wait for another one.
-type NextView = BoxFuture<'static, (RunWatch, Arc<RunView>)>;
+/// Next view of a run, with the watch to wait for another one.
+type NextRunView = BoxFuture<'static, (RunWatch, Arc<RunView>)>;
 
-/// Runs, and how far they have come.
-struct Following {
-    live: Live,
+/// Runs that are followed.
+struct FollowedRuns {
+    live: LiveView,
     open: BTreeSet<RunId>,
-    changes: FuturesUnordered<NextView>,
+    changes: FuturesUnordered<NextRunView>,
     updates: broadcast::Receiver<CallUpdate>,
     jobs: Arc<dyn JobQueue>,
-    /// True once no worker begins a call any more.
+    /// True once no worker begins another call.
     is_stopping: bool,
     ended: Vec<Arc<RunView>>,
 }
 
-impl Following {
-    fn new(live: Live, runs: Vec<(RunId, RunWatch)>, process: &Process) -> Self {
+impl FollowedRuns {
+    fn new(live: LiveView, runs: Vec<(RunId, RunWatch)>, process: &LocalProcess) -> Self {
         let open = runs.iter().map(|(run, _)| *run).collect();
         let changes = runs.into_iter().map(|(_, watch)| next_view(watch).boxed()).collect();
         let (updates, jobs) = (process.call_updates(), process.jobs());
         Self { live, open, changes, updates, jobs, is_stopping: false, ended: Vec::new() }
     }
 
-    /// Until all have ended, or somebody asks to stop, or a part breaks.
+    /// Shows the runs until all have ended, a signal stops that, or a part fails.
     async fn watch(
         &mut self,
-        process: &mut Process,
+        process: &mut LocalProcess,
         signals: &mut Signals,
         output: &Output,
         on_interrupt: OnInterrupt,
-    ) -> Result<Enough, Failure> {
-        let mut cancelled = false;
+    ) -> Result<StopReason, Failure> {
+        let mut is_cancelling = false;
         while !self.open.is_empty() {
-            let asked = tokio::select! {
-                asked = signals.next() => asked,
+            let request = tokio::select! {
+                request = signals.next() => request,
                 failure = process.broken() => return Err(failure),
-                () = self.step() => continue,
+                () = self.show_next() => continue,
             };
-            match (asked, on_interrupt) {
-                (Asked::Interrupt, _) if cancelled => return Ok(Enough::CutOff),
-                (Asked::Interrupt, OnInterrupt::Cancel) => {
+            match (request, on_interrupt) {
+                (StopRequest::Interrupt, _) if is_cancelling => return Ok(StopReason::StopAtOnce),
+                (StopRequest::Interrupt, OnInterrupt::Cancel) => {
                     output.message("cancelling the run; Ctrl-C again stops at once");
-                    cancelled = true;
+                    is_cancelling = true;
                     self.cancel(process).await?;
                 }
-                (Asked::Interrupt, OnInterrupt::Drain) | (Asked::Drain, _) => return Ok(Enough::Drain),
+                (StopRequest::Interrupt, OnInterrupt::Drain) | (StopRequest::Drain, _) => {
+                    return Ok(StopReason::Drain);
+                }
             }
         }
-        Ok(Enough::Ended)
+        Ok(StopReason::RunsEnded)
     }
 
-    /// One change of a run or a call, or one frame. Safe to cancel.
-    async fn step(&mut self) {
+    /// Shows one change of a run or a call, or draws one frame. Safe to cancel.
+    async fn show_next(&mut self) {
         tokio::select! {
-            Some((watch, view)) = self.changes.next() => self.take(watch, view),
+            Some((watch, view)) = self.changes.next() => self.show_view(watch, view),
             // Updates that were missed are out of date.
-            Ok(update) = self.updates.recv() => self.live.note(update),
+            Ok(update) = self.updates.recv() => self.live.show_activity(update),
             () = self.live.frame() => {}
         }
     }
 
-    fn take(&mut self, watch: RunWatch, view: Arc<RunView>) {
+    fn show_view(&mut self, watch: RunWatch, view: Arc<RunView>) {
         let shown = if self.is_stopping { with_queued(&view, &*self.jobs) } else { Arc::clone(&view) };
         self.live.show(shown);
         if view.summary.status.is_terminal() {
@@ -163,28 +165,28 @@ impl Following {
         }
     }
 
-    /// Shows what still happens until something else is done.
-    async fn look_on_until(&mut self, done: impl Future<Output = ()>) {
+    /// Shows changes until `done` completes.
+    async fn show_until(&mut self, done: impl Future<Output = ()>) {
         let mut done = pin!(done);
         loop {
             tokio::select! {
                 () = &mut done => return,
-                () = self.step() => {}
+                () = self.show_next() => {}
             }
         }
     }
 
-    async fn cancel(&self, process: &Process) -> Result<(), Failure> {
+    async fn cancel(&self, process: &LocalProcess) -> Result<(), Failure> {
         for run in &self.open {
             process.cancel(*run, "interrupted at the terminal").await?;
         }
         Ok(())
     }
 
-    /// Shows the last of it. What comes back are the runs, if all of them have ended.
+    /// Shows the last changes. Returns the runs if all of them have ended.
     fn finish(mut self) -> Option<Vec<Arc<RunView>>> {
         while let Some(Some((watch, view))) = self.changes.next().now_or_never() {
-            self.take(watch, view);
+            self.show_view(watch, view);
         }
         if self.is_stopping {
             self.live.update(|view| with_queued(view, &*self.jobs));
@@ -194,9 +196,9 @@ impl Following {
     }
 }
 
-/// The next view of a run, and the means to wait for another one. Safe to cancel.
+/// Returns the next view of a run, with the watch to wait for another one. Safe to cancel.
 async fn next_view(mut watch: RunWatch) -> (RunWatch, Arc<RunView>) {
-    // Nobody shows the run any more only if the driver has ended, and that is noticed elsewhere.
+    // The sender is dropped only if the driver has ended, which `LocalProcess::broken` reports.
     while watch.changed().await.is_ok() {
         let view = watch.borrow_and_update().clone();
         if let Some(view) = view {
@@ -206,7 +208,8 @@ async fn next_view(mut watch: RunWatch) -> (RunWatch, Arc<RunView>) {
     pending().await
 }
 
-/// A view in which calls that no worker has begun are `queued`: their jobs are in the queue, and no worker had them.
+/// Returns a view in which calls that no worker has begun are `queued`: their jobs are in the queue, and no worker has taken
+/// them.
 fn with_queued(view: &Arc<RunView>, jobs: &dyn JobQueue) -> Arc<RunView> {
     let run = view.summary.run;
     let mut view = RunView::clone(view);
@@ -222,6 +225,6 @@ fn is_queued(run: RunId, step: &StepView, jobs: &dyn JobQueue) -> bool {
     // A job that was lost is sent again under its own number.
     let numbers = last.into_iter().chain([last.map_or(Attempt::FIRST, Attempt::next)]);
     let mut ids = numbers.map(|attempt| JobId { run, step: step.path.clone(), attempt });
-    // The queue of this process is in memory, so its answer is there at once.
+    // The queue of this process is in memory, so its answer is available at once.
     ids.any(|id| matches!(jobs.waiting(&server, &id).now_or_never(), Some(Ok(Some(_)))))
 }

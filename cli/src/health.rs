@@ -1,8 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics` of a process, over HTTP.
 //!
-//! `/livez` says that the process answers, and looks at nothing else: a probe that looks outside has a process
-//! restarted for the faults of others. `/readyz` says whether the stores that the process needs can be used, from what it knows of
-//! them: a client of this port cannot make it ask them. It fails first when the process is to end.
+//! `/livez` says only that the process answers: if it checked anything else, processes would be restarted for the failures
+//! of other systems. `/readyz` says whether the stores that the process needs can be used, from its own records: clients of
+//! this port cannot cause requests to the stores. It fails first when the process begins to end.
 
 mod listener;
 
@@ -23,28 +23,28 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::metering;
 
-/// The type of Prometheus' text format.
+/// Content type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Says of each store that the process needs, by its name, whether it can be used, or why not. It answers at once.
+/// Returns the name of each store that the process needs, with the reason if it cannot be used. Does not block.
 pub(crate) type Readiness = Box<dyn Fn() -> Vec<(String, Result<(), String>)> + Send + Sync>;
 
-/// What answers are made from.
-struct Health {
+/// Source of the answers.
+struct HealthState {
     readiness: Readiness,
     metrics: PrometheusHandle,
-    /// Cancelled once the process is to end.
+    /// Cancelled when the process begins to end.
     ending: CancellationToken,
 }
 
-/// A listener that answers nobody yet.
+/// A bound listener that does not answer yet.
 pub(crate) struct HealthServer {
     listener: TcpListener,
     router: Router,
 }
 
 impl HealthServer {
-    /// Listens. From `ending` on, the process is no longer ready.
+    /// Binds the listener. Once `ending` is cancelled, the process is no longer ready.
     pub(crate) async fn bind(
         address: SocketAddr,
         readiness: Readiness,
@@ -58,21 +58,21 @@ impl HealthServer {
         if !address.ip().is_loopback() {
             warn!(
                 %address,
-                "metrics and health are shown to everybody who reaches this address, without a login: names of \
+                "metrics and health are shown to every client that reaches this address, without a login: names of \
                  workflows, steps, servers and tools, and faults of NATS and Redis. Let only collectors and probes \
                  reach it, or listen on 127.0.0.1"
             );
         }
-        Ok(Self { listener, router: router(Health { readiness, metrics, ending }) })
+        Ok(Self { listener, router: router(HealthState { readiness, metrics, ending }) })
     }
 
-    /// Answers for as long as it is polled: answers that are under way when it is dropped are of no use any more.
+    /// Answers requests for as long as it is polled. Dropping it cuts off the answers under way.
     pub(crate) async fn run(self) {
         listener::serve(self.listener, self.router).await;
     }
 }
 
-fn router(health: Health) -> Router {
+fn router(health: HealthState) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -80,11 +80,11 @@ fn router(health: Health) -> Router {
         .with_state(Arc::new(health))
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> Response {
+async fn metrics(State(health): State<Arc<HealthState>>) -> Response {
     ([(header::CONTENT_TYPE, METRICS_TYPE)], metering::exported(&health.metrics)).into_response()
 }
 
-async fn ready(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> Response {
+async fn ready(State(health): State<Arc<HealthState>>, RawQuery(query): RawQuery) -> Response {
     let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let mut answers = (health.readiness)();
     if health.ending.is_cancelled() {
@@ -96,7 +96,7 @@ async fn ready(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> 
     (status, text).into_response()
 }
 
-/// As Kubernetes writes its own: `[+]nats ok`.
+/// Returns a line in the format of Kubernetes: `[+]nats ok`.
 fn line((name, answer): &(String, Result<(), String>)) -> String {
     match answer {
         Ok(()) => format!("[+]{name} ok\n"),
@@ -127,11 +127,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_follows_its_checks_and_fails_first_at_the_end_while_life_looks_at_nothing() {
+    async fn readiness_follows_the_stores_and_fails_when_the_process_ends_while_liveness_stays() {
         let there = Arc::new(AtomicBool::new(true));
-        let asked = Arc::clone(&there);
+        let read = Arc::clone(&there);
         let readiness: Readiness = Box::new(move || {
-            let nats = if asked.load(Ordering::Relaxed) { Ok(()) } else { Err("no connection".to_owned()) };
+            let nats = if read.load(Ordering::Relaxed) { Ok(()) } else { Err("no connection".to_owned()) };
             vec![("nats".to_owned(), nats), ("redis".to_owned(), Ok(()))]
         });
         let metrics = PrometheusBuilder::new().build_recorder().handle();

@@ -1,4 +1,4 @@
-//! Text that a command reads from a file or from stdin: bounded, and UTF-8.
+//! Text that a command reads from a file or from stdin, of bounded size and in UTF-8.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,13 +7,13 @@ use std::path::Path;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The most that is read. A workflow may have 1 MiB and says so itself; inputs live in memory wherever a decision is
-/// made, and what is larger belongs into a file that a tool reads.
+/// Size of the longest text. A workflow may have 1 MiB, which its compiler checks. Inputs are kept in memory by every
+/// scheduler; larger data belongs in a file that a tool reads.
 const LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads a file. `what` is what it should hold: "workflow", "servers file".
+/// Reads a file. `what` says what it should hold: "workflow", "servers file".
 pub(crate) fn read(path: &Path, what: &str) -> Result<String, Failure> {
     let file = File::open(path).map_err(|error| unreadable(path, what, &error))?;
     text(file, path, what)
@@ -29,7 +29,7 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// The path as people see it.
+/// Returns the path as users see it.
 pub(crate) fn shown(path: &Path) -> &Path {
     if is_stdin(path) { Path::new("stdin") } else { path }
 }
@@ -42,11 +42,11 @@ fn text(source: impl Read, path: &Path, what: &str) -> Result<String, Failure> {
         return Err(Failure::new(Exit::Invalid, message)
             .help("pass large data by the name of a file that a tool reads"));
     }
-    // Editors on Windows write a byte order mark, which means nothing in UTF-8.
+    // Editors on Windows write a byte order mark, which has no meaning in UTF-8.
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).map(<[u8]>::to_vec).unwrap_or(bytes);
     String::from_utf8(bytes).map_err(|error| {
-        let place = error.utf8_error().valid_up_to() + 1;
-        let message = format!("the {what} {} is not UTF-8 text: byte {place} is none", path.display());
+        let byte = error.utf8_error().valid_up_to() + 1;
+        let message = format!("the {what} {} is not UTF-8 text: byte {byte} is invalid", path.display());
         Failure::new(Exit::Invalid, message).help("save it as UTF-8")
     })
 }
@@ -67,10 +67,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_or_has_no_end_is_refused() {
+    fn text_that_is_not_utf8_or_too_long_is_refused() {
         assert_eq!(text(&b"a: 1"[..], Path::new("x"), "workflow").expect("text"), "a: 1");
         assert_eq!(text(&b"\xef\xbb\xbfa: 1"[..], Path::new("x"), "workflow").expect("text"), "a: 1");
-        assert_eq!(refusal(&b"ab\xffc"[..]), "the workflow wf.yaml is not UTF-8 text: byte 3 is none");
+        assert_eq!(refusal(&b"ab\xffc"[..]), "the workflow wf.yaml is not UTF-8 text: byte 3 is invalid");
         assert_eq!(refusal(io::repeat(b' ')), "the workflow wf.yaml has more than 16777216 bytes");
     }
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn missing_file_is_named() {
         let missing = read(Path::new("/no/such/file"), "servers file").expect_err("there is none");
         assert_eq!(missing.exit, Exit::NotFound);
         assert!(

@@ -1,4 +1,4 @@
-//! What a run is given: from a file and from the command line, typed by the plan.
+//! The inputs of a run, from a file and from the command line, parsed by the types of the plan.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,19 +8,19 @@ use longshore_workflow::{
 };
 use serde_json::{Map, Value};
 
-use crate::args::{Pair, given_twice};
+use crate::args::{NameValue, given_twice};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
 use crate::workflow_file;
 
-/// The inputs for a run of `plan`: the object in `file`, with `pairs` put over it. Whatever does not fit is said all
-/// at once, before anything is done. Warnings about a file in YAML are shown.
+/// Returns the inputs of a run of `plan`: the object in `file`, overridden by `pairs`. All problems are reported at once,
+/// before anything else happens. Warnings about a YAML file are shown.
 pub(crate) fn gather(
     plan: &Plan,
     file: Option<&Path>,
-    pairs: &[Pair],
+    pairs: &[NameValue],
     output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
     if let Some(name) = given_twice(pairs) {
@@ -92,7 +92,7 @@ fn from_yaml(path: &Path, text: &str, output: &Output) -> Result<Map<String, Val
     })
 }
 
-/// The name of an input that was given and cannot be read.
+/// Returns the name of an input that was given and cannot be read.
 const fn unread_name(problem: &InputProblem) -> Option<&String> {
     match problem {
         InputProblem::LostDigits { name, .. } | InputProblem::RepeatedKey { name, .. } => Some(name),
@@ -100,12 +100,11 @@ const fn unread_name(problem: &InputProblem) -> Option<&String> {
     }
 }
 
-/// The help for an input file that holds something else.
+/// Advice for an input file without an object.
 const AN_OBJECT: &str = "write one JSON object whose keys are the names of inputs; YAML is read from a file whose name ends in `.yaml`";
 
-/// The help for what JSON does not read as a number, such as `007`.
-pub(crate) const A_NUMBER: &str =
-    "a number begins with no zero and no point, as in 7 and 0.5; put text into double quotes: \"007\"";
+/// Advice for an invalid number, such as `007`.
+pub(crate) const A_NUMBER: &str = "write a number without leading zeros and with a digit before the point: 7, 0.5; put text into double quotes: \"007\"";
 
 fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     let invalid = |why: &dyn Display, help: &str| {
@@ -125,8 +124,8 @@ fn object(path: &Path, text: &str) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// Warns of a number in the value of an input without a type, if it may be meant as another text than it gives. YAML has warnings
-/// of its own. Of a secret input nothing is shown: the value may be the secret itself.
+/// Warns of a number in the value of an input without a type, if it is written in another form than the value has. The YAML
+/// reader has its own warnings. Values of secret inputs are never shown, because they may be the secret itself.
 fn warn_of_number(spec: &InputSpec, text: &str, value: &Value, output: &Output) {
     let may_be_text = spec.kind.is_none() && !spec.secret;
     if let Some(number) = RewrittenNumber::find(text, value).filter(|_| may_be_text) {
@@ -137,8 +136,8 @@ fn warn_of_number(spec: &InputSpec, text: &str, value: &Value, output: &Output) 
     }
 }
 
-/// A value as the plan wants it; if it cannot be read as that, the plan then says why it does not fit.
-fn typed(spec: Option<&InputSpec>, pair: &Pair) -> Result<Value, InputProblem> {
+/// Parses a value by the type of its input. A value of another type stays text, and the plan then reports it.
+fn typed(spec: Option<&InputSpec>, pair: &NameValue) -> Result<Value, InputProblem> {
     spec.map_or_else(|| Ok(Value::String(pair.value.clone())), |spec| spec.read_text(&pair.value))
 }
 
@@ -169,20 +168,20 @@ steps:
         if let Some(text) = file {
             std::fs::write(&path, text).expect("writes");
         }
-        let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
+        let pairs: Vec<NameValue> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
         gather(&plan(), file.map(|_| path.as_path()), &pairs, &Output::new())
             .map(Value::Object)
             .map_err(|failure| failure.message.replace(&*path.to_string_lossy(), "FILE"))
     }
 
     #[test]
-    fn the_command_line_goes_before_the_file() {
+    fn command_line_has_precedence_over_the_file() {
         let inputs = gathered(Some(r#"{"region": "north", "limit": 5}"#), &["limit=7", "free=[1]"]);
         assert_eq!(inputs, Ok(json!({ "region": "north", "limit": 7, "free": [1] })));
     }
 
     #[test]
-    fn text_becomes_what_the_plan_wants() {
+    fn text_is_parsed_by_the_type_of_the_input() {
         let inputs = gathered(None, &["region=42", r#"tags=["a"]"#]);
         assert_eq!(inputs, Ok(json!({ "region": "42", "tags": ["a"] })));
     }
@@ -237,7 +236,7 @@ steps:
     }
 
     #[test]
-    fn what_is_given_twice_is_refused() {
+    fn input_given_twice_is_refused() {
         let file = gathered(Some("{\"region\": \"a\",\n \"region\": \"b\"}"), &[]);
         let repeated =
             "the input file FILE has a problem: the key `region` is written twice at line 2 column 9";
@@ -254,7 +253,7 @@ steps:
     }
 
     #[test]
-    fn number_with_zeros_before_it_is_answered_with_the_number() {
+    fn error_about_leading_zeros_contains_the_number() {
         let refusal = |pair: &str| gathered(None, &["region=a", pair]).expect_err("refused");
         assert!(
             refusal("limit=007").contains("write `7`: a number begins with no zero"),
@@ -268,13 +267,13 @@ steps:
     }
 
     #[test]
-    fn a_byte_order_mark_before_an_input_file_means_nothing() {
+    fn byte_order_mark_of_an_input_file_is_ignored() {
         let inputs = gathered(Some("\u{feff}{\"region\": \"north\"}"), &[]);
         assert_eq!(inputs, Ok(json!({ "region": "north" })));
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let refusal =
             gathered(None, &["limit=many", "tags=[\"a\", 1]", "regoin=north"]).expect_err("does not fit");
         for expected in [
@@ -288,7 +287,7 @@ steps:
     }
 
     #[test]
-    fn a_file_that_holds_something_else_is_refused() {
+    fn input_file_without_an_object_is_refused() {
         assert_eq!(gathered(Some("[1]"), &[]), Err("the input file FILE holds no JSON object".to_owned()));
         let refusal = gathered(Some("{\n  oops\n}"), &[]).expect_err("no JSON");
         assert!(

@@ -1,13 +1,13 @@
-//! Runs as they go, for whoever started them.
+//! The live view of runs that a command follows.
 //!
-//! On a terminal a tree of steps is drawn over and over below the messages; elsewhere each change of a step is a line
-//! with its time. What a tree looks like is in [`tree`], which steps fit into it in [`fit`], which lines a change
-//! gives in [`journal`], which steps run long in [`running`], what calls under way are doing in [`activity`]: all of it text made from [`RunView`]s and the updates of
-//! workers.
+//! On a terminal a tree of steps is redrawn below the messages; elsewhere each change of a step is a line with its time. The
+//! text comes from [`RunView`]s and call updates: [`tree`] draws the tree, [`fit`] selects the steps that fit into it,
+//! [`plain_lines`] writes the lines of changes, [`running`] selects the steps that run long, and [`activity`] keeps the
+//! activities of calls under way.
 
 mod activity;
 mod fit;
-mod journal;
+mod plain_lines;
 mod running;
 mod tree;
 
@@ -23,81 +23,94 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use self::activity::Activities;
 pub(crate) use self::activity::words as activity_words;
 use self::running::RunningSteps;
-use self::tree::Drawing;
+use self::tree::FrameContext;
 use crate::output::Output;
 
-/// How often a frame is drawn at most: more is not seen, and costs a terminal over a slow line its patience.
+/// Interval of frames. More frames would not be visible, and would load a slow connection.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The view of some runs.
-pub(crate) struct Live {
+pub(crate) struct LiveView {
     output: Output,
     runs: BTreeMap<RunId, Arc<RunView>>,
     activities: Activities,
     running: RunningSteps,
-    /// Whether lines say which run they are about.
-    several: bool,
+    /// Lines contain the id of their run.
+    with_run_ids: bool,
     frames: Interval,
 }
 
-impl Live {
-    /// A view of nothing yet. `several` says that more than one run will be shown.
-    pub(crate) fn new(output: &Output, several: bool) -> Self {
+impl LiveView {
+    /// Creates an empty view. `with_run_ids` says that more than one run will be shown.
+    pub(crate) fn new(output: &Output, with_run_ids: bool) -> Self {
         let mut frames = interval(FRAME_INTERVAL);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (output, activities) = (output.clone(), Activities::default());
-        Self { output, runs: BTreeMap::new(), activities, running: RunningSteps::default(), several, frames }
+        Self {
+            output,
+            runs: BTreeMap::new(),
+            activities,
+            running: RunningSteps::default(),
+            with_run_ids,
+            frames,
+        }
     }
 
-    /// Takes the newest state of a run.
+    /// Shows the newest state of a run.
     pub(crate) fn show(&mut self, view: Arc<RunView>) {
         let run = view.summary.run;
         let before = self.runs.insert(run, Arc::clone(&view));
         self.activities.forget_ended(&view);
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            for line in journal::changes(before.as_deref(), &view, self.several, now, times) {
-                self.output.say(&line);
+            for line in plain_lines::changes(before.as_deref(), &view, self.with_run_ids, now, times) {
+                self.output.message_line(&line);
             }
-            self.running.take(&view, now);
+            self.running.store(&view, now);
         }
     }
 
-    /// Replaces each run by what `newer` makes of it.
+    /// Replaces each run by the result of `newer`.
     pub(crate) fn update(&mut self, newer: impl Fn(&Arc<RunView>) -> Arc<RunView>) {
         let newest: Vec<_> = self.runs.values().map(newer).collect();
         newest.into_iter().for_each(|view| self.show(view));
     }
 
-    /// Takes what a call of a run is doing.
-    pub(crate) fn note(&mut self, update: CallUpdate) {
+    /// Shows the activity of a call.
+    pub(crate) fn show_activity(&mut self, update: CallUpdate) {
         let Some(view) = self.runs.get(&update.run) else { return };
         let (run, path, now) = (update.run, update.step.clone(), clock::now());
-        self.activities.take(view, update);
+        self.activities.store(view, update);
         if !self.output.is_live
             && let Some(step) = view.steps.iter().find(|step| step.path == path)
             && let Some(words) = self.activities.due_words(run, step, now)
         {
-            let whose = self.several.then_some(run);
-            self.output.say(&journal::activity(step, &words, whose, now, &self.output.message_times));
-            self.running.note_line(run, &path);
+            let run_id = self.with_run_ids.then_some(run);
+            self.output.message_line(&plain_lines::activity(
+                step,
+                &words,
+                run_id,
+                now,
+                &self.output.message_times,
+            ));
+            self.running.record_line(run, &path);
         }
     }
 
-    /// Takes a run that is resumed, as it was left behind: of its steps only calls that are made again are news.
-    pub(crate) fn begin_with(&mut self, view: Arc<RunView>) {
+    /// Adds a run that is resumed. Of its steps, only calls that are made again are printed.
+    pub(crate) fn show_resumed(&mut self, view: Arc<RunView>) {
         if !self.output.is_live {
             let (now, times) = (clock::now(), &self.output.message_times);
-            let lines = journal::made_again(&view, self.several, now, times);
-            lines.iter().for_each(|line| self.output.say(line));
-            self.running.take(&view, now);
-            // Every step that was out has its line, or is a group whose members have theirs.
-            view.steps.iter().for_each(|step| self.running.note_line(view.summary.run, &step.path));
+            let lines = plain_lines::repeated_calls(&view, self.with_run_ids, now, times);
+            lines.iter().for_each(|line| self.output.message_line(line));
+            self.running.store(&view, now);
+            // Every step that was under way has a line, or is a group whose members have lines.
+            view.steps.iter().for_each(|step| self.running.record_line(view.summary.run, &step.path));
         }
         self.runs.insert(view.summary.run, view);
     }
 
-    /// Waits until the next frame or line is due, and shows it. Safe to cancel.
+    /// Waits until the next frame or line is due, and prints it. Safe to cancel.
     pub(crate) async fn frame(&mut self) {
         if self.output.is_live {
             self.frames.tick().await;
@@ -109,25 +122,30 @@ impl Live {
         }
         let now = clock::now();
         let due = self.running.due(now);
-        self.say_under_way(due, now);
+        self.print_running(due, now);
     }
 
-    fn say_under_way(&self, steps: Vec<(RunId, StepPath)>, now: Timestamp) {
+    fn print_running(&self, steps: Vec<(RunId, StepPath)>, now: Timestamp) {
         for (run, path) in steps {
             let step = self.runs.get(&run).and_then(|view| view.steps.iter().find(|step| step.path == path));
-            let whose = self.several.then_some(run);
+            let run_id = self.with_run_ids.then_some(run);
             if let Some(step) = step {
-                self.output.say(&journal::under_way(step, whose, now, &self.output.message_times));
+                self.output.message_line(&plain_lines::under_way(
+                    step,
+                    run_id,
+                    now,
+                    &self.output.message_times,
+                ));
             }
         }
     }
 
-    /// Draws the last frame and leaves it where it is: all of it, because nothing is drawn over it any more and what
-    /// does not fit scrolls away. Steps that are left in the queue have a line at the latest now.
+    /// Draws the last frame in full and leaves it on the screen. Lines that do not fit scroll up. Without a
+    /// terminal, queued steps without a line get one.
     pub(crate) fn finish(&mut self) {
         if !self.output.is_live {
             let queued = self.running.take_queued();
-            self.say_under_way(queued, clock::now());
+            self.print_running(queued, clock::now());
         }
         self.draw(true);
         self.output.keep_frame();
@@ -138,23 +156,23 @@ impl Live {
             let runs = self.runs.values().map(Arc::as_ref);
             let (symbols, size) = (self.output.symbols, self.output.size());
             let activities = &self.activities;
-            let drawing = Drawing { now: clock::now(), symbols, size, is_last, activities };
-            self.output.draw(&tree::frame(runs, drawing));
+            let context = FrameContext { now: clock::now(), symbols, size, is_last, activities };
+            self.output.draw(&tree::frame(runs, context));
         }
     }
 }
 
 #[cfg(test)]
 mod sample {
-    //! A run to look at in tests.
+    //! A sample run for tests.
 
     use longshore_proto::{RunView, StepView};
     use serde_json::{Value, json};
 
-    /// When the sample was submitted.
+    /// Submit time of the sample.
     pub(super) const BEGAN: u64 = 1_795_187_471_000;
 
-    /// A run of steps, each with its status and further fields.
+    /// Returns a run with these steps.
     pub(super) fn run(status: &str, steps: Vec<StepView>) -> RunView {
         let mut run = json!({
             "run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w",
@@ -171,7 +189,7 @@ mod sample {
         RunView { steps, ..serde_json::from_value(run).expect("a run") }
     }
 
-    /// A step; `more` adds to it or overrides.
+    /// Returns a step; `more` adds or overrides fields.
     pub(super) fn step(path: &str, status: &str, more: Value) -> StepView {
         let mut step = json!({ "path": path, "does": "tables/read", "depth": 0, "status": status });
         if status != "pending" {
@@ -184,7 +202,7 @@ mod sample {
         serde_json::from_value(step).expect("a step")
     }
 
-    /// An attempt that met a fault.
+    /// Returns an attempt with a fault.
     pub(super) fn attempt(number: u32, class: &str, message: &str) -> Value {
         let mut attempt = unreported(number);
         attempt["fault"] = json!({ "class": class, "message": message });
@@ -192,7 +210,7 @@ mod sample {
         attempt
     }
 
-    /// An attempt that no worker reported.
+    /// Returns an attempt that no worker reported.
     pub(super) fn unreported(number: u32) -> Value {
         json!({
             "number": number, "started_at": BEGAN + 1_000, "took_ms": 200,

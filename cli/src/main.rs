@@ -1,4 +1,4 @@
-//! The `longshore` binary: every command, and the composition of the parts into a process.
+//! The `longshore` binary: its commands, and the composition of the crates into processes.
 //!
 //! ```text
 //!   args ──► config ──► command ──► embedded (scheduler + worker + store in one process)
@@ -7,7 +7,7 @@
 //!                          └──► output: results on stdout, messages on stderr, one exit code
 //! ```
 //!
-//! This file parses, dispatches and ends with the exit code.
+//! This file parses the command line, executes the command, and ends with its exit code.
 
 mod args;
 mod cluster;
@@ -45,11 +45,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Many small messages are made and dropped, often by another thread than the one that made them.
+/// Longshore allocates many small messages and frees them, often on another thread, which is what this allocator is good at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long threads that are still busy may take once everything has ended in order: a read from the disk at most.
+/// Time that busy threads get after everything has ended in order. At most a read from the disk is still under way.
 const LAST_THREADS_LIMIT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -66,11 +66,11 @@ fn main() -> ExitCode {
             })
         }
         Err(usage) => {
-            // Help and version are results, the rest are messages; clap knows which is which.
+            // Help and version are results, everything else is a message; clap knows which is which.
             let line: Vec<String> =
                 std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
             match args::without_credentials(&usage, &line).filter(|_| usage.use_stderr()) {
-                Some(message) => output.laid_out(message.trim_end()),
+                Some(message) => output.print_formatted(message.trim_end()),
                 None => drop(usage.print()),
             }
             if usage.use_stderr() { Exit::Usage } else { Exit::Success }
@@ -81,8 +81,8 @@ fn main() -> ExitCode {
 
 fn perform(cli: Cli, output: &Output) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::new(Exit::Error, format!("no threads can be started: {error}")))?;
+    let runtime = runtime
+        .map_err(|error| Failure::new(Exit::Error, format!("the runtime cannot be started: {error}")))?;
     let mut logs = None;
     let ended = runtime.block_on(command::perform(cli.command, output, &mut logs));
     runtime.shutdown_timeout(LAST_THREADS_LIMIT);

@@ -1,7 +1,7 @@
-//! The metrics of a process: one recorder, what each metric means, and the buckets of its histograms.
+//! The metrics of a process: the recorder, the descriptions, and the buckets of histograms.
 //!
-//! Counting happens where things happen, through the crate `metrics`. Names begin with `longshore_` and end with their
-//! base unit; runs, steps of one run and items are never labels, because each value of a label is a series for ever.
+//! Events are counted where they happen, through the crate `metrics`. Names begin with `longshore_` and end with their base
+//! unit. Runs, steps of one run and items are never labels, because each value of a label is a series that never ends.
 
 mod capped;
 
@@ -11,34 +11,34 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge}
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::interval;
 
-use self::capped::Capped;
+use self::capped::CappedRecorder;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Upper bounds of buckets in seconds: from a call within one machine to a run that waits for an hour.
-const SECONDS: [f64; 14] =
+/// Upper bounds of the buckets in seconds: from a local call to a run of an hour.
+const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0];
 
-/// How often the samples of histograms are put into their buckets: what waits for it is memory.
+/// Interval at which samples of histograms are put into their buckets. Waiting samples take memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The commit that this program was built from, if whoever built it said so in `GIT_COMMIT`.
+/// The commit that this program was built from, if `GIT_COMMIT` was set for the build.
 const COMMIT: &str = match option_env!("GIT_COMMIT") {
     Some(commit) => commit,
     None => "unknown",
 };
 
-/// What a process does.
+/// Role of a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Role {
-    /// It leads partitions and answers requests.
+pub(crate) enum ProcessRole {
+    /// Leads partitions and answers requests.
     Scheduler,
-    /// It makes calls.
+    /// Makes calls.
     Worker,
 }
 
-impl Role {
-    /// The name in metrics.
+impl ProcessRole {
+    /// Returns the name in metrics.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduler => "scheduler",
@@ -47,31 +47,31 @@ impl Role {
     }
 }
 
-/// Begins to count, for the whole process.
-pub(crate) fn start(role: Role) -> Result<PrometheusHandle, Failure> {
-    let failed = |why: String| Failure::new(Exit::Error, format!("metrics cannot be counted: {why}"));
+/// Starts the recorder of the process.
+pub(crate) fn start(role: ProcessRole) -> Result<PrometheusHandle, Failure> {
+    let failed = |why: String| Failure::new(Exit::Error, format!("cannot start metrics: {why}"));
     let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)
         .map_err(|error| failed(error.to_string()))?;
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(Capped::new(recorder)).map_err(|error| failed(error.to_string()))?;
+    metrics::set_global_recorder(CappedRecorder::new(recorder)).map_err(|error| failed(error.to_string()))?;
     describe();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT), ("role", role.as_str())];
     gauge!("longshore_build_info", &labels).set(1);
     Ok(handle)
 }
 
-/// Keeps the histograms small, for as long as the process runs.
+/// Puts the samples of histograms into their buckets, for as long as it is polled.
 pub(crate) async fn upkeep(metrics: PrometheusHandle) {
-    let mut beat = interval(UPKEEP);
+    let mut ticks = interval(UPKEEP);
     loop {
-        beat.tick().await;
+        ticks.tick().await;
         metrics.run_upkeep();
     }
 }
 
-/// Returns all metrics in Prometheus' text format, without gauges that have no value now.
+/// Returns all metrics in Prometheus' text format, without gauges whose value is NaN.
 pub(crate) fn exported(metrics: &PrometheusHandle) -> String {
     without_nan(&metrics.render())
 }
@@ -90,46 +90,52 @@ fn describe() {
     describe_counter!("longshore_steps_finished_total", "Steps that ended, by workflow, step and status.");
     describe_counter!("longshore_step_retries_total", "Further attempts, by server and reason.");
     describe_counter!("longshore_tool_calls_total", "Tool calls, by server, tool and outcome.");
-    describe_histogram!("longshore_tool_call_duration_seconds", Unit::Seconds, "How long tool calls took.");
-    let up = "Whether the last attempt to connect to an MCP server succeeded: 1 or 0.";
+    describe_histogram!("longshore_tool_call_duration_seconds", Unit::Seconds, "Duration of tool calls.");
+    let up = "1 if the last attempt to connect to an MCP server succeeded, else 0.";
     describe_gauge!("longshore_mcp_server_up", up);
     describe_gauge!("longshore_worker_slots", "Slots of this worker, by state: busy or total.");
     describe_counter!("longshore_dlq_messages_total", "Submits refused without an answer, by reason.");
     describe_counter!(
         "longshore_streams_restored_total",
-        "Streams that were gone while this scheduler ran, and were made again, empty."
+        "Streams that disappeared while this scheduler ran, and were created again, empty."
     );
     describe_counter!("longshore_requests_refused_total", "Requests that were refused, by reason.");
-    let full = "How full the logs are, as the admission of submits measures it: 0 to 1; submits are refused from 0.7 on.";
+    let full = "Fullness of the logs, as the admission of submits measures it: 0 to 1; submits are refused from 0.7 on.";
     describe_gauge!("longshore_logs_fullness_ratio", full);
     describe_gauge!("longshore_partitions", "Partitions of the cluster.");
     describe_gauge!("longshore_partitions_led", "Partitions that this scheduler leads.");
-    describe_gauge!("longshore_partition_led", "Whether this scheduler leads a partition: 1 or 0.");
+    describe_gauge!("longshore_partition_led", "1 if this scheduler leads a partition, else 0.");
     describe_counter!(
         "longshore_leader_changes_total",
         "Times that this scheduler began to lead a partition."
     );
-    let age = "How long ago the state of a partition was stored, or its leadership began; only of partitions that are led.";
+    let age = "Time since the state of a partition was stored, or its leadership began; only of partitions that this scheduler leads.";
     describe_gauge!("longshore_checkpoint_age_seconds", Unit::Seconds, age);
     describe_counter!(
         "longshore_store_failures_total",
         "Requests to NATS and Redis that failed, by operation and reason."
     );
-    let full = "How full a stream is, by its max_bytes: 0 to 1, and 0 without a limit.";
+    let full = "Fullness of a stream, by its max_bytes: 0 to 1, and 0 without a limit.";
     describe_gauge!("longshore_stream_fullness_ratio", full);
     describe_gauge!(
         "longshore_account_fullness_ratio",
-        "How full the NATS account is: 0 to 1, and 0 without a limit."
+        "Fullness of the NATS account: 0 to 1, and 0 without a limit."
     );
-    let write = "How long writes of checkpoints took, also those that failed.";
+    let write = "Duration of writes of checkpoints, including failed ones.";
     describe_histogram!("longshore_checkpoint_write_seconds", Unit::Seconds, write);
-    describe_gauge!("longshore_queue_messages", "Messages in the cluster's queue: waiting, or out.");
-    let oldest = "How long the oldest message of the cluster's queue has been there.";
+    describe_gauge!("longshore_queue_messages", "Messages in the cluster's queue, waiting or delivered.");
+    let oldest = "Age of the oldest message in the cluster's queue.";
     describe_gauge!("longshore_queue_oldest_age_seconds", Unit::Seconds, oldest);
-    describe_gauge!("longshore_server_jobs", "Jobs of a server in the cluster's queue: waiting, or out.");
-    let oldest = "How long the oldest job of a server has been in the cluster's queue.";
+    describe_gauge!(
+        "longshore_server_jobs",
+        "Jobs of a server in the cluster's queue, waiting or delivered."
+    );
+    let oldest = "Age of the oldest job of a server in the cluster's queue.";
     describe_gauge!("longshore_server_oldest_job_age_seconds", Unit::Seconds, oldest);
-    describe_counter!("longshore_news_dropped_total", "News of runs that this process had to drop.");
+    describe_counter!(
+        "longshore_news_dropped_total",
+        "Run updates that this process dropped because too many waited."
+    );
 }
 
 #[cfg(test)]
@@ -137,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gauge_without_a_value_is_not_exported() {
+    fn gauge_without_a_value_is_not_exported() {
         let text = "# TYPE age gauge\nage{partition=\"00\"} 3.5\nage{partition=\"01\"} NaN\n\nled 0\n";
         assert_eq!(without_nan(text), "# TYPE age gauge\nage{partition=\"00\"} 3.5\n\nled 0\n");
     }

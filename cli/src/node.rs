@@ -1,4 +1,4 @@
-//! The name of this process, as it stands in the log and in claims.
+//! The node id of this process, which the log and claims contain.
 
 use std::process;
 
@@ -7,10 +7,10 @@ use longshore_proto::NodeId;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Enough of a host's name to tell hosts apart; a node id has at most 128 characters.
+/// Length of the part of a host's name in a node id. A node id has at most 128 characters.
 const HOST_CHARS: usize = 64;
 
-/// Host, process id, and a token: a process id may be used again.
+/// Returns a new node id: host, process id, and a random token, because process ids are used again.
 pub(crate) fn name() -> Result<NodeId, Failure> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let token: u32 = rand::random();
@@ -18,7 +18,7 @@ pub(crate) fn name() -> Result<NodeId, Failure> {
     name.parse().map_err(|error| Failure::new(Exit::Error, format!("{error}")))
 }
 
-/// The host's name in the characters that a node id may have.
+/// Replaces characters of a host's name that a node id may not have.
 fn clean(host: &str) -> String {
     let fitting = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
     let clean: String = host.chars().take(HOST_CHARS).map(fitting).collect();

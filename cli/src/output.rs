@@ -1,13 +1,13 @@
-//! What people and programs see: results on stdout, everything else on stderr.
+//! Writer of stdout and stderr: results go to stdout, everything else to stderr.
 //!
-//! The only writer of either. Results are lines of text or JSON; a reader that has gone away (`| head`) is no error.
-//! Messages, log lines and the live view share one [`Screen`], so that they do not tear each other.
+//! No other module writes to them. Results are lines of text or JSON; a closed stdout (`| head`) is no error. Messages, log
+//! lines and the live view share one [`Screen`], so that they do not overwrite each other.
 
 mod elapsed;
 mod json;
-mod line;
 mod printable;
 mod screen;
+mod styled_line;
 mod symbols;
 mod table;
 mod times;
@@ -23,27 +23,29 @@ use serde::Serialize;
 
 pub(crate) use elapsed::Elapsed;
 use json::json_without_credentials;
-pub(crate) use line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG};
 use printable::styled;
 pub(crate) use printable::{hanging, one_line, printable};
 pub(crate) use screen::Screen;
+pub(crate) use styled_line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD, PLAIN, STRONG, StyledLine};
 pub(crate) use symbols::Symbols;
-pub(crate) use table::{Loses, ShrinkingColumn, TableRoom, aligned, aligned_within, columns_before, fits};
-pub(crate) use times::{TimeForm, Times};
+pub(crate) use table::{
+    ShrinkingColumn, TableRoom, Truncation, aligned, aligned_within, columns_before, fits,
+};
+pub(crate) use times::{TimeFormatter, TimePrecision};
 
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The version of every JSON document. Fields may be added; anything else would raise it.
+/// Version of every JSON document. New fields do not raise it; any other change does.
 const DOCUMENT_VERSION: u32 = 1;
 
-/// What a terminal that does not tell its size is taken for.
-const USUAL_SIZE: Size = Size { columns: 80, rows: 24 };
+/// Size that is assumed of a terminal that does not report its size.
+const DEFAULT_SIZE: TerminalSize = TerminalSize { columns: 80, rows: 24 };
 
-/// How large a terminal is.
+/// Size of a terminal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Size {
+pub(crate) struct TerminalSize {
     /// Characters in a row.
     pub(crate) columns: usize,
     /// Rows.
@@ -54,25 +56,25 @@ pub(crate) struct Size {
 #[derive(Clone)]
 pub(crate) struct Output {
     screen: Arc<Mutex<Screen>>,
-    /// The credentials that this process knows: no log line or message shows one.
+    /// The credentials that this process knows. They are masked in every log line and message.
     secrets: Arc<RwLock<Secrets>>,
-    /// Which signs to use.
+    /// The set of status signs.
     pub(crate) symbols: Symbols,
-    /// Whether a frame may be drawn over and over on stderr.
+    /// A live view may be drawn on stderr.
     pub(crate) is_live: bool,
-    /// Whether a person reads messages as they come, rather than a program or a file.
-    pub(crate) has_reader: bool,
-    /// How times in messages are printed.
-    pub(crate) message_times: Times,
-    /// How times in results are printed, except in JSON.
-    pub(crate) result_times: Times,
-    /// True if messages and the live view are left out, so that stderr has only warnings, errors and questions.
+    /// Stderr is a terminal, and not a program or a file.
+    pub(crate) stderr_is_terminal: bool,
+    /// Form of times in messages.
+    pub(crate) message_times: TimeFormatter,
+    /// Form of times in results, except in JSON.
+    pub(crate) result_times: TimeFormatter,
+    /// Messages and the live view are left out, so that stderr has warnings, errors and questions only.
     is_quiet: bool,
 }
 
-/// A JSON document as it is printed: what it is, and in which version, before its own fields.
+/// A JSON document with its schema name and version before its own fields.
 #[derive(Serialize)]
-struct Document<'a, T> {
+struct JsonDocument<'a, T> {
     schema: &'static str,
     version: u32,
     #[serde(flatten)]
@@ -80,11 +82,11 @@ struct Document<'a, T> {
 }
 
 impl Output {
-    /// What the process was given.
+    /// Creates the writer for the stdout and stderr of the process.
     pub(crate) fn new() -> Self {
         let colour = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
-        let has_reader = io::stderr().is_terminal();
-        let times = |is_terminal: bool| if is_terminal { Times::local() } else { Times::UTC };
+        let stderr_is_terminal = io::stderr().is_terminal();
+        let times = |is_terminal: bool| if is_terminal { TimeFormatter::local() } else { TimeFormatter::UTC };
         Self {
             screen: Arc::new(Mutex::new(Screen::new(Box::new(io::stderr()), colour))),
             secrets: Arc::default(),
@@ -93,20 +95,20 @@ impl Output {
             } else {
                 Symbols::Ascii
             },
-            is_live: has_reader && environment::can_redraw(environment::variable),
-            has_reader,
-            message_times: times(has_reader),
+            is_live: stderr_is_terminal && environment::can_redraw(environment::variable),
+            stderr_is_terminal,
+            message_times: times(stderr_is_terminal),
             result_times: times(io::stdout().is_terminal()),
             is_quiet: false,
         }
     }
 
-    /// The same without messages and the live view.
+    /// Returns a writer that leaves out messages and the live view.
     pub(crate) fn quiet(self) -> Self {
         Self { is_live: false, is_quiet: true, ..self }
     }
 
-    /// Hides more values in everything that is written to stderr from now on, whichever part or library writes it.
+    /// Masks more values in everything that is written to stderr from now on, including the log lines of libraries.
     pub(crate) fn hide(&self, secrets: &Secrets) {
         self.secrets.write().unwrap_or_else(PoisonError::into_inner).merge(secrets);
     }
@@ -115,7 +117,8 @@ impl Output {
     pub(crate) fn result(&self, text: &str) -> Result<(), Failure> {
         let choice = AutoStream::choice(&io::stdout());
         let mut stdout = AutoStream::new(io::stdout().lock(), choice);
-        // A document, too, may hold text of a tool; for a program it stays as it is.
+        // A result may contain text of a tool. On a terminal its control characters are escaped; a program gets it
+        // unchanged.
         let text = if io::stdout().is_terminal() { styled(text) } else { Cow::Borrowed(text) };
         match stdout.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -125,45 +128,49 @@ impl Output {
         }
     }
 
-    /// Prints a result in lines, cut to the terminal if there is one.
-    pub(crate) fn lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+    /// Prints result lines, cut to the width of the terminal if there is one.
+    pub(crate) fn lines(&self, lines: Vec<StyledLine>) -> Result<(), Failure> {
         let room = self.table_room();
         self.whole_lines(lines.into_iter().map(|line| room.cut(line)).collect())
     }
 
-    /// Prints a result in lines that hold sentences, wrapped to the terminal if there is one.
-    pub(crate) fn wrapped_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+    /// Prints a result whose lines are sentences. On a terminal they are wrapped.
+    pub(crate) fn wrapped_lines(&self, lines: Vec<StyledLine>) -> Result<(), Failure> {
         let room = self.table_room();
         self.whole_lines(lines.into_iter().flat_map(|line| room.wrapped(line)).collect())
     }
 
-    /// Prints a result in lines, which a terminal wraps.
-    pub(crate) fn whole_lines(&self, lines: Vec<Line>) -> Result<(), Failure> {
+    /// Prints result lines, which a terminal wraps.
+    pub(crate) fn whole_lines(&self, lines: Vec<StyledLine>) -> Result<(), Failure> {
         if lines.is_empty() {
             return Ok(());
         }
-        self.result(&lines.iter().map(Line::to_string).collect::<Vec<_>>().join("\n"))
+        self.result(&lines.iter().map(StyledLine::to_string).collect::<Vec<_>>().join("\n"))
     }
 
-    /// The room for tables on stdout.
+    /// Returns the room for tables on stdout.
     pub(crate) fn table_room(&self) -> TableRoom {
         let columns = io::stdout().is_terminal().then(|| size_of(io::stdout()).columns);
         TableRoom { columns, ellipsis: self.symbols.ellipsis() }
     }
 
-    /// Prints a JSON document on one line, named and versioned.
+    /// Prints a JSON document on one line, with its schema name and version.
     pub(crate) fn document(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
-        let document = Document { schema, version: DOCUMENT_VERSION, body };
+        let document = JsonDocument { schema, version: DOCUMENT_VERSION, body };
         self.result(&serde_json::to_string(&document).map_err(unwritable)?)
     }
 
-    /// Prints a document about what was given to the process and about faults: addresses in it are shown without credentials.
-    pub(crate) fn diagnosis(&self, schema: &'static str, body: &impl Serialize) -> Result<(), Failure> {
-        let document = Document { schema, version: DOCUMENT_VERSION, body };
+    /// Prints a document whose addresses are shown without credentials.
+    pub(crate) fn document_without_credentials(
+        &self,
+        schema: &'static str,
+        body: &impl Serialize,
+    ) -> Result<(), Failure> {
+        let document = JsonDocument { schema, version: DOCUMENT_VERSION, body };
         self.result(&json_without_credentials(&serde_json::to_string(&document).map_err(unwritable)?))
     }
 
-    /// Prints a JSON value that is a result by itself: laid out for a person, on one line for a program.
+    /// Prints a JSON value that is a whole result: indented on a terminal, otherwise on one line.
     pub(crate) fn value(&self, value: &serde_json::Value) -> Result<(), Failure> {
         let text = if io::stdout().is_terminal() {
             serde_json::to_string_pretty(value)
@@ -173,7 +180,7 @@ impl Output {
         self.text(&text.map_err(unwritable)?)
     }
 
-    /// Prints text from elsewhere as a result: as it is for a program, without what steers a terminal for a person.
+    /// Prints foreign text as a result: unchanged for a program, with control characters escaped on a terminal.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if io::stdout().is_terminal() { self.result(&printable(text)) } else { self.result(text) }
     }
@@ -181,25 +188,25 @@ impl Output {
     /// Prints a message.
     pub(crate) fn message(&self, text: &str) {
         if !self.is_quiet {
-            self.laid_out(&hanging(text));
+            self.print_formatted(&hanging(text));
         }
     }
 
-    /// Prints a question, also where messages are left out: its answer is waited for.
+    /// Prints a question, even if messages are left out, because its answer is waited for.
     pub(crate) fn question(&self, text: &str) {
-        self.laid_out(&hanging(text));
+        self.print_formatted(&hanging(text));
     }
 
-    /// Prints a line as a message.
-    pub(crate) fn say(&self, line: &Line) {
+    /// Prints a styled line as a message.
+    pub(crate) fn message_line(&self, line: &StyledLine) {
         if !self.is_quiet {
-            self.laid_out(&line.to_string());
+            self.print_formatted(&line.to_string());
         }
     }
 
-    /// Prints text that was laid out elsewhere, escapes and all. Every message, error and text line of a log goes through here, so
-    /// that addresses are shown without credentials wherever they come from.
-    pub(crate) fn laid_out(&self, text: &str) {
+    /// Prints text that is already laid out, with its escape sequences. Every message, error and text line of a log is
+    /// printed by this function, so that no address shows credentials.
+    pub(crate) fn print_formatted(&self, text: &str) {
         self.unmasked(&shown_addresses(text));
     }
 
@@ -208,71 +215,71 @@ impl Output {
         self.unmasked(&json_without_credentials(lines));
     }
 
-    /// Prints an address that a person is to use as it is, such as one that a tool has returned.
+    /// Prints an address unmasked, because a person has to use it, such as one that a tool has returned.
     pub(crate) fn address(&self, before: &str, address: &str) {
         if !self.is_quiet {
             self.unmasked(&hanging(&format!("{before}{address}")));
         }
     }
 
-    /// Prints text whose addresses are as they are shown. Only known secrets are hidden.
+    /// Prints text with its addresses unmasked. Only known secrets are hidden.
     fn unmasked(&self, text: &str) {
         let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-        self.screen().say(&secrets.hide(text), self.size().columns);
+        self.screen().print(&secrets.hide(text), self.size().columns);
     }
 
-    /// Prints what went wrong.
+    /// Prints a failure with its help.
     pub(crate) fn failure(&self, failure: &Failure) {
         if let Some(findings) = &failure.findings {
-            self.laid_out(findings);
+            self.print_formatted(findings);
         }
-        self.labelled(Line::of(BAD, "error:"), &failure.message);
+        self.labelled(StyledLine::of(BAD, "error:"), &failure.message);
         if let Some(help) = &failure.help {
-            self.labelled(Line::of(BUSY, "help:"), help);
+            self.labelled(StyledLine::of(BUSY, "help:"), help);
         }
     }
 
-    /// Prints a word of caution.
+    /// Prints a warning.
     pub(crate) fn warning(&self, text: &str) {
-        self.labelled(Line::of(DOUBTFUL, "warning:"), text);
+        self.labelled(StyledLine::of(DOUBTFUL, "warning:"), text);
     }
 
-    fn labelled(&self, label: Line, text: &str) {
-        self.laid_out(&format!("{label} {}", hanging(text)));
+    fn labelled(&self, label: StyledLine, text: &str) {
+        self.print_formatted(&format!("{label} {}", hanging(text)));
     }
 
-    /// Puts another frame in the place of the last one.
-    pub(crate) fn draw(&self, lines: &[Line]) {
+    /// Replaces the last frame by another one.
+    pub(crate) fn draw(&self, lines: &[StyledLine]) {
         self.screen().draw(lines, self.size().columns);
     }
 
-    /// Leaves the frame where it is.
+    /// Leaves the last frame on the screen.
     pub(crate) fn keep_frame(&self) {
         self.screen().keep();
     }
 
-    /// Whether messages may have colours.
+    /// Returns true if messages may have colours.
     pub(crate) fn has_colour(&self) -> bool {
         self.screen().has_colour()
     }
 
-    /// How large the terminal behind stderr is right now.
-    pub(crate) fn size(&self) -> Size {
+    /// Returns the current size of the terminal behind stderr.
+    pub(crate) fn size(&self) -> TerminalSize {
         size_of(io::stderr())
     }
 
     fn screen(&self) -> MutexGuard<'_, Screen> {
-        // A panic elsewhere can at worst have left a frame half drawn.
+        // A panic while the lock is held leaves at worst a half-drawn frame.
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn size_of(stream: impl rustix::fd::AsFd) -> Size {
+fn size_of(stream: impl rustix::fd::AsFd) -> TerminalSize {
     match rustix::termios::tcgetwinsize(stream) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-            Size { columns: size.ws_col.into(), rows: size.ws_row.into() }
+            TerminalSize { columns: size.ws_col.into(), rows: size.ws_row.into() }
         }
-        _ => USUAL_SIZE,
+        _ => DEFAULT_SIZE,
     }
 }
 
@@ -280,7 +287,7 @@ fn unwritable(error: serde_json::Error) -> Failure {
     Failure::new(Exit::Error, format!("the result cannot be written as JSON: {error}"))
 }
 
-/// Lines of a log in JSON, which go to stderr as messages do.
+/// Writer of log lines in JSON, which go to stderr like messages.
 pub(crate) struct JsonLog(pub(crate) Output);
 
 impl Write for JsonLog {
@@ -294,10 +301,10 @@ impl Write for JsonLog {
     }
 }
 
-/// A text line of a log is a message like any other.
+/// Text lines of a log are written as messages.
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.laid_out(&String::from_utf8_lossy(bytes));
+        self.print_formatted(&String::from_utf8_lossy(bytes));
         Ok(bytes.len())
     }
 

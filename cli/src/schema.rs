@@ -1,6 +1,6 @@
 //! The JSON types that the schema of a tool allows an argument to have.
 //!
-//! Only what is certain is used: `None` wherever a schema says it in a way that is not read here.
+//! Types are returned only where the schema is certain about them: `None` for every form that is not read here.
 
 mod mistakes;
 
@@ -8,24 +8,24 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub(crate) use mistakes::{Mistake, mistakes};
+pub(crate) use mistakes::{ArgumentMistake, mistakes};
 
-/// References and combined schemas that are followed, one within the other. Schemas of tools need two or three.
-const MOST_LEVELS: usize = 8;
+/// Depth of references and combined schemas that are followed. Schemas of tools need two or three.
+const MAX_LEVELS: usize = 8;
 
-/// Parts of a schema that are looked at for one argument. Schemas of tools need some dozens; with references, a hostile one of
-/// some kilobytes stands for millions.
-const MOST_PARTS: usize = 1_000;
+/// Number of schema parts that are read for one argument. Schemas of tools need some dozens; with references, a hostile
+/// schema of some kilobytes expands to millions.
+const MAX_PARTS: usize = 1_000;
 
-/// Returns the types that an argument may have at most, by their names in JSON Schema; `None` if they are not known. `schema` is
+/// Returns the types that an argument may have, by their names in JSON Schema; `None` if they are not known. `schema` is
 /// that of the whole input.
 pub(crate) fn types<'s>(schema: &'s Value, argument: &str) -> Option<BTreeSet<&'s str>> {
-    of_part(schema, schema.get("properties")?.get(argument)?, MOST_LEVELS, &mut { MOST_PARTS })
+    of_part(schema, schema.get("properties")?.get(argument)?, MAX_LEVELS, &mut { MAX_PARTS })
 }
 
-/// The types of an argument in words: `integer or null`, `array of string`, `any`.
+/// Returns the types of an argument as text: `integer or null`, `array of string`, `any`.
 pub(crate) fn type_words(schema: &Value, argument: &str) -> String {
-    let (levels, parts) = (MOST_LEVELS, &mut { MOST_PARTS });
+    let (levels, parts) = (MAX_LEVELS, &mut { MAX_PARTS });
     let Some(types) = types(schema, argument) else { return "any".to_owned() };
     let part = schema.get("properties").and_then(|properties| properties.get(argument));
     let items = part.and_then(|part| of_part(schema, items(part)?, levels, parts));
@@ -40,7 +40,7 @@ pub(crate) fn type_words(schema: &Value, argument: &str) -> String {
     words.join(" or ")
 }
 
-/// The schema of the items of a list, also of a list that is one of several choices.
+/// Returns the schema of the items of a list, also of a list that is one of several choices.
 fn items(part: &Value) -> Option<&Value> {
     let choices = part.get("anyOf").or_else(|| part.get("oneOf")).and_then(Value::as_array);
     part.get("items").or_else(|| choices?.iter().find_map(|choice| choice.get("items")))
@@ -50,14 +50,15 @@ fn in_words(types: BTreeSet<&str>) -> String {
     in_order(types).join(" or ")
 }
 
-/// Types with `null` behind the others, where people expect it, and lists at the end, because the words for their items follow.
+/// Sorts types with `null` behind the others, where people expect it, and lists at the end, because the words for their
+/// items follow.
 fn in_order(types: BTreeSet<&str>) -> Vec<&str> {
     let mut types: Vec<&str> = types.into_iter().collect();
     types.sort_by_key(|name| (*name == "array", *name == "null"));
     types
 }
 
-/// `parts` is the number of parts that may still be looked at.
+/// Returns the types that one part of a schema allows. `parts` is the number of parts that may still be read.
 fn of_part<'s>(
     root: &'s Value,
     part: &'s Value,
@@ -86,8 +87,8 @@ fn of_part<'s>(
     part.get("allOf")?.as_array()?.iter().find_map(|part| of_part(root, part, levels, parts))
 }
 
-/// Returns true if a value has a type of JSON Schema. A type that is not known fits everything.
-pub(crate) fn is_a(value: &Value, wanted: &str) -> bool {
+/// Returns true if a value has a type of JSON Schema. An unknown type matches every value.
+pub(crate) fn has_type(value: &Value, wanted: &str) -> bool {
     match wanted {
         "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
         "number" | "string" | "boolean" | "array" | "object" | "null" => type_of(value) == wanted,
@@ -95,7 +96,7 @@ pub(crate) fn is_a(value: &Value, wanted: &str) -> bool {
     }
 }
 
-/// The name of a value's type.
+/// Returns the name of a value's type in JSON Schema.
 pub(crate) const fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -173,9 +174,9 @@ mod tests {
         assert_eq!(types(&schema("#/$defs/d"), "x"), None, "900 choices and their references");
         let few = json!({ "properties": { "x": many("#/$defs/d") }, "$defs": { "d": { "type": "string" } } });
         assert_eq!(types(&few, "x"), Some(["string"].into()));
-        let mut parts = MOST_PARTS;
+        let mut parts = MAX_PARTS;
         let deep = schema("#/$defs/c");
-        assert_eq!(of_part(&deep, &deep["properties"]["x"], MOST_LEVELS, &mut parts), None);
+        assert_eq!(of_part(&deep, &deep["properties"]["x"], MAX_LEVELS, &mut parts), None);
         assert_eq!(parts, 0, "27,000 choices");
     }
 }

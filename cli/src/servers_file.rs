@@ -1,6 +1,6 @@
-//! The servers file (`.mcp.json`): where it is, and whether it has what a workflow needs.
+//! The servers file (`.mcp.json`): finds it, and checks that it has the servers and secrets that a workflow needs.
 //!
-//! What stands in it is read by the worker's part; this finds it and compares names, before anything is begun.
+//! The worker crate parses its contents. Here the names in it are compared with those in a workflow, before anything begins.
 
 mod secrets;
 
@@ -20,41 +20,41 @@ use crate::output::Output;
 use crate::suggest;
 use crate::trust;
 
-/// Where the file is unless somebody says otherwise: where other MCP hosts look for it, too.
-pub(crate) const USUAL_PATH: &str = ".mcp.json";
+/// Default path of the servers file, the one that other MCP hosts use, too.
+pub(crate) const DEFAULT_PATH: &str = ".mcp.json";
 
-/// Which servers file, and who chose it.
+/// Path of the servers file, and how it was chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ServersSource {
-    /// The user, or the administrator, named it.
+    /// The user or the administrator named it.
     Named(PathBuf),
-    /// It lies in the usual place, or a configuration file that was only found names it.
+    /// The path is the default, or comes from a configuration file that was found in its default place.
     Found(PathBuf),
 }
 
 impl ServersSource {
-    /// The file in the current directory.
+    /// Returns the file in the current directory.
     pub(crate) fn usual() -> Self {
-        Self::Found(PathBuf::from(USUAL_PATH))
+        Self::Found(PathBuf::from(DEFAULT_PATH))
     }
 
-    /// The file that an option or a variable names, or else the one in the current directory.
+    /// Returns the file that an option or a variable names, or else the one in the current directory.
     pub(crate) fn given(path: Option<&Path>) -> Self {
         path.map_or_else(Self::usual, |path| Self::Named(path.to_owned()))
     }
 }
 
-/// The servers of this process, and where they come from.
+/// The servers of this process, and the file that they come from.
 #[derive(Debug)]
 pub(crate) struct ServersFile {
     path: PathBuf,
-    /// What is in it; nothing if there is no such file.
+    /// The parsed contents; `None` if there is no such file.
     config: Option<ServersConfig>,
-    /// Its text, if nobody named it: trust is given to a text.
+    /// The text of a file that was found and not named. Trust applies to a text.
     found_text: Option<String>,
 }
 
-/// Servers that may be started and called: their file was named, or a person trusts it, or nobody could be asked.
+/// Servers that may be started and called: their file was named, the user trusts it, or there is no terminal to ask at.
 #[derive(Debug)]
 pub(crate) struct TrustedServers(ServersFile);
 
@@ -67,37 +67,37 @@ impl Deref for TrustedServers {
 }
 
 impl TrustedServers {
-    /// The servers, for a pool.
+    /// Returns the servers, for a pool.
     pub(crate) fn config(&self) -> ServersConfig {
         self.0.config.clone().unwrap_or_default()
     }
 
-    /// The file alone, once nothing is started any more.
+    /// Returns the file, once nothing is started any more.
     pub(crate) fn into_file(self) -> ServersFile {
         self.0
     }
 }
 
-/// A step that cannot be carried out here.
+/// A reason why a step cannot be executed here.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Problem {
+pub(crate) struct StepProblem {
     /// The step.
     pub(crate) step: String,
-    /// What is wrong.
+    /// The cause.
     pub(crate) message: String,
-    /// How to mend it.
+    /// Advice on how to fix it.
     pub(crate) help: Option<String>,
 }
 
 impl ServersFile {
-    /// Reads the file that was asked for, or the usual one if there is one, and warns of what is doubtful in it.
+    /// Reads the chosen file, or the default one if it exists, and prints its warnings.
     pub(crate) fn find(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
         Self::find_and_warn(source, output, |_, _| true)
     }
 
-    /// The same for commands that are used every day: a file is warned of once for each content.
+    /// Reads the file for a command of everyday use: prints warnings once for each content of the file.
     pub(crate) fn find_for_use(source: &ServersSource, output: &Output) -> Result<Self, Failure> {
-        Self::find_and_warn(source, output, trust::is_first_look)
+        Self::find_and_warn(source, output, trust::is_first_use)
     }
 
     fn find_and_warn(
@@ -123,7 +123,7 @@ impl ServersFile {
         Ok(Self { path: path.clone(), config: Some(config), found_text })
     }
 
-    /// Returns the text without any secret of the file.
+    /// Masks every secret of the file in a text.
     pub(crate) fn without_secrets(&self, text: String) -> String {
         match &self.config {
             Some(config) => config.secrets_to_hide().hide(&text).into_owned(),
@@ -131,17 +131,17 @@ impl ServersFile {
         }
     }
 
-    /// Whether there is a file at all.
+    /// Returns true if there is a file.
     pub(crate) const fn exists(&self) -> bool {
         self.config.is_some()
     }
 
-    /// The names of the servers that can be called.
+    /// Returns the names of the servers that can be called.
     pub(crate) fn names(&self) -> impl Iterator<Item = &ServerName> {
         self.config.iter().flat_map(ServersConfig::names)
     }
 
-    /// Servers of the file that cannot be used here, each with the reasons, without those that are switched off.
+    /// Returns the servers of the file that cannot be used here, with the reasons, except those that are disabled.
     pub(crate) fn unusable(&self) -> impl Iterator<Item = (&ServerName, &[String])> {
         self.config.iter().flat_map(|config| {
             let unusable = config.unusable().iter().filter(|(name, _)| !config.is_disabled(name));
@@ -149,49 +149,49 @@ impl ServersFile {
         })
     }
 
-    /// Servers that are switched off in the file.
+    /// Returns the servers that are disabled in the file.
     pub(crate) fn disabled(&self) -> impl Iterator<Item = &ServerName> {
         self.config.iter().flat_map(|config| config.unusable().keys().filter(|name| config.is_disabled(name)))
     }
 
-    /// The servers, to be started and called. If nobody named the file, a person is asked at a terminal; `tell` takes the
-    /// line that names it when nobody can be asked.
-    pub(crate) fn trusted(self, output: &Output, tell: impl Fn(&str)) -> Result<TrustedServers, Failure> {
+    /// Returns the servers if they may be started and called. For a file that was found and not named, asks the user at a
+    /// terminal. Without a terminal, `report` gets the message that names the file.
+    pub(crate) fn trusted(self, output: &Output, report: impl Fn(&str)) -> Result<TrustedServers, Failure> {
         if let Some(text) = self.found_text.as_deref().filter(|_| self.names().next().is_some()) {
-            trust::ensure(&self.path, text, output, tell)?;
+            trust::ensure(&self.path, text, output, report)?;
         }
-        // Not before: the question shows the file as it is written.
+        // Secrets are masked from here on, and not before, because the question shows the file as it is written.
         if let Some(config) = &self.config {
             output.hide(config.secrets_to_hide());
         }
         Ok(TrustedServers(self))
     }
 
-    /// The file, or a word on how to get one.
+    /// Returns the file, or the failure that there is none.
     pub(crate) fn required(self) -> Result<Self, Failure> {
         if self.config.is_some() {
             return Ok(self);
         }
         let message = format!("there is no servers file {}", self.path.display());
-        Err(Failure::new(Exit::NotFound, message).help(HOW_TO_NAME_A_FILE))
+        Err(Failure::new(Exit::NotFound, message).help(NAME_A_FILE_HELP))
     }
 
-    /// What keeps the steps of a plan from being carried out, by the names of servers alone.
-    pub(crate) fn problems(&self, plan: &Plan) -> Vec<Problem> {
+    /// Returns the reasons why steps of a plan cannot be executed, judged by the names of servers only.
+    pub(crate) fn problems(&self, plan: &Plan) -> Vec<StepProblem> {
         calls(plan).filter_map(|(step, call)| self.problem(step, call)).collect()
     }
 
-    fn problem(&self, step: &str, call: &CallStep) -> Option<Problem> {
+    fn problem(&self, step: &str, call: &CallStep) -> Option<StepProblem> {
         let (message, help) = self.lack(&call.server)?;
-        Some(Problem { step: step.to_owned(), message, help })
+        Some(StepProblem { step: step.to_owned(), message, help })
     }
 
-    /// Why a server cannot be called, and what to do about it; nothing if it can.
+    /// Returns the reason why a server cannot be called, with advice; `None` if it can.
     pub(crate) fn lack(&self, server: &ServerName) -> Option<(String, Option<String>)> {
         let path = self.path.display();
         let Some(config) = &self.config else {
-            let message = format!("there is no servers file {path} that says what `{server}` is");
-            return Some((message, Some(HOW_TO_NAME_A_FILE.to_owned())));
+            let message = format!("there is no servers file {path} with the server `{server}`");
+            return Some((message, Some(NAME_A_FILE_HELP.to_owned())));
         };
         if config.names().any(|name| name == server) {
             return None;
@@ -205,9 +205,9 @@ impl ServersFile {
         Some((format!("there is no server `{server}` in {path}"), Some(help)))
     }
 
-    /// Refuses to begin with steps that cannot be carried out. `whose` says what they are steps of.
-    pub(crate) fn refuse(whose: &str, problems: &[Problem]) -> Result<(), Failure> {
-        // A workflow of many steps usually lacks one server: it is told once, with the steps that call it.
+    /// Returns a failure if there are problems. `subject` names the workflow or run of the steps.
+    pub(crate) fn refuse(subject: &str, problems: &[StepProblem]) -> Result<(), Failure> {
+        // A workflow of many steps usually lacks one server. It is named once, with the steps that call it.
         let mut by_cause: BTreeMap<&str, (Vec<&str>, Option<&str>)> = BTreeMap::new();
         for problem in problems {
             let (steps, help) = by_cause.entry(&problem.message).or_default();
@@ -219,7 +219,7 @@ impl ServersFile {
         }
         let causes =
             lines_of(by_cause.iter().map(|(message, (steps, _))| format!("{}: {message}", some_of(steps))));
-        let message = format!("{whose} cannot run here:{causes}");
+        let message = format!("{subject} cannot run here:{causes}");
         let mut helps: Vec<&str> = by_cause.values().filter_map(|(_, help)| *help).collect();
         helps.dedup();
         helps.truncate(SHOWN_HELPS);
@@ -228,7 +228,7 @@ impl ServersFile {
     }
 }
 
-/// The steps of a plan that are calls, with their paths.
+/// Returns the calls of a plan with the paths of their steps.
 fn calls(plan: &Plan) -> impl Iterator<Item = (&str, &CallStep)> {
     plan.steps.iter().filter_map(|step| match &step.kind {
         StepKind::Call(call) => Some((step.path.as_str(), call.as_ref())),
@@ -236,23 +236,23 @@ fn calls(plan: &Plan) -> impl Iterator<Item = (&str, &CallStep)> {
     })
 }
 
-const HOW_TO_NAME_A_FILE: &str = "write one with an object `mcpServers`, or name it with --mcp-config or \
+const NAME_A_FILE_HELP: &str = "write one with an object `mcpServers`, or name it with --mcp-config or \
                                   LONGSHORE_MCP_CONFIG";
 
-/// Problems that are shown; the others are counted. A workflow or a servers file of somebody else may have thousands.
+/// Number of problems that are shown; the others are counted. A foreign workflow or servers file may have thousands.
 const SHOWN_PROBLEMS: usize = 20;
 
-/// Hints that are shown with them.
+/// Number of hints that are shown with the problems.
 const SHOWN_HELPS: usize = 5;
 
-/// Returns the first of some problems, each on a line of its own, and the number of the others.
+/// Returns the first problems, each on its own line, and the number of the others.
 fn lines_of(problems: impl ExactSizeIterator<Item = String>) -> String {
     let more = problems.len().saturating_sub(SHOWN_PROBLEMS);
     let more = (more > 0).then(|| format!("and {more} more"));
     problems.take(SHOWN_PROBLEMS).chain(more).map(|line| format!("\n  {line}")).collect()
 }
 
-/// How many steps are named for one cause.
+/// Number of steps that are named for one cause.
 const NAMED_STEPS: usize = 3;
 
 /// Names the first of some steps and counts the others.
@@ -289,7 +289,7 @@ steps:
     }
 
     #[test]
-    fn a_server_that_is_missing_is_told_with_its_steps_and_what_there_is() {
+    fn missing_server_is_reported_with_its_steps_and_the_known_servers() {
         let file = r#"{"mcpServers": {"tables": {"command": "t"}, "git": {"command": "${NOT_SET}"}}}"#;
         let (message, help) = refusal(&servers(Some(file)));
         assert!(message.starts_with("the workflow `demo` cannot run here:"), "{message}");
@@ -299,14 +299,14 @@ steps:
     }
 
     #[test]
-    fn no_file_at_all_is_told_as_well() {
+    fn missing_servers_file_is_reported() {
         let (message, help) = refusal(&servers(None));
-        assert!(message.contains("there is no servers file .mcp.json that says what `git` is"), "{message}");
-        assert_eq!(help.as_deref(), Some(HOW_TO_NAME_A_FILE));
+        assert!(message.contains("there is no servers file .mcp.json with the server `git`"), "{message}");
+        assert_eq!(help.as_deref(), Some(NAME_A_FILE_HELP));
     }
 
     #[test]
-    fn what_can_be_called_is_fine() {
+    fn servers_that_can_be_called_are_no_problem() {
         let file = r#"{"mcpServers": {"tabels": {"command": "t"}, "git": {"url": "http://localhost/mcp"}}}"#;
         assert_eq!(refusal(&servers(Some(file))), (String::new(), None));
     }

@@ -1,20 +1,20 @@
-//! What people and systems ask of a process that is at work.
+//! Signals that ask the process to stop.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// What was asked.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Asked {
+pub(crate) enum StopRequest {
     /// Ctrl-C.
     Interrupt,
-    /// An end in good order: SIGTERM, or SIGHUP when the terminal goes away.
+    /// SIGTERM, or SIGHUP when the terminal goes away: drain.
     Drain,
 }
 
-/// The signals of the process. From its making on, none of them ends the process by itself.
+/// The signals of the process. While this exists, none of them ends the process by itself.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -36,13 +36,14 @@ impl Signals {
         })
     }
 
-    /// The next one. Of several at once, an end in good order goes first: it destroys nothing. Safe to cancel.
-    pub(crate) async fn next(&mut self) -> Asked {
+    /// Returns the next request. Of several at once, a request to drain goes first, because it cancels nothing. Safe to
+    /// cancel.
+    pub(crate) async fn next(&mut self) -> StopRequest {
         tokio::select! {
             biased;
-            _ = self.terminate.recv() => Asked::Drain,
-            _ = self.hangup.recv() => Asked::Drain,
-            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.terminate.recv() => StopRequest::Drain,
+            _ = self.hangup.recv() => StopRequest::Drain,
+            _ = self.interrupt.recv() => StopRequest::Interrupt,
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What help texts say about a name that is not known.
+//! Help texts about an unknown name: the known names, and the closest one.
 
 use longshore_proto::closest;
 
-/// How many names a list shows: a screen has no room for the tools of a large server.
-const LISTED: usize = 20;
+/// Number of names that a list shows. The tools of a large server would not fit a screen.
+const MAX_LISTED_NAMES: usize = 20;
 
-/// The names there are, and the one that was probably meant.
+/// Returns a text with the known names, and the closest one.
 pub(crate) fn among(wanted: &str, names: &[&str]) -> String {
     match closest(wanted, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`? Known: {}", listed(names)),
@@ -13,7 +13,8 @@ pub(crate) fn among(wanted: &str, names: &[&str]) -> String {
     }
 }
 
-/// The one that was probably meant, or else the names there are: for lists that are long and written down elsewhere.
+/// Returns a text with the closest name, or with the known names if none is close. For long lists that are documented
+/// elsewhere.
 pub(crate) fn nearest(wanted: &str, names: &[&str]) -> String {
     match closest(wanted, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -21,10 +22,10 @@ pub(crate) fn nearest(wanted: &str, names: &[&str]) -> String {
     }
 }
 
-/// The names, as a sentence has them.
+/// Returns the names as a part of a sentence.
 fn listed(names: &[&str]) -> String {
-    let shown: Vec<_> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
-    match (names.len(), names.len().saturating_sub(LISTED)) {
+    let shown: Vec<_> = names.iter().take(MAX_LISTED_NAMES).map(|name| format!("`{name}`")).collect();
+    match (names.len(), names.len().saturating_sub(MAX_LISTED_NAMES)) {
         (0, _) => "none".to_owned(),
         (_, 0) => shown.join(", "),
         (_, more) => format!("{} and {more} more", shown.join(", ")),
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_list_is_cut() {
+    fn long_list_is_cut() {
         assert_eq!(listed(&[]), "none");
         assert_eq!(listed(&["a", "b"]), "`a`, `b`");
         assert!(listed(&["x"; 25]).ends_with("`x` and 5 more"));

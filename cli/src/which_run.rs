@@ -1,26 +1,27 @@
-//! Which run somebody means: by its id, or by as much of it as tells it from the others.
+//! Finds the run that a user names by its id, or by a unique beginning or end of it.
 
 use longshore_proto::RunId;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// How many candidates are named when a text means several runs.
-const NAMED: usize = 5;
+/// Number of candidates that are named when a text fits several runs.
+const MAX_CANDIDATES: usize = 5;
 
 /// The word for the newest run.
 const LAST: &str = "last";
 
-/// The one run among `known`, newest first, whose id is `text`, or begins or ends with it; or the first one, for `last`.
+/// Returns the one run among `known` (newest first) whose id is `text`, or begins or ends with it. The word `last` means the
+/// first one.
 pub(crate) fn which_run(text: &str, known: impl IntoIterator<Item = RunId>) -> Result<RunId, Failure> {
     if text == LAST {
-        let none = || Failure::new(Exit::NotFound, "there are no runs, so there is no last one");
+        let none = || Failure::new(Exit::NotFound, "there are no runs, so there is no newest one");
         return known.into_iter().next().ok_or_else(none);
     }
     let wanted = text.to_ascii_lowercase();
     let fits = |run: &RunId| {
         let id = run.to_string();
-        // The beginning may be that of the id itself, or of what is behind `run_00_`.
+        // The beginning may be that of the id itself, or of its part behind `run_00_`.
         let own = id.rsplit('_').next().unwrap_or_default();
         id.starts_with(&wanted) || own.starts_with(&wanted) || id.ends_with(&wanted)
     };
@@ -30,7 +31,7 @@ pub(crate) fn which_run(text: &str, known: impl IntoIterator<Item = RunId>) -> R
         [] => Err(Failure::new(Exit::NotFound, format!("there is no run `{text}`"))
             .help("`longshore runs list` shows the newest ones; older ones need their whole id")),
         several => {
-            let named: Vec<_> = several.iter().take(NAMED).map(ToString::to_string).collect();
+            let named: Vec<_> = several.iter().take(MAX_CANDIDATES).map(ToString::to_string).collect();
             let message = format!("`{text}` fits {} runs: {}", several.len(), named.join(", "));
             Err(Failure::new(Exit::Usage, message).help("write more of the id"))
         }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_much_of_an_id_as_is_unique_is_enough() {
+    fn unique_part_of_an_id_names_a_run() {
         let ids = ["run_00_01kbgq5v8m3n4p5q6r7s8t9v0w", "run_00_01kbgq5v8m3n4p5q6r7s8t9v1x"];
         let known = || ids.iter().map(|id| id.parse::<RunId>().expect("an id"));
         let find = |text: &str| which_run(text, known()).map(|run| run.to_string());

@@ -1,4 +1,4 @@
-//! A workflow as it comes from a file: its text, and the plan or everything that is wrong with it.
+//! A workflow from a file: its text and its plan, or its problems.
 
 use std::path::Path;
 
@@ -13,15 +13,14 @@ use crate::output::Output;
 /// A workflow that compiles.
 #[derive(Debug)]
 pub(crate) struct WorkflowFile {
-    /// What stands in the file.
+    /// The text of the file.
     pub(crate) text: String,
-    /// What it means.
+    /// The plan that the text compiles to.
     pub(crate) plan: Plan,
 }
 
 impl WorkflowFile {
-    /// Reads and checks a file, or stdin if the path is `-`; every problem is shown with its place, and so is every
-    /// warning.
+    /// Reads and checks a file, or stdin if the path is `-`. Shows every problem and every warning with its position.
     pub(crate) fn load(path: &Path, output: &Output) -> Result<Self, Failure> {
         let text = input_text::read_or_stdin(path, "workflow")?;
         match compile_and_warn(&text) {
@@ -33,7 +32,7 @@ impl WorkflowFile {
         }
     }
 
-    /// The same for a command that reads inputs as well, which cannot come from stdin, too.
+    /// Reads and checks a file for a command that also reads inputs. Refuses to read both from stdin.
     pub(crate) fn load_beside(path: &Path, inputs: Option<&Path>, output: &Output) -> Result<Self, Failure> {
         if input_text::is_stdin(path) && inputs.is_some_and(input_text::is_stdin) {
             let message = "the workflow and its inputs cannot both come from stdin";
@@ -47,11 +46,11 @@ impl WorkflowFile {
 pub(crate) fn warn(path: &Path, text: &str, warnings: &Diagnostics, output: &Output) {
     if !warnings.is_empty() {
         let file = input_text::shown(path).display().to_string();
-        output.laid_out(&warnings.render(&file, &blanked_addresses(text), output.has_colour()));
+        output.print_formatted(&warnings.render(&file, &blanked_addresses(text), output.has_colour()));
     }
 }
 
-/// What is said about a text that does not compile.
+/// Returns the failure for a text that does not compile.
 pub(crate) fn refused(path: &Path, text: &str, problems: &Diagnostics, output: &Output) -> Failure {
     let (count, _) = problems.count();
     let problem = if count == 1 { "one problem".to_owned() } else { format!("{count} problems") };

@@ -54,7 +54,7 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
     let late = cluster.submit(&["waiting"]).await;
     for run in [&submitted, &late] {
         let shown = cluster.client(["runs", "show", run]).run().await.expecting(8);
-        shown.saying(&["may exist", "maxmemory", "`longshore doctor` says which store is full"]);
+        shown.saying(&["may exist", "maxmemory", "`longshore doctor` shows which store is full"]);
     }
     // What no checkpoint has is in no list, so a list does not say that it is all.
     let listed = cluster.client(["runs", "list"]).run().await.expecting(0);
@@ -94,7 +94,7 @@ async fn a_run_whose_checkpoint_is_denied_is_not_shown_because_of_a_permission()
         refused.saying(&[
             "may exist",
             "ermission",
-            "`longshore doctor` says which process lacks a permission",
+            "`longshore doctor` shows which process lacks a permission",
         ]);
     }
     let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "+hset"]);

@@ -127,7 +127,7 @@ async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() 
     others.expecting(5);
     cluster.client(["dlq", "drop", &incomplete]).run().await.expecting(0);
     cluster.client(["dlq", "drop", "--all", "--yes"]).run().await.expecting(0).saying(&["removed: 1 of 1"]);
-    cluster.client(["dlq", "list"]).run().await.expecting(0).saying(&["nothing was refused"]);
+    cluster.client(["dlq", "list"]).run().await.expecting(0).saying(&["there are no refused submits"]);
 }
 
 #[tokio::test]

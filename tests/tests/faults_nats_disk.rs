@@ -50,7 +50,7 @@ async fn a_full_disk_is_named_and_nothing_is_lost() {
         accepted.push(submitted.stdout.trim().to_owned());
         assert!(accepted.len() < 100, "the disk is full and takes submits");
     };
-    refused.saying(&["it may be taken in all the same"]);
+    refused.saying(&["may be accepted nevertheless"]);
     // Which scheduler met the full disk depends on the partition; doctor asks all of them.
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -84,7 +84,7 @@ async fn a_second_process_runs_beside_the_first_and_resume_leaves_both_alone() {
     assert_eq!(run.status, RunStatus::Running);
     let pid = second.pid().to_string();
     let refused = scratch.longshore(["resume", &run.run.to_string()]).run().await.expecting(1);
-    refused.saying(&["goes on already", &pid, "longshore watch"]);
+    refused.saying(&["already executes the run", &pid, "longshore watch"]);
 
     scratch.write("open", "");
     for process in [first, second] {

@@ -90,7 +90,7 @@ async fn slow_idle_and_large_requests_are_cut_off_and_keep_nobody_out() {
 
 #[tokio::test]
 async fn who_listens_for_everybody_is_warned_once() {
-    const WARNING: &str = "shown to everybody who reaches this address";
+    const WARNING: &str = "shown to every client that reaches this address";
     let scratch = Scratch::new(&json!({}));
     let (open, closed) = (free_address(), free_address());
     let everywhere = scheduler(&scratch, &format!("0.0.0.0:{}", open.port()));

@@ -1,12 +1,12 @@
-//! What `longshore bench` takes: a cluster that is there, or the programs to start one with.
+//! Options of `longshore bench`: an existing cluster, or the programs to start one with.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::Target;
-use super::place::ClusterArgs;
+use super::ToolTarget;
+use super::shared::ClusterArgs;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -15,8 +15,8 @@ Examples:
   longshore bench --start --sync always --echo 'tables --root .' --json
   longshore bench --nats-url nats://nats:4222 --tool files/read_text_file
 
-With --start it brings its own nats-server, redis-server, schedulers and workers, in a folder that vanishes, and ends
-them all. Without, it submits to a cluster that is there; its streams for the bare loop are deleted afterwards, and the
+With --start it starts nats-server, redis-server, schedulers and workers in a temporary folder, and ends
+them at the end. Otherwise it submits to an existing cluster; its streams for the bare loop are deleted afterwards, and the
 runs stay. docs/bench.md says what is measured, and how to read it.")]
 pub(crate) struct BenchArgs {
     /// Start NATS, Redis, schedulers and workers for the measurement, and end them after it
@@ -28,28 +28,28 @@ pub(crate) struct BenchArgs {
     /// The program to start as Redis
     #[arg(long, value_name = "PROGRAM", default_value = "redis-server", requires = "start", value_hint = ValueHint::CommandName)]
     pub(crate) redis_server: PathBuf,
-    /// When NATS writes through to the disk
+    /// When NATS writes to the disk
     #[arg(long, value_enum, default_value = "default", requires = "start")]
-    pub(crate) sync: Sync,
-    /// How many schedulers to start
+    pub(crate) sync: SyncMode,
+    /// Number of schedulers to start
     #[arg(long, value_name = "N", default_value = "2", requires = "start")]
     pub(crate) schedulers: NonZeroUsize,
-    /// How many workers to start; the bare loop has as many
+    /// Number of workers to start; the bare loop has as many
     #[arg(long, value_name = "N", default_value = "2")]
     pub(crate) workers: NonZeroUsize,
     /// An MCP server over stdio with a tool `echo`: a program and its arguments, separated by spaces
     #[arg(long, value_name = "COMMAND", requires = "start")]
     pub(crate) echo: Option<String>,
-    /// Kill a scheduler in the end, and measure how long its runs wait
+    /// Kill a scheduler at the end, and measure how long its runs wait
     #[arg(long, requires = "start")]
     pub(crate) takeover: bool,
-    /// The tool to call in a cluster that is there; it gets the argument `text`
+    /// The tool to call in an existing cluster; it gets the argument `text`
     #[arg(long, value_name = "SERVER/TOOL", conflicts_with = "start", required_unless_present = "start")]
-    pub(crate) tool: Option<Target>,
-    /// How many runs of one step, and how many steps in chains of ten
+    pub(crate) tool: Option<ToolTarget>,
+    /// Number of runs of one step, and of steps in chains of ten
     #[arg(long, value_name = "N", default_value = "20000")]
     pub(crate) runs: NonZeroU32,
-    /// How many runs and steps one at a time
+    /// Number of runs and steps one at a time
     #[arg(long, value_name = "N", default_value = "300")]
     pub(crate) lone_runs: NonZeroU32,
     /// Print JSON
@@ -59,10 +59,10 @@ pub(crate) struct BenchArgs {
     pub(crate) cluster: ClusterArgs,
 }
 
-/// When a started NATS writes through to the disk.
+/// Time at which a started NATS writes to the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Sync {
-    /// As it does without being told: every two minutes
+pub(crate) enum SyncMode {
+    /// At the default interval of NATS: every two minutes
     Default,
     /// Before it acknowledges: `sync_interval: always`
     Always,

@@ -1,6 +1,6 @@
-//! What the commands of a cluster take: where it is, and what each of them adds.
+//! Options of the commands of a cluster: its address, and the options of each command.
 //!
-//! Options that are settings stay text here; the configuration types them beside the environment and the file.
+//! Options that are settings stay text here. The configuration parses them together with the environment and the file.
 
 use std::path::PathBuf;
 
@@ -8,34 +8,34 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_proto::WorkflowName;
 
 use super::dlq::DlqCommand;
-use super::place::{ClusterArgs, NamespaceArgs, PlaceArgs, ProcessArgs};
 use super::runs::RunsCommand;
-use super::{BenchArgs, Pair};
-use crate::config::{Flags, Key};
+use super::shared::{ClusterArgs, NamespaceArgs, ProcessArgs, RunSourceArgs};
+use super::{BenchArgs, NameValue};
+use crate::config::{CommandLineSettings, SettingKey};
 
 /// Commands that work with a cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Look at runs, and cancel them
+    /// List and show runs, and cancel them
     #[command(subcommand)]
     Runs(RunsCommand),
     /// Have the cluster run a workflow
     Submit(SubmitArgs),
     /// Watch a run until it has ended
     Watch(WatchArgs),
-    /// Register workflows in the cluster, and look at them
+    /// Register workflows in the cluster, and show them
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
-    /// Look at submits that were refused unanswered, retry and drop them
+    /// List, retry and drop submits that were refused without an answer
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Check configuration, NATS, Redis and who is there
+    /// Check configuration, NATS, Redis and the processes of the cluster
     Doctor(DoctorArgs),
-    /// Measure a cluster against what its broker could do at best
+    /// Measure a cluster, and compare it with its broker alone
     Bench(BenchArgs),
-    /// Be a scheduler of a cluster
+    /// Run a scheduler of a cluster
     Scheduler(SchedulerArgs),
-    /// Be a worker of a cluster
+    /// Run a worker of a cluster
     Worker(WorkerArgs),
 }
 
@@ -47,10 +47,10 @@ Examples:
 
 SIGTERM and Ctrl-C end it in order; a second one ends it at once. Any number of schedulers share the partitions.")]
 pub(crate) struct SchedulerArgs {
-    /// How many logs runs are spread over: the same for every process, and for good
+    /// Number of logs that runs are spread over: the same for every process, and never changed
     #[arg(long, value_name = "N")]
     pub(crate) partitions: Option<String>,
-    /// How many NATS servers keep each stream: 1, 3 or 5
+    /// Number of NATS servers that keep each stream: 1, 3 or 5
     #[arg(long, value_name = "N")]
     pub(crate) replicas: Option<String>,
     #[command(flatten)]
@@ -63,16 +63,16 @@ Examples:
   longshore worker --mcp-config servers.json --slots 16
   longshore worker --drain 2m --nats-url nats://nats:4222 --redis-url redis://redis:6379
 
-It serves the MCP servers of its servers file. On SIGTERM and Ctrl-C it takes nothing more, lets calls that have begun
-end, and gives the rest back; a second one ends it at once.")]
+It serves the MCP servers of its servers file. On SIGTERM and Ctrl-C it takes no more jobs, lets calls under way
+end, and returns the rest to the queue; a second one ends it at once.")]
 pub(crate) struct WorkerArgs {
     /// The servers file, in the format of `mcpServers` [default: ./.mcp.json]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) mcp_config: Option<String>,
-    /// How many calls may be under way at once
+    /// Number of calls that may be under way at once
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<String>,
-    /// How long calls that have begun may go on when it ends, such as 30s or 5m
+    /// Time that calls under way get to end when the worker drains, such as 30s or 5m
     #[arg(long, value_name = "TIME")]
     pub(crate) drain: Option<String>,
     #[command(flatten)]
@@ -94,14 +94,14 @@ pub(crate) struct SubmitArgs {
     pub(crate) workflow: String,
     /// An input of the workflow; goes before the same input of --input-file
     #[arg(short, long = "input", value_name = "NAME=VALUE", value_parser = super::value::input)]
-    pub(crate) inputs: Vec<Pair>,
+    pub(crate) inputs: Vec<NameValue>,
     /// A JSON object of inputs, or a map in YAML if the name ends in .yaml; `-` reads JSON from stdin
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
     /// An id of your own: the same id twice, for one workflow, is one run; with other inputs it is refused
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
-    /// Stay until the run has ended, and end as it did
+    /// Wait until the run has ended, and end with its exit code
     #[arg(short, long)]
     pub(crate) watch: bool,
     /// Print JSON
@@ -120,7 +120,7 @@ Examples:
   longshore watch 9v0w --data /var/lib/longshore
   longshore watch run_00_01kbgq5v8m3n4p5q6r7s8t9v0w --exit-status
 
-Ctrl-C stops watching; the run goes on.")]
+Ctrl-C stops watching; the run continues.")]
 pub(crate) struct WatchArgs {
     /// The run: its id, the beginning or end of it, or `last` for the newest
     #[arg(value_name = "RUN")]
@@ -132,7 +132,7 @@ pub(crate) struct WatchArgs {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
+    pub(crate) source: RunSourceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,7 +143,7 @@ pub(crate) enum WorkflowsCommand {
     List(WorkflowsListArgs),
     /// Show the text of a workflow
     Show(WorkflowsShowArgs),
-    /// Remove workflows: new submits are refused, runs that have begun go on
+    /// Remove workflows: new submits are refused, runs that have begun continue
     Delete(WorkflowsDeleteArgs),
 }
 
@@ -152,7 +152,7 @@ pub(crate) enum WorkflowsCommand {
 Example:
   longshore workflows delete sales-report
 
-All versions go. To have the workflow back, register it again.")]
+All versions are removed. Registering the workflow again restores it.")]
 pub(crate) struct WorkflowsDeleteArgs {
     /// The names of the workflows
     #[arg(value_name = "NAME", required = true)]
@@ -221,10 +221,10 @@ Examples:
 The exit code is 1 if anything is wrong, 7 with --strict if anything is doubtful, and 6 if NATS or Redis cannot be
 reached.")]
 pub(crate) struct DoctorArgs {
-    /// The servers file to look at [default: ./.mcp.json]
+    /// The servers file to check [default: ./.mcp.json]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) mcp_config: Option<String>,
-    /// Where Redis is
+    /// Address of Redis
     #[arg(long, value_name = "URL", help_heading = "Cluster")]
     pub(crate) redis_url: Option<String>,
     /// End with 7 if anything is doubtful
@@ -237,36 +237,36 @@ pub(crate) struct DoctorArgs {
     pub(crate) cluster: ClusterArgs,
 }
 
-/// Options that are settings, as they were given.
-type Given<'a> = Vec<(Key, &'static str, Option<&'a String>)>;
+/// Options that are settings, with the values that were given.
+type SettingOptions<'a> = Vec<(SettingKey, &'static str, Option<&'a String>)>;
 
 impl ClusterCommand {
-    /// What the command line says about settings.
-    pub(crate) fn flags(&self) -> Flags {
-        let mut given = self.own();
+    /// Returns the settings on the command line.
+    pub(crate) fn flags(&self) -> CommandLineSettings {
+        let mut given = self.command_settings();
         let cluster = self.cluster();
         given.extend([
-            (Key::NatsUrl, "--nats-url", cluster.nats_url.as_ref()),
-            (Key::NatsCredentials, "--nats-creds", cluster.nats_creds.as_ref()),
-            (Key::ConnectDeadline, "--connect-deadline", cluster.connect_deadline.as_ref()),
+            (SettingKey::NatsUrl, "--nats-url", cluster.nats_url.as_ref()),
+            (SettingKey::NatsCredentials, "--nats-creds", cluster.nats_creds.as_ref()),
+            (SettingKey::ConnectDeadline, "--connect-deadline", cluster.connect_deadline.as_ref()),
         ]);
         let values = given.into_iter().filter_map(|(key, name, value)| Some((key, name, value?.clone())));
-        Flags { file: cluster.config.clone(), values: values.collect() }
+        CommandLineSettings { file: cluster.config.clone(), values: values.collect() }
     }
 
-    /// Where the cluster is.
+    /// Returns the options about the cluster.
     pub(crate) const fn cluster(&self) -> &ClusterArgs {
         match self {
-            Self::Runs(RunsCommand::List(args)) => &args.place.cluster,
-            Self::Runs(RunsCommand::Show(args)) => &args.place.cluster,
-            Self::Runs(RunsCommand::Output(args)) => &args.place.cluster,
-            Self::Runs(RunsCommand::Cancel(args)) => &args.place.cluster,
+            Self::Runs(RunsCommand::List(args)) => &args.source.cluster,
+            Self::Runs(RunsCommand::Show(args)) => &args.source.cluster,
+            Self::Runs(RunsCommand::Output(args)) => &args.source.cluster,
+            Self::Runs(RunsCommand::Cancel(args)) => &args.source.cluster,
             Self::Submit(args) => &args.cluster,
-            Self::Watch(args) => &args.place.cluster,
+            Self::Watch(args) => &args.source.cluster,
             Self::Workflows(WorkflowsCommand::Push(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::List(args)) => &args.cluster,
             Self::Workflows(WorkflowsCommand::Show(args)) => &args.cluster,
-            Self::Dlq(command) => command.place().1,
+            Self::Dlq(command) => command.common_args().1,
             Self::Workflows(WorkflowsCommand::Delete(args)) => &args.cluster,
             Self::Doctor(args) => &args.cluster,
             Self::Bench(args) => &args.cluster,
@@ -275,28 +275,28 @@ impl ClusterCommand {
         }
     }
 
-    /// Settings that only some commands have as options.
-    fn own(&self) -> Given<'_> {
+    /// Returns the options of settings that only some commands have.
+    fn command_settings(&self) -> SettingOptions<'_> {
         match self {
             Self::Scheduler(args) => {
-                let mut given = of_process(&args.process);
-                given.push((Key::Partitions, "--partitions", args.partitions.as_ref()));
-                given.push((Key::Replicas, "--replicas", args.replicas.as_ref()));
+                let mut given = process_settings(&args.process);
+                given.push((SettingKey::Partitions, "--partitions", args.partitions.as_ref()));
+                given.push((SettingKey::Replicas, "--replicas", args.replicas.as_ref()));
                 given
             }
             Self::Worker(args) => {
-                let mut given = of_process(&args.process);
-                given.push((Key::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()));
-                given.push((Key::WorkerSlots, "--slots", args.slots.as_ref()));
-                given.push((Key::WorkerDrain, "--drain", args.drain.as_ref()));
+                let mut given = process_settings(&args.process);
+                given.push((SettingKey::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()));
+                given.push((SettingKey::WorkerSlots, "--slots", args.slots.as_ref()));
+                given.push((SettingKey::WorkerDrain, "--drain", args.drain.as_ref()));
                 given
             }
             Self::Doctor(args) => vec![
-                (Key::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()),
-                (Key::RedisUrl, "--redis-url", args.redis_url.as_ref()),
+                (SettingKey::WorkerMcpConfig, "--mcp-config", args.mcp_config.as_ref()),
+                (SettingKey::RedisUrl, "--redis-url", args.redis_url.as_ref()),
             ],
             _ => vec![(
-                Key::Namespace,
+                SettingKey::Namespace,
                 "--namespace",
                 self.namespace().and_then(|args| args.namespace.as_ref()),
             )],
@@ -305,25 +305,25 @@ impl ClusterCommand {
 
     const fn namespace(&self) -> Option<&NamespaceArgs> {
         match self {
-            Self::Runs(RunsCommand::List(args)) => Some(&args.place.namespace),
-            Self::Runs(RunsCommand::Show(args)) => Some(&args.place.namespace),
-            Self::Runs(RunsCommand::Output(args)) => Some(&args.place.namespace),
-            Self::Runs(RunsCommand::Cancel(args)) => Some(&args.place.namespace),
+            Self::Runs(RunsCommand::List(args)) => Some(&args.source.namespace),
+            Self::Runs(RunsCommand::Show(args)) => Some(&args.source.namespace),
+            Self::Runs(RunsCommand::Output(args)) => Some(&args.source.namespace),
+            Self::Runs(RunsCommand::Cancel(args)) => Some(&args.source.namespace),
             Self::Submit(args) => Some(&args.namespace),
-            Self::Watch(args) => Some(&args.place.namespace),
+            Self::Watch(args) => Some(&args.source.namespace),
             Self::Workflows(WorkflowsCommand::Push(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::List(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Show(args)) => Some(&args.namespace),
             Self::Workflows(WorkflowsCommand::Delete(args)) => Some(&args.namespace),
-            Self::Dlq(command) => Some(command.place().0),
+            Self::Dlq(command) => Some(command.common_args().0),
             Self::Doctor(_) | Self::Bench(_) | Self::Scheduler(_) | Self::Worker(_) => None,
         }
     }
 }
 
-fn of_process(args: &ProcessArgs) -> Given<'_> {
+fn process_settings(args: &ProcessArgs) -> SettingOptions<'_> {
     vec![
-        (Key::RedisUrl, "--redis-url", args.redis_url.as_ref()),
-        (Key::MetricsListen, "--metrics-listen", args.metrics_listen.as_ref()),
+        (SettingKey::RedisUrl, "--redis-url", args.redis_url.as_ref()),
+        (SettingKey::MetricsListen, "--metrics-listen", args.metrics_listen.as_ref()),
     ]
 }

@@ -1,8 +1,8 @@
-//! What `longshore dlq` takes.
+//! Options of `longshore dlq`.
 
 use clap::{Args, Subcommand};
 
-use super::place::{ClusterArgs, NamespaceArgs};
+use super::shared::{ClusterArgs, NamespaceArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DlqCommand {
@@ -17,8 +17,8 @@ pub(crate) enum DlqCommand {
 }
 
 impl DlqCommand {
-    /// The namespace, and where the cluster is.
-    pub(super) const fn place(&self) -> (&NamespaceArgs, &ClusterArgs) {
+    /// Returns the options about namespace and cluster.
+    pub(super) const fn common_args(&self) -> (&NamespaceArgs, &ClusterArgs) {
         match self {
             Self::List(args) => (&args.namespace, &args.cluster),
             Self::Show(args) => (&args.namespace, &args.cluster),
@@ -58,10 +58,10 @@ pub(crate) struct DlqShowArgs {
     pub(crate) cluster: ClusterArgs,
 }
 
-/// Which refused submits are meant.
+/// Selection of refused submits.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
-pub(crate) struct LettersArgs {
+pub(crate) struct DeadLettersArgs {
     /// Their numbers, as `dlq list` shows them
     #[arg(value_name = "NUMBER", conflicts_with_all = ["all", "code"])]
     pub(crate) numbers: Vec<u64>,
@@ -83,7 +83,7 @@ The ids of the runs are printed to stdout. A submit that becomes a run is remove
 is kept in part only, because it is long, cannot be submitted from here.")]
 pub(crate) struct DlqRetryArgs {
     #[command(flatten)]
-    pub(crate) which: LettersArgs,
+    pub(crate) which: DeadLettersArgs,
     #[command(flatten)]
     pub(crate) namespace: NamespaceArgs,
     #[command(flatten)]
@@ -99,7 +99,7 @@ Examples:
 With --all or --code it counts them, and asks.")]
 pub(crate) struct DlqDropArgs {
     #[command(flatten)]
-    pub(crate) which: LettersArgs,
+    pub(crate) which: DeadLettersArgs,
     /// Remove them without asking
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -1,4 +1,4 @@
-//! The list of commands in the help of `longshore`: in groups, by what a person is about to do.
+//! The list of commands in the help of `longshore`, grouped by purpose.
 
 use std::fmt::Write as _;
 
@@ -9,9 +9,9 @@ use clap::error::Error;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::Cli;
-use super::suggested::with_suggestion;
+use super::suggestions::with_suggestion;
 
-/// The groups. A command that is in none, or in two, fails a test.
+/// The groups of commands. A test checks that each command is in one group.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Local", &["run", "resume", "runs", "watch"]),
     ("Authoring", &["validate", "explain", "completions"]),
@@ -19,18 +19,18 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Cluster", &["submit", "workflows", "dlq", "doctor", "bench", "scheduler", "worker"]),
 ];
 
-/// From the beginning of a name to its description.
+/// Columns from the beginning of a name to its description.
 const NAME_COLUMNS: usize = 13;
 
-/// Reads the command line of this process.
+/// Parses the command line of this process.
 pub(crate) fn parse() -> Result<Cli, Error> {
-    let matches = matched(std::env::args_os().collect()).map_err(with_suggestion)?;
+    let matches = parse_line(std::env::args_os().collect()).map_err(with_suggestion)?;
     Cli::from_arg_matches(&matches)
 }
 
-/// Reads a command line. In the usage line of an error, clap shows every option that is given as one that must be, also if its
-/// value comes from a variable; so an error is taken from a reading without variables, unless only they are wrong.
-fn matched(line: Vec<OsString>) -> Result<ArgMatches, Error> {
+/// Parses a command line. In the usage line of an error, clap shows options with a value as required, even if the value
+/// comes from a variable. So the error is taken from another parse without variables, unless only a variable is wrong.
+fn parse_line(line: Vec<OsString>) -> Result<ArgMatches, Error> {
     grouped(Cli::command()).try_get_matches_from(line.clone()).map_err(|error| {
         let without_variables = without_variables(grouped(Cli::command())).try_get_matches_from(line);
         without_variables.err().unwrap_or(error)
@@ -41,7 +41,7 @@ fn without_variables(command: Command) -> Command {
     command.mut_args(|arg| arg.env(Resettable::Reset)).mut_subcommands(without_variables)
 }
 
-/// The command, whose help lists its commands in groups.
+/// Groups the list of commands in the help.
 fn grouped(command: Command) -> Command {
     let template = template(&command);
     command.help_template(template)
@@ -72,10 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_make_no_option_look_required() {
+    fn options_set_by_variables_are_not_shown_as_required() {
         let with_data = |command: Command| {
             command.mut_subcommands(|command| {
-                // A variable that is set wherever this runs.
+                // This variable is set on every machine.
                 command.mut_args(|arg| if arg.get_id() == "data" { arg.env("PATH") } else { arg })
             })
         };
@@ -89,7 +89,7 @@ mod tests {
         let optional = Some("Usage: longshore run <WORKFLOW>".to_owned());
         assert_eq!(usage(without_variables(with_data(Cli::command()))), optional);
         assert_eq!(
-            matched(line()).expect_err("refused").kind(),
+            parse_line(line()).expect_err("refused").kind(),
             clap::error::ErrorKind::MissingRequiredArgument
         );
     }

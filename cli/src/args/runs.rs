@@ -1,4 +1,4 @@
-//! What `longshore runs` takes.
+//! Options of `longshore runs`.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clap::{Args, Subcommand, ValueHint};
 use longshore_ports::RunCursor;
 use longshore_proto::{RunStatus, StepPath, WorkflowName};
 
-use super::place::PlaceArgs;
-use super::value::{Pair, Since};
+use super::shared::RunSourceArgs;
+use super::value::{NameValue, SinceTime};
 
-/// What runs look like in `runs list --status`.
+/// Statuses that `runs list --status` accepts.
 const STATUSES: [RunStatus; 7] = [
     RunStatus::Running,
     RunStatus::Failing,
@@ -27,13 +27,13 @@ pub(crate) enum RunsCommand {
     List(RunsListArgs),
     /// Show a run: its steps, their attempts, its outputs
     Show(RunsShowArgs),
-    /// Print one value of a run in full: its outputs, or what a step gave
+    /// Print one value of a run in full: its outputs, or the output of a step
     Output(RunsOutputArgs),
-    /// Tell runs to stop
+    /// Cancel runs
     Cancel(RunsCancelArgs),
 }
 
-/// Which runs are meant, apart from their status.
+/// Selection of runs, apart from their status.
 #[derive(Debug, Default, Args)]
 pub(crate) struct RunFilterArgs {
     /// Only runs of this workflow
@@ -41,10 +41,10 @@ pub(crate) struct RunFilterArgs {
     pub(crate) workflow: Option<WorkflowName>,
     /// Only runs that were submitted since: 90s, 2h or 7d ago, or a moment such as 2026-11-20 or 2026-11-20T15:00:00Z
     #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<Since>,
+    pub(crate) since: Option<SinceTime>,
     /// Only runs whose workflow has this label; may be given several times
     #[arg(long = "label", value_name = "NAME=VALUE")]
-    pub(crate) labels: Vec<Pair>,
+    pub(crate) labels: Vec<NameValue>,
 }
 
 #[derive(Debug, Args)]
@@ -55,9 +55,9 @@ Examples:
   longshore runs cancel --workflow sales-report --since 2h
   longshore runs cancel --all --yes
 
-What is under way gets 30 s to end. A run that has ended already is no error. Runs that are not named by their ids are
-counted first, and it asks before it cancels them. In a data directory the process that runs it stops the run; an
-interrupted run ends at once, unless it has steps with `if: always()`, which `longshore resume` carries out.")]
+Calls under way get 30 s to end. A run that has already ended is no error. Runs that are not named by their ids are
+counted first, and it asks before it cancels them. In a data directory the process that executes a run stops it; an
+interrupted run ends at once, unless it has steps with `if: always()`, which `longshore resume` executes.")]
 #[command(group = clap::ArgGroup::new("which")
     .required(true)
     .multiple(true)
@@ -77,14 +77,14 @@ pub(crate) struct RunsCancelArgs {
     /// Cancel without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Why, for whoever looks at the run later
+    /// The reason, which is stored with the run
     #[arg(long, value_name = "TEXT", default_value = "cancelled on the command line")]
     pub(crate) reason: String,
     /// Print JSON, one run on each line
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
+    pub(crate) source: RunSourceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -94,7 +94,7 @@ Examples:
   longshore runs list --workflow sales-report --since 2h --label team=billing
   longshore runs list --json | jq -r .run
 
-If there are more runs than --limit, it says so, and how to list the next ones with --after.")]
+If there are more runs than --limit, a message shows how to list the next ones with --after.")]
 pub(crate) struct RunsListArgs {
     /// Only runs with this status; may be given several times
     #[arg(long = "status", value_name = "STATUS", value_parser = status(&STATUSES))]
@@ -104,11 +104,11 @@ pub(crate) struct RunsListArgs {
     /// At most this many, up to 1000
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
-    /// Continue behind this place, as the list before said
+    /// Continue after this cursor, which the previous list printed
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<RunCursor>,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
+    pub(crate) source: RunSourceArgs,
     /// Print JSON, one run on each line
     #[arg(long)]
     pub(crate) json: bool,
@@ -125,7 +125,7 @@ pub(crate) struct RunsShowArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
+    pub(crate) source: RunSourceArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -138,7 +138,7 @@ Examples:
   longshore runs output 9v0w fetch | jq .rows
   longshore runs output 9v0w fetch --content -o content.json
 
-Without a step it prints the outputs of the run. It is the way to values that `runs show` names by their size only.")]
+Without a step it prints the outputs of the run. It also prints values of which `runs show` shows the size only.")]
 pub(crate) struct RunsOutputArgs {
     /// The run: its id, the beginning or end of it, or `last` for the newest
     #[arg(value_name = "RUN")]
@@ -146,17 +146,17 @@ pub(crate) struct RunsOutputArgs {
     /// The step, as `runs show` names it
     #[arg(value_name = "STEP")]
     pub(crate) step: Option<StepPath>,
-    /// The content as the tool gave it, which is kept if the workflow reads it
+    /// The content as the tool returned it, which is stored if the workflow reads it
     #[arg(long, requires = "step")]
     pub(crate) content: bool,
     /// Write the value to this file, as JSON
     #[arg(short = 'o', long = "output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
+    pub(crate) source: RunSourceArgs,
 }
 
-/// Reads one of these statuses.
+/// Returns the parser of an option that accepts these statuses.
 fn status(known: &'static [RunStatus]) -> impl TypedValueParser<Value = RunStatus> {
     let names = PossibleValuesParser::new(known.iter().map(|status| status.as_str()));
     names.try_map(|name| known.iter().copied().find(|status| status.as_str() == name).ok_or("no such status"))
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_can_be_asked_for() {
+    fn every_status_is_accepted() {
         for status in STATUSES {
             let cli = Cli::try_parse_from(["longshore", "runs", "list", "--status", status.as_str()]);
             let Ok(Cli { command: Command::Cluster(ClusterCommand::Runs(RunsCommand::List(list))), .. }) =

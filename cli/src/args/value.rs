@@ -1,4 +1,4 @@
-//! Values of options that have a form of their own.
+//! Types and parsers of option values.
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroUsize};
@@ -9,19 +9,19 @@ use longshore_proto::{ServerName, Timestamp, ToolName};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// No tool call is worth a longer wait at a terminal.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Longest timeout of a call from the command line.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// `name=value`; the value may hold further `=`.
+/// `name=value`. The value may contain further `=`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Pair {
-    /// What stands before the first `=`.
+pub(crate) struct NameValue {
+    /// The text before the first `=`.
     pub(crate) name: String,
-    /// Everything behind it.
+    /// The text after it.
     pub(crate) value: String,
 }
 
-impl FromStr for Pair {
+impl FromStr for NameValue {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -34,8 +34,8 @@ impl FromStr for Pair {
     }
 }
 
-/// An input as a pair. What looks like a file or an object is answered with the option for it.
-pub(crate) fn input(text: &str) -> Result<Pair, String> {
+/// Parses an input. The error about a text that looks like a file or an object names the option for it.
+pub(crate) fn input(text: &str) -> Result<NameValue, String> {
     let is_stdin = matches!(text, "-" | "@-");
     let is_file = text.starts_with('@') || [".json", ".yaml", ".yml"].iter().any(|end| text.ends_with(end));
     let is_object = text.trim_start().starts_with('{');
@@ -46,22 +46,22 @@ pub(crate) fn input(text: &str) -> Result<Pair, String> {
     })
 }
 
-/// The first name that is given twice.
-pub(crate) fn given_twice(pairs: &[Pair]) -> Option<&str> {
+/// Returns the first name that is given twice.
+pub(crate) fn given_twice(pairs: &[NameValue]) -> Option<&str> {
     let mut names = BTreeSet::new();
     pairs.iter().map(|pair| pair.name.as_str()).find(|name| !names.insert(*name))
 }
 
 /// `server/tool`, split at the first slash as in a workflow.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Target {
+pub(crate) struct ToolTarget {
     /// The server.
     pub(crate) server: ServerName,
     /// The tool.
     pub(crate) tool: ToolName,
 }
 
-impl FromStr for Target {
+impl FromStr for ToolTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -74,19 +74,19 @@ impl FromStr for Target {
 
 /// `server`, or `server/tool`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ToolsOf {
+pub(crate) struct ToolSelection {
     /// The server.
     pub(crate) server: ServerName,
-    /// One of its tools, or all of them.
+    /// One of its tools; `None` for all of them.
     pub(crate) tool: Option<ToolName>,
 }
 
-impl FromStr for ToolsOf {
+impl FromStr for ToolSelection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.contains('/') {
-            let Target { server, tool } = text.parse()?;
+            let ToolTarget { server, tool } = text.parse()?;
             return Ok(Self { server, tool: Some(tool) });
         }
         let server = text.parse().map_err(|error: longshore_proto::IdError| error.to_string())?;
@@ -94,7 +94,7 @@ impl FromStr for ToolsOf {
     }
 }
 
-/// `500ms`, `30s`, `5m` or `1h`: a whole number and a unit, as in a workflow.
+/// Parses `500ms`, `30s`, `5m` or `1h`: a whole number and a unit, as in a workflow.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let millis = match text.get(digits.len()..) {
@@ -106,23 +106,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = digits.parse().map_err(|_| format!("`{digits}` is not a whole number"))?;
     let duration = Duration::from_millis(number.saturating_mul(millis));
-    if duration.is_zero() || duration > LONGEST {
-        return Err("it must be more than nothing, and at most 24h".to_owned());
+    if duration.is_zero() || duration > MAX_TIMEOUT {
+        return Err("it must be more than 0, and at most 24h".to_owned());
     }
     Ok(duration)
 }
 
-/// A moment in the past, as a length of time before now or as a date.
+/// A moment in the past, as a duration before now or as a date.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Since {
-    /// So long before now.
+pub(crate) enum SinceTime {
+    /// This long before now.
     Ago(Duration),
-    /// Exactly then.
+    /// At this moment.
     At(Timestamp),
 }
 
-impl Since {
-    /// The moment, seen from `now`.
+impl SinceTime {
+    /// Returns the moment, relative to `now`.
     pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Ago(ago) => {
@@ -134,7 +134,7 @@ impl Since {
     }
 }
 
-impl FromStr for Since {
+impl FromStr for SinceTime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -159,7 +159,7 @@ impl FromStr for Since {
     }
 }
 
-/// How many calls at once: at least one, and no more than a machine has ports to make them from.
+/// Parses the number of concurrent calls: at least one, and at most the number of ports of a machine.
 pub(super) fn slots(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse::<u16>().ok().and_then(NonZeroU16::new) {
         Some(slots) => Ok(slots.into()),
@@ -174,16 +174,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_splits_at_its_first_equals_sign() {
-        let pair: Pair = "query=a=b".parse().expect("a pair");
+    fn pair_is_split_at_the_first_equals_sign() {
+        let pair: NameValue = "query=a=b".parse().expect("a pair");
         assert_eq!((pair.name.as_str(), pair.value.as_str()), ("query", "a=b"));
-        assert_eq!("empty=".parse::<Pair>().expect("a pair").value, "");
-        assert!("=x".parse::<Pair>().is_err());
-        assert!("x".parse::<Pair>().is_err());
+        assert_eq!("empty=".parse::<NameValue>().expect("a pair").value, "");
+        assert!("=x".parse::<NameValue>().is_err());
+        assert!("x".parse::<NameValue>().is_err());
     }
 
     #[test]
-    fn input_that_is_a_file_or_an_object_leads_to_the_option_for_it() {
+    fn error_about_a_file_or_an_object_names_the_option_for_it() {
         assert_eq!(input("a={}").expect("a pair").value, "{}");
         assert_eq!(input("a=@x.json").expect("a pair").value, "@x.json");
         for (text, words) in [
@@ -199,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn a_target_splits_at_its_first_slash() {
-        let target: Target = "files/dir/read.text".parse().expect("a target");
+    fn target_is_split_at_the_first_slash() {
+        let target: ToolTarget = "files/dir/read.text".parse().expect("a target");
         assert_eq!((target.server.as_str(), target.tool.as_str()), ("files", "dir/read.text"));
-        assert!("files".parse::<Target>().is_err());
-        assert!("fi les/x".parse::<Target>().is_err());
+        assert!("files".parse::<ToolTarget>().is_err());
+        assert!("fi les/x".parse::<ToolTarget>().is_err());
     }
 
     #[test]
-    fn a_duration_has_a_unit_and_a_bound() {
+    fn duration_has_a_unit_and_a_bound() {
         assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         for bad in ["", "5", "s", "0s", "1.5s", "-1s", "25h", "99999999999999999999h", "5 s"] {
@@ -216,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn since_is_a_length_of_time_or_a_date() {
+    fn since_is_a_duration_or_a_date() {
         let now = Timestamp::from_millis(1_795_187_471_042);
-        let since = |text: &str| text.parse::<Since>().map(|since| since.moment(now).to_string());
+        let since = |text: &str| text.parse::<SinceTime>().map(|since| since.moment(now).to_string());
         assert_eq!(since("2h").as_deref(), Ok("2026-11-20T13:11:11.042Z"));
         assert_eq!(since("7d").as_deref(), Ok("2026-11-13T15:11:11.042Z"));
         assert_eq!(since("99999999d").as_deref(), Ok("1970-01-01T00:00:00.000Z"));

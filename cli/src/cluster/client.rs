@@ -1,4 +1,4 @@
-//! A client of the cluster: asks its micro service, which every scheduler answers, and hears the news of runs.
+//! A client of a cluster: sends requests to the NATS service that every scheduler provides, and receives run updates.
 //!
 //! Requests and answers are JSON on `longshore.v1.api.<namespace>.<verb>`, the same that any other NATS client sends.
 
@@ -20,40 +20,39 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::denial::{Denial, denied};
-use super::reach;
-use crate::config::{Config, Key};
+use super::connect;
+use super::refusal::{Refusal, refusal_of};
+use crate::config::{Config, SettingKey};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::trace;
 
-/// How long an answer may take. A scheduler answers a submit once the log has it, and an election of JetStream's
-/// leaders takes about four seconds.
+/// Deadline of an answer. A scheduler answers a submit once it is in the log, and the election of a JetStream leader takes
+/// about four seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often, and with what pause, to ask again where no scheduler listens. Whoever has just started one should not be
-/// told that there is none.
-const TRIES: usize = 10;
-const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+/// Number of times that a request is repeated while no scheduler listens, because a scheduler may be starting.
+const MAX_RETRIES: usize = 10;
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection to ask through.
+/// A connection for requests.
 pub(crate) struct Client {
     nats: NatsClient,
-    /// The namespace that all requests are about.
+    /// The namespace of all requests.
     namespace: Namespace,
-    /// Where NATS is and who said so, for messages.
-    place: String,
+    /// The address of NATS and its origin, for messages.
+    description: String,
 }
 
-/// The answer to a submit.
+/// Answer to a submit.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Submitted {
+pub(crate) struct SubmitAnswer {
     /// The run.
     pub(crate) run: RunId,
-    /// The version that it runs; an older scheduler does not say so.
+    /// The version that the run executes. Older schedulers do not send it.
     pub(crate) digest: Option<Digest>,
-    /// Whether an earlier submit with the same id made it.
+    /// An earlier submit with the same id created the run.
     #[serde(default)]
     pub(crate) existed: bool,
 }
@@ -73,53 +72,54 @@ pub(crate) struct RegisteredText {
 /// A part of a value of a run.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ValuePart {
-    /// The size of the whole, as JSON text.
+    /// Size of the whole value as JSON text, in bytes.
     pub(crate) bytes: usize,
     /// Offset of the part, in bytes.
     pub(crate) offset: usize,
-    /// The part.
+    /// The text of the part.
     pub(crate) text: String,
 }
 
-/// An event of a run that is watched.
+/// A notification about a run that is watched.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Heard {
-    /// Something has changed.
-    Change,
+pub(crate) enum RunNotification {
+    /// The run has changed.
+    Changed,
     /// The run has ended.
-    End,
-    /// A worker says what a call of the run is doing. The state of the run is the same as before.
+    Ended,
+    /// Activity of a call of the run. The state of the run is unchanged.
     Call(CallUpdate),
 }
 
-/// The longest update of a call that is read: several times what a worker writes.
+/// Size of the largest call update that is read, several times what a worker sends.
 const CALL_UPDATE_BYTES: usize = 8 * 1024;
 
-/// The reason of a cancel that comes too late.
+/// The reason of the refusal to cancel a run that has ended.
 const ENDED: &str = "ended";
 
 impl Client {
-    /// Connects. With `verbose` it says whom it asks.
+    /// Connects to the cluster. With `verbose` the address is printed first.
     pub(crate) async fn connect(config: &Config, verbose: bool, output: &Output) -> Result<Self, Failure> {
-        let place = format!("the cluster at {} ({})", config.nats(), config.origin(Key::NatsUrl));
+        let description =
+            format!("the cluster at {} ({})", config.nats(), config.origin(SettingKey::NatsUrl));
         if verbose {
-            output.message(&format!("asking {place}"));
+            output.message(&format!("sending requests to {description}"));
         }
-        let nats = reach::client(config, "longshore-cli", config.connect_deadline).await?;
-        Ok(Self { nats, namespace: config.namespace.clone(), place })
+        let nats = connect::client(config, "longshore-cli", config.connect_deadline).await?;
+        Ok(Self { nats, namespace: config.namespace.clone(), description })
     }
 
     /// Submits a run. Once this returns, the run reaches a terminal state.
-    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<Submitted, Failure> {
+    pub(crate) async fn submit(&self, body: &SubmitBody) -> Result<SubmitAnswer, Failure> {
         self.ask(Verb::Submit, body).await
     }
 
-    /// A run in full.
+    /// Requests a run in full.
     pub(crate) async fn get(&self, run: RunId) -> Result<RunView, Failure> {
         self.ask(Verb::Get, &json!({ "run": run })).await
     }
 
-    /// A part of a value of a run, from an offset on.
+    /// Requests a part of a value of a run, from an offset on.
     pub(crate) async fn value(
         &self,
         run: RunId,
@@ -131,7 +131,7 @@ impl Client {
         self.ask(Verb::Output, &body).await
     }
 
-    /// A page of runs of this client's namespace, newest first.
+    /// Requests a page of runs of the namespace, newest first.
     pub(crate) async fn list(&self, query: &RunQuery) -> Result<RunPage, Failure> {
         let body = json!({
             "status": query.statuses,
@@ -144,12 +144,12 @@ impl Client {
         self.ask(Verb::List, &body).await
     }
 
-    /// Tells a run to stop. Of one that has ended already it says how: there is nothing left to stop.
+    /// Cancels a run. Returns the scheduler's message if the run has already ended.
     pub(crate) async fn cancel(&self, run: RunId, reason: &str) -> Result<Option<String>, Failure> {
         match self.answer::<Value>(Verb::Cancel, &json!({ "run": run, "reason": reason })).await? {
             Ok(_) => Ok(None),
-            Err(Denial { reason, failure }) if reason == ENDED => Ok(Some(failure.message)),
-            Err(denial) => Err(denial.failure),
+            Err(Refusal { reason, failure }) if reason == ENDED => Ok(Some(failure.message)),
+            Err(refusal) => Err(refusal.failure),
         }
     }
 
@@ -158,12 +158,12 @@ impl Client {
         self.ask(Verb::Push, &json!({ "text": text })).await
     }
 
-    /// The current version of every workflow.
+    /// Requests the current version of every workflow.
     pub(crate) async fn workflows(&self) -> Result<Vec<Registered>, Failure> {
         self.ask(Verb::Workflows, &json!({})).await
     }
 
-    /// A version of a workflow, by the beginning of its digest, or the current one.
+    /// Requests a version of a workflow by the beginning of its digest, or the current version.
     pub(crate) async fn workflow(
         &self,
         name: &WorkflowName,
@@ -172,52 +172,52 @@ impl Client {
         self.ask(Verb::Workflow, &json!({ "workflow": name, "version": version })).await
     }
 
-    /// The newest submits that were refused.
+    /// Requests the newest dead letters.
     pub(crate) async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, Failure> {
         self.ask(Verb::Dlq, &json!({ "limit": limit })).await
     }
 
-    /// One of them.
+    /// Requests one dead letter.
     pub(crate) async fn dead_letter(&self, number: u64) -> Result<DeadLetter, Failure> {
         self.ask(Verb::DlqGet, &json!({ "number": number })).await
     }
 
-    /// Submits one of them again.
-    pub(crate) async fn retry_letter(&self, number: u64) -> Result<Submitted, Failure> {
+    /// Submits the submit in a dead letter again.
+    pub(crate) async fn retry_dead_letter(&self, number: u64) -> Result<SubmitAnswer, Failure> {
         self.ask(Verb::DlqRetry, &json!({ "number": number })).await
     }
 
-    /// Removes one of them.
-    pub(crate) async fn drop_letter(&self, number: u64) -> Result<(), Failure> {
+    /// Removes a dead letter.
+    pub(crate) async fn drop_dead_letter(&self, number: u64) -> Result<(), Failure> {
         self.ask::<Value>(Verb::DlqDrop, &json!({ "number": number })).await.map(drop)
     }
 
-    /// Removes a workflow from the registry, and returns how many versions it had.
+    /// Removes a workflow from the registry, and returns the number of versions that it had.
     pub(crate) async fn unregister(&self, name: &WorkflowName) -> Result<usize, Failure> {
         let answer: Value = self.ask(Verb::Unregister, &json!({ "workflow": name })).await?;
         let versions = answer.get("versions").and_then(Value::as_u64).unwrap_or_default();
         Ok(usize::try_from(versions).unwrap_or(usize::MAX))
     }
 
-    /// Hears the news of a run from now on.
-    pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, Heard>, Failure> {
+    /// Subscribes to the notifications about a run.
+    pub(crate) async fn listen(&self, run: RunId) -> Result<BoxStream<'static, RunNotification>, Failure> {
         let events = self.nats.events().subscribe(&self.namespace, run).await?;
-        Ok(events.filter_map(async |(what, body)| heard(&what, &body)).boxed())
+        Ok(events.filter_map(async |(what, body)| notification(&what, &body)).boxed())
     }
 
-    /// The connection itself, for measuring.
+    /// Returns the NATS connection, for measurements.
     pub(crate) fn connection(&self) -> async_nats::Client {
         self.nats.client()
     }
 
-    /// Ends the connection. One that is dropped goes on until the process ends.
+    /// Closes the connection. A connection that is only dropped stays open until the process ends.
     pub(crate) async fn close(&self) {
         self.nats.close().await;
     }
 
-    /// Whom it asks, for people.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
+    /// Returns the address of the cluster and its origin, for messages.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -225,35 +225,39 @@ impl Client {
         verb: Verb,
         body: &(impl Serialize + Sync),
     ) -> Result<T, Failure> {
-        self.answer(verb, body).await?.map_err(|denial| denial.failure)
+        self.answer(verb, body).await?.map_err(|refusal| refusal.failure)
     }
 
-    /// The same for whoever looks at why it is denied.
+    /// Sends a request. Returns the refusal of the scheduler, if there is one, with its reason.
     async fn answer<T: DeserializeOwned>(
         &self,
         verb: Verb,
         body: &(impl Serialize + Sync),
-    ) -> Result<Result<T, Denial>, Failure> {
-        let broken =
-            |why: String| Failure::new(Exit::Error, format!("{} of {}: {why}", verb.as_str(), self.place));
+    ) -> Result<Result<T, Refusal>, Failure> {
+        let broken = |why: String| {
+            Failure::new(Exit::Error, format!("{} of {}: {why}", verb.as_str(), self.description))
+        };
         let body = serde_json::to_vec(body).map_err(|error| broken(error.to_string()))?;
-        // What is not allowed is only said beside the connection, and no answer would come.
-        let asking = tokio::select! { biased;
-            cause = self.nats.denied() => return Err(self.denied(&cause)),
+        // NATS reports a missing permission on the connection and not as an answer, so no answer would come.
+        let requested = tokio::select! { biased;
+            cause = self.nats.denied() => return Err(self.not_permitted(&cause)),
             answer = timeout(ANSWER_LIMIT, self.request(verb, body.into())) => answer,
         };
-        let answer = match asking {
+        let answer = match requested {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => return Err(self.nobody()),
+            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+                return Err(self.no_scheduler());
+            }
             Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
                 return Err(broken(error.to_string()));
             }
             _ => {
-                let message = format!("no scheduler of {} answered within {ANSWER_LIMIT:?}", self.place);
+                let message =
+                    format!("no scheduler of {} answered within {ANSWER_LIMIT:?}", self.description);
                 let help = match verb {
-                    // A scheduler that stands still has the request, and goes on with it later.
+                    // A scheduler that is suspended still has the request, and may process it later.
                     Verb::Submit => {
-                        "it may be taken in all the same, and `longshore runs list` shows it then; with the same --id a \
+                        "the submit may be accepted nevertheless, and `longshore runs list` shows it then; with the same --id a \
                          submit can be repeated and is one run"
                     }
                     _ => "`longshore doctor` looks for the reason",
@@ -261,45 +265,47 @@ impl Client {
                 return Err(Failure::new(Exit::Unreachable, message).help(help));
             }
         };
-        if let Some(denied) = answer.headers.as_ref().and_then(|headers| denied(headers, &answer.payload)) {
-            return Ok(Err(denied));
+        if let Some(refusal) =
+            answer.headers.as_ref().and_then(|headers| refusal_of(headers, &answer.payload))
+        {
+            return Ok(Err(refusal));
         }
         serde_json::from_slice(&answer.payload)
             .map(Ok)
             .map_err(|error| broken(format!("its answer cannot be read: {error}")))
     }
 
-    /// Asks until somebody is there to answer, for a moment: a scheduler may be starting, or connecting anew.
+    /// Sends a request, and repeats it for a second while no scheduler listens: one may be starting or reconnecting.
     async fn request(&self, verb: Verb, body: Bytes) -> Result<Message, RequestError> {
         let (client, headers) = (self.nats.client(), trace());
         let mut tries = 0;
         loop {
-            let asking = client.request_with_headers(
+            let request = client.request_with_headers(
                 subject::api(&self.namespace, verb.as_str()),
                 headers.clone(),
                 body.clone(),
             );
-            match asking.await {
-                Err(error) if error.kind() == RequestErrorKind::NoResponders && tries < TRIES => {
+            match request.await {
+                Err(error) if error.kind() == RequestErrorKind::NoResponders && tries < MAX_RETRIES => {
                     tries += 1;
-                    sleep(BETWEEN_TRIES).await;
+                    sleep(RETRY_PAUSE).await;
                 }
                 answer => return answer,
             }
         }
     }
 
-    fn nobody(&self) -> Failure {
+    fn no_scheduler(&self) -> Failure {
         let namespace = &self.namespace;
-        let message = format!("no scheduler answers in {} for namespace `{namespace}`", self.place);
+        let message = format!("no scheduler answers in {} for namespace `{namespace}`", self.description);
         Failure::new(Exit::Unreachable, message).help(
             "start one with `longshore scheduler`, or use a NATS user that may ask for this namespace; runs of one process \
              are shown by `runs list` and `runs show` with --data",
         )
     }
 
-    fn denied(&self, cause: &str) -> Failure {
-        let message = format!("{} does not allow this user what it asks for: {cause}", self.place);
+    fn not_permitted(&self, cause: &str) -> Failure {
+        let message = format!("{} does not allow this user to send the request: {cause}", self.description);
         let help = format!(
             "use a NATS user of the namespace `{}`, or name its own with --namespace",
             self.namespace
@@ -308,7 +314,7 @@ impl Client {
     }
 }
 
-/// The trace that a request belongs to: a run goes on with it.
+/// Returns headers with the trace context of the request. A submitted run continues the trace.
 fn trace() -> HeaderMap {
     let TraceContext { traceparent, tracestate } = trace::context();
     let mut headers = HeaderMap::new();
@@ -319,13 +325,13 @@ fn trace() -> HeaderMap {
     headers
 }
 
-fn heard(what: &str, body: &[u8]) -> Option<Heard> {
+fn notification(what: &str, body: &[u8]) -> Option<RunNotification> {
     if what == "call" {
         let update = serde_json::from_slice(body.get(..CALL_UPDATE_BYTES.min(body.len()))?);
-        // A newer worker may publish an activity that this version does not know.
-        return update.ok().map(Heard::Call);
+        // A newer worker may send an activity that this version does not know.
+        return update.ok().map(RunNotification::Call);
     }
     let summary = (what == "run").then(|| serde_json::from_slice::<RunSummary>(body).ok()).flatten();
-    let is_over = summary.is_some_and(|summary| summary.status.is_terminal());
-    Some(if is_over { Heard::End } else { Heard::Change })
+    let has_ended = summary.is_some_and(|summary| summary.status.is_terminal());
+    Some(if has_ended { RunNotification::Ended } else { RunNotification::Changed })
 }

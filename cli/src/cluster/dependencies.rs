@@ -1,4 +1,4 @@
-//! All stores that a process needs, and how each answers.
+//! All stores that a process needs, with their health.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use longshore_redis::Probe;
 
 use super::dependency::Dependency;
 use super::logs_room::LogsRoom;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 
 /// The stores of one process.
 pub(super) struct Dependencies {
@@ -17,7 +17,7 @@ pub(super) struct Dependencies {
     pub(super) appends: Vec<Arc<Dependency>>,
     /// Checkpoints of each partition.
     pub(super) checkpoints: Vec<Arc<Dependency>>,
-    /// Publishes to the queue of jobs, and pulls from it.
+    /// Publishes to the job queue, and pulls from it.
     pub(super) jobs: Arc<Dependency>,
     /// Reads and writes of large values.
     pub(super) blobs: Arc<Dependency>,
@@ -27,27 +27,27 @@ pub(super) struct Dependencies {
     pub(super) leases: Arc<Dependency>,
     /// The list of workers.
     pub(super) presence: Arc<Dependency>,
-    /// Submits that were published.
+    /// Pulls of published submits.
     pub(super) submits: Arc<Dependency>,
-    /// Submits that were refused.
+    /// Writes of dead letters.
     pub(super) dead_letters: Arc<Dependency>,
-    /// The streams that the process uses, by their names.
+    /// The streams that the process uses.
     pub(super) streams: Vec<Arc<Dependency>>,
     /// The limits of the NATS account.
     pub(super) account: Dependency,
-    /// Room in the logs for more runs; only schedulers measure it.
+    /// Room in the logs for more runs. Only schedulers measure it.
     pub(super) logs_room: Option<LogsRoom>,
-    /// Writes to Redis.
+    /// Writes of probe keys to Redis.
     pub(super) redis: Dependency,
     /// Settings of Redis on which claims depend.
     pub(super) redis_settings: Dependency,
-    /// Which keys those writes are among.
+    /// The kind of keys that the probes of Redis write.
     pub(super) redis_probe: Probe,
 }
 
 impl Dependencies {
-    /// The stores of a process, none of which has been asked yet.
-    pub(super) fn new(role: Role, partitions: u16) -> Self {
+    /// Returns the stores of a process, before any request.
+    pub(super) fn new(role: ProcessRole, partitions: u16) -> Self {
         let of_traffic = |name: &str, operation| Arc::new(Dependency::of_traffic(name, operation));
         let of_each = |what: &str, operation| {
             let named = |number| format!("{what} {}", Partition(number));
@@ -68,17 +68,17 @@ impl Dependencies {
                 .map(|name| Arc::new(Dependency::of_probe(name)))
                 .collect(),
             account: Dependency::of_probe("NATS account"),
-            logs_room: (role == Role::Scheduler).then(LogsRoom::default),
+            logs_room: (role == ProcessRole::Scheduler).then(LogsRoom::default),
             redis: Dependency::of_probe("redis"),
             redis_settings: Dependency::of_probe("settings of redis"),
             redis_probe: match role {
-                Role::Scheduler => Probe::Partitions,
-                Role::Worker => Probe::Claims,
+                ProcessRole::Scheduler => Probe::Partitions,
+                ProcessRole::Worker => Probe::Claims,
             },
         }
     }
 
-    /// All of them: first those that are asked all the time.
+    /// Iterates over all stores: first those that are probed.
     fn all(&self) -> impl Iterator<Item = &Dependency> {
         let probes = [&self.account, &self.redis, &self.redis_settings].into_iter();
         let each = self.streams.iter().chain(&self.appends).chain(&self.checkpoints);
@@ -94,12 +94,12 @@ impl Dependencies {
         probes.chain(each.chain(single).map(|dependency| &**dependency))
     }
 
-    /// Exports the counters of failed requests, before any has failed.
+    /// Exports the counters of failed requests, before any request has failed.
     pub(super) fn export_failures(&self) {
         self.all().for_each(Dependency::export_failures);
     }
 
-    /// What each store is called and whether it can be used, or why not.
+    /// Returns the name of each store, with the reason if it cannot be used.
     pub(super) fn verdicts(&self, nats: &Nats) -> Vec<(String, Result<(), String>)> {
         let connection = nats.check().map_err(|error| error.to_string());
         let each = self.all().map(|dependency| (dependency.name().to_owned(), dependency.verdict()));
@@ -108,7 +108,7 @@ impl Dependencies {
         all.map(|(name, verdict)| (name, verdict.map_err(|why| shown_addresses(&why).into_owned()))).collect()
     }
 
-    /// What cannot be used, each in one line.
+    /// Returns the stores that cannot be used, each in one line with the reason.
     pub(super) fn problems(&self, nats: &Nats) -> Vec<String> {
         let failing = |(name, verdict): (String, Result<(), String>)| {
             verdict.err().map(|reason| format!("{name}: {reason}"))
@@ -117,14 +117,14 @@ impl Dependencies {
     }
 }
 
-/// The streams that a process uses.
-fn streams(role: Role, partitions: u16) -> Vec<String> {
+/// Returns the names of the streams that a process uses.
+fn streams(role: ProcessRole, partitions: u16) -> Vec<String> {
     let mut names: Vec<String> =
         (0..partitions).map(|number| subject::log_stream(Partition(number))).collect();
     let for_all = [subject::JOBS_STREAM, subject::BLOBS_STREAM];
     let for_schedulers = [subject::SUBMIT_STREAM, subject::DEAD_LETTER_STREAM, subject::WORKFLOWS_STREAM];
     names.extend(for_all.map(str::to_owned));
-    if role == Role::Scheduler {
+    if role == ProcessRole::Scheduler {
         names.extend(for_schedulers.map(str::to_owned));
     }
     names

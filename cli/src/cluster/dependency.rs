@@ -1,9 +1,9 @@
-//! How the stores that a process needs answer it: the last success and the failures since, for each kind of request.
+//! The health of the stores that a process needs: the last success and the failures since, for each kind of request.
 //!
-//! Readiness and `longshore doctor` rest on this. Each request of the process to a port notes its own end here, and
-//! [`probes`](super::probes) asks now and then where there is no traffic. A single failure says little, since requests are
-//! repeated after one; so a store counts as failing once it has failed for [`CONFIRMED`] without a success in between, or
-//! once a request has had no answer for [`STUCK`].
+//! Readiness and `longshore doctor` use these records. Each request of the process to a port records its result here, and
+//! [`probes`](super::probes) sends requests where there is no traffic. A single failure says little, because failed requests
+//! are repeated. So a store counts as failing once it has failed for [`CONFIRMED`] without a success in between, or once a
+//! request has had no answer for [`STUCK`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,91 +13,92 @@ use longshore_ports::{Cause, Error};
 use metrics::counter;
 use tokio::time::Instant;
 
-/// How long failures must have lasted: a connection that is made again costs one failure of each request under way.
+/// Duration after which failures count. A reconnect fails each request under way once.
 const CONFIRMED: Duration = Duration::from_secs(1);
 
-/// How long a request may have no answer: longer than the election of a JetStream leader, which takes about four seconds.
+/// Duration after which a request without an answer counts as a failure. It is longer than the election of a JetStream
+/// leader, which takes about four seconds.
 const STUCK: Duration = Duration::from_secs(6);
 
-/// How long a failure counts that nothing followed. Requests that matter are repeated within 30 seconds, and a few seconds
-/// are added for the one that is under way.
+/// Duration for which the last failure counts. Important requests are repeated within 30 seconds, plus a few seconds for the
+/// one under way.
 const FRESH: Duration = Duration::from_secs(35);
 
-/// How long a probe may be overdue before its last answer counts for nothing.
+/// Age at which the last answer to a probe no longer counts.
 const STALE: Duration = Duration::from_secs(20);
 
-/// Requests that failed, by operation and reason.
+/// Counter of failed requests, by operation and reason.
 const FAILURES: &str = "longshore_store_failures_total";
 
-/// The verdict on a store that has not been asked: not ready, and no fault of the store.
+/// The verdict on a store without any request yet: the process is not ready, but the store has no known fault.
 pub(super) const NOT_ASKED: &str = "not asked yet";
 
-/// How much of an error is shown.
+/// Number of characters of an error that are shown.
 const REASON_CHARS: usize = 300;
 
 /// One kind of request to a store, such as appends to one log.
 pub(super) struct Dependency {
     name: String,
-    /// The kind of request, in metrics.
+    /// The kind of request, as a label of metrics.
     operation: &'static str,
     is_probe: bool,
-    state: Mutex<State>,
+    state: Mutex<RequestRecords>,
 }
 
 #[derive(Default)]
-struct State {
+struct RequestRecords {
     succeeded: Option<Instant>,
-    failing: Option<Failing>,
-    /// When each request began that has no answer yet, by its number.
+    failing: Option<FailureStreak>,
+    /// The start of each request that has no answer yet, by its number.
     open: BTreeMap<u64, Instant>,
     next: u64,
 }
 
-/// Failures since the last success.
-struct Failing {
+/// The failures since the last success.
+struct FailureStreak {
     since: Instant,
     last: Instant,
     reason: String,
 }
 
 impl Dependency {
-    /// Requests that the process makes when it has work.
+    /// Creates a dependency for requests that the process makes when it has work.
     pub(super) fn of_traffic(name: impl Into<String>, operation: &'static str) -> Self {
         Self { name: name.into(), operation, is_probe: false, state: Mutex::default() }
     }
 
-    /// A question that is asked all the time.
+    /// Creates a dependency for probes, which are repeated all the time.
     pub(super) fn of_probe(name: impl Into<String>) -> Self {
         Self { name: name.into(), operation: "probe", is_probe: true, state: Mutex::default() }
     }
 
-    /// What the store or the kind of request is called.
+    /// Returns the name of the store or of the kind of request.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Makes a request and notes how it ends, and that it has not ended.
-    pub(super) async fn watch<T>(&self, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// Awaits a request, and records its result. While it has no answer it is listed as open.
+    pub(super) async fn watch<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let (open, began) = (OpenRequest::begin(self), Instant::now());
-        let result = asking.await;
+        let result = request.await;
         drop(open);
-        self.note_since(&result, began);
+        self.record_since(&result, began);
         result
     }
 
-    /// Notes how a request has ended that waited for work, so that only its end says something.
-    pub(super) fn note<T>(&self, result: &Result<T, Error>) {
-        self.note_since(result, Instant::now());
+    /// Records the result of a request that waited for work, so that its duration says nothing.
+    pub(super) fn record<T>(&self, result: &Result<T, Error>) {
+        self.record_since(result, Instant::now());
     }
 
-    /// Notes how a request has ended. A failure that took long has lasted since the request began.
-    fn note_since<T>(&self, result: &Result<T, Error>, began: Instant) {
+    /// Records the result of a request. A failure counts from the start of its request.
+    fn record_since<T>(&self, result: &Result<T, Error>, began: Instant) {
         match result {
             Ok(_) => self.succeeded(),
             Err(error) => {
                 let cause = error.cause;
                 self.count_failure(cause.as_str());
-                // Otherwise it says something about the request, and nothing about the store.
+                // Other errors are about the request and not about the store.
                 if error.retryable || cause != Cause::Other {
                     self.failed_since(&error.to_string(), began);
                 }
@@ -105,7 +106,7 @@ impl Dependency {
         }
     }
 
-    /// Exports the counters of failures with zero: the increase of a series that begins with its first failure would be zero.
+    /// Exports the counters of failures with zero. Otherwise the first failure of a series would not count as an increase.
     pub(super) fn export_failures(&self) {
         if !self.is_probe {
             for cause in Cause::ALL {
@@ -121,14 +122,14 @@ impl Dependency {
         }
     }
 
-    /// Notes a success.
+    /// Records a success.
     pub(super) fn succeeded(&self) {
         let mut state = self.state();
         state.succeeded = Some(Instant::now());
         state.failing = None;
     }
 
-    /// Notes a failure.
+    /// Records a failure.
     pub(super) fn failed(&self, reason: &str) {
         self.failed_since(reason, Instant::now());
     }
@@ -137,28 +138,28 @@ impl Dependency {
         let (now, mut state) = (Instant::now(), self.state());
         let since = state.failing.as_ref().map_or(began, |failing| failing.since);
         let reason = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS).collect();
-        state.failing = Some(Failing { since, last: now, reason });
+        state.failing = Some(FailureStreak { since, last: now, reason });
     }
 
-    /// When the last request succeeded, if one did.
+    /// Returns the time of the last success.
     pub(super) fn last_success(&self) -> Option<Instant> {
         self.state().succeeded
     }
 
-    /// Whether the store can be used, as far as the process has seen, or why not.
+    /// Returns the reason why the store cannot be used, if its records say so.
     pub(super) fn verdict(&self) -> Result<(), String> {
         self.state().verdict(self.is_probe, Instant::now())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can panic half-way.
+    fn state(&self) -> MutexGuard<'_, RequestRecords> {
+        // The lock is never poisoned with a half-made change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl RequestRecords {
     fn verdict(&self, is_probe: bool, now: Instant) -> Result<(), String> {
-        if let Some(Failing { since, last, reason }) = &self.failing {
+        if let Some(FailureStreak { since, last, reason }) = &self.failing {
             let is_confirmed = last.duration_since(*since) >= CONFIRMED;
             if is_confirmed && now.duration_since(*last) < FRESH {
                 return Err(format!("{reason} (for {} s)", now.duration_since(*since).as_secs()));
@@ -184,7 +185,7 @@ impl State {
     }
 }
 
-/// A request that has no answer yet, until it is dropped.
+/// A request without an answer. Dropping it removes it from the list of open requests.
 struct OpenRequest<'a> {
     dependency: &'a Dependency,
     number: u64,
@@ -220,11 +221,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_fails_once_failures_last_and_until_a_success_or_for_a_minute() {
+    async fn store_counts_as_failing_while_failures_last_and_are_recent() {
         let log = Dependency::of_traffic("log", "append");
-        assert_eq!(log.verdict(), Ok(()), "nothing is known against it");
+        assert_eq!(log.verdict(), Ok(()), "no failure is recorded");
         log.failed("no room");
-        assert_eq!(log.verdict(), Ok(()), "one failure may be a blip");
+        assert_eq!(log.verdict(), Ok(()), "one failure is not enough");
         advance(2 * SECOND).await;
         log.failed("no room\u{1b}");
         assert_eq!(log.verdict(), Err("no room (for 2 s)".to_owned()));
@@ -234,14 +235,14 @@ mod tests {
         advance(2 * SECOND).await;
         log.failed("away");
         advance(FRESH).await;
-        assert_eq!(log.verdict(), Ok(()), "nothing has been asked of it since");
+        assert_eq!(log.verdict(), Ok(()), "the last failure is too old");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_without_an_answer_counts_unless_later_ones_succeed() {
+    async fn request_without_answer_is_a_failure_unless_a_later_one_succeeds() {
         let log = Dependency::of_traffic("log", "append");
-        let mut asking = pin!(log.watch(pending::<Result<(), Error>>()));
-        assert!(poll!(asking.as_mut()).is_pending());
+        let mut request = pin!(log.watch(pending::<Result<(), Error>>()));
+        assert!(poll!(request.as_mut()).is_pending());
         advance(STUCK).await;
         assert_eq!(log.verdict(), Err("no answer (for 6 s)".to_owned()));
         log.succeeded();
@@ -249,39 +250,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_failure_that_took_long_is_enough() {
+    async fn single_failure_that_took_long_counts() {
         let log = Dependency::of_traffic("log", "append");
-        let asking = log.watch(async {
+        let request = log.watch(async {
             sleep(10 * SECOND).await;
             Err::<(), _>(Error::transient("append", "not acknowledged"))
         });
-        assert!(asking.await.is_err());
+        assert!(request.await.is_err());
         assert_eq!(log.verdict(), Err("append: not acknowledged (for 10 s)".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_given_up_is_forgotten() {
+    async fn cancelled_request_is_not_counted() {
         let log = Dependency::of_traffic("log", "append");
         {
-            let mut asking = pin!(log.watch(pending::<Result<(), Error>>()));
-            assert!(poll!(asking.as_mut()).is_pending());
+            let mut request = pin!(log.watch(pending::<Result<(), Error>>()));
+            assert!(poll!(request.as_mut()).is_pending());
             advance(STUCK).await;
         }
         assert_eq!(log.verdict(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_wrong_with_a_request_is_not_held_against_the_store() {
+    async fn permanent_error_of_a_request_is_no_failure_of_the_store() {
         let log = Dependency::of_traffic("log", "append");
         for _ in 0..2 {
-            log.note::<()>(&Err(Error::permanent("append", "the message is too large")));
+            log.record::<()>(&Err(Error::permanent("append", "the message is too large")));
             advance(2 * SECOND).await;
         }
         assert_eq!(log.verdict(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_must_have_been_made_lately() {
+    async fn probe_without_recent_answer_is_a_failure() {
         let probe = Dependency::of_probe("LS_JOBS");
         assert!(probe.verdict().is_err());
         probe.succeeded();

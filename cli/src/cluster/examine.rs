@@ -1,7 +1,7 @@
-//! Looks at everything that a cluster needs, for `longshore doctor`. It changes nothing, and writes one key to Redis that
-//! expires.
+//! Reads the state of everything that a cluster needs, for `longshore doctor`. It changes nothing, except for one key in
+//! Redis that expires.
 //!
-//! What the answers mean is decided in `judge`; here it is only brought together.
+//! The states are collected here, and judged in `judge`.
 
 use std::time::Duration;
 
@@ -17,47 +17,49 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
 
+use super::connect;
 use super::judge;
-use super::partitions::{self, PartitionSeen};
-use super::reach;
+use super::partitions::{self, PartitionSnapshot};
 use super::report::SchedulerReport;
-use super::snapshot::{BacklogSeen, ConsumerSeen, NatsSeen, RedisSeen, SchedulerSeen, StreamSeen};
-use crate::config::{Config, Key, Origin};
+use super::snapshot::{
+    BacklogSnapshot, ConsumerSnapshot, NatsSnapshot, RedisSnapshot, SchedulerSnapshot, StreamSnapshot,
+};
+use crate::config::{Config, SettingKey, SettingOrigin};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::finding::Finding;
 
-/// The deadline for connections unless the configuration sets one: short, because an operator waits for the answer.
+/// Deadline of connections, unless the configuration sets one. It is short, because an operator waits for the result.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long schedulers have to say that they are there. They all answer at once.
-const ROLL_CALL: Duration = Duration::from_millis(500);
+/// Time that schedulers get to answer a request for statistics. They all answer at once.
+const STATISTICS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// More schedulers than this are not listed.
-const LISTED: usize = 100;
+/// Number of schedulers that are listed.
+const MAX_LISTED_SCHEDULERS: usize = 100;
 
-/// How long one question may take.
+/// Deadline of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A cluster as a doctor sees it.
-pub(crate) struct Examination {
-    /// What was found, and what it means.
+/// The state of a cluster, with findings.
+pub(crate) struct ClusterExamination {
+    /// The results of the checks.
     pub(crate) findings: Vec<Finding>,
-    /// The partitions: who leads each, and how its state is stored.
-    pub(crate) partitions: Vec<PartitionSeen>,
-    /// The jobs that wait, by server.
-    pub(crate) backlog: Vec<BacklogSeen>,
-    /// The streams, in the order of their names.
-    pub(crate) streams: Vec<StreamSeen>,
+    /// The partitions, with their leaders and the ages of their checkpoints.
+    pub(crate) partitions: Vec<PartitionSnapshot>,
+    /// The jobs in the queue, by server.
+    pub(crate) backlog: Vec<BacklogSnapshot>,
+    /// The streams, sorted by name.
+    pub(crate) streams: Vec<StreamSnapshot>,
     /// The schedulers that answer.
-    pub(crate) schedulers: Vec<SchedulerSeen>,
-    /// The workers that present themselves.
+    pub(crate) schedulers: Vec<SchedulerSnapshot>,
+    /// The workers that are listed in Redis.
     pub(crate) workers: Vec<WorkerEntry>,
     /// The exit code if NATS or Redis cannot be reached, or refuses the user.
     pub(crate) unreachable: Option<Exit>,
 }
 
-/// The statistics of a service, as far as they matter here.
+/// The statistics of a service that are used here.
 #[derive(Deserialize)]
 struct ServiceStats {
     id: String,
@@ -66,25 +68,25 @@ struct ServiceStats {
     endpoints: Vec<EndpointStats>,
 }
 
-/// The statistics of an endpoint. One of them holds the report of the process.
+/// The statistics of an endpoint. One of them contains the report of the process.
 #[derive(Deserialize)]
 struct EndpointStats {
     #[serde(default)]
     data: Option<SchedulerReport>,
 }
 
-/// Looks at everything, at the same time.
-pub(crate) async fn examine(config: &Config) -> Examination {
+/// Reads and judges the state of a cluster. All requests are sent at the same time.
+pub(crate) async fn examine(config: &Config) -> ClusterExamination {
     let (nats, redis) = tokio::join!(nats(config), redis(config));
     let workers = redis.as_ref().ok().map(|seen| seen.workers.as_slice());
     let partitions = partitions::partitions(nats.as_ref().ok(), redis.as_ref().ok(), config.partitions);
     let mut findings = match &nats {
         Ok(seen) => judge::nats(seen, workers, &partitions, config.partitions),
-        Err(failure) => vec![judge::away("NATS", failure)],
+        Err(failure) => vec![judge::unreachable_server("NATS", failure)],
     };
     findings.extend(match &redis {
         Ok(seen) => judge::redis(seen, nats.as_ref().ok().map(pulls)),
-        Err(failure) => vec![judge::away("Redis", failure)],
+        Err(failure) => vec![judge::unreachable_server("Redis", failure)],
     });
     let schedulers = nats.as_ref().map_or(&[][..], |seen| &seen.schedulers);
     findings.extend(judge::stores(schedulers, workers.unwrap_or_default()));
@@ -92,7 +94,7 @@ pub(crate) async fn examine(config: &Config) -> Examination {
     let seen = nats.ok();
     let backlog = seen.as_ref().and_then(|seen| seen.backlog.as_ref().ok()).map(backlog).unwrap_or_default();
     let (streams, schedulers) = seen.map(|seen| (seen.status.streams, seen.schedulers)).unwrap_or_default();
-    Examination {
+    ClusterExamination {
         findings,
         partitions,
         backlog,
@@ -103,14 +105,14 @@ pub(crate) async fn examine(config: &Config) -> Examination {
     }
 }
 
-/// Returns how many requests for jobs wait.
-fn pulls(seen: &NatsSeen) -> usize {
+/// Returns the number of pull requests for jobs that wait in NATS.
+fn pulls(seen: &NatsSnapshot) -> usize {
     let queues = seen.status.streams.iter().filter(|stream| stream.name == subject::JOBS_STREAM);
     queues.flat_map(|queue| &queue.consumers).map(|consumer| consumer.waiting).sum()
 }
 
-fn backlog(backlog: &Backlog) -> Vec<BacklogSeen> {
-    let seen = |server: &nats::ServerBacklog| BacklogSeen {
+fn backlog(backlog: &Backlog) -> Vec<BacklogSnapshot> {
+    let seen = |server: &nats::ServerBacklog| BacklogSnapshot {
         server: server.server.clone(),
         jobs: server.jobs,
         out: server.out,
@@ -119,25 +121,25 @@ fn backlog(backlog: &Backlog) -> Vec<BacklogSeen> {
     backlog.servers.iter().map(seen).collect()
 }
 
-fn stream(status: nats::StreamStatus) -> StreamSeen {
+fn stream(status: nats::StreamStatus) -> StreamSnapshot {
     let nats::StreamStatus { name, messages, bytes, max_bytes, settings, consumers, .. } = status;
-    let consumer = |consumer: nats::ConsumerStatus| ConsumerSeen {
+    let consumer = |consumer: nats::ConsumerStatus| ConsumerSnapshot {
         name: consumer.name,
         pending: consumer.pending,
         ack_pending: consumer.ack_pending,
         waiting: consumer.waiting,
     };
     let consumers = consumers.into_iter().map(consumer).collect();
-    StreamSeen { name, messages, bytes, max_bytes, settings, consumers }
+    StreamSnapshot { name, messages, bytes, max_bytes, settings, consumers }
 }
 
-/// NATS as it is.
-async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
-    let nats = reach::client(config, "longshore-doctor", deadline(config)).await?;
-    // What is not allowed is only said beside the connection, and no answer would come.
+/// Reads the state of NATS.
+async fn nats(config: &Config) -> Result<NatsSnapshot, Failure> {
+    let nats = connect::client(config, "longshore-doctor", deadline(config)).await?;
+    // NATS reports a missing permission only on the connection, and the request gets no answer.
     let seen = tokio::select! { biased;
         cause = nats.denied() => {
-            let message = format!("NATS at {} does not allow this user what it asks for: {cause}", config.nats());
+            let message = format!("NATS at {} refuses a request of this user: {cause}", config.nats());
             Err(Failure::new(Exit::Denied, message))
         }
         seen = answers_of_nats(&nats) => seen.map_err(Failure::from),
@@ -146,86 +148,87 @@ async fn nats(config: &Config) -> Result<NatsSeen, Failure> {
     seen.map_err(|failure| advised(failure, judge::DOCTORS_NATS_USER))
 }
 
-async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSeen, Error> {
+async fn answers_of_nats(nats: &NatsClient) -> Result<NatsSnapshot, Error> {
     let status = nats.status().await?;
     let client = nats.client();
     let schedulers = schedulers(&client).await;
     let clock_ahead = nats_clock(&client).await;
     let backlog = nats.backlog().await.map_err(|error| error.to_string());
-    Ok(NatsSeen { status, clock_ahead, schedulers, backlog })
+    Ok(NatsSnapshot { status, clock_ahead, schedulers, backlog })
 }
 
-/// Adds advice to the failure of a user that lacks a permission.
+/// Adds advice to a failure that is a missing permission.
 fn advised(failure: Failure, advice: &str) -> Failure {
     if failure.exit == Exit::Denied && failure.help.is_none() { failure.help(advice) } else { failure }
 }
 
-/// Redis as it is.
-async fn redis(config: &Config) -> Result<RedisSeen, Failure> {
-    let redis: Redis = reach::redis(config, deadline(config)).await?;
+/// Reads the state of Redis.
+async fn redis(config: &Config) -> Result<RedisSnapshot, Failure> {
+    let redis: Redis = connect::redis(config, deadline(config)).await?;
     answers_of_redis(config, &redis).await.map_err(|error| advised(error.into(), judge::DOCTORS_REDIS_USER))
 }
 
-async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSeen, Error> {
+async fn answers_of_redis(config: &Config, redis: &Redis) -> Result<RedisSnapshot, Error> {
     let workers = redis.catalog().workers().await?;
     let before = clock::now();
     let status = redis.status().await?;
     let clock_ahead = ahead(status.clock, before, clock::now());
     let leases = redis.lease_holders(config.partitions).await?;
     let write = redis.probe_write(Probe::OneKey).await;
-    Ok(RedisSeen { status, clock_ahead, workers, leases, write })
+    Ok(RedisSnapshot { status, clock_ahead, workers, leases, write })
 }
 
 fn deadline(config: &Config) -> Duration {
-    match config.origin(Key::ConnectDeadline) {
-        Origin::Default => CONNECT_DEADLINE,
+    match config.origin(SettingKey::ConnectDeadline) {
+        SettingOrigin::Default => CONNECT_DEADLINE,
         _ => config.connect_deadline,
     }
 }
 
-/// The schedulers that answer when the statistics of the service are asked for (ADR-32).
-async fn schedulers(client: &Client) -> Vec<SchedulerSeen> {
+/// Returns the schedulers that answer a request for the statistics of the service (ADR-32).
+async fn schedulers(client: &Client) -> Vec<SchedulerSnapshot> {
     let inbox = client.new_inbox();
     let Ok(answers) = client.subscribe(inbox.clone()).await else { return Vec::new() };
     if client.publish_with_reply("$SRV.STATS.longshore", inbox, "".into()).await.is_err() {
         return Vec::new();
     }
     let mut found = Vec::new();
-    let mut answers = answers.take(LISTED);
+    let mut answers = answers.take(MAX_LISTED_SCHEDULERS);
     let collecting = async {
         while let Some(Message { payload, .. }) = answers.next().await {
             found.extend(serde_json::from_slice::<ServiceStats>(&payload).map(scheduler));
         }
     };
-    // It ends with its time: nobody knows how many there are.
-    let _ = timeout(ROLL_CALL, collecting).await;
-    found.sort_by(|one: &SchedulerSeen, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
+    // The number of schedulers is not known, so the collection ends by its timeout only.
+    let _ = timeout(STATISTICS_TIMEOUT, collecting).await;
+    found.sort_by(|one: &SchedulerSnapshot, other| (&one.node, &one.id).cmp(&(&other.node, &other.id)));
     found
 }
 
-fn scheduler(stats: ServiceStats) -> SchedulerSeen {
+fn scheduler(stats: ServiceStats) -> SchedulerSnapshot {
     let report = stats.endpoints.into_iter().find_map(|endpoint| endpoint.data).unwrap_or_default();
     let SchedulerReport { node, partitions, problems, atomic_batches } = report;
-    SchedulerSeen { id: stats.id, version: stats.version, node, partitions, problems, atomic_batches }
+    SchedulerSnapshot { id: stats.id, version: stats.version, node, partitions, problems, atomic_batches }
 }
 
-/// How far the clock of the server is ahead of ours, by the moment it writes into an answer.
+/// Returns the difference of the server's clock from the local one in milliseconds, by the time in an answer. Positive means
+/// ahead.
 async fn nats_clock(client: &Client) -> Option<i64> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct StreamInfo {
         ts: String,
     }
     let before = clock::now();
-    let question = format!("$JS.API.STREAM.INFO.{}", subject::JOBS_STREAM);
-    let answer = timeout(ANSWER_LIMIT, client.request(question, "".into())).await.ok()?.ok()?;
+    let request = format!("$JS.API.STREAM.INFO.{}", subject::JOBS_STREAM);
+    let answer = timeout(ANSWER_LIMIT, client.request(request, "".into())).await.ok()?.ok()?;
     let after = clock::now();
-    let Answer { ts } = serde_json::from_slice(&answer.payload).ok()?;
+    let StreamInfo { ts } = serde_json::from_slice(&answer.payload).ok()?;
     let moment = OffsetDateTime::parse(&ts, &Rfc3339).ok()?;
     let millis = u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?;
     Some(ahead(Timestamp::from_millis(millis), before, after))
 }
 
-/// How far a clock is ahead that was read between two moments of ours.
+/// Returns the difference of a clock that was read between two local times, in milliseconds. Positive means ahead.
 fn ahead(clock: Timestamp, before: Timestamp, after: Timestamp) -> i64 {
     let middle = before.plus(after.since(before) / 2);
     let millis = |moment: Timestamp| i64::try_from(moment.as_millis()).unwrap_or(i64::MAX);

@@ -1,8 +1,7 @@
-//! What a scheduler measures of what is not its own doing: the partitions it leads, what waits in the queues of the
-//! cluster, and news that it had to drop.
+//! Gauges of a scheduler: the partitions that it leads, the queues of the cluster, and dropped run updates.
 //!
-//! Counting of runs and calls happens where they happen. Queues are asked for on a beat, so that a scrape waits for
-//! nothing; every scheduler shows the same of them.
+//! Runs and calls are counted where they happen. Queues are measured periodically, so that a scrape does not wait for them.
+//! Every scheduler measures the same queues.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,10 +18,10 @@ use tracing::debug;
 use super::dependencies::Dependencies;
 use super::report::checkpoint_age;
 
-/// How often: as often as metrics are usually collected.
-const BEAT: Duration = Duration::from_secs(15);
+/// Interval of the measurements, the usual interval of metrics collection.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Keeps the partitions that are led in the metrics.
+/// Exports the partitions that this scheduler leads.
 pub(super) async fn led(
     partitions: u16,
     mut led: watch::Receiver<BTreeSet<Partition>>,
@@ -31,7 +30,7 @@ pub(super) async fn led(
     gauge!("longshore_partitions").set(partitions);
     let counting = async {
         let mut before = BTreeSet::new();
-        // It is shown from the start, so that its rate is known for the first change.
+        // The counter is exported from the start, so that the rate of the first change is known.
         counter!("longshore_leader_changes_total").increment(0);
         loop {
             let now = led.borrow_and_update().clone();
@@ -42,7 +41,7 @@ pub(super) async fn led(
             }
             for partition in before.difference(&now) {
                 gauge!("longshore_partition_led", "partition" => partition.to_string()).set(0);
-                // Not a number is left out of what is exported: another scheduler knows the age.
+                // NaN is not exported: another scheduler leads the partition and exports the age.
                 let labels = [("partition", partition.to_string())];
                 gauge!("longshore_checkpoint_age_seconds", &labels).set(f64::NAN);
             }
@@ -55,7 +54,7 @@ pub(super) async fn led(
     let _ = stop.run_until_cancelled(counting).await;
 }
 
-/// Keeps what waits and what was dropped in the metrics.
+/// Exports the queues, the ages of checkpoints, and the number of dropped run updates.
 pub(super) async fn waiting(
     nats: Nats,
     led: watch::Receiver<BTreeSet<Partition>>,
@@ -63,12 +62,12 @@ pub(super) async fn waiting(
     stop: CancellationToken,
 ) {
     let events = nats.events();
-    let mut beat = interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(MEASURE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let measuring = async {
         let (mut shown, mut since) = (BTreeSet::new(), BTreeMap::new());
         loop {
-            beat.tick().await;
+            ticks.tick().await;
             counter!("longshore_news_dropped_total").absolute(events.dropped());
             measure_checkpoints(&led.borrow().clone(), &mut since, &dependencies);
             measure_queues(&nats).await;
@@ -79,7 +78,7 @@ pub(super) async fn waiting(
     let _ = stop.run_until_cancelled(async { tokio::join!(measuring, counting) }).await;
 }
 
-/// Counts streams that were made again as soon as they are: an alert rests on it.
+/// Counts restored streams immediately, because an alert depends on it.
 async fn count_restored(mut restored: watch::Receiver<u64>) {
     loop {
         counter!("longshore_streams_restored_total").absolute(*restored.borrow_and_update());
@@ -89,10 +88,10 @@ async fn count_restored(mut restored: watch::Receiver<u64>) {
     }
 }
 
-/// Measures the age of the checkpoints of the partitions that are led, whose leaderships began at these times.
+/// Measures the age of the checkpoints of led partitions. `since` has the start of each leadership.
 ///
-/// A leader that could store nothing yet shows the time since it began to lead: otherwise the checkpoints of a store that
-/// refuses all of them would have no age, and no alert would fire.
+/// Without a stored checkpoint, the age is the time since the leadership began. Otherwise a store that refuses all
+/// checkpoints would cause no alert.
 fn measure_checkpoints(
     led: &BTreeSet<Partition>,
     since: &mut BTreeMap<Partition, Instant>,
@@ -108,7 +107,7 @@ fn measure_checkpoints(
     }
 }
 
-/// Measures the queues. One that cannot be seen keeps what it showed last.
+/// Measures the queues. A queue that cannot be read keeps its last value.
 async fn measure_queues(nats: &Nats) {
     match nats.queues().await {
         Ok(queues) => {
@@ -119,15 +118,15 @@ async fn measure_queues(nats: &Nats) {
                 gauge!("longshore_queue_oldest_age_seconds", &labels).set(queue.oldest.as_secs_f64());
             }
         }
-        Err(error) => debug!(%error, "queues not measured"),
+        Err(error) => debug!(%error, "cannot measure queues; keeping their last values"),
     }
 }
 
-/// Measures the jobs of each server. A server that was shown and has no jobs any more is shown with zero.
+/// Measures the jobs of each server. A server without jobs is exported with zero if it had jobs before.
 async fn measure_backlog(nats: &Nats, shown: &mut BTreeSet<String>) {
     let backlog = match nats.backlog().await {
         Ok(backlog) => backlog,
-        Err(error) => return debug!(%error, "the jobs of servers are not measured"),
+        Err(error) => return debug!(%error, "cannot measure the jobs of servers; keeping their last values"),
     };
     let show = |server: &str, jobs: u64, oldest: Duration| {
         let labels = [("server", server.to_owned())];

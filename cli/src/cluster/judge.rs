@@ -1,4 +1,4 @@
-//! What the findings of a doctor mean: pure, so that every word of it can be tested.
+//! Judges the state of a cluster. The functions are pure, so that every finding can be tested.
 
 mod backlog;
 mod leaders;
@@ -12,43 +12,43 @@ use longshore_ports::{Cause, WorkerEntry};
 use longshore_proto::ServerName;
 use longshore_redis::{Keys, Persistence};
 
-use super::partitions::PartitionSeen;
-use super::snapshot::{NatsSeen, RedisSeen, SchedulerSeen};
+use super::partitions::PartitionSnapshot;
+use super::snapshot::{NatsSnapshot, RedisSnapshot, SchedulerSnapshot};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 use crate::output::Elapsed;
 
-/// How far clocks may be apart before it is worth a word, and before timers and leases go visibly wrong.
+/// Differences of clocks in milliseconds that are doubtful, and that make timers and leases wrong.
 const CLOCK_DOUBTFUL: i64 = 1_000;
 const CLOCK_WRONG: i64 = 10_000;
 
-/// The version of nats-server that is recommended.
+/// The recommended version of nats-server.
 const RECOMMENDED: (u32, u32, u32) = (2, 15, 1);
 
-/// Fullness of Redis, in per cent, from which on the operator should look.
+/// Fullness of Redis, in per cent, from which on it is doubtful.
 const FULL_PERCENT: u64 = 70;
 
-/// Advice to an operator whose Redis user lacks a permission.
+/// Advice if the Redis user of the doctor lacks a permission.
 pub(super) const DOCTORS_REDIS_USER: &str =
     "give this user the permissions of `operator` in deploy/redis/users.conf, which `longshore doctor` needs";
 
-/// The same for a NATS user.
+/// Advice if the NATS user of the doctor lacks a permission.
 pub(super) const DOCTORS_NATS_USER: &str = "use the user `operator` of deploy/nats/accounts.conf, which `longshore doctor` needs, \
      with its `nats.inbox_prefix`";
 
-/// Somebody who cannot be reached, or will not do.
-pub(super) fn away(name: &'static str, failure: &Failure) -> Finding {
-    Finding::new(name, Level::Wrong, &failure.message)
+/// Returns the finding about a server that cannot be reached or used.
+pub(super) fn unreachable_server(name: &'static str, failure: &Failure) -> Finding {
+    Finding::new(name, FindingLevel::Wrong, &failure.message)
         .maybe_help(failure.help.as_deref())
         .lacking_permission(failure.exit == Exit::Denied)
 }
 
-/// NATS, its streams, the schedulers and the jobs. Without Redis it is not known which workers there are.
+/// Judges NATS, its streams, the schedulers and the jobs. Without Redis, `workers` is `None`.
 pub(super) fn nats(
-    seen: &NatsSeen,
+    seen: &NatsSnapshot,
     workers: Option<&[WorkerEntry]>,
-    partitions: &[PartitionSeen],
+    partitions: &[PartitionSnapshot],
     count: u16,
 ) -> Vec<Finding> {
     let status = &seen.status;
@@ -57,7 +57,7 @@ pub(super) fn nats(
     findings.extend(backlog::queue(&seen.backlog, workers));
     findings.push(match seen.clock_ahead {
         Some(ahead) => clock("clock of NATS", ahead),
-        None => Finding::new("clock of NATS", Level::Unknown, "told only once there are streams"),
+        None => Finding::new("clock of NATS", FindingLevel::Unknown, "known only once there are streams"),
     });
     findings.extend(leaders::schedulers(&seen.schedulers, partitions));
     findings
@@ -68,14 +68,15 @@ fn version(status: &nats::NatsStatus) -> Finding {
     let mut numbers = status.version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     if (next(), next(), next()) >= RECOMMENDED {
-        return Finding::new("NATS", Level::Good, &whole);
+        return Finding::new("NATS", FindingLevel::Good, &whole);
     }
     let (major, minor, patch) = RECOMMENDED;
-    Finding::new("NATS", Level::Doubtful, &whole).help(&format!("{major}.{minor}.{patch} is recommended"))
+    Finding::new("NATS", FindingLevel::Doubtful, &whole)
+        .help(&format!("{major}.{minor}.{patch} is recommended"))
 }
 
-/// Redis and the workers. `pulls` are the requests for jobs that wait in NATS, if that is known.
-pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
+/// Judges Redis and the workers. `pulls` is the number of pull requests for jobs that wait in NATS, if that is known.
+pub(super) fn redis(seen: &RedisSnapshot, pulls: Option<usize>) -> Vec<Finding> {
     let status = &seen.status;
     let used = status.memory_bytes / (1024 * 1024);
     let memory = match status.memory_limit_bytes {
@@ -88,20 +89,21 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
     let mut findings = vec![if let Err(error) = &seen.write {
         let lacks_permission = error.cause == Cause::Denied;
         let help =
-            if lacks_permission { DOCTORS_REDIS_USER } else { "it needs a larger `maxmemory`, or disk" };
-        Finding::new("Redis", Level::Wrong, &format!("{whole}; it refuses a write: {error}"))
+            if lacks_permission { DOCTORS_REDIS_USER } else { "raise `maxmemory` or enlarge the disk" };
+        Finding::new("Redis", FindingLevel::Wrong, &format!("{whole}; it refuses a write: {error}"))
             .help(help)
             .lacking_permission(lacks_permission)
     } else if status.disk_failing {
-        Finding::new("Redis", Level::Wrong, &format!("{whole}; its last write to disk failed"))
-            .help("look at its disk and its log; it takes no writes until one succeeds")
+        Finding::new("Redis", FindingLevel::Wrong, &format!("{whole}; its last write to disk failed"))
+            .help("check its disk and its log; it accepts no writes until one succeeds")
     } else if is_full {
-        Finding::new("Redis", Level::Doubtful, &whole).help("raise `maxmemory`; full, it refuses writes")
+        Finding::new("Redis", FindingLevel::Doubtful, &whole)
+            .help("raise `maxmemory`: when it is full, it refuses writes")
     } else if status.persistence == Persistence::SnapshotsAtMost {
-        Finding::new("Redis", Level::Doubtful, &format!("{whole}, no append-only file"))
-            .help("set `appendonly yes`: a restart then keeps which unsafe calls were made")
+        Finding::new("Redis", FindingLevel::Doubtful, &format!("{whole}, no append-only file"))
+            .help("set `appendonly yes`, so that a restart keeps the claims of unsafe calls")
     } else {
-        Finding::new("Redis", Level::Good, &whole)
+        Finding::new("Redis", FindingLevel::Good, &whole)
     }];
     findings.push(claims(&status.keys));
     findings.push(clock("clock of Redis", seen.clock_ahead));
@@ -109,30 +111,30 @@ pub(super) fn redis(seen: &RedisSeen, pulls: Option<usize>) -> Vec<Finding> {
     findings
 }
 
-/// The stores that processes say that they cannot use.
-pub(super) fn stores(schedulers: &[SchedulerSeen], workers: &[WorkerEntry]) -> Vec<Finding> {
+/// Judges the stores that processes report as unusable.
+pub(super) fn stores(schedulers: &[SchedulerSnapshot], workers: &[WorkerEntry]) -> Vec<Finding> {
     let schedulers = schedulers.iter().map(|seen| (seen.node.as_str(), seen.problems.as_slice()));
     let workers = workers.iter().map(|seen| (seen.worker.as_str(), seen.problems.as_slice()));
     stores::problems(&schedulers.chain(workers).collect::<Vec<_>>())
 }
 
-/// The claims that Redis holds, which take memory until they expire.
+/// Returns the finding about the number of claims, which take memory of Redis until they expire.
 fn claims(keys: &Keys) -> Finding {
     let at_least = if keys.more { "at least " } else { "" };
     let text = format!("{at_least}{} in Redis", count(keys.claims, "claim"));
-    Finding::new("claims", Level::Good, &text)
+    Finding::new("claims", FindingLevel::Good, &text)
 }
 
-/// The workers that are listed in Redis. Workers ask NATS for jobs also while they cannot be listed.
+/// Judges the workers that are listed in Redis. Workers pull jobs from NATS even while they cannot be listed.
 fn workers(workers: &[WorkerEntry], pulls: usize) -> Finding {
     const NAME: &str = "workers";
     if workers.is_empty() && pulls > 0 {
-        return Finding::new(NAME, Level::Wrong, "none is listed in Redis, and some ask NATS for jobs").help(
-            "they cannot write to Redis: `/readyz?verbose` of a worker says why, and its Redis user needs what deploy/ gives it",
+        return Finding::new(NAME, FindingLevel::Wrong, "none is listed in Redis, but some pull jobs from NATS").help(
+            "they cannot write to Redis: `/readyz?verbose` of a worker shows the reason; its Redis user needs the permissions of deploy/",
         );
     }
     if workers.is_empty() {
-        return Finding::new(NAME, Level::Wrong, "none is there; no call is made")
+        return Finding::new(NAME, FindingLevel::Wrong, "none is running; no call is made")
             .help("start one with `longshore worker`");
     }
     let mut servers: Vec<&str> =
@@ -140,42 +142,43 @@ fn workers(workers: &[WorkerEntry], pulls: usize) -> Finding {
     servers.sort_unstable();
     servers.dedup();
     let text = format!("{}, serving {}", count(workers.len() as u64, "worker"), servers.join(", "));
-    Finding::new(NAME, Level::Good, &text)
+    Finding::new(NAME, FindingLevel::Good, &text)
 }
 
 fn clock(name: &'static str, ahead: i64) -> Finding {
     let apart = Elapsed(Duration::from_millis(ahead.unsigned_abs()));
     let text = match ahead {
-        0 => "the same as here".to_owned(),
-        1.. => format!("{apart} ahead of here"),
-        _ => format!("{apart} behind here"),
+        0 => "in sync".to_owned(),
+        1.. => format!("{apart} ahead"),
+        _ => format!("{apart} behind"),
     };
     let level = match ahead.saturating_abs() {
-        ..=CLOCK_DOUBTFUL => return Finding::new(name, Level::Good, &text),
-        ahead if ahead <= CLOCK_WRONG => Level::Doubtful,
-        _ => Level::Wrong,
+        ..=CLOCK_DOUBTFUL => return Finding::new(name, FindingLevel::Good, &text),
+        ahead if ahead <= CLOCK_WRONG => FindingLevel::Doubtful,
+        _ => FindingLevel::Wrong,
     };
-    Finding::new(name, level, &text).help("let NTP set both clocks: timers and leases go by them")
+    Finding::new(name, level, &text)
+        .help("synchronise both clocks with NTP: timers and leases depend on them")
 }
 
 fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("one {what}") } else { format!("{number} {what}s") }
 }
 
-/// The exit code of NATS or Redis that cannot be reached, or refuses the user.
+/// Returns the exit code if NATS or Redis cannot be reached, or refuses the user.
 pub(super) fn unreachable(failures: [Option<&Failure>; 2]) -> Option<Exit> {
     failures.into_iter().flatten().map(|failure| failure.exit).find(|exit| *exit != Exit::Error)
 }
 
-/// What all findings come to. A server that cannot be reached outweighs the rest, and then a missing permission; what is
-/// doubtful counts if it is asked for.
+/// Returns the exit code for all findings. A server that cannot be reached outweighs the rest, and then a missing permission;
+/// doubtful findings count with `is_strict`.
 pub(crate) fn exit(unreachable: Option<Exit>, findings: &[Finding], is_strict: bool) -> Exit {
     let has = |level| findings.iter().any(|finding| finding.level == level);
     match unreachable {
         Some(exit) => exit,
         None if findings.iter().any(|finding| finding.lacks_permission) => Exit::Denied,
-        None if has(Level::Wrong) => Exit::Error,
-        None if is_strict && has(Level::Doubtful) => Exit::Doubtful,
+        None if has(FindingLevel::Wrong) => Exit::Error,
+        None if is_strict && has(FindingLevel::Doubtful) => Exit::Doubtful,
         None => Exit::Success,
     }
 }
@@ -202,7 +205,7 @@ mod tests {
         }
     }
 
-    /// A server with these streams.
+    /// Returns the status of a server with these streams.
     pub(super) fn status(streams: Vec<StreamStatus>) -> NatsStatus {
         let (version, server) = ("2.15.1".to_owned(), "n".to_owned());
         let account = AccountStatus::default();
@@ -210,7 +213,7 @@ mod tests {
         NatsStatus { version, server, cluster: None, round_trip, account, logs_percent: 0, streams }
     }
 
-    /// All streams of a cluster, nearly empty; the logs first.
+    /// Returns all streams of a cluster, nearly empty; the logs first.
     pub(super) fn all(partitions: u16) -> Vec<StreamStatus> {
         let logs = (0..partitions).map(|number| stream(&subject::log_stream(Partition(number))));
         let others = ["LS_JOBS", "LS_BLOBS", "LS_SUBMIT", "LS_DLQ", "KV_LS_WORKFLOWS"];
@@ -218,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn clocks_may_be_a_second_apart() {
+    fn clocks_may_differ_by_a_second() {
         let cases = [
-            (0, Level::Good, "the same as here"),
-            (-1_000, Level::Good, "1.0s behind here"),
-            (1_001, Level::Doubtful, "1.0s ahead of here"),
-            (30_000, Level::Wrong, "30.0s ahead of here"),
+            (0, FindingLevel::Good, "in sync"),
+            (-1_000, FindingLevel::Good, "1.0s behind"),
+            (1_001, FindingLevel::Doubtful, "1.0s ahead"),
+            (30_000, FindingLevel::Wrong, "30.0s ahead"),
         ];
         for (ahead, level, text) in cases {
             let finding = clock("clock", ahead);
@@ -232,22 +235,22 @@ mod tests {
     }
 
     #[test]
-    fn workers_that_pull_jobs_and_are_not_listed_are_not_told_to_start() {
+    fn workers_that_pull_jobs_without_being_listed_get_other_advice() {
         let help = |pulls| workers(&[], pulls).help.unwrap_or_default();
         assert!(help(0).contains("start one"), "{}", help(0));
         assert!(help(1).contains("cannot write to Redis"), "{}", help(1));
     }
 
     #[test]
-    fn the_worst_finding_and_the_strictness_decide_the_exit_code() {
+    fn worst_finding_and_strictness_decide_the_exit_code() {
         let gone = Failure::new(Exit::Unreachable, "gone");
         let broken = Failure::new(Exit::Error, "no answer");
         assert_eq!(unreachable([Some(&broken), Some(&gone)]), Some(Exit::Unreachable));
         assert_eq!(unreachable([Some(&broken), None]), None);
         let (wrong, doubtful) =
-            (Finding::new("x", Level::Wrong, "y"), Finding::new("x", Level::Doubtful, "y"));
-        let unknown = [Finding::new("x", Level::Unknown, "y")];
-        let denied = [Finding::new("x", Level::Wrong, "y").lacking_permission(true), wrong.clone()];
+            (Finding::new("x", FindingLevel::Wrong, "y"), Finding::new("x", FindingLevel::Doubtful, "y"));
+        let unknown = [Finding::new("x", FindingLevel::Unknown, "y")];
+        let denied = [Finding::new("x", FindingLevel::Wrong, "y").lacking_permission(true), wrong.clone()];
         assert_eq!(exit(None, &denied, false), Exit::Denied);
         assert_eq!(exit(Some(Exit::Unreachable), &denied, false), Exit::Unreachable);
         let both = [doubtful.clone(), wrong];

@@ -1,5 +1,4 @@
-//! Room in the logs for more runs, as a scheduler measures it: the gauge, and a log line when submits begin or cease to be
-//! refused.
+//! Room in the logs for more runs: the gauge of a scheduler, and a log line when submits begin or cease to be refused.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,19 +6,18 @@ use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 use metrics::gauge;
 use tracing::warn;
 
-/// Distance from the limit below which submits count as admitted again, in per cent. What is measured changes by a
-/// little from one look to the next.
+/// Hysteresis below the limit, in per cent: measurements vary a little from one to the next.
 const REOPENED_BELOW: u64 = 2;
 
-/// True while submits are refused because the logs are too full. Each scheduler logs a change once.
+/// The admission state of submits, by the fullness of the logs. Each scheduler logs a change once.
 #[derive(Debug, Default)]
 pub(super) struct LogsRoom {
     is_closed: Mutex<bool>,
 }
 
 impl LogsRoom {
-    /// Notes the fullness of the fullest log, in per cent, as the admission of submits measures it.
-    pub(super) fn note(&self, percent: u64) {
+    /// Records the fullness of the fullest log, in per cent, as the admission of submits measures it.
+    pub(super) fn record(&self, percent: u64) {
         let percent = u32::try_from(percent).unwrap_or(u32::MAX);
         gauge!("longshore_logs_fullness_ratio").set(f64::from(percent) / 100.0);
         match self.change(u64::from(percent)) {
@@ -40,9 +38,9 @@ impl LogsRoom {
         }
     }
 
-    /// Returns whether submits were refused before, and are refused now.
+    /// Applies a measurement. Returns whether submits were refused before, and are refused now.
     fn change(&self, percent: u64) -> (bool, bool) {
-        // No code that holds the lock can panic half-way.
+        // The lock is never poisoned with a half-made change.
         let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *is_closed;
         let limit = if before { ADMISSION_LIMIT_PERCENT - REOPENED_BELOW } else { ADMISSION_LIMIT_PERCENT };

@@ -1,39 +1,39 @@
-//! Who leads each partition, by the schedulers' own words and by the leases, and how its state is stored.
+//! The partitions of a cluster: their leaders, by reports and by leases, and the ages of their checkpoints.
 
 use serde::Serialize;
 
 use longshore_proto::{Partition, subject};
 
-use super::snapshot::{NatsSeen, RedisSeen};
+use super::snapshot::{NatsSnapshot, RedisSnapshot};
 
-/// A partition as a doctor sees it.
+/// The state of a partition.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub(crate) struct PartitionSeen {
-    /// The partition.
+pub(crate) struct PartitionSnapshot {
+    /// The number of the partition.
     pub(crate) partition: u16,
-    /// The schedulers that say that they lead it, by the ids that logs use: one, but for moments.
+    /// The node ids of the schedulers that report to lead it: one, except during a takeover.
     pub(crate) leaders: Vec<String>,
-    /// The scheduler that holds its lease, and so should lead it.
+    /// The node id of the scheduler that holds the lease.
     pub(crate) lease: Option<String>,
-    /// How long ago its leader stored its state.
+    /// Time since the leader stored the partition's state.
     pub(crate) checkpoint_age_ms: Option<u64>,
-    /// Bytes in its log.
+    /// Size of the log in bytes.
     pub(crate) log_bytes: Option<u64>,
-    /// Bytes that its log may have, if there is a limit.
+    /// Limit of the log in bytes, if there is one.
     pub(crate) log_max_bytes: Option<u64>,
 }
 
-/// Brings together what is known of each partition.
+/// Combines the state of each partition.
 pub(super) fn partitions(
-    nats: Option<&NatsSeen>,
-    redis: Option<&RedisSeen>,
+    nats: Option<&NatsSnapshot>,
+    redis: Option<&RedisSnapshot>,
     count: u16,
-) -> Vec<PartitionSeen> {
+) -> Vec<PartitionSnapshot> {
     (0..count).map(|number| partition(nats, redis, number)).collect()
 }
 
-fn partition(nats: Option<&NatsSeen>, redis: Option<&RedisSeen>, number: u16) -> PartitionSeen {
-    let mut seen = PartitionSeen { partition: number, ..PartitionSeen::default() };
+fn partition(nats: Option<&NatsSnapshot>, redis: Option<&RedisSnapshot>, number: u16) -> PartitionSnapshot {
+    let mut seen = PartitionSnapshot { partition: number, ..PartitionSnapshot::default() };
     if let Some(nats) = nats {
         for scheduler in &nats.schedulers {
             for led in scheduler.partitions.iter().filter(|led| led.partition == number) {

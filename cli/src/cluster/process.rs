@@ -1,8 +1,8 @@
-//! The parts of a process at work, until a signal ends them in order.
+//! The concurrent tasks of a process, until a signal ends them in order.
 //!
-//! Parts stand in stages. At the end the first stage is told to stop and waited for, then the next: whoever brings
-//! work in ends before those who do it. A second signal, or the deadline, ends everything at once; nothing is lost by
-//! that, because others take over what was not handed back.
+//! Tasks belong to stages. At the end the first stage is stopped and awaited, then the next: tasks that accept work end
+//! before those that process it. A second signal, or the deadline, ends everything at once. Nothing is lost by that, because
+//! other processes take over the work.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -19,46 +19,47 @@ use crate::failure::Failure;
 use crate::output::Elapsed;
 use crate::signals::Signals;
 
-/// Parts that stop together.
-struct Stage {
+/// Tasks that are stopped together.
+struct ShutdownStage {
     stop: CancellationToken,
     tasks: JoinSet<&'static str>,
 }
 
-/// The parts of a process.
-pub(super) struct Process {
-    stages: Vec<Stage>,
-    /// Cancelled as soon as the process is to end, before anything stops: readiness follows it.
+/// The tasks of a process, in stages.
+pub(super) struct ProcessTasks {
+    stages: Vec<ShutdownStage>,
+    /// Cancelled as soon as the process begins to end, so that readiness fails before anything stops.
     ending: CancellationToken,
 }
 
-impl Process {
-    /// A process of no parts yet.
+impl ProcessTasks {
+    /// Creates a process without tasks.
     pub(super) const fn new(ending: CancellationToken) -> Self {
         Self { stages: Vec::new(), ending }
     }
 
-    /// Begins a stage, which stops after those before it.
+    /// Adds a stage, which is stopped after those before it. Returns its stop token.
     pub(super) fn stage(&mut self) -> CancellationToken {
         let stop = CancellationToken::new();
-        self.stages.push(Stage { stop: stop.clone(), tasks: JoinSet::new() });
+        self.stages.push(ShutdownStage { stop: stop.clone(), tasks: JoinSet::new() });
         stop
     }
 
-    /// Starts a part in the last stage. It ends when the stage's token says so, and not before.
-    pub(super) fn start(&mut self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task in the last stage. It must run until the stage's stop token is cancelled.
+    pub(super) fn start(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         if self.stages.is_empty() {
             self.stage();
         }
         if let Some(stage) = self.stages.last_mut() {
             stage.tasks.spawn(async move {
-                part.await;
+                task.await;
                 name
             });
         }
     }
 
-    /// Works until a signal, then ends in order within `limit`, and closes at last. A second signal cuts both short.
+    /// Runs until a signal, then ends the stages in order within `limit`, and then awaits `closing`. A second signal ends
+    /// the process at once.
     pub(super) async fn run(
         mut self,
         mut signals: Signals,
@@ -67,8 +68,8 @@ impl Process {
     ) -> Result<Exit, Failure> {
         let broken = tokio::select! {
             biased;
-            asked = signals.next() => {
-                info!(?asked, "ending in order");
+            request = signals.next() => {
+                info!(?request, "ending in order");
                 None
             }
             failure = self.broken() => Some(failure),
@@ -76,7 +77,7 @@ impl Process {
         self.ending.cancel();
         let in_order = async {
             if timeout(limit, self.end()).await.is_err() {
-                warn!("not ended within {}; what was under way is left to others", Elapsed(limit));
+                warn!("not ended within {}; unfinished work is left to other processes", Elapsed(limit));
             }
             closing.await;
         };
@@ -85,25 +86,25 @@ impl Process {
             biased;
             () = &mut in_order => {}
             _ = signals.next() => {
-                warn!("asked again: ending at once");
+                warn!("second signal: ending at once");
                 return Ok(Exit::Interrupted);
             }
         }
         broken.map_or(Ok(Exit::Success), Err)
     }
 
-    /// Returns when a part has ended that nobody told to. Safe to cancel.
+    /// Returns when a task has ended that was not stopped. Safe to cancel.
     async fn broken(&mut self) -> Failure {
         let stages = self.stages.iter_mut().filter(|stage| !stage.tasks.is_empty());
         let ends: Vec<_> = stages.map(|stage| stage.tasks.join_next().boxed()).collect();
         if ends.is_empty() {
-            return Failure::new(Exit::Error, "there is nothing to do");
+            return Failure::new(Exit::Error, "the process has no tasks");
         }
         let (ended, ..) = select_all(ends).await;
         let message = match ended {
             Some(Ok(name)) => format!("{name} has ended"),
             Some(Err(error)) => bug(&error),
-            None => "everything has ended".to_owned(),
+            None => "all tasks have ended".to_owned(),
         };
         Failure::new(Exit::Error, message)
     }
@@ -121,7 +122,7 @@ impl Process {
 }
 
 fn bug(panic: &JoinError) -> String {
-    format!("a part stopped because of a bug in longshore: {panic}")
+    format!("a task stopped because of a bug in longshore: {panic}")
 }
 
 #[cfg(test)]
@@ -131,10 +132,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn stages_end_one_after_the_other() {
+    async fn stages_end_in_order() {
         let order = Arc::new(Mutex::new(Vec::new()));
-        let mut process = Process::new(CancellationToken::new());
-        for name in ["door", "core", "news"] {
+        let mut process = ProcessTasks::new(CancellationToken::new());
+        for name in ["requests", "leadership", "updates"] {
             let (stop, order) = (process.stage(), Arc::clone(&order));
             process.start(name, async move {
                 stop.cancelled().await;
@@ -142,17 +143,17 @@ mod tests {
             });
         }
         process.end().await;
-        assert_eq!(*order.lock().expect("no panic"), ["door", "core", "news"]);
+        assert_eq!(*order.lock().expect("no panic"), ["requests", "leadership", "updates"]);
     }
 
     #[tokio::test]
-    async fn a_part_that_ends_by_itself_ends_the_process() {
-        let mut process = Process::new(CancellationToken::new());
+    async fn task_that_ends_unexpectedly_ends_the_process() {
+        let mut process = ProcessTasks::new(CancellationToken::new());
         let stop = process.stage();
-        process.start("core", async move { stop.cancelled().await });
-        process.start("door", async {});
+        process.start("leadership", async move { stop.cancelled().await });
+        process.start("requests", async {});
         let signals = Signals::listen().expect("signals");
         let failure = process.run(signals, Duration::from_secs(5), async {}).await.expect_err("it broke");
-        assert_eq!(failure.message, "door has ended");
+        assert_eq!(failure.message, "requests has ended");
     }
 }

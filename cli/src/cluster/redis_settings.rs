@@ -1,4 +1,4 @@
-//! Settings of Redis that lose claims, as a process sees them while it runs.
+//! Settings of Redis that may lose claims, checked while a process runs.
 
 use longshore_redis::RedisSettings;
 use tracing::{info, warn};
@@ -8,12 +8,12 @@ use tracing::{info, warn};
 pub(super) struct LoggedSettings(RedisSettings);
 
 impl LoggedSettings {
-    /// Logs what has changed. Settings that are in order when the process starts are not logged.
+    /// Logs the settings that have changed. Correct settings are not logged when the process starts.
     pub(super) fn log_changes(&mut self, now: &RedisSettings) {
         if now.evicting_policy != self.0.evicting_policy {
-            match evicting(now) {
-                Err(reason) => warn!("{reason}; this process is not ready until then"),
-                Ok(()) => info!("Redis has `maxmemory-policy noeviction` again and keeps all claims"),
+            match require_no_eviction(now) {
+                Err(reason) => warn!("{reason}; this process is not ready until that is done"),
+                Ok(()) => info!("Redis has `maxmemory-policy noeviction` again, so it keeps all claims"),
             }
         }
         if now.has_no_append_only_file != self.0.has_no_append_only_file {
@@ -30,11 +30,11 @@ impl LoggedSettings {
     }
 }
 
-/// Returns why claims may be lost while Redis runs, so that a process that needs them is not ready.
-pub(super) fn evicting(settings: &RedisSettings) -> Result<(), String> {
+/// Returns an error if Redis may drop claims while it runs. A process that needs claims is not ready then.
+pub(super) fn require_no_eviction(settings: &RedisSettings) -> Result<(), String> {
     settings.evicting_policy.as_ref().map_or(Ok(()), |policy| {
         Err(format!(
-            "Redis has `maxmemory-policy {policy}` and forgets which calls were made when its memory is full: set \
+            "Redis has `maxmemory-policy {policy}` and drops claims when its memory is full, so that calls may be made twice: set \
              `maxmemory-policy noeviction`"
         ))
     })

@@ -1,5 +1,5 @@
-//! What a scheduler says about itself in its service statistics, for `longshore doctor`: its node, what it leads, and
-//! which stores it cannot use.
+//! The report of a scheduler in its service statistics, for `longshore doctor`: its node id, the partitions that it leads,
+//! and the stores that it cannot use.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use tokio::time::Instant;
 use super::dependencies::Dependencies;
 use super::dependency::NOT_ASKED;
 
-/// Faults that are said at most, so that a report fits into a message.
-const MOST_PROBLEMS: usize = 20;
+/// Number of problems in a report, so that it fits into a message.
+const MAX_REPORTED_PROBLEMS: usize = 20;
 
-/// A scheduler in its own words.
+/// The report of a scheduler.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct SchedulerReport {
-    /// Its id in logs and leases.
+    /// The node id in logs and leases.
     pub(crate) node: String,
-    /// The partitions that it leads.
+    /// The partitions that the scheduler leads.
     pub(crate) partitions: Vec<PartitionReport>,
-    /// The stores that it cannot use, with the reasons.
+    /// The stores that the scheduler cannot use, with the reasons.
     pub(crate) problems: Vec<String>,
     /// Its use of atomic batches. `None` in the report of an older version.
     #[serde(default)]
     pub(crate) atomic_batches: Option<BatchStatus>,
 }
 
-/// A partition in the words of its leader.
+/// The report of a leader about a partition.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct PartitionReport {
-    /// The partition.
+    /// The number of the partition.
     pub(crate) partition: u16,
-    /// How long ago its state was stored; nothing if this leader has not stored it yet.
+    /// Time since the state was stored; `None` if this leader has not stored it yet.
     pub(crate) checkpoint_age_ms: Option<u64>,
 }
 
-/// Returns what answers with the report of this process.
+/// Returns the function that creates the report of this process.
 pub(super) fn reporter(
     nats: Nats,
     node: &NodeId,
@@ -69,16 +69,16 @@ pub(super) fn reporter(
     Box::new(report)
 }
 
-/// Returns the stores that this process cannot use, as many as a report may name. Stores that it has not asked yet are left out:
-/// the first entry of a worker is written before it has asked any, and is read for seconds.
+/// Returns the stores that this process cannot use, as many as a report may name. Stores without any request yet are left
+/// out, because a worker writes its first entry before its first request, and the entry stays for seconds.
 pub(super) fn reported_problems(nats: &Nats, dependencies: &Dependencies) -> Vec<String> {
     let mut problems = dependencies.problems(nats);
     problems.retain(|problem| !problem.ends_with(NOT_ASKED));
-    problems.truncate(MOST_PROBLEMS);
+    problems.truncate(MAX_REPORTED_PROBLEMS);
     problems
 }
 
-/// Returns how long ago this process stored the state of a partition.
+/// Returns the time since this process stored the state of a partition.
 pub(super) fn checkpoint_age(dependencies: &Dependencies, partition: Partition) -> Option<Duration> {
     let stored = dependencies.checkpoints.get(usize::from(partition.0))?.last_success()?;
     Some(Instant::now().duration_since(stored))

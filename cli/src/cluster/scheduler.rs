@@ -1,4 +1,4 @@
-//! `longshore scheduler`: takes submits in, leads its share of the partitions, answers requests, tells the news.
+//! `longshore scheduler`: accepts submits, leads its share of the partitions, answers requests, and publishes run updates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,45 +11,46 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::dependencies::Dependencies;
-use super::process::Process;
+use super::monitoring::Monitoring;
+use super::process::ProcessTasks;
 use super::report::reporter;
 use super::tracked::{tracked, tracked_port};
-use super::watched::Watched;
-use super::{backend, close, gauges, reach};
+use super::{backend, close, connect, gauges};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 use crate::node;
 use crate::signals::Signals;
 
-/// How long ending may take: the doors need two seconds, the last checkpoints five, and leases and news some more.
+/// Deadline of a shutdown. Accepting submits and requests ends within two seconds and the last checkpoints within five;
+/// leases and pending updates take little more.
 const END_LIMIT: Duration = Duration::from_secs(15);
 
-/// Is a scheduler until a signal.
+/// Runs a scheduler until a signal.
 pub(crate) async fn scheduler(config: &Config) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
-    let mut watched = Watched::start(config, Role::Scheduler, ending.clone()).await?;
+    let mut monitoring = Monitoring::start(config, ProcessRole::Scheduler, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
-        reached = reach::both(config, id.as_str(), Role::Scheduler) => reached?,
+        reached = connect::both(config, id.as_str(), ProcessRole::Scheduler) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
-    let dependencies = watched.connected(&nats, &redis);
+    let dependencies = monitoring.connected(&nats, &redis);
     longshore_scheduler::export_refusals();
     let process = compose(config, id, (&nats, &redis), &dependencies, ending);
     process.run(signals, END_LIMIT, close(&nats)).await
 }
 
-/// The parts, in the order of their ends: doors, leadership.
+/// Starts the tasks of a scheduler. The tasks that accept work end first, then leadership.
 fn compose(
     config: &Config,
     id: NodeId,
     (nats, redis): (&Nats, &Redis),
     dependencies: &Arc<Dependencies>,
     ending: CancellationToken,
-) -> Process {
+) -> ProcessTasks {
     let backend = tracked(backend(nats, redis), dependencies);
     let dead_letters = tracked_port(nats.dead_letters(), dependencies);
     let submits =
@@ -58,33 +59,28 @@ fn compose(
     let handlers =
         RequestHandlers::new(backend.clone(), Arc::clone(&submits), redis.catalog(), dead_letters.clone());
     let updates = Arc::new(nats.events());
-    let sharing =
+    let node_config =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
-    let node = Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), sharing, updates);
+    let node = Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), node_config, updates);
     let led = node.led();
     let submissions = tracked_port(nats.submissions(), dependencies);
     let ingest = Ingest::new(submits, submissions, dead_letters, node.backpressure());
     let report = reporter(nats.clone(), &id, led.clone(), Arc::clone(dependencies));
 
-    let mut process = Process::new(ending);
+    let mut process = ProcessTasks::new(ending);
     let stop = process.stage();
     process.start("the intake of submits", ingest.run(stop.clone()));
-    process.start("the service", serve(nats.client(), Arc::new(handlers), report, stop));
+    process.start("the request service", serve(nats.client(), Arc::new(handlers), report, stop));
     let stop = process.stage();
     process.start("leadership", node.run(stop.clone()));
     process.start("the count of partitions", gauges::led(config.partitions, led.clone(), stop.clone()));
     let measuring = gauges::waiting(nats.clone(), led, Arc::clone(dependencies), stop);
-    process.start("the measuring of queues", measuring);
+    process.start("the measurement of queues", measuring);
     process
 }
 
-async fn serve(
-    client: async_nats::Client,
-    handlers: Arc<RequestHandlers>,
-    report: ServiceReport,
-    stop: CancellationToken,
-) {
+async fn serve(client: async_nats::Client, handlers: Arc<RequestHandlers>, report: ServiceReport, stop: CancellationToken) {
     if let Err(error) = nats::serve(client, handlers, report, stop).await {
-        error!(%error, "requests cannot be served");
+        error!(%error, "cannot serve requests");
     }
 }

@@ -8,85 +8,86 @@ use serde::Serialize;
 
 use super::report::PartitionReport;
 
-/// The jobs of a server.
+/// The jobs of a server in the queue.
 #[derive(Debug, Serialize)]
-pub(crate) struct BacklogSeen {
+pub(crate) struct BacklogSnapshot {
     /// The server.
     pub(crate) server: String,
-    /// Its jobs, waiting or out.
+    /// Number of its jobs, waiting or delivered.
     pub(crate) jobs: u64,
-    /// Those that are out.
+    /// Number of delivered jobs.
     pub(crate) out: u64,
-    /// How long the oldest has been in the queue.
+    /// Age of the oldest job.
     pub(crate) oldest_ms: u64,
 }
 
-/// A stream, or a consumer of one.
+/// A stream.
 #[derive(Debug, Serialize)]
-pub(crate) struct StreamSeen {
-    /// Its name.
+pub(crate) struct StreamSnapshot {
+    /// The name.
     pub(crate) name: String,
-    /// How many messages it holds.
+    /// Number of messages.
     pub(crate) messages: u64,
-    /// How many bytes they take.
+    /// Size of the messages in bytes.
     pub(crate) bytes: u64,
-    /// How many bytes they may take, if there is a limit.
+    /// Limit of the size in bytes, if there is one.
     pub(crate) max_bytes: Option<u64>,
-    /// Its settings in one line.
+    /// The settings in one line.
     pub(crate) settings: String,
-    /// Its consumers.
-    pub(crate) consumers: Vec<ConsumerSeen>,
+    /// The consumers.
+    pub(crate) consumers: Vec<ConsumerSnapshot>,
 }
 
 /// A consumer of a stream.
 #[derive(Debug, Serialize)]
-pub(crate) struct ConsumerSeen {
-    /// Its name.
+pub(crate) struct ConsumerSnapshot {
+    /// The name.
     pub(crate) name: String,
-    /// How many messages wait.
+    /// Number of messages that wait.
     pub(crate) pending: u64,
-    /// How many are out.
+    /// Number of messages that are delivered and not acknowledged.
     pub(crate) ack_pending: usize,
-    /// How many pulls wait.
+    /// Number of pull requests that wait.
     pub(crate) waiting: usize,
 }
 
-/// NATS, its clients and its queues.
-pub(super) struct NatsSeen {
+/// The state of NATS, the schedulers and the job queue.
+pub(super) struct NatsSnapshot {
     pub(super) status: nats::NatsStatus,
-    /// How far its clock is ahead of ours, in milliseconds; nothing if it did not say.
+    /// Difference of the server's clock from the local one in milliseconds, positive if ahead; `None` if the server did not
+    /// answer.
     pub(super) clock_ahead: Option<i64>,
     /// The schedulers that answer requests.
-    pub(super) schedulers: Vec<SchedulerSeen>,
-    /// The jobs that wait, or why that is not known.
+    pub(super) schedulers: Vec<SchedulerSnapshot>,
+    /// The jobs in the queue, or the reason why they cannot be read.
     pub(super) backlog: Result<Backlog, String>,
 }
 
 /// A scheduler, by its answer to a request for statistics.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct SchedulerSeen {
-    /// Its id as a service.
+pub(crate) struct SchedulerSnapshot {
+    /// The id of the service.
     pub(crate) id: String,
-    /// The version of its code.
+    /// The version of the scheduler.
     pub(crate) version: String,
-    /// Its id in logs and leases.
+    /// The node id in logs and leases.
     pub(crate) node: String,
-    /// The partitions that it leads.
+    /// The partitions that the scheduler leads.
     pub(crate) partitions: Vec<PartitionReport>,
-    /// The stores that it cannot use.
+    /// The stores that the scheduler cannot use.
     pub(crate) problems: Vec<String>,
     /// Its use of atomic batches. `None` for an older version.
     pub(crate) atomic_batches: Option<nats::BatchStatus>,
 }
 
-/// Redis, and the workers and leases in it.
-pub(super) struct RedisSeen {
+/// The state of Redis, with workers and leases.
+pub(super) struct RedisSnapshot {
     pub(super) status: redis::RedisStatus,
-    /// How far its clock is ahead of ours, in milliseconds.
+    /// Difference of the server's clock from the local one in milliseconds, positive if ahead.
     pub(super) clock_ahead: i64,
     pub(super) workers: Vec<WorkerEntry>,
-    /// Who holds the lease on each partition.
+    /// The holder of the lease on each partition.
     pub(super) leases: Vec<Option<String>>,
-    /// Whether it takes writes, or why not.
+    /// The reason why it accepts no writes, if it does not.
     pub(super) write: Result<(), Error>,
 }

@@ -1,4 +1,4 @@
-//! Ports whose requests are noted: each ends as a success or a failure of the store behind it.
+//! Ports that record the result of each request as a success or a failure of the store behind them.
 
 mod edges;
 
@@ -19,7 +19,7 @@ use longshore_proto::{
 use super::dependencies::Dependencies;
 use super::dependency::Dependency;
 
-/// Returns ports that do the same, and note how each request ends.
+/// Wraps the ports of a backend, so that the result of each request is recorded.
 pub(super) fn tracked(backend: Backend, dependencies: &Arc<Dependencies>) -> Backend {
     Backend {
         log: tracked_port(backend.log, dependencies),
@@ -30,37 +30,37 @@ pub(super) fn tracked(backend: Backend, dependencies: &Arc<Dependencies>) -> Bac
     }
 }
 
-/// Returns one port that does the same, and notes how each request ends.
-pub(super) fn tracked_port<P: ?Sized>(port: Arc<P>, dependencies: &Arc<Dependencies>) -> Arc<Tracked<P>> {
-    Arc::new(Tracked { port, noted: Arc::clone(dependencies) })
+/// Wraps one port, so that the result of each request is recorded.
+pub(super) fn tracked_port<P: ?Sized>(port: Arc<P>, dependencies: &Arc<Dependencies>) -> Arc<TrackedPort<P>> {
+    Arc::new(TrackedPort { port, records: Arc::clone(dependencies) })
 }
 
-/// A port, and where its requests are noted.
-pub(super) struct Tracked<P: ?Sized> {
+/// A port whose results are recorded.
+pub(super) struct TrackedPort<P: ?Sized> {
     port: Arc<P>,
-    noted: Arc<Dependencies>,
+    records: Arc<Dependencies>,
 }
 
-/// Makes a request that is about one partition.
+/// Awaits a request about one partition, and records its result.
 async fn of_partition<T>(
     each: &[Arc<Dependency>],
     partition: Partition,
-    asking: impl Future<Output = Result<T, Error>>,
+    request: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     match each.get(usize::from(partition.0)) {
-        Some(dependency) => dependency.watch(asking).await,
-        None => asking.await,
+        Some(dependency) => dependency.watch(request).await,
+        None => request.await,
     }
 }
 
 #[async_trait]
-impl RunLog for Tracked<dyn RunLog> {
+impl RunLog for TrackedPort<dyn RunLog> {
     async fn incarnation(&self, partition: Partition) -> Result<Incarnation, Error> {
         self.port.incarnation(partition).await
     }
 
     async fn append(&self, partition: Partition, events: &[Event]) -> Result<Vec<Seq>, Error> {
-        of_partition(&self.noted.appends, partition, self.port.append(partition, events)).await
+        of_partition(&self.records.appends, partition, self.port.append(partition, events)).await
     }
 
     async fn tail(&self, partition: Partition) -> Result<Seq, Error> {
@@ -81,9 +81,9 @@ impl RunLog for Tracked<dyn RunLog> {
 }
 
 #[async_trait]
-impl JobQueue for Tracked<dyn JobQueue> {
+impl JobQueue for TrackedPort<dyn JobQueue> {
     async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
-        self.noted.jobs.watch(self.port.publish(jobs)).await
+        self.records.jobs.watch(self.port.publish(jobs)).await
     }
 
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
@@ -108,21 +108,21 @@ impl JobQueue for Tracked<dyn JobQueue> {
         max: NonZeroUsize,
         wait: Duration,
     ) -> Result<Vec<Delivery>, Error> {
-        // It waits for jobs, so only its end says something.
+        // The request waits for jobs, so its duration says nothing.
         let pulled = self.port.pull(server, max, wait).await;
-        self.noted.jobs.note(&pulled);
+        self.records.jobs.record(&pulled);
         pulled
     }
 }
 
 #[async_trait]
-impl Checkpoints for Tracked<dyn Checkpoints> {
+impl Checkpoints for TrackedPort<dyn Checkpoints> {
     async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
         self.port.load(partition).await
     }
 
     async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
-        let each = &self.noted.checkpoints;
+        let each = &self.records.checkpoints;
         let committed = of_partition(each, partition, self.port.commit(partition, delta)).await;
         if matches!(committed, Ok(Committed::Refused { .. }))
             && let Some(dependency) = each.get(usize::from(partition.0))
@@ -154,9 +154,9 @@ impl Checkpoints for Tracked<dyn Checkpoints> {
 }
 
 #[async_trait]
-impl Claims for Tracked<dyn Claims> {
+impl Claims for TrackedPort<dyn Claims> {
     async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
-        self.noted.claims.watch(self.port.claim(key, holder, lease)).await
+        self.records.claims.watch(self.port.claim(key, holder, lease)).await
     }
 
     async fn born(&self) -> Result<Timestamp, Error> {
@@ -164,25 +164,25 @@ impl Claims for Tracked<dyn Claims> {
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
-        self.noted.claims.watch(self.port.renew(key, holder, lease)).await
+        self.records.claims.watch(self.port.renew(key, holder, lease)).await
     }
 
     async fn done(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
-        self.noted.claims.watch(self.port.done(key, holder)).await
+        self.records.claims.watch(self.port.done(key, holder)).await
     }
 
     async fn release(&self, key: &ClaimKey, holder: &NodeId) -> Result<(), Error> {
-        self.noted.claims.watch(self.port.release(key, holder)).await
+        self.records.claims.watch(self.port.release(key, holder)).await
     }
 }
 
 #[async_trait]
-impl Blobs for Tracked<dyn Blobs> {
+impl Blobs for TrackedPort<dyn Blobs> {
     async fn put(&self, bytes: Vec<u8>) -> Result<Digest, Error> {
-        self.noted.blobs.watch(self.port.put(bytes)).await
+        self.records.blobs.watch(self.port.put(bytes)).await
     }
 
     async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
-        self.noted.blobs.watch(self.port.get(digest)).await
+        self.records.blobs.watch(self.port.get(digest)).await
     }
 }

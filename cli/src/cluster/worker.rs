@@ -15,29 +15,29 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::dependencies::Dependencies;
-use super::process::Process;
+use super::monitoring::Monitoring;
+use super::process::ProcessTasks;
 use super::report::reported_problems;
 use super::tracked::{tracked, tracked_port};
-use super::watched::Watched;
-use super::{backend, close, reach};
+use super::{backend, close, connect};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::metering::Role;
+use crate::metering::ProcessRole;
 use crate::node;
 use crate::output::Output;
 use crate::servers_file::ServersFile;
 use crate::signals::Signals;
 
-/// What ending takes beyond the drain: cutting off what is left of it, and telling NATS and Redis.
+/// Time beyond the drain that a shutdown may take: calls are cut off, and results are reported to NATS and Redis.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long servers may take to close: what a child process gets to end by itself, and some more.
+/// Time that MCP servers get to close. It is longer than a child process gets to end by itself.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Is a worker until a signal.
+/// Runs a worker until a signal.
 pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Failure> {
-    // What is wrong with the servers file is said before anything is waited for.
+    // Problems of the servers file are reported before any connection is waited for.
     let servers = ServersFile::find(&config.servers_source(), output)?.required()?;
     let servers = servers.trusted(output, |line| info!("{line}"))?;
     for (name, reasons) in servers.unusable() {
@@ -46,13 +46,13 @@ pub(crate) async fn worker(config: &Config, output: &Output) -> Result<Exit, Fai
     let pool = Arc::new(ServerPool::new(servers.config()).with_launcher(Launcher::this_program()));
     let mut signals = Signals::listen()?;
     let ending = CancellationToken::new();
-    let mut watched = Watched::start(config, Role::Worker, ending.clone()).await?;
+    let mut monitoring = Monitoring::start(config, ProcessRole::Worker, ending.clone()).await?;
     let id = node::name()?;
     let (nats, redis) = tokio::select! {
-        reached = reach::both(config, id.as_str(), Role::Worker) => reached?,
+        reached = connect::both(config, id.as_str(), ProcessRole::Worker) => reached?,
         _ = signals.next() => return Ok(Exit::Interrupted),
     };
-    let dependencies = watched.connected(&nats, &redis);
+    let dependencies = monitoring.connected(&nats, &redis);
     let process = compose(config, id, &pool, (&nats, &redis), &dependencies, ending);
     let closing = async {
         if timeout(CLOSE_LIMIT, pool.close()).await.is_err() {
@@ -70,7 +70,7 @@ fn compose(
     (nats, redis): (&Nats, &Redis),
     dependencies: &Arc<Dependencies>,
     ending: CancellationToken,
-) -> Process {
+) -> ProcessTasks {
     let entry = WorkerEntry {
         worker: id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -84,13 +84,13 @@ fn compose(
         Box::new(move || reported_problems(&nats, &dependencies))
     };
     let presence = WorkerPresence::new(tracked_port(redis.catalog(), dependencies), entry, problems);
-    let working = WorkerConfig { slots: config.slots, drain: config.drain };
+    let worker_config = WorkerConfig { slots: config.slots, drain: config.drain };
     let backend = tracked(backend(nats, redis), dependencies);
-    let worker = Worker::new(backend, Arc::clone(pool), id, working, Some(Arc::new(nats.events())));
+    let worker = Worker::new(backend, Arc::clone(pool), id, worker_config, Some(Arc::new(nats.events())));
 
-    let mut process = Process::new(ending);
+    let mut process = ProcessTasks::new(ending);
     let stop = process.stage();
     process.start("the worker", worker.run(stop.clone()));
-    process.start("its presence", presence.run(stop));
+    process.start("the entry in the list of workers", presence.run(stop));
     process
 }

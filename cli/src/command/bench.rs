@@ -1,4 +1,4 @@
-//! `longshore bench`: measures a cluster against what its broker could do at best.
+//! `longshore bench`: measures a cluster, and compares it with what its broker can do at best.
 //!
 //! The crate `longshore-bench` measures; this command starts a cluster or connects to one, and prints the figures.
 
@@ -12,19 +12,19 @@ use longshore_bench::{
     StartedCluster,
 };
 
-use crate::args::{BenchArgs, Sync, Target};
+use crate::args::{BenchArgs, SyncMode, ToolTarget};
 use crate::cluster::Client;
-use crate::config::{Config, Flags, Key};
+use crate::config::{CommandLineSettings, Config, SettingKey};
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::signals::Signals;
 
-/// The name of the report in JSON.
+/// Schema name of the JSON report.
 const SCHEMA: &str = "longshore.bench";
 
-/// Measures, and prints the figures.
+/// Measures a cluster and prints the figures.
 pub(super) async fn bench(args: &BenchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let figures = measure(args, config, output).await?;
     if args.json {
@@ -35,7 +35,7 @@ pub(super) async fn bench(args: &BenchArgs, config: &Config, output: &Output) ->
     Ok(Exit::Success)
 }
 
-/// Measures, with `--start` in a cluster of its own. Ctrl-C ends the measurement early, and every process it started.
+/// Measures a cluster, with `--start` one that it starts. Ctrl-C ends the measurement and every process that was started.
 async fn measure(args: &BenchArgs, config: &Config, output: &Output) -> Result<Figures, Failure> {
     let mut signals = Signals::listen()?;
     if !args.start {
@@ -47,7 +47,7 @@ async fn measure(args: &BenchArgs, config: &Config, output: &Output) -> Result<F
         started = StartedCluster::start(&options) => started?,
         _ = signals.next() => return Err(interrupted()),
     };
-    let config = config_of(&started)?;
+    let config = client_config(&started)?;
     let measured = measure_at(args, &config, Some(&mut started), &mut signals, output).await;
     let measured = measured.map_err(|failure| {
         let error = started.explain(BenchError {
@@ -61,7 +61,7 @@ async fn measure(args: &BenchArgs, config: &Config, output: &Output) -> Result<F
     measured
 }
 
-/// Connects, measures until a signal, and deletes the streams of the bare loop.
+/// Connects, measures until the end or a signal, and deletes the streams of the bare loop.
 async fn measure_at(
     args: &BenchArgs,
     config: &Config,
@@ -99,9 +99,9 @@ fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, "interrupted before everything was measured")
 }
 
-/// The tools to call.
+/// Returns the tools to call.
 fn tools(args: &BenchArgs) -> Vec<BenchTool> {
-    let tool = |Target { server, tool }: Target| BenchTool { server, tool };
+    let tool = |ToolTarget { server, tool }: ToolTarget| BenchTool { server, tool };
     let own = |text: &str| text.parse().ok().map(tool);
     match (&args.tool, &args.echo) {
         (Some(target), _) => vec![tool(target.clone())],
@@ -110,7 +110,7 @@ fn tools(args: &BenchArgs) -> Vec<BenchTool> {
     }
 }
 
-/// The cluster to start. Schedulers and workers are this program.
+/// Returns the options of the cluster to start. Its schedulers and workers are this program.
 fn cluster_options(args: &BenchArgs) -> Result<ClusterOptions, Failure> {
     let longshore = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::Error, format!("could not find the program itself: {error}")))?;
@@ -118,11 +118,12 @@ fn cluster_options(args: &BenchArgs) -> Result<ClusterOptions, Failure> {
         longshore,
         nats_server: args.nats_server.clone(),
         redis_server: args.redis_server.clone(),
-        sync_always: args.sync == Sync::Always,
+        sync_always: args.sync == SyncMode::Always,
         schedulers: args.schedulers.get(),
         workers: args.workers.get(),
         echo: args.echo.clone(),
-        // They have precedence over the configuration file of the started cluster, and may name the user's own cluster.
+        // These variables have precedence over the configuration file of the started cluster, and may name the user's own
+        // cluster.
         unset: environment::all().into_keys().filter(|name| is_setting(name)).collect(),
     })
 }
@@ -132,11 +133,13 @@ fn is_setting(variable: &str) -> bool {
     ["LONGSHORE_", "NATS_", "REDIS_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// The configuration of a client of the started cluster.
-fn config_of(started: &StartedCluster) -> Result<Config, Failure> {
-    let values =
-        vec![(Key::NatsUrl, "--start", started.nats_url()), (Key::RedisUrl, "--start", started.redis_url())];
-    Config::load(&Flags { file: Some(started.config_file()), values }, &BTreeMap::new())
+/// Returns the configuration of a client of the started cluster.
+fn client_config(started: &StartedCluster) -> Result<Config, Failure> {
+    let values = vec![
+        (SettingKey::NatsUrl, "--start", started.nats_url()),
+        (SettingKey::RedisUrl, "--start", started.redis_url()),
+    ];
+    Config::load(&CommandLineSettings { file: Some(started.config_file()), values }, &BTreeMap::new())
 }
 
 impl From<BenchError> for Failure {

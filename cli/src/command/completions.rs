@@ -1,4 +1,4 @@
-//! `longshore completions`: what a shell needs to complete commands and options.
+//! `longshore completions`: the completion script of a shell.
 
 use clap::CommandFactory;
 

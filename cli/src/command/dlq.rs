@@ -1,73 +1,73 @@
-//! `longshore dlq`: submits that were refused and could not be answered.
+//! `longshore dlq`: refused submits whose senders could not be answered (dead letters).
 
 use longshore_ports::DeadLetter;
 
-use crate::args::{DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs, LettersArgs};
+use crate::args::{DeadLettersArgs, DlqDropArgs, DlqListArgs, DlqRetryArgs, DlqShowArgs};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::confirm::confirm;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{
-    BAD, FAINT, Line, Loses, Output, PLAIN, STRONG, ShrinkingColumn, TableRoom, Times, aligned,
-    aligned_within,
+    BAD, FAINT, Output, PLAIN, STRONG, ShrinkingColumn, StyledLine, TableRoom, TimeFormatter, Truncation,
+    aligned, aligned_within,
 };
 
-/// What a refused submit is called in JSON.
+/// Schema name of a dead letter in JSON.
 const SCHEMA: &str = "longshore.dead-letter";
 
-/// How many one command submits again or removes: the longest list.
-const MOST: usize = 1_000;
+/// Number of dead letters that one command submits again or removes, as many as a list has at most.
+const LETTERS_PER_COMMAND: usize = 1_000;
 
-/// Lists them, newest first.
+/// Lists dead letters, newest first.
 pub(super) async fn list(args: DlqListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let letters = client.dead_letters(args.limit.into()).await?;
+    let dead_letters = client.dead_letters(args.limit.into()).await?;
     if args.json {
-        letters.iter().try_for_each(|letter| output.document(SCHEMA, letter))?;
-    } else if letters.is_empty() {
-        output.message("nothing was refused");
+        dead_letters.iter().try_for_each(|dead_letter| output.document(SCHEMA, dead_letter))?;
+    } else if dead_letters.is_empty() {
+        output.message("there are no refused submits");
     } else {
-        output.lines(table(&letters, &output.result_times, output.table_room()))?;
+        output.lines(table(&dead_letters, &output.result_times, output.table_room()))?;
     }
     Ok(Exit::Success)
 }
 
-/// Shows one with its body.
+/// Shows a dead letter with its body.
 pub(super) async fn show(args: DlqShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    let letter = client.dead_letter(args.number).await.map_err(|failure| match failure.exit {
-        Exit::NotFound => failure.help("`longshore dlq list` shows what there is; they are kept for 30 days"),
+    let dead_letter = client.dead_letter(args.number).await.map_err(|failure| match failure.exit {
+        Exit::NotFound => failure.help("`longshore dlq list` shows them; they are kept for 30 days"),
         _ => failure,
     })?;
     if args.json {
-        output.document(SCHEMA, &letter)?;
+        output.document(SCHEMA, &dead_letter)?;
     } else {
-        output.wrapped_lines(page(&letter, &output.result_times))?;
-        output.text(&letter.body)?;
+        output.wrapped_lines(page(&dead_letter, &output.result_times))?;
+        output.text(&dead_letter.body)?;
     }
     Ok(Exit::Success)
 }
 
-/// Submits refused submits again, oldest first, and prints the runs.
+/// Submits the submits in dead letters again, oldest first, and prints the ids of the runs.
 pub(super) async fn retry(args: DlqRetryArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let numbers = chosen(&client, &args.which).await?;
     let (mut exit, mut done) = (Exit::Success, 0);
     for number in &numbers {
-        match client.retry_letter(*number).await {
+        match client.retry_dead_letter(*number).await {
             Ok(submitted) => {
                 output.result(&submitted.run.to_string())?;
                 done += 1;
             }
-            Err(failure) => exit = note(failure, *number, output)?,
+            Err(failure) => exit = print_failure(failure, *number, output)?,
         }
     }
     summarize("submitted again", done, numbers.len(), output);
     Ok(exit)
 }
 
-/// Removes refused submits.
+/// Removes dead letters.
 pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
     let client = Client::connect(config, args.cluster.verbose, output).await?;
     let numbers = chosen(&client, &args.which).await?;
@@ -83,28 +83,33 @@ pub(super) async fn drop(args: DlqDropArgs, config: &Config, output: &Output) ->
     }
     let (mut exit, mut done) = (Exit::Success, 0);
     for number in &numbers {
-        match client.drop_letter(*number).await {
+        match client.drop_dead_letter(*number).await {
             Ok(()) => done += 1,
-            Err(failure) => exit = note(failure, *number, output)?,
+            Err(failure) => exit = print_failure(failure, *number, output)?,
         }
     }
     summarize("removed", done, numbers.len(), output);
     Ok(exit)
 }
 
-/// The numbers that the command line names or describes, oldest first.
-async fn chosen(client: &Client, which: &LettersArgs) -> Result<Vec<u64>, Failure> {
+/// Returns the numbers of the dead letters that the command line names or describes, oldest first.
+async fn chosen(client: &Client, which: &DeadLettersArgs) -> Result<Vec<u64>, Failure> {
     if !which.numbers.is_empty() {
         return Ok(which.numbers.clone());
     }
-    let letters = client.dead_letters(MOST).await?;
-    let fits = |letter: &DeadLetter| which.code.as_ref().is_none_or(|code| *code == letter.code);
-    Ok(letters.iter().rev().filter(|letter| fits(letter)).map(|letter| letter.seq).collect())
+    let dead_letters = client.dead_letters(LETTERS_PER_COMMAND).await?;
+    let fits = |dead_letter: &DeadLetter| which.code.as_ref().is_none_or(|code| *code == dead_letter.code);
+    Ok(dead_letters
+        .iter()
+        .rev()
+        .filter(|dead_letter| fits(dead_letter))
+        .map(|dead_letter| dead_letter.seq)
+        .collect())
 }
 
-/// Prints why a refused submit was left as it is. While the cluster does not answer or has no room, the others need not be
-/// tried.
-fn note(mut failure: Failure, number: u64, output: &Output) -> Result<Exit, Failure> {
+/// Prints why a dead letter could not be submitted again or removed, and returns the exit code. Returns the failure if the
+/// cluster does not answer or has no room, because the next dead letter would fail in the same way.
+fn print_failure(mut failure: Failure, number: u64, output: &Output) -> Result<Exit, Failure> {
     failure.message = format!("refused submit {number}: {}", failure.message);
     if matches!(failure.exit, Exit::Unreachable | Exit::Full) {
         return Err(failure);
@@ -120,36 +125,39 @@ fn summarize(what: &str, done: usize, of: usize, output: &Output) {
     }
 }
 
-fn table(letters: &[DeadLetter], times: &Times, room: TableRoom) -> Vec<Line> {
+fn table(dead_letters: &[DeadLetter], times: &TimeFormatter, room: TableRoom) -> Vec<StyledLine> {
     let heading = ["NUMBER", "REFUSED", "REASON", "SUBJECT", "IN WORDS"];
-    let mut rows = vec![heading.map(|title| Line::of(FAINT, title)).to_vec()];
-    rows.extend(letters.iter().map(|letter| {
+    let mut rows = vec![heading.map(|title| StyledLine::of(FAINT, title)).to_vec()];
+    rows.extend(dead_letters.iter().map(|dead_letter| {
         vec![
-            Line::of(PLAIN, &letter.seq.to_string()),
-            Line::of(FAINT, &times.shown(letter.at)),
-            Line::of(BAD, &letter.code),
-            Line::of(PLAIN, &letter.subject),
-            Line::of(PLAIN, &letter.reason),
+            StyledLine::of(PLAIN, &dead_letter.seq.to_string()),
+            StyledLine::of(FAINT, &times.shown(dead_letter.at)),
+            StyledLine::of(BAD, &dead_letter.code),
+            StyledLine::of(PLAIN, &dead_letter.subject),
+            StyledLine::of(PLAIN, &dead_letter.reason),
         ]
     }));
-    let subject = ShrinkingColumn::new(3, 16, Loses::Middle);
-    let words = ShrinkingColumn::new(4, 16, Loses::End);
+    let subject = ShrinkingColumn::new(3, 16, Truncation::Middle);
+    let words = ShrinkingColumn::new(4, 16, Truncation::End);
     aligned_within(rows, room, &[subject, words])
 }
 
-fn page(letter: &DeadLetter, times: &Times) -> Vec<Line> {
-    let fact = |name: &str, value: Line| vec![Line::of(STRONG, name), value];
+fn page(dead_letter: &DeadLetter, times: &TimeFormatter) -> Vec<StyledLine> {
+    let fact = |name: &str, value: StyledLine| vec![StyledLine::of(STRONG, name), value];
     let mut facts = vec![
-        fact("refused", Line::of(PLAIN, &times.shown(letter.at))),
-        fact("reason", Line::of(BAD, &letter.code).with(PLAIN, &format!(": {}", letter.reason))),
-        fact("subject", Line::of(PLAIN, &letter.subject)),
+        fact("refused", StyledLine::of(PLAIN, &times.shown(dead_letter.at))),
+        fact(
+            "reason",
+            StyledLine::of(BAD, &dead_letter.code).with(PLAIN, &format!(": {}", dead_letter.reason)),
+        ),
+        fact("subject", StyledLine::of(PLAIN, &dead_letter.subject)),
     ];
-    for (name, value) in &letter.headers {
-        facts.push(fact("header", Line::of(PLAIN, &format!("{name}: {value}"))));
+    for (name, value) in &dead_letter.headers {
+        facts.push(fact("header", StyledLine::of(PLAIN, &format!("{name}: {value}"))));
     }
-    facts.push(fact("body", Line::default()));
+    facts.push(fact("body", StyledLine::default()));
     let mut lines = aligned(facts);
-    lines.push(Line::default());
+    lines.push(StyledLine::default());
     lines
 }
 
@@ -159,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    fn letter() -> DeadLetter {
+    fn dead_letter() -> DeadLetter {
         DeadLetter {
             seq: 17,
             at: Timestamp::from_millis(1_795_187_471_000),
@@ -173,18 +181,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_submit_takes_a_row_and_fills_a_page() {
+    fn refused_submit_is_one_row_of_a_list_and_shown_in_full() {
         let room = TableRoom { columns: None, ellipsis: "…" };
-        let rows: Vec<_> = table(&[letter()], &Times::default(), room).iter().map(Line::text).collect();
+        let rows: Vec<_> =
+            table(&[dead_letter()], &TimeFormatter::default(), room).iter().map(StyledLine::text).collect();
         assert!(
             rows[1].starts_with("17      2026-11-20T15:11:11.000Z  unknown_workflow  longshore.v1"),
             "{rows:?}"
         );
         assert!(rows[1].ends_with("no workflow `x` is registered in namespace `default`"), "{rows:?}");
         assert_eq!(
-            page(&letter(), &Times::default())[1].text(),
+            page(&dead_letter(), &TimeFormatter::default())[1].text(),
             "reason   unknown_workflow: no workflow `x` is registered in namespace `default`"
         );
-        assert_eq!(page(&letter(), &Times::default())[3].text(), "header   longshore-id: order-1");
+        assert_eq!(
+            page(&dead_letter(), &TimeFormatter::default())[3].text(),
+            "header   longshore-id: order-1"
+        );
     }
 }

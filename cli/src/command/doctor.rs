@@ -1,35 +1,37 @@
-//! `longshore doctor`: the configuration with its origins, and everything a cluster stands on.
+//! `longshore doctor`: the configuration with the origins of its settings, and the state of everything that a cluster needs.
 //!
-//! It changes nothing. The exit code says whether anything is wrong; what is doubtful counts with `--strict`.
+//! It changes nothing. The exit code says whether anything is wrong; doubtful findings count with `--strict`.
 
 mod page;
 
 use longshore_ports::WorkerEntry;
 use serde::Serialize;
 
-use crate::cluster::{self, BacklogSeen, Examination, PartitionSeen, SchedulerSeen, StreamSeen};
+use crate::cluster::{
+    self, BacklogSnapshot, ClusterExamination, PartitionSnapshot, SchedulerSnapshot, StreamSnapshot,
+};
 use crate::config::{Config, Setting};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::finding::{Finding, Level};
-use crate::output::{Line, Output};
+use crate::finding::{Finding, FindingLevel};
+use crate::output::{Output, StyledLine};
 use crate::servers_file::ServersFile;
 
-/// What the report is called in JSON.
+/// Schema name of the report in JSON.
 const SCHEMA: &str = "longshore.doctor";
 
-/// Everything that was found.
+/// The whole report.
 #[derive(Serialize)]
-struct Report<'a> {
+struct DoctorReport<'a> {
     /// The version of this binary.
     longshore: &'static str,
     file: Option<String>,
     settings: Vec<SettingLine<'a>>,
     checks: &'a [Finding],
-    partitions: &'a [PartitionSeen],
-    backlog: &'a [BacklogSeen],
-    streams: &'a [StreamSeen],
-    schedulers: &'a [SchedulerSeen],
+    partitions: &'a [PartitionSnapshot],
+    backlog: &'a [BacklogSnapshot],
+    streams: &'a [StreamSnapshot],
+    schedulers: &'a [SchedulerSnapshot],
     workers: &'a [WorkerEntry],
 }
 
@@ -40,7 +42,7 @@ struct SettingLine<'a> {
     origin: String,
 }
 
-/// Looks at everything and says how it stands.
+/// Checks everything, and prints the report.
 pub(super) async fn doctor(
     config: &Config,
     json: bool,
@@ -50,9 +52,9 @@ pub(super) async fn doctor(
     let servers = servers(config, output);
     let mut examination = cluster::examine(config).await;
     examination.findings.push(servers);
-    let Examination { findings, partitions, backlog, streams, schedulers, workers, unreachable } =
+    let ClusterExamination { findings, partitions, backlog, streams, schedulers, workers, unreachable } =
         &examination;
-    let report = Report {
+    let report = DoctorReport {
         longshore: env!("CARGO_PKG_VERSION"),
         file: config.file.as_ref().map(|path| path.display().to_string()),
         settings: config.settings.iter().map(line).collect(),
@@ -64,10 +66,10 @@ pub(super) async fn doctor(
         workers,
     };
     if json {
-        output.diagnosis(SCHEMA, &report)?;
+        output.document_without_credentials(SCHEMA, &report)?;
     } else {
         let page = page::page(&report, output.symbols);
-        output.wrapped_lines(page.into_iter().map(Line::without_credentials).collect())?;
+        output.wrapped_lines(page.into_iter().map(StyledLine::without_credentials).collect())?;
     }
     Ok(cluster::judged(*unreachable, findings, is_strict))
 }
@@ -80,21 +82,21 @@ fn line(setting: &Setting) -> SettingLine<'_> {
     }
 }
 
-/// The servers file, as a worker here would find it.
+/// Checks the servers file that a worker started here would use.
 fn servers(config: &Config, output: &Output) -> Finding {
     const NAME: &str = "servers file";
     let file = match ServersFile::find(&config.servers_source(), output) {
         Ok(file) => file,
-        Err(failure) => return Finding::new(NAME, Level::Wrong, &failure.message),
+        Err(failure) => return Finding::new(NAME, FindingLevel::Wrong, &failure.message),
     };
     if !file.exists() {
-        return Finding::new(NAME, Level::Unknown, "none here; each worker has its own");
+        return Finding::new(NAME, FindingLevel::Unknown, "none here; each worker has its own");
     }
     let names: Vec<_> = file.names().map(|name| name.as_str()).collect();
     let unusable: Vec<_> =
         file.unusable().map(|(name, why)| format!("`{name}`: {}", why.join("; "))).collect();
     if unusable.is_empty() {
-        return Finding::new(NAME, Level::Good, &names.join(", "));
+        return Finding::new(NAME, FindingLevel::Good, &names.join(", "));
     }
-    Finding::new(NAME, Level::Doubtful, &format!("cannot be used here: {}", unusable.join(", ")))
+    Finding::new(NAME, FindingLevel::Doubtful, &format!("cannot be used here: {}", unusable.join(", ")))
 }

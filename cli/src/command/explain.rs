@@ -1,4 +1,4 @@
-//! `longshore explain`: what the code of a diagnostic means.
+//! `longshore explain`: the meaning of a diagnostic code.
 
 use longshore_workflow::explain as explanation;
 use serde::Serialize;
@@ -9,12 +9,12 @@ use crate::failure::Failure;
 use crate::output::Output;
 
 #[derive(Serialize)]
-struct Explanation<'a> {
+struct CodeExplanation<'a> {
     code: &'a str,
     explanation: &'a str,
 }
 
-/// Prints the paragraph for a code.
+/// Prints the explanation of a code.
 pub(super) fn explain(args: &ExplainArgs, output: &Output) -> Result<Exit, Failure> {
     let code = args.code.to_ascii_uppercase();
     let Some(explanation) = explanation(&code) else {
@@ -22,7 +22,7 @@ pub(super) fn explain(args: &ExplainArgs, output: &Output) -> Result<Exit, Failu
             .help("codes look like LS0107; every problem that `longshore validate` finds has one"));
     };
     if args.json {
-        output.document("longshore.explanation", &Explanation { code: &code, explanation })?;
+        output.document("longshore.explanation", &CodeExplanation { code: &code, explanation })?;
     } else {
         output.result(&format!("{code}: {explanation}"))?;
     }

@@ -1,4 +1,4 @@
-//! What is printed when runs have ended, and what their ends come to.
+//! Output and exit code of commands that wait for the end of runs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,31 +6,31 @@ use std::path::Path;
 use longshore_proto::{RunStatus, RunView, StepStatus};
 use serde_json::{Map, Value};
 
-use crate::args::USUAL_DATA;
+use crate::args::DEFAULT_DATA_DIR;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::follow::Followed;
+use crate::follow::FollowOutcome;
 use crate::output::Output;
 
-/// What a run is called in JSON.
+/// Schema name of a run in JSON.
 pub(super) const RUN_SCHEMA: &str = "longshore.run";
 
-/// Prints the results of runs that were followed.
+/// Prints the results of runs that were followed, and returns the exit code.
 pub(super) fn print(
-    followed: Result<Followed, Failure>,
+    followed: Result<FollowOutcome, Failure>,
     data: &Path,
     servers: Option<&Path>,
     json: bool,
     output: &Output,
 ) -> Result<Exit, Failure> {
     match followed {
-        Ok(Followed::Ended(views)) => {
+        Ok(FollowOutcome::Ended(views)) => {
             for view in &views {
                 ended(view, &show_hint(view, data), json, output)?;
             }
             Ok(Exit::worst(views.iter().map(|view| view.summary.status)))
         }
-        Ok(Followed::Stopped) => {
+        Ok(FollowOutcome::Stopped) => {
             Err(Failure::new(Exit::Interrupted, "stopped; what has not ended can be resumed")
                 .help(resume_hint(data, servers)))
         }
@@ -38,7 +38,7 @@ pub(super) fn print(
     }
 }
 
-/// Prints a run that has ended; `show_hint` says how to see all of it.
+/// Prints a run that has ended; `show_hint` names the command that shows all of it.
 pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output) -> Result<(), Failure> {
     let summary = &view.summary;
     if json {
@@ -62,15 +62,15 @@ pub(super) fn ended(view: &RunView, show_hint: &str, json: bool, output: &Output
     Ok(())
 }
 
-/// Prints a run that was to be resumed and has ended already.
+/// Prints a run that was to be resumed and has already ended.
 pub(super) fn ended_before(view: &RunView, data: &Path, json: bool, output: &Output) -> Result<(), Failure> {
     let summary = &view.summary;
     let (run, name, status) = (summary.run, &summary.workflow.name, summary.status);
     output
-        .message(&format!("the run {run} of {name} has ended already: it has {}", status_participle(status)));
+        .message(&format!("the run {run} of {name} has already ended: it has {}", status_participle(status)));
     let hint = match status {
         RunStatus::Failed | RunStatus::Cancelled => format!(
-            "a run that has ended is not resumed: {}, and `longshore run` begins a new one",
+            "a run that has ended is not resumed: {}, and `longshore run` starts a new one",
             show_hint(view, data)
         ),
         _ => show_hint(view, data),
@@ -78,7 +78,7 @@ pub(super) fn ended_before(view: &RunView, data: &Path, json: bool, output: &Out
     ended(view, &hint, json, output)
 }
 
-/// The status of a run that has ended, to stand behind "it has".
+/// Returns the status of a run that has ended, in the form that follows "it has".
 pub(super) fn status_participle(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Cancelled => "been cancelled",
@@ -90,19 +90,19 @@ fn failed(view: &RunView) -> Failure {
     let summary = &view.summary;
     let at = summary.failed_step.as_ref().map(|step| format!(" at step `{step}`")).unwrap_or_default();
     let why = summary.error.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
-    let doubt = if is_in_doubt(view) { IN_DOUBT } else { "" };
-    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}{doubt}", summary.run))
+    let note = if is_indeterminate(view) { MAY_HAVE_HAPPENED } else { "" };
+    Failure::new(Exit::RunFailed, format!("the run {} failed{at}{why}{note}", summary.run))
 }
 
-/// The values that `***` means in the arguments of the step at which the run failed: those that were replaced in outputs of the
-/// run. `None` if there is no `***` in the arguments.
+/// Returns a hint that names the values which `***` may mean in the arguments of the failed step: those that were masked in
+/// outputs of the run. Returns `None` if the arguments contain no `***`.
 fn masked_hint(view: &RunView) -> Option<String> {
     let failed = view.summary.failed_step.as_ref()?;
     let step = view.steps.iter().find(|step| step.path == *failed)?;
     step.arguments.as_ref().filter(|arguments| arguments.to_string().contains("***"))?;
     let attempts = view.steps.iter().flat_map(|step| &step.attempts);
     let masked: BTreeSet<&str> = attempts.flat_map(|made| &made.masked).map(String::as_str).collect();
-    let names: Vec<&str> = masked.into_iter().take(MASKED_NAMED).collect();
+    let names: Vec<&str> = masked.into_iter().take(MAX_MASKED_NAMES).collect();
     (!names.is_empty()).then(|| {
         format!(
             "`***` in the arguments means the value of {}; if it is no secret, name the variable in `visible_env` of that server",
@@ -111,14 +111,14 @@ fn masked_hint(view: &RunView) -> Option<String> {
     })
 }
 
-/// Values that a hint names; an attempt names as many at most.
-const MASKED_NAMED: usize = 8;
+/// Number of values that a hint names. An attempt lists as many at most.
+const MAX_MASKED_NAMES: usize = 8;
 
-/// The end of a message about a run whose call may have happened, so that it is not repeated without a look.
-const IN_DOUBT: &str = "; the step is indeterminate: its call may have happened";
+/// End of the message about a run whose call may have happened, so that the user checks before running it again.
+const MAY_HAVE_HAPPENED: &str = "; the step is indeterminate: its call may have happened";
 
 /// Returns true if the step at which a run failed is indeterminate and its fault does not say so itself.
-fn is_in_doubt(view: &RunView) -> bool {
+fn is_indeterminate(view: &RunView) -> bool {
     let Some(failed) = &view.summary.failed_step else { return false };
     let says_so = |fault: &longshore_proto::Fault| fault.message.contains("may have happened");
     let mut steps = view.steps.iter().filter(|step| step.path == *failed);
@@ -126,22 +126,22 @@ fn is_in_doubt(view: &RunView) -> bool {
         && !view.summary.error.as_ref().is_some_and(says_so)
 }
 
-/// The command that shows every attempt of a run.
+/// Returns the hint about the command that shows every attempt of a run.
 pub(super) fn show_hint(view: &RunView, data: &Path) -> String {
     format!("`longshore runs show {}{}` shows every attempt", view.summary.run, data_option(data))
 }
 
-/// The command that goes on with what was left behind.
+/// Returns the hint about the command that continues interrupted runs.
 pub(super) fn resume_hint(data: &Path, servers: Option<&Path>) -> String {
     let servers = servers.map(|file| format!(" --mcp-config {}", quoted(file))).unwrap_or_default();
-    format!("go on with `longshore resume{}{servers}`", data_option(data))
+    format!("continue with `longshore resume{}{servers}`", data_option(data))
 }
 
 fn data_option(data: &Path) -> String {
-    if data == Path::new(USUAL_DATA) { String::new() } else { format!(" --data {}", quoted(data)) }
+    if data == Path::new(DEFAULT_DATA_DIR) { String::new() } else { format!(" --data {}", quoted(data)) }
 }
 
-/// A path as a shell takes it.
+/// Returns a path in the form that a shell reads as one word.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
@@ -158,7 +158,8 @@ mod tests {
 
     use super::*;
 
-    /// A run whose second step failed with these arguments, after a value of its first step was replaced.
+    /// Returns a run whose second step failed with these arguments, after a value in the output of its first step was
+    /// masked.
     fn failed_with(arguments: &Value) -> RunView {
         let fault = json!({ "class": "tool_error", "message": "no such region" });
         let attempt = json!({ "number": 1, "started_at": 1, "took_ms": 1, "sent": "answered",
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn stars_in_the_arguments_of_a_failed_step_are_explained() {
+    fn masked_values_in_arguments_of_a_failed_step_are_explained() {
         let hint = masked_hint(&failed_with(&json!({ "where": ["in ***"] }))).expect("a hint");
         let named = hint.contains("variable `REGION` of server `shop`; ") && hint.contains("`visible_env`");
         assert!(named, "{hint}");
@@ -190,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_repeats_where_data_and_servers_are() {
-        assert_eq!(resume_hint(Path::new(USUAL_DATA), None), "go on with `longshore resume`");
+    fn resume_hint_repeats_data_directory_and_servers_file() {
+        assert_eq!(resume_hint(Path::new(DEFAULT_DATA_DIR), None), "continue with `longshore resume`");
         let hint = resume_hint(Path::new("my data"), Some(Path::new("../mcp.json")));
-        assert_eq!(hint, "go on with `longshore resume --data 'my data' --mcp-config ../mcp.json`");
+        assert_eq!(hint, "continue with `longshore resume --data 'my data' --mcp-config ../mcp.json`");
     }
 }

@@ -1,4 +1,4 @@
-//! `longshore resume`: goes on with runs that were left behind.
+//! `longshore resume`: continues interrupted runs of a data directory.
 
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
@@ -12,29 +12,29 @@ use longshore_workflow::{Plan, compile};
 
 use super::result;
 use crate::args::ResumeArgs;
-use crate::embedded::{Holder, Opened, Survey};
+use crate::embedded::{Holder, OpenDataDir, PartitionSurvey};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{OnInterrupt, follow};
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::node;
 use crate::output::{Output, printable};
 use crate::servers_file::{ServersFile, ServersSource};
 use crate::signals::Signals;
 use crate::which_run::which_run;
 
-/// Goes on with interrupted runs, and waits for their ends.
+/// Continues interrupted runs, and waits for their ends.
 pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Failure> {
     let work = args.work;
     let servers =
         ServersFile::find_for_use(&ServersSource::given(work.servers.mcp_config.as_deref()), output)?;
     let data = work.data.data;
     if matches!(data.try_exists(), Ok(false)) {
-        // Opening for work would make it, and a mistyped name would look like one without runs.
+        // Opening the directory for work would create it, and a mistyped name would look like a directory without runs.
         return Err(absent(&data));
     }
     let servers = servers.trusted(output, |line| output.message(line))?;
-    let mut opened = Opened::open(&data, node::name()?).await?;
+    let mut opened = OpenDataDir::open(&data, node::name()?).await?;
     let (chosen, ended) = match choose(&mut opened, &args.runs, &servers, output).await {
         Ok(chosen) => chosen,
         Err(failure) => return Err(opened.closed_after(failure).await),
@@ -48,7 +48,7 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         if ended.is_empty() {
             let data = data.display();
             output.message(&format!(
-                "nothing to resume: every run in {data} has ended, or a process is at work on it"
+                "nothing to resume: every run in {data} has ended, or a process executes it"
             ));
         }
         return Ok(exit_of_ended);
@@ -57,13 +57,13 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
         output.message(&progress(view));
     }
     let mut signals = Signals::listen()?;
-    let mut live = Live::new(output, chosen.len() > 1);
+    let mut live = LiveView::new(output, chosen.len() > 1);
     let chosen_runs: BTreeSet<RunId> = chosen.iter().map(|view| view.summary.run).collect();
-    opened.move_only(&chosen_runs, &[]);
+    opened.execute_only(&chosen_runs, &[]);
     let watches = chosen_runs.iter().map(|run| (*run, opened.watch(*run))).collect();
     let mut process = opened.start(servers.config(), work.slots);
     for view in chosen {
-        live.begin_with(Arc::new(view));
+        live.show_resumed(Arc::new(view));
     }
     let followed = follow(&mut process, &mut signals, output, live, watches, OnInterrupt::Drain).await;
     let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);
@@ -71,7 +71,8 @@ pub(super) async fn resume(args: ResumeArgs, output: &Output) -> Result<Exit, Fa
     exit.map(|exit| if exit == Exit::Success { exit_of_ended } else { exit })
 }
 
-/// The directory is named as it was looked for: cron starts commands in another folder than a person does.
+/// Returns the failure for a data directory that does not exist. It names the absolute path, because the current folder of a
+/// cron job is easily mistaken.
 fn absent(data: &Path) -> Failure {
     let looked_for = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let message =
@@ -80,9 +81,9 @@ fn absent(data: &Path) -> Failure {
         .help("run this in the folder of the runs, or name the directory with --data or LONGSHORE_DATA")
 }
 
-/// The runs to follow, all of whose steps can be carried out here, and runs that were named and have ended already.
+/// Returns the runs to follow, all of whose steps can be executed here, and the runs that were named and have already ended.
 async fn choose(
-    opened: &mut Opened,
+    opened: &mut OpenDataDir,
     wanted: &[String],
     servers: &ServersFile,
     output: &Output,
@@ -94,25 +95,25 @@ async fn choose(
     let (wanted_runs, ended) = if wanted.is_empty() {
         (survey.interrupted(), Vec::new())
     } else {
-        named(opened, &survey, wanted).await?
+        find_named(opened, &survey, wanted).await?
     };
     let wanted_runs: BTreeSet<RunId> = wanted_runs.into_iter().collect();
     let mut partitions: BTreeSet<Partition> = wanted_runs.iter().map(RunId::partition).collect();
     if wanted.is_empty() {
-        // Their checkpoints are brought up to date on the way, so that new runs can have them.
+        // The checkpoints of ended partitions are brought up to date as well, so that new runs can use those partitions.
         partitions.extend(survey.ended());
     }
     for partition in partitions {
         if !opened.take_over(partition).await? {
-            let busy = wanted_runs.iter().find(|run| run.partition() == partition);
-            match busy {
+            let held = wanted_runs.iter().find(|run| run.partition() == partition);
+            match held {
                 Some(run) if !wanted.is_empty() => return Err(in_use(*run, survey.holder(*run))),
                 Some(run) => output.message(&in_use(*run, survey.holder(*run)).message),
                 None => {}
             }
         }
     }
-    let mut chosen = opened.left_behind();
+    let mut chosen = opened.interrupted_runs();
     chosen.retain(|view| wanted_runs.contains(&view.summary.run));
     let mut plans: BTreeMap<Digest, Plan> = BTreeMap::new();
     for view in &chosen {
@@ -127,10 +128,10 @@ async fn choose(
     Ok((chosen, ended))
 }
 
-/// The runs that the command line names: those that are interrupted, and those that have ended.
-async fn named(
-    opened: &Opened,
-    survey: &Survey,
+/// Returns the interrupted runs and the ended runs that the command line names.
+async fn find_named(
+    opened: &OpenDataDir,
+    survey: &PartitionSurvey,
     wanted: &[String],
 ) -> Result<(Vec<RunId>, Vec<RunView>), Failure> {
     let mut known = survey.runs();
@@ -160,7 +161,7 @@ async fn named(
     Ok((interrupted, ended))
 }
 
-/// Another process holds the partition of a run, and moves the run or another one.
+/// Returns the failure for a run whose partition another process holds, for this run or another one.
 fn in_use(run: RunId, holder: Option<&Holder>) -> Failure {
     let process = match holder.and_then(|holder| holder.pid) {
         Some(pid) => format!("process {pid}"),
@@ -169,35 +170,35 @@ fn in_use(run: RunId, holder: Option<&Holder>) -> Failure {
     let (message, help) = match holder {
         Some(holder) if !holder.moves(run) => (
             format!(
-                "the run {run} cannot be resumed now: {process} is at work on another run of the same partition"
+                "the run {run} cannot be resumed now: {process} executes another run of the same partition"
             ),
             format!("resume it when that process has ended; `longshore runs cancel {run}` ends it at once"),
         ),
         _ => (
-            format!("the run {run} goes on already, in {process}"),
+            format!("{process} already executes the run {run}"),
             format!("`longshore watch {run}` follows it"),
         ),
     };
     Failure::new(Exit::Error, message).help(help)
 }
 
-/// The plan that a run is pinned to.
-async fn plan(opened: &Opened, view: &RunView) -> Result<Plan, Failure> {
+/// Returns the plan that a run was submitted with.
+async fn plan(opened: &OpenDataDir, view: &RunView) -> Result<Plan, Failure> {
     let (run, workflow) = (view.summary.run, &view.summary.workflow);
-    let broken = |why: String| Failure::new(Exit::Error, format!("the run {run} cannot go on: {why}"));
+    let broken = |why: String| Failure::new(Exit::Error, format!("the run {run} cannot be resumed: {why}"));
     let bytes = opened.text(workflow.digest).await?;
     let bytes =
-        bytes.ok_or_else(|| broken(format!("the text of its workflow `{}` is gone", workflow.name)))?;
-    let text =
-        String::from_utf8(bytes).map_err(|error| broken(format!("its workflow is no text: {error}")))?;
+        bytes.ok_or_else(|| broken(format!("the text of its workflow `{}` is missing", workflow.name)))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| broken(format!("the text of its workflow is not UTF-8: {error}")))?;
     compile(&text).map_err(|problems| {
         broken(format!("its workflow `{}` does not compile with this version", workflow.name))
             .findings(printable(&problems.to_string()))
-            .help("go on with the version of longshore that it was submitted with")
+            .help("resume it with the version of longshore that it was submitted with")
     })
 }
 
-/// How far a run has come.
+/// Returns the message about a run that is resumed, with the number of steps that have ended.
 fn progress(view: &RunView) -> String {
     let done = view.steps.iter().filter(|step| step.status.is_terminal()).count();
     let (run, name) = (view.summary.run, &view.summary.workflow.name);

@@ -1,10 +1,10 @@
-//! `longshore run`: one workflow, from its file to its outputs.
+//! `longshore run`: executes one workflow, from its file to its outputs.
 //!
 //! ```text
-//!   file ──► plan ──► inputs fit? ──► servers there? ──► data directory ──► submit ──► follow ──► outputs ──► end
+//! file ──► plan ──► inputs fit? ──► servers known? ──► data directory ──► submit ──► follow ──► outputs ──► end
 //! ```
 //!
-//! Whatever can be refused is refused before anything is written.
+//! Everything that can be refused is refused before anything is written.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use longshore_scheduler::Intake;
 
 use super::result;
 use crate::args::RunArgs;
-use crate::embedded::{self, Opened};
+use crate::embedded::{self, OpenDataDir};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{OnInterrupt, follow};
 use crate::inputs;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::node;
 use crate::output::Output;
 use crate::servers_file::{ServersFile, ServersSource};
@@ -38,9 +38,9 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     let servers = servers.trusted(output, |line| output.message(line))?;
 
     let data = work.data.data;
-    let (mut opened, partition, interrupted) = Opened::for_new_run(&data, node::name()?).await?;
+    let (mut opened, partition, interrupted) = OpenDataDir::for_new_run(&data, node::name()?).await?;
     let run = Intake::draw_id_in(partition);
-    opened.move_only(&BTreeSet::new(), &[run]);
+    opened.execute_only(&BTreeSet::new(), &[run]);
     let mut signals = Signals::listen()?;
     let mut process = opened.start(servers.config(), work.slots);
     let watch = process.watch(run);
@@ -51,28 +51,27 @@ pub(super) async fn run(args: RunArgs, output: &Output) -> Result<Exit, Failure>
     if !output.is_live {
         output.message(&format!("{run} of {} submitted; its data is in {}", plan.name, data.display()));
     }
-    tell_of(&interrupted, output);
-    let live = Live::new(output, false);
+    report_interrupted(&interrupted, output);
+    let live = LiveView::new(output, false);
     let runs = vec![(run, watch)];
     let followed = follow(&mut process, &mut signals, output, live, runs, OnInterrupt::Cancel).await;
-    // Before the servers are closed, some of which take their time: whoever reads the result has it now.
+    // The result is printed before the servers are closed, because some take seconds to close.
     let exit = result::print(followed, &data, work.servers.mcp_config.as_deref(), work.json, output);
     process.end(signals.next()).await;
     exit
 }
 
-/// How many runs are named when some are left as they are.
-const NAMED: usize = 5;
+/// Number of interrupted runs that a message names.
+const MAX_NAMED_RUNS: usize = 5;
 
-fn tell_of(others: &[RunId], output: &Output) {
+fn report_interrupted(others: &[RunId], output: &Output) {
     if others.is_empty() {
         return;
     }
-    let named: Vec<_> = others.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = if others.len() > NAMED { ", ..." } else { "" };
+    let named: Vec<_> = others.iter().take(MAX_NAMED_RUNS).map(ToString::to_string).collect();
+    let more = if others.len() > MAX_NAMED_RUNS { ", ..." } else { "" };
     let (count, runs) = (others.len(), if others.len() == 1 { "run is" } else { "runs are" });
     let named = named.join(", ");
-    output.message(&format!(
-        "{count} interrupted {runs} left as before, for `longshore resume`: {named}{more}"
-    ));
+    output
+        .message(&format!("{count} interrupted {runs} left unchanged for `longshore resume`: {named}{more}"));
 }

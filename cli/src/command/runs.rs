@@ -1,12 +1,12 @@
-//! `longshore runs`: what is kept about runs, in the cluster or in a data directory.
+//! `longshore runs`: the runs of a cluster or of a data directory.
 //!
-//! A cluster shows what it has checkpointed, about a tenth of a second behind its logs; a data directory is shown as of
-//! the end of its logs, which is in [`look`].
+//! A cluster shows its last checkpoints, about a tenth of a second behind its logs. A data directory is shown as of the end
+//! of its logs; see [`data_dir`].
 
 mod cancel;
-mod cancel_here;
+mod cancel_local;
 mod cancelled;
-mod look;
+mod data_dir;
 mod page;
 mod run_count;
 mod value;
@@ -19,11 +19,11 @@ use longshore_proto::{RunId, RunStatus, RunSummary, RunView};
 use tokio::time::sleep;
 
 pub(super) use self::cancel::cancel;
-pub(super) use self::look::Look;
+pub(super) use self::data_dir::DirectoryRuns;
 pub(super) use self::value::output;
 
 use super::result::RUN_SCHEMA;
-use crate::args::{PlaceArgs, RunFilterArgs, RunsListArgs, RunsShowArgs, USUAL_DATA};
+use crate::args::{DEFAULT_DATA_DIR, RunFilterArgs, RunSourceArgs, RunsListArgs, RunsShowArgs};
 use crate::cluster::Client;
 use crate::config::Config;
 use crate::environment;
@@ -32,47 +32,54 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::which_run::which_run;
 
-/// What a line of a list is called in JSON.
+/// Schema name of a line of `runs list` in JSON.
 const SUMMARY_SCHEMA: &str = "longshore.run-summary";
 
-/// How many of the newest runs are looked at for the beginning or end of an id.
-const NEWEST: usize = 1_000;
+/// Number of the newest runs that are searched for the beginning or end of an id.
+const SEARCHED_RUNS: usize = 1_000;
 
-/// How often, and with what pause, such a run is looked for in a cluster: one that was submitted a moment ago stands in the
-/// next checkpoint. A scheduler has the same patience with a whole id.
-const LOOKS: (u32, Duration) = (5, Duration::from_millis(100));
+/// Number of times that a run of a cluster is looked up by a part of its id. A run that was just submitted is in the next
+/// checkpoint. A scheduler waits as long for a whole id.
+const LOOKUP_TRIES: u32 = 5;
 
-/// Where runs are looked for.
-pub(super) enum Place {
-    /// In a data directory.
-    Data(Box<Look>),
-    /// In a cluster.
+/// Pause between two lookups.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(100);
+
+/// Source of runs.
+pub(super) enum RunSource {
+    /// A data directory.
+    DataDir(Box<DirectoryRuns>),
+    /// A cluster.
     Cluster(Box<Client>),
 }
 
-impl Place {
-    /// The cluster if one is named anywhere and no data directory on the command line; else a data directory.
-    pub(super) async fn choose(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Self, Failure> {
+impl RunSource {
+    /// Returns the cluster if one is configured and the command line names no data directory; otherwise the data directory.
+    pub(super) async fn choose(
+        args: &RunSourceArgs,
+        config: &Config,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         if let Some(client) = cluster(args, config, output).await? {
             return Ok(Self::Cluster(Box::new(client)));
         }
         let data = data_directory(args);
         if args.cluster.verbose {
-            output.message(&format!("looking into the data directory {}", data.display()));
+            output.message(&format!("reading the data directory {}", data.display()));
         }
-        let look = Look::at(&data, output).await.map_err(or_a_cluster)?;
-        Ok(Self::Data(Box::new(look)))
+        let local = DirectoryRuns::read(&data, output).await.map_err(suggest_cluster)?;
+        Ok(Self::DataDir(Box::new(local)))
     }
 
-    /// Runs that a query asks for, and the place where the list continues. Asks for further pages until the list has as many
-    /// runs as were asked for: a filter that few runs match leaves pages short.
+    /// Returns the runs that a query asks for, and the cursor at which the list continues. Reads further pages until the
+    /// list has as many runs as were asked for, because a filter that few runs match leaves pages short.
     async fn runs(&self, mut query: RunQuery) -> Result<RunPage, Failure> {
         let wanted = query.page_limit();
         let mut found = RunPage::default();
         loop {
             query.limit = wanted - found.runs.len();
             let mut page = match self {
-                Self::Data(look) => look.runs(&query).await?,
+                Self::DataDir(local) => local.runs(&query).await?,
                 Self::Cluster(client) => client.list(&query).await?,
             };
             found.runs.append(&mut page.runs);
@@ -87,27 +94,27 @@ impl Place {
 
     async fn close(self) {
         match self {
-            Self::Data(look) => look.close().await,
+            Self::DataDir(local) => local.close().await,
             Self::Cluster(_) => {}
         }
     }
 }
 
-/// The data directory that is meant where no cluster is.
-pub(super) fn data_directory(args: &PlaceArgs) -> PathBuf {
+/// Returns the data directory of commands that name neither one nor a cluster.
+pub(super) fn data_directory(args: &RunSourceArgs) -> PathBuf {
     let usual = || environment::variable("LONGSHORE_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(USUAL_DATA))
+    args.data.clone().or_else(usual).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))
 }
 
-/// The cluster, if one is named anywhere and no data directory on the command line.
-async fn cluster(args: &PlaceArgs, config: &Config, output: &Output) -> Result<Option<Client>, Failure> {
+/// Connects to the cluster if one is configured and the command line names no data directory.
+async fn cluster(args: &RunSourceArgs, config: &Config, output: &Output) -> Result<Option<Client>, Failure> {
     if args.data.is_some() || !config.names_cluster() {
         return Ok(None);
     }
     Client::connect(config, args.cluster.verbose, output).await.map(Some)
 }
 
-/// What the options of a filter ask for.
+/// Returns the query for the options of a filter.
 fn query(filter: &RunFilterArgs) -> RunQuery {
     RunQuery {
         workflow: filter.workflow.clone(),
@@ -119,9 +126,9 @@ fn query(filter: &RunFilterArgs) -> RunQuery {
 
 /// Lists runs, newest first.
 pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let place = Place::choose(&args.place, config, output).await?;
-    if matches!(place, Place::Cluster(_)) && args.statuses.contains(&RunStatus::Interrupted) {
-        let message = "a run of a cluster is never interrupted: another scheduler or worker goes on with it";
+    let source = RunSource::choose(&args.source, config, output).await?;
+    if matches!(source, RunSource::Cluster(_)) && args.statuses.contains(&RunStatus::Interrupted) {
+        let message = "a run of a cluster is never interrupted: another scheduler or worker continues it";
         return Err(
             Failure::new(Exit::Usage, message).help("runs of a data directory are listed with --data")
         );
@@ -132,8 +139,8 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
         limit: args.limit.into(),
         ..query(&args.filter)
     };
-    let found = place.runs(query).await;
-    place.close().await;
+    let found = source.runs(query).await;
+    source.close().await;
     let RunPage { runs, next, incomplete } = found?;
     if let Some(cause) = &incomplete {
         output.warning(&format!("the list may lack runs and changes: {cause}"));
@@ -146,19 +153,19 @@ pub(super) async fn list(args: RunsListArgs, config: &Config, output: &Output) -
         output.lines(page::list(&runs, output.symbols, &output.result_times, output.table_room()))?;
     }
     if let Some(next) = next {
-        output.message(&cut_short(runs.len(), args.after.is_some(), next));
+        output.message(&continuation_hint(runs.len(), args.after.is_some(), next));
     }
     Ok(if incomplete.is_some() && runs.is_empty() { Exit::Full } else { Exit::Success })
 }
 
-/// A list is incomplete, so it cannot be said which runs are meant.
+/// Returns the failure of a command that needs a complete list of runs and got an incomplete one.
 fn incomplete_list(cause: &str) -> Failure {
     Failure::new(Exit::Full, format!("the cluster cannot list its newest runs: {cause}"))
-        .help("name a run by its whole id, or make room first; `longshore doctor` says where")
+        .help("name a run by its whole id, or make room first; `longshore doctor` shows where")
 }
 
-/// Says that the limit has cut a list, and how to see more.
-fn cut_short(shown: usize, is_continued: bool, next: RunCursor) -> String {
+/// Returns the message that the list was cut at its limit, with the options that show more.
+fn continuation_hint(shown: usize, is_continued: bool, next: RunCursor) -> String {
     let which = if is_continued { "next" } else { "newest" };
     format!(
         "showing the {which} {shown} runs: --limit shows more, and the list continues with --after {next}"
@@ -167,15 +174,15 @@ fn cut_short(shown: usize, is_continued: bool, next: RunCursor) -> String {
 
 /// Shows a run in full.
 pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let place = Place::choose(&args.place, config, output).await?;
-    let view = match &place {
-        Place::Data(look) => find(look, &args.run).await,
-        Place::Cluster(client) => match find_in(client, &args.run).await {
+    let source = RunSource::choose(&args.source, config, output).await?;
+    let view = match &source {
+        RunSource::DataDir(local) => find_local_run(local, &args.run).await,
+        RunSource::Cluster(client) => match find_cluster_run(client, &args.run).await {
             Ok(run) => client.get(run).await,
             Err(failure) => Err(failure),
         },
     };
-    place.close().await;
+    source.close().await;
     let view = view?;
     if args.json {
         output.document(RUN_SCHEMA, &view)?;
@@ -185,27 +192,28 @@ pub(super) async fn show(args: RunsShowArgs, config: &Config, output: &Output) -
     Ok(Exit::Success)
 }
 
-/// The run of the cluster that a text means: its whole id, or what tells it from the newest ones.
-pub(super) async fn find_in(client: &Client, text: &str) -> Result<RunId, Failure> {
+/// Returns the run of a cluster that a text names: by its whole id, or by the beginning or end of the id of one of the
+/// newest runs.
+pub(super) async fn find_cluster_run(client: &Client, text: &str) -> Result<RunId, Failure> {
     if let Ok(run) = text.parse() {
         return Ok(run);
     }
-    let (mut looks, pause) = LOOKS;
+    let mut tries = LOOKUP_TRIES;
     loop {
-        let newest = client.list(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await?;
+        let newest = client.list(&RunQuery { limit: SEARCHED_RUNS, ..RunQuery::default() }).await?;
         if let Some(cause) = &newest.incomplete {
             return Err(incomplete_list(cause));
         }
-        looks -= 1;
+        tries -= 1;
         match which_run(text, newest.runs.iter().map(|summary| summary.run)) {
-            Err(failure) if failure.exit == Exit::NotFound && looks > 0 => sleep(pause).await,
+            Err(failure) if failure.exit == Exit::NotFound && tries > 0 => sleep(LOOKUP_PAUSE).await,
             found => return found,
         }
     }
 }
 
-/// Somebody who looks into a directory that is not there may have forgotten to name the cluster.
-fn or_a_cluster(failure: Failure) -> Failure {
+/// Adds the advice to name a cluster to the failure about a missing data directory.
+fn suggest_cluster(failure: Failure) -> Failure {
     match failure.exit {
         Exit::NotFound if failure.help.is_none() => {
             failure.help("name another one with --data, or a cluster with --nats-url or NATS_URL")
@@ -214,17 +222,18 @@ fn or_a_cluster(failure: Failure) -> Failure {
     }
 }
 
-/// The run of a data directory that a text means: its whole id, or what tells it from the newest ones.
-pub(super) async fn find(look: &Look, text: &str) -> Result<RunView, Failure> {
+/// Returns the run of a data directory that a text names: by its whole id, or by the beginning or end of the id of one of
+/// the newest runs.
+pub(super) async fn find_local_run(local: &DirectoryRuns, text: &str) -> Result<RunView, Failure> {
     let run: RunId = match text.parse() {
         Ok(run) => run,
         Err(_) => {
-            let newest = look.runs(&RunQuery::default()).await?;
+            let newest = local.runs(&RunQuery::default()).await?;
             which_run(text, newest.runs.iter().map(|summary: &RunSummary| summary.run))?
         }
     };
-    look.run(run).await?.ok_or_else(|| {
+    local.run(run).await?.ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no run {run}"))
-            .help("`longshore runs list` shows what there is")
+            .help("`longshore runs list` shows the runs")
     })
 }

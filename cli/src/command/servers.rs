@@ -1,6 +1,6 @@
-//! `longshore servers`: a doctor for MCP servers.
+//! `longshore servers`: checks MCP servers, lists and calls their tools, and reads their resources.
 //!
-//! All servers are asked at the same time, and one that is broken hides no other.
+//! Requests go to all servers at the same time, and a broken server does not affect the others.
 
 mod arguments;
 mod attachments;
@@ -28,20 +28,22 @@ use self::progress::CallProgress;
 use self::report::{CallReport, ToolReport};
 pub(super) use self::resource::read;
 use self::waiting::WaitingServers;
-use crate::args::{ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, Target, ToolsOf};
+use crate::args::{
+    ServersCallArgs, ServersFileArgs, ServersToolsArgs, ServersTrustArgs, ToolSelection, ToolTarget,
+};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::output::Output;
-use crate::servers_file::{ServersFile, ServersSource, TrustedServers, USUAL_PATH};
+use crate::servers_file::{DEFAULT_PATH, ServersFile, ServersSource, TrustedServers};
 use crate::signals::Signals;
 use crate::suggest;
 use crate::trust;
 
-/// Remembers a servers file as trusted, so that nobody is asked about it.
+/// Stores a servers file as trusted, so that no question is asked about it.
 pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Failure> {
-    let path = args.file.clone().unwrap_or_else(|| PathBuf::from(USUAL_PATH));
-    // What is wrong with it is said before it is trusted.
+    let path = args.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_PATH));
+    // An invalid file is refused before it is trusted.
     ServersFile::find(&ServersSource::Named(path.clone()), output)?;
     output.message(&trust::give(&path, &input_text::read(&path, "servers file")?)?);
     Ok(Exit::Success)
@@ -51,10 +53,10 @@ pub(super) fn trust(args: &ServersTrustArgs, output: &Output) -> Result<Exit, Fa
 pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exit, Failure> {
     let file = find(&args.servers, output)?;
     if let Some(of) = &args.of {
-        usable(&file, &of.server)?;
+        require_usable(&file, &of.server)?;
     }
     let (mut reports, exit) = listed(&file, args.of.as_ref().map(|of| &of.server), output).await?;
-    let wanted = args.of.and_then(|ToolsOf { server, tool }| Some(Target { server, tool: tool? }));
+    let wanted = args.of.and_then(|ToolSelection { server, tool }| Some(ToolTarget { server, tool: tool? }));
     if let Some(target) = wanted.as_ref().filter(|_| exit == Exit::Success) {
         known(reports.iter().map(|report| &report.tool), target)?;
         reports.retain(|report| report.tool.name == target.tool);
@@ -72,8 +74,8 @@ pub(super) async fn tools(args: ServersToolsArgs, output: &Output) -> Result<Exi
     Ok(exit)
 }
 
-/// The tools of one server, or of all. A server that does not list them, or that the file makes unusable, is shown and makes the
-/// exit code a failure.
+/// Returns the tools of one server, or of all. A server that does not list them, or that is unusable, is reported, and makes
+/// the exit code an error.
 async fn listed(
     file: &TrustedServers,
     only: Option<&ServerName>,
@@ -95,7 +97,7 @@ async fn listed(
     .await?;
     let (mut reports, mut exit) = (Vec::new(), Exit::Success);
     if only.is_none() {
-        for failure in file.unusable().filter_map(|(server, _)| usable(file, server).err()) {
+        for failure in file.unusable().filter_map(|(server, _)| require_usable(file, server).err()) {
             exit = Exit::Error;
             output.failure(&failure);
         }
@@ -110,7 +112,7 @@ async fn listed(
             }
             Err(fault) => {
                 exit = Exit::Error;
-                output.failure(&unanswered(&server, &fault));
+                output.failure(&unusable_server(&server, &fault));
             }
         }
     }
@@ -121,12 +123,12 @@ async fn listed(
 pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit, Failure> {
     let object = arguments::object(args.arguments.as_deref())?;
     let file = find(&args.servers, output)?;
-    usable(&file, &args.target.server)?;
+    require_usable(&file, &args.target.server)?;
     let report = with_pool(&file, async |pool, _| {
-        let Target { server, tool } = &args.target;
-        let tools = pool.tools(server).await.map_err(|fault| unanswered(server, &fault))?;
+        let ToolTarget { server, tool } = &args.target;
+        let tools = pool.tools(server).await.map_err(|fault| unusable_server(server, &fault))?;
         let schema = &known(&tools.tools, &args.target)?.input_schema;
-        let arguments = arguments::put_over(object, &args.argument, schema, output)?;
+        let arguments = arguments::override_with(object, &args.argument, schema, output)?;
         arguments::refuse_unknown(&arguments, &args.target, schema, output)?;
         let began = Instant::now();
         let answer = make_call(pool, &args.target, &arguments, args.timeout, output).await?;
@@ -159,12 +161,12 @@ pub(super) async fn call(args: ServersCallArgs, output: &Output) -> Result<Exit,
 
 async fn make_call(
     pool: &ServerPool,
-    target: &Target,
+    target: &ToolTarget,
     arguments: &Map<String, Value>,
     timeout: Duration,
     output: &Output,
 ) -> Result<Answer, Failure> {
-    let Target { server, tool } = target;
+    let ToolTarget { server, tool } = target;
     let key = format!("call-{:032x}", rand::random::<u128>());
     let call = ToolCall {
         server,
@@ -178,7 +180,7 @@ async fn make_call(
     };
     let cancelled = CancellationToken::new();
     let progress = CallProgress::new(output, target);
-    let report = |activity| progress.note(activity);
+    let report = |activity| progress.store(activity);
     let ended = tokio::select! {
         ended = pool.call(call, &report, &cancelled) => ended,
         never = progress.show() => match never {},
@@ -197,7 +199,7 @@ async fn make_call(
     })
 }
 
-/// Does something with a pool of the file's servers, and closes it whatever comes of that. A signal gives up.
+/// Executes `work` with a pool of the file's servers, and closes the pool afterwards. A signal ends this early.
 pub(super) async fn with_pool<T>(
     file: &TrustedServers,
     work: impl AsyncFnOnce(&ServerPool, Vec<ServerName>) -> Result<T, Failure>,
@@ -218,32 +220,35 @@ fn find(args: &ServersFileArgs, output: &Output) -> Result<TrustedServers, Failu
     trusted(file, output)
 }
 
-/// The file, which has to be there, to be started and called.
+/// Returns the servers of a file, which must exist, if they may be started and called.
 fn trusted(file: ServersFile, output: &Output) -> Result<TrustedServers, Failure> {
     file.required()?.trusted(output, |line| output.message(line))
 }
 
-fn usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
+fn require_usable(file: &ServersFile, server: &ServerName) -> Result<(), Failure> {
     match file.lack(server) {
         None => Ok(()),
         Some((message, help)) => Err(Failure::new(Exit::NotFound, message).maybe_help(help)),
     }
 }
 
-/// Returns the tool that is meant.
+/// Returns the tool of this name.
 fn known<'t>(
     tools: impl IntoIterator<Item = &'t Tool, IntoIter: Clone>,
-    target: &Target,
+    target: &ToolTarget,
 ) -> Result<&'t Tool, Failure> {
     let tools = tools.into_iter();
     tools.clone().find(|tool| tool.name == target.tool).ok_or_else(|| {
         let message = format!("the server `{}` has no tool `{}`", target.server, target.tool);
-        Failure::new(Exit::NotFound, message).maybe_help(lacks(tools, target.tool.as_str()))
+        Failure::new(Exit::NotFound, message).maybe_help(unknown_tool_help(tools, target.tool.as_str()))
     })
 }
 
-/// What to say about a tool that is not among these; nothing if it is.
-pub(super) fn lacks<'t>(tools: impl IntoIterator<Item = &'t Tool>, wanted: &str) -> Option<String> {
+/// Returns advice about a tool that is not among these; `None` if it is.
+pub(super) fn unknown_tool_help<'t>(
+    tools: impl IntoIterator<Item = &'t Tool>,
+    wanted: &str,
+) -> Option<String> {
     let names: Vec<&str> = tools.into_iter().map(|tool| tool.name.as_str()).collect();
     if names.contains(&wanted) {
         return None;
@@ -251,6 +256,6 @@ pub(super) fn lacks<'t>(tools: impl IntoIterator<Item = &'t Tool>, wanted: &str)
     Some(suggest::among(wanted, &names))
 }
 
-fn unanswered(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
+fn unusable_server(server: &ServerName, CallFault { fault, .. }: &CallFault) -> Failure {
     Failure::new(Exit::Error, format!("the server `{server}` cannot be used: {fault}"))
 }

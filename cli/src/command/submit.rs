@@ -1,11 +1,11 @@
-//! `longshore submit`: has the cluster run a workflow.
+//! `longshore submit`: submits a run of a workflow to the cluster.
 //!
 //! ```text
 //!   file ──► plan ──► inputs fit? ──► push ──► submit (that version) ──► run id
 //!   name ──► plan of the registered text ──┘
 //! ```
 //!
-//! The submit is a request, so a refusal is answered with its reasons.
+//! The submit is sent as a request, so that a refusal is answered with its reasons.
 
 use std::path::Path;
 
@@ -24,28 +24,29 @@ use crate::output::Output;
 use crate::suggest;
 use crate::workflow_file::WorkflowFile;
 
-/// What a submit is called in JSON.
+/// Schema name of a submit in JSON.
 const SUBMITTED_SCHEMA: &str = "longshore.submitted";
 
 #[derive(Serialize)]
-struct Submitted {
+struct SubmittedDocument {
     run: String,
     workflow: String,
     digest: String,
-    /// Whether an earlier submit with the same id made it.
+    /// An earlier submit with the same id created the run.
     existed: bool,
 }
 
-/// Submits a run, and watches it if that is asked for.
+/// Submits a run, and watches it with `--watch`.
 pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    // A file is read and checked before anybody is asked for anything.
+    // A file is read and checked before any question is asked or request is sent.
     let inputs = args.input_file.as_deref();
     let load = || WorkflowFile::load_beside(Path::new(&args.workflow), inputs, output);
     let file = is_file(&args.workflow).then(load).transpose()?;
     let gather = |plan: &Plan| inputs::gather(plan, inputs, &args.inputs, output);
     let checked = file.as_ref().map(|file| gather(&file.plan)).transpose()?;
     let client = Client::connect(config, args.cluster.verbose, output).await?;
-    // Whoever names an id and no version means the run of that id, also when another version has become the current one.
+    // With an id and without a version, the submit means the run of that id, even if another version has become the current
+    // one.
     let is_pinned = file.is_some() || args.id.is_none();
     let (plan, inputs) = match (file, checked) {
         (Some(WorkflowFile { text, plan }), Some(inputs)) => {
@@ -69,7 +70,7 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     let run = submitted.run;
     if args.watch {
         let was = if submitted.existed { "was submitted before" } else { "submitted" };
-        output.message(&format!("{run} of {} {was} to {}", plan.name, client.place()));
+        output.message(&format!("{run} of {} {was} to {}", plan.name, client.description()));
         let Some(view) = watch::to_end(&client, run, output).await? else { return Err(watch::stopped(run)) };
         result::ended(&view, &watch::show_hint(run), args.json, output)?;
         return Ok(Exit::worst([view.summary.status]));
@@ -77,7 +78,10 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     if args.json {
         let (workflow, existed) = (plan.name.to_string(), submitted.existed);
         let digest = submitted.digest.unwrap_or(plan.digest).to_string();
-        output.document(SUBMITTED_SCHEMA, &Submitted { run: run.to_string(), workflow, digest, existed })?;
+        output.document(
+            SUBMITTED_SCHEMA,
+            &SubmittedDocument { run: run.to_string(), workflow, digest, existed },
+        )?;
     } else {
         output.result(&run.to_string())?;
     }
@@ -89,7 +93,7 @@ fn is_file(text: &str) -> bool {
     text == "-" || text.contains(['.', '/']) || Path::new(text).is_file()
 }
 
-/// The plan of the current version of a registered workflow.
+/// Returns the plan of the current version of a registered workflow.
 async fn registered(client: &Client, config: &Config, name: &str) -> Result<Plan, Failure> {
     let name: WorkflowName = name.parse().map_err(|error| {
         Failure::new(Exit::Usage, format!("{error}")).help("give a file, or a registered name")
@@ -105,7 +109,7 @@ async fn registered(client: &Client, config: &Config, name: &str) -> Result<Plan
     })
 }
 
-/// What is said about a name that nothing is registered under.
+/// Returns the failure for a name that no workflow is registered under.
 pub(super) async fn unknown(client: &Client, config: &Config, name: &WorkflowName) -> Failure {
     let known = client.workflows().await.unwrap_or_default();
     let names: Vec<&str> = known.iter().map(|workflow| workflow.name.as_str()).collect();

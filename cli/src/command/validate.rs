@@ -1,9 +1,9 @@
-//! `longshore validate`: what is wrong with workflows, without running them.
+//! `longshore validate`: checks workflows without running them.
 //!
-//! Three circles: the text by itself; the servers it names, if there is a servers file; the tools it names and what
-//! it passes to them, if the servers may be asked.
+//! There are three levels of checks: the text; with a servers file, the servers that it names; with `--online`, the tools
+//! that it names and their arguments.
 
-mod beside;
+mod calls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use longshore_worker::mcp::{CallFault, ToolList};
 use longshore_workflow::{Diagnostics, Plan, WrittenCall, compile_and_warn, written_calls};
 use serde::Serialize;
 
-use self::beside::Beside;
+use self::calls::CallChecker;
 use super::servers::with_pool;
 use crate::args::ValidateArgs;
 use crate::exit::Exit;
@@ -24,46 +24,46 @@ use crate::output::Output;
 use crate::servers_file::{ServersFile, ServersSource, TrustedServers};
 use crate::workflow_file;
 
-/// What was found out about one file.
+/// The result for one file.
 #[derive(Serialize)]
-struct Validation {
+struct FileValidation {
     file: PathBuf,
     valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     workflow: Option<WorkflowRef>,
-    /// What is wrong with the text, or with its calls beside these servers.
+    /// Problems of the text, or of its calls with these servers.
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<Diagnostics>,
     /// Warnings: parts of the file that are allowed and probably not meant.
     #[serde(skip_serializing_if = "Diagnostics::is_empty")]
     warnings: Diagnostics,
-    /// Why the file cannot be read.
+    /// The reason why the file cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
     text: String,
 }
 
-/// A text that could be read, with what the compiler says of it.
-struct Compiled {
+/// The text of a file with the results of the compiler.
+struct Compilation {
     text: String,
-    /// A plan with the warnings about it, or everything that is wrong.
+    /// A plan with its warnings, or the problems of the text.
     outcome: Result<(Plan, Diagnostics), Diagnostics>,
     /// The calls, also of a text with errors.
     calls: Vec<WrittenCall>,
 }
 
-impl Compiled {
+impl Compilation {
     fn of(text: String) -> Self {
         let (outcome, calls) = (compile_and_warn(&text), written_calls(&text));
         Self { text, outcome, calls }
     }
 }
 
-/// Checks files; all of them, whatever is wrong with the first.
+/// Checks all files, even if the first is invalid.
 pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit, Failure> {
     let servers = ServersFile::find(&ServersSource::given(args.servers.mcp_config.as_deref()), output)?;
-    let read = |path: &Path| input_text::read_or_stdin(path, "workflow").map(Compiled::of);
+    let read = |path: &Path| input_text::read_or_stdin(path, "workflow").map(Compilation::of);
     let files: Vec<_> = args.workflows.iter().map(|path| (path, read(path))).collect();
     let (servers, tools) = if args.online {
         let trusted = servers.required()?.trusted(output, |line| output.message(line))?;
@@ -71,19 +71,19 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
         let tools = ask(&trusted, calls.map(|call| &call.server).collect()).await?;
         (trusted.into_file(), tools)
     } else {
-        (servers, Tools::new())
+        (servers, ToolLists::new())
     };
     let mut exit = Exit::Success;
     for (path, read) in files {
         let (validation, failure) = match read {
-            Err(failure) => (Validation::unread(path, &failure), Some(failure)),
-            Ok(compiled) => (Validation::of(path, compiled, &servers, &tools), None),
+            Err(failure) => (FileValidation::unread(path, &failure), Some(failure)),
+            Ok(compiled) => (FileValidation::of(path, compiled, &servers, &tools), None),
         };
         if !validation.valid {
             exit = Exit::Invalid;
         }
         if args.json {
-            output.diagnosis("longshore.validation", &validation)?;
+            output.document_without_credentials("longshore.validation", &validation)?;
         } else if let Some(failure) = failure {
             output.failure(&failure);
         } else {
@@ -93,24 +93,24 @@ pub(super) async fn validate(args: ValidateArgs, output: &Output) -> Result<Exit
     Ok(exit)
 }
 
-impl Validation {
+impl FileValidation {
     fn unread(path: &Path, failure: &Failure) -> Self {
         let (file, error) = (path.to_owned(), Some(failure.message.clone()));
         let warnings = Diagnostics::default();
         Self { file, valid: false, workflow: None, problems: None, warnings, error, text: String::new() }
     }
 
-    fn of(path: &Path, compiled: Compiled, servers: &ServersFile, tools: &Tools) -> Self {
-        let Compiled { text, outcome, calls } = compiled;
-        let beside = Beside { servers, tools };
+    fn of(path: &Path, compiled: Compilation, servers: &ServersFile, tools: &ToolLists) -> Self {
+        let Compilation { text, outcome, calls } = compiled;
+        let checker = CallChecker { servers, tools };
         let (workflow, problems, warnings) = match outcome {
-            // What such a text passes to the tools is not certain, so it is not compared with them.
+            // The arguments in a text with errors are not certain, so they are not checked.
             Err(problems) => {
-                let found = Diagnostics::of_findings(&text, beside.findings(&calls, None));
+                let found = Diagnostics::of_findings(&text, checker.findings(&calls, None));
                 (None, Some(problems.joined(found)), Diagnostics::default())
             }
             Ok((plan, warnings)) => {
-                let found = Diagnostics::of_findings(&text, beside.findings(&calls, Some(&plan)));
+                let found = Diagnostics::of_findings(&text, checker.findings(&calls, Some(&plan)));
                 let (problems, warnings) = warnings.joined(found).split();
                 (Some(plan.reference()), problems, warnings)
             }
@@ -120,8 +120,8 @@ impl Validation {
     }
 }
 
-fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
-    let Validation { file, workflow, problems, warnings, text, .. } = validation;
+fn show(validation: &FileValidation, output: &Output) -> Result<(), Failure> {
+    let FileValidation { file, workflow, problems, warnings, text, .. } = validation;
     workflow_file::warn(file, text, warnings, output);
     if let Some(problems) = problems {
         output.failure(&workflow_file::refused(file, text, problems, output));
@@ -140,11 +140,11 @@ fn show(validation: &Validation, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The tools of each server that was asked, or why it did not say.
-type Tools = BTreeMap<ServerName, Result<ToolList, CallFault>>;
+/// The tools of each server, or the fault of the request for them.
+type ToolLists = BTreeMap<ServerName, Result<ToolList, CallFault>>;
 
-/// Asks the servers of the file among these, all at the same time.
-async fn ask(servers: &TrustedServers, wanted: BTreeSet<&ServerName>) -> Result<Tools, Failure> {
+/// Requests the tools of those of these servers that are in the file, all at the same time.
+async fn ask(servers: &TrustedServers, wanted: BTreeSet<&ServerName>) -> Result<ToolLists, Failure> {
     with_pool(servers, async |pool, names| {
         let wanted = names.into_iter().filter(|name| wanted.contains(name));
         let asked = join_all(wanted.map(async |server| {

@@ -1,9 +1,9 @@
-//! `longshore watch`: a run as it goes, in the cluster or in a data directory.
+//! `longshore watch`: shows a run until it has ended, in a cluster or in a data directory.
 //!
-//! In a cluster, news say that something changed; what is shown is always the run as a scheduler gives it, so news that are
-//! lost cost a moment of patience and nothing else. A data directory is [followed](watch_here) by its log.
+//! In a cluster, a run update only triggers a request for the run, and the answer is shown. A lost update therefore only
+//! delays the view. In a data directory the [log is read](watch_local).
 
-mod watch_here;
+mod watch_local;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use longshore_proto::{RunId, RunView};
 use tokio::time::{Instant, sleep_until};
 
 use super::result;
-use super::runs::{Place, data_directory, find_in};
+use super::runs::{RunSource, data_directory, find_cluster_run};
 use crate::args::WatchArgs;
-use crate::cluster::{Client, Heard};
+use crate::cluster::{Client, RunNotification};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::live::Live;
+use crate::live::LiveView;
 use crate::output::Output;
 use crate::signals::Signals;
 
-/// How often a run is looked at without news.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Interval of requests for the run while no run update arrives.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long after news it is looked at: schedulers show a run as of its last checkpoint, which comes a tenth of a second
-/// later. News that follow each other within this are one look.
-const LOOK_AFTER_NEWS: Duration = Duration::from_millis(150);
+/// Delay from a run update to the request. Schedulers answer from the last checkpoint, which is written a tenth of a second
+/// later, and updates within this time cause one request.
+const REFRESH_DELAY: Duration = Duration::from_millis(150);
 
-/// How long nobody may answer while a run is watched: longer than a partition takes to change hands.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// Time without an answer of any scheduler after which watching fails. It is longer than the takeover of a partition.
+const UNREACHABLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Watches a run until it has ended.
 pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> Result<Exit, Failure> {
-    let (view, hint) = match Place::choose(&args.place, config, output).await? {
-        Place::Cluster(client) => {
-            let run = find_in(&client, &args.run).await?;
+    let (view, hint) = match RunSource::choose(&args.source, config, output).await? {
+        RunSource::Cluster(client) => {
+            let run = find_cluster_run(&client, &args.run).await?;
             let Some(view) = to_end(&client, run, output).await? else { return Err(stopped(run)) };
             (view, show_hint(run))
         }
-        Place::Data(look) => {
-            let data = data_directory(&args.place);
-            let followed = watch_here::to_end(&look, &args.run, &data, output).await;
-            look.close().await;
+        RunSource::DataDir(local) => {
+            let data = data_directory(&args.source);
+            let followed = watch_local::to_end(&local, &args.run, &data, output).await;
+            local.close().await;
             let view = followed?;
             let hint = result::show_hint(&view, &data);
             (view, hint)
@@ -56,18 +56,18 @@ pub(super) async fn watch(args: WatchArgs, config: &Config, output: &Output) -> 
     Ok(if args.exit_status { Exit::worst([view.summary.status]) } else { Exit::Success })
 }
 
-/// What is said when somebody stops watching.
+/// Returns the failure for a user who stopped watching.
 pub(super) fn stopped(run: RunId) -> Failure {
-    Failure::new(Exit::Interrupted, format!("no longer watching; the run {run} goes on"))
+    Failure::new(Exit::Interrupted, format!("no longer watching; the run {run} continues"))
         .help(format!("`longshore watch {run}` watches it again, `longshore runs cancel {run}` stops it"))
 }
 
-/// The command that shows every attempt of a run.
+/// Returns the hint about the command that shows every attempt of a run.
 pub(super) fn show_hint(run: RunId) -> String {
     format!("`longshore runs show {run}` shows every attempt")
 }
 
-/// Shows a run until it has ended; nothing if somebody stopped watching.
+/// Shows a run until it has ended. Returns `None` if the user stopped watching.
 pub(super) async fn to_end(
     client: &Client,
     run: RunId,
@@ -75,34 +75,35 @@ pub(super) async fn to_end(
 ) -> Result<Option<Arc<RunView>>, Failure> {
     let mut signals = Signals::listen()?;
     let listener = client.listen(run).await?;
-    let live = Live::new(output, false);
-    let mut watching = Watching { output, live, listener: Some(listener), is_over: false, is_full: false };
+    let live = LiveView::new(output, false);
+    let mut watching =
+        WatchSession { output, live, listener: Some(listener), has_ended: false, is_full: false };
     let ended = tokio::select! {
         biased;
         _ = signals.next() => Ok(None),
-        ended = watching.look_on(client, run) => ended.map(Some),
+        ended = watching.run_until_ended(client, run) => ended.map(Some),
     };
     watching.live.finish();
     ended
 }
 
-/// A run that is watched.
-struct Watching<'a> {
+/// One run that is being watched.
+struct WatchSession<'a> {
     output: &'a Output,
-    live: Live,
-    /// Nothing once there will be no more news.
-    listener: Option<BoxStream<'static, Heard>>,
-    /// Whether news said that the run has ended.
-    is_over: bool,
+    live: LiveView,
+    /// `None` once no more updates can arrive.
+    listener: Option<BoxStream<'static, RunNotification>>,
+    /// A run update said that the run has ended.
+    has_ended: bool,
     /// The last answer was that a store is full.
     is_full: bool,
 }
 
-impl Watching<'_> {
-    async fn look_on(&mut self, client: &Client, run: RunId) -> Result<Arc<RunView>, Failure> {
+impl WatchSession<'_> {
+    async fn run_until_ended(&mut self, client: &Client, run: RunId) -> Result<Arc<RunView>, Failure> {
         let mut answered_at = Instant::now();
         loop {
-            match self.look(client, run).await {
+            match self.request_run(client, run).await {
                 Ok(view) => {
                     answered_at = Instant::now();
                     self.is_full = false;
@@ -112,64 +113,64 @@ impl Watching<'_> {
                         return Ok(view);
                     }
                 }
-                // The run continues meanwhile, and can be looked at once there is room.
+                // The run continues meanwhile, and can be requested again once there is room.
                 Err(failure) if failure.exit == Exit::Full => {
                     answered_at = Instant::now();
-                    self.wait_for_room(&failure);
+                    self.report_full_store(&failure);
                 }
-                // A scheduler that goes is followed by another one.
+                // Another scheduler replaces one that ends.
                 Err(failure)
-                    if failure.exit == Exit::Unreachable && answered_at.elapsed() < SILENCE_LIMIT => {}
+                    if failure.exit == Exit::Unreachable && answered_at.elapsed() < UNREACHABLE_LIMIT => {}
                 Err(failure) => return Err(failure),
             }
             self.wait().await;
         }
     }
 
-    /// Says once why the run cannot be looked at.
-    fn wait_for_room(&mut self, failure: &Failure) {
+    /// Prints once why the run cannot be shown.
+    fn report_full_store(&mut self, failure: &Failure) {
         if !std::mem::replace(&mut self.is_full, true) {
             self.output.message(&format!("waiting: {}", failure.message));
         }
     }
 
-    /// Asks for the run, and goes on drawing meanwhile.
-    async fn look(&mut self, client: &Client, run: RunId) -> Result<RunView, Failure> {
-        let mut asking = pin!(client.get(run));
+    /// Requests the run, and draws frames meanwhile.
+    async fn request_run(&mut self, client: &Client, run: RunId) -> Result<RunView, Failure> {
+        let mut request = pin!(client.get(run));
         loop {
             tokio::select! {
-                answer = &mut asking => return answer,
+                answer = &mut request => return answer,
                 () = self.live.frame() => {}
             }
         }
     }
 
-    /// Waits until it is time to look again.
+    /// Waits until the next request is due, and draws frames meanwhile.
     async fn wait(&mut self) {
         let now = Instant::now();
-        let mut look_at = now + if self.is_over { LOOK_AFTER_NEWS } else { LOOK_AGAIN };
+        let mut request_at = now + if self.has_ended { REFRESH_DELAY } else { POLL_INTERVAL };
         loop {
             tokio::select! {
-                () = sleep_until(look_at) => return,
+                () = sleep_until(request_at) => return,
                 () = self.live.frame() => {}
-                heard = next(&mut self.listener) => {
-                    if let Heard::Call(update) = heard {
-                        self.live.note(update);
+                update = next_update(&mut self.listener) => {
+                    if let RunNotification::Call(update) = update {
+                        self.live.show_activity(update);
                         continue;
                     }
-                    self.is_over |= heard == Heard::End;
-                    look_at = look_at.min(Instant::now() + LOOK_AFTER_NEWS);
+                    self.has_ended |= update == RunNotification::Ended;
+                    request_at = request_at.min(Instant::now() + REFRESH_DELAY);
                 }
             }
         }
     }
 }
 
-/// The next piece of news; for ever if there will be no more. Safe to cancel.
-async fn next(listener: &mut Option<BoxStream<'static, Heard>>) -> Heard {
+/// Returns the next run update. Never returns if no more can arrive. Safe to cancel.
+async fn next_update(listener: &mut Option<BoxStream<'static, RunNotification>>) -> RunNotification {
     if let Some(listening) = listener {
-        if let Some(heard) = listening.next().await {
-            return heard;
+        if let Some(update) = listening.next().await {
+            return update;
         }
         *listener = None;
     }

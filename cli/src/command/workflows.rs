@@ -1,4 +1,4 @@
-//! `longshore workflows`: what is registered in the cluster.
+//! `longshore workflows`: the workflows that are registered in the cluster.
 
 use longshore_ports::Registered;
 use longshore_proto::WorkflowName;
@@ -10,17 +10,17 @@ use crate::cluster::{Client, RegisteredText};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{FAINT, Line, Loses, Output, PLAIN, ShrinkingColumn, aligned_within};
+use crate::output::{FAINT, Output, PLAIN, ShrinkingColumn, StyledLine, Truncation, aligned_within};
 use crate::workflow_file::WorkflowFile;
 
-/// What a registered workflow is called in JSON.
+/// Schema name of a registered workflow in JSON.
 const REGISTERED_SCHEMA: &str = "longshore.registered-workflow";
 
-/// What a workflow with its text is called in JSON.
+/// Schema name of a workflow with its text in JSON.
 const WORKFLOW_SCHEMA: &str = "longshore.workflow";
 
 #[derive(Serialize)]
-struct WithText<'a> {
+struct WorkflowDocument<'a> {
     #[serde(flatten)]
     shown: &'a Registered,
     versions: &'a [Registered],
@@ -63,7 +63,7 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
     let version = args.version.filter(|version| !version.is_empty());
     let RegisteredText { version: shown, versions, text } =
         match client.workflow(&name, version.as_deref()).await {
-            // A version that is unknown is said as it is; what is said of a name has a suggestion.
+            // The message about an unknown version is printed as it is; the one about an unknown name gets a suggestion.
             Err(Failure { exit: Exit::NotFound, .. }) if version.is_none() => {
                 return Err(unknown(&client, config, &name).await);
             }
@@ -71,7 +71,7 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
         };
     let (shown, text) = (&shown, text.as_str());
     if args.json {
-        output.document(WORKFLOW_SCHEMA, &WithText { shown, versions: &versions, text })?;
+        output.document(WORKFLOW_SCHEMA, &WorkflowDocument { shown, versions: &versions, text })?;
     } else {
         let (version, count) = (shown.digest.short(), versions.len());
         output.message(&format!(
@@ -83,7 +83,7 @@ pub(super) async fn show(args: WorkflowsShowArgs, config: &Config, output: &Outp
     Ok(Exit::Success)
 }
 
-/// Removes workflows from the registry. One that is unknown keeps no other from being removed.
+/// Removes workflows from the registry. The others are removed even if one is unknown.
 pub(super) async fn delete(
     args: WorkflowsDeleteArgs,
     config: &Config,
@@ -112,14 +112,15 @@ fn print(workflows: &[Registered], json: bool, output: &Output) -> Result<(), Fa
     if workflows.is_empty() {
         return Ok(());
     }
-    let mut rows = vec![["WORKFLOW", "VERSION", "REGISTERED"].map(|title| Line::of(FAINT, title)).to_vec()];
+    let mut rows =
+        vec![["WORKFLOW", "VERSION", "REGISTERED"].map(|title| StyledLine::of(FAINT, title)).to_vec()];
     rows.extend(workflows.iter().map(|workflow| {
         vec![
-            Line::of(PLAIN, workflow.name.as_str()),
-            Line::of(PLAIN, &workflow.digest.short()),
-            Line::of(FAINT, &output.result_times.shown(workflow.at)),
+            StyledLine::of(PLAIN, workflow.name.as_str()),
+            StyledLine::of(PLAIN, &workflow.digest.short()),
+            StyledLine::of(FAINT, &output.result_times.shown(workflow.at)),
         ]
     }));
-    let name = ShrinkingColumn::new(0, 16, Loses::Middle);
+    let name = ShrinkingColumn::new(0, 16, Truncation::Middle);
     output.lines(aligned_within(rows, output.table_room(), &[name]))
 }

@@ -1,52 +1,52 @@
-//! The configuration file: TOML, flattened to the names of settings with the lines they stand in.
+//! The configuration file: TOML, flattened to the names of settings, with their lines.
 //!
-//! Nothing is typed here: a number is its text, a list its parts joined by commas. Names that no setting has are
-//! refused with the one that was probably meant.
+//! Values are not parsed here: a number is its text, a list its parts joined by commas. Unknown names are refused, with the
+//! name that was probably meant.
 
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::key::Key;
-use super::origin::Origin;
+use super::key::SettingKey;
+use super::origin::SettingOrigin;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input_text;
 use crate::suggest;
 
-/// Where a file is looked for when nobody names one: beside the work, then where the system keeps such files.
-pub(super) const USUAL_PATHS: [&str; 2] = ["longshore.toml", "/etc/longshore/longshore.toml"];
+/// Paths of a file that is not named: in the current directory, then that of the system.
+pub(super) const DEFAULT_PATHS: [&str; 2] = ["longshore.toml", "/etc/longshore/longshore.toml"];
 
-/// What stands in a file.
+/// The settings in a file.
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
     path: PathBuf,
-    /// The file lay in the current directory, and nobody named it. The one in `/etc` counts as named, by the administrator.
+    /// The file was found in the current directory, and not named. The one in `/etc` counts as named, by the administrator.
     pub(super) was_found: bool,
-    values: Vec<(Key, String, usize)>,
-    /// What is wrong with it, each with its line.
+    values: Vec<(SettingKey, String, usize)>,
+    /// The problems of the file, each with its line.
     pub(super) problems: Vec<String>,
 }
 
 impl ConfigFile {
-    /// Reads the file that was named, or the first of the usual ones that is there.
+    /// Reads the file that was named, or the first of the default paths that exists.
     pub(super) fn find(named: Option<&Path>) -> Result<Self, Failure> {
-        let usual = || USUAL_PATHS.iter().map(Path::new).find(|path| path.exists());
-        let Some(path) = named.or_else(usual) else { return Ok(Self::default()) };
+        let default = || DEFAULT_PATHS.iter().map(Path::new).find(|path| path.exists());
+        let Some(path) = named.or_else(default) else { return Ok(Self::default()) };
         let text = input_text::read(path, "configuration file").map_err(|failure| match named {
             Some(_) => failure.help("name another one with --config or LONGSHORE_CONFIG"),
             None => failure,
         })?;
-        let was_found = named.is_none() && Some(path) == USUAL_PATHS.first().map(Path::new);
+        let was_found = named.is_none() && Some(path) == DEFAULT_PATHS.first().map(Path::new);
         Ok(Self { was_found, ..Self::parse(path, &text)? })
     }
 
-    /// Takes a text apart. Only what is no TOML at all is refused here.
+    /// Parses a text. Only invalid TOML is refused here; other problems are collected.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
         let root = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(text, span.start));
-            let message = format!("{}:{line} is no TOML: {}", path.display(), error.message());
+            let message = format!("{}:{line} is not valid TOML: {}", path.display(), error.message());
             Failure::new(Exit::Usage, message)
                 .help("a setting looks like `slots = 64`, in a table such as `[worker]`")
         })?;
@@ -55,15 +55,15 @@ impl ConfigFile {
         Ok(file)
     }
 
-    /// The path, if there is a file.
+    /// Returns the path, if there is a file.
     pub(super) fn path(&self) -> Option<&Path> {
         (!self.path.as_os_str().is_empty()).then_some(&*self.path)
     }
 
-    /// What the file says about a setting.
-    pub(super) fn get(&self, key: Key) -> Option<(String, Origin)> {
+    /// Returns the value of a setting and its line.
+    pub(super) fn get(&self, key: SettingKey) -> Option<(String, SettingOrigin)> {
         let (_, value, line) = self.values.iter().find(|(known, ..)| *known == key)?;
-        Some((value.clone(), Origin::File { path: self.path.clone(), line: *line }))
+        Some((value.clone(), SettingOrigin::File { path: self.path.clone(), line: *line }))
     }
 
     fn take_table(&mut self, text: &str, prefix: &str, table: &DeTable<'_>) {
@@ -75,7 +75,7 @@ impl ConfigFile {
             };
             let line = line_of(text, name.span().start);
             if let DeValue::Table(inner) = value.get_ref()
-                && Key::ALL.iter().any(|key| key.name().starts_with(&format!("{full}.")))
+                && SettingKey::ALL.iter().any(|key| key.name().starts_with(&format!("{full}.")))
             {
                 self.take_table(text, &full, inner);
             } else {
@@ -85,21 +85,23 @@ impl ConfigFile {
     }
 
     fn take_value(&mut self, name: &str, value: &Spanned<DeValue<'_>>, line: usize) {
-        let place = format!("{}:{line}", self.path.display());
-        let Some(key) = Key::ALL.into_iter().find(|key| key.name() == name) else {
-            let names = Key::ALL.map(Key::name);
-            self.problems
-                .push(format!("{place}: there is no setting `{name}`; {}", suggest::nearest(name, &names)));
+        let position = format!("{}:{line}", self.path.display());
+        let Some(key) = SettingKey::ALL.into_iter().find(|key| key.name() == name) else {
+            let names = SettingKey::ALL.map(SettingKey::name);
+            self.problems.push(format!(
+                "{position}: there is no setting `{name}`; {}",
+                suggest::nearest(name, &names)
+            ));
             return;
         };
         match flat(value.get_ref()) {
             Some(text) => self.values.push((key, text, line)),
-            None => self.problems.push(format!("{place}: `{name}` is not one value")),
+            None => self.problems.push(format!("{position}: `{name}` is not one value")),
         }
     }
 }
 
-/// A value as somebody would write it into a variable.
+/// Returns a value in the form that it has in a variable.
 fn flat(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -114,7 +116,7 @@ fn flat(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// The line of a place in a text, from 1.
-fn line_of(text: &str, place: usize) -> usize {
-    text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+/// Returns the line of a byte offset in a text, from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }

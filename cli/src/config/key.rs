@@ -1,73 +1,73 @@
-//! Every setting there is: its name, the variables it may stand in, and what counts when nobody says anything.
+//! The names of all settings, their variables, and their defaults.
 //!
-//! Names are those of the file (`worker.slots` is `slots` in the table `[worker]`); the variable is derived from the
-//! name. `docs/configuration.md` explains each one; a test keeps the two together.
+//! Names are those in the file (`worker.slots` is `slots` in the table `[worker]`), and the variable is derived from the
+//! name. `docs/configuration.md` explains each setting; a test compares the two.
 
 /// A setting.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Key {
-    /// Where NATS is.
+pub(crate) enum SettingKey {
+    /// Addresses of NATS servers.
     NatsUrl,
     /// A file with a NATS user's JWT and seed.
     NatsCredentials,
-    /// What the subjects of answers begin with.
+    /// Prefix of the subjects of answers.
     NatsInboxPrefix,
     /// A file with the seed of a NATS user's nkey.
     NatsNkey,
     /// Use of atomic batches for large groups of jobs.
     NatsBatch,
-    /// Certificates of the authorities that vouch for NATS.
+    /// Certificates of the authorities that signed the certificates of NATS servers.
     NatsCa,
-    /// The certificate with which this process shows NATS who it is.
+    /// The certificate of this process for NATS.
     NatsCert,
     /// The private key of `nats.cert`.
     NatsKeyFile,
-    /// Where Redis is.
+    /// Address of Redis.
     RedisUrl,
-    /// Certificates of the authorities that vouch for Redis.
+    /// Certificates of the authorities that signed the certificate of Redis.
     RedisCa,
-    /// The certificate with which this process shows Redis who it is.
+    /// The certificate of this process for Redis.
     RedisCert,
     /// The private key of `redis.cert`.
     RedisKeyFile,
-    /// What keys in Redis begin with.
+    /// Prefix of keys in Redis.
     RedisPrefix,
-    /// Whose runs they are, unless a command says so.
+    /// Namespace of runs and workflows.
     Namespace,
-    /// How many logs runs are spread over.
+    /// Number of logs that runs are spread over.
     Partitions,
-    /// How many NATS servers keep each stream.
+    /// Number of NATS servers that keep each stream.
     Replicas,
-    /// How many finished runs are kept.
+    /// Number of finished runs that are kept.
     KeepRuns,
-    /// How long finished runs are kept.
+    /// Time for which finished runs are kept.
     KeepFor,
-    /// How many runs of a namespace may be under way.
+    /// Limit of the runs of a namespace that have not ended.
     LimitsLiveRuns,
-    /// How long to wait for NATS and Redis.
+    /// Time to wait for NATS and Redis.
     ConnectDeadline,
-    /// How many jobs a worker takes at once.
+    /// Number of jobs that a worker executes at once.
     WorkerSlots,
-    /// How long calls that have begun may go on when a worker ends.
+    /// Time that calls under way get to end when a worker drains.
     WorkerDrain,
     /// The servers file.
     WorkerMcpConfig,
-    /// Where metrics and health are served.
+    /// Address on which metrics and health are served.
     MetricsListen,
-    /// How log lines look.
+    /// Format of log lines.
     LogFormat,
-    /// Which log lines are written.
+    /// Filter of log lines.
     LogFilter,
 }
 
-/// What every variable of ours begins with.
+/// Prefix of all variables of Longshore.
 pub(crate) const PREFIX: &str = "LONGSHORE_";
 
-/// What a variable ends with that names a file instead of a value.
+/// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 
-impl Key {
-    /// Every setting, in the order of the reference.
+impl SettingKey {
+    /// All settings, in the order of the reference.
     pub(crate) const ALL: [Self; 26] = [
         Self::NatsUrl,
         Self::NatsCredentials,
@@ -97,7 +97,7 @@ impl Key {
         Self::LogFilter,
     ];
 
-    /// The name in files and messages.
+    /// Returns the name in files and messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NatsUrl => "nats.url",
@@ -129,7 +129,7 @@ impl Key {
         }
     }
 
-    /// What counts when nobody says anything; nothing if the setting is then off.
+    /// Returns the default; `None` if the setting is off by default.
     pub(crate) const fn default(self) -> Option<&'static str> {
         match self {
             Self::NatsUrl => Some("nats://127.0.0.1:4222"),
@@ -159,23 +159,23 @@ impl Key {
         }
     }
 
-    /// The variables it may stand in; the first one that is set counts.
+    /// Returns the variables of the setting. The first one that is set counts.
     pub(crate) fn variables(self) -> impl Iterator<Item = String> {
         let own = format!("{PREFIX}{}", self.name().replace('.', "__").to_ascii_uppercase());
         std::iter::once(own).chain(self.shared().iter().map(|name| (*name).to_owned()))
     }
 
-    /// The variable that names a file with the value in it, for what may hold a secret.
+    /// Returns the variable that names a file with the value, if the value may contain a secret.
     pub(crate) fn file_variable(self, variable: &str) -> Option<String> {
         self.is_secret().then(|| format!("{variable}{FILE_SUFFIX}"))
     }
 
-    /// Whether a password may stand in it.
+    /// Returns true if the value may contain a password.
     pub(crate) const fn is_secret(self) -> bool {
         matches!(self, Self::NatsUrl | Self::RedisUrl)
     }
 
-    /// Variables that other programs use for the same, or that were there before.
+    /// Returns variables that other programs use for the same setting, or that earlier versions had.
     const fn shared(self) -> &'static [&'static str] {
         match self {
             Self::NatsUrl => &["NATS_URL"],

@@ -1,34 +1,34 @@
-//! Where the value of a setting comes from, so that a wrong one can be found and mended.
+//! The origin of the value of a setting, so that a wrong one can be found and fixed.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value stands.
+/// Origin of a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Origin {
-    /// On the command line.
+pub(crate) enum SettingOrigin {
+    /// An option of the command line.
     Flag(&'static str),
-    /// In the environment.
+    /// A variable of the environment.
     Variable(String),
-    /// In a file of its own, which a variable names.
+    /// A file of its own, which a variable names.
     FileOf {
         /// The variable.
         variable: String,
         /// The file.
         path: PathBuf,
     },
-    /// In the configuration file.
+    /// The configuration file.
     File {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
     },
-    /// Nowhere: nobody said anything.
+    /// The default.
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "{name}"),

@@ -1,7 +1,7 @@
-//! Secrets in the files of credentials that the configuration names: seeds, JWTs and private keys.
+//! Secrets in the credential files that the configuration names: seeds, JWTs and private keys.
 //!
-//! NATS and TLS libraries read these files themselves. Their contents are read here once more, so that no message can repeat
-//! them.
+//! NATS and TLS libraries read these files themselves. Their contents are also read here, so that they can be masked in
+//! messages.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,10 +9,10 @@ use std::path::Path;
 
 use longshore_worker::mcp::Secrets;
 
-/// A file of credentials has some kilobytes.
+/// Size of the part of a file that is read. Credential files have some kilobytes.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Adds each line that holds a part of a credential. A file that cannot be read is reported where it is used.
+/// Adds each line with a part of a credential. A file that cannot be read is reported by its user.
 pub(super) fn add_lines(path: &Path, secrets: &mut Secrets) {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LIMIT_BYTES).read_to_string(&mut text));
@@ -24,7 +24,7 @@ pub(super) fn add_lines(path: &Path, secrets: &mut Secrets) {
     }
 }
 
-/// Returns false for delimiters such as `-----BEGIN USER NKEY SEED-----`, and for the words of warning between them.
+/// Returns false for delimiters such as `-----BEGIN USER NKEY SEED-----`, and for the warnings between them.
 fn is_secret(line: &str) -> bool {
     !line.starts_with('-') && !line.starts_with('#') && !line.contains(' ')
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeds_and_keys_are_hidden_and_the_words_around_them_are_not() {
+    fn seeds_and_keys_are_masked_and_the_text_around_them_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("user.creds");
         let text = "-----BEGIN NATS USER JWT-----\neyJ0eXAiOiJKV1QifQ\n------END NATS USER JWT------\n\n\
@@ -44,8 +44,8 @@ mod tests {
         let mut secrets = Secrets::default();
         add_lines(&path, &mut secrets);
         add_lines(Path::new("/no/such/file"), &mut secrets);
-        let said = secrets
+        let masked = secrets
             .hide("SUAGQXSEED of eyJ0eXAiOiJKV1QifQ: treated as secrets. -----BEGIN NATS USER JWT-----");
-        assert_eq!(said, "*** of ***: treated as secrets. -----BEGIN NATS USER JWT-----");
+        assert_eq!(masked, "*** of ***: treated as secrets. -----BEGIN NATS USER JWT-----");
     }
 }

@@ -1,4 +1,4 @@
-//! Settings as types: each text becomes a value within its bounds, or a word on what it should look like.
+//! Parsers of settings: each text becomes a value within its bounds, or a description of the expected form.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,60 +12,61 @@ use longshore_ports::shown_addresses;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-/// How many logs there may be. Each is a stream with files of its own, and one led by every few schedulers is plenty.
+/// Bounds of the number of logs. Each is a stream with its own files, and some for each scheduler are enough.
 pub(super) const PARTITIONS: RangeInclusive<u16> = 1..=256;
 
-/// How many jobs a worker may take at once. A job costs a task and some kilobytes; more than this needs more
-/// connections to servers than a process is usually allowed to have open.
+/// Bounds of the number of jobs that a worker executes at once. A job takes a task and some kilobytes; more jobs need more
+/// connections to servers than a process may usually have open.
 pub(super) const SLOTS: RangeInclusive<NonZeroUsize> =
     NonZeroUsize::MIN..=NonZeroUsize::MIN.saturating_add(9_999);
 
-/// How many finished runs may be kept: a scheduler that leads alone has 100 bytes of memory for each.
+/// Bounds of the number of finished runs that are kept. A scheduler that leads all partitions has 100 bytes of memory for
+/// each.
 pub(super) const KEPT: RangeInclusive<usize> = 1..=10_000_000;
 
-/// How many runs of a namespace may be under way. Each takes some kilobytes of its scheduler's memory.
+/// Bounds of the number of runs of a namespace that have not ended. Each takes some kilobytes of its scheduler's memory.
 pub(super) const LIVE_RUNS: RangeInclusive<u64> = 1..=100_000_000;
 
-/// How many hours finished runs may be kept: a year.
+/// Bounds of the retention of finished runs, in hours: up to a year.
 const KEPT_HOURS: RangeInclusive<u64> = 1..=365 * 24;
 
-/// How many servers may keep a stream: what JetStream offers, and odd, so that a majority is clear.
+/// Numbers of servers that may keep a stream, by what JetStream offers: odd, so that there is always a majority.
 const REPLICAS: [usize; 3] = [1, 3, 5];
 
-/// Longest beginning of keys: it stands in every one of them.
+/// Length of the longest prefix of keys, which is a part of every key.
 const PREFIX_CHARS: usize = 32;
 
-/// Longest address: what a line of an environment file can reasonably hold.
+/// Length of the longest address, enough for a line of an environment file.
 const ADDRESS_LIMIT: usize = 2_048;
 
-/// An address that may hold a password. It is shown without.
+/// An address that may contain a password. It is displayed with masked credentials.
 #[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Address(String);
+pub(crate) struct StoreAddress(String);
 
-impl Address {
-    /// The address with everything in it, for whoever connects.
+impl StoreAddress {
+    /// Returns the address with its credentials, for connections.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// Parts of the names of query parameters whose values are credentials, in lower case.
+/// Substrings of the names of query parameters whose values are credentials, in lower case.
 const CREDENTIAL_NAMES: [&str; 11] =
     ["pass", "pwd", "secret", "token", "key", "auth", "cred", "sig", "jwt", "seed", "session"];
 
-/// Values of other parameters count as credentials from this length on. Shorter ones are in every other text.
+/// Length from which on values of other parameters count as credentials. Shorter ones occur in many texts.
 const SHORTEST_PARAMETER_BYTES: usize = 8;
 
-/// Returns true if the value of a query parameter is probably a credential. Redis reads `pass` for a socket only; others are there by
-/// mistake, and as secret.
+/// Returns true if the value of a query parameter is probably a credential. Redis reads only `pass`, and for sockets only;
+/// others are there by mistake, but are secret nevertheless.
 fn names_a_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     CREDENTIAL_NAMES.iter().any(|part| name.contains(part))
 }
 
-impl Address {
-    /// Every part of it that is a credential: the password, or a user without one, which is a token for NATS; the fragment; and
-    /// values of parameters, but for short ones such as the number of a database. As written, and decoded.
+impl StoreAddress {
+    /// Returns every credential in the address: the password, or a user without one, which is a token for NATS; the
+    /// fragment; and values of parameters, except short ones such as the number of a database. Each as written, and decoded.
     pub(crate) fn credentials(&self) -> Vec<String> {
         let Ok(url) = Url::parse(&self.0) else { return Vec::new() };
         let written = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty()));
@@ -80,7 +81,8 @@ impl Address {
         written.into_iter().chain(decoded).chain(in_query).chain(fragment).collect()
     }
 
-    /// Whether a user, a password or a token stands in it. Redis also takes them as parameters of a socket's address.
+    /// Returns true if the address has a user, a password or a token. Redis also reads them from parameters of a socket's
+    /// address.
     pub(super) fn has_credentials(&self) -> bool {
         let Ok(url) = Url::parse(&self.0) else { return true };
         let in_query = || url.query_pairs().any(|(name, _)| name == "user" || names_a_credential(&name));
@@ -88,20 +90,20 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown_addresses(&self.0))
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-/// `nats://host:4222`, several with commas; a host alone is one, too.
-pub(super) fn nats_urls(text: &str) -> Result<Vec<Address>, String> {
+/// Parses `nats://host:4222`, several separated by commas; the scheme may be missing.
+pub(super) fn nats_urls(text: &str) -> Result<Vec<StoreAddress>, String> {
     let whole = |part: &str| if part.contains("://") { part.to_owned() } else { format!("nats://{part}") };
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let urls: Option<Vec<_>> = parts.map(|part| address(&whole(part), &["nats", "tls"])).collect();
@@ -109,20 +111,20 @@ pub(super) fn nats_urls(text: &str) -> Result<Vec<Address>, String> {
     urls.ok_or_else(|| "nats://host:4222 or tls://host:4222, or several with commas".to_owned())
 }
 
-/// `redis://host:6379/0`.
-pub(super) fn redis_url(text: &str) -> Result<Address, String> {
+/// Parses `redis://host:6379/0`.
+pub(super) fn redis_url(text: &str) -> Result<StoreAddress, String> {
     address(text.trim(), &["redis", "rediss", "unix", "redis+unix"])
         .ok_or_else(|| "redis://host:6379, or redis://user:password@host:6379/0".to_owned())
 }
 
-fn address(text: &str, schemes: &[&str]) -> Option<Address> {
+fn address(text: &str, schemes: &[&str]) -> Option<StoreAddress> {
     let url = Url::parse(text).ok()?;
-    let has_place = url.host_str().is_some_and(|host| !host.is_empty()) || url.scheme().ends_with("unix");
-    (schemes.contains(&url.scheme()) && has_place && text.len() <= ADDRESS_LIMIT)
-        .then(|| Address(text.to_owned()))
+    let has_location = url.host_str().is_some_and(|host| !host.is_empty()) || url.scheme().ends_with("unix");
+    (schemes.contains(&url.scheme()) && has_location && text.len() <= ADDRESS_LIMIT)
+        .then(|| StoreAddress(text.to_owned()))
 }
 
-/// A beginning of subjects for answers: `_INBOX`, or `_INBOX_worker`.
+/// Parses a prefix of the subjects of answers: `_INBOX`, or `_INBOX_worker`.
 pub(super) fn inbox_prefix(text: &str) -> Result<String, String> {
     let text = text.trim();
     let fits = !text.is_empty()
@@ -152,14 +154,14 @@ pub(super) fn batch(text: &str) -> Result<AtomicBatches, String> {
     }
 }
 
-/// What keys begin with: a word that is no pattern and has none of the signs that keys have.
+/// Parses a prefix of keys: a word without the separators of keys and without pattern characters.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let is_prefix = (1..=PREFIX_CHARS).contains(&text.len()) && text.chars().all(fits);
     if is_prefix { Ok(text.to_owned()) } else { Err("1 to 32 of A-Z, a-z, 0-9, `-` and `_`".to_owned()) }
 }
 
-/// A whole number within bounds.
+/// Parses a whole number within bounds.
 pub(super) fn number<T>(text: &str, range: &RangeInclusive<T>) -> Result<T, String>
 where
     T: FromStr + PartialOrd + fmt::Display,
@@ -168,13 +170,13 @@ where
     number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
 }
 
-/// How many servers keep a stream.
+/// Parses the number of servers that keep a stream.
 pub(super) fn replicas(text: &str) -> Result<usize, String> {
     let number = text.trim().parse().ok().filter(|number| REPLICAS.contains(number));
     number.ok_or_else(|| "1, 3 or 5".to_owned())
 }
 
-/// How long finished runs are kept: `12h` or `7d`.
+/// Parses the retention of finished runs: `12h` or `7d`.
 pub(super) fn keep_for(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()?.checked_mul(24));
@@ -185,29 +187,29 @@ pub(super) fn keep_for(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(hours * 3_600))
 }
 
-/// Where to listen.
+/// Parses an address to listen on.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| "an address and a port, such as 127.0.0.1:9464 or [::]:9464".to_owned())
 }
 
-/// A file that will be read later.
+/// Parses the path of a file that is read later.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     let is_path = !text.trim().is_empty() && !text.contains('\0');
     if is_path { Ok(PathBuf::from(text)) } else { Err("the path of a file".to_owned()) }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LogFormat {
     /// JSON for `scheduler` and `worker` without a terminal, and text otherwise.
     Auto,
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
-/// How log lines look.
+/// Parses the format of log lines.
 pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
     match text.trim() {
         "auto" => Ok(LogFormat::Auto),
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_without_what_is_secret_in_it() {
+    fn credentials_in_addresses_are_masked() {
         let cases = [
             ("redis://:s3cret@host:6379/0", "redis://***@host:6379/0"),
             ("redis://me:s3cret@host", "redis://***@host"),
@@ -252,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for bad in ["", ",", "http://a", "nats://", "nats://a b", "redis://a"] {
             assert!(nats_urls(bad).is_err(), "{bad}");
         }

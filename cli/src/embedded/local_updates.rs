@@ -1,19 +1,19 @@
-//! Updates of calls under way, from the worker of this process to its screen.
+//! Updates of calls under way, from the worker of this process to its live view.
 
 use longshore_ports::CallUpdates;
 use longshore_proto::{CallUpdate, Job};
 use tokio::sync::broadcast;
 
-/// Updates that wait for the screen. Each call publishes one a second at most, and the screen takes them as they come.
-const WAITING: usize = 1_024;
+/// Number of updates that wait for the live view. Each call publishes at most one a second, and the view takes them at once.
+const MAX_WAITING_UPDATES: usize = 1_024;
 
-/// Passes updates on to whatever receives them in this process.
+/// Sender of call updates to receivers in this process.
 #[derive(Clone)]
 pub(super) struct LocalUpdates(broadcast::Sender<CallUpdate>);
 
 impl Default for LocalUpdates {
     fn default() -> Self {
-        Self(broadcast::Sender::new(WAITING))
+        Self(broadcast::Sender::new(MAX_WAITING_UPDATES))
     }
 }
 
@@ -26,7 +26,7 @@ impl LocalUpdates {
 
 impl CallUpdates for LocalUpdates {
     fn publish(&self, _: &Job, update: CallUpdate) {
-        // Without a receiver no one watches.
+        // Sending fails only without a receiver, and then no view needs the update.
         let _ = self.0.send(update);
     }
 }

@@ -1,7 +1,7 @@
-//! The runs of a data directory that have not settled, and the processes that move them.
+//! The unsettled partitions of a data directory: their runs, and the processes that execute them.
 //!
-//! A partition is settled when its checkpoint covers its log and every run has ended; of such a partition the stored rows
-//! say everything. The others are read up to the end of their logs.
+//! A partition is settled when its checkpoint covers its log and every run has ended; its stored rows are complete. The logs
+//! of the others are read to their ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,25 +13,25 @@ use longshore_scheduler::{DriverError, PartitionReader};
 use super::unopened;
 use crate::failure::Failure;
 
-/// Partitions that are not settled, as of one moment.
+/// The unsettled partitions as of one moment.
 #[derive(Default)]
-pub(crate) struct Survey {
-    partitions: BTreeMap<Partition, Unsettled>,
-    /// Partitions whose logs cannot be followed; of them only the last checkpoint is known.
+pub(crate) struct PartitionSurvey {
+    partitions: BTreeMap<Partition, UnsettledPartition>,
+    /// Partitions whose logs cannot be read. Only their last checkpoints are known.
     pub(crate) unreadable: Vec<(Partition, DriverError)>,
 }
 
-/// A partition that is not settled.
-struct Unsettled {
+/// An unsettled partition.
+struct UnsettledPartition {
     /// State at the end of its log; `None` if the log cannot be read.
     observed: Option<PartitionReader>,
-    /// The processes that held it before and after its log was read. A run is interrupted only if neither moves it: one that
-    /// ended in between was held before, and one that began in between is held after.
+    /// The processes that held the partition before and after its log was read. A run is interrupted only if neither
+    /// executes it: a run that ended in between was held before, and a run that began in between is held after.
     holders: Vec<Holder>,
 }
 
-impl Survey {
-    /// Reads every partition that is not settled.
+impl PartitionSurvey {
+    /// Reads every unsettled partition.
     pub(crate) async fn of(store: &Embedded) -> Result<Self, Failure> {
         let mut survey = Self::default();
         for (partition, state) in store.partitions().await.map_err(unopened)? {
@@ -42,7 +42,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Reads every partition that is not settled and that no process holds: its runs are interrupted.
+    /// Reads every unsettled partition that no process holds. The unended runs of these partitions are interrupted.
     pub(crate) async fn of_unheld(store: &Embedded) -> Result<Self, Failure> {
         let mut survey = Self::default();
         for (partition, state) in store.partitions().await.map_err(unopened)? {
@@ -64,40 +64,40 @@ impl Survey {
         };
         let after = store.holder(partition).map_err(unopened)?;
         let holders = before.into_iter().chain(after).collect();
-        self.partitions.insert(partition, Unsettled { observed, holders });
+        self.partitions.insert(partition, UnsettledPartition { observed, holders });
         Ok(())
     }
 
-    /// Every run that its log knows better than the stored rows do, with the status that people see.
+    /// Returns the runs whose logs are newer than the stored rows, with `interrupted` as status where it applies.
     pub(crate) fn runs(&self) -> Vec<RunSummary> {
         let observed = self.partitions.values().filter_map(|partition| partition.observed.as_ref());
         let mut runs: Vec<RunSummary> = observed.flat_map(PartitionReader::summaries).collect();
-        runs.iter_mut().for_each(|run| self.mark(run));
+        runs.iter_mut().for_each(|run| self.mark_interrupted(run));
         runs
     }
 
-    /// Such a run in full.
+    /// Returns one of these runs in full.
     pub(crate) fn run(&self, run: RunId) -> Option<RunView> {
         let mut view = self.partitions.get(&run.partition())?.observed.as_ref()?.view(run)?;
-        self.mark(&mut view.summary);
+        self.mark_interrupted(&mut view.summary);
         Some(view)
     }
 
-    /// Such a run as it is kept.
+    /// Returns the state of one of these runs.
     pub(crate) fn state(&self, run: RunId) -> Option<&Run> {
         self.partitions.get(&run.partition())?.observed.as_ref()?.run(run)
     }
 
-    /// The ids of the runs that no process moves.
+    /// Returns the ids of the interrupted runs.
     pub(crate) fn interrupted(&self) -> Vec<RunId> {
         let runs = self.runs().into_iter();
         runs.filter(|run| run.status == RunStatus::Interrupted).map(|run| run.run).collect()
     }
 
-    /// The partitions in which no run is left, although no checkpoint says so: their process was killed after its last run had
-    /// ended.
+    /// Returns the unsettled partitions in which every run has ended: their process was killed after its last run ended and
+    /// before a checkpoint said so.
     pub(crate) fn ended(&self) -> BTreeSet<Partition> {
-        let has_ended = |partition: &Unsettled| {
+        let has_ended = |partition: &UnsettledPartition| {
             let observed = partition.observed.as_ref();
             observed.is_some_and(|observed| observed.summaries().iter().all(|run| run.status.is_terminal()))
         };
@@ -105,16 +105,16 @@ impl Survey {
         ended.map(|(partition, _)| *partition).collect()
     }
 
-    /// The process that moves a run, or that holds its partition.
+    /// Returns the process that holds the partition of a run.
     pub(crate) fn holder(&self, run: RunId) -> Option<&Holder> {
         self.partitions.get(&run.partition())?.holders.last()
     }
 
-    /// Gives a run that no process moves the status `interrupted`.
-    pub(crate) fn mark(&self, run: &mut RunSummary) {
+    /// Sets the status `interrupted` if no process executes a run that has not ended.
+    pub(crate) fn mark_interrupted(&self, run: &mut RunSummary) {
         let Some(partition) = self.partitions.get(&run.run.partition()) else { return };
-        let is_moved = partition.holders.iter().any(|holder| holder.moves(run.run));
-        if !run.status.is_terminal() && !is_moved {
+        let is_executed = partition.holders.iter().any(|holder| holder.moves(run.run));
+        if !run.status.is_terminal() && !is_executed {
             run.status = RunStatus::Interrupted;
         }
     }

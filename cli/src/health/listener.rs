@@ -1,8 +1,8 @@
-//! The HTTP server behind metrics and health: everything that a client may take is bounded.
+//! The HTTP server for metrics and health. All resources that a client can use are bounded.
 //!
-//! Whoever reaches the port may speak to it, so one client must not be able to keep others out. A connection serves one
-//! request and ends within [`CONNECTION_LIMIT`]. When there are [`MOST_CONNECTIONS`], the oldest one makes room for the
-//! next: a probe that is answered in milliseconds gets through a flood of idle connections.
+//! The port has no login, so one client must not be able to block others. A connection serves one request and ends within
+//! [`CONNECTION_LIMIT`]. Beyond [`MAX_CONNECTIONS`] the oldest connection is closed for the next one, so that a probe, which
+//! is answered in milliseconds, gets through a flood of idle connections.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,23 +17,23 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-/// Connections at once: a few collectors and probes need one each for some milliseconds.
-pub(super) const MOST_CONNECTIONS: usize = 64;
+/// Number of connections at once. A few collectors and probes need one each for some milliseconds.
+pub(super) const MAX_CONNECTIONS: usize = 64;
 
-/// How long a client may take to send its request: a request is one packet.
+/// Time that a client gets to send its request, which is one packet.
 pub(super) const HEADER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a connection may last, from the first byte of the request to the last one of the answer. Collectors give up
-/// after ten seconds by default.
+/// Duration of a connection, from the first byte of the request to the last one of the answer. Collectors give up after ten
+/// seconds by default.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 
-/// Bytes of a request that are read at most: the least that hyper allows.
+/// Size of a request, the minimum that hyper allows.
 const REQUEST_BYTES: usize = 8 * 1024;
 
-/// Headers of a request at most.
-const MOST_HEADERS: usize = 32;
+/// Number of headers of a request.
+const MAX_HEADERS: usize = 32;
 
-/// The pause after a failed accept, which has too many open files as its usual cause: trying at once would spin.
+/// Pause after a failed accept. The usual cause is too many open files, and trying again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves connections for as long as it is polled.
@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => connections.add(stream, router.clone()),
-                Err(error) if is_of_client(&error) => debug!(%error, "a client left before it was accepted"),
+                Err(error) if is_client_error(&error) => debug!(%error, "a client left before it was accepted"),
                 Err(error) => {
                     warn!(%error, "cannot accept a connection for metrics and health; trying again");
                     sleep(ACCEPT_PAUSE).await;
@@ -54,17 +54,17 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-/// Whether the failure of an accept says something about one client only.
-fn is_of_client(error: &io::Error) -> bool {
+/// Returns true if a failed accept is about one client only.
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The open connections. They are closed when this is dropped.
+/// The open connections. Dropping this closes them.
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    /// Oldest first.
+    /// The tasks, oldest first.
     handles: VecDeque<AbortHandle>,
 }
 
@@ -72,7 +72,7 @@ impl Connections {
     /// Serves one more connection, and closes the oldest one if there are too many.
     fn add(&mut self, stream: TcpStream, router: Router) {
         self.handles.retain(|handle| !handle.is_finished());
-        if self.handles.len() >= MOST_CONNECTIONS
+        if self.handles.len() >= MAX_CONNECTIONS
             && let Some(oldest) = self.handles.pop_front()
         {
             oldest.abort();
@@ -85,7 +85,7 @@ impl Connections {
 async fn connection(stream: TcpStream, router: Router) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).keep_alive(false);
-    builder.max_buf_size(REQUEST_BYTES).max_headers(MOST_HEADERS);
+    builder.max_buf_size(REQUEST_BYTES).max_headers(MAX_HEADERS);
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match timeout(CONNECTION_LIMIT, serving).await {
         Ok(Ok(())) => {}

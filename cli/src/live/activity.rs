@@ -1,4 +1,4 @@
-//! Activities of calls under way, as workers report them, beside the views of their runs.
+//! Activities of calls under way, as workers report them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use longshore_proto::{
     Attempt, CallActivity, CallUpdate, Progress, RunId, RunView, StepPath, StepStatus, StepView, Timestamp,
 };
 
-/// The least time between two plain lines about one call, and before the first one: a call that is over sooner has a line for
-/// its end.
+/// Minimum time between two plain lines about one call, and before the first one. A call that ends sooner only has a line
+/// about its end.
 const LINE_PAUSE: Duration = Duration::from_secs(5);
 
-/// The least time between two plain lines about a call that does not say how much is left.
+/// Minimum time between two plain lines about a call that reports no total.
 const LINE_PAUSE_WITHOUT_TOTAL: Duration = Duration::from_secs(30);
 
-/// The activities of the steps of some runs. No more than these runs have steps.
+/// The activities of the steps of some runs. There is at most one for each step.
 #[derive(Debug, Default)]
 pub(super) struct Activities(BTreeMap<RunId, BTreeMap<StepPath, StepActivity>>);
 
@@ -34,8 +34,8 @@ struct ActivityLine {
 }
 
 impl Activities {
-    /// Takes an update of a step of this run. One of an earlier attempt than the last one is out of date.
-    pub(super) fn take(&mut self, run: &RunView, update: CallUpdate) {
+    /// Stores an update of a step of this run. An update of an earlier attempt than the last one is out of date.
+    pub(super) fn store(&mut self, run: &RunView, update: CallUpdate) {
         let CallUpdate { step, attempt, activity, .. } = update;
         if !run.steps.iter().any(|known| known.path == step) {
             return;
@@ -52,7 +52,7 @@ impl Activities {
         }
     }
 
-    /// Forgets the steps of a run that have ended.
+    /// Removes the steps of a run that have ended.
     pub(super) fn forget_ended(&mut self, run: &RunView) {
         let Some(steps) = self.0.get_mut(&run.summary.run) else { return };
         for step in run.steps.iter().filter(|step| step.status.is_terminal()) {
@@ -63,18 +63,18 @@ impl Activities {
         }
     }
 
-    /// The activity of the call of a step in words, if there is something to say about it.
+    /// Returns the activity of the call of a step as text, if it is worth showing.
     pub(super) fn words(&self, run: RunId, step: &StepView) -> Option<String> {
         words(&self.of(run, step)?.activity)
     }
 
-    /// The same for a plain line, if one is due; then the next one is due after a while.
+    /// Returns the activity as the text of a plain line, if a line is due, and sets the time of the next line.
     pub(super) fn due_words(&mut self, run: RunId, step: &StepView, now: Timestamp) -> Option<String> {
         let known = self.of(run, step)?;
         let words = words(&known.activity)?;
         let line = ActivityLine { at: now, tenths: tenths(&known.activity) };
         let is_due = match known.activity {
-            // Workers say so only of starts that take long.
+            // Workers report only starts that take long.
             CallActivity::Starting { .. } | CallActivity::Connecting { .. } => known.last_line.is_none(),
             CallActivity::Sent | CallActivity::Progress(_) => is_due(known.last_line, line, step.started_at?),
         };
@@ -86,7 +86,7 @@ impl Activities {
         Some(words)
     }
 
-    /// The activity of the attempt that is under way.
+    /// Returns the activity of the attempt under way.
     fn of(&self, run: RunId, step: &StepView) -> Option<&StepActivity> {
         let known = self.0.get(&run)?.get(&step.path)?;
         let is_under_way = step.status == StepStatus::Running && !step.queued;
@@ -117,7 +117,7 @@ fn tenths(activity: &CallActivity) -> Option<f64> {
     }
 }
 
-/// The activity of a call in words, if there is something to say about it: `starting server tables`, `12/32 page 12`.
+/// Returns the activity of a call as text, if it is worth showing: `starting server tables`, `12/32 page 12`.
 pub(crate) fn words(activity: &CallActivity) -> Option<String> {
     let Progress { done, total, message } = match activity {
         CallActivity::Sent => return None,
@@ -130,11 +130,11 @@ pub(crate) fn words(activity: &CallActivity) -> Option<String> {
     Some(format!("{}{total}{message}", number(*done)))
 }
 
-/// A number with two decimals at most.
+/// Formats a number with two decimals at most.
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     let short = text.trim_end_matches('0').trim_end_matches('.');
-    // No server counts so far; a number of 300 digits would fill the screen.
+    // A number of 300 digits would fill the screen; no real count is that large.
     if short.len() > 16 { format!("{value:e}") } else { short.to_owned() }
 }
 
@@ -149,13 +149,13 @@ mod tests {
         CallActivity::Progress(Progress { done, total, message: message.map(str::to_owned) })
     }
 
-    /// A run of one step, and its activities after these updates.
+    /// Returns a run of one step, and its activities after these updates.
     fn after(step: StepView, updates: &[(u32, CallActivity)]) -> (RunView, Activities) {
         let (run, mut activities) = (run("running", vec![step]), Activities::default());
         for (attempt, activity) in updates {
             let (attempt, activity) = (Attempt(*attempt), activity.clone());
             let (run_id, step) = (run.summary.run, "a".parse().expect("a path"));
-            activities.take(&run, CallUpdate { run: run_id, step, attempt, activity });
+            activities.store(&run, CallUpdate { run: run_id, step, attempt, activity });
         }
         (run, activities)
     }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(
             shown(running(), &[(2, two()), (1, one())]).as_deref(),
             Some("2"),
-            "late news of attempt 1"
+            "late update of attempt 1"
         );
         assert_eq!(shown(running(), &[(1, one()), (2, CallActivity::Sent)]), None);
         let retried = step("a", "running", json!({ "attempts": [attempt(1, "timeout", "x")] }));
@@ -211,14 +211,14 @@ mod tests {
         assert!(activities.0.is_empty());
     }
 
-    /// The moments, in seconds after the start of the step, at which there is a line.
+    /// Returns the seconds after the start of the step at which there is a line.
     fn lines(updates: &[(u32, f64)], total: Option<f64>) -> Vec<u32> {
         let (run, mut activities) = after(step("a", "running", json!({})), &[]);
         let mut at_seconds = Vec::new();
         for (second, done) in updates {
             let (id, step) = (run.summary.run, run.steps[0].path.clone());
             let activity = progress(*done, total, None);
-            activities.take(&run, CallUpdate { run: id, step, attempt: Attempt::FIRST, activity });
+            activities.store(&run, CallUpdate { run: id, step, attempt: Attempt::FIRST, activity });
             let now = Timestamp::from_millis(BEGAN + 1_000 + u64::from(*second) * 1_000);
             if activities.due_words(id, &run.steps[0], now).is_some() {
                 at_seconds.push(*second);

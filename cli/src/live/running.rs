@@ -1,38 +1,39 @@
-//! Plain lines about steps that run long.
+//! Selects the steps that run long, for plain lines about them.
 //!
-//! A step that ends soon has a line for its end. One that is still under way after [`LINE_AFTER`] has a line before, so that a
-//! reader sees what takes the time. Without the wait, chance decides which short steps have two lines.
+//! A step that ends soon has only a line about its end. A step that is still under way after [`LINE_AFTER`] also has a line
+//! about that, so that a reader sees what takes time. Without this delay, timing would decide which short steps have two
+//! lines.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{RunId, RunView, StepPath, StepStatus, StepView, Timestamp};
 
-/// The time under way after which a step has a line: longer than most calls take, and short enough for a person who waits.
-/// Workers report a slow start of a server after a second, and that line is enough.
+/// Duration after which a running step has a line: longer than most calls take, and short enough for a waiting user.
+/// Workers report a slow start of a server after one second, and that line is sufficient.
 const LINE_AFTER: Duration = Duration::from_secs(2);
 
-/// The steps of some runs that are under way. No more than these runs have steps.
+/// The steps of some runs that are under way. There is at most one entry for each step.
 #[derive(Debug, Default)]
 pub(super) struct RunningSteps(BTreeMap<RunId, BTreeMap<StepPath, RunningStep>>);
 
 #[derive(Debug)]
 struct RunningStep {
     is_queued: bool,
-    /// The moment from which it is known to be queued, or not to be.
+    /// Time since which the step is queued, or no longer queued.
     since: Timestamp,
     has_line: bool,
 }
 
 impl RunningSteps {
-    /// Takes the newest state of a run.
-    pub(super) fn take(&mut self, run: &RunView, now: Timestamp) {
+    /// Stores the newest state of a run.
+    pub(super) fn store(&mut self, run: &RunView, now: Timestamp) {
         let mut before = self.0.remove(&run.summary.run).unwrap_or_default();
-        let is_out = |step: &&StepView| step.status == StepStatus::Running;
+        let is_under_way = |step: &&StepView| step.status == StepStatus::Running;
         let steps: BTreeMap<_, _> = run
             .steps
             .iter()
-            .filter(is_out)
+            .filter(is_under_way)
             .map(|step| {
                 let since = match before.remove(&step.path) {
                     Some(known) if known.is_queued == step.queued => return (step.path.clone(), known),
@@ -47,25 +48,25 @@ impl RunningSteps {
         }
     }
 
-    /// Notes that there was a line which says what a step is doing.
-    pub(super) fn note_line(&mut self, run: RunId, step: &StepPath) {
+    /// Records that there was a line about the activity of a step.
+    pub(super) fn record_line(&mut self, run: RunId, step: &StepPath) {
         if let Some(step) = self.0.get_mut(&run).and_then(|steps| steps.get_mut(step)) {
             step.has_line = true;
         }
     }
 
-    /// The moment at which the next line is due.
+    /// Returns the time at which the next line is due.
     pub(super) fn next_line(&self) -> Option<Timestamp> {
         let steps = self.0.values().flat_map(BTreeMap::values);
         steps.filter(|step| !step.has_line).map(|step| step.since.plus(LINE_AFTER)).min()
     }
 
-    /// The steps whose line is due; they have it from then on.
+    /// Returns the steps whose lines are due, and records that they have lines.
     pub(super) fn due(&mut self, now: Timestamp) -> Vec<(RunId, StepPath)> {
         self.take_if(|step| step.since.plus(LINE_AFTER) <= now)
     }
 
-    /// The steps in the queue that have no line; they have it from then on.
+    /// Returns the queued steps without a line, and records that they have lines.
     pub(super) fn take_queued(&mut self) -> Vec<(RunId, StepPath)> {
         self.take_if(|step| step.is_queued)
     }
@@ -82,7 +83,7 @@ impl RunningSteps {
     }
 }
 
-/// The beginning of the attempt that is under way, as far as the run tells.
+/// Returns the start of the attempt that is under way, if the run contains it.
 fn began(step: &StepView) -> Option<Timestamp> {
     let last = step.attempts.last().map(|attempt| attempt.started_at.plus(attempt.took));
     last.or(step.started_at)
@@ -95,24 +96,24 @@ mod tests {
     use super::super::sample::{BEGAN, run, step};
     use super::*;
 
-    /// The steps with a line at this time after the start of the step.
+    /// Returns the steps whose lines are due at this time after the start of the step.
     fn due(steps: &mut RunningSteps, millis: u64) -> Vec<String> {
         let due = steps.due(Timestamp::from_millis(BEGAN + 1_000 + millis));
         due.into_iter().map(|(_, path)| path.to_string()).collect()
     }
 
-    fn take(steps: &mut RunningSteps, millis: u64, views: Vec<StepView>) {
-        steps.take(&run("running", views), Timestamp::from_millis(BEGAN + 1_000 + millis));
+    fn store(steps: &mut RunningSteps, millis: u64, views: Vec<StepView>) {
+        steps.store(&run("running", views), Timestamp::from_millis(BEGAN + 1_000 + millis));
     }
 
     #[test]
     fn step_has_a_line_once_it_has_run_for_two_seconds() {
         let mut steps = RunningSteps::default();
         let running = || step("a", "running", json!({}));
-        take(&mut steps, 5, vec![running(), step("b", "pending", json!({}))]);
+        store(&mut steps, 5, vec![running(), step("b", "pending", json!({}))]);
         assert_eq!(steps.next_line(), Some(Timestamp::from_millis(BEGAN + 3_000)));
         assert_eq!(due(&mut steps, 1_999), [""; 0]);
-        take(
+        store(
             &mut steps,
             1_999,
             vec![running(), step("b", "running", json!({ "started_at": BEGAN + 2_900 }))],
@@ -120,24 +121,24 @@ mod tests {
         assert_eq!(due(&mut steps, 2_000), ["a"]);
         assert_eq!(due(&mut steps, 2_500), [""; 0], "one line");
         assert_eq!(steps.next_line(), Some(Timestamp::from_millis(BEGAN + 4_900)));
-        take(&mut steps, 2_600, vec![running(), step("b", "succeeded", json!({}))]);
+        store(&mut steps, 2_600, vec![running(), step("b", "succeeded", json!({}))]);
         assert_eq!((due(&mut steps, 9_000), steps.next_line()), (Vec::new(), None), "it has ended");
     }
 
     #[test]
-    fn step_that_is_taken_from_the_queue_has_another_line() {
+    fn step_that_leaves_the_queue_has_another_line() {
         let mut steps = RunningSteps::default();
-        take(&mut steps, 0, vec![step("a", "running", json!({ "queued": true }))]);
+        store(&mut steps, 0, vec![step("a", "running", json!({ "queued": true }))]);
         assert_eq!(due(&mut steps, 2_000), ["a"]);
-        take(&mut steps, 3_000, vec![step("a", "running", json!({}))]);
+        store(&mut steps, 3_000, vec![step("a", "running", json!({}))]);
         assert_eq!(due(&mut steps, 4_999), [""; 0]);
         assert_eq!(due(&mut steps, 5_000), ["a"]);
     }
 
     #[test]
-    fn step_that_is_left_in_the_queue_has_a_line() {
+    fn step_that_stays_in_the_queue_has_a_line() {
         let mut steps = RunningSteps::default();
-        take(
+        store(
             &mut steps,
             0,
             vec![step("a", "running", json!({ "queued": true })), step("b", "running", json!({}))],
@@ -149,8 +150,8 @@ mod tests {
     #[test]
     fn step_with_a_line_about_its_call_has_no_other() {
         let mut steps = RunningSteps::default();
-        take(&mut steps, 0, vec![step("a", "running", json!({}))]);
-        steps.note_line(run("running", Vec::new()).summary.run, &"a".parse().expect("a path"));
+        store(&mut steps, 0, vec![step("a", "running", json!({}))]);
+        steps.record_line(run("running", Vec::new()).summary.run, &"a".parse().expect("a path"));
         assert_eq!((due(&mut steps, 5_000), steps.next_line()), (Vec::new(), None));
     }
 }

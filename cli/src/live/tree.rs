@@ -1,77 +1,80 @@
-//! A run as a tree of steps, within the rows and columns there are.
+//! Draws runs as trees of steps, within the rows and columns of a terminal.
 
 mod caption;
 
 use longshore_proto::{Fault, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
-use self::caption::Caption;
+use self::caption::StepCaption;
 use super::activity::Activities;
 use super::fit::fit;
 use crate::output::{
-    DOUBTFUL, Elapsed, FAINT, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Size, Symbols, TableRoom,
-    aligned_within, columns_before, hanging,
+    DOUBTFUL, Elapsed, FAINT, PLAIN, STRONG, ShrinkingColumn, StyledLine, Symbols, TableRoom, TerminalSize,
+    Truncation, aligned_within, columns_before, hanging,
 };
 
 /// Parameters of a frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Drawing<'a> {
+pub(super) struct FrameContext<'a> {
     /// The moment of the frame.
     pub(super) now: Timestamp,
-    /// Which signs the terminal can show.
+    /// The signs that the terminal can show.
     pub(super) symbols: Symbols,
-    /// The room there is.
-    pub(super) size: Size,
-    /// True if no frame follows: then every step is shown, and long lines wrap.
+    /// The size of the terminal.
+    pub(super) size: TerminalSize,
+    /// No frame follows, so every step is shown, and long lines wrap.
     pub(super) is_last: bool,
     /// Activities of calls under way.
     pub(super) activities: &'a Activities,
 }
 
-/// Runs as lines of a terminal. Runs that have ended take one line; the others share what is left.
-pub(super) fn frame<'a>(runs: impl Iterator<Item = &'a RunView>, drawing: Drawing<'_>) -> Vec<Line> {
+/// Returns the lines of a frame. Runs that have ended take one line; the others share the remaining rows.
+pub(super) fn frame<'a>(
+    runs: impl Iterator<Item = &'a RunView>,
+    context: FrameContext<'_>,
+) -> Vec<StyledLine> {
     let mut runs: Vec<&RunView> = runs.collect();
     let alone = runs.len() == 1;
     runs.sort_by_key(|view| view.summary.status.is_terminal());
-    let mut rows = drawing.rows();
+    let mut rows = context.rows();
     let mut lines = Vec::new();
-    for (place, view) in runs.iter().enumerate() {
-        let after = runs.len() - place - 1;
+    for (index, view) in runs.iter().enumerate() {
+        let after = runs.len() - index - 1;
         if rows < 2 && after > 0 {
-            lines.push(Line::of(FAINT, &format!("and {} more runs", after + 1)));
+            lines.push(StyledLine::of(FAINT, &format!("and {} more runs", after + 1)));
             break;
         }
-        lines.push(drawing.heading(view));
+        lines.push(context.heading(view));
         rows = rows.saturating_sub(1);
         if alone || !view.summary.status.is_terminal() {
             if let Some(reason) = view.summary.cancel_reason.as_ref().filter(|_| rows > after) {
-                lines.push(Line::of(DOUBTFUL, &format!("  reason: {reason}")));
+                lines.push(StyledLine::of(DOUBTFUL, &format!("  reason: {reason}")));
                 rows = rows.saturating_sub(1);
             }
-            let mut steps = drawing.steps(view, rows / (after + 1));
+            let mut steps = context.steps(view, rows / (after + 1));
             rows = rows.saturating_sub(steps.len());
             lines.append(&mut steps);
         }
     }
-    if drawing.is_last {
+    if context.is_last {
         return lines;
     }
-    let (columns, ellipsis) = (drawing.size.columns, drawing.symbols.ellipsis());
+    let (columns, ellipsis) = (context.size.columns, context.symbols.ellipsis());
     lines.into_iter().map(|line| line.cut(columns, ellipsis)).collect()
 }
 
-impl Drawing<'_> {
-    /// Rows that may be filled. The last one is for the cursor.
+impl FrameContext<'_> {
+    /// Returns the number of rows for runs. The last row of the terminal is for the cursor.
     const fn rows(self) -> usize {
         if self.is_last { usize::MAX } else { self.size.rows.saturating_sub(1) }
     }
 
-    /// `▸ sales-report  running  1.2s  run_00_...`
-    fn heading(self, view: &RunView) -> Line {
+    /// Returns a line such as `▸ sales-report running 1.2s run_00_...`.
+    fn heading(self, view: &RunView) -> StyledLine {
         let summary = &view.summary;
         let (sign, style) = self.symbols.run(summary.status);
         let took = Elapsed(summary.finished_at.unwrap_or(self.now).since(summary.submitted_at));
         let tolerated = tolerated(view).map(|text| format!("  {text}")).unwrap_or_default();
-        Line::of(style, sign)
+        StyledLine::of(style, sign)
             .with(STRONG, &format!(" {}", summary.workflow.name))
             .with(style, &format!("  {}", summary.status))
             .with(PLAIN, &format!("  {took}"))
@@ -79,37 +82,37 @@ impl Drawing<'_> {
             .with(FAINT, &format!("  {}", summary.run))
     }
 
-    fn steps(self, view: &RunView, rows: usize) -> Vec<Line> {
+    fn steps(self, view: &RunView, rows: usize) -> Vec<StyledLine> {
         if rows == 0 {
             return Vec::new();
         }
-        let fitting = fit(&view.steps, rows, |step| 1 + self.below(step, &view.steps).len());
+        let fitting = fit(&view.steps, rows, |step| 1 + self.detail_lines(step, &view.steps).len());
         let table = self.table(view, &fitting.shown);
         let mut lines = Vec::new();
         for ((_, step), line) in fitting.shown.iter().zip(table) {
             lines.push(line);
-            lines.extend(self.below(step, &view.steps));
+            lines.extend(self.detail_lines(step, &view.steps));
         }
-        let more = |rest: String| Line::of(FAINT, &format!("  {} {rest}", self.symbols.ellipsis()));
+        let more = |rest: String| StyledLine::of(FAINT, &format!("  {} {rest}", self.symbols.ellipsis()));
         lines.extend(fitting.rest.map(more));
         lines
     }
 
-    /// The rows of steps. A frame that is not the last one is cut to the terminal.
-    fn table(self, run: &RunView, steps: &[(usize, &StepView)]) -> Vec<Line> {
+    /// Returns the rows of steps. All frames but the last one are cut to the terminal.
+    fn table(self, run: &RunView, steps: &[(usize, &StepView)]) -> Vec<StyledLine> {
         let ellipsis = self.symbols.ellipsis();
         let columns = (!self.is_last).then_some(self.size.columns);
-        let mut rows: Vec<Vec<Line>> = steps.iter().map(|(_, step)| self.cells(step)).collect();
+        let mut rows: Vec<Vec<StyledLine>> = steps.iter().map(|(_, step)| self.cells(step)).collect();
         let left = columns.map(|columns| columns.saturating_sub(columns_before(&rows)));
-        for (row, (place, step)) in rows.iter_mut().zip(steps) {
-            let caption = self.caption(run, step, *place);
+        for (row, (index, step)) in rows.iter_mut().zip(steps) {
+            let caption = self.caption(run, step, *index);
             row.push(left.map_or_else(|| caption.whole(), |left| caption.within(left, ellipsis)));
         }
         aligned_within(rows, TableRoom { columns, ellipsis }, &[names(steps)])
     }
 
-    /// The first columns of the line of a step: its name or id, its status and its duration.
-    fn cells(self, step: &StepView) -> Vec<Line> {
+    /// Returns the first cells of a step: its name or id, its status and its duration.
+    fn cells(self, step: &StepView) -> Vec<StyledLine> {
         let (sign, style) = self.symbols.step(step.status);
         let waits = step.status == StepStatus::Pending;
         let title = step.name.as_deref().unwrap_or_else(|| step.path.as_str());
@@ -119,14 +122,14 @@ impl Drawing<'_> {
             .started_at
             .map(|began| format!("{:>6}", Elapsed(step.finished_at.unwrap_or(self.now).since(began))))
             .unwrap_or_default();
-        vec![name, Line::of(style, step.shown_status()), Line::of(PLAIN, &took)]
+        vec![name, StyledLine::of(style, step.shown_status()), StyledLine::of(PLAIN, &took)]
     }
 
-    /// The last column of the line of a step, with the id of a named one.
-    fn caption<'s>(self, run: &RunView, step: &'s StepView, place: usize) -> Caption<'s> {
-        let members = members(&run.steps, place).map(|(ended, all)| format!("  {ended}/{all}"));
+    /// Returns the last cell of a step, with its id if the step has a name.
+    fn caption<'s>(self, run: &RunView, step: &'s StepView, index: usize) -> StepCaption<'s> {
+        let members = members(&run.steps, index).map(|(ended, all)| format!("  {ended}/{all}"));
         let activity = self.activities.words(run.summary.run, step);
-        Caption {
+        StepCaption {
             tool: &step.does,
             counts: members.unwrap_or_default() + &self.attempts(step),
             id: step.name.as_ref().map(|_| format!("  {}", step.path)).unwrap_or_default(),
@@ -134,7 +137,8 @@ impl Drawing<'_> {
         }
     }
 
-    /// Which attempt is under way or comes next, of how many; of a step that has ended, how many there were.
+    /// Returns the number of the attempt that is under way or comes next, with the limit; for an ended step the number of
+    /// its attempts.
     fn attempts(self, step: &StepView) -> String {
         let next = || {
             let most = step.attempt_limit.map(|most| format!("/{most}")).unwrap_or_default();
@@ -152,15 +156,15 @@ impl Drawing<'_> {
         }
     }
 
-    /// Lines below that of a step: its fault, and what its call waits for, on a line of its own so that a narrow terminal shows
-    /// it.
-    fn below(self, step: &StepView, all: &[StepView]) -> Vec<Line> {
+    /// Returns the lines below the row of a step: the reason why its call waits, and its fault. The reason has its own line,
+    /// so that a narrow terminal shows it.
+    fn detail_lines(self, step: &StepView, all: &[StepView]) -> Vec<StyledLine> {
         let is_out = step.status == StepStatus::Running;
-        let mut lines: Vec<Line> = Vec::new();
+        let mut lines: Vec<StyledLine> = Vec::new();
         if let Some(what) = step.waiting_for.as_ref().filter(|_| is_out) {
             lines.push(indented(step, 2).with(DOUBTFUL, &format!("waits for {what}")));
         }
-        let Some(fault) = trouble(step, all) else { return lines };
+        let Some(fault) = shown_fault(step, all) else { return lines };
         let retries = step.status == StepStatus::Retrying;
         let style = if retries { DOUBTFUL } else { self.symbols.step(step.status).1 };
         if self.is_last {
@@ -173,11 +177,11 @@ impl Drawing<'_> {
     }
 }
 
-/// The column of names, which becomes narrower where counts and progress would not fit. Its width leaves the indented sign of
-/// each step, and as much of a name on both sides of an ellipsis.
+/// Returns the column of names, which becomes narrower where counts and progress would not fit. Its minimum width has room
+/// for the indented sign of each step, and for some of the name on both sides of an ellipsis.
 fn names(steps: &[(usize, &StepView)]) -> ShrinkingColumn {
     let deepest = steps.iter().map(|(_, step)| usize::from(step.depth)).max().unwrap_or(0);
-    ShrinkingColumn::new(0, 16 + 4 * deepest, Loses::Middle)
+    ShrinkingColumn::new(0, 16 + 4 * deepest, Truncation::Middle)
 }
 
 /// Returns the number of steps that failed without failing the run, as text, if the run has succeeded.
@@ -189,9 +193,10 @@ pub(super) fn tolerated(view: &RunView) -> Option<String> {
     (has_succeeded && calls > 0).then(|| format!("{calls} failed, tolerated"))
 }
 
-/// Of the members of a group: how many have ended, and how many there are. Nothing of a step that is no group.
-fn members(steps: &[StepView], place: usize) -> Option<(usize, usize)> {
-    let (group, after) = steps.get(place..)?.split_first()?;
+/// Returns the number of members of a group that have ended, and the number of all members. Returns `None` for a step that
+/// is no group.
+fn members(steps: &[StepView], index: usize) -> Option<(usize, usize)> {
+    let (group, after) = steps.get(index..)?.split_first()?;
     let inside = after.iter().take_while(|step| step.depth > group.depth);
     let members = inside.filter(|step| step.depth == group.depth + 1);
     let (mut ended, mut all) = (0, 0);
@@ -202,12 +207,12 @@ fn members(steps: &[StepView], place: usize) -> Option<(usize, usize)> {
     (all > 0).then_some((ended, all))
 }
 
-fn indented(step: &StepView, more: usize) -> Line {
-    Line::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
+fn indented(step: &StepView, more: usize) -> StyledLine {
+    StyledLine::of(PLAIN, &" ".repeat(2 + 2 * usize::from(step.depth) + more))
 }
 
-/// What went wrong: for good, or with the last attempt if there will be another one.
-fn trouble<'s>(step: &'s StepView, all: &[StepView]) -> Option<&'s Fault> {
+/// Returns the fault of a step, or that of its last attempt if another one follows.
+fn shown_fault<'s>(step: &'s StepView, all: &[StepView]) -> Option<&'s Fault> {
     match step.status {
         StepStatus::Retrying => step.attempts.last().and_then(|attempt| attempt.fault.as_ref()),
         _ => step.own_error(all),

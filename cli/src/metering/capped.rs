@@ -1,9 +1,8 @@
-//! A bound on the series that names given by clients can make.
+//! A recorder that bounds the number of series by names that clients choose.
 //!
-//! Workflows, steps, servers and tools are named by whoever submits a run, and each new combination of names is a series
-//! that lives as long as the process. So each metric keeps the first [`MOST_COMBINATIONS`] combinations, and everything
-//! after that is counted with `other` in place of the names. This is the only place that decides it: it lies between all
-//! code that counts and the recorder.
+//! Submitters name workflows, steps, servers and tools, and each new combination of names is a series for the lifetime of
+//! the process. So each metric keeps the first [`MAX_COMBINATIONS`] combinations, and everything after that is counted under
+//! `other`. This is the only place with this bound: it is between all code that counts and the recorder.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,36 +10,36 @@ use std::sync::{Mutex, PoisonError};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 
-/// Labels whose values are names that clients chose. All other labels have few values, which are written in the code.
+/// Labels whose values are names that clients chose. All other labels have few values, which are defined in the code.
 const NAMES: [&str; 4] = ["workflow", "step", "server", "tool"];
 
-/// Combinations of names that a metric tells apart: with a handful of outcomes each, some thousand series, which is what
-/// a collector takes from one process without trouble.
-const MOST_COMBINATIONS: usize = 1_000;
+/// Number of combinations of names for each metric. With a handful of outcomes each, they are some thousand series, which a
+/// collector reads from one process without trouble.
+const MAX_COMBINATIONS: usize = 1_000;
 
-/// The longest name that is a label, in bytes: names of workflows and servers are shorter.
-const LONGEST_NAME: usize = 200;
+/// Length of the longest name in a label, in bytes. Names of workflows and servers are shorter.
+const MAX_NAME_BYTES: usize = 200;
 
-/// What stands in place of names beyond the bound.
+/// The value of labels beyond the bounds.
 const OTHER: &str = "other";
 
-/// Separates the names of a combination. No name holds it.
+/// Separator of the names in a combination. No name contains it.
 const SEPARATOR: char = '\u{1f}';
 
-/// A recorder that gets a bounded number of series.
-pub(super) struct Capped<R> {
+/// A recorder with a bounded number of series.
+pub(super) struct CappedRecorder<R> {
     recorder: R,
     /// The combinations that each metric keeps.
     kept: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
-impl<R> Capped<R> {
-    /// Bounds what `recorder` gets.
+impl<R> CappedRecorder<R> {
+    /// Bounds the series of `recorder`.
     pub(super) fn new(recorder: R) -> Self {
         Self { recorder, kept: Mutex::default() }
     }
 
-    /// Returns the key under which is counted.
+    /// Returns the key under which a metric is counted.
     fn bounded<'a>(&self, key: &'a Key) -> Cow<'a, Key> {
         let names: Vec<&str> = key.labels().filter(|label| is_name(label)).map(Label::value).collect();
         if names.is_empty() || self.keeps(key.name(), &names) {
@@ -54,17 +53,17 @@ impl<R> Capped<R> {
         Cow::Owned(Key::from_parts(key.name().to_owned(), labels))
     }
 
-    /// Whether a metric tells this combination apart from others, now and from now on.
+    /// Returns true if a metric has its own series for a combination, now and from now on.
     fn keeps(&self, metric: &str, names: &[&str]) -> bool {
-        if names.iter().any(|name| name.len() > LONGEST_NAME) {
+        if names.iter().any(|name| name.len() > MAX_NAME_BYTES) {
             return false;
         }
         let combination = names.join(SEPARATOR.encode_utf8(&mut [0; 4]));
-        // No code that holds the lock can panic half-way.
+        // The lock is never poisoned with a half-made change.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(combinations) = kept.get_mut(metric) {
             return combinations.contains(&combination)
-                || (combinations.len() < MOST_COMBINATIONS && combinations.insert(combination));
+                || (combinations.len() < MAX_COMBINATIONS && combinations.insert(combination));
         }
         kept.insert(metric.to_owned(), BTreeSet::from([combination]));
         true
@@ -75,7 +74,7 @@ fn is_name(label: &Label) -> bool {
     NAMES.contains(&label.key())
 }
 
-impl<R: Recorder> Recorder for Capped<R> {
+impl<R: Recorder> Recorder for CappedRecorder<R> {
     fn describe_counter(&self, key: KeyName, unit: Option<Unit>, description: SharedString) {
         self.recorder.describe_counter(key, unit, description);
     }
@@ -111,7 +110,7 @@ mod tests {
     fn rendered(count: impl Fn()) -> String {
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
-        with_local_recorder(&Capped::new(recorder), count);
+        with_local_recorder(&CappedRecorder::new(recorder), count);
         handle.render()
     }
 
@@ -119,7 +118,7 @@ mod tests {
     fn names_beyond_the_bound_are_counted_together() {
         let text = rendered(|| {
             for round in 0..2 {
-                for number in 0..MOST_COMBINATIONS + 500 {
+                for number in 0..MAX_COMBINATIONS + 500 {
                     let workflow = format!("w{number}");
                     counter!("runs_total", "workflow" => workflow, "status" => "failed").increment(1);
                 }
@@ -128,7 +127,7 @@ mod tests {
             }
         });
         let series = text.lines().filter(|line| line.starts_with("runs_total{")).count();
-        assert_eq!(series, MOST_COMBINATIONS + 2);
+        assert_eq!(series, MAX_COMBINATIONS + 2);
         for line in [
             r#"runs_total{workflow="w0",status="failed"} 2"#,
             r#"runs_total{workflow="w999",status="failed"} 2"#,
@@ -140,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn each_metric_has_a_bound_of_its_own_and_long_names_are_no_labels() {
+    fn each_metric_has_its_own_bound_and_long_names_are_counted_as_other() {
         let text = rendered(|| {
-            for number in 0..MOST_COMBINATIONS {
+            for number in 0..MAX_COMBINATIONS {
                 counter!("steps_total", "workflow" => "w", "step" => format!("s{number}")).increment(1);
             }
             counter!("calls_total", "server" => "crm", "tool" => "get").increment(1);
-            counter!("calls_total", "server" => "crm", "tool" => "x".repeat(LONGEST_NAME + 1)).increment(1);
+            counter!("calls_total", "server" => "crm", "tool" => "x".repeat(MAX_NAME_BYTES + 1)).increment(1);
             counter!("built_total", "version" => "1").increment(1);
         });
         for line in [

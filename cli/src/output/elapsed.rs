@@ -1,9 +1,9 @@
-//! A duration, as people read it: two figures that matter.
+//! Durations for people, with two significant figures.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Prints `12ms`, `1.2s`, `3m12s` or `1h02m`.
+/// A duration that is displayed as `12ms`, `1.2s`, `3m12s` or `1h02m`.
 pub(crate) struct Elapsed(pub(crate) Duration);
 
 impl fmt::Display for Elapsed {
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_that_do_not_matter_are_left_out() {
+    fn durations_have_two_figures() {
         let cases = [
             (0, "0ms"),
             (12, "12ms"),

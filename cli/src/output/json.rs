@@ -1,10 +1,10 @@
-//! Credentials in JSON that is written already.
+//! Masks the credentials of addresses in JSON texts.
 
 use std::borrow::Cow;
 
 use longshore_ports::shown_addresses;
 
-/// Returns JSON texts in which every address within a string is shown without credentials. The order of fields stays.
+/// Returns JSON texts with all addresses within strings shown without credentials. The order of fields is kept.
 pub(super) fn json_without_credentials(json: &str) -> Cow<'_, str> {
     if !json.contains(":/") && !json.contains(r":\/") {
         return Cow::Borrowed(json);
@@ -12,7 +12,7 @@ pub(super) fn json_without_credentials(json: &str) -> Cow<'_, str> {
     let (mut shown, mut rest) = (String::with_capacity(json.len()), json);
     while let Some(start) = rest.find('"') {
         let (before, string) = rest.split_at(start);
-        let (string, behind) = string.split_at(string_length(string));
+        let (string, after) = string.split_at(string_length(string));
         shown.push_str(before);
         let masked =
             serde_json::from_str::<String>(string).ok().and_then(|text| match shown_addresses(&text) {
@@ -20,7 +20,7 @@ pub(super) fn json_without_credentials(json: &str) -> Cow<'_, str> {
                 Cow::Owned(masked) => serde_json::to_string(&masked).ok(),
             });
         shown.push_str(masked.as_deref().unwrap_or(string));
-        rest = behind;
+        rest = after;
     }
     shown.push_str(rest);
     Cow::Owned(shown)
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_in_strings_are_masked_and_the_rest_stays() {
+    fn addresses_in_strings_are_masked_and_the_rest_is_kept() {
         let json = r#"{"b":"is `nats://u:s3\"cret@h:1`","a":[1,"C:\\","nats://s3cret@h"],"nats://u:s3cret@h":"x\\\"y"}"#;
         let shown = r#"{"b":"is `nats://***@h:1`","a":[1,"C:\\","nats://***@h"],"nats://***@h":"x\\\"y"}"#;
         assert_eq!(json_without_credentials(&format!("{json}\n{json}\n")), format!("{shown}\n{shown}\n"));

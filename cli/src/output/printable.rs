@@ -1,30 +1,30 @@
-//! Text from elsewhere, made harmless for a terminal.
+//! Escapes control characters in text from other sources before it is shown on a terminal.
 //!
-//! A tool's message is data: its control characters must not move the cursor, change colours or ring a bell, and its
-//! controls of writing direction must not make one name show as another. Each is shown as `\uXXXX`. Within JSON that is an
-//! escape of the same character, so a document keeps its value.
+//! The message of a tool is data. Its control characters must not move the cursor, change colours or ring the bell, and its
+//! direction controls must not make one name look like another. Each is shown as `\uXXXX`, which within JSON is an escape of
+//! the same character, so a document keeps its value.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with line breaks and tabs kept and every other control character escaped.
+/// Escapes every control character except line breaks and tabs.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_space)
 }
 
-/// The same with every line but the first indented by at least two columns, so that no line of a text from elsewhere
-/// passes for one of ours. Empty lines are left out.
+/// Escapes control characters, and indents every line but the first by at least two columns, so that no line of foreign text
+/// looks like a message of Longshore. Empty lines are left out.
 pub(crate) fn hanging(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let hung = lines.enumerate().map(|(number, line)| {
+    let indented = lines.enumerate().map(|(number, line)| {
         let margin = if number == 0 || line.starts_with("  ") { "" } else { "  " };
         format!("{margin}{}", printable(&line.trim_end().replace('\t', "    ")))
     });
-    hung.collect::<Vec<_>>().join("\n")
+    indented.collect::<Vec<_>>().join("\n")
 }
 
-/// The text on one line: white space with a line break or a tab in it is one space, control characters are escaped.
-/// Other spaces stay, because they are the layout of whoever put the line together.
+/// Puts text on one line: white space with a line break or a tab becomes one space, and control characters are escaped.
+/// Other spaces stay, because they are part of the layout.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     const BREAKS: [char; 3] = ['\n', '\r', '\t'];
     let clean = escaped(text, |c| BREAKS.contains(&c));
@@ -41,8 +41,8 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// The text as a last step before a terminal: styles (`ESC [ 1 ; 31 m`), line breaks and tabs are kept, and every other
-/// control character is escaped. It makes harmless what was not recognised as text from elsewhere before.
+/// Escapes text as the last step before a terminal: styles (`ESC [ 1 ; 31 m`), line breaks and tabs stay, and every other
+/// control character is escaped. It catches foreign text that was not escaped before.
 pub(super) fn styled(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| is_harmful(c) && !is_space(c)) {
         return Cow::Borrowed(text);
@@ -64,10 +64,10 @@ pub(super) fn styled(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// What every sequence for a terminal begins with.
+/// First character of every terminal sequence.
 const ESCAPE: char = '\u{1b}';
 
-/// The length of a style without its escape character; nothing if another sequence stands there.
+/// Returns the length of a style sequence without its escape character; `None` for another sequence.
 fn style_length(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix('[')?;
     let end = parameters.find(|c: char| !(c.is_ascii_digit() || c == ';'))?;
@@ -90,13 +90,13 @@ fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// All of these characters have at most four hexadecimal digits.
+/// Appends the escape of a character. All harmful characters have at most four hexadecimal digits.
 fn push_escaped(text: &mut String, c: char) {
     let _ = write!(text, "\\u{:04x}", u32::from(c));
 }
 
-/// Control characters (C0, DEL, C1), marks and embeddings that turn the direction of what follows, so that a name could
-/// show as another one, and the two that separate lines or paragraphs in some terminals.
+/// Returns true for control characters (C0, DEL, C1), for direction marks and embeddings, with which one name can look like
+/// another, and for the separators of lines and paragraphs, which break lines in some terminals.
 fn is_harmful(c: char) -> bool {
     let is_direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -108,22 +108,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_of_a_tool_do_not_reach_the_terminal() {
+    fn escape_sequences_of_a_tool_do_not_reach_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\nc\u{9b}d"), r"a\u001b[2Jb".to_owned() + "\n" + r"c\u009bd");
         assert_eq!(printable("gnp\u{202e}.exe"), r"gnp\u202e.exe");
         assert_eq!(printable("grün"), "grün");
     }
 
     #[test]
-    fn further_lines_of_a_message_hang_below_its_first() {
+    fn further_lines_of_a_message_are_indented() {
         let text = "tool_error: no\r\n\nerror: forged\n    at main\x1b[2J\n\tat\tx";
-        let hung = "tool_error: no\n  error: forged\n    at main\\u001b[2J\n      at    x";
-        assert_eq!(hanging(text), hung);
+        let indented = "tool_error: no\n  error: forged\n    at main\\u001b[2J\n      at    x";
+        assert_eq!(hanging(text), indented);
         assert_eq!(hanging("one"), "one");
     }
 
     #[test]
-    fn every_control_of_terminal_or_direction_is_escaped_with_its_own_value() {
+    fn control_characters_are_escaped_and_keep_their_value_in_json() {
         let harmful = ('\0'..='\u{ffff}').filter(|c| is_harmful(*c));
         for c in harmful.filter(|c| !is_space(*c)) {
             let json = serde_json::to_string(&format!("a{c}b")).expect("text");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_styles_pass_the_last_step() {
+    fn only_style_sequences_reach_the_terminal() {
         let ours = "\x1b[1;31merror:\x1b[0m a\tb\n\x1b[m";
         assert_eq!(styled(ours), ours);
         let theirs = "\x1b[2J\x1b]0;title\x07\x1b[31\u{9b}31m\r\x1b";
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_many_lines_fits_into_one() {
+    fn message_of_many_lines_becomes_one_line() {
         assert_eq!(one_line("first\n\n  second\tthird"), "first second third");
         assert_eq!(one_line("    a  b  first \r\n\tsecond  c"), "    a  b  first second  c");
         assert_eq!(one_line("two  spaces stay"), "two  spaces stay");

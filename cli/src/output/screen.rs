@@ -1,31 +1,31 @@
-//! What stands on stderr: messages above, and below them a frame that is drawn over and over.
+//! The contents of stderr: messages, and below them a frame that is redrawn.
 //!
-//! Everything that goes to stderr goes through here, log lines too, so that none of it lands within the frame: a
-//! message takes the frame's place, and the frame is drawn again below it. One update is one write, so a terminal
-//! shows no half of it.
+//! All output to stderr, including log lines, goes through here, so that none of it lands within the frame: a message
+//! replaces the frame, and the frame is drawn again below it. Each update is one write, so that a terminal never shows half
+//! of it.
 
 use std::fmt::Write as _;
 use std::io::Write;
 
-use super::line::Line;
 use super::printable::styled;
+use super::styled_line::StyledLine;
 
-/// Messages, and a frame below them.
+/// Messages with a frame below them.
 pub(crate) struct Screen {
     out: Box<dyn Write + Send>,
     colour: bool,
-    /// The frame as it was last drawn, and how many columns each of its lines takes.
+    /// The lines of the last frame, each with its width in columns.
     frame: Vec<(String, usize)>,
 }
 
 impl Screen {
-    /// An empty screen.
+    /// Creates an empty screen.
     pub(crate) fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
         Self { out, colour, frame: Vec::new() }
     }
 
-    /// Prints lines above the frame. `columns` is how wide the terminal is now.
-    pub(crate) fn say(&mut self, text: &str, columns: usize) {
+    /// Prints lines above the frame. `columns` is the current width of the terminal.
+    pub(crate) fn print(&mut self, text: &str, columns: usize) {
         let mut bytes = self.to_top(columns);
         if !bytes.is_empty() {
             bytes.push_str(CLEAR_BELOW);
@@ -39,8 +39,8 @@ impl Screen {
         self.write(&bytes);
     }
 
-    /// Puts another frame in the place of the last one.
-    pub(crate) fn draw(&mut self, lines: &[Line], columns: usize) {
+    /// Replaces the last frame by another one.
+    pub(crate) fn draw(&mut self, lines: &[StyledLine], columns: usize) {
         let frame: Vec<_> =
             lines.iter().map(|line| (self.coloured(&line.to_string()), line.width())).collect();
         if frame == self.frame {
@@ -48,7 +48,7 @@ impl Screen {
         }
         let mut bytes = self.to_top(columns);
         for (line, _) in &frame {
-            // Each line clears what is left of its predecessor: clearing all first would flicker.
+            // Each line clears the rest of the line that it replaces. Clearing everything first would flicker.
             let _ = writeln!(bytes, "{line}{CLEAR_LINE}");
         }
         bytes.push_str(CLEAR_BELOW);
@@ -56,12 +56,12 @@ impl Screen {
         self.write(&bytes);
     }
 
-    /// Leaves the frame where it is; what comes next stands below it.
+    /// Leaves the last frame on the screen; the next output appears below it.
     pub(crate) fn keep(&mut self) {
         self.frame.clear();
     }
 
-    /// Whether styles are shown.
+    /// Returns true if styles are shown.
     pub(crate) const fn has_colour(&self) -> bool {
         self.colour
     }
@@ -70,14 +70,15 @@ impl Screen {
         if self.colour { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
     }
 
-    /// The way to where the frame begins. A terminal that has become narrower has wrapped its lines.
+    /// Returns the sequence that moves the cursor to the first row of the frame. A terminal that has become narrower has
+    /// wrapped its lines.
     fn to_top(&self, columns: usize) -> String {
         let rows: usize = self.frame.iter().map(|(_, width)| width.div_ceil(columns.max(1)).max(1)).sum();
         if rows == 0 { String::new() } else { format!("\x1b[{rows}A\r") }
     }
 
     fn write(&mut self, bytes: &str) {
-        // Nobody is left to be told when stderr is gone.
+        // An error on stderr cannot be reported anywhere.
         let _ = self.out.write_all(bytes.as_bytes());
         let _ = self.out.flush();
     }
@@ -93,13 +94,13 @@ const CLEAR_BELOW: &str = "\x1b[J";
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::line::{GOOD, PLAIN};
+    use super::super::styled_line::{GOOD, PLAIN};
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Tape(Arc<Mutex<Vec<u8>>>);
+    struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Tape {
+    impl Write for SharedBuffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().expect("no panic").write(bytes)
         }
@@ -108,32 +109,32 @@ mod tests {
         }
     }
 
-    impl Tape {
+    impl SharedBuffer {
         fn take(&self) -> String {
             String::from_utf8(std::mem::take(&mut self.0.lock().expect("no panic"))).expect("text")
         }
     }
 
-    fn lines(texts: &[&str]) -> Vec<Line> {
-        texts.iter().map(|text| Line::of(PLAIN, text)).collect()
+    fn lines(texts: &[&str]) -> Vec<StyledLine> {
+        texts.iter().map(|text| StyledLine::of(PLAIN, text)).collect()
     }
 
     #[test]
-    fn a_message_stands_above_the_frame() {
-        let tape = Tape::default();
+    fn messages_are_printed_above_the_frame() {
+        let tape = SharedBuffer::default();
         let mut screen = Screen::new(Box::new(tape.clone()), false);
         screen.draw(&lines(&["one", "two"]), 80);
         assert_eq!(tape.take(), "one\x1b[K\ntwo\x1b[K\n\x1b[J");
-        screen.say("careful", 80);
+        screen.print("careful", 80);
         assert_eq!(tape.take(), "\x1b[2A\r\x1b[Jcareful\none\ntwo\n");
         screen.keep();
-        screen.say("done", 80);
+        screen.print("done", 80);
         assert_eq!(tape.take(), "done\n");
     }
 
     #[test]
     fn a_frame_that_did_not_change_is_not_drawn_again() {
-        let tape = Tape::default();
+        let tape = SharedBuffer::default();
         let mut screen = Screen::new(Box::new(tape.clone()), false);
         screen.draw(&lines(&["same"]), 80);
         tape.take();
@@ -143,7 +144,7 @@ mod tests {
 
     #[test]
     fn lines_that_a_narrower_terminal_wrapped_are_counted() {
-        let tape = Tape::default();
+        let tape = SharedBuffer::default();
         let mut screen = Screen::new(Box::new(tape.clone()), false);
         screen.draw(&lines(&["0123456789", "x"]), 80);
         tape.take();
@@ -152,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn styles_are_left_out_where_they_are_not_wanted() {
-        let tape = Tape::default();
+    fn styles_are_removed_without_colours() {
+        let tape = SharedBuffer::default();
         let mut screen = Screen::new(Box::new(tape.clone()), false);
-        screen.say(&Line::of(GOOD, "fine").to_string(), 80);
+        screen.print(&StyledLine::of(GOOD, "fine").to_string(), 80);
         assert_eq!(tape.take(), "fine\n");
     }
 }

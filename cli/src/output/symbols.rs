@@ -1,23 +1,23 @@
-//! The signs that stand for a status, in Unicode or in ASCII.
+//! The signs of statuses, in Unicode or in ASCII.
 //!
-//! Colour is never the only difference: each status has its own sign, and its name stands beside it.
+//! Colour is never the only difference: each status has its own sign, and its name is printed beside it.
 
 use anstyle::Style;
 use longshore_proto::{RunStatus, StepStatus};
 
-use super::line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD};
+use super::styled_line::{BAD, BUSY, DOUBTFUL, FAINT, GOOD};
 
-/// Which signs the locale can show.
+/// Set of signs, by what the locale can show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Symbols {
-    /// One column each.
+    /// Signs of one column.
     Unicode,
-    /// One character each.
+    /// Signs of one character.
     Ascii,
 }
 
 impl Symbols {
-    /// The sign of a step, and its style.
+    /// Returns the sign of a step's status and its style.
     pub(crate) const fn step(self, status: StepStatus) -> (&'static str, Style) {
         let (unicode, ascii, style) = match status {
             StepStatus::Pending => ("·", ".", FAINT),
@@ -32,7 +32,7 @@ impl Symbols {
         (self.either(unicode, ascii), style)
     }
 
-    /// The sign of a run, and its style.
+    /// Returns the sign of a run's status and its style.
     pub(crate) const fn run(self, status: RunStatus) -> (&'static str, Style) {
         self.step(match status {
             RunStatus::Running => StepStatus::Running,
@@ -43,7 +43,7 @@ impl Symbols {
         })
     }
 
-    /// What stands for text that was cut off.
+    /// Returns the sign that marks cut text.
     pub(crate) const fn ellipsis(self) -> &'static str {
         self.either("…", "...")
     }

@@ -1,37 +1,37 @@
-//! Rows with their columns aligned, within the columns of a terminal if there is one.
+//! Tables with aligned columns, fitted to the width of a terminal if there is one.
 
-use super::line::{Line, PLAIN};
+use super::styled_line::{PLAIN, StyledLine};
 
-/// Columns between two cells.
+/// Gap between two columns.
 const GAP: usize = 2;
 
-/// The room for a table.
+/// Room for a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableRoom {
     /// Columns of the terminal; `None` where nothing is cut, because a program or a file gets the table.
     pub(crate) columns: Option<usize>,
-    /// The sign in the place of what is cut off.
+    /// The sign that marks cut text.
     pub(crate) ellipsis: &'static str,
 }
 
 impl TableRoom {
-    /// The line within the columns, if they are bounded.
-    pub(crate) fn cut(self, line: Line) -> Line {
+    /// Cuts a line to the columns of the terminal.
+    pub(crate) fn cut(self, line: StyledLine) -> StyledLine {
         match self.columns {
             Some(columns) => line.cut(columns, self.ellipsis),
             None => line,
         }
     }
 
-    /// The line in as many lines as it needs within the columns, if they are bounded.
-    pub(crate) fn wrapped(self, line: Line) -> Vec<Line> {
+    /// Breaks the line into lines that fit, if the width is limited.
+    pub(crate) fn wrapped(self, line: StyledLine) -> Vec<StyledLine> {
         match self.columns {
             Some(columns) => line.wrapped(columns),
             None => vec![line],
         }
     }
 
-    /// The room that is left beside so many columns.
+    /// Returns the room that is left beside some columns.
     pub(crate) fn beside(self, columns: usize) -> Self {
         Self { columns: self.columns.map(|all| all.saturating_sub(columns)), ..self }
     }
@@ -40,63 +40,64 @@ impl TableRoom {
 /// A column that may become narrower.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShrinkingColumn {
-    /// Its number, from 0.
+    /// Index of the column.
     number: usize,
-    /// The width that it keeps, so that a person can tell cells apart.
+    /// Minimum width, so that cells can still be told apart.
     least: usize,
-    /// The part of a cell that goes first.
-    loses: Loses,
+    /// The part of a cell that is cut.
+    truncation: Truncation,
 }
 
 impl ShrinkingColumn {
-    /// A column with this number, from 0. It keeps `least` columns of the terminal, enough for a person to tell its cells apart.
-    pub(crate) const fn new(number: usize, least: usize, loses: Loses) -> Self {
-        Self { number, least, loses }
+    /// Creates a column with an index and the minimum width that it keeps.
+    pub(crate) const fn new(number: usize, least: usize, truncation: Truncation) -> Self {
+        Self { number, least, truncation }
     }
 }
 
-/// The part of a cell that goes first when its column becomes narrower.
+/// The part of a cell that is cut when its column becomes narrower.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Loses {
-    /// Of ids, whose ends tell them apart.
+pub(crate) enum Truncation {
+    /// The beginning: for ids, which differ at their ends.
     Beginning,
-    /// Of names.
+    /// The middle: for names.
     Middle,
-    /// Of sentences.
+    /// The end: for sentences.
     End,
 }
 
-/// Rows with their columns aligned, two spaces between them. The last cell of a row is as wide as it likes.
-pub(crate) fn aligned(rows: Vec<Vec<Line>>) -> Vec<Line> {
+/// Aligns the columns of rows. The last cell of a row has any width.
+pub(crate) fn aligned(rows: Vec<Vec<StyledLine>>) -> Vec<StyledLine> {
     let widths = widths(&rows);
     rows.into_iter().map(|row| joined(row, &widths)).collect()
 }
 
-/// The same within a room: the widest of these columns becomes narrower until the table fits, so that none is lost.
+/// Aligns the columns of rows within a room. The widest shrinking column becomes narrower until the table fits, so that no
+/// column is lost.
 pub(crate) fn aligned_within(
-    mut rows: Vec<Vec<Line>>,
+    mut rows: Vec<Vec<StyledLine>>,
     room: TableRoom,
     shrinking: &[ShrinkingColumn],
-) -> Vec<Line> {
+) -> Vec<StyledLine> {
     let Some(columns) = room.columns else { return aligned(rows) };
     let mut widths = widths(&rows);
     shrink(&mut widths, columns, shrinking);
-    for ShrinkingColumn { number, loses, .. } in shrinking {
+    for ShrinkingColumn { number, truncation, .. } in shrinking {
         let Some(width) = widths.get(*number) else { continue };
         for cell in rows.iter_mut().filter_map(|row| row.get_mut(*number)) {
             let whole = std::mem::take(cell);
-            *cell = match loses {
-                Loses::Beginning => whole.without_beginning(*width, room.ellipsis),
-                Loses::Middle => whole.without_middle(*width, room.ellipsis),
-                Loses::End => whole.cut(*width, room.ellipsis),
+            *cell = match truncation {
+                Truncation::Beginning => whole.without_beginning(*width, room.ellipsis),
+                Truncation::Middle => whole.without_middle(*width, room.ellipsis),
+                Truncation::End => whole.cut(*width, room.ellipsis),
             };
         }
     }
     rows.into_iter().map(|row| joined(row, &widths)).collect()
 }
 
-/// Returns true if rows fit into a room once these columns have the widths that they keep.
-pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingColumn]) -> bool {
+/// Returns true if rows fit into a room with the shrinking columns at their minimum widths.
+pub(crate) fn fits(rows: &[Vec<StyledLine>], room: TableRoom, shrinking: &[ShrinkingColumn]) -> bool {
     let mut widths = widths(rows);
     for ShrinkingColumn { number, least, .. } in shrinking {
         if let Some(width) = widths.get_mut(*number) {
@@ -106,19 +107,19 @@ pub(crate) fn fits(rows: &[Vec<Line>], room: TableRoom, shrinking: &[ShrinkingCo
     room.columns.is_none_or(|columns| with_gaps(&widths) <= columns)
 }
 
-/// The columns before a further cell of these rows, with the gap.
-pub(crate) fn columns_before(rows: &[Vec<Line>]) -> usize {
+/// Returns the column at which a further cell of these rows begins.
+pub(crate) fn columns_before(rows: &[Vec<StyledLine>]) -> usize {
     widths(rows).iter().map(|width| width + GAP).sum()
 }
 
-/// The columns that cells of these widths take in a row.
+/// Returns the width of a row with cells of these widths.
 fn with_gaps(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
 fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
     for width in widths.iter_mut() {
-        // No cell is wider than the terminal, so the loop below is short.
+        // No cell is wider than the terminal, which bounds the loop below.
         *width = (*width).min(columns);
     }
     let over = with_gaps(widths).saturating_sub(columns);
@@ -131,34 +132,36 @@ fn shrink(widths: &mut [usize], columns: usize, shrinking: &[ShrinkingColumn]) {
     }
 }
 
-fn widths(rows: &[Vec<Line>]) -> Vec<usize> {
+fn widths(rows: &[Vec<StyledLine>]) -> Vec<usize> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| rows.iter().filter_map(|row| row.get(column)).map(Line::width).max().unwrap_or(0);
+    let width =
+        |column| rows.iter().filter_map(|row| row.get(column)).map(StyledLine::width).max().unwrap_or(0);
     (0..columns).map(width).collect()
 }
 
-fn joined(mut row: Vec<Line>, widths: &[usize]) -> Line {
+fn joined(mut row: Vec<StyledLine>, widths: &[usize]) -> StyledLine {
     let last = row.pop().unwrap_or_default();
     let gap = " ".repeat(GAP);
     let padded = row.into_iter().zip(widths).map(|(cell, width)| cell.padded(*width).with(PLAIN, &gap));
-    padded.reduce(Line::followed_by).unwrap_or_default().followed_by(last)
+    padded.reduce(StyledLine::followed_by).unwrap_or_default().followed_by(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row<const N: usize>(cells: [&str; N]) -> Vec<Line> {
-        cells.map(|cell| Line::of(PLAIN, cell)).to_vec()
+    fn row<const N: usize>(cells: [&str; N]) -> Vec<StyledLine> {
+        cells.map(|cell| StyledLine::of(PLAIN, cell)).to_vec()
     }
 
-    fn texts(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(Line::text).collect()
+    fn texts(lines: &[StyledLine]) -> Vec<String> {
+        lines.iter().map(StyledLine::text).collect()
     }
 
     #[test]
     fn columns_line_up() {
-        let lines = aligned(vec![row(["a", "bbb", "c"]), row(["aaaa", "b", ""]), vec![Line::of(PLAIN, "x")]]);
+        let lines =
+            aligned(vec![row(["a", "bbb", "c"]), row(["aaaa", "b", ""]), vec![StyledLine::of(PLAIN, "x")]]);
         assert_eq!(texts(&lines), ["a     bbb  c", "aaaa  b", "x"]);
     }
 
@@ -166,8 +169,11 @@ mod tests {
     fn widest_column_becomes_narrower_and_none_is_lost() {
         let rows = || vec![row(["run_00_9v0w", "north-and-south", "2.0s", "it failed"])];
         let column = ShrinkingColumn::new;
-        let shrinking =
-            [column(0, 6, Loses::Beginning), column(1, 8, Loses::Middle), column(3, 6, Loses::End)];
+        let shrinking = [
+            column(0, 6, Truncation::Beginning),
+            column(1, 8, Truncation::Middle),
+            column(3, 6, Truncation::End),
+        ];
         let within =
             |columns| texts(&aligned_within(rows(), TableRoom { columns, ellipsis: "~" }, &shrinking));
         assert_eq!(within(None), ["run_00_9v0w  north-and-south  2.0s  it failed"]);

@@ -1,7 +1,7 @@
-//! Times as people and programs read them.
+//! Times in messages and results.
 //!
-//! A person at a terminal compares a time with the clock on the wall, so it is local there, with its offset. What goes to a
-//! pipe, a file or JSON stays in UTC, whatever the machine is set to. Both are RFC 3339, as `--since` takes it.
+//! A user compares a time at the terminal with the local clock, so it is local there, with its offset. In pipes, files and
+//! JSON it is UTC, whatever the machine's time zone. Both are RFC 3339, which `--since` accepts.
 
 use jiff::tz::{Offset, TimeZone};
 use longshore_proto::Timestamp;
@@ -12,12 +12,12 @@ const FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3f%:z";
 /// Date and time without milliseconds and offset, for tables that have little room.
 const SECONDS: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// Month, day and minute, for tables that have less room still.
+/// Month, day and minute, for tables with very little room.
 const MINUTES: &str = "%m-%d %H:%M";
 
-/// The form of a time in a table.
+/// Precision of a time in a table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TimeForm {
+pub(crate) enum TimePrecision {
     /// RFC 3339 with milliseconds.
     Full,
     /// Date and time up to the second.
@@ -26,33 +26,33 @@ pub(crate) enum TimeForm {
     Minutes,
 }
 
-/// How times are printed.
+/// Time zone in which times are printed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Times {
-    /// UTC without one.
+pub(crate) struct TimeFormatter {
+    /// `None` for UTC.
     zone: Option<TimeZone>,
 }
 
-impl Times {
-    /// In UTC.
+impl TimeFormatter {
+    /// Times in UTC.
     pub(super) const UTC: Self = Self { zone: None };
 
-    /// In the zone that `TZ` names, or else that of the system; in UTC where neither is known.
+    /// Returns times in the zone of `TZ` or of the system; in UTC if neither is known.
     pub(super) fn local() -> Self {
         Self { zone: TimeZone::try_system().ok() }
     }
 
-    /// Returns the time as it is printed.
+    /// Formats a time in full.
     pub(crate) fn shown(&self, at: Timestamp) -> String {
         self.in_zone(at).unwrap_or_else(|| at.to_string())
     }
 
-    /// Returns the time in this form.
-    pub(crate) fn in_form(&self, at: Timestamp, form: TimeForm) -> String {
+    /// Formats a time in this precision.
+    pub(crate) fn with_precision(&self, at: Timestamp, form: TimePrecision) -> String {
         let format = match form {
-            TimeForm::Full => return self.shown(at),
-            TimeForm::Seconds => SECONDS,
-            TimeForm::Minutes => MINUTES,
+            TimePrecision::Full => return self.shown(at),
+            TimePrecision::Seconds => SECONDS,
+            TimePrecision::Minutes => MINUTES,
         };
         let zone = self.zone.clone().unwrap_or(TimeZone::UTC);
         let moment = i64::try_from(at.as_millis()).map(jiff::Timestamp::from_millisecond);
@@ -62,7 +62,8 @@ impl Times {
         }
     }
 
-    /// Returns nothing where UTC is meant, which [`Timestamp`] prints itself, and for times beyond the year 9999.
+    /// Formats a time in the local zone. Returns `None` for UTC, which [`Timestamp`] formats itself, and for times beyond
+    /// the year 9999.
     fn in_zone(&self, at: Timestamp) -> Option<String> {
         let millis = i64::try_from(at.as_millis()).ok()?;
         let zoned = jiff::Timestamp::from_millisecond(millis).ok()?.to_zoned_datetime(self.zone.clone()?);
@@ -79,14 +80,14 @@ mod tests {
         let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a zone");
         let (winter, summer) =
             (Timestamp::from_millis(1_795_187_471_042), Timestamp::from_millis(1_782_000_000_000));
-        let local = Times { zone: Some(berlin) };
+        let local = TimeFormatter { zone: Some(berlin) };
         assert_eq!(local.shown(winter), "2026-11-20T16:11:11.042+01:00");
         assert_eq!(local.shown(summer), "2026-06-21T02:00:00.000+02:00");
-        for utc in [Times::UTC, Times { zone: Some(TimeZone::UTC) }] {
+        for utc in [TimeFormatter::UTC, TimeFormatter { zone: Some(TimeZone::UTC) }] {
             assert_eq!(utc.shown(winter), "2026-11-20T15:11:11.042Z");
         }
-        assert_eq!(local.in_form(winter, TimeForm::Seconds), "2026-11-20T16:11:11");
-        assert_eq!(Times::UTC.in_form(winter, TimeForm::Minutes), "11-20 15:11");
+        assert_eq!(local.with_precision(winter, TimePrecision::Seconds), "2026-11-20T16:11:11");
+        assert_eq!(TimeFormatter::UTC.with_precision(winter, TimePrecision::Minutes), "11-20 15:11");
         assert_eq!(
             local.shown(Timestamp::from_millis(u64::MAX)),
             Timestamp::from_millis(u64::MAX).to_string()

@@ -1,24 +1,28 @@
-//! Mistakes in the arguments of a call, as far as names and types of the tool's schema tell.
+//! Checks the arguments of a call against the schema of its tool, as far as the text of a workflow or command allows.
 //!
-//! Values of expressions come only when the step runs; the worker checks them then, against the whole schema. Here a
-//! schema that says more than names and types is taken to allow what is written.
+//! Values of expressions are known only when the step runs; then the worker checks them against the whole schema. Here only
+//! names and types are checked, and other rules of a schema are ignored.
 
 use longshore_workflow::CallMistake;
 use serde_json::{Map, Value};
 
-use super::{is_a, type_of, types};
+use super::{has_type, type_of, types};
 use crate::suggest;
 
-/// Something that the tool would refuse, or most likely ignore.
+/// An argument that the tool would refuse, or most likely ignore.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) struct Mistake {
+pub(crate) struct ArgumentMistake {
     pub(crate) mistake: CallMistake,
     pub(crate) message: String,
     pub(crate) help: String,
 }
 
-/// Returns the mistakes in arguments of `call`, each argument with its value unless an expression makes it.
-pub(crate) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema: &Value) -> Vec<Mistake> {
+/// Returns the mistakes in the arguments of `call`. An argument has no value if an expression computes it.
+pub(crate) fn mistakes(
+    call: &str,
+    arguments: &[(&str, Option<&Value>)],
+    schema: &Value,
+) -> Vec<ArgumentMistake> {
     let input = schema;
     let Value::Object(schema) = input else { return Vec::new() };
     let none = Map::new();
@@ -28,19 +32,19 @@ pub(crate) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema:
     for (name, value) in arguments {
         match properties.get(*name) {
             None => match unnamed_arguments(schema) {
-                UnnamedArguments::Forbidden => found.push(Mistake {
+                UnnamedArguments::Forbidden => found.push(ArgumentMistake {
                     mistake: CallMistake::UnknownArgument((*name).to_owned()),
                     message: format!("the tool takes no argument `{name}`"),
                     help: suggest::among(name, &names),
                 }),
-                UnnamedArguments::Unmentioned => found.push(Mistake {
+                UnnamedArguments::Unmentioned => found.push(ArgumentMistake {
                     mistake: CallMistake::UnnamedArgument((*name).to_owned()),
                     message: format!("`{name}` is not an argument of `{call}`"),
                     help: suggest::among(name, &names),
                 }),
                 UnnamedArguments::Allowed => {}
             },
-            Some(_) => found.extend(value.and_then(|value| of_type(name, value, input))),
+            Some(_) => found.extend(value.and_then(|value| type_mistake(name, value, input))),
         }
     }
     found.extend(missing(arguments, schema));
@@ -49,11 +53,11 @@ pub(crate) fn mistakes(call: &str, arguments: &[(&str, Option<&Value>)], schema:
 
 /// The rule of a schema for arguments that its `properties` do not name.
 enum UnnamedArguments {
-    /// Every call with one is refused.
+    /// Calls with such an argument are refused.
     Forbidden,
-    /// Nothing: they are allowed because the author did not think of them.
+    /// The schema has no rule, so they are allowed by default, probably not on purpose.
     Unmentioned,
-    /// They are allowed on purpose, or another part of the schema may name them.
+    /// Such arguments are allowed on purpose, or another part of the schema may name them.
     Allowed,
 }
 
@@ -88,14 +92,14 @@ fn unnamed_arguments(schema: &Map<String, Value>) -> UnnamedArguments {
     }
     let says_more =
         ["additionalProperties", "unevaluatedProperties"].iter().any(|key| schema.contains_key(*key));
-    // Without any name, the schema describes no arguments at all.
+    // A schema without names describes no arguments at all.
     let names_some =
         schema.get("properties").and_then(Value::as_object).is_some_and(|names| !names.is_empty());
     if says_more || !names_some { UnnamedArguments::Allowed } else { UnnamedArguments::Unmentioned }
 }
 
-/// All that is required and not written, as one mistake: it is mended in one place.
-fn missing(arguments: &[(&str, Option<&Value>)], schema: &Map<String, Value>) -> Option<Mistake> {
+/// Returns the missing required arguments as one mistake, because they are added in one place.
+fn missing(arguments: &[(&str, Option<&Value>)], schema: &Map<String, Value>) -> Option<ArgumentMistake> {
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     let missing: Vec<String> = required
         .filter_map(Value::as_str)
@@ -107,21 +111,21 @@ fn missing(arguments: &[(&str, Option<&Value>)], schema: &Map<String, Value>) ->
     }
     let arguments = if missing.len() == 1 { "the argument" } else { "the arguments" };
     let missing = missing.join(", ");
-    Some(Mistake {
+    Some(ArgumentMistake {
         mistake: CallMistake::MissingArgument,
         message: format!("the tool requires {arguments} {missing}"),
         help: format!("add {missing} to `with`"),
     })
 }
 
-/// A value that is of none of the types that the schema allows.
-fn of_type(name: &str, value: &Value, schema: &Value) -> Option<Mistake> {
+/// Returns the mistake of a value whose type the schema does not allow.
+fn type_mistake(name: &str, value: &Value, schema: &Value) -> Option<ArgumentMistake> {
     let wanted = types(schema, name)?;
-    if wanted.iter().any(|wanted| is_a(value, wanted)) {
+    if wanted.iter().any(|wanted| has_type(value, wanted)) {
         return None;
     }
     let wanted = wanted.into_iter().collect::<Vec<_>>().join(" or ");
-    Some(Mistake {
+    Some(ArgumentMistake {
         mistake: CallMistake::ArgumentType(name.to_owned()),
         message: format!("the argument `{name}` must be of type {wanted}, and this is {}", type_of(value)),
         help: format!("write a value of type {wanted}, or an expression that gives one"),
@@ -136,7 +140,7 @@ mod tests {
 
     fn check(arguments: &Value, schema: &Value, expected: &[&str]) {
         let arguments: Vec<_> = arguments.as_object().expect("a map").iter().collect();
-        // A text `$` stands for an expression.
+        // The text `$` represents an expression.
         let arguments: Vec<_> = arguments
             .iter()
             .map(|(name, value)| (name.as_str(), (**value != json!("$")).then_some(*value)))
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_held_against_names_and_types() {
+    fn arguments_are_checked_by_names_and_types() {
         let schema = json!({
             "type": "object",
             "properties": { "file": { "type": "string" }, "limit": { "type": ["integer", "null"] }, "any": {} },
@@ -173,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_is_open_takes_any_name() {
+    fn open_schema_allows_any_name() {
         check(&json!({ "more": 1 }), &json!({ "type": "object" }), &[]);
         check(&json!({ "more": 1 }), &json!(true), &[]);
         let schema = json!({ "additionalProperties": false, "patternProperties": { "^m": {} } });

@@ -1,18 +1,17 @@
-//! Secrets of the servers file, compared with the calls of a workflow before anything is begun.
+//! Checks that the servers file gives the secrets that a workflow needs, before anything begins.
 
 use longshore_proto::{Namespace, SecretName};
 use longshore_worker::mcp::{SecretRecipient, ServersConfig};
 use longshore_workflow::{CallStep, Plan};
 use serde_json::{Map, Value};
 
-use super::{Problem, ServersFile, calls};
+use super::{ServersFile, StepProblem, calls};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::suggest;
 
 impl ServersFile {
-    /// Refuses to begin with inputs that name secrets which this file does not have, or does not give to a call that they
-    /// go into.
+    /// Returns a failure if inputs name secrets that this file does not have, or does not give to a call that uses them.
     pub(crate) fn refuse_secrets(
         &self,
         plan: &Plan,
@@ -22,31 +21,31 @@ impl ServersFile {
         let path = self.path.display();
         let known: Vec<&str> =
             self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
-        let (mut told, mut helps) = (String::new(), Vec::new());
+        let (mut problems, mut helps) = (String::new(), Vec::new());
         for (input, name) in plan.secrets_named(inputs) {
             if !known.contains(&name.as_str()) {
-                told.push_str(&format!("\n  input `{input}`: there is no secret `{name}` in {path}"));
+                problems.push_str(&format!("\n  input `{input}`: there is no secret `{name}` in {path}"));
                 helps.push(self.similar_secrets(&name));
                 continue;
             }
             for (step, call) in calls(plan).filter(|(_, call)| call.with.lone_inputs().contains(input)) {
                 let to = SecretRecipient { namespace, server: &call.server, tool: &call.tool };
                 if !self.config.as_ref().is_some_and(|config| config.gives_secret(&name, &to)) {
-                    told.push_str(&format!(
+                    problems.push_str(&format!(
                         "\n  step `{step}`: {path} does not give the secret `{name}` to {to}"
                     ));
-                    helps.push(how_to_bind(&name));
+                    helps.push(binding_help(&name));
                 }
             }
         }
         let Some(help) = helps.into_iter().next() else { return Ok(()) };
-        let message = format!("the workflow `{}` cannot run here:{told}", plan.name);
+        let message = format!("the workflow `{}` cannot run here:{problems}", plan.name);
         Err(Failure::new(Exit::Invalid, message).help(help))
     }
 
-    /// Returns the reasons why a call gets no value for the secret inputs in its arguments, whatever a run gives: the default
-    /// names no secret of this file that is bound to the call, or no secret is.
-    pub(crate) fn unbound_secrets(&self, plan: &Plan, step: &str, call: &CallStep) -> Vec<Problem> {
+    /// Returns the reasons why a call cannot get a value for the secret inputs in its arguments, whatever inputs a run has:
+    /// the default names no secret of this file that is bound to the call, or no secret is bound to it.
+    pub(crate) fn unbound_secrets(&self, plan: &Plan, step: &str, call: &CallStep) -> Vec<StepProblem> {
         let Some(config) = &self.config else { return Vec::new() };
         let path = self.path.display();
         let target = format!("`{}/{}`", call.server, call.tool);
@@ -76,11 +75,11 @@ impl ServersFile {
                         "{path} does not give the secret `{secret}` of the input `{}` to {target}",
                         input.name
                     ),
-                    how_to_bind(&secret),
+                    binding_help(&secret),
                 ),
                 None | Some(_) => continue,
             };
-            problems.push(Problem { step: step.to_owned(), message, help: Some(help) });
+            problems.push(StepProblem { step: step.to_owned(), message, help: Some(help) });
         }
         problems
     }
@@ -93,7 +92,7 @@ impl ServersFile {
     }
 }
 
-fn how_to_bind(name: &SecretName) -> String {
+fn binding_help(name: &SecretName) -> String {
     format!("bind it to that call under `longshore.secrets.{name}` of the servers file")
 }
 
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_that_is_missing_is_told_with_its_input_and_what_there_is() {
+    fn missing_secret_is_reported_with_its_input_and_the_known_secrets() {
         let text = "
 longshore: v1
 name: demo
@@ -129,11 +128,11 @@ steps: [{ set: { a: 1 } }]
         );
         assert!(
             servers(Some(file)).refuse_secrets(&plan, &Map::new(), namespace).is_ok(),
-            "the default is there"
+            "the default names a secret of the file"
         );
         assert!(
             servers(None).refuse_secrets(&plan, &Map::new(), namespace).is_err(),
-            "without a file there is none"
+            "without a file there are no secrets"
         );
     }
 

@@ -1,8 +1,8 @@
-//! Records of servers files: one line for each in a file of `longshore/` in the user's state directory. The file
-//! `trusted` has those that the user trusts, `warned` those whose warnings the user has seen.
+//! Records of servers files, in files of `longshore/` in the user's state directory. The file `trusted` lists those that the
+//! user trusts, `warned` those whose warnings the user has seen.
 //!
-//! A line is the digest of path and content, and the path. The file is read only if it is a regular file of this user
-//! that nobody else can write, and is replaced as a whole, so that a link in its place is never followed.
+//! Each line has the digest of path and content, and the path. The file is read only if it is a regular file of this user
+//! that no other user can write. It is replaced as a whole, so that a link in its place is never followed.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -14,54 +14,54 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-/// How many files are remembered; the oldest are forgotten. More than a person has projects.
-const MOST_RECORDS: usize = 1_000;
+/// Number of records, more than a user has projects. The oldest are removed.
+const MAX_RECORDS: usize = 1_000;
 
-/// The most that is read: [`MOST_RECORDS`] of the longest paths would be less than four times as much.
+/// Number of bytes that are read: [`MAX_RECORDS`] of the longest usual paths take less than a quarter.
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
-/// The rights to write that group and others must not have.
+/// Permission bits for writing by group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// What is known about a servers file.
+/// Result of the search for a servers file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Known {
-    /// This content at this place.
-    Yes,
-    /// Another content at this place.
+pub(super) enum RecordMatch {
+    /// There is a record with this content at this path.
+    Same,
+    /// There is a record with another content at this path.
     OtherContent,
-    /// Nothing at this place.
-    No,
+    /// There is no record for this path.
+    None,
 }
 
 /// A file of records.
-pub(super) struct Records {
+pub(super) struct ServersFileRecords {
     folder: PathBuf,
     name: &'static str,
 }
 
-impl Records {
-    /// The records of the user, if the environment says where a user's state is.
+impl ServersFileRecords {
+    /// Returns the records of the user; `None` if the environment does not define the state directory.
     pub(super) fn of_user(name: &'static str, variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        // A relative path is invalid by the specification, and would lead into the current directory.
+        // The specification ignores relative paths; one would lead into the current directory.
         let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
         Some(Self { folder: state.join("longshore"), name })
     }
 
-    /// What is known about a file. The error is a sentence for people.
-    pub(super) fn look_up(&self, path: &Path, digest: Digest) -> Result<Known, String> {
+    /// Searches the record of a file. The error is a sentence for the user.
+    pub(super) fn look_up(&self, path: &Path, digest: Digest) -> Result<RecordMatch, String> {
         let (digest, place) = (digest.to_string(), line_of(path));
         let lines = self.lines().map_err(|error| self.unusable("read", &error))?;
         let found = lines.iter().filter_map(|line| line.split_once(' ')).find(|(_, known)| *known == place);
         Ok(match found {
-            Some((known, _)) if known == digest => Known::Yes,
-            Some(_) => Known::OtherContent,
-            None => Known::No,
+            Some((known, _)) if known == digest => RecordMatch::Same,
+            Some(_) => RecordMatch::OtherContent,
+            None => RecordMatch::None,
         })
     }
 
-    /// Remembers a file, in the place of an earlier content of it.
+    /// Adds a record, which replaces one with an earlier content of the file.
     pub(super) fn add(&self, path: &Path, digest: Digest) -> Result<(), String> {
         self.replace(&line_of(path), digest).map_err(|error| self.unusable("write", &error))
     }
@@ -70,10 +70,10 @@ impl Records {
         let mut lines = self.lines()?;
         lines.retain(|line| line.split_once(' ').is_some_and(|(_, known)| known != place));
         lines.push(format!("{digest} {place}"));
-        let first = lines.len().saturating_sub(MOST_RECORDS);
+        let first = lines.len().saturating_sub(MAX_RECORDS);
         let text: String = lines.iter().skip(first).map(|line| format!("{line}\n")).collect();
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        // A temporary file has the rights 0600, and the rename replaces a link instead of following it.
+        // A temporary file has the permissions 0600, and the rename replaces a link instead of following it.
         let mut file = NamedTempFile::new_in(&self.folder)?;
         file.write_all(text.as_bytes())?;
         file.persist(self.file())?;
@@ -109,7 +109,7 @@ impl Records {
     }
 }
 
-/// A path on one line.
+/// Returns a path in one line.
 fn line_of(path: &Path) -> String {
     path.display().to_string().escape_debug().to_string()
 }
@@ -121,29 +121,29 @@ mod tests {
 
     use super::*;
 
-    fn records(folder: &tempfile::TempDir) -> Records {
-        Records { folder: folder.path().join("state/longshore"), name: "trusted" }
+    fn records(folder: &tempfile::TempDir) -> ServersFileRecords {
+        ServersFileRecords { folder: folder.path().join("state/longshore"), name: "trusted" }
     }
 
     #[test]
-    fn content_at_a_place_is_remembered_and_replaced() {
+    fn record_of_a_path_is_replaced_by_a_new_content() {
         let folder = tempfile::tempdir().expect("a folder");
         let (records, place) = (records(&folder), Path::new("/project/.mcp.json"));
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
-        assert_eq!(records.look_up(place, old), Ok(Known::No));
+        assert_eq!(records.look_up(place, old), Ok(RecordMatch::None));
         records.add(place, old).expect("writes");
         records.add(Path::new("/other\n/.mcp.json"), new).expect("writes");
-        assert_eq!(records.look_up(place, old), Ok(Known::Yes));
-        assert_eq!(records.look_up(place, new), Ok(Known::OtherContent));
+        assert_eq!(records.look_up(place, old), Ok(RecordMatch::Same));
+        assert_eq!(records.look_up(place, new), Ok(RecordMatch::OtherContent));
         records.add(place, new).expect("writes");
-        assert_eq!(records.look_up(place, old), Ok(Known::OtherContent));
+        assert_eq!(records.look_up(place, old), Ok(RecordMatch::OtherContent));
         let mode = |path: &Path| path.metadata().expect("exists").mode() & 0o777;
         assert_eq!((mode(&records.folder), mode(&records.file())), (0o700, 0o600));
         assert_eq!(std::fs::read_to_string(records.file()).expect("reads").lines().count(), 2);
     }
 
     #[test]
-    fn records_that_others_could_write_are_not_believed() {
+    fn records_that_other_users_could_write_are_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let (records, place, digest) = (records(&folder), Path::new("/x"), Digest::of(b"x"));
         records.add(place, digest).expect("writes");
@@ -156,11 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn state_is_where_the_environment_says() {
+    fn state_directory_is_taken_from_the_environment() {
         let folder = |pairs: &'static [(&str, &str)]| {
             let variable =
                 |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            Records::of_user("trusted", variable).map(|records| records.folder.display().to_string())
+            ServersFileRecords::of_user("trusted", variable)
+                .map(|records| records.folder.display().to_string())
         };
         assert_eq!(folder(&[]), None);
         assert_eq!(folder(&[("HOME", "/home/me")]).as_deref(), Some("/home/me/.local/state/longshore"));

@@ -1,7 +1,7 @@
-//! What a servers file does, for the person who decides whether to trust it: commands, addresses and variables.
+//! ServersSummary of a servers file, for the user who decides whether to trust it: commands, addresses and variables.
 //!
-//! Everything is shown as it is written in the file, before variables are filled in, and nothing is cut off: what is
-//! left out could be what matters.
+//! Everything is shown as it is written in the file, before variables are filled in, and nothing is cut, because any part
+//! may matter.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 
 /// Commands, addresses and variables of a servers file.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
+pub(super) struct ServersSummary {
     servers: Vec<String>,
     variables: BTreeSet<String>,
 }
 
-impl Summary {
-    /// Reads a servers file that was parsed before; of anything else nothing is shown.
+impl ServersSummary {
+    /// Reads a servers file that was parsed before. Any other text gives an empty summary.
     pub(super) fn of(text: &str) -> Self {
         let file = ServersConfig::as_written(text).unwrap_or_default();
         let mut summary = Self::default();
@@ -35,7 +35,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for ServersSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for server in &self.servers {
             writeln!(f, "  {server}")?;
@@ -48,7 +48,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// The command line of a server, or its address.
+/// Returns the command line of a server, or its address.
 fn described(entry: &Map<String, Value>) -> String {
     let Some(command) = entry.get("command").and_then(Value::as_str) else {
         let url = entry.get("url").and_then(Value::as_str).unwrap_or("neither a command nor an address");
@@ -74,7 +74,7 @@ fn described(entry: &Map<String, Value>) -> String {
     format!("starts {}{cwd}", words.join(" "))
 }
 
-/// A value as one word, with line breaks and quotes visible.
+/// Returns a value as one word, with line breaks and quotes escaped.
 fn quoted(value: &Value) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%${}".contains(c);
     match value.as_str() {
@@ -83,13 +83,13 @@ fn quoted(value: &Value) -> String {
     }
 }
 
-/// Variables that a server gets as they are.
+/// Returns the names of variables that a server inherits.
 fn inherited(entry: &Map<String, Value>) -> impl Iterator<Item = String> {
     let names = entry.get("longshore").and_then(|own| own.get("inherit_env")).and_then(Value::as_array);
     names.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned)
 }
 
-/// The names in every `${NAME}`, `${NAME:-default}` and `${env:NAME}`, wherever they stand.
+/// Collects the names in every `${NAME}`, `${NAME:-default}` and `${env:NAME}`.
 fn collect_variables(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::String(text) => {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_addresses_and_variables_are_shown_as_they_are_written() {
+    fn commands_addresses_and_variables_are_shown_unexpanded() {
         let text = r#"{
             "mcpServers": {
                 "a": { "command": "sh", "args": ["-c", "rm -rf ~"], "env": { "PATH": "./bin:${PATH}" }, "cwd": "x y",
@@ -127,6 +127,6 @@ mod tests {
                         d: calls https://other/mcp\n  \
                         e: starts npx -y x\n  \
                         It reads these variables of your environment: AWS_SECRET, CARD_TOKEN, PART, PATH, TOKEN";
-        assert_eq!(Summary::of(text).to_string(), expected);
+        assert_eq!(ServersSummary::of(text).to_string(), expected);
     }
 }

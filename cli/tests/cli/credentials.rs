@@ -1,16 +1,16 @@
-//! An address with a password that is given where it does not belong is shown without it, wherever that is.
+//! Tests that no output shows the credentials of addresses, wherever an address is given.
 //!
-//! Options and commands are those that `--help` lists, and settings those that `doctor` lists, so that a new one is tried too.
+//! Commands and options are taken from `--help`, and settings from `doctor`, so that new ones are tested too.
 
 use futures::{StreamExt, stream};
 use serde_json::Value;
 
-use crate::folder::{ECHO, Ended, Folder};
+use crate::folder::{CommandResult, ECHO, Folder};
 
-/// What every credential holds.
+/// Part of every credential.
 const MARK: &str = "m4rked";
 
-/// Addresses with a user, a password, a token, a parameter and a fragment, some of them wrong, and one in the midst of a text.
+/// Addresses with a user, a password, a token, a parameter and a fragment, some of them wrong, and one within a text.
 const ADDRESSES: [&str; 6] = [
     "nats://m4rked-user:m4rked@127.0.0.1:1",
     "nats://m4rked-token@127.0.0.1:1",
@@ -20,10 +20,10 @@ const ADDRESSES: [&str; 6] = [
     r#"nats://user:quoted"m4rked@127.0.0.1:1"#,
 ];
 
-/// Commands that run at once.
-const TOGETHER: usize = 4;
+/// Number of commands that run at once.
+const COMMANDS_AT_ONCE: usize = 4;
 
-/// Variables that no setting is named after.
+/// Variables that do not have the name of a setting.
 const VARIABLES: [&str; 13] = [
     "NATS_URL",
     "NATS_URL_FILE",
@@ -40,32 +40,32 @@ const VARIABLES: [&str; 13] = [
     "LONGSHORE_NO_SUCH_SETTING",
 ];
 
-/// What a command line is and where a variable is set.
+/// A command line, and a variable of its environment.
 struct Trial {
     line: Vec<String>,
     variable: Option<(String, String)>,
 }
 
 impl Trial {
-    async fn ends(&self, folder: &Folder) -> Ended {
+    async fn run(&self, folder: &Folder) -> CommandResult {
         let line: Vec<&str> = self.line.iter().map(String::as_str).collect();
         let mut command = folder.command(&line);
-        // Nothing listens there.
+        // Nothing listens at these addresses.
         command.env("NATS_URL", "nats://127.0.0.1:1").env("REDIS_URL", "redis://127.0.0.1:1");
         command.env("LONGSHORE_CONNECT_DEADLINE", "50ms").env("LONGSHORE_LOG", "trace");
         if let Some((name, value)) = &self.variable {
             command.env(name, value);
         }
-        Ended::of(command.spawn().expect("starts")).await
+        CommandResult::of(command.spawn().expect("starts")).await
     }
 }
 
-/// Runs all trials, none of which prints a credential.
-async fn print_no_credential(folder: &Folder, trials: Vec<Trial>) {
-    assert!(trials.len() > 10, "there is something to try");
-    let ends = stream::iter(&trials).map(async |trial| (trial, trial.ends(folder).await));
-    let mut ends = ends.buffer_unordered(TOGETHER);
-    while let Some((Trial { line, variable }, ended)) = ends.next().await {
+/// Runs all trials and checks that none prints a credential.
+async fn require_no_credential(folder: &Folder, trials: Vec<Trial>) {
+    assert!(trials.len() > 10, "there are enough trials");
+    let results = stream::iter(&trials).map(async |trial| (trial, trial.run(folder).await));
+    let mut results = results.buffer_unordered(COMMANDS_AT_ONCE);
+    while let Some((Trial { line, variable }, ended)) = results.next().await {
         let printed = format!("{}{}", ended.stdout, ended.stderr);
         assert!(!printed.contains(MARK), "{line:?} {variable:?}: {printed}");
         assert_ne!(ended.status.code(), None, "{line:?} {variable:?}: {printed}");
@@ -82,7 +82,7 @@ async fn help(folder: &Folder, command: &[String]) -> String {
     folder.run(&line).await.expecting(0, &[]).stdout
 }
 
-/// Every command without commands of its own, with its help.
+/// Returns every command without subcommands, with its help.
 async fn commands(folder: &Folder) -> Vec<(Vec<String>, String)> {
     let (mut found, mut open) = (Vec::new(), vec![Vec::new()]);
     while let Some(command) = open.pop() {
@@ -101,7 +101,7 @@ async fn commands(folder: &Folder) -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// The options of a help that take a value.
+/// Returns the options in a help text that have a value.
 fn options(help: &str) -> Vec<String> {
     let words = help.lines().filter(|line| line.trim_start().starts_with('-'));
     let named = words.filter_map(|line| line.trim_start().split_once(" <"));
@@ -110,13 +110,13 @@ fn options(help: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_command_prints_the_credentials_of_an_address_in_any_option_or_argument() {
+async fn address_in_any_option_or_argument_is_printed_without_credentials() {
     let folder = Folder::with(ECHO);
     let mut trials = Vec::new();
     for (command, help) in commands(&folder).await {
         let usage = help.lines().find(|line| line.starts_with("Usage:")).expect("a usage");
         let positional = usage.matches('<').count();
-        // In the place of everything that the command needs, and as an argument too many.
+        // As each positional argument, and as one more.
         for (address, count) in ADDRESSES.iter().zip([positional, positional + 1].into_iter().cycle()) {
             let line = [&command[..], &vec![(*address).to_owned(); count]].concat();
             trials.push(Trial { line, variable: None });
@@ -138,13 +138,13 @@ async fn no_command_prints_the_credentials_of_an_address_in_any_option_or_argume
     {
         assert!(tried(option), "{option}");
     }
-    print_no_credential(&folder, trials).await;
+    require_no_credential(&folder, trials).await;
 }
 
-/// Names of settings, as the doctor lists them.
+/// Returns the names of settings that `doctor` lists.
 async fn settings(folder: &Folder) -> Vec<String> {
     let line = words(&["doctor", "--json"]);
-    let report = Trial { line, variable: None }.ends(folder).await;
+    let report = Trial { line, variable: None }.run(folder).await;
     let report: Value = serde_json::from_str(&report.stdout).expect("a report");
     let settings = report.get("settings").and_then(Value::as_array).expect("settings");
     let names = settings.iter().filter_map(|setting| setting.get("name")?.as_str());
@@ -152,7 +152,7 @@ async fn settings(folder: &Folder) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_process_prints_the_credentials_of_an_address_in_any_variable() {
+async fn address_in_any_variable_is_printed_without_credentials() {
     let folder = Folder::with(ECHO);
     let of_setting = |name: &String| format!("LONGSHORE_{}", name.replace('.', "__").to_ascii_uppercase());
     let mut variables: Vec<String> = settings(&folder).await.iter().map(of_setting).collect();
@@ -167,19 +167,19 @@ async fn no_process_prints_the_credentials_of_an_address_in_any_variable() {
     ];
     let mut trials = Vec::new();
     for (number, variable) in variables.iter().enumerate() {
-        for (place, line) in lines.iter().enumerate() {
-            let address = ADDRESSES[(number + place) % ADDRESSES.len()];
+        for (position, line) in lines.iter().enumerate() {
+            let address = ADDRESSES[(number + position) % ADDRESSES.len()];
             for address in [ADDRESSES[0], address] {
                 let variable = Some((variable.clone(), address.to_owned()));
                 trials.push(Trial { line: words(line), variable });
             }
         }
     }
-    print_no_credential(&folder, trials).await;
+    require_no_credential(&folder, trials).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_process_prints_the_credentials_of_an_address_in_a_file() {
+async fn address_in_a_file_is_printed_without_credentials() {
     let folder = Folder::with(ECHO);
     let mut trials = Vec::new();
     let names = settings(&folder).await;
@@ -227,5 +227,5 @@ async fn no_process_prints_the_credentials_of_an_address_in_a_file() {
             trials.push(Trial { line, variable: None });
         }
     }
-    print_no_credential(&folder, trials).await;
+    require_no_credential(&folder, trials).await;
 }

@@ -5,34 +5,34 @@ use std::process::Stdio;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::folder::{ECHO, Ended, Folder};
+use crate::folder::{CommandResult, ECHO, Folder};
 
-/// Runs a command with this text on its stdin.
-async fn fed(folder: &Folder, arguments: &[&str], text: &str) -> Ended {
+/// Runs a command with a text on its stdin.
+async fn run_with_stdin(folder: &Folder, arguments: &[&str], text: &str) -> CommandResult {
     let mut command = folder.command(arguments);
     let mut child = command.stdin(Stdio::piped()).spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     stdin.write_all(text.as_bytes()).await.expect("it reads");
     drop(stdin);
-    Ended::of(child).await
+    CommandResult::of(child).await
 }
 
 #[tokio::test]
-async fn a_workflow_can_come_from_stdin() {
+async fn workflow_is_read_from_stdin() {
     let folder = Folder::with(ECHO);
-    let valid = fed(&folder, &["validate", "-"], ECHO).await.expecting(0, &[]);
+    let valid = run_with_stdin(&folder, &["validate", "-"], ECHO).await.expecting(0, &[]);
     assert_eq!(valid.stdout, "stdin: `echo` is valid\n");
-    fed(&folder, &["validate", "-"], &ECHO.replace("steps:", "setps:"))
+    run_with_stdin(&folder, &["validate", "-"], &ECHO.replace("steps:", "setps:"))
         .await
         .expecting(3, &["stdin:6", "`setps`"]);
-    let ran = fed(&folder, &["run", "-", "-i", "who=you"], ECHO).await.expecting(0, &[]);
+    let ran = run_with_stdin(&folder, &["run", "-", "-i", "who=you"], ECHO).await.expecting(0, &[]);
     assert_eq!(ran.json_lines(), [json!({ "text": "Hello, you!" })]);
-    let both = fed(&folder, &["run", "-", "--input-file", "-"], ECHO).await;
+    let both = run_with_stdin(&folder, &["run", "-", "--input-file", "-"], ECHO).await;
     both.expecting(2, &["cannot both come from stdin", "help:"]);
 }
 
 #[tokio::test]
-async fn a_quiet_run_prints_its_result_or_its_error() {
+async fn quiet_run_prints_only_its_result_or_error() {
     let folder = Folder::with(ECHO);
     let ran = folder.run(&["run", "-q", "wf.yaml", "-i", "who=you"]).await.expecting(0, &[]);
     assert_eq!((ran.stderr.as_str(), ran.json_lines()), ("", vec![json!({ "text": "Hello, you!" })]));
@@ -40,7 +40,7 @@ async fn a_quiet_run_prints_its_result_or_its_error() {
 }
 
 #[tokio::test]
-async fn a_tool_by_itself_is_shown_with_its_arguments_and_their_schema() {
+async fn single_tool_is_shown_with_its_arguments_and_their_schema() {
     let folder = Folder::with(ECHO);
     let shown = folder.run(&["servers", "tools", "test/strict"]).await.expecting(0, &[]);
     assert!(shown.stdout.contains("\n  text ") && shown.stdout.contains("\"required\""), "{shown:#?}");
@@ -54,7 +54,7 @@ async fn a_tool_by_itself_is_shown_with_its_arguments_and_their_schema() {
 }
 
 #[tokio::test]
-async fn a_servers_file_is_warned_of_once_for_each_content() {
+async fn warnings_of_a_servers_file_are_shown_once_for_each_content() {
     let folder = Folder::with(ECHO);
     let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
     let other = text.replace("\"command\"", "\"envFile\": [], \"command\"");
@@ -69,10 +69,10 @@ async fn a_servers_file_is_warned_of_once_for_each_content() {
 }
 
 #[tokio::test]
-async fn log_lines_of_a_command_are_text_as_its_messages_are() {
+async fn log_lines_of_a_command_are_text() {
     let folder = Folder::with(ECHO);
     let mut command = folder.command(&["run", "wf.yaml", "-i", "who=you"]);
-    let ended = Ended::of(command.env("LONGSHORE_LOG", "info").spawn().expect("starts")).await;
+    let ended = CommandResult::of(command.env("LONGSHORE_LOG", "info").spawn().expect("starts")).await;
     let ended = ended.expecting(0, &["INFO", "worker started", "greet  succeeded"]);
     assert!(!ended.stderr.lines().any(|line| line.starts_with('{')), "{}", ended.stderr);
 }

@@ -1,4 +1,4 @@
-//! A folder of a test's own, and the built `longshore` at work in it.
+//! A temporary folder for a test, and the built `longshore` in it.
 
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-/// No command here needs a tenth of this.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline of a command, more than ten times what any of them needs.
+pub(crate) const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A workflow of one step that answers at once.
 pub(crate) const ECHO: &str = "
@@ -35,7 +35,7 @@ impl Folder {
         folder
     }
 
-    /// Writes the servers file.
+    /// Writes the servers file, with these arguments for the server.
     pub(crate) fn serve(&self, arguments: &[&str]) {
         let mut all = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/echo_server.py")];
         all.extend(arguments);
@@ -57,7 +57,7 @@ impl Folder {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        // Also where a cluster is: with it, commands that work with either go there.
+        // Variables that name a cluster would make commands use it instead of the folder.
         let ours = |name: &String| name.starts_with("LONGSHORE_");
         let others = ["NATS_URL", "REDIS_URL", "RUST_LOG", "CLICOLOR_FORCE"].map(str::to_owned);
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -70,14 +70,14 @@ impl Folder {
         command
     }
 
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.start(arguments)).await
+    pub(crate) async fn run(&self, arguments: &[&str]) -> CommandResult {
+        CommandResult::of(self.start(arguments)).await
     }
 
-    /// Waits until the server has been called so many times.
+    /// Waits until the server has been called this number of times.
     pub(crate) async fn called(&self, times: usize) {
         let calls = || std::fs::read_to_string(self.path().join("calls")).unwrap_or_default().lines().count();
-        let waited = timeout(PATIENCE, async {
+        let waited = timeout(COMMAND_TIMEOUT, async {
             while calls() < times {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -86,17 +86,17 @@ impl Folder {
     }
 }
 
-/// What a command printed, and how it ended.
+/// The output and the exit status of a command.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct CommandResult {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Ended {
+impl CommandResult {
     pub(crate) async fn of(child: Child) -> Self {
-        let ended = timeout(PATIENCE, child.wait_with_output()).await.expect("ends in time");
+        let ended = timeout(COMMAND_TIMEOUT, child.wait_with_output()).await.expect("ends in time");
         let Output { status, stdout, stderr } = ended.expect("is waited for");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         Self { status, stdout: text(stdout), stderr: text(stderr) }

@@ -1,6 +1,6 @@
-//! The built `longshore`, as a shell sees it: what it prints where, how it ends, and what it leaves behind.
+//! Tests of the built `longshore`: its output, its exit codes, and the files that it leaves.
 //!
-//! Each test has a folder of its own with a servers file; the server is a small one beside this folder.
+//! Each test has its own folder with a servers file; its server is the small one in `fixtures`.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -9,15 +9,15 @@ mod daily;
 mod folder;
 mod recorded;
 mod refusals;
+mod shared_directory;
 mod stopping;
-mod together;
 
 use serde_json::json;
 
-use crate::folder::{ECHO, Ended, Folder};
+use crate::folder::{CommandResult, ECHO, Folder};
 
 #[tokio::test]
-async fn a_workflow_gives_its_outputs_and_is_listed_afterwards() {
+async fn run_prints_its_outputs_and_is_listed() {
     let folder = Folder::with(ECHO);
     let ran = folder.run(&["run", "wf.yaml", "-i", "who=you"]).await.expecting(0, &["greet  succeeded"]);
     assert_eq!(ran.json_lines(), [json!({ "text": "Hello, you!" })]);
@@ -41,7 +41,7 @@ async fn a_workflow_gives_its_outputs_and_is_listed_afterwards() {
 }
 
 #[tokio::test]
-async fn number_that_is_not_passed_on_as_it_is_written_is_a_warning() {
+async fn number_that_is_passed_on_in_another_form_causes_a_warning() {
     let text = "longshore: v1\nname: any\ninputs: { any: {}, number: { type: number }, pin: { secret: true } }\n\
                 steps: [{ set: { a: 1 } }]\noutputs: { any: '${{ inputs.?any }}' }\n";
     let folder = Folder::with(text);
@@ -62,7 +62,7 @@ async fn number_that_is_not_passed_on_as_it_is_written_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_run_that_fails_says_where_and_why() {
+async fn failed_run_is_reported_with_step_and_fault() {
     let folder = Folder::with("longshore: v1\nname: bad\nsteps:\n  - { id: it, call: test/fail }\n");
     let words = ["failed at step `it`: tool_error", "row 7 has no number", "longshore runs show run_00_"];
     let ran = folder.run(&["run", "wf.yaml"]).await.expecting(20, &words);
@@ -70,7 +70,7 @@ async fn a_run_that_fails_says_where_and_why() {
 }
 
 #[tokio::test]
-async fn the_doctor_tells_good_servers_from_bad_ones() {
+async fn servers_commands_report_working_and_broken_servers() {
     let folder = Folder::with(ECHO);
     let listed = folder.run(&["servers", "list", "--json"]).await.expecting(0, &[]).json_lines();
     assert_eq!(listed[0]["protocol_version"], "2025-11-25");
@@ -104,11 +104,11 @@ async fn the_doctor_tells_good_servers_from_bad_ones() {
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_away_is_no_error() {
+async fn closed_stdout_is_no_error() {
     let folder = Folder::with(ECHO);
     let mut listing = folder.start(&["completions", "bash"]);
     drop(listing.stdout.take());
-    Ended::of(listing).await.expecting(0, &[]);
+    CommandResult::of(listing).await.expecting(0, &[]);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn shown(folder: &Folder) -> Value {
 }
 
 #[tokio::test]
-async fn a_run_shows_arguments_outputs_and_reasons() {
+async fn run_is_shown_with_arguments_outputs_and_reasons() {
     let folder = Folder::with(SEVERAL);
     folder.run(&["run", "wf.yaml", "-i", "who=you"]).await.expecting(20, &[]);
     let run = shown(&folder).await;
@@ -47,11 +47,11 @@ async fn a_run_shows_arguments_outputs_and_reasons() {
     ] {
         assert!(page.contains(line), "{line}: {page}");
     }
-    assert_eq!(page.matches("row 7 has no number").count(), 1, "a failure is said once: {page}");
+    assert_eq!(page.matches("row 7 has no number").count(), 1, "a failure is shown once: {page}");
 }
 
 #[tokio::test]
-async fn of_large_arguments_the_beginning_is_recorded() {
+async fn beginning_of_large_arguments_is_recorded() {
     let folder = Folder::with(SEVERAL);
     let bulk = format!("bulk={}", "x".repeat(80_000));
     folder.run(&["run", "wf.yaml", "-i", "who=you", "-i", &bulk]).await.expecting(20, &[]);
@@ -63,7 +63,7 @@ async fn of_large_arguments_the_beginning_is_recorded() {
 }
 
 #[tokio::test]
-async fn values_of_a_run_are_fetched_in_full() {
+async fn values_of_a_run_are_printed_in_full() {
     let folder = Folder::with(SEVERAL);
     let bulk = format!("bulk={}", "x".repeat(80_000));
     folder.run(&["run", "wf.yaml", "-i", "who=you", "-i", &bulk]).await.expecting(20, &[]);

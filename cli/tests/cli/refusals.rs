@@ -1,11 +1,11 @@
-//! What `longshore` refuses, and what it says about that.
+//! Refusals and warnings, and their messages.
 
 use serde_json::json;
 
-use crate::folder::{ECHO, Ended, Folder};
+use crate::folder::{CommandResult, ECHO, Folder};
 
 #[tokio::test]
-async fn what_can_be_refused_is_refused_before_anything_is_written() {
+async fn refusals_come_before_anything_is_written() {
     let folder = Folder::with(ECHO);
     folder.run(&["run", "wf.yaml"]).await.expecting(3, &["`who` is required", "help:"]);
     folder.run(&["run", "wf.yaml", "-i", "whom=x"]).await.expecting(3, &["did you mean `who`?"]);
@@ -23,7 +23,7 @@ async fn what_can_be_refused_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_told_with_how_to_mend_it() {
+async fn wrong_options_are_refused_with_advice() {
     let folder = Folder::with("longshore: v1\nname: fine\nsteps:\n  - call: test/echo\n");
     folder.run(&["run", "wf.yaml", "--slots", "0"]).await.expecting(2, &["a whole number from 1 to 65535"]);
     for command in [["run", "wf.yaml"], ["runs", "list"], ["runs", "show"]] {
@@ -33,12 +33,12 @@ async fn what_cannot_be_used_is_told_with_how_to_mend_it() {
     }
     let mut command = folder.command(&["runs", "list"]);
     command.env("LONGSHORE_LOG", "inof");
-    let ended = Ended::of(command.spawn().expect("starts")).await;
-    ended.expecting(2, &["LONGSHORE_LOG: `inof` is no level", "did you mean `info`?"]);
+    let ended = CommandResult::of(command.spawn().expect("starts")).await;
+    ended.expecting(2, &["LONGSHORE_LOG: `inof` is not a log level", "did you mean `info`?"]);
 }
 
 #[tokio::test]
-async fn what_is_probably_not_meant_is_shown_and_refuses_nothing() {
+async fn warnings_are_shown_and_refuse_nothing() {
     let folder = Folder::with(
         "longshore: v1\nname: zip\ninputs: { zip: { default: '1' } }\nsteps:\n  - set: { zip: 02142, text: '{{ zip }}' }\n",
     );
@@ -157,7 +157,7 @@ async fn refused_command_line_says_what_is_meant_whatever_variables_are_set() {
     let refused = async |line: &[&str], words: &[&str]| {
         let mut command = folder.command(line);
         command.env("LONGSHORE_MCP_CONFIG", ".mcp.json").env("LONGSHORE_DATA", "data");
-        Ended::of(command.spawn().expect("starts")).await.expecting(2, words)
+        CommandResult::of(command.spawn().expect("starts")).await.expecting(2, words)
     };
     refused(&["run"], &["Usage: longshore run <WORKFLOW>"]).await;
     refused(&["servers", "call"], &["Usage: longshore servers call <SERVER/TOOL> [JSON]"]).await;
@@ -177,10 +177,10 @@ async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
     std::fs::write(folder.path().join("latin.yaml"), b"name: \xff").expect("writes");
     let words = ["none.yaml cannot be read", "latin.yaml is not UTF-8"];
     let files = ["validate", "none.yaml", "latin.yaml", "wf.yaml"];
-    let told = folder.run(&files).await.expecting(3, &words);
-    assert_eq!(told.stdout, "wf.yaml: `fine` is valid\n");
-    let told = folder.run(&[&files[..], &["--json"]].concat()).await.expecting(3, &[]);
-    let json = told.json_lines();
+    let ended = folder.run(&files).await.expecting(3, &words);
+    assert_eq!(ended.stdout, "wf.yaml: `fine` is valid\n");
+    let ended = folder.run(&[&files[..], &["--json"]].concat()).await.expecting(3, &[]);
+    let json = ended.json_lines();
     let valid: Vec<_> = json.iter().map(|one| (one["file"].as_str(), one["valid"].as_bool())).collect();
     let expected = [("none.yaml", false), ("latin.yaml", false), ("wf.yaml", true)];
     assert_eq!(valid, expected.map(|(file, valid)| (Some(file), Some(valid))));
@@ -188,7 +188,7 @@ async fn validate_counts_a_file_that_cannot_be_read_as_invalid() {
 }
 
 #[tokio::test]
-async fn mistake_in_an_entry_of_the_servers_file_spares_the_other_servers() {
+async fn mistake_in_an_entry_does_not_affect_the_other_servers() {
     let folder = Folder::with(ECHO);
     let text = std::fs::read_to_string(folder.path().join(".mcp.json")).expect("reads");
     let entries = r#"{ // copied from elsewhere

@@ -1,13 +1,13 @@
-//! What becomes of runs when their process is told to stop, is killed, or is looked at meanwhile.
+//! Runs whose process is stopped or killed, and the commands that show and resume them.
 
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::folder::{ECHO, Ended, Folder, PATIENCE};
+use crate::folder::{COMMAND_TIMEOUT, CommandResult, ECHO, Folder};
 
-/// A workflow that waits until the file `open` is there. Waiting may be repeated.
+/// A workflow that waits until the file `open` exists. Its call may be repeated.
 pub(crate) const HOLD: &str = "
 longshore: v1
 name: hold
@@ -17,8 +17,8 @@ outputs:
   held: ${{ steps.hold.output.held }}
 ";
 
-/// A workflow that tidies up after itself, also when it is cancelled; both steps wait for the file `open`.
-pub(crate) const TIDY: &str = "
+/// A workflow with a cleanup step, which is executed even after a cancel. Both steps wait for the file `open`.
+pub(crate) const CLEANUP: &str = "
 longshore: v1
 name: tidy
 steps:
@@ -26,16 +26,16 @@ steps:
   - { id: tidy, call: test/hold, retry: 3, if: always() }
 ";
 
-/// Why a run is cancelled that Ctrl-C was pressed for.
+/// The reason of a cancel by Ctrl-C.
 const REASON: &str = "interrupted at the terminal";
 
-/// Reads messages until one holds `words`; they are read off.
-pub(crate) async fn until_it_says(child: &mut Child, words: &str) {
+/// Reads messages until one contains `words`. The messages are consumed.
+pub(crate) async fn wait_for_message(child: &mut Child, words: &str) {
     let stderr = child.stderr.as_mut().expect("a pipe");
-    let mut said = Vec::new();
-    while !String::from_utf8_lossy(&said).contains(words) {
-        let read = timeout(PATIENCE, stderr.read_buf(&mut said)).await.expect("says something");
-        assert_ne!(read.expect("reads"), 0, "it ended: {}", String::from_utf8_lossy(&said));
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(words) {
+        let read = timeout(COMMAND_TIMEOUT, stderr.read_buf(&mut text)).await.expect("a message");
+        assert_ne!(read.expect("reads"), 0, "it ended: {}", String::from_utf8_lossy(&text));
     }
 }
 
@@ -50,7 +50,7 @@ async fn ctrl_c_cancels_the_run() {
     let run = folder.start(&["run", "wf.yaml", "--json"]);
     folder.called(1).await;
     send(&run, rustix::process::Signal::INT);
-    let ended = Ended::of(run).await.expecting(21, &["cancelling", "was cancelled: interrupted"]);
+    let ended = CommandResult::of(run).await.expecting(21, &["cancelling", "was cancelled: interrupted"]);
     let ended = &ended.json_lines()[0];
     assert_eq!((&ended["status"], &ended["cancel_reason"]), (&json!("cancelled"), &json!(REASON)));
     let shown = folder.run(&["runs", "show", ended["run"].as_str().expect("an id")]).await.expecting(0, &[]);
@@ -59,15 +59,15 @@ async fn ctrl_c_cancels_the_run() {
 }
 
 #[tokio::test]
-async fn a_step_that_never_began_is_not_shown_as_running() {
-    let folder = Folder::with(TIDY);
+async fn step_that_never_began_is_not_shown_as_running() {
+    let folder = Folder::with(CLEANUP);
     let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     send(&run, rustix::process::Signal::TERM);
-    until_it_says(&mut run, "stopping").await;
+    wait_for_message(&mut run, "stopping").await;
     folder.write("open", "");
-    let ended = Ended::of(run).await.expecting(130, &["longshore resume"]);
-    // The process may have ended before it saw that the first step had.
+    let ended = CommandResult::of(run).await.expecting(130, &["longshore resume"]);
+    // The process may have ended before it read that the first step had ended.
     assert_eq!(ended.stderr.contains("hold  succeeded"), ended.stderr.contains("tidy  queued  test/hold"));
     assert!(!ended.stderr.contains("tidy  running"), "{}", ended.stderr);
     let shown = folder.run(&["runs", "show", "last"]).await.expecting(0, &[]);
@@ -76,16 +76,16 @@ async fn a_step_that_never_began_is_not_shown_as_running() {
 }
 
 #[tokio::test]
-async fn a_second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
-    let folder = Folder::with(TIDY);
+async fn second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
+    let folder = Folder::with(CLEANUP);
     let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     send(&run, rustix::process::Signal::INT);
-    until_it_says(&mut run, "cancelling").await;
+    wait_for_message(&mut run, "cancelling").await;
     folder.called(2).await;
-    // The second call never ends, and the run waits for it.
+    // The second call does not end, and the run waits for it.
     send(&run, rustix::process::Signal::INT);
-    Ended::of(run).await.expecting(130, &["longshore resume"]);
+    CommandResult::of(run).await.expecting(130, &["longshore resume"]);
 
     let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
     assert_eq!(listed[0]["status"], "interrupted");
@@ -95,32 +95,33 @@ async fn a_second_ctrl_c_stops_at_once_and_the_cancelled_run_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn the_result_is_printed_before_the_servers_are_closed_and_ctrl_c_does_not_wait_for_them() {
+async fn result_is_printed_before_servers_are_closed_and_ctrl_c_does_not_wait_for_them() {
     let folder = Folder::with(ECHO);
     folder.serve(&["--linger"]);
     let mut run = folder.start(&["run", "wf.yaml", "-i", "who=me"]);
     let stdout = run.stdout.as_mut().expect("a pipe");
     let mut printed = Vec::new();
     while !printed.ends_with(b"\n") {
-        let read = timeout(PATIENCE, stdout.read_buf(&mut printed)).await.expect("prints").expect("reads");
+        let read =
+            timeout(COMMAND_TIMEOUT, stdout.read_buf(&mut printed)).await.expect("prints").expect("reads");
         assert_ne!(read, 0, "it ended without a result");
     }
     assert_eq!(String::from_utf8_lossy(&printed), "{\"text\":\"Hello, me!\"}\n");
     send(&run, rustix::process::Signal::INT);
-    Ended::of(run).await.expecting(0, &[]);
-    assert!(!folder.path().join("terminated").exists(), "nobody waited for the server to leave by itself");
+    CommandResult::of(run).await.expecting(0, &[]);
+    assert!(!folder.path().join("terminated").exists(), "the server was killed without waiting for its end");
 }
 
 #[tokio::test]
-async fn a_run_that_was_stopped_at_once_is_resumed() {
+async fn run_that_was_stopped_at_once_is_resumed() {
     let folder = Folder::with(HOLD);
     let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     send(&run, rustix::process::Signal::TERM);
-    until_it_says(&mut run, "stopping").await;
-    // The call never ends, and the drain would wait for it.
+    wait_for_message(&mut run, "stopping").await;
+    // The call does not end, and the process waits for it while it drains.
     send(&run, rustix::process::Signal::INT);
-    Ended::of(run).await.expecting(130, &["longshore resume"]);
+    CommandResult::of(run).await.expecting(130, &["longshore resume"]);
 
     let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();
     let id = listed[0]["run"].as_str().expect("an id");
@@ -131,7 +132,7 @@ async fn a_run_that_was_stopped_at_once_is_resumed() {
 }
 
 #[tokio::test]
-async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
+async fn interrupted_run_is_not_executed_by_the_next_run() {
     let folder = Folder::with(HOLD);
     let mut first = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
@@ -141,7 +142,7 @@ async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
     folder
         .run(&["run", "wf.yaml", "-i", "who=me"])
         .await
-        .expecting(0, &["1 interrupted run is left as before"]);
+        .expecting(0, &["1 interrupted run is left unchanged"]);
     let interrupted =
         folder.run(&["runs", "list", "--status", "interrupted", "--json"]).await.expecting(0, &[]);
     assert_eq!(interrupted.json_lines().len(), 1);
@@ -149,10 +150,10 @@ async fn an_interrupted_run_is_left_for_resume_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_run_is_shown_from_the_moment_it_was_submitted() {
+async fn run_is_shown_as_soon_as_it_is_submitted() {
     let folder = Folder::with(HOLD);
     let mut run = folder.start(&["run", "wf.yaml"]);
-    until_it_says(&mut run, "submitted").await;
+    wait_for_message(&mut run, "submitted").await;
     run.kill().await.expect("is killed");
     for _ in 0..2 {
         let listed = folder.run(&["runs", "list", "--json"]).await.expecting(0, &[]).json_lines();

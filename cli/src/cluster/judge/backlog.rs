@@ -1,41 +1,48 @@
-//! What the jobs that wait mean, by the servers that they are for and the workers that are there.
+//! Judges the jobs in the queue, by their servers and the workers that are running.
 
 use std::time::Duration;
 
 use longshore_nats::{Backlog, ServerBacklog};
 use longshore_ports::WorkerEntry;
 
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 use crate::output::Elapsed;
 
-/// How long a job may wait for a server that is served.
+/// Age of a job from which on it is doubtful, although a worker serves its server.
 const WAIT_DOUBTFUL: Duration = Duration::from_secs(300);
 
-/// Servers that are named at most.
-const MOST_SERVERS: usize = 10;
+/// Number of servers that are named.
+const MAX_SERVERS: usize = 10;
 
-/// What this is called in a report.
+/// Name of the check.
 const NAME: &str = "queue";
 
-/// The jobs that wait. Nothing is known of the workers while Redis does not answer.
+/// Judges the jobs in the queue. `workers` is `None` while Redis does not answer.
 pub(super) fn queue(backlog: &Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> Vec<Finding> {
     let backlog = match backlog {
         Ok(backlog) => backlog,
         Err(reason) => {
-            let text = format!("it is not known which jobs wait: {reason}");
-            return vec![Finding::new(NAME, Level::Unknown, &text)];
+            let text = format!("cannot read the queue: {reason}");
+            return vec![Finding::new(NAME, FindingLevel::Unknown, &text)];
         }
     };
     let mut findings: Vec<_> =
-        backlog.servers.iter().filter_map(|server| of_server(server, workers)).take(MOST_SERVERS).collect();
+        backlog.servers.iter().filter_map(|server| of_server(server, workers)).take(MAX_SERVERS).collect();
     if backlog.unlisted > 0 {
         let text = format!("{} for servers that are not listed", jobs(backlog.unlisted));
-        findings.push(Finding::new(NAME, Level::Doubtful, &text).help("`longshore runs show` says which"));
+        findings.push(
+            Finding::new(NAME, FindingLevel::Doubtful, &text)
+                .help("`longshore runs show` names the server of a run"),
+        );
     }
     if findings.is_empty() {
         let waiting: u64 = backlog.servers.iter().map(|server| server.jobs).sum();
-        let text = if waiting == 0 { "empty".to_owned() } else { format!("{waiting} jobs wait or are out") };
-        findings.push(Finding::new(NAME, Level::Good, &text));
+        let text = if waiting == 0 {
+            "empty".to_owned()
+        } else {
+            format!("{waiting} jobs are waiting or delivered")
+        };
+        findings.push(Finding::new(NAME, FindingLevel::Good, &text));
     }
     findings
 }
@@ -50,18 +57,19 @@ fn of_server(backlog: &ServerBacklog, workers: Option<&[WorkerEntry]>) -> Option
         }
         None if is_asked_for => true,
         None => {
-            let text = format!("{what}; Redis does not say whether a worker serves it");
-            return Some(Finding::new(NAME, Level::Unknown, &text));
+            let text = format!("{what}; without Redis it is not known whether a worker serves it");
+            return Some(Finding::new(NAME, FindingLevel::Unknown, &text));
         }
     };
     if !is_served && !is_asked_for {
-        let text = format!("{what}, and no worker that is there serves it");
+        let text = format!("{what}, and no running worker serves it");
         let help = format!("start a worker whose servers file has `{server}`");
-        return Some(Finding::new(NAME, Level::Doubtful, &text).help(&help));
+        return Some(Finding::new(NAME, FindingLevel::Doubtful, &text).help(&help));
     }
     let is_late = *oldest >= WAIT_DOUBTFUL;
     is_late.then(|| {
-        Finding::new(NAME, Level::Doubtful, &what).help("start more workers for it, or look at their logs")
+        Finding::new(NAME, FindingLevel::Doubtful, &what)
+            .help("start more workers for it, or check their logs")
     })
 }
 
@@ -92,27 +100,30 @@ mod tests {
         }
     }
 
-    fn judged(backlog: Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> (Level, String) {
+    fn judged(backlog: Result<Backlog, String>, workers: Option<&[WorkerEntry]>) -> (FindingLevel, String) {
         let mut findings = queue(&backlog, workers);
         assert_eq!(findings.len(), 1, "{findings:?}");
         findings.pop().map(|finding| (finding.level, finding.text)).expect("one")
     }
 
     #[test]
-    fn jobs_are_judged_by_the_workers_that_are_there() {
-        let unserved = "one job waits for `crm`, the oldest for 9.0s, and no worker that is there serves it";
-        assert_eq!(judged(waiting(9, 0), Some(&[worker("erp")])), (Level::Doubtful, unserved.to_owned()));
-        assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, Level::Good);
-        assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, Level::Doubtful);
-        assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (Level::Good, "empty".to_owned()));
+    fn jobs_are_judged_by_the_running_workers() {
+        let unserved = "one job waits for `crm`, the oldest for 9.0s, and no running worker serves it";
+        assert_eq!(
+            judged(waiting(9, 0), Some(&[worker("erp")])),
+            (FindingLevel::Doubtful, unserved.to_owned())
+        );
+        assert_eq!(judged(waiting(9, 1), Some(&[worker("crm")])).0, FindingLevel::Good);
+        assert_eq!(judged(waiting(301, 1), Some(&[worker("crm")])).0, FindingLevel::Doubtful);
+        assert_eq!(judged(Ok(Backlog::default()), Some(&[])), (FindingLevel::Good, "empty".to_owned()));
     }
 
     #[test]
-    fn what_is_not_known_is_said_to_be_unknown() {
+    fn without_data_the_finding_is_unknown() {
         let (level, text) = judged(waiting(9, 0), None);
-        assert_eq!(level, Level::Unknown);
-        assert!(text.ends_with("Redis does not say whether a worker serves it"), "{text}");
+        assert_eq!(level, FindingLevel::Unknown);
+        assert!(text.ends_with("without Redis it is not known whether a worker serves it"), "{text}");
         let (level, text) = judged(Err("no answer".to_owned()), Some(&[]));
-        assert_eq!((level, text.as_str()), (Level::Unknown, "it is not known which jobs wait: no answer"));
+        assert_eq!((level, text.as_str()), (FindingLevel::Unknown, "cannot read the queue: no answer"));
     }
 }

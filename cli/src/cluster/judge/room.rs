@@ -1,19 +1,19 @@
-//! What it means which streams there are, whether they have their servers, and how full they and the account are.
+//! Judges the streams: their existence, their servers, and the room in them and in the account.
 
 use longshore_nats::{AccountStatus, NatsStatus, StreamStatus};
 use longshore_proto::{Partition, subject};
 use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 
 use crate::cluster::probes::is_full;
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 
-/// Fullness of a stream or of the account, in per cent, from which on the operator should look.
+/// Fullness of a stream or of the account, in per cent, from which on it is doubtful.
 const FULL_PERCENT: u64 = 70;
 
-/// Fullness of the logs from which on the operator should look, well before submits are refused: the logs only grow.
+/// Fullness of the logs, in per cent, from which on it is doubtful: well before submits are refused, because logs only grow.
 const LOGS_DOUBTFUL_PERCENT: u64 = 50;
 
-/// The streams and the account.
+/// Judges the streams and the account.
 pub(super) fn streams(status: &NatsStatus, partitions: u16) -> Vec<Finding> {
     let mut findings = vec![presence(status, partitions)];
     findings.extend(copies(&status.streams));
@@ -37,24 +37,25 @@ fn presence(status: &NatsStatus, partitions: u16) -> Finding {
     let found =
         status.streams.iter().filter(|stream| stream.name.starts_with(subject::LOG_STREAM_PREFIX)).count();
     if found > usize::from(partitions) {
-        let text = format!("there are {found} logs, and `partitions` is {partitions}");
-        return Finding::new("streams", Level::Wrong, &text).help("give every process the same `partitions`");
+        let text = format!("there are {found} logs, but `partitions` is {partitions}");
+        return Finding::new("streams", FindingLevel::Wrong, &text)
+            .help("give every process the same `partitions`");
     }
     match (there.len(), missing.as_slice()) {
-        (count, []) => Finding::new("streams", Level::Good, &format!("all {count} are there")),
-        (0, _) => Finding::new("streams", Level::Wrong, "none is there").help(
-            "the first scheduler that starts makes them; if this cluster has run before, NATS has lost its data",
+        (count, []) => Finding::new("streams", FindingLevel::Good, &format!("all {count} exist")),
+        (0, _) => Finding::new("streams", FindingLevel::Wrong, "none exists").help(
+            "the first scheduler that starts creates them; if this cluster has run before, NATS has lost its data",
         ),
         (_, missing) => {
             let text = format!("missing: {}", missing.join(", "));
-            Finding::new("streams", Level::Wrong, &text).help(
-                "the next scheduler that starts makes them, if `partitions` is as it was when the cluster was set up",
+            Finding::new("streams", FindingLevel::Wrong, &text).help(
+                "the next scheduler that starts creates them, if `partitions` is unchanged since the cluster was set up",
             )
         }
     }
 }
 
-/// Streams without a leader, and streams with servers that are away.
+/// Judges the replicas of the streams: streams without a leader, and streams with unavailable servers.
 fn copies(streams: &[StreamStatus]) -> Option<Finding> {
     const NAME: &str = "copies of streams";
     let named = |some: fn(&&StreamStatus) -> bool| {
@@ -64,26 +65,32 @@ fn copies(streams: &[StreamStatus]) -> Option<Finding> {
     let lacking = named(|stream| !stream.replicas_away.is_empty());
     if !leaderless.is_empty() {
         let text = format!("without a leader, so nothing is stored: {leaderless}");
-        Some(Finding::new(NAME, Level::Wrong, &text).help("start the servers of NATS that are away"))
+        Some(
+            Finding::new(NAME, FindingLevel::Wrong, &text)
+                .help("start the NATS servers that are unavailable"),
+        )
     } else if lacking.is_empty() {
         None
     } else {
-        let text = format!("some of their servers are away: {lacking}");
-        Some(Finding::new(NAME, Level::Doubtful, &text).help("start the servers of NATS that are away"))
+        let text = format!("some of their servers are unavailable: {lacking}");
+        Some(
+            Finding::new(NAME, FindingLevel::Doubtful, &text)
+                .help("start the NATS servers that are unavailable"),
+        )
     }
 }
 
-/// The room that decides whether submits are admitted.
+/// Judges the room in the logs, which decides whether submits are admitted.
 fn logs(percent: u64) -> Finding {
     const NAME: &str = "room in the logs";
     let level = match percent {
-        ADMISSION_LIMIT_PERCENT.. => Level::Wrong,
-        LOGS_DOUBTFUL_PERCENT.. => Level::Doubtful,
-        _ => Level::Good,
+        ADMISSION_LIMIT_PERCENT.. => FindingLevel::Wrong,
+        LOGS_DOUBTFUL_PERCENT.. => FindingLevel::Doubtful,
+        _ => FindingLevel::Good,
     };
-    let now = if level == Level::Wrong { "are refused" } else { "are admitted" };
+    let now = if level == FindingLevel::Wrong { "are refused" } else { "are admitted" };
     let text = format!("{percent} % used; submits {now} (the limit is {ADMISSION_LIMIT_PERCENT} %)");
-    if level == Level::Good {
+    if level == FindingLevel::Good {
         return Finding::new(NAME, level, &text);
     }
     Finding::new(NAME, level, &text).help(
@@ -92,45 +99,50 @@ fn logs(percent: u64) -> Finding {
     )
 }
 
-/// The streams that are nearly full.
+/// Judges the room in the other streams.
 fn room(streams: &[StreamStatus], logs_percent: u64) -> Finding {
     const NAME: &str = "room in streams";
     let mut nearly_full: Vec<_> =
         streams.iter().filter(|stream| stream.refuses_when_full && percent(stream) >= FULL_PERCENT).collect();
     nearly_full.sort_by_key(|stream| std::cmp::Reverse(percent(stream)));
     if nearly_full.is_empty() {
-        return Finding::new(NAME, Level::Good, &format!("all are below {FULL_PERCENT} % of their limits"));
+        return Finding::new(
+            NAME,
+            FindingLevel::Good,
+            &format!("all are below {FULL_PERCENT} % of their limits"),
+        );
     }
     let each = nearly_full.iter().map(|stream| format!("{} is at {} %", stream.name, percent(stream)));
     let text = each.collect::<Vec<_>>().join(", ");
     let is_refusing = nearly_full.iter().any(|stream| refuses(stream));
-    let level = if is_refusing { Level::Wrong } else { Level::Doubtful };
+    let level = if is_refusing { FindingLevel::Wrong } else { FindingLevel::Doubtful };
     let mut advice: Vec<_> = nearly_full.iter().map(|stream| remedy(&stream.name, logs_percent)).collect();
     advice.dedup();
     Finding::new(NAME, level, &text).help(&advice.join("; "))
 }
 
-/// Advice on how to make room in a stream. A larger `max_bytes` is the last resort, because it takes room from the logs.
+/// Returns advice on how to make room in a stream. A larger `max_bytes` is the last resort, because it takes room from the
+/// logs.
 fn remedy(stream: &str, logs_percent: u64) -> &'static str {
     match stream {
         subject::SUBMIT_STREAM if logs_percent >= ADMISSION_LIMIT_PERCENT => {
             "submits wait because the logs are too full to admit them: make room in the logs"
         }
-        subject::SUBMIT_STREAM => "submits wait: start more schedulers, or look at their logs",
-        subject::JOBS_STREAM => "jobs wait: start more workers, or look at their logs",
+        subject::SUBMIT_STREAM => "submits wait: start more schedulers, or check their logs",
+        subject::JOBS_STREAM => "jobs wait: start more workers, or check their logs",
         _ => {
-            "raise `max_file` of the NATS account, which sizes follow when a scheduler starts, or its `max_bytes` if you set it"
+            "raise `max_file` of the NATS account, which changes the sizes of streams when a scheduler starts, or its `max_bytes` if you set it"
         }
     }
 }
 
-/// Whether a stream has no room for the next message.
+/// Returns true if a stream has no room for the next message.
 fn refuses(stream: &StreamStatus) -> bool {
     stream.max_bytes.is_some_and(|limit| is_full(stream.bytes, limit))
         || stream.max_messages.is_some_and(|limit| stream.messages >= limit)
 }
 
-/// How full a stream is: by bytes or by messages, whichever is more.
+/// Returns the fullness of a stream in per cent, by bytes or by messages, whichever is more.
 fn percent(stream: &StreamStatus) -> u64 {
     let of = |count: u64, most: Option<u64>| {
         most.and_then(|most| count.saturating_mul(100).checked_div(most)).unwrap_or(0)
@@ -143,19 +155,19 @@ fn account(account: AccountStatus) -> Finding {
     let mebibytes = |bytes: u64| bytes / (1024 * 1024);
     let Some(limit) = account.max_bytes.filter(|limit| *limit > 0) else {
         let text = format!("{} MiB are stored, no limit", mebibytes(account.bytes));
-        return Finding::new(NAME, Level::Good, &text);
+        return Finding::new(NAME, FindingLevel::Good, &text);
     };
     let percent = account.bytes.saturating_mul(100) / limit;
     let text = format!("{} of {} MiB are stored, {percent} %", mebibytes(account.bytes), mebibytes(limit));
     let level = if is_full(account.bytes, limit) {
-        Level::Wrong
+        FindingLevel::Wrong
     } else if percent >= FULL_PERCENT {
-        Level::Doubtful
+        FindingLevel::Doubtful
     } else {
-        return Finding::new(NAME, Level::Good, &text);
+        return Finding::new(NAME, FindingLevel::Good, &text);
     };
     Finding::new(NAME, level, &text)
-        .help("raise `max_file` of the NATS account; full, it takes no results either")
+        .help("raise `max_file` of the NATS account: when it is full, results cannot be stored either")
 }
 
 #[cfg(test)]
@@ -163,57 +175,60 @@ mod tests {
     use super::super::tests::{all, status};
     use super::*;
 
-    fn judged(finding: Finding) -> (Level, String) {
+    fn judged(finding: Finding) -> (FindingLevel, String) {
         (finding.level, finding.text)
     }
 
     #[test]
-    fn streams_must_all_be_there() {
+    fn all_streams_must_exist() {
         let judge = |streams| judged(presence(&status(streams), 2));
-        assert_eq!(judge(all(2)), (Level::Good, "all 7 are there".to_owned()));
-        assert_eq!(judge(Vec::new()), (Level::Wrong, "none is there".to_owned()));
-        assert_eq!(judge(all(1)), (Level::Wrong, "missing: LS_LOG_01".to_owned()));
-        assert_eq!(judge(all(3)).0, Level::Wrong);
+        assert_eq!(judge(all(2)), (FindingLevel::Good, "all 7 exist".to_owned()));
+        assert_eq!(judge(Vec::new()), (FindingLevel::Wrong, "none exists".to_owned()));
+        assert_eq!(judge(all(1)), (FindingLevel::Wrong, "missing: LS_LOG_01".to_owned()));
+        assert_eq!(judge(all(3)).0, FindingLevel::Wrong);
     }
 
     #[test]
-    fn streams_must_have_a_leader_and_should_have_all_copies() {
+    fn streams_need_a_leader_and_should_have_all_replicas() {
         let mut streams = all(1);
         assert_eq!(copies(&streams), None);
         streams[0].replicas_away = vec!["n2".to_owned()];
         let (level, text) = copies(&streams).map(judged).expect("a finding");
-        assert_eq!((level, text.as_str()), (Level::Doubtful, "some of their servers are away: LS_LOG_00"));
+        assert_eq!(
+            (level, text.as_str()),
+            (FindingLevel::Doubtful, "some of their servers are unavailable: LS_LOG_00")
+        );
         streams[0].has_leader = false;
-        assert_eq!(copies(&streams).map(|finding| finding.level), Some(Level::Wrong));
+        assert_eq!(copies(&streams).map(|finding| finding.level), Some(FindingLevel::Wrong));
     }
 
     #[test]
-    fn a_stream_that_is_nearly_full_is_doubtful_and_a_full_one_wrong() {
+    fn nearly_full_stream_is_doubtful_and_full_one_wrong() {
         let mut streams = all(1);
-        assert_eq!(room(&streams, 0).level, Level::Good);
+        assert_eq!(room(&streams, 0).level, FindingLevel::Good);
         streams[0].bytes = 71;
-        assert_eq!(judged(room(&streams, 0)), (Level::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
+        assert_eq!(judged(room(&streams, 0)), (FindingLevel::Doubtful, "LS_LOG_00 is at 71 %".to_owned()));
         streams[0].bytes = 100;
-        assert_eq!(room(&streams, 0).level, Level::Wrong);
+        assert_eq!(room(&streams, 0).level, FindingLevel::Wrong);
         streams[0].refuses_when_full = false;
-        assert_eq!(room(&streams, 0).level, Level::Good, "it drops the oldest");
+        assert_eq!(room(&streams, 0).level, FindingLevel::Good, "it drops the oldest");
     }
 
     #[test]
     fn logs_are_doubtful_before_submits_are_refused() {
         for (percent, level) in [
-            (0, Level::Good),
-            (49, Level::Good),
-            (50, Level::Doubtful),
-            (69, Level::Doubtful),
-            (70, Level::Wrong),
+            (0, FindingLevel::Good),
+            (49, FindingLevel::Good),
+            (50, FindingLevel::Doubtful),
+            (69, FindingLevel::Doubtful),
+            (70, FindingLevel::Wrong),
         ] {
             assert_eq!(logs(percent).level, level, "{percent}");
         }
     }
 
     #[test]
-    fn a_full_stream_of_submits_is_blamed_on_the_logs_only_when_they_are_too_full() {
+    fn advice_for_waiting_submits_names_the_logs_only_if_they_are_too_full() {
         let mut streams = all(1);
         for stream in streams.iter_mut().filter(|stream| stream.name == "LS_SUBMIT") {
             stream.bytes = 99;
@@ -224,11 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_judged_by_its_limit() {
+    fn account_is_judged_by_its_limit() {
         let level = |bytes, max_bytes| account(AccountStatus { bytes, max_bytes }).level;
-        assert_eq!(level(1 << 40, None), Level::Good);
-        assert_eq!(level(69, Some(100)), Level::Good);
-        assert_eq!(level(70, Some(100)), Level::Doubtful);
-        assert_eq!(level(100, Some(100)), Level::Wrong);
+        assert_eq!(level(1 << 40, None), FindingLevel::Good);
+        assert_eq!(level(69, Some(100)), FindingLevel::Good);
+        assert_eq!(level(70, Some(100)), FindingLevel::Doubtful);
+        assert_eq!(level(100, Some(100)), FindingLevel::Wrong);
     }
 }

@@ -1,56 +1,56 @@
-//! The stores that processes cannot use: one finding for each reason, whatever number of stores and processes it has.
+//! Judges the stores that processes cannot use. Each reason is one finding, with all stores and processes that have it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::Partition;
 
-use crate::finding::{Finding, Level};
+use crate::finding::{Finding, FindingLevel};
 
-/// The beginning of every id of a run.
-const RUN_ID: &str = "run_";
+/// Prefix of run ids.
+const RUN_ID_PREFIX: &str = "run_";
 
-/// Faults that are listed at most.
-const MOST_FAULTS: usize = 20;
+/// Number of reasons that are listed.
+const MAX_REASONS: usize = 20;
 
-/// One reason, as several processes report it of several stores.
+/// The stores and processes with the same reason.
 #[derive(Default)]
 struct StoreFault<'a> {
-    /// Stores in the order in which they were reported. One that each partition has is named without its number.
+    /// Names of stores in the order of the reports. The name of a store of a partition has no number.
     stores: Vec<&'a str>,
-    /// The partitions of stores that each partition has.
+    /// The partitions of stores that belong to a partition, by the name of the store.
     partitions: BTreeMap<&'a str, BTreeSet<u16>>,
-    /// The processes that report it.
+    /// The processes that report the reason.
     nodes: Vec<&'a str>,
 }
 
 /// Returns a finding for each reason why processes cannot use a store, with the stores and the processes.
 pub(super) fn problems(reports: &[(&str, &[String])]) -> Vec<Finding> {
     let mut faults: Vec<(String, StoreFault<'_>)> = Vec::new();
-    // Whether streams answer, so that what is not stored has another cause than a stream that is away.
+    // If all streams answer, the reason why data is not stored is not an unavailable stream.
     let do_streams_answer = !reports.iter().flat_map(|(_, problems)| *problems).any(|problem| {
         ["nats: ", "LS_", "KV_LS_", "NATS account: "].iter().any(|store| problem.starts_with(store))
     });
     for (node, problems) in reports {
         for problem in *problems {
             let (store, reason) = problem.split_once(": ").unwrap_or(("store", problem));
-            let (name, partition) = of_partition(store);
-            let reason = common(store, partition, reason);
-            let place = faults.iter().position(|(known, _)| *known == reason).unwrap_or(faults.len());
-            if place == faults.len() {
+            let (name, partition) = split_partition(store);
+            let reason = common_reason(store, partition, reason);
+            let index = faults.iter().position(|(known, _)| *known == reason).unwrap_or(faults.len());
+            if index == faults.len() {
                 faults.push((reason, StoreFault::default()));
             }
-            if let Some((_, fault)) = faults.get_mut(place) {
+            if let Some((_, fault)) = faults.get_mut(index) {
                 fault.add(node, name, partition);
             }
         }
     }
-    faults.iter().take(MOST_FAULTS).map(|(reason, fault)| finding(fault, reason, do_streams_answer)).collect()
+    faults.iter().take(MAX_REASONS).map(|(reason, fault)| finding(fault, reason, do_streams_answer)).collect()
 }
 
 fn finding(fault: &StoreFault<'_>, reason: &str, do_streams_answer: bool) -> Finding {
-    let problem = format!("{}: {reason}", fault.shown());
-    let text = format!("{problem} (says {})", fault.nodes.join(", "));
-    Finding::new("stores", Level::Wrong, &text)
+    let problem = format!("{}: {reason}", fault.store_names());
+    let text = format!("{problem} (reported by {})", fault.nodes.join(", "));
+    Finding::new("stores", FindingLevel::Wrong, &text)
         .maybe_help(remedy(&problem, do_streams_answer))
         .lacking_permission(lacks_permission(&problem))
 }
@@ -68,8 +68,8 @@ impl<'a> StoreFault<'a> {
         }
     }
 
-    /// Names the stores: `LS_JOBS, checkpoints of partitions 00-03, 07`.
-    fn shown(&self) -> String {
+    /// Returns the names of the stores: `LS_JOBS, checkpoints of partitions 00-03, 07`.
+    fn store_names(&self) -> String {
         let shown = |name: &&str| match self.partitions.get(name) {
             None => (*name).to_owned(),
             Some(partitions) => {
@@ -82,8 +82,8 @@ impl<'a> StoreFault<'a> {
     }
 }
 
-/// Splits the number of a partition off the name of a store: `appends to log 03`, `LS_LOG_03`.
-fn of_partition(store: &str) -> (&str, Option<u16>) {
+/// Splits the name of a store into the name and the number of its partition: `appends to log 03`, `LS_LOG_03`.
+fn split_partition(store: &str) -> (&str, Option<u16>) {
     let name = store.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = store.get(name.len()..).and_then(|digits| digits.parse().ok());
     match number {
@@ -92,10 +92,10 @@ fn of_partition(store: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Returns a reason without what differs between equal faults: how long it has lasted, the run, and the store itself.
-fn common(store: &str, partition: Option<u16>, reason: &str) -> String {
+/// Returns a reason without the parts that differ between equal problems: the duration, the run, and the partition.
+fn common_reason(store: &str, partition: Option<u16>, reason: &str) -> String {
     let reason = reason.split(" (for ").next().unwrap_or(reason).replace(store, "it");
-    let words = reason.split(' ').map(|word| if word.starts_with(RUN_ID) { "a run" } else { word });
+    let words = reason.split(' ').map(|word| if word.starts_with(RUN_ID_PREFIX) { "a run" } else { word });
     let reason = words.collect::<Vec<_>>().join(" ");
     let Some(partition) = partition.map(Partition) else { return reason };
     let own = [
@@ -107,7 +107,7 @@ fn common(store: &str, partition: Option<u16>, reason: &str) -> String {
     own.iter().fold(reason, |reason, (name, general)| reason.replace(name, general))
 }
 
-/// Writes numbers of partitions with runs of them shortened: `00-03, 07`.
+/// Returns numbers of partitions, with ranges where possible: `00-03, 07`.
 fn ranges(partitions: &BTreeSet<u16>) -> String {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for number in partitions {
@@ -123,7 +123,7 @@ fn ranges(partitions: &BTreeSet<u16>) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Returns true if a process says that its user may not do something, in the words of NATS or Redis.
+/// Returns true if a problem is a missing permission, by the error texts of NATS and Redis.
 fn lacks_permission(problem: &str) -> bool {
     let problem = problem.to_lowercase();
     [
@@ -138,8 +138,8 @@ fn lacks_permission(problem: &str) -> bool {
     .any(|words| problem.contains(words))
 }
 
-/// Advice against a fault that a process names. A server whose disk has failed answers for its streams, and does not
-/// answer what is published to them.
+/// Returns advice for a problem of a process. A server whose disk has failed still answers requests about its streams, but
+/// does not acknowledge messages to them.
 fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
     let is_denied = lacks_permission(problem);
     let problem = problem.to_lowercase();
@@ -147,15 +147,15 @@ fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
     let is_not_stored = do_streams_answer && names(&["no answer", "not acknowledged"]);
     if is_not_stored && names(&["appends to log", "queue of jobs", "large values"]) {
         Some(
-            "NATS answers and stores nothing. If its log says `no space left on device`, or another error of its disk, make \
-             room and then restart nats-server: since 2.14 such a stream takes nothing until the server is restarted",
+            "NATS answers, but stores nothing. If its log has `no space left on device`, or another error of its disk, make \
+             room and then restart nats-server: since 2.14 such a stream accepts no messages until the server is restarted",
         )
     } else if names(&["insufficient resources", "resource limits exceeded", "full:"]) {
         Some("raise the limit of the NATS account (`max_file`) or of the stream (`max_bytes`)")
     } else if names(&["used memory > 'maxmemory'"]) {
         Some("raise `maxmemory` of Redis")
     } else if is_denied {
-        Some("allow the user of that process what deploy/ gives it")
+        Some("give the user of that process the permissions of deploy/")
     } else {
         None
     }
@@ -165,7 +165,7 @@ fn remedy(problem: &str, do_streams_answer: bool) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// The words of Redis.
+    /// Error text of Redis.
     const OOM: &str = "\"OOM\": command not allowed when used memory > 'maxmemory'.";
 
     fn texts(findings: &[Finding]) -> Vec<&str> {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reason_is_one_finding_whatever_number_of_partitions_and_processes_has_it() {
+    fn same_reason_of_several_partitions_and_processes_is_one_finding() {
         let of_each = |numbers: &[u16], seconds: u16| -> Vec<String> {
             let problem = |number: &u16| {
                 let partition = Partition(*number);
@@ -189,8 +189,8 @@ mod tests {
         assert_eq!(
             texts(&findings),
             [
-                format!("checkpoints of partitions 00-03, 07: commit {{p..}}: {OOM} (says a, b)"),
-                format!("claims: claim of a run in Redis: {OOM} (says a, b)"),
+                format!("checkpoints of partitions 00-03, 07: commit {{p..}}: {OOM} (reported by a, b)"),
+                format!("claims: claim of a run in Redis: {OOM} (reported by a, b)"),
             ]
         );
         assert!(
@@ -198,31 +198,31 @@ mod tests {
                 .iter()
                 .all(|finding| finding.help.as_ref().is_some_and(|help| help.contains("maxmemory")))
         );
-        let away = |name: &str| format!("{name}: look at stream {name}: timed out (for 3 s)");
-        let streams = ["LS_LOG_00", "LS_LOG_01", "LS_JOBS", "KV_LS_WORKFLOWS"].map(away);
+        let unavailable = |name: &str| format!("{name}: look at stream {name}: timed out (for 3 s)");
+        let streams = ["LS_LOG_00", "LS_LOG_01", "LS_JOBS", "KV_LS_WORKFLOWS"].map(unavailable);
         let findings = problems(&[("a", &streams), ("b", &streams)]);
         let stores = "LS_LOG_00-01, LS_JOBS, KV_LS_WORKFLOWS";
-        assert_eq!(texts(&findings), [format!("{stores}: look at stream it: timed out (says a, b)")]);
+        assert_eq!(texts(&findings), [format!("{stores}: look at stream it: timed out (reported by a, b)")]);
     }
 
     #[test]
-    fn faults_of_several_schedulers_are_one_finding_with_a_remedy() {
+    fn same_problem_of_several_schedulers_is_one_finding_with_advice() {
         let one = |problem: &str| [problem.to_owned()];
         let (a, b) =
             (one("appends to log 00: no answer (for 3 s)"), one("appends to log 00: no answer (for 5 s)"));
         let findings = problems(&[("a", &a), ("b", &b)]);
         let [finding] = findings.as_slice() else { panic!("{findings:?}") };
-        assert_eq!(finding.text, "appends to log 00: no answer (says a, b)");
+        assert_eq!(finding.text, "appends to log 00: no answer (reported by a, b)");
         assert!(finding.help.as_ref().is_some_and(|help| help.contains("restart nats-server")));
         let frozen = one("LS_LOG_00: no answer");
         assert!(
             problems(&[("a", &a), ("a", &frozen)]).iter().all(|finding| finding.help.is_none()),
-            "the whole server is away"
+            "the whole server is unavailable"
         );
     }
 
     #[test]
-    fn a_missing_permission_is_recognised_and_a_full_store_is_none() {
+    fn missing_permission_is_distinguished_from_a_full_store() {
         let lacks = |problem: &str| {
             let problems = problems(&[("a", &[problem.to_owned()])]);
             problems.iter().all(|finding| finding.lacks_permission)

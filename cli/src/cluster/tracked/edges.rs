@@ -1,4 +1,4 @@
-//! Ports that only a cluster has, whose requests are noted: leases, the list of workers, submits and refused submits.
+//! Tracked ports that only a cluster has: leases, the list of workers, submits and dead letters.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,35 +7,35 @@ use async_trait::async_trait;
 use longshore_ports::{Catalog, DeadLetter, DeadLetters, Error, Incoming, Lease, Submissions, WorkerEntry};
 use longshore_proto::{Namespace, NodeId, Partition};
 
-use super::Tracked;
+use super::TrackedPort;
 
 #[async_trait]
-impl Lease for Tracked<dyn Lease> {
+impl Lease for TrackedPort<dyn Lease> {
     async fn hold(&self, partition: Partition, holder: &NodeId, ttl: Duration) -> Result<bool, Error> {
-        self.noted.leases.watch(self.port.hold(partition, holder, ttl)).await
+        self.records.leases.watch(self.port.hold(partition, holder, ttl)).await
     }
 
     async fn release(&self, partition: Partition, holder: &NodeId) -> Result<(), Error> {
-        self.noted.leases.watch(self.port.release(partition, holder)).await
+        self.records.leases.watch(self.port.release(partition, holder)).await
     }
 
     async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
-        self.noted.leases.watch(self.port.attend(node, ttl)).await
+        self.records.leases.watch(self.port.attend(node, ttl)).await
     }
 
     async fn leave(&self, node: &NodeId) -> Result<(), Error> {
-        self.noted.leases.watch(self.port.leave(node)).await
+        self.records.leases.watch(self.port.leave(node)).await
     }
 }
 
 #[async_trait]
-impl Catalog for Tracked<dyn Catalog> {
+impl Catalog for TrackedPort<dyn Catalog> {
     async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
-        self.noted.presence.watch(self.port.present(entry, lifetime)).await
+        self.records.presence.watch(self.port.present(entry, lifetime)).await
     }
 
     async fn withdraw(&self, worker: &NodeId) -> Result<(), Error> {
-        self.noted.presence.watch(self.port.withdraw(worker)).await
+        self.records.presence.watch(self.port.withdraw(worker)).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerEntry>, Error> {
@@ -44,19 +44,19 @@ impl Catalog for Tracked<dyn Catalog> {
 }
 
 #[async_trait]
-impl Submissions for Tracked<dyn Submissions> {
+impl Submissions for TrackedPort<dyn Submissions> {
     async fn pull(&self, max: NonZeroUsize, wait: Duration) -> Result<Vec<Incoming>, Error> {
-        // It waits for submits, so only its end says something.
+        // The request waits for submits, so its duration says nothing.
         let pulled = self.port.pull(max, wait).await;
-        self.noted.submits.note(&pulled);
+        self.records.submits.record(&pulled);
         pulled
     }
 }
 
 #[async_trait]
-impl DeadLetters for Tracked<dyn DeadLetters> {
+impl DeadLetters for TrackedPort<dyn DeadLetters> {
     async fn put(&self, letter: &DeadLetter) -> Result<(), Error> {
-        self.noted.dead_letters.watch(self.port.put(letter)).await
+        self.records.dead_letters.watch(self.port.put(letter)).await
     }
 
     async fn list(&self, namespace: Option<&Namespace>, limit: usize) -> Result<Vec<DeadLetter>, Error> {

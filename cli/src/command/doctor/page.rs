@@ -1,61 +1,61 @@
-//! A doctor's report on a page.
+//! The report of `longshore doctor` as text.
 
 use std::time::Duration;
 
 use longshore_proto::{Partition, ServerName};
 
-use super::{Report, SettingLine};
-use crate::cluster::{BacklogSeen, PartitionSeen, StreamSeen};
+use super::{DoctorReport, SettingLine};
+use crate::cluster::{BacklogSnapshot, PartitionSnapshot, StreamSnapshot};
 use crate::finding::Finding;
-use crate::output::{Elapsed, FAINT, Line, PLAIN, STRONG, Symbols, aligned};
+use crate::output::{Elapsed, FAINT, PLAIN, STRONG, StyledLine, Symbols, aligned};
 
-/// The whole report.
-pub(super) fn page(report: &Report<'_>, symbols: Symbols) -> Vec<Line> {
+/// Returns the lines of the report.
+pub(super) fn page(report: &DoctorReport<'_>, symbols: Symbols) -> Vec<StyledLine> {
     let file = report.file.as_deref().unwrap_or("no file");
-    let mut lines = vec![Line::of(STRONG, "configuration").with(FAINT, &format!("  {file}"))];
+    let mut lines = vec![StyledLine::of(STRONG, "configuration").with(FAINT, &format!("  {file}"))];
     lines.extend(aligned(report.settings.iter().map(setting).collect()));
-    lines.extend([Line::default(), Line::of(STRONG, "checks")]);
+    lines.extend([StyledLine::default(), StyledLine::of(STRONG, "checks")]);
     lines.extend(report.checks.iter().flat_map(|finding| check(finding, symbols)));
-    let is_led = |seen: &PartitionSeen| !seen.leaders.is_empty() || seen.lease.is_some();
+    let is_led = |seen: &PartitionSnapshot| !seen.leaders.is_empty() || seen.lease.is_some();
     if report.partitions.iter().any(is_led) {
-        lines.push(Line::default());
+        lines.push(StyledLine::default());
         lines.extend(aligned(partitions(report.partitions)));
     }
     if !report.backlog.is_empty() {
-        lines.push(Line::default());
+        lines.push(StyledLine::default());
         lines.extend(aligned(backlog(report.backlog)));
     }
     if !report.streams.is_empty() {
-        lines.push(Line::default());
+        lines.push(StyledLine::default());
         lines.extend(aligned(streams(report.streams)));
     }
     if !report.workers.is_empty() || !report.schedulers.is_empty() {
-        lines.push(Line::default());
+        lines.push(StyledLine::default());
         lines.extend(aligned(processes(report)));
     }
     lines
 }
 
-fn setting(setting: &SettingLine<'_>) -> Vec<Line> {
+fn setting(setting: &SettingLine<'_>) -> Vec<StyledLine> {
     vec![
-        Line::of(PLAIN, &format!("  {}", setting.name)),
-        setting.value.map_or_else(|| Line::of(FAINT, "-"), |value| Line::of(PLAIN, value)),
-        Line::of(FAINT, &setting.origin),
+        StyledLine::of(PLAIN, &format!("  {}", setting.name)),
+        setting.value.map_or_else(|| StyledLine::of(FAINT, "-"), |value| StyledLine::of(PLAIN, value)),
+        StyledLine::of(FAINT, &setting.origin),
     ]
 }
 
-fn check(finding: &Finding, symbols: Symbols) -> Vec<Line> {
+fn check(finding: &Finding, symbols: Symbols) -> Vec<StyledLine> {
     let (sign, style) = finding.level.sign(symbols);
-    let line = Line::of(style, &format!("  {sign} {}: ", finding.name)).with(PLAIN, &finding.text);
-    let help = finding.help.as_ref().map(|help| Line::of(FAINT, &format!("      {help}")));
+    let line = StyledLine::of(style, &format!("  {sign} {}: ", finding.name)).with(PLAIN, &finding.text);
+    let help = finding.help.as_ref().map(|help| StyledLine::of(FAINT, &format!("      {help}")));
     std::iter::once(line).chain(help).collect()
 }
 
-fn heading<const N: usize>(titles: [&str; N]) -> Vec<Line> {
-    titles.map(|title| Line::of(FAINT, title)).to_vec()
+fn heading<const N: usize>(titles: [&str; N]) -> Vec<StyledLine> {
+    titles.map(|title| StyledLine::of(FAINT, title)).to_vec()
 }
 
-fn partitions(partitions: &[PartitionSeen]) -> Vec<Vec<Line>> {
+fn partitions(partitions: &[PartitionSnapshot]) -> Vec<Vec<StyledLine>> {
     let mut rows = vec![heading(["PARTITION", "LEADER", "LEASE", "CHECKPOINT", "LOG"])];
     for seen in partitions {
         let leaders = if seen.leaders.is_empty() { "-".to_owned() } else { seen.leaders.join(", ") };
@@ -64,22 +64,22 @@ fn partitions(partitions: &[PartitionSeen]) -> Vec<Vec<Line>> {
         let checkpoint = seen.checkpoint_age_ms.map_or_else(|| "-".to_owned(), ago);
         let log = seen.log_bytes.map_or_else(|| "-".to_owned(), |bytes| stored(bytes, seen.log_max_bytes));
         let cells = [Partition(seen.partition).to_string(), leaders, lease, checkpoint, log];
-        rows.push(cells.map(|cell| Line::of(PLAIN, &cell)).to_vec());
+        rows.push(cells.map(|cell| StyledLine::of(PLAIN, &cell)).to_vec());
     }
     rows
 }
 
-fn backlog(backlog: &[BacklogSeen]) -> Vec<Vec<Line>> {
+fn backlog(backlog: &[BacklogSnapshot]) -> Vec<Vec<StyledLine>> {
     let mut rows = vec![heading(["SERVER", "JOBS", "OUT", "OLDEST"])];
     for seen in backlog {
         let oldest = Elapsed(Duration::from_millis(seen.oldest_ms)).to_string();
         let cells = [seen.server.clone(), seen.jobs.to_string(), seen.out.to_string(), oldest];
-        rows.push(cells.map(|cell| Line::of(PLAIN, &cell)).to_vec());
+        rows.push(cells.map(|cell| StyledLine::of(PLAIN, &cell)).to_vec());
     }
     rows
 }
 
-/// Bytes, and how much that is of what there may be.
+/// Returns a size, with its share of the limit.
 fn stored(bytes: u64, limit: Option<u64>) -> String {
     match limit.filter(|limit| *limit > 0) {
         Some(limit) => format!("{bytes} of {limit} ({} %)", bytes.saturating_mul(100) / limit),
@@ -87,7 +87,7 @@ fn stored(bytes: u64, limit: Option<u64>) -> String {
     }
 }
 
-fn streams(streams: &[StreamSeen]) -> Vec<Vec<Line>> {
+fn streams(streams: &[StreamSnapshot]) -> Vec<Vec<StyledLine>> {
     let mut rows = vec![heading(["STREAM", "MESSAGES", "BYTES", "PENDING", "OUT", "PULLS", "SETTINGS"])];
     for stream in streams {
         let numbers = [stream.messages.to_string(), stored(stream.bytes, stream.max_bytes)];
@@ -106,20 +106,20 @@ fn streams(streams: &[StreamSeen]) -> Vec<Vec<Line>> {
     rows
 }
 
-fn row(name: &str, numbers: impl Iterator<Item = String>, last: &str) -> Vec<Line> {
-    let cells = numbers.map(|number| Line::of(PLAIN, &number));
-    std::iter::once(Line::of(PLAIN, name)).chain(cells).chain([Line::of(FAINT, last)]).collect()
+fn row(name: &str, numbers: impl Iterator<Item = String>, last: &str) -> Vec<StyledLine> {
+    let cells = numbers.map(|number| StyledLine::of(PLAIN, &number));
+    std::iter::once(StyledLine::of(PLAIN, name)).chain(cells).chain([StyledLine::of(FAINT, last)]).collect()
 }
 
-fn processes(report: &Report<'_>) -> Vec<Vec<Line>> {
+fn processes(report: &DoctorReport<'_>) -> Vec<Vec<StyledLine>> {
     let mut rows = vec![heading(["PROCESS", "VERSION", "SLOTS", "SERVES"])];
-    let cells = |texts: [&str; 4]| texts.map(|text| Line::of(PLAIN, text)).to_vec();
+    let cells = |texts: [&str; 4]| texts.map(|text| StyledLine::of(PLAIN, text)).to_vec();
     for scheduler in report.schedulers {
         let led = scheduler.partitions.iter().map(|led| Partition(led.partition).to_string());
         let led = led.collect::<Vec<_>>().join(", ");
         let serves =
             if led.is_empty() { "requests".to_owned() } else { format!("requests, partitions {led}") };
-        // One that says nothing about itself is known by its id as a service.
+        // A scheduler without a report is named by the id of its service.
         let name = if scheduler.node.is_empty() { &scheduler.id } else { &scheduler.node };
         rows.push(cells([&format!("scheduler {name}"), &scheduler.version, "", &serves]));
     }
@@ -134,16 +134,16 @@ fn processes(report: &Report<'_>) -> Vec<Vec<Line>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{PartitionReport, SchedulerSeen};
-    use crate::finding::Level;
+    use crate::cluster::{PartitionReport, SchedulerSnapshot};
+    use crate::finding::FindingLevel;
 
     #[test]
-    fn a_report_shows_settings_with_origins_and_checks_with_advice() {
+    fn report_shows_settings_with_origins_and_checks_with_advice() {
         let checks = [
-            Finding::new("NATS", Level::Good, "nats-server 2.15.1"),
-            Finding::new("workers", Level::Doubtful, "none is there").help("start one"),
+            Finding::new("NATS", FindingLevel::Good, "nats-server 2.15.1"),
+            Finding::new("workers", FindingLevel::Doubtful, "none is running").help("start one"),
         ];
-        let schedulers = [SchedulerSeen {
+        let schedulers = [SchedulerSnapshot {
             id: "abc".to_owned(),
             version: "0.1.0".to_owned(),
             node: "host-1".to_owned(),
@@ -151,7 +151,7 @@ mod tests {
             problems: Vec::new(),
             atomic_batches: None,
         }];
-        let partitions = [PartitionSeen {
+        let partitions = [PartitionSnapshot {
             partition: 0,
             leaders: vec!["host-1".to_owned()],
             lease: Some("host-2".to_owned()),
@@ -159,12 +159,12 @@ mod tests {
             log_bytes: Some(50),
             log_max_bytes: Some(200),
         }];
-        let backlog = [BacklogSeen { server: "crm".to_owned(), jobs: 3, out: 1, oldest_ms: 2_000 }];
+        let backlog = [BacklogSnapshot { server: "crm".to_owned(), jobs: 3, out: 1, oldest_ms: 2_000 }];
         let settings = vec![
             SettingLine { name: "nats.url", value: Some("nats://a"), origin: "NATS_URL".to_owned() },
             SettingLine { name: "metrics.listen", value: None, origin: "default".to_owned() },
         ];
-        let report = Report {
+        let report = DoctorReport {
             longshore: "0.1.0",
             file: None,
             settings,
@@ -175,7 +175,7 @@ mod tests {
             schedulers: &schedulers,
             workers: &[],
         };
-        let texts: Vec<_> = page(&report, Symbols::Ascii).iter().map(Line::text).collect();
+        let texts: Vec<_> = page(&report, Symbols::Ascii).iter().map(StyledLine::text).collect();
         assert_eq!(
             texts,
             [
@@ -185,7 +185,7 @@ mod tests {
                 "",
                 "checks",
                 "  + NATS: nats-server 2.15.1",
-                "  ! workers: none is there",
+                "  ! workers: none is running",
                 "      start one",
                 "",
                 "PARTITION  LEADER  LEASE   CHECKPOINT  LOG",

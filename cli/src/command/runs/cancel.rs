@@ -1,4 +1,4 @@
-//! `longshore runs cancel` in a cluster: tells runs to stop, by their ids or by what they have in common.
+//! `longshore runs cancel` in a cluster: cancels runs by their ids, or all runs that match options.
 
 use std::pin::pin;
 
@@ -6,10 +6,10 @@ use futures::{StreamExt, stream};
 use longshore_ports::{PAGE_LIMIT, RunQuery};
 use longshore_proto::{RunId, RunStatus};
 
-use super::cancel_here::cancel_here;
+use super::cancel_local::cancel_local;
 use super::cancelled::{CancelOutcome, CancelReport};
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{Place, cluster, find_in, incomplete_list, query};
+use super::{RunSource, cluster, find_cluster_run, incomplete_list, query};
 use crate::args::RunsCancelArgs;
 use crate::cluster::Client;
 use crate::config::Config;
@@ -18,25 +18,25 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Requests under way at once. Schedulers answer each once it is in a log, and logs are written in groups, so that some
-/// dozens at once are as fast as the cluster can be.
+/// Number of requests under way at once. Schedulers answer each when it is in a log. Logs are written in groups, so more
+/// than some dozens at once are not faster.
 const AT_ONCE: usize = 32;
 
-/// Failures that are shown in full; the others are counted.
+/// Number of failures that are shown in full. The others are counted.
 const SHOWN_FAILURES: usize = 10;
 
-/// Statuses of runs that can be told to stop and have not been yet.
+/// Statuses of runs that can be cancelled and have not been yet.
 const STOPPABLE: [RunStatus; 2] = [RunStatus::Running, RunStatus::Failing];
 
-/// Tells runs of the cluster to stop, each as well as it goes: one that is unknown keeps no other from stopping. That a run has
-/// ended already is said, and is success: it is no longer running, which is what a cancel asks for.
+/// Cancels runs of the cluster. A run that is unknown does not prevent the cancel of the others. For a run that has already
+/// ended a message is printed; that is success, because it no longer runs.
 pub(in super::super) async fn cancel(
     args: RunsCancelArgs,
     config: &Config,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let Some(client) = cluster(&args.place, config, output).await? else {
-        return cancel_here(args, output).await;
+    let Some(client) = cluster(&args.source, config, output).await? else {
+        return cancel_local(args, output).await;
     };
     if args.runs.is_empty() {
         many(args, client, config, output).await
@@ -47,35 +47,35 @@ pub(in super::super) async fn cancel(
 
 /// Cancels runs that are named by their ids, one after the other.
 async fn named(args: &RunsCancelArgs, client: &Client, output: &Output) -> Result<Exit, Failure> {
-    let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
+    let mut counts = CancelCounts { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     let report = CancelReport { output, json: args.json };
     for text in &args.runs {
         let cancelled = async {
-            let run = find_in(client, text).await?;
+            let run = find_cluster_run(client, text).await?;
             Ok((run, client.cancel(run, &args.reason).await?))
         };
         match cancelled.await {
             Ok((run, None)) => {
                 report.print(run, CancelOutcome::Cancelling, &format!("cancelling {run}"))?;
-                tally.cancelled += 1;
+                counts.cancelled += 1;
             }
             Ok((run, Some(ended))) => {
                 report.print(run, CancelOutcome::Ended, &ended)?;
-                tally.ended += 1;
+                counts.ended += 1;
             }
             // The requests for the other runs would not be answered either.
             Err(failure @ Failure { exit: Exit::Unreachable, .. }) => return Err(failure),
             Err(failure) => {
                 report.failed(text, &failure)?;
-                tally.failed += 1;
-                tally.exit = failure.exit;
+                counts.failed += 1;
+                counts.exit = failure.exit;
             }
         }
     }
     if args.runs.len() > 1 {
-        output.message(&tally.summary(args.runs.len()));
+        output.message(&counts.summary(args.runs.len()));
     }
-    Ok(tally.exit)
+    Ok(counts.exit)
 }
 
 /// Cancels all runs that the options describe, after a question.
@@ -87,9 +87,9 @@ async fn many(
 ) -> Result<Exit, Failure> {
     let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
     let query = RunQuery { statuses, ..query(&args.filter) };
-    let place = Place::Cluster(Box::new(client));
-    let Matching { runs, are_all, incomplete } = collect(&place, query).await?;
-    let Place::Cluster(client) = place else { return Ok(Exit::Success) };
+    let source = RunSource::Cluster(Box::new(client));
+    let MatchingRuns { runs, are_all, incomplete } = collect(&source, query).await?;
+    let RunSource::Cluster(client) = source else { return Ok(Exit::Success) };
     if runs.is_empty() {
         return incomplete.map_or_else(
             || {
@@ -105,8 +105,8 @@ async fn many(
         output.message("nothing was cancelled");
         return Ok(Exit::Error);
     }
-    let tally = cancel_all(&client, &runs, &args, output).await?;
-    output.message(&tally.summary(runs.len()));
+    let counts = cancel_all(&client, &runs, &args, output).await?;
+    output.message(&counts.summary(runs.len()));
     if !are_all {
         output.message(&format!(
             "one command cancels {RUNS_PER_CANCEL} runs at most, and there are more: repeat it"
@@ -114,52 +114,52 @@ async fn many(
     }
     match incomplete {
         Some(cause) => Err(incomplete_list(&cause)),
-        None => Ok(tally.exit),
+        None => Ok(counts.exit),
     }
 }
 
-/// The runs that a query asks for.
-struct Matching {
+/// The runs that match a query.
+struct MatchingRuns {
     runs: Vec<RunId>,
-    /// One command takes no more runs, and there are none.
+    /// True if `runs` has all of them. One command cancels only a limited number.
     are_all: bool,
-    /// Why runs may be missing.
+    /// The reason why runs may be missing.
     incomplete: Option<String>,
 }
 
-/// Asks for all pages of a query.
-async fn collect(place: &Place, mut query: RunQuery) -> Result<Matching, Failure> {
+/// Requests all pages of a query.
+async fn collect(source: &RunSource, mut query: RunQuery) -> Result<MatchingRuns, Failure> {
     let mut runs = Vec::new();
     let mut incomplete = None;
     loop {
         query.limit = PAGE_LIMIT.min(RUNS_PER_CANCEL - runs.len());
-        let page = place.runs(query.clone()).await?;
+        let page = source.runs(query.clone()).await?;
         runs.extend(page.runs.iter().map(|summary| summary.run));
         incomplete = incomplete.or(page.incomplete);
         match page.next {
             Some(next) if runs.len() < RUNS_PER_CANCEL => query.after = Some(next),
-            next => return Ok(Matching { runs, are_all: next.is_none(), incomplete }),
+            next => return Ok(MatchingRuns { runs, are_all: next.is_none(), incomplete }),
         }
     }
 }
 
-/// How the requests of one command ended.
+/// Counts of the results of one command.
 #[derive(Debug, Eq, PartialEq)]
-struct Tally {
+struct CancelCounts {
     cancelled: usize,
     ended: usize,
     failed: usize,
     exit: Exit,
 }
 
-impl Tally {
-    fn summary(&self, asked: usize) -> String {
+impl CancelCounts {
+    fn summary(&self, requested: usize) -> String {
         let mut parts = vec![format!("cancelling {}", run_count(self.cancelled))];
-        let unsent = asked.saturating_sub(self.cancelled + self.ended + self.failed);
+        let unsent = requested.saturating_sub(self.cancelled + self.ended + self.failed);
         let others = [
             (self.ended, "ended before"),
             (self.failed, "could not be cancelled"),
-            (unsent, self.why_unsent()),
+            (unsent, self.unsent_reason()),
         ];
         parts.extend(
             others.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")),
@@ -167,8 +167,8 @@ impl Tally {
         parts.join("; ")
     }
 
-    /// Why the requests ended early, from the failure that ended them.
-    fn why_unsent(&self) -> &'static str {
+    /// Returns the reason why requests were not sent, from the failure that ended the command.
+    fn unsent_reason(&self) -> &'static str {
         match self.exit {
             Exit::Full => "not tried, because the cluster has no room to store a cancel",
             _ => "not tried, because the cluster does not answer",
@@ -176,31 +176,31 @@ impl Tally {
     }
 }
 
-/// Cancels them, some at once. Ends early if the cluster does not answer, or has no room.
+/// Cancels runs, some at once. Ends early if the cluster does not answer, or has no room.
 async fn cancel_all(
     client: &Client,
     runs: &[RunId],
     args: &RunsCancelArgs,
     output: &Output,
-) -> Result<Tally, Failure> {
-    let mut tally = Tally { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
+) -> Result<CancelCounts, Failure> {
+    let mut counts = CancelCounts { cancelled: 0, ended: 0, failed: 0, exit: Exit::Success };
     let report = CancelReport { output, json: args.json };
-    let asked = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
-    let mut answers = pin!(asked.buffer_unordered(AT_ONCE));
+    let requests = stream::iter(runs).map(async |run| (*run, client.cancel(*run, &args.reason).await));
+    let mut answers = pin!(requests.buffer_unordered(AT_ONCE));
     while let Some((run, answer)) = answers.next().await {
         match answer {
             Ok(None) => {
-                tally.cancelled += 1;
+                counts.cancelled += 1;
                 report.document(run, CancelOutcome::Cancelling, &format!("cancelling {run}"))?;
             }
             Ok(Some(ended)) => {
-                tally.ended += 1;
+                counts.ended += 1;
                 report.document(run, CancelOutcome::Ended, &ended)?;
             }
             Err(failure) => {
-                tally.failed += 1;
-                tally.exit = failure.exit;
-                if tally.failed <= SHOWN_FAILURES {
+                counts.failed += 1;
+                counts.exit = failure.exit;
+                if counts.failed <= SHOWN_FAILURES {
                     report.failed(run, &failure)?;
                 } else {
                     report.document(run, CancelOutcome::Failed, &failure.message)?;
@@ -211,7 +211,7 @@ async fn cancel_all(
             }
         }
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 #[cfg(test)]
@@ -219,16 +219,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_counts_every_run() {
-        let tally = Tally { cancelled: 1, ended: 0, failed: 0, exit: Exit::Success };
-        assert_eq!(tally.summary(1), "cancelling 1 run");
-        let tally = Tally { cancelled: 5, ended: 2, failed: 1, exit: Exit::Unreachable };
+    fn summary_counts_every_run() {
+        let counts = CancelCounts { cancelled: 1, ended: 0, failed: 0, exit: Exit::Success };
+        assert_eq!(counts.summary(1), "cancelling 1 run");
+        let counts = CancelCounts { cancelled: 5, ended: 2, failed: 1, exit: Exit::Unreachable };
         let rest = "2 not tried, because the cluster does not answer";
         assert_eq!(
-            tally.summary(10),
+            counts.summary(10),
             format!("cancelling 5 runs; 2 ended before; 1 could not be cancelled; {rest}")
         );
-        let full = Tally { exit: Exit::Full, ..tally };
+        let full = CancelCounts { exit: Exit::Full, ..counts };
         assert!(full.summary(10).ends_with("2 not tried, because the cluster has no room to store a cancel"));
     }
 }

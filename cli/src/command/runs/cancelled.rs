@@ -1,4 +1,4 @@
-//! The result of `longshore runs cancel` for one run: a message for a person, or a JSON document.
+//! The results of `longshore runs cancel`: messages for people, or JSON documents.
 
 use std::fmt::Display;
 
@@ -7,31 +7,31 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// The name of the document.
+/// Name of the JSON document.
 const SCHEMA: &str = "longshore.cancel";
 
-/// The outcome of a cancel for one run.
+/// Result for a run that was to be cancelled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CancelOutcome {
-    /// The cancel is stored, and the run ends soon.
+    /// The run is being cancelled, and ends soon.
     Cancelling,
     /// The run has ended by this cancel.
     Cancelled,
-    /// The run had ended before.
+    /// The run had already ended.
     Ended,
-    /// The cancel is not stored.
+    /// The run could not be cancelled.
     Failed,
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct CancelDocument<'a> {
     run: &'a str,
     outcome: CancelOutcome,
     message: &'a str,
 }
 
-/// The printer of the outcomes of one command.
+/// Printer of the result for each run.
 #[derive(Clone, Copy)]
 pub(super) struct CancelReport<'a> {
     pub(super) output: &'a Output,
@@ -53,7 +53,7 @@ impl CancelReport<'_> {
         Ok(())
     }
 
-    /// Prints the outcome of a run in JSON only: runs that are not named by their ids are summed up for a person.
+    /// Prints the outcome of a run only in JSON. For people, runs that are not given by their ids are only counted.
     pub(super) fn document(
         &self,
         run: impl Display,
@@ -64,10 +64,10 @@ impl CancelReport<'_> {
             return Ok(());
         }
         let run = run.to_string();
-        self.output.diagnosis(SCHEMA, &Document { run: &run, outcome, message })
+        self.output.document_without_credentials(SCHEMA, &CancelDocument { run: &run, outcome, message })
     }
 
-    /// Prints why a cancel is not stored. `run` is the id as it was given.
+    /// Prints why a run could not be cancelled. `run` is its id, or the text of the command line.
     pub(super) fn failed(&self, run: impl Display, failure: &Failure) -> Result<(), Failure> {
         self.output.failure(failure);
         self.document(run, CancelOutcome::Failed, &failure.message)

@@ -1,4 +1,4 @@
-//! `longshore runs output`: one value of a run in full.
+//! `longshore runs output`: prints one value of a run in full.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -10,8 +10,8 @@ use longshore_proto::{Payload, RunId, StepPath};
 use rustix::fs::OFlags;
 use serde_json::Value;
 
-use super::look::Look;
-use super::{Place, find, find_in};
+use super::data_dir::DirectoryRuns;
+use super::{RunSource, find_cluster_run, find_local_run};
 use crate::args::RunsOutputArgs;
 use crate::cluster::{Client, ValuePart};
 use crate::config::Config;
@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// The largest value that is fetched in parts: more is kept nowhere.
+/// Size of the largest value that is fetched in parts. No store keeps a larger one.
 const LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Prints a value of a run, or writes it to a file.
@@ -28,12 +28,12 @@ pub(in super::super) async fn output(
     config: &Config,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let place = Place::choose(&args.place, config, output).await?;
-    let fetched = match &place {
-        Place::Data(look) => from_data(look, &args).await,
-        Place::Cluster(client) => from_cluster(client, &args).await,
+    let source = RunSource::choose(&args.source, config, output).await?;
+    let fetched = match &source {
+        RunSource::DataDir(local) => from_data(local, &args).await,
+        RunSource::Cluster(client) => from_cluster(client, &args).await,
     };
-    place.close().await;
+    source.close().await;
     let text = fetched?;
     match &args.file {
         Some(file) => {
@@ -48,26 +48,27 @@ pub(in super::super) async fn output(
     Ok(Exit::Success)
 }
 
-async fn from_data(look: &Look, args: &RunsOutputArgs) -> Result<String, Failure> {
-    let run = find(look, &args.run).await?.summary.run;
+async fn from_data(local: &DirectoryRuns, args: &RunsOutputArgs) -> Result<String, Failure> {
+    let run = find_local_run(local, &args.run).await?.summary.run;
     let none = |error: String| Failure::new(Exit::NotFound, error);
-    match look.value(run, &RunValue::of(args.step.clone(), args.content)).await? {
+    match local.value(run, &RunValue::of(args.step.clone(), args.content)).await? {
         Payload::Inline(value) => Ok(value.to_string()),
         Payload::Blob { digest, .. } => {
-            let bytes = look.looked().backend.blobs.get(digest).await?;
-            let bytes =
-                bytes.ok_or_else(|| none(format!("the large value {} of {run} is gone", digest.short())))?;
-            String::from_utf8(bytes).map_err(|error| none(format!("the value of {run} is no text: {error}")))
+            let bytes = local.directory().backend.blobs.get(digest).await?;
+            let bytes = bytes
+                .ok_or_else(|| none(format!("the large value {} of {run} is missing", digest.short())))?;
+            String::from_utf8(bytes)
+                .map_err(|error| none(format!("the value of {run} is not UTF-8 text: {error}")))
         }
     }
 }
 
 async fn from_cluster(client: &Client, args: &RunsOutputArgs) -> Result<String, Failure> {
-    let run = find_in(client, &args.run).await?;
+    let run = find_cluster_run(client, &args.run).await?;
     parts(client, run, args.step.as_ref(), args.content).await
 }
 
-/// Fetches the parts of a value one after the other.
+/// Fetches the parts of a value one after the other, and joins them.
 async fn parts(
     client: &Client,
     run: RunId,
@@ -77,9 +78,9 @@ async fn parts(
     let mut text = String::new();
     loop {
         let ValuePart { bytes, offset, text: part } = client.value(run, step, is_content, text.len()).await?;
-        let is_next = offset == text.len() && (!part.is_empty() || bytes == text.len());
+        let follows = offset == text.len() && (!part.is_empty() || bytes == text.len());
         text.push_str(&part);
-        if !is_next || text.len() > bytes || bytes > LIMIT_BYTES {
+        if !follows || text.len() > bytes || bytes > LIMIT_BYTES {
             return Err(Failure::new(
                 Exit::Error,
                 format!("the parts of the value of {run} do not fit together"),
@@ -91,8 +92,8 @@ async fn parts(
     }
 }
 
-/// Writes to a file that other users may not read, unless it exists with other rights. A link may lie in a folder of others, and
-/// is not followed.
+/// Writes a file that other users may not read; the permissions of an existing file stay. Links are not followed, because
+/// other users may be able to create them in the folder.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_written_for_this_user_alone_and_never_through_a_link() {
+    fn value_file_is_private_and_never_written_through_a_link() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, link) = (folder.path().join("value"), folder.path().join("link"));
         write(&file, "a long value").expect("writes");

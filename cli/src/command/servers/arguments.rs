@@ -1,16 +1,17 @@
-//! The arguments of `servers call`: a JSON object, with single ones over it that are read by the types of the tool's schema.
+//! The arguments of `servers call`: a JSON object, and single arguments that are parsed by the types of the tool's schema
+//! and override it.
 
 use longshore_workflow::{CallMistake, RewrittenNumber, UnreadJson, read_json, read_untyped};
 use serde_json::{Map, Value};
 
-use crate::args::{Pair, Target, given_twice};
+use crate::args::{NameValue, ToolTarget, given_twice};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::inputs::A_NUMBER;
 use crate::output::Output;
-use crate::schema::{Mistake, is_a, mistakes, types};
+use crate::schema::{ArgumentMistake, has_type, mistakes, types};
 
-/// Reads the JSON object.
+/// Parses the JSON object.
 pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> {
     let is_file = |text: &str| text == "-" || text.starts_with('@') || text.ends_with(".json");
     let help = if text.is_some_and(is_file) {
@@ -24,15 +25,15 @@ pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> 
     match text.map(read_json) {
         None => Ok(Map::new()),
         Some(Ok(Value::Object(object))) => Ok(object),
-        Some(Ok(_)) => Err(invalid("is no JSON object".to_owned(), help)),
+        Some(Ok(_)) => Err(invalid("is not a JSON object".to_owned(), help)),
         Some(Err(why)) => Err(invalid(why.to_string(), if why.is_number() { A_NUMBER } else { help })),
     }
 }
 
-/// Puts single arguments over the others, each read by the type that `schema`, the one of the tool's input, gives it.
-pub(super) fn put_over(
+/// Overrides arguments by single ones, each parsed by its type in `schema`, which is that of the tool's input.
+pub(super) fn override_with(
     mut arguments: Map<String, Value>,
-    pairs: &[Pair],
+    pairs: &[NameValue],
     schema: &Value,
     output: &Output,
 ) -> Result<Map<String, Value>, Failure> {
@@ -41,7 +42,7 @@ pub(super) fn put_over(
         return Err(Failure::new(Exit::Usage, message)
             .help(format!("give it once; a list is written as JSON: -a '{name}=[\"a\", \"b\"]'")));
     }
-    for Pair { name, value: text } in pairs {
+    for NameValue { name, value: text } in pairs {
         let value = typed(text, schema, name).map_err(|why| {
             let digits = "put a number into double quotes to pass its digits on as text";
             Failure::new(Exit::Invalid, format!("the argument `{name}` {why}")).help(if why.is_number() {
@@ -61,15 +62,15 @@ pub(super) fn put_over(
     Ok(arguments)
 }
 
-/// Refuses an argument that the schema forbids, and warns of one that it does not name: most tools ignore it.
+/// Refuses an argument that the schema forbids, and warns about one that it does not name: most tools ignore it.
 pub(super) fn refuse_unknown(
     arguments: &Map<String, Value>,
-    Target { server, tool }: &Target,
+    ToolTarget { server, tool }: &ToolTarget,
     schema: &Value,
     output: &Output,
 ) -> Result<(), Failure> {
     let given: Vec<_> = arguments.iter().map(|(name, value)| (name.as_str(), Some(value))).collect();
-    for Mistake { mistake, message, help } in mistakes(&format!("{server}/{tool}"), &given, schema) {
+    for ArgumentMistake { mistake, message, help } in mistakes(&format!("{server}/{tool}"), &given, schema) {
         match mistake {
             CallMistake::UnknownArgument(_) => return Err(Failure::new(Exit::Invalid, message).help(help)),
             CallMistake::UnnamedArgument(_) => output.warning(&format!("{message}; {help}")),
@@ -80,19 +81,20 @@ pub(super) fn refuse_unknown(
     Ok(())
 }
 
-/// A value by the types of its argument: text where only text is taken; where text and something else is, the something else
-/// if the value is of that type; and where the types are not known, as an input without a type.
+/// Parses a value by the types of its argument. If only text is allowed, the value is text. If text and other types are
+/// allowed, it has another type if it can be parsed as that. If the types are not known, it is parsed as an input without a
+/// type.
 fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
     let as_text = || Value::String(text.to_owned());
     let Some(mut types) = types(schema, name) else { return read_untyped(text) };
-    let takes_text = types.remove("string");
-    if takes_text && types.is_empty() {
+    let allows_text = types.remove("string");
+    if allows_text && types.is_empty() {
         return Ok(as_text());
     }
     match read_json(text.trim()) {
-        Ok(value) if types.iter().any(|wanted| is_a(&value, wanted)) => Ok(value),
-        _ if takes_text => Ok(as_text()),
-        // The tool's schema refuses it, in its own words.
+        Ok(value) if types.iter().any(|wanted| has_type(&value, wanted)) => Ok(value),
+        _ if allows_text => Ok(as_text()),
+        // The check against the tool's schema refuses it.
         Ok(value) => Ok(value),
         Err(why) if why.is_number() => Err(why),
         Err(UnreadJson::Invalid(_)) => Ok(as_text()),
@@ -107,8 +109,8 @@ mod tests {
     use super::*;
 
     fn read(text: Option<&str>, pairs: &[&str], schema: &Value) -> Result<Value, Failure> {
-        let pairs: Vec<Pair> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
-        put_over(object(text)?, &pairs, schema, &Output::new()).map(Value::Object)
+        let pairs: Vec<NameValue> = pairs.iter().map(|pair| pair.parse().expect("a pair")).collect();
+        override_with(object(text)?, &pairs, schema, &Output::new()).map(Value::Object)
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Parts of an answer that no terminal shows: images, audio, resources that are not text, and links to resources. They are named;
-//! all but links can be saved as files.
+//! Parts of an answer that a terminal cannot show: images, audio, resources that are not text, and links to resources.
+//! Messages name them, and all but links can be saved as files.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
@@ -15,20 +15,20 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// File names that are tried until one is free.
-const NAMES_TRIED: usize = 1_000;
+/// Number of file names that are tried until one is free.
+const MAX_NAMES_TRIED: usize = 1_000;
 
 /// A part that is not text.
 #[derive(Debug, Eq, PartialEq)]
 struct Attachment<'a> {
-    /// Its place among the parts of the answer, from 1.
+    /// Number of the part in the answer, from 1.
     number: usize,
     mime_type: &'a str,
-    /// In base64.
+    /// The data in base64.
     data: &'a str,
 }
 
-/// Saves what is in an answer in a directory, or says that it is there.
+/// Saves the attachments of an answer in a directory, or prints a message about each.
 pub(super) fn show_or_save(content: &Value, save: Option<&Path>, output: &Output) -> Result<(), Failure> {
     for attachment in found(content) {
         let Attachment { number, mime_type, data } = attachment;
@@ -52,25 +52,25 @@ pub(super) fn show_links(content: &Value, server: &ServerName, output: &Output) 
         output.address(&format!("part {number} of the answer is a link to "), uri);
     }
     if !links.is_empty() {
-        // The address is not put into the command: a shell may read signs in it.
-        output.message(&format!("`longshore servers read {server} URI` reads what a link names"));
+        // The command has no address, because a shell may interpret characters of it.
+        output.message(&format!("`longshore servers read {server} URI` reads the resource of a link"));
     }
 }
 
-/// Returns the place of each link among the parts of the answer, from 1, and its address.
+/// Returns the number of each link among the parts of the answer, from 1, and its address.
 fn links(content: &Value) -> Vec<(usize, &str)> {
     let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
     parts
         .iter()
         .enumerate()
         .filter(|(_, part)| part.get("type").and_then(Value::as_str) == Some("resource_link"))
-        .filter_map(|(place, part)| Some((place + 1, part.get("uri")?.as_str()?)))
+        .filter_map(|(index, part)| Some((index + 1, part.get("uri")?.as_str()?)))
         .collect()
 }
 
 fn found(content: &Value) -> Vec<Attachment<'_>> {
     let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
-    parts.iter().enumerate().filter_map(|(place, part)| attachment(place + 1, part)).collect()
+    parts.iter().enumerate().filter_map(|(index, part)| attachment(index + 1, part)).collect()
 }
 
 /// Returns the attachment in a part: an image, audio, or an embedded resource.
@@ -82,7 +82,7 @@ fn attachment(number: usize, part: &Value) -> Option<Attachment<'_>> {
 }
 
 impl Attachment<'_> {
-    /// Writes it to a new file, which other users may not read, and returns the path. No file that exists is replaced.
+    /// Writes the data to a new file, which other users may not read, and returns the path. Existing files are not replaced.
     fn save(&self, directory: &Path) -> Result<PathBuf, Failure> {
         let number = self.number;
         let bytes = STANDARD.decode(self.data).map_err(|error| {
@@ -93,7 +93,7 @@ impl Attachment<'_> {
             Failure::new(Exit::Error, format!("{} cannot be written: {error}", path.display()))
         };
         std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-        for copy in 1..=NAMES_TRIED {
+        for copy in 1..=MAX_NAMES_TRIED {
             let suffix = if copy == 1 { String::new() } else { format!("-{copy}") };
             let path = directory.join(format!("part-{number}{suffix}.{}", extension(self.mime_type)));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
@@ -105,12 +105,13 @@ impl Attachment<'_> {
                 Err(error) => return Err(failed(&path, error)),
             }
         }
-        let message = format!("{} holds {NAMES_TRIED} files for part {number} already", directory.display());
+        let message =
+            format!("{} holds {MAX_NAMES_TRIED} files for part {number} already", directory.display());
         Err(Failure::new(Exit::Error, message).help("save into another directory"))
     }
 }
 
-/// The usual end of names of such files.
+/// Returns the usual file name extension.
 fn extension(mime_type: &str) -> &'static str {
     match mime_type.split(';').next().unwrap_or_default().trim() {
         "image/png" => "png",

@@ -1,57 +1,57 @@
-//! Servers and tools on a page: what `servers list` and `servers tools` print for people.
+//! Output of `servers list` and `servers tools` for people.
 
 use longshore_proto::StepStatus;
 use serde_json::Value;
 
-use super::report::{Health, ToolReport};
+use super::report::{ServerState, ToolReport};
 use crate::output::{
-    BAD, DOUBTFUL, FAINT, GOOD, Line, Loses, PLAIN, STRONG, ShrinkingColumn, Symbols, TableRoom, aligned,
-    aligned_within,
+    BAD, DOUBTFUL, FAINT, GOOD, PLAIN, STRONG, ShrinkingColumn, StyledLine, Symbols, TableRoom, Truncation,
+    aligned, aligned_within,
 };
 use crate::schema::type_words;
 
-/// A row for each server, and the reason below those that cannot be used, wrapped to the room. Where nothing is cut, names are padded to `name_width`,
-/// so that parts of a list line up.
+/// Returns a row for each server, and below a server that cannot be used the reasons, wrapped to the width. Where nothing is
+/// cut, names are padded to `name_width`, so that all parts of a list are aligned.
 pub(super) fn servers<'h>(
-    all: impl Iterator<Item = &'h Health> + Clone,
+    all: impl Iterator<Item = &'h ServerState> + Clone,
     symbols: Symbols,
     room: TableRoom,
     name_width: usize,
-) -> Vec<Line> {
+) -> Vec<StyledLine> {
     let padding = if room.columns.is_none() { name_width } else { 0 };
-    let name = ShrinkingColumn::new(0, 12, Loses::Middle);
-    let own = ShrinkingColumn::new(2, 8, Loses::Middle);
+    let name = ShrinkingColumn::new(0, 12, Truncation::Middle);
+    let own = ShrinkingColumn::new(2, 8, Truncation::Middle);
     let rows =
-        aligned_within(all.clone().map(|health| row(health, symbols, padding)).collect(), room, &[name, own]);
-    let why = |health| why(health).into_iter().flat_map(|line| room.wrapped(line));
-    all.zip(rows).flat_map(|(health, row)| std::iter::once(row).chain(why(health))).collect()
+        aligned_within(all.clone().map(|state| row(state, symbols, padding)).collect(), room, &[name, own]);
+    let why = |state| why(state).into_iter().flat_map(|line| room.wrapped(line));
+    all.zip(rows).flat_map(|(state, row)| std::iter::once(row).chain(why(state))).collect()
 }
 
-/// Why a server cannot be used, or tools of it.
-fn why(health: &Health) -> Vec<Line> {
-    match health {
-        Health::Ready { left_out, .. } => {
+/// Returns the reasons why a server, or some of its tools, cannot be used.
+fn why(state: &ServerState) -> Vec<StyledLine> {
+    match state {
+        ServerState::Ready { left_out, .. } => {
             let line = |(tool, why): (&String, &String)| {
-                Line::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
+                StyledLine::of(DOUBTFUL, &format!("    the tool {tool:?} cannot be called: {why}"))
             };
             left_out.iter().map(line).collect()
         }
-        Health::Disabled { .. } => Vec::new(),
-        Health::Broken { fault, .. } => vec![Line::of(BAD, &format!("    {fault}"))],
-        Health::Unusable { reasons, .. } => {
-            vec![Line::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
+        ServerState::Disabled { .. } => Vec::new(),
+        ServerState::Broken { fault, .. } => vec![StyledLine::of(BAD, &format!("    {fault}"))],
+        ServerState::Unusable { reasons, .. } => {
+            vec![StyledLine::of(DOUBTFUL, &format!("    {}", reasons.join("; ")))]
         }
     }
 }
 
-fn row(health: &Health, symbols: Symbols, padding: usize) -> Vec<Line> {
-    let (sign, style) = symbols.step(match health {
-        Health::Ready { .. } => StepStatus::Succeeded,
-        Health::Broken { .. } => StepStatus::Failed,
-        Health::Unusable { .. } | Health::Disabled { .. } => StepStatus::Skipped,
+fn row(state: &ServerState, symbols: Symbols, padding: usize) -> Vec<StyledLine> {
+    let (sign, style) = symbols.step(match state {
+        ServerState::Ready { .. } => StepStatus::Succeeded,
+        ServerState::Broken { .. } => StepStatus::Failed,
+        ServerState::Unusable { .. } | ServerState::Disabled { .. } => StepStatus::Skipped,
     });
-    let name = Line::of(style, sign).with(STRONG, &format!(" {:<padding$}", health.name().as_str()));
-    let Health::Ready {
+    let name = StyledLine::of(style, sign).with(STRONG, &format!(" {:<padding$}", state.name().as_str()));
+    let ServerState::Ready {
         name: own,
         server_version,
         protocol_version,
@@ -61,59 +61,59 @@ fn row(health: &Health, symbols: Symbols, padding: usize) -> Vec<Line> {
         tools,
         pid,
         ..
-    } = health
+    } = state
     else {
-        let word = match health {
-            Health::Broken { .. } => "broken",
-            Health::Disabled { .. } => "disabled",
-            Health::Unusable { .. } | Health::Ready { .. } => "unusable",
+        let word = match state {
+            ServerState::Broken { .. } => "broken",
+            ServerState::Disabled { .. } => "disabled",
+            ServerState::Unusable { .. } | ServerState::Ready { .. } => "unusable",
         };
-        return vec![name, Line::of(style, word)];
+        return vec![name, StyledLine::of(style, word)];
     };
     let own = [own.as_deref(), server_version.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let pid = pid.map(|pid| format!("pid {pid}")).unwrap_or_default();
     vec![
         name,
-        Line::of(style, "ready"),
-        Line::of(PLAIN, &own),
-        Line::of(PLAIN, &format!("{protocol_version} ({era})")),
-        Line::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
-        Line::of(PLAIN, &format!("{tools} tools in {list_ms:.1}ms")),
-        Line::of(FAINT, &pid),
+        StyledLine::of(style, "ready"),
+        StyledLine::of(PLAIN, &own),
+        StyledLine::of(PLAIN, &format!("{protocol_version} ({era})")),
+        StyledLine::of(PLAIN, &format!("connected in {connect_ms:.0}ms")),
+        StyledLine::of(PLAIN, &format!("{tools} tools in {list_ms:.1}ms")),
+        StyledLine::of(FAINT, &pid),
     ]
 }
 
-/// A row for each tool.
-pub(super) fn tools(reports: &[ToolReport]) -> Vec<Line> {
+/// Returns a row for each tool.
+pub(super) fn tools(reports: &[ToolReport]) -> Vec<StyledLine> {
     let row = |report: &ToolReport| {
         vec![
-            Line::of(STRONG, &format!("{}/{}", report.server, report.tool.name)),
+            StyledLine::of(STRONG, &format!("{}/{}", report.server, report.tool.name)),
             hints(report),
-            Line::of(FAINT, report.tool.description.as_deref().unwrap_or_default()),
+            StyledLine::of(FAINT, report.tool.description.as_deref().unwrap_or_default()),
         ]
     };
     aligned(reports.iter().map(row).collect())
 }
 
-/// A tool with its arguments. Its schema is printed below.
-pub(super) fn tool(report: &ToolReport) -> Vec<Line> {
+/// Returns a tool with its arguments. Its schema is printed below.
+pub(super) fn tool(report: &ToolReport) -> Vec<StyledLine> {
     let name = format!("{}/{}", report.server, report.tool.name);
-    let mut lines = vec![Line::of(STRONG, &name).with(PLAIN, "  ").followed_by(hints(report))];
+    let mut lines = vec![StyledLine::of(STRONG, &name).with(PLAIN, "  ").followed_by(hints(report))];
     let description = report.tool.description.as_deref().unwrap_or_default();
-    lines.extend(description.lines().map(|text| Line::of(PLAIN, &format!("  {text}"))));
+    lines.extend(description.lines().map(|text| StyledLine::of(PLAIN, &format!("  {text}"))));
     let rows = arguments(&report.tool.input_schema);
-    lines.push(Line::default());
+    lines.push(StyledLine::default());
     if rows.is_empty() {
-        lines.push(Line::of(FAINT, "  no arguments are described"));
+        lines.push(StyledLine::of(FAINT, "  no arguments are described"));
     }
     lines.extend(aligned(rows));
-    lines.push(Line::default());
-    lines.push(Line::of(FAINT, "schema of the arguments:"));
+    lines.push(StyledLine::default());
+    lines.push(StyledLine::of(FAINT, "schema of the arguments:"));
     lines
 }
 
-/// A row for each argument in a schema: its name, type, whether it is required, and what it is for.
-fn arguments(schema: &Value) -> Vec<Vec<Line>> {
+/// Returns a row for each argument in a schema: its name, its type, whether it is required, and its description.
+fn arguments(schema: &Value) -> Vec<Vec<StyledLine>> {
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)
@@ -126,17 +126,17 @@ fn arguments(schema: &Value) -> Vec<Vec<Line>> {
         let is_required = required.contains(&name.as_str());
         let about = part.get("description").and_then(Value::as_str).unwrap_or_default();
         vec![
-            Line::of(PLAIN, &format!("  {name}")),
-            Line::of(FAINT, &type_words(schema, name)),
-            Line::of(DOUBTFUL, if is_required { "required" } else { "" }),
-            Line::of(FAINT, about),
+            StyledLine::of(PLAIN, &format!("  {name}")),
+            StyledLine::of(FAINT, &type_words(schema, name)),
+            StyledLine::of(DOUBTFUL, if is_required { "required" } else { "" }),
+            StyledLine::of(FAINT, about),
         ]
     };
     properties.map(row).collect()
 }
 
-/// What the server says about repeating a call.
-fn hints(report: &ToolReport) -> Line {
+/// Returns the server's hints about repeating a call.
+fn hints(report: &ToolReport) -> StyledLine {
     let hints = report.tool.hints;
     let named = [
         (hints.read_only == Some(true), GOOD, "read-only"),
@@ -144,9 +144,9 @@ fn hints(report: &ToolReport) -> Line {
         (hints.destructive == Some(true), BAD, "destructive"),
         (hints.open_world == Some(true), PLAIN, "open-world"),
     ];
-    let mut line = Line::default();
+    let mut line = StyledLine::default();
     for (_, style, name) in named.into_iter().filter(|(given, ..)| *given) {
-        let gap = if line == Line::default() { "" } else { " " };
+        let gap = if line == StyledLine::default() { "" } else { " " };
         line = line.with(PLAIN, gap).with(style, name);
     }
     line
@@ -159,21 +159,21 @@ mod tests {
 
     use super::*;
 
-    fn texts(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(Line::text).collect()
+    fn texts(lines: &[StyledLine]) -> Vec<String> {
+        lines.iter().map(StyledLine::text).collect()
     }
 
     #[test]
-    fn a_broken_server_says_why_and_hides_no_other() {
+    fn broken_server_is_shown_with_its_fault_beside_the_others() {
         let name = |text: &str| text.parse().expect("a name");
         let all = [
-            Health::Broken {
+            ServerState::Broken {
                 server: name("crm"),
                 fault: Fault::new(FaultClass::Unavailable, "no such file"),
             },
-            Health::Unusable { server: name("git"), reasons: vec!["args: must be a list".to_owned()] },
-            Health::Disabled { server: name("later") },
-            Health::Ready {
+            ServerState::Unusable { server: name("git"), reasons: vec!["args: must be a list".to_owned()] },
+            ServerState::Disabled { server: name("later") },
+            ServerState::Ready {
                 left_out: std::collections::BTreeMap::new(),
                 server: name("tables"),
                 name: Some("tables".to_owned()),
@@ -202,8 +202,10 @@ mod tests {
     #[test]
     fn reason_is_wrapped_to_the_terminal() {
         let reason = "args: must be a list of texts, and this is a map";
-        let unusable =
-            Health::Unusable { server: "git".parse().expect("a name"), reasons: vec![reason.to_owned()] };
+        let unusable = ServerState::Unusable {
+            server: "git".parse().expect("a name"),
+            reasons: vec![reason.to_owned()],
+        };
         let room = TableRoom { columns: Some(30), ellipsis: "..." };
         assert_eq!(
             texts(&servers(std::iter::once(&unusable), Symbols::Ascii, room, 6)),
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_by_itself_is_shown_with_its_arguments() {
+    fn single_tool_is_shown_with_its_arguments() {
         let report = ToolReport {
             server: "tables".parse().expect("a name"),
             tool: Tool {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_listed_with_its_hints() {
+    fn tool_is_listed_with_its_hints() {
         let tool = |name: &str, hints| ToolReport {
             server: "tables".parse().expect("a name"),
             tool: Tool {

@@ -8,36 +8,36 @@ use std::time::Duration;
 use longshore_proto::CallActivity;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::args::Target;
+use crate::args::ToolTarget;
 use crate::live::activity_words;
-use crate::output::{BUSY, Elapsed, FAINT, Line, Output, PLAIN, Symbols};
+use crate::output::{BUSY, Elapsed, FAINT, Output, PLAIN, StyledLine, Symbols};
 
-/// The time between two frames, as in the view of a run.
+/// Time between two frames, as in the view of a run.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The time after which a call is shown: most answer sooner, and a line that comes and goes disturbs.
+/// Time after which a call is shown. Most calls end sooner, and a line that appears only for a moment disturbs.
 const SHOWN_AFTER: Duration = Duration::from_millis(500);
 
-/// A call under way. When this is dropped, it is no longer shown.
+/// A call under way. Dropping this removes it from the screen.
 pub(super) struct CallProgress<'a> {
     output: &'a Output,
-    target: &'a Target,
-    began: Instant,
+    target: &'a ToolTarget,
+    started: Instant,
     activity: Mutex<Option<CallActivity>>,
 }
 
 impl<'a> CallProgress<'a> {
-    /// A call that begins now.
-    pub(super) fn new(output: &'a Output, target: &'a Target) -> Self {
-        Self { output, target, began: Instant::now(), activity: Mutex::new(None) }
+    /// Creates the display of a call that starts now.
+    pub(super) fn new(output: &'a Output, target: &'a ToolTarget) -> Self {
+        Self { output, target, started: Instant::now(), activity: Mutex::new(None) }
     }
 
-    /// Takes what the call is doing.
-    pub(super) fn note(&self, activity: CallActivity) {
+    /// Stores the latest activity of the call.
+    pub(super) fn store(&self, activity: CallActivity) {
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = Some(activity);
     }
 
-    /// Shows the call for ever, at a terminal. Safe to cancel.
+    /// Shows the call until this future is dropped. Without a terminal it shows nothing.
     pub(super) async fn show(&self) -> Infallible {
         if !self.output.is_live {
             return pending().await;
@@ -46,24 +46,24 @@ impl<'a> CallProgress<'a> {
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             frames.tick().await;
-            let took = self.began.elapsed();
-            if took >= SHOWN_AFTER {
+            let elapsed = self.started.elapsed();
+            if elapsed >= SHOWN_AFTER {
                 let (columns, symbols) = (self.output.size().columns, self.output.symbols);
-                let line = self.line(took, symbols).cut(columns, symbols.ellipsis());
+                let line = self.line(elapsed, symbols).cut(columns, symbols.ellipsis());
                 self.output.draw(&[line]);
             }
         }
     }
 
-    /// `▸ tables/read  2.1s  12/32 page 12`
-    fn line(&self, took: Duration, symbols: Symbols) -> Line {
+    /// Returns a line such as `▸ tables/read 2.1s 12/32 page 12`.
+    fn line(&self, elapsed: Duration, symbols: Symbols) -> StyledLine {
         let activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let words = activity.as_ref().and_then(activity_words).map(|words| format!("  {words}"));
         let (sign, style) = symbols.step(longshore_proto::StepStatus::Running);
-        let Target { server, tool } = self.target;
-        Line::of(style, sign)
+        let ToolTarget { server, tool } = self.target;
+        StyledLine::of(style, sign)
             .with(PLAIN, &format!(" {server}/{tool}"))
-            .with(FAINT, &format!("  {}", Elapsed(took)))
+            .with(FAINT, &format!("  {}", Elapsed(elapsed)))
             .with(BUSY, &words.unwrap_or_default())
     }
 }
@@ -89,9 +89,9 @@ mod tests {
         let line = || call.line(Duration::from_millis(2_100), Symbols::Ascii).text();
         assert_eq!(line(), "> tables/read  2.1s");
         let message = Some("page\u{1b}[2J 12".to_owned());
-        call.note(CallActivity::Progress(Progress { done: 12.0, total: Some(32.0), message }));
+        call.store(CallActivity::Progress(Progress { done: 12.0, total: Some(32.0), message }));
         assert_eq!(line(), r"> tables/read  2.1s  12/32 page\u001b[2J 12");
-        call.note(CallActivity::Sent);
+        call.store(CallActivity::Sent);
         assert_eq!(line(), "> tables/read  2.1s");
     }
 }

@@ -1,4 +1,4 @@
-//! What is known about a server, a tool or a call, as JSON documents have it.
+//! JSON documents about a server, a tool or a call.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use longshore_worker::mcp::{Answer, CallFault, ServerReport, Tool};
 use serde::Serialize;
 use serde_json::Value;
 
-/// How a server does.
+/// State of a server.
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
-pub(super) enum Health {
-    /// It answers.
+pub(super) enum ServerState {
+    /// The server answers.
     Ready {
         server: ServerName,
-        /// What it calls itself.
+        /// The name that the server reports.
         name: Option<String>,
         server_version: Option<String>,
         protocol_version: String,
@@ -30,15 +30,15 @@ pub(super) enum Health {
         left_out: BTreeMap<String, String>,
         pid: Option<u32>,
     },
-    /// It does not.
+    /// The server does not answer.
     Broken { server: ServerName, fault: Fault },
-    /// It is in the file, and cannot be used here.
+    /// The server is in the file, but cannot be used here.
     Unusable { server: ServerName, reasons: Vec<String> },
-    /// It is switched off in the file.
+    /// The server is disabled in the file.
     Disabled { server: ServerName },
 }
 
-impl Health {
+impl ServerState {
     pub(super) fn of(server: &ServerName, checked: Result<ServerReport, CallFault>) -> Self {
         let server = server.clone();
         match checked {
@@ -75,13 +75,13 @@ impl Health {
         }
     }
 
-    /// Returns true if the server is as the file wants it.
-    pub(super) const fn is_fine(&self) -> bool {
+    /// Returns true if the server is ready, or disabled on purpose.
+    pub(super) const fn is_as_configured(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::Disabled { .. })
     }
 }
 
-/// A tool, and whose it is.
+/// A tool of a server.
 #[derive(Debug, Serialize)]
 pub(super) struct ToolReport {
     pub(super) server: ServerName,
@@ -89,21 +89,21 @@ pub(super) struct ToolReport {
     pub(super) tool: Tool,
 }
 
-/// What came of a call.
+/// Result of a call.
 #[derive(Debug, Serialize)]
 pub(super) struct CallReport {
     server: ServerName,
     pub(super) tool: ToolName,
     pub(super) is_error: bool,
-    /// What a step would see as `output`.
+    /// The value that a step would have as `output`.
     pub(super) value: Value,
-    /// What it would see as `content`.
+    /// The value that a step would have as `content`.
     content: Value,
     /// The `_meta` of the result.
     #[serde(rename = "_meta", skip_serializing_if = "Value::is_null")]
     meta: Value,
     took_ms: f64,
-    /// What the tool says went wrong.
+    /// The error text of the tool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }
@@ -117,13 +117,13 @@ impl CallReport {
 }
 
 impl CallReport {
-    /// The parts of the answer.
+    /// Returns the parts of the answer.
     pub(super) const fn content(&self) -> &Value {
         &self.content
     }
 }
 
-/// Milliseconds with three digits behind the point.
+/// Returns milliseconds with three decimals.
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }

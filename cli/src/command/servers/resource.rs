@@ -5,28 +5,28 @@ use longshore_worker::mcp::{CallFault, ReadFault};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{attachments, find, unanswered, usable, with_pool};
+use super::{attachments, find, require_usable, unusable_server, with_pool};
 use crate::args::ServersReadArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// A resource, as JSON documents have it.
+/// JSON document about a resource.
 #[derive(Debug, Serialize)]
 struct ResourceReport {
     server: ServerName,
     uri: String,
-    /// Its parts as they came.
+    /// The parts as the server sent them.
     contents: Value,
 }
 
 /// Reads a resource, and prints or saves its parts.
 pub(crate) async fn read(args: ServersReadArgs, output: &Output) -> Result<Exit, Failure> {
     let file = find(&args.servers, output)?;
-    usable(&file, &args.server)?;
+    require_usable(&file, &args.server)?;
     let contents = with_pool(&file, async |pool, _| {
         let read = pool.read(&args.server, &args.uri, args.timeout).await;
-        read.map_err(|fault| unread(&args.server, &args.uri, &fault))
+        read.map_err(|fault| unreadable(&args.server, &args.uri, &fault))
     })
     .await?;
     if args.save.is_some() || !args.json {
@@ -45,9 +45,9 @@ pub(crate) async fn read(args: ServersReadArgs, output: &Output) -> Result<Exit,
     Ok(Exit::Success)
 }
 
-fn unread(server: &ServerName, uri: &str, fault: &ReadFault) -> Failure {
+fn unreadable(server: &ServerName, uri: &str, fault: &ReadFault) -> Failure {
     match fault {
-        ReadFault::Server(fault) => unanswered(server, fault),
+        ReadFault::Server(fault) => unusable_server(server, fault),
         ReadFault::NotFound(words) => {
             let message = format!("the server `{server}` has no resource `{uri}`: {words}");
             Failure::new(Exit::NotFound, message)
@@ -59,7 +59,7 @@ fn unread(server: &ServerName, uri: &str, fault: &ReadFault) -> Failure {
     }
 }
 
-/// The same parts in the form in which answers hold them.
+/// Returns the parts of a resource in the form that they have in an answer.
 fn parts(contents: &Value) -> Value {
     let contents = contents.as_array().map(Vec::as_slice).unwrap_or_default();
     contents.iter().map(|part| json!({ "type": "resource", "resource": part })).collect()

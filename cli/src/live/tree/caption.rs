@@ -1,19 +1,18 @@
-//! The last cell of a step's row: its tool, counts and activity, within the columns that are left for it.
+//! The last cell of a step's row: its tool, counts and activity, fitted to the remaining columns.
 
-use crate::output::{FAINT, Line, PLAIN};
+use crate::output::{FAINT, PLAIN, StyledLine};
 
-/// The columns that a shortened tool name keeps.
+/// Minimum width of a shortened tool name.
 const TOOL_COLUMNS: usize = 6;
 
-/// The columns that the shortened id of a named step keeps.
+/// Minimum width of the shortened id of a named step.
 const ID_COLUMNS: usize = 4;
 
-/// The columns of an activity for which names are shortened: room for `1234/10000` with its gap and the beginning of a
-/// message.
+/// Width of an activity for which names are shortened: room for `1234/10000` with its gap and the beginning of a message.
 const ACTIVITY_COLUMNS: usize = 20;
 
-/// The last cell of a step's row, in parts. Each part but the first brings its own gap, and may be empty.
-pub(super) struct Caption<'a> {
+/// The last cell of a step's row, in parts. Each part but the first contains its gap, and may be empty.
+pub(super) struct StepCaption<'a> {
     /// The tool, or the kind of a group.
     pub(super) tool: &'a str,
     /// Members that have ended, and attempts.
@@ -24,17 +23,18 @@ pub(super) struct Caption<'a> {
     pub(super) activity: String,
 }
 
-impl Caption<'_> {
-    /// The cell in full.
-    pub(super) fn whole(&self) -> Line {
-        self.of(Line::of(FAINT, self.tool), Line::of(FAINT, &self.id))
+impl StepCaption<'_> {
+    /// Returns the cell in full.
+    pub(super) fn whole(&self) -> StyledLine {
+        self.of(StyledLine::of(FAINT, self.tool), StyledLine::of(FAINT, &self.id))
     }
 
-    /// The cell within so many columns: the tool and the id become shorter first, then the activity loses its end. Counts and
-    /// figures of progress stay, also beyond the columns.
-    pub(super) fn within(&self, columns: usize, ellipsis: &str) -> Line {
-        let (tool, id) = (Line::of(FAINT, self.tool), Line::of(FAINT, &self.id));
-        let [counts, activity] = [&self.counts, &self.activity].map(|text| Line::of(PLAIN, text).width());
+    /// Returns the cell within some columns: the tool and the id are shortened first, then the end of the activity is cut.
+    /// Counts and numbers of progress stay, even beyond the columns.
+    pub(super) fn within(&self, columns: usize, ellipsis: &str) -> StyledLine {
+        let (tool, id) = (StyledLine::of(FAINT, self.tool), StyledLine::of(FAINT, &self.id));
+        let [counts, activity] =
+            [&self.counts, &self.activity].map(|text| StyledLine::of(PLAIN, text).width());
         let kept = counts + activity.min(ACTIVITY_COLUMNS);
         let (mut tool_width, mut id_width) = (tool.width(), id.width());
         while tool_width + id_width + kept > columns {
@@ -45,17 +45,17 @@ impl Caption<'_> {
         }
         let end = columns.max(tool_width + id_width + kept);
         let gap = id.cut(GAP.min(id_width), "");
-        let id = Line::of(FAINT, self.id.trim_start());
+        let id = StyledLine::of(FAINT, self.id.trim_start());
         let id = gap.followed_by(id.without_middle(id_width.saturating_sub(GAP), ellipsis));
         self.of(tool.without_middle(tool_width, ellipsis), id).cut(end, ellipsis)
     }
 
-    fn of(&self, tool: Line, id: Line) -> Line {
+    fn of(&self, tool: StyledLine, id: StyledLine) -> StyledLine {
         tool.with(PLAIN, &self.counts).followed_by(id).with(PLAIN, &self.activity)
     }
 }
 
-/// Columns of the gap before a part.
+/// Width of the gap before a part.
 const GAP: usize = 2;
 
 #[cfg(test)]
@@ -65,7 +65,7 @@ mod tests {
     fn within(columns: usize, counts: &str, activity: &str) -> String {
         let (counts, activity) = (counts.to_owned(), activity.to_owned());
         let tool = "demo/trigger-long-running-operation";
-        let caption = Caption { tool, counts, id: "  slow_step".to_owned(), activity };
+        let caption = StepCaption { tool, counts, id: "  slow_step".to_owned(), activity };
         caption.within(columns, "…").text()
     }
 
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn message_of_a_server_loses_its_end() {
+    fn message_of_a_server_is_cut_at_its_end() {
         let activity = format!("  4/10 {}", "m".repeat(100));
         assert_eq!(within(40, "", &activity), "demo…ation  slo…step  4/10 mmmmmmmmmmmm…");
     }

@@ -7,31 +7,31 @@ use super::super::sample::{BEGAN, attempt, run, step, unreported};
 use super::*;
 
 fn check(runs: &[RunView], symbols: Symbols, size: (usize, usize), expected: &[&str]) {
-    let (size, activities) = (Size { columns: size.0, rows: size.1 }, Activities::default());
-    let drawing = Drawing {
+    let (size, activities) = (TerminalSize { columns: size.0, rows: size.1 }, Activities::default());
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols,
         size,
         is_last: false,
         activities: &activities,
     };
-    let lines = frame(runs.iter(), drawing);
-    let texts: Vec<_> = lines.iter().map(Line::text).collect();
+    let lines = frame(runs.iter(), context);
+    let texts: Vec<_> = lines.iter().map(StyledLine::text).collect();
     assert_eq!(texts, expected);
     assert!(lines.len() < size.rows && lines.iter().all(|line| line.width() <= size.columns));
 }
 
-/// The frame that stays.
+/// Returns the last frame of a run.
 fn last_frame(run: &RunView) -> Vec<String> {
-    let size = Size { columns: 40, rows: 5 };
-    let drawing = Drawing {
+    let size = TerminalSize { columns: 40, rows: 5 };
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols: Symbols::Ascii,
         size,
         is_last: true,
         activities: &Activities::default(),
     };
-    frame(std::iter::once(run), drawing).iter().map(Line::text).collect()
+    frame(std::iter::once(run), context).iter().map(StyledLine::text).collect()
 }
 
 fn sample() -> RunView {
@@ -110,7 +110,7 @@ fn attempts_are_counted_by_their_numbers() {
 }
 
 #[test]
-fn a_step_that_waits_says_for_what_in_a_terminal_of_the_usual_width() {
+fn reason_of_a_waiting_step_fits_a_terminal_of_80_columns() {
     let waits =
         json!({ "does": "payments/charge", "waiting_for": "a worker that serves `payments`: none does" });
     check(
@@ -126,7 +126,7 @@ fn a_step_that_waits_says_for_what_in_a_terminal_of_the_usual_width() {
 }
 
 #[test]
-fn a_cancelled_run_says_why() {
+fn cancelled_run_is_shown_with_its_reason() {
     let mut run = run("cancelled", vec![step("files", "cancelled", json!({}))]);
     run.summary.cancel_reason = Some("wrong file\nof ours".to_owned());
     check(
@@ -142,7 +142,7 @@ fn a_cancelled_run_says_why() {
 }
 
 #[test]
-fn ascii_says_the_same() {
+fn tree_in_ascii_has_the_same_content() {
     check(
         &[sample()],
         Symbols::Ascii,
@@ -162,7 +162,7 @@ fn ascii_says_the_same() {
 }
 
 #[test]
-fn a_low_terminal_shows_where_the_work_is() {
+fn terminal_of_few_rows_shows_failed_and_running_steps() {
     check(
         &[sample()],
         Symbols::Unicode,
@@ -186,7 +186,7 @@ fn the_last_frame_shows_every_step() {
 }
 
 #[test]
-fn runs_that_have_ended_make_room_for_the_others() {
+fn ended_runs_take_one_row() {
     let ended = run("succeeded", vec![step("files", "succeeded", json!({}))]);
     let mut going = run("running", vec![step("files", "running", json!({}))]);
     check(
@@ -214,7 +214,7 @@ fn runs_that_have_ended_make_room_for_the_others() {
 }
 
 #[test]
-fn the_last_frame_has_errors_in_full_and_counts_what_was_tolerated() {
+fn last_frame_has_faults_in_full_and_counts_tolerated_failures() {
     let fault = json!({ "class": "tool_error", "message": "row 7 has no number, which this table needs\n  at line 9" });
     let of_member = |member: Option<&str>| json!({ "class": "tool_error", "message": "`north`: row 7 has no number, which this table needs", "member": member });
     let run = run(
@@ -239,45 +239,45 @@ fn the_last_frame_has_errors_in_full_and_counts_what_was_tolerated() {
 }
 
 #[test]
-fn progress_stands_at_the_end_of_the_line_of_its_call() {
+fn progress_is_at_the_end_of_the_row_of_its_call() {
     let running = run("running", vec![step("files", "running", json!({ "name": "All files" }))]);
     let (mut activities, step) = (Activities::default(), "files".parse().expect("a path"));
     let message = Some("page\u{1b}[2J 12, which has a long name".to_owned());
     let activity = CallActivity::Progress(Progress { done: 12.0, total: Some(32.0), message });
     activities
-        .take(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
-    let drawing = Drawing {
+        .store(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols: Symbols::Ascii,
-        size: Size { columns: 70, rows: 5 },
+        size: TerminalSize { columns: 70, rows: 5 },
         is_last: false,
         activities: &activities,
     };
-    let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
+    let lines: Vec<_> = frame(std::iter::once(&running), context).iter().map(StyledLine::text).collect();
     assert_eq!(lines[1], r"  > All files  running    2.0s  tables/read  files  12/32 page\u001...");
 }
 
 #[test]
-fn progress_stays_in_a_terminal_of_the_usual_width() {
+fn progress_fits_a_terminal_of_80_columns() {
     let more = json!({ "name": "A long job", "does": "demo/trigger-long-running-operation" });
     let running = run("running", vec![step("slow_operation", "running", more)]);
     let (mut activities, step) = (Activities::default(), "slow_operation".parse().expect("a path"));
     let activity = CallActivity::Progress(Progress { done: 4.0, total: Some(10.0), message: None });
     activities
-        .take(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
-    let drawing = Drawing {
+        .store(&running, CallUpdate { run: running.summary.run, step, attempt: Attempt::FIRST, activity });
+    let context = FrameContext {
         now: Timestamp::from_millis(BEGAN + 3_000),
         symbols: Symbols::Unicode,
-        size: Size { columns: 80, rows: 5 },
+        size: TerminalSize { columns: 80, rows: 5 },
         is_last: false,
         activities: &activities,
     };
-    let lines: Vec<_> = frame(std::iter::once(&running), drawing).iter().map(Line::text).collect();
+    let lines: Vec<_> = frame(std::iter::once(&running), context).iter().map(StyledLine::text).collect();
     assert!(lines[1].ends_with("slow_operation  4/10"), "{lines:?}");
 }
 
 #[test]
-fn fault_that_only_quotes_one_of_another_step_is_shown() {
+fn fault_that_quotes_the_fault_of_another_step_is_shown() {
     let fault = |message: &str| json!({ "class": "tool_error", "message": message });
     let steps = vec![
         step("north", "failed", json!({ "error": fault("no row 7") })),

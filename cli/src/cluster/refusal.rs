@@ -1,4 +1,4 @@
-//! An answer of a scheduler that says no, in words for a person and as an exit code.
+//! Refusals of schedulers, as messages and exit codes.
 
 use async_nats::HeaderMap;
 use serde::Deserialize;
@@ -7,37 +7,37 @@ use serde_json::Value;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// The headers of an answer that says no, as NATS' micro services have them (ADR-32).
+/// Header with the code of a refusal, as NATS services send it (ADR-32).
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 const ERROR_TEXT: &str = "Nats-Service-Error";
 
-/// The reason of a denial for lack of room in a store.
+/// The reason of a refusal for lack of room in a store.
 const FULL: &str = "full";
 
-/// The reason of a denial because a store denies the scheduler a permission.
+/// The reason of a refusal because a store denies the scheduler a permission.
 const DENIED: &str = "denied";
 
-/// What is wrong with a request, in full.
+/// Body of a refusal.
 #[derive(Debug, Default, Deserialize)]
-struct Problems {
+struct RefusalBody {
     #[serde(default)]
     reason: String,
     #[serde(default)]
     problems: Vec<Value>,
 }
 
-/// What a scheduler says that does not do what it was asked.
-pub(super) struct Denial {
-    /// The kind of reason, one token.
+/// A refusal of a request.
+pub(super) struct Refusal {
+    /// The reason, as one token.
     pub(super) reason: String,
     pub(super) failure: Failure,
 }
 
-/// Whether an answer says no, and why.
-pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
+/// Decodes the refusal in an answer. Returns `None` if the answer is no refusal.
+pub(super) fn refusal_of(headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {
     let code: u16 = headers.get(ERROR_CODE)?.as_str().parse().unwrap_or(500);
     let text = headers.get(ERROR_TEXT).map_or("refused", |text| text.as_str());
-    let Problems { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
+    let RefusalBody { reason, problems } = serde_json::from_slice(body).unwrap_or_default();
     let exit = match code {
         _ if reason == DENIED => Exit::Denied,
         400 | 409 | 413 => Exit::Invalid,
@@ -47,18 +47,18 @@ pub(super) fn denied(headers: &HeaderMap, body: &[u8]) -> Option<Denial> {
         503 => Exit::Unreachable,
         _ => Exit::Error,
     };
-    let further: Vec<_> = problems.iter().map(words).filter(|words| words != text).collect();
-    let lines: String = further.iter().map(|words| format!("\n  {words}")).collect();
+    let further: Vec<_> = problems.iter().map(problem_line).filter(|line| line != text).collect();
+    let lines: String = further.iter().map(|line| format!("\n  {line}")).collect();
     let help = match reason.as_str() {
-        FULL => Some("`longshore doctor` says which store is full".to_owned()),
-        DENIED => Some("`longshore doctor` says which process lacks a permission".to_owned()),
+        FULL => Some("`longshore doctor` shows which store is full".to_owned()),
+        DENIED => Some("`longshore doctor` shows which process lacks a permission".to_owned()),
         _ => None,
     };
-    Some(Denial { reason, failure: Failure::new(exit, format!("{text}{lines}")).maybe_help(help) })
+    Some(Refusal { reason, failure: Failure::new(exit, format!("{text}{lines}")).maybe_help(help) })
 }
 
-/// A problem as a line.
-fn words(problem: &Value) -> String {
+/// Returns a problem as a line.
+fn problem_line(problem: &Value) -> String {
     match problem {
         Value::String(text) => text.clone(),
         Value::Object(fields) => match fields.get("message") {
@@ -74,12 +74,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cluster_without_room_or_permissions_is_not_one_that_cannot_be_reached() {
+    fn missing_room_or_permission_has_another_exit_code_than_an_unreachable_cluster() {
         let exit = |code: &str, reason: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(ERROR_CODE, code);
             let body = format!(r#"{{"reason": "{reason}"}}"#);
-            denied(&headers, body.as_bytes()).map(|denial| denial.failure.exit)
+            refusal_of(&headers, body.as_bytes()).map(|refusal| refusal.failure.exit)
         };
         assert_eq!(exit("503", "full"), Some(Exit::Full));
         assert_eq!(exit("429", "quota"), Some(Exit::Full));

@@ -1,7 +1,7 @@
 //! `longshore runs cancel` in a data directory.
 //!
-//! A run that a process moves is asked to stop through its log, and that process does the rest. An interrupted run is ended
-//! here: its partition is taken over for a moment, and no call is made.
+//! A run that a process executes is cancelled by an entry in its log, which that process reads. An interrupted run is ended
+//! by this process: it takes over the partition for a moment, and makes no call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,12 +11,12 @@ use longshore_proto::{Partition, RunId, RunStatus, RunSummary, RunView};
 
 use super::super::result::status_participle;
 use super::cancelled::{CancelOutcome, CancelReport};
-use super::look::Look;
+use super::data_dir::DirectoryRuns;
 use super::run_count::{RUNS_PER_CANCEL, run_count};
-use super::{Place, data_directory, find, query};
+use super::{RunSource, data_directory, find_local_run, query};
 use crate::args::RunsCancelArgs;
 use crate::confirm::confirm;
-use crate::embedded::Opened;
+use crate::embedded::OpenDataDir;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::node;
@@ -25,13 +25,13 @@ use crate::output::Output;
 /// Statuses of runs that can be cancelled.
 const STOPPABLE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Interrupted];
 
-/// Tells runs of a data directory to stop. That a run has ended already is said, and is success.
-pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
-    let data = data_directory(&args.place);
-    let look = Look::at(&data, output).await.map_err(super::or_a_cluster)?;
+/// Cancels runs of a data directory. For a run that has already ended a message is printed, and that is success.
+pub(super) async fn cancel_local(args: RunsCancelArgs, output: &Output) -> Result<Exit, Failure> {
+    let data = data_directory(&args.source);
+    let local = DirectoryRuns::read(&data, output).await.map_err(super::suggest_cluster)?;
     let report = CancelReport { output, json: args.json };
     let (chosen, exit) = if args.runs.is_empty() {
-        let chosen = described(&args, look).await?;
+        let chosen = matching_runs(&args, local).await?;
         if chosen.is_empty() {
             output.message("no such runs");
             return Ok(Exit::Success);
@@ -43,21 +43,21 @@ pub(super) async fn cancel_here(args: RunsCancelArgs, output: &Output) -> Result
         }
         (chosen, Exit::Success)
     } else {
-        named(&args, look, report).await?
+        given_runs(&args, local, report).await?
     };
     cancel(&data, &chosen, &args.reason, report).await?;
     Ok(exit)
 }
 
-/// Runs that are named by their ids and have not ended, and the exit code of the last one that is unknown.
-async fn named(
+/// Returns the runs that are given by their ids and have not ended, and the exit code of the last one that is unknown.
+async fn given_runs(
     args: &RunsCancelArgs,
-    look: Look,
+    local: DirectoryRuns,
     report: CancelReport<'_>,
 ) -> Result<(Vec<RunId>, Exit), Failure> {
     let (mut chosen, mut exit) = (Vec::new(), Exit::Success);
     for text in &args.runs {
-        match find(&look, text).await {
+        match find_local_run(&local, text).await {
             Ok(view) if view.summary.status.is_terminal() => {
                 report.print(view.summary.run, CancelOutcome::Ended, &has_ended(&view))?;
             }
@@ -68,23 +68,23 @@ async fn named(
             }
         }
     }
-    look.close().await;
+    local.close().await;
     Ok((chosen, exit))
 }
 
 fn has_ended(view: &RunView) -> String {
     let RunSummary { run, status, .. } = view.summary;
-    format!("the run {run} has ended already: it has {}", status_participle(status))
+    format!("the run {run} has already ended: it has {}", status_participle(status))
 }
 
-/// Runs that the options describe.
-async fn described(args: &RunsCancelArgs, look: Look) -> Result<Vec<RunId>, Failure> {
+/// Returns the runs that match the options.
+async fn matching_runs(args: &RunsCancelArgs, local: DirectoryRuns) -> Result<Vec<RunId>, Failure> {
     let statuses = if args.statuses.is_empty() { STOPPABLE.to_vec() } else { args.statuses.clone() };
     let mut query = RunQuery { statuses, ..query(&args.filter) };
-    let place = Place::Data(Box::new(look));
+    let source = RunSource::DataDir(Box::new(local));
     let mut chosen = Vec::new();
     let listed = loop {
-        match place.runs(query.clone()).await {
+        match source.runs(query.clone()).await {
             Ok(RunPage { runs, next, .. }) => {
                 chosen.extend(runs.iter().map(|summary| summary.run));
                 query.after = next;
@@ -95,7 +95,7 @@ async fn described(args: &RunsCancelArgs, look: Look) -> Result<Vec<RunId>, Fail
             Err(failure) => break Err(failure),
         }
     };
-    place.close().await;
+    source.close().await;
     listed
 }
 
@@ -112,7 +112,7 @@ async fn cancel(
     for run in chosen {
         by_partition.entry(run.partition()).or_default().push(*run);
     }
-    let mut opened = Opened::open(data, node::name()?).await?;
+    let mut opened = OpenDataDir::open(data, node::name()?).await?;
     let cancelled = async {
         for (partition, runs) in &by_partition {
             cancel_in(&mut opened, *partition, runs, reason, report).await?;
@@ -126,7 +126,7 @@ async fn cancel(
 
 /// Cancels runs of one partition.
 async fn cancel_in(
-    opened: &mut Opened,
+    opened: &mut OpenDataDir,
     partition: Partition,
     runs: &[RunId],
     reason: &str,
@@ -149,7 +149,7 @@ async fn cancel_in(
             Some(view) if view.summary.status.is_terminal() => (CancelOutcome::Ended, has_ended(&view)),
             _ => {
                 let rest = format!("which `longshore resume {run}` does");
-                let message = format!("cancelling {run}: it has steps to carry out before it ends, {rest}");
+                let message = format!("cancelling {run}: it has steps to execute before it ends, {rest}");
                 (CancelOutcome::Cancelling, message)
             }
         };

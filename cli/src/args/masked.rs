@@ -1,16 +1,16 @@
-//! The message about a command line that is refused, without what may be a credential in it.
+//! Masks credentials in the message about a command line that is refused.
 
 use clap::error::Error;
 use longshore_ports::shown_addresses;
 use longshore_worker::mcp::Secrets;
 
-/// Returns the message about a refused command line if it repeats what may be a credential: an address, or the value of an option
-/// whose name is that of one. `None` says that the message of `error` can be shown as it is.
+/// Returns the message about a refused command line with masked credentials: addresses, and values of options whose names
+/// are those of credentials. Returns `None` if the message of `error` contains none and can be shown unchanged.
 pub(crate) fn without_credentials(error: &Error, line: &[String]) -> Option<String> {
     let message = error.render().to_string();
     let mut secrets = Secrets::default();
     secrets.add_from_arguments(line.iter().map(String::as_str));
-    // A part of an argument that is refused is repeated as well, such as what follows `=`.
+    // The message also repeats a refused part of an argument, such as the text after `=`.
     let values = line.iter().filter_map(|argument| argument.split_once('=').map(|(_, value)| value));
     let mut shown = message.clone();
     for argument in line.iter().map(String::as_str).chain(values).filter(|argument| argument.contains("://"))
@@ -43,8 +43,8 @@ mod tests {
         ] {
             let line: Vec<String> = [&["longshore"], line].concat().into_iter().map(str::to_owned).collect();
             let error = Cli::command().try_get_matches_from(&line).expect_err("refused");
-            let said = without_credentials(&error, &line).unwrap_or_else(|| error.render().to_string());
-            assert!(said.contains(shown) && !said.contains("s3cret"), "{line:?}: {said}");
+            let message = without_credentials(&error, &line).unwrap_or_else(|| error.render().to_string());
+            assert!(message.contains(shown) && !message.contains("s3cret"), "{line:?}: {message}");
         }
         let line = ["longshore".to_owned(), "lst".to_owned()];
         let error = Cli::command().try_get_matches_from(&line).expect_err("refused");

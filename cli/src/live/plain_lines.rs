@@ -1,123 +1,133 @@
-//! Runs as lines of a log: one for each change of a step, with the moment it happened. The start of a step is no such change:
-//! [`running`](super::running) says when it has a line.
+//! Plain lines about runs: one for each change of a step, with its time. The start of a step is no such change:
+//! [`running`](super::running) decides when it has a line.
 //!
-//! For output that is kept or read by programs. A view may skip states that nobody saw; a line then tells the newest.
+//! They are for output that is stored or read by programs. If a view skips states, its line has the newest one.
 
 use longshore_proto::{RunId, RunStatus, RunView, StepStatus, StepView, Timestamp};
 
 use super::tree::tolerated;
-use crate::output::{Elapsed, Line, PLAIN, Times};
+use crate::output::{Elapsed, PLAIN, StyledLine, TimeFormatter};
 
-/// The lines between two views of a run, in the order of their moments. What has no moment of its own is told with the one
-/// at which it was `seen`.
+/// Returns the lines about the changes between two views of a run, sorted by time. A change without its own time has the
+/// time `seen`.
 pub(super) fn changes(
     before: Option<&RunView>,
     now: &RunView,
-    several: bool,
+    with_run_ids: bool,
     seen: Timestamp,
-    times: &Times,
-) -> Vec<Line> {
+    times: &TimeFormatter,
+) -> Vec<StyledLine> {
     let old = before.map_or(&[][..], |view| &view.steps);
-    let turns = turns(&now.steps);
-    let changed = now.steps.iter().zip(turns).enumerate().filter_map(|(place, (step, turn))| {
+    let order = order(&now.steps);
+    let changed = now.steps.iter().zip(order).enumerate().filter_map(|(index, (step, position))| {
         let own = moment(step, now.summary.submitted_at);
-        match old.get(place) {
+        match old.get(index) {
             Some(before) if state(before) != state(step) && !only_starts(before, step) => {
-                Some((own, turn, step))
+                Some((own, position, step))
             }
-            Some(before) if waits_anew(Some(before), step) => Some((seen, turn, step)),
-            None if step.status.is_terminal() || !step.attempts.is_empty() => Some((own, turn, step)),
-            None if waits_anew(None, step) => Some((own, turn, step)),
+            Some(before) if waits_for_another_reason(Some(before), step) => Some((seen, position, step)),
+            None if step.status.is_terminal() || !step.attempts.is_empty() => Some((own, position, step)),
+            None if waits_for_another_reason(None, step) => Some((own, position, step)),
             _ => None,
         }
     });
     let mut changed: Vec<(Timestamp, usize, &StepView)> = changed.collect();
-    changed.sort_by_key(|(at, turn, _)| (*at, *turn));
-    let mut told: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
-    told.extend(turned(before, now, seen));
-    let whose = several.then_some(now.summary.run);
-    told.into_iter().map(|(at, words)| line(at, whose, &words, times)).collect()
+    changed.sort_by_key(|(at, position, _)| (*at, *position));
+    let mut lines: Vec<_> = changed.into_iter().map(|(at, _, step)| (at, words(step, &now.steps))).collect();
+    lines.extend(run_line(before, now, seen));
+    let run_id = with_run_ids.then_some(now.summary.run);
+    lines.into_iter().map(|(at, words)| line(at, run_id, &words, times)).collect()
 }
 
-/// A line for each call of a run that is resumed which was out when the run was interrupted, and is made again.
-pub(super) fn made_again(run: &RunView, several: bool, now: Timestamp, times: &Times) -> Vec<Line> {
-    let whose = several.then_some(run.summary.run);
-    let is_out = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
-    let calls = run.steps.iter().filter(is_out);
-    calls.map(|step| line(now, whose, &words(step, &run.steps), times)).collect()
+/// Returns a line for each call that was under way when a run was interrupted, and is made again.
+pub(super) fn repeated_calls(
+    run: &RunView,
+    with_run_ids: bool,
+    now: Timestamp,
+    times: &TimeFormatter,
+) -> Vec<StyledLine> {
+    let run_id = with_run_ids.then_some(run.summary.run);
+    let is_under_way = |step: &&StepView| step.status == StepStatus::Running && step.does.contains('/');
+    let calls = run.steps.iter().filter(is_under_way);
+    calls.map(|step| line(now, run_id, &words(step, &run.steps), times)).collect()
 }
 
-/// The line that says that a step is under way, and for how long.
-pub(super) fn under_way(step: &StepView, whose: Option<RunId>, now: Timestamp, times: &Times) -> Line {
+/// Returns the line about a step that is under way, with its duration.
+pub(super) fn under_way(
+    step: &StepView,
+    run_id: Option<RunId>,
+    now: Timestamp,
+    times: &TimeFormatter,
+) -> StyledLine {
     let took = step.started_at.map(|began| format!("  {}", Elapsed(now.since(began)))).unwrap_or_default();
     let words = format!("{}  {}  {}{took}", step.path, step.shown_status(), step.caption());
-    line(now, whose, &words, times)
+    line(now, run_id, &words, times)
 }
 
-/// The line that says what the call of a step is doing.
+/// Returns the line about the activity of the call of a step.
 pub(super) fn activity(
     step: &StepView,
     words: &str,
-    whose: Option<RunId>,
+    run_id: Option<RunId>,
     at: Timestamp,
-    times: &Times,
-) -> Line {
+    times: &TimeFormatter,
+) -> StyledLine {
     let words = format!("{}  {}  {}  {words}", step.path, step.shown_status(), step.caption());
-    line(at, whose, &words, times)
+    line(at, run_id, &words, times)
 }
 
-fn line(at: Timestamp, whose: Option<RunId>, words: &str, times: &Times) -> Line {
-    let whose = whose.map(|run| format!("  {run}")).unwrap_or_default();
-    Line::of(PLAIN, &format!("{}{whose}  {words}", times.shown(at)))
+fn line(at: Timestamp, run_id: Option<RunId>, words: &str, times: &TimeFormatter) -> StyledLine {
+    let run_id = run_id.map(|run| format!("  {run}")).unwrap_or_default();
+    StyledLine::of(PLAIN, &format!("{}{run_id}  {words}", times.shown(at)))
 }
 
-/// Order of changes within a millisecond: steps in the order of the file, where a group begins before its members and ends
-/// after them.
-fn turns(steps: &[StepView]) -> Vec<usize> {
-    let mut turns = vec![0; steps.len()];
+/// Returns the order of changes within a millisecond: that of the steps in the file, where a group begins before its members
+/// and ends after them.
+fn order(steps: &[StepView]) -> Vec<usize> {
+    let mut order = vec![0; steps.len()];
     let mut open: Vec<(usize, u16)> = Vec::new();
     let mut next = 0;
-    let mut take = |turns: &mut Vec<usize>, place: usize, is_turn: bool| {
+    let mut count_step = |order: &mut Vec<usize>, index: usize, is_counted: bool| {
         next += 1;
-        if let Some(turn) = turns.get_mut(place).filter(|_| is_turn) {
-            *turn = next;
+        if let Some(position) = order.get_mut(index).filter(|_| is_counted) {
+            *position = next;
         }
     };
-    let has_ended = |place: usize| steps.get(place).is_some_and(|step| step.status.is_terminal());
-    for (place, step) in steps.iter().enumerate() {
+    let has_ended = |index: usize| steps.get(index).is_some_and(|step| step.status.is_terminal());
+    for (index, step) in steps.iter().enumerate() {
         while let Some((above, _)) = open.pop_if(|(_, depth)| *depth >= step.depth) {
-            take(&mut turns, above, has_ended(above));
+            count_step(&mut order, above, has_ended(above));
         }
-        take(&mut turns, place, !has_ended(place));
-        open.push((place, step.depth));
+        count_step(&mut order, index, !has_ended(index));
+        open.push((index, step.depth));
     }
     while let Some((above, _)) = open.pop() {
-        take(&mut turns, above, has_ended(above));
+        count_step(&mut order, above, has_ended(above));
     }
-    turns
+    order
 }
 
-/// What a change is a change of.
+/// Returns the state of a step whose changes are printed.
 fn state(step: &StepView) -> (StepStatus, usize) {
-    // Attempts that are made in place, without waiting, show one by one as well.
+    // Attempts that a worker repeats at once are also printed one by one.
     (step.status, step.attempts.len())
 }
 
-/// Returns true if all that happened is that a step, or its next attempt, was sent.
+/// Returns true if the only change is that a step, or its next attempt, was dispatched.
 fn only_starts(before: &StepView, now: &StepView) -> bool {
     now.status == StepStatus::Running && now.attempts.len() == before.attempts.len()
 }
 
-/// Whether a step waits for something else than before. What stands behind a colon, as how many wait with it, changes all
-/// the time and is no news.
-fn waits_anew(before: Option<&StepView>, now: &StepView) -> bool {
+/// Returns true if a step waits for something else than before. The text behind a colon, such as the number of queued jobs,
+/// changes all the time and is ignored.
+fn waits_for_another_reason(before: Option<&StepView>, now: &StepView) -> bool {
     let what = |step: &StepView| {
         step.waiting_for.as_deref().and_then(|what| what.split(':').next().map(str::to_owned))
     };
     now.waiting_for.is_some() && before.and_then(what) != what(now)
 }
 
-/// When a step came into its state.
+/// Returns the time at which a step reached its state.
 fn moment(step: &StepView, submitted_at: Timestamp) -> Timestamp {
     let last = step.attempts.last().map(|attempt| attempt.started_at.plus(attempt.took));
     step.finished_at.or(last).or(step.started_at).unwrap_or(submitted_at)
@@ -145,8 +155,8 @@ fn words(step: &StepView, all: &[StepView]) -> String {
     words
 }
 
-/// The line that says that the run is over, or was told to stop.
-fn turned(before: Option<&RunView>, now: &RunView, seen: Timestamp) -> Option<(Timestamp, String)> {
+/// Returns the line about the end or the cancellation of a run.
+fn run_line(before: Option<&RunView>, now: &RunView, seen: Timestamp) -> Option<(Timestamp, String)> {
     let summary = &now.summary;
     if before.is_some_and(|before| before.summary.status == summary.status) {
         return None;
@@ -176,18 +186,24 @@ mod tests {
     use super::super::sample::{BEGAN, attempt, run, step, unreported};
     use super::*;
 
-    fn check(before: Option<&RunView>, now: &RunView, several: bool, expected: &[&str]) {
-        let lines = changes(before, now, several, Timestamp::from_millis(BEGAN + 4_000), &Times::default());
-        assert_eq!(lines.iter().map(Line::text).collect::<Vec<_>>(), expected);
+    fn check(before: Option<&RunView>, now: &RunView, with_run_ids: bool, expected: &[&str]) {
+        let lines = changes(
+            before,
+            now,
+            with_run_ids,
+            Timestamp::from_millis(BEGAN + 4_000),
+            &TimeFormatter::default(),
+        );
+        assert_eq!(lines.iter().map(StyledLine::text).collect::<Vec<_>>(), expected);
     }
 
     #[test]
-    fn only_what_changed_is_told_in_the_order_it_happened() {
+    fn changes_are_printed_in_the_order_of_their_times() {
         let first = run("running", vec![step("a", "running", json!({})), step("b", "pending", json!({}))]);
         check(None, &first, false, &[]);
         let begun = Timestamp::from_millis(BEGAN + 2_500);
         assert_eq!(
-            under_way(&first.steps[0], None, begun, &Times::default()).text(),
+            under_way(&first.steps[0], None, begun, &TimeFormatter::default()).text(),
             "2026-11-20T15:11:13.500Z  a  running  tables/read  1.5s"
         );
         check(Some(&first), &first, false, &[]);
@@ -228,39 +244,40 @@ mod tests {
                 step("last", "succeeded", json!({ "does": "set" })),
             ],
         );
-        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN), &Times::default());
-        let texts: Vec<_> = lines.iter().map(Line::text).collect();
+        let lines = changes(None, &now, false, Timestamp::from_millis(BEGAN), &TimeFormatter::default());
+        let texts: Vec<_> = lines.iter().map(StyledLine::text).collect();
         let paths: Vec<_> = texts.iter().map(|text| text.split("  ").nth(1).unwrap()).collect();
         assert_eq!(paths, ["first", "member", "group", "last", "run"]);
         assert!(texts[4].ends_with("5.0s  1 failed, tolerated"), "{texts:?}");
     }
 
     #[test]
-    fn what_a_step_waits_for_is_told_once_when_it_is_seen() {
+    fn reason_to_wait_is_printed_once() {
         let waits = |what: &str| run("running", vec![step("a", "running", json!({ "waiting_for": what }))]);
         let begun = run("running", vec![step("a", "running", json!({}))]);
-        let nobody = waits("a worker that serves `tables`: none does");
+        let unserved = waits("a worker that serves `tables`: none does");
         let queued = waits("a free worker that serves `tables`: 7 jobs are queued");
         let nearer = waits("a free worker that serves `tables`: 6 jobs are queued");
         let words = "a  running  tables/read  waits for a worker that serves `tables`: none does";
-        check(None, &nobody, false, &[&format!("2026-11-20T15:11:12.000Z  {words}")]);
-        check(Some(&begun), &nobody, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
-        check(Some(&nobody), &nobody, false, &[]);
+        check(None, &unserved, false, &[&format!("2026-11-20T15:11:12.000Z  {words}")]);
+        check(Some(&begun), &unserved, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
+        check(Some(&unserved), &unserved, false, &[]);
         let words =
             "a  running  tables/read  waits for a free worker that serves `tables`: 7 jobs are queued";
-        check(Some(&nobody), &queued, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
+        check(Some(&unserved), &queued, false, &[&format!("2026-11-20T15:11:15.000Z  {words}")]);
         check(Some(&queued), &nearer, false, &[]);
         check(Some(&nearer), &begun, false, &[]);
     }
 
     #[test]
-    fn a_cancel_is_told_with_its_reason_when_it_is_seen_and_at_the_end() {
-        let told = |status: &str| {
+    fn cancel_is_printed_with_its_reason_at_its_start_and_end() {
+        let cancelling = |status: &str| {
             let mut run = run(status, vec![]);
             run.summary.cancel_reason = Some("wrong\nfile".to_owned());
             run
         };
-        let (first, second, last) = (run("running", vec![]), told("cancelling"), told("cancelled"));
+        let (first, second, last) =
+            (run("running", vec![]), cancelling("cancelling"), cancelling("cancelled"));
         check(
             Some(&first),
             &second,
@@ -276,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_several_lines_is_still_one_line_of_columns() {
+    fn fault_of_several_lines_is_printed_in_one_line() {
         let fault = json!({ "class": "tool_error", "message": "no\n\tat x\u{1b}[2J\r\n  end" });
         let now = run("failing", vec![step("a", "failed", json!({ "error": fault }))]);
         let expected =
@@ -285,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_are_made_again_after_an_interruption_have_a_line() {
+    fn repeated_calls_of_a_resumed_run_are_printed() {
         let run = run(
             "running",
             vec![
@@ -296,9 +313,9 @@ mod tests {
             ],
         );
         let now = Timestamp::from_millis(BEGAN + 9_000);
-        let lines = made_again(&run, false, now, &Times::default());
+        let lines = repeated_calls(&run, false, now, &TimeFormatter::default());
         assert_eq!(
-            lines.iter().map(Line::text).collect::<Vec<_>>(),
+            lines.iter().map(StyledLine::text).collect::<Vec<_>>(),
             ["2026-11-20T15:11:20.000Z  b  running  tables/read  unavailable: its process ended"]
         );
     }
@@ -307,7 +324,7 @@ mod tests {
     fn attempts_are_counted_by_their_numbers() {
         let ended = |attempts: serde_json::Value| {
             let now = run("running", vec![step("a", "succeeded", json!({ "attempts": attempts }))]);
-            changes(None, &now, false, Timestamp::from_millis(BEGAN), &Times::default())[0].text()
+            changes(None, &now, false, Timestamp::from_millis(BEGAN), &TimeFormatter::default())[0].text()
         };
         let once = ended(json!([unreported(1), unreported(1), attempt(1, "timeout", "x")]));
         assert!(once.ends_with("tables/read  250ms"), "{once}");
@@ -328,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_will_be_repeated_is_told_with_its_fault() {
+    fn attempt_that_will_be_repeated_is_printed_with_its_fault() {
         let first = run("running", vec![step("a", "running", json!({}))]);
         let second = run(
             "running",

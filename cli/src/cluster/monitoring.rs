@@ -1,4 +1,4 @@
-//! What others may look at while a process runs: its health and its metrics.
+//! Health and metrics of a running process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,27 +12,28 @@ use super::probes;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::health::{HealthServer, Readiness};
-use crate::metering::{self, Role};
+use crate::metering::{self, ProcessRole};
 
 /// The connection to NATS, once there is one.
-type Connected = Arc<OnceLock<Nats>>;
+type NatsConnection = Arc<OnceLock<Nats>>;
 
-/// Answers those who look, and asks the stores, for as long as it lives.
-pub(super) struct Watched {
-    connected: Connected,
+/// The HTTP server for health and metrics, and the probes of the stores. They run until this is dropped.
+pub(super) struct Monitoring {
+    connected: NatsConnection,
     dependencies: Arc<Dependencies>,
     tasks: JoinSet<()>,
 }
 
-impl Watched {
-    /// Begins to count and to answer, if the configuration says where. This comes before NATS and Redis are there, so
-    /// that a process that waits for them is alive and not ready. From `ending` on it is not ready either.
+impl Monitoring {
+    /// Starts metrics and the HTTP server, if the configuration has an address for them. This happens before NATS and Redis
+    /// are connected, so that a process that waits for them is alive and not ready. The process is not ready either once
+    /// `ending` is cancelled.
     pub(super) async fn start(
         config: &Config,
-        role: Role,
+        role: ProcessRole,
         ending: CancellationToken,
     ) -> Result<Self, Failure> {
-        let (connected, mut tasks) = (Connected::default(), JoinSet::new());
+        let (connected, mut tasks) = (NatsConnection::default(), JoinSet::new());
         let dependencies = Arc::new(Dependencies::new(role, config.partitions));
         if let Some(address) = config.metrics_listen {
             let metrics = metering::start(role)?;
@@ -45,9 +46,9 @@ impl Watched {
         Ok(Self { connected, dependencies, tasks })
     }
 
-    /// Begins to ask NATS and Redis, and returns what is known about them.
+    /// Starts the probes of NATS and Redis, and returns the health of the stores.
     pub(super) fn connected(&mut self, nats: &Nats, redis: &Redis) -> Arc<Dependencies> {
-        // It is set once; a second time would change nothing.
+        // The connection is set once; setting it again would change nothing.
         let _ = self.connected.set(nats.clone());
         let dependencies = Arc::clone(&self.dependencies);
         self.tasks.spawn(probes::run(nats.clone(), redis.clone(), dependencies));
@@ -55,8 +56,8 @@ impl Watched {
     }
 }
 
-/// Says what can be used, from what is known: looking at it asks nothing of the stores.
-fn readiness(connected: &Connected, dependencies: &Arc<Dependencies>) -> Readiness {
+/// Returns the function that answers readiness requests from the recorded health, without requests to the stores.
+fn readiness(connected: &NatsConnection, dependencies: &Arc<Dependencies>) -> Readiness {
     let (connected, dependencies) = (Arc::clone(connected), Arc::clone(dependencies));
     Box::new(move || match connected.get() {
         Some(nats) => dependencies.verdicts(nats),

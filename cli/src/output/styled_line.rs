@@ -1,7 +1,7 @@
-//! One line for a terminal: pieces of text with styles, and how many columns they take.
+//! A line for a terminal: pieces of text with styles, measured in terminal columns.
 //!
-//! Lines are put together and compared as data; [`Screen`](super::screen::Screen) turns them into bytes, with colours
-//! or without.
+//! Lines are composed and compared as data. [`Screen`](super::screen::Screen) turns them into bytes, with colours or
+//! without.
 
 use std::fmt;
 
@@ -11,32 +11,32 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::printable::one_line;
 
-/// Nothing special.
+/// Text without a style.
 pub(crate) const PLAIN: Style = Style::new();
-/// What matters less.
+/// Secondary text.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 /// A heading.
 pub(crate) const STRONG: Style = Style::new().bold();
-/// What went well.
+/// Success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What went wrong.
+/// Failure.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What needs a look.
+/// A condition that the user should check.
 pub(crate) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
-/// What is going on.
+/// Work in progress.
 pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
 
-/// A line in pieces. No piece holds a control character.
+/// A line in pieces. No piece contains a control character.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Line(Vec<(Style, String)>);
+pub(crate) struct StyledLine(Vec<(Style, String)>);
 
-impl Line {
-    /// A line of one piece.
+impl StyledLine {
+    /// Creates a line of one piece.
     pub(crate) fn of(style: Style, text: &str) -> Self {
         Self::default().with(style, text)
     }
 
-    /// The line with one more piece.
+    /// Appends a piece.
     pub(crate) fn with(mut self, style: Style, text: &str) -> Self {
         if !text.is_empty() {
             self.0.push((style, one_line(text).into_owned()));
@@ -52,24 +52,24 @@ impl Line {
         self
     }
 
-    /// The line with another one behind it.
+    /// Appends another line.
     pub(crate) fn followed_by(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    /// The line with spaces behind it, up to a width.
+    /// Appends spaces up to a width.
     pub(crate) fn padded(self, width: usize) -> Self {
         let missing = width.saturating_sub(self.width());
         self.with(PLAIN, &" ".repeat(missing))
     }
 
-    /// How many columns it takes.
+    /// Returns the width in terminal columns.
     pub(crate) fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| text.width()).sum()
     }
 
-    /// The line within so many columns; what is cut off leaves an ellipsis.
+    /// Cuts the end of the line to a width, and marks the cut with an ellipsis.
     pub(crate) fn cut(self, columns: usize, ellipsis: &str) -> Self {
         if self.width() <= columns {
             return self;
@@ -88,8 +88,8 @@ impl Line {
         cut.with(FAINT, ellipsis)
     }
 
-    /// The line in as many lines of so many columns as it needs, broken at spaces where that is possible. Further lines are
-    /// indented by two columns more than the first one.
+    /// Breaks the line into lines of at most `columns`, at spaces where possible. The second line and the following ones are
+    /// indented by two more columns than the first one.
     pub(crate) fn wrapped(self, columns: usize) -> Vec<Self> {
         if self.width() <= columns {
             return vec![self];
@@ -122,7 +122,7 @@ impl Line {
         lines
     }
 
-    /// The line within so many columns, without its beginning.
+    /// Cuts the beginning of the line to a width, and marks the cut with an ellipsis.
     pub(crate) fn without_beginning(self, columns: usize, ellipsis: &str) -> Self {
         if self.width() <= columns {
             return self;
@@ -131,7 +131,7 @@ impl Line {
         Self::of(FAINT, ellipsis).followed_by(end).cut(columns, "")
     }
 
-    /// The line within so many columns, without its middle: names that begin alike often differ at their ends.
+    /// Cuts the middle of the line to a width, because names that begin alike often differ at their ends.
     pub(crate) fn without_middle(self, columns: usize, ellipsis: &str) -> Self {
         if self.width() <= columns {
             return self;
@@ -141,7 +141,7 @@ impl Line {
         self.cut(columns.saturating_sub(end.width()), ellipsis).followed_by(end)
     }
 
-    /// The last so many columns.
+    /// Returns the last `columns` columns.
     fn end(&self, columns: usize) -> Self {
         let mut left = columns;
         let mut pieces = Vec::new();
@@ -157,7 +157,7 @@ impl Line {
         Self(pieces)
     }
 
-    /// The line without styles and without trailing spaces.
+    /// Returns the line without styles and trailing spaces.
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
         let text: String = self.0.iter().map(|(_, text)| text.as_str()).collect();
@@ -165,8 +165,8 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
-    /// With the escapes of its styles.
+impl fmt::Display for StyledLine {
+    /// Writes the line with the escape sequences of its styles.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.0.iter().rposition(|(_, text)| !text.trim_end().is_empty());
         for (index, (style, text)) in self.0.iter().enumerate() {
@@ -181,7 +181,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// As much of the end of a text as fits.
+/// Returns as much of the end of a text as fits into `columns`.
 fn fitting_end(text: &str, columns: usize) -> &str {
     let mut width = 0;
     let start = text.char_indices().rev().find(|(_, c)| {
@@ -191,7 +191,7 @@ fn fitting_end(text: &str, columns: usize) -> &str {
     start.and_then(|(start, c)| text.get(start + c.len_utf8()..)).unwrap_or(text)
 }
 
-/// As much of a text as fits.
+/// Returns as much of the beginning of a text as fits into `columns`.
 fn fitting(text: &str, columns: usize) -> &str {
     let mut width = 0;
     let end = text.char_indices().find(|(_, c)| {
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_cut_line_never_takes_more_than_its_columns() {
-        let line = || Line::of(GOOD, "日本語").with(PLAIN, " and more");
+        let line = || StyledLine::of(GOOD, "日本語").with(PLAIN, " and more");
         assert_eq!(line().width(), 15);
         assert_eq!(line().cut(15, "…").text(), "日本語 and more");
         assert_eq!(line().cut(10, "…").text(), "日本語 an…");
@@ -219,15 +219,21 @@ mod tests {
 
     #[test]
     fn wrapped_line_loses_nothing() {
-        let wrapped = |line: Line, columns| line.wrapped(columns).iter().map(Line::text).collect::<Vec<_>>();
-        let line =
-            || Line::of(GOOD, "  ! disk:").with(PLAIN, " the store at /var/lib/longshore/store.db is full");
+        let wrapped = |line: StyledLine, columns| {
+            line.wrapped(columns).iter().map(StyledLine::text).collect::<Vec<_>>()
+        };
+        let line = || {
+            StyledLine::of(GOOD, "  ! disk:").with(PLAIN, " the store at /var/lib/longshore/store.db is full")
+        };
         assert_eq!(
             wrapped(line(), 30),
             ["  ! disk: the store at", "    /var/lib/longshore/store.d", "    b is full"]
         );
         assert_eq!(wrapped(line(), 80), ["  ! disk: the store at /var/lib/longshore/store.db is full"]);
-        assert_eq!(wrapped(Line::of(PLAIN, "日本語日本語"), 5), ["日本", "  語", "  日", "  本", "  語"]);
+        assert_eq!(
+            wrapped(StyledLine::of(PLAIN, "日本語日本語"), 5),
+            ["日本", "  語", "  日", "  本", "  語"]
+        );
         let letters = |lines: &[String]| lines.concat().replace(' ', "");
         for columns in 8..60 {
             let lines = wrapped(line(), columns);
@@ -238,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_line_may_lose_its_middle() {
-        let line = || Line::of(GOOD, "+ ").with(PLAIN, "north_of_日本語_south");
+        let line = || StyledLine::of(GOOD, "+ ").with(PLAIN, "north_of_日本語_south");
         assert_eq!(line().without_middle(24, "…").text(), "+ north_of_日本語_south");
         assert_eq!(line().without_middle(12, "…").text(), "+ nor…_south");
         assert_eq!(line().without_middle(11, "...").text(), "+ no...outh");
@@ -249,12 +255,12 @@ mod tests {
 
     #[test]
     fn a_line_may_lose_its_beginning() {
-        assert_eq!(Line::of(PLAIN, "run_00_9v0w").without_beginning(6, "…").text(), "…_9v0w");
-        assert_eq!(Line::of(PLAIN, "run_00_9v0w").without_beginning(11, "…").text(), "run_00_9v0w");
+        assert_eq!(StyledLine::of(PLAIN, "run_00_9v0w").without_beginning(6, "…").text(), "…_9v0w");
+        assert_eq!(StyledLine::of(PLAIN, "run_00_9v0w").without_beginning(11, "…").text(), "run_00_9v0w");
     }
 
     #[test]
     fn styles_close_before_the_line_ends() {
-        assert_eq!(Line::of(GOOD, "ok").padded(9).to_string(), "\u{1b}[32mok\u{1b}[0m");
+        assert_eq!(StyledLine::of(GOOD, "ok").padded(9).to_string(), "\u{1b}[32mok\u{1b}[0m");
     }
 }

@@ -1,7 +1,7 @@
-//! What there is to see in a data directory: rows of the last checkpoint, and what the log has beyond it.
+//! Runs of a data directory: the stored rows of the last checkpoint, and newer states from the log.
 //!
-//! A row of a run that has ended says all there is; of the others the log knows more. Both are read beside whoever
-//! works in the directory, and nothing is changed.
+//! The stored row of an ended run is complete; for other runs the log is newer. Nothing is changed, and other processes may
+//! work in the directory at the same time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,76 +10,77 @@ use longshore_machine::{NoValue, RunValue};
 use longshore_ports::{RunCursor, RunPage, RunQuery};
 use longshore_proto::{Payload, RunId, RunStatus, RunSummary, RunView};
 
-use crate::embedded::{self, Looked};
+use crate::embedded::{self, ReadOnlyDataDir};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// A data directory that is looked at.
-pub(in super::super) struct Look {
-    looked: Looked,
+/// The runs of a data directory, as of the moment it was opened.
+pub(in super::super) struct DirectoryRuns {
+    directory: ReadOnlyDataDir,
 }
 
-impl Look {
-    /// Looks at a directory as it is now.
-    pub(super) async fn at(dir: &Path, output: &Output) -> Result<Self, Failure> {
-        let looked = Looked::at(dir).await?;
-        for (partition, error) in &looked.survey.unreadable {
+impl DirectoryRuns {
+    /// Reads a directory as it is now.
+    pub(super) async fn read(dir: &Path, output: &Output) -> Result<Self, Failure> {
+        let directory = ReadOnlyDataDir::open(dir).await?;
+        for (partition, error) in &directory.survey.unreadable {
             output.warning(&format!(
-                "runs of partition {partition} are shown as of the last checkpoint, because its log cannot be followed: {error}"
+                "runs of partition {partition} are shown as of the last checkpoint, because its log cannot be read: {error}"
             ));
         }
-        Ok(Self { looked })
+        Ok(Self { directory })
     }
 
-    /// A page of runs, newest first.
+    /// Returns a page of runs, newest first.
     pub(super) async fn runs(&self, query: &RunQuery) -> Result<RunPage, Failure> {
-        let fresh = self.looked.survey.runs();
-        let mut stored = self.looked.backend.checkpoints.runs(as_stored(query)).await?;
-        stored.runs.iter_mut().for_each(|run| self.looked.survey.mark(run));
-        Ok(merged(stored, fresh, query))
+        let newer = self.directory.survey.runs();
+        let mut stored = self.directory.backend.checkpoints.runs(as_stored(query)).await?;
+        stored.runs.iter_mut().for_each(|run| self.directory.survey.mark_interrupted(run));
+        Ok(merged(stored, newer, query))
     }
 
-    /// A run in full, if there is one.
+    /// Returns a run in full, if it exists.
     pub(super) async fn run(&self, run: RunId) -> Result<Option<RunView>, Failure> {
-        if let Some(view) = self.looked.survey.run(run) {
+        if let Some(view) = self.directory.survey.run(run) {
             return Ok(Some(view));
         }
-        let mut view = embedded::stored(&self.looked.backend, run).await?;
+        let mut view = embedded::stored(&self.directory.backend, run).await?;
         if let Some(view) = &mut view {
-            self.looked.survey.mark(&mut view.summary);
+            self.directory.survey.mark_interrupted(&mut view.summary);
         }
         Ok(view)
     }
 
-    /// A value of a run, or the address of a large one.
+    /// Returns a value of a run, or the digest of a large one.
     pub(super) async fn value(&self, run: RunId, wanted: &RunValue) -> Result<Payload, Failure> {
         let none = |error: NoValue| Failure::new(Exit::NotFound, error.to_string());
-        if let Some(state) = self.looked.survey.state(run) {
+        if let Some(state) = self.directory.survey.state(run) {
             return state.value(wanted).map_err(none);
         }
-        let state = embedded::stored_state(&self.looked.backend, run).await?;
-        let gone = || Failure::new(Exit::NotFound, format!("the run {run} is not kept any more"));
+        let state = embedded::stored_state(&self.directory.backend, run).await?;
+        let gone = || Failure::new(Exit::NotFound, format!("the run {run} is no longer stored"));
         state.ok_or_else(gone)?.value(wanted).map_err(none)
     }
 
-    /// A run as its stored row has it.
+    /// Returns a run as its stored row has it.
     pub(in super::super) async fn stored(&self, run: RunId) -> Result<Option<RunView>, Failure> {
-        embedded::stored(&self.looked.backend, run).await
+        embedded::stored(&self.directory.backend, run).await
     }
 
-    /// The directory.
-    pub(in super::super) fn looked(&self) -> &Looked {
-        &self.looked
+    /// Returns the opened directory.
+    pub(in super::super) fn directory(&self) -> &ReadOnlyDataDir {
+        &self.directory
     }
 
-    /// Lets go of the directory.
+    /// Closes the directory.
     pub(in super::super) async fn close(self) {
-        self.looked.close().await;
+        self.directory.close().await;
     }
 }
 
-/// A query for stored rows: no row says that a run is interrupted, and any that has not ended may be.
+/// Returns the query for stored rows. No row has the status `interrupted`, but each run that has not ended may be
+/// interrupted.
 fn as_stored(query: &RunQuery) -> RunQuery {
     let mut query = query.clone();
     if query.statuses.contains(&RunStatus::Interrupted) {
@@ -88,26 +89,28 @@ fn as_stored(query: &RunQuery) -> RunQuery {
     query
 }
 
-/// The statuses of runs that have not ended, as they are stored.
+/// The statuses of stored runs that have not ended.
 const LIVE: [RunStatus; 3] = [RunStatus::Running, RunStatus::Failing, RunStatus::Cancelling];
 
-/// A stored page that fits a query, with what the log knows better. May have fewer runs than asked for although there are more.
-fn merged(stored: RunPage, fresh: Vec<RunSummary>, query: &RunQuery) -> RunPage {
+/// Merges a page of stored rows with the newer states from the log, and keeps what matches the query. The page may have
+/// fewer runs than were asked for although there are more.
+fn merged(stored: RunPage, newer: Vec<RunSummary>, query: &RunQuery) -> RunPage {
     let RunPage { runs: rows, next, .. } = stored;
-    let mut fresh: BTreeMap<RunId, RunSummary> = fresh.into_iter().map(|one| (one.run, one)).collect();
+    let mut newer: BTreeMap<RunId, RunSummary> = newer.into_iter().map(|one| (one.run, one)).collect();
     let mut merged = Vec::new();
     for row in rows {
-        // Nothing is newer than an end. The rows were read last, so they may have one that was not seen before.
+        // A run that has ended does not change any more. The rows were read after the log, so a row may be newer than the
+        // log's state.
         if row.status.is_terminal() {
-            fresh.remove(&row.run);
+            newer.remove(&row.run);
         }
-        if !fresh.contains_key(&row.run) && query.matches(&row) {
+        if !newer.contains_key(&row.run) && query.matches(&row) {
             merged.push(row);
         }
     }
-    // What lies behind the end of the stored page belongs to the next one.
+    // Runs behind the end of the stored page belong to the next page.
     let is_here = |one: &RunSummary| query.matches(one) && next.is_none_or(|next| RunCursor::of(one) >= next);
-    merged.extend(fresh.into_values().filter(is_here));
+    merged.extend(newer.into_values().filter(is_here));
     merged.sort_by_key(|one| std::cmp::Reverse(RunCursor::of(one)));
     let mut page = RunPage { runs: merged, next, ..RunPage::default() };
     page.truncate(query.page_limit());
@@ -121,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// A run by the last letter of its id, which is later the further the letter is in the alphabet.
+    /// Returns a run by the last letter of its id; later letters are newer runs.
     fn run(letter: char, status: RunStatus) -> RunSummary {
         let id = format!("run_00_01kbgq5v8m3n4p5q6r7s8t9v0{letter}");
         let at = u64::from(u32::from(letter));
@@ -135,7 +138,7 @@ mod tests {
         run
     }
 
-    fn check(rows: &str, fresh: &str, statuses: &[RunStatus], limit: usize, expected: &str) {
+    fn check(rows: &str, newer: &str, statuses: &[RunStatus], limit: usize, expected: &str) {
         let status = |sign| if sign == '+' { RunStatus::Succeeded } else { RunStatus::Running };
         let runs = |text: &str| {
             let runs = text.split_whitespace().filter_map(|word| {
@@ -145,14 +148,14 @@ mod tests {
             runs.collect::<Vec<_>>()
         };
         let query = RunQuery { statuses: statuses.to_vec(), limit, ..RunQuery::default() };
-        let page = merged(RunPage { runs: runs(rows), ..RunPage::default() }, runs(fresh), &query);
-        assert_eq!(page.runs, runs(expected), "{rows} with {fresh}");
+        let page = merged(RunPage { runs: runs(rows), ..RunPage::default() }, runs(newer), &query);
+        assert_eq!(page.runs, runs(expected), "{rows} with {newer}");
         let is_cut = page.runs.len() == limit;
         assert_eq!(page.next, page.runs.last().filter(|_| is_cut).map(RunCursor::of));
     }
 
     #[test]
-    fn what_lies_behind_a_stored_page_is_left_to_the_next() {
+    fn runs_behind_a_stored_page_are_left_to_the_next_page() {
         let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(|letter| run(letter, RunStatus::Running));
         let stored =
             RunPage { runs: vec![d.clone(), c.clone()], next: Some(RunCursor::of(&c)), ..RunPage::default() };
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_knows_better_until_a_run_has_ended() {
+    fn log_has_precedence_over_stored_row_until_the_run_has_ended() {
         use RunStatus::{Running, Succeeded};
         check("b+ a+", "", &[], 9, "b+ a+");
         check("", "a> b>", &[], 9, "b> a>");

@@ -1,11 +1,11 @@
-//! Several processes in one data directory: each moves its own runs, and any can be asked about them.
+//! Several processes in one data directory: each executes its own runs, and all of them can be shown, watched and cancelled.
 
 use serde_json::{Value, json};
 
-use crate::folder::{ECHO, Ended, Folder};
-use crate::stopping::{HOLD, TIDY, until_it_says};
+use crate::folder::{CommandResult, ECHO, Folder};
+use crate::stopping::{CLEANUP, HOLD, wait_for_message};
 
-/// The newest run, as `runs list` has it.
+/// Returns the newest run of `runs list`.
 async fn newest(folder: &Folder) -> Value {
     let listed = folder.run(&["runs", "list", "--json", "--limit", "1"]).await.expecting(0, &[]);
     listed.json_lines().into_iter().next().expect("a run")
@@ -21,7 +21,7 @@ fn id(run: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn two_processes_run_at_once_and_lists_show_both() {
+async fn runs_of_two_processes_are_listed() {
     let folder = Folder::with(HOLD);
     let first = folder.start(&["run", "wf.yaml"]);
     let second = folder.start(&["run", "wf.yaml"]);
@@ -32,15 +32,18 @@ async fn two_processes_run_at_once_and_lists_show_both() {
     assert_ne!(id(&listed[0])[..7], id(&listed[1])[..7], "each has a partition of its own");
     folder.write("open", "");
     for process in [first, second] {
-        assert_eq!(Ended::of(process).await.expecting(0, &[]).json_lines(), [json!({ "held": true })]);
+        assert_eq!(
+            CommandResult::of(process).await.expecting(0, &[]).json_lines(),
+            [json!({ "held": true })]
+        );
     }
-    // A directory that is at rest is used again from its first partition on.
+    // A directory without unended runs is used again from its first partition on.
     folder.run(&["run", "wf.yaml"]).await.expecting(0, &[]);
     assert!(id(&newest(&folder).await).starts_with("run_00_"));
 }
 
 #[tokio::test]
-async fn a_kill_leaves_the_other_process_alone_and_resume_takes_what_it_left() {
+async fn killed_process_does_not_affect_another_one_and_its_run_is_resumed() {
     let folder = Folder::with(HOLD);
     let mut killed = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
@@ -57,11 +60,11 @@ async fn a_kill_leaves_the_other_process_alone_and_resume_takes_what_it_left() {
     folder.write("open", "");
     let resumed = folder.run(&["resume"]).await.expecting(0, &["resuming", id(&killed_run)]);
     assert_eq!(resumed.json_lines(), [json!({ "held": true })]);
-    assert_eq!(Ended::of(other).await.expecting(0, &[]).json_lines(), [json!({ "held": true })]);
+    assert_eq!(CommandResult::of(other).await.expecting(0, &[]).json_lines(), [json!({ "held": true })]);
 }
 
 #[tokio::test]
-async fn a_run_is_cancelled_from_another_terminal() {
+async fn run_is_cancelled_by_another_process() {
     let folder = Folder::with(HOLD);
     let run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
@@ -69,13 +72,13 @@ async fn a_run_is_cancelled_from_another_terminal() {
         .run(&["runs", "cancel", "last", "--reason", "wrong file"])
         .await
         .expecting(0, &["cancelling run_00"]);
-    Ended::of(run).await.expecting(21, &["was cancelled: wrong file"]);
-    folder.run(&["runs", "cancel", "last"]).await.expecting(0, &["has ended already: it has been cancelled"]);
+    CommandResult::of(run).await.expecting(21, &["was cancelled: wrong file"]);
+    folder.run(&["runs", "cancel", "last"]).await.expecting(0, &["has already ended: it has been cancelled"]);
     folder.run(&["runs", "cancel", "--all", "--yes"]).await.expecting(0, &["no such runs"]);
 }
 
 #[tokio::test]
-async fn an_interrupted_run_is_cancelled_without_its_servers() {
+async fn interrupted_run_is_cancelled_without_its_servers() {
     let folder = Folder::with(HOLD);
     let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
@@ -88,19 +91,19 @@ async fn an_interrupted_run_is_cancelled_without_its_servers() {
     let of = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
     assert_eq!([of("schema"), of("run"), of("outcome")], ["longshore.cancel", id(&run), "cancelled"]);
     folder.run(&["resume"]).await.expecting(0, &["nothing to resume"]);
-    folder.run(&["resume", "last"]).await.expecting(21, &["has ended already", "longshore run"]);
+    folder.run(&["resume", "last"]).await.expecting(21, &["has already ended", "longshore run"]);
 }
 
 #[tokio::test]
-async fn steps_that_tidy_up_after_a_cancel_are_left_for_resume() {
-    let folder = Folder::with(TIDY);
+async fn cleanup_steps_of_a_cancelled_run_are_executed_by_resume() {
+    let folder = Folder::with(CLEANUP);
     let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     run.kill().await.expect("is killed");
     folder
         .run(&["runs", "cancel", "last"])
         .await
-        .expecting(0, &["steps to carry out", "longshore resume run_00"]);
+        .expecting(0, &["steps to execute", "longshore resume run_00"]);
     assert_eq!(newest(&folder).await["status"], "interrupted");
     folder.write("open", "");
     let resumed = folder.run(&["resume", "--json"]).await.expecting(21, &[]);
@@ -108,41 +111,41 @@ async fn steps_that_tidy_up_after_a_cancel_are_left_for_resume() {
 }
 
 #[tokio::test]
-async fn a_local_run_is_watched_to_its_end() {
+async fn local_run_is_watched_until_it_ends() {
     let folder = Folder::with(HOLD);
     let run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     let mut watch = folder.start(&["watch", "last", "--json"]);
-    until_it_says(&mut watch, "hold  running").await;
+    wait_for_message(&mut watch, "hold  running").await;
     folder.write("open", "");
-    let watched = Ended::of(watch).await.expecting(0, &["run  succeeded"]);
+    let watched = CommandResult::of(watch).await.expecting(0, &["run  succeeded"]);
     assert_eq!(watched.json_lines()[0]["outputs"], json!({ "held": true }));
-    Ended::of(run).await.expecting(0, &[]);
+    CommandResult::of(run).await.expecting(0, &[]);
     folder.run(&["watch", "last"]).await.expecting(0, &[]);
 }
 
 #[tokio::test]
-async fn watching_a_run_whose_process_is_killed_says_so() {
+async fn watch_ends_when_the_process_of_the_run_is_killed() {
     let folder = Folder::with(HOLD);
     let mut run = folder.start(&["run", "wf.yaml"]);
     folder.called(1).await;
     let mut watch = folder.start(&["watch", "last"]);
-    until_it_says(&mut watch, "hold  running").await;
+    wait_for_message(&mut watch, "hold  running").await;
     run.kill().await.expect("is killed");
-    Ended::of(watch).await.expecting(130, &["is interrupted", "longshore resume"]);
+    CommandResult::of(watch).await.expecting(130, &["is interrupted", "longshore resume"]);
 }
 
 #[tokio::test]
-async fn resume_of_a_failed_run_says_that_it_has_ended() {
+async fn resume_of_a_failed_run_reports_its_end() {
     let folder = Folder::with("longshore: v1\nname: bad\nsteps:\n  - { id: it, call: test/fail }\n");
     folder.run(&["run", "wf.yaml"]).await.expecting(20, &[]);
     let words =
-        ["has ended already: it has failed", "row 7 has no number", "longshore runs show", "longshore run"];
+        ["has already ended: it has failed", "row 7 has no number", "longshore runs show", "longshore run"];
     folder.run(&["resume", "last"]).await.expecting(20, &words);
 }
 
 #[tokio::test]
-async fn the_list_of_a_data_directory_is_filtered() {
+async fn runs_of_a_data_directory_are_filtered() {
     let folder = Folder::with(HOLD);
     folder.write("open", "");
     folder.run(&["run", "wf.yaml"]).await.expecting(0, &[]);

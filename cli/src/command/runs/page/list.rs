@@ -1,0 +1,94 @@
+//! The table of `runs list`.
+
+use longshore_proto::RunSummary;
+
+use super::{between, error};
+use crate::output::{
+    FAINT, PLAIN, ShrinkingColumn, StyledLine, Symbols, TableRoom, TimeFormatter, TimePrecision, Truncation,
+    aligned_within, fits,
+};
+
+/// Returns a row for each run. The times become shorter where the terminal has no room for them.
+pub(in super::super) fn list(
+    runs: &[RunSummary],
+    symbols: Symbols,
+    times: &TimeFormatter,
+    room: TableRoom,
+) -> Vec<StyledLine> {
+    let column = ShrinkingColumn::new;
+    let shrinking = [
+        column(0, 8, Truncation::Beginning),
+        column(2, 7, Truncation::Middle),
+        column(5, 8, Truncation::End),
+    ];
+    let mut rows = list_rows(runs, symbols, times, TimePrecision::Full);
+    if !fits(&rows, room, &[]) {
+        rows = list_rows(runs, symbols, times, TimePrecision::Seconds);
+    }
+    if !fits(&rows, room, &shrinking) {
+        rows = list_rows(runs, symbols, times, TimePrecision::Minutes);
+    }
+    aligned_within(rows, room, &shrinking)
+}
+
+fn list_rows(
+    runs: &[RunSummary],
+    symbols: Symbols,
+    times: &TimeFormatter,
+    form: TimePrecision,
+) -> Vec<Vec<StyledLine>> {
+    let heading = ["RUN", "STATUS", "WORKFLOW", "SUBMITTED", "TOOK", "ERROR"];
+    let mut rows = vec![heading.map(|title| StyledLine::of(FAINT, title)).to_vec()];
+    rows.extend(runs.iter().map(|summary| {
+        let (sign, style) = symbols.run(summary.status);
+        vec![
+            StyledLine::of(PLAIN, &summary.run.to_string()),
+            StyledLine::of(style, &format!("{sign} {}", summary.status)),
+            StyledLine::of(PLAIN, summary.workflow.name.as_str()),
+            StyledLine::of(FAINT, &times.with_precision(summary.submitted_at, form)),
+            StyledLine::of(PLAIN, &between(Some(summary.submitted_at), summary.finished_at)),
+            error(summary),
+        ]
+    }));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{WHOLE, texts, view};
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_row_for_each_run() {
+        assert_eq!(
+            texts(&list(&[view().summary], Symbols::Unicode, &TimeFormatter::default(), WHOLE)),
+            [
+                "RUN                                STATUS    WORKFLOW      SUBMITTED                 TOOK  ERROR",
+                "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11.000Z  2.0s  check_west: \
+                 tool_error: row 7 has no number",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_every_column() {
+        let lines = |columns| {
+            let room = TableRoom { columns: Some(columns), ellipsis: "…" };
+            texts(&list(&[view().summary], Symbols::Unicode, &TimeFormatter::default(), room))
+        };
+        assert_eq!(
+            lines(80),
+            [
+                "RUN             STATUS    WORKFLOW      SUBMITTED            TOOK  ERROR",
+                "…p5q6r7s8t9v0w  ✗ failed  sales-report  2026-11-20T15:11:11  2.0s  check_west: …",
+            ]
+        );
+        assert_eq!(
+            lines(60),
+            [
+                "RUN        STATUS    WORKFLOW   SUBMITTED    TOOK  ERROR",
+                "…7s8t9v0w  ✗ failed  sale…port  11-20 15:11  2.0s  check_we…",
+            ]
+        );
+    }
+}
