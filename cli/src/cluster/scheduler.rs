@@ -61,7 +61,8 @@ fn compose(
     let updates = Arc::new(nats.events());
     let node_config =
         NodeConfig { partitions: config.partitions, retention: config.retention, ..NodeConfig::default() };
-    let node = Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), node_config, updates);
+    let node =
+        Node::new(backend, tracked_port(redis.lease(), dependencies), id.clone(), node_config, updates);
     let led = node.led();
     let submissions = tracked_port(nats.submissions(), dependencies);
     let ingest = Ingest::new(submits, submissions, dead_letters, node.backpressure());
@@ -79,7 +80,12 @@ fn compose(
     process
 }
 
-async fn serve(client: async_nats::Client, handlers: Arc<RequestHandlers>, report: ServiceReport, stop: CancellationToken) {
+async fn serve(
+    client: async_nats::Client,
+    handlers: Arc<RequestHandlers>,
+    report: ServiceReport,
+    stop: CancellationToken,
+) {
     if let Err(error) = nats::serve(client, handlers, report, stop).await {
         error!(%error, "cannot serve requests");
     }

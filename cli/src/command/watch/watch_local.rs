@@ -105,7 +105,11 @@ async fn draw_until(moment: Instant, live: &mut LiveView) {
 }
 
 /// Returns the newest state of a run: that of its log, or that of the stored row once it has ended.
-async fn newest(local: &DirectoryRuns, observed: &PartitionReader, run: RunId) -> Result<Arc<RunView>, Failure> {
+async fn newest(
+    local: &DirectoryRuns,
+    observed: &PartitionReader,
+    run: RunId,
+) -> Result<Arc<RunView>, Failure> {
     let view = match observed.view(run) {
         Some(view) => Some(view),
         None => local.stored(run).await?,
