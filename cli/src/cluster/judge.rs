@@ -10,7 +10,7 @@ use std::time::Duration;
 use longshore_nats as nats;
 use longshore_ports::{Cause, WorkerEntry};
 use longshore_proto::ServerName;
-use longshore_redis::{Keys, Persistence};
+use longshore_redis::{KeyCounts, Persistence};
 
 use super::partitions::PartitionSnapshot;
 use super::snapshot::{NatsSnapshot, RedisSnapshot, SchedulerSnapshot};
@@ -119,7 +119,7 @@ pub(super) fn stores(schedulers: &[SchedulerSnapshot], workers: &[WorkerEntry]) 
 }
 
 /// Returns the finding about the number of claims, which take memory of Redis until they expire.
-fn claims(keys: &Keys) -> Finding {
+fn claims(keys: &KeyCounts) -> Finding {
     let at_least = if keys.more { "at least " } else { "" };
     let text = format!("{at_least}{} in Redis", count(keys.claims, "claim"));
     Finding::new("claims", FindingLevel::Good, &text)
