@@ -95,7 +95,7 @@ impl PullConsumer {
     /// Takes up to `max` messages and waits up to `wait` for the first. Without a wait, all available messages come
     /// together: many messages at once cost less than the same ones one after the other.
     pub(super) async fn pull(self: &Arc<Self>, max: usize, wait: Duration) -> Result<Vec<Message>, Error> {
-        let _demand = Demand::add(self, max);
+        let _demand = PullDemand::add(self, max);
         let deadline = Instant::now() + if wait.is_zero() { NO_WAIT_LIMIT } else { wait };
         let mut requested = None;
         loop {
@@ -291,19 +291,19 @@ impl PullConsumer {
 }
 
 /// The messages that one call wants, counted until it ends or is cancelled.
-struct Demand<'a> {
+struct PullDemand<'a> {
     consumer: &'a PullConsumer,
     count: usize,
 }
 
-impl<'a> Demand<'a> {
+impl<'a> PullDemand<'a> {
     fn add(consumer: &'a PullConsumer, count: usize) -> Self {
         consumer.state().wanted += count;
         Self { consumer, count }
     }
 }
 
-impl Drop for Demand<'_> {
+impl Drop for PullDemand<'_> {
     fn drop(&mut self) {
         self.consumer.state().wanted -= self.count;
     }

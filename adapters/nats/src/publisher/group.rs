@@ -37,7 +37,7 @@ pub(super) struct MessageGroup {
     index_of: Vec<usize>,
     replies: Vec<PendingReply>,
     pub(super) sent_at: Instant,
-    conflicts: Conflicts,
+    conflicts: InFlightConflicts,
     /// True if it was a batch that the server refused.
     was_refused: bool,
 }
@@ -51,7 +51,7 @@ pub(super) struct PendingReply {
 
 /// Messages that have to be sent again, because the server was storing another one of the same subject.
 #[derive(Default)]
-struct Conflicts {
+struct InFlightConflicts {
     indexes: Vec<usize>,
     since: Option<Instant>,
     /// Times that messages were sent again.
@@ -85,7 +85,7 @@ impl MessageGroup {
             index_of: merged.index_of,
             replies,
             sent_at: Instant::now(),
-            conflicts: Conflicts::default(),
+            conflicts: InFlightConflicts::default(),
             was_refused: false,
         }
     }
@@ -170,7 +170,7 @@ impl MessageGroup {
 
     /// Takes the messages that are due to be sent again.
     pub(super) fn take_due(&mut self) -> Vec<usize> {
-        let Conflicts { indexes, since, resends } = &mut self.conflicts;
+        let InFlightConflicts { indexes, since, resends } = &mut self.conflicts;
         match since {
             Some(at) if at.elapsed() >= CONFLICT_PAUSE => {
                 *since = None;
