@@ -15,7 +15,7 @@ mod process;
 mod read_only;
 mod survey;
 
-pub(crate) use longshore_embedded::Holder;
+pub(crate) use longshore_embedded::{Holder, RunWatch};
 use longshore_embedded::OpenError;
 use longshore_machine::Run;
 use longshore_ports::Backend;

@@ -11,12 +11,11 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use longshore_embedded::RunWatch;
 use longshore_ports::JobQueue;
 use longshore_proto::{Attempt, CallUpdate, JobId, RunId, RunView, StepStatus, StepView};
 use tokio::sync::broadcast;
 
-use crate::embedded::{DRAIN, LocalProcess};
+use crate::embedded::{DRAIN, LocalProcess, RunWatch};
 use crate::failure::Failure;
 use crate::live::LiveView;
 use crate::output::{Elapsed, Output};

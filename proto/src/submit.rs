@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Namespace, WorkflowName};
-
 /// The header that says what [`SubmitBody::id`] does, for bodies that have none.
 ///
 /// `Nats-Msg-Id` is understood too, but JetStream drops a message whose `Nats-Msg-Id` it saw a tenth of a second ago under
@@ -18,11 +16,11 @@ pub const ID_HEADER: &str = "Longshore-Id";
 pub struct SubmitBody {
     /// The namespace of the run. The subject has it as well; the body may repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<Namespace>,
+    pub namespace: Option<String>,
     /// The name of the workflow. A request has to give it. The subject of a published message has it as well; the body may
     /// repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<WorkflowName>,
+    pub workflow: Option<String>,
     /// The submitter's own id: the same id twice, for one workflow of one namespace, is one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,

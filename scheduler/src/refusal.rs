@@ -15,12 +15,12 @@ pub enum Refusal {
     Malformed(String),
     /// The body names another namespace than the subject.
     #[error(
-        "the body names the namespace `{named}`, and its subject `{meant}`: the subject counts; leave `namespace` away, or \
+        "the body names the namespace `{named}`, and its subject `{meant}`: the subject counts; leave `namespace` out, or \
          ask on `longshore.v1.api.{named}.<verb>`"
     )]
     OtherNamespace {
         /// The namespace in the body.
-        named: Namespace,
+        named: String,
         /// The namespace in the subject.
         meant: Namespace,
     },

@@ -61,7 +61,7 @@ pub(super) async fn submit(args: SubmitArgs, config: &Config, output: &Output) -
     };
     let body = SubmitBody {
         namespace: None,
-        workflow: Some(plan.name.clone()),
+        workflow: Some(plan.name.to_string()),
         id: args.id,
         version: is_pinned.then(|| plan.digest.to_string()),
         inputs,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use longshore_ports::RunCursor;
-use longshore_proto::{Namespace, RunId, RunStatus, StepPath, SubmitBody, Timestamp, WorkflowName};
+use longshore_proto::{RunId, RunStatus, StepPath, SubmitBody, Timestamp, WorkflowName};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -15,13 +15,13 @@ use crate::value_count::{LOST_DIGITS, REQUEST_LIMIT_BYTES, REQUEST_VALUE_LIMIT, 
 /// Body of a request. It may repeat the namespace of the subject, as clients that store requests do, and must not name another
 /// one.
 pub(super) trait RequestBody: DeserializeOwned {
-    fn namespace(&self) -> Option<&Namespace>;
+    fn namespace(&self) -> Option<&str>;
 }
 
 macro_rules! request_body {
     ($($type:ty),*) => { $(impl RequestBody for $type {
-        fn namespace(&self) -> Option<&Namespace> {
-            self.namespace.as_ref()
+        fn namespace(&self) -> Option<&str> {
+            self.namespace.as_deref()
         }
     })* };
 }
@@ -42,7 +42,7 @@ request_body!(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     pub(super) run: RunId,
     #[serde(default, rename = "digest")]
     _digest: IgnoredAny,
@@ -53,7 +53,7 @@ pub(super) struct GetBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OutputBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     pub(super) run: RunId,
     pub(super) step: Option<StepPath>,
     #[serde(default)]
@@ -65,7 +65,7 @@ pub(super) struct OutputBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     #[serde(default)]
     pub(super) status: StatusFilter,
     pub(super) workflow: Option<WorkflowName>,
@@ -105,7 +105,7 @@ impl StatusFilter {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CancelBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     pub(super) run: RunId,
     #[serde(default, rename = "digest")]
     _digest: IgnoredAny,
@@ -118,13 +118,13 @@ pub(super) struct CancelBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EmptyBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WorkflowBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     pub(super) workflow: WorkflowName,
     pub(super) version: Option<String>,
 }
@@ -132,14 +132,14 @@ pub(super) struct WorkflowBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PushBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     pub(super) text: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeadLettersBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     #[serde(default)]
     pub(super) limit: usize,
 }
@@ -147,7 +147,7 @@ pub(super) struct DeadLettersBody {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeadLetterBody {
-    namespace: Option<Namespace>,
+    namespace: Option<String>,
     pub(super) number: u64,
 }
 
@@ -163,10 +163,10 @@ pub(super) async fn read<T: RequestBody + Send + 'static>(request: &ApiRequest) 
         let body = request.body.clone();
         on_blocking_thread(move || parse(&body)).await?
     };
-    match decoded.namespace().filter(|named| **named != request.namespace) {
+    match decoded.namespace().filter(|named| *named != request.namespace.as_str()) {
         None => Ok(decoded),
         Some(named) => {
-            Err(Refusal::OtherNamespace { named: named.clone(), meant: request.namespace.clone() })
+            Err(Refusal::OtherNamespace { named: named.to_owned(), meant: request.namespace.clone() })
         }
     }
 }

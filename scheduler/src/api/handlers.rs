@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_machine::Run;
 use longshore_ports::{Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow};
-use longshore_proto::{Namespace, RunId, RunView, SubmitBody};
+use longshore_proto::{IdError, Namespace, RunId, RunView, SubmitBody};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::sleep;
@@ -118,8 +118,10 @@ impl RequestHandlers {
 
     async fn handle_submit(&self, request: &ApiRequest) -> Result<Vec<u8>, Refusal> {
         let SubmitBody { workflow, version, id, inputs, .. } = read(request).await?;
-        let missing = || Refusal::Malformed("the request is refused: missing field `workflow`".to_owned());
-        let (namespace, workflow) = (request.namespace.clone(), workflow.ok_or_else(missing)?);
+        let malformed = |reason: String| Refusal::Malformed(format!("the request is refused: {reason}"));
+        let workflow = workflow.ok_or_else(|| malformed("missing field `workflow`".to_owned()))?;
+        let workflow = workflow.parse().map_err(|error: IdError| malformed(error.to_string()))?;
+        let namespace = request.namespace.clone();
         let trace = trace::from_headers(&request.headers);
         let submit = SubmitRequest { namespace, workflow, version, id, inputs, trace };
         document(self.submits.submit(submit).await?)
