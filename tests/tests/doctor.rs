@@ -6,6 +6,7 @@
 use async_nats::jetstream;
 use longshore_tests::cluster::{Cluster, PARTITIONS, chain};
 use longshore_tests::longshore::PATIENCE;
+use longshore_tests::wait::pause;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -24,6 +25,7 @@ async fn examined_until(cluster: &Cluster, what: &str, so: impl Fn(&Value) -> bo
             return report;
         }
         assert!(Instant::now() < deadline, "{what}: {report:#}\n{}", cluster.said());
+        pause().await;
     }
 }
 
@@ -65,6 +67,7 @@ async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
             break report;
         }
         assert!(Instant::now() < deadline, "{report:#}\n{}", cluster.said());
+        pause().await;
     };
     for name in ["partitions", "checkpoints", "room in streams", "room in the account", "queue", "workers"] {
         assert_eq!(level(&report, name), "good", "{name}: {report:#}");

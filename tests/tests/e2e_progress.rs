@@ -7,7 +7,7 @@ use futures::StreamExt;
 use longshore_tests::cluster::Cluster;
 use longshore_tests::longshore::PATIENCE;
 use longshore_tests::scratch::Scratch;
-use longshore_tests::terminal::AtTerminal;
+use longshore_tests::terminal::TerminalSession;
 use longshore_tests::tools::Tools;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -32,10 +32,10 @@ fn progress_lines(text: &str, seconds: u32) -> Vec<&str> {
         .collect()
 }
 
-/// `longshore` with these words at a terminal.
-fn at_terminal(scratch: &Scratch, words: &[&str]) -> AtTerminal {
+/// Starts `longshore` with these arguments at a terminal.
+fn at_terminal(scratch: &Scratch, words: &[&str]) -> TerminalSession {
     let longshore = scratch.longshore(words.iter().chain(&["--mcp-config", ".mcp.json"]));
-    AtTerminal::start(longshore.env("TERM", "xterm").env("NO_COLOR", "1"))
+    TerminalSession::start(longshore.env("TERM", "xterm").env("NO_COLOR", "1"))
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn start_of_a_server_is_shown_and_not_counted_by_the_timeout() {
         ended.stderr.lines().filter(|line| line.ends_with("everything/get-sum  starting server everything"));
     assert_eq!(lines.count(), 1, "{ended}");
     let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", ".mcp.json"]).env("TERM", "xterm");
-    let terminal = AtTerminal::start(run.env("NO_COLOR", "1"));
+    let terminal = TerminalSession::start(run.env("NO_COLOR", "1"));
     terminal.shows("everything/get-sum  starting server everything").await;
     let (code, screen) = terminal.end().await;
     assert_eq!(code, Some(0), "{screen}");

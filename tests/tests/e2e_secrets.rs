@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use longshore_proto::StepStatus;
 use longshore_tests::broken_server::dying;
-use longshore_tests::longshore::{Ended, Longshore};
+use longshore_tests::longshore::{EndedCommand, Longshore};
 use longshore_tests::scratch::{Scratch, step};
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
@@ -86,7 +86,7 @@ fn holding(scratch: &Scratch, text: &str) -> usize {
 }
 
 #[track_caller]
-fn assert_untold(ended: &Ended) {
+fn assert_untold(ended: &EndedCommand) {
     assert!(!ended.stdout.contains(TRACE) && !ended.stderr.contains(TRACE), "{ended}");
 }
 
