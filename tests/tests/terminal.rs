@@ -1,4 +1,5 @@
-//! At a terminal: the question about a servers file that was only found, and answers of tools that cannot steer it.
+//! `longshore` at a terminal: the question about a servers file that was found, tables, and output of tools that must not
+//! control the terminal.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +10,10 @@ use longshore_tests::terminal::TerminalSession;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
-/// The question, as far as it does not depend on the file.
+/// The part of the question that does not depend on the file.
 const QUESTION: &str = "Type yes or no";
 
-/// A server that leaves a mark when it is started, and ends.
+/// Returns a server that creates a file when it is started, and ends.
 fn marking(name: &str) -> Value {
     json!({ "marks": { "command": "sh", "args": ["-c", format!("touch {name}; echo ${{TERM}}")], "env": { "A": "${HOME}" } } })
 }
@@ -22,7 +23,7 @@ fn list(scratch: &Scratch, state: &Path) -> Longshore {
     Longshore::new(scratch.path(), ["servers", "list"]).env("XDG_STATE_HOME", &state)
 }
 
-/// Whether the server was started.
+/// Returns true if the server was started.
 fn was_started(scratch: &Scratch, name: &str) -> bool {
     scratch.path().join(name).exists()
 }
@@ -87,7 +88,7 @@ async fn without_a_terminal_the_found_file_is_used_and_named() {
 }
 
 #[tokio::test]
-async fn answer_of_a_tool_cannot_steer_a_terminal_and_keeps_its_value() {
+async fn answer_of_a_tool_cannot_control_a_terminal_and_keeps_its_value() {
     let scratch = Scratch::new(&json!({ "noop": { "type": "noop" } }));
     let text = "a\u{9b}31mb\u{202e}c\u{1b}[2Jd\u{7f}\u{2028}\u{61c}\u{200f}\u{2067}";
     let arguments = json!({ "text": text }).to_string();
