@@ -47,16 +47,16 @@ async fn delayed_attempt_is_made_and_counted_after_its_process_was_killed() {
 #[tokio::test]
 async fn deadline_of_a_run_passes_while_no_process_runs() {
     let scratch = scratch(&json!({
-        "longshore": "v1", "name": "late", "timeout": "1s",
+        "longshore": "v1", "name": "late", "timeout": "6s",
         "steps": [{ "id": "it", "call": "slow/hang", "retry": 3 }],
     }));
     let started = scratch.longshore(["run", "workflow.yaml"]).start();
     until("the call is made", || calls(&scratch) == 1).await;
     started.kill().await;
     // Longer than the remaining time: the test waits for the deadline itself.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
 
-    let resumed = scratch.longshore(["resume"]).run().await.expecting(20).saying(&["timeout of 1s"]);
+    let resumed = scratch.longshore(["resume"]).run().await.expecting(20).saying(&["timeout of 6s"]);
     assert!(resumed.took < Duration::from_secs(10), "the run does not wait: {resumed}");
     let run = scratch.newest().await;
     let fault = run.summary.error.as_ref().map(|fault| fault.class);
