@@ -12,7 +12,7 @@ use longshore_tests::tools::Tools;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-/// One call that takes so long, in as many steps, and may be made twice.
+/// Returns a workflow of one call that takes this long, reports progress each second, and may be repeated.
 fn workflow(seconds: u32) -> String {
     let with = json!({ "duration": seconds, "steps": seconds });
     let step =

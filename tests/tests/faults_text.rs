@@ -65,7 +65,7 @@ async fn references_to_unknown_and_later_steps_are_refused() {
                - id: store\n    call: tables/echo\n    with:\n      text: ${{{{ steps.fetsh.output }}}}\n"
         ))
     };
-    refused(&text("nobody"), &["LS0107", "`fetch`"]).await;
+    refused(&text("unknown"), &["LS0107", "`fetch`"]).await;
     refused(&text("store"), &["LS0108"]).await;
 }
 

@@ -19,10 +19,10 @@ async fn run_of_another_namespace_is_answered_like_an_unknown_one() {
     let unknown = json!("run_00_01kbgq5v8m3n4p5q6r7s8t9v0w");
     for verb in ["get", "cancel"] {
         let (code, theirs) = others(verb, json!({ "run": run })).await.expect_err("is refused");
-        let (_, nobodys) = others(verb, json!({ "run": unknown })).await.expect_err("is refused");
+        let (_, unknown_answer) = others(verb, json!({ "run": unknown })).await.expect_err("is refused");
         assert_eq!(code, 404);
         let theirs = theirs.to_string().replace(text(&run), text(&unknown));
-        assert_eq!(theirs, nobodys.to_string(), "{verb}");
+        assert_eq!(theirs, unknown_answer.to_string(), "{verb}");
     }
     assert_eq!(others("list", json!({})).await, Ok(json!({ "runs": [] })));
     assert_eq!(others("workflows", json!({})).await, Ok(json!([])));
@@ -68,19 +68,19 @@ async fn unchecked_cancel_does_not_stop_a_run_of_another_namespace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_read_by_requests_of_their_namespace() {
     let cluster = Cluster::start().await;
-    cluster.publish("default.nobody", &[], r#"{"inputs": {"a": 1}}"#).await;
-    cluster.publish("others.nobody", &[], "").await;
+    cluster.publish("default.unknown", &[], r#"{"inputs": {"a": 1}}"#).await;
+    cluster.publish("others.unknown", &[], "").await;
     cluster.dead_letters(2).await;
     let ours = cluster.ask("dlq", json!({ "limit": 10 })).await.expect("lists");
     let theirs = cluster.ask_of("others", "dlq", "").await.expect("lists");
     let subject = |letters: &Value| letters[0]["subject"].clone();
     assert_eq!(
         (subject(&ours), ours.as_array().map(Vec::len)),
-        (json!("longshore.v1.submit.default.nobody"), Some(1))
+        (json!("longshore.v1.submit.default.unknown"), Some(1))
     );
     assert_eq!(
         (subject(&theirs), theirs.as_array().map(Vec::len)),
-        (json!("longshore.v1.submit.others.nobody"), Some(1))
+        (json!("longshore.v1.submit.others.unknown"), Some(1))
     );
     let number = json!({ "number": ours[0]["number"] });
     assert_eq!(

