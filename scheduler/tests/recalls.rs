@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded, RunWatchers};
 use longshore_machine::Retention;
-use longshore_ports::{Backend, Delivery, Error, JobQueue, Queued};
+use longshore_ports::{Backend, Delivery, Error, JobQueue};
 use longshore_proto::{Job, JobId, Partition, RunId, ServerName};
 use longshore_scheduler::{Driver, Intake, SubmitRequest};
 use serde_json::Map;
@@ -46,7 +46,7 @@ struct RecallQueue {
 
 #[async_trait]
 impl JobQueue for RecallQueue {
-    async fn publish(&self, jobs: Vec<Job>) -> Result<Vec<Queued>, Error> {
+    async fn publish(&self, jobs: Vec<Job>) -> Result<(), Error> {
         self.queue.publish(jobs).await
     }
     async fn holds(&self, jobs: &[Job]) -> Result<Vec<bool>, Error> {
@@ -154,7 +154,7 @@ async fn jobs_are_dispatched_while_a_recall_has_no_answer() {
 }
 
 #[tokio::test]
-async fn a_failed_recall_is_sent_again() {
+async fn failed_recall_is_sent_again() {
     let fixture = Fixture::start(RecallAnswer::OneFailure).await;
     let (run, jobs) = fixture.submit().await;
     fixture.cancel(run).await;
