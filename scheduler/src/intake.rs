@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use longshore_ports::{Backend, Cause, Error, clock};
 use longshore_proto::{
-    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext, subject::BLOBS_STREAM,
+    Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
+    subject::BLOBS_STREAM,
 };
 use longshore_workflow::{Diagnostics, InputProblems, Plan, compile};
 use serde_json::{Map, Value};

@@ -102,7 +102,8 @@ impl Fixture {
         let (is_away, tries, largest) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
         let zero = || AtomicUsize::new(0);
         let (refused, probed, probed_before_stored) = (zero(), zero(), zero());
-        let checkpoints = CountingStore { store, is_away, tries, largest, refused, probed, probed_before_stored };
+        let checkpoints =
+            CountingStore { store, is_away, tries, largest, refused, probed, probed_before_stored };
         let checkpoints = Arc::new(checkpoints);
         backend.checkpoints = checkpoints.clone();
         Self { _dir: dir, embedded, backend, checkpoints }

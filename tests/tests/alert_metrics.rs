@@ -59,10 +59,12 @@ async fn age_of_a_checkpoint_is_exported_by_the_leader_of_its_partition_alone() 
     first.is_ready("the first scheduler is ready").await;
     cluster.end_member(0).await.expecting(0);
     let of = |name: &str, partition: u16| format!("{name}{{partition=\"{partition:02}\"}}");
-    let leads =
-        |process: &MonitoredProcess, partition| process.metric(&of("longshore_partition_led", partition)) == Some(1.0);
-    let has_age =
-        |process: &MonitoredProcess, partition| process.metric(&of("longshore_checkpoint_age_seconds", partition)).is_some();
+    let leads = |process: &MonitoredProcess, partition| {
+        process.metric(&of("longshore_partition_led", partition)) == Some(1.0)
+    };
+    let has_age = |process: &MonitoredProcess, partition| {
+        process.metric(&of("longshore_checkpoint_age_seconds", partition)).is_some()
+    };
     until("the first scheduler has all ages", || (0..PARTITIONS).all(|partition| has_age(&first, partition)))
         .await;
     let second = MonitoredProcess::start(&cluster, "scheduler");

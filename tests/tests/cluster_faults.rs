@@ -175,7 +175,8 @@ async fn malformed_messages_stop_no_process() {
     let context = jetstream::new(client);
     let jobs = async || context.get_stream(subject::JOBS_STREAM).await.unwrap().cached_info().state.messages;
     until_true("only the newer job is queued", async || jobs().await <= 1).await;
-    until("the newer job is logged", || cluster.said().contains("cannot read a job of a newer version")).await;
+    until("the newer job is logged", || cluster.said().contains("cannot read a job of a newer version"))
+        .await;
 }
 
 #[tokio::test]

@@ -396,7 +396,8 @@ async fn doctor_of_another_user_than_the_operator_ends_with_4() {
         let refused = as_operator(user).run().await.expecting(4);
         assert!(refused.stdout.contains("`operator` of deploy/nats/accounts.conf"), "{refused}");
     }
-    let without_inbox = doctor("operator").env("LONGSHORE_NATS__INBOX_PREFIX", "_INBOX").run().await.expecting(4);
+    let without_inbox =
+        doctor("operator").env("LONGSHORE_NATS__INBOX_PREFIX", "_INBOX").run().await.expecting(4);
     assert!(without_inbox.stdout.contains("nats.inbox_prefix"), "{without_inbox}");
     let redis = redis_users::url(&guarded.redis, "worker");
     let refused = doctor("operator").env("REDIS_URL", &redis).run().await.expecting(4);

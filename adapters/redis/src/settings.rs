@@ -34,7 +34,10 @@ pub(super) async fn read(connection: &RedisConnection) -> Result<RedisSettings, 
 impl RedisSettings {
     pub(super) fn of(about: &ServerInfo) -> Self {
         let policy = about.get("maxmemory_policy").filter(|policy| *policy != NO_EVICTION);
-        Self { evicting_policy: policy.map(str::to_owned), has_no_append_only_file: about.number("aof_enabled") == Some(0) }
+        Self {
+            evicting_policy: policy.map(str::to_owned),
+            has_no_append_only_file: about.number("aof_enabled") == Some(0),
+        }
     }
 }
 
@@ -48,6 +51,9 @@ mod tests {
         assert_eq!(of("maxmemory_policy:noeviction\r\naof_enabled:1\r\n"), RedisSettings::default());
         assert_eq!(of(""), RedisSettings::default());
         let lossy = of("maxmemory_policy:allkeys-lru\r\naof_enabled:0\r\n");
-        assert_eq!(lossy, RedisSettings { evicting_policy: Some("allkeys-lru".to_owned()), has_no_append_only_file: true });
+        assert_eq!(
+            lossy,
+            RedisSettings { evicting_policy: Some("allkeys-lru".to_owned()), has_no_append_only_file: true }
+        );
     }
 }

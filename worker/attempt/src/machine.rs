@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use longshore_proto::{
     Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Claimed, Event, Fault, FaultClass, Job, Next, NodeId,
-    OnToolError, Outcome, Output, Payload, Safety, Sent, Settlement, SpilledPayload,
-    Timestamp,
+    OnToolError, Outcome, Output, Payload, Safety, Sent, Settlement, SpilledPayload, Timestamp,
 };
 use serde_json::Value;
 
