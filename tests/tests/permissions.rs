@@ -324,7 +324,7 @@ async fn progress_of_a_run(guarded: &Guarded) -> Vec<String> {
     let updates = client.subscribe("longshore.v1.evt.a.long.*.call").await.expect("subscribes");
     client.flush().await.expect("the server has the subscription");
     guarded.longshore("a", &["submit", "long.json", "--watch"]).run().await.expecting(0);
-    let warnings = || worker.stderr().matches("NATS does not allow").count();
+    let warnings = || worker.stderr().matches("NATS denies this process a permission").count();
     until("each refusal is logged", || warnings() == guarded.violations().len()).await;
     drop((worker, scheduler));
     client.drain().await.expect("drains");
