@@ -5,9 +5,9 @@
 //!                                                          └──► log ──► read
 //! ```
 //!
-//! Four things that every step of Longshore needs as well, with the same settings of the streams and the same order of
-//! acknowledgements, and nothing else: no state, no claims, no checkpoints, one log. Measured with messages published
-//! one by one, many at a time, and in atomic batches; whichever is faster is the floor.
+//! Every step of Longshore needs these four actions too, with the same settings of the streams and the same order of
+//! acknowledgements. The bare loop has no state, no claims, no checkpoints, and one log. It is measured with messages
+//! published one by one, many at a time, and in atomic batches; the faster way is the floor.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) struct BareLoop {
     submitter: Context,
     workers: Vec<Context>,
     reader: Context,
-    /// The next step, by which jobs are told apart.
+    /// The number of the next step, which makes the subjects of jobs unique.
     next: u64,
 }
 
@@ -54,17 +54,17 @@ impl BareLoop {
         Self { submitter: context(submitter), workers, reader: context(reader), next: 0 }
     }
 
-    /// Measures one round of many steps at once, on streams that are new.
+    /// Measures one round of many steps at once, on new streams.
     pub(crate) async fn measure(&mut self, steps: u32) -> Result<Floor, BenchError> {
         self.begin().await?;
         let measured = timeout(LIMIT, self.round(steps)).await;
         measured.map_err(failed_to("measure the bare loop"))?.map_err(failed_to("measure the bare loop"))
     }
 
-    /// Makes ready for steps one at a time, on streams that are new.
+    /// Prepares steps one at a time, on new streams.
     pub(crate) async fn one_at_a_time(&mut self) -> Result<IdleSteps<'_>, BenchError> {
         self.begin().await?;
-        let ready = async { Ok((self.log().await?, self.work(PublishMode::Singly).await?)) };
+        let ready = async { Ok((self.log().await?, self.work(PublishMode::OneByOne).await?)) };
         let ready: StepResult<_> = timeout(LIMIT, ready).await.map_err(failed_to("prepare the bare loop"))?;
         let (log, workers) = ready.map_err(failed_to("prepare the bare loop"))?;
         Ok(IdleSteps { bare: self, log, workers })
@@ -103,14 +103,14 @@ impl BareLoop {
     }
 
     async fn round(&mut self, steps: u32) -> StepResult<Floor> {
-        self.many(WARM_UP, PublishMode::Singly).await?;
-        let pipelined = self.many(steps, PublishMode::Singly).await?;
-        self.many(WARM_UP, PublishMode::AsBatch).await?;
-        let batched = self.many(steps, PublishMode::AsBatch).await?;
+        self.many(WARM_UP, PublishMode::OneByOne).await?;
+        let pipelined = self.many(steps, PublishMode::OneByOne).await?;
+        self.many(WARM_UP, PublishMode::AtomicBatch).await?;
+        let batched = self.many(steps, PublishMode::AtomicBatch).await?;
         Ok(Floor { steps_per_second: pipelined.max(batched), pipelined, batched })
     }
 
-    /// Measures steps in a second, with as many under way at one time as `mode` allows.
+    /// Measures steps in a second, with as many in progress as `mode` allows.
     async fn many(&mut self, steps: u32, mode: PublishMode) -> StepResult<f64> {
         let mut log = self.log().await?;
         let mut workers = self.work(mode).await?;
@@ -140,7 +140,7 @@ impl BareLoop {
         format!("longshore-bench.jobs.{}", self.next)
     }
 
-    /// Reads what is appended to the log from now on.
+    /// Returns a reader of new entries of the log.
     async fn log(&self) -> StepResult<pull::Stream> {
         let info = self.reader.get_stream(LOG).await?.cached_info().state.last_sequence;
         let config = pull::Config {
@@ -154,7 +154,7 @@ impl BareLoop {
         Ok(consumer.stream().max_messages_per_batch(WINDOW).messages().await?)
     }
 
-    /// The workers. They end when they are dropped.
+    /// Starts the workers. They end when they are dropped.
     async fn work(&self, mode: PublishMode) -> StepResult<JoinSet<StepResult<()>>> {
         let config = pull::Config {
             durable_name: Some("work".to_owned()),
@@ -165,7 +165,7 @@ impl BareLoop {
         for context in &self.workers {
             let consumer = context.create_consumer_on_stream(config.clone(), JOBS).await?;
             let jobs = consumer.stream().max_messages_per_batch(WINDOW).messages().await?;
-            workers.spawn(see_through(context.clone(), jobs, mode));
+            workers.spawn(run_jobs(context.clone(), jobs, mode));
         }
         Ok(workers)
     }
@@ -185,7 +185,7 @@ impl IdleSteps<'_> {
         let started = Instant::now();
         let step = async {
             let submitted =
-                publish(&self.bare.submitter, std::slice::from_ref(&job), &BODY, true, PublishMode::Singly);
+                publish(&self.bare.submitter, std::slice::from_ref(&job), &BODY, true, PublishMode::OneByOne);
             let (sent, read) = tokio::select! {
                 done = async { tokio::join!(submitted, self.log.next()) } => done,
                 Some(ended) = self.workers.join_next() => return Err(ended.map_or_else(Into::into, failed_worker)),
@@ -201,11 +201,11 @@ impl IdleSteps<'_> {
     }
 }
 
-/// Deletes what a round leaves behind.
+/// Deletes the streams of the bare loop.
 pub(crate) async fn clear(client: &Client) {
     let context = context(client);
     for name in [JOBS, LOG] {
-        // It may not be there.
+        // The stream may not exist.
         let _ = context.delete_stream(name).await;
     }
 }
@@ -220,7 +220,7 @@ fn failed_worker(ended: StepResult<()>) -> Box<dyn std::error::Error + Send + Sy
 }
 
 /// Publishes the results of jobs, and then acknowledges the jobs.
-async fn see_through(context: Context, jobs: pull::Stream, mode: PublishMode) -> StepResult<()> {
+async fn run_jobs(context: Context, jobs: pull::Stream, mode: PublishMode) -> StepResult<()> {
     let (size, at_once) = mode.window();
     let chunks = jobs.ready_chunks(size);
     let done = chunks.map(|chunk| settle(&context, chunk, mode)).buffer_unordered(at_once);

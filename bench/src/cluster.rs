@@ -1,22 +1,16 @@
-//! A cluster that is started for the measurement: NATS, Redis, schedulers and workers on free ports, in a temporary folder.
+//! A cluster that is started for the measurement: NATS and Redis on ports of their own, schedulers and workers, in a
+//! temporary folder.
 //!
 //! All processes end with the measurement: in order if there is time, and killed if the measurement is dropped.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use longshore_harness::{Launch, OwnedPort, Process, Usage, nats, redis};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
 
 use crate::error::{BenchError, BenchErrorKind, failed_to};
-use crate::process::{Process, Usage};
-
-/// The limit until NATS and Redis listen, and the pause between looks.
-const LISTENING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_millis(20));
 
 /// Concurrent calls of a worker: more than the measurements need, so that no step waits for a slot.
 const SLOTS: usize = 256;
@@ -49,8 +43,8 @@ pub struct StartedCluster {
     schedulers: Vec<Process>,
     workers: Vec<Process>,
     sync_always: bool,
-    nats_port: u16,
-    redis_port: u16,
+    nats_port: OwnedPort,
+    redis_port: OwnedPort,
     folder: TempDir,
 }
 
@@ -61,23 +55,30 @@ impl StartedCluster {
     /// A program that is not there, that ends, or that does not listen in time.
     pub async fn start(options: &ClusterOptions) -> Result<Self, BenchError> {
         let folder = tempfile::tempdir().map_err(failed_to("make a folder"))?;
-        let (nats_port, redis_port) = (free_port()?, free_port()?);
-        let path = folder.path();
-        let mut nats = start_nats(options, path, nats_port)?;
-        listens(&mut nats, nats_port).await?;
-        let mut redis = start_redis(options, path, redis_port)?;
-        listens(&mut redis, redis_port).await?;
-        write(path, "servers.json", &servers(options).to_string())?;
+        let (nats_port, redis_port) = (OwnedPort::take()?, OwnedPort::take()?);
+        let launch = |name: &str, program: &Path| Launch {
+            unset: options.unset.clone(),
+            has_own_group: true,
+            ..Launch::new(name, folder.path(), program)
+        };
+        let nats =
+            start_nats(options, launch("nats-server", &program(&options.nats_server)), &nats_port).await?;
+        let redis = start_redis(launch("redis-server", &program(&options.redis_server)), &redis_port).await?;
+        write(folder.path(), "servers.json", &servers(options).to_string())?;
         let settings = format!(
-            "[nats]\nurl = \"nats://127.0.0.1:{nats_port}\"\n[redis]\nurl = \"redis://127.0.0.1:{redis_port}\"\n\
-             [worker]\nslots = {SLOTS}\nmcp_config = \"servers.json\"\n"
+            "[nats]\nurl = \"nats://{}\"\n[redis]\nurl = \"redis://{}\"\n\
+             [worker]\nslots = {SLOTS}\nmcp_config = \"servers.json\"\n",
+            nats_port.address(),
+            redis_port.address()
         );
-        write(path, "longshore.toml", &settings)?;
+        write(folder.path(), "longshore.toml", &settings)?;
         let start = |role: &str, count: usize| {
             let arguments = [role.to_owned(), "--config".to_owned(), "longshore.toml".to_owned()];
-            let each = (1..=count).map(|number| format!("{role} {number}"));
-            each.map(|name| Process::start(name, path, &options.longshore, &arguments, &options.unset))
-                .collect::<Result<Vec<_>, _>>()
+            let each = (1..=count).map(|number| Launch {
+                arguments: arguments.to_vec(),
+                ..launch(&format!("{role} {number}"), &options.longshore)
+            });
+            each.map(|launch| launch.start()).collect::<Result<Vec<_>, _>>()
         };
         let schedulers = start("scheduler", options.schedulers)?;
         let workers = start("worker", options.workers)?;
@@ -95,12 +96,12 @@ impl StartedCluster {
 
     /// The address of its NATS.
     pub fn nats_url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.nats_port)
+        format!("nats://{}", self.nats_port.address())
     }
 
     /// The address of its Redis.
     pub fn redis_url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.redis_port)
+        format!("redis://{}", self.redis_port.address())
     }
 
     /// The configuration file of its processes.
@@ -120,7 +121,7 @@ impl StartedCluster {
 
     /// Memory and processor time of each process, by its name.
     pub(crate) fn usage(&self) -> Vec<(String, Usage)> {
-        self.all().map(|process| (process.name.clone(), process.usage())).collect()
+        self.all().map(|process| (process.name().to_owned(), process.usage())).collect()
     }
 
     /// Kills a scheduler, which leads its share of the partitions.
@@ -163,33 +164,25 @@ impl StartedCluster {
     }
 }
 
-fn start_nats(options: &ClusterOptions, folder: &Path, port: u16) -> Result<Process, BenchError> {
+async fn start_nats(
+    options: &ClusterOptions,
+    launch: Launch,
+    port: &OwnedPort,
+) -> Result<Process, BenchError> {
     let sync = if options.sync_always { ", sync_interval: always" } else { "" };
-    let settings = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"nats\"{sync} }}\n");
-    write(folder, "nats.conf", &settings)?;
-    Process::start(
-        "nats-server",
-        folder,
-        &program(&options.nats_server),
-        &["-c".to_owned(), "nats.conf".to_owned()],
-        &options.unset,
-    )
+    let settings = format!("jetstream {{ store_dir: \"nats\"{sync} }}\n");
+    // Another server on this machine does not have the name of this process.
+    let server_name = format!("longshore-bench-{}", std::process::id());
+    Ok(nats::start(&launch, port, &server_name, &settings).await?)
 }
 
 /// Redis as deploy/redis/redis.conf has it.
-fn start_redis(options: &ClusterOptions, folder: &Path, port: u16) -> Result<Process, BenchError> {
-    let settings = format!(
-        "bind 127.0.0.1\nport {port}\nappendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n\
-         auto-aof-rewrite-min-size 256mb\n"
-    );
-    write(folder, "redis.conf", &settings)?;
-    Process::start(
-        "redis-server",
-        folder,
-        &program(&options.redis_server),
-        &["redis.conf".to_owned()],
-        &options.unset,
-    )
+async fn start_redis(launch: Launch, port: &OwnedPort) -> Result<Process, BenchError> {
+    let settings = "bind 127.0.0.1\nappendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory-policy noeviction\n\
+                    auto-aof-rewrite-min-size 256mb\n";
+    write(&launch.folder, "redis.conf", settings)?;
+    let launch = Launch { arguments: vec!["redis.conf".to_owned()], ..launch };
+    Ok(redis::start(&launch, port, None).await?)
 }
 
 /// The path of a program as seen from another folder. A name alone is looked up in the `PATH`.
@@ -217,27 +210,4 @@ fn servers(options: &ClusterOptions) -> Value {
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<(), BenchError> {
     fs::write(folder.join(name), text).map_err(failed_to(&format!("write {name}")))
-}
-
-/// Finds a port that is free now.
-fn free_port() -> Result<u16, BenchError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    Ok(listener.map_err(failed_to("find a free port"))?.port())
-}
-
-/// Waits until the process listens on its port.
-async fn listens(process: &mut Process, port: u16) -> Result<(), BenchError> {
-    let (limit, pause) = LISTENING;
-    let deadline = Instant::now() + limit;
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-        if let Some(ended) = process.has_ended() {
-            return Err(BenchError::other(ended));
-        }
-        if Instant::now() >= deadline {
-            let message = format!("{} does not listen on port {port} within {limit:?}", process.name);
-            return Err(BenchError::new(BenchErrorKind::Unreachable, message));
-        }
-        sleep(pause).await;
-    }
-    Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use longshore_harness::StartError;
+
 /// The kind of a failure, which decides the exit code of the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BenchErrorKind {
@@ -19,9 +21,9 @@ pub enum BenchErrorKind {
 pub struct BenchError {
     /// Its kind.
     pub kind: BenchErrorKind,
-    /// What failed, on what, and why: a lower-case fragment.
+    /// The action that failed, its object and the reason, as a lower-case fragment.
     pub message: String,
-    /// What the user can do.
+    /// The advice for the user.
     pub help: Option<&'static str>,
 }
 
@@ -37,6 +39,16 @@ impl BenchError {
     pub(crate) fn help(mut self, help: &'static str) -> Self {
         self.help = Some(help);
         self
+    }
+}
+
+impl From<StartError> for BenchError {
+    fn from(error: StartError) -> Self {
+        let kind = match error {
+            StartError::NoAnswer { .. } => BenchErrorKind::Unreachable,
+            _ => BenchErrorKind::Other,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::publish::PublishMode;
 
-/// Everything of one `longshore bench`.
+/// All figures of one `longshore bench`.
 #[derive(Debug, Serialize)]
 pub struct Figures {
     /// The machine and the cluster.
@@ -144,7 +144,7 @@ impl Latency {
 impl Floor {
     /// Returns the publish mode in which the broker is faster.
     pub(crate) fn faster(&self) -> PublishMode {
-        if self.batched > self.pipelined { PublishMode::AsBatch } else { PublishMode::Singly }
+        if self.batched > self.pipelined { PublishMode::AtomicBatch } else { PublishMode::OneByOne }
     }
 
     /// The better of two rounds, figure by figure: a busy machine only ever makes it worse.

@@ -17,7 +17,6 @@ mod cluster;
 mod error;
 mod figures;
 mod idle;
-mod process;
 mod publish;
 mod workload;
 
@@ -27,11 +26,11 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use async_nats::Client;
+use longshore_harness::Usage;
 use longshore_proto::{Namespace, ServerName, ToolName};
 
 use self::api::Api;
 use self::bare_loop::BareLoop;
-use self::process::Usage;
 use self::publish::PublishMode;
 use self::workload::Workload;
 
@@ -167,7 +166,7 @@ impl Bench<'_> {
         self.progress(&format!("warming up: {tool}"));
         self.workload(tool, 1).await?.first().await?;
         for steps in [1, CHAIN] {
-            self.workload(tool, steps).await?.many(WARM_UP / steps, PublishMode::Singly).await?;
+            self.workload(tool, steps).await?.many(WARM_UP / steps, PublishMode::OneByOne).await?;
         }
         Ok(())
     }

@@ -21,10 +21,10 @@ const BATCHES: usize = 4;
 /// The way to publish several messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PublishMode {
-    /// Each by itself.
-    Singly,
-    /// All of them or none, with one acknowledgement.
-    AsBatch,
+    /// Each message by itself, with an acknowledgement of its own.
+    OneByOne,
+    /// All messages or none, with one acknowledgement.
+    AtomicBatch,
 }
 
 impl PublishMode {
@@ -32,13 +32,14 @@ impl PublishMode {
     /// time.
     pub(crate) const fn window(self) -> (usize, usize) {
         match self {
-            Self::Singly => (1, WINDOW),
-            Self::AsBatch => (BATCH, BATCHES),
+            Self::OneByOne => (1, WINDOW),
+            Self::AtomicBatch => (BATCH, BATCHES),
         }
     }
 }
 
-/// Publishes a body to each subject and waits for the acknowledgements. With `once` only where there is none yet.
+/// Publishes a body to each subject and waits for the acknowledgements. With `once`, a subject that has a message already is
+/// refused.
 pub(crate) async fn publish(
     context: &Context,
     subjects: &[String],
@@ -48,7 +49,7 @@ pub(crate) async fn publish(
 ) -> StepResult<()> {
     match (subjects, mode) {
         ([], _) => Ok(()),
-        ([_], _) | (_, PublishMode::Singly) => {
+        ([_], _) | (_, PublishMode::OneByOne) => {
             let sent = subjects.iter().map(async |subject| {
                 let mut message = PublishMessage::build().payload(body.into());
                 if once {
@@ -59,7 +60,7 @@ pub(crate) async fn publish(
             try_join_all(sent).await?;
             Ok(())
         }
-        ([first @ .., last], PublishMode::AsBatch) => {
+        ([first @ .., last], PublishMode::AtomicBatch) => {
             let id = format!("{:032x}", rand::random::<u128>());
             let client = context.client();
             for (subject, number) in first.iter().zip(1_usize..) {

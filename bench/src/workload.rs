@@ -1,10 +1,10 @@
 //! Runs as clients submit them, and the updates that say that they have ended.
 //!
 //! A run is submitted by a plain publish that JetStream acknowledges, many at a time, or in an atomic batch with others. Its
-//! end is seen by the updates that schedulers publish of every run anyway: hearing them costs the cluster one delivery for
-//! each, where reading the logs would cost one for every entry, and asking would cost requests. NATS may drop updates when
-//! there are very many at once. So when no more come, the cluster is asked whether a run is left, and the last update counts
-//! as the end.
+//! end is seen by the updates that schedulers publish of every run anyway: a subscription costs the cluster one delivery for
+//! each run, while a reader of the logs would cost one for every entry, and polling would cost requests. NATS may drop updates when
+//! there are very many at once. So when no more updates arrive, the cluster is asked if runs are in progress, and the last update
+//! counts as the end.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use crate::error::{BenchError, BenchErrorKind, failed_to};
 use crate::figures::Takeover;
 use crate::publish::{PublishMode, WINDOW, publish};
 
-/// The time without an update after which the cluster is asked whether a run is left, and how often in a row it must say
-/// that there is none: a submit may not have been read yet.
+/// The time without an update after which the cluster is asked for runs in progress, and the number of times in a row that it
+/// must have none: a submit may not have been read yet.
 const QUIET: Duration = Duration::from_secs(2);
 const QUIET_ROUNDS: u32 = 2;
 
-/// The same after a scheduler was killed: runs of partitions without a leader are in no list.
+/// The number of times after a scheduler was killed: runs of partitions without a leader are in no list.
 const QUIET_ROUNDS_OF_TAKEOVER: u32 = 15;
 
 /// The limit for the first run: its server may have to be started.
@@ -101,9 +101,9 @@ impl Workload {
         }
         let view: RunView = self.api.ask("get", &json!({ "run": run })).await?;
         if view.summary.status == RunStatus::Succeeded {
-            return Ok(()); // its update got lost
+            return Ok(()); // its update was lost
         }
-        let cancel = json!({ "run": run, "reason": "the measurement was given up" });
+        let cancel = json!({ "run": run, "reason": "the measurement was cancelled" });
         let _: Value = self.api.ask("cancel", &cancel).await?;
         let waits = view.steps.into_iter().find_map(|step| step.waiting_for);
         let why = waits.map(|reason| format!(": it waits for {reason}")).unwrap_or_default();
@@ -158,7 +158,7 @@ impl Workload {
 
     /// Measures one run that is submitted by a publish.
     pub(crate) async fn one_published(&mut self) -> Result<Duration, BenchError> {
-        self.many(1, PublishMode::Singly).await
+        self.many(1, PublishMode::OneByOne).await
     }
 
     /// Measures one run that is submitted by a request with the version, as `longshore submit` does.
@@ -172,7 +172,7 @@ impl Workload {
 
     /// Measures the delay of runs that are submitted just after a scheduler was killed.
     pub(crate) async fn takeover(&mut self, runs: u32) -> Result<Takeover, BenchError> {
-        let ends = self.ends(runs, PublishMode::Singly, QUIET_ROUNDS_OF_TAKEOVER).await?;
+        let ends = self.ends(runs, PublishMode::OneByOne, QUIET_ROUNDS_OF_TAKEOVER).await?;
         let at = |end: Option<&Duration>| end.map_or(f64::NAN, Duration::as_secs_f64);
         Ok(Takeover { runs, first_seconds: at(ends.first()), last_seconds: at(ends.last()) })
     }
@@ -196,7 +196,7 @@ async fn registered(api: &Api, text: &str) -> Result<Digest, BenchError> {
 async fn next_end(updates: &mut Subscriber) -> Result<(), BenchError> {
     loop {
         let message = updates.next().await.ok_or_else(|| {
-            BenchError::other("the connection to NATS was closed while runs were under way")
+            BenchError::other("the connection to NATS was closed while runs were in progress")
         })?;
         let run: RunSummary =
             serde_json::from_slice(&message.payload).map_err(failed_to("read the update of a run"))?;
@@ -212,7 +212,7 @@ async fn next_end(updates: &mut Subscriber) -> Result<(), BenchError> {
     }
 }
 
-/// Returns whether no run is under way.
+/// Returns true if no run is in progress.
 async fn is_quiet(api: &Api) -> Result<bool, BenchError> {
     let query = json!({ "status": [RunStatus::Running], "limit": 1 });
     Ok(api.ask::<RunList>("list", &query).await?.runs.is_empty())

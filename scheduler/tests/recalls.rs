@@ -154,7 +154,7 @@ async fn jobs_are_dispatched_while_a_recall_has_no_answer() {
 }
 
 #[tokio::test]
-async fn a_failed_recall_is_sent_again() {
+async fn failed_recall_is_sent_again() {
     let fixture = Fixture::start(RecallAnswer::OneFailure).await;
     let (run, jobs) = fixture.submit().await;
     fixture.cancel(run).await;

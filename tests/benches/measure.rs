@@ -1,8 +1,8 @@
-//! What a run costs, next to what it cannot cost less than, on the same machine in the same minute.
+//! The cost of a run in one process, next to the least that it can cost, on the same machine at the same time.
 //!
 //! Scheduler and worker run in this process on one data file, as `longshore run` composes them, and call `echo` of the
-//! example server over stdio. The floor is the least that a run of one step needs: two appends to the log, each durable
-//! before it counts, and one call. Both are measured here, so their ratio means the same on every machine.
+//! example server over stdio. The floor is the least work of a run with one step: two durable appends to the log, and one
+//! call. Both are measured in turns, so their ratio can be compared between machines.
 //!
 //! ```sh
 //! cargo build --release --workspace --bins && cargo bench -p longshore-tests --bench measure [-- --json]
@@ -37,20 +37,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Runs in a round under load.
+/// The number of runs in a round under load.
 const RUNS: usize = 5_000;
-/// Rounds. The first also warms everything up.
+/// The number of rounds. The first is also the warm-up.
 const ROUNDS: usize = 5;
-/// Of them under way at once.
+/// The number of runs in progress at one time.
 const IN_FLIGHT: usize = 500;
-/// Runs one at a time.
-const LONE_RUNS: usize = 200;
-/// Calls at once, for Longshore and for the bare loop alike.
-const CALLS_AT_ONCE: usize = 64;
-/// One process leads one partition.
+/// The number of runs one at a time.
+const IDLE_RUNS: usize = 200;
+/// The number of concurrent calls, of Longshore and of the floor alike.
+const CONCURRENT_CALLS: usize = 64;
+/// The partition that this process leads.
 const PARTITION: Partition = Partition(0);
 
-/// One call and its result.
+/// A workflow of one call.
 const WORKFLOW: &str = r"
 longshore: v1
 name: one-step
@@ -65,15 +65,15 @@ outputs:
   text: ${{ steps.it.output.text }}
 ";
 
-/// How many in a second, and how long one alone takes.
-struct Figures {
+/// The throughput under load, and the latency of single runs.
+struct RunFigures {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
 }
 
-/// The parts, at work in this process.
-struct Longshore {
+/// A scheduler and a worker in this process.
+struct LocalLongshore {
     store: Embedded,
     backend: Backend,
     pool: Arc<ServerPool>,
@@ -84,7 +84,7 @@ struct Longshore {
     tasks: JoinSet<()>,
 }
 
-impl Longshore {
+impl LocalLongshore {
     async fn start(folder: &std::path::Path) -> Self {
         let store = Embedded::open(&folder.join("data"), Access::ReadWrite).await.unwrap();
         let (backend, watchers) = (store.backend(), Arc::new(RunWatchers::default()));
@@ -99,7 +99,7 @@ impl Longshore {
         );
         let driver = driver.await.unwrap();
         let config =
-            WorkerConfig { slots: NonZeroUsize::new(CALLS_AT_ONCE).unwrap(), ..WorkerConfig::default() };
+            WorkerConfig { slots: NonZeroUsize::new(CONCURRENT_CALLS).unwrap(), ..WorkerConfig::default() };
         let worker = Worker::new(backend.clone(), Arc::clone(&pool), node, config, None);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(worker.run(stop.clone()));
@@ -112,7 +112,7 @@ impl Longshore {
         Self { store, backend, pool, intake, watchers, plan, stop, tasks }
     }
 
-    /// One run, from its submit to its end.
+    /// Submits a run and waits for its end.
     async fn run(&self) {
         let run = self.intake.draw_id();
         let mut watch = self.watchers.watch(run);
@@ -124,7 +124,7 @@ impl Longshore {
         assert_eq!(status, Some(RunStatus::Succeeded), "{run}");
     }
 
-    /// One call, past everything but the connection.
+    /// Makes a call through the connection pool alone.
     async fn call(&self) {
         let (server, tool) = ("tables".parse().unwrap(), "echo".parse().unwrap());
         let arguments = Map::from_iter([("text".to_owned(), json!("hello"))]);
@@ -142,9 +142,9 @@ impl Longshore {
         assert_eq!(answer.value, Value::Object(arguments));
     }
 
-    /// One durable event, which the scheduler reads and passes over: nobody knows the run.
+    /// Appends a durable event, which the scheduler ignores because its run does not exist.
     async fn append(&self) {
-        let signal = Signal::Cancel { reason: "nobody knows this run".to_owned() };
+        let signal = Signal::Cancel { reason: "this run does not exist".to_owned() };
         let run = RunId::new(PARTITION, longshore_ports::clock::now(), 1);
         let event = Event::Signalled { run, namespace: Namespace::default(), signal };
         self.backend.log.append(PARTITION, &[event]).await.unwrap();
@@ -158,35 +158,36 @@ impl Longshore {
     }
 }
 
-/// The example server over stdio, given as many calls at once as the worker has slots.
+/// Returns the example server over stdio, with as many concurrent calls as the worker has slots.
 fn servers(folder: &std::path::Path) -> ServersConfig {
-    let mut tables = Tables::silent(folder).entry();
-    tables["longshore"] = json!({ "max_concurrency": CALLS_AT_ONCE });
+    let mut tables = Tables::without_journal(folder).entry();
+    tables["longshore"] = json!({ "max_concurrency": CONCURRENT_CALLS });
     ServersConfig::parse(&json!({ "mcpServers": { "tables": tables } }).to_string(), &|_| None).unwrap()
 }
 
-/// Does it [`RUNS`] times, `at_once` at once; returns how many were done in a second.
+/// Runs `one` [`RUNS`] times, `at_once` concurrently. Returns the number in a second.
 async fn rate<F: Future<Output = ()>>(at_once: usize, one: impl Fn() -> F) -> f64 {
     let since = Instant::now();
     stream::iter(0..RUNS).for_each_concurrent(at_once, |_| one()).await;
     RUNS as f64 / since.elapsed().as_secs_f64()
 }
 
-/// How long it takes, in milliseconds.
-async fn took(one: impl Future<Output = ()>) -> f64 {
+/// Returns the duration in milliseconds.
+async fn milliseconds(one: impl Future<Output = ()>) -> f64 {
     let since = Instant::now();
     one.await;
     since.elapsed().as_secs_f64() * 1e3
 }
 
-impl Figures {
-    fn new(per_second: f64, mut lone: Vec<f64>) -> Self {
-        lone.sort_by(f64::total_cmp);
-        let at = |share: f64| lone.get((lone.len() as f64 * share) as usize).copied().unwrap_or_default();
+impl RunFigures {
+    fn new(per_second: f64, mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let at =
+            |share: f64| samples.get((samples.len() as f64 * share) as usize).copied().unwrap_or_default();
         Self { per_second, p50_ms: at(0.50), p99_ms: at(0.99) }
     }
 
-    fn shown(&self) -> Value {
+    fn to_json(&self) -> Value {
         json!({ "per_second": self.per_second, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms })
     }
 
@@ -199,8 +200,8 @@ impl Figures {
     }
 }
 
-/// The least that a run of one step needs: an append, a call when there is a slot for it, an append.
-async fn bare(longshore: &Longshore, slots: &Semaphore) {
+/// Does the least work of a run with one step: an append, a call as soon as a slot is free, and an append.
+async fn floor_of_a_run(longshore: &LocalLongshore, slots: &Semaphore) {
     longshore.append().await;
     let slot = slots.acquire().await.unwrap();
     longshore.call().await;
@@ -208,24 +209,24 @@ async fn bare(longshore: &Longshore, slots: &Semaphore) {
     longshore.append().await;
 }
 
-/// Both in turns, so that whatever else the machine does meets both; the best round of each counts.
-async fn measure(longshore: &Longshore) -> Value {
-    let slots = Semaphore::new(CALLS_AT_ONCE);
+/// Measures runs and their floor in turns, so that other work of the machine affects both. The best round of each counts.
+async fn measure(longshore: &LocalLongshore) -> Value {
+    let slots = Semaphore::new(CONCURRENT_CALLS);
     let (mut runs, mut floor, mut calls, mut appends) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
     for _ in 0..ROUNDS {
         runs = runs.max(rate(IN_FLIGHT, || longshore.run()).await);
-        floor = floor.max(rate(IN_FLIGHT, || bare(longshore, &slots)).await);
-        calls = calls.max(rate(CALLS_AT_ONCE, || longshore.call()).await);
+        floor = floor.max(rate(IN_FLIGHT, || floor_of_a_run(longshore, &slots)).await);
+        calls = calls.max(rate(CONCURRENT_CALLS, || longshore.call()).await);
         appends = appends.max(rate(IN_FLIGHT, || longshore.append()).await);
     }
-    let (mut lone_runs, mut lone_floor) = (Vec::new(), Vec::new());
-    for _ in 0..LONE_RUNS {
-        lone_runs.push(took(longshore.run()).await);
-        lone_floor.push(Box::pin(took(bare(longshore, &slots))).await);
+    let (mut idle_runs, mut idle_floor) = (Vec::new(), Vec::new());
+    for _ in 0..IDLE_RUNS {
+        idle_runs.push(milliseconds(longshore.run()).await);
+        idle_floor.push(Box::pin(milliseconds(floor_of_a_run(longshore, &slots))).await);
     }
-    let (runs, floor) = (Figures::new(runs, lone_runs), Figures::new(floor, lone_floor));
+    let (runs, floor) = (RunFigures::new(runs, idle_runs), RunFigures::new(floor, idle_floor));
     json!({
-        "runs": runs.shown(), "floor": floor.shown(), "ratio": runs.ratio(&floor).shown(),
+        "runs": runs.to_json(), "floor": floor.to_json(), "ratio": runs.ratio(&floor).to_json(),
         "calls_per_second": calls, "appends_per_second": appends,
     })
 }
@@ -246,20 +247,20 @@ fn table(figures: &Value) -> String {
     }
     let alone = |field: &str| figures[field].as_f64().unwrap_or_default();
     text +=
-        &format!("\n{:34}{:10.0}\n", format!("calls, {CALLS_AT_ONCE} at once"), alone("calls_per_second"));
+        &format!("\n{:34}{:10.0}\n", format!("calls, {CONCURRENT_CALLS} at once"), alone("calls_per_second"));
     text + &format!("{:34}{:10.0}\n", format!("appends, {IN_FLIGHT} at once"), alone("appends_per_second"))
 }
 
 #[tokio::main]
 async fn main() {
     let folder = tempfile::tempdir().unwrap();
-    let longshore = Longshore::start(folder.path()).await;
+    let longshore = LocalLongshore::start(folder.path()).await;
     let figures = Box::pin(measure(&longshore)).await;
     longshore.end().await;
     if std::env::args().any(|argument| argument == "--json") {
         println!("{figures}");
     } else {
-        println!("best of {ROUNDS} times {RUNS} runs, {IN_FLIGHT} at once; then {LONE_RUNS} one at a time\n");
+        println!("best of {ROUNDS} times {RUNS} runs, {IN_FLIGHT} at once; then {IDLE_RUNS} one at a time\n");
         print!("{}", table(&figures));
     }
 }

@@ -1,4 +1,4 @@
-//! Servers that misbehave on demand, in Python without any library: those that the worker's own tests use as well.
+//! MCP servers that misbehave on demand, in Python without libraries. The tests of the worker use them too.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,15 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("worker").join("tests/fixtures").join(name)
 }
 
-/// A server whose options say how it is broken from the start, and whose tools say how it breaks.
+/// Returns the entry of a server whose options and tools select a way to misbehave.
 pub fn broken(options: &[&str]) -> Value {
     let script = fixture("stdio_server.py").display().to_string();
     let args: Vec<_> = [script.as_str()].into_iter().chain(options.iter().copied()).collect();
     json!({ "command": "python3", "args": args })
 }
 
-/// A server that writes down each call before it does what its tool says: `die`, `hang`, `gate`, `big`, `note`.
+/// Returns the entry of a server that writes each call to a journal before it carries it out. Its tools are `die`, `hang`,
+/// `gate`, `big` and `note`.
 pub fn dying(journal: &Path) -> Value {
     json!({ "command": "python3", "args": [fixture("journal_server.py")], "env": { "JOURNAL": journal } })
 }

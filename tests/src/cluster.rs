@@ -1,8 +1,8 @@
-//! A whole cluster of processes: NATS, Redis, schedulers and workers on free ports, and clients beside them.
+//! A cluster of processes: NATS, Redis, schedulers, workers, and clients.
 //!
-//! Everything lies in one scratch folder, whose configuration file says where the servers are. Workers serve `tables`,
-//! which keeps its journal there, unless a test brings servers of its own. A process finds its number in `MEMBER`, for
-//! servers files that tell workers apart. All processes end with the cluster, by their ids.
+//! All of them use one scratch folder, whose configuration file has the addresses of NATS and Redis. Workers serve `tables`,
+//! which keeps its journal in that folder, unless a test has other servers. A process finds its number in the variable
+//! `MEMBER`, so that a servers file can differ between workers. All processes are killed when the cluster is dropped.
 
 #![expect(clippy::panic, reason = "a cluster that does not work has failed the test")]
 
@@ -12,17 +12,17 @@ use async_nats::RequestErrorKind;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::longshore::{Ended, Longshore, PATIENCE, Started};
+use crate::longshore::{EndedCommand, Longshore, PATIENCE, StartedCommand};
 use crate::nats_server::NatsServer;
 use crate::redis_server::RedisServer;
 use crate::scratch::Scratch;
 use crate::tables::Tables;
-use crate::wait::until;
+use crate::wait::{pause, until};
 
-/// How many logs the runs are spread over: more than schedulers, so that each has several.
+/// The number of partitions: more than schedulers, so that each leads several.
 pub const PARTITIONS: u16 = 4;
 
-/// What a process of the cluster is.
+/// The role of a process of the cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
     /// `longshore scheduler`
@@ -31,51 +31,51 @@ pub enum Role {
     Worker,
 }
 
-/// A process of the cluster.
+/// A scheduler or worker of the cluster, which may be stopped.
 #[derive(Debug)]
 pub struct Member {
     role: Role,
-    process: Option<Started>,
+    process: Option<StartedCommand>,
 }
 
 impl Member {
-    /// What it has said so far.
+    /// Returns the log of the process so far.
     pub fn said(&self) -> String {
-        self.process.as_ref().map(Started::stderr).unwrap_or_default()
+        self.process.as_ref().map(StartedCommand::stderr).unwrap_or_default()
     }
 }
 
 /// A cluster. Its processes are killed when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Schedulers first, then workers.
+    /// The schedulers, and then the workers.
     pub members: Vec<Member>,
     /// The broker.
     pub nats: NatsServer,
     /// The store.
     pub redis: RedisServer,
-    /// Where its configuration, its workflows and the journal are.
+    /// The folder with the configuration, the workflows and the journal.
     pub scratch: Scratch,
 }
 
 impl Cluster {
-    /// A cluster that answers, whose calls take this long.
+    /// Starts a cluster whose calls take this long, and waits until it answers.
     ///
     /// # Panics
-    /// When it does not answer; as does everything else here that a cluster does not do.
+    /// When it does not answer. All functions here panic when the cluster does not do what they ask for.
     pub async fn start(schedulers: usize, workers: usize, delay_ms: u64) -> Self {
         let scratch = Scratch::new(&json!({}));
-        scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(delay_ms).entry() }));
+        scratch.servers(&json!({ "tables": Tables::of(scratch.path()).with_delay_ms(delay_ms).entry() }));
         Self::start_in(scratch, schedulers, workers).await
     }
 
-    /// A cluster that answers, with the servers file of this folder.
+    /// Starts a cluster with the servers file of this folder, and waits until it answers.
     pub async fn start_in(scratch: Scratch, schedulers: usize, workers: usize) -> Self {
         let nats = NatsServer::start().await;
         Self::start_on(nats, scratch, schedulers, workers).await
     }
 
-    /// The same on a broker of another kind.
+    /// Starts a cluster on this broker with the servers file of this folder, and waits until it answers.
     pub async fn start_on(nats: NatsServer, scratch: Scratch, schedulers: usize, workers: usize) -> Self {
         let redis = RedisServer::start().await;
         let (nats_url, redis_url) = (nats.url(), redis.url());
@@ -94,7 +94,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts one more process, and returns its number.
+    /// Starts another process, and returns its number.
     pub fn add(&mut self, role: Role) -> usize {
         let number = self.members.len();
         self.members.push(Member { role, process: None });
@@ -102,7 +102,7 @@ impl Cluster {
         number
     }
 
-    /// Starts a member that is not there.
+    /// Starts a member that does not run.
     pub fn start_member(&mut self, member: usize) {
         let number = member.to_string();
         let process = |role| self.scratch.longshore([command(role)]).env("MEMBER", &number).start();
@@ -110,45 +110,45 @@ impl Cluster {
         member.process = Some(process(member.role));
     }
 
-    /// Kills a member, as kill -9 does, and returns what it said.
-    pub async fn kill_member(&mut self, member: usize) -> Ended {
-        self.taken(member).kill().await
+    /// Kills a member, as kill -9 does, and waits until it is gone.
+    pub async fn kill_member(&mut self, member: usize) -> EndedCommand {
+        self.take_process(member).kill().await
     }
 
-    /// Tells a member to end, and waits until it has.
-    pub async fn end_member(&mut self, member: usize) -> Ended {
-        let process = self.taken(member);
+    /// Sends SIGTERM to a member, and waits until it has ended.
+    pub async fn end_member(&mut self, member: usize) -> EndedCommand {
+        let process = self.take_process(member);
         process.terminate();
         process.end().await
     }
 
-    /// The process of a member.
+    /// Returns the process id of a member.
     pub fn pid(&self, member: usize) -> u32 {
         let process = self.members.get(member).and_then(|member| member.process.as_ref());
-        process.map_or_else(|| panic!("member {member} is not running"), Started::pid)
+        process.map_or_else(|| panic!("member {member} is not running"), StartedCommand::pid)
     }
 
-    fn taken(&mut self, member: usize) -> Started {
+    fn take_process(&mut self, member: usize) -> StartedCommand {
         let taken = self.members.get_mut(member).and_then(|member| member.process.take());
         taken.unwrap_or_else(|| panic!("member {member} is not running"))
     }
 
-    /// Waits until every process says that it has started, and a scheduler answers.
+    /// Waits until every process has logged its start, and a scheduler answers.
     pub async fn answers(&self) {
         for member in &self.members {
             let process = member.process.as_ref();
-            let said = format!("{} started", command(member.role));
-            until(&said, || process.is_some_and(|process| process.stderr().contains(&said))).await;
+            let line = format!("{} started", command(member.role));
+            until(&line, || process.is_some_and(|process| process.stderr().contains(&line))).await;
         }
         self.client(["runs", "list"]).run().await.expecting(0);
     }
 
-    /// `longshore` as a client of this cluster.
+    /// Returns `longshore` with these arguments as a client of this cluster.
     pub fn client<A: AsRef<str>>(&self, arguments: impl IntoIterator<Item = A>) -> Longshore {
         self.scratch.longshore(arguments)
     }
 
-    /// Asks the micro service, as soon as there is one, and returns the body of its answer.
+    /// Sends a request to the schedulers, waits until one answers, and returns the body of the answer.
     pub async fn request(&self, verb: &str, request: &Value) -> Value {
         let client = async_nats::connect(self.nats.url()).await;
         let client = client.unwrap_or_else(|error| panic!("no connection to NATS: {error}"));
@@ -160,29 +160,30 @@ impl Cluster {
                     return answer.unwrap_or_else(|error| panic!("{verb}: {error}"));
                 }
                 Err(error) if error.kind() == RequestErrorKind::NoResponders && Instant::now() < deadline => {
+                    pause().await;
                 }
                 Err(error) => panic!("{verb}: {error}\n{}", self.said()),
             }
         }
     }
 
-    /// Submits by the command line, and returns the id of the run.
+    /// Submits with the command line, and returns the id of the run.
     pub async fn submit(&self, arguments: &[&str]) -> String {
         let submitted = self.client([&["submit"], arguments].concat()).run().await.expecting(0);
         submitted.stdout.trim().to_owned()
     }
 
-    /// Waits for the end of a run and returns it as `watch` shows it.
+    /// Waits for the end of a run, and returns it as `watch` prints it.
     pub async fn ended(&self, run: &str) -> Value {
         self.client(["watch", run, "--json"]).run().await.expecting(0).json()
     }
 
-    /// A run as `runs show` shows it.
+    /// Returns a run as `runs show` prints it.
     pub async fn shown(&self, run: &str) -> Value {
         self.client(["runs", "show", run, "--json"]).run().await.expecting(0).json()
     }
 
-    /// Waits until a run is shown like this. What is shown is a moment old.
+    /// Waits until `runs show` prints a run for which `so` holds, and returns it. The output is as of the last checkpoint.
     pub async fn shows(&self, run: &str, what: &str, so: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -191,15 +192,16 @@ impl Cluster {
                 return shown;
             }
             assert!(Instant::now() < deadline, "{what}: {shown}\n{}", self.said());
+            pause().await;
         }
     }
 
-    /// All runs, newest first.
+    /// Returns all runs, the newest first.
     pub async fn runs(&self) -> Vec<Value> {
         self.client(["runs", "list", "--limit", "1000", "--json"]).run().await.expecting(0).json_lines()
     }
 
-    /// The submits that were refused and could not be answered, once there are so many.
+    /// Waits until there are this many dead letters, and returns all of them.
     pub async fn dead_letters(&self, count: usize) -> Vec<Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -208,21 +210,22 @@ impl Cluster {
                 return letters;
             }
             assert!(Instant::now() < deadline, "{letters:?}\n{}", self.said());
+            pause().await;
         }
     }
 
-    /// What every process that is running has said.
+    /// Returns the logs of all processes that run.
     pub fn said(&self) -> String {
         let mut text = String::new();
         for (number, member) in self.members.iter().enumerate() {
-            let said = member.process.as_ref().map(Started::stderr).unwrap_or_default();
+            let said = member.process.as_ref().map(StartedCommand::stderr).unwrap_or_default();
             let _ = writeln!(text, "--- {number} {:?}\n{said}", member.role);
         }
         text
     }
 }
 
-/// The subcommand that is this role.
+/// Returns the subcommand of a role.
 const fn command(role: Role) -> &'static str {
     match role {
         Role::Scheduler => "scheduler",
@@ -230,18 +233,17 @@ const fn command(role: Role) -> &'static str {
     }
 }
 
-/// A workflow of calls in a row, each of which adds one to the number it gets: `number` in, `number` out. They may be
-/// repeated.
+/// Returns a workflow of calls in a sequence, which may be repeated. Each adds one to its input `number`.
 pub fn chain(name: &str, calls: usize) -> String {
-    row(name, calls, Some(&json!({ "attempts": 10, "delay": "10ms" })))
+    sequence(name, calls, Some(&json!({ "attempts": 10, "delay": "10ms" })))
 }
 
-/// The same with one call, which may not be repeated.
+/// Returns a workflow of one call, which may not be repeated. It adds one to its input `number`.
 pub fn once(name: &str) -> String {
-    row(name, 1, None)
+    sequence(name, 1, None)
 }
 
-fn row(name: &str, calls: usize, retry: Option<&Value>) -> String {
+fn sequence(name: &str, calls: usize, retry: Option<&Value>) -> String {
     let step = |call: usize| {
         let before =
             if call == 0 { "inputs.number".to_owned() } else { format!("steps.s{}.output.number", call - 1) };

@@ -1,9 +1,8 @@
-//! What every set of adapters has to keep: the sentences of the ports' documentation, as checks.
+//! The contracts of the ports: each promise of their documentation, as a check for every set of adapters.
 //!
-//! A contract is an async function over a [`Fixture`]; its name is the sentence it checks. Each module lists its
-//! contracts, and [`run`] makes a test of each, so that another set of adapters needs a fixture and one line.
-//! A contract waits for what it expects and never for time to pass; one that waits in vain fails after
-//! [`PATIENCE`].
+//! A contract is an async function over a [`Fixture`]; its name is the promise it checks. Each module lists its contracts, and
+//! [`run`] makes a test of each, so that another set of adapters needs a fixture and one line. A contract waits for a
+//! condition and never for time to pass; it fails after [`PATIENCE`].
 
 #![expect(clippy::expect_used, reason = "a check that fails ends its test")]
 #![expect(clippy::indexing_slicing, reason = "a check that fails ends its test")]
@@ -27,49 +26,61 @@ use futures::future::BoxFuture;
 use libtest_mimic::{Arguments, Trial};
 use longshore_ports::{Backend, Catalog, Lease};
 
-/// How long a contract may take on a busy machine; each takes well under a second on an idle one.
+/// The limit for a contract on a busy machine; each takes well under a second on an idle one.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A set of adapters on storage of its own, empty at first.
+/// A set of adapters on a storage of its own, which is empty at first.
 #[async_trait]
 pub trait Fixture: Send {
-    /// The ports.
+    /// Returns the ports.
     fn backend(&self) -> Backend;
 
-    /// Ends the process, as far as the adapters can tell, and begins another one on the same storage.
+    /// Ends the process, from the view of the adapters, and starts another one on the same storage.
     async fn restart(&mut self);
 
-    /// The ports that only a cluster has, if this is a set of adapters for one.
-    fn cluster(&self) -> Option<Cluster> {
+    /// Returns the ports that only a cluster has, if these are the adapters of a cluster.
+    fn cluster(&self) -> Option<ClusterPorts> {
         None
     }
 }
 
-/// The ports of processes that have to find each other.
+/// The ports that only a cluster has.
 #[derive(Clone)]
-pub struct Cluster {
-    /// Who should try to lead.
+pub struct ClusterPorts {
+    /// The leases of partitions, and the list of schedulers.
     pub lease: Arc<dyn Lease>,
-    /// Which workers are there.
+    /// The list of workers.
     pub catalog: Arc<dyn Catalog>,
 }
 
-/// A sentence of a port's documentation, with its check.
+/// One promise of a port's documentation, with its check.
 #[derive(Clone, Copy)]
 pub struct Contract {
-    /// The sentence.
+    /// The promise.
     pub name: &'static str,
-    /// Panics if it does not hold.
+    /// Panics if the promise does not hold.
     pub check: for<'a> fn(&'a mut dyn Fixture) -> BoxFuture<'a, ()>,
+    /// The check calls [`Fixture::restart`], so its fixture cannot share servers with others.
+    pub restarts: bool,
 }
 
-/// Lists the contracts of a module. One that is missing here is dead code, and the compiler says so.
+/// Lists the contracts of a module; those whose checks restart the fixture follow `with_restarts`. A contract that is
+/// missing here is dead code, which the compiler reports.
 macro_rules! contracts {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident),* $(,)? $(; with_restarts: $($restarting:ident),* $(,)?)?) => {
         /// Every contract of this port.
-        pub const ALL: &[$crate::contract::Contract] = &[$(
-            $crate::contract::Contract { name: stringify!($name), check: |fixture| Box::pin($name(fixture)) }
-        ),*];
+        pub const ALL: &[$crate::contract::Contract] = &[
+            $($crate::contract::Contract {
+                name: stringify!($name),
+                check: |fixture| Box::pin($name(fixture)),
+                restarts: false,
+            },)*
+            $($($crate::contract::Contract {
+                name: stringify!($restarting),
+                check: |fixture| Box::pin($restarting(fixture)),
+                restarts: true,
+            },)*)?
+        ];
     };
 }
 use contracts;
@@ -90,26 +101,28 @@ pub const ALL: &[Port] = &[
 /// Every contract of every port that only a cluster has.
 pub const CLUSTER: &[Port] = &[("lease", lease::ALL), ("catalog", catalog::ALL)];
 
-/// The `main` of a test binary: every contract of these ports against the fixtures that `open` makes, one for each.
+/// The `main` of a test binary: checks every contract of these ports, each with a fixture of its own from `open`.
 pub fn run<F: Fixture + 'static>(
     ports: &[&[Port]],
-    open: impl AsyncFn() -> F + Copy + Send + 'static,
+    open: impl AsyncFn(Contract) -> F + Clone + Send + 'static,
 ) -> ExitCode {
-    let trials = ports.iter().copied().flatten().flat_map(|(port, contracts)| {
-        contracts.iter().map(move |contract| {
-            Trial::test(format!("{port}::{}", contract.name), move || {
+    let mut trials = Vec::new();
+    for (port, contracts) in ports.iter().copied().flatten() {
+        for contract in *contracts {
+            let open = open.clone();
+            trials.push(Trial::test(format!("{port}::{}", contract.name), move || {
                 check(*contract, open);
                 Ok(())
-            })
-        })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+            }));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn check<F: Fixture>(contract: Contract, open: impl AsyncFn() -> F) {
+fn check<F: Fixture>(contract: Contract, open: impl AsyncFn(Contract) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let mut fixture = open().await;
+        let mut fixture = open(contract).await;
         tokio::time::timeout(PATIENCE, (contract.check)(&mut fixture)).await.expect("it ends in time");
     });
 }

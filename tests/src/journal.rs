@@ -1,7 +1,7 @@
-//! What really happened, as the server saw it: the journal of `tables`, read by calls and by steps.
+//! The journal of the server `tables`: every call that reached it.
 //!
-//! A call that has begun and not ended was on its way when its server or its caller died. The idempotency key names
-//! the step, `<run>/<path>`, and is equal for all its attempts; so two calls with one key are a repetition.
+//! A call that has begun and not ended was in progress when its server or its caller died. The idempotency key names the
+//! step, `<run>/<path>`, and is equal for all its attempts, so two calls with one key are a repetition.
 
 #![expect(clippy::panic, reason = "a journal that cannot be read proves nothing")]
 
@@ -10,52 +10,52 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The file. It need not be there yet.
+/// The journal file, which may not exist yet.
 #[derive(Clone, Debug)]
 pub struct Journal {
     path: PathBuf,
 }
 
-/// One call.
+/// A call as the server recorded it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The process that was asked.
+    /// The id of the server process.
     pub pid: u32,
-    /// Which tool.
+    /// The tool.
     pub tool: String,
-    /// The idempotency key it came with.
+    /// The idempotency key.
     pub key: String,
-    /// When it began, in milliseconds since 1970.
+    /// The start, in milliseconds since 1970.
     pub begun_at: u64,
-    /// When it was answered; nothing if it never was.
+    /// The time of the answer, if there was one.
     pub ended_at: Option<u64>,
-    /// Whether it was answered well; nothing if it was never answered.
+    /// The answer was a success, if there was one.
     pub ok: Option<bool>,
 }
 
 impl Journal {
-    /// The journal in this file.
+    /// Returns the journal in this file.
     pub fn at(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many lines it has: one when a call begins, one when it ends.
+    /// Returns the number of lines: one for the start of each call, and one for its end.
     pub fn lines(&self) -> usize {
         std::fs::read(&self.path).unwrap_or_default().iter().filter(|&&byte| byte == b'\n').count()
     }
 
-    /// Every call, in the order in which they began.
+    /// Returns all calls in the order of their start.
     ///
     /// # Panics
-    /// When a line is not what the server writes.
+    /// When a line is malformed.
     pub fn calls(&self) -> Vec<Call> {
         let mut calls: Vec<Call> = Vec::new();
-        let mut places = BTreeMap::new();
+        let mut indices = BTreeMap::new();
         for line in std::fs::read_to_string(&self.path).unwrap_or_default().lines() {
             let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
             let text = |field: &str| line.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -63,12 +63,12 @@ impl Journal {
             let (pid, call) = (u32::try_from(number("pid")).unwrap_or_default(), number("call"));
             match text("event").as_str() {
                 "begin" => {
-                    places.insert((pid, call), calls.len());
+                    indices.insert((pid, call), calls.len());
                     let (tool, key, begun_at) = (text("tool"), text("idempotency_key"), number("at_ms"));
                     calls.push(Call { pid, tool, key, begun_at, ended_at: None, ok: None });
                 }
                 "end" => {
-                    let begun = places.get(&(pid, call)).and_then(|&place| calls.get_mut(place));
+                    let begun = indices.get(&(pid, call)).and_then(|&index| calls.get_mut(index));
                     let Some(begun) = begun else { panic!("{line} ends a call that never began") };
                     begun.ok = line.get("ok").and_then(Value::as_bool);
                     begun.ended_at = Some(number("at_ms"));
@@ -79,7 +79,7 @@ impl Journal {
         calls
     }
 
-    /// How often each step was called, by the path of the step.
+    /// Returns the number of calls of each step, by its path.
     pub fn begun(&self) -> BTreeMap<String, usize> {
         let mut begun = BTreeMap::new();
         for call in self.calls() {
@@ -88,19 +88,19 @@ impl Journal {
         begun
     }
 
-    /// The steps that were called more than once.
+    /// Returns the steps that were called more than once.
     pub fn repeated(&self) -> BTreeSet<String> {
         self.begun().into_iter().filter(|&(_, times)| times > 1).map(|(step, _)| step).collect()
     }
 
-    /// The server processes that wrote it.
+    /// Returns the ids of the server processes that wrote the journal.
     pub fn pids(&self) -> BTreeSet<u32> {
         self.calls().iter().map(|call| call.pid).collect()
     }
 }
 
 impl Call {
-    /// The path of the step that made it.
+    /// Returns the path of the step that made the call.
     pub fn step(&self) -> &str {
         self.key.split_once('/').map_or(self.key.as_str(), |(_, path)| path)
     }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repetition_is_two_calls_with_one_key() {
+    fn two_calls_with_one_key_are_a_repetition() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::at(folder.path().join("journal"));
         assert_eq!((journal.lines(), journal.calls().len()), (0, 0));

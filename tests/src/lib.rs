@@ -1,24 +1,24 @@
-//! What the proofs of the promises stand on: servers that other people wrote, and programs that were just built.
+//! The harness of the end-to-end tests: real servers, the programs of this workspace, and the contracts of the ports.
 //!
-//! The proofs themselves are the integration tests of this crate.
+//! The tests are in `tests/` of this crate, and measurements in `benches/`.
 
-pub mod asked;
 pub mod broken_server;
+pub mod checkpoint_commits;
 pub mod cluster;
-pub mod commits;
+pub mod cluster_log;
 pub mod contract;
-pub mod given;
-pub mod history;
+pub mod directory_log;
+pub mod environment;
+pub mod five_servers;
 pub mod journal;
-pub mod journey;
-pub mod ledger;
 pub mod longshore;
+pub mod monitored;
 pub mod nats_cluster;
 pub mod nats_server;
 pub mod port;
 pub mod redis_server;
 pub mod redis_users;
-pub mod repeats;
+pub mod repeated_calls;
 pub mod scratch;
 pub mod small_disk;
 pub mod tables;

@@ -1,7 +1,7 @@
-//! The built `longshore`, started with a deadline: what it printed and how it ended.
+//! The built `longshore`, started with a time limit: its output and its exit status.
 //!
-//! Output goes to files, not to pipes: a server process that outlives a killed `longshore` holds its end of a pipe
-//! open, and whoever reads to the end of it would wait for that one.
+//! Output goes to files, not to pipes: a server process that outlives a killed `longshore` keeps its end of a pipe open, and
+//! a test that reads to the end of the pipe would wait for that process.
 
 #![expect(clippy::panic, reason = "a program that does not start or end has failed the test")]
 
@@ -20,14 +20,15 @@ use tokio::time::{Instant, timeout};
 use crate::small_disk::SmallDisk;
 use crate::tools::program;
 
-/// No command here needs a tenth of this. One that does not end is killed, by its pid, and the test fails.
+/// The limit for a command and for a condition: ten times what any of them needs. A command that exceeds it is killed, by its
+/// process id, and the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 
-/// Variables that would change what `longshore` does; tests set what they mean.
-const FOREIGN: [&str; 6] =
+/// Environment variables that would change the behaviour of `longshore`. A test sets those that it needs.
+const UNSET: [&str; 6] =
     ["LONGSHORE_DATA", "LONGSHORE_MCP_CONFIG", "LONGSHORE_LOG", "RUST_LOG", "CLICOLOR_FORCE", "CI"];
 
 /// A command that has not been started.
@@ -37,43 +38,43 @@ pub struct Longshore {
     shown: String,
 }
 
-/// A command that is running. It is killed when this is dropped.
+/// A command that was started. It is killed when this is dropped.
 #[derive(Debug)]
-pub struct Started {
+pub struct StartedCommand {
     child: Child,
     shown: String,
     since: Instant,
-    printed: Printed,
+    output: OutputFiles,
 }
 
 /// A command that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EndedCommand {
     shown: String,
     status: ExitStatus,
-    /// What it printed as its result.
+    /// The results that it printed.
     pub stdout: String,
-    /// What it said.
+    /// The messages that it printed.
     pub stderr: String,
-    /// How long it took.
+    /// The time from its start to its end.
     pub took: Duration,
 }
 
-/// Files that a process writes and a test reads.
+/// The files that hold the output of a process.
 #[derive(Debug)]
-struct Printed {
+struct OutputFiles {
     folder: TempDir,
 }
 
 impl Longshore {
-    /// `longshore` with these arguments, in this folder.
+    /// Returns `longshore` with these arguments, to run in this folder.
     pub fn new<A: AsRef<str>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Self {
         Self::prefixed(folder, Vec::new(), arguments)
     }
 
-    /// The same, seeing a small disk. All paths among the arguments must be absolute.
+    /// Returns `longshore` with these arguments, to run where a small disk is mounted. Paths in the arguments must be absolute.
     pub fn on<A: AsRef<str>>(disk: &SmallDisk, arguments: impl IntoIterator<Item = A>) -> Self {
-        Self::prefixed(Path::new("/"), disk.enter(), arguments)
+        Self::prefixed(Path::new("/"), disk.command_prefix(), arguments)
     }
 
     fn prefixed<A: AsRef<str>>(
@@ -87,7 +88,7 @@ impl Longshore {
         let mut line = line.into_iter();
         let mut command = Command::new(line.next().unwrap_or_default());
         command.args(line).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
-        for name in FOREIGN {
+        for name in UNSET {
             command.env_remove(name);
         }
         Self { command, shown }
@@ -99,65 +100,66 @@ impl Longshore {
         self
     }
 
-    /// Leaves out every variable of its environment.
+    /// Removes all variables of its environment.
     pub fn without_environment(mut self) -> Self {
         self.command.env_clear();
         self
     }
 
-    /// The command, to be started in another way.
+    /// Returns the command, for a caller that starts it differently.
     pub(crate) fn into_command(self) -> Command {
         self.command
     }
 
-    /// Starts it.
+    /// Starts the command.
     ///
     /// # Panics
     /// When it does not start.
-    pub fn start(mut self) -> Started {
+    pub fn start(mut self) -> StartedCommand {
         let since = Instant::now();
-        let printed = Printed::new();
-        self.command.stdout(printed.file(STDOUT)).stderr(printed.file(STDERR));
+        let output = OutputFiles::new();
+        self.command.stdout(output.create(STDOUT)).stderr(output.create(STDERR));
         let child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.shown));
-        Started { child, shown: self.shown, since, printed }
+        StartedCommand { child, shown: self.shown, since, output }
     }
 
-    /// Starts it and waits for its end.
-    pub async fn run(self) -> Ended {
+    /// Starts the command and waits for its end.
+    pub async fn run(self) -> EndedCommand {
         self.start().end().await
     }
 }
 
-impl Started {
-    /// Its process.
+impl StartedCommand {
+    /// Returns the process id.
     ///
     /// # Panics
-    /// When it has ended, and nobody may use the number any more.
+    /// When the command was seen to have ended: the system may give its id to another process.
     pub fn pid(&self) -> u32 {
         self.child.id().unwrap_or_else(|| panic!("{} has ended", self.shown))
     }
 
-    /// Whether it has not ended yet.
+    /// Returns true until the command has ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// What it has printed so far.
+    /// Returns the results that it has printed so far.
     pub fn stdout(&self) -> String {
-        self.printed.text(STDOUT)
+        self.output.text(STDOUT)
     }
 
-    /// What it has said so far.
+    /// Returns the messages that it has printed so far. A process writes its log on another thread, so a line may follow later:
+    /// wait for it with [`until`](crate::wait::until), or end the process first.
     pub fn stderr(&self) -> String {
-        self.printed.text(STDERR)
+        self.output.text(STDERR)
     }
 
-    /// Sends it SIGINT, as Ctrl-C does.
+    /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
     }
 
-    /// Sends it SIGTERM, as whoever wants it to end in order does.
+    /// Sends SIGTERM, which asks for an orderly end.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -165,55 +167,55 @@ impl Started {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         let Some(pid) = pid else { panic!("{} has no process id", self.shown) };
-        // It may have ended in between; then there is nobody to tell.
+        // It may have ended in between.
         let _ = kill_process(pid, signal);
     }
 
-    /// Kills it, as kill -9 does, and waits until it is gone.
-    pub async fn kill(mut self) -> Ended {
-        // It may have ended in between, which the status tells.
+    /// Kills the command, as kill -9 does, and waits until it is gone.
+    pub async fn kill(mut self) -> EndedCommand {
+        // It may have ended in between, which its status shows.
         let _ = self.child.start_kill();
         self.end().await
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the command.
     ///
     /// # Panics
-    /// When it does not end within [`PATIENCE`]; it is killed then.
-    pub async fn end(mut self) -> Ended {
+    /// When it does not end within [`PATIENCE`]. It is killed then.
+    pub async fn end(mut self) -> EndedCommand {
         let waited = timeout(PATIENCE, self.child.wait()).await;
         let took = self.since.elapsed();
-        let (stdout, stderr) = (self.printed.text(STDOUT), self.printed.text(STDERR));
+        let (stdout, stderr) = (self.output.text(STDOUT), self.output.text(STDERR));
         match waited {
-            Ok(Ok(status)) => Ended { shown: self.shown, status, stdout, stderr, took },
+            Ok(Ok(status)) => EndedCommand { shown: self.shown, status, stdout, stderr, took },
             Ok(Err(error)) => panic!("{}: {error}", self.shown),
             Err(_) => panic!("{} did not end within {PATIENCE:?}\n{stdout}\n{stderr}", self.shown),
         }
     }
 }
 
-impl Ended {
-    /// The exit code; nothing if a signal ended it.
+impl EndedCommand {
+    /// Returns the exit code, or `None` if a signal ended the command.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// Whether a signal ended it.
+    /// Returns true if a signal ended the command.
     pub fn was_killed(&self) -> bool {
         self.status.signal().is_some()
     }
 
-    /// The same, once the exit code is this one.
+    /// Asserts the exit code.
     ///
     /// # Panics
-    /// When it is another.
+    /// When the exit code is another one.
     #[track_caller]
     pub fn expecting(self, code: i32) -> Self {
         assert!(self.code() == Some(code), "the exit code should be {code}\n{self}");
         self
     }
 
-    /// The same, once its messages hold all of these.
+    /// Asserts that the messages contain all of these texts.
     ///
     /// # Panics
     /// When one is missing.
@@ -225,41 +227,41 @@ impl Ended {
         self
     }
 
-    /// Its result, which is one JSON document.
+    /// Returns the result, which is one JSON document.
     ///
     /// # Panics
-    /// When it is something else.
+    /// When the result is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{self}"))
+            .unwrap_or_else(|error| panic!("stdout is not JSON: {error}\n{self}"))
     }
 
-    /// Its results, each of which is a JSON document on a line.
+    /// Returns the results, each a JSON document on a line of its own.
     ///
     /// # Panics
-    /// When they are something else.
+    /// When a line is not JSON.
     #[track_caller]
     pub fn json_lines(&self) -> Vec<Value> {
         let lines = self.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-        lines.unwrap_or_else(|error| panic!("stdout is no lines of JSON: {error}\n{self}"))
+        lines.unwrap_or_else(|error| panic!("a line of stdout is not JSON: {error}\n{self}"))
     }
 }
 
-impl std::fmt::Display for Ended {
+impl std::fmt::Display for EndedCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { shown, status, stdout, stderr, took } = self;
         write!(f, "{shown}\n{status} after {took:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
     }
 }
 
-impl Printed {
+impl OutputFiles {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no scratch folder: {error}"));
         Self { folder }
     }
 
-    fn file(&self, name: &str) -> File {
+    fn create(&self, name: &str) -> File {
         File::create(self.folder.path().join(name))
             .unwrap_or_else(|error| panic!("no file for {name}: {error}"))
     }

@@ -1,46 +1,46 @@
-//! A real nats-server of its own: a free port, a folder that vanishes, and every way to lose it.
+//! A real nats-server for one test, on a port and with a folder of its own. It can be killed, restarted and emptied.
 
 #![expect(clippy::panic, reason = "a server that does not start has failed the test")]
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::net::TcpStream;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
+use longshore_harness::{Launch, OwnedPort, Process, nats};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
 
-use crate::port::free_address;
+use crate::port::take_port;
 use crate::small_disk::SmallDisk;
-use crate::wait::until;
 
-/// How a server is set up.
+/// The settings of a server.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct NatsSetup {
     /// The program.
     pub program: PathBuf,
-    /// Whether it has JetStream.
-    pub jetstream: bool,
-    /// Whether JetStream writes everything through before it acknowledges: `sync_interval: always`.
-    pub always: bool,
+    /// The name of the server. It is unique on this machine unless a test gives another one.
+    pub server_name: Option<String>,
+    /// The server has JetStream.
+    pub has_jetstream: bool,
+    /// JetStream syncs every message before it acknowledges it: `sync_interval: always`.
+    pub syncs_always: bool,
     /// More settings of JetStream.
-    pub settings: String,
-    /// More of its configuration file.
-    pub more: String,
-    /// Who its clients say they are: `user:password`, if anything.
+    pub jetstream_settings: String,
+    /// More of the configuration file.
+    pub server_settings: String,
+    /// The credentials of its clients, as `user:password`.
     pub user: Option<&'static str>,
 }
 
-impl Default for Setup {
-    /// The server that `./verify` installs, with JetStream as it comes.
+impl Default for NatsSetup {
+    /// The server that `./verify` installs, with JetStream and without other settings.
     fn default() -> Self {
         Self {
             program: installed(),
-            jetstream: true,
-            always: false,
-            settings: String::new(),
-            more: String::new(),
+            server_name: None,
+            has_jetstream: true,
+            syncs_always: false,
+            jetstream_settings: String::new(),
+            server_settings: String::new(),
             user: None,
         }
     }
@@ -49,144 +49,146 @@ impl Default for Setup {
 /// A server. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct NatsServer {
-    folder: TempDir,
-    port: u16,
-    setup: Setup,
+    // The process first: it is killed before its port and its folder are let go.
+    process: Option<Process>,
+    port: OwnedPort,
+    setup: NatsSetup,
     disk: Option<SmallDisk>,
-    process: Option<Child>,
+    folder: TempDir,
 }
 
 impl NatsServer {
-    /// A new server with JetStream, once it listens.
+    /// Starts a server with JetStream.
     ///
     /// # Panics
-    /// When it does not start; as does everything else here that it does not do.
+    /// When it does not start. All functions here panic when the server does not do what they ask for.
     pub async fn start() -> Self {
-        Self::start_with(Setup::default()).await
+        Self::start_with(NatsSetup::default()).await
     }
 
-    /// A new server that writes everything through before it acknowledges.
+    /// Starts a server that syncs every message before it acknowledges it.
     pub async fn start_always() -> Self {
-        Self::start_with(Setup { always: true, ..Setup::default() }).await
+        Self::start_with(NatsSetup { syncs_always: true, ..NatsSetup::default() }).await
     }
 
-    /// A new server of any kind.
-    pub async fn start_with(setup: Setup) -> Self {
+    /// Starts a server with these settings.
+    pub async fn start_with(setup: NatsSetup) -> Self {
         let mut server = Self::absent_with(setup);
         server.start_again().await;
         server
     }
 
-    /// A new server that stores on a disk of this many kibibytes.
+    /// Starts a server that stores its data on a disk of this many kibibytes.
     pub async fn start_on_disk(kibibytes: u32) -> Self {
         let mut server = Self::absent();
         let folder = server.folder.path().join("disk");
-        fs::create_dir(&folder).unwrap_or_else(|error| panic!("no folder for the disk of NATS: {error}"));
+        fs::create_dir(&folder).unwrap_or_else(|error| panic!("cannot make the disk of NATS: {error}"));
         server.disk = Some(SmallDisk::new(&folder, kibibytes));
         server.start_again().await;
         server
     }
 
-    /// The disk on which it stores, if it is one of its own.
+    /// Returns the disk of the server, if it has one of its own.
     pub fn disk(&self) -> Option<&SmallDisk> {
         self.disk.as_ref()
     }
 
-    /// A port and a folder, and nobody there yet.
+    /// Takes a port and a folder for a server that is not started yet.
     pub fn absent() -> Self {
-        Self::absent_with(Setup::default())
+        Self::absent_with(NatsSetup::default())
     }
 
-    /// The same for a server of any kind.
-    pub fn absent_with(setup: Setup) -> Self {
+    /// Takes a port and a folder for a server with these settings that is not started yet.
+    pub fn absent_with(setup: NatsSetup) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for NATS: {error}"));
-        Self { folder, port: free_address().port(), setup, disk: None, process: None }
+        Self { process: None, port: take_port(), setup, disk: None, folder }
     }
 
-    /// Gives it other settings, as of its next start.
-    pub fn configure(&mut self, change: impl FnOnce(&mut Setup)) {
+    /// Changes the settings, as of the next start.
+    pub fn configure(&mut self, change: impl FnOnce(&mut NatsSetup)) {
         change(&mut self.setup);
     }
 
-    /// Its address.
+    /// Returns the address for clients.
     pub fn url(&self) -> String {
         let user = self.setup.user.map_or_else(String::new, |user| format!("{user}@"));
-        format!("nats://{user}127.0.0.1:{}", self.port)
+        format!("nats://{user}{}", self.port.address())
     }
 
-    /// Its process, while it has one.
+    /// Returns the process id, while the server runs.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().and_then(Child::id)
+        self.process.as_ref().and_then(Process::pid)
     }
 
-    /// Where it keeps its data, its configuration and what it says.
+    /// Returns the folder with the data and the configuration.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Starts it on the data that is there, and waits until it listens.
-    pub async fn start_again(&mut self) {
-        let configuration = self.folder.path().join("nats.conf");
-        fs::write(&configuration, self.configuration())
-            .unwrap_or_else(|error| panic!("no configuration for NATS: {error}"));
-        let output = File::create(self.folder.path().join("output"));
-        let output = output.unwrap_or_else(|error| panic!("no file for NATS: {error}"));
-        let mut line = self.disk.as_ref().map(SmallDisk::enter).unwrap_or_default();
-        line.push(self.setup.program.display().to_string());
-        let mut command = Command::new(line.remove(0));
-        command.args(line).arg("--config").arg(configuration);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).kill_on_drop(true);
-        let process = command.spawn().unwrap_or_else(|error| {
-            panic!("{} does not start ({error}): run ./verify once", self.setup.program.display())
-        });
-        self.process = Some(process);
-        until("NATS listens", || TcpStream::connect(("127.0.0.1", self.port)).is_ok()).await;
+    /// Returns the log of the server since its last start.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
+    /// Starts the server on the data in its folder, and waits until it answers.
+    pub async fn start_again(&mut self) {
+        let mut command = self.disk.as_ref().map(SmallDisk::command_prefix).unwrap_or_default();
+        command.push(self.setup.program.display().to_string());
+        let program = PathBuf::from(command.remove(0));
+        let launch =
+            Launch { arguments: command, ..Launch::new("nats-server", self.folder.path(), &program) };
+        let name = self.setup.server_name.clone();
+        let name = name.unwrap_or_else(|| format!("test-{}-{}", std::process::id(), self.port.number()));
+        let process = nats::start(&launch, &self.port, &name, &self.configuration()).await;
+        self.process =
+            Some(process.unwrap_or_else(|error| panic!("{error} (./verify installs nats-server)")));
+    }
+
+    /// Returns the configuration without the port and the name.
     fn configuration(&self) -> String {
-        let mut text = format!("listen: 127.0.0.1:{}\n", self.port);
-        if self.setup.jetstream {
-            let sync = if self.setup.always { ", sync_interval: always" } else { "" };
+        let mut text = String::new();
+        if self.setup.has_jetstream {
+            let sync = if self.setup.syncs_always { ", sync_interval: always" } else { "" };
             let store = self.disk.as_ref().map_or_else(|| self.folder.path(), SmallDisk::path).join("store");
             let store = store.display().to_string();
-            let _ = writeln!(text, "jetstream {{ store_dir: {store:?}{sync}\n{} }}", self.setup.settings);
+            let _ = writeln!(
+                text,
+                "jetstream {{ store_dir: {store:?}{sync}\n{} }}",
+                self.setup.jetstream_settings
+            );
         }
-        text + &self.setup.more
+        text + &self.setup.server_settings
     }
 
-    /// Kills it, as kill -9 does, and waits until it is gone.
+    /// Kills the server, as kill -9 does, and waits until it is gone.
     pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let _ = process.start_kill();
-            let _ = process.wait().await;
+            process.kill().await;
         }
     }
 
-    /// Takes away everything that it has stored, while it does not run.
+    /// Deletes the stored data of a server that does not run.
     pub fn lose_store(&mut self) {
         let store = self.folder.path().join("store");
-        fs::remove_dir_all(store).unwrap_or_else(|error| panic!("the store of NATS stays: {error}"));
+        fs::remove_dir_all(store).unwrap_or_else(|error| panic!("cannot delete the store of NATS: {error}"));
     }
 
-    /// Tells it to stop, and waits until it has.
+    /// Sends SIGTERM, and waits until the server has ended.
     pub async fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let pid = process.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-            if let Some(pid) = pid {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
-            let _ = process.wait().await;
+            process.terminate();
+            process.end().await;
         }
     }
 
-    /// Kills it and starts it again on the data that it left.
+    /// Kills the server and starts it again on its data.
     pub async fn restart(&mut self) {
         self.kill().await;
         self.start_again().await;
     }
 }
 
-/// The server that `./verify` installs.
+/// Returns the program that `./verify` installs.
 fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools").join("nats/bin/nats-server")
 }

@@ -1,14 +1,13 @@
-//! Places for servers to listen at.
+//! Ports for servers and listeners that a test starts.
 
 #![expect(clippy::panic, reason = "a machine without a free port has failed the test")]
 
-use std::net::{SocketAddr, TcpListener};
+pub use longshore_harness::OwnedPort;
 
-/// An address on loopback whose port was free a moment ago.
+/// Takes a port on 127.0.0.1. No other process of the tests gets it before the value is dropped.
 ///
 /// # Panics
-/// When there is none.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.unwrap_or_else(|error| panic!("no free port: {error}"))
+/// When no port is free.
+pub fn take_port() -> OwnedPort {
+    OwnedPort::take().unwrap_or_else(|error| panic!("{error}"))
 }

@@ -1,4 +1,4 @@
-//! The users of Redis that `deploy/` ships, each with a password.
+//! The users of Redis in `deploy/redis/`, each with a password.
 
 #![expect(clippy::panic, reason = "a file that is not shipped has failed the test")]
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::redis_server::RedisServer;
 
-/// Returns the password of a user. No part of it is a word of a log line, where it would be masked.
+/// Returns the password of a user. It differs from the words of log lines, which would be masked if they were a password.
 pub fn password(user: &str) -> String {
     format!("pw-{user}")
 }

@@ -1,7 +1,7 @@
-//! A folder for one test, and the built `longshore` at work in it, as a person would be.
+//! A temporary folder for one test, in which it runs `longshore`.
 //!
-//! The workflow lies in `workflow.yaml`, the servers in `.mcp.json` and the data in `.longshore`, so commands need no
-//! options to find them. Everything vanishes with the test.
+//! The workflow is in `workflow.yaml`, the servers are in `.mcp.json` and the data in `.longshore`, where `longshore` finds
+//! them without options. The folder is deleted at the end of the test.
 
 #![expect(clippy::panic, reason = "a test that cannot write its files has failed")]
 
@@ -12,24 +12,24 @@ use longshore_proto::{RunView, StepView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::history::History;
+use crate::directory_log::DirectoryLog;
 use crate::journal::Journal;
-use crate::longshore::{Ended, Longshore};
+use crate::longshore::{EndedCommand, Longshore};
 
-/// What a workflow is called in a scratch folder.
+/// The name of the workflow file.
 pub const WORKFLOW: &str = "workflow.yaml";
 
-/// A folder of its own.
+/// A temporary folder with a servers file.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
 }
 
 impl Scratch {
-    /// A new folder with a servers file.
+    /// Makes a folder with a servers file.
     ///
     /// # Panics
-    /// When it cannot be made; as does everything else here that cannot write or read.
+    /// When it cannot be made. All functions here panic when they cannot read or write.
     pub fn new(servers: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no scratch folder: {error}"));
         let scratch = Self { folder };
@@ -37,24 +37,24 @@ impl Scratch {
         scratch
     }
 
-    /// A new folder with a servers file and a workflow.
+    /// Makes a folder with a servers file and a workflow.
     pub fn with(workflow: &str, servers: &Value) -> Self {
         let scratch = Self::new(servers);
         scratch.write(WORKFLOW, workflow);
         scratch
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Writes the servers file: an object of entries by name.
+    /// Writes the servers file from an object of entries by name.
     pub fn servers(&self, servers: &Value) {
         self.write(".mcp.json", json!({ "mcpServers": servers }).to_string());
     }
 
-    /// Writes a file, and the folders that it lies in.
+    /// Writes a file, and makes the folders above it.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -70,36 +70,36 @@ impl Scratch {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()))
     }
 
-    /// The journal of a server that was told to keep it here.
+    /// Returns the journal of a server that was started with [`Tables::of`](crate::tables::Tables::of) this folder.
     pub fn journal(&self) -> Journal {
         Journal::at(self.path().join("journal"))
     }
 
-    /// What the log of the data directory says, while nobody works in it.
-    pub async fn history(&self) -> History {
-        History::of(&self.path().join(".longshore")).await
+    /// Reads the log of the data directory, which no process may be using.
+    pub async fn log(&self) -> DirectoryLog {
+        DirectoryLog::read(&self.path().join(".longshore")).await
     }
 
-    /// `longshore` with these arguments, in this folder.
+    /// Returns `longshore` with these arguments, to run in this folder.
     pub fn longshore<A: AsRef<str>>(&self, arguments: impl IntoIterator<Item = A>) -> Longshore {
         Longshore::new(self.path(), arguments)
     }
 
-    /// Runs the workflow to its end and returns how that went.
-    pub async fn run(&self) -> Ended {
+    /// Runs the workflow and waits for the end of the command.
+    pub async fn run(&self) -> EndedCommand {
         self.longshore(["run", WORKFLOW]).run().await
     }
 
-    /// The newest run of the data directory, as `runs show` describes it.
+    /// Returns the newest run of the data directory, as `runs show` prints it.
     pub async fn newest(&self) -> RunView {
         let listed = self.longshore(["runs", "list", "--json"]).run().await.expecting(0).json_lines();
         let run = listed.first().and_then(|run| run.get("run")).and_then(Value::as_str).unwrap_or_default();
         let shown = self.longshore(["runs", "show", run, "--json"]).run().await.expecting(0).json();
-        serde_json::from_value(shown).unwrap_or_else(|error| panic!("that is no run: {error}"))
+        serde_json::from_value(shown).unwrap_or_else(|error| panic!("not a run: {error}"))
     }
 }
 
-/// A step of a run, by its path.
+/// Returns a step of a run by its path.
 ///
 /// # Panics
 /// When the run has no such step.

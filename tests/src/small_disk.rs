@@ -1,8 +1,7 @@
-//! A disk of a few megabytes, to be filled.
+//! A disk of a few megabytes that a test can fill.
 //!
-//! It is a file system in memory that only one process sees, and whoever enters that process's view: nothing is left
-//! behind when the test ends, however it ends, and no privilege is needed where the kernel lets users make their own
-//! namespaces.
+//! It is a file system in memory, mounted in the mount namespace of one process. It is gone when the test ends, however it
+//! ends, and needs no privilege where the kernel lets users make namespaces.
 
 #![expect(clippy::panic, reason = "a test without its disk has failed")]
 
@@ -11,7 +10,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The disk, until this is dropped.
+/// A disk that exists until this is dropped.
 #[derive(Debug)]
 pub struct SmallDisk {
     keeper: Child,
@@ -19,14 +18,14 @@ pub struct SmallDisk {
     mounted: PathBuf,
 }
 
-/// What such a file system hands out at a time, in bytes.
+/// The allocation unit of the file system, in bytes.
 const PAGE: usize = 4096;
 
-/// Mounts the disk over a folder, and keeps it while its standard input is open.
+/// A shell command that mounts the disk over a folder, and keeps it while its standard input is open.
 const KEEPER: &str = r#"mount -t tmpfs -o "size=$1" small "$2" && echo ready && cat"#;
 
 impl SmallDisk {
-    /// A disk of this many kibibytes, seen at this folder, which must exist.
+    /// Makes a disk of this many kibibytes at this folder, which must exist.
     ///
     /// # Panics
     /// When the system does not allow it.
@@ -36,16 +35,16 @@ impl SmallDisk {
                 return Self { keeper, owns_users, mounted: folder.to_owned() };
             }
         }
-        panic!("neither this user nor a user namespace of its own may mount a file system here")
+        panic!("this user may not mount a file system here, not even in a user namespace")
     }
 
-    /// Where it is, for those who see it.
+    /// Returns the path of the disk in its mount namespace.
     pub fn path(&self) -> &Path {
         &self.mounted
     }
 
-    /// The beginning of a command line that sees the disk.
-    pub fn enter(&self) -> Vec<String> {
+    /// Returns the beginning of a command line that runs in the mount namespace of the disk.
+    pub fn command_prefix(&self) -> Vec<String> {
         let mut line =
             vec!["nsenter".to_owned(), format!("--target={}", self.keeper.id()), "--mount".to_owned()];
         if self.owns_users {
@@ -54,33 +53,33 @@ impl SmallDisk {
         line
     }
 
-    /// The same place, for everybody else.
-    pub fn outside(&self) -> PathBuf {
+    /// Returns the path of the disk for processes outside of its mount namespace.
+    pub fn outside_path(&self) -> PathBuf {
         let inside = self.mounted.strip_prefix("/").unwrap_or(&self.mounted);
         PathBuf::from(format!("/proc/{}/root", self.keeper.id())).join(inside)
     }
 
-    /// Fills it up, but for this many kibibytes.
+    /// Fills the disk except for this many kibibytes.
     ///
     /// # Panics
     /// When that cannot be done.
-    pub fn fill_but(&self, kibibytes: u64) {
-        let filled = File::create(self.outside().join("filler")).and_then(|mut filler| {
+    pub fn fill_except(&self, kibibytes: u64) {
+        let filled = File::create(self.outside_path().join("filler")).and_then(|mut filler| {
             let mut written = 0;
             while filler.write_all(&[b'x'; PAGE]).is_ok() {
                 written += PAGE as u64;
             }
             filler.set_len(written.saturating_sub(kibibytes * 1024))
         });
-        filled.unwrap_or_else(|error| panic!("the disk cannot be filled: {error}"));
+        filled.unwrap_or_else(|error| panic!("cannot fill the disk: {error}"));
     }
 
-    /// Gives the space back.
+    /// Deletes what fills the disk.
     ///
     /// # Panics
     /// When that cannot be done.
     pub fn free(&self) {
-        let filler = self.outside().join("filler");
+        let filler = self.outside_path().join("filler");
         std::fs::remove_file(&filler).unwrap_or_else(|error| panic!("{}: {error}", filler.display()));
     }
 }
@@ -98,14 +97,14 @@ fn keeper(folder: &Path, kibibytes: u32, owns_users: bool) -> Option<Child> {
     if matches!(read, Some(Ok(_))) && line.trim() == "ready" {
         return Some(child);
     }
-    // It said nothing, so it has ended or is about to.
+    // Without a `ready`, the command has failed and ends.
     let _ = child.wait();
     None
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Closing its standard input ends `cat`, and the disk goes with the last process that sees it.
+        // Closing its standard input ends `cat`, and the kernel removes the disk with its namespace.
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }

@@ -1,4 +1,4 @@
-//! Our own example server, `tables`, as tests start it.
+//! The example server `tables`.
 
 #![expect(clippy::panic, reason = "a server that does not start has failed the test")]
 
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use crate::tools::{CommandLine, program};
 
-/// `tables`, and what it is told.
+/// The command line of `tables`.
 #[derive(Clone, Debug)]
 pub struct Tables {
     args: Vec<String>,
 }
 
-/// `tables` over HTTP, until this guard is dropped.
+/// A `tables` over HTTP. It ends when this is dropped.
 #[derive(Debug)]
 pub struct TablesOverHttp {
     url: String,
@@ -24,33 +24,33 @@ pub struct TablesOverHttp {
 }
 
 impl Tables {
-    /// It serves this folder.
-    pub fn silent(folder: &Path) -> Self {
+    /// Returns a server of this folder that keeps no journal.
+    pub fn without_journal(folder: &Path) -> Self {
         Self { args: vec!["--root".to_owned(), folder.display().to_string()] }
     }
 
-    /// It serves this folder, and keeps its journal in it.
+    /// Returns a server of this folder that keeps its journal in it.
     pub fn of(folder: &Path) -> Self {
-        let mut tables = Self::silent(folder);
+        let mut tables = Self::without_journal(folder);
         tables.args.extend(["--journal".to_owned(), folder.join("journal").display().to_string()]);
         tables
     }
 
-    /// Each call takes this long.
-    pub fn slowly(mut self, millis: u64) -> Self {
+    /// Makes each call take this long.
+    pub fn with_delay_ms(mut self, millis: u64) -> Self {
         self.args.extend(["--delay-ms".to_owned(), millis.to_string()]);
         self
     }
 
-    /// As an entry of a servers file, over stdio.
+    /// Returns the entry for a servers file, over stdio.
     pub fn entry(&self) -> Value {
         CommandLine::new(program("tables"), &self.args).entry()
     }
 
-    /// Starts it over HTTP on a free port, and returns once it listens.
+    /// Starts the server over HTTP on a port that the system chooses, and returns once it listens.
     ///
     /// # Panics
-    /// When it does not.
+    /// When it does not listen.
     pub fn over_http(&self) -> TablesOverHttp {
         let mut command = Command::new(program("tables"));
         command.args(&self.args).args(["--http", "127.0.0.1:0"]);
@@ -59,9 +59,9 @@ impl Tables {
         let mut stderr = child.stderr.take().map(BufReader::new);
         let mut server = TablesOverHttp { url: String::new(), child };
         let mut line = String::new();
-        while let Some(said) = &mut stderr {
+        while let Some(output) = &mut stderr {
             line.clear();
-            if said.read_line(&mut line).unwrap_or_default() == 0 {
+            if output.read_line(&mut line).unwrap_or_default() == 0 {
                 panic!("tables does not listen");
             }
             if let Some((_, url)) = line.trim().split_once("listening on ") {
@@ -69,21 +69,21 @@ impl Tables {
                 break;
             }
         }
-        // A server whose stderr nobody reads stops at its next message.
+        // A server stops at its next message once the pipe of its stderr is full.
         std::thread::spawn(move || stderr.map(|mut rest| io::copy(&mut rest, &mut io::sink())));
         server
     }
 }
 
 impl TablesOverHttp {
-    /// As an entry of a servers file.
+    /// Returns the entry for a servers file.
     pub fn entry(&self) -> Value {
         json!({ "type": "http", "url": self.url })
     }
 }
 
 impl Drop for TablesOverHttp {
-    /// Ends it by its process id. It may have ended already, which is as good.
+    /// Kills the server by its process id. It may have ended already.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! `longshore` at a terminal: a pseudo-terminal on which a test reads and types.
+//! `longshore` at a pseudo-terminal, which a test reads and types on.
 
 #![expect(clippy::panic, reason = "a terminal that cannot be opened has failed the test")]
 
@@ -19,14 +19,14 @@ use crate::wait::until;
 
 /// A command whose stdin, stdout and stderr are one terminal. It is killed when this is dropped.
 #[derive(Debug)]
-pub struct AtTerminal {
+pub struct TerminalSession {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
 }
 
-impl AtTerminal {
+impl TerminalSession {
     /// Starts a command at a new terminal.
     ///
     /// # Panics
@@ -46,7 +46,7 @@ impl AtTerminal {
         Self { child, keyboard, screen, reader }
     }
 
-    /// Waits until the terminal shows a text.
+    /// Waits until the terminal has shown a text.
     pub async fn shows(&self, text: &str) {
         until(text, || self.screen().contains(text)).await;
     }
@@ -60,15 +60,15 @@ impl AtTerminal {
         typed.unwrap_or_else(|error| panic!("cannot type: {error}"));
     }
 
-    /// Waits for its end. Returns the exit code, and everything that the terminal showed.
+    /// Waits for the end of the command. Returns the exit code, and everything that the terminal has shown.
     ///
     /// # Panics
-    /// When it does not end within [`PATIENCE`].
+    /// When the command does not end within [`PATIENCE`].
     pub async fn end(mut self) -> (Option<i32>, String) {
         let Ok(Ok(status)) = timeout(PATIENCE, self.child.wait()).await else {
             panic!("did not end within {PATIENCE:?}\n{}", self.screen())
         };
-        // Once no process has the terminal, reading from it fails.
+        // Reading from the terminal fails once no process has it open.
         let reader = self.reader;
         let _ = tokio::task::spawn_blocking(move || reader.join()).await;
         let screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +91,7 @@ impl AtTerminal {
     }
 }
 
-/// Both ends of a new terminal: the one of the person, and the one of the program.
+/// Opens a pseudo-terminal. Returns the end for the user, and the end for the program.
 fn open() -> std::io::Result<(File, File)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;

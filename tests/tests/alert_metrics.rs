@@ -1,4 +1,4 @@
-//! The metrics of the alerts are exported before anything has happened, and count what they say.
+//! The metrics of the alerts are exported from the start, and count correctly.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use async_nats::jetstream;
 use futures::TryStreamExt;
-use longshore_tests::asked::Asked;
 use longshore_tests::cluster::{Cluster, PARTITIONS};
+use longshore_tests::monitored::MonitoredProcess;
 use longshore_tests::wait::until;
 
-/// Series that exist only once clients have named a workflow, a server has jobs, or a server was connected to.
+/// Metrics without a series until a client has named a workflow, a server has jobs, or a worker has connected to a server.
 const NAMED_BY_CLIENTS: [&str; 3] =
     ["longshore_runs_finished_total", "longshore_server_oldest_job_age_seconds", "longshore_mcp_server_up"];
 
-/// The names of the metrics in the shipped alerts.
+/// Returns the names of the metrics in the shipped alerts.
 fn alerted() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("deploy/prometheus/alerts.yaml");
     let alerts = std::fs::read_to_string(path).unwrap();
@@ -25,9 +25,10 @@ fn alerted() -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_series_of_the_alerts_is_exported_from_the_start() {
+async fn every_metric_of_the_alerts_is_exported_from_the_start() {
     let cluster = Cluster::start(1, 0, 0).await;
-    let (scheduler, worker) = (Asked::start(&cluster, "scheduler"), Asked::start(&cluster, "worker"));
+    let (scheduler, worker) =
+        (MonitoredProcess::start(&cluster, "scheduler"), MonitoredProcess::start(&cluster, "worker"));
     let metrics = alerted();
     assert!(metrics.len() > 12, "{metrics:?}");
     for metric in metrics.iter().filter(|metric| !NAMED_BY_CLIENTS.contains(&metric.as_str())) {
@@ -54,17 +55,19 @@ async fn every_series_of_the_alerts_is_exported_from_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn age_of_a_checkpoint_is_exported_by_the_leader_of_its_partition_alone() {
     let mut cluster = Cluster::start(1, 0, 0).await;
-    let first = Asked::start(&cluster, "scheduler");
+    let first = MonitoredProcess::start(&cluster, "scheduler");
     first.is_ready("the first scheduler is ready").await;
     cluster.end_member(0).await.expecting(0);
     let of = |name: &str, partition: u16| format!("{name}{{partition=\"{partition:02}\"}}");
-    let leads =
-        |asked: &Asked, partition| asked.metric(&of("longshore_partition_led", partition)) == Some(1.0);
-    let has_age =
-        |asked: &Asked, partition| asked.metric(&of("longshore_checkpoint_age_seconds", partition)).is_some();
+    let leads = |process: &MonitoredProcess, partition| {
+        process.metric(&of("longshore_partition_led", partition)) == Some(1.0)
+    };
+    let has_age = |process: &MonitoredProcess, partition| {
+        process.metric(&of("longshore_checkpoint_age_seconds", partition)).is_some()
+    };
     until("the first scheduler has all ages", || (0..PARTITIONS).all(|partition| has_age(&first, partition)))
         .await;
-    let second = Asked::start(&cluster, "scheduler");
+    let second = MonitoredProcess::start(&cluster, "scheduler");
     let has_part = || (0..PARTITIONS).any(|partition| leads(&second, partition) && !leads(&first, partition));
     until("the second scheduler has its part", has_part).await;
     let is_of_led =
@@ -76,10 +79,11 @@ async fn age_of_a_checkpoint_is_exported_by_the_leader_of_its_partition_alone() 
 async fn streams_that_were_lost_are_counted_once_they_are_made_again() {
     const RESTORED: &str = "longshore_streams_restored_total";
     let mut cluster = Cluster::start(1, 0, 0).await;
-    let (first, second) = (Asked::start(&cluster, "scheduler"), Asked::start(&cluster, "scheduler"));
+    let (first, second) =
+        (MonitoredProcess::start(&cluster, "scheduler"), MonitoredProcess::start(&cluster, "scheduler"));
     first.is_ready("the first scheduler is ready").await;
     second.is_ready("the second scheduler is ready").await;
-    // The other two make them again, at the same time.
+    // The other two schedulers create them again, at the same time.
     cluster.end_member(0).await.expecting(0);
     let restored = || Some(first.metric(RESTORED)? + second.metric(RESTORED)?);
     until("nothing was lost yet", || restored() == Some(0.0)).await;

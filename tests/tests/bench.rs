@@ -1,4 +1,4 @@
-//! `longshore bench` with a cluster of its own: its figures, and that it leaves nothing behind however it ends.
+//! `longshore bench` with a cluster of its own: its figures, and a clean end in every case.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -6,18 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use longshore_tests::longshore::Longshore;
-use longshore_tests::nats_server::Setup;
+use longshore_tests::nats_server::NatsSetup;
 use longshore_tests::wait::until;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// `longshore bench --start` of so many runs, with a folder for whatever it writes.
+/// Returns `longshore bench --start` with this many runs and a folder for its temporary files.
 fn bench(folder: &TempDir, runs: &str, more: &[&str]) -> Longshore {
-    let nats = Setup::default().program.display().to_string();
+    let nats = NatsSetup::default().program.display().to_string();
     let size = ["--runs", runs, "--lone-runs", "5", "--json"];
     let start = ["bench", "--start", "--nats-server", &nats];
     let arguments = [start.as_slice(), &size, more].concat();
-    // Whoever measures has a cluster as well, and none of its settings may lead there.
+    // The user may have another cluster, whose settings must not be used.
     Longshore::new(folder.path(), arguments)
         .env("TMPDIR", &folder.path().display().to_string())
         .env("NATS_URL", "nats://127.0.0.1:1")
@@ -25,7 +25,7 @@ fn bench(folder: &TempDir, runs: &str, more: &[&str]) -> Longshore {
         .env("LONGSHORE_PARTITIONS", "3")
 }
 
-/// Processes that run in a folder or below, by what the system says.
+/// Returns the folders of the processes that run in a folder or below, as the system lists them.
 fn processes_in(folder: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir("/proc").expect("there is /proc").flatten();
     let folders = all.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
@@ -39,7 +39,7 @@ fn is_clean(folder: &TempDir) {
 }
 
 #[tokio::test]
-async fn every_figure_is_there_and_nothing_is_left() {
+async fn every_figure_is_reported_and_nothing_is_left() {
     let folder = tempfile::tempdir().expect("a folder");
     let figures = bench(&folder, "200", &["--takeover"]).run().await.expecting(0).json();
     let number = |path: &str| figures.pointer(path).and_then(Value::as_f64).unwrap_or_default();
@@ -64,7 +64,7 @@ async fn every_figure_is_there_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn an_interrupt_ends_everything_that_was_started() {
+async fn interrupt_ends_every_started_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let started = bench(&folder, "1000000", &[]).start();
     until("it measures", || started.stderr().contains("measuring the bare loop")).await;
@@ -75,7 +75,7 @@ async fn an_interrupt_ends_everything_that_was_started() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_start_is_named() {
+async fn server_that_does_not_start_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let ended = bench(&folder, "200", &["--redis-server", "/no/such/redis"]).run().await;
     ended.expecting(1).saying(&["could not start /no/such/redis as redis-server"]);

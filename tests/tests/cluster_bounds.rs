@@ -1,5 +1,5 @@
-//! Bounds on what others send: full streams take nothing from the runs that were admitted, a message that ends schedulers is put
-//! aside, and messages of very many values are refused.
+//! Bounds on messages of clients: full streams do not harm admitted runs, a submit during which schedulers end becomes a dead
+//! letter, and messages with very many values are refused.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -9,26 +9,26 @@ use async_nats::jetstream::{self, Context};
 use futures::{StreamExt, stream};
 use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::longshore::PATIENCE;
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// An account that may store so much.
-fn account(max_file: &str) -> Setup {
+/// Returns the setup of a server whose account may store this much.
+fn account(max_file: &str) -> NatsSetup {
     let more =
         format!("accounts {{ A {{ jetstream {{ max_file: {max_file} }}, users: [{{ user: a }}] }} }}\n");
-    Setup { more: more + "no_auth_user: a", ..Setup::default() }
+    NatsSetup { server_settings: more + "no_auth_user: a", ..NatsSetup::default() }
 }
 
-/// A cluster of one scheduler and one worker, whose calls take this long, with the workflows `echo`, which returns its
+/// Starts a cluster of one scheduler and one worker, whose calls take this long, with the workflows `echo`, which returns its
 /// input `text`, `chain`, and `wait`, whose only call takes ten minutes.
-async fn cluster(setup: Setup, delay_ms: u64) -> Cluster {
+async fn cluster(setup: NatsSetup, delay_ms: u64) -> Cluster {
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({
-        "tables": Tables::of(scratch.path()).slowly(delay_ms).entry(),
-        "slow": Tables::of(scratch.path()).slowly(600_000).entry(),
+        "tables": Tables::of(scratch.path()).with_delay_ms(delay_ms).entry(),
+        "slow": Tables::of(scratch.path()).with_delay_ms(600_000).entry(),
     }));
     let cluster = Cluster::start_on(NatsServer::start_with(setup).await, scratch, 1, 1).await;
     let echo = json!({
@@ -58,7 +58,7 @@ async fn submit(cluster: &Cluster, workflow: &str, inputs: Value) -> String {
     submitted["run"].as_str().unwrap_or_else(|| panic!("{submitted}")).to_owned()
 }
 
-/// Cancels a run, and waits until it has ended by that.
+/// Cancels a run, and waits until it has ended.
 async fn cancel(cluster: &Cluster, run: &str) {
     let answer = cluster.request("cancel", &json!({ "run": run })).await;
     assert_eq!(answer["run"], run, "{answer}");
@@ -73,7 +73,7 @@ async fn messages(context: &Context, stream: &str) -> u64 {
 async fn publishes_that_fill_their_stream_leave_room_for_results_and_cancels() {
     const IN_FLIGHT: usize = 20;
     const PUBLISHED: usize = 1_500;
-    // LS_SUBMIT gets 10 MiB of it, and the logs 45.
+    // LS_SUBMIT gets 10 MiB of the account, and the logs 45 MiB.
     let cluster = cluster(account("100MB"), 200).await;
     let context = jetstream_of(&cluster).await;
     let text = "x".repeat(60_000);
@@ -81,7 +81,7 @@ async fn publishes_that_fill_their_stream_leave_room_for_results_and_cancels() {
     for _ in 0..IN_FLIGHT {
         runs.push(submit(&cluster, "echo", json!({ "text": text })).await);
     }
-    // As a client that hears its acknowledgements; those that are refused know it.
+    // The client waits for acknowledgements, so it knows which publishes were refused.
     let body = json!({ "inputs": { "text": text } }).to_string();
     let published = stream::iter(0..PUBLISHED).map(async |_| {
         let sent = context.publish("longshore.v1.submit.default.echo", body.clone().into()).await.unwrap();
@@ -107,8 +107,8 @@ async fn publishes_that_fill_their_stream_leave_room_for_results_and_cancels() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_store_of_large_values_stops_only_what_needs_it() {
-    let cluster = cluster(Setup::default(), 0).await;
+async fn full_store_of_large_values_stops_only_runs_that_need_it() {
+    let cluster = cluster(NatsSetup::default(), 0).await;
     let sums = json!({
         "longshore": "v1", "name": "sums",
         "steps": [{ "id": "a", "call": "tables/summarise_csv", "with": { "file": "many.csv", "group_by": "name" } }],
@@ -124,7 +124,7 @@ async fn a_full_store_of_large_values_stops_only_what_needs_it() {
 
     let large = submit(&cluster, "sums", json!({})).await;
     let unwanted = submit(&cluster, "sums", json!({})).await;
-    // Meanwhile everything else goes on.
+    // Other runs continue meanwhile.
     let small = submit(&cluster, "chain", json!({ "number": 1 })).await;
     assert_eq!(cluster.ended(&small).await["outputs"], json!({ "number": 2 }));
     let answer = cluster.request("cancel", &json!({ "run": unwanted })).await;
@@ -143,8 +143,8 @@ async fn a_full_store_of_large_values_stops_only_what_needs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_submit_that_schedulers_end_by_ends_no_other_one() {
-    let mut cluster = cluster(Setup::default(), 0).await;
+async fn submit_during_which_schedulers_end_does_not_affect_others() {
+    let mut cluster = cluster(NatsSetup::default(), 0).await;
     cluster.end_member(0).await.expecting(0);
     let context = jetstream_of(&cluster).await;
     let publish = async |number: u64| {
@@ -152,7 +152,7 @@ async fn a_submit_that_schedulers_end_by_ends_no_other_one() {
         context.publish("longshore.v1.submit.default.chain", body.into()).await.unwrap().await.unwrap();
     };
     publish(0).await;
-    // Schedulers that take the first one and are gone before they have said anything about it.
+    // Schedulers that take the first submit and end before they acknowledge it.
     let stream = context.get_stream("LS_SUBMIT").await.unwrap();
     let consumer: jetstream::consumer::PullConsumer = stream.get_consumer("intake").await.unwrap();
     for delivery in 1..=5 {
@@ -177,8 +177,8 @@ async fn a_submit_that_schedulers_end_by_ends_no_other_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_very_many_values_is_refused_and_many_of_them_are_few_at_a_time() {
-    let cluster = cluster(Setup::default(), 0).await;
+async fn messages_with_very_many_values_are_refused_and_decoded_few_at_a_time() {
+    let cluster = cluster(NatsSetup::default(), 0).await;
     let context = jetstream_of(&cluster).await;
     let inputs = format!("[{}0]", "0,".repeat(500_000));
     let body = format!("{{\"workflow\":\"chain\",\"inputs\":{{\"number\":{inputs}}}}}");
@@ -204,7 +204,7 @@ async fn a_message_of_very_many_values_is_refused_and_many_of_them_are_few_at_a_
     assert!(peak < 400 * 1024 * 1024, "{peak} bytes");
 }
 
-/// The most memory that a process had so far.
+/// Returns the highest memory use of a process so far, in bytes.
 fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,39 +1,27 @@
-//! What the processes and clients of a cluster say and do at their edges: at the start, when something is away, when
-//! they are told to end, and to those who look at them.
+//! Messages and exit codes of the processes and clients of a cluster: at the start, during outages, at the end, and in
+//! `doctor`, health checks and metrics.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use longshore_tests::cluster::{Cluster, chain, once};
 use longshore_tests::longshore::Longshore;
-use longshore_tests::nats_server::{NatsServer, Setup};
-use longshore_tests::port::free_address;
+use longshore_tests::monitored::get;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
+use longshore_tests::port::take_port;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
-use longshore_tests::wait::until;
+use longshore_tests::wait::{pause, until};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// What is given up after two seconds is given up well before this.
+/// The limit for a command that gives up after two seconds.
 const IN_TIME: Duration = Duration::from_secs(20);
 
-/// A process in an empty folder, told by the environment where its servers are.
+/// Returns a process in an empty folder, with the addresses of NATS and Redis in its environment.
 fn process(scratch: &Scratch, arguments: &[&str], nats: &str, redis: &str) -> Longshore {
     scratch.longshore(arguments).env("NATS_URL", nats).env("REDIS_URL", redis)
-}
-
-/// The status and the body of an answer over HTTP; nothing while nobody answers.
-fn get(address: &str, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let status = answer.split(' ').nth(1)?.parse().ok()?;
-    Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
 }
 
 fn status(address: &str, path: &str) -> u16 {
@@ -41,7 +29,7 @@ fn status(address: &str, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn who_finds_no_nats_or_no_redis_says_so_and_gives_up_in_time() {
+async fn process_without_nats_or_redis_reports_it_and_gives_up_in_time() {
     let scratch = Scratch::new(&json!({}));
     let (absent_nats, absent_redis) = (NatsServer::absent(), RedisServer::absent());
     let (nats, redis) = (NatsServer::start().await, RedisServer::start().await);
@@ -65,13 +53,13 @@ async fn who_finds_no_nats_or_no_redis_says_so_and_gives_up_in_time() {
     assert!(error.contains("NATS") && error.contains("Redis"), "{ended}");
     let listing = ["runs", "list", "--connect-deadline", "1s"];
     process(&scratch, &listing, &absent_nats.url(), &redis.url()).run().await.expecting(6);
-    // NATS is there, and nobody answers for the cluster.
-    let nobody = process(&scratch, &listing, &nats.url(), &redis.url()).run().await;
-    nobody.expecting(6).saying(&["no scheduler answers", "longshore scheduler"]);
+    // NATS runs, and no scheduler answers.
+    let unanswered = process(&scratch, &listing, &nats.url(), &redis.url()).run().await;
+    unanswered.expecting(6).saying(&["no scheduler answers", "longshore scheduler"]);
 }
 
 #[tokio::test]
-async fn who_comes_before_nats_waits_and_works_once_it_is_there() {
+async fn process_started_before_nats_waits_for_it() {
     let scratch = Scratch::new(&json!({}));
     let (mut nats, redis) = (NatsServer::absent(), RedisServer::start().await);
     let scheduler = process(&scratch, &["scheduler"], &nats.url(), &redis.url()).start();
@@ -86,7 +74,7 @@ async fn who_comes_before_nats_waits_and_works_once_it_is_there() {
 async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     let scratch = Scratch::new(&json!({}));
     let more = "authorization { user: longshore, password: right }\n".to_owned();
-    let nats = NatsServer::start_with(Setup { more, ..Setup::default() }).await;
+    let nats = NatsServer::start_with(NatsSetup { server_settings: more, ..NatsSetup::default() }).await;
     let (open_nats, redis) = (NatsServer::start().await, RedisServer::start().await);
     let with = |url: &str, user: &str| url.replacen("://", &format!("://{user}@"), 1);
 
@@ -99,7 +87,7 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
 
     let secret = scratch.write("secret", with(&nats.url(), "longshore:right"));
     let doctor = scratch.longshore(["doctor", "--json"]).env("REDIS_URL", &redis.url());
-    // There are no streams and no processes yet, and that is wrong.
+    // There are no streams and no processes yet, which `doctor` reports as wrong.
     let report = doctor.env("NATS_URL_FILE", secret.to_str().unwrap()).run().await.expecting(1);
     assert!(!report.stdout.contains("right"), "{report}");
     let url = setting(&report.json(), "nats.url");
@@ -107,7 +95,7 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_credentials_file_that_is_missing_or_holds_none_is_a_wrong_setting() {
+async fn missing_or_empty_credentials_file_is_a_wrong_setting() {
     let scratch = Scratch::new(&json!({}));
     let (nats, redis) = (NatsServer::start().await, RedisServer::absent());
     scratch.write("none.creds", "no credentials");
@@ -128,13 +116,13 @@ async fn a_credentials_file_that_is_missing_or_holds_none_is_a_wrong_setting() {
     secret.run().await.expecting(2).saying(&["NATS_URL_FILE: the file missing cannot be read"]);
 }
 
-/// A setting in a doctor's report.
+/// Returns a setting in the report of `doctor`.
 fn setting(report: &Value, name: &str) -> Value {
     let mut settings = report["settings"].as_array().unwrap().iter();
     settings.find(|setting| setting["name"] == name).unwrap().clone()
 }
 
-/// How a thing stands in a doctor's report.
+/// Returns the level of a check in the report of `doctor`.
 fn level(report: &Value, name: &str) -> String {
     let mut checks = report["checks"].as_array().unwrap().iter();
     let check = checks.find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {report}"));
@@ -142,7 +130,7 @@ fn level(report: &Value, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_doctor_finds_what_is_there_and_what_is_not() {
+async fn doctor_reports_healthy_and_failing_parts() {
     let mut cluster = Cluster::start(1, 1, 0).await;
     let deadline = Instant::now() + IN_TIME;
     let report = loop {
@@ -152,6 +140,7 @@ async fn a_doctor_finds_what_is_there_and_what_is_not() {
             break report;
         }
         assert!(Instant::now() < deadline, "{report:#}\n{}", cluster.said());
+        pause().await;
     };
     for name in ["NATS", "streams", "clock of NATS", "schedulers", "clock of Redis", "partitions", "workers"]
     {
@@ -171,9 +160,10 @@ async fn a_doctor_finds_what_is_there_and_what_is_not() {
 }
 
 #[tokio::test]
-async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
+async fn readiness_follows_nats_and_liveness_does_not_and_metrics_count_calls() {
     let mut cluster = Cluster::start(1, 0, 0).await;
-    let address = free_address().to_string();
+    let port = take_port();
+    let address = port.address().to_string();
     let worker = cluster.client(["worker", "--metrics-listen", &address]).start();
     until("the worker is ready", || status(&address, "/readyz") == 200).await;
     cluster.scratch.write("chain.json", chain("chain", 3));
@@ -185,7 +175,8 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
     assert!(metrics.contains(slots), "64, and one for its server: {metrics}");
     assert!(metrics.contains(r#"longshore_mcp_server_up{server="tables"} 1"#), "{metrics}");
 
-    let address_of_another = free_address().to_string();
+    let port_of_another = take_port();
+    let address_of_another = port_of_another.address().to_string();
     let scheduler = cluster.client(["scheduler", "--metrics-listen", &address_of_another]).start();
     let shown = || get(&address_of_another, "/metrics").map(|(_, text)| text).unwrap_or_default();
     let measured = [
@@ -210,10 +201,11 @@ async fn readiness_follows_nats_and_life_does_not_and_metrics_count_calls() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_end_finishes_its_calls_first_unless_it_is_told_twice() {
+async fn worker_finishes_its_calls_on_a_signal_and_ends_at_once_on_the_second() {
     let cluster = Cluster::start(1, 0, 3_000).await;
     cluster.scratch.write("chain.json", chain("chain", 2));
-    let address = free_address().to_string();
+    let port = take_port();
+    let address = port.address().to_string();
     let patient = cluster.client(["worker", "--metrics-listen", &address]).start();
     let run = cluster.submit(&["chain.json"]).await;
     until("a call has begun", || cluster.scratch.journal().begun().len() == 1).await;
@@ -236,25 +228,25 @@ async fn a_worker_that_is_told_to_end_finishes_its_calls_first_unless_it_is_told
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_the_drain_is_cut_off_and_goes_to_somebody_else() {
+async fn call_that_exceeds_the_drain_time_is_cut_off_and_made_by_another_worker() {
     let cluster = Cluster::start(1, 0, 4_000).await;
     cluster.scratch.write("chain.json", chain("chain", 1));
     let short = cluster.client(["worker", "--drain", "500ms"]).start();
     let run = cluster.submit(&["chain.json"]).await;
     let journal = cluster.scratch.journal();
     until("the call has begun", || journal.lines() == 1).await;
-    let told = Instant::now();
+    let signalled = Instant::now();
     short.terminate();
     short.end().await.expecting(0);
-    assert!(told.elapsed() < IN_TIME, "{:?}", told.elapsed());
+    assert!(signalled.elapsed() < IN_TIME, "{:?}", signalled.elapsed());
     let _other = cluster.client(["worker"]).start();
     assert_eq!(cluster.ended(&run).await["outputs"], json!({ "number": 1 }));
     let answers: Vec<_> = journal.calls().iter().map(|call| call.ok).collect();
-    // The server is told to stop and then killed; it need not live to write down that it stopped.
+    // The server is asked to stop and then killed; it may not have time to record the end of the call.
     assert!(matches!(answers[..], [None | Some(false), Some(true)]), "cut off, and made again: {answers:?}");
 }
 
-/// The id of a worker, from its log.
+/// Returns the id of a worker from its log.
 fn worker_id(log: &str) -> String {
     let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let started = lines.find(|line| line["message"] == "worker started");
@@ -263,7 +255,7 @@ fn worker_id(log: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
+async fn attempt_of_a_killed_worker_is_shown() {
     let cluster = Cluster::start(1, 0, 5_000).await;
     cluster.scratch.write("chain.json", chain("chain", 1));
     cluster.scratch.write("once.json", once("once"));
@@ -276,13 +268,12 @@ async fn the_attempt_of_a_worker_that_was_killed_is_shown() {
     let (safe, unsafe_to_repeat) = tokio::join!(cluster.ended(&safe), cluster.ended(&unsafe_to_repeat));
     let attempts = |run: &Value| {
         let attempts = run["steps"][0]["attempts"].as_array().cloned().unwrap_or_default();
-        let told = |made: &Value| (made["number"].clone(), made["fault"]["class"].clone());
-        attempts.iter().map(told).collect::<Vec<_>>()
+        let summary = |made: &Value| (made["number"].clone(), made["fault"]["class"].clone());
+        attempts.iter().map(summary).collect::<Vec<_>>()
     };
     let (lost, made) = ((json!(1), json!("unavailable")), (json!(1), Value::Null));
-    let reported =
-        other.stderr().lines().any(|line| line.contains("did not report") && line.contains(&killed));
-    assert!(reported, "{}", other.stderr());
+    let is_reported = |line: &str| line.contains("did not report") && line.contains(&killed);
+    until("the unreported attempt is logged", || other.stderr().lines().any(is_reported)).await;
     assert_eq!((&safe["status"], attempts(&safe)), (&json!("succeeded"), vec![lost.clone(), made]), "{safe}");
     let step = &unsafe_to_repeat["steps"][0];
     assert_eq!(
@@ -322,7 +313,7 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
     let cancelled = cluster.client(["runs", "list", "--status", "cancelled", "--json"]).run().await;
     assert_eq!(cancelled.expecting(0).json_lines().len(), 1);
 
-    // Its job is still queued, in front of the next one's; whoever gets it has heard of no recall.
+    // Its job is still queued before the next one. A worker that gets it has not received a recall.
     let _worker = cluster.client(["worker"]).start();
     let next = cluster.submit(&["chain.json"]).await;
     assert_eq!(cluster.ended(&next).await["status"], "succeeded");
@@ -342,7 +333,7 @@ async fn a_run_is_cancelled_and_a_refused_submit_is_kept() {
 
 #[tokio::test]
 async fn a_part_of_an_id_is_known_from_the_moment_of_the_submit() {
-    /// How long no checkpoint is written: less than the patience with an id.
+    /// The time without a checkpoint: less than the time for which a client waits for an id to become known.
     const PAUSE_MS: &str = "300";
     let cluster = Cluster::start(1, 0, 0).await;
     cluster.scratch.write("chain.json", chain("chain", 1));

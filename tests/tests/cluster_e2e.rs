@@ -1,4 +1,4 @@
-//! A whole cluster of processes, used as people use it: by the command line, by a plain publish, by requests.
+//! A cluster of processes, used with the command line, with plain publishes and with requests.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use longshore_tests::cluster::{Cluster, chain};
-use longshore_tests::journey;
+use longshore_tests::five_servers;
 use longshore_tests::longshore::PATIENCE;
 use longshore_tests::tables::Tables;
 use longshore_tests::tools::Tools;
@@ -14,7 +14,7 @@ use longshore_tests::wait::until;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-/// Schedulers are the first members, workers those behind them.
+/// The numbers of schedulers, which are the first members, and of workers.
 const SCHEDULERS: usize = 2;
 const WORKERS: usize = 2;
 
@@ -25,7 +25,7 @@ async fn cluster(delay_ms: u64) -> Cluster {
     cluster
 }
 
-/// Publishes a submit into JetStream, as a client does that knows nothing but NATS.
+/// Publishes a submit into JetStream, as any NATS client does.
 async fn publish(cluster: &Cluster, workflow: &str, body: &str) {
     let jetstream = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
     let subject = format!("longshore.v1.submit.default.{workflow}");
@@ -58,18 +58,18 @@ async fn a_file_is_submitted_and_watched_to_its_end() {
 }
 
 #[tokio::test]
-async fn values_travel_through_five_servers_and_two_workers_as_they_do_alone() {
-    let (folder, tools) = (journey::folder(), Tools::find());
+async fn outputs_of_five_servers_on_two_workers_equal_those_of_one_process() {
+    let (folder, tools) = (five_servers::folder(), Tools::find());
     let input = format!("folder={}", folder.path().display());
     let (tables, everything) = (Tables::of(folder.path()).over_http(), tools.everything_over_http());
-    let over_stdio = journey::over_stdio(&tools, folder.path());
+    let over_stdio = five_servers::over_stdio(&tools, folder.path());
     folder.servers(&over_stdio);
     let mut cluster = Cluster::start_in(folder, SCHEDULERS, WORKERS).await;
     let arguments = ["submit", "workflow.yaml", "-i", &input, "--watch"];
     let ended = cluster.client(arguments).run().await.expecting(0);
-    assert_eq!(ended.json(), journey::expected(), "over stdio");
+    assert_eq!(ended.json(), five_servers::expected(), "over stdio");
 
-    // The same with two of them over HTTP.
+    // The same with two servers over HTTP.
     let mut over_http = over_stdio;
     over_http["tables"] = tables.entry();
     over_http["everything"] = everything.entry();
@@ -79,13 +79,13 @@ async fn values_travel_through_five_servers_and_two_workers_as_they_do_alone() {
         cluster.start_member(worker);
     }
     let ended = cluster.client(arguments).run().await.expecting(0);
-    assert_eq!(ended.json(), journey::expected(), "over HTTP");
+    assert_eq!(ended.json(), five_servers::expected(), "over HTTP");
     let list = cluster.client(["runs", "list", "--status", "succeeded", "--json"]).run().await;
     assert_eq!(list.expecting(0).json_lines().len(), 2);
 }
 
 #[tokio::test]
-async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
+async fn plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
     let cluster = cluster(5).await;
     publish(&cluster, "chain", r#"{"inputs": {"number": 10}, "id": "order-1"}"#).await;
     let published = runs(&cluster, 1).await.remove(0);
@@ -98,7 +98,7 @@ async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
     assert_eq!((&asked["run"], &asked["existed"]), (&json!(published), &json!(true)));
     let other = cluster.client(["submit", "chain", "--id", "order-1"]).run().await.expecting(3);
     other.saying(&["the id is taken", &published, "other inputs (number)", "submit with another id"]);
-    // Another submit, taken in behind the copy: when it is a run, the copy would be one too.
+    // A submit after the copy: once it is a run, the copy would be one too.
     publish(&cluster, "chain", r#"{"id": "order-2"}"#).await;
     let both = runs(&cluster, 2).await;
     assert_eq!(both.len(), 2);
@@ -109,7 +109,7 @@ async fn a_plain_publish_is_a_run_and_the_same_id_is_the_same_run() {
 }
 
 #[tokio::test]
-async fn a_request_is_answered_with_a_run_or_with_what_is_wrong() {
+async fn request_is_answered_with_a_run_or_with_the_problems() {
     let cluster = cluster(5).await;
     let good = cluster.request("submit", &json!({ "workflow": "chain", "inputs": { "number": 1 } })).await;
     assert_eq!(cluster.ended(good["run"].as_str().unwrap()).await["outputs"], json!({ "number": 6 }));
@@ -119,7 +119,7 @@ async fn a_request_is_answered_with_a_run_or_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_publish_of_garbage_is_found_among_what_was_refused() {
+async fn malformed_publish_is_a_dead_letter() {
     let cluster = cluster(5).await;
     publish(&cluster, "chain", "{ this is no JSON").await;
     let letter = cluster.dead_letters(1).await.remove(0);
@@ -143,7 +143,7 @@ async fn a_run_is_cancelled_and_calls_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_run_whose_server_nobody_serves_says_why_it_waits() {
+async fn run_without_a_worker_for_its_server_shows_why_it_waits() {
     let cluster = cluster(5).await;
     let text = chain("lonely", 1).replace("tables/echo", "payments/charge");
     cluster.scratch.write("lonely.json", text);
@@ -152,12 +152,12 @@ async fn a_run_whose_server_nobody_serves_says_why_it_waits() {
     assert!(shown.stdout.contains("a worker that serves `payments`"), "{shown}");
     let watching = cluster.client(["watch", &run]).start();
     let words = "waits for a worker that serves `payments`: none does";
-    until("it is said to whoever watches", || watching.stderr().contains(words)).await;
+    until("`watch` shows the reason", || watching.stderr().contains(words)).await;
     cluster.client(["runs", "cancel", &run]).run().await.expecting(0);
 }
 
 #[tokio::test]
-async fn a_redis_that_forgets_everything_in_mid_run_loses_nothing() {
+async fn runs_survive_a_redis_that_loses_everything() {
     const RUNS: usize = 10;
     let cluster = cluster(50).await;
     let mut submitted = Vec::new();
@@ -166,7 +166,7 @@ async fn a_redis_that_forgets_everything_in_mid_run_loses_nothing() {
     }
     until("calls are under way", || cluster.scratch.journal().lines() > RUNS).await;
     cluster.redis.flushall();
-    // Until the leaders notice, and build their checkpoints again from the log, nobody knows the runs.
+    // The runs are unknown until the leaders notice the loss and rebuild their checkpoints from the log.
     runs(&cluster, RUNS).await;
     for (number, run) in submitted.iter().enumerate() {
         let ended = cluster.ended(run).await;
@@ -176,7 +176,7 @@ async fn a_redis_that_forgets_everything_in_mid_run_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_told_to_end_ends_its_calls_and_leaves_the_rest_to_others() {
+async fn stopped_worker_finishes_its_calls_and_leaves_other_jobs_to_others() {
     let mut cluster = cluster(700).await;
     let mut submitted = Vec::new();
     for _ in 0..4 {
@@ -191,7 +191,7 @@ async fn a_worker_that_is_told_to_end_ends_its_calls_and_leaves_the_rest_to_othe
     assert!(journal.calls().iter().all(|call| call.ok == Some(true)), "{:?}", journal.calls());
     let calls = journal.calls().len();
     assert_eq!(calls, 4 * 5, "no call is made twice");
-    // The other ends as well, and so does a scheduler.
+    // The other worker and a scheduler end as well.
     cluster.end_member(SCHEDULERS + 1).await.expecting(0);
     cluster.end_member(0).await.expecting(0);
     assert_eq!(cluster.runs().await.len(), 4, "the other scheduler answers");

@@ -1,5 +1,5 @@
-//! What a running cluster makes of what should not be: messages that are none, outcomes that nobody asked for, clocks
-//! that are wrong, and servers that go away for a while or will not do at all.
+//! A running cluster under faults: malformed messages, outcomes of jobs that do not exist, wrong clocks, and servers that are
+//! unreachable for some time or unsuitable.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -11,20 +11,19 @@ use longshore_proto::{
     Timestamp, encode, subject,
 };
 use longshore_tests::cluster::{Cluster, PARTITIONS, Role, chain};
-use longshore_tests::ledger::{Ledger, connect};
-use longshore_tests::longshore::{Longshore, PATIENCE};
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::cluster_log::{ClusterLog, connect};
+use longshore_tests::longshore::Longshore;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
-use longshore_tests::wait::until;
+use longshore_tests::wait::{until, until_true};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-/// A format that is not there yet.
+/// A format version that does not exist yet.
 const NEWER: u8 = NEWEST_FORMAT + 1;
 
-/// A cluster that knows the workflow `chain`, of three calls.
+/// Starts a cluster with the workflow `chain`, which makes three calls.
 async fn cluster(schedulers: usize, workers: usize, delay_ms: u64) -> Cluster {
     let cluster = Cluster::start(schedulers, workers, delay_ms).await;
     cluster.scratch.write("chain.json", chain("chain", 3));
@@ -32,7 +31,7 @@ async fn cluster(schedulers: usize, workers: usize, delay_ms: u64) -> Cluster {
     cluster
 }
 
-/// Runs end as they should, whichever partition they fall into; nobody has panicked, and nobody has left.
+/// Asserts that new runs of every partition succeed, and that no process has panicked or ended.
 async fn works(cluster: &Cluster) {
     let mut runs = Vec::new();
     for number in 0..2 * PARTITIONS {
@@ -66,13 +65,13 @@ fn settled(run: RunId, step: &str, attempt: u32, output: Value) -> Event {
 }
 
 #[tokio::test]
-async fn a_server_that_will_not_do_is_refused_with_what_is_needed() {
+async fn unsuitable_nats_is_refused_with_the_requirement() {
     let scratch = Scratch::new(&json!({}));
     let redis = RedisServer::start().await;
-    let plain = NatsServer::start_with(Setup { jetstream: false, ..Setup::default() }).await;
+    let plain = NatsServer::start_with(NatsSetup { has_jetstream: false, ..NatsSetup::default() }).await;
     let program =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools/nats-old/usr/sbin/nats-server");
-    let old = NatsServer::start_with(Setup { program, ..Setup::default() }).await;
+    let old = NatsServer::start_with(NatsSetup { program, ..NatsSetup::default() }).await;
     let other = NatsServer::start().await;
     let context = jetstream::new(async_nats::connect(other.url()).await.unwrap());
     let memory = jetstream::stream::Config {
@@ -96,7 +95,7 @@ async fn a_server_that_will_not_do_is_refused_with_what_is_needed() {
 }
 
 #[tokio::test]
-async fn redis_that_will_not_do_is_refused_by_every_command_with_one_code() {
+async fn unsuitable_redis_is_refused_by_every_command_with_one_code() {
     let scratch = Scratch::new(&json!({}));
     let (nats, primary) = (NatsServer::start().await, RedisServer::start().await);
     let address = primary.address().replace(':', " ");
@@ -116,7 +115,7 @@ async fn redis_that_will_not_do_is_refused_by_every_command_with_one_code() {
     ];
     for (redis, code, words) in &cases {
         for command in ["scheduler", "worker", "doctor"] {
-            // A doctor asks for less than a process of the cluster.
+            // `doctor` needs less than a process of the cluster.
             if command == "doctor" && *redis == denying.url() {
                 continue;
             }
@@ -129,7 +128,7 @@ async fn redis_that_will_not_do_is_refused_by_every_command_with_one_code() {
 }
 
 #[tokio::test]
-async fn messages_that_are_none_stop_nobody() {
+async fn malformed_messages_stop_no_process() {
     let cluster = cluster(2, 1, 0).await;
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     let event =
@@ -155,7 +154,7 @@ async fn messages_that_are_none_stop_nobody() {
             client.publish(to.clone(), body.clone().into()).await.unwrap();
         }
         client.publish(format!("{job}{number}"), body.clone().into()).await.unwrap();
-        // What a newer version has written is no garbage, and nobody may pass it over.
+        // A message of a newer version is not malformed, and no process may skip it.
         if body.first() != Some(&NEWER) {
             client.publish(subject::log(Partition(0)), body.clone().into()).await.unwrap();
         }
@@ -163,7 +162,7 @@ async fn messages_that_are_none_stop_nobody() {
     client.flush().await.unwrap();
     works(&cluster).await;
 
-    // Each submit is found again, with the reason; an empty one is a submit without inputs.
+    // Each malformed submit is a dead letter with its reason; an empty one is a submit without inputs.
     let refused = 2 * bodies.len() + bodies.len() - 1;
     let letters = cluster.dead_letters(refused).await;
     let codes: Vec<_> = letters.iter().map(|letter| letter["code"].as_str().unwrap()).collect();
@@ -172,21 +171,23 @@ async fn messages_that_are_none_stop_nobody() {
     let asked = client.request(subject::api(&Namespace::default(), "get"), "garbage".into()).await.unwrap();
     let asked: Value = serde_json::from_slice(&asked.payload).unwrap();
     assert_eq!(asked["reason"], "malformed", "{asked}");
-    // What was no job was taken out of the queue; what a newer worker can read is left to it.
+    // Malformed jobs were removed from the queue; a job of a newer format stays for a newer worker.
     let context = jetstream::new(client);
     let jobs = async || context.get_stream(subject::JOBS_STREAM).await.unwrap().cached_info().state.messages;
-    timeout(PATIENCE, async { while jobs().await > 1 {} }).await.expect("the queue is empty but for one");
-    assert!(cluster.said().contains("cannot read a job of a newer version"), "{}", cluster.said());
+    until_true("only the newer job is queued", async || jobs().await <= 1).await;
+    until("the newer job is logged", || cluster.said().contains("cannot read a job of a newer version"))
+        .await;
 }
 
 #[tokio::test]
-async fn an_entry_of_a_newer_version_is_never_passed_over_and_stops_its_partition_alone() {
+async fn log_entry_of_a_newer_version_stops_its_partition_only() {
     let cluster = cluster(1, 1, 0).await;
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     client.publish(subject::log(Partition(2)), vec![NEWER, 1, 2].into()).await.unwrap();
     client.flush().await.unwrap();
-    until("it says what it found", || cluster.said().contains(&format!("format version {NEWER}"))).await;
-    assert!(cluster.said().contains("upgrade it"), "{}", cluster.said());
+    let found = format!("format version {NEWER}");
+    let advises = |log: &str| log.contains(&found) && log.contains("upgrade it");
+    until("the log names the version and what to do", || advises(&cluster.said())).await;
     let mut done = 0;
     while done < 4 {
         let run = cluster.request("submit", &json!({ "workflow": "chain" })).await;
@@ -200,9 +201,9 @@ async fn an_entry_of_a_newer_version_is_never_passed_over_and_stops_its_partitio
 }
 
 #[tokio::test]
-async fn outcomes_that_nobody_asked_for_change_nothing() {
+async fn outcomes_of_jobs_that_do_not_exist_change_nothing() {
     let mut cluster = cluster(1, 0, 0).await;
-    // A run that waits for its second call: the worker has gone after the first.
+    // A run that waits for its second call: the worker was stopped after the first.
     cluster.scratch.write("slow.json", chain("slow", 2));
     let run = cluster.submit(&["slow.json"]).await;
     let id: RunId = run.parse().unwrap();
@@ -232,14 +233,14 @@ async fn outcomes_that_nobody_asked_for_change_nothing() {
     cluster.add(Role::Worker);
     let ended = cluster.ended(&run).await;
     assert_eq!(ended["outputs"], json!({ "number": 2 }), "{ended}");
-    let ledger = Ledger::read(cluster.nats.url()).await;
+    let ledger = ClusterLog::read(cluster.nats.url()).await;
     assert!(ledger.reports[&format!("{run}/s0")].len() >= 3, "all of them stand in the log");
     assert_eq!(cluster.runs().await.len(), 1);
     assert!(!cluster.said().contains("panicked"), "{}", cluster.said());
 }
 
 #[tokio::test]
-async fn one_id_in_two_namespaces_is_two_runs_and_each_sees_its_own() {
+async fn same_id_in_two_namespaces_is_two_runs() {
     let cluster = cluster(1, 1, 0).await;
     let ours = cluster.submit(&["chain", "--id", "one"]).await;
     cluster.client(["submit", "chain", "--namespace", "others"]).run().await.expecting(5);
@@ -255,13 +256,13 @@ async fn one_id_in_two_namespaces_is_two_runs_and_each_sees_its_own() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_server_ends_once_a_worker_brings_it() {
+async fn run_that_waits_for_a_server_ends_once_a_worker_serves_it() {
     let mut cluster = cluster(1, 1, 0).await;
     cluster.scratch.write("lonely.json", chain("lonely", 2).replace("tables/echo", "late/echo"));
     let run = cluster.submit(&["lonely.json"]).await;
     let why = "a worker that serves `late`: none does";
     cluster.shows(&run, "it says what it waits for", |run| run["steps"][0]["waiting_for"] == why).await;
-    // The worker that is there serves something that nobody asks for, and is content.
+    // The running worker serves a server that no run calls.
     let tables = Tables::of(cluster.scratch.path()).entry();
     cluster.scratch.servers(&json!({ "late": tables, "unwanted": tables }));
     cluster.add(Role::Worker);
@@ -270,7 +271,7 @@ async fn what_waits_for_a_server_ends_once_a_worker_brings_it() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_outlives_the_absence_of_nats_and_of_redis() {
+async fn acknowledged_runs_survive_outages_of_nats_and_redis() {
     let mut cluster = cluster(2, 1, 300).await;
     let mut submitted = Vec::new();
     for number in 0..6 {
@@ -278,7 +279,7 @@ async fn what_was_acknowledged_outlives_the_absence_of_nats_and_of_redis() {
     }
     until("calls are under way", || cluster.scratch.journal().lines() > 2).await;
     cluster.redis.stop().await;
-    until("calls go on without Redis", || cluster.scratch.journal().lines() > 12).await;
+    until("calls continue without Redis", || cluster.scratch.journal().lines() > 12).await;
     cluster.nats.stop().await;
     let refused = cluster.client(["submit", "chain", "--connect-deadline", "1s"]).run().await;
     refused.expecting(6).saying(&["NATS"]);
@@ -295,21 +296,21 @@ async fn what_was_acknowledged_outlives_the_absence_of_nats_and_of_redis() {
     works(&cluster).await;
 }
 
-/// The same command, whose clock is wrong by this much: `+30s`.
+/// Returns the command with a clock that is wrong by this much: `+30s`.
 fn wrong_clock(command: Longshore, by: &str) -> Longshore {
     let folders = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
     let library = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|path| path.is_file());
     let library = library.unwrap_or_else(|| panic!("libfaketime is not installed: run ./verify once"));
     let command = command.env("LD_PRELOAD", library.to_str().unwrap()).env("FAKETIME", by);
-    // Only what day it is; the clock that never goes back stays as it is, as it does on a machine that is set wrong.
+    // Only the wall clock is wrong. The monotonic clock is correct, as on a machine whose time is set wrong.
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1")
 }
 
 #[tokio::test]
-async fn clocks_that_are_half_a_minute_wrong_are_told_and_runs_end() {
+async fn clocks_that_are_wrong_by_half_a_minute_are_reported_and_runs_end() {
     let mut cluster = cluster(1, 1, 0).await;
     works(&cluster).await;
-    // One that has less time than the clocks are wrong.
+    // A run whose timeout is shorter than the error of the clocks.
     let mut timed: Value = serde_json::from_str(&chain("timed", 3)).unwrap();
     timed["timeout"] = json!("20s");
     cluster.scratch.write("timed.json", timed.to_string());
@@ -337,7 +338,7 @@ async fn clocks_that_are_half_a_minute_wrong_are_told_and_runs_end() {
         scheduler.end().await.expecting(0);
         worker.end().await.expecting(0);
     }
-    // Whoever follows has another clock, and time never goes back for a run.
+    // The next leader has another clock, and the time of a run never goes back.
     cluster.start_member(0);
     cluster.start_member(1);
     cluster.answers().await;

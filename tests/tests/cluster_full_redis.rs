@@ -1,9 +1,9 @@
-//! A cluster whose Redis is full: runs are looked at, watched and cancelled, and a scheduler that starts can make room.
+//! A cluster whose Redis is full: runs are shown, watched and cancelled, and a scheduler that starts can make room.
 
 use longshore_tests::cluster::{Cluster, PARTITIONS, chain};
 use longshore_tests::wait::until;
 
-/// A run whose only job no worker takes.
+/// A workflow whose only job no worker takes.
 const WAITING: &str = "longshore: v1
 name: waiting
 steps:
@@ -19,7 +19,7 @@ fn set_limit(cluster: &Cluster, bytes: &str) {
     let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", bytes]);
 }
 
-/// Ended runs that Redis holds.
+/// Returns the number of ended runs in Redis.
 fn kept(cluster: &Cluster) -> u64 {
     (0..PARTITIONS)
         .map(|number| cluster.redis.ask::<u64>(&["HLEN", &format!("ls:{{p{number:02}}}:done")]))
@@ -56,7 +56,7 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
         let shown = cluster.client(["runs", "show", run]).run().await.expecting(8);
         shown.saying(&["may exist", "maxmemory", "`longshore doctor` shows which store is full"]);
     }
-    // What no checkpoint has is in no list, so a list does not say that it is all.
+    // Runs without a checkpoint are in no list, so a list says that it may be incomplete.
     let listed = cluster.client(["runs", "list"]).run().await.expecting(0);
     listed.saying(&["warning: the list may lack runs and changes", "maxmemory"]);
     let of_late: Vec<&str> = vec!["runs", "cancel", "--workflow", "absent", "--yes"];
@@ -84,7 +84,7 @@ async fn runs_are_shown_watched_and_cancelled_while_redis_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_whose_checkpoint_is_denied_is_not_shown_because_of_a_permission() {
+async fn run_whose_checkpoint_is_denied_is_not_shown_because_of_a_permission() {
     let cluster = Cluster::start(1, 1, 0).await;
     push(&cluster, "chain", &chain("chain", 1)).await;
     let _: String = cluster.redis.ask(&["ACL", "SETUSER", "default", "-hset"]);

@@ -1,22 +1,22 @@
-//! The kill test of a cluster: every second a process at random is killed with kill -9 and started again, be it a
-//! scheduler, a worker, NATS or Redis, while runs are submitted and carried out.
+//! The kill test of a cluster: every second a random process is killed with kill -9 and started again, a scheduler, a worker,
+//! NATS or Redis, while runs are submitted and carried out.
 //!
-//! What must come out: every run that was acknowledged comes to its end with the right outputs; each submit is one run;
-//! each step has one recorded outcome, which is the one that is shown; and a call is repeated only if a kill caught it,
-//! as [`repeats`](longshore_tests::repeats) says exactly. Every fourth submit is of a call that may not be repeated: it is
-//! made at most once, and its run ends well or says that nobody knows. What is compared are three witnesses: the journals that the
-//! tool servers keep, with a line when a call begins and one when it ends; the logs in JetStream; and what the cluster
-//! shows. The seed is printed; set `KILL_SEED` to it to kill in the same order again.
+//! The promises: every acknowledged run ends with the right outputs; each submit is one run; each step has one recorded
+//! outcome, which is the one that is shown; and a call is repeated only if a kill interrupted it, as
+//! [`repeated_calls`](longshore_tests::repeated_calls) defines. Every fourth submit is of a call that may not be repeated: the
+//! call is made at most once, and its run succeeds or reports that the outcome is unknown. Three sources are compared: the
+//! journals of the tool servers, with a line for the start and the end of each call; the logs in JetStream; and the answers of
+//! the cluster. The seed is printed; set `KILL_SEED` to it to kill in the same order again.
 //!
-//! The broker syncs every message (`sync_interval: always`). kill -9 loses nothing that the kernel has, so this proves
-//! no more than the default would; it is the setting in which the cluster is slowest.
+//! The broker syncs every message (`sync_interval: always`). kill -9 loses no data that the kernel has, so the test would prove
+//! the same with the default; with this setting the cluster is slowest.
 
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and tells its story"
+    reason = "a test fails by panicking, and prints its figures"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +25,12 @@ use std::time::Duration;
 
 use longshore_ports::clock;
 use longshore_proto::Outcome;
-use longshore_tests::cluster::{Cluster, PARTITIONS, chain, once};
-use longshore_tests::given::given;
+use longshore_tests::cluster::{Cluster, chain, once};
+use longshore_tests::cluster_log::ClusterLog;
+use longshore_tests::environment::{rounds, variable};
 use longshore_tests::journal::Journal;
-use longshore_tests::ledger::Ledger;
 use longshore_tests::nats_server::NatsServer;
-use longshore_tests::repeats::{Kill, Made, Out, Victim, by_key, unexplained};
+use longshore_tests::repeated_calls::{Kill, OutstandingJob, Victim, WorkerCall, by_key, unexplained};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tools::{CommandLine, program};
 use rand::rngs::StdRng;
@@ -38,35 +38,27 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-/// The first members of the cluster.
+/// The number of schedulers, which are the first members of the cluster.
 const SCHEDULERS: usize = 2;
-/// Those behind them.
+/// The number of workers, which follow the schedulers.
 const WORKERS: usize = 3;
-/// Runs, unless `KILL_RUNS` says otherwise.
-const RUNS: usize = 500;
-/// Calls of a run, one after the other.
+/// The number of calls of a run, in a sequence.
 const CALLS: usize = 5;
-/// Kills at least.
-const KILLS: usize = 32;
-/// Kills of each kind at least: schedulers, workers, NATS, Redis.
-const KILLS_OF_A_KIND: usize = 5;
-/// Every so many submits one of them is of a call that may not be repeated.
+/// Of this many submits, one is of a call that may not be repeated.
 const ONCE_EVERY: usize = 4;
-/// How long a call takes: long enough to be killed in.
+/// The duration of a call, long enough for kills during calls.
 const DELAY_MS: u64 = 250;
-/// How often something is killed.
+/// The time between kills.
 const PACE: Duration = Duration::from_secs(1);
-/// How often a run is submitted: all of them within the kills.
+/// The time between submits, so that all of them are made during the kills.
 const SUBMIT_PACE: Duration = Duration::from_millis(60);
-/// How long an answer to a submit is waited for, before it is sent again with the same id.
+/// The time after which a submit without an answer is sent again with the same id.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long all runs may take once nothing is killed any more: a job whose worker was killed comes again after half a
-/// minute, and may have been unlucky more than once.
+/// The limit for all runs after the last kill: a job whose worker was killed is delivered again after half a minute, and that
+/// may happen to it more than once.
 const SETTLING: Duration = Duration::from_secs(240);
-/// How long a partition may wait for its next leader, in milliseconds: a lease of 6 s and a third, and a busy machine.
-const TAKEOVER_LIMIT_MS: u64 = 20_000;
 
-/// A folder whose servers file has each worker keep a journal of its own.
+/// Makes a folder in whose servers file each worker has a journal of its own.
 fn scratch() -> Scratch {
     let scratch = Scratch::new(&json!({}));
     let folder = scratch.path().display().to_string();
@@ -78,18 +70,41 @@ fn scratch() -> Scratch {
     scratch
 }
 
-/// Every call, with the worker that made it.
-fn made(cluster: &Cluster) -> Vec<Made> {
+/// Returns all calls with the workers that made them.
+fn made(cluster: &Cluster) -> Vec<WorkerCall> {
     let workers = SCHEDULERS..SCHEDULERS + WORKERS;
     let journal = |worker| Journal::at(cluster.scratch.path().join(format!("journal-{worker}")));
-    let calls = |worker| journal(worker).calls().into_iter().map(move |call| Made { worker, call });
+    let calls = |worker| journal(worker).calls().into_iter().map(move |call| WorkerCall { worker, call });
     workers.flat_map(calls).collect()
 }
 
+/// The size of the test.
+#[derive(Clone, Copy)]
+struct Size {
+    /// The number of runs.
+    runs: usize,
+    /// The least number of kills.
+    kills: usize,
+    /// The least number of kills of each kind: schedulers, workers, NATS, Redis.
+    kills_of_a_kind: usize,
+}
+
+impl Size {
+    /// Returns the usual size or that of `./verify --long`; `KILL_RUNS` gives another number of runs.
+    fn of_this_test() -> Self {
+        Self {
+            runs: variable("KILL_RUNS").unwrap_or_else(|| rounds(150, 500)),
+            kills: rounds(12, 32),
+            kills_of_a_kind: rounds(2, 5),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_ends_once_whatever_is_killed() {
-    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
-    let count = given("KILL_RUNS").unwrap_or(RUNS);
+async fn acknowledged_runs_end_once_whatever_is_killed() {
+    let seed = variable("KILL_SEED").unwrap_or_else(rand::random);
+    let size = Size::of_this_test();
+    let count = size.runs;
     println!("KILL_SEED={seed}");
     let nats = NatsServer::start_always().await;
     let mut cluster = Cluster::start_on(nats, scratch(), SCHEDULERS, WORKERS).await;
@@ -106,7 +121,7 @@ async fn what_was_acknowledged_ends_once_whatever_is_killed() {
         acknowledged
     };
     let random = StdRng::seed_from_u64(seed);
-    let killing = kill_some(&mut cluster, random, || is_submitted.load(Ordering::Acquire));
+    let killing = kill_some(&mut cluster, size, random, || is_submitted.load(Ordering::Acquire));
     let (acknowledged, kills) = tokio::join!(submitting, killing);
     println!("{count} submits acknowledged and {} kills after {:?}", kills.len(), begun.elapsed());
 
@@ -115,30 +130,35 @@ async fn what_was_acknowledged_ends_once_whatever_is_killed() {
     let promised: BTreeSet<_> = acknowledged.values().cloned().collect();
     assert_eq!((promised.len(), &found), (count, &promised), "each submit is one run");
 
-    let ledger = Ledger::read(cluster.nats.url()).await;
-    assert_eq!(ledger.submitted.len(), count, "the logs hold these runs and no others");
-    let (lone, chains): (BTreeMap<_, _>, BTreeMap<_, _>) =
+    let log = ClusterLog::read(cluster.nats.url()).await;
+    assert_eq!(log.submitted.len(), count, "the logs hold these runs and no others");
+    let (single, chains): (BTreeMap<_, _>, BTreeMap<_, _>) =
         acknowledged.into_iter().partition(|(number, _)| is_once(*number));
-    let lone: BTreeSet<_> = lone.into_values().collect();
-    let (lone_calls, calls): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        by_key(made(&cluster)).into_iter().partition(|(key, _)| lone.contains(run_of(key)));
-    check_lone_calls(&cluster, &lone_calls, &lone).await;
-    check_outcomes(&cluster, &ledger, &chains).await;
-    check_calls(&calls, &kills, &ledger, &chains.into_values().collect());
+    let single: BTreeSet<_> = single.into_values().collect();
+    let (single_calls, calls): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        by_key(made(&cluster)).into_iter().partition(|(key, _)| single.contains(run_of(key)));
+    check_unrepeatable_calls(&cluster, &single_calls, &single).await;
+    check_outcomes(&cluster, &log, &chains).await;
+    check_calls(&calls, &kills, size, &log, &chains.into_values().collect());
 }
 
-/// Whether this submit is of a call that may not be repeated.
+/// Returns true if this submit is of a call that may not be repeated.
 const fn is_once(number: usize) -> bool {
     number % ONCE_EVERY == ONCE_EVERY - 1
 }
 
-/// The run of a call.
+/// Returns the run of a call.
 fn run_of(key: &str) -> &str {
     key.split_once('/').unwrap().0
 }
 
-/// No call was made twice that may not be. What has ended well was made, and what has not is in doubt.
-async fn check_lone_calls(cluster: &Cluster, calls: &BTreeMap<String, Vec<Made>>, runs: &BTreeSet<String>) {
+/// Asserts that no call was made twice that may not be repeated, that a succeeded run made its call, and that every other run
+/// is in doubt.
+async fn check_unrepeatable_calls(
+    cluster: &Cluster,
+    calls: &BTreeMap<String, Vec<WorkerCall>>,
+    runs: &BTreeSet<String>,
+) {
     let repeated: Vec<_> = calls.values().filter(|calls| calls.len() > 1).collect();
     assert!(repeated.is_empty(), "calls that may not be repeated: {repeated:#?}");
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
@@ -182,21 +202,26 @@ async fn submit_all(url: String, count: usize) -> BTreeMap<usize, String> {
     acknowledged
 }
 
-/// Asks the micro service; nothing if nobody answers in time.
+/// Sends a request to the schedulers. Returns `None` if none answers in time.
 async fn ask(client: &async_nats::Client, verb: &str, request: &Value) -> Option<Value> {
     let asked = client.request(format!("longshore.v1.api.default.{verb}"), request.to_string().into());
     let answer = timeout(ANSWER, asked).await.ok().and_then(Result::ok)?;
     serde_json::from_slice(&answer.payload).ok()
 }
 
-/// Kills and starts again at random, until there were enough kills and it is enough.
-async fn kill_some(cluster: &mut Cluster, mut random: StdRng, is_enough: impl Fn() -> bool) -> Vec<Kill> {
+/// Kills and restarts random processes until there were enough kills and `is_enough` holds.
+async fn kill_some(
+    cluster: &mut Cluster,
+    size: Size,
+    mut random: StdRng,
+    is_enough: impl Fn() -> bool,
+) -> Vec<Kill> {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace.tick().await;
     let mut kills = Vec::new();
-    while kills.len() < KILLS || !is_enough() {
-        let victim = choose(&mut random, &kills);
+    while kills.len() < size.kills || !is_enough() {
+        let victim = choose(&mut random, size, &kills);
         pace.tick().await;
         let kill = kill_one(cluster, victim).await;
         println!("kill {}: {victim:?}", kills.len());
@@ -205,17 +230,18 @@ async fn kill_some(cluster: &mut Cluster, mut random: StdRng, is_enough: impl Fn
     kills
 }
 
-/// A victim at random: of a kind that still has to be killed if the kills are about to run out, else of any.
-fn choose(random: &mut StdRng, kills: &[Kill]) -> Victim {
+/// Chooses a victim at random. If the remaining kills are needed for the least number of each kind, it is of a kind that lacks
+/// kills.
+fn choose(random: &mut StdRng, size: Size, kills: &[Kill]) -> Victim {
     let scheduler = random.random_range(0..SCHEDULERS);
     let worker = random.random_range(SCHEDULERS..SCHEDULERS + WORKERS);
     let kinds = [Victim::Scheduler(scheduler), Victim::Worker(worker), Victim::Broker, Victim::Store];
     let lacking: Vec<_> = kinds
         .iter()
-        .flat_map(|kind| vec![*kind; KILLS_OF_A_KIND.saturating_sub(of_kind(kills, *kind))])
+        .flat_map(|kind| vec![*kind; size.kills_of_a_kind.saturating_sub(of_kind(kills, *kind))])
         .collect();
-    let left = KILLS.saturating_sub(kills.len());
-    let chosen = if left <= lacking.len() { &lacking[..] } else { &kinds[..] };
+    let left = size.kills.saturating_sub(kills.len());
+    let chosen = if !lacking.is_empty() && left <= lacking.len() { &lacking[..] } else { &kinds[..] };
     chosen[random.random_range(0..chosen.len())]
 }
 
@@ -244,7 +270,7 @@ async fn kill_one(cluster: &mut Cluster, victim: Victim) -> Kill {
     Kill { victim, from, to }
 }
 
-/// Waits until all runs have ended, and well if their calls may be repeated; returns their ids.
+/// Waits until all runs have ended, successfully if their calls may be repeated. Returns their ids.
 async fn settled(cluster: &Cluster, count: usize) -> BTreeSet<String> {
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     let deadline = Instant::now() + SETTLING;
@@ -268,12 +294,11 @@ async fn settled(cluster: &Cluster, count: usize) -> BTreeSet<String> {
     }
 }
 
-/// Each step has one recorded outcome: reports about it agree with each other, and with what is shown.
-async fn check_outcomes(cluster: &Cluster, ledger: &Ledger, acknowledged: &BTreeMap<usize, String>) {
+/// Asserts that each step has one recorded outcome: its reports agree with each other, and with the answers of the cluster.
+async fn check_outcomes(cluster: &Cluster, log: &ClusterLog, acknowledged: &BTreeMap<usize, String>) {
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     let runs: BTreeSet<_> = acknowledged.values().map(String::as_str).collect();
-    let reports: BTreeMap<_, _> =
-        ledger.reports.iter().filter(|(key, _)| runs.contains(run_of(key))).collect();
+    let reports: BTreeMap<_, _> = log.reports.iter().filter(|(key, _)| runs.contains(run_of(key))).collect();
     assert_eq!(reports.len(), acknowledged.len() * CALLS, "the logs hold an outcome for each step");
     for (number, run) in acknowledged {
         let shown = ask(&client, "get", &json!({ "run": run })).await.unwrap();
@@ -282,26 +307,27 @@ async fn check_outcomes(cluster: &Cluster, ledger: &Ledger, acknowledged: &BTree
         assert_eq!(steps.len(), CALLS, "{shown}");
         for (call, step) in steps.iter().enumerate() {
             assert_eq!(step["status"], "succeeded", "{shown}");
-            let reports = &ledger.reports[&format!("{run}/s{call}")];
+            let reports = &log.reports[&format!("{run}/s{call}")];
             let output = json!({ "number": number + call + 1 });
             let is_that = |outcome: &Outcome| matches!(outcome, Outcome::Output(found) if serde_json::to_value(&found.value).unwrap() == json!({ "inline": output }));
             assert!(reports.iter().all(|report| is_that(&report.outcome)), "{reports:?} and {step}");
             assert_eq!(step["output"], output, "{shown}");
         }
     }
-    // The command line shows the same as the service.
+    // The command line shows the same as the answers to requests.
     let (number, run) = acknowledged.last_key_value().unwrap();
     assert_eq!(cluster.shown(run).await["outputs"], json!({ "number": number + CALLS }));
     let made: usize = reports.values().map(|reports| reports.len()).sum();
     let late = made - reports.len();
-    println!("{} log entries, {made} reports, {late} of them late and without effect", ledger.entries);
+    println!("{} log entries, {made} reports, {late} of them late and without effect", log.entries);
 }
 
-/// Every step of every run was called, nothing else was, and a kill explains each repetition.
+/// Asserts that every step of every run was called, that nothing else was, and that a kill explains each repetition.
 fn check_calls(
-    calls: &BTreeMap<String, Vec<Made>>,
+    calls: &BTreeMap<String, Vec<WorkerCall>>,
     kills: &[Kill],
-    ledger: &Ledger,
+    size: Size,
+    log: &ClusterLog,
     runs: &BTreeSet<String>,
 ) {
     let steps = |run: &String| (0..CALLS).map(|call| format!("{run}/s{call}")).collect::<Vec<_>>();
@@ -310,14 +336,14 @@ fn check_calls(
 
     let made: usize = calls.values().map(Vec::len).sum();
     let repeated = made - calls.len();
-    // How often a kill caught a call that was being made, or its job before or after.
-    let under_way = |kill: &&Kill, made: &Made| {
+    // The number of kills during a call, and of kills while its job was queued or unconfirmed.
+    let under_way = |kill: &&Kill, made: &WorkerCall| {
         kill.to >= made.call.begun_at && kill.from <= made.call.ended_at.unwrap_or(u64::MAX)
     };
-    let caught = |(key, calls): (&String, &Vec<Made>)| {
-        let out = out(key, ledger);
+    let caught = |(key, calls): (&String, &Vec<WorkerCall>)| {
+        let job = job_of(key, log);
         let hits: Vec<_> =
-            kills.iter().filter(|kill| calls.iter().any(|made| kill.hits(made, out))).collect();
+            kills.iter().filter(|kill| calls.iter().any(|made| kill.hits(made, job))).collect();
         let during = hits.iter().filter(|kill| calls.iter().any(|made| under_way(kill, made))).count();
         (during, hits.len() - during)
     };
@@ -334,14 +360,11 @@ fn check_calls(
 
     let mut wrong = Vec::new();
     for (key, calls) in calls {
-        let found = unexplained(calls, kills, out(key, ledger));
+        let found = unexplained(calls, kills, job_of(key, log));
         if !found.is_empty() {
-            let leaders: Vec<_> = ledger
-                .leaders
-                .iter()
-                .filter(|it| key.starts_with(&format!("run_{}_", it.partition)))
-                .collect();
-            wrong.push(format!("{key}: {calls:?}, {:?}, {leaders:?}", out(key, ledger)));
+            let leaders: Vec<_> =
+                log.leaders.iter().filter(|it| key.starts_with(&format!("run_{}_", it.partition))).collect();
+            wrong.push(format!("{key}: {calls:?}, {:?}, {leaders:?}", job_of(key, log)));
         }
     }
     assert!(
@@ -349,79 +372,23 @@ fn check_calls(
         "{} calls repeated without a kill that explains it: {wrong:#?}\n{kills:#?}",
         wrong.len()
     );
-    assert!(counts.iter().all(|count| *count >= KILLS_OF_A_KIND) && kills.len() >= KILLS, "{counts:?}");
-    assert!(in_flight > KILLS_OF_A_KIND, "kills catch calls");
+    let are_enough = counts.iter().all(|count| *count >= size.kills_of_a_kind);
+    assert!(are_enough && kills.len() >= size.kills, "{counts:?}");
+    assert!(in_flight > size.kills_of_a_kind, "kills catch calls");
     assert!(repeated <= in_flight + otherwise, "no more is repeated than kills have caught");
 }
 
-/// When the job of a call was out: from the outcome of the step before, or from the submit, to its own outcome.
-fn out(key: &str, ledger: &Ledger) -> Out {
+/// Returns the interval in which the job of a call was outstanding: from the outcome of the step before, or from the submit, to
+/// the outcome of its own step.
+fn job_of(key: &str, log: &ClusterLog) -> OutstandingJob {
     let (run, step) = key.split_once("/s").unwrap();
     let from = match step.parse::<usize>().unwrap() {
-        0 => ledger.submitted.get(&run.parse().unwrap()).copied(),
-        call => ledger.recorded_at(&format!("{run}/s{}", call - 1)),
+        0 => log.submitted.get(&run.parse().unwrap()).copied(),
+        call => log.recorded_at(&format!("{run}/s{}", call - 1)),
     };
-    Out { from: from.unwrap_or_default(), settled: ledger.recorded_at(key) }
+    OutstandingJob { from: from.unwrap_or_default(), settled: log.recorded_at(key) }
 }
 
 fn text(run: &Value, field: &str) -> String {
     run[field].as_str().unwrap_or_default().to_owned()
-}
-
-#[tokio::test]
-async fn what_a_killed_leader_led_is_led_by_another_soon() {
-    const ROUNDS: usize = 3;
-    let mut cluster = Cluster::start(2, 1, 0).await;
-    cluster.scratch.write("chain.json", chain("chain", 1));
-    for round in 0..ROUNDS {
-        // Each leads its half, and one of them is gone.
-        let victim = round % 2;
-        let pid = cluster.pid(victim);
-        let led = led_by(&cluster, pid).await;
-        let killed_at = clock::now().as_millis();
-        cluster.kill_member(victim).await;
-        let followed = loop {
-            let ledger = Ledger::read(cluster.nats.url()).await;
-            let followers: BTreeMap<_, _> = ledger
-                .leaders
-                .iter()
-                .filter(|leader| led.contains(&leader.partition) && leader.at >= killed_at)
-                .map(|leader| (leader.partition, leader.at - killed_at))
-                .collect();
-            if followers.len() == led.len() {
-                break followers;
-            }
-            assert!(clock::now().as_millis() < killed_at + TAKEOVER_LIMIT_MS, "{led:?}: {}", cluster.said());
-            sleep(Duration::from_millis(50)).await;
-        };
-        let (first, last) = (followed.values().min().unwrap(), followed.values().max().unwrap());
-        println!("round {round}: {} partitions led again after {first} to {last} ms", led.len());
-        // New runs end, whichever partition they fall into.
-        for _ in 0..4 {
-            let run = cluster.submit(&["chain.json"]).await;
-            assert_eq!(cluster.ended(&run).await["status"], "succeeded");
-        }
-        cluster.start_member(victim);
-    }
-}
-
-/// The partitions that a process leads, once it has its half.
-async fn led_by(cluster: &Cluster, pid: u32) -> BTreeSet<longshore_proto::Partition> {
-    let is_it = format!("-{pid}-");
-    let deadline = Instant::now() + Duration::from_millis(TAKEOVER_LIMIT_MS);
-    loop {
-        let ledger = Ledger::read(cluster.nats.url()).await;
-        let newest: BTreeMap<_, _> =
-            ledger.leaders.iter().map(|leader| (leader.partition, leader.node.as_str())).collect();
-        let led: BTreeSet<_> = newest
-            .into_iter()
-            .filter(|(_, node)| node.contains(&is_it))
-            .map(|(partition, _)| partition)
-            .collect();
-        if led.len() == usize::from(PARTITIONS) / 2 {
-            return led;
-        }
-        assert!(Instant::now() < deadline, "{}", cluster.said());
-        sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -1,15 +1,15 @@
-//! A call that may not be repeated, when Redis forgets who makes it and its worker is gone: nobody knows whether it
-//! happened, so nobody makes it again.
+//! A call that may not be repeated, when Redis loses its claim and its worker is killed: its outcome is unknown, so no worker
+//! makes it again.
 
 use longshore_tests::cluster::{Cluster, once};
 use longshore_tests::wait::until;
 
-/// The workers, behind the one scheduler.
+/// The workers, after the one scheduler.
 const WORKERS: [usize; 2] = [1, 2];
 
 #[tokio::test]
-async fn a_call_whose_claim_was_forgotten_while_its_worker_was_killed_is_not_made_again() {
-    // Long enough to be killed in.
+async fn call_is_not_repeated_after_its_claim_and_its_worker_are_lost() {
+    // The call takes long enough for the kill.
     let mut cluster = Cluster::start(1, WORKERS.len(), 5_000).await;
     cluster.scratch.write("once.json", once("once"));
     let run = cluster.submit(&["once.json"]).await;

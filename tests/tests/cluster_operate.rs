@@ -1,4 +1,4 @@
-//! What operators do with many runs of a cluster at once: list them page by page, find them, and cancel them.
+//! Commands for many runs of a cluster: listing page by page, filtering, and cancelling.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -9,14 +9,14 @@ use longshore_tests::longshore::PATIENCE;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// A workflow with a label, whose runs wait for a worker for ever.
+/// Returns a workflow with a label, whose runs wait for a worker that does not exist.
 fn labelled(name: &str, team: &str) -> String {
     let mut workflow: Value = serde_json::from_str(&chain(name, 1)).unwrap();
     workflow["labels"] = json!({ "team": team });
     workflow.to_string()
 }
 
-/// Waits until a list has these runs in this order: lists are a checkpoint behind, and each partition has its own.
+/// Waits until a list has these runs in this order: lists are as of the last checkpoint of each partition.
 async fn lists(cluster: &Cluster, options: &[&str], expected: &[String]) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -28,14 +28,14 @@ async fn lists(cluster: &Cluster, options: &[&str], expected: &[String]) {
     }
 }
 
-/// The ids in a list.
+/// Returns the ids in a list.
 async fn listed(cluster: &Cluster, options: &[&str]) -> Vec<String> {
     let list = cluster.client([&["runs", "list", "--json"], options].concat()).run().await.expecting(0);
     list.json_lines().iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
-async fn runs_are_found_by_what_they_have_in_common_and_cancelled_after_a_count() {
+async fn runs_are_filtered_and_cancelled_after_the_count_is_confirmed() {
     let cluster = Cluster::start(1, 0, 0).await;
     cluster.scratch.write("sales.json", labelled("sales", "billing"));
     cluster.scratch.write("stock.json", labelled("stock", "depot"));
@@ -64,7 +64,7 @@ async fn runs_are_found_by_what_they_have_in_common_and_cancelled_after_a_count(
     let done = cluster.client(cancel.iter().chain(&["--yes", "--reason", "a wrong price"])).run().await;
     assert_eq!(done.expecting(0).stderr, "cancelling 3 runs\n");
     for run in &sales {
-        // Its job is out, and no worker will report what became of it: the run waits 30 s for that.
+        // Its job is outstanding and no worker will report its outcome, for which the run waits 30 s.
         let shown = cluster.shows(run, "it is cancelled", |run| run["status"] == "cancelling").await;
         assert_eq!(shown["cancel_reason"], "a wrong price");
     }
@@ -84,11 +84,11 @@ async fn runs_are_found_by_what_they_have_in_common_and_cancelled_after_a_count(
 }
 
 #[tokio::test]
-async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() {
+async fn refused_submit_is_submitted_again_or_removed() {
     let cluster = Cluster::start(1, 0, 0).await;
     let client = async_nats::connect(cluster.nats.url()).await.unwrap();
     let refused = "longshore.v1.submit.default.late";
-    // One after the other: refusals of submits that come together are kept in any order.
+    // One after the other, because concurrent submits are refused in any order.
     client.publish(refused, r#"{"inputs": {"number": 7}}"#.into()).await.unwrap();
     cluster.dead_letters(1).await;
     let mut headers = async_nats::HeaderMap::new();
@@ -131,7 +131,7 @@ async fn a_refused_submit_is_made_again_once_its_cause_is_fixed_or_is_removed() 
 }
 
 #[tokio::test]
-async fn a_deleted_workflow_is_unknown_to_submits_and_its_runs_go_on() {
+async fn deleted_workflow_is_unknown_to_submits_and_its_runs_continue() {
     let cluster = Cluster::start(2, 0, 0).await;
     cluster.scratch.write("chain.json", chain("chain", 2));
     let run = cluster.submit(&["chain.json"]).await;
@@ -139,7 +139,7 @@ async fn a_deleted_workflow_is_unknown_to_submits_and_its_runs_go_on() {
     let version = shown["digest"].as_str().unwrap().to_owned();
     cluster.client(["workflows", "delete", "chain"]).run().await.expecting(0).saying(&["versions: 1"]);
     cluster.client(["workflows", "delete", "chain"]).run().await.expecting(5);
-    // Within a second no scheduler knows it, also if the version is named in full.
+    // Within a second no scheduler accepts it, not even with its version.
     let submit = json!({ "workflow": "chain", "version": version });
     let deadline = Instant::now() + Duration::from_secs(10);
     for _ in 0..6 {

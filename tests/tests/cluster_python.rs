@@ -1,5 +1,4 @@
-//! Submitting and watching with a NATS client in another language, and no Longshore code on its side: what nats-py is
-//! told by JetStream, by the news of runs and by the micro service.
+//! Submits, updates and requests with a NATS client in another language, nats-py, without any code of Longshore.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// The script gives up on its own well before this.
+/// The limit for the script, which gives up earlier by itself.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// What the script prints.
-async fn story(cluster: &Cluster) -> Value {
+/// Runs the script and returns its output.
+async fn answers(cluster: &Cluster) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plain_client.py");
     let line = Tools::find().python_script(&script);
     let mut command = Command::new(&line.command);
@@ -29,14 +28,14 @@ async fn story(cluster: &Cluster) -> Value {
 }
 
 #[tokio::test]
-async fn a_client_that_knows_nothing_but_nats_submits_watches_and_asks() {
+async fn plain_nats_client_submits_watches_and_asks() {
     let cluster = Cluster::start(2, 1, 5).await;
     cluster.scratch.write("chain.json", chain("chain", 3));
     cluster.scratch.write("lonely.json", chain("lonely", 1).replace("tables/echo", "payments/charge"));
     cluster.client(["workflows", "push", "chain.json", "lonely.json"]).run().await.expecting(0);
-    let story = story(&cluster).await;
+    let answers = answers(&cluster).await;
 
-    let published = &story["published"];
+    let published = &answers["published"];
     assert_eq!((&published["stream"], &published["seq"]), (&json!("LS_SUBMIT"), &json!(1)));
     assert_eq!(published["ended"]["status"], "succeeded", "{published}");
     assert_eq!(published["ended"]["workflow"]["name"], "chain", "{published}");
@@ -44,15 +43,15 @@ async fn a_client_that_knows_nothing_but_nats_submits_watches_and_asks() {
     for step in ["s0", "s1", "s2"] {
         assert!(steps.contains(&json!([step, "succeeded"]).to_string()), "{steps:?}");
     }
-    assert_eq!(story["shown"]["outputs"], json!({ "number": 6 }));
-    assert_eq!(story["same"]["run"], published["ended"]["run"], "the same id is the same run");
+    assert_eq!(answers["shown"]["outputs"], json!({ "number": 6 }));
+    assert_eq!(answers["same"]["run"], published["ended"]["run"], "the same id is the same run");
     assert_eq!(
-        (&story["taken"]["code"], &story["taken"]["reason"]),
+        (&answers["taken"]["code"], &answers["taken"]["reason"]),
         (&json!("409"), &json!("id_taken")),
         "and no other one"
     );
 
-    let verbs: BTreeSet<_> = story["info"]["endpoints"]
+    let verbs: BTreeSet<_> = answers["info"]["endpoints"]
         .as_array()
         .unwrap()
         .iter()
@@ -76,22 +75,26 @@ async fn a_client_that_knows_nothing_but_nats_submits_watches_and_asks() {
             "workflows",
         ])
     );
-    assert_eq!(story["info"]["name"], "longshore");
+    assert_eq!(answers["info"]["name"], "longshore");
 
-    assert_eq!(story["asked"]["outputs"], json!({ "number": 10 }));
-    assert!(story["waiting"].to_string().contains("a worker that serves `payments`"), "{}", story["waiting"]);
-    assert_eq!(story["cancelled"]["run"], story["waiting"]["run"]);
-    assert_eq!(story["again"]["code"], "409", "what has ended is not cancelled: {}", story["again"]);
-    assert_eq!(story["list"]["runs"].as_array().unwrap().len(), 3, "{}", story["list"]);
+    assert_eq!(answers["asked"]["outputs"], json!({ "number": 10 }));
+    assert!(
+        answers["waiting"].to_string().contains("a worker that serves `payments`"),
+        "{}",
+        answers["waiting"]
+    );
+    assert_eq!(answers["cancelled"]["run"], answers["waiting"]["run"]);
+    assert_eq!(answers["again"]["code"], "409", "what has ended is not cancelled: {}", answers["again"]);
+    assert_eq!(answers["list"]["runs"].as_array().unwrap().len(), 3, "{}", answers["list"]);
     let names: BTreeSet<_> =
-        story["workflows"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        answers["workflows"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
     assert_eq!(names, BTreeSet::from(["chain", "lonely"]));
     assert_eq!(
-        (&story["unknown"]["code"], &story["unknown"]["reason"]),
+        (&answers["unknown"]["code"], &answers["unknown"]["reason"]),
         (&json!("404"), &json!("unknown_workflow"))
     );
     assert_eq!(
-        (&story["wrong"]["code"], &story["wrong"]["reason"]),
+        (&answers["wrong"]["code"], &answers["wrong"]["reason"]),
         (&json!("400"), &json!("invalid_inputs"))
     );
 }

@@ -1,5 +1,5 @@
-//! No credential and no secret is written anywhere by a cluster: not at the most talkative log level, not in answers, streams,
-//! Redis, dead letters or files.
+//! A cluster writes no credential and no secret anywhere: not in logs of the most detailed level, answers, streams, Redis, dead
+//! letters or files.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
 
@@ -7,21 +7,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_nats::ConnectOptions;
-use longshore_tests::asked::get;
 use longshore_tests::broken_server::dying;
-use longshore_tests::longshore::{Longshore, Started};
-use longshore_tests::nats_server::{NatsServer, Setup};
-use longshore_tests::port::free_address;
+use longshore_tests::longshore::{Longshore, StartedCommand};
+use longshore_tests::monitored::get;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
+use longshore_tests::port::take_port;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::{Tables, TablesOverHttp};
-use longshore_tests::wait::until;
+use longshore_tests::wait::{until, until_some};
 use serde_json::{Value, json};
 
-/// What every credential of this test holds, so that one search finds all of them.
+/// The text that every credential of this test contains, so that one search finds all of them.
 const MARK: &str = "m4rked";
 
-/// The user of NATS with its password.
+/// A user of NATS with a password.
 const NATS_USER: &str = "service:m4rked-nats-password";
 
 /// A token of NATS.
@@ -30,14 +30,14 @@ const NATS_TOKEN: &str = "m4rked-nats-token";
 /// The value of a header of a server over HTTP.
 const HEADER: &str = "m4rked-header";
 
-/// A variable that a server inherits.
+/// The value of a variable that a server inherits.
 const INHERITED: &str = "m4rked-inherited";
 
 const REDIS_PASSWORD: &str = "m4rked-redis-password";
 
 const CARD: &str = "m4rked-\"card\"-secret";
 
-/// A variable of a server.
+/// The value of a variable in the entry of a server.
 const VARIABLE: &str = "m4rked-variable";
 
 const WORKFLOW: &str = "longshore: v1
@@ -56,19 +56,19 @@ struct Marked {
     nats: NatsServer,
     redis: RedisServer,
     scratch: Scratch,
-    /// A server over HTTP, while it is needed.
+    /// A server over HTTP, which ends with this.
     _api: TablesOverHttp,
 }
 
 impl Marked {
-    /// `user` is a user of NATS with its password, or a token.
+    /// Starts NATS and Redis. `user` is a user of NATS with its password, or a token.
     async fn start(user: &'static str) -> Self {
         let authorization = match user.split_once(':') {
             Some((user, password)) => format!("user: {user}, password: {password:?}"),
             None => format!("token: {user:?}"),
         };
         let more = format!("authorization {{ {authorization} }}\n");
-        let setup = Setup { more, user: Some(user), ..Setup::default() };
+        let setup = NatsSetup { server_settings: more, user: Some(user), ..NatsSetup::default() };
         let nats = NatsServer::start_with(setup).await;
         let redis = RedisServer::start_with(&["--requirepass", REDIS_PASSWORD]).await;
         let scratch = Scratch::with(WORKFLOW, &json!({}));
@@ -76,7 +76,7 @@ impl Marked {
         let entry = tables.as_object_mut().expect("an entry");
         entry.insert("env".to_owned(), json!({ "KEY": VARIABLE }));
         entry.insert("longshore".to_owned(), json!({ "inherit_env": ["INHERITED"] }));
-        let over_http = Tables::silent(scratch.path()).over_http();
+        let over_http = Tables::without_journal(scratch.path()).over_http();
         let mut api = over_http.entry();
         api["headers"] = json!({ "X-Api-Key": HEADER, "Authorization": "Bearer ${HEADER_VARIABLE}" });
         let servers = json!({
@@ -99,14 +99,14 @@ impl Marked {
             .env("HEADER_VARIABLE", HEADER)
     }
 
-    /// Runs a command that ends with this code, and adds what it printed.
+    /// Runs a command that ends with this code, and adds its output to `printed`.
     async fn ends(&self, code: i32, arguments: &[&str], printed: &mut Vec<String>) -> String {
         let ended = self.longshore(arguments).run().await.expecting(code);
         printed.push(format!("{}\n{}", ended.stdout, ended.stderr));
         ended.stdout
     }
 
-    /// Every value in Redis.
+    /// Returns every value in Redis.
     fn stored(&self) -> String {
         let keys: Vec<String> = self.redis.ask(&["KEYS", "*"]);
         let dump = |key: &String| {
@@ -122,7 +122,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The files below a folder that hold the mark.
+/// Returns the files below a folder that contain the mark.
 fn marked_files(folder: &Path) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
         let bytes = fs::read(path).unwrap_or_default();
@@ -133,7 +133,7 @@ fn marked_files(folder: &Path) -> Vec<PathBuf> {
 
 #[track_caller]
 fn assert_unmarked(text: &str) {
-    // Base64 of the mark at each of the three offsets, as far as it does not depend on its neighbours.
+    // Base64 of the mark at each of the three offsets, without the characters that depend on the bytes before and after.
     for form in [MARK, "bTRya2Vk", "00cmtlZ", "tNHJrZW"] {
         let at = text.find(form).map(|at| text.get(at.saturating_sub(200)..text.len().min(at + 100)));
         assert_eq!(at, None, "{form} is written down");
@@ -152,7 +152,8 @@ async fn no_token_and_no_secret_is_written_anywhere() {
 
 async fn nothing_is_written_anywhere(user: &'static str) {
     let marked = Marked::start(user).await;
-    let listeners = [free_address(), free_address()].map(|address| address.to_string());
+    let ports = [take_port(), take_port()];
+    let listeners = ports.each_ref().map(|port| port.address().to_string());
     let scheduler = marked.longshore(&["scheduler", "--metrics-listen", &listeners[0]]).start();
     let worker = marked.longshore(&["worker", "--metrics-listen", &listeners[1]]).start();
     until("requests are served", || scheduler.stderr().contains("serving requests")).await;
@@ -172,7 +173,7 @@ async fn nothing_is_written_anywhere(user: &'static str) {
     assert!(error.contains("gives no secret `CARD` to `tables/note`"), "{error}");
     assert!(marked.scratch.read("journal").contains(MARK), "the tool got the value");
 
-    // A value in the place of a name, by a request and by a plain publish.
+    // A value instead of the name of a secret, in a request and in a plain publish.
     let literal = format!("card={CARD}");
     marked.ends(3, &["submit", "charge", "-i", &literal], &mut printed).await;
     let options = match user.split_once(':') {
@@ -185,11 +186,11 @@ async fn nothing_is_written_anywhere(user: &'static str) {
     let body = json!({ "inputs": { "card": CARD } }).to_string();
     let published = client.request("longshore.v1.submit.default.charge", body.into()).await;
     published.expect("a receipt");
-    let letters = async || marked.longshore(&["dlq", "list", "--json"]).run().await.expecting(0);
-    let mut kept = letters().await;
-    while kept.stdout.trim().is_empty() {
-        kept = letters().await;
-    }
+    let kept = until_some("the refused submit is listed", async || {
+        let listed = marked.longshore(&["dlq", "list", "--json"]).run().await.expecting(0);
+        Some(listed).filter(|listed| !listed.stdout.trim().is_empty())
+    })
+    .await;
     assert!(kept.stdout.contains("***"), "{kept}");
     printed.push(format!("{}{}", kept.stdout, kept.stderr));
 
@@ -207,8 +208,8 @@ async fn nothing_is_written_anywhere(user: &'static str) {
         }
     }
 
-    // Published by the test itself, and so in the stream of submits until it was taken in; the log never had it.
-    let ended = async |process: Started| {
+    // The test published it, so it was in the stream of submits until it was read; the log never contained it.
+    let ended = async |process: StartedCommand| {
         process.terminate();
         process.end().await.expecting(0)
     };
@@ -219,7 +220,7 @@ async fn nothing_is_written_anywhere(user: &'static str) {
     printed.iter().for_each(|text| assert_unmarked(text));
     assert_unmarked(&marked.stored());
     let is_known = |path: &PathBuf| {
-        // Written by the test and by the tools themselves, and the submit that the test published with a value.
+        // Files of the test and of the tools, and the submit that the test published with a value.
         let name = path.display().to_string();
         ["/.mcp.json", "/journal", "/calls", "/nats.conf"].iter().any(|known| name.ends_with(known))
             || name.contains("/LS_SUBMIT/")

@@ -1,5 +1,5 @@
-//! Three NATS servers, each stream on all of them: the first start of everything at once, the loss of a leader, and the loss
-//! of a quorum. And one NATS server that comes back without its store. No process of Longshore is started again.
+//! Three NATS servers with every stream on all of them: the first start of all processes at once, the loss of a leader, and
+//! the loss of the quorum. And one NATS server that comes back without its store. No process of Longshore is restarted.
 
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -13,14 +13,14 @@ use longshore_tests::nats_server::NatsServer;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
-use longshore_tests::wait::until;
+use longshore_tests::wait::{pause, until};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-/// How long two of three servers are away.
+/// The time during which two of three servers are down.
 const WITHOUT_QUORUM: Duration = Duration::from_secs(20);
 
-/// Submits a run by the command line, again while it is refused. The id makes it one run.
+/// Submits a run with the command line until it is accepted. The id makes it one run.
 async fn submitted(cluster: &Cluster, workflow: &str, id: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -29,10 +29,11 @@ async fn submitted(cluster: &Cluster, workflow: &str, id: &str) -> String {
             return submitted.stdout.trim().to_owned();
         }
         assert!(Instant::now() < deadline, "{submitted}\n{}", cluster.said());
+        pause().await;
     }
 }
 
-/// Waits until a run has succeeded, asking again while nobody can answer.
+/// Waits until a run has succeeded, and asks again while no scheduler answers.
 async fn succeeds(cluster: &Cluster, run: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -43,11 +44,12 @@ async fn succeeds(cluster: &Cluster, run: &str) {
         }
         let may_still = shown.code() != Some(0) || status == "running" || status == "queued";
         assert!(may_still && Instant::now() < deadline, "{shown}\n{}", cluster.said());
+        pause().await;
     }
 }
 
-/// No call of these runs was made twice. Their steps are not safe to repeat; a job of others whose acknowledgement was lost with
-/// a leader of the queue is delivered, and called, again.
+/// Asserts that no call of these runs was made twice. Their steps are not safe to repeat; a job of other runs whose
+/// acknowledgement was lost with a leader of the queue is delivered again, and its call is repeated.
 fn nothing_was_repeated(cluster: &Cluster, runs: &[String]) {
     let mut calls = BTreeMap::<String, usize>::new();
     for call in cluster.scratch.journal().calls() {
@@ -61,10 +63,10 @@ fn nothing_was_repeated(cluster: &Cluster, runs: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_servers_may_be_started_with_everything_else_lose_a_leader_and_their_quorum() {
+async fn cluster_survives_a_common_start_a_lost_leader_and_a_lost_quorum_of_nats() {
     let mut servers = NatsCluster::absent();
     let scratch = Scratch::new(&json!({}));
-    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(200).entry() }));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).with_delay_ms(200).entry() }));
     let redis = RedisServer::start().await;
     let settings = format!(
         "partitions = 2\nreplicas = 3\nconnect_deadline = \"50s\"\n[nats]\nurl = {:?}\n[redis]\nurl = {:?}\n",
@@ -72,7 +74,7 @@ async fn three_servers_may_be_started_with_everything_else_lose_a_leader_and_the
         redis.url()
     );
     scratch.write("longshore.toml", settings);
-    // The server of a cluster of one is not used here.
+    // The single server of `Cluster` is not used here.
     let mut cluster = Cluster { members: Vec::new(), nats: NatsServer::absent(), redis, scratch };
     for role in [Role::Scheduler, Role::Worker, Role::Scheduler, Role::Worker] {
         cluster.add(role);
@@ -123,7 +125,7 @@ async fn three_servers_may_be_started_with_everything_else_lose_a_leader_and_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_comes_back_without_its_store_is_used_as_a_new_one() {
+async fn nats_that_comes_back_without_its_store_is_used_as_a_new_server() {
     let mut cluster = Cluster::start(1, 1, 0).await;
     cluster.scratch.write("chain.json", chain("chain", 2));
     let before = cluster.submit(&["chain.json"]).await;
@@ -132,10 +134,11 @@ async fn a_server_that_comes_back_without_its_store_is_used_as_a_new_one() {
     cluster.nats.lose_store();
     cluster.nats.start_again().await;
     until("the loss is logged", || cluster.said().contains("streams are gone")).await;
-    // The workflow is lost as well; it is pushed again, by processes that know its text already.
+    // The workflow is lost as well, and is pushed again to processes that have its text in memory.
     let deadline = Instant::now() + PATIENCE;
     while cluster.client(["workflows", "push", "chain.json"]).run().await.code() != Some(0) {
         assert!(Instant::now() < deadline, "{}", cluster.said());
+        pause().await;
     }
     for number in 0..4 {
         let run = submitted(&cluster, "chain", &format!("after-{number}")).await;

@@ -1,9 +1,9 @@
-//! Values of runs of a cluster, fetched in full: from messages, and in parts from blobs.
+//! Complete values of runs of a cluster: from messages, and in parts from blobs.
 
 use longshore_tests::cluster::Cluster;
 use serde_json::{Value, json};
 
-/// Size of a value that needs several parts.
+/// The size of a value that needs several parts.
 const BULK_BYTES: usize = 700_000;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn large_and_small_values_of_a_run_are_fetched() {
         "outputs": { "size": "${{ steps.small.output.size }}" },
     });
     cluster.scratch.write("bulky.json", workflow.to_string());
-    // Quotes take two bytes each within a message.
+    // A quote takes two bytes in a message.
     let bulk = "\"".repeat(BULK_BYTES / 2);
     cluster.scratch.write("inputs.json", json!({ "bulk": bulk }).to_string());
     let run = cluster.submit(&["bulky.json", "--input-file", "inputs.json"]).await;

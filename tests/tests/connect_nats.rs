@@ -1,4 +1,4 @@
-//! Connecting to NATS: what is waited for, what is set up, and every refusal with the way to mend it.
+//! Connections to NATS: waiting for the server, creating the streams, and every refusal with its advice.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -11,7 +11,7 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use futures::TryStreamExt;
 use longshore_nats::{BatchSetting, ConnectError, Nats, NatsConfig};
 use longshore_proto::{Partition, subject};
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::wait::until;
 use longshore_tls::TlsFiles;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -41,7 +41,7 @@ async fn refused(config: NatsConfig) -> ConnectError {
 fn says(refusal: &ConnectError, words: &[&str]) {
     let text = refusal.to_string();
     for word in words {
-        assert!(text.contains(word), "`{word}` stands in: {text}");
+        assert!(text.contains(word), "`{word}` is in: {text}");
     }
 }
 
@@ -51,7 +51,7 @@ async fn streams(server: &NatsServer) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_there_is_waited_for_until_the_deadline() {
+async fn missing_server_is_waited_for_until_the_deadline() {
     let server = NatsServer::absent();
     let deadline = Duration::from_millis(400);
     let started = Instant::now();
@@ -62,7 +62,7 @@ async fn a_server_that_is_not_there_is_waited_for_until_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_comes_late_is_connected_to() {
+async fn server_that_starts_late_is_connected_to() {
     let mut server = NatsServer::absent();
     let connecting = Nats::connect(config(&server));
     let (nats, ()) = tokio::join!(connecting, server.start_again());
@@ -70,7 +70,7 @@ async fn a_server_that_comes_late_is_connected_to() {
     nats.check().expect("a connection");
 }
 
-/// Answers where a server was, as one of another version, for as long as it is polled.
+/// Answers at an address as a server of another version, as long as this future is polled.
 async fn pretend(address: String, version: &str) {
     let listener = TcpListener::bind(&address).await.expect("listens");
     let info =
@@ -88,7 +88,7 @@ async fn pretend(address: String, version: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_server_in_the_place_of_a_good_one_is_not_relied_on() {
+async fn older_server_at_the_same_address_is_not_used() {
     let mut server = NatsServer::start().await;
     let nats = Nats::connect(config(&server)).await.expect("connects");
     nats.check().expect("a good one");
@@ -106,9 +106,9 @@ async fn an_older_server_in_the_place_of_a_good_one_is_not_relied_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_created_once_and_found_again() {
+async fn streams_are_created_once_and_found_again() {
     let server = NatsServer::start().await;
-    // Several processes begin at the same moment.
+    // Several processes start at the same time.
     let together = (0..4).map(|_| Nats::connect(config(&server)));
     let together: Result<Vec<_>, _> = futures::future::join_all(together).await.into_iter().collect();
     let together = together.expect("all connect");
@@ -144,7 +144,7 @@ async fn a_stream_with_another_setting_is_refused_with_both_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_with_another_number_of_partitions_is_refused_with_both_and_stays_as_it_is() {
+async fn cluster_with_another_number_of_partitions_is_refused_with_both_numbers_and_unchanged() {
     let server = NatsServer::start().await;
     Nats::connect(config(&server)).await.expect("two");
     let before = streams(&server).await;
@@ -158,7 +158,7 @@ async fn a_cluster_with_another_number_of_partitions_is_refused_with_both_and_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_partitions_is_known_though_a_log_is_missing() {
+async fn number_of_partitions_is_known_while_a_log_is_missing() {
     let server = NatsServer::start().await;
     Nats::connect(config(&server)).await.expect("two");
     let client = async_nats::connect(server.url()).await.expect("connects");
@@ -177,7 +177,7 @@ async fn more_replicas_than_servers_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_jetstream_is_refused() {
-    let server = NatsServer::start_with(Setup { jetstream: false, ..Setup::default() }).await;
+    let server = NatsServer::start_with(NatsSetup { has_jetstream: false, ..NatsSetup::default() }).await;
     let refusal = refused(config(&server)).await;
     assert!(matches!(refusal, ConnectError::NoJetStream { .. }), "{refusal}");
     says(&refusal, &["-js"]);
@@ -189,15 +189,17 @@ async fn an_account_without_jetstream_is_refused() {
         accounts { plain { users: [{ user: "someone", password: "secret" }] } }
         no_auth_user: someone
     "#;
-    let server = NatsServer::start_with(Setup { more: more.to_owned(), ..Setup::default() }).await;
+    let server =
+        NatsServer::start_with(NatsSetup { server_settings: more.to_owned(), ..NatsSetup::default() }).await;
     let refusal = refused(config(&server)).await;
     assert!(matches!(refusal, ConnectError::NoJetStream { .. }), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_that_the_server_does_not_know_is_refused_without_showing_the_password() {
+async fn unknown_user_is_refused_without_showing_the_password() {
     let more = "authorization { user: right, password: word }\n";
-    let server = NatsServer::start_with(Setup { more: more.to_owned(), ..Setup::default() }).await;
+    let server =
+        NatsServer::start_with(NatsSetup { server_settings: more.to_owned(), ..NatsSetup::default() }).await;
     let right = server.url().replace("nats://", "nats://right:word@");
     Nats::connect(NatsConfig { urls: vec![right], ..config(&server) }).await.expect("the right one");
     let wrong = server.url().replace("nats://", "nats://wrong:guess@");
@@ -207,7 +209,7 @@ async fn a_user_that_the_server_does_not_know_is_refused_without_showing_the_pas
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_cannot_be_read_are_refused_by_name() {
+async fn unreadable_credentials_file_is_named() {
     let server = NatsServer::absent();
     let absent = PathBuf::from("/nowhere/some.creds");
     let garbage = server.folder().join("garbage.creds");
@@ -220,17 +222,17 @@ async fn credentials_that_cannot_be_read_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_is_none_is_refused_at_once() {
+async fn malformed_address_is_refused_at_once() {
     let server = NatsServer::absent();
     let refusal = refused(NatsConfig { urls: vec!["http://[".to_owned()], ..config(&server) }).await;
     assert!(matches!(refusal, ConnectError::Url { .. }), "{refusal}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_server_is_refused_with_the_version_found_and_the_one_needed() {
+async fn old_server_is_refused_with_its_version_and_the_required_one() {
     let program =
         Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(".tools/nats-old/usr/sbin/nats-server");
-    let server = NatsServer::start_with(Setup { program, ..Setup::default() }).await;
+    let server = NatsServer::start_with(NatsSetup { program, ..NatsSetup::default() }).await;
     let refusal = refused(config(&server)).await;
     assert!(matches!(refusal, ConnectError::TooOld { .. }), "{refusal}");
     says(&refusal, &["2.14.8"]);

@@ -1,4 +1,4 @@
-//! TLS and nkeys: real servers with certificates, the clients that they know, and every refusal by the name of its file.
+//! TLS and nkeys: real servers with certificates, clients with certificates, and refusals that name the file.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -9,13 +9,13 @@ use std::time::Duration;
 use longshore_nats::{self as nats, BatchSetting, Nats, NatsConfig};
 use longshore_redis::{self as redis, Redis, RedisConfig};
 use longshore_tests::longshore::Longshore;
-use longshore_tests::nats_server::{NatsServer, Setup};
-use longshore_tests::port::free_address;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
+use longshore_tests::port::{OwnedPort, take_port};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tls::TlsFiles;
 use tempfile::TempDir;
 
-/// An authority, and a certificate of it for a server at 127.0.0.1 and for a client.
+/// A certificate authority with certificates for a server at 127.0.0.1 and for a client.
 struct Certificates {
     folder: TempDir,
 }
@@ -103,7 +103,7 @@ impl Certificates {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The files of a client that both servers accept.
+    /// Returns the files of a client that both servers accept.
     fn good(&self) -> TlsFiles {
         TlsFiles {
             ca: Some(self.path("ca.pem")),
@@ -124,7 +124,7 @@ async fn nats_server(certificates: &Certificates) -> NatsServer {
         certificates.text("server.key"),
         certificates.text("ca.pem"),
     );
-    NatsServer::start_with(Setup { more, ..Setup::default() }).await
+    NatsServer::start_with(NatsSetup { server_settings: more, ..NatsSetup::default() }).await
 }
 
 fn nats_config(server: &NatsServer, tls: TlsFiles) -> NatsConfig {
@@ -143,13 +143,13 @@ fn nats_config(server: &NatsServer, tls: TlsFiles) -> NatsConfig {
 }
 
 async fn nats_refusal(server: &NatsServer, tls: TlsFiles) -> nats::ConnectError {
-    // A client without the certificate that the server wants is only told so after it has connected, so it is waited for.
+    // The server refuses a client without a certificate only after the connection, so this waits for the refusal.
     let config = NatsConfig { connect_deadline: Duration::from_secs(3), ..nats_config(server, tls) };
     Nats::connect(config).await.map(|_| ()).expect_err("a refusal")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nats_takes_a_client_certificate_and_only_a_known_authority_is_believed() {
+async fn nats_accepts_a_client_certificate_and_an_unknown_authority_is_refused() {
     let certificates = Certificates::new();
     let server = nats_server(&certificates).await;
     Nats::connect(nats_config(&server, certificates.good())).await.expect("connects");
@@ -162,7 +162,7 @@ async fn nats_takes_a_client_certificate_and_only_a_known_authority_is_believed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nats_without_tls_is_refused_once_certificates_are_named() {
+async fn nats_without_tls_is_refused_if_certificates_are_set() {
     let certificates = Certificates::new();
     let server = NatsServer::start().await;
     let refusal = nats_refusal(&server, certificates.only_ca("ca.pem")).await;
@@ -170,11 +170,11 @@ async fn nats_without_tls_is_refused_once_certificates_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nats_takes_the_seed_of_an_nkey() {
+async fn nats_accepts_the_seed_of_an_nkey() {
     let folder = tempfile::tempdir().expect("a folder");
     let pair = nkeys::KeyPair::new_user();
     let more = format!("authorization {{ users: [ {{ nkey: {} }} ] }}\n", pair.public_key());
-    let server = NatsServer::start_with(Setup { more, ..Setup::default() }).await;
+    let server = NatsServer::start_with(NatsSetup { server_settings: more, ..NatsSetup::default() }).await;
     let seed = |name: &str, pair: &nkeys::KeyPair| {
         let path = folder.path().join(name);
         std::fs::write(&path, format!("{}\n", pair.seed().expect("a seed"))).expect("writes");
@@ -187,14 +187,16 @@ async fn nats_takes_the_seed_of_an_nkey() {
     assert!(matches!(refusal, nats::ConnectError::Refused { .. }), "{refusal}");
 }
 
-/// A server that takes TLS on a port of its own, and its address there.
-async fn redis_server(certificates: &Certificates) -> (RedisServer, String) {
-    let port = free_address().port().to_string();
+/// Starts a server with TLS on a second port. Returns the server, its address there, and the port.
+async fn redis_server(certificates: &Certificates) -> (RedisServer, String, OwnedPort) {
+    let tls_port = take_port();
+    let port = tls_port.number().to_string();
     let (cert, key) = (certificates.text("server.pem"), certificates.text("server.key"));
     let ca = certificates.text("ca.pem");
     let settings =
         ["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
-    (RedisServer::start_with(&settings).await, format!("rediss://127.0.0.1:{port}/0"))
+    let server = RedisServer::start_with(&settings).await;
+    (server, format!("rediss://127.0.0.1:{port}/0"), tls_port)
 }
 
 async fn redis_connects(url: &str, tls: TlsFiles) -> Result<(), redis::ConnectError> {
@@ -208,9 +210,9 @@ async fn redis_connects(url: &str, tls: TlsFiles) -> Result<(), redis::ConnectEr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_takes_a_client_certificate_and_only_a_known_authority_is_believed() {
+async fn redis_accepts_a_client_certificate_and_an_unknown_authority_is_refused() {
     let certificates = Certificates::new();
-    let (_server, url) = redis_server(&certificates).await;
+    let (_server, url, _port) = redis_server(&certificates).await;
     redis_connects(&url, certificates.good()).await.expect("connects");
 
     let other = TlsFiles { ca: Some(certificates.path("other.pem")), ..certificates.good() };
@@ -222,7 +224,7 @@ async fn redis_takes_a_client_certificate_and_only_a_known_authority_is_believed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_of_another_certificate_is_refused_before_anything_connects() {
+async fn key_of_another_certificate_is_refused_before_a_connection() {
     let certificates = Certificates::new();
     let files = TlsFiles { key: Some(certificates.path("server.key")), ..certificates.good() };
     let refusal = nats_refusal(&NatsServer::absent(), files.clone()).await.to_string();
@@ -245,6 +247,6 @@ async fn settings_of_tls_work_from_the_command_line() {
     let missing = list(certificates.folder.path(), "/nowhere/ca.pem").run().await.expecting(2);
     missing.saying(&["/nowhere/ca.pem cannot be used", "`nats.ca` comes from: LONGSHORE_NATS__CA"]);
     let reached = list(certificates.folder.path(), "ca.pem").run().await;
-    // No scheduler answers there; NATS did.
+    // NATS answered, and no scheduler does.
     assert!(!reached.stderr.contains("TLS") && !reached.stderr.contains("cannot be used"), "{reached}");
 }

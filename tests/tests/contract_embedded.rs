@@ -1,4 +1,4 @@
-//! Every contract of the ports, kept by the embedded adapters.
+//! Every contract of the ports, checked against the embedded adapters.
 
 #![expect(clippy::expect_used, reason = "a fixture that cannot be made ends its test")]
 
@@ -10,7 +10,7 @@ use longshore_ports::Backend;
 use longshore_tests::contract::{self, Fixture};
 use tempfile::TempDir;
 
-/// A data directory of its own.
+/// The adapters on a data directory of their own.
 struct Directory {
     dir: TempDir,
     embedded: Option<Embedded>,
@@ -41,5 +41,5 @@ impl Fixture for Directory {
 }
 
 fn main() -> ExitCode {
-    contract::run(&[contract::ALL], Directory::new)
+    contract::run(&[contract::ALL], async |_| Directory::new().await)
 }

@@ -1,7 +1,6 @@
-//! What `deploy/` ships: the real servers take its configuration, and the shape of its Compose file works, brought up here
-//! as plain processes: NATS and Redis as configured there, two schedulers, two workers, the sample server over HTTP,
-//! and the check that the containers are asked for their health with. The image is built from every crate, and the split
-//! of a program keeps its backtraces.
+//! The files in `deploy/`: the real servers accept the configuration, and the processes of the Compose file work together,
+//! started here without containers: NATS and Redis with that configuration, two schedulers, two workers, the sample server
+//! over HTTP, and the health check. The image is built from every crate, and a split program keeps its backtraces.
 
 #![expect(clippy::expect_used, reason = "what is not as it was shipped has failed the test")]
 
@@ -10,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use longshore_tests::cluster::{Cluster, Role, chain};
-use longshore_tests::longshore::Started;
-use longshore_tests::nats_server::{NatsServer, Setup};
-use longshore_tests::port::free_address;
+use longshore_tests::longshore::StartedCommand;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
+use longshore_tests::port::take_port;
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
@@ -27,7 +26,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(shipped(path)).expect("it is shipped")
 }
 
-/// The part of the shipped file that holds JetStream's settings, but for its folder.
+/// Returns the settings of JetStream in the shipped file, without its folder.
 fn jetstream_settings() -> String {
     let text = read("nats/nats-server.conf");
     let (_, block) = text.split_once("jetstream {").expect("a block");
@@ -35,7 +34,7 @@ fn jetstream_settings() -> String {
     block.lines().filter(|line| !line.contains("store_dir")).collect::<Vec<_>>().join("\n")
 }
 
-/// The account that the shipped file gives to Longshore.
+/// Returns the account of Longshore in the shipped file.
 fn account() -> String {
     let text = read("nats/nats-server.conf");
     let (_, block) = text.split_once("\naccounts {").expect("a block");
@@ -44,15 +43,15 @@ fn account() -> String {
 }
 
 #[test]
-fn nats_takes_its_configuration() {
-    let mut check = Command::new(Setup::default().program);
+fn nats_accepts_the_configuration() {
+    let mut check = Command::new(NatsSetup::default().program);
     let Output { status, stderr, .. } =
         check.arg("-t").arg("-c").arg(shipped("nats/nats-server.conf")).output().expect("./verify has run");
     assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
 }
 
 #[test]
-fn nats_takes_its_configuration_with_the_accounts_for_other_machines() {
+fn nats_accepts_the_configuration_with_accounts_for_other_machines() {
     let text = read("nats/nats-server.conf");
     let account = account();
     let open = format!("{}\n", account.trim_end());
@@ -62,7 +61,7 @@ fn nats_takes_its_configuration_with_the_accounts_for_other_machines() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("nats-server.conf"), text).expect("writes");
     fs::copy(shipped("nats/accounts.conf"), folder.path().join("accounts.conf")).expect("copies");
-    let mut check = Command::new(Setup::default().program);
+    let mut check = Command::new(NatsSetup::default().program);
     check.arg("-t").arg("-c").arg(folder.path().join("nats-server.conf"));
     for role in ["SCHEDULER", "WORKER", "OPERATOR", "DEFAULT"] {
         check.env(format!("NATS_{role}_PASSWORD"), "s3cret");
@@ -72,7 +71,7 @@ fn nats_takes_its_configuration_with_the_accounts_for_other_machines() {
 }
 
 #[tokio::test]
-async fn redis_takes_its_configuration_and_never_evicts() {
+async fn redis_accepts_the_configuration_and_never_evicts() {
     let redis = RedisServer::start_on(&shipped("redis/redis.conf")).await;
     let setting = |name: &str| redis.ask::<Vec<String>>(&["CONFIG", "GET", name]).pop().expect("a setting");
     assert_eq!(setting("maxmemory-policy"), "noeviction");
@@ -80,29 +79,34 @@ async fn redis_takes_its_configuration_and_never_evicts() {
     assert_eq!(setting("maxmemory"), (1024 * 1024 * 1024).to_string());
 }
 
-/// `deploy/healthy`, as a container's health check runs it.
+/// Runs `deploy/healthy`, as the health check of a container does.
 fn healthy(address: &str, path: &str) -> bool {
     let asked = Command::new(shipped("healthy")).arg(path).env("LONGSHORE_METRICS__LISTEN", address).output();
     asked.expect("bash").status.success()
 }
 
-fn process(cluster: &Cluster, role: &str, address: &str) -> Started {
+fn process(cluster: &Cluster, role: &str, address: &str) -> StartedCommand {
     cluster.client([role]).env("LONGSHORE_METRICS__LISTEN", address).start()
 }
 
 #[tokio::test]
-async fn the_shape_of_the_compose_file_works() {
+async fn processes_of_the_compose_file_work_together() {
     let scratch = Scratch::new(&json!({}));
     let sample = Tables::of(scratch.path()).over_http();
     scratch.servers(&json!({ "tables": sample.entry() }));
     let workflow = scratch.write("chain.yaml", chain("chain", 3));
     let more = format!("{}no_auth_user: longshore\n", account());
     assert!(read("nats/nats-server.conf").contains("\nno_auth_user: longshore\n"), "as it was shipped");
-    let nats =
-        NatsServer::start_with(Setup { settings: jetstream_settings(), more, ..Setup::default() }).await;
+    let nats = NatsServer::start_with(NatsSetup {
+        jetstream_settings: jetstream_settings(),
+        server_settings: more,
+        ..NatsSetup::default()
+    })
+    .await;
     let mut cluster = Cluster::start_on(nats, scratch, 1, 1).await;
 
-    let addresses = [free_address().to_string(), free_address().to_string()];
+    let ports = [take_port(), take_port()];
+    let addresses = ports.each_ref().map(|port| port.address().to_string());
     let others = [process(&cluster, "scheduler", &addresses[0]), process(&cluster, "worker", &addresses[1])];
     for address in &addresses {
         until("it is ready", || healthy(address, "/readyz")).await;
@@ -111,7 +115,7 @@ async fn the_shape_of_the_compose_file_works() {
     let submit = ["submit", workflow.to_str().expect("a path"), "--watch"];
     cluster.client(submit).run().await.expecting(0);
 
-    // One of each is enough.
+    // One scheduler and one worker are enough.
     let firsts: Vec<_> = (0..cluster.members.len()).collect();
     for member in firsts {
         cluster.end_member(member).await.expecting(0);
@@ -121,13 +125,13 @@ async fn the_shape_of_the_compose_file_works() {
     cluster.nats.stop().await;
     for address in &addresses {
         until("it is not ready without NATS", || !healthy(address, "/readyz")).await;
-        assert!(healthy(address, "/livez"), "it lives all the same");
+        assert!(healthy(address, "/livez"), "it is alive");
     }
     drop(others);
 }
 
 #[test]
-fn the_compose_file_names_what_there_is() {
+fn compose_file_names_existing_files_targets_and_commands() {
     let compose = read("compose.yaml");
     for mounted in ["nats/nats-server.conf", "redis/redis.conf", "sample/mcp.json"] {
         assert!(compose.contains(&format!("./{mounted}:")) && shipped(mounted).is_file(), "{mounted}");
@@ -144,7 +148,7 @@ fn the_compose_file_names_what_there_is() {
 }
 
 #[test]
-fn alerts_use_metrics_that_exist_and_are_explained() {
+fn alerts_use_existing_metrics_and_are_documented() {
     let (alerts, reference) = (read("prometheus/alerts.yaml"), read("../docs/cluster.md"));
     let page = read("../docs/operations.md");
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -162,7 +166,7 @@ fn alerts_use_metrics_that_exist_and_are_explained() {
 }
 
 #[test]
-fn the_image_is_built_from_every_crate_of_the_workspace() {
+fn image_is_built_from_every_crate_of_the_workspace() {
     let manifest = read("../Cargo.toml");
     let (_, members) = manifest.split_once("members = [").expect("a list of crates");
     let (members, _) = members.split_once(']').expect("its end");
@@ -179,11 +183,11 @@ fn the_image_is_built_from_every_crate_of_the_workspace() {
     }
 }
 
-/// A program whose panic happens in a function of a known name.
+/// A program that panics in a function of a known name.
 const PANICS: &str = "#[inline(never)] fn fails() { panic!(\"on purpose\") } fn main() { fails() }";
 
 #[test]
-fn a_split_program_names_functions_with_its_symbols_beside_it() {
+fn split_program_names_functions_if_its_symbols_are_beside_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     fs::write(at("panics.rs"), PANICS).expect("writes");

@@ -1,21 +1,22 @@
-//! `longshore doctor` over real clusters in trouble: it finds each fault, says who leads what, and says nothing that is
-//! not so.
+//! `longshore doctor` with real clusters that have problems: it reports each problem and the leader of each partition, and
+//! nothing that is wrong.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use async_nats::jetstream;
 use longshore_tests::cluster::{Cluster, PARTITIONS, chain};
 use longshore_tests::longshore::PATIENCE;
+use longshore_tests::wait::pause;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// A report and its exit code.
+/// Returns the report of `doctor`, which must end with this exit code.
 async fn examined(cluster: &Cluster, arguments: &[&str], code: i32) -> Value {
     let command = [&["doctor", "--json", "--connect-deadline", "2s"], arguments].concat();
     cluster.client(command).run().await.expecting(code).json()
 }
 
-/// Examines until a check is like this: what is reported is some seconds old.
+/// Runs `doctor` until a check is as expected: processes report some seconds late.
 async fn examined_until(cluster: &Cluster, what: &str, so: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -24,6 +25,7 @@ async fn examined_until(cluster: &Cluster, what: &str, so: impl Fn(&Value) -> bo
             return report;
         }
         assert!(Instant::now() < deadline, "{what}: {report:#}\n{}", cluster.said());
+        pause().await;
     }
 }
 
@@ -31,7 +33,7 @@ fn checks(report: &Value) -> &Vec<Value> {
     report["checks"].as_array().unwrap()
 }
 
-/// The checks of a name.
+/// Returns the checks with a name.
 fn named<'a>(report: &'a Value, name: &str) -> Vec<&'a Value> {
     checks(report).iter().filter(|check| check["name"] == name).collect()
 }
@@ -48,7 +50,7 @@ fn says(check: &Value, words: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
+async fn doctor_reports_leaders_and_waiting_jobs() {
     let mut cluster = Cluster::start(2, 1, 0).await;
     let led = |report: &Value| {
         let partitions = report["partitions"].as_array().unwrap();
@@ -65,6 +67,7 @@ async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
             break report;
         }
         assert!(Instant::now() < deadline, "{report:#}\n{}", cluster.said());
+        pause().await;
     };
     for name in ["partitions", "checkpoints", "room in streams", "room in the account", "queue", "workers"] {
         assert_eq!(level(&report, name), "good", "{name}: {report:#}");
@@ -75,7 +78,7 @@ async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
         assert!(cluster.said().contains(&format!(r#""node":"{node}""#)), "{node} in {}", cluster.said());
     }
 
-    // A job for a server that no worker has is named, and counts only if it is asked for.
+    // A job for a server without a worker is reported, and fails `doctor` only with `--strict`.
     let unserved = chain("unserved", 1).replace("tables/echo", "nowhere/echo");
     cluster.scratch.write("unserved.json", unserved);
     cluster.submit(&["unserved.json"]).await;
@@ -85,7 +88,7 @@ async fn it_says_who_leads_which_partition_and_what_waits_for_whom() {
     assert_eq!(report["backlog"][0]["server"], "nowhere", "{report:#}");
     examined(&cluster, &["--strict"], 7).await;
 
-    // Without Redis it is not known which workers there are, and nothing is said about them.
+    // Without Redis the list of workers is unknown, and there is no check about them.
     cluster.redis.stop().await;
     let report = examined(&cluster, &[], 6).await;
     assert_eq!(level(&report, "queue"), "unknown", "{report:#}");
@@ -145,7 +148,7 @@ async fn it_names_what_a_worker_cannot_use() {
 }
 
 #[tokio::test]
-async fn a_permission_that_the_doctor_or_a_process_lacks_is_exit_code_4() {
+async fn permission_that_the_doctor_or_a_process_lacks_is_exit_code_4() {
     let cluster = Cluster::start(1, 1, 0).await;
     let allow = |rule: &str| cluster.redis.ask::<String>(&["ACL", "SETUSER", "default", rule]);
     for command in ["scan", "set", "info", "time", "zrange"] {

@@ -1,4 +1,4 @@
-//! `longshore servers` over real servers: which era each speaks, which tools it has, and one call.
+//! `longshore servers` with real servers: the protocol era and the tools of each, and a call.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,7 +9,7 @@ use longshore_tests::tools::Tools;
 use serde_json::json;
 
 #[tokio::test]
-async fn the_doctor_knows_every_era_tool_and_answer() {
+async fn servers_are_listed_with_era_and_tools_and_called() {
     let (scratch, tools) = (Scratch::new(&json!({})), Tools::find());
     assert!(
         Command::new("git").args(["init", "--quiet"]).current_dir(scratch.path()).status().unwrap().success()
@@ -73,7 +73,7 @@ async fn the_doctor_knows_every_era_tool_and_answer() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_used_is_said_to_be_so_beside_those_that_can() {
+async fn unusable_server_is_reported_beside_usable_ones() {
     let scratch = Scratch::new(&json!({}));
     let tables = Tables::of(scratch.path()).entry();
     scratch.servers(&json!({ "tables": tables, "gone": { "command": "/no/such/program" } }));

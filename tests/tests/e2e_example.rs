@@ -1,4 +1,4 @@
-//! The examples do what their text says: the one that `./demo` runs, and the form of every one.
+//! The examples: the report that `./demo` writes is correct, and every workflow is valid.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples")
 }
 
-/// A copy of the sales report's data and workflow, with a server as its `mcp.json` describes it.
+/// Copies the data and the workflow of the sales report, with the server of its `mcp.json`.
 fn sales_report() -> Scratch {
     let example = examples().join("sales-report");
     let scratch = Scratch::with(&fs::read_to_string(example.join("workflow.yaml")).unwrap(), &json!({}));
@@ -29,7 +29,7 @@ fn sales_report() -> Scratch {
 }
 
 #[tokio::test]
-async fn the_sales_report_is_written_and_its_numbers_are_right() {
+async fn sales_report_is_written_with_the_right_numbers() {
     let scratch = sales_report();
     let outputs =
         scratch.longshore(["run", "workflow.yaml", "-i", "report=mine"]).run().await.expecting(0).json();
@@ -37,7 +37,7 @@ async fn the_sales_report_is_written_and_its_numbers_are_right() {
     assert!(run.steps.iter().all(|step| step.status == StepStatus::Succeeded), "{run:#?}");
     assert_eq!(scratch.journal().repeated().len(), 0);
 
-    // Added up here once more, by other means than the server's.
+    // The expected sums are computed here, without the code of the server.
     let (mut rows, mut units, mut revenue) = (0, 0, 0.0);
     for region in ["north", "east", "south", "west"] {
         let text = scratch.read(&format!("data/{region}.csv"));

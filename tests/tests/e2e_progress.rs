@@ -1,4 +1,4 @@
-//! Progress that a server reports, as people see it: at a terminal, in plain lines, and from a cluster.
+//! Progress that a server reports: at a terminal, in plain lines, and from a cluster.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a surprise fails the test")]
 
@@ -7,12 +7,12 @@ use futures::StreamExt;
 use longshore_tests::cluster::Cluster;
 use longshore_tests::longshore::PATIENCE;
 use longshore_tests::scratch::Scratch;
-use longshore_tests::terminal::AtTerminal;
+use longshore_tests::terminal::TerminalSession;
 use longshore_tests::tools::Tools;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-/// One call that takes so long, in as many steps, and may be made twice.
+/// Returns a workflow of one call that takes this long, reports progress each second, and may be repeated.
 fn workflow(seconds: u32) -> String {
     let with = json!({ "duration": seconds, "steps": seconds });
     let step =
@@ -24,7 +24,7 @@ fn scratch(seconds: u32) -> Scratch {
     Scratch::with(&workflow(seconds), &json!({ "everything": Tools::find().everything().entry() }))
 }
 
-/// The lines of a text that show progress.
+/// Returns the lines of a text that show progress.
 fn progress_lines(text: &str, seconds: u32) -> Vec<&str> {
     let ending = format!("/{seconds}");
     text.lines()
@@ -32,10 +32,10 @@ fn progress_lines(text: &str, seconds: u32) -> Vec<&str> {
         .collect()
 }
 
-/// `longshore` with these words at a terminal.
-fn at_terminal(scratch: &Scratch, words: &[&str]) -> AtTerminal {
+/// Starts `longshore` with these arguments at a terminal.
+fn at_terminal(scratch: &Scratch, words: &[&str]) -> TerminalSession {
     let longshore = scratch.longshore(words.iter().chain(&["--mcp-config", ".mcp.json"]));
-    AtTerminal::start(longshore.env("TERM", "xterm").env("NO_COLOR", "1"))
+    TerminalSession::start(longshore.env("TERM", "xterm").env("NO_COLOR", "1"))
 }
 
 #[tokio::test]
@@ -83,13 +83,13 @@ async fn progress_is_shown_again_after_a_kill_and_a_resume() {
 }
 
 #[tokio::test]
-async fn plain_lines_tell_of_progress_now_and_then() {
+async fn plain_lines_show_progress_every_few_seconds() {
     let ended = scratch(7).run().await.expecting(0);
     // A line after five seconds, and not one for every report. A machine that starts the server slowly has time for a second one.
     assert!((1..=2).contains(&progress_lines(&ended.stderr, 7).len()), "{ended}");
 }
 
-/// A server that takes three seconds to start, and a call whose timeout is shorter.
+/// Makes a folder with a server that takes three seconds to start, and a call with a shorter timeout.
 fn slow_start() -> Scratch {
     let everything = Tools::find().everything().entry();
     let (command, args) =
@@ -110,7 +110,7 @@ async fn start_of_a_server_is_shown_and_not_counted_by_the_timeout() {
         ended.stderr.lines().filter(|line| line.ends_with("everything/get-sum  starting server everything"));
     assert_eq!(lines.count(), 1, "{ended}");
     let run = scratch.longshore(["run", "workflow.yaml", "--mcp-config", ".mcp.json"]).env("TERM", "xterm");
-    let terminal = AtTerminal::start(run.env("NO_COLOR", "1"));
+    let terminal = TerminalSession::start(run.env("NO_COLOR", "1"));
     terminal.shows("everything/get-sum  starting server everything").await;
     let (code, screen) = terminal.end().await;
     assert_eq!(code, Some(0), "{screen}");
@@ -127,12 +127,12 @@ async fn progress_comes_from_the_workers_of_a_cluster() {
     let cluster = Cluster::start_in(scratch(7), 1, 1).await;
     let client = async_nats::connect(cluster.nats.url()).await.expect("connects");
     let mut updates = client.subscribe("longshore.v1.evt.default.long.*.call").await.expect("subscribes");
-    client.flush().await.expect("the server knows of the subscription");
+    client.flush().await.expect("the server has the subscription");
     let watched = cluster.client(["submit", "workflow.yaml", "--watch"]).run().await.expecting(0);
     assert!((1..=2).contains(&progress_lines(&watched.stderr, 7).len()), "{watched}");
     let (subject, mut update) = next(&mut updates).await;
     while update["activity"] != "progress" {
-        // A machine that starts the server slowly says so before.
+        // On a slow machine, a message about the start of the server comes first.
         (_, update) = next(&mut updates).await;
     }
     let run = update["run"].as_str().expect("a run");

@@ -1,4 +1,4 @@
-//! Secrets from end to end: the tool gets the value, and it stands nowhere else.
+//! Secrets from end to end: the tool gets the value, and it is written nowhere else.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 
 use longshore_proto::StepStatus;
 use longshore_tests::broken_server::dying;
-use longshore_tests::longshore::{Ended, Longshore};
+use longshore_tests::longshore::{EndedCommand, Longshore};
 use longshore_tests::scratch::{Scratch, step};
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
-/// What the operator's variable holds.
+/// The value of the operator's variable.
 const VALUE: &str = "v4lue-\"of\"-the-cärd-token";
 
-/// What can be found of it, however it was written.
+/// A part of the value that can be found in every encoding.
 const TRACE: &str = "v4lue";
 
 const WORKFLOW: &str = r"
@@ -67,7 +67,7 @@ fn scratch() -> Scratch {
     scratch
 }
 
-/// `longshore`, with the operator's variable and every log line that there is.
+/// Returns `longshore` with the operator's variable and with the most detailed log.
 fn longshore(scratch: &Scratch, arguments: &[&str]) -> Longshore {
     scratch.longshore(arguments).env("CARD_TOKEN", VALUE).env("LONGSHORE_LOG", "trace")
 }
@@ -77,7 +77,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// How many files of the data directory hold a text.
+/// Returns the number of files of the data directory that contain a text.
 fn holding(scratch: &Scratch, text: &str) -> usize {
     let files = files(&scratch.path().join(".longshore"));
     let holds =
@@ -86,11 +86,11 @@ fn holding(scratch: &Scratch, text: &str) -> usize {
 }
 
 #[track_caller]
-fn assert_untold(ended: &Ended) {
+fn assert_unmentioned(ended: &EndedCommand) {
     assert!(!ended.stdout.contains(TRACE) && !ended.stderr.contains(TRACE), "{ended}");
 }
 
-/// What `tables` was given, as it wrote it down itself.
+/// Returns the arguments that `tables` recorded in its journal.
 fn given(scratch: &Scratch) -> Value {
     let journal = scratch.read("journal");
     let first = journal.lines().next().unwrap();
@@ -99,11 +99,11 @@ fn given(scratch: &Scratch) -> Value {
 }
 
 #[tokio::test]
-async fn the_tool_gets_the_value_and_it_stands_nowhere_else() {
+async fn tool_gets_the_secret_value_and_it_is_written_nowhere_else() {
     let scratch = scratch();
     let line = ["run", "workflow.yaml", "-i", "card_token=secret:CARD_TOKEN"];
     let ended = longshore(&scratch, &line).run().await.expecting(0);
-    assert_untold(&ended);
+    assert_unmentioned(&ended);
     assert!(
         ended.stderr.contains("TRACE") || ended.stderr.contains("DEBUG"),
         "everything was logged\n{ended}"
@@ -128,14 +128,14 @@ async fn the_tool_gets_the_value_and_it_stands_nowhere_else() {
     for arguments in
         [vec!["runs", "list", "--json"], vec!["runs", "show", &id, "--json"], vec!["runs", "show", &id]]
     {
-        assert_untold(&longshore(&scratch, &arguments).run().await.expecting(0));
+        assert_unmentioned(&longshore(&scratch, &arguments).run().await.expecting(0));
     }
     assert!(holding(&scratch, "secret:CARD_TOKEN") > 0, "the name is what was kept");
     assert_eq!(holding(&scratch, TRACE), 0);
 }
 
 #[tokio::test]
-async fn a_run_that_was_killed_goes_on_with_the_name_it_kept() {
+async fn killed_run_continues_with_the_name_of_the_secret() {
     let scratch = scratch();
     let open = scratch.path().join("open");
     let path = format!("path={}", open.display());
@@ -146,13 +146,13 @@ async fn a_run_that_was_killed_goes_on_with_the_name_it_kept() {
     until("the gate is called", || calls().contains("gate")).await;
     let killed = started.kill().await;
     assert!(killed.was_killed(), "{killed}");
-    assert_untold(&killed);
+    assert_unmentioned(&killed);
     assert!(holding(&scratch, "secret:CARD_TOKEN") > 0, "the name is what was kept");
     assert_eq!(holding(&scratch, TRACE), 0, "the write-ahead log is among the files");
 
     fs::write(&open, "").unwrap();
     let resumed = longshore(&scratch, &["resume"]).run().await.expecting(0);
-    assert_untold(&resumed);
+    assert_unmentioned(&resumed);
     assert_eq!(resumed.json()["noted"], "***");
     assert!(calls().contains(&format!("shout no {VALUE}")), "{}", calls());
     assert_eq!(holding(&scratch, TRACE), 0);
@@ -228,7 +228,7 @@ async fn values_and_unknown_names_are_refused_before_anything_is_kept() {
     ];
     for (inputs, words) in cases {
         let line: Vec<_> = ["run", "workflow.yaml"].into_iter().chain(inputs.iter().copied()).collect();
-        assert_untold(&longshore(&scratch, &line).run().await.expecting(3).saying(words));
+        assert_unmentioned(&longshore(&scratch, &line).run().await.expecting(3).saying(words));
     }
     let unset = scratch.longshore(["run", "workflow.yaml", "-i", "card_token=secret:CARD_TOKEN"]);
     unset.run().await.expecting(3).saying(&["longshore.secrets.CARD_TOKEN", "`CARD_TOKEN` is not set"]);

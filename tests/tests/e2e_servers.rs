@@ -1,25 +1,25 @@
-//! Real workflows over real servers: our own, and four that other people wrote, over stdio and over HTTP.
+//! Workflows over real servers: the example server and four by other authors, over stdio and over HTTP.
 //!
-//! What is proved here is that values travel: from one server to the next, as structure where there is structure, and
-//! that what goes wrong at a server arrives as a fault that says how to mend it.
+//! Values are passed from one server to the next, with their structure, and a problem of a server becomes a fault with
+//! advice.
 
 use longshore_proto::{FaultClass, RunStatus, StepStatus};
-use longshore_tests::journey::{expected, folder, over_stdio};
+use longshore_tests::five_servers::{expected, folder, over_stdio};
 use longshore_tests::scratch::{Scratch, step};
 use longshore_tests::tables::Tables;
 use longshore_tests::tools::Tools;
 use serde_json::{Value, json};
 
-async fn journey(scratch: &Scratch) -> Value {
+async fn run_five_servers(scratch: &Scratch) -> Value {
     let input = format!("folder={}", scratch.path().display());
     scratch.longshore(["run", "workflow.yaml", "-i", &input]).run().await.expecting(0).json()
 }
 
 #[tokio::test]
-async fn values_travel_through_five_servers_over_stdio() {
+async fn outputs_are_passed_between_five_servers_over_stdio() {
     let scratch = folder();
     scratch.servers(&over_stdio(&Tools::find(), scratch.path()));
-    assert_eq!(journey(&scratch).await, expected());
+    assert_eq!(run_five_servers(&scratch).await, expected());
     let run = scratch.newest().await;
     assert!(run.steps.iter().all(|step| step.status == StepStatus::Succeeded), "{run:#?}");
     assert_eq!(
@@ -29,17 +29,17 @@ async fn values_travel_through_five_servers_over_stdio() {
 }
 
 #[tokio::test]
-async fn over_http_the_same_workflow_gives_the_same() {
+async fn same_workflow_over_http_has_the_same_outputs() {
     let (scratch, tools) = (folder(), Tools::find());
     let (tables, everything) = (Tables::of(scratch.path()).over_http(), tools.everything_over_http());
     let mut servers = over_stdio(&tools, scratch.path());
     servers["tables"] = tables.entry();
     servers["everything"] = everything.entry();
     scratch.servers(&servers);
-    assert_eq!(journey(&scratch).await, expected());
+    assert_eq!(run_five_servers(&scratch).await, expected());
 }
 
-/// A workflow of one call.
+/// Returns a workflow of one call.
 fn one_call(call: &str, with: &Value) -> String {
     json!({"longshore": "v1", "name": "one-call", "steps": [{"id": "it", "call": call, "with": with}],
            "outputs": {"it": "${{ steps.it.output }}"}})
@@ -60,7 +60,7 @@ async fn an_operation_that_reports_progress_is_one_attempt() {
 }
 
 #[tokio::test]
-async fn a_tool_that_is_called_only_as_a_task_gives_its_report() {
+async fn tool_that_needs_a_task_returns_its_result() {
     let tools = Tools::find();
     let http = tools.everything_over_http();
     for entry in [tools.everything().entry(), http.entry()] {
@@ -77,11 +77,11 @@ async fn a_tool_that_is_called_only_as_a_task_gives_its_report() {
 }
 
 #[tokio::test]
-async fn a_task_that_asks_a_person_is_a_fault_that_says_what_it_asked() {
+async fn task_that_asks_the_user_is_a_fault_with_the_question() {
     let tools = Tools::find();
     let http = tools.everything_over_http();
     for mut entry in [tools.everything().entry(), http.entry()] {
-        // The server asks only clients that answer forms, and its form has no default.
+        // The server asks only clients that support forms, and its form has no default.
         entry["longshore"] = json!({"elicitation": "defaults"});
         let with = json!({"topic": "python", "ambiguous": true});
         let call = one_call("everything/simulate-research-query", &with);
@@ -95,7 +95,7 @@ async fn a_task_that_asks_a_person_is_a_fault_that_says_what_it_asked() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_is_a_fault_that_says_how_to_mend_it() {
+async fn refusal_of_a_server_is_a_fault_with_advice() {
     use FaultClass::{InvalidArguments, ToolError, UnknownTool};
     let (scratch, tools) = (folder(), Tools::find());
     let http = tools.everything_over_http();

@@ -1,4 +1,4 @@
-//! Checkpoints in Redis under everything that can happen to them: whole or none, whatever it is.
+//! Checkpoints in Redis under kills, damage and concurrent commits: each is complete, or there is none.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -9,9 +9,9 @@ use std::time::Duration;
 use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, RunRow};
 use longshore_proto::RunStatus;
 use longshore_redis::{Redis, RedisConfig};
-use longshore_tests::commits::{LOG, delta, full, mark, numbered, row, rows, run};
+use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, numbered, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
-use longshore_tests::wait::until;
+use longshore_tests::wait::{until, until_some};
 use longshore_tls::TlsFiles;
 use tokio::task::JoinSet;
 
@@ -33,19 +33,14 @@ async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
     checkpoints.load(LOG).await.expect("answers")
 }
 
-/// Asks again as long as that can help.
+/// Asks until there is an answer. Every error must be one after which another attempt can help.
 async fn at_last<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => assert!(error.retryable, "{error}"),
-        }
-        tokio::task::yield_now().await;
-    }
+    let answer = async || ask().await.inspect_err(|error| assert!(error.retryable, "{error}")).ok();
+    until_some("the store answers", answer).await
 }
 
 #[tokio::test]
-async fn commits_under_way_when_the_server_is_killed_are_whole_or_none() {
+async fn commits_interrupted_by_a_killed_server_are_complete_or_absent() {
     let mut server = RedisServer::start_with(&["--appendfsync", "always"]).await;
     let checkpoints = connect(&server).await;
     accept(&*checkpoints, full(0, Vec::new())).await;
@@ -53,7 +48,7 @@ async fn commits_under_way_when_the_server_is_killed_are_whole_or_none() {
     for round in 1..=5_u64 {
         let committing = async {
             let mut seq = round * 10_000;
-            // Each commit replaces the state of every run by its own number.
+            // Each commit replaces the state of every run with the number of the commit.
             while let Ok(committed) = checkpoints.commit(LOG, numbered(seq).into()).await {
                 assert_eq!(committed, Committed::Accepted);
                 acknowledged.store(seq, Ordering::Relaxed);
@@ -79,7 +74,7 @@ async fn commits_under_way_when_the_server_is_killed_are_whole_or_none() {
     }
 }
 
-/// Every way to damage the checkpoint of partition 0 that loses or replaces a part of it.
+/// Damages of the checkpoint of partition 0: each loses or replaces a part of it.
 const DAMAGES: [&[&str]; 12] = [
     &["HDEL", "ls:{p00}:live", "run_00_00000000z80000000000000001"],
     &["HDEL", "ls:{p00}:meta", "mark"],
@@ -96,7 +91,7 @@ const DAMAGES: [&[&str]; 12] = [
 ];
 
 #[tokio::test]
-async fn a_damaged_checkpoint_is_none_and_the_next_full_one_mends_it() {
+async fn damaged_checkpoint_is_not_loaded_and_replaced_by_the_next_full_one() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await;
     for damage in DAMAGES {
@@ -116,7 +111,7 @@ async fn a_delta_onto_a_damaged_checkpoint_is_refused() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await;
     for damage in DAMAGES {
-        // Whoever commits need not read the state beside the runs, which it replaces.
+        // A commit does not read the state of the partition, which it replaces.
         if damage.contains(&"partition") {
             continue;
         }
@@ -128,7 +123,7 @@ async fn a_delta_onto_a_damaged_checkpoint_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_leaders_one_commits() {
+async fn one_of_two_leaders_commits() {
     let server = RedisServer::start().await;
     let leaders = [connect(&server).await, connect(&server).await];
     for (size, base) in [(10, 1), (2_500, 11)] {
@@ -151,13 +146,13 @@ async fn of_two_leaders_one_commits() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_of_many_pieces_is_one() {
+async fn checkpoint_of_many_pieces_is_read_as_one() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await;
     accept(&*checkpoints, full(1, rows(0..4_500))).await;
     let first = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((first.live.len(), first.finished.len()), (3_000, 1_500));
-    // Some go on, some end, some are new, some expire: more than one script takes.
+    // Some runs continue, some end, some are new, some expire: more than one script takes.
     let ended = (0..2_000).map(|n| row(n, RunStatus::Failed, b"over".to_vec()));
     let mut changed: Vec<RunRow> = ended.collect();
     changed.extend(rows(4_000..6_000));
@@ -165,7 +160,7 @@ async fn a_checkpoint_of_many_pieces_is_one() {
     accept(&*checkpoints, Delta { expired, ..delta(1, 2, changed) }).await;
     let second = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((second.live.len(), second.finished.len()), (2_667, 3_233));
-    // Another one in its place keeps what has ended.
+    // A full checkpoint that replaces it keeps the ended runs.
     accept(&*checkpoints, full(3, rows(9_000..9_010))).await;
     let third = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((third.live.len(), third.finished.len()), (6, 3_237));
@@ -176,7 +171,7 @@ async fn a_checkpoint_of_many_pieces_is_one() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_is_read_whole_while_others_are_written() {
+async fn checkpoint_is_read_completely_while_others_are_written() {
     let server = RedisServer::start().await;
     let (reader, writer) = (connect(&server).await, connect(&server).await);
     accept(&*writer, numbered(1)).await;

@@ -1,5 +1,5 @@
-//! A disk that is full, and a data file that is not ours or damaged: said clearly, nothing acknowledged is lost, and a
-//! run goes on when there is room again.
+//! A full disk, and a data file that is damaged or of another program: the problem is reported, no acknowledged run is lost,
+//! and a run continues when there is room again.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,16 +11,16 @@ use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
-/// Plenty for the data of a run, its write-ahead log among it.
+/// The size of the disk: enough for the data of a run with its write-ahead log.
 const DISK_KIBIBYTES: u32 = 32 * 1024;
-/// What is left when a run is to hit the end of the disk on its way.
+/// The free space with which the disk fills up during a run.
 const LEFT_KIBIBYTES: u64 = 700;
-/// Together they are more than what is left, and each of them less.
+/// The number of steps, whose outputs together do not fit into the free space.
 const STEPS: usize = 20;
-/// An output of this size stands in the log itself, and in the arguments of the next step.
+/// The size of an output: small enough to be in the log itself, and in the arguments of the next step.
 const TEXT_BYTES: usize = 50_000;
 
-/// Steps in a row that pass a long text on, all safe to repeat.
+/// Returns a workflow of steps in a sequence that pass a long text to the next, all safe to repeat.
 fn workflow() -> String {
     let mut steps = vec![json!({
         "id": "s0", "call": "tables/echo", "with": { "text": "x".repeat(TEXT_BYTES), "n": 0 }, "retry": 3,
@@ -55,7 +55,7 @@ impl OnDisk {
         Self { scratch, disk }
     }
 
-    /// A command with the data directory on the disk.
+    /// Returns a command with the data directory on the disk.
     fn longshore(&self, command: &[&str]) -> Longshore {
         let data = self.disk.path().join("data").display().to_string();
         let mut line: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
@@ -63,7 +63,7 @@ impl OnDisk {
         Longshore::on(&self.disk, line)
     }
 
-    /// A command that works, with the servers file.
+    /// Returns a command that makes calls, with the servers file.
     fn working(&self, command: &[&str]) -> Longshore {
         let servers = self.scratch.path().join(".mcp.json").display().to_string();
         self.longshore(&[command, &["--mcp-config", &servers]].concat())
@@ -83,9 +83,9 @@ fn done() -> Value {
 }
 
 #[tokio::test]
-async fn a_run_that_meets_a_full_disk_waits_and_goes_on_when_there_is_room() {
+async fn run_at_a_full_disk_waits_and_continues_when_there_is_room() {
     let on_disk = OnDisk::new();
-    on_disk.disk.fill_but(LEFT_KIBIBYTES);
+    on_disk.disk.fill_except(LEFT_KIBIBYTES);
     let mut started = on_disk.run().start();
     until("the disk is full", || started.stderr().contains("disk is full")).await;
     assert!(started.is_running());
@@ -95,9 +95,9 @@ async fn a_run_that_meets_a_full_disk_waits_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_killed_at_a_full_disk_is_resumed() {
+async fn run_killed_at_a_full_disk_is_resumed() {
     let on_disk = OnDisk::new();
-    on_disk.disk.fill_but(LEFT_KIBIBYTES);
+    on_disk.disk.fill_except(LEFT_KIBIBYTES);
     let started = on_disk.run().start();
     until("the disk is full", || started.stderr().contains("disk is full")).await;
     assert!(started.kill().await.was_killed());
@@ -114,9 +114,9 @@ async fn a_run_that_was_killed_at_a_full_disk_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_from_the_start_refuses_the_run() {
+async fn run_is_refused_if_the_disk_is_full_from_the_start() {
     let on_disk = OnDisk::new();
-    on_disk.disk.fill_but(0);
+    on_disk.disk.fill_except(0);
     let refused = on_disk.run().run().await.expecting(1);
     assert!(refused.stderr.contains("full") || refused.stderr.contains("No space"), "{refused}");
     assert_eq!(on_disk.scratch.journal().lines(), 0, "nothing was called");
@@ -125,7 +125,7 @@ async fn a_disk_that_is_full_from_the_start_refuses_the_run() {
 }
 
 #[tokio::test]
-async fn a_data_file_that_is_damaged_or_of_somebody_else_is_refused_by_name() {
+async fn damaged_or_foreign_data_file_is_refused_by_name() {
     let scratch = Scratch::with(&workflow(), &json!({}));
     scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
     scratch.run().await.expecting(0);

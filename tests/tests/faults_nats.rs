@@ -1,6 +1,6 @@
-//! NATS killed, emptied, filled with garbage and come back: what the adapters on it make of that.
+//! The adapters on NATS while the server is killed, emptied, restarted, or holds malformed messages.
 //!
-//! Whatever happens to the server, what was acknowledged is there, and an error says whether asking again helps.
+//! Every acknowledged message is there afterwards, and an error says if another attempt can help.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -17,7 +17,7 @@ use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
     ServerName, Signal, Timestamp, WireError, subject,
 };
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::wait::until;
 use longshore_tls::TlsFiles;
 use serde_json::json;
@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 
 const LOG: Partition = Partition(0);
 
-/// More than a client needs to find a server that came back, on a busy machine.
+/// The limit for a client to reconnect, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connect(server: &NatsServer) -> Nats {
@@ -87,7 +87,7 @@ fn files() -> ServerName {
     "files".parse().expect("a server name")
 }
 
-/// Asks again while that can help.
+/// Asks until there is an answer. Every error must be one after which another attempt can help.
 macro_rules! insist {
     ($ask:expr) => {{
         let deadline = Instant::now() + PATIENCE;
@@ -114,13 +114,13 @@ async fn next(reader: &mut dyn LogReader) -> Entry {
     read.expect("in time").into_iter().next().expect("an entry")
 }
 
-/// What an entry says that holds one event.
+/// Returns the only event of an entry.
 fn only(mut entry: Entry) -> Result<Event, WireError> {
     assert_eq!(entry.events.len(), 1, "{entry:?}");
     entry.events.remove(0)
 }
 
-/// Everything that is in the log: what stands at each place.
+/// Returns the events of the whole log by their sequences.
 async fn read_all(log: &dyn RunLog) -> BTreeMap<u64, Vec<Event>> {
     let tail = log.tail(LOG).await.expect("a tail");
     let mut reader = log.read(LOG, Seq(1)).await.expect("reads");
@@ -157,7 +157,7 @@ async fn kill_in_the_middle_of_appends(mut server: NatsServer) {
     }
     for _ in 0..KILLS {
         let before = acknowledged.load(Ordering::Relaxed);
-        until("appends go on", || acknowledged.load(Ordering::Relaxed) > before + 200).await;
+        until("appends continue", || acknowledged.load(Ordering::Relaxed) > before + 200).await;
         server.restart().await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -190,24 +190,24 @@ async fn jobs_go_as_atomic_batches_only_where_each_message_costs_an_fsync() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_killed_in_the_middle_of_appends_loses_nothing_that_was_acknowledged() {
+async fn server_killed_during_appends_loses_no_acknowledged_entry() {
     kill_in_the_middle_of_appends(NatsServer::start().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_does_one_that_writes_everything_through() {
+async fn server_with_sync_always_killed_during_appends_loses_no_acknowledged_entry() {
     kill_in_the_middle_of_appends(NatsServer::start_always().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logs_that_are_appended_to_in_bulk_do_not_wait_for_one_another_for_ever() {
+async fn bulk_appends_to_several_logs_do_not_block_each_other() {
     const LOGS: u16 = 8;
     let server = NatsServer::start().await;
     let nats = connect_with(&server, LOGS).await;
     let mut appends = JoinSet::new();
     for partition in (0..LOGS).map(Partition) {
         let log = nats.log();
-        // One more than goes together, so that what is left of a call waits for its turn as well.
+        // One more than fits into a group, so that the rest of a call has to wait too.
         let events: Vec<_> = (0..1_001).map(event).collect();
         appends.spawn(async move { log.append(partition, &events).await.map(|places| places.len()) });
     }
@@ -217,7 +217,7 @@ async fn logs_that_are_appended_to_in_bulk_do_not_wait_for_one_another_for_ever(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_killed_in_the_middle_of_publishing_has_every_job_once() {
+async fn server_killed_during_publishing_has_every_job_once() {
     const JOBS: u64 = 600;
     let mut server = NatsServer::start().await;
     let nats = connect(&server).await;
@@ -250,7 +250,7 @@ async fn a_server_killed_in_the_middle_of_publishing_has_every_job_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
+async fn readers_and_workers_continue_after_a_killed_server_is_back() {
     let mut server = NatsServer::start().await;
     let nats = connect(&server).await;
     let (log, jobs) = (nats.log(), nats.jobs());
@@ -262,7 +262,7 @@ async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
 
     let pulling = async {
         let mut delivery = pull(&*jobs).await;
-        // A server that was killed may have forgotten what it had delivered.
+        // A killed server may have lost the record of its deliveries.
         while delivery.job == job(1) {
             delivery = pull(&*jobs).await;
         }
@@ -272,7 +272,7 @@ async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
         server.kill().await;
         let other = "other".parse().expect("a server name");
         let gone = jobs.pull(&other, NonZeroUsize::MIN, Duration::from_millis(50));
-        let gone = timeout(PATIENCE, gone).await.expect("nobody hangs");
+        let gone = timeout(PATIENCE, gone).await.expect("no call hangs");
         assert!(gone.map_or_else(|error| error.retryable, |pulled| pulled.is_empty()));
         server.start_again().await;
         insist!(log.append(LOG, &[event(2)]));
@@ -285,7 +285,7 @@ async fn readers_and_workers_go_on_when_a_killed_server_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_in_the_log_is_an_entry_that_says_so() {
+async fn malformed_log_entry_is_read_with_its_error() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let context = jetstream::new(nats.client());
@@ -310,7 +310,7 @@ async fn garbage_in_the_log_is_an_entry_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_in_the_queue_is_taken_out_and_stands_in_nobodys_way() {
+async fn malformed_job_is_removed_from_the_queue() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let context = jetstream::new(nats.client());
@@ -334,7 +334,7 @@ async fn garbage_in_the_queue_is_taken_out_and_stands_in_nobodys_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_was_replaced_is_not_read_on() {
+async fn reader_does_not_continue_in_a_replaced_log() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     for n in 1..=2 {
@@ -358,7 +358,7 @@ async fn a_log_that_was_replaced_is_not_read_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_that_somebody_deleted_is_made_again() {
+async fn deleted_consumer_is_created_again() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let jobs = nats.jobs();
@@ -395,8 +395,8 @@ async fn a_consumer_with_other_settings_is_refused_with_both_values() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_will_not_take_in_one_message_is_refused_for_good() {
-    let setup = Setup { more: "max_payload: 64KB\n".to_owned(), ..Setup::default() };
+async fn message_above_the_limit_of_the_server_is_refused_for_good() {
+    let setup = NatsSetup { server_settings: "max_payload: 64KB\n".to_owned(), ..NatsSetup::default() };
     let server = NatsServer::start_with(setup).await;
     let nats = connect(&server).await;
     let large = Job { arguments: Payload::Inline(json!({ "text": "x".repeat(70_000) })), ..job(1) };
@@ -407,7 +407,7 @@ async fn what_a_server_will_not_take_in_one_message_is_refused_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_appends_at_once_are_dense_where_each_costs_an_fsync() {
+async fn concurrent_appends_are_dense_where_each_costs_an_fsync() {
     const APPENDERS: u64 = 200;
     let server = NatsServer::start_always().await;
     let nats = connect(&server).await;

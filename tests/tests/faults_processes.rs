@@ -1,4 +1,4 @@
-//! The processes of servers over stdio: none outlives a caller that is killed, however it was started, and limits hold.
+//! The processes of servers over stdio: none outlives a killed caller, and their limits hold.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,14 +9,14 @@ use longshore_tests::scratch::{Scratch, step};
 use longshore_tests::wait::{is_gone, until};
 use serde_json::{Value, json};
 
-/// A workflow with one call, for which there is time.
+/// Returns a workflow of one call with a long timeout.
 fn one_call(call: &str, with: &Value) -> String {
     let it = json!({ "id": "it", "call": call, "with": with, "timeout": "60s" });
     json!({ "longshore": "v1", "name": "one", "steps": [it], "outputs": { "it": "${{ steps.it.output }}" } })
         .to_string()
 }
 
-/// A server that ignores the end of its input and SIGTERM, behind a shell that waits for it, with a child of its own.
+/// Returns a server that ignores the end of its input and SIGTERM. A shell started it and waits for it, and it has a child.
 fn stubborn(scratch: &Scratch) -> Value {
     let (starts, grandchild) = (scratch.path().join("starts"), scratch.path().join("grandchild"));
     let options =
@@ -27,7 +27,7 @@ fn stubborn(scratch: &Scratch) -> Value {
     json!({ "command": "sh", "args": ["-c", format!("exec 3<&0; python3 {line} <&3 & wait")] })
 }
 
-/// The server and its child, once both are there.
+/// Waits until the server and its child run, and returns their process ids.
 async fn stubborn_pids(scratch: &Scratch) -> Vec<u32> {
     let pids = || {
         let files = ["starts", "grandchild"].map(|name| std::fs::read_to_string(scratch.path().join(name)));
@@ -67,7 +67,7 @@ async fn a_killed_worker_leaves_no_process_behind() {
 }
 
 #[tokio::test]
-async fn a_run_that_ends_in_order_leaves_no_process_behind() {
+async fn completed_run_leaves_no_process_behind() {
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({ "bad": stubborn(&scratch) }));
     scratch.write("workflow.yaml", one_call("bad/echo", &json!({ "text": "hello" })));
@@ -75,7 +75,7 @@ async fn a_run_that_ends_in_order_leaves_no_process_behind() {
     all_gone(&stubborn_pids(&scratch).await).await;
 }
 
-/// A server that has these limits.
+/// Writes a servers file with a server that has these limits.
 fn limited(scratch: &Scratch, limits: &Value) {
     let mut server = dying(&scratch.path().join("calls"));
     server.as_object_mut().unwrap().insert("longshore".to_owned(), json!({ "limits": limits }));
@@ -106,7 +106,7 @@ async fn a_server_without_limits_leaves_no_core_dump() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_at_a_limit_says_at_which() {
+async fn fault_of_a_server_that_hits_a_limit_names_the_limit() {
     let scratch = Scratch::new(&json!({}));
     limited(&scratch, &json!({ "cpu_seconds": 1 }));
     scratch.write("workflow.yaml", one_call("s/spin", &json!({})));

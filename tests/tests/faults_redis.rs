@@ -1,6 +1,6 @@
-//! Redis away, refused, full, emptied and come back: what the adapters on it make of that.
+//! The adapters on Redis while the server is unreachable, unsuitable, full, emptied or restarted.
 //!
-//! A server that will not do is refused with what would mend it, and an error says whether asking again helps.
+//! An unsuitable server is refused with advice, and an error says if another attempt can help.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -9,8 +9,9 @@ use std::time::Duration;
 use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, clock};
 use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
-use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
+use longshore_tests::checkpoint_commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
+use longshore_tests::wait::{until, until_some};
 use longshore_tls::TlsFiles;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -48,19 +49,14 @@ fn node(name: &str) -> NodeId {
     name.parse().expect("a node id")
 }
 
-/// Asks again as long as that can help.
+/// Asks until there is an answer. Every error must be one after which another attempt can help.
 async fn at_last<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(error) => assert!(error.retryable, "{error}"),
-        }
-        tokio::task::yield_now().await;
-    }
+    let answer = async || ask().await.inspect_err(|error| assert!(error.retryable, "{error}")).ok();
+    until_some("the store answers", answer).await
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_waited_for_and_then_named() {
+async fn missing_server_is_waited_for_and_then_named() {
     let server = RedisServer::absent();
     let config = RedisConfig { connect_deadline: Duration::from_millis(300), ..config(&server) };
     let said = refused(config).await.to_string();
@@ -68,7 +64,7 @@ async fn a_server_that_is_not_there_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_comes_late_is_used() {
+async fn server_that_starts_late_is_used() {
     let mut server = RedisServer::absent();
     let connecting = Redis::connect(config(&server));
     let (redis, ()) = tokio::join!(connecting, server.start_again());
@@ -88,12 +84,12 @@ async fn wrong_credentials_are_refused_at_once_and_not_shown() {
     let redis = connect(&server).await;
     assert!(!format!("{:?} {redis:?}", config(&server)).contains("right-word"));
     server.kill().await;
-    let away = redis.ping().await.expect_err("nobody is there");
+    let away = redis.ping().await.expect_err("no server runs");
     assert!(!format!("{away} {away:?}").contains("right-word"), "{away:?}");
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_is_refused() {
+async fn server_that_evicts_or_does_not_persist_is_refused() {
     let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]).await;
     let said = refused(config(&server)).await.to_string();
     assert!(said.contains("`maxmemory-policy allkeys-lru`"), "{said}");
@@ -111,7 +107,7 @@ async fn a_replica_is_refused_with_the_address_of_its_primary() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_refused() {
+async fn malformed_address_is_refused() {
     let server = RedisServer::absent();
     for url in ["", "nats://host:4222", "redis://host:port"] {
         let refused = refused(RedisConfig { url: url.to_owned(), ..config(&server) }).await;
@@ -120,7 +116,7 @@ async fn what_is_no_address_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_away_and_comes_back_is_used_again() {
+async fn restarted_server_is_used_again() {
     let mut server = RedisServer::start_with(&["--appendfsync", "always"]).await;
     let redis = connect(&server).await;
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
@@ -130,14 +126,14 @@ async fn a_server_that_goes_away_and_comes_back_is_used_again() {
     server.kill().await;
     let place = format!(" in Redis at {}: ", server.address());
     for _ in 0..3 {
-        let away = redis.ping().await.expect_err("nobody is there");
+        let away = redis.ping().await.expect_err("no server runs");
         assert!(away.retryable && away.to_string().contains(&place), "{away}");
-        assert!(checkpoints.load(LOG).await.expect_err("nobody is there").retryable);
+        assert!(checkpoints.load(LOG).await.expect_err("no server runs").retryable);
         assert!(
             checkpoints
                 .commit(LOG, delta(1, 2, Vec::new()).into())
                 .await
-                .expect_err("nobody is there")
+                .expect_err("no server runs")
                 .retryable
         );
     }
@@ -149,30 +145,28 @@ async fn a_server_that_goes_away_and_comes_back_is_used_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
+async fn emptied_server_has_no_checkpoint_and_no_claims() {
     let server = RedisServer::start().await;
     let redis = connect(&server).await;
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
     assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
     let born = claims.born().await.expect("answers");
-    while clock::now() <= born {
-        tokio::task::yield_now().await;
-    }
+    until("the clock has moved", || clock::now() > born).await;
     server.flushall();
     assert_eq!(load(&*checkpoints).await, None);
     assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.is_empty());
     let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
     assert_eq!(committed, Committed::Refused { stored: None });
-    assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
+    assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "no node holds it");
     assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
-    assert!(claims.born().await.expect("answers") > born, "what was claimed before is not known of");
+    assert!(claims.born().await.expect("answers") > born, "earlier claims are unknown");
     accept(&*checkpoints, full(2, rows(1..10))).await;
     assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_says_so_and_goes_on_when_it_has_room() {
+async fn full_server_is_reported_and_used_again_when_it_has_room() {
     let server = RedisServer::start_with(&["--maxmemory", "8mb"]).await;
     let redis = connect(&server).await;
     let checkpoints = redis.checkpoints();
@@ -193,7 +187,7 @@ async fn a_server_that_is_full_says_so_and_goes_on_when_it_has_room() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_kept_makes_room_on_a_full_server() {
+async fn expired_runs_make_room_on_a_full_server() {
     const KEPT: u64 = 2_000;
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
@@ -212,7 +206,7 @@ async fn what_is_no_longer_kept_makes_room_on_a_full_server() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_none_is_an_error_that_stays() {
+async fn malformed_claim_is_a_permanent_error() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();
     let _: String = server.ask(&["SET", &format!("ls:claim:{}", claim_key()), "a string"]);
@@ -221,7 +215,7 @@ async fn a_claim_that_is_none_is_an_error_that_stays() {
 }
 
 #[tokio::test]
-async fn claims_are_kept_long_after_their_leases() {
+async fn claims_outlive_their_leases() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();
     let key = format!("ls:claim:{}", claim_key());
@@ -234,7 +228,7 @@ async fn claims_are_kept_long_after_their_leases() {
 }
 
 #[tokio::test]
-async fn scripts_that_a_server_forgot_are_taught_again() {
+async fn scripts_that_a_server_lost_are_loaded_again() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();
     assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
@@ -243,7 +237,7 @@ async fn scripts_that_a_server_forgot_are_taught_again() {
 }
 
 #[tokio::test]
-async fn clusters_with_other_prefixes_are_apart() {
+async fn clusters_with_different_prefixes_are_separate() {
     let server = RedisServer::start().await;
     let one = connect(&server).await;
     let other = Redis::connect(RedisConfig { prefix: "other".to_owned(), ..config(&server) }).await;
@@ -255,7 +249,7 @@ async fn clusters_with_other_prefixes_are_apart() {
 }
 
 #[tokio::test]
-async fn the_status_counts_what_is_there() {
+async fn status_counts_checkpoints_and_claims() {
     let server = RedisServer::start_with(&["--maxmemory", "100mb"]).await;
     let redis = connect(&server).await;
     accept(&*redis.checkpoints(), full(1, rows(1..10))).await;

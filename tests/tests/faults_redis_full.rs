@@ -1,4 +1,4 @@
-//! A Redis whose memory is full: what is read, held, given back and taken out all the same.
+//! A Redis whose memory is full: reads, renewals, releases and deletions still work.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_ports::{Checkpoints, Committed, Delta, RunQuery, RunRow, WorkerEntry, clock};
 use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
 use longshore_redis::{Redis, RedisConfig};
-use longshore_tests::commits::{LOG, delta, full, row, rows, run};
+use longshore_tests::checkpoint_commits::{LOG, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tls::TlsFiles;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ async fn connect(server: &RedisServer) -> Redis {
     Redis::connect(config).await.expect("connects")
 }
 
-/// Makes the server refuse every write that it may refuse.
+/// Makes the server refuse all writes that need memory.
 fn fill(server: &RedisServer) {
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
 }
@@ -64,11 +64,11 @@ async fn full_server_is_read() {
 }
 
 #[tokio::test]
-async fn run_is_read_from_a_commit_whose_rows_are_not_put_in_yet() {
+async fn run_is_read_from_a_commit_whose_rows_are_not_applied_yet() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
     checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
-    // A leader that may not put the rows in leaves them where the commit put them.
+    // A leader that may not apply the rows leaves them in the commit.
     let _: String = server.ask(&["ACL", "SETUSER", "default", "-hrandfield"]);
     let changed = (5..15).map(|n| row(n, RunStatus::Cancelling, b"newer".to_vec())).collect();
     let committed = checkpoints.commit(LOG, full(2, changed).into()).await.expect("answers");
@@ -78,7 +78,7 @@ async fn run_is_read_from_a_commit_whose_rows_are_not_put_in_yet() {
     assert!(server.ask::<u64>(&["LLEN", "ls:{p00}:redo"]) > 0, "a look-up writes nothing");
     assert_eq!(before.get(12).cloned().flatten().expect("a new run").summary.status, RunStatus::Cancelling);
     assert_eq!(before.get(1), Some(&None), "a live run that was replaced");
-    // A full server puts them in all the same.
+    // A full server still applies them.
     let _: String = server.ask(&["ACL", "SETUSER", "default", "+hrandfield"]);
     fill(&server);
     let listed = checkpoints.runs(RunQuery::default()).await.expect("lists").runs;
@@ -88,7 +88,7 @@ async fn run_is_read_from_a_commit_whose_rows_are_not_put_in_yet() {
 }
 
 #[tokio::test]
-async fn full_server_lets_leases_and_lists_of_processes_be_written() {
+async fn full_server_accepts_leases_and_lists_of_processes() {
     let server = RedisServer::start().await;
     let redis = connect(&server).await;
     let (lease, catalog) = (redis.lease(), redis.catalog());
@@ -112,7 +112,7 @@ async fn full_server_lets_leases_and_lists_of_processes_be_written() {
 }
 
 #[tokio::test]
-async fn full_server_keeps_claims_that_are_held_and_refuses_new_ones() {
+async fn full_server_renews_claims_and_refuses_new_ones() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();
     let (held, ended) = (claim_key("held"), claim_key("ended"));
@@ -131,7 +131,7 @@ async fn full_server_keeps_claims_that_are_held_and_refuses_new_ones() {
 }
 
 #[tokio::test]
-async fn full_server_takes_a_checkpoint_in_the_place_of_a_useless_one() {
+async fn full_server_accepts_a_checkpoint_that_replaces_a_useless_one() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
     let large = |n| row(n, RunStatus::Succeeded, vec![7; 4096]);
@@ -141,7 +141,7 @@ async fn full_server_takes_a_checkpoint_in_the_place_of_a_useless_one() {
     let used = about.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a size");
     let used: u64 = used.trim().parse().expect("a size");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", &(used / 2).to_string()]);
-    // A leader that does not know why the stored one is of no use takes nothing out.
+    // A leader that did not find the stored one useless deletes nothing.
     let other = full(1, rows(1..10));
     let refused = checkpoints.commit(LOG, other.clone().into()).await.expect_err("no room");
     assert!(refused.retryable && refused.to_string().contains("maxmemory"), "{refused}");
@@ -162,7 +162,7 @@ async fn full_server_takes_a_checkpoint_in_the_place_of_a_useless_one() {
 }
 
 #[tokio::test]
-async fn full_server_refuses_a_commit_and_takes_it_again_when_it_has_room() {
+async fn full_server_refuses_a_commit_and_accepts_it_when_it_has_room() {
     let server = RedisServer::start().await;
     let checkpoints = connect(&server).await.checkpoints();
     checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");

@@ -1,5 +1,4 @@
-//! What goes wrong while a run is under way, without any server being at fault: expressions, interrupts, and other
-//! processes.
+//! Problems during a run that no server causes: failing expressions, interrupts, and other processes.
 
 use longshore_embedded::{Access, Embedded, PARTITIONS};
 use longshore_proto::{FaultClass, Partition, RunStatus, StepStatus};
@@ -9,7 +8,7 @@ use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
 use serde_json::json;
 
-/// A step that waits until the file `open` is there, one after it, and what comes of both.
+/// A step that waits until the file `open` exists, another one after it, and the outputs of both.
 const GATED: &str = r"
 longshore: v1
 name: gated
@@ -27,7 +26,7 @@ outputs:
   text: ${{ steps.after.output }}
 ";
 
-/// A scratch folder where a run waits for a file, and the arguments that run it.
+/// Makes a scratch folder in which a run waits for a file, and returns the arguments to run it.
 fn gated() -> (Scratch, [String; 4]) {
     let scratch = Scratch::with(GATED, &json!({}));
     scratch.servers(&json!({ "slow": dying(&scratch.path().join("calls")) }));
@@ -35,13 +34,13 @@ fn gated() -> (Scratch, [String; 4]) {
     (scratch, ["run".to_owned(), "workflow.yaml".to_owned(), "-i".to_owned(), path])
 }
 
-/// How many calls the server has seen.
+/// Returns the number of calls that reached the server.
 fn calls(scratch: &Scratch) -> usize {
     std::fs::read_to_string(scratch.path().join("calls")).unwrap_or_default().lines().count()
 }
 
 #[tokio::test]
-async fn an_expression_that_fails_is_shown_with_the_value_that_broke_it() {
+async fn failing_expression_is_shown_with_the_value_that_caused_it() {
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
     let cases = [
@@ -73,7 +72,7 @@ async fn an_expression_that_fails_is_shown_with_the_value_that_broke_it() {
 }
 
 #[tokio::test]
-async fn a_second_process_runs_beside_the_first_and_resume_leaves_both_alone() {
+async fn resume_does_not_affect_runs_of_two_running_processes() {
     let (scratch, line) = gated();
     let first = scratch.longshore(&line).start();
     until("the first run is under way", || calls(&scratch) == 1).await;
@@ -94,7 +93,7 @@ async fn a_second_process_runs_beside_the_first_and_resume_leaves_both_alone() {
 }
 
 #[tokio::test]
-async fn a_process_that_resumes_one_run_of_a_partition_leaves_the_others_interrupted() {
+async fn resume_of_one_run_leaves_other_runs_of_its_partition_interrupted() {
     let (scratch, line) = gated();
     let kill_run = async |calls_before: usize| {
         let started = scratch.longshore(&line).start();
@@ -103,7 +102,7 @@ async fn a_process_that_resumes_one_run_of_a_partition_leaves_the_others_interru
         scratch.newest().await.summary.run.to_string()
     };
     let first = kill_run(0).await;
-    // With all other partitions in use, the second run has to share that of the first.
+    // All other partitions are in use, so the second run shares the partition of the first.
     let others = Embedded::open(&scratch.path().join(".longshore"), Access::Shared).await.unwrap();
     for partition in (1..PARTITIONS).map(Partition) {
         others.hold(partition).await.unwrap();
@@ -113,7 +112,7 @@ async fn a_process_that_resumes_one_run_of_a_partition_leaves_the_others_interru
     assert_eq!(first[..7], second[..7]);
 
     let resumed = scratch.longshore(["resume", &first]).start();
-    until("the first run goes on", || calls(&scratch) == 3).await;
+    until("the first run continues", || calls(&scratch) == 3).await;
     let list = |status: &str| scratch.longshore(["runs", "list", "--json", "--status", status]);
     for (status, run) in [("running", &first), ("interrupted", &second)] {
         let listed = list(status).run().await.expecting(0).json_lines();
@@ -125,7 +124,7 @@ async fn a_process_that_resumes_one_run_of_a_partition_leaves_the_others_interru
         &resumed.pid().to_string(),
         "another run of the same partition",
     ]);
-    // Its calls are lost, so the process that holds the partition ends it at once.
+    // Its calls are lost, so the process that has the partition ends it at once.
     scratch.longshore(["runs", "cancel", &second]).run().await.expecting(0).saying(&["cancelling"]);
     scratch.longshore(["watch", &second, "--exit-status"]).run().await.expecting(21);
     scratch.write("open", "");
@@ -148,7 +147,7 @@ async fn an_interrupt_cancels_the_run() {
 }
 
 #[tokio::test]
-async fn an_interrupted_resume_leaves_the_run_for_the_next() {
+async fn interrupted_resume_leaves_the_run_for_the_next_resume() {
     let (scratch, line) = gated();
     let started = scratch.longshore(&line).start();
     until("the run is under way", || calls(&scratch) == 1).await;

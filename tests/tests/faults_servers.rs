@@ -1,5 +1,5 @@
-//! Bad servers: each way to misbehave is a fault of the right class that says what happened, every attempt is
-//! recorded, nothing unsafe is repeated, and the data directory is as good as before.
+//! Misbehaving servers: each problem is a fault of the right class with a description, every attempt is recorded, no unsafe
+//! call is repeated, and the data directory can be used as before.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,14 +9,14 @@ use longshore_tests::scratch::{Scratch, step};
 use longshore_tests::tables::Tables;
 use serde_json::{Map, Value, json};
 
-/// A scratch folder with the server `bad` and one that is good.
+/// Makes a scratch folder with the server `bad` and a correct one.
 fn beside_a_good_one(bad: &Value) -> Scratch {
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({ "bad": bad, "tables": Tables::of(scratch.path()).entry() }));
     scratch
 }
 
-/// A workflow with one call of the bad server, and whatever else the step says.
+/// Returns a workflow with one call of the bad server, and more keys of the step.
 fn one_step(call: &str, with: &Value, more: &Value) -> String {
     let mut it = json!({ "id": "it", "call": call, "with": with });
     let fields: &Map<String, Value> = more.as_object().unwrap();
@@ -24,7 +24,7 @@ fn one_step(call: &str, with: &Value, more: &Value) -> String {
     json!({ "longshore": "v1", "name": "faulty", "steps": [it], "outputs": { "it": "${{ steps.it.output }}" } }).to_string()
 }
 
-/// Runs a workflow whose only step fails, and returns the run. Afterwards another run succeeds in the same place.
+/// Runs a workflow whose only step fails, and returns the run. Afterwards another run succeeds in the same data directory.
 async fn failing(scratch: &Scratch, workflow: &str, class: FaultClass, words: &[&str]) -> RunView {
     scratch.write("workflow.yaml", workflow);
     scratch.run().await.expecting(20).saying(words);
@@ -47,7 +47,7 @@ async fn failing(scratch: &Scratch, workflow: &str, class: FaultClass, words: &[
     run
 }
 
-/// A policy whose delays nobody has to wait for.
+/// Returns a retry policy with short delays.
 fn three_attempts() -> Value {
     json!({ "retry": { "attempts": 3, "delay": "10ms" } })
 }
@@ -63,7 +63,7 @@ async fn a_command_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_prints_garbage_is_no_server() {
+async fn server_that_prints_garbage_is_a_fault() {
     let scratch = beside_a_good_one(&json!({
         "command": "sh", "args": ["-c", "yes '{ this is no protocol' | head -n 100000"],
         "longshore": { "connect_timeout_ms": 2000 }
@@ -74,7 +74,7 @@ async fn a_server_that_prints_garbage_is_no_server() {
 }
 
 #[tokio::test]
-async fn garbage_between_the_messages_is_passed_over() {
+async fn garbage_between_messages_is_skipped() {
     let scratch = beside_a_good_one(&broken(&[]));
     scratch.write("workflow.yaml", one_step("bad/noise", &json!({}), &json!({})));
     assert_eq!(scratch.run().await.expecting(0).json(), json!({ "it": "after the noise" }));
@@ -88,7 +88,7 @@ async fn a_server_that_ends_at_once_is_quoted() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn server_that_never_answers_is_a_fault_after_its_timeout() {
     let mut mute = broken(&["--mute"]);
     mute.as_object_mut().unwrap().insert("longshore".to_owned(), json!({ "connect_timeout_ms": 300 }));
     let scratch = beside_a_good_one(&mute);
@@ -97,7 +97,7 @@ async fn a_server_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_safe_call_whose_server_died_is_made_again_and_succeeds() {
+async fn safe_call_whose_server_died_is_repeated_and_succeeds() {
     let scratch = Scratch::new(&json!({}));
     let journal = scratch.path().join("calls");
     scratch.servers(&json!({ "bad": dying(&journal) }));
@@ -115,7 +115,7 @@ async fn a_safe_call_whose_server_died_is_made_again_and_succeeds() {
 }
 
 #[tokio::test]
-async fn an_unsafe_call_whose_server_died_is_indeterminate_and_made_once() {
+async fn unsafe_call_whose_server_died_is_indeterminate_and_made_once() {
     let scratch = Scratch::new(&json!({}));
     let journal = scratch.path().join("calls");
     scratch.servers(&json!({ "bad": dying(&journal), "tables": Tables::of(scratch.path()).entry() }));
@@ -151,14 +151,14 @@ async fn an_unsafe_call_that_is_never_answered_is_indeterminate() {
 }
 
 #[tokio::test]
-async fn a_hundred_megabytes_are_refused_and_the_limit_is_named() {
+async fn output_of_a_hundred_megabytes_is_refused_with_the_limit() {
     let scratch = beside_a_good_one(&broken(&[]));
     let workflow = one_step("bad/huge", &json!({ "bytes": 100_000_000 }), &json!({}));
     failing(&scratch, &workflow, FaultClass::ProtocolError, &["max_message_bytes"]).await;
 }
 
 #[tokio::test]
-async fn twenty_megabytes_pass_by_reference() {
+async fn output_of_twenty_megabytes_is_passed_by_reference() {
     let scratch = beside_a_good_one(&broken(&[]));
     let text = json!({
         "longshore": "v1", "name": "large", "steps": [

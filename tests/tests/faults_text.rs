@@ -1,14 +1,14 @@
-//! Bad workflows and bad inputs: refused at once, with a place and a way to mend it, and nothing is left behind.
+//! Invalid workflows and inputs: refused at once, with a position and advice, and without a trace in the data directory.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use longshore_tests::longshore::Ended;
+use longshore_tests::longshore::EndedCommand;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use serde_json::json;
 
-/// However large the text, it is refused within this, also by a program that was not built for speed.
+/// The limit for the refusal of a text of any size, also by a debug build.
 const QUICKLY: Duration = Duration::from_secs(5);
 
 fn scratch(workflow: &str) -> Scratch {
@@ -17,8 +17,8 @@ fn scratch(workflow: &str) -> Scratch {
     scratch
 }
 
-/// Both doors refuse a workflow: `validate`, and `run` before anything is called or written.
-async fn refused(workflow: &str, words: &[&str]) -> Ended {
+/// Asserts that `validate` refuses a workflow, and that `run` refuses it before a call or a write.
+async fn refused(workflow: &str, words: &[&str]) -> EndedCommand {
     let scratch = scratch(workflow);
     let validated = scratch.longshore(["validate", "workflow.yaml"]).run().await.expecting(3).saying(words);
     let run = scratch.run().await.expecting(3).saying(words);
@@ -34,7 +34,7 @@ fn calls(steps: &str) -> String {
 }
 
 #[tokio::test]
-async fn text_that_is_no_yaml_or_json_is_refused_with_its_place() {
+async fn text_that_is_not_yaml_or_json_is_refused_with_its_position() {
     refused("longshore: v1\nname: [bad\nsteps: 1\n", &["LS0002", "workflow.yaml:"]).await;
     refused("{\"longshore\": \"v1\", \"name\": \"bad\"", &["LS0002", "workflow.yaml:1"]).await;
     refused("", &["LS0007"]).await;
@@ -65,18 +65,18 @@ async fn references_to_unknown_and_later_steps_are_refused() {
                - id: store\n    call: tables/echo\n    with:\n      text: ${{{{ steps.fetsh.output }}}}\n"
         ))
     };
-    refused(&text("nobody"), &["LS0107", "`fetch`"]).await;
+    refused(&text("unknown"), &["LS0107", "`fetch`"]).await;
     refused(&text("store"), &["LS0108"]).await;
 }
 
 #[tokio::test]
-async fn ten_megabytes_are_refused_without_being_read_through() {
+async fn text_of_ten_megabytes_is_refused_unread() {
     let text = calls("  - id: a\n    call: tables/echo\n") + "# " + &"x".repeat(10 * 1024 * 1024);
     refused(&text, &["LS0001"]).await;
 }
 
 #[tokio::test]
-async fn ten_thousand_steps_are_refused() {
+async fn workflow_of_ten_thousand_steps_is_refused() {
     let mut steps = String::new();
     for step in 0..10_000 {
         writeln!(steps, "  - id: s{step}\n    call: tables/echo").unwrap();
@@ -85,7 +85,7 @@ async fn ten_thousand_steps_are_refused() {
 }
 
 #[tokio::test]
-async fn a_thousand_levels_are_refused() {
+async fn text_of_a_thousand_levels_is_refused() {
     let nested = format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000));
     let yaml = calls(&format!("  - id: a\n    call: tables/echo\n    with: {{ x: {nested} }}\n"));
     refused(&yaml, &["LS0003"]).await;
@@ -96,12 +96,12 @@ async fn a_thousand_levels_are_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_the_file_does_not_name_is_refused_with_those_it_does() {
+async fn unknown_server_is_refused_with_the_known_ones() {
     refused(&calls("  - id: a\n    call: tabels/echo\n"), &["tabels", "did you mean `tables`"]).await;
 }
 
 #[tokio::test]
-async fn inputs_that_do_not_fit_are_refused() {
+async fn invalid_inputs_are_refused() {
     let text = "longshore: v1\nname: fits\ninputs:\n  n: { type: integer, required: true }\n  s: { type: string }\n\
                 steps:\n  - id: a\n    call: tables/echo\n    with:\n      n: ${{ inputs.n }}\n\
                 outputs:\n  n: ${{ steps.a.output.n }}\n";
@@ -123,7 +123,7 @@ async fn inputs_that_do_not_fit_are_refused() {
 }
 
 #[tokio::test]
-async fn files_that_are_not_there_are_named() {
+async fn missing_files_are_named() {
     let scratch = scratch(&calls("  - id: a\n    call: tables/echo\n"));
     let cases = [
         (["run", "none.yaml", "--json"].as_slice(), "none.yaml"),

@@ -1,17 +1,17 @@
-//! Full logs: submits are refused, and `longshore doctor`, the metrics and the log say so, with advice that helps.
+//! Full logs: submits are refused, and `longshore doctor`, the metrics and the log report it with the right advice.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use async_nats::jetstream;
-use longshore_tests::asked::Asked;
 use longshore_tests::cluster::{Cluster, chain};
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::monitored::MonitoredProcess;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
-/// An account that may store so much.
+/// Returns the settings of a server whose account may store this much.
 fn account(max_file: &str) -> String {
     format!(
         "accounts {{ A {{ jetstream {{ max_file: {max_file} }}, users: [{{ user: a }}] }} }}\nno_auth_user: a\n"
@@ -25,18 +25,19 @@ async fn check(cluster: &Cluster, code: i32, name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
-    let nats = NatsServer::start_with(Setup { more: account("60MB"), ..Setup::default() }).await;
+async fn full_logs_are_reported_and_so_is_their_end() {
+    let nats =
+        NatsServer::start_with(NatsSetup { server_settings: account("60MB"), ..NatsSetup::default() }).await;
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
     let mut cluster = Cluster::start_on(nats, scratch, 1, 0).await;
-    let scheduler = Asked::start(&cluster, "scheduler");
+    let scheduler = MonitoredProcess::start(&cluster, "scheduler");
     scheduler.is_ready("the scheduler is ready").await;
     until("it measures the logs", || scheduler.metric("longshore_logs_fullness_ratio") == Some(0.0)).await;
     let refusals = r#"longshore_requests_refused_total{reason="full"}"#;
     assert_eq!(scheduler.metric(refusals), Some(0.0), "it is exported before the first refusal");
 
-    // The input is in the log and nowhere else, since no step uses it. Nothing ends, for there is no worker.
+    // The input is only in the log, because no step uses it. No run ends, because there is no worker.
     let workflow = json!({
         "longshore": "v1", "name": "wait", "inputs": { "text": { "type": "string" } },
         "steps": [{ "id": "a", "call": "tables/echo", "with": { "number": 1 } }],
@@ -65,7 +66,7 @@ async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
     assert!(room["help"].as_str().unwrap().contains("max_file"), "{room}");
     let is_full = |ratio: Option<f64>| ratio.is_some_and(|ratio| (0.7..0.8).contains(&ratio));
     until("the gauge says so", || is_full(scheduler.metric("longshore_logs_fullness_ratio"))).await;
-    // Either scheduler may answer.
+    // Each of the schedulers may answer.
     while scheduler.metric(refusals) == Some(0.0) {
         cluster.request("submit", &request).await;
     }
@@ -79,7 +80,7 @@ async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
     let lines = |words: &str| cluster.members[0].said().lines().filter(|line| line.contains(words)).count();
     until("it is logged", || lines("the logs are too full") == 1).await;
 
-    // Published submits wait, and their stream fills up: that is no fault of its own limit.
+    // Published submits wait and fill their stream, which is not caused by the limit of the stream.
     let context = jetstream::new(async_nats::connect(cluster.nats.url()).await.unwrap());
     let body = json!({ "inputs": inputs }).to_string();
     loop {
@@ -94,7 +95,7 @@ async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
     assert!(advice.contains("the logs are too full") && !advice.contains("nats stream edit"), "{streams}");
 
     cluster.nats.stop().await;
-    cluster.nats.configure(|setup| setup.more = account("200MB"));
+    cluster.nats.configure(|setup| setup.server_settings = account("200MB"));
     cluster.nats.start_again().await;
     let has_room = |ratio: Option<f64>| ratio.is_some_and(|ratio| ratio < 0.7);
     until("the gauge says so", || has_room(scheduler.metric("longshore_logs_fullness_ratio"))).await;
@@ -105,8 +106,9 @@ async fn logs_that_refuse_submits_are_reported_and_so_is_the_end_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cancels_that_find_no_room_are_said_to_find_no_room() {
-    let nats = NatsServer::start_with(Setup { more: account("60MB"), ..Setup::default() }).await;
+async fn cancels_without_room_are_reported_as_such() {
+    let nats =
+        NatsServer::start_with(NatsSetup { server_settings: account("60MB"), ..NatsSetup::default() }).await;
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
     let cluster = Cluster::start_on(nats, scratch, 1, 0).await;

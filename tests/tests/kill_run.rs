@@ -1,14 +1,14 @@
-//! The kill test: `longshore` is killed with kill -9 at a random moment of a run of 50 steps, and the run is resumed.
+//! The kill test: `longshore` is killed with kill -9 at a random time during a run of 50 steps, and the run is resumed.
 //!
-//! What must come out is what an unbroken run gives: the same outputs, every step once, no run lost. The log says what
-//! was recorded before the kill, and the server's own journal says what really happened: a step whose outcome was
-//! recorded is never called again, a call that is not safe to repeat is never made twice, and no server outlives its
-//! caller. The seed is printed; set `KILL_SEED` to it to see the same moments again.
+//! The result must be that of an uninterrupted run: the same outputs, every step once, no run lost. The log holds the outcomes
+//! recorded before the kill, and the journal of the server holds the calls: a step with a recorded outcome is never called
+//! again, a call that is not safe to repeat is never made twice, and no server outlives its caller. The seed is printed; set
+//! `KILL_SEED` to it to kill at the same times again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_proto::{RunStatus, RunView, StepStatus};
-use longshore_tests::given::given;
+use longshore_tests::environment::{rounds, variable};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::{is_gone, until};
@@ -17,29 +17,30 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// Members of a group, called together.
+/// The number of members of a group, which are called concurrently.
 const WIDTH: usize = 5;
-/// Groups in a row. Each is the group, its members, and a step that adds them up; one step more makes 50.
+/// The number of groups, one after the other. Each is the group, its members, and a step with their sum; with the last step
+/// there are 50 steps.
 const GROUPS: usize = 7;
-/// Calls in all.
+/// The number of all calls.
 const EVERY_CALL: usize = GROUPS * WIDTH + 1;
-/// How long a call takes: long enough to be killed in.
+/// The duration of a call, long enough for kills during calls.
 const DELAY_MS: u64 = 15;
 
-/// What does not fit into a record, in bytes: records hold 64 KiB at most.
+/// The size of a value that does not fit into a log entry, in bytes: the limit is 64 KiB.
 const BULK_BYTES: usize = 70_000;
 
-/// What the steps call.
+/// The tool that the steps call.
 #[derive(Clone, Copy)]
 enum Calls {
-    /// A tool that is safe to repeat, and the step says so.
+    /// A tool that is safe to repeat, as its step says.
     Safe,
-    /// A tool that is not.
+    /// A tool that is not safe to repeat.
     Unsafe,
 }
 
 impl Calls {
-    /// A step that gives back a number. Some bring along a large value, which travels by reference there and back.
+    /// Returns a step that returns a number. Some steps also pass and return a large value, by reference.
     fn step(self, id: &str, number: &str, has_bulk: bool) -> Value {
         match self {
             Self::Safe => {
@@ -59,7 +60,7 @@ impl Calls {
         }
     }
 
-    /// The number that a step gave back.
+    /// Returns the expression of the number that a step returns.
     fn number_of(self, id: &str) -> String {
         match self {
             Self::Safe => format!("steps.{id}.output.number"),
@@ -67,7 +68,7 @@ impl Calls {
         }
     }
 
-    /// Fifty steps: groups whose sum goes into the next group's members.
+    /// Returns a workflow of fifty steps: groups whose sum is the input of the next group's members.
     fn workflow(self) -> String {
         let (mut steps, mut before) = (Vec::new(), "1".to_owned());
         for group in 0..GROUPS {
@@ -91,11 +92,11 @@ impl Calls {
 
 fn scratch(calls: Calls) -> Scratch {
     let scratch = Scratch::with(&calls.workflow(), &json!({}));
-    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(DELAY_MS).entry() }));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).with_delay_ms(DELAY_MS).entry() }));
     scratch
 }
 
-/// The steps whose outcome was recorded at a kill, with how often they had been called.
+/// The steps with a recorded outcome at a kill, and the number of their calls until then.
 type Recorded = BTreeMap<String, usize>;
 
 /// Starts `longshore` with these arguments and kills it once the journal has this many lines.
@@ -110,7 +111,7 @@ async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> Recorde
     for pid in scratch.journal().pids() {
         until("the servers of the killed process are gone", || is_gone(pid)).await;
     }
-    let history = scratch.history().await;
+    let history = scratch.log().await;
     assert_eq!(history.runs(), 1, "what was submitted is in the log");
     let begun = scratch.journal().begun();
     history
@@ -119,7 +120,7 @@ async fn kill_at(scratch: &Scratch, arguments: &[&str], lines: usize) -> Recorde
         .collect()
 }
 
-/// What an unbroken run gives.
+/// Returns the outputs of an uninterrupted run, and the number of lines in the journal.
 async fn reference(calls: Calls) -> (Value, usize) {
     let scratch = scratch(calls);
     let outputs = scratch.run().await.expecting(0).json();
@@ -130,14 +131,14 @@ async fn reference(calls: Calls) -> (Value, usize) {
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
-    const ROUNDS: usize = 20;
-    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
+async fn killed_and_resumed_run_ends_like_an_uninterrupted_one() {
+    let rounds = rounds(6, 40);
+    let seed = variable("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (outputs, lines) = reference(Calls::Safe).await;
     let (mut repeated, mut broken) = (0, 0);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let scratch = scratch(Calls::Safe);
         let kills = if random.random_bool(0.3) { 2 } else { 1 };
         let mut moments: Vec<_> = (0..kills).map(|_| random.random_range(1..lines)).collect();
@@ -161,16 +162,16 @@ async fn a_run_that_is_killed_and_resumed_ends_as_an_unbroken_one() {
             "{run:#?}"
         );
         assert_eq!(scratch.longshore(["runs", "list", "--json"]).run().await.json_lines().len(), 1);
-        let outcomes = scratch.history().await.outcomes().count();
+        let outcomes = scratch.log().await.outcomes().count();
         assert_eq!(outcomes, EVERY_CALL, "each call has one recorded outcome");
         check_attempts(&scratch, &run);
         repeated += check_repeats(&scratch, &recorded);
     }
-    println!("{ROUNDS} rounds, {broken} kills in mid-run, {repeated} calls repeated");
-    assert!(broken >= ROUNDS / 2, "most kills come in mid-run");
+    println!("{rounds} rounds, {broken} kills in mid-run, {repeated} calls repeated");
+    assert!(broken >= rounds / 2, "most kills come in mid-run");
 }
 
-/// Every call that was made is an attempt on record, those that were killed as well.
+/// Asserts that every call is a recorded attempt, including interrupted calls.
 fn check_attempts(scratch: &Scratch, run: &RunView) {
     let begun = scratch.journal().begun();
     for step in &run.steps {
@@ -179,8 +180,8 @@ fn check_attempts(scratch: &Scratch, run: &RunView) {
     }
 }
 
-/// Every step was called; those whose outcome a kill found recorded, never again; and no more were repeated than the
-/// kills can have caught. Returns how many.
+/// Asserts that every step was called, that a step with a recorded outcome was never called again, and that no more calls were
+/// repeated than the kills can have interrupted. Returns the number of repeated calls.
 fn check_repeats(scratch: &Scratch, kills: &[Recorded]) -> usize {
     let begun = scratch.journal().begun();
     assert_eq!(begun.len(), EVERY_CALL, "every call was made");
@@ -195,14 +196,14 @@ fn check_repeats(scratch: &Scratch, kills: &[Recorded]) -> usize {
 }
 
 #[tokio::test]
-async fn a_call_that_is_not_safe_is_never_made_twice() {
-    const ROUNDS: usize = 10;
-    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
+async fn unsafe_call_is_never_made_twice() {
+    let rounds = rounds(6, 20);
+    let seed = variable("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (outputs, lines) = reference(Calls::Unsafe).await;
     let mut doubtful = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let scratch = scratch(Calls::Unsafe);
         let moment = random.random_range(1..lines);
         println!("round {round}: killed at {moment} of {lines} lines");
@@ -236,26 +237,26 @@ async fn a_call_that_is_not_safe_is_never_made_twice() {
         }
         doubtful += in_doubt.len();
     }
-    println!("{ROUNDS} rounds, {doubtful} calls in doubt");
+    println!("{rounds} rounds, {doubtful} calls in doubt");
     assert!(doubtful > 0, "a kill in mid-call leaves a call in doubt");
 }
 
 #[tokio::test]
-async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_that_works() {
-    const ROUNDS: u32 = 12;
-    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
+async fn kill_at_the_start_keeps_acknowledged_runs_and_a_usable_data_directory() {
+    let rounds = rounds(6, 24);
+    let seed = variable("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let acknowledged = |said: &str| said.contains("submitted");
 
-    // The first is killed when it has said that the run is submitted, the others at some moment around that.
+    // The first process is killed after it has printed that the run is submitted, the others at a random time around that.
     let first = scratch(Calls::Safe);
     let since = Instant::now();
     let started = first.longshore(["run", "workflow.yaml"]).start();
     until("the run is acknowledged", || acknowledged(&started.stderr())).await;
     let usual = since.elapsed();
     started.kill().await;
-    // Neither of these sends its jobs again, so neither can lose them.
+    // None of these commands sends the jobs of the killed run again.
     let killed = first.newest().await.summary.run;
     first.run().await.expecting(0);
     first.longshore(["resume", "zzz"]).run().await.expecting(5);
@@ -268,7 +269,7 @@ async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_t
         assert!(lost <= 1, "killed once: {step:#?}");
     }
 
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let scratch = scratch(Calls::Safe);
         let started = scratch.longshore(["run", "workflow.yaml"]).start();
         tokio::time::sleep(usual.mul_f64(random.random_range(0.0..1.5))).await;
@@ -278,7 +279,7 @@ async fn a_kill_at_the_very_start_leaves_whatever_was_acknowledged_and_a_place_t
             assert!(resumed.code() == Some(0), "{killed}\n{resumed}");
             assert_eq!(scratch.newest().await.summary.status, RunStatus::Succeeded);
         } else {
-            // There is no data directory, or nothing in it, or a run that nobody was told of.
+            // There is no data directory, or an empty one, or one with a run that was not acknowledged.
             assert!(matches!(resumed.code(), Some(0 | 5)), "{killed}\n{resumed}");
         }
         scratch.run().await.expecting(0);

@@ -1,16 +1,16 @@
-//! Several processes on one data directory, some of which are killed with kill -9 in the middle of their runs.
+//! Several processes on one data directory, some of which are killed with kill -9 during their runs.
 //!
-//! The others end as if nothing had happened, every run that was acknowledged is in the list, `resume` takes what the dead
-//! left and nothing else, and no call that is not safe to repeat is made twice. The seed is printed; set `KILL_SEED` to it to
-//! see the same moments again.
+//! The others are not affected, every acknowledged run is listed, `resume` continues the runs of the killed processes and no
+//! others, and no call that is not safe to repeat is made twice. The seed is printed; set `KILL_SEED` to it to kill at the same
+//! times again.
 
 #![expect(clippy::panic, reason = "a run that cannot be read has failed the test")]
 
 use std::collections::BTreeMap;
 
 use longshore_proto::{RunStatus, RunView, StepStatus};
-use longshore_tests::given::given;
-use longshore_tests::longshore::Started;
+use longshore_tests::environment::{rounds, variable};
+use longshore_tests::longshore::StartedCommand;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
@@ -19,15 +19,14 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-/// Processes at work at once.
+/// The number of concurrent processes.
 const PROCESSES: usize = 5;
-/// How many of them are killed.
+/// The number of processes that are killed.
 const KILLED: usize = 3;
-/// Calls of each run, one after the other.
+/// The number of calls of each run, in a sequence.
 const CALLS: usize = 12;
-/// How long a call takes: long enough to be killed in.
+/// The duration of a call, long enough for kills during calls.
 const DELAY_MS: u64 = 30;
-const ROUNDS: usize = 6;
 
 fn scratch() -> Scratch {
     let steps: Vec<_> = (0..CALLS)
@@ -38,11 +37,11 @@ fn scratch() -> Scratch {
         .collect();
     let workflow = json!({ "longshore": "v1", "name": "dozen", "steps": steps }).to_string();
     let scratch = Scratch::with(&workflow, &json!({}));
-    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).slowly(DELAY_MS).entry() }));
+    scratch.servers(&json!({ "tables": Tables::of(scratch.path()).with_delay_ms(DELAY_MS).entry() }));
     scratch
 }
 
-/// Every run of the directory, in full.
+/// Returns all runs of the data directory with their steps.
 async fn runs(scratch: &Scratch) -> Vec<RunView> {
     let listed = scratch.longshore(["runs", "list", "--json"]).run().await.expecting(0).json_lines();
     let mut runs = Vec::new();
@@ -55,14 +54,15 @@ async fn runs(scratch: &Scratch) -> Vec<RunView> {
 }
 
 #[tokio::test]
-async fn killed_processes_lose_nothing_and_disturb_no_other() {
-    let seed = given("KILL_SEED").unwrap_or_else(rand::random);
+async fn killed_processes_lose_no_run_and_affect_no_other_process() {
+    let seed = variable("KILL_SEED").unwrap_or_else(rand::random);
     println!("KILL_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
+    let rounds = rounds(2, 12);
     let mut interrupted = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let scratch = scratch();
-        let mut processes: Vec<Started> =
+        let mut processes: Vec<StartedCommand> =
             (0..PROCESSES).map(|_| scratch.longshore(["run", "workflow.yaml"]).start()).collect();
         for process in &processes {
             until("the run is acknowledged", || process.stderr().contains("submitted")).await;
@@ -94,11 +94,12 @@ async fn killed_processes_lose_nothing_and_disturb_no_other() {
         check(&scratch, &runs(&scratch).await, round);
         scratch.run().await.expecting(0);
     }
-    println!("{ROUNDS} rounds, {interrupted} runs interrupted");
+    println!("{rounds} rounds, {interrupted} runs interrupted");
     assert!(interrupted > 0, "some kill comes in mid-run");
 }
 
-/// Every run has ended: well, or with a call in doubt; and no call that is not safe to repeat was made twice.
+/// Asserts that every run has succeeded or has an indeterminate call, and that no call that is not safe to repeat was made
+/// twice.
 fn check(scratch: &Scratch, runs: &[RunView], round: usize) {
     assert_eq!(runs.len(), PROCESSES);
     for run in runs {

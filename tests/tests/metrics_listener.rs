@@ -1,4 +1,4 @@
-//! The listener of metrics and health under clients that mean harm: it keeps answering others, and its cost is bounded.
+//! The listener of metrics and health under hostile clients: it keeps answering others, and its cost is bounded.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,25 +6,24 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use longshore_tests::longshore::Started;
+use longshore_tests::longshore::StartedCommand;
 use longshore_tests::nats_server::NatsServer;
-use longshore_tests::port::free_address;
+use longshore_tests::port::take_port;
 use longshore_tests::scratch::Scratch;
 use longshore_tests::wait::until;
 use serde_json::json;
 use tokio::time::Instant;
 
-/// Connections that the listener keeps at once.
+/// The number of connections that the listener keeps at once.
 const MOST_CONNECTIONS: usize = 64;
 
-/// Longer than a client may take to send a request, and shorter than anybody's patience.
+/// Longer than the time that a client has to send the headers of a request.
 const HEADER_LIMIT_PASSED: Duration = Duration::from_secs(12);
 
-/// A scheduler that waits for NATS: its listener is there from the start.
-fn scheduler(scratch: &Scratch, listen: &str) -> Started {
-    let nats = NatsServer::absent().url();
+/// Starts a scheduler that waits for a NATS that is not started. Its listener answers from the start.
+fn scheduler(scratch: &Scratch, nats: &NatsServer, listen: &str) -> StartedCommand {
     let arguments = ["scheduler", "--metrics-listen", listen, "--connect-deadline", "5m"];
-    scratch.longshore(arguments).env("NATS_URL", &nats).start()
+    scratch.longshore(arguments).env("NATS_URL", &nats.url()).start()
 }
 
 fn connected(address: SocketAddr) -> TcpStream {
@@ -33,10 +32,10 @@ fn connected(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends a request and returns the answer. What is left of it when the connection is reset, is lost.
+/// Sends a request and returns the answer up to the end of the connection.
 fn answer(mut stream: TcpStream, request: &[u8]) -> String {
     let mut answer = Vec::new();
-    // A server that refuses a request need not read it to its end.
+    // A server that refuses a request may close the connection before it has read all of it.
     let _ = stream.write_all(request);
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8(answer).unwrap()
@@ -49,15 +48,16 @@ fn is_alive(address: SocketAddr) -> bool {
     })
 }
 
-fn open_files(process: &Started) -> usize {
+fn open_files(process: &StartedCommand) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count()
 }
 
 #[tokio::test]
-async fn slow_idle_and_large_requests_are_cut_off_and_keep_nobody_out() {
+async fn slow_idle_and_large_requests_are_cut_off_and_others_are_answered() {
     let scratch = Scratch::new(&json!({}));
-    let address = free_address();
-    let process = scheduler(&scratch, &address.to_string());
+    let (nats, port) = (NatsServer::absent(), take_port());
+    let address = port.address();
+    let process = scheduler(&scratch, &nats, &address.to_string());
     until("it answers", || is_alive(address)).await;
     let files_before = open_files(&process);
 
@@ -69,11 +69,11 @@ async fn slow_idle_and_large_requests_are_cut_off_and_keep_nobody_out() {
     slow.read_to_end(&mut end).unwrap();
     assert!(began.elapsed() < HEADER_LIMIT_PASSED, "{:?}", began.elapsed());
 
-    // Headers without end are refused.
+    // Headers of a megabyte are refused.
     let large = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
     assert!(!answer(connected(address), large.as_bytes()).starts_with("HTTP/1.1 200"));
 
-    // A flood of connections that say nothing keeps nobody out, and costs a bounded number of files.
+    // Other clients are answered during a flood of idle connections, and the flood costs a bounded number of files.
     let idle: Vec<TcpStream> = (0..5 * MOST_CONNECTIONS).map(|_| connected(address)).collect();
     let began = Instant::now();
     assert!(is_alive(address));
@@ -89,13 +89,18 @@ async fn slow_idle_and_large_requests_are_cut_off_and_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn who_listens_for_everybody_is_warned_once() {
+async fn listener_on_all_addresses_is_warned_about_once() {
     const WARNING: &str = "shown to every client that reaches this address";
     let scratch = Scratch::new(&json!({}));
-    let (open, closed) = (free_address(), free_address());
-    let everywhere = scheduler(&scratch, &format!("0.0.0.0:{}", open.port()));
-    let here = scheduler(&scratch, &closed.to_string());
-    until("both answer", || is_alive(open) && is_alive(closed)).await;
-    assert_eq!(everywhere.stderr().matches(WARNING).count(), 1, "{}", everywhere.stderr());
-    assert!(!here.stderr().contains(WARNING), "{}", here.stderr());
+    let (nats, public_port, local_port) = (NatsServer::absent(), take_port(), take_port());
+    let public = scheduler(&scratch, &nats, &format!("0.0.0.0:{}", public_port.number()));
+    let local = scheduler(&scratch, &nats, &local_port.address().to_string());
+    until("both answer", || is_alive(public_port.address()) && is_alive(local_port.address())).await;
+    // A process has written its whole log when it has ended, and not when its listener answers.
+    for process in [&public, &local] {
+        process.terminate();
+    }
+    let (public, local) = (public.end().await, local.end().await);
+    assert_eq!(public.stderr.matches(WARNING).count(), 1, "{public}");
+    assert!(!local.stderr.contains(WARNING), "{local}");
 }

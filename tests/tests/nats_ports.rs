@@ -1,4 +1,4 @@
-//! The ports that only NATS keeps: the registry, submits by plain publish, dead letters, and events.
+//! The ports that only the NATS adapter implements: the registry, submits by plain publish, dead letters, and updates.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -13,14 +13,15 @@ use longshore_nats::{self as nats, BatchSetting, Nats, NatsConfig};
 use longshore_ports::{DeadLetter, Incoming, Registered};
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
 use longshore_scheduler::{Api, ApiRequest, ErrorResponse, Verb};
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
+use longshore_tests::wait::until_true;
 use longshore_tls::TlsFiles;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// More than any of this takes on a busy machine.
+/// The limit for each step, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connect(server: &NatsServer) -> Nats {
@@ -52,7 +53,7 @@ fn version(of: &str, text: &str) -> Registered {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_version_registered_last_is_the_current_one() {
+async fn last_registered_version_is_the_current_one() {
     let mut server = NatsServer::start().await;
     let nats = connect(&server).await;
     let (registry, team) = (nats.workflows(), namespace("team"));
@@ -86,10 +87,10 @@ async fn submitted(nats: &Nats) -> Incoming {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_publish_is_a_submit_until_somebody_took_it_in() {
+async fn plain_publish_is_a_submit_until_it_is_acknowledged() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
-    // Any client: nothing of ours but the subject.
+    // Any NATS client: only the subject belongs to Longshore.
     let client = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
     let mut headers = HeaderMap::new();
     headers.insert("Content-Type", "application/json");
@@ -122,7 +123,7 @@ async fn a_plain_publish_is_a_submit_until_somebody_took_it_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_message_id_of_one_team_soon_stands_in_no_others_way() {
+async fn message_id_of_one_namespace_does_not_block_another_for_long() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let client = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
@@ -134,8 +135,7 @@ async fn the_message_id_of_one_team_soon_stands_in_no_others_way() {
         sent.expect("sends").await.expect("a receipt").duplicate
     };
     assert!(!publish("one").await);
-    let stored = async { while publish("two").await {} };
-    timeout(PATIENCE, stored).await.expect("the server soon forgets the id");
+    until_true("the server forgets the id", async || !publish("two").await).await;
     let mut teams = Vec::new();
     for _ in 0..2 {
         let incoming = submitted(&nats).await;
@@ -146,7 +146,7 @@ async fn the_message_id_of_one_team_soon_stands_in_no_others_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_too_large_to_be_read_says_so() {
+async fn registry_that_is_too_large_to_be_read_is_an_error() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let (team, report) = (namespace("team"), version("report", "newest"));
@@ -162,8 +162,10 @@ async fn a_registry_that_is_too_large_to_be_read_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_is_as_full_as_its_account() {
-    let server = NatsServer::start_with(Setup { more: account("256MiB"), ..Setup::default() }).await;
+async fn fullness_of_a_log_follows_the_account() {
+    let server =
+        NatsServer::start_with(NatsSetup { server_settings: account("256MiB"), ..NatsSetup::default() })
+            .await;
     let nats = connect(&server).await;
     let (log, run) = (nats.log(), RunId::new(Partition(0), Timestamp::from_millis(1), 1));
     let event = Event::Signalled {
@@ -175,7 +177,7 @@ async fn a_log_is_as_full_as_its_account() {
     assert_eq!(log.fullness(Partition(0)).await.expect("answers"), 6, "8 of 45 % of 256");
 }
 
-/// An account that may store so much.
+/// Returns the settings of a server whose account may store this much.
 fn account(max_file: &str) -> String {
     format!(
         "accounts {{ A {{ jetstream {{ max_file: {max_file} }}, users: [{{ user: a }}] }} }}\nno_auth_user: a"
@@ -183,8 +185,9 @@ fn account(max_file: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_that_others_fill_have_sizes_that_grow_with_the_account() {
-    let mut server = NatsServer::start_with(Setup { more: account("100MB"), ..Setup::default() }).await;
+async fn sizes_of_streams_that_clients_fill_grow_with_the_account() {
+    let mut server =
+        NatsServer::start_with(NatsSetup { server_settings: account("100MB"), ..NatsSetup::default() }).await;
     let nats = connect(&server).await;
     let context = jetstream::new(async_nats::connect(server.url()).await.expect("connects"));
     let config =
@@ -195,14 +198,14 @@ async fn streams_that_others_fill_have_sizes_that_grow_with_the_account() {
     let chosen = jetstream::stream::Config { max_bytes: 7_000_000, ..config("LS_JOBS").await };
     context.update_stream(chosen).await.expect("an operator may choose");
     nats.close().await;
-    server.configure(|setup| setup.more = account("200MB"));
+    server.configure(|setup| setup.server_settings = account("200MB"));
     server.restart().await;
     connect(&server).await.close().await;
     assert_eq!(config("LS_SUBMIT").await.max_bytes, 20_971_520);
     assert_eq!(config("LS_BLOBS").await.max_bytes, 62_914_560);
     assert_eq!(config("LS_JOBS").await.max_bytes, 7_000_000, "left alone");
-    // A smaller account is no reason to refuse anything.
-    server.configure(|setup| setup.more = account("120MB"));
+    // A smaller account is not refused.
+    server.configure(|setup| setup.server_settings = account("120MB"));
     server.restart().await;
     let nats = connect(&server).await;
     assert_eq!(config("LS_SUBMIT").await.max_bytes, 20_971_520, "never smaller");
@@ -210,13 +213,13 @@ async fn streams_that_others_fill_have_sizes_that_grow_with_the_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_little_room_and_no_limit_of_the_account_has_room_for_the_logs() {
+async fn small_server_without_an_account_limit_has_room_for_the_logs() {
     for (settings, room) in [
         ("max_file_store: 2GB", 2_i64 << 30),
         ("max_file_store: 256MB", 256 << 20),
         ("max_file_store: 64MB", 64 << 20),
     ] {
-        let setup = Setup { settings: settings.to_owned(), ..Setup::default() };
+        let setup = NatsSetup { jetstream_settings: settings.to_owned(), ..NatsSetup::default() };
         let server = NatsServer::start_with(setup).await;
         // Two processes that start at the same time.
         let (one, other) = tokio::join!(connect(&server), connect(&server));
@@ -232,7 +235,7 @@ async fn a_server_with_little_room_and_no_limit_of_the_account_has_room_for_the_
     }
 }
 
-/// Answers everything at great length.
+/// A handler whose answers are too long for a message.
 struct Verbose;
 
 #[async_trait]
@@ -250,7 +253,7 @@ impl Api for Verbose {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_fits_into_no_message_is_an_error_that_does() {
+async fn answer_too_long_for_a_message_is_an_error() {
     let server = NatsServer::start().await;
     let nats = connect(&server).await;
     let stop = CancellationToken::new();
@@ -303,7 +306,7 @@ async fn dead_letters_are_kept_and_listed_newest_first() {
     assert_eq!(listed, [DeadLetter { seq: 5, ..letter(5) }, DeadLetter { seq: 4, ..letter(4) }]);
     assert_eq!(letters.list(None, usize::MAX).await.expect("answers").len(), 5);
     assert_eq!(letters.get(None, 3).await.expect("answers"), Some(DeadLetter { seq: 3, ..letter(3) }));
-    // Those of a namespace are found behind those of others, and no other namespace sees them.
+    // Dead letters of a namespace are found after those of others, and no other namespace sees them.
     let (team, others) = (namespace("team"), namespace("others"));
     let of = |subject: &str| DeadLetter { subject: subject.to_owned(), ..letter(6) };
     letters.put(&of("longshore.v1.submit.others.report")).await.expect("keeps it");
@@ -320,21 +323,21 @@ async fn dead_letters_are_kept_and_listed_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_reach_who_listens_to_their_run() {
+async fn updates_reach_the_subscribers_of_their_run() {
     let server = NatsServer::start().await;
     let (teller, listener) = (connect(&server).await.events(), connect(&server).await.events());
     let run = |n| RunId::new(Partition(0), Timestamp::from_millis(1), n);
-    let mut heard = listener.subscribe(&namespace("team"), run(1)).await.expect("listens");
+    let mut updates = listener.subscribe(&namespace("team"), run(1)).await.expect("listens");
     let (team, report) = (namespace("team"), name("report"));
     teller.publish_event(&team, &report, run(2), "run", b"another".to_vec());
     teller.publish_event(&team, &report, run(1), "step", b"mine".to_vec());
-    let (what, body) = timeout(PATIENCE, heard.next()).await.expect("in time").expect("an event");
+    let (what, body) = timeout(PATIENCE, updates.next()).await.expect("in time").expect("an event");
     assert_eq!((what.as_str(), body.as_slice()), ("step", b"mine".as_slice()));
     assert_eq!(teller.dropped(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn telling_events_never_waits_for_a_server_that_is_gone() {
+async fn publishing_updates_does_not_wait_for_a_lost_server() {
     let mut server = NatsServer::start().await;
     let nats = connect(&server).await;
     server.kill().await;

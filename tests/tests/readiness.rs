@@ -1,11 +1,11 @@
-//! Readiness tells the truth: 503 with the reason while a store cannot be used, and 200 again once it can.
+//! Readiness: 503 with the reason while a store cannot be used, and 200 again once it can.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use async_nats::jetstream;
-use longshore_tests::asked::Asked;
 use longshore_tests::cluster::Cluster;
-use longshore_tests::nats_server::{NatsServer, Setup};
+use longshore_tests::monitored::MonitoredProcess;
+use longshore_tests::nats_server::{NatsServer, NatsSetup};
 use longshore_tests::scratch::Scratch;
 use longshore_tests::tables::Tables;
 use longshore_tests::wait::until;
@@ -18,9 +18,10 @@ fn signal(pid: Option<u32>, signal: Signal) {
 }
 
 #[tokio::test]
-async fn readiness_follows_whether_redis_takes_writes() {
+async fn readiness_fails_while_redis_refuses_writes() {
     let cluster = Cluster::start(1, 0, 0).await;
-    let (scheduler, worker) = (Asked::start(&cluster, "scheduler"), Asked::start(&cluster, "worker"));
+    let (scheduler, worker) =
+        (MonitoredProcess::start(&cluster, "scheduler"), MonitoredProcess::start(&cluster, "worker"));
     scheduler.is_ready("the scheduler is ready").await;
     worker.is_ready("the worker is ready").await;
     let (_, verbose) = scheduler.get("/readyz?verbose").unwrap();
@@ -31,7 +32,7 @@ async fn readiness_follows_whether_redis_takes_writes() {
     let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", "1mb"]);
     scheduler.is_not_ready("Redis is full", &["[-]redis", "OOM"]).await;
     worker.is_not_ready("Redis is full", &["[-]redis", "OOM"]).await;
-    // A lease takes no more room when it is renewed, so leaders stay.
+    // The renewal of a lease takes no more room, so leaders remain.
     let (_, verbose) = scheduler.get("/readyz?verbose").unwrap();
     assert!(verbose.lines().any(|shown| shown == "[+]leases ok"), "{verbose}");
     let _: String = cluster.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -55,7 +56,7 @@ async fn readiness_follows_whether_redis_takes_writes() {
 async fn readiness_follows_whether_redis_keeps_claims() {
     let cluster = Cluster::start(1, 0, 0).await;
     let set = |name: &str, value: &str| cluster.redis.ask::<String>(&["CONFIG", "SET", name, value]);
-    let processes = ["scheduler", "worker"].map(|role| Asked::start(&cluster, role));
+    let processes = ["scheduler", "worker"].map(|role| MonitoredProcess::start(&cluster, role));
     for process in &processes {
         process.is_ready("it is ready").await;
     }
@@ -72,16 +73,17 @@ async fn readiness_follows_whether_redis_keeps_claims() {
         process.is_ready("claims are kept while Redis runs").await;
         until("the missing file is logged", || process.said().contains("no append-only file")).await;
     }
-    // A process that starts says so, too.
-    let late = Asked::start(&cluster, "worker");
+    // A process that starts logs it, too.
+    let late = MonitoredProcess::start(&cluster, "worker");
     until("the missing file is logged", || late.said().contains("no append-only file")).await;
-    late.is_ready("a restart of Redis is not at hand").await;
+    late.is_ready("claims are kept until Redis restarts").await;
 }
 
 #[tokio::test]
-async fn readiness_follows_the_streams_that_a_process_uses() {
+async fn readiness_fails_while_streams_of_the_process_are_unusable() {
     let mut cluster = Cluster::start(1, 0, 0).await;
-    let (scheduler, worker) = (Asked::start(&cluster, "scheduler"), Asked::start(&cluster, "worker"));
+    let (scheduler, worker) =
+        (MonitoredProcess::start(&cluster, "scheduler"), MonitoredProcess::start(&cluster, "worker"));
     scheduler.is_ready("the scheduler is ready").await;
     worker.is_ready("the worker is ready").await;
 
@@ -92,7 +94,7 @@ async fn readiness_follows_the_streams_that_a_process_uses() {
     cluster.add(longshore_tests::cluster::Role::Scheduler);
     scheduler.is_ready("the stream is made again").await;
 
-    // A server that stands still is as one that has lost its quorum: the connection is there, and nothing answers.
+    // A stopped server is like one without a quorum: the connection is open, and there is no answer.
     signal(cluster.nats.pid(), Signal::STOP);
     scheduler.is_not_ready("nothing answers", &["[-]LS_LOG_00", "no answer"]).await;
     worker.is_not_ready("nothing answers", &["[-]LS_LOG_00", "no answer"]).await;
@@ -102,16 +104,20 @@ async fn readiness_follows_the_streams_that_a_process_uses() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_room_of_the_account() {
+async fn readiness_fails_while_the_account_is_full() {
     let more = r"
         accounts { LS { jetstream { max_file: 280MB }, users: [ { user: u, password: p } ] } }
     ";
-    let nats =
-        NatsServer::start_with(Setup { more: more.to_owned(), user: Some("u:p"), ..Setup::default() }).await;
+    let nats = NatsServer::start_with(NatsSetup {
+        server_settings: more.to_owned(),
+        user: Some("u:p"),
+        ..NatsSetup::default()
+    })
+    .await;
     let scratch = Scratch::new(&json!({}));
     scratch.servers(&json!({ "tables": Tables::of(scratch.path()).entry() }));
     let cluster = Cluster::start_on(nats, scratch, 1, 0).await;
-    let scheduler = Asked::start(&cluster, "scheduler");
+    let scheduler = MonitoredProcess::start(&cluster, "scheduler");
     scheduler.is_ready("there is room").await;
     let address = cluster.nats.url().replace("u:p@", "");
     let options = async_nats::ConnectOptions::with_user_and_password("u".to_owned(), "p".to_owned());

@@ -1,4 +1,4 @@
-//! The shipped users of Redis on a real server: what survives a restart, and what each user may do.
+//! The shipped users of Redis on a real server: restarts, and the permissions of each user.
 
 #![expect(clippy::expect_used, reason = "what does not answer has failed the test")]
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use longshore_ports::Cause;
 use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
 use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
-use longshore_tests::commits::{LOG, delta, full, rows, run};
+use longshore_tests::checkpoint_commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
 use longshore_tests::redis_users::{self, users};
 use longshore_tests::wait::until;
@@ -18,7 +18,7 @@ use longshore_tls::TlsFiles;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The line that switches `default` off.
+/// The line that disables the user `default`.
 const DEFAULT: &str = "user default off resetpass ~* &* +@all\n";
 
 async fn connect(server: &RedisServer, user: &str) -> Result<Redis, ConnectError> {
@@ -39,7 +39,7 @@ fn node(name: &str) -> NodeId {
     name.parse().expect("a node id")
 }
 
-/// Asks as the administrator.
+/// Sends a command as the administrator.
 fn ask<T: redis::FromRedisValue>(server: &RedisServer, command: &[&str]) -> T {
     RedisServer::ask_at(&redis_users::url(server, "admin"), command).expect("answers")
 }
@@ -72,7 +72,7 @@ async fn restart_keeps_every_key_that_the_roles_wrote() {
     server.stop().await;
     server.start_again().await;
     assert_eq!(keys(&server), before);
-    let log = fs::read_to_string(server.folder().join("output")).expect("a log");
+    let log = server.log();
     assert!(!log.contains("AOF-loading-client"), "{log}");
     let worker = connect(&server, "worker").await.expect("connects");
     let claimed = worker.claims().claim(&claim_key(), &node("b"), HOUR).await.expect("answers");
@@ -90,12 +90,12 @@ async fn server_that_drops_transactions_at_a_restart_is_refused() {
         assert!(matches!(refused, ConnectError::DroppingTransactions { .. }), "{refused}");
         assert!(refused.to_string().contains(DEFAULT.trim_end()), "{refused}");
     }
-    // Without an append-only file there is nothing to drop.
+    // Without an append-only file there are no transactions to drop.
     let _: String = ask(&server, &["CONFIG", "SET", "appendonly", "no"]);
     connect(&server, "worker").await.expect("connects");
 }
 
-/// Carries out a line of `docs/recovery.md` for a server, by `redis-cli`, and returns its answer.
+/// Runs a line of `docs/recovery.md` for a server with `redis-cli`, and returns its answer.
 fn carry_out(server: &RedisServer, documented: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join("recovery.md");
     let page = fs::read_to_string(path).expect("a page");
@@ -113,7 +113,7 @@ fn setting(server: &RedisServer, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn administrator_raises_the_limit_stops_the_server_and_loads_other_users() {
+async fn administrator_raises_the_limit_stops_the_server_and_reloads_users() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = redis_users::start(folder.path(), &users(&[])).await;
     write_as_each_role(&server).await;
@@ -149,7 +149,7 @@ async fn replica_with_the_shipped_users_follows_and_stays_promoted() {
         assert_eq!(carry_out(&replica, &format!("redis-cli -h replica --user admin {line}")), "OK");
     }
     let before = keys(&replica);
-    // A server that still writes the first append-only file of its own refuses to stop.
+    // A server that still writes its first append-only file refuses to stop.
     until("its append-only file is written", || {
         let about: String = ask(&replica, &["INFO", "persistence"]);
         about.contains("aof_rewrite_in_progress:0") && about.contains("aof_rewrite_scheduled:0")
@@ -184,7 +184,7 @@ async fn worker_reads_runs_and_may_not_write_them() {
 }
 
 #[tokio::test]
-async fn command_that_a_script_is_denied_counts_as_denied() {
+async fn command_denied_within_a_script_is_reported_as_denied() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = redis_users::start(folder.path(), &users(&["+hset"])).await;
     let scheduler = connect(&server, "scheduler").await.expect("connects");

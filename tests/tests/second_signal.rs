@@ -1,4 +1,4 @@
-//! A process of a cluster that is told twice to end, ends at once, whatever it still waits for.
+//! A process of a cluster ends at once at the second signal.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use longshore_tests::cluster::{Cluster, chain};
 use longshore_tests::wait::until;
 use tokio::time::timeout;
 
-/// Far less than the calls here take, and than a drain and the closing of servers and connections may.
+/// The limit for the end: far less than the calls here take, and than a drain and the end of servers may take.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_worker_in_the_middle_of_a_long_call_ends_at_the_second_signal() {
+async fn worker_ends_during_a_call_at_the_second_signal() {
     let cluster = Cluster::start(1, 0, 120_000).await;
     cluster.scratch.write("chain.json", chain("chain", 1));
     let worker = cluster.client(["worker"]).start();

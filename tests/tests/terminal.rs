@@ -1,18 +1,19 @@
-//! At a terminal: the question about a servers file that was only found, and answers of tools that cannot steer it.
+//! `longshore` at a terminal: the question about a servers file that was found, tables, and output of tools that must not
+//! control the terminal.
 
 use std::fs;
 use std::path::Path;
 
 use longshore_tests::longshore::Longshore;
 use longshore_tests::scratch::Scratch;
-use longshore_tests::terminal::AtTerminal;
+use longshore_tests::terminal::TerminalSession;
 use longshore_tests::wait::until;
 use serde_json::{Value, json};
 
-/// The question, as far as it does not depend on the file.
+/// The part of the question that does not depend on the file.
 const QUESTION: &str = "Type yes or no";
 
-/// A server that leaves a mark when it is started, and ends.
+/// Returns a server that creates a file when it is started, and ends.
 fn marking(name: &str) -> Value {
     json!({ "marks": { "command": "sh", "args": ["-c", format!("touch {name}; echo ${{TERM}}")], "env": { "A": "${HOME}" } } })
 }
@@ -22,13 +23,13 @@ fn list(scratch: &Scratch, state: &Path) -> Longshore {
     Longshore::new(scratch.path(), ["servers", "list"]).env("XDG_STATE_HOME", &state)
 }
 
-/// Whether the server was started.
+/// Returns true if the server was started.
 fn was_started(scratch: &Scratch, name: &str) -> bool {
     scratch.path().join(name).exists()
 }
 
 async fn asked(scratch: &Scratch, state: &Path, answer: &str) -> (Option<i32>, String) {
-    let mut terminal = AtTerminal::start(list(scratch, state));
+    let mut terminal = TerminalSession::start(list(scratch, state));
     terminal.shows(QUESTION).await;
     terminal.types(answer);
     terminal.end().await
@@ -53,7 +54,7 @@ async fn found_servers_file_is_asked_about_once_for_each_content() {
     let (_, screen) = asked(&scratch, state.path(), "yes").await;
     assert!(was_started(&scratch, "first"), "{screen}");
 
-    let (_, screen) = AtTerminal::start(list(&scratch, state.path())).end().await;
+    let (_, screen) = TerminalSession::start(list(&scratch, state.path())).end().await;
     assert!(!screen.contains(QUESTION), "the answer is remembered\n{screen}");
 
     scratch.servers(&marking("second"));
@@ -66,14 +67,14 @@ async fn found_servers_file_is_asked_about_once_for_each_content() {
 async fn named_or_trusted_servers_file_is_not_asked_about() {
     let (scratch, state) = (Scratch::new(&marking("named")), Scratch::new(&json!({})));
     let named = list(&scratch, state.path()).env("LONGSHORE_MCP_CONFIG", ".mcp.json");
-    let (_, screen) = AtTerminal::start(named).end().await;
+    let (_, screen) = TerminalSession::start(named).end().await;
     assert!(was_started(&scratch, "named") && !screen.contains(QUESTION), "{screen}");
 
     scratch.servers(&marking("trusted"));
     let state_path = state.path().display().to_string();
     let trust = Longshore::new(scratch.path(), ["servers", "trust"]).env("XDG_STATE_HOME", &state_path);
     trust.run().await.expecting(0).saying(&["is trusted now", "starts A=${HOME} sh -c"]);
-    let (_, screen) = AtTerminal::start(list(&scratch, state.path())).end().await;
+    let (_, screen) = TerminalSession::start(list(&scratch, state.path())).end().await;
     assert!(was_started(&scratch, "trusted") && !screen.contains(QUESTION), "{screen}");
 }
 
@@ -87,7 +88,7 @@ async fn without_a_terminal_the_found_file_is_used_and_named() {
 }
 
 #[tokio::test]
-async fn answer_of_a_tool_cannot_steer_a_terminal_and_keeps_its_value() {
+async fn answer_of_a_tool_cannot_control_a_terminal_and_keeps_its_value() {
     let scratch = Scratch::new(&json!({ "noop": { "type": "noop" } }));
     let text = "a\u{9b}31mb\u{202e}c\u{1b}[2Jd\u{7f}\u{2028}\u{61c}\u{200f}\u{2067}";
     let arguments = json!({ "text": text }).to_string();
@@ -96,7 +97,7 @@ async fn answer_of_a_tool_cannot_steer_a_terminal_and_keeps_its_value() {
         Longshore::new(scratch.path(), words.iter().chain(more)).env("NO_COLOR", "1")
     };
     for more in [&["--json"][..], &[]] {
-        let (code, screen) = AtTerminal::start(call(more)).end().await;
+        let (code, screen) = TerminalSession::start(call(more)).end().await;
         assert_eq!(code, Some(0), "{screen}");
         let is_direction = |c: char| "\u{202e}\u{2028}\u{61c}\u{200f}\u{2067}".contains(c);
         let harmful = |c: char| is_direction(c) || c.is_control() && !matches!(c, '\n' | '\r');
@@ -118,7 +119,7 @@ async fn times_are_local_at_a_terminal_and_in_utc_elsewhere() {
         Longshore::new(scratch.path(), words.iter().chain(more)).env("TZ", "XYZ-5:45").env("NO_COLOR", "1")
     };
     let submitted = |text: &str| text.lines().find(|line| line.contains("submitted")).map(str::to_owned);
-    let (_, screen) = AtTerminal::start(show(&[])).end().await;
+    let (_, screen) = TerminalSession::start(show(&[])).end().await;
     assert!(submitted(&screen).is_some_and(|line| line.trim_end().ends_with("+05:45")), "{screen}");
     let piped = show(&[]).run().await.expecting(0);
     assert!(submitted(&piped.stdout).is_some_and(|line| line.ends_with('Z')), "{piped}");
@@ -132,7 +133,7 @@ async fn list_at_a_narrow_terminal_keeps_every_column_and_a_piped_one_is_whole()
     let failed = scratch.run().await.expecting(20);
     let run = scratch.newest().await.summary.run.to_string();
     let list = || Longshore::new(scratch.path(), ["runs", "list"]).env("NO_COLOR", "1");
-    let (_, screen) = AtTerminal::start(list()).end().await;
+    let (_, screen) = TerminalSession::start(list()).end().await;
     let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
     let row = rows.iter().find(|row| row.contains("failed")).expect("a row");
     assert!(rows[0].contains("TOOK") && rows[0].contains("ERROR") && row.contains("wrong:"), "{screen}");
@@ -153,7 +154,7 @@ async fn reason_of_a_broken_server_is_whole_at_a_narrow_terminal_and_in_a_pipe()
         let list = Longshore::new(scratch.path(), ["servers", "list", "--mcp-config", ".mcp.json"]);
         list.env("NO_COLOR", "1").env("TERM", "dumb")
     };
-    let (_, screen) = AtTerminal::start(list()).end().await;
+    let (_, screen) = TerminalSession::start(list()).end().await;
     let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
     assert!(rows.iter().all(|row| row.chars().count() <= 80), "{screen}");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -174,7 +175,7 @@ async fn servers_are_shown_as_they_answer() {
         let list = Longshore::new(scratch.path(), ["servers", "list", "--mcp-config", ".mcp.json"]);
         list.env("NO_COLOR", "1").env("TERM", "xterm")
     };
-    let (terminal, piped) = (AtTerminal::start(list()), list().start());
+    let (terminal, piped) = (TerminalSession::start(list()), list().start());
     terminal.shows("quick  ready").await;
     terminal.shows("waiting for slow").await;
     until("the first server is printed", || piped.stdout().contains("quick  ready")).await;

@@ -336,13 +336,63 @@ fn settings(config: &Config) -> Vec<(&'static str, String)> {
 mod tests {
     use super::definitions::{jobs, log};
     use super::*;
-    use async_nats::jetstream::stream::RetentionPolicy;
+    use async_nats::jetstream::stream::{
+        DiscardPolicy, PersistenceMode, RetentionPolicy, Source, StorageType, SubjectTransform,
+    };
     use longshore_proto::Partition;
+
+    /// A change of a stream's configuration, and the setting that it is found by.
+    type Change = (&'static str, fn(&mut Config));
+
+    /// One change for each setting in [`settings`], in the same order.
+    const CHANGES: [Change; 21] = [
+        (PARTITIONS, |config| _ = config.metadata.insert(PARTITIONS.to_owned(), "77".to_owned())),
+        ("subjects", |config| config.subjects.push("other".to_owned())),
+        ("retention", |config| config.retention = RetentionPolicy::Interest),
+        ("storage", |config| config.storage = StorageType::Memory),
+        ("num_replicas", |config| config.num_replicas += 1),
+        ("discard", |config| {
+            let is_new = config.discard == DiscardPolicy::New;
+            config.discard = if is_new { DiscardPolicy::Old } else { DiscardPolicy::New };
+        }),
+        ("discard_new_per_subject", |config| config.discard_new_per_subject ^= true),
+        ("max_msgs", |config| config.max_messages = 7),
+        ("max_msgs_per_subject", |config| config.max_messages_per_subject = 7),
+        ("max_age", |config| config.max_age = Duration::from_secs(7)),
+        ("duplicate_window", |config| config.duplicate_window = Duration::from_secs(7)),
+        ("deny_delete", |config| config.deny_delete ^= true),
+        ("deny_purge", |config| config.deny_purge ^= true),
+        ("allow_direct", |config| config.allow_direct ^= true),
+        ("allow_atomic", |config| config.allow_atomic_publish ^= true),
+        ("sealed", |config| config.sealed ^= true),
+        ("no_ack", |config| config.no_ack ^= true),
+        ("mirror", |config| config.mirror = Some(Source::default())),
+        ("sources", |config| config.sources = Some(vec![Source::default()])),
+        ("subject_transform", |config| {
+            let (source, destination) = (">".to_owned(), "other.>".to_owned());
+            config.subject_transform = Some(SubjectTransform { source, destination });
+        }),
+        ("persist_mode async", |config| config.persist_mode = Some(PersistenceMode::Async)),
+    ];
 
     #[test]
     fn created_stream_passes_the_verification() {
         for config in definitions(2, 1) {
             assert_eq!(difference(&config, &config), None);
+        }
+    }
+
+    #[test]
+    fn every_setting_that_a_promise_needs_is_compared() {
+        for needed in definitions(2, 1) {
+            let names: Vec<_> = settings(&needed).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, CHANGES.map(|(name, _)| name));
+            for (name, change) in CHANGES {
+                let mut found = needed.clone();
+                change(&mut found);
+                let different = difference(&found, &needed).map(|difference| difference.setting);
+                assert_eq!(different, Some(name), "{}", needed.name);
+            }
         }
     }
 

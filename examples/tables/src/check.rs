@@ -1,7 +1,7 @@
-//! What is wrong with a table.
+//! Problems of a table.
 //!
-//! Every problem has its line and says what to do about it. A table with problems is still a result: whether it is
-//! good enough is for the caller to decide.
+//! Every problem has its line and a description. A table with problems is still a valid result: the caller decides if the
+//! table is good enough.
 
 use std::collections::BTreeSet;
 
@@ -10,47 +10,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::{Row, Table, number};
 
-/// A person mends a file after the first few problems; more of them would only fill messages. All are counted.
+/// The limit for the problems that are listed: a user corrects a file after the first few. All problems are counted.
 const MAX_PROBLEMS: usize = 100;
 
-/// What checking a file found.
+/// The result of a check.
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Validation {
     /// The file that was checked.
     pub(crate) file: String,
-    /// Whether no problem was found.
+    /// True if no problem was found.
     pub(crate) valid: bool,
-    /// How many rows there are, without the header.
+    /// The number of rows, without the header.
     pub(crate) rows: u64,
     /// The columns, in the order of the file.
     pub(crate) columns: Vec<Column>,
-    /// How many problems were found.
+    /// The number of problems.
     pub(crate) problem_count: u64,
-    /// The first hundred of them.
+    /// The first hundred problems.
     pub(crate) problems: Vec<Problem>,
 }
 
-/// One column.
+/// A column of a table.
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Column {
     /// Its name in the header.
     pub(crate) name: String,
-    /// Whether at least half of its values are numbers.
+    /// True if at least half of its values are numbers.
     pub(crate) numeric: bool,
 }
 
-/// One problem.
+/// A problem of a table.
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Problem {
-    /// The line of the file, counted from 1.
+    /// The line of the file, starting at 1.
     pub(crate) line: u64,
-    /// Which sort of problem.
+    /// The kind of the problem.
     pub(crate) kind: ProblemKind,
-    /// The same in words.
+    /// The description of the problem.
     pub(crate) message: String,
 }
 
-/// The sorts of problems.
+/// The kinds of problems.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
@@ -60,11 +60,11 @@ pub(crate) enum ProblemKind {
     DuplicateHeader,
     /// A row with more or fewer fields than the header.
     RaggedRow,
-    /// A value in a column of numbers that is not one.
+    /// A value that is not a number, in a numeric column.
     NotANumber,
 }
 
-/// Checks a table; the name is for the result.
+/// Checks a table. `file` is the file's name for the result.
 pub(crate) fn validate(file: String, table: &Table) -> Validation {
     let numeric = table.numeric();
     let found =
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_file_has_no_problems() {
+    fn valid_file_has_no_problems() {
         let found = check("product,amount\ntea,1.5\ncoffee,\n");
         assert_eq!((found.valid, found.rows, found.problem_count), (true, 2, 0));
         let columns: Vec<_> =
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_has_its_line_and_says_what_is_wrong() {
+    fn every_problem_has_its_line_and_a_description() {
         let found = check("product,,amount,amount\ntea,x,1,2\ncoffee,x,12.-,3\nmilk,x\nwater,x,1,2,3\n");
         let found: Vec<_> = found.problems.iter().map(|p| (p.line, p.kind, p.message.as_str())).collect();
         assert_eq!(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_counted_and_the_first_hundred_are_told() {
+    fn all_problems_are_counted_and_the_first_hundred_are_listed() {
         let found = check(&format!("a,b\n{}", "1\n".repeat(250)));
         assert_eq!((found.problem_count, found.problems.len(), found.valid), (250, 100, false));
     }

@@ -1,7 +1,7 @@
-//! The folder that the tools may read, and nothing but that folder.
+//! The only folder that the tools may read.
 //!
-//! A tool gets a name from its caller, who may be anybody. [`Folder::open_file`] turns it into an open file, and
-//! refuses everything that would lead elsewhere: absolute paths, `..`, and symbolic links that point out of the folder.
+//! A tool gets file names from its caller, which is not trusted. [`Folder::open_file`] opens a file by its name, and refuses
+//! names that lead out of the folder: absolute paths, `..`, and symbolic links to files outside.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,10 +11,10 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
 use thiserror::Error;
 
-/// A file is read into memory as a whole; 64 MiB is about a million rows.
+/// The limit for a file, which is read into memory completely: 64 MiB are about a million rows.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A list of more files is of no use to a person or to a model, and would not fit into a message.
+/// The limit for a list of files: a longer list is of no use to a user or to a model, and does not fit into a message.
 const MAX_LISTED: usize = 10_000;
 
 /// A folder, by its real path.
@@ -23,16 +23,16 @@ pub(crate) struct Folder {
     root: PathBuf,
 }
 
-/// One CSV file of the folder.
+/// A CSV file of the folder.
 #[derive(Debug, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-pub(crate) struct Listed {
-    /// What the other tools call it.
+pub(crate) struct CsvFile {
+    /// The name that the other tools take.
     pub(crate) name: String,
-    /// How large it is.
+    /// The size in bytes.
     pub(crate) bytes: u64,
 }
 
-/// Why a folder or a file cannot be read.
+/// The reason why a folder or a file cannot be read.
 #[derive(Debug, Error)]
 pub(crate) enum FolderRefusal {
     #[error("the folder {} cannot be read: {source}", path.display())]
@@ -41,7 +41,7 @@ pub(crate) enum FolderRefusal {
         "{0:?} is not a path below the folder: give a name as list_files returns it, without `..` or a leading `/`"
     )]
     Outside(String),
-    #[error("there is no file {0:?} in the folder; list_files says what there is")]
+    #[error("there is no file {0:?} in the folder; list_files returns the files")]
     Missing(String),
     #[error("{0:?} is not a regular file")]
     NotAFile(String),
@@ -54,7 +54,7 @@ pub(crate) enum FolderRefusal {
 }
 
 impl Folder {
-    /// Takes the folder at a path, whose real path is the limit from now on.
+    /// Opens the folder at a path. No file outside of its real path is ever opened.
     pub(crate) fn open(path: &Path) -> Result<Self, FolderRefusal> {
         let refuse = |source| FolderRefusal::Root { path: path.to_owned(), source };
         let root = path.canonicalize().map_err(refuse)?;
@@ -62,8 +62,8 @@ impl Folder {
         Ok(Self { root })
     }
 
-    /// The CSV files that stand directly in the folder, by name.
-    pub(crate) fn list(&self) -> Result<Vec<Listed>, FolderRefusal> {
+    /// Returns the CSV files in the folder itself, in the order of their names.
+    pub(crate) fn list(&self) -> Result<Vec<CsvFile>, FolderRefusal> {
         let refuse = |source| FolderRefusal::Root { path: self.root.clone(), source };
         let mut listed = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(refuse)? {
@@ -76,7 +76,7 @@ impl Folder {
             if listed.len() == MAX_LISTED {
                 return Err(FolderRefusal::TooMany);
             }
-            listed.push(Listed { name, bytes: metadata.len() });
+            listed.push(CsvFile { name, bytes: metadata.len() });
         }
         listed.sort();
         Ok(listed)
@@ -96,8 +96,8 @@ impl Folder {
         File::open(path).map_err(refuse)
     }
 
-    /// The real path of a name. Both tests are needed: the first refuses what is not even a name, and the second,
-    /// made after links are followed, refuses links that lead out.
+    /// Returns the real path of a file. The first check refuses absolute paths and `..`; the second check, after links were
+    /// followed, refuses links to files outside.
     fn resolve(&self, name: &str) -> Result<PathBuf, FolderRefusal> {
         let outside = || FolderRefusal::Outside(name.to_owned());
         let relative = Path::new(name);
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder `data` with a file, and a secret beside it.
+    /// Makes a folder `data` with files, and a file beside it that must not be read.
     fn scratch() -> (tempfile::TempDir, Folder) {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");

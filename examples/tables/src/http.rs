@@ -1,7 +1,7 @@
-//! The same tools over streamable HTTP, on loopback unless somebody says by which names other machines may call.
+//! The tools over streamable HTTP, on a loopback address unless the user gives host names for other machines.
 //!
-//! There is no authentication here, so other addresses are refused, as are requests that a browser makes on behalf of
-//! a web page, and requests to any other name. No session is kept: every request stands alone, in both protocol eras.
+//! There is no authentication, so other addresses are refused, as are requests that a browser sends for a web page, and
+//! requests to other host names. There are no sessions: every request is independent, in both protocol eras.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use tokio::net::TcpListener;
 
 use crate::server::Tables;
 
-/// Why the server does not listen.
+/// The reason why the server does not listen.
 #[derive(Debug, Error)]
 pub(crate) enum HttpRefusal {
     #[error(
         "{0} is not a loopback address, and this server has no authentication: use 127.0.0.1, or, on a network where \
-         everybody may call it, say by which name with --allow-host"
+         every machine may call it, give its host name with --allow-host"
     )]
     NotLoopback(SocketAddr),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
 }
 
-/// Serves until the process ends. `listening` is told the URL once connections are accepted. With `hosts`, other
-/// machines may call it by those names.
+/// Serves until the process ends. Calls `listening` with the URL once connections are accepted. `hosts` are the host names
+/// by which other machines may call the server.
 pub(crate) async fn serve(
     tables: Tables,
     address: SocketAddr,

@@ -1,10 +1,10 @@
 //! An MCP server for a folder of CSV files: it checks them, adds them up and writes a report.
 //!
-//! It stands on rmcp and shares no code with Longshore, as any server that Longshore calls would. It speaks stdio,
-//! or streamable HTTP with `--http`, in both protocol eras. With `--journal` it writes down every call, and with
-//! `--delay-ms` it takes its time, so that tests can count calls and interrupt them.
+//! It is built on rmcp and shares no code with Longshore, like any other server that Longshore calls. It speaks stdio, or
+//! streamable HTTP with `--http`, in both protocol eras. With `--journal` it records every call, and with `--delay-ms` each
+//! call takes longer, so that tests can count calls and interrupt them.
 //!
-//! This file reads the command line and puts the parts together; the tools are in [`server`].
+//! This file reads the command line and creates the server; the tools are in [`server`].
 
 mod check;
 mod folder;
@@ -36,7 +36,7 @@ struct Arguments {
     /// The folder whose CSV files the tools may read; nothing outside it is ever opened.
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
-    /// The folder that `write_report` writes to; made if it is not there.
+    /// The folder that `write_report` writes to. It is created if it does not exist.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Serves streamable HTTP at /mcp on this address instead of stdio; port 0 takes a free one.
@@ -58,7 +58,7 @@ async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error}"));
+            print_message(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -73,20 +73,22 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     );
     match arguments.http {
         Some(address) => {
-            http::serve(tables, address, arguments.allow_host, |url| say(&format!("listening on {url}")))
-                .await?
+            http::serve(tables, address, arguments.allow_host, |url| {
+                print_message(&format!("listening on {url}"))
+            })
+            .await?
         }
-        // Ends when the client closes our stdin.
+        // Ends when the client closes the standard input.
         None => _ = tables.serve(rmcp::transport::stdio_pipes()).await?.waiting().await?,
     }
     Ok(())
 }
 
-/// Over stdio, stdout belongs to the protocol: people read stderr.
+/// Prints a message for the user on stderr, because stdout belongs to the protocol.
 #[expect(
     clippy::print_stderr,
-    reason = "a program of its own, whose messages go to the person who started it"
+    reason = "a separate program, which prints its messages for the user who started it"
 )]
-fn say(message: &str) {
+fn print_message(message: &str) {
     eprintln!("tables: {message}");
 }

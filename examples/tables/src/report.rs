@@ -1,7 +1,7 @@
-//! The report: summaries and checks as Markdown, in one file.
+//! Reports: summaries and checks as a Markdown file.
 //!
-//! The text depends on the arguments alone, and a report replaces the one of the same name in a single step. So
-//! writing it twice is the same as writing it once, and nobody ever reads half of it.
+//! The text depends only on the arguments, and a report replaces the report of the same name atomically. So writing it twice
+//! has the same effect as writing it once, and a reader never sees half of it.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::check::Validation;
 use crate::summary::Summary;
 
-/// Longer file names are refused by common file systems once the ending is added.
+/// The limit for a name: with the ending and a temporary suffix, common file systems take it.
 const MAX_NAME_BYTES: usize = 100;
 
 /// The folder that reports are written to.
@@ -23,7 +23,7 @@ pub(crate) struct Reports {
     folder: PathBuf,
 }
 
-/// What a report is made of.
+/// The content of a report.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
@@ -31,25 +31,25 @@ pub(crate) struct Report {
     pub(crate) name: String,
     /// The heading of the report.
     pub(crate) title: String,
-    /// What everything adds up to, from combine_summaries.
+    /// The sums of all files, from combine_summaries.
     pub(crate) totals: Summary,
-    /// What each file adds up to, from summarise_csv.
+    /// The sums of each file, from summarise_csv.
     pub(crate) files: Vec<Summary>,
-    /// What is wrong with the files, from validate_csv.
+    /// The problems of the files, from validate_csv.
     #[serde(default)]
     pub(crate) checks: Vec<Validation>,
 }
 
-/// Where a report is.
+/// The file of a report.
 #[derive(Debug, JsonSchema, PartialEq, Serialize)]
-pub(crate) struct Written {
-    /// The file.
+pub(crate) struct WrittenReport {
+    /// The path of the file.
     pub(crate) path: String,
-    /// How large it is.
+    /// The size in bytes.
     pub(crate) bytes: u64,
 }
 
-/// Why a report is not written.
+/// The reason why a report is not written.
 #[derive(Debug, Error)]
 pub(crate) enum ReportRefusal {
     #[error("{0:?} is not a name for a report: use up to {MAX_NAME_BYTES} letters, digits, `-` and `_`")]
@@ -59,7 +59,7 @@ pub(crate) enum ReportRefusal {
 }
 
 impl Reports {
-    /// Takes a folder, and makes it if it is not there.
+    /// Opens a folder, and creates it if it does not exist.
     pub(crate) fn open(folder: PathBuf) -> Result<Self, ReportRefusal> {
         match std::fs::create_dir_all(&folder) {
             Ok(()) => Ok(Self { folder }),
@@ -67,8 +67,8 @@ impl Reports {
         }
     }
 
-    /// Writes a report, or replaces it.
-    pub(crate) fn write(&self, report: &Report) -> Result<Written, ReportRefusal> {
+    /// Writes a report, or replaces the report of the same name.
+    pub(crate) fn write(&self, report: &Report) -> Result<WrittenReport, ReportRefusal> {
         let name = &report.name;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
@@ -79,10 +79,10 @@ impl Reports {
         self.replace(&path, text.as_bytes())
             .map_err(|source| ReportRefusal::Write { path: path.clone(), source })?;
         let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        Ok(Written { path: path.display().to_string(), bytes })
+        Ok(WrittenReport { path: path.display().to_string(), bytes })
     }
 
-    /// The new text stands on disk before it takes the place of the old one.
+    /// Replaces a file after the new text is on disk.
     fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         file.write_all(text)?;
@@ -175,7 +175,7 @@ fn problems(f: &mut fmt::Formatter<'_>, checks: &[Validation]) -> fmt::Result {
     Ok(())
 }
 
-/// Text from a file stays in its place: it cannot end the cell, begin a new line or become markup.
+/// Escapes text of a file, so that it cannot end a table cell, begin a new line or become markup.
 fn cell(text: &str) -> String {
     text.chars()
         .flat_map(|char| match char {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_tells_totals_files_groups_and_problems() {
+    fn report_has_totals_files_groups_and_problems() {
         let expected = "\
 # Sales
 
@@ -244,7 +244,7 @@ north.csv, 1 of 1 shown:
     }
 
     #[test]
-    fn writing_twice_is_writing_once() {
+    fn report_that_is_written_again_is_the_same_file() {
         let scratch = tempfile::tempdir().unwrap();
         let reports = Reports::open(scratch.path().join("out")).unwrap();
         let first = reports.write(&report("sales")).unwrap();
@@ -258,7 +258,7 @@ north.csv, 1 of 1 shown:
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn names_that_lead_out_of_the_folder_are_refused() {
         let scratch = tempfile::tempdir().unwrap();
         let reports = Reports::open(scratch.path().to_owned()).unwrap();
         let long = "x".repeat(MAX_NAME_BYTES + 1);

@@ -1,7 +1,7 @@
-//! The tools: what they are called, what they take and give, and what may be assumed about them.
+//! The tools: names, descriptions, arguments, results, and hints such as "read only".
 //!
-//! Each tool is a few lines that hand over to the module that knows. Every call, whichever tool it is for, passes
-//! [`Tables::call_tool`], which keeps the journal. A refusal becomes a tool error, whose text the caller can act on.
+//! Each tool is a few lines that call the module with its logic. Every call passes [`Tables::call_tool`], which keeps the
+//! journal. A refusal becomes a tool error, whose text says what the caller can do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +18,25 @@ use rmcp::{ErrorData, Json, RoleServer, ServerHandler, tool, tool_handler, tool_
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Validation};
-use crate::folder::{Folder, Listed};
-use crate::journal::{Entry, Journal};
-use crate::report::{Report, Reports, Written};
+use crate::folder::{CsvFile, Folder};
+use crate::journal::{Journal, JournalEntry};
+use crate::report::{Report, Reports, WrittenReport};
 use crate::summary::{self, Summary};
 use crate::table::Table;
 
-/// Where Longshore puts the key that is equal for all attempts of a step.
+/// The field of `_meta` in which Longshore sends the key that is equal for all attempts of a step.
 const IDEMPOTENCY_KEY: &str = "dev.longshore/idempotency-key";
 
-/// The server; clones share everything.
+/// The server. Clones share their state.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    parts: Arc<Parts>,
+    state: Arc<ServerState>,
     router: ToolRouter<Self>,
 }
 
+/// The folders, the journal and the settings of the server.
 #[derive(Debug)]
-struct Parts {
+struct ServerState {
     folder: Folder,
     reports: Option<Reports>,
     journal: Option<Journal>,
@@ -50,13 +51,13 @@ struct FileRequest {
     file: String,
 }
 
-/// A file of the folder, and how to add it up.
+/// A file of the folder, and the columns to add up.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SummariseRequest {
     /// The file's name, as list_files returns it.
     file: String,
-    /// A column whose values make groups, each added up on its own.
+    /// A column whose values form groups, each added up separately.
     #[serde(default)]
     group_by: Option<String>,
     /// The columns to add up; all columns of numbers, if not given.
@@ -64,7 +65,7 @@ struct SummariseRequest {
     columns: Option<Vec<String>>,
 }
 
-/// What to combine.
+/// The summaries to combine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CombineRequest {
@@ -72,7 +73,7 @@ struct CombineRequest {
     summaries: Vec<Summary>,
 }
 
-/// What to write down.
+/// The text to append to the journal.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NoteRequest {
@@ -83,18 +84,18 @@ struct NoteRequest {
 /// The files of the folder.
 #[derive(Debug, JsonSchema, Serialize)]
 struct FileList {
-    /// In order of their names.
-    files: Vec<Listed>,
+    /// The files in the order of their names.
+    files: Vec<CsvFile>,
 }
 
-/// That something was written down.
+/// The receipt for a line of the journal.
 #[derive(Debug, JsonSchema, Serialize)]
-struct Noted {
+struct NoteReceipt {
     /// The text of the line.
     text: String,
 }
 
-/// What a refused call answers: the text of the refusal.
+/// The text with which a refused call is answered.
 #[derive(Debug)]
 struct ToolError(String);
 
@@ -112,15 +113,15 @@ impl IntoContents for ToolError {
 
 #[tool_router]
 impl Tables {
-    /// Puts the parts together.
+    /// Creates the server.
     pub(crate) fn new(
         folder: Folder,
         reports: Option<Reports>,
         journal: Option<Journal>,
         delay: Duration,
     ) -> Self {
-        let parts = Arc::new(Parts { folder, reports, journal, delay });
-        Self { parts, router: Self::tool_router() }
+        let state = Arc::new(ServerState { folder, reports, journal, delay });
+        Self { state, router: Self::tool_router() }
     }
 
     #[tool(
@@ -128,7 +129,7 @@ impl Tables {
         annotations(title = "List files", read_only_hint = true, open_world_hint = false)
     )]
     async fn list_files(&self) -> Result<Json<FileList>, ToolError> {
-        self.blocking(|parts| Ok(FileList { files: parts.folder.list()? })).await
+        self.blocking(|state| Ok(FileList { files: state.folder.list()? })).await
     }
 
     #[tool(
@@ -140,8 +141,8 @@ impl Tables {
         &self,
         Parameters(request): Parameters<FileRequest>,
     ) -> Result<Json<Validation>, ToolError> {
-        self.blocking(|parts| {
-            let table = parts.read(&request.file)?;
+        self.blocking(|state| {
+            let table = state.read(&request.file)?;
             Ok(check::validate(request.file, &table))
         })
         .await
@@ -156,8 +157,8 @@ impl Tables {
         &self,
         Parameters(request): Parameters<SummariseRequest>,
     ) -> Result<Json<Summary>, ToolError> {
-        self.blocking(move |parts| {
-            let table = parts.read(&request.file)?;
+        self.blocking(move |state| {
+            let table = state.read(&request.file)?;
             Ok(summary::summarise(request.file, &table, request.group_by, request.columns.as_deref())?)
         })
         .await
@@ -185,9 +186,12 @@ impl Tables {
             open_world_hint = false
         )
     )]
-    async fn write_report(&self, Parameters(report): Parameters<Report>) -> Result<Json<Written>, ToolError> {
-        self.blocking(move |parts| {
-            let reports = parts.reports.as_ref().ok_or_else(|| ToolError::not_started_with("--out DIR"))?;
+    async fn write_report(
+        &self,
+        Parameters(report): Parameters<Report>,
+    ) -> Result<Json<WrittenReport>, ToolError> {
+        self.blocking(move |state| {
+            let reports = state.reports.as_ref().ok_or_else(|| ToolError::not_started_with("--out DIR"))?;
             Ok(reports.write(&report)?)
         })
         .await
@@ -211,24 +215,27 @@ impl Tables {
             open_world_hint = false
         )
     )]
-    async fn note(&self, Parameters(request): Parameters<NoteRequest>) -> Result<Json<Noted>, ToolError> {
-        let journal = self.parts.journal.as_ref();
+    async fn note(
+        &self,
+        Parameters(request): Parameters<NoteRequest>,
+    ) -> Result<Json<NoteReceipt>, ToolError> {
+        let journal = self.state.journal.as_ref();
         let journal = journal.ok_or_else(|| ToolError::not_started_with("--journal FILE"))?;
-        journal.append(&Entry::Note { text: &request.text })?;
-        Ok(Json(Noted { text: request.text }))
+        journal.append(&JournalEntry::Note { text: &request.text })?;
+        Ok(Json(NoteReceipt { text: request.text }))
     }
 
-    /// Files are read and written off the runtime's threads.
+    /// Reads or writes files on a thread for blocking work.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Parts) -> Result<T, ToolError> + Send + 'static,
+        work: impl FnOnce(&ServerState) -> Result<T, ToolError> + Send + 'static,
     ) -> Result<Json<T>, ToolError> {
-        let parts = Arc::clone(&self.parts);
-        tokio::task::spawn_blocking(move || work(&parts)).await?.map(Json)
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || work(&state)).await?.map(Json)
     }
 }
 
-impl Parts {
+impl ServerState {
     fn read(&self, file: &str) -> Result<Table, ToolError> {
         Ok(Table::read(file, self.folder.open_file(file)?)?)
     }
@@ -267,25 +274,27 @@ impl Tables {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        // Only the wait can be cancelled: what has begun is finished, so that the journal tells no lies.
+        // Only the delay can be cancelled. A tool that has started is finished, so that the journal is correct.
         tokio::select! {
-            () = tokio::time::sleep(self.parts.delay) => {}
+            () = tokio::time::sleep(self.state.delay) => {}
             () = context.ct.cancelled() => return Ok(CallToolResult::error(vec![ContentBlock::text("cancelled")]).into()),
         }
         self.router.call(ToolCallContext::new(self, request, context)).await
     }
 
     fn begin(&self, tool: &str, arguments: Option<&JsonObject>, key: Option<&str>) -> Result<u64, ErrorData> {
-        let Some(journal) = &self.parts.journal else { return Ok(0) };
+        let Some(journal) = &self.state.journal else { return Ok(0) };
         let (call, none) = (journal.next_call(), JsonObject::new());
         let arguments = arguments.unwrap_or(&none);
-        journal.append(&Entry::Begin { call, tool, arguments, idempotency_key: key }).map_err(internal)?;
+        journal
+            .append(&JournalEntry::Begin { call, tool, arguments, idempotency_key: key })
+            .map_err(internal)?;
         Ok(call)
     }
 
     fn end(&self, call: u64, tool: &str, key: Option<&str>, ok: bool) -> Result<(), ErrorData> {
-        let Some(journal) = &self.parts.journal else { return Ok(()) };
-        journal.append(&Entry::End { call, tool, idempotency_key: key, ok }).map_err(internal)
+        let Some(journal) = &self.state.journal else { return Ok(()) };
+        journal.append(&JournalEntry::End { call, tool, idempotency_key: key, ok }).map_err(internal)
     }
 }
 

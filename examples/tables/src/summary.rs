@@ -1,7 +1,7 @@
-//! Adding up: the numbers of one file, and of several files together.
+//! Sums of the numbers of one file, and of several files together.
 //!
-//! One type serves both. A [`Summary`] names the files it covers, and summaries of different files combine into one,
-//! so a workflow can add up files side by side and join the results afterwards.
+//! A [`Summary`] names its files, and summaries of different files can be combined into one, so a workflow can add up several
+//! files in parallel and combine the results afterwards.
 
 use std::collections::BTreeMap;
 
@@ -11,51 +11,51 @@ use thiserror::Error;
 
 use crate::table::{Table, number};
 
-/// More groups than this are no summary: the column holds names or numbers of single things.
+/// The limit for the number of groups: a column with more values holds names or numbers of single things.
 const MAX_GROUPS: usize = 1_000;
 
-/// What a set of files adds up to.
+/// The sums of a set of files.
 #[derive(Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Summary {
-    /// The files it covers.
+    /// The files.
     pub(crate) files: Vec<String>,
-    /// How many rows were added up.
+    /// The number of rows that were added up.
     pub(crate) rows: u64,
-    /// How many rows were left out, for they have more or fewer fields than the header.
+    /// The number of rows that were left out because they have more or fewer fields than the header.
     pub(crate) skipped_rows: u64,
-    /// Each numeric column, over all rows.
+    /// The numeric columns, over all rows.
     pub(crate) columns: BTreeMap<String, Numbers>,
-    /// The column the groups come from.
+    /// The column whose values form the groups.
     pub(crate) group_by: Option<String>,
-    /// The same for the rows of each value of that column.
+    /// The sums of the rows of each value of that column.
     pub(crate) groups: BTreeMap<String, Group>,
 }
 
-/// What the rows of one group add up to.
+/// The sums of the rows of a group.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Group {
-    /// How many rows.
+    /// The number of rows.
     pub(crate) rows: u64,
-    /// Each numeric column.
+    /// The numeric columns.
     pub(crate) columns: BTreeMap<String, Numbers>,
 }
 
-/// The numbers of one column; values that are not numbers do not count.
+/// The numbers of a column. Other values are not counted.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Numbers {
-    /// How many there are.
+    /// The number of numbers.
     pub(crate) count: u64,
-    /// All of them together.
+    /// Their sum.
     pub(crate) sum: f64,
-    /// The smallest.
+    /// The smallest number.
     pub(crate) min: f64,
-    /// The largest.
+    /// The largest number.
     pub(crate) max: f64,
     /// Their average.
     pub(crate) mean: f64,
 }
 
-/// Why there is no summary.
+/// The reason why a file is not added up, or summaries are not combined.
 #[derive(Debug, Error)]
 pub(crate) enum SummaryRefusal {
     #[error("{file:?} has no column {column:?}; it has {}", names(.known))]
@@ -71,7 +71,7 @@ pub(crate) enum SummaryRefusal {
     Mixed { files: Vec<String>, by: Option<String>, others: Vec<String>, other_by: Option<String> },
 }
 
-/// Adds up one table: the columns that are named, or else every numeric one.
+/// Adds up the given columns of a table, or all numeric columns.
 pub(crate) fn summarise(
     file: String,
     table: &Table,
@@ -113,8 +113,8 @@ pub(crate) fn summarise(
     })
 }
 
-/// Joins the summaries of different files into one. They come from a caller, who may have made them up, so counts
-/// saturate instead of overflowing.
+/// Combines the summaries of different files into one. Counts saturate instead of overflowing, because the caller may give
+/// any numbers.
 pub(crate) fn combine(summaries: Vec<Summary>) -> Result<Summary, SummaryRefusal> {
     let mut summaries = summaries.into_iter();
     let mut all = summaries.next().ok_or(SummaryRefusal::Nothing)?;
@@ -176,8 +176,8 @@ fn merge_column(into: &mut BTreeMap<String, Numbers>, column: &str, numbers: &Nu
     }
 }
 
-/// The numeric columns by name. A column without a name has none to be added up under, and of two columns of one name
-/// the first counts; checking the file reports both.
+/// Returns the indices of the numeric columns by their names. A column without a name is left out, and of two columns of the
+/// same name the first is taken; `validate_csv` reports both problems.
 fn numeric_columns(table: &Table) -> BTreeMap<&str, usize> {
     let mut columns = BTreeMap::new();
     for (index, (name, numeric)) in table.header.iter().zip(table.numeric()).enumerate() {
@@ -188,8 +188,8 @@ fn numeric_columns(table: &Table) -> BTreeMap<&str, usize> {
     columns
 }
 
-/// Rounds to a millionth, so that 0.1 and 0.2 make 0.3 as they do on paper. JSON has no infinity, so a sum beyond every
-/// number stays at the last one.
+/// Rounds to a millionth, so that the sum of 0.1 and 0.2 is 0.3. JSON has no infinity, so a sum that is too large becomes the
+/// largest number.
 fn readable(number: f64) -> f64 {
     let rounded = (number * 1e6).round() / 1e6;
     if rounded.is_finite() { rounded } else { number.clamp(f64::MIN, f64::MAX) }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_without_a_name_of_their_own_are_left_out() {
+    fn columns_without_a_unique_name_are_left_out() {
         let summary = sum("t.csv", "units,,units\n1,2,4\n", None).unwrap();
         let sums: Vec<_> =
             summary.columns.iter().map(|(name, numbers)| (name.as_str(), numbers.sum)).collect();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_are_named_are_the_only_ones_added_up() {
+    fn only_given_columns_are_added_up() {
         let table = Table::read("north.csv", NORTH.as_bytes()).unwrap();
         let only = |column: &str| summarise("north.csv".to_owned(), &table, None, Some(&[column.to_owned()]));
         assert_eq!(only("units").unwrap().columns.into_keys().collect::<Vec<_>>(), ["units"]);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_add_up_the_rows_of_one_value() {
+    fn group_adds_up_the_rows_of_one_value() {
         let summary = sum("north.csv", NORTH, Some("product")).unwrap();
         let rows: Vec<_> = summary.groups.iter().map(|(name, group)| (name.as_str(), group.rows)).collect();
         assert_eq!(rows, [("coffee", 1), ("tea", 2)]);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_added_up_is_refused_with_the_way_out() {
+    fn refusals_say_what_to_change() {
         let no_column = sum("north.csv", NORTH, Some("region")).unwrap_err().to_string();
         assert!(no_column.contains("product, units, price"), "{no_column}");
         assert!(matches!(combine(vec![]), Err(SummaryRefusal::Nothing)));

@@ -1,7 +1,7 @@
-//! A CSV file, read: a header, and rows with their line numbers.
+//! The content of a CSV file: a header, and rows with their line numbers.
 //!
-//! Reading is lenient, so that [`check`](crate::check) can report every problem of a file; the only refusals are
-//! files that are no CSV text at all. Which columns hold numbers is decided here, once, for checking and adding up.
+//! The reader is lenient, so that [`check`](crate::check) can report every problem of a file; only files that are not CSV
+//! text are refused. The numeric columns are determined here, for checks and sums alike.
 
 use std::io::Read;
 
@@ -13,20 +13,20 @@ use thiserror::Error;
 pub(crate) struct Table {
     /// The names of the columns, in order.
     pub(crate) header: Vec<String>,
-    /// The rows, in order; not all of them need to have as many fields as the header.
+    /// The rows, in order. A row may have more or fewer fields than the header.
     pub(crate) rows: Vec<Row>,
 }
 
-/// One row.
+/// A row of a table.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The line of the file it begins on, counted from 1.
+    /// The line of the file on which the row begins, starting at 1.
     pub(crate) line: u64,
-    /// Its fields, without the blanks around them.
+    /// The fields, without leading and trailing blanks.
     pub(crate) fields: Vec<String>,
 }
 
-/// Why a file is no table.
+/// The reason why a file cannot be read as a table.
 #[derive(Debug, Error)]
 pub(crate) enum TableRefusal {
     #[error("{0:?} is empty: a table begins with a header line")]
@@ -36,7 +36,7 @@ pub(crate) enum TableRefusal {
 }
 
 impl Table {
-    /// Reads a whole table; the name is for the messages.
+    /// Reads a table. `name` is the file's name for messages.
     pub(crate) fn read(name: &str, text: impl Read) -> Result<Self, TableRefusal> {
         let syntax = |source| TableRefusal::Syntax { name: name.to_owned(), source };
         let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(text);
@@ -52,13 +52,13 @@ impl Table {
         Ok(Self { header, rows })
     }
 
-    /// The rows that have as many fields as the header.
+    /// Returns the rows that have as many fields as the header.
     pub(crate) fn whole_rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.fields.len() == self.header.len())
     }
 
-    /// For each column, whether it holds numbers: at least half of its values that are not empty are numbers. So a few
-    /// slips do not turn a column of amounts into text, and a few numbers do not turn names into amounts.
+    /// Returns for each column if it is numeric: at least half of its values that are not empty are numbers. So a few mistakes
+    /// do not turn a column of amounts into text, and a few numbers do not turn names into amounts.
     pub(crate) fn numeric(&self) -> Vec<bool> {
         let mut seen = vec![(0_u64, 0_u64); self.header.len()];
         for row in self.whole_rows() {
@@ -71,7 +71,7 @@ impl Table {
     }
 }
 
-/// What a field says as a number. Infinity and NaN are words here, not amounts.
+/// Returns the number in a field. Infinity and NaN are not numbers here.
 pub(crate) fn number(field: &str) -> Option<f64> {
     field.parse().ok().filter(|number: &f64| number.is_finite())
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_know_their_lines_even_after_quoted_line_breaks() {
+    fn row_has_its_line_number_after_quoted_line_breaks() {
         let table = table("name,note\n a ,\"one\ntwo\"\nb,c\n");
         assert_eq!(table.header, ["name", "note"]);
         let rows: Vec<_> = table.rows.iter().map(|row| (row.line, row.fields.join("|"))).collect();
@@ -101,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn a_column_holds_numbers_when_half_of_its_values_are() {
+    fn column_is_numeric_if_half_of_its_values_are() {
         let table = table("amount,name,empty,mixed\n1,a,,1\n-2.5e3,b,,x\nn/a,3,,\n");
         assert_eq!(table.numeric(), [true, false, false, true]);
     }
 
     #[test]
-    fn only_finite_numbers_count() {
+    fn only_finite_numbers_are_numbers() {
         assert_eq!(number("12.50"), Some(12.5));
         for word in ["", "inf", "NaN", "1,5", "2026-07-01"] {
             assert_eq!(number(word), None, "{word}");
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_header_and_one_that_is_no_text_are_refused() {
+    fn file_without_a_header_and_file_that_is_not_text_are_refused() {
         assert!(matches!(Table::read("t.csv", &b""[..]), Err(TableRefusal::Empty(_))));
         let refusal = Table::read("t.csv", &b"a,b\n1,\xff\n"[..]).unwrap_err().to_string();
         assert!(refusal.contains("UTF-8") && refusal.contains("t.csv"), "{refusal}");

@@ -1,4 +1,4 @@
-//! The built server as a client meets it: over stdio and over HTTP, in both protocol eras.
+//! The built server, called by clients over stdio and over HTTP, in both protocol eras.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Nothing here takes a second; a test that waits longer than this has failed.
+/// The limit for each step of a test, far above what any of them takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Client = RunningService<RoleClient, ClientConfig>;
 
-/// A folder with two files, one of them with a row too short.
+/// Makes a folder with two files. One of them has a row that is too short.
 fn scratch() -> TempDir {
     let scratch = tempfile::tempdir().unwrap();
     std::fs::create_dir(scratch.path().join("data")).unwrap();
@@ -74,14 +74,14 @@ async fn journal_reaches(scratch: &Path, lines: usize) {
     let path = scratch.join("journal.jsonl");
     let reached = async {
         while std::fs::read_to_string(&path).unwrap().lines().count() < lines {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(PATIENCE, reached).await.unwrap();
 }
 
 #[tokio::test]
-async fn both_eras_see_the_same_tools_with_their_hints() {
+async fn both_eras_list_the_same_tools_with_their_hints() {
     let scratch = scratch();
     let (_child, old) = connect(scratch.path(), &[], ClientLifecycleMode::Initialize).await;
     let (_child, new) = connect(scratch.path(), &[], modern()).await;
@@ -113,7 +113,7 @@ async fn both_eras_see_the_same_tools_with_their_hints() {
 }
 
 #[tokio::test]
-async fn a_folder_becomes_a_report() {
+async fn report_is_written_from_a_folder() {
     let scratch = scratch();
     let (_child, client) = connect(scratch.path(), &["--out", "out"], modern()).await;
     let listed = call(&client, "list_files", json!({})).await.structured_content.unwrap();
@@ -137,12 +137,12 @@ async fn a_folder_becomes_a_report() {
 }
 
 #[tokio::test]
-async fn a_refused_call_is_a_tool_error_that_says_what_to_do() {
+async fn refused_call_is_a_tool_error_with_advice() {
     let scratch = scratch();
     let (_child, client) = connect(scratch.path(), &[], modern()).await;
     for (tool, arguments, help) in [
         ("validate_csv", json!({"file": "../secret.csv"}), "give a name as list_files returns it"),
-        ("summarise_csv", json!({"file": "east.csv"}), "list_files says what there is"),
+        ("summarise_csv", json!({"file": "east.csv"}), "list_files returns the files"),
         ("combine_summaries", json!({"summaries": []}), "give at least one summary"),
         ("note", json!({"text": "hello"}), "started without --journal FILE"),
     ] {
@@ -153,7 +153,7 @@ async fn a_refused_call_is_a_tool_error_that_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn the_journal_holds_every_call_with_its_key() {
+async fn journal_has_every_call_with_its_key() {
     let scratch = scratch();
     let (child, client) = connect(scratch.path(), &["--journal", "journal.jsonl"], modern()).await;
     call(&client, "echo", json!({"a": [1, null]})).await;
@@ -161,13 +161,13 @@ async fn the_journal_holds_every_call_with_its_key() {
     call(&client, "validate_csv", json!({"file": "east.csv"})).await;
     let lines = journal(scratch.path());
     assert!(lines.iter().all(|line| line["pid"] == child.id().unwrap() && line["at_ms"].is_u64()));
-    let told: Vec<_> = lines
+    let events: Vec<_> = lines
         .iter()
         .map(|line| (line["event"].as_str().unwrap(), &line["call"], &line["tool"], &line["ok"]))
         .map(|(event, call, tool, ok)| format!("{event} {call} {tool} {ok}"))
         .collect();
     assert_eq!(
-        told,
+        events,
         [
             r#"begin 1 "echo" null"#,
             r#"end 1 "echo" true"#,
@@ -183,7 +183,7 @@ async fn the_journal_holds_every_call_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_server_killed_in_mid_call_leaves_a_call_that_began() {
+async fn server_killed_during_a_call_leaves_its_start_in_the_journal() {
     let scratch = scratch();
     let options = ["--journal", "journal.jsonl", "--delay-ms", "60000"];
     let (mut child, client) = connect(scratch.path(), &options, modern()).await;
@@ -197,7 +197,7 @@ async fn a_server_killed_in_mid_call_leaves_a_call_that_began() {
 }
 
 #[tokio::test]
-async fn a_call_that_its_client_gives_up_ends_at_once() {
+async fn call_cancelled_by_its_client_ends_at_once() {
     let scratch = scratch();
     let options = ["--journal", "journal.jsonl", "--delay-ms", "60000"];
     let (_child, client) = connect(scratch.path(), &options, modern()).await;
@@ -211,20 +211,20 @@ async fn a_call_that_its_client_gives_up_ends_at_once() {
 }
 
 #[tokio::test]
-async fn the_server_ends_when_its_stdin_does() {
+async fn server_ends_when_its_stdin_is_closed() {
     let scratch = scratch();
     let (mut child, client) = connect(scratch.path(), &[], ClientLifecycleMode::Initialize).await;
     client.cancel().await.unwrap();
     assert!(tokio::time::timeout(PATIENCE, child.wait()).await.unwrap().unwrap().success());
 }
 
-/// A server over HTTP, ended with its owner.
-struct Http {
+/// A server over HTTP. It is killed when this is dropped.
+struct HttpServer {
     child: std::process::Child,
     address: String,
 }
 
-impl Http {
+impl HttpServer {
     fn start(scratch: &Path) -> Self {
         let mut child = tables(scratch, &["--http", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -252,7 +252,7 @@ impl Http {
     }
 }
 
-impl Drop for Http {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -260,9 +260,9 @@ impl Drop for Http {
 }
 
 #[test]
-fn the_same_tools_answer_over_http() {
+fn tools_answer_over_http() {
     let scratch = scratch();
-    let http = Http::start(scratch.path());
+    let http = HttpServer::start(scratch.path());
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "summarise_csv", "arguments": {"file": "north.csv"}}});
     let (status, body) = http.post("MCP-Protocol-Version: 2025-11-25\r\n", &message);
@@ -272,9 +272,9 @@ fn the_same_tools_answer_over_http() {
 }
 
 #[test]
-fn web_pages_and_other_machines_are_kept_out() {
+fn requests_of_web_pages_and_other_machines_are_refused() {
     let scratch = scratch();
-    let http = Http::start(scratch.path());
+    let http = HttpServer::start(scratch.path());
     let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     let (status, _) = http.post("Origin: http://example.com\r\n", &message);
     assert_eq!(status, "HTTP/1.1 403 Forbidden");

@@ -6,16 +6,18 @@ use std::time::Duration;
 use longshore_ports::{Catalog, WorkerEntry, clock};
 use longshore_proto::Timestamp;
 
+use crate::wait::until_true;
+
 use super::words::{node, server};
 use super::{Fixture, contracts};
 
 contracts![
-    a_worker_is_listed_as_it_presents_itself,
+    worker_is_listed_with_its_entry,
     workers_are_listed_in_the_order_of_their_ids,
-    a_worker_that_presents_itself_again_is_listed_once_as_it_is_now,
-    a_worker_that_is_not_renewed_goes_away,
-    a_worker_that_is_renewed_stays,
-    a_worker_that_withdraws_is_not_listed,
+    repeated_entry_replaces_the_earlier_one,
+    entry_that_is_not_renewed_expires,
+    renewed_entry_stays,
+    withdrawn_worker_is_not_listed,
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,7 +46,7 @@ async fn present(catalog: &dyn Catalog, entry: &WorkerEntry, lifetime: Duration)
     catalog.present(entry, lifetime).await.expect("answers");
 }
 
-async fn a_worker_is_listed_as_it_presents_itself(fixture: &mut dyn Fixture) {
+async fn worker_is_listed_with_its_entry(fixture: &mut dyn Fixture) {
     let catalog = catalog(fixture);
     assert!(workers(&*catalog).await.is_empty());
     present(&*catalog, &worker("a"), HOUR).await;
@@ -59,7 +61,7 @@ async fn workers_are_listed_in_the_order_of_their_ids(fixture: &mut dyn Fixture)
     assert_eq!(workers(&*catalog).await, ["a", "b", "c"].map(worker));
 }
 
-async fn a_worker_that_presents_itself_again_is_listed_once_as_it_is_now(fixture: &mut dyn Fixture) {
+async fn repeated_entry_replaces_the_earlier_one(fixture: &mut dyn Fixture) {
     let catalog = catalog(fixture);
     present(&*catalog, &worker("a"), HOUR).await;
     let now = WorkerEntry { slots: 1, servers: Vec::new(), ..worker("a") };
@@ -67,34 +69,30 @@ async fn a_worker_that_presents_itself_again_is_listed_once_as_it_is_now(fixture
     assert_eq!(workers(&*catalog).await, [now]);
 }
 
-async fn a_worker_that_is_not_renewed_goes_away(fixture: &mut dyn Fixture) {
+async fn entry_that_is_not_renewed_expires(fixture: &mut dyn Fixture) {
     let catalog = catalog(fixture);
     let before = clock::now();
     present(&*catalog, &worker("a"), MOMENT).await;
     present(&*catalog, &worker("b"), HOUR).await;
-    while workers(&*catalog).await != [worker("b")] {
-        tokio::task::yield_now().await;
-    }
+    until_true("a is not listed any more", || async { workers(&*catalog).await == [worker("b")] }).await;
     assert!(clock::now().since(before) >= MOMENT, "not before its time");
 }
 
-async fn a_worker_that_is_renewed_stays(fixture: &mut dyn Fixture) {
+async fn renewed_entry_stays(fixture: &mut dyn Fixture) {
     let catalog = catalog(fixture);
     for name in ["a", "b"] {
         present(&*catalog, &worker(name), MOMENT).await;
     }
     present(&*catalog, &worker("a"), HOUR).await;
-    while workers(&*catalog).await.len() > 1 {
-        tokio::task::yield_now().await;
-    }
+    until_true("one of them is not listed any more", || async { workers(&*catalog).await.len() == 1 }).await;
     assert_eq!(workers(&*catalog).await, [worker("a")]);
 }
 
-async fn a_worker_that_withdraws_is_not_listed(fixture: &mut dyn Fixture) {
+async fn withdrawn_worker_is_not_listed(fixture: &mut dyn Fixture) {
     let catalog = catalog(fixture);
     present(&*catalog, &worker("a"), HOUR).await;
     present(&*catalog, &worker("b"), HOUR).await;
     catalog.withdraw(&node("a")).await.expect("answers");
-    catalog.withdraw(&node("nobody")).await.expect("answers");
+    catalog.withdraw(&node("unknown")).await.expect("answers");
     assert_eq!(workers(&*catalog).await, [worker("b")]);
 }

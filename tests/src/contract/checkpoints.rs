@@ -10,21 +10,22 @@ use super::words::{LOG, mark, run, run_in, summary};
 use super::{Fixture, contracts};
 
 contracts![
-    a_new_store_has_no_checkpoint,
-    a_full_checkpoint_is_loaded_as_it_was_committed,
-    a_delta_changes_what_it_names_and_keeps_the_rest,
-    live_runs_come_in_the_order_of_their_ids,
-    a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing,
-    a_delta_onto_nothing_is_refused,
-    the_same_commit_once_more_changes_nothing,
-    of_many_commits_onto_one_base_one_is_accepted,
-    a_finished_run_is_no_longer_live_and_still_known,
-    a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones,
-    a_full_checkpoint_leaves_alone_what_somebody_else_has_brought_further,
-    what_contradicts_the_log_goes_with_its_finished_runs,
-    expired_runs_are_forgotten,
-    partitions_are_apart,
-    a_run_is_found_by_its_id,
+    new_store_has_no_checkpoint,
+    full_checkpoint_is_loaded_unchanged,
+    delta_changes_its_runs_and_keeps_the_others,
+    live_runs_are_in_the_order_of_their_ids,
+    delta_onto_another_base_is_refused_and_changes_nothing,
+    delta_without_a_stored_checkpoint_is_refused,
+    repeated_commit_changes_nothing,
+    one_of_many_commits_onto_one_base_is_accepted,
+    finished_run_is_not_live_and_still_known,
+    full_checkpoint_replaces_live_runs_and_keeps_finished_ones,
+    full_checkpoint_does_not_replace_a_newer_one_of_another_leader,
+    useless_checkpoint_is_replaced_with_its_finished_runs,
+    expired_runs_are_deleted,
+    checkpoints_of_partitions_are_separate,
+    run_is_found_by_its_id,
+    ; with_restarts:
     checkpoints_outlive_the_process,
 ];
 
@@ -34,7 +35,7 @@ pub(super) fn row(n: u64, status: RunStatus, state: &str) -> RunRow {
     RunRow { summary: summary(run(n), status, 1_000 + n), state: state.as_bytes().to_vec() }
 }
 
-/// A delta from the mark at `base` to the one at `to`.
+/// Returns a delta from the mark at `base` to the mark at `to`.
 pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
     Delta { base: Some(mark(base)), ..full(to, changed) }
 }
@@ -50,9 +51,9 @@ pub(super) fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     }
 }
 
-pub(super) struct Checkpoint(pub(super) Arc<dyn Checkpoints>);
+pub(super) struct CheckpointClient(pub(super) Arc<dyn Checkpoints>);
 
-impl Checkpoint {
+impl CheckpointClient {
     pub(super) fn of(fixture: &dyn Fixture) -> Self {
         Self(fixture.backend().checkpoints)
     }
@@ -79,15 +80,15 @@ impl Checkpoint {
     }
 }
 
-async fn a_new_store_has_no_checkpoint(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn new_store_has_no_checkpoint(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
     assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
     assert!(checkpoint.list(RunQuery::default()).await.is_empty());
 }
 
-async fn a_full_checkpoint_is_loaded_as_it_was_committed(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn full_checkpoint_is_loaded_unchanged(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let loaded = checkpoint.load().await;
     assert_eq!((loaded.mark, loaded.partition), (mark(7), b"at 7".to_vec()));
@@ -96,8 +97,8 @@ async fn a_full_checkpoint_is_loaded_as_it_was_committed(fixture: &mut dyn Fixtu
     assert_eq!(loaded.finished, [(run(2), ended)]);
 }
 
-async fn a_delta_changes_what_it_names_and_keeps_the_rest(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn delta_changes_its_runs_and_keeps_the_others(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Running, "two")])).await;
     checkpoint.accept(delta(7, 9, vec![row(2, Running, "two more"), row(3, Running, "three")])).await;
     let expected = [(run(1), "one"), (run(2), "two more"), (run(3), "three")];
@@ -106,16 +107,16 @@ async fn a_delta_changes_what_it_names_and_keeps_the_rest(fixture: &mut dyn Fixt
     assert_eq!((loaded.mark, loaded.partition), (mark(9), b"at 9".to_vec()));
 }
 
-async fn live_runs_come_in_the_order_of_their_ids(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn live_runs_are_in_the_order_of_their_ids(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     let numbers = [300, 2, 1 << 40, 31, 1, 32];
     checkpoint.accept(full(1, numbers.iter().map(|n| row(*n, Running, "")).collect())).await;
     let live: Vec<RunId> = checkpoint.load().await.live.into_iter().map(|(run, _)| run).collect();
     assert!(live.is_sorted() && live.len() == 6, "{live:?}");
 }
 
-async fn a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn delta_onto_another_base_is_refused_and_changes_nothing(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let before = checkpoint.load().await;
     let bases = [
@@ -134,15 +135,15 @@ async fn a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing(fixtu
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2), run(1)]);
 }
 
-async fn a_delta_onto_nothing_is_refused(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn delta_without_a_stored_checkpoint_is_refused(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     let refused = checkpoint.commit(delta(1, 2, vec![row(1, Running, "one")])).await;
     assert_eq!(refused, Committed::Refused { stored: None });
     assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
 }
 
-async fn the_same_commit_once_more_changes_nothing(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn repeated_commit_changes_nothing(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     let first = full(7, vec![row(1, Running, "one")]);
     checkpoint.accept(first.clone()).await;
     checkpoint.accept(first).await;
@@ -153,12 +154,12 @@ async fn the_same_commit_once_more_changes_nothing(fixture: &mut dyn Fixture) {
     assert_eq!(checkpoint.load().await, after);
 }
 
-async fn of_many_commits_onto_one_base_one_is_accepted(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn one_of_many_commits_onto_one_base_is_accepted(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(1, Vec::new())).await;
     let mut commits = JoinSet::new();
     for n in 2..30 {
-        let checkpoint = Checkpoint::of(fixture);
+        let checkpoint = CheckpointClient::of(fixture);
         commits.spawn(async move { (n, checkpoint.commit(delta(1, n, vec![row(n, Running, "")])).await) });
     }
     let answers = commits.join_all().await;
@@ -168,8 +169,8 @@ async fn of_many_commits_onto_one_base_one_is_accepted(fixture: &mut dyn Fixture
     assert_eq!((loaded.mark, loaded.live), (mark(*n), vec![(run(*n), Vec::new())]));
 }
 
-async fn a_finished_run_is_no_longer_live_and_still_known(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn finished_run_is_not_live_and_still_known(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(1, vec![row(1, Running, "one")])).await;
     checkpoint.accept(delta(1, 2, vec![row(1, Cancelled, "the end")])).await;
     assert!(checkpoint.live().await.is_empty());
@@ -178,8 +179,8 @@ async fn a_finished_run_is_no_longer_live_and_still_known(fixture: &mut dyn Fixt
     assert_eq!(found, Some(row(1, Cancelled, "the end")));
 }
 
-async fn a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn full_checkpoint_replaces_live_runs_and_keeps_finished_ones(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(5, vec![row(1, Running, "one"), row(2, Succeeded, "two")])).await;
     checkpoint.accept(full(6, vec![row(3, Running, "three")])).await;
     assert_eq!(checkpoint.live().await, [(run(3), "three".to_owned())]);
@@ -188,8 +189,8 @@ async fn a_full_checkpoint_replaces_the_live_runs_and_keeps_the_finished_ones(fi
     assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), Some(row(2, Succeeded, "two")));
 }
 
-async fn a_full_checkpoint_leaves_alone_what_somebody_else_has_brought_further(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn full_checkpoint_does_not_replace_a_newer_one_of_another_leader(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let before = checkpoint.load().await;
     let elsewhere = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(9) };
@@ -205,8 +206,8 @@ async fn a_full_checkpoint_leaves_alone_what_somebody_else_has_brought_further(f
     assert_eq!(checkpoint.load().await, before);
 }
 
-async fn what_contradicts_the_log_goes_with_its_finished_runs(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn useless_checkpoint_is_replaced_with_its_finished_runs(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let another = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(3) };
     let rebuilt = full(3, vec![row(3, Running, "three"), row(4, Succeeded, "four")]);
@@ -218,8 +219,8 @@ async fn what_contradicts_the_log_goes_with_its_finished_runs(fixture: &mut dyn 
     assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), None);
 }
 
-async fn expired_runs_are_forgotten(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn expired_runs_are_deleted(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(1, vec![row(1, Failed, ""), row(2, Failed, "")])).await;
     let expired = vec![run(1), run(77)];
     checkpoint.accept(Delta { expired, ..delta(1, 2, Vec::new()) }).await;
@@ -227,8 +228,8 @@ async fn expired_runs_are_forgotten(fixture: &mut dyn Fixture) {
     assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
 }
 
-async fn partitions_are_apart(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn checkpoints_of_partitions_are_separate(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     let other = Partition(1);
     let there = RunRow { summary: summary(run_in(other, 9), Running, 1), state: b"there".to_vec() };
     checkpoint.accept(full(1, vec![row(1, Running, "here")])).await;
@@ -240,19 +241,19 @@ async fn partitions_are_apart(fixture: &mut dyn Fixture) {
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run_in(other, 9)]);
 }
 
-async fn a_run_is_found_by_its_id(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+async fn run_is_found_by_its_id(fixture: &mut dyn Fixture) {
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(1, vec![row(1, Running, "one"), row(2, Running, "two")])).await;
     assert_eq!(checkpoint.0.run(run(2)).await.expect("answers"), Some(row(2, Running, "two")));
     assert_eq!(checkpoint.0.run(run(3)).await.expect("answers"), None);
 }
 
 async fn checkpoints_outlive_the_process(fixture: &mut dyn Fixture) {
-    let checkpoint = Checkpoint::of(fixture);
+    let checkpoint = CheckpointClient::of(fixture);
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let before = checkpoint.load().await;
     fixture.restart().await;
-    let checkpoint = Checkpoint::of(fixture);
+    let checkpoint = CheckpointClient::of(fixture);
     assert_eq!(checkpoint.load().await, before);
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2), run(1)]);
     checkpoint.accept(delta(7, 8, Vec::new())).await;

@@ -1,7 +1,6 @@
 //! The contracts of [`Claims`].
 //!
-//! Leases that have to run out are short, and the contract asks again until they have; leases that must not are an
-//! hour.
+//! Leases that have to expire are short, and the contract waits until they have; other leases last an hour.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,38 +9,41 @@ use longshore_ports::{Claims, clock};
 use longshore_proto::{ClaimKey, Claimed};
 use tokio::task::JoinSet;
 
+use crate::wait::until_some;
+
 use super::words::{claim_key, node};
 use super::{Fixture, contracts};
 
 contracts![
-    the_first_caller_wins_and_others_are_told_until_when,
-    of_many_callers_at_once_one_wins,
-    a_holder_that_asks_again_gets_the_same_answer,
-    a_lease_that_ran_out_lapses,
-    a_renewed_lease_goes_on,
-    a_lease_that_ran_out_can_be_renewed_until_somebody_asks,
-    who_lost_a_claim_cannot_renew_it,
-    what_was_done_stays_done,
-    only_the_holder_can_say_that_it_is_done,
-    what_was_released_begins_afresh,
-    only_the_holder_can_release,
-    a_doubt_outlives_a_release,
-    steps_are_apart,
-    a_claim_outlives_its_process,
-    a_store_knows_since_when_it_has_known_every_claim,
-    a_claim_of_a_process_that_is_gone_lapses,
+    first_caller_wins_and_others_learn_the_end_of_its_lease,
+    one_of_many_concurrent_callers_wins,
+    repeated_claim_of_the_holder_has_the_same_answer,
+    claim_with_an_expired_lease_lapses,
+    renewed_lease_continues,
+    expired_lease_can_be_renewed_until_another_node_claims,
+    node_that_lost_its_claim_cannot_renew_it,
+    completed_claim_stays_completed,
+    only_the_holder_can_complete_a_claim,
+    released_claim_can_be_won_again,
+    only_the_holder_can_release_a_claim,
+    lapse_outlives_a_release,
+    claims_of_different_steps_are_separate,
+    ; with_restarts:
+    claim_outlives_its_process,
+    store_returns_the_time_since_which_it_has_all_claims,
+    claim_of_an_ended_process_lapses,
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(40);
 
-/// A claim on one step, for nodes by their names.
-struct Calls {
+/// Claims on one step, by nodes given by their names.
+struct StepClaims {
     claims: Arc<dyn Claims>,
     key: ClaimKey,
 }
 
-impl Calls {
+impl StepClaims {
     fn new(fixture: &dyn Fixture) -> Self {
         Self { claims: fixture.backend().claims, key: claim_key(1) }
     }
@@ -50,14 +52,12 @@ impl Calls {
         self.claims.claim(&self.key, &node(who), lease).await.expect("answers")
     }
 
-    /// Claims as soon as nobody else has it.
+    /// Claims until no other node has a lease.
     async fn claim_at_last(&self, who: &str) -> Claimed {
-        loop {
-            match self.claim(who, HOUR).await {
-                Claimed::Busy { .. } => tokio::task::yield_now().await,
-                claimed => return claimed,
-            }
-        }
+        until_some("the lease of another node ends", || async {
+            Some(self.claim(who, HOUR).await).filter(|claimed| !is_busy(claimed))
+        })
+        .await
     }
 
     async fn renew(&self, who: &str, lease: Duration) -> bool {
@@ -77,7 +77,7 @@ fn lapsed(holder: &str) -> Claimed {
     Claimed::Lapsed { holder: Some(node(holder)) }
 }
 
-/// The later answers: a cluster's store names the lost holder again, and the data file no longer knows it.
+/// Returns the answer to later claims: the store of a cluster names the lost holder again, and the data file does not.
 fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> Claimed {
     Claimed::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
 }
@@ -86,8 +86,8 @@ fn is_busy(claimed: &Claimed) -> bool {
     matches!(claimed, Claimed::Busy { .. })
 }
 
-async fn the_first_caller_wins_and_others_are_told_until_when(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn first_caller_wins_and_others_learn_the_end_of_its_lease(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     let before = clock::now();
     assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
     let after = clock::now();
@@ -95,10 +95,10 @@ async fn the_first_caller_wins_and_others_are_told_until_when(fixture: &mut dyn 
     assert!(until >= before.plus(HOUR) && until <= after.plus(HOUR), "{until}");
 }
 
-async fn of_many_callers_at_once_one_wins(fixture: &mut dyn Fixture) {
+async fn one_of_many_concurrent_callers_wins(fixture: &mut dyn Fixture) {
     let mut callers = JoinSet::new();
     for caller in 0..50 {
-        let calls = Calls::new(fixture);
+        let calls = StepClaims::new(fixture);
         callers.spawn(async move { calls.claim(&format!("node-{caller}"), HOUR).await });
     }
     let answers = callers.join_all().await;
@@ -106,25 +106,25 @@ async fn of_many_callers_at_once_one_wins(fixture: &mut dyn Fixture) {
     assert_eq!(answers.iter().filter(|answer| is_busy(answer)).count(), 49);
 }
 
-async fn a_holder_that_asks_again_gets_the_same_answer(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn repeated_claim_of_the_holder_has_the_same_answer(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
     assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
-    assert!(is_busy(&calls.claim("b", HOUR).await), "the lease began anew");
-    let doubtful = Calls { key: claim_key(2), ..Calls::new(fixture) };
+    assert!(is_busy(&calls.claim("b", HOUR).await), "its lease was replaced by a longer one");
+    let doubtful = StepClaims { key: claim_key(2), ..StepClaims::new(fixture) };
     doubtful.claim("a", Duration::ZERO).await;
     assert_eq!(doubtful.claim("b", HOUR).await, lapsed("a"));
     assert_eq!(
         doubtful.claim("b", HOUR).await,
         lapsed_again(fixture, "a"),
-        "a's call may still have happened"
+        "the call of a may have been made"
     );
     doubtful.release("b").await;
-    assert_eq!(doubtful.claim("b", HOUR).await, lapsed_again(fixture, "a"), "and still");
+    assert_eq!(doubtful.claim("b", HOUR).await, lapsed_again(fixture, "a"), "also after a release");
 }
 
-async fn a_lease_that_ran_out_lapses(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn claim_with_an_expired_lease_lapses(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     let before = clock::now();
     calls.claim("a", MOMENT).await;
     assert_eq!(calls.claim_at_last("b").await, lapsed("a"));
@@ -132,23 +132,23 @@ async fn a_lease_that_ran_out_lapses(fixture: &mut dyn Fixture) {
     assert!(is_busy(&calls.claim("c", HOUR).await), "b has it now");
 }
 
-async fn a_renewed_lease_goes_on(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn renewed_lease_continues(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", MOMENT).await;
     assert!(calls.renew("a", HOUR).await);
     let Claimed::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
     assert!(until.since(clock::now()) > HOUR / 2);
 }
 
-async fn a_lease_that_ran_out_can_be_renewed_until_somebody_asks(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn expired_lease_can_be_renewed_until_another_node_claims(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", Duration::ZERO).await;
     assert!(calls.renew("a", HOUR).await);
     assert!(is_busy(&calls.claim("b", HOUR).await));
 }
 
-async fn who_lost_a_claim_cannot_renew_it(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn node_that_lost_its_claim_cannot_renew_it(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     assert!(!calls.renew("a", HOUR).await, "it never had it");
     calls.claim("a", Duration::ZERO).await;
     assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
@@ -156,8 +156,8 @@ async fn who_lost_a_claim_cannot_renew_it(fixture: &mut dyn Fixture) {
     assert!(calls.renew("b", HOUR).await);
 }
 
-async fn what_was_done_stays_done(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn completed_claim_stays_completed(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", Duration::ZERO).await;
     calls.done("a").await;
     calls.done("a").await;
@@ -167,8 +167,8 @@ async fn what_was_done_stays_done(fixture: &mut dyn Fixture) {
     assert_eq!(calls.claim("b", HOUR).await, Claimed::Done);
 }
 
-async fn only_the_holder_can_say_that_it_is_done(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn only_the_holder_can_complete_a_claim(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.done("a").await;
     assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
     assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
@@ -176,55 +176,55 @@ async fn only_the_holder_can_say_that_it_is_done(fixture: &mut dyn Fixture) {
     assert!(is_busy(&calls.claim("c", HOUR).await));
 }
 
-async fn what_was_released_begins_afresh(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn released_claim_can_be_won_again(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", HOUR).await;
     calls.release("a").await;
     assert!(!calls.renew("a", HOUR).await);
     assert_eq!(calls.claim("b", HOUR).await, Claimed::Won);
 }
 
-async fn only_the_holder_can_release(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn only_the_holder_can_release_a_claim(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", HOUR).await;
     calls.release("b").await;
     assert!(is_busy(&calls.claim("b", HOUR).await));
 }
 
-async fn a_doubt_outlives_a_release(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn lapse_outlives_a_release(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", Duration::ZERO).await;
     assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
     calls.release("b").await;
     assert!(!calls.renew("b", HOUR).await);
-    assert_eq!(calls.claim("c", HOUR).await, lapsed_again(fixture, "a"), "a's call may still have happened");
+    assert_eq!(calls.claim("c", HOUR).await, lapsed_again(fixture, "a"), "the call of a may have been made");
 }
 
-async fn steps_are_apart(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
-    let other = Calls { key: claim_key(2), ..Calls::new(fixture) };
+async fn claims_of_different_steps_are_separate(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
+    let other = StepClaims { key: claim_key(2), ..StepClaims::new(fixture) };
     calls.claim("a", HOUR).await;
     assert_eq!(other.claim("b", HOUR).await, Claimed::Won);
     calls.done("a").await;
     assert!(other.renew("b", HOUR).await);
 }
 
-async fn a_claim_outlives_its_process(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn claim_outlives_its_process(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     calls.claim("a", HOUR).await;
     calls.done("a").await;
     fixture.restart().await;
-    assert_eq!(Calls::new(fixture).claim("b", HOUR).await, Claimed::Done);
+    assert_eq!(StepClaims::new(fixture).claim("b", HOUR).await, Claimed::Done);
 }
 
-async fn a_claim_of_a_process_that_is_gone_lapses(fixture: &mut dyn Fixture) {
-    Calls::new(fixture).claim("a", MOMENT).await;
+async fn claim_of_an_ended_process_lapses(fixture: &mut dyn Fixture) {
+    StepClaims::new(fixture).claim("a", MOMENT).await;
     fixture.restart().await;
-    assert_eq!(Calls::new(fixture).claim_at_last("b").await, lapsed("a"));
+    assert_eq!(StepClaims::new(fixture).claim_at_last("b").await, lapsed("a"));
 }
 
-async fn a_store_knows_since_when_it_has_known_every_claim(fixture: &mut dyn Fixture) {
-    let calls = Calls::new(fixture);
+async fn store_returns_the_time_since_which_it_has_all_claims(fixture: &mut dyn Fixture) {
+    let calls = StepClaims::new(fixture);
     let born = calls.claims.born().await.expect("answers");
     assert!(born <= clock::now(), "{born}");
     calls.claim("a", HOUR).await;

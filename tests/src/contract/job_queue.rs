@@ -10,39 +10,42 @@ use longshore_proto::Job;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::wait::{until_some, until_true};
+
 use super::words::{job, job_for, server};
 use super::{Fixture, PATIENCE, contracts};
 
 contracts![
-    a_published_job_is_pulled_as_it_was,
-    jobs_that_are_queued_already_are_left_out,
-    a_queued_job_is_not_queued_twice,
-    a_delivered_job_is_not_queued_again,
-    an_acknowledged_job_is_gone_and_its_id_is_free,
-    a_job_is_held_until_it_is_acknowledged,
-    job_of_many_publishers_at_once_is_queued_once,
-    jobs_come_in_their_order,
-    a_pull_takes_no_more_than_it_asked_for,
-    a_pull_waits_for_its_first_job,
-    a_pull_in_vain_comes_back_with_none,
-    a_pull_without_waiting_takes_what_is_there,
+    published_job_is_pulled_unchanged,
+    jobs_that_are_already_queued_are_skipped,
+    queued_job_is_not_queued_twice,
+    delivered_job_is_not_queued_again,
+    acknowledged_job_is_removed_and_its_id_is_free,
+    job_is_held_until_it_is_acknowledged,
+    job_of_many_concurrent_publishers_is_queued_once,
+    jobs_are_delivered_in_order,
+    pull_returns_at_most_the_requested_number,
+    pull_waits_for_its_first_job,
+    pull_of_an_empty_queue_returns_no_job,
+    pull_without_waiting_returns_queued_jobs,
     each_job_goes_to_one_of_many_workers,
-    giving_up_on_a_pull_loses_nothing,
-    servers_do_not_wait_for_each_other,
-    a_dropped_delivery_comes_again_and_is_counted,
-    a_job_that_comes_again_was_queued_when_it_was,
-    a_job_given_back_comes_again_at_once,
-    a_job_given_back_with_a_delay_comes_no_sooner,
-    a_job_that_was_given_back_is_not_queued_twice,
-    a_worker_can_show_progress,
-    a_recall_reaches_the_worker_that_has_the_job,
-    a_recalled_job_is_delivered_all_the_same,
-    a_recall_concerns_one_job,
+    cancelled_pull_loses_no_job,
+    queues_of_servers_are_independent,
+    dropped_delivery_is_delivered_again_and_counted,
+    redelivered_job_keeps_its_queue_time,
+    returned_job_is_delivered_again_at_once,
+    job_returned_with_a_delay_is_delivered_after_the_delay,
+    returned_job_is_not_queued_twice,
+    worker_can_report_progress,
+    recall_reaches_the_worker_of_the_job,
+    recalled_job_is_still_delivered,
+    recall_affects_one_job,
 ];
 
-struct Line(Arc<dyn JobQueue>);
+/// A queue, with the calls of publishers and workers.
+struct QueueClient(Arc<dyn JobQueue>);
 
-impl Line {
+impl QueueClient {
     fn of(fixture: &dyn Fixture) -> Self {
         Self(fixture.backend().jobs)
     }
@@ -63,7 +66,7 @@ impl Line {
         pulled.remove(0)
     }
 
-    /// Publishes and pulls something else, to show that nothing stands before it.
+    /// Returns true if no job is queued: a job that is published now is the first to be pulled.
     async fn is_empty(&self) -> bool {
         let marker = job(1_000_000);
         self.publish(vec![marker.clone()]).await;
@@ -84,127 +87,122 @@ async fn ack(pulled: Vec<Delivery>) {
     }
 }
 
-async fn a_published_job_is_pulled_as_it_was(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    let delivery = line.pull().await;
+async fn published_job_is_pulled_unchanged(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    let delivery = queue.pull().await;
     assert_eq!(delivery.job, job(1));
     assert_eq!(delivery.delivered, 1);
     assert!(!delivery.recalled.is_cancelled());
 }
 
-async fn jobs_that_are_queued_already_are_left_out(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(2)]).await;
-    line.publish(vec![job(1), job(2), job(3), job(1)]).await;
-    line.publish(Vec::new()).await;
+async fn jobs_that_are_already_queued_are_skipped(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(2)]).await;
+    queue.publish(vec![job(1), job(2), job(3), job(1)]).await;
+    queue.publish(Vec::new()).await;
     for n in [2, 1, 3] {
-        let delivery = line.pull().await;
+        let delivery = queue.pull().await;
         assert_eq!(delivery.job, job(n));
         delivery.receipt.ack().await.expect("acks");
     }
-    assert!(line.is_empty().await);
+    assert!(queue.is_empty().await);
 }
 
-async fn a_queued_job_is_not_queued_twice(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    line.publish(vec![job(1)]).await;
-    line.pull().await.receipt.ack().await.expect("acks");
-    assert!(line.is_empty().await);
+async fn queued_job_is_not_queued_twice(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    queue.publish(vec![job(1)]).await;
+    queue.pull().await.receipt.ack().await.expect("acks");
+    assert!(queue.is_empty().await);
 }
 
-async fn a_delivered_job_is_not_queued_again(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    let delivery = line.pull().await;
-    line.publish(vec![job(1)]).await;
-    assert!(line.is_empty().await, "nobody else gets it meanwhile");
+async fn delivered_job_is_not_queued_again(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    let delivery = queue.pull().await;
+    queue.publish(vec![job(1)]).await;
+    assert!(queue.is_empty().await, "no other worker gets it");
     drop(delivery);
 }
 
-async fn an_acknowledged_job_is_gone_and_its_id_is_free(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    line.pull().await.receipt.ack().await.expect("acks");
-    assert!(line.is_empty().await);
-    line.publish(vec![job(1)]).await;
-    assert_eq!(line.pull().await.delivered, 1, "counted from the start");
+async fn acknowledged_job_is_removed_and_its_id_is_free(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    queue.pull().await.receipt.ack().await.expect("acks");
+    assert!(queue.is_empty().await);
+    queue.publish(vec![job(1)]).await;
+    assert_eq!(queue.pull().await.delivered, 1, "deliveries are counted from 1");
 }
 
-async fn a_job_is_held_until_it_is_acknowledged(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
+async fn job_is_held_until_it_is_acknowledged(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
     let jobs: Vec<Job> = (0..100).map(job).collect();
-    let held = async || line.0.holds(&jobs).await.expect("looks");
+    let held = async || queue.0.holds(&jobs).await.expect("looks");
     assert!(!held().await.contains(&true));
-    line.publish(vec![job(3), job(70)]).await;
+    queue.publish(vec![job(3), job(70)]).await;
     let both: Vec<_> = (0..100).map(|n| n == 3 || n == 70).collect();
     assert_eq!(held().await, both);
-    let delivery = line.pull().await;
+    let delivery = queue.pull().await;
     assert_eq!(held().await, both, "also while a worker has one");
     delivery.receipt.ack().await.expect("acks");
-    // An acknowledgement is a word that is not answered: the queue hears of it a little later.
+    // An acknowledgement is not answered, so the queue may process it a little later.
     let one: Vec<_> = (0..100).map(|n| n == 70).collect();
-    timeout(PATIENCE, async { while held().await != one {} }).await.expect("no longer held");
+    until_true("the acknowledged job is not held", || async { held().await == one }).await;
 }
 
-async fn job_of_many_publishers_at_once_is_queued_once(fixture: &mut dyn Fixture) {
+async fn job_of_many_concurrent_publishers_is_queued_once(fixture: &mut dyn Fixture) {
     let mut publishers = JoinSet::new();
     for _ in 0..50 {
-        let line = Line::of(fixture);
-        publishers.spawn(async move { line.publish(vec![job(1)]).await });
+        let queue = QueueClient::of(fixture);
+        publishers.spawn(async move { queue.publish(vec![job(1)]).await });
     }
     publishers.join_all().await;
-    let line = Line::of(fixture);
-    line.pull().await.receipt.ack().await.expect("acks");
-    assert!(line.is_empty().await);
+    let queue = QueueClient::of(fixture);
+    queue.pull().await.receipt.ack().await.expect("acks");
+    assert!(queue.is_empty().await);
 }
 
-async fn jobs_come_in_their_order(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish((0..20).map(job).collect()).await;
+async fn jobs_are_delivered_in_order(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish((0..20).map(job).collect()).await;
     let mut pulled = Vec::new();
     while pulled.len() < 20 {
-        pulled.extend(line.pull_from("files", 7, PATIENCE).await);
+        pulled.extend(queue.pull_from("files", 7, PATIENCE).await);
     }
     assert!(numbers(&pulled).into_iter().eq((0..20).map(|n| format!("key-{n}"))));
 }
 
-async fn a_pull_takes_no_more_than_it_asked_for(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish((0..5).map(job).collect()).await;
-    let some = line.pull_from("files", 3, PATIENCE).await;
+async fn pull_returns_at_most_the_requested_number(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish((0..5).map(job).collect()).await;
+    let some = queue.pull_from("files", 3, PATIENCE).await;
     assert!((1..=3).contains(&some.len()));
 }
 
-async fn a_pull_waits_for_its_first_job(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
+async fn pull_waits_for_its_first_job(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
     for n in 0..20 {
-        let (delivery, ()) = tokio::join!(line.pull(), line.publish(vec![job(n)]));
+        let (delivery, ()) = tokio::join!(queue.pull(), queue.publish(vec![job(n)]));
         assert_eq!(delivery.job, job(n));
         delivery.receipt.ack().await.expect("acks");
     }
 }
 
-async fn a_pull_in_vain_comes_back_with_none(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
+async fn pull_of_an_empty_queue_returns_no_job(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
     let started = Instant::now();
-    assert!(line.pull_from("files", 1, Duration::from_millis(30)).await.is_empty());
+    assert!(queue.pull_from("files", 1, Duration::from_millis(30)).await.is_empty());
     assert!(started.elapsed() < PATIENCE / 2);
 }
 
-async fn a_pull_without_waiting_takes_what_is_there(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
+async fn pull_without_waiting_returns_queued_jobs(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
     // A queue behind a network may need a moment until a job can be pulled.
-    let pulled = async {
-        loop {
-            let pulled = line.pull_from("files", 1, Duration::ZERO).await;
-            if !pulled.is_empty() {
-                return pulled;
-            }
-        }
-    };
+    let pulled = until_some("a job can be pulled", || async {
+        Some(queue.pull_from("files", 1, Duration::ZERO).await).filter(|pulled| !pulled.is_empty())
+    });
     assert_eq!(numbers(&pulled.await), ["key-1"]);
 }
 
@@ -212,11 +210,11 @@ async fn each_job_goes_to_one_of_many_workers(fixture: &mut dyn Fixture) {
     const JOBS: u64 = 300;
     let mut workers = JoinSet::new();
     for _ in 0..8 {
-        let line = Line::of(fixture);
+        let queue = QueueClient::of(fixture);
         workers.spawn(async move {
             let mut done = Vec::new();
             loop {
-                let pulled = line.pull_from("files", 3, PATIENCE).await;
+                let pulled = queue.pull_from("files", 3, PATIENCE).await;
                 done.extend(numbers(&pulled));
                 let last = pulled.iter().any(|delivery| delivery.job.tool.as_str() == "stop");
                 ack(pulled).await;
@@ -226,16 +224,16 @@ async fn each_job_goes_to_one_of_many_workers(fixture: &mut dyn Fixture) {
             }
         });
     }
-    let line = Line::of(fixture);
+    let queue = QueueClient::of(fixture);
     for n in 0..JOBS {
-        line.publish(vec![job(n)]).await;
+        queue.publish(vec![job(n)]).await;
     }
     let mut stops = 0;
     let mut done = Vec::new();
-    // One at a time: a worker that pulled two of these would leave another one waiting.
+    // One at a time: a worker that pulled two of these would leave none for another worker.
     while stops < 8 {
         let stop = Job { tool: "stop".parse().expect("a tool"), ..job(JOBS + stops) };
-        line.publish(vec![stop]).await;
+        queue.publish(vec![stop]).await;
         done.extend(workers.join_next().await.expect("a worker").expect("ends well"));
         stops += 1;
     }
@@ -243,15 +241,15 @@ async fn each_job_goes_to_one_of_many_workers(fixture: &mut dyn Fixture) {
     assert_eq!(done.into_iter().collect::<BTreeSet<_>>().len() as u64, JOBS + stops, "all of them");
 }
 
-async fn giving_up_on_a_pull_loses_nothing(fixture: &mut dyn Fixture) {
+async fn cancelled_pull_loses_no_job(fixture: &mut dyn Fixture) {
     const JOBS: usize = 100;
-    let line = Line::of(fixture);
-    // Sets up the consumer, which takes longer than the waits below on a busy machine and would begin anew each time.
-    assert!(line.is_empty().await, "nothing was published yet");
+    let queue = QueueClient::of(fixture);
+    // This creates the consumer. On a busy machine that takes longer than the limits below, and each cancelled pull would start
+    // it again.
+    assert!(queue.is_empty().await, "no job was published yet");
     let publishing = async {
         for n in 0..JOBS as u64 {
-            line.publish(vec![job(n)]).await;
-            tokio::task::yield_now().await;
+            queue.publish(vec![job(n)]).await;
         }
     };
     let pulling = async {
@@ -259,7 +257,7 @@ async fn giving_up_on_a_pull_loses_nothing(fixture: &mut dyn Fixture) {
         let mut waits = (0..).map(|turn| Duration::from_micros(turn * 37 % 1_500));
         while done.len() < JOBS {
             let wait = waits.next().unwrap_or_default();
-            if let Ok(pulled) = timeout(wait, line.pull_from("files", 2, PATIENCE)).await {
+            if let Ok(pulled) = timeout(wait, queue.pull_from("files", 2, PATIENCE)).await {
                 done.extend(numbers(&pulled));
                 ack(pulled).await;
             }
@@ -268,102 +266,102 @@ async fn giving_up_on_a_pull_loses_nothing(fixture: &mut dyn Fixture) {
     tokio::join!(publishing, pulling);
 }
 
-async fn servers_do_not_wait_for_each_other(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish((0..50).map(|n| job_for("slow", n)).collect()).await;
-    line.publish(vec![job_for("quick", 50)]).await;
-    let pulled = line.pull_from("quick", 10, PATIENCE).await;
+async fn queues_of_servers_are_independent(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish((0..50).map(|n| job_for("slow", n)).collect()).await;
+    queue.publish(vec![job_for("quick", 50)]).await;
+    let pulled = queue.pull_from("quick", 10, PATIENCE).await;
     assert_eq!(numbers(&pulled), ["key-50"]);
-    assert_eq!(numbers(&line.pull_from("slow", 1, PATIENCE).await), ["key-0"]);
+    assert_eq!(numbers(&queue.pull_from("slow", 1, PATIENCE).await), ["key-0"]);
 }
 
-async fn a_dropped_delivery_comes_again_and_is_counted(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
+async fn dropped_delivery_is_delivered_again_and_counted(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
     for delivered in 1..=3 {
-        let delivery = line.pull().await;
+        let delivery = queue.pull().await;
         assert_eq!((delivery.job.clone(), delivery.delivered), (job(1), delivered));
     }
 }
 
-async fn a_job_that_comes_again_was_queued_when_it_was(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
+async fn redelivered_job_keeps_its_queue_time(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
     let before = clock::now();
-    line.publish(vec![job(1)]).await;
+    queue.publish(vec![job(1)]).await;
     let after = clock::now();
-    let first = line.pull().await;
-    assert_eq!(first.queued_at.is_some(), line.0.outlives_process());
+    let first = queue.pull().await;
+    assert_eq!(first.queued_at.is_some(), queue.0.outlives_process());
     assert!(first.queued_at.is_none_or(|at| before <= at && at <= after), "{:?}", first.queued_at);
     let queued_at = first.queued_at;
     first.receipt.give_back(None).await.expect("gives back");
-    let second = line.pull().await;
+    let second = queue.pull().await;
     assert_eq!((second.delivered, second.queued_at), (2, queued_at));
 }
 
-async fn a_job_given_back_comes_again_at_once(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    line.pull().await.receipt.give_back(None).await.expect("gives back");
-    let again = line.pull().await;
+async fn returned_job_is_delivered_again_at_once(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    queue.pull().await.receipt.give_back(None).await.expect("gives back");
+    let again = queue.pull().await;
     assert_eq!((again.job, again.delivered), (job(1), 2));
 }
 
-async fn a_job_given_back_with_a_delay_comes_no_sooner(fixture: &mut dyn Fixture) {
+async fn job_returned_with_a_delay_is_delivered_after_the_delay(fixture: &mut dyn Fixture) {
     const DELAY: Duration = Duration::from_millis(80);
-    let line = Line::of(fixture);
-    line.publish(vec![job(1), job(2)]).await;
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1), job(2)]).await;
     let started = Instant::now();
-    line.pull().await.receipt.give_back(Some(DELAY)).await.expect("gives back");
-    let next = line.pull().await;
-    assert_eq!(next.job, job(2), "it need not wait for the first");
-    let again = line.pull().await;
+    queue.pull().await.receipt.give_back(Some(DELAY)).await.expect("gives back");
+    let next = queue.pull().await;
+    assert_eq!(next.job, job(2), "it does not wait for the first");
+    let again = queue.pull().await;
     assert_eq!((again.job, again.delivered), (job(1), 2));
     assert!(started.elapsed() >= DELAY);
 }
 
-async fn a_job_that_was_given_back_is_not_queued_twice(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    line.pull().await.receipt.give_back(Some(Duration::from_secs(3600))).await.expect("gives back");
-    line.publish(vec![job(1)]).await;
-    assert!(line.is_empty().await);
+async fn returned_job_is_not_queued_twice(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    queue.pull().await.receipt.give_back(Some(Duration::from_secs(3600))).await.expect("gives back");
+    queue.publish(vec![job(1)]).await;
+    assert!(queue.is_empty().await);
 }
 
-async fn a_worker_can_show_progress(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    let delivery = line.pull().await;
+async fn worker_can_report_progress(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    let delivery = queue.pull().await;
     assert!(delivery.receipt.patience() > Duration::ZERO);
     delivery.receipt.progress().await.expect("takes it");
-    assert!(line.is_empty().await, "the job stays where it is");
+    assert!(queue.is_empty().await, "the job stays with its worker");
     delivery.receipt.ack().await.expect("acks");
 }
 
-async fn a_recall_reaches_the_worker_that_has_the_job(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    let delivery = line.pull().await;
-    line.0.recall(&[job(1).id]).await.expect("recalls");
+async fn recall_reaches_the_worker_of_the_job(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    let delivery = queue.pull().await;
+    queue.0.recall(&[job(1).id]).await.expect("recalls");
     delivery.recalled.cancelled().await;
-    line.publish(vec![job(1)]).await;
-    assert!(line.is_empty().await, "it has still to be settled");
+    queue.publish(vec![job(1)]).await;
+    assert!(queue.is_empty().await, "it is not settled yet");
 }
 
-async fn a_recalled_job_is_delivered_all_the_same(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1)]).await;
-    line.0.recall(&[job(1).id]).await.expect("recalls");
-    let delivery = line.pull().await;
+async fn recalled_job_is_still_delivered(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1)]).await;
+    queue.0.recall(&[job(1).id]).await.expect("recalls");
+    let delivery = queue.pull().await;
     delivery.recalled.cancelled().await;
     drop(delivery);
-    line.pull().await.recalled.cancelled().await;
+    queue.pull().await.recalled.cancelled().await;
 }
 
-async fn a_recall_concerns_one_job(fixture: &mut dyn Fixture) {
-    let line = Line::of(fixture);
-    line.publish(vec![job(1), job(2)]).await;
-    line.0.recall(&[job(77).id, job(1).id]).await.expect("an unknown job is ignored");
-    let (first, second) = (line.pull().await, line.pull().await);
+async fn recall_affects_one_job(fixture: &mut dyn Fixture) {
+    let queue = QueueClient::of(fixture);
+    queue.publish(vec![job(1), job(2)]).await;
+    queue.0.recall(&[job(77).id, job(1).id]).await.expect("an unknown job is ignored");
+    let (first, second) = (queue.pull().await, queue.pull().await);
     first.recalled.cancelled().await;
     assert!(!second.recalled.is_cancelled());
 }

@@ -12,27 +12,28 @@ use super::{Fixture, contracts};
 
 contracts![
     sequences_count_from_one_without_gaps,
-    the_events_of_one_call_stand_in_their_order,
-    an_append_of_nothing_does_nothing,
-    many_appenders_at_once_share_one_dense_log,
-    every_reader_sees_the_same,
-    an_entry_is_its_bytes_and_what_they_say,
-    a_reader_gets_no_more_than_it_asked_for,
-    a_reader_begins_where_it_was_told_to,
-    a_long_log_is_read_to_its_end,
-    a_reader_at_the_end_follows,
-    giving_up_on_next_loses_nothing,
-    partitions_are_apart,
-    an_entry_that_is_too_large_is_refused_for_good,
-    what_was_appended_outlives_the_process,
-    what_was_trimmed_cannot_be_read,
-    trimming_keeps_the_rest_and_the_count,
-    trimming_twice_is_trimming_once,
-    a_log_trimmed_to_nothing_goes_on_counting,
-    a_reader_overtaken_by_a_trim_never_skips,
+    events_of_one_append_keep_their_order,
+    empty_append_does_nothing,
+    concurrent_appends_share_one_dense_log,
+    every_reader_returns_the_same_entries,
+    entry_has_its_bytes_and_their_events,
+    reader_returns_at_most_the_requested_number,
+    reader_begins_at_the_given_sequence,
+    reader_at_the_end_waits_for_new_entries,
+    cancelled_read_loses_no_entry,
+    logs_of_partitions_are_separate,
+    entry_that_is_too_large_is_refused_for_good,
+    trimmed_entries_cannot_be_read,
+    repeated_trim_changes_nothing,
+    reader_overtaken_by_a_trim_fails_instead_of_skipping,
+    ; with_restarts:
+    long_log_is_read_to_its_end,
+    appended_entries_outlive_the_process,
+    trim_keeps_later_entries_and_the_sequence,
+    completely_trimmed_log_continues_its_sequence,
 ];
 
-/// Appends events one after the other, so that each has an entry of its own.
+/// Appends events one after the other, so that each has its own entry.
 async fn append(backend: &Backend, events: Vec<Event>) -> Vec<u64> {
     let mut seqs = Vec::new();
     for event in &events {
@@ -44,7 +45,7 @@ async fn append(backend: &Backend, events: Vec<Event>) -> Vec<u64> {
 /// Appends events in one call.
 async fn append_together(backend: &Backend, events: &[Event]) -> Vec<u64> {
     let seqs = backend.log.append(LOG, events).await.expect("appends");
-    assert_eq!(seqs.len(), events.len(), "a place for each");
+    assert_eq!(seqs.len(), events.len(), "a sequence for each");
     seqs.into_iter().map(|seq| seq.0).collect()
 }
 
@@ -69,7 +70,7 @@ fn facts(entries: &[Entry]) -> Vec<&Event> {
     entries.iter().flat_map(|entry| &entry.events).map(|event| event.as_ref().expect("decodes")).collect()
 }
 
-/// Reads to the present end.
+/// Reads all entries up to the present end.
 async fn read_all(backend: &Backend) -> Vec<Entry> {
     let tail = backend.log.tail(LOG).await.expect("a tail");
     let entries = read(&mut *reader(backend, 1).await, usize::try_from(tail.0).expect("fits")).await;
@@ -86,7 +87,7 @@ async fn sequences_count_from_one_without_gaps(fixture: &mut dyn Fixture) {
     assert_eq!(backend.log.tail(LOG).await.expect("a tail"), Seq(4));
 }
 
-async fn the_events_of_one_call_stand_in_their_order(fixture: &mut dyn Fixture) {
+async fn events_of_one_append_keep_their_order(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     let placed = append_together(&backend, &events(0..50)).await;
     assert!(placed.is_sorted(), "{placed:?}");
@@ -98,13 +99,13 @@ async fn the_events_of_one_call_stand_in_their_order(fixture: &mut dyn Fixture) 
     }
 }
 
-async fn an_append_of_nothing_does_nothing(fixture: &mut dyn Fixture) {
+async fn empty_append_does_nothing(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     assert!(append(&backend, Vec::new()).await.is_empty());
     assert_eq!(append(&backend, events(0..1)).await, [1]);
 }
 
-async fn many_appenders_at_once_share_one_dense_log(fixture: &mut dyn Fixture) {
+async fn concurrent_appends_share_one_dense_log(fixture: &mut dyn Fixture) {
     const APPENDERS: u64 = 64;
     const CALLS: u64 = 10;
     let backend = fixture.backend();
@@ -126,7 +127,7 @@ async fn many_appenders_at_once_share_one_dense_log(fixture: &mut dyn Fixture) {
     let count = usize::try_from(APPENDERS * CALLS * 2).expect("fits");
     assert_eq!(facts(&entries).len(), count, "each is there once");
     for of_one in placed {
-        // Where each is among all facts, which is in the entry that was told.
+        // The index of each event among all events; it must be in the entry whose sequence the append returned.
         let found: Vec<_> = of_one
             .iter()
             .map(|(place, event)| {
@@ -134,14 +135,14 @@ async fn many_appenders_at_once_share_one_dense_log(fixture: &mut dyn Fixture) {
                 let before: usize = before.map(|entry| entry.events.len()).sum();
                 let entry = &entries[usize::try_from(*place).expect("fits") - 1];
                 let within = facts(std::slice::from_ref(entry)).iter().position(|fact| *fact == event);
-                before + within.expect("it is where it was told to be")
+                before + within.expect("it is in the returned entry")
             })
             .collect();
-        assert!(found.is_sorted(), "later calls and later events stand later: {found:?}");
+        assert!(found.is_sorted(), "later appends and later events follow: {found:?}");
     }
 }
 
-async fn every_reader_sees_the_same(fixture: &mut dyn Fixture) {
+async fn every_reader_returns_the_same_entries(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     let mut readers = JoinSet::new();
@@ -163,7 +164,7 @@ async fn every_reader_sees_the_same(fixture: &mut dyn Fixture) {
     assert!(seen.iter().all(|one| *one == seen[0]));
 }
 
-async fn an_entry_is_its_bytes_and_what_they_say(fixture: &mut dyn Fixture) {
+async fn entry_has_its_bytes_and_their_events(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     let before = longshore_ports::clock::now();
     append(&backend, events(0..3)).await;
@@ -175,7 +176,7 @@ async fn an_entry_is_its_bytes_and_what_they_say(fixture: &mut dyn Fixture) {
     }
 }
 
-async fn a_reader_gets_no_more_than_it_asked_for(fixture: &mut dyn Fixture) {
+async fn reader_returns_at_most_the_requested_number(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..5)).await;
     let mut reader = reader(&backend, 1).await;
@@ -184,14 +185,14 @@ async fn a_reader_gets_no_more_than_it_asked_for(fixture: &mut dyn Fixture) {
     assert!((1..=3).contains(&some.len()), "{some:?}");
 }
 
-async fn a_reader_begins_where_it_was_told_to(fixture: &mut dyn Fixture) {
+async fn reader_begins_at_the_given_sequence(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..5)).await;
     assert_eq!(seqs(&read(&mut *reader(&backend, 4).await, 2).await), [4, 5]);
     assert_eq!(seqs(&read(&mut *reader(&backend, 0).await, 5).await), [1, 2, 3, 4, 5]);
 }
 
-async fn a_long_log_is_read_to_its_end(fixture: &mut dyn Fixture) {
+async fn long_log_is_read_to_its_end(fixture: &mut dyn Fixture) {
     const CALLS: u64 = 100;
     let backend = fixture.backend();
     for call in 0..CALLS {
@@ -210,7 +211,7 @@ async fn a_long_log_is_read_to_its_end(fixture: &mut dyn Fixture) {
     assert_eq!(count, CALLS * 100);
 }
 
-async fn a_reader_at_the_end_follows(fixture: &mut dyn Fixture) {
+async fn reader_at_the_end_waits_for_new_entries(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..1)).await;
     let mut reader = reader(&backend, 2).await;
@@ -220,7 +221,7 @@ async fn a_reader_at_the_end_follows(fixture: &mut dyn Fixture) {
     }
 }
 
-async fn giving_up_on_next_loses_nothing(fixture: &mut dyn Fixture) {
+async fn cancelled_read_loses_no_entry(fixture: &mut dyn Fixture) {
     const COUNT: u64 = 100;
     let backend = fixture.backend();
     let mut reader = reader(&backend, 1).await;
@@ -233,7 +234,7 @@ async fn giving_up_on_next_loses_nothing(fixture: &mut dyn Fixture) {
         let mut seen = Vec::new();
         let mut waits = (0..).map(|turn| Duration::from_micros(turn * 37 % 1_500));
         while seen.len() < 100 {
-            // Short enough to be given up at every point of a read, now and then.
+            // Short enough that reads are cancelled at every point.
             if let Ok(entries) = timeout(waits.next().unwrap_or_default(), reader.next(3)).await {
                 seen.extend(seqs(&entries.expect("reads on")));
             }
@@ -244,7 +245,7 @@ async fn giving_up_on_next_loses_nothing(fixture: &mut dyn Fixture) {
     assert!(seen.into_iter().eq(1..=COUNT));
 }
 
-async fn partitions_are_apart(fixture: &mut dyn Fixture) {
+async fn logs_of_partitions_are_separate(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..3)).await;
     let other = Partition(1);
@@ -264,16 +265,16 @@ fn large(run: RunId, bytes: usize) -> Event {
     }
 }
 
-async fn an_entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) {
+async fn entry_that_is_too_large_is_refused_for_good(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     let together = vec![event(0), large(run(1), ENTRY_LIMIT_BYTES)];
     let (refused, taken) = tokio::join!(backend.log.append(LOG, &together), append(&backend, events(5..6)));
     assert!(!refused.expect_err("too large").retryable);
-    assert_eq!(taken, [1], "nothing of the refused call is in the log, and others do not suffer");
+    assert_eq!(taken, [1], "no event of the refused append is in the log, and other appends succeed");
     assert_eq!(append(&backend, vec![large(run(1), ENTRY_LIMIT_BYTES - 1_024)]).await, [2]);
 }
 
-async fn what_was_appended_outlives_the_process(fixture: &mut dyn Fixture) {
+async fn appended_entries_outlive_the_process(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     let incarnation = backend.log.incarnation(LOG).await.expect("an incarnation");
     append(&backend, events(0..3)).await;
@@ -287,7 +288,7 @@ async fn what_was_appended_outlives_the_process(fixture: &mut dyn Fixture) {
     assert_eq!(facts(&entries), events(0..4).iter().collect::<Vec<_>>());
 }
 
-async fn what_was_trimmed_cannot_be_read(fixture: &mut dyn Fixture) {
+async fn trimmed_entries_cannot_be_read(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     backend.log.trim(LOG, Seq(5)).await.expect("trims");
@@ -298,7 +299,7 @@ async fn what_was_trimmed_cannot_be_read(fixture: &mut dyn Fixture) {
     }
 }
 
-async fn trimming_keeps_the_rest_and_the_count(fixture: &mut dyn Fixture) {
+async fn trim_keeps_later_entries_and_the_sequence(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     backend.log.trim(LOG, Seq(5)).await.expect("trims");
@@ -309,7 +310,7 @@ async fn trimming_keeps_the_rest_and_the_count(fixture: &mut dyn Fixture) {
     assert_eq!(facts(&entries), events(4..11).iter().collect::<Vec<_>>());
 }
 
-async fn trimming_twice_is_trimming_once(fixture: &mut dyn Fixture) {
+async fn repeated_trim_changes_nothing(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     for below in [5, 5, 3, 0] {
@@ -318,7 +319,7 @@ async fn trimming_twice_is_trimming_once(fixture: &mut dyn Fixture) {
     assert_eq!(seqs(&read(&mut *reader(&backend, 5).await, 6).await), [5, 6, 7, 8, 9, 10]);
 }
 
-async fn a_log_trimmed_to_nothing_goes_on_counting(fixture: &mut dyn Fixture) {
+async fn completely_trimmed_log_continues_its_sequence(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     backend.log.trim(LOG, Seq(11)).await.expect("trims");
@@ -330,13 +331,28 @@ async fn a_log_trimmed_to_nothing_goes_on_counting(fixture: &mut dyn Fixture) {
     assert_eq!((seqs(&entries.expect("reads on")), placed), (vec![11], vec![11]));
 }
 
-async fn a_reader_overtaken_by_a_trim_never_skips(fixture: &mut dyn Fixture) {
+async fn reader_overtaken_by_a_trim_fails_instead_of_skipping(fixture: &mut dyn Fixture) {
     let backend = fixture.backend();
     append(&backend, events(0..10)).await;
     let mut reader = reader(&backend, 1).await;
     backend.log.trim(LOG, Seq(5)).await.expect("trims");
-    // What it has in its hands already may still come; what is gone is an error and not a gap.
-    if let Ok(entries) = reader.next(3).await {
-        assert_eq!(entries[0].seq, Seq(1));
-    }
+    // Entries that the reader had fetched before may still come, in their order. Then it fails for good, and says where the
+    // log begins; it never returns entry 5 after a gap.
+    let mut seen = Seq::ZERO;
+    let refusal = loop {
+        match reader.next(3).await {
+            Ok(entries) => {
+                for entry in entries {
+                    assert_eq!(entry.seq, seen.next(), "a gap");
+                    seen = entry.seq;
+                }
+                if seen == Seq(10) {
+                    return;
+                }
+            }
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(seen < Seq(5), "an error after {seen:?}, which was not trimmed: {refusal}");
+    assert!(!refusal.retryable && refusal.to_string().contains('5'), "{refusal}");
 }

@@ -1,4 +1,4 @@
-//! Words for contracts to use: each is told apart from the others by a number.
+//! Values for contracts: runs, events, jobs and commits, each with a number that makes it unique.
 
 use std::time::Duration;
 

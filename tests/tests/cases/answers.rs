@@ -1,4 +1,4 @@
-//! Answers of servers that are odd in some part: nothing good is lost, and what cannot be read is a fault at once.
+//! Unusual answers of servers: valid parts are kept, and an unreadable answer is a fault at once.
 
 use longshore_proto::{FaultClass, StepStatus};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::folder::{Case, WORKFLOW};
 
 #[tokio::test]
-async fn a_bare_nan_in_a_text_leaves_the_text_and_is_shown_where_it_is_missed() {
+async fn bare_nan_in_a_text_is_kept_as_text_and_named_where_a_value_is_read() {
     let case = Case::of("06-nan");
     let ended = case.run(WORKFLOW).await.expecting(20);
     ended.saying(&["is a text (\"{\\\"mean\\\": 1.5, \\\"stddev\\\": NaN}\") and has no `mean`"]);
@@ -14,7 +14,7 @@ async fn a_bare_nan_in_a_text_leaves_the_text_and_is_shown_where_it_is_missed() 
 }
 
 #[tokio::test]
-async fn a_bare_nan_in_a_message_is_a_fault_at_once_and_no_doubt() {
+async fn bare_nan_in_a_message_is_a_fault_at_once_and_not_indeterminate() {
     let case = Case::of("06-nan");
     let words = ["`NaN` is no value of JSON, at byte", "the server answered"];
     case.run("message.yaml").await.expecting(20).saying(&words);
@@ -25,19 +25,19 @@ async fn a_bare_nan_in_a_message_is_a_fault_at_once_and_no_doubt() {
 }
 
 #[tokio::test]
-async fn half_a_surrogate_pair_is_replaced_and_the_rest_kept() {
+async fn lone_surrogate_is_replaced_and_the_rest_kept() {
     assert_eq!(Case::of("07-lone-surrogate").outputs().await, json!({ "t": "tools \u{fffd}" }));
 }
 
 #[tokio::test]
-async fn ids_that_come_back_as_text_fraction_or_zero_are_recognised() {
+async fn ids_returned_as_text_fraction_or_zero_are_recognised() {
     let case = Case::of("09-odd-ids");
     assert_eq!(case.outputs().await, json!({ "all": ["got x", "got y", "got z"] }));
     case.servers(&["list"]).await.expecting(0);
 }
 
 #[tokio::test]
-async fn banners_and_logs_on_standard_output_are_passed_over() {
+async fn banners_and_logs_on_standard_output_are_skipped() {
     let case = Case::of("18-stdout-logs");
     assert_eq!(case.outputs().await, json!({ "all": vec!["ok"; 11] }));
     assert_eq!(case.received("the client answered"), 0, "nothing of it was taken for a request");
@@ -52,7 +52,7 @@ async fn messages_framed_by_content_length_are_recognised_at_once() {
 }
 
 #[tokio::test]
-async fn the_reason_that_a_server_gives_on_standard_output_before_it_ends_is_quoted() {
+async fn last_words_of_a_server_on_standard_output_are_quoted() {
     let case = Case::of("18-stdout-logs");
     let words = ["exit status: 3", "stdout: `no licence for this machine`"];
     case.run("quits.yaml").await.expecting(20).saying(&words);
@@ -91,7 +91,7 @@ async fn every_kind_of_content_becomes_an_output_that_steps_can_use() {
 }
 
 #[tokio::test]
-async fn blocks_of_an_answer_are_read_by_their_place() {
+async fn blocks_of_an_answer_are_read_by_their_index() {
     let case = Case::of("21-content");
     let found = case.run("blocks.yaml").await.expecting(0).json();
     let expected = json!({
@@ -109,7 +109,7 @@ async fn blocks_of_an_answer_are_read_by_their_place() {
 }
 
 #[tokio::test]
-async fn what_a_link_in_an_answer_names_can_be_read() {
+async fn resource_of_a_link_in_an_answer_can_be_read() {
     let case = Case::of("21-content");
     let words = ["is a link to reports://q4", "`longshore servers read s URI`"];
     let called = case.servers(&["call", "s/links"]).await.expecting(0).saying(&words);

@@ -1,4 +1,4 @@
-//! Expressions as people write them who know other languages: each gives its value, or a message that names the fix.
+//! Expressions in the style of other languages: each has its value, or a message that names the fix.
 
 use std::fmt::Write as _;
 
@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 
 use crate::folder::{Case, WORKFLOW};
 
-/// An expression and its outcome, as `expressions.txt` has them.
-struct Written<'t> {
+/// An expression and its expected outcome from `expressions.txt`.
+struct ExpressionCase<'t> {
     expression: &'t str,
     outcome: &'t str,
 }
 
-impl Written<'_> {
-    /// A step whose output is the value of the expression, for JSON.
+impl ExpressionCase<'_> {
+    /// Returns a step whose output is the value of the expression.
     fn step(&self, number: usize) -> Value {
         let value = format!("${{{{ {} }}}}", self.expression);
         json!({ "id": format!("e{number}"), "set": { "v": value }, "continue-on-error": true })
     }
 }
 
-fn written(text: &str) -> Vec<Written<'_>> {
+fn expression_cases(text: &str) -> Vec<ExpressionCase<'_>> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     let pairs = lines.chunks(2).map(|pair| match pair {
-        [expression, outcome] => Written { expression, outcome: outcome.trim() },
+        [expression, outcome] => ExpressionCase { expression, outcome: outcome.trim() },
         other => panic!("an expression without an outcome: {other:?}"),
     });
     pairs.collect()
@@ -38,12 +38,12 @@ fn workflow(steps: Vec<Value>) -> String {
 }
 
 #[tokio::test]
-async fn every_expression_gives_its_value_or_names_the_fix() {
+async fn every_expression_has_its_value_or_a_message_with_the_fix() {
     let case = Case::of("28-cel-mixing");
     let text = case.read("expressions.txt");
-    let all = written(&text);
+    let all = expression_cases(&text);
     assert!(all.len() > 60, "{} expressions", all.len());
-    // Those that are refused would keep the others from running.
+    // A refused expression would prevent the run of the others.
     let (refused, run): (Vec<_>, Vec<_>) =
         all.iter().enumerate().partition(|(_, one)| one.outcome.starts_with("refused: "));
 
@@ -51,7 +51,7 @@ async fn every_expression_gives_its_value_or_names_the_fix() {
     case.run(WORKFLOW).await.expecting(0);
     let view = case.newest().await;
     let mut wrong = String::new();
-    for (number, Written { expression, outcome }) in run {
+    for (number, ExpressionCase { expression, outcome }) in run {
         let step = step(&view, &format!("e{number}"));
         let is_right = match (outcome.split_once(' '), &step.error, &step.output) {
             (Some(("gives", value)), None, Some(output)) => {
@@ -77,7 +77,7 @@ async fn every_expression_gives_its_value_or_names_the_fix() {
 }
 
 #[tokio::test]
-async fn words_that_cel_reserves_name_inputs_and_fields() {
+async fn reserved_words_of_cel_can_name_inputs_and_fields() {
     let found = Case::of("60-reserved-words").outputs().await;
     let fields = found.pointer("/fields").and_then(Value::as_array).expect("a list");
     assert_eq!((fields.len(), &fields[0]), (12, &json!("package")));
@@ -86,7 +86,7 @@ async fn words_that_cel_reserves_name_inputs_and_fields() {
 }
 
 #[tokio::test]
-async fn words_of_the_grammar_are_refused_with_the_brackets() {
+async fn keywords_of_the_grammar_are_refused_with_the_bracket_notation() {
     let case = Case::of("60-reserved-words");
     let words = [
         "`in` is a word that expressions reserve",

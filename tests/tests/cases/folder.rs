@@ -1,4 +1,4 @@
-//! A copy of one folder of `tests/cases`, and the built `longshore` at work in it.
+//! A copy of one folder of `tests/cases`, in which a test runs `longshore`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use longshore_proto::{RunView, StepView};
-use longshore_tests::longshore::{Ended, Longshore};
+use longshore_tests::longshore::{EndedCommand, Longshore};
 use longshore_tests::scratch;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The name of every workflow but those of variants.
+/// The name of the workflow; variants have other names.
 pub(crate) const WORKFLOW: &str = "workflow.yaml";
 /// The name of the servers file.
 pub(crate) const SERVERS: &str = "mcp.json";
 /// The data directory, beside the folder.
 const DATA: &str = "../data";
 
-/// The folders of the repository.
+/// The folder of the cases in the repository.
 pub(crate) fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
 }
 
-/// A case, ready to run. Its server over HTTP, if there is one, ends with it.
+/// A case that can be run. Its server over HTTP, if there is one, is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Case {
     above: TempDir,
@@ -33,7 +33,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// A copy of a folder, with the libraries of the servers beside it.
+    /// Copies a folder, and the libraries of the servers beside it.
     pub(crate) fn of(name: &'static str) -> Self {
         let above = tempfile::tempdir().expect("a folder");
         for folder in ["lib", name] {
@@ -42,7 +42,7 @@ impl Case {
         Self { above, name, variables: Vec::new(), server: None }
     }
 
-    /// The same with its server listening, whose port is in the variable `PORT`.
+    /// Copies a folder, and starts its server over HTTP, whose port is in the variable `PORT`.
     pub(crate) fn served(name: &'static str) -> Self {
         let mut case = Self::of(name);
         let mut server = Command::new("python3");
@@ -57,7 +57,7 @@ impl Case {
         case.with("PORT", port.trim())
     }
 
-    /// The same with a variable in the environment of `longshore`.
+    /// Adds a variable to the environment of `longshore`.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.set(name, value);
         self
@@ -69,12 +69,12 @@ impl Case {
         self.variables.push((name, value.to_owned()));
     }
 
-    /// The copy of the folder.
+    /// Returns the path of the copy.
     pub(crate) fn path(&self) -> PathBuf {
         self.above.path().join(self.name)
     }
 
-    /// Reads a file of the copy; nothing if it is not there.
+    /// Reads a file of the copy. Returns an empty text if it does not exist.
     pub(crate) fn read(&self, file: &str) -> String {
         fs::read_to_string(self.path().join(file)).unwrap_or_default()
     }
@@ -84,17 +84,17 @@ impl Case {
         fs::write(self.path().join(file), text).expect("a file");
     }
 
-    /// The messages that the servers of the folder have read which hold this text.
+    /// Returns the number of messages with this text that the servers of the folder have read.
     pub(crate) fn received(&self, text: &str) -> usize {
         self.read("server.log").lines().filter(|line| line.contains(text)).count()
     }
 
-    /// `longshore` with these arguments, in the folder.
+    /// Returns `longshore` with these arguments, to run in the folder.
     pub(crate) fn longshore<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Longshore {
         self.longshore_in(&self.path(), arguments)
     }
 
-    /// The same in another folder.
+    /// Returns `longshore` with these arguments, to run in another folder.
     pub(crate) fn longshore_in<'a>(
         &self,
         folder: &Path,
@@ -104,14 +104,14 @@ impl Case {
         self.variables.iter().fold(longshore, |longshore, (name, value)| longshore.env(name, value))
     }
 
-    /// `longshore run` of a workflow of the folder.
+    /// Returns `longshore run` of a workflow of the folder.
     pub(crate) fn running<'a>(&self, workflow: &'a str, more: &[&'a str]) -> Longshore {
         let line = ["run", workflow, "--mcp-config", SERVERS, "--data", DATA];
         self.longshore(line.into_iter().chain(more.iter().copied()))
     }
 
-    /// Runs a workflow of the folder to its end.
-    pub(crate) async fn run(&self, workflow: &str) -> Ended {
+    /// Runs a workflow of the folder, and waits for the end.
+    pub(crate) async fn run(&self, workflow: &str) -> EndedCommand {
         self.running(workflow, &[]).run().await
     }
 
@@ -120,27 +120,27 @@ impl Case {
         self.run(WORKFLOW).await.expecting(0).json()
     }
 
-    /// The newest run.
+    /// Returns the newest run.
     pub(crate) async fn newest(&self) -> RunView {
         let line = ["runs", "show", "last", "--json", "--data", DATA];
         let shown = self.longshore(line).run().await.expecting(0).json();
         serde_json::from_value(shown).expect("a run")
     }
 
-    /// A step of the newest run.
+    /// Returns a step of the newest run.
     pub(crate) async fn step(&self, path: &str) -> StepView {
         scratch::step(&self.newest().await, path).clone()
     }
 
-    /// `longshore servers ...` with the servers file of the folder.
-    pub(crate) async fn servers(&self, arguments: &[&str]) -> Ended {
+    /// Runs `longshore servers` with these arguments and the servers file of the folder.
+    pub(crate) async fn servers(&self, arguments: &[&str]) -> EndedCommand {
         let line = ["servers"].into_iter().chain(arguments.iter().copied());
         self.longshore(line.chain(["--mcp-config", SERVERS])).run().await
     }
 }
 
 impl Drop for Case {
-    /// Ends the server by its process id.
+    /// Kills the server by its process id.
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
             let _ = server.kill();

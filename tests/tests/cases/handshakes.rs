@@ -1,4 +1,4 @@
-//! Beginnings of connections: servers that are strict, slow or odd before the first call, and ask back during it.
+//! Handshakes of servers that are strict, slow or unusual, and requests of servers during a call.
 
 use longshore_proto::{FaultClass, Sent, StepStatus};
 use longshore_tests::scratch::step;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::folder::{Case, WORKFLOW};
 
 #[tokio::test]
-async fn a_server_that_ends_at_a_foreign_question_gets_the_handshake() {
+async fn server_that_ends_at_an_unknown_request_gets_the_older_handshake() {
     let case = Case::of("01-exits-on-discover");
     assert_eq!(case.outputs().await, json!({ "out": "got hello" }));
     assert_eq!(case.received("server/discover"), 1, "the era is asked for once");
@@ -19,7 +19,7 @@ async fn a_server_that_ends_at_a_foreign_question_gets_the_handshake() {
 }
 
 #[tokio::test]
-async fn a_server_that_starts_slowly_is_quoted_and_the_setting_is_named() {
+async fn server_that_starts_too_slowly_is_quoted_and_the_setting_is_named() {
     let case = Case::of("19-slow-start");
     let words = [
         "the server was not ready within 6s, and was ended",
@@ -31,7 +31,7 @@ async fn a_server_that_starts_slowly_is_quoted_and_the_setting_is_named() {
     assert!(attempts.iter().all(|attempt| attempt.sent == Sent::Never), "{attempts:?}");
 }
 
-/// The steps of the workflow, named by what is odd.
+/// The steps of the workflow, named after the unusual part of the handshake.
 const HANDSHAKES: [&str; 14] = [
     "old",
     "weird",
@@ -50,7 +50,7 @@ const HANDSHAKES: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn odd_handshakes_work_or_say_what_does_not_fit() {
+async fn unusual_handshakes_work_or_name_the_problem() {
     let case = Case::of("51-handshake");
     case.run(WORKFLOW).await.expecting(0);
     let run = case.newest().await;
@@ -73,7 +73,7 @@ async fn odd_handshakes_work_or_say_what_does_not_fit() {
 }
 
 #[tokio::test]
-async fn whatever_a_server_asks_during_a_call_is_answered() {
+async fn requests_of_a_server_during_a_call_are_answered() {
     let case = Case::of("35-server-asks");
     let answers = case.outputs().await;
     let answers = answers.pointer("/a").expect("a list");
@@ -84,7 +84,7 @@ async fn whatever_a_server_asks_during_a_call_is_answered() {
 }
 
 #[tokio::test]
-async fn a_question_to_a_person_is_refused_and_the_call_is_a_fault() {
+async fn question_to_the_user_is_refused_and_the_call_is_a_fault() {
     let case = Case::of("35-server-asks");
     let words = ["the server asked a person during the call: \"sure?\"", "\"elicitation\": \"defaults\""];
     case.run("person.yaml").await.expecting(20).saying(&words);

@@ -1,4 +1,4 @@
-//! Servers over HTTP that move, forget sessions, refuse, or stand behind a gateway.
+//! Servers over HTTP that redirect, lose sessions, refuse requests, or are behind a gateway.
 
 use longshore_proto::{FaultClass, StepStatus};
 use longshore_tests::scratch::step;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::folder::{Case, WORKFLOW};
 
 #[tokio::test]
-async fn a_redirect_within_the_origin_is_followed_and_another_is_named() {
+async fn redirect_within_the_origin_is_followed_and_another_is_named() {
     let case = Case::served("10-redirect");
     assert_eq!(case.outputs().await, json!({ "a": "hi" }));
     let words = ["HTTP 307", "https://elsewhere.example"];
@@ -16,7 +16,7 @@ async fn a_redirect_within_the_origin_is_followed_and_another_is_named() {
 }
 
 #[tokio::test]
-async fn a_forgotten_session_is_made_again_whatever_the_server_says() {
+async fn lost_session_is_replaced_for_every_form_of_refusal() {
     for how in ["404", "404text", "400", "400null", "400text"] {
         let case = Case::served("11-session").with("HOW", how);
         assert_eq!(case.outputs().await, json!({ "c": "done" }), "{how}");
@@ -25,7 +25,7 @@ async fn a_forgotten_session_is_made_again_whatever_the_server_says() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_stream_in_the_place_of_an_answer_is_a_fault_at_once() {
+async fn error_in_a_stream_instead_of_an_answer_is_a_fault_at_once() {
     let case = Case::served("11-session").with("HOW", "sse200");
     case.run(WORKFLOW).await.expecting(20).saying(&["Session not found"]);
     let fault = case.step("b").await.error.expect("a fault");
@@ -33,7 +33,7 @@ async fn an_error_in_a_stream_in_the_place_of_an_answer_is_a_fault_at_once() {
 }
 
 #[tokio::test]
-async fn a_token_that_ends_with_a_line_break_makes_its_server_unusable_and_no_other() {
+async fn token_with_a_line_break_makes_only_its_server_unusable() {
     let case = Case::served("24-header-newline").with("MY_TOKEN", "tok-123456789\n");
     let words = ["the variable `MY_TOKEN` ends with a line break", "headers.Authorization"];
     let refused = case.run(WORKFLOW).await.expecting(3).saying(&words);
@@ -43,7 +43,7 @@ async fn a_token_that_ends_with_a_line_break_makes_its_server_unusable_and_no_ot
 }
 
 #[tokio::test]
-async fn other_unusual_tokens_are_sent_as_they_are() {
+async fn other_unusual_tokens_are_sent_unchanged() {
     let mut case = Case::served("24-header-newline").with("MY_TOKEN", "tok-123456789 ");
     case.run(WORKFLOW).await.expecting(0).saying(&["the variable `MY_TOKEN` begins or ends with a space"]);
     assert!(case.received("credentials: 'Bearer tok-123456789 '") > 0);
@@ -55,26 +55,27 @@ async fn other_unusual_tokens_are_sent_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_long_retry_after_is_shown_with_the_time_of_the_next_attempt() {
+async fn long_retry_after_is_shown_with_the_time_of_the_next_attempt() {
     let case = Case::served("37-retry-after").with("SECONDS_TO_WAIT", "36000");
     let mut run = case.running(WORKFLOW, &[]).start();
-    until("the step waits", || run.stderr().contains("waits for its next attempt at")).await;
-    let words = ["rate_limited: HTTP 429: `slow down`", "Retry-After: 36000 s"];
-    assert!(words.iter().all(|words| run.stderr().contains(words)), "{}", run.stderr());
+    let words =
+        ["waits for its next attempt at", "rate_limited: HTTP 429: `slow down`", "Retry-After: 36000 s"];
+    until("the reason and the time are shown", || words.iter().all(|words| run.stderr().contains(words)))
+        .await;
     assert!(run.is_running());
     run.interrupt();
     run.end().await.expecting(21);
 }
 
 #[tokio::test]
-async fn a_retry_after_that_is_no_number_of_seconds_is_passed_over() {
+async fn malformed_retry_after_is_ignored() {
     for seconds in ["1.5", "soon"] {
         let case = Case::served("37-retry-after").with("SECONDS_TO_WAIT", seconds);
         case.run(WORKFLOW).await.expecting(20).saying(&["3 attempts", "rate_limited: HTTP 429: `slow down`"]);
     }
 }
 
-/// What each path of the gateway leads to: the words of the fault, and whether the call is in doubt.
+/// The paths of the gateway, each with the words of its fault, and true if the call is indeterminate.
 const FAULTS: [(&str, FaultClass, &str, bool); 19] = {
     use FaultClass::{ProtocolError, Unauthorised, Unavailable};
     [
@@ -116,7 +117,7 @@ const FAULTS: [(&str, FaultClass, &str, bool); 19] = {
 };
 
 #[tokio::test]
-async fn whatever_a_gateway_answers_is_one_short_true_line() {
+async fn every_answer_of_a_gateway_is_one_short_correct_line() {
     let case = Case::served("43-gateway-pages");
     case.run(WORKFLOW).await.expecting(0);
     let run = case.newest().await;

@@ -1,4 +1,4 @@
-//! Lists of tools: odd pages, names and schemas, and lists that change.
+//! Lists of tools: unusual pages, names and schemas, and lists that change.
 
 use longshore_proto::StepStatus;
 use serde_json::json;
@@ -13,17 +13,17 @@ async fn one_page_is_enough(name: &'static str) {
 }
 
 #[tokio::test]
-async fn an_empty_cursor_is_asked_for_once() {
+async fn empty_cursor_is_requested_once() {
     one_page_is_enough("03-cursor-empty").await;
 }
 
 #[tokio::test]
-async fn a_cursor_that_repeats_ends_the_list() {
+async fn repeated_cursor_ends_the_list() {
     one_page_is_enough("03-cursor-stuck").await;
 }
 
 #[tokio::test]
-async fn schemas_of_any_shape_at_the_root_are_applied() {
+async fn unusual_root_schemas_are_applied() {
     let case = Case::of("05-root-schemas");
     let validate = ["validate", WORKFLOW, "--online", "--mcp-config", SERVERS];
     case.longshore(validate).run().await.expecting(0);
@@ -41,7 +41,7 @@ async fn schemas_of_any_shape_at_the_root_are_applied() {
 }
 
 #[tokio::test]
-async fn tools_with_odd_names_are_called_or_named_with_the_reason() {
+async fn tools_with_unusual_names_are_called_or_listed_with_the_reason() {
     let case = Case::of("20-tool-names");
     let names = ["github/git_commit", "calendar.respondToEvent", "a:b", "查询/天气", "emoji🚀"];
     let called: Vec<String> = names.iter().map(|name| format!("called {name}")).collect();
@@ -56,14 +56,14 @@ async fn tools_with_odd_names_are_called_or_named_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_tool_that_appears_after_a_call_is_called() {
+async fn tool_that_appears_after_a_call_is_called() {
     let case = Case::of("34-list-changed");
     assert_eq!(case.outputs().await, json!({ "a": "ran merge_pr" }));
     assert!(case.newest().await.steps.iter().all(|step| step.status == StepStatus::Succeeded));
 }
 
 #[tokio::test]
-async fn a_tool_that_may_appear_later_is_a_warning_and_a_misspelt_one_a_mistake() {
+async fn tool_that_may_appear_later_is_a_warning_and_a_misspelt_one_an_error() {
     let case = Case::of("34-list-changed");
     let validate = |file| case.longshore(["validate", file, "--online", "--mcp-config", SERVERS]).run();
     let words = [

@@ -1,7 +1,7 @@
-//! Field cases: what people meet in the wild with servers, servers files, workflow files and values (`tests/cases/README.md`).
+//! Cases from practice with servers, servers files, workflow files and values (`tests/cases/README.md`).
 //!
-//! Each folder of `tests/cases` has a workflow and a servers file, and mostly a server. Each test runs the built `longshore` on one
-//! folder, as a person would, and checks what a person expects there.
+//! Each folder of `tests/cases` has a workflow, a servers file, and mostly a server. Each test runs the built `longshore` on one
+//! folder, as a user would, and checks the result that a user expects.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

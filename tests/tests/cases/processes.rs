@@ -1,4 +1,4 @@
-//! Processes of servers that flood, that end after each call, and that do not want to end.
+//! Processes of servers that flood their output, that end after each call, and that ignore signals.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::folder::{Case, WORKFLOW};
 
-/// The processes of the stubborn server, once it has started.
+/// Waits until the server that ignores signals has started, and returns its process ids.
 async fn started(case: &Case) -> Vec<u32> {
     until("the server has started", || case.read("pids").ends_with('\n')).await;
     case.read("pids").split_whitespace().map(|pid| pid.parse().expect("a process id")).collect()
@@ -48,7 +48,7 @@ async fn a_run_that_is_killed_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn megabytes_on_standard_error_and_thousands_of_log_messages_do_not_hold_a_call_up() {
+async fn floods_of_standard_error_and_log_messages_do_not_delay_a_call() {
     let case = Case::of("46-floods");
     assert_eq!(case.outputs().await, json!({ "f": "done" }));
     assert_eq!(case.step("f").await.attempts.len(), 1);
@@ -63,7 +63,7 @@ async fn a_server_that_ends_after_each_call_is_started_for_each() {
 }
 
 #[tokio::test]
-async fn a_call_that_an_ending_server_did_not_read_is_made_again_without_a_doubt() {
+async fn call_that_an_ending_server_did_not_read_is_repeated() {
     let case = Case::of("46-floods");
     let found = case.run("leaving.yaml").await.expecting(0).json();
     let by = found.pointer("/all").and_then(Value::as_array).expect("a list");

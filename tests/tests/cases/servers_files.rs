@@ -1,17 +1,17 @@
-//! Servers files as other hosts and people write them.
+//! Servers files in the spellings of other hosts.
 
-use longshore_tests::longshore::Ended;
+use longshore_tests::longshore::EndedCommand;
 use serde_json::{Value, json};
 
 use crate::folder::{Case, WORKFLOW};
 
-/// The workflow of the case with this servers file.
-async fn run(case: &Case, file: &str) -> Ended {
+/// Runs the workflow of the case with this servers file.
+async fn run(case: &Case, file: &str) -> EndedCommand {
     let file = format!("{file}.json");
     case.longshore(["run", WORKFLOW, "--mcp-config", &file, "--data", "../data"]).run().await
 }
 
-/// Files whose server works, each with what is said about the file.
+/// Files whose server works, each with the messages about the file.
 const WORKING: [(&str, &[&str]); 19] = [
     ("comments", &[]),
     ("comma", &[]),
@@ -35,7 +35,7 @@ const WORKING: [(&str, &[&str]); 19] = [
 ];
 
 #[tokio::test]
-async fn common_spellings_are_read_and_a_bad_entry_costs_no_other() {
+async fn common_spellings_are_read_and_an_invalid_entry_does_not_affect_others() {
     let case = Case::of("13-servers-file");
     for (file, words) in WORKING {
         let ended = run(&case, file).await.expecting(0).saying(words);
@@ -44,7 +44,7 @@ async fn common_spellings_are_read_and_a_bad_entry_costs_no_other() {
 }
 
 #[tokio::test]
-async fn a_file_without_servers_says_where_they_belong() {
+async fn file_without_servers_is_refused_with_their_place() {
     let case = Case::of("13-servers-file");
     let cases: [(&str, &[&str]); 4] = [
         ("utf16", &["utf16.json is not UTF-8 text", "save it as UTF-8"]),
@@ -58,7 +58,7 @@ async fn a_file_without_servers_says_where_they_belong() {
 }
 
 #[tokio::test]
-async fn a_bad_entry_is_named_with_its_key_where_it_is_called() {
+async fn invalid_entry_is_named_with_its_key_by_its_call() {
     let case = Case::of("13-servers-file");
     let cases = [
         ("argsstring", "args: must be a list of texts, not text"),
@@ -76,7 +76,7 @@ async fn a_bad_entry_is_named_with_its_key_where_it_is_called() {
 }
 
 #[tokio::test]
-async fn a_variable_that_only_a_shell_fills_in_is_a_warning() {
+async fn shell_variable_is_a_warning() {
     let case = Case::of("13-servers-file");
     let words =
         ["args: `$PWD` is not filled in, because no shell reads it; write `${PWD}`", "$PWD/server.py"];
@@ -84,7 +84,7 @@ async fn a_variable_that_only_a_shell_fills_in_is_a_warning() {
 }
 
 #[tokio::test]
-async fn entries_that_cannot_be_used_are_listed_with_the_reason() {
+async fn unusable_entries_are_listed_with_the_reason() {
     let case = Case::of("13-servers-file");
     let listed = async |file: &str| -> Vec<Value> {
         let file = format!("{file}.json");

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use crate::folder::cases;
 
-/// The folders of the cases; `lib` is what their servers share.
+/// Returns the folders of the cases, without `lib`, the code that their servers share.
 fn folders() -> BTreeSet<String> {
     let entries = fs::read_dir(cases()).expect("the cases").flatten().filter(|entry| entry.path().is_dir());
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name != "lib").collect()
 }
 
-/// The first cell of each row of the table, without its back-ticks.
+/// Returns the first cell of each row of the table, without back-ticks.
 fn rows() -> Vec<String> {
     let text = fs::read_to_string(cases().join("README.md")).expect("the table");
     let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
@@ -28,7 +28,7 @@ fn every_case_has_one_row_of_the_table() {
 }
 
 #[test]
-fn every_row_says_what_is_met_what_is_expected_and_the_state() {
+fn every_row_has_four_cells() {
     let text = fs::read_to_string(cases().join("README.md")).expect("the table");
     for row in text.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -52,7 +52,7 @@ fn every_case_has_a_test_that_runs_it() {
 }
 
 #[test]
-fn servers_of_cases_use_nothing_but_the_standard_library() {
+fn servers_of_cases_use_only_the_standard_library() {
     let modules =
         "fcntl http json mcphttp mcpstdio os signal struct subprocess sys termios threading time uuid";
     let known: BTreeSet<&str> = modules.split(' ').collect();

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::folder::{Case, WORKFLOW};
 
 #[tokio::test]
-async fn scalars_that_do_not_print_back_as_written_are_warned_of_one_by_one() {
+async fn each_scalar_that_yaml_changes_is_a_warning() {
     let case = Case::of("25-scalars");
     let ended = case.run(WORKFLOW).await.expecting(0);
     let changed =
@@ -25,7 +25,7 @@ async fn scalars_that_do_not_print_back_as_written_are_warned_of_one_by_one() {
 }
 
 #[tokio::test]
-async fn numbers_where_text_is_wanted_are_refused_with_the_quotes() {
+async fn number_instead_of_text_is_refused_with_the_quotes() {
     let case = Case::of("25-scalars");
     case.run("labels.yaml").await.expecting(3).saying(&["write `\"1.10\"`", "write `\"007\"`"]);
     case.run("typed.yaml").await.expecting(3).saying(&["the default is a number", "write `\"01234\"`"]);
@@ -63,7 +63,7 @@ async fn numbers_are_exact() {
 }
 
 #[tokio::test]
-async fn an_optional_argument_is_passed_on_or_left_out() {
+async fn optional_argument_is_passed_or_left_out() {
     let case = Case::of("31-optional-arg");
     for file in [WORKFLOW, "optional.yaml"] {
         let found = case.running(file, &["-i", "q=cats"]).run().await.expecting(0).json();
@@ -76,7 +76,7 @@ async fn an_optional_argument_is_passed_on_or_left_out() {
 }
 
 #[tokio::test]
-async fn an_optional_argument_in_another_way_says_how_to_write_it() {
+async fn wrong_spelling_of_an_optional_argument_is_refused_with_the_right_one() {
     let case = Case::of("31-optional-arg");
     let words = ["the input `limit` was not given; `inputs.?limit` by itself leaves its key out"];
     case.running("plain.yaml", &["-i", "q=cats"]).run().await.expecting(20).saying(&words);
@@ -97,7 +97,7 @@ async fn only_true_and_false_are_booleans() {
 }
 
 #[tokio::test]
-async fn a_condition_that_is_no_boolean_is_a_mistake() {
+async fn condition_that_is_not_a_boolean_is_an_error() {
     let case = Case::of("32-booleans");
     let words = ["a condition is true or false, and this gives a text (\"false\")"];
     case.run("text.yaml").await.expecting(20).saying(&words);
@@ -106,7 +106,7 @@ async fn a_condition_that_is_no_boolean_is_a_mistake() {
 }
 
 #[tokio::test]
-async fn the_output_of_a_skipped_step_is_missing_and_can_have_a_default() {
+async fn output_of_a_skipped_step_is_missing_and_can_have_a_default() {
     let case = Case::of("33-skipped");
     let said = "step `maybe` has no output: it was skipped, or it failed; write `default(";
     case.run(WORKFLOW).await.expecting(20).saying(&["output `m`", said]);

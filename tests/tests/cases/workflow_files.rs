@@ -1,4 +1,4 @@
-//! Workflow files as bytes, in other dialects, with units, and in odd places.
+//! Workflow files with unusual bytes, in other dialects, with units, and in unusual folders.
 
 use longshore_tests::longshore::Longshore;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::folder::{Case, SERVERS, WORKFLOW};
 
 #[tokio::test]
-async fn byte_order_marks_carriage_returns_and_every_script_are_read() {
+async fn byte_order_marks_carriage_returns_and_all_scripts_are_read() {
     let case = Case::of("14-workflow-bytes");
     let windows = case.run("windows.yaml").await.expecting(0).json();
     assert_eq!(windows, json!({ "out": { "text": "first line\nsecond line\n", "more": 3 } }));
@@ -21,14 +21,14 @@ async fn byte_order_marks_carriage_returns_and_every_script_are_read() {
 }
 
 #[tokio::test]
-async fn tabs_and_utf_16_are_refused_with_the_remedy() {
+async fn tabs_and_utf_16_are_refused_with_advice() {
     let case = Case::of("14-workflow-bytes");
     case.run("tabs.yaml").await.expecting(3).saying(&["tabs.yaml:4:2", "a tab cannot indent", "use spaces"]);
     case.run("utf16.yaml").await.expecting(3).saying(&["is not UTF-8 text", "save it as UTF-8"]);
 }
 
 #[tokio::test]
-async fn placeholders_of_other_languages_are_text_and_warned_of() {
+async fn placeholders_of_other_languages_are_text_with_a_warning() {
     let case = Case::of("41-dialects");
     let ended = case.run(WORKFLOW).await.expecting(0);
     assert_eq!(ended.stderr.matches("warning[LS0502]").count(), 6, "{ended}");
@@ -37,7 +37,7 @@ async fn placeholders_of_other_languages_are_text_and_warned_of() {
 }
 
 #[tokio::test]
-async fn keys_of_other_languages_are_answered_with_those_of_this_one() {
+async fn keys_of_other_languages_are_refused_with_the_right_key() {
     let case = Case::of("41-dialects");
     let ended = case.longshore(["validate", "unclosed.yaml", "gha.yaml", "mixed.yaml"]).run().await;
     ended.expecting(3).saying(&[
@@ -61,7 +61,7 @@ async fn keys_of_other_languages_are_answered_with_those_of_this_one() {
 }
 
 #[tokio::test]
-async fn durations_and_retries_without_the_right_unit_are_refused_one_by_one() {
+async fn each_duration_and_retry_with_a_wrong_unit_is_refused() {
     let case = Case::of("63-units");
     let ended = case.longshore(["validate", WORKFLOW]).run().await.expecting(3);
     ended.saying(&[
@@ -96,7 +96,7 @@ async fn paths_with_spaces_work_and_are_quoted_in_help() {
 }
 
 #[tokio::test]
-async fn an_empty_environment_is_enough() {
+async fn empty_environment_is_sufficient() {
     let case = Case::of("64-paths");
     let data = case.path().join("data").display().to_string();
     let longshore = Longshore::new(&case.path(), ["run", WORKFLOW, "--data", &data]).without_environment();
@@ -104,7 +104,7 @@ async fn an_empty_environment_is_enough() {
 }
 
 #[tokio::test]
-async fn inputs_come_from_json_with_a_byte_order_mark_and_from_yaml() {
+async fn inputs_are_read_from_json_with_a_byte_order_mark_and_from_yaml() {
     let case = Case::of("65-elsewhere");
     for (file, text) in [(None, "x"), (Some("bom.json"), "from file"), (Some("inputs.yaml"), "from yaml")] {
         let more: Vec<&str> = file.into_iter().flat_map(|file| ["--input-file", file]).collect();
@@ -114,7 +114,7 @@ async fn inputs_come_from_json_with_a_byte_order_mark_and_from_yaml() {
 }
 
 #[tokio::test]
-async fn from_another_folder_the_program_that_is_not_found_is_quoted() {
+async fn program_not_found_from_another_folder_is_quoted() {
     let case = Case::of("65-elsewhere");
     let at = |file: &str| case.path().join(file).display().to_string();
     let (workflow, servers, data) = (at(WORKFLOW), at(SERVERS), at("data"));

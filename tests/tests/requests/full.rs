@@ -1,20 +1,21 @@
-//! A log that is nearly full: submits are turned away while there is room for results, and taken in again later. And a
-//! queue that is full: results are taken in all the same.
+//! A log that is nearly full: submits are refused while there is room for results, and accepted later. And a full queue:
+//! results are still accepted.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream::Config};
 use longshore_proto::{Event, Namespace, Partition, Payload, RunId, Signal, Timestamp, subject};
+use longshore_tests::wait::until_true;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
 
-/// What each log may hold, in bytes.
+/// The limit of each log, in bytes.
 const LIMIT: i64 = 1024 * 1024;
 
-/// Bounds every log, or takes the bound away.
+/// Sets the limit of every log, or removes it.
 async fn bound(cluster: &Cluster, max_bytes: i64) {
     let jetstream = jetstream::new(cluster.client.clone());
     for partition in (0..PARTITIONS).map(Partition) {
@@ -25,7 +26,7 @@ async fn bound(cluster: &Cluster, max_bytes: i64) {
     }
 }
 
-/// Fills every log by four fifths with signals to a run that is not there.
+/// Fills four fifths of every log with signals to a run that does not exist.
 async fn fill(cluster: &Cluster) {
     for partition in (0..PARTITIONS).map(Partition) {
         let run = RunId::new(partition, Timestamp::from_millis(1), 1);
@@ -45,7 +46,7 @@ async fn submits_wait_while_the_log_is_nearly_full_and_results_do_not() {
     fill(&cluster).await;
     let refused = async {
         loop {
-            // What was seen of the log before is believed for a moment.
+            // The fullness of the log is cached for a short time.
             match cluster.ask("submit", json!({ "workflow": "report" })).await {
                 Ok(_) => sleep(Duration::from_millis(20)).await,
                 Err((code, body)) => break (code, body["reason"].clone()),
@@ -63,8 +64,11 @@ async fn submits_wait_while_the_log_is_nearly_full_and_results_do_not() {
     timeout(PATIENCE, ended).await.expect("what was admitted ends");
 
     bound(&cluster, -1).await;
-    // Those before it were admitted while what had been seen of the log was still believed.
-    while cluster.job().await.job.arguments != Payload::Inline(json!({ "month": 42 })) {}
+    // The submits before it were admitted while the cached fullness was still in use.
+    until_true("the submit that was refused before is carried out", async || {
+        cluster.job().await.job.arguments == Payload::Inline(json!({ "month": 42 }))
+    })
+    .await;
     assert!(
         cluster.nats.dead_letters().list(None, 1).await.expect("lists").is_empty(),
         "it was not thrown away"
@@ -73,7 +77,7 @@ async fn submits_wait_while_the_log_is_nearly_full_and_results_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_submit_without_room_for_its_large_inputs_is_refused_with_what_to_do() {
+async fn submit_without_room_for_its_large_inputs_is_refused_with_advice() {
     let cluster = Cluster::start().await;
     cluster.push(&WORKFLOW.replace("default: 1 }", "default: 1 }, text: { type: string }")).await;
     let jetstream = jetstream::new(cluster.client.clone());
@@ -92,7 +96,7 @@ async fn a_submit_without_room_for_its_large_inputs_is_refused_with_what_to_do()
     cluster.end().await;
 }
 
-/// Says how many jobs the queue may hold.
+/// Sets the limit of the queue.
 async fn bound_queue(cluster: &Cluster, max_messages: i64) {
     let jetstream = jetstream::new(cluster.client.clone());
     let mut stream = jetstream.get_stream(subject::JOBS_STREAM).await.expect("is there");
@@ -101,13 +105,13 @@ async fn bound_queue(cluster: &Cluster, max_messages: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn results_are_taken_in_while_the_queue_has_no_room_and_jobs_go_out_when_it_has() {
+async fn results_are_accepted_while_the_queue_is_full_and_jobs_are_sent_later() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     bound_queue(&cluster, 1).await;
     let first = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");
     let job = cluster.job().await;
-    // Jobs of every partition, and so of the first one's, find the queue full.
+    // Jobs of every partition, and so those of the first one, find the queue full.
     for number in 0..20 {
         let submit = json!({ "workflow": "report", "id": format!("n{number}") });
         cluster.ask("submit", submit).await.expect("submits");
@@ -118,7 +122,7 @@ async fn results_are_taken_in_while_the_queue_has_no_room_and_jobs_go_out_when_i
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, ended).await.expect("nobody waits for room");
+    timeout(PATIENCE, ended).await.expect("no job waits for room");
 
     job.receipt.ack().await.expect("acks");
     let mut runs = BTreeSet::new();

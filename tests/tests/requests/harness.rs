@@ -1,4 +1,4 @@
-//! NATS, Redis, and the parts of one scheduler in this process.
+//! NATS, Redis, and one scheduler in this process.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// More than any of this takes on a busy machine.
+/// The limit for each step, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const PARTITIONS: u16 = 2;
@@ -32,7 +32,7 @@ steps:
 outputs: { rows: '${{ steps.fetch.output }}' }
 ";
 
-/// One scheduler and what it stands on.
+/// A scheduler with its NATS and Redis.
 pub(crate) struct Cluster {
     pub(crate) nats: Nats,
     pub(crate) redis: Redis,
@@ -51,12 +51,12 @@ impl Cluster {
         Self::start_with(NodeConfig::default().ttl).await
     }
 
-    /// With leases that last this long.
+    /// Starts a scheduler whose leases last this long.
     pub(crate) async fn start_with(ttl: Duration) -> Self {
         Self::start_as(NodeConfig { ttl, ..NodeConfig::default() }).await
     }
 
-    /// With settings of the node.
+    /// Starts a scheduler with these settings.
     pub(crate) async fn start_as(node: NodeConfig) -> Self {
         let (nats_server, redis_server) = (NatsServer::start().await, RedisServer::start().await);
         let nats = Nats::connect(NatsConfig {
@@ -120,7 +120,7 @@ impl Cluster {
         }
     }
 
-    /// Ends in order.
+    /// Ends the scheduler in order.
     pub(crate) async fn end(mut self) {
         self.stop.cancel();
         let ended = async {
@@ -146,19 +146,19 @@ impl Cluster {
         sent.await.expect("publishes").await.expect("a receipt");
     }
 
-    /// Publishes a message in the place of a submit that nobody acknowledges.
+    /// Publishes a submit without waiting for an acknowledgement.
     pub(crate) async fn say(&self, to: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) {
         let (subject, body) = (format!("longshore.v1.submit.{to}"), body.into());
         let sent = self.client.publish_with_headers(subject, map(headers), body.into());
         sent.await.expect("publishes");
     }
 
-    /// Asks the micro service: its answer, or the code of its error with the body.
+    /// Sends a request. Returns the answer, or the code of the error with the body.
     pub(crate) async fn ask(&self, verb: &str, request: Value) -> Result<Value, (u16, Value)> {
         self.ask_of("default", verb, request.to_string()).await
     }
 
-    /// The same with any body, of any namespace.
+    /// Sends a request with any body, about any namespace.
     pub(crate) async fn ask_of(
         &self,
         namespace: &str,
@@ -170,7 +170,7 @@ impl Cluster {
             let request = async_nats::Request::new().payload(body.clone().into()).timeout(Some(PATIENCE));
             match self.client.send_request(subject.clone(), request).await {
                 Ok(answer) => break answer,
-                // The service is about to subscribe.
+                // The service has not subscribed yet.
                 Err(error) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
                     sleep(Duration::from_millis(20)).await;
                 }
@@ -189,14 +189,14 @@ impl Cluster {
         }
     }
 
-    /// The run that an id stands for.
+    /// Returns the run that has an id.
     pub(crate) async fn run_of(&self, id: &str, namespace: &Namespace) -> String {
         let submit = json!({ "workflow": "report", "id": id }).to_string();
         let answer = self.ask_of(namespace.as_str(), "submit", submit).await.expect("submits");
         answer["run"].as_str().expect("a run").to_owned()
     }
 
-    /// Takes a job of the server `crm`.
+    /// Pulls a job of the server `crm`.
     pub(crate) async fn job(&self) -> Delivery {
         let crm = "crm".parse().expect("a server");
         let pulling = async {
@@ -210,13 +210,13 @@ impl Cluster {
         timeout(PATIENCE, pulling).await.expect("a job in time")
     }
 
-    /// Carries a job out.
+    /// Reports the output of a job and acknowledges it.
     pub(crate) async fn settle(&self, delivery: Delivery, output: Value) {
         self.report(&delivery, output).await;
         delivery.receipt.ack().await.expect("acks");
     }
 
-    /// Says what came of a job, which stays in the queue.
+    /// Reports the output of a job, which stays in the queue.
     pub(crate) async fn report(&self, delivery: &Delivery, output: Value) {
         let id = delivery.job.id.clone();
         let event = Event::Settled {
@@ -230,7 +230,7 @@ impl Cluster {
         self.backend.log.append(id.run.partition(), &[event]).await.expect("appends");
     }
 
-    /// Waits until as many letters are dead, and returns them, oldest first.
+    /// Waits until there are this many dead letters, and returns them, the oldest first.
     pub(crate) async fn dead_letters(&self, count: usize) -> Vec<DeadLetter> {
         let waiting = async {
             loop {
@@ -244,7 +244,7 @@ impl Cluster {
         timeout(PATIENCE, waiting).await.expect("refused in time")
     }
 
-    /// How many runs there are, as of the last checkpoint.
+    /// Returns the number of runs, as of the last checkpoint.
     pub(crate) async fn runs(&self) -> usize {
         let runs = self.ask("list", json!({})).await.expect("lists");
         runs["runs"].as_array().expect("a list").len()

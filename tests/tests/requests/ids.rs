@@ -1,4 +1,4 @@
-//! Ids of submits that come close together, and ids whose runs are no longer kept; and how many runs a namespace may have.
+//! Ids of concurrent submits, ids of expired runs, and the limit of runs in a namespace.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ fn request(namespace: &str, id: Option<&str>, month: u64) -> SubmitRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_id_with_other_inputs_is_a_conflict_from_the_first_moment_on_every_scheduler() {
+async fn same_id_with_other_inputs_is_a_conflict_at_once_on_every_scheduler() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let second = second_handler(&cluster);
     for round in 0..20 {
         let id = format!("order-{round}");
-        // At the same time, through two schedulers: one of them gets the run, and the other one is told.
+        // At the same time with two schedulers: one accepts the run, and the other one reports the conflict.
         let (one, other) = tokio::join!(
             cluster.submits.submit(request("default", Some(&id), 1)),
             second.submit(request("default", Some(&id), 2)),
@@ -40,7 +40,7 @@ async fn the_same_id_with_other_inputs_is_a_conflict_from_the_first_moment_on_ev
             both => panic!("one of them is refused: {both:?}"),
         };
         assert!(matches!(refused, Refusal::IdTaken { run, .. } if run == made.run), "{refused}");
-        // The same again is the same run.
+        // The same submit again is the same run.
         let again = second.submit(request("default", Some(&id), month)).await.expect("is the same");
         assert!(again.run == made.run && again.existed);
         let view =
@@ -51,7 +51,7 @@ async fn the_same_id_with_other_inputs_is_a_conflict_from_the_first_moment_on_ev
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_whose_run_is_no_longer_kept_is_a_new_run_with_claims_of_its_own() {
+async fn id_of_an_expired_run_is_a_new_run_with_new_claims() {
     let retention = Retention { time: Duration::from_millis(1), ..Retention::default() };
     let cluster = Cluster::start_as(NodeConfig { retention, ..NodeConfig::default() }).await;
     cluster.push(WORKFLOW).await;
@@ -63,13 +63,13 @@ async fn an_id_whose_run_is_no_longer_kept_is_a_new_run_with_claims_of_its_own()
         let job = cluster.job().await;
         assert_eq!(job.job.id.run.to_string(), run, "its own job");
         let key = job.job.claim().expect("it may not be repeated");
-        // As a worker does it: the claim is the call's own, and is kept for a day.
+        // Like a worker: the claim belongs to the call, and is kept for a day.
         let claimed = claims.claim(&key, &worker, PATIENCE).await.expect("claims");
         assert_eq!(claimed, Claimed::Won);
         cluster.settle(job, json!([])).await;
         claims.done(&key, &worker).await.expect("is done");
         keys.push(key);
-        // What ends later takes it out.
+        // Runs that end later displace it.
         let forgotten = async {
             loop {
                 let other = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");
@@ -93,7 +93,7 @@ async fn an_id_whose_run_is_no_longer_kept_is_a_new_run_with_claims_of_its_own()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_has_no_more_runs_than_it_may_and_takes_nothing_from_another() {
+async fn limit_of_runs_holds_in_each_namespace_separately() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     cluster.handlers.push(&"others".parse().expect("a namespace"), WORKFLOW).await.expect("registers");

@@ -1,17 +1,17 @@
-//! Submits by plain publish: taken in, recognised when they come twice, or refused with the reason.
+//! Submits by plain publish: accepted, recognised if they are duplicates, or refused with the reason.
 
 use longshore_proto::{Payload, TraceContext};
 use serde_json::json;
 
 use crate::harness::{Cluster, WORKFLOW};
 
-/// Where something is published, with which headers and body, and the code and words of its refusal.
+/// The subject, headers and body of a publish, and the code and words of its refusal.
 type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a str, &'a str);
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publish_is_a_run_in_json_and_in_messagepack_and_carries_its_trace() {
+async fn publish_in_json_or_messagepack_is_a_run_with_its_trace() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let headers = [("traceparent", TRACE), ("Content-Type", "application/json; charset=utf-8")];
@@ -20,10 +20,10 @@ async fn a_publish_is_a_run_in_json_and_in_messagepack_and_carries_its_trace() {
     assert_eq!(job.job.arguments, Payload::Inline(json!({ "month": 7 })));
     assert_eq!(job.job.trace, Some(TraceContext { traceparent: TRACE.to_owned(), tracestate: None }));
 
-    // {"inputs": {"month": 8}}, as any MessagePack library writes it.
+    // {"inputs": {"month": 8}} in MessagePack.
     let packed = b"\x81\xa6inputs\x81\xa5month\x08".to_vec();
     cluster.publish("default.report", &[("content-type", "application/msgpack")], packed).await;
-    let second = cluster.job().await; // held, or the queue would give it out again
+    let second = cluster.job().await; // kept, or the queue would deliver it again
     assert_eq!(second.job.arguments, Payload::Inline(json!({ "month": 8 })));
 
     cluster.publish("default.report", &[], "").await;
@@ -32,7 +32,7 @@ async fn a_publish_is_a_run_in_json_and_in_messagepack_and_carries_its_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_id_is_the_same_run_however_it_comes() {
+async fn same_id_is_the_same_run_in_every_form() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let submit = json!({ "workflow": "report", "id": "order-1" });
@@ -42,7 +42,7 @@ async fn the_same_id_is_the_same_run_however_it_comes() {
     assert_eq!(cluster.ask("submit", submit).await.expect("submits")["run"], first["run"]);
     cluster.publish("default.report", &[], r#"{"id": "order-1"}"#).await;
     cluster.publish("default.report", &[("Nats-Msg-Id", "order-1")], "").await;
-    // Another id, taken in behind the copies: when its job is out, theirs would have been too.
+    // Another id, published after the copies: once its job is queued, theirs would have been too.
     cluster.publish("default.report", &[("Nats-Msg-Id", "order-2")], "").await;
     let other = cluster.job().await;
     assert_ne!(other.job.id.run, job.job.id.run);
@@ -57,7 +57,7 @@ async fn the_same_id_is_the_same_run_however_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_in_our_own_header_is_one_run_in_a_namespace_and_another_in_the_next() {
+async fn same_id_header_in_two_namespaces_is_two_runs() {
     let cluster = Cluster::start().await;
     for namespace in ["default", "team"] {
         let namespace = namespace.parse().expect("a namespace");
@@ -80,7 +80,7 @@ async fn an_id_in_our_own_header_is_one_run_in_a_namespace_and_another_in_the_ne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_a_run_is_kept_with_the_reason() {
+async fn refused_submits_are_dead_letters_with_the_reason() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let large = format!(r#"{{"id": "{}"}}"#, "x".repeat(300));
@@ -96,7 +96,7 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
         ("default.report", &msgpack, b"\x80\x80", "malformed", "something follows its end"),
         ("default.report", &yaml, b"inputs: {}", "malformed", "send application/json or application/msgpack"),
         ("default.report", &[], large.as_bytes(), "invalid_id", "1 to 256 characters"),
-        ("default.nobody", &[], b"", "unknown_workflow", "no workflow `nobody` is registered"),
+        ("default.unknown", &[], b"", "unknown_workflow", "no workflow `unknown` is registered"),
         ("other.report", &[], b"", "unknown_workflow", "in namespace `other`"),
         ("default.Report_1", &[], b"", "malformed", "`Report_1` is not a workflow name"),
         ("default.report", &[], br#"{"version": "0000"}"#, "unknown_version", "begins with `0000`"),
@@ -120,7 +120,7 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
         }
         assert_eq!(letter.headers.len(), headers.len(), "{letter:?}");
     }
-    // {"input": 8}, as any MessagePack library writes it.
+    // {"input": 8} in MessagePack.
     let headers = [("Content-Type", "application/msgpack"), ("Longshore-Id", "order-1")];
     cluster.publish("default.report", &headers, b"\x81\xa5input\x08".to_vec()).await;
     let letters = cluster.dead_letters(cases.len() + 1).await;
@@ -128,17 +128,17 @@ async fn what_cannot_be_a_run_is_kept_with_the_reason() {
     assert_eq!(letter.body, r#"{"input":8}"#, "for people to read");
     assert_eq!(letter.headers.get("longshore-id").map(String::as_str), Some("order-1"));
     assert_eq!(cluster.runs().await, 0);
-    // The door stays open behind all of them.
+    // Submits after all of them are accepted.
     cluster.publish("default.report", &[], "{}").await;
     cluster.job().await;
     cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reason_that_is_too_long_to_be_kept_is_cut() {
+async fn reason_that_is_too_long_is_cut() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
-    // Each is a problem of its own, and all of them together do not fit into a message.
+    // Each is a separate problem, and all of them together do not fit into a message.
     let unknown: serde_json::Map<_, _> = (0..40_000).map(|n| (format!("é{n}"), json!(0))).collect();
     cluster.publish("default.report", &[], json!({ "inputs": unknown }).to_string()).await;
     let letters = cluster.dead_letters(1).await;
@@ -148,28 +148,28 @@ async fn a_reason_that_is_too_long_to_be_kept_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submits_of_an_atomic_batch_are_taken_in_once_all_of_them_are_there() {
+async fn submits_of_an_atomic_batch_are_accepted_once_it_is_complete() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let in_batch = |id: &'static str, sequence: &'static str| {
         [("Nats-Batch-Id", id), ("Nats-Batch-Sequence", sequence), ("Longshore-Id", sequence)]
     };
-    // One that is never complete, and one that is: only its last message is acknowledged.
+    // A batch that is never complete, and one that is: only its last message is acknowledged.
     cluster.say("default.report", &in_batch("open", "1"), "").await;
     cluster.say("default.report", &in_batch("whole", "1"), r#"{"inputs": {"month": 2}}"#).await;
     let last = [in_batch("whole", "2").as_slice(), &[("Nats-Batch-Commit", "1")]].concat();
     cluster.publish("default.report", &last, r#"{"inputs": {"month": 3}}"#).await;
-    // Held, or the queue would give the first one out again.
+    // Kept, or the queue would deliver the first job again.
     let jobs = [cluster.job().await, cluster.job().await];
     let mut months = jobs.each_ref().map(|delivery| delivery.job.arguments.clone());
     months.sort_unstable_by_key(|month| format!("{month:?}"));
-    // The open one has the id of the first, and would have been taken in before it.
+    // The incomplete batch has the id of the first, and would have been accepted before it.
     assert_eq!(months, [2, 3].map(|month| Payload::Inline(json!({ "month": month }))));
     cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_at_once_are_all_taken_in() {
+async fn concurrent_submits_are_all_accepted() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     for number in 0..500 {
@@ -185,7 +185,7 @@ async fn many_at_once_are_all_taken_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_holds_no_value_given_in_place_of_the_name_of_a_secret() {
+async fn dead_letter_has_no_value_given_instead_of_the_name_of_a_secret() {
     let cluster = Cluster::start().await;
     cluster
         .push(
@@ -215,7 +215,7 @@ steps:
         assert_eq!(letter.code, *code, "{letter:?}");
         assert!(!format!("{letter:?}").contains("4111") && !letter.whole, "{letter:?}");
     }
-    // One that gives names only can be submitted again.
+    // A submit with names only can be submitted again.
     cluster.publish("default.pay", &[], r#"{"inputs":{"card":"secret:CARD","count":"x"}}"#).await;
     let letters = cluster.dead_letters(cases.len() + 1).await;
     assert!(letters.last().is_some_and(|letter| letter.whole), "{letters:?}");

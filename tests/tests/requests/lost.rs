@@ -1,4 +1,4 @@
-//! Redis forgets everything, or is away: what was shown before is shown again, and what runs goes on.
+//! Redis loses all data, or is unreachable: earlier runs are shown again, and running ones continue.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{Cluster, PARTITIONS, PATIENCE, WORKFLOW};
 
-/// Short, so that an outage that is longer is short too.
+/// The lease, short so that an outage that exceeds it is short too.
 const TTL: Duration = Duration::from_millis(1_500);
 
-/// Submits a run under an id of ours.
+/// Submits a run with an id.
 async fn submit(cluster: &Cluster, id: &str) -> Value {
     let submit = json!({ "workflow": "report", "id": id });
     cluster.ask("submit", submit).await.expect("submits")["run"].clone()
 }
 
-/// Waits until a run is shown with this status. Until then it may be unknown, and Redis may be away.
+/// Waits until a run is shown with this status. Until then it may be unknown, and Redis may be unreachable.
 async fn shown(cluster: &Cluster, run: &Value, status: &str) {
     let looking = async {
         while cluster.ask("get", json!({ "run": run })).await.map(|view| view["status"] == *status)
@@ -29,7 +29,7 @@ async fn shown(cluster: &Cluster, run: &Value, status: &str) {
     timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("{run} is not shown as {status}"));
 }
 
-/// How often somebody announced that it leads.
+/// Returns the number of leader announcements.
 async fn announcements(cluster: &Cluster) -> usize {
     let mut count = 0;
     for partition in (0..PARTITIONS).map(Partition) {
@@ -48,7 +48,7 @@ async fn announcements(cluster: &Cluster) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_redis_forgets_under_a_living_leader_is_brought_back_from_the_log() {
+async fn lost_checkpoints_are_rebuilt_from_the_log_by_a_running_leader() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let mut ended = Vec::new();
@@ -65,7 +65,7 @@ async fn what_redis_forgets_under_a_living_leader_is_brought_back_from_the_log()
     shown(&cluster, &running, "running").await;
 
     cluster.redis_server.flushall();
-    // Nothing happens that would make anybody look.
+    // No event makes the leader write a checkpoint.
     for run in &ended {
         shown(&cluster, run, "succeeded").await;
     }
@@ -89,7 +89,7 @@ async fn what_redis_forgets_under_a_living_leader_is_brought_back_from_the_log()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_go_on_while_redis_is_away_for_longer_than_a_lease() {
+async fn runs_continue_while_redis_is_unreachable_for_longer_than_a_lease() {
     let mut cluster = Cluster::start_with(TTL).await;
     cluster.push(WORKFLOW).await;
     let mut runs = vec![submit(&cluster, "before").await];
@@ -101,7 +101,7 @@ async fn runs_go_on_while_redis_is_away_for_longer_than_a_lease() {
     let away = Instant::now();
     while away.elapsed() < 3 * TTL {
         runs.push(submit(&cluster, &format!("meanwhile-{}", runs.len())).await);
-        // Only a leader hands out jobs.
+        // Only a leader sends jobs.
         let job = cluster.job().await;
         cluster.settle(job, json!([])).await;
     }
@@ -116,6 +116,6 @@ async fn runs_go_on_while_redis_is_away_for_longer_than_a_lease() {
     for run in &runs {
         shown(&cluster, run, "succeeded").await;
     }
-    assert_eq!(announcements(&cluster).await, usize::from(PARTITIONS), "nobody had to take over");
+    assert_eq!(announcements(&cluster).await, usize::from(PARTITIONS), "no partition was taken over");
     cluster.end().await;
 }

@@ -1,5 +1,4 @@
-//! What people ask of a cluster: submits by plain publish, and requests to the micro service, on real servers; also when
-//! these lose what they held.
+//! Submits by plain publish and requests to a scheduler, on real servers, also while these are full or lose their data.
 
 #![expect(
     clippy::expect_used,

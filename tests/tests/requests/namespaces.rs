@@ -1,4 +1,4 @@
-//! Requests of one namespace about what belongs to another one.
+//! Requests of one namespace about runs and dead letters of another one.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use crate::harness::{Cluster, PATIENCE, WORKFLOW};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_another_namespace_is_answered_as_one_that_never_was() {
+async fn run_of_another_namespace_is_answered_like_an_unknown_one() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
@@ -19,10 +19,10 @@ async fn a_run_of_another_namespace_is_answered_as_one_that_never_was() {
     let unknown = json!("run_00_01kbgq5v8m3n4p5q6r7s8t9v0w");
     for verb in ["get", "cancel"] {
         let (code, theirs) = others(verb, json!({ "run": run })).await.expect_err("is refused");
-        let (_, nobodys) = others(verb, json!({ "run": unknown })).await.expect_err("is refused");
+        let (_, unknown_answer) = others(verb, json!({ "run": unknown })).await.expect_err("is refused");
         assert_eq!(code, 404);
         let theirs = theirs.to_string().replace(text(&run), text(&unknown));
-        assert_eq!(theirs, nobodys.to_string(), "{verb}");
+        assert_eq!(theirs, unknown_answer.to_string(), "{verb}");
     }
     assert_eq!(others("list", json!({})).await, Ok(json!({ "runs": [] })));
     assert_eq!(others("workflows", json!({})).await, Ok(json!([])));
@@ -36,18 +36,18 @@ async fn a_run_of_another_namespace_is_answered_as_one_that_never_was() {
         assert!(text(&body["error"]).contains("longshore.v1.api.default.<verb>"), "{body}");
     }
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
-    assert_eq!(view["status"], "running", "nobody has cancelled it");
+    assert_eq!(view["status"], "running", "it was not cancelled");
     cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_that_cannot_be_checked_stops_no_run_of_another_namespace() {
+async fn unchecked_cancel_does_not_stop_a_run_of_another_namespace() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
     let job = cluster.job().await;
     let (id, others) = (text(&run).parse().expect("a run"), "others".parse().expect("a namespace"));
-    // What reaches the log while Redis is away is decided by the leader alone.
+    // While Redis is unreachable, only the leader can check a cancel in the log.
     let intake = longshore_scheduler::Intake::new(cluster.backend.clone(), crate::harness::PARTITIONS);
     intake.cancel(&others, id, "not theirs").await.expect("appends");
     cluster.settle(job, json!([])).await;
@@ -68,19 +68,19 @@ async fn a_cancel_that_cannot_be_checked_stops_no_run_of_another_namespace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_read_by_requests_of_their_namespace() {
     let cluster = Cluster::start().await;
-    cluster.publish("default.nobody", &[], r#"{"inputs": {"a": 1}}"#).await;
-    cluster.publish("others.nobody", &[], "").await;
+    cluster.publish("default.unknown", &[], r#"{"inputs": {"a": 1}}"#).await;
+    cluster.publish("others.unknown", &[], "").await;
     cluster.dead_letters(2).await;
     let ours = cluster.ask("dlq", json!({ "limit": 10 })).await.expect("lists");
     let theirs = cluster.ask_of("others", "dlq", "").await.expect("lists");
     let subject = |letters: &Value| letters[0]["subject"].clone();
     assert_eq!(
         (subject(&ours), ours.as_array().map(Vec::len)),
-        (json!("longshore.v1.submit.default.nobody"), Some(1))
+        (json!("longshore.v1.submit.default.unknown"), Some(1))
     );
     assert_eq!(
         (subject(&theirs), theirs.as_array().map(Vec::len)),
-        (json!("longshore.v1.submit.others.nobody"), Some(1))
+        (json!("longshore.v1.submit.others.unknown"), Some(1))
     );
     let number = json!({ "number": ours[0]["number"] });
     assert_eq!(
@@ -93,16 +93,16 @@ async fn dead_letters_are_read_by_requests_of_their_namespace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_never_published_on_a_subject_of_longshore() {
+async fn answer_is_never_published_on_a_subject_of_longshore() {
     let cluster = Cluster::start().await;
-    let mut heard = cluster.client.subscribe("longshore.v1.evt.>").await.expect("subscribes");
+    let mut messages = cluster.client.subscribe("longshore.v1.evt.>").await.expect("subscribes");
     let subject = "longshore.v1.api.default.workflows";
     cluster.ask("workflows", json!({})).await.expect("serves");
     let forged = cluster.client.publish_with_reply(subject, "longshore.v1.evt.others.a.b.run", "".into());
     forged.await.expect("publishes");
-    // Answered behind it, so the forged one would have been heard by now.
+    // This request is answered after the forged one, whose answer would have arrived by now.
     cluster.ask("workflows", json!({})).await.expect("serves");
-    assert!(timeout(Duration::from_millis(500), heard.next()).await.is_err(), "nothing is heard");
+    assert!(timeout(Duration::from_millis(500), messages.next()).await.is_err(), "no answer arrives");
     cluster.end().await;
 }
 

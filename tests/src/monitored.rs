@@ -1,15 +1,15 @@
-//! A scheduler or worker whose health is asked for over HTTP.
+//! A scheduler or worker with a listener for metrics and health.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::longshore::Started;
-use crate::port::free_address;
+use crate::longshore::StartedCommand;
+use crate::port::{OwnedPort, take_port};
 use crate::wait::until;
 
-/// The status and the body of what is answered at an address; nothing while nothing answers.
+/// Sends a GET request. Returns the status and the body of the answer, or `None` if there is no answer.
 pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -20,32 +20,32 @@ pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
 }
 
-/// The process. It is killed when this is dropped.
+/// A scheduler or worker with a listener on a port of its own. It is killed when this is dropped.
 #[derive(Debug)]
-pub struct Asked {
-    address: String,
-    process: Started,
+pub struct MonitoredProcess {
+    process: StartedCommand,
+    port: OwnedPort,
 }
 
-impl Asked {
-    /// Starts a process of this role with a listener of its own.
+impl MonitoredProcess {
+    /// Starts a process of this role.
     pub fn start(cluster: &Cluster, role: &str) -> Self {
-        let address = free_address().to_string();
-        let process = cluster.client([role, "--metrics-listen", &address]).start();
-        Self { address, process }
+        let port = take_port();
+        let process = cluster.client([role, "--metrics-listen", &port.address().to_string()]).start();
+        Self { process, port }
     }
 
-    /// The status and the body of an answer; nothing while nothing answers.
+    /// Sends a GET request. Returns the status and the body of the answer, or `None` if there is no answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        get(&self.address, path)
+        get(&self.port.address().to_string(), path)
     }
 
-    /// What it has said so far.
+    /// Returns what the process has logged so far.
     pub fn said(&self) -> String {
         self.process.stderr()
     }
 
-    /// The value of a metric, by its name with its labels; nothing if it is not exported.
+    /// Returns the value of a metric, by its name with its labels, or `None` if it is not exported.
     pub fn metric(&self, series: &str) -> Option<f64> {
         let (_, text) = self.get("/metrics")?;
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
@@ -57,18 +57,18 @@ impl Asked {
         self.get("/metrics").is_some_and(|(_, text)| text.lines().any(is_series))
     }
 
-    /// Waits until it is ready.
+    /// Waits until the process is ready.
     pub async fn is_ready(&self, what: &str) {
         until(what, || self.get("/readyz").is_some_and(|(status, _)| status == 200)).await;
     }
 
-    /// Waits until it is not ready, with these words in one of the reasons.
+    /// Waits until the process is not ready, for a reason that contains these words.
     ///
     /// # Panics
-    /// When it stays ready.
+    /// When the process stays ready, or is not alive.
     pub async fn is_not_ready(&self, what: &str, words: &[&str]) {
         let says = |text: &str| text.lines().any(|line| words.iter().all(|word| line.contains(word)));
         until(what, || self.get("/readyz").is_some_and(|(status, text)| status == 503 && says(&text))).await;
-        assert_eq!(self.get("/livez").map(|(status, _)| status), Some(200), "it is alive all the same");
+        assert_eq!(self.get("/livez").map(|(status, _)| status), Some(200), "it is alive");
     }
 }

@@ -1,7 +1,7 @@
-//! Events in the logs of a data directory, read while no process works in it.
+//! The events in the log of a data directory, read while no process uses it.
 //!
-//! `longshore runs` shows runs as of the last checkpoint, which may be a little behind; the log is what was
-//! acknowledged.
+//! `longshore runs` prints runs as of the last checkpoint, which may be some events behind. The log holds every acknowledged
+//! event.
 
 #![expect(clippy::panic, reason = "a log that cannot be read has failed the test")]
 
@@ -13,24 +13,24 @@ use longshore_proto::{Event, Outcome, Partition, Seq, Settlement};
 /// Entries read at once.
 const CHUNK: usize = 512;
 
-/// Every event, partition by partition, in order.
+/// All events, partition by partition, in the order of the log.
 #[derive(Debug)]
-pub struct History {
+pub struct DirectoryLog {
     events: Vec<Event>,
 }
 
-impl History {
+impl DirectoryLog {
     /// Reads the log of a data directory.
     ///
     /// # Panics
-    /// When it cannot be read in full.
-    pub async fn of(data: &Path) -> Self {
+    /// When it cannot be read completely.
+    pub async fn read(data: &Path) -> Self {
         let unread = |error: String| -> ! { panic!("the log in {} cannot be read: {error}", data.display()) };
         let store = match Embedded::open(data, Access::ReadOnly).await {
             Ok(store) => store,
             Err(error) => unread(error.to_string()),
         };
-        match read(&store).await {
+        match read_all(&store).await {
             Ok(events) => {
                 store.close().await;
                 Self { events }
@@ -39,12 +39,12 @@ impl History {
         }
     }
 
-    /// How many runs were submitted.
+    /// Returns the number of submitted runs.
     pub fn runs(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, Event::Submitted { .. })).count()
     }
 
-    /// The steps that have ended, by their paths, in the order in which their outcomes were recorded.
+    /// Returns the outcomes with the paths of their steps, in the order of the log.
     pub fn outcomes(&self) -> impl Iterator<Item = (&str, &Outcome)> {
         self.events.iter().filter_map(|event| match event {
             Event::Settled { job, settlement: Settlement::Done(outcome), .. } => {
@@ -55,7 +55,7 @@ impl History {
     }
 }
 
-async fn read(store: &Embedded) -> Result<Vec<Event>, String> {
+async fn read_all(store: &Embedded) -> Result<Vec<Event>, String> {
     let mut events = Vec::new();
     let partitions = store.partitions().await.map_err(|error| error.to_string())?;
     for partition in partitions.into_keys() {

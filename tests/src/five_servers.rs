@@ -1,6 +1,6 @@
-//! A workflow through five servers, of which four were written elsewhere: each gives something that another one needs.
+//! A workflow that calls five servers, four of them by other authors, and passes results from one server to the next.
 //!
-//! It is run alone and on a cluster, and must give the same.
+//! It runs in one process and on a cluster, and must have the same outputs.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use crate::scratch::Scratch;
 use crate::tables::Tables;
 use crate::tools::Tools;
 
-/// Each server gives something that another one needs.
-pub const JOURNEY: &str = r#"
+/// The workflow.
+pub const WORKFLOW: &str = r#"
 longshore: v1
-name: journey
+name: five-servers
 inputs:
   folder: { type: string, required: true }
 steps:
@@ -56,12 +56,12 @@ outputs:
   warm: ${{ steps.weather.output.temperature > 0 }}
 "#;
 
-/// A folder with the workflow, a table and a repository.
+/// Makes a folder with the workflow, a table and a Git repository.
 ///
 /// # Panics
 /// When it cannot be made.
 pub fn folder() -> Scratch {
-    let scratch = Scratch::with(JOURNEY, &json!({}));
+    let scratch = Scratch::with(WORKFLOW, &json!({}));
     scratch.write("sales.csv", "product,units\ntea,2\n");
     for arguments in [
         &["init", "--quiet"][..],
@@ -82,7 +82,7 @@ pub fn folder() -> Scratch {
     scratch
 }
 
-/// All of them over stdio, for a servers file.
+/// Returns the entries of all servers over stdio, for a servers file.
 pub fn over_stdio(tools: &Tools, folder: &Path) -> Value {
     json!({
         "tables": Tables::of(folder).entry(),
@@ -93,7 +93,7 @@ pub fn over_stdio(tools: &Tools, folder: &Path) -> Value {
     })
 }
 
-/// What it gives.
+/// Returns the outputs of the workflow.
 pub fn expected() -> Value {
     // 82 is the humidity that server-everything has for Chicago, 20 the size of the table.
     json!({"text": "Asia/Tokyo and The sum of 82 and 20 is 102.", "committed": true, "warm": true})

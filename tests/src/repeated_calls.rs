@@ -1,26 +1,26 @@
-//! Which repeated calls are in order: the judge of the kill test.
+//! Decides which repeated calls of the kill test are allowed.
 //!
-//! A call that is safe to repeat is made again if nobody can know that it was done. So each repetition of a step must
-//! have a kill of its own that explains it, before the repetition began:
+//! A call that is safe to repeat is made again if its outcome is unknown. So each repetition of a step must be explained by a
+//! kill of its own, before the repetition began:
 //!
-//! - of the worker that had made one of the step's calls, at a moment between the beginning of that call and the
-//!   confirmation of its outcome; or
-//! - of the broker, at a moment between the record that let the step begin and the confirmation of its outcome: all that
-//!   time its job was in the broker's hands.
+//! - of the worker that had made one of the step's calls, between the start of that call and the confirmation of its outcome;
+//!   or
+//! - of the broker, between the record that made the step ready and the confirmation of its outcome: during this time the
+//!   broker had its job.
 //!
-//! The confirmation is the worker's acknowledgement of the job, which nobody writes down. It follows the record of the
-//! outcome in the log, so its latest moment is taken to be [`CONFIRMED_MS`] after that record. A kill explains one
-//! repetition of a step, not two. Kills of schedulers and of Redis explain none.
+//! The confirmation is the worker's acknowledgement of the job, which is recorded nowhere. It follows the record of the
+//! outcome in the log, so it is taken to happen within [`CONFIRMED_MS`] after that record. A kill explains one repetition of a
+//! step, not two. Kills of schedulers and of Redis explain none.
 
 use std::collections::BTreeMap;
 
 use crate::journal::Call;
 
-/// How long after the record of an outcome the job of its call may still be unconfirmed, in milliseconds: the way of two
-/// messages, which takes some of them, on a machine that is busy with everything at once.
+/// The longest time between the record of an outcome and the acknowledgement of its job, in milliseconds: the time of two
+/// messages, on a machine that is busy with all processes at once.
 pub const CONFIRMED_MS: u64 = 500;
 
-/// What was killed.
+/// The process that was killed.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Victim {
     /// A scheduler, by its number.
@@ -33,30 +33,30 @@ pub enum Victim {
     Store,
 }
 
-/// A kill: at some moment between the two, which are milliseconds since 1970.
+/// A kill at an unknown time between `from` and `to`, which are milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Kill {
-    /// What was killed.
+    /// The process that was killed.
     pub victim: Victim,
-    /// Before the signal was sent.
+    /// A time before the signal was sent.
     pub from: u64,
-    /// Once the process was gone.
+    /// A time after the process was gone.
     pub to: u64,
 }
 
-/// When a job was out, in milliseconds since 1970.
+/// The interval in which a job was outstanding, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
-pub struct Out {
-    /// The record that let its step begin.
+pub struct OutstandingJob {
+    /// The time of the record that made its step ready.
     pub from: u64,
-    /// The record of its outcome; nothing while there is none.
+    /// The time of the record of its outcome, if there is one.
     pub settled: Option<u64>,
 }
 
-/// A call and the number of the worker that made it.
+/// A call with the worker that made it.
 #[derive(Clone, Debug)]
-pub struct Made {
-    /// The worker.
+pub struct WorkerCall {
+    /// The number of the worker.
     pub worker: usize,
     /// The call.
     pub call: Call,
@@ -67,19 +67,19 @@ impl Kill {
         self.to >= from && self.from <= to
     }
 
-    /// Whether it caught a call, so that the queue may deliver its job again.
-    pub fn hits(&self, made: &Made, out: Out) -> bool {
-        let until = out.settled.map_or(u64::MAX, |at| at.saturating_add(CONFIRMED_MS));
+    /// Returns true if the kill may have interrupted a call, so that the queue delivers its job again.
+    pub fn hits(&self, made: &WorkerCall, job: OutstandingJob) -> bool {
+        let until = job.settled.map_or(u64::MAX, |at| at.saturating_add(CONFIRMED_MS));
         match self.victim {
             Victim::Worker(worker) => worker == made.worker && self.is_within(made.call.begun_at, until),
-            Victim::Broker => self.is_within(out.from, until),
+            Victim::Broker => self.is_within(job.from, until),
             Victim::Scheduler(_) | Victim::Store => false,
         }
     }
 }
 
-/// The calls of one step that no kill explains, of those that were not the first. `calls` are in order.
-pub fn unexplained<'a>(calls: &'a [Made], kills: &[Kill], out: Out) -> Vec<&'a Made> {
+/// Returns the calls of one step, after the first, that no kill explains. `calls` are in the order of their start.
+pub fn unexplained<'a>(calls: &'a [WorkerCall], kills: &[Kill], out: OutstandingJob) -> Vec<&'a WorkerCall> {
     let mut used = vec![false; kills.len()];
     let mut found = Vec::new();
     for (number, repeat) in calls.iter().enumerate().skip(1) {
@@ -95,10 +95,10 @@ pub fn unexplained<'a>(calls: &'a [Made], kills: &[Kill], out: Out) -> Vec<&'a M
     found
 }
 
-/// All calls by their keys, in the order in which they began.
-pub fn by_key(mut calls: Vec<Made>) -> BTreeMap<String, Vec<Made>> {
+/// Groups calls by their idempotency keys, each group in the order of their start.
+pub fn by_key(mut calls: Vec<WorkerCall>) -> BTreeMap<String, Vec<WorkerCall>> {
     calls.sort_by_key(|made| made.call.begun_at);
-    let mut sorted: BTreeMap<String, Vec<Made>> = BTreeMap::new();
+    let mut sorted: BTreeMap<String, Vec<WorkerCall>> = BTreeMap::new();
     for made in calls {
         sorted.entry(made.call.key.clone()).or_default().push(made);
     }
@@ -109,10 +109,10 @@ pub fn by_key(mut calls: Vec<Made>) -> BTreeMap<String, Vec<Made>> {
 mod tests {
     use super::*;
 
-    fn made(worker: usize, begun_at: u64, ended_at: Option<u64>) -> Made {
+    fn made(worker: usize, begun_at: u64, ended_at: Option<u64>) -> WorkerCall {
         let (tool, key) = ("echo".to_owned(), "run/s0".to_owned());
         let ok = ended_at.map(|_| true);
-        Made { worker, call: Call { pid: 1, tool, key, begun_at, ended_at, ok } }
+        WorkerCall { worker, call: Call { pid: 1, tool, key, begun_at, ended_at, ok } }
     }
 
     fn kill(victim: Victim, at: u64) -> Kill {
@@ -120,9 +120,9 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_needs_a_kill_of_its_own_while_its_call_was_out() {
+    fn repetition_needs_a_kill_while_its_job_was_outstanding() {
         use Victim::{Broker, Scheduler, Store, Worker};
-        let out = Out { from: 900, settled: Some(3_000) };
+        let out = OutstandingJob { from: 900, settled: Some(3_000) };
         let twice = [made(1, 1_000, None), made(2, 2_500, Some(2_900))];
         let cases: [(&str, Vec<Kill>, usize); 11] = [
             ("no kill", vec![], 1),
@@ -143,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_settled_is_repeated_only_while_it_is_unconfirmed() {
-        let out = Out { from: 900, settled: Some(1_200) };
+    fn settled_call_is_repeated_only_while_it_is_unconfirmed() {
+        let out = OutstandingJob { from: 900, settled: Some(1_200) };
         let twice = [made(1, 1_000, Some(1_150)), made(2, 9_000, Some(9_100))];
         let at = |at| [kill(Victim::Worker(1), at)];
         assert_eq!(unexplained(&twice, &at(1_200 + CONFIRMED_MS), out).len(), 0);
@@ -152,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn one_kill_explains_one_repetition() {
-        let out = Out { from: 900, settled: None };
+    fn kill_explains_one_repetition() {
+        let out = OutstandingJob { from: 900, settled: None };
         let thrice = [made(1, 1_000, None), made(2, 1_500, None), made(3, 2_000, None)];
         let (first, second) = (kill(Victim::Worker(1), 1_100), kill(Victim::Worker(2), 1_600));
         assert_eq!(unexplained(&thrice, &[first], out).len(), 1);

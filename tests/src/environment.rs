@@ -1,0 +1,20 @@
+//! Environment variables by which the caller of the tests repeats a failure or asks for more rounds.
+
+use std::str::FromStr;
+
+/// The variable that `./verify --long` sets.
+const LONG: &str = "LONGSHORE_TESTS_LONG";
+
+/// Returns the value of a variable, such as `KILL_SEED`, if it is set and valid.
+pub fn variable<T: FromStr>(name: &str) -> Option<T> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the caller of the tests gives the seed of the run to repeat"
+    )]
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Returns the number of rounds of a test: a few, or as many as `./verify --long` asks for.
+pub fn rounds(few: usize, many: usize) -> usize {
+    if variable::<String>(LONG).is_some() { many } else { few }
+}
