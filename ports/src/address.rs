@@ -11,7 +11,7 @@ const MASK: &str = "***";
 ///
 /// `nats://user:password@host:4222/?token=x#y` becomes `nats://***@host:4222/?token=***#***`. Of an address that cannot be
 /// taken apart only the scheme is shown.
-pub fn shown_addresses(text: &str) -> Cow<'_, str> {
+pub fn redact_addresses(text: &str) -> Cow<'_, str> {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(at) = rest.find("://") {
         let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
@@ -100,10 +100,10 @@ mod tests {
             ("nats://user:12/s3cret@h", "nats://***"),
             ("https://host/@scope/package", "https://host/@scope/package"),
         ] {
-            assert_eq!(shown_addresses(text), shown, "{text}");
+            assert_eq!(redact_addresses(text), shown, "{text}");
         }
         for text in ["", "no address", "a: //b", "https://host:1/mcp"] {
-            assert_eq!(shown_addresses(text), text);
+            assert_eq!(redact_addresses(text), text);
         }
     }
 }

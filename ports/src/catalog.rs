@@ -31,7 +31,7 @@ pub struct WorkerEntry {
 #[async_trait]
 pub trait Catalog: Send + Sync {
     /// Presents a worker, until `lifetime` from now.
-    async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error>;
+    async fn announce(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error>;
 
     /// Takes a worker off the list.
     async fn withdraw(&self, worker: &NodeId) -> Result<(), Error>;

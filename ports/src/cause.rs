@@ -2,7 +2,7 @@
 
 /// Why a port failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cause {
+pub enum ErrorCause {
     /// The store, its disk or the account has no room. That passes only when the operator makes room, or other messages leave.
     Full,
     /// The user may not do it.
@@ -15,7 +15,7 @@ pub enum Cause {
     Other,
 }
 
-impl Cause {
+impl ErrorCause {
     /// Every cause.
     pub const ALL: [Self; 5] = [Self::Full, Self::Denied, Self::Missing, Self::Unavailable, Self::Other];
 

@@ -20,10 +20,10 @@ use crate::{Error, RunPage, RunQuery};
 #[async_trait]
 pub trait Checkpoints: Send + Sync {
     /// The newest checkpoint, with the rows of runs that are not finished.
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error>;
+    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error>;
 
     /// Moves the checkpoint on. The delta is shared with whoever asks: if its fate is unknown, it is sent again.
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error>;
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error>;
 
     /// Returns the mark of the newest checkpoint, without its state. `None` if there is none, and while a commit is being put
     /// in. A run that was submitted up to this mark is found by a look-up that is made afterwards.
@@ -41,7 +41,7 @@ pub trait Checkpoints: Send + Sync {
     async fn runs(&self, query: RunQuery) -> Result<RunPage, Error>;
 
     /// Returns how many runs of a namespace have not ended, as of the last checkpoint.
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error>;
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error>;
 }
 
 /// A run as it is kept.
@@ -55,11 +55,11 @@ pub struct RunRow {
 
 /// What changed since the last checkpoint.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Delta {
+pub struct CheckpointDelta {
     /// The mark this was computed from. Nothing means: this is the whole state.
     pub base: Option<CheckpointMark>,
     /// For a whole state, the checkpoint that was found to contradict the log, if there was one.
-    pub useless: Option<CheckpointMark>,
+    pub invalid: Option<CheckpointMark>,
     /// The mark it leads to.
     pub mark: CheckpointMark,
     /// The machine's state beside the runs, in its own format.
@@ -72,7 +72,7 @@ pub struct Delta {
 
 /// A checkpoint as it was stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
+pub struct StoredCheckpoint {
     /// Which prefix of the log it stands for.
     pub mark: CheckpointMark,
     /// The machine's state beside the runs.
@@ -85,7 +85,7 @@ pub struct Loaded {
 
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Committed {
+pub enum CommitResult {
     /// The checkpoint stands at the delta's mark now.
     Accepted,
     /// Something else is stored than the delta was computed from; nothing was changed.

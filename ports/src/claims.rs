@@ -30,7 +30,7 @@ pub trait Claims: Send + Sync {
 
     /// Since when this store has known of every claim, by its own clock: the beginning of time where claims cannot be lost
     /// without the log. Asked after a claim it covers that claim too.
-    async fn born(&self) -> Result<Timestamp, Error> {
+    async fn complete_since(&self) -> Result<Timestamp, Error> {
         Ok(Timestamp::default())
     }
 

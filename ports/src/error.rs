@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use crate::Cause;
+use crate::ErrorCause;
 
 /// A port did not do what it was asked, or does not know whether it did.
 ///
@@ -13,7 +13,7 @@ pub struct Error {
     /// Whether asking again, later, can help.
     pub retryable: bool,
     /// What the adapter knows of the reason.
-    pub cause: Cause,
+    pub cause: ErrorCause,
     doing: String,
     source: Box<dyn StdError + Send + Sync>,
 }
@@ -21,21 +21,21 @@ pub struct Error {
 impl Error {
     /// It may work later: a connection, a full queue, a busy or full disk.
     pub fn transient(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { retryable: true, cause: Cause::Unavailable, doing: doing.into(), source: source.into() }
+        Self { retryable: true, cause: ErrorCause::Unavailable, doing: doing.into(), source: source.into() }
     }
 
     /// There is no room for it now.
     pub fn no_room(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::transient(doing, source).with_cause(Cause::Full)
+        Self::transient(doing, source).with_cause(ErrorCause::Full)
     }
 
     /// It will not work without somebody's help: damaged data, a mismatch, a bug.
     pub fn permanent(doing: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { retryable: false, cause: Cause::Other, doing: doing.into(), source: source.into() }
+        Self { retryable: false, cause: ErrorCause::Other, doing: doing.into(), source: source.into() }
     }
 
     /// Returns the same error with the cause that the store named.
-    pub fn with_cause(self, cause: Cause) -> Self {
+    pub fn with_cause(self, cause: ErrorCause) -> Self {
         Self { cause, ..self }
     }
 }

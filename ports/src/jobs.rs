@@ -85,13 +85,13 @@ pub struct Delivery {
 #[async_trait]
 pub trait Receipt: Send + Sync {
     /// How long the queue waits for a word before it gives the job to another worker.
-    fn patience(&self) -> Duration;
+    fn ack_wait(&self) -> Duration;
 
     /// Still at it: the queue's patience begins anew.
-    async fn progress(&self) -> Result<(), Error>;
+    async fn extend_ack_wait(&self) -> Result<(), Error>;
 
     /// Returns what tells the queue the same as [`progress`](Self::progress), for as long as others have the receipt.
-    fn reminder(&self) -> Option<Arc<dyn Reminder>> {
+    fn ack_wait_extender(&self) -> Option<Arc<dyn AckWaitExtender>> {
         None
     }
 
@@ -104,7 +104,7 @@ pub trait Receipt: Send + Sync {
 
 /// Tells a queue that a delivery is still in hand.
 #[async_trait]
-pub trait Reminder: Send + Sync {
+pub trait AckWaitExtender: Send + Sync {
     /// The queue's patience begins anew. Of a delivery that was answered already, the queue takes no notice.
-    async fn remind(&self);
+    async fn extend_ack_wait(&self);
 }

@@ -22,8 +22,8 @@ pub trait Lease: Send + Sync {
     async fn release(&self, partition: Partition, holder: &NodeId) -> Result<(), Error>;
 
     /// Says that a scheduler is there until `ttl` from now, and returns all that are, in the order of their ids.
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error>;
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error>;
 
     /// Says that a scheduler is going.
-    async fn leave(&self, node: &NodeId) -> Result<(), Error>;
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error>;
 }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, the
-//! [`NamespaceShares`] of a bounded resource, and what is known of addresses ([`is_loopback`], [`shown_addresses`]).
+//! [`NamespaceSemaphore`] of a bounded resource, and what is known of addresses ([`is_loopback`], [`redact_addresses`]).
 
 mod address;
 mod backend;
@@ -31,27 +31,27 @@ mod log;
 mod loopback;
 pub mod outage;
 mod run_query;
-mod shares;
+mod semaphore;
 mod submissions;
 mod submit_ids;
 mod workflows;
 
-pub use address::shown_addresses;
+pub use address::redact_addresses;
 pub use backend::Backend;
 pub use blobs::Blobs;
 pub use call_updates::CallUpdates;
 pub use catalog::{Catalog, WorkerEntry};
-pub use cause::Cause;
-pub use checkpoints::{Checkpoints, Committed, Delta, Loaded, RunRow};
+pub use cause::ErrorCause;
+pub use checkpoints::{CheckpointDelta, Checkpoints, CommitResult, RunRow, StoredCheckpoint};
 pub use claims::{CLAIM_RETENTION, Claims};
 pub use error::Error;
 pub use events::{Events, News};
-pub use jobs::{Delivery, JobQueue, Queued, Receipt, Reminder};
+pub use jobs::{AckWaitExtender, Delivery, JobQueue, Queued, Receipt};
 pub use lease::Lease;
-pub use log::{ENTRY_LIMIT_BYTES, Entry, LogReader, RunLog};
+pub use log::{ENTRY_LIMIT_BYTES, LogEntry, LogReader, RunLog};
 pub use loopback::is_loopback;
-pub use run_query::{CursorError, PAGE_LIMIT, PageBuilder, RunCursor, RunPage, RunQuery, SCAN_LIMIT};
-pub use shares::{NamespaceShare, NamespaceShares};
+pub use run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunPageBuilder, RunQuery, SCAN_LIMIT};
+pub use semaphore::{NamespacePermits, NamespaceSemaphore};
 pub use submissions::{DeadLetter, DeadLetters, Incoming, Submissions};
 pub use submit_ids::SubmitIds;
-pub use workflows::{Registered, Workflows};
+pub use workflows::{WorkflowVersion, Workflows};

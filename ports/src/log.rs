@@ -51,12 +51,12 @@ pub trait LogReader: Send {
     /// events are fewer, so that whoever asks is not given many times more to do.
     ///
     /// Safe to cancel: an entry is either returned or still to come.
-    async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error>;
+    async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error>;
 }
 
 /// An entry as it was stored.
 #[derive(Debug)]
-pub struct Entry {
+pub struct LogEntry {
     /// Its place.
     pub seq: Seq,
     /// When the log took it.

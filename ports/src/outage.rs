@@ -46,12 +46,12 @@ impl Outage {
 }
 
 /// Notes a failed try. Returns true if it is to be logged.
-pub fn failed(key: &str) -> bool {
+pub fn record_failure(key: &str) -> bool {
     with(key, |outage| outage.failed(Instant::now()))
 }
 
 /// Notes a success. Returns how long the outage lasted, if its start was logged and so its end should be.
-pub fn ended(key: &str) -> Option<Duration> {
+pub fn record_success(key: &str) -> Option<Duration> {
     with(key, |outage| outage.ended(Instant::now()))
 }
 

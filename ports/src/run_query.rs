@@ -127,14 +127,14 @@ impl RunPage {
 }
 
 /// Collects a page from runs that an adapter looks at in the order of the list.
-pub struct PageBuilder<'q> {
+pub struct RunPageBuilder<'q> {
     query: &'q RunQuery,
     page: RunPage,
     looked_at: usize,
     last: Option<RunCursor>,
 }
 
-impl<'q> PageBuilder<'q> {
+impl<'q> RunPageBuilder<'q> {
     /// An empty page for a query.
     pub fn new(query: &'q RunQuery) -> Self {
         Self { query, page: RunPage::default(), looked_at: 0, last: None }
@@ -146,7 +146,7 @@ impl<'q> PageBuilder<'q> {
     }
 
     /// Notes a run that the store has looked at, with its summary unless the store knows already that it does not match.
-    pub fn look_at(&mut self, place: RunCursor, run: Option<RunSummary>) {
+    pub fn visit(&mut self, place: RunCursor, run: Option<RunSummary>) {
         if !self.is_open() {
             return;
         }

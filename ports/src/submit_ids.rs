@@ -13,5 +13,5 @@ use crate::Error;
 #[async_trait]
 pub trait SubmitIds: Send + Sync {
     /// Notes what is asked for under the id of a run, unless something was noted before; returns that.
-    async fn note(&self, run: RunId, request: &str) -> Result<Option<String>, Error>;
+    async fn record(&self, run: RunId, request: &str) -> Result<Option<String>, Error>;
 }

@@ -1,4 +1,4 @@
-//! Registered workflows: which version of a name is run when nothing else is said.
+//! WorkflowVersion workflows: which version of a name is run when nothing else is said.
 
 use async_trait::async_trait;
 use longshore_proto::{Digest, Namespace, Timestamp, WorkflowName};
@@ -8,7 +8,7 @@ use crate::Error;
 
 /// A version of a workflow, registered. Its text is a blob under the digest.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Registered {
+pub struct WorkflowVersion {
     /// Its name.
     pub name: WorkflowName,
     /// The address of its text.
@@ -25,14 +25,18 @@ pub struct Registered {
 #[async_trait]
 pub trait Workflows: Send + Sync {
     /// Makes a version the current one.
-    async fn register(&self, namespace: &Namespace, workflow: &Registered) -> Result<(), Error>;
+    async fn register(&self, namespace: &Namespace, workflow: &WorkflowVersion) -> Result<(), Error>;
 
     /// Removes all versions of a workflow, and returns how many there were. Their texts stay, for runs that have begun.
     async fn remove(&self, namespace: &Namespace, name: &WorkflowName) -> Result<usize, Error>;
 
     /// All versions of a workflow, the current one first; empty if there is none.
-    async fn versions(&self, namespace: &Namespace, name: &WorkflowName) -> Result<Vec<Registered>, Error>;
+    async fn versions(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+    ) -> Result<Vec<WorkflowVersion>, Error>;
 
     /// The current version of every workflow, in the order of their names.
-    async fn list(&self, namespace: &Namespace) -> Result<Vec<Registered>, Error>;
+    async fn list(&self, namespace: &Namespace) -> Result<Vec<WorkflowVersion>, Error>;
 }

@@ -7,7 +7,7 @@ use std::future::pending;
 use std::panic::resume_unwind;
 use std::thread::available_parallelism;
 
-use longshore_ports::{NamespaceShare, NamespaceShares};
+use longshore_ports::{NamespacePermits, NamespaceSemaphore};
 use longshore_proto::Namespace;
 use tokio::task::spawn_blocking;
 
@@ -20,11 +20,11 @@ const LEAST_AT_ONCE: u32 = 2;
 /// A bounded number of checks at once, shared by the namespaces. Of one namespace they are done in the order in which they
 /// ask.
 pub(crate) struct Checks {
-    shares: NamespaceShares,
+    shares: NamespaceSemaphore,
 }
 
 /// Permission to do one check.
-pub(crate) struct CheckTurn(Option<NamespaceShare>);
+pub(crate) struct CheckTurn(Option<NamespacePermits>);
 
 impl Default for Checks {
     /// As many checks at once as there are processors.
@@ -36,7 +36,7 @@ impl Default for Checks {
 
 impl Checks {
     fn new(at_once: u32) -> Self {
-        Self { shares: NamespaceShares::new(at_once, at_once / 2) }
+        Self { shares: NamespaceSemaphore::new(at_once, at_once / 2) }
     }
 
     /// Waits for the turn of a namespace. Safe to cancel.

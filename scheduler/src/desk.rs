@@ -30,7 +30,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use longshore_machine::Run;
 use longshore_ports::{
-    Backend, Catalog, DeadLetters, Registered, RunPage, RunQuery, RunRow, SubmitIds, Workflows, clock,
+    Backend, Catalog, DeadLetters, RunPage, RunQuery, RunRow, SubmitIds, WorkflowVersion, Workflows, clock,
 };
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, RunView, TraceContext, WorkflowName};
 use longshore_workflow::Plan;
@@ -268,14 +268,14 @@ impl Desk {
     }
 
     /// The current version of every workflow.
-    pub async fn workflows(&self, namespace: &Namespace) -> Result<Vec<Registered>, Refusal> {
+    pub async fn workflows(&self, namespace: &Namespace) -> Result<Vec<WorkflowVersion>, Refusal> {
         Ok(self.workflows.list(namespace).await?)
     }
 
     /// Registers a workflow and makes it the current version.
-    pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<Registered, Refusal> {
+    pub async fn push(&self, namespace: &Namespace, text: &str) -> Result<WorkflowVersion, Refusal> {
         let plan = self.intake.register_for(namespace, text).await?;
-        let registered = Registered { name: plan.name.clone(), digest: plan.digest, at: clock::now() };
+        let registered = WorkflowVersion { name: plan.name.clone(), digest: plan.digest, at: clock::now() };
         self.workflows.register(namespace, &registered).await?;
         Ok(registered)
     }
@@ -318,7 +318,7 @@ impl Desk {
 
 /// The version that is meant, of those that are registered.
 fn choose(
-    versions: &[Registered],
+    versions: &[WorkflowVersion],
     namespace: &Namespace,
     workflow: &WorkflowName,
     version: Option<&str>,
@@ -354,7 +354,7 @@ mod tests {
     fn a_version_is_chosen_by_the_beginning_of_its_digest() {
         let namespace: Namespace = "default".parse().expect("a namespace");
         let name: WorkflowName = "demo".parse().expect("a name");
-        let registered = |text: &[u8]| Registered {
+        let registered = |text: &[u8]| WorkflowVersion {
             name: name.clone(),
             digest: Digest::of(text),
             at: Timestamp::default(),

@@ -153,13 +153,13 @@ impl Doorway {
         // Never cancelled half-way: messages that were on their way would wait for the stream's patience.
         match self.submissions.pull(most, wait).await {
             Ok(batch) => {
-                if let Some(lasted) = outage::ended(PULL) {
+                if let Some(lasted) = outage::record_success(PULL) {
                     info!(?lasted, "works again: {PULL}");
                 }
                 batch
             }
             Err(error) => {
-                if outage::failed(PULL) {
+                if outage::record_failure(PULL) {
                     warn!(%error, "cannot {PULL}; trying again until it works");
                 }
                 stop.run_until_cancelled(sleep(PAUSE)).await;
@@ -172,11 +172,12 @@ impl Doorway {
     /// those that cannot be taken in now.
     async fn take_in(self: Arc<Self>, batch: Vec<Incoming>) -> (usize, Vec<Incoming>) {
         let tried = batch.len();
-        let reminders: Vec<_> = batch.iter().filter_map(|message| message.receipt.reminder()).collect();
+        let reminders: Vec<_> =
+            batch.iter().filter_map(|message| message.receipt.ack_wait_extender()).collect();
         let reminding = async {
             loop {
                 sleep(REMIND_EVERY).await;
-                join_all(reminders.iter().map(|reminder| reminder.remind())).await;
+                join_all(reminders.iter().map(|reminder| reminder.extend_ack_wait())).await;
             }
         };
         let left =

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use longshore_machine::{Effect, Effects, Retention};
-use longshore_ports::{Backend, Entry, LogReader};
+use longshore_ports::{Backend, LogEntry, LogReader};
 use longshore_proto::{Epoch, Partition, RunId, RunView};
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -140,7 +140,7 @@ impl Driver {
     }
 
     /// Takes a batch of entries and performs what follows from all of them.
-    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), DriverError> {
+    async fn take(&mut self, entries: Vec<LogEntry>) -> Result<(), DriverError> {
         for entry in entries {
             self.fold.apply(entry, &mut self.following).await?;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::{Effects, Machine, Refused};
-use longshore_ports::{Backend, Entry, LogReader, clock, outage};
+use longshore_ports::{Backend, LogEntry, LogReader, clock, outage};
 use longshore_proto::{Digest, Event, Partition, Record, Seq, Timestamp, WireError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -124,8 +124,8 @@ impl Fold {
     }
 
     /// Applies one entry, having brought what the machine needs for it.
-    pub(crate) async fn apply(&mut self, entry: Entry, effects: &mut Effects) -> Result<(), DriverError> {
-        let Entry { seq, at, body, events } = entry;
+    pub(crate) async fn apply(&mut self, entry: LogEntry, effects: &mut Effects) -> Result<(), DriverError> {
+        let LogEntry { seq, at, body, events } = entry;
         self.time.read(at, Instant::now());
         if seq != self.position.seq.next() {
             return Err(DriverError::Gap {
@@ -244,14 +244,14 @@ where
     loop {
         match ask().await {
             Ok(answer) => {
-                if has_failed && let Some(lasted) = outage::ended(what) {
+                if has_failed && let Some(lasted) = outage::record_success(what) {
                     info!(?lasted, "works again: {what}");
                 }
                 return Ok(answer);
             }
             Err(error) if error.retryable => {
                 has_failed = true;
-                if outage::failed(what) {
+                if outage::record_failure(what) {
                     warn!(%error, "cannot {what}; trying again until it works");
                 }
                 tokio::time::sleep(pause).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use longshore_ports::{Backend, Cause, clock};
+use longshore_ports::{Backend, ErrorCause, clock};
 use longshore_proto::{
     Digest, Event, INLINE_LIMIT_BYTES, Namespace, Partition, Payload, RunId, Signal, TraceContext,
     subject::BLOBS_STREAM,
@@ -219,7 +219,7 @@ impl Intake {
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Digest, SubmitError> {
         self.backend.blobs.put(bytes).await.map_err(|error| {
-            if error.cause == Cause::Full {
+            if error.cause == ErrorCause::Full {
                 warn!(%error, "cannot keep a large value; refusing what brought it");
                 SubmitError::BlobsFull(error)
             } else {

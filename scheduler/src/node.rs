@@ -173,11 +173,11 @@ impl Node {
     /// Says that it is there, and learns who else is.
     async fn attend(&mut self) {
         let Shared { id, .. } = &*self.shared;
-        let live = asked(self.beat(), self.lease.attend(id, self.config.ttl)).await;
+        let live = asked(self.beat(), self.lease.announce_scheduler(id, self.config.ttl)).await;
         let was_away = !std::mem::replace(&mut self.answered, live.is_ok()) && !self.wanted.is_empty();
         match live {
             Ok(_) if was_away => {
-                outage::ended(LIST_SCHEDULERS);
+                outage::record_success(LIST_SCHEDULERS);
                 info!("the list of schedulers is back; within a beat all are on it again");
             }
             Ok(live) => {
@@ -187,7 +187,7 @@ impl Node {
                     self.wanted = share;
                 }
             }
-            Err(error) if outage::failed(LIST_SCHEDULERS) => {
+            Err(error) if outage::record_failure(LIST_SCHEDULERS) => {
                 warn!(%error, "cannot list live schedulers; keeping the current share");
             }
             Err(error) => debug!(%error, "cannot list live schedulers"),
@@ -293,7 +293,7 @@ impl Node {
         let held: Vec<Partition> =
             self.places.iter().filter(|(_, place)| place.renewed.is_some()).map(|(p, _)| *p).collect();
         self.release(&held).await;
-        if let Err(error) = asked(self.beat(), self.lease.leave(&self.shared.id)).await {
+        if let Err(error) = asked(self.beat(), self.lease.withdraw_scheduler(&self.shared.id)).await {
             warn!(%error, "others are not told that this scheduler is going");
         }
         info!(node = %self.shared.id, "scheduler stopped");

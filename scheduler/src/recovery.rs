@@ -9,7 +9,7 @@
 //! What ought to be in flight is then derived from state alone, by [`Machine::resume`].
 
 use longshore_machine::{Machine, STATE_VERSION};
-use longshore_ports::{Backend, Loaded};
+use longshore_ports::{Backend, StoredCheckpoint};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, Seq};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -81,7 +81,7 @@ async fn fits(
     backend: &Backend,
     partition: Partition,
     incarnation: &Incarnation,
-    loaded: &Loaded,
+    loaded: &StoredCheckpoint,
 ) -> Result<Result<Recovered, String>, longshore_ports::Error> {
     let mark = &loaded.mark;
     if mark.incarnation != *incarnation {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Machine;
-use longshore_ports::{Backend, Committed, Delta, RunRow};
+use longshore_ports::{Backend, CheckpointDelta, CommitResult, RunRow};
 use longshore_proto::{CheckpointMark, Partition, encode};
 use metrics::histogram;
 use tokio::time::Instant;
@@ -40,7 +40,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// partition ends in half a minute.
 const ENDED_HELD: usize = 10_000;
 
-type Commit = Pin<Box<dyn Future<Output = (Arc<Delta>, Result<Committed, longshore_ports::Error>)> + Send>>;
+type Commit = Pin<
+    Box<dyn Future<Output = (Arc<CheckpointDelta>, Result<CommitResult, longshore_ports::Error>)> + Send>,
+>;
 
 /// The checkpoints of one partition.
 pub(crate) struct Saver {
@@ -51,7 +53,7 @@ pub(crate) struct Saver {
     /// What it holds that is of no use, as long as nothing else is known to be there.
     useless: Option<CheckpointMark>,
     /// A commit that may have been written or not.
-    unsure: Option<Arc<Delta>>,
+    unsure: Option<Arc<CheckpointDelta>>,
     commit: Option<Commit>,
     due: Option<Instant>,
     interval: Duration,
@@ -171,22 +173,22 @@ impl Saver {
     }
 
     /// What has changed since the last call.
-    fn delta(&self, machine: &mut Machine, position: &Position) -> Result<Delta, DriverError> {
+    fn delta(&self, machine: &mut Machine, position: &Position) -> Result<CheckpointDelta, DriverError> {
         let drained = machine.drain(self.stored.is_none())?;
         let changed = drained.changed.into_iter().map(|(summary, state)| RunRow { summary, state }).collect();
         let partition = encode(&StoredPartition { before: position.before, machine: drained.partition })?;
         let (base, useless, mark) = (self.stored.clone(), self.useless.clone(), position.mark());
-        Ok(Delta { base, useless, mark, partition, changed, expired: drained.expired })
+        Ok(CheckpointDelta { base, invalid: useless, mark, partition, changed, expired: drained.expired })
     }
 
     /// Takes note of how a commit ended.
     pub(crate) fn ended(
         &mut self,
-        delta: Arc<Delta>,
-        result: Result<Committed, longshore_ports::Error>,
+        delta: Arc<CheckpointDelta>,
+        result: Result<CommitResult, longshore_ports::Error>,
     ) -> Standing {
         match result {
-            Ok(Committed::Accepted) => {
+            Ok(CommitResult::Accepted) => {
                 self.stored = Some(delta.mark.clone());
                 self.useless = None;
                 self.seen = Instant::now();
@@ -195,7 +197,7 @@ impl Saver {
                     return Standing::Lost;
                 }
             }
-            Ok(Committed::Refused { stored }) => {
+            Ok(CommitResult::Refused { stored }) => {
                 let (given, found) = (up_to(delta.base.as_ref()), up_to(stored.as_ref()));
                 warn!(partition = %self.partition, given, found, "the checkpoint is not the one it was given");
                 return Standing::Lost;
@@ -259,5 +261,5 @@ pub(crate) enum Ready {
     /// It is time for a commit.
     Due,
     /// A commit has ended.
-    Ended(Arc<Delta>, Result<Committed, longshore_ports::Error>),
+    Ended(Arc<CheckpointDelta>, Result<CommitResult, longshore_ports::Error>),
 }

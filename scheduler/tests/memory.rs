@@ -8,7 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longshore_embedded::{Access, Embedded};
 use longshore_machine::Retention;
-use longshore_ports::{Backend, Checkpoints, Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
+use longshore_ports::{
+    Backend, CheckpointDelta, Checkpoints, CommitResult, Error, RunPage, RunQuery, RunRow, StoredCheckpoint,
+};
 use longshore_proto::{CheckpointMark, Event, Namespace, Partition, RunId, Timestamp};
 use longshore_scheduler::{Driver, Ended, Intake, Submission, Watchers};
 use serde_json::Map;
@@ -39,11 +41,11 @@ struct Watched {
 
 #[async_trait]
 impl Checkpoints for Watched {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error> {
         self.store.load(partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         self.tries.fetch_add(1, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Err(Error::transient("commit", "it is away"));
@@ -64,8 +66,8 @@ impl Checkpoints for Watched {
         self.store.runs(query).await
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
-        self.store.live(namespace).await
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        self.store.count_live(namespace).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "these names are names")]
 
-use longshore_ports::{Delta, RunRow};
+use longshore_ports::{CheckpointDelta, RunRow};
 use longshore_proto::{
     CheckpointMark, Digest, Incarnation, Partition, RollingHash, RunId, RunStatus, RunSummary, Seq,
     Timestamp, WorkflowRef,
@@ -46,10 +46,10 @@ pub fn mark(seq: u64) -> CheckpointMark {
 }
 
 /// These runs, in place of whatever is stored.
-pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta {
+pub fn full(to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta {
         base: None,
-        useless: None,
+        invalid: None,
         mark: mark(to),
         partition: b"the rest".to_vec(),
         changed,
@@ -58,12 +58,12 @@ pub fn full(to: u64, changed: Vec<RunRow>) -> Delta {
 }
 
 /// These runs, onto what is stored.
-pub fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta { base: Some(mark(base)), ..full(to, changed) }
+pub fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta { base: Some(mark(base)), ..full(to, changed) }
 }
 
 /// A commit of three pieces, in place of whatever there is.
-pub fn numbered(seq: u64) -> Delta {
+pub fn numbered(seq: u64) -> CheckpointDelta {
     let state = seq.to_string().into_bytes();
     full(seq, (0..3_000).map(|n| row(n, RunStatus::Running, state.clone())).collect())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use longshore_nats::{Nats, NatsConfig};
-use longshore_ports::{Delivery, Entry, JobQueue, LogReader, Queued, RunLog};
+use longshore_ports::{Delivery, JobQueue, LogEntry, LogReader, Queued, RunLog};
 use longshore_proto::{
     Attempt, Event, Job, JobId, Namespace, OnToolError, Partition, Payload, RetryPolicy, RunId, Safety, Seq,
     ServerName, Signal, Timestamp, WireError, subject,
@@ -108,13 +108,13 @@ async fn pull(jobs: &dyn JobQueue) -> Delivery {
     }
 }
 
-async fn next(reader: &mut dyn LogReader) -> Entry {
+async fn next(reader: &mut dyn LogReader) -> LogEntry {
     let read = timeout(PATIENCE, async { insist!(reader.next(1)) }).await;
     read.expect("in time").into_iter().next().expect("an entry")
 }
 
 /// What an entry says that holds one event.
-fn only(mut entry: Entry) -> Result<Event, WireError> {
+fn only(mut entry: LogEntry) -> Result<Event, WireError> {
     assert_eq!(entry.events.len(), 1, "{entry:?}");
     entry.events.remove(0)
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use longshore_ports::{Checkpoints, Committed, Delta, Error, Loaded, RunQuery, clock};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, Error, RunQuery, StoredCheckpoint, clock};
 use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
@@ -32,11 +32,11 @@ async fn refused(config: RedisConfig) -> ConnectError {
     Redis::connect(config).await.expect_err("a refusal")
 }
 
-async fn accept(checkpoints: &dyn Checkpoints, delta: Delta) {
-    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), Committed::Accepted);
+async fn accept(checkpoints: &dyn Checkpoints, delta: CheckpointDelta) {
+    assert_eq!(checkpoints.commit(LOG, delta.into()).await.expect("answers"), CommitResult::Accepted);
 }
 
-async fn load(checkpoints: &dyn Checkpoints) -> Option<Loaded> {
+async fn load(checkpoints: &dyn Checkpoints) -> Option<StoredCheckpoint> {
     checkpoints.load(LOG).await.expect("answers")
 }
 
@@ -155,7 +155,7 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
     assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
-    let born = claims.born().await.expect("answers");
+    let born = claims.complete_since().await.expect("answers");
     while clock::now() <= born {
         tokio::task::yield_now().await;
     }
@@ -163,10 +163,13 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     assert_eq!(load(&*checkpoints).await, None);
     assert!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.is_empty());
     let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
-    assert_eq!(committed, Committed::Refused { stored: None });
+    assert_eq!(committed, CommitResult::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
     assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
-    assert!(claims.born().await.expect("answers") > born, "what was claimed before is not known of");
+    assert!(
+        claims.complete_since().await.expect("answers") > born,
+        "what was claimed before is not known of"
+    );
     accept(&*checkpoints, full(2, rows(1..10))).await;
     assert_eq!(checkpoints.runs(RunQuery::default()).await.expect("lists").runs.len(), 9);
 }
@@ -181,7 +184,7 @@ async fn a_server_that_is_full_says_so_and_goes_on_when_it_has_room() {
     let mut seq = 1;
     let error = loop {
         match checkpoints.commit(LOG, large(seq).into()).await {
-            Ok(committed) => assert_eq!(committed, Committed::Accepted),
+            Ok(committed) => assert_eq!(committed, CommitResult::Accepted),
             Err(error) => break error,
         }
         seq += 1;
@@ -205,7 +208,7 @@ async fn what_is_no_longer_kept_makes_room_on_a_full_server() {
     let more = |seq| delta(seq, seq + 1, vec![row(KEPT + seq, RunStatus::Running, vec![7; 100_000])]);
     let error = checkpoints.commit(LOG, more(1).into()).await.expect_err("it is full");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
-    accept(&*checkpoints, Delta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
+    accept(&*checkpoints, CheckpointDelta { expired: (0..KEPT / 2).map(run).collect(), ..more(1) }).await;
     accept(&*checkpoints, more(2)).await;
     let loaded = load(&*checkpoints).await.expect("a checkpoint");
     assert_eq!((loaded.mark, loaded.live.len(), loaded.finished.len()), (mark(3), 2, 1_000));
@@ -262,8 +265,8 @@ async fn the_status_counts_what_is_there() {
     redis.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
     redis.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
     let attending = redis.lease();
-    attending.attend(&node("a"), HOUR).await.expect("answers");
-    attending.attend(&node("b"), HOUR).await.expect("answers");
+    attending.announce_scheduler(&node("a"), HOUR).await.expect("answers");
+    attending.announce_scheduler(&node("b"), HOUR).await.expect("answers");
     let status = redis.status().await.expect("answers");
     assert!(status.version.starts_with(|first: char| first.is_ascii_digit()), "{status:?}");
     assert_eq!((status.policy.as_str(), status.memory_limit_bytes), ("noeviction", Some(100 << 20)));

@@ -10,7 +10,7 @@ use async_nats::{HeaderMap, RequestErrorKind, jetstream};
 use async_trait::async_trait;
 use futures::StreamExt;
 use longshore_nats::{self as nats, Nats, NatsConfig};
-use longshore_ports::{DeadLetter, Incoming, Registered};
+use longshore_ports::{DeadLetter, Incoming, WorkflowVersion};
 use longshore_proto::{Digest, Event, Namespace, Partition, RunId, Signal, Timestamp, WorkflowName};
 use longshore_scheduler::{Api, Denied, Request, Verb};
 use longshore_tests::nats_server::{NatsServer, Setup};
@@ -46,8 +46,8 @@ fn name(name: &str) -> WorkflowName {
     name.parse().expect("a workflow name")
 }
 
-fn version(of: &str, text: &str) -> Registered {
-    Registered { name: name(of), digest: Digest::of(text.as_bytes()), at: Timestamp::from_millis(5) }
+fn version(of: &str, text: &str) -> WorkflowVersion {
+    WorkflowVersion { name: name(of), digest: Digest::of(text.as_bytes()), at: Timestamp::from_millis(5) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

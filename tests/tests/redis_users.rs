@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use longshore_ports::Cause;
+use longshore_ports::ErrorCause;
 use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
 use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
 use longshore_tests::commits::{LOG, delta, full, rows, run};
@@ -59,7 +59,7 @@ async fn write_as_each_role(server: &RedisServer) {
     checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
     checkpoints.commit(LOG, delta(1, 2, rows(5..15)).into()).await.expect("answers");
     scheduler.lease().hold(LOG, &node("a"), HOUR).await.expect("answers");
-    scheduler.lease().attend(&node("a"), HOUR).await.expect("answers");
+    scheduler.lease().announce_scheduler(&node("a"), HOUR).await.expect("answers");
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn worker_reads_runs_and_may_not_write_them() {
     assert!(checkpoints.run(run(3)).await.expect("answers").is_some());
     assert_eq!(checkpoints.run(run(99)).await.expect("answers"), None);
     let refused = checkpoints.commit(LOG, delta(2, 3, rows(1..2)).into()).await.expect_err("a refusal");
-    assert_eq!(refused.cause, Cause::Denied, "{refused}");
+    assert_eq!(refused.cause, ErrorCause::Denied, "{refused}");
     for key in ["rows", "live", "done", "redo", "old", "meta", "lease"] {
         let write = ["DEL", &format!("ls:{{p00}}:{key}")];
         let refused = RedisServer::ask_at::<u64>(&redis_users::url(&server, "worker"), &write);
@@ -188,8 +188,8 @@ async fn command_that_a_script_is_denied_counts_as_denied() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = redis_users::start(folder.path(), &users(&["+hset"])).await;
     let scheduler = connect(&server, "scheduler").await.expect("connects");
-    let refused = scheduler.lease().attend(&node("a"), HOUR).await.expect_err("a refusal");
-    assert_eq!(refused.cause, Cause::Denied, "{refused}");
+    let refused = scheduler.lease().announce_scheduler(&node("a"), HOUR).await.expect_err("a refusal");
+    assert_eq!(refused.cause, ErrorCause::Denied, "{refused}");
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ impl Worker {
         match insist("pulling jobs", pull).await {
             Ok(deliveries) => deliveries,
             Err(error) => {
-                if outage::failed("the queue refuses to give jobs") {
+                if outage::record_failure("the queue refuses to give jobs") {
                     error!(%error, %server, "the queue refuses to give jobs; asking again");
                 }
                 sleep(BROKEN_QUEUE_PAUSE).await;

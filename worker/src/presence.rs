@@ -48,12 +48,12 @@ impl Presence {
 
     async fn beat(&self) {
         let entry = WorkerEntry { problems: (self.problems)(), ..self.entry.clone() };
-        match timeout(BEAT, self.catalog.present(&entry, LIFETIME)).await {
+        match timeout(BEAT, self.catalog.announce(&entry, LIFETIME)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) if outage::failed(LISTED) => {
+            Ok(Err(error)) if outage::record_failure(LISTED) => {
                 warn!(%error, "the catalogue does not list this worker; trying again");
             }
-            Err(_) if outage::failed(LISTED) => {
+            Err(_) if outage::record_failure(LISTED) => {
                 warn!("the catalogue does not answer, and may not list this worker; trying again");
             }
             Ok(Err(_)) | Err(_) => {}

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use longshore_ports::{Committed, Delta, Error, Loaded, PageBuilder, RunCursor, RunPage, RunQuery, RunRow};
+use longshore_ports::{
+    CheckpointDelta, CommitResult, Error, RunCursor, RunPage, RunPageBuilder, RunQuery, RunRow,
+    StoredCheckpoint,
+};
 use longshore_proto::{
     CheckpointMark, IdError, Namespace, Partition, RunId, Timestamp, WireError, decode, encode,
 };
@@ -31,12 +34,12 @@ impl Checkpoints {
 
 #[async_trait]
 impl longshore_ports::Checkpoints for Checkpoints {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error> {
         let loaded = self.store.read(move |connection| load(connection, partition)).await;
         loaded.map_err(|failure| failure.when(format!("load the checkpoint of partition {partition}")))
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         let states = delta.changed.iter().map(|row| row.state.len() + ROW_OVERHEAD_BYTES).sum::<usize>();
         let bytes = delta.partition.len() + states;
         let committed =
@@ -59,21 +62,21 @@ impl longshore_ports::Checkpoints for Checkpoints {
         listed.map_err(|failure| failure.when("list runs"))
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
         let namespace = namespace.to_string();
         let counted = self.store.read(move |connection| Ok(count_live(connection, &namespace)?)).await;
         counted.map_err(|failure| failure.when("count runs"))
     }
 }
 
-fn load(connection: &Connection, partition: Partition) -> Result<Option<Loaded>, Failure> {
+fn load(connection: &Connection, partition: Partition) -> Result<Option<StoredCheckpoint>, Failure> {
     // All queries have to see the same commit.
     let snapshot = connection.unchecked_transaction()?;
     let Some(mark) = stored_mark(&snapshot, partition)? else { return Ok(None) };
     let mut query = snapshot.prepare_cached("SELECT state FROM checkpoints WHERE partition = ?1")?;
     let state = query.query_row([partition.0], |row| row.get(0))?;
     let (live, finished) = (live(&snapshot, partition)?, finished(&snapshot, partition)?);
-    Ok(Some(Loaded { mark, partition: state, live, finished }))
+    Ok(Some(StoredCheckpoint { mark, partition: state, live, finished }))
 }
 
 fn count_live(connection: &Connection, namespace: &str) -> rusqlite::Result<u64> {
@@ -100,24 +103,28 @@ fn run_id(text: &str) -> Result<RunId, Failure> {
     text.parse().map_err(|error: IdError| Failure::Damaged(error.to_string()))
 }
 
-fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusqlite::Result<Committed> {
+fn commit(
+    connection: &Connection,
+    partition: Partition,
+    delta: &CheckpointDelta,
+) -> rusqlite::Result<CommitResult> {
     let stored = stored_mark(connection, partition)?;
     match &delta.base {
         None if stored.as_ref().is_some_and(|stored| !gives_way(stored, delta)) => {
-            return Ok(Committed::Refused { stored });
+            return Ok(CommitResult::Refused { stored });
         }
         None => {
             // Finished runs of what contradicts the log would be ghosts.
-            let is_useless = stored.is_some() && stored == delta.useless;
+            let is_useless = stored.is_some() && stored == delta.invalid;
             let clear = "DELETE FROM runs WHERE (live OR ?2) AND partition = ?1";
             connection.prepare_cached(clear)?.execute(params![partition.0, is_useless])?;
         }
         // Somebody makes sure that it is still there.
-        base if *base == stored && is_nothing(delta) => return Ok(Committed::Accepted),
+        base if *base == stored && is_nothing(delta) => return Ok(CommitResult::Accepted),
         base if *base == stored => {}
         // The same commit once more, after its answer was lost.
-        _ if stored.as_ref() == Some(&delta.mark) => return Ok(Committed::Accepted),
-        _ => return Ok(Committed::Refused { stored }),
+        _ if stored.as_ref() == Some(&delta.mark) => return Ok(CommitResult::Accepted),
+        _ => return Ok(CommitResult::Refused { stored }),
     }
     for row in &delta.changed {
         put(connection, partition, row)?;
@@ -133,19 +140,19 @@ fn commit(connection: &Connection, partition: Partition, delta: &Delta) -> rusql
         encode(&delta.mark).map_err(unencodable)?,
         delta.partition
     ])?;
-    Ok(Committed::Accepted)
+    Ok(CommitResult::Accepted)
 }
 
 /// Whether a full checkpoint may stand in place of this one.
-fn gives_way(stored: &CheckpointMark, delta: &Delta) -> bool {
+fn gives_way(stored: &CheckpointMark, delta: &CheckpointDelta) -> bool {
     let mark = &delta.mark;
     let is_past =
         (&stored.incarnation, stored.version) == (&mark.incarnation, mark.version) && stored.seq <= mark.seq;
-    is_past || delta.useless.as_ref() == Some(stored)
+    is_past || delta.invalid.as_ref() == Some(stored)
 }
 
 /// Whether a delta leads to where it begins.
-fn is_nothing(delta: &Delta) -> bool {
+fn is_nothing(delta: &CheckpointDelta) -> bool {
     delta.base.as_ref() == Some(&delta.mark) && delta.changed.is_empty() && delta.expired.is_empty()
 }
 
@@ -205,7 +212,7 @@ fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, Failure> {
     };
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![bounded(since), bounded(before), run])?;
-    let mut page = PageBuilder::new(query);
+    let mut page = RunPageBuilder::new(query);
     while page.is_open()
         && let Some(row) = rows.next()?
     {
@@ -215,7 +222,7 @@ fn list(connection: &Connection, query: &RunQuery) -> Result<RunPage, Failure> {
         };
         let may_match = columns_match(row, query)?;
         let summary = may_match.then(|| Ok::<_, Failure>(decode(&row.get::<_, Vec<u8>>(5)?)?));
-        page.look_at(place, summary.transpose()?);
+        page.visit(place, summary.transpose()?);
     }
     Ok(page.build())
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{ENTRY_LIMIT_BYTES, Entry, Error, LogReader, RunLog, clock};
+use longshore_ports::{ENTRY_LIMIT_BYTES, Error, LogEntry, LogReader, RunLog, clock};
 use longshore_proto::{Event, Incarnation, Partition, Seq, decode, encode};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -140,7 +140,7 @@ struct Reader {
 
 #[async_trait]
 impl LogReader for Reader {
-    async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error> {
+    async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error> {
         let stored = self.load(max.clamp(1, CHUNK_ENTRIES)).await;
         let doing = || format!("read the log of partition {} from {}", self.partition, self.next);
         let stored = stored.map_err(|failure| failure.when(doing()))?;
@@ -194,6 +194,6 @@ impl Reader {
     }
 }
 
-fn entry(stored: Stored) -> Entry {
-    Entry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
+fn entry(stored: Stored) -> LogEntry {
+    LogEntry { seq: stored.seq, at: stored.at, events: vec![decode(&stored.body)], body: stored.body }
 }

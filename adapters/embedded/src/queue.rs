@@ -137,11 +137,11 @@ struct Held {
 
 #[async_trait]
 impl Receipt for Held {
-    fn patience(&self) -> Duration {
+    fn ack_wait(&self) -> Duration {
         PATIENCE
     }
 
-    async fn progress(&self) -> Result<(), Error> {
+    async fn extend_ack_wait(&self) -> Result<(), Error> {
         Ok(())
     }
 

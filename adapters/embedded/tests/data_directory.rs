@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use longshore_embedded::{Access, Embedded, OpenError, PARTITIONS};
-use longshore_ports::{Backend, Delta};
+use longshore_ports::{Backend, CheckpointDelta};
 use longshore_proto::{
     CheckpointMark, ClaimKey, Claimed, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
 };
@@ -297,9 +297,9 @@ async fn whoever_only_looks_cannot_change_anything() {
         version: 1,
         hash: RollingHash::default(),
     };
-    let delta = Delta {
+    let delta = CheckpointDelta {
         base: None,
-        useless: None,
+        invalid: None,
         mark,
         partition: Vec::new(),
         changed: Vec::new(),
@@ -361,9 +361,9 @@ async fn a_checkpoint_that_cannot_be_read_is_none() {
         version: 1,
         hash: RollingHash::default(),
     };
-    let delta = |base, seq| Delta {
+    let delta = |base, seq| CheckpointDelta {
         base,
-        useless: None,
+        invalid: None,
         mark: mark(seq),
         partition: Vec::new(),
         changed: Vec::new(),

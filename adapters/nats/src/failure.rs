@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 
 use async_nats::jetstream::{self, ErrorCode};
-use longshore_ports::{Cause, Error};
+use longshore_ports::{Error, ErrorCause};
 
 /// Words of the server that will not change by asking again, beside those with a code in the four hundreds.
 const FOR_GOOD: [ErrorCode; 4] = [
@@ -63,10 +63,10 @@ pub(super) fn failed(doing: impl Into<String>, error: impl StdError + Send + Syn
 }
 
 /// Returns the cause that the server's own word names.
-fn cause(word: &jetstream::Error) -> Option<Cause> {
+fn cause(word: &jetstream::Error) -> Option<ErrorCause> {
     match word.error_code() {
-        code if NO_ROOM.contains(&code) => Some(Cause::Full),
-        ErrorCode::STREAM_NOT_FOUND => Some(Cause::Missing),
+        code if NO_ROOM.contains(&code) => Some(ErrorCause::Full),
+        ErrorCode::STREAM_NOT_FOUND => Some(ErrorCause::Missing),
         _ => None,
     }
 }
@@ -112,10 +112,10 @@ mod tests {
 
     #[test]
     fn a_lack_of_room_is_told_from_other_things_that_pass() {
-        assert_eq!(said(503, 10077).cause, Cause::Full);
-        assert_eq!(said(400, 10002).cause, Cause::Full);
-        assert_eq!(said(503, 10008).cause, Cause::Unavailable);
-        assert_eq!(said(404, 10059).cause, Cause::Missing);
+        assert_eq!(said(503, 10077).cause, ErrorCause::Full);
+        assert_eq!(said(400, 10002).cause, ErrorCause::Full);
+        assert_eq!(said(503, 10008).cause, ErrorCause::Unavailable);
+        assert_eq!(said(404, 10059).cause, ErrorCause::Missing);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use async_nats::jetstream::AckKind;
 use async_nats::{Message, Subject};
 use async_trait::async_trait;
 use bytes::Bytes;
-use longshore_ports::{Error, Receipt, Reminder};
+use longshore_ports::{AckWaitExtender, Error, Receipt};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -59,8 +59,8 @@ impl Reply {
 }
 
 #[async_trait]
-impl Reminder for Reply {
-    async fn remind(&self) {
+impl AckWaitExtender for Reply {
+    async fn extend_ack_wait(&self) {
         // A word that is lost means one more delivery.
         self.say(AckKind::Progress).await.unwrap_or_default();
     }
@@ -100,15 +100,15 @@ impl Held {
 
 #[async_trait]
 impl Receipt for Held {
-    fn patience(&self) -> Duration {
+    fn ack_wait(&self) -> Duration {
         ACK_WAIT
     }
 
-    async fn progress(&self) -> Result<(), Error> {
+    async fn extend_ack_wait(&self) -> Result<(), Error> {
         self.reply.say(AckKind::Progress).await
     }
 
-    fn reminder(&self) -> Option<Arc<dyn Reminder>> {
+    fn ack_wait_extender(&self) -> Option<Arc<dyn AckWaitExtender>> {
         Some(Arc::new(self.reply.clone()))
     }
 

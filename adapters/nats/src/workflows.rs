@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use longshore_ports::{Error, Registered};
+use longshore_ports::{Error, WorkflowVersion};
 use longshore_proto::{Namespace, WorkflowName, decode, encode};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
@@ -50,7 +50,7 @@ pub(super) struct Workflows {
 /// What was found for some keys.
 #[derive(Clone)]
 struct Remembered {
-    found: Vec<Registered>,
+    found: Vec<WorkflowVersion>,
     /// Of which state of the stream.
     of: State,
     /// When that was the state, and how many changes had been heard of.
@@ -69,7 +69,7 @@ impl Workflows {
     }
 
     /// The versions whose keys match, in the order of their last registration.
-    async fn registered(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+    async fn registered(&self, keys: &str) -> Result<Vec<WorkflowVersion>, Error> {
         // A worker asks for nothing here, and has no permission to listen.
         self.listening.call_once(|| {
             self.connection.spawn(listen(self.connection.clone(), Arc::clone(&self.changes)));
@@ -112,7 +112,7 @@ impl Workflows {
     }
 
     /// Reads them from the stream.
-    async fn read(&self, keys: &str) -> Result<Vec<Registered>, Error> {
+    async fn read(&self, keys: &str) -> Result<Vec<WorkflowVersion>, Error> {
         let filter = format!("{WORKFLOWS_PREFIX}.{keys}");
         let found = scan(&self.connection, WORKFLOWS_STREAM, &filter, 1).await?;
         // A key that somebody deleted has an empty value.
@@ -151,7 +151,7 @@ async fn listen(connection: Connection, changes: Arc<AtomicU64>) {
 
 #[async_trait]
 impl longshore_ports::Workflows for Workflows {
-    async fn register(&self, namespace: &Namespace, workflow: &Registered) -> Result<(), Error> {
+    async fn register(&self, namespace: &Namespace, workflow: &WorkflowVersion) -> Result<(), Error> {
         let doing = format!("register workflow {}", workflow.name);
         let key = format!("{namespace}.{}.{}", workflow.name, workflow.digest);
         let body = encode(workflow).map_err(|error| Error::permanent(doing.as_str(), error))?;
@@ -177,13 +177,17 @@ impl longshore_ports::Workflows for Workflows {
         Ok(versions.len())
     }
 
-    async fn versions(&self, namespace: &Namespace, name: &WorkflowName) -> Result<Vec<Registered>, Error> {
+    async fn versions(
+        &self,
+        namespace: &Namespace,
+        name: &WorkflowName,
+    ) -> Result<Vec<WorkflowVersion>, Error> {
         let mut versions = self.registered(&format!("{namespace}.{name}.*")).await?;
         versions.reverse();
         Ok(versions)
     }
 
-    async fn list(&self, namespace: &Namespace) -> Result<Vec<Registered>, Error> {
+    async fn list(&self, namespace: &Namespace) -> Result<Vec<WorkflowVersion>, Error> {
         let all = self.registered(&format!("{namespace}.*.*")).await?;
         // Later ones take the place of earlier ones.
         let current: BTreeMap<_, _> =

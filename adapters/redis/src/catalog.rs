@@ -23,7 +23,7 @@ impl Catalog {
 
 #[async_trait]
 impl longshore_ports::Catalog for Catalog {
-    async fn present(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
+    async fn announce(&self, entry: &WorkerEntry, lifetime: Duration) -> Result<(), Error> {
         let body = encode(entry).map_err(|error| Error::permanent("present a worker", error))?;
         self.workers.present(&entry.worker, &body, lifetime).await.map(|_| ())
     }

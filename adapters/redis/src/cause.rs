@@ -1,15 +1,15 @@
 //! The causes of failures that Redis names in its answers.
 
-use longshore_ports::Cause;
+use longshore_ports::ErrorCause;
 use redis::RedisError;
 
 /// Returns the cause that an answer names.
-pub(super) fn named(error: &RedisError) -> Option<Cause> {
+pub(super) fn named(error: &RedisError) -> Option<ErrorCause> {
     match error.code()? {
         // Memory, and the disk.
-        "OOM" | "MISCONF" => Some(Cause::Full),
-        "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(Cause::Denied),
-        "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(Cause::Denied),
+        "OOM" | "MISCONF" => Some(ErrorCause::Full),
+        "NOPERM" | "NOAUTH" | "WRONGPASS" => Some(ErrorCause::Denied),
+        "ERR" if error.detail().is_some_and(is_denied_in_script) => Some(ErrorCause::Denied),
         _ => None,
     }
 }
@@ -26,23 +26,26 @@ fn is_denied_in_script(detail: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn of(answer: &str) -> Option<Cause> {
+    fn of(answer: &str) -> Option<ErrorCause> {
         let value = redis::parse_redis_value(format!("{answer}\r\n").as_bytes()).expect("an answer");
         named(&value.extract_error().expect_err("a refusal"))
     }
 
     #[test]
     fn the_answer_of_the_store_decides() {
-        assert_eq!(of("-OOM command not allowed when used memory > 'maxmemory'."), Some(Cause::Full));
-        assert_eq!(of("-NOPERM this user has no permissions to run the 'set' command"), Some(Cause::Denied));
+        assert_eq!(of("-OOM command not allowed when used memory > 'maxmemory'."), Some(ErrorCause::Full));
+        assert_eq!(
+            of("-NOPERM this user has no permissions to run the 'set' command"),
+            Some(ErrorCause::Denied)
+        );
         for denial in [
             "can't run this command or subcommand script: 1b04, on @user_script:1.",
             "can't access at least one of the keys mentioned in the command arguments script: 0c2b",
         ] {
-            assert_eq!(of(&format!("-ERR The user executing the script {denial}")), Some(Cause::Denied));
+            assert_eq!(of(&format!("-ERR The user executing the script {denial}")), Some(ErrorCause::Denied));
         }
         let later = "-NOPERM ACL failure in script: User w has no permissions to run the 'type' command";
-        assert_eq!(of(later), Some(Cause::Denied));
+        assert_eq!(of(later), Some(ErrorCause::Denied));
         assert_eq!(of("-ERR unknown command"), None);
         assert_eq!(of("-LOADING Redis is loading the dataset in memory"), None);
     }

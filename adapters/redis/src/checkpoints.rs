@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_ports::{Committed, Delta, Error, Loaded, RunPage, RunQuery, RunRow};
+use longshore_ports::{CheckpointDelta, CommitResult, Error, RunPage, RunQuery, RunRow, StoredCheckpoint};
 use longshore_proto::{CheckpointMark, Namespace, Partition, RunId, WireError, decode, encode};
 use redis::{RedisError, ScriptInvocation, cmd, pipe};
 use tracing::{debug, warn};
@@ -77,7 +77,12 @@ impl Checkpoints {
     }
 
     /// Brings a delta to the server, in one script or in pieces.
-    async fn put(&self, place: &Place, parts: &Parts<'_>, chunks: &[Chunk<'_>]) -> Result<Committed, Error> {
+    async fn put(
+        &self,
+        place: &Place,
+        parts: &Parts<'_>,
+        chunks: &[Chunk<'_>],
+    ) -> Result<CommitResult, Error> {
         if parts.base.is_some() && chunks.len() <= 1 {
             let mut call = parts.call(place.script(&COMMIT));
             for chunk in chunks {
@@ -94,7 +99,7 @@ impl Checkpoints {
         let mut call = parts.call(place.script(&REPLACE));
         call.key(stage).arg(items).arg(parts.useless.as_deref().unwrap_or_default());
         let committed = decided(place, &call).await?;
-        if committed == Committed::Accepted
+        if committed == CommitResult::Accepted
             && let Err(error) = place.settle().await
         {
             debug!(partition = %place.partition, %error, "the commit stands; putting its rows in is left to the next one");
@@ -105,11 +110,11 @@ impl Checkpoints {
 
 #[async_trait]
 impl longshore_ports::Checkpoints for Checkpoints {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error> {
         load::load(&self.place(partition), partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         let place = self.place(partition);
         let unwritable = |error| Error::permanent(place.doing("write"), error);
         let parts = Parts::of(&delta).map_err(unwritable)?;
@@ -158,7 +163,7 @@ impl longshore_ports::Checkpoints for Checkpoints {
         list::list(&self.link, &query).await
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
         list::live(&self.link, namespace).await
     }
 }
@@ -175,9 +180,9 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(delta: &'a Delta) -> Result<Self, WireError> {
+    fn of(delta: &'a CheckpointDelta) -> Result<Self, WireError> {
         let base = delta.base.as_ref().map(encode).transpose()?;
-        let useless = delta.useless.as_ref().map(encode).transpose()?;
+        let useless = delta.invalid.as_ref().map(encode).transpose()?;
         let (mark, seq) = (encode(&delta.mark)?, delta.mark.seq.0);
         let life = format!("{}/{}", delta.mark.incarnation, delta.mark.version);
         Ok(Self { base, mark, seq, life, useless, partition: &delta.partition })
@@ -198,16 +203,16 @@ fn is_full(error: &Error) -> bool {
 }
 
 /// Asks until the answer is a decision; what an earlier commit left to be done is done first.
-async fn decided(place: &Place, call: &ScriptInvocation<'_>) -> Result<Committed, Error> {
+async fn decided(place: &Place, call: &ScriptInvocation<'_>) -> Result<CommitResult, Error> {
     for _ in 0..ATTEMPTS {
         let (how, stored, damage): (String, Vec<u8>, String) = place.run(call, "commit").await?;
         if !damage.is_empty() {
             warn!(why = damage, "{} was of no use", place.doing("what is stored as"));
         }
         match how.as_str() {
-            "accepted" => return Ok(Committed::Accepted),
+            "accepted" => return Ok(CommitResult::Accepted),
             // A mark that cannot be read is none: a checkpoint that is lost costs time, and nothing else.
-            "refused" => return Ok(Committed::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
+            "refused" => return Ok(CommitResult::Refused { stored: decode::<CheckpointMark>(&stored).ok() }),
             "unsettled" => place.settle().await?,
             _ => return Err(Error::transient(place.doing("commit"), "what was brought for it is gone")),
         }

@@ -76,7 +76,7 @@ impl longshore_ports::Claims for Claims {
         }
     }
 
-    async fn born(&self) -> Result<Timestamp, Error> {
+    async fn complete_since(&self) -> Result<Timestamp, Error> {
         let mut script = SCRIPT.key(self.birth());
         script.key(self.birth()).arg("born");
         let (_, born, _): (String, u64, String) =

@@ -67,7 +67,7 @@ impl longshore_ports::Lease for Lease {
         self.say("release", partition, holder, Duration::ZERO).await.map(|_| ())
     }
 
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
         let present = self.schedulers.present(node, b"", ttl).await?;
         let mut nodes = Vec::with_capacity(present.len());
         for (name, _) in present {
@@ -80,7 +80,7 @@ impl longshore_ports::Lease for Lease {
         Ok(nodes)
     }
 
-    async fn leave(&self, node: &NodeId) -> Result<(), Error> {
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error> {
         self.schedulers.withdraw(node).await
     }
 }

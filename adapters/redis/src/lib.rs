@@ -73,7 +73,7 @@ impl Redis {
     pub async fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
         let redis = Self { link: connect::connect(config).await? };
         // So that claims are known of from before the first job is queued. If not, the first claim sees to it.
-        if let Err(error) = redis.claims().born().await {
+        if let Err(error) = redis.claims().complete_since().await {
             debug!(%error, "not noted since when there are claims");
         }
         Ok(redis)

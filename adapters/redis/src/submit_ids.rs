@@ -26,7 +26,7 @@ impl SubmitIds {
 
 #[async_trait]
 impl longshore_ports::SubmitIds for SubmitIds {
-    async fn note(&self, run: RunId, request: &str) -> Result<Option<String>, Error> {
+    async fn record(&self, run: RunId, request: &str) -> Result<Option<String>, Error> {
         let mut set = cmd("SET");
         set.arg(format!("{}:submit:{run}", self.link.prefix())).arg(request);
         set.arg("NX").arg("GET").arg("PX").arg(millis(LIFETIME));

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use longshore_nats::NatsClient;
-use longshore_ports::{DeadLetter, Registered, RunPage, RunQuery};
+use longshore_ports::{DeadLetter, RunPage, RunQuery, WorkflowVersion};
 use longshore_proto::{
     CallUpdate, Digest, Namespace, RunId, RunSummary, RunView, StepPath, TraceContext, WorkflowName, subject,
 };
@@ -77,9 +77,9 @@ pub(crate) struct Submitted {
 pub(crate) struct RegisteredText {
     /// The version.
     #[serde(flatten)]
-    pub(crate) version: Registered,
+    pub(crate) version: WorkflowVersion,
     /// All versions, the current one first.
-    pub(crate) versions: Vec<Registered>,
+    pub(crate) versions: Vec<WorkflowVersion>,
     /// The text.
     pub(crate) text: String,
 }
@@ -168,12 +168,12 @@ impl Client {
     }
 
     /// Registers a workflow.
-    pub(crate) async fn push(&self, text: &str) -> Result<Registered, Failure> {
+    pub(crate) async fn push(&self, text: &str) -> Result<WorkflowVersion, Failure> {
         self.ask(Verb::Push, &json!({ "text": text })).await
     }
 
     /// The current version of every workflow.
-    pub(crate) async fn workflows(&self) -> Result<Vec<Registered>, Failure> {
+    pub(crate) async fn workflows(&self) -> Result<Vec<WorkflowVersion>, Failure> {
         self.ask(Verb::Workflows, &json!({})).await
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_ports::{Cause, Error};
+use longshore_ports::{Error, ErrorCause};
 use metrics::counter;
 use tokio::time::Instant;
 
@@ -98,7 +98,7 @@ impl Dependency {
                 let cause = error.cause;
                 self.count_failure(cause.as_str());
                 // Otherwise it says something about the request, and nothing about the store.
-                if error.retryable || cause != Cause::Other {
+                if error.retryable || cause != ErrorCause::Other {
                     self.failed_since(&error.to_string(), began);
                 }
             }
@@ -108,7 +108,7 @@ impl Dependency {
     /// Exports the counters of failures with zero: the increase of a series that begins with its first failure would be zero.
     pub(super) fn export_failures(&self) {
         if !self.is_probe {
-            for cause in Cause::ALL {
+            for cause in ErrorCause::ALL {
                 counter!(FAILURES, "operation" => self.operation, "reason" => cause.as_str()).increment(0);
             }
         }

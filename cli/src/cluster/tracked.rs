@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{
-    Backend, Blobs, Checkpoints, Claims, Committed, Delivery, Delta, Error, JobQueue, Loaded, LogReader,
-    Queued, RunLog, RunPage, RunQuery, RunRow,
+    Backend, Blobs, CheckpointDelta, Checkpoints, Claims, CommitResult, Delivery, Error, JobQueue, LogReader,
+    Queued, RunLog, RunPage, RunQuery, RunRow, StoredCheckpoint,
 };
 use longshore_proto::{
     CheckpointMark, ClaimKey, Claimed, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition,
@@ -117,14 +117,14 @@ impl JobQueue for Tracked<dyn JobQueue> {
 
 #[async_trait]
 impl Checkpoints for Tracked<dyn Checkpoints> {
-    async fn load(&self, partition: Partition) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, partition: Partition) -> Result<Option<StoredCheckpoint>, Error> {
         self.port.load(partition).await
     }
 
-    async fn commit(&self, partition: Partition, delta: Arc<Delta>) -> Result<Committed, Error> {
+    async fn commit(&self, partition: Partition, delta: Arc<CheckpointDelta>) -> Result<CommitResult, Error> {
         let each = &self.noted.checkpoints;
         let committed = of_partition(each, partition, self.port.commit(partition, delta)).await;
-        if matches!(committed, Ok(Committed::Refused { .. }))
+        if matches!(committed, Ok(CommitResult::Refused { .. }))
             && let Some(dependency) = each.get(usize::from(partition.0))
         {
             dependency.count_failure("refused");
@@ -148,8 +148,8 @@ impl Checkpoints for Tracked<dyn Checkpoints> {
         self.port.runs(query).await
     }
 
-    async fn live(&self, namespace: &Namespace) -> Result<u64, Error> {
-        self.port.live(namespace).await
+    async fn count_live(&self, namespace: &Namespace) -> Result<u64, Error> {
+        self.port.count_live(namespace).await
     }
 }
 
@@ -159,8 +159,8 @@ impl Claims for Tracked<dyn Claims> {
         self.noted.claims.watch(self.port.claim(key, holder, lease)).await
     }
 
-    async fn born(&self) -> Result<Timestamp, Error> {
-        self.port.born().await
+    async fn complete_since(&self) -> Result<Timestamp, Error> {
+        self.port.complete_since().await
     }
 
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {

@@ -34,7 +34,7 @@ impl Desk {
             Payload::Blob { digest, .. } => *digest,
         };
         let request = format!("{} {inputs}", workflow.digest);
-        let earlier = match self.submit_ids.note(*run, &request).await {
+        let earlier = match self.submit_ids.record(*run, &request).await {
             Ok(earlier) => earlier,
             Err(error) => {
                 debug!(%run, %error, "not compared with submits of the last minute");

@@ -63,7 +63,7 @@ impl Quota {
 
     async fn look(&self, namespace: &Namespace) {
         let at = Instant::now();
-        match self.checkpoints.live(namespace).await {
+        match self.checkpoints.count_live(namespace).await {
             Ok(live) => {
                 let mut counts = self.counts();
                 if counts.len() >= REMEMBERED {

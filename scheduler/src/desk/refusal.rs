@@ -1,7 +1,7 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
 use longshore_machine::NoValue;
-use longshore_ports::Cause;
+use longshore_ports::ErrorCause;
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
@@ -212,14 +212,14 @@ impl Refusal {
             Self::Submit(SubmitError::TextMissing(_)) => "workflow_missing",
             Self::Full { .. } | Self::Submit(SubmitError::BlobsFull(_)) => "full",
             Self::Submit(SubmitError::Backend(error)) | Self::Backend(error)
-                if error.cause == Cause::Full =>
+                if error.cause == ErrorCause::Full =>
             {
                 "full"
             }
             Self::Quota { .. } => "quota",
             Self::Poison { .. } => "poison",
             Self::UnknownRun(_) => "unknown_run",
-            Self::NotStored { cause: Some(cause), .. } if cause.cause == Cause::Full => "full",
+            Self::NotStored { cause: Some(cause), .. } if cause.cause == ErrorCause::Full => "full",
             Self::NotStored { .. } => "not_stored",
             Self::NoValue(_) | Self::ValueGone { .. } => "no_value",
             Self::Ended { .. } => "ended",

@@ -1,6 +1,6 @@
 //! One registered workflow with its versions and its text, for clients: they read neither registry nor blobs themselves.
 
-use longshore_ports::Registered;
+use longshore_ports::WorkflowVersion;
 use longshore_proto::{Namespace, WorkflowName};
 use serde::Serialize;
 
@@ -15,9 +15,9 @@ const VERSIONS: usize = 1_000;
 pub(super) struct RegisteredWorkflow {
     /// The version whose text this is.
     #[serde(flatten)]
-    version: Registered,
+    version: WorkflowVersion,
     /// The versions of the workflow, the current one first.
-    versions: Vec<Registered>,
+    versions: Vec<WorkflowVersion>,
     /// The text.
     text: String,
 }

@@ -75,7 +75,7 @@ impl DeferredSubmits {
         }
         if left.is_empty() {
             if self.messages.is_empty()
-                && let Some(lasted) = outage::ended(TAKE_IN)
+                && let Some(lasted) = outage::record_success(TAKE_IN)
             {
                 info!(?lasted, "submits are taken in again");
             }
@@ -83,7 +83,7 @@ impl DeferredSubmits {
         }
         self.due = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(PAUSE.1);
-        join_all(left.iter().map(|message| message.receipt.progress())).await.into_iter().for_each(|told| {
+        join_all(left.iter().map(|message| message.receipt.extend_ack_wait())).await.into_iter().for_each(|told| {
             if let Err(error) = told {
                 debug!(%error, "the stream does not know that a submit is under way; it may come once more");
             }
@@ -95,7 +95,7 @@ impl DeferredSubmits {
 
 /// Logs why submits wait: when they begin to, and once a minute.
 pub(super) fn log_deferred(refusal: &Refusal, submits: usize) {
-    if outage::failed(TAKE_IN) {
+    if outage::record_failure(TAKE_IN) {
         warn!(%refusal, submits, "submits wait; trying again until they can be taken in");
     }
 }

@@ -52,7 +52,7 @@ pub(super) async fn dispatch(backend: &Backend, jobs: Vec<Job>) -> Result<Unsent
             Err(error) if error.retryable => {
                 unsent.jobs.extend(ids.into_iter().chain(jobs.map(|job| job.id)));
                 unsent.queue_is_full = true;
-                if outage::failed(QUEUE_JOBS) {
+                if outage::record_failure(QUEUE_JOBS) {
                     warn!(%error, jobs = unsent.jobs.len(), "the queue takes no jobs; sending them again until it does");
                 }
                 return Ok(unsent);
@@ -101,7 +101,7 @@ async fn keep(backend: &Backend, text: String) -> Result<Option<Payload>, Driver
             Ok(Some(Payload::Blob { digest, bytes }))
         }
         Err(error) if error.retryable => {
-            if outage::failed(KEEP_ARGUMENTS) {
+            if outage::record_failure(KEEP_ARGUMENTS) {
                 warn!(%error, "cannot keep large arguments; their jobs wait, and others are sent");
             }
             Ok(None)
@@ -111,7 +111,7 @@ async fn keep(backend: &Backend, text: String) -> Result<Option<Payload>, Driver
 }
 
 fn over(what: &str) {
-    if let Some(lasted) = outage::ended(what) {
+    if let Some(lasted) = outage::record_success(what) {
         info!(?lasted, "works again: {what}");
     }
 }

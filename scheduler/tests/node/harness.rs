@@ -60,7 +60,7 @@ impl Lease for Leases {
         Ok(())
     }
 
-    async fn attend(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
+    async fn announce_scheduler(&self, node: &NodeId, ttl: Duration) -> Result<Vec<NodeId>, Error> {
         self.answers()?;
         let (mut there, now) = (self.there.lock().expect("unharmed"), Instant::now());
         there.insert(node.clone(), now + ttl);
@@ -68,7 +68,7 @@ impl Lease for Leases {
         Ok(there.keys().cloned().collect())
     }
 
-    async fn leave(&self, node: &NodeId) -> Result<(), Error> {
+    async fn withdraw_scheduler(&self, node: &NodeId) -> Result<(), Error> {
         self.answers()?;
         self.there.lock().expect("unharmed").remove(node);
         Ok(())

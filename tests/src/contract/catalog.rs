@@ -41,7 +41,7 @@ async fn workers(catalog: &dyn Catalog) -> Vec<WorkerEntry> {
 }
 
 async fn present(catalog: &dyn Catalog, entry: &WorkerEntry, lifetime: Duration) {
-    catalog.present(entry, lifetime).await.expect("answers");
+    catalog.announce(entry, lifetime).await.expect("answers");
 }
 
 async fn a_worker_is_listed_as_it_presents_itself(fixture: &mut dyn Fixture) {

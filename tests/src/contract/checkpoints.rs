@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_ports::{Checkpoints, Committed, Delta, Loaded, RunQuery, RunRow};
+use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, RunQuery, RunRow, StoredCheckpoint};
 use longshore_proto::{CheckpointMark, Incarnation, Partition, RollingHash, RunId, RunStatus, Seq};
 use tokio::task::JoinSet;
 
@@ -35,14 +35,14 @@ pub(super) fn row(n: u64, status: RunStatus, state: &str) -> RunRow {
 }
 
 /// A delta from the mark at `base` to the one at `to`.
-pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta { base: Some(mark(base)), ..full(to, changed) }
+pub(super) fn delta(base: u64, to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta { base: Some(mark(base)), ..full(to, changed) }
 }
 
-pub(super) fn full(to: u64, changed: Vec<RunRow>) -> Delta {
-    Delta {
+pub(super) fn full(to: u64, changed: Vec<RunRow>) -> CheckpointDelta {
+    CheckpointDelta {
         base: None,
-        useless: None,
+        invalid: None,
         mark: mark(to),
         partition: format!("at {to}").into_bytes(),
         changed,
@@ -57,15 +57,15 @@ impl Checkpoint {
         Self(fixture.backend().checkpoints)
     }
 
-    async fn commit(&self, delta: Delta) -> Committed {
+    async fn commit(&self, delta: CheckpointDelta) -> CommitResult {
         self.0.commit(LOG, delta.into()).await.expect("answers")
     }
 
-    pub(super) async fn accept(&self, delta: Delta) {
-        assert_eq!(self.commit(delta).await, Committed::Accepted);
+    pub(super) async fn accept(&self, delta: CheckpointDelta) {
+        assert_eq!(self.commit(delta).await, CommitResult::Accepted);
     }
 
-    async fn load(&self) -> Loaded {
+    async fn load(&self) -> StoredCheckpoint {
         self.0.load(LOG).await.expect("answers").expect("a checkpoint")
     }
 
@@ -127,8 +127,8 @@ async fn a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing(fixtu
     ];
     for base in bases {
         let changed = vec![row(1, Succeeded, "changed"), row(3, Running, "new")];
-        let wrong = Delta { base: Some(base), expired: vec![run(2)], ..full(9, changed) };
-        assert_eq!(checkpoint.commit(wrong).await, Committed::Refused { stored: Some(mark(7)) });
+        let wrong = CheckpointDelta { base: Some(base), expired: vec![run(2)], ..full(9, changed) };
+        assert_eq!(checkpoint.commit(wrong).await, CommitResult::Refused { stored: Some(mark(7)) });
     }
     assert_eq!(checkpoint.load().await, before);
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2), run(1)]);
@@ -137,7 +137,7 @@ async fn a_delta_onto_anything_but_its_base_is_refused_and_changes_nothing(fixtu
 async fn a_delta_onto_nothing_is_refused(fixture: &mut dyn Fixture) {
     let checkpoint = Checkpoint::of(fixture);
     let refused = checkpoint.commit(delta(1, 2, vec![row(1, Running, "one")])).await;
-    assert_eq!(refused, Committed::Refused { stored: None });
+    assert_eq!(refused, CommitResult::Refused { stored: None });
     assert_eq!(checkpoint.0.load(LOG).await.expect("answers"), None);
 }
 
@@ -162,7 +162,7 @@ async fn of_many_commits_onto_one_base_one_is_accepted(fixture: &mut dyn Fixture
         commits.spawn(async move { (n, checkpoint.commit(delta(1, n, vec![row(n, Running, "")])).await) });
     }
     let answers = commits.join_all().await;
-    let accepted: Vec<_> = answers.iter().filter(|(_, answer)| *answer == Committed::Accepted).collect();
+    let accepted: Vec<_> = answers.iter().filter(|(_, answer)| *answer == CommitResult::Accepted).collect();
     let [(n, _)] = accepted[..] else { unreachable!("one of them: {answers:?}") };
     let loaded = checkpoint.load().await;
     assert_eq!((loaded.mark, loaded.live), (mark(*n), vec![(run(*n), Vec::new())]));
@@ -195,12 +195,12 @@ async fn a_full_checkpoint_leaves_alone_what_somebody_else_has_brought_further(f
     let elsewhere = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(9) };
     let wrong = [
         full(6, Vec::new()),
-        Delta { useless: Some(mark(5)), ..full(6, Vec::new()) },
-        Delta { mark: elsewhere, ..full(9, Vec::new()) },
-        Delta { mark: CheckpointMark { version: 9, ..mark(9) }, ..full(9, Vec::new()) },
+        CheckpointDelta { invalid: Some(mark(5)), ..full(6, Vec::new()) },
+        CheckpointDelta { mark: elsewhere, ..full(9, Vec::new()) },
+        CheckpointDelta { mark: CheckpointMark { version: 9, ..mark(9) }, ..full(9, Vec::new()) },
     ];
     for delta in wrong {
-        assert_eq!(checkpoint.commit(delta).await, Committed::Refused { stored: Some(mark(7)) });
+        assert_eq!(checkpoint.commit(delta).await, CommitResult::Refused { stored: Some(mark(7)) });
     }
     assert_eq!(checkpoint.load().await, before);
 }
@@ -210,7 +210,7 @@ async fn what_contradicts_the_log_goes_with_its_finished_runs(fixture: &mut dyn 
     checkpoint.accept(full(7, vec![row(1, Running, "one"), row(2, Failed, "two")])).await;
     let another = CheckpointMark { incarnation: Incarnation("another".to_owned()), ..mark(3) };
     let rebuilt = full(3, vec![row(3, Running, "three"), row(4, Succeeded, "four")]);
-    let rebuilt = Delta { useless: Some(mark(7)), mark: another.clone(), ..rebuilt };
+    let rebuilt = CheckpointDelta { invalid: Some(mark(7)), mark: another.clone(), ..rebuilt };
     checkpoint.accept(rebuilt.clone()).await;
     checkpoint.accept(rebuilt).await;
     assert_eq!(checkpoint.load().await.mark, another);
@@ -222,7 +222,7 @@ async fn expired_runs_are_forgotten(fixture: &mut dyn Fixture) {
     let checkpoint = Checkpoint::of(fixture);
     checkpoint.accept(full(1, vec![row(1, Failed, ""), row(2, Failed, "")])).await;
     let expired = vec![run(1), run(77)];
-    checkpoint.accept(Delta { expired, ..delta(1, 2, Vec::new()) }).await;
+    checkpoint.accept(CheckpointDelta { expired, ..delta(1, 2, Vec::new()) }).await;
     assert_eq!(checkpoint.list(RunQuery::default()).await, [run(2)]);
     assert_eq!(checkpoint.0.run(run(1)).await.expect("answers"), None);
 }
@@ -233,7 +233,7 @@ async fn partitions_are_apart(fixture: &mut dyn Fixture) {
     let there = RunRow { summary: summary(run_in(other, 9), Running, 1), state: b"there".to_vec() };
     checkpoint.accept(full(1, vec![row(1, Running, "here")])).await;
     let committed = checkpoint.0.commit(other, full(8, vec![there]).into()).await.expect("answers");
-    assert_eq!(committed, Committed::Accepted);
+    assert_eq!(committed, CommitResult::Accepted);
     checkpoint.accept(full(2, Vec::new())).await;
     let loaded = checkpoint.0.load(other).await.expect("answers").expect("a checkpoint");
     assert_eq!((loaded.mark.seq, loaded.live.len()), (Seq(8), 1));

@@ -225,10 +225,14 @@ async fn a_claim_of_a_process_that_is_gone_lapses(fixture: &mut dyn Fixture) {
 
 async fn a_store_knows_since_when_it_has_known_every_claim(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
-    let born = calls.claims.born().await.expect("answers");
+    let born = calls.claims.complete_since().await.expect("answers");
     assert!(born <= clock::now(), "{born}");
     calls.claim("a", HOUR).await;
-    assert_eq!(calls.claims.born().await.expect("answers"), born, "a claim changes nothing");
+    assert_eq!(calls.claims.complete_since().await.expect("answers"), born, "a claim changes nothing");
     fixture.restart().await;
-    assert_eq!(fixture.backend().claims.born().await.expect("answers"), born, "nor does a new process");
+    assert_eq!(
+        fixture.backend().claims.complete_since().await.expect("answers"),
+        born,
+        "nor does a new process"
+    );
 }

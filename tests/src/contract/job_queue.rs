@@ -325,8 +325,8 @@ async fn a_worker_can_show_progress(fixture: &mut dyn Fixture) {
     let line = Line::of(fixture);
     line.publish(vec![job(1)]).await;
     let delivery = line.pull().await;
-    assert!(delivery.receipt.patience() > Duration::ZERO);
-    delivery.receipt.progress().await.expect("takes it");
+    assert!(delivery.receipt.ack_wait() > Duration::ZERO);
+    delivery.receipt.extend_ack_wait().await.expect("takes it");
     assert!(line.is_empty().await, "the job stays where it is");
     delivery.receipt.ack().await.expect("acks");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_ports::{Backend, ENTRY_LIMIT_BYTES, Entry, LogReader};
+use longshore_ports::{Backend, ENTRY_LIMIT_BYTES, LogEntry, LogReader};
 use longshore_proto::{Event, Namespace, Partition, RunId, Seq, Signal, decode_all};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -53,7 +53,7 @@ async fn reader(backend: &Backend, from: u64) -> Box<dyn LogReader> {
 }
 
 /// Reads until `count` entries have come.
-async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<Entry> {
+async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<LogEntry> {
     let mut entries = Vec::new();
     while entries.len() < count {
         entries.extend(reader.next(count - entries.len()).await.expect("reads on"));
@@ -61,16 +61,16 @@ async fn read(reader: &mut dyn LogReader, count: usize) -> Vec<Entry> {
     entries
 }
 
-fn seqs(entries: &[Entry]) -> Vec<u64> {
+fn seqs(entries: &[LogEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.seq.0).collect()
 }
 
-fn facts(entries: &[Entry]) -> Vec<&Event> {
+fn facts(entries: &[LogEntry]) -> Vec<&Event> {
     entries.iter().flat_map(|entry| &entry.events).map(|event| event.as_ref().expect("decodes")).collect()
 }
 
 /// Reads to the present end.
-async fn read_all(backend: &Backend) -> Vec<Entry> {
+async fn read_all(backend: &Backend) -> Vec<LogEntry> {
     let tail = backend.log.tail(LOG).await.expect("a tail");
     let entries = read(&mut *reader(backend, 1).await, usize::try_from(tail.0).expect("fits")).await;
     assert!(seqs(&entries).into_iter().eq(1..=tail.0), "dense");

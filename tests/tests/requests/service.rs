@@ -100,7 +100,7 @@ async fn a_run_that_nobody_serves_says_so_and_can_be_cancelled() {
         servers: vec!["crm".parse().expect("a server")],
         problems: Vec::new(),
     };
-    cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
+    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
     let view = cluster.ask("get", json!({ "run": run })).await.expect("shows");
     assert_eq!(view["steps"][0]["waiting_for"], Value::Null);
 
@@ -131,7 +131,7 @@ async fn a_run_that_is_queued_behind_others_says_so() {
         servers: vec!["crm".parse().expect("a server")],
         problems: Vec::new(),
     };
-    cluster.redis.catalog().present(&entry, PATIENCE).await.expect("presents");
+    cluster.redis.catalog().announce(&entry, PATIENCE).await.expect("presents");
     let mut runs = Vec::new();
     for _ in 0..3 {
         let run = cluster.ask("submit", json!({ "workflow": "report" })).await.expect("submits");

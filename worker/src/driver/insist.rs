@@ -27,14 +27,14 @@ where
         match ask().await {
             Err(error) if error.retryable => {
                 has_failed = true;
-                if outage::failed(doing) {
+                if outage::record_failure(doing) {
                     warn!(%error, "{doing} failed; asking again until it works");
                 }
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             answer => {
-                if has_failed && let Some(lasted) = outage::ended(doing) {
+                if has_failed && let Some(lasted) = outage::record_success(doing) {
                     info!(?lasted, "{doing} works again");
                 }
                 return answer;

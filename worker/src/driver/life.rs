@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use longshore_attempt::{Answer, CallFault, Effect, End, Input, Interrupt, Machine, Reaction, worker_of};
-use longshore_ports::{Backend, Blobs, Cause, Delivery, Error, Receipt, clock};
+use longshore_ports::{Backend, Blobs, Delivery, Error, ErrorCause, Receipt, clock};
 use longshore_proto::{
     Attempt, CallActivity, ClaimKey, Claimed, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome,
     Payload, RunStatus, Sent, ServerInstance, Settlement,
@@ -151,7 +151,9 @@ impl Life<'_> {
             Effect::Claim(key) => self.claim(key).await,
             Effect::AskBirth => {
                 let claims = &self.shared.backend.claims;
-                insist("asking since when there are claims", || claims.born()).await.map(Input::Born)
+                insist("asking since when there are claims", || claims.complete_since())
+                    .await
+                    .map(Input::Born)
             }
             Effect::Call(number) => self.call(number).await,
             Effect::Wait(delay) => {
@@ -307,7 +309,7 @@ async fn keep_large(store: &dyn Blobs, blob: &[u8]) -> Result<Option<Error>, Err
     insist("keeping a large value", || async {
         match store.put(blob.to_vec()).await {
             Err(error)
-                if error.cause == Cause::Full
+                if error.cause == ErrorCause::Full
                     && full_since.get_or_init(Instant::now).elapsed() >= NO_ROOM_LIMIT =>
             {
                 Ok(Some(error))

@@ -49,7 +49,7 @@ impl<'a> Pulse<'a> {
             receipt,
             claims,
             holder,
-            beat: receipt.patience() / BEATS_PER_PATIENCE,
+            beat: receipt.ack_wait() / BEATS_PER_PATIENCE,
             held: OnceLock::new(),
             progress: Notify::new(),
             lost: CancellationToken::new(),
@@ -89,11 +89,11 @@ impl<'a> Pulse<'a> {
     }
 
     async fn tell_queue(&self) -> bool {
-        match timeout(self.beat, self.receipt.progress()).await {
+        match timeout(self.beat, self.receipt.extend_ack_wait()).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => unwell(&error, "the queue could not be told that the job goes on"),
             Err(_elapsed) => {
-                if outage::failed("the queue does not answer in time") {
+                if outage::record_failure("the queue does not answer in time") {
                     warn!("the queue does not answer in time; asking again");
                 }
                 false
@@ -122,7 +122,7 @@ impl<'a> Pulse<'a> {
 }
 
 fn unwell(error: &Error, what: &str) -> bool {
-    if outage::failed(what) {
+    if outage::record_failure(what) {
         warn!(%error, "{what}; trying again");
     }
     false
@@ -147,10 +147,10 @@ mod tests {
 
     #[async_trait]
     impl Receipt for Counting {
-        fn patience(&self) -> Duration {
+        fn ack_wait(&self) -> Duration {
             PATIENCE
         }
-        async fn progress(&self) -> Result<(), Error> {
+        async fn extend_ack_wait(&self) -> Result<(), Error> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }

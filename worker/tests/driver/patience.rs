@@ -46,11 +46,11 @@ struct HastyReceipt(Box<dyn Receipt>);
 #[async_trait]
 impl Receipt for HastyReceipt {
     /// A claim is renewed four times meanwhile, and lost if no renewal succeeds in half of it: enough for a busy machine.
-    fn patience(&self) -> Duration {
+    fn ack_wait(&self) -> Duration {
         Duration::from_secs(2)
     }
-    async fn progress(&self) -> Result<(), Error> {
-        self.0.progress().await
+    async fn extend_ack_wait(&self) -> Result<(), Error> {
+        self.0.extend_ack_wait().await
     }
     async fn ack(self: Box<Self>) -> Result<(), Error> {
         self.0.ack().await

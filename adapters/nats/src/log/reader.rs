@@ -13,7 +13,7 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{Message, PublishError, SubscribeError, Subscriber};
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
-use longshore_ports::{Entry, Error, LogReader};
+use longshore_ports::{Error, LogEntry, LogReader};
 use longshore_proto::{Incarnation, Partition, Seq, Timestamp, decode_all, subject};
 use serde_json::json;
 use tokio::sync::watch;
@@ -76,7 +76,7 @@ impl Reader {
     }
 
     /// Turns messages into entries until one is not the next; whatever is wrong then shows with another consumer.
-    fn take(&mut self, first: Message, max: usize) -> Vec<Entry> {
+    fn take(&mut self, first: Message, max: usize) -> Vec<LogEntry> {
         let (mut entries, mut events) = (Vec::new(), 0);
         let mut message = Some(first);
         while let Some(found) = message.take() {
@@ -102,7 +102,7 @@ impl Reader {
 
 #[async_trait]
 impl LogReader for Reader {
-    async fn next(&mut self, max: usize) -> Result<Vec<Entry>, Error> {
+    async fn next(&mut self, max: usize) -> Result<Vec<LogEntry>, Error> {
         loop {
             // A message that was taken out of the feed is handed on in the same step, so giving up here loses none.
             let feed = match self.feed.take() {
@@ -143,13 +143,13 @@ fn check_extent(next: Seq, state: &State) -> Result<(), String> {
 }
 
 /// An entry as it was stored; nothing if the message does not say where it stands.
-fn entry(context: &Context, message: Message) -> Option<Entry> {
+fn entry(context: &Context, message: Message) -> Option<LogEntry> {
     let message = jetstream::Message { message, context: context.clone() };
     let info = message.info().ok()?;
     let seq = Seq(info.stream_sequence);
     let millis = u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     let body = message.message.payload.to_vec();
-    Some(Entry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
+    Some(LogEntry { seq, at: Timestamp::from_millis(millis), events: decode_all(&body), body })
 }
 
 /// Messages on their way from a consumer.

@@ -5,7 +5,7 @@
 //! for which requests wait in their order. One namespace gets at most three quarters of each, and small requests, which are
 //! most, never wait for large ones.
 
-use longshore_ports::{NamespaceShare, NamespaceShares};
+use longshore_ports::{NamespacePermits, NamespaceSemaphore};
 use longshore_proto::Namespace;
 
 /// Bodies in this process: some dozens of the largest size, or some ten thousand small ones.
@@ -33,21 +33,21 @@ const READ_MOST_BYTES: u32 = 32 * 1024 * 1024;
 /// The memory of one service.
 #[derive(Clone)]
 pub(super) struct RequestMemory {
-    bodies: NamespaceShares,
-    read: NamespaceShares,
-    read_small: NamespaceShares,
+    bodies: NamespaceSemaphore,
+    read: NamespaceSemaphore,
+    read_small: NamespaceSemaphore,
 }
 
 /// A request that may wait here.
 pub(super) struct AdmittedRequest {
-    read: NamespaceShares,
+    read: NamespaceSemaphore,
     bytes: u32,
-    _body: NamespaceShare,
+    _body: NamespacePermits,
 }
 
 impl RequestMemory {
     pub(super) fn new() -> Self {
-        let shared = |bytes: u32| NamespaceShares::new(bytes, bytes / 4 * 3);
+        let shared = |bytes: u32| NamespaceSemaphore::new(bytes, bytes / 4 * 3);
         Self { bodies: shared(BODIES_BYTES), read: shared(READ_BYTES), read_small: shared(READ_SMALL_BYTES) }
     }
 
@@ -62,7 +62,7 @@ impl RequestMemory {
 
 impl AdmittedRequest {
     /// Waits until the request of a namespace may be read. It counts for as long as the share lives.
-    pub(super) async fn may_be_read(&self, namespace: &Namespace) -> Option<NamespaceShare> {
+    pub(super) async fn may_be_read(&self, namespace: &Namespace) -> Option<NamespacePermits> {
         let bytes = self.bytes.saturating_mul(READ_PER_BYTE).clamp(AROUND_BODY_BYTES, READ_MOST_BYTES);
         self.read.acquire(namespace, bytes).await
     }

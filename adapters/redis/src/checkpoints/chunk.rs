@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use longshore_ports::{Delta, RunRow};
+use longshore_ports::{CheckpointDelta, RunRow};
 use longshore_proto::{RunId, WireError};
 use redis::{RedisWrite, ToRedisArgs, ToSingleRedisArg};
 
@@ -42,7 +42,7 @@ const ITEMS: usize = 3;
 
 /// The pieces of a delta. Of two rows of one run the later one counts; a run that expired is taken out, unless it lives
 /// again.
-pub(super) fn chunks(delta: &Delta) -> Result<Vec<Chunk<'_>>, WireError> {
+pub(super) fn chunks(delta: &CheckpointDelta) -> Result<Vec<Chunk<'_>>, WireError> {
     let mut runs: BTreeMap<RunId, Option<&RunRow>> =
         delta.changed.iter().map(|changed| (changed.summary.run, Some(changed))).collect();
     for run in &delta.expired {
@@ -109,7 +109,8 @@ mod tests {
             version: 1,
             hash: RollingHash::default(),
         };
-        let delta = Delta { base: None, useless: None, mark, partition: Vec::new(), changed, expired };
+        let delta =
+            CheckpointDelta { base: None, invalid: None, mark, partition: Vec::new(), changed, expired };
         let entry = |items: &[Item<'_>]| {
             let id = String::from_utf8(items[0].0.to_vec()).expect("text");
             (id, !items[1].0.is_empty(), items[2].0.to_vec())

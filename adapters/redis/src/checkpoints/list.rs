@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use longshore_ports::{Error, PageBuilder, RunCursor, RunPage, RunQuery};
+use longshore_ports::{Error, RunCursor, RunPage, RunPageBuilder, RunQuery};
 use longshore_proto::{Namespace, Partition, RunId, RunStatus, RunSummary};
 use redis::{cmd, pipe};
 use tracing::warn;
@@ -45,7 +45,7 @@ pub(super) async fn list(link: &Link, query: &RunQuery) -> Result<RunPage, Error
     for partition in partitions {
         lanes.append(&mut Lane::all(&Place::new(link.clone(), Partition(partition)), query).await?);
     }
-    let mut page = PageBuilder::new(query);
+    let mut page = RunPageBuilder::new(query);
     while page.is_open() {
         let newest = newest(&mut lanes, ROWS.min(query.page_limit() + 1)).await?;
         if newest.is_empty() {
@@ -53,7 +53,7 @@ pub(super) async fn list(link: &Link, query: &RunQuery) -> Result<RunPage, Error
         }
         let mut rows = rows(link, &newest).await?;
         for place in newest {
-            page.look_at(place, rows.remove(&place.run));
+            page.visit(place, rows.remove(&place.run));
         }
     }
     Ok(page.build())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_ports::{Error, Loaded};
+use longshore_ports::{Error, StoredCheckpoint};
 use longshore_proto::{Partition, RunId, Timestamp, decode};
 use redis::cmd;
 use tracing::warn;
@@ -23,7 +23,7 @@ const DONE_PAGE: usize = 5_000;
 const READINGS: usize = 20;
 
 /// The checkpoint, or nothing if there is none or it cannot be used: the log has everything.
-pub(super) async fn load(place: &Place, partition: Partition) -> Result<Option<Loaded>, Error> {
+pub(super) async fn load(place: &Place, partition: Partition) -> Result<Option<StoredCheckpoint>, Error> {
     for _ in 0..READINGS {
         let whole = match place.inspect().await? {
             Kept::Nothing => return Ok(None),
@@ -48,13 +48,13 @@ pub(super) async fn load(place: &Place, partition: Partition) -> Result<Option<L
     Err(Error::transient(place.doing("load"), format!("it changed under each of {READINGS} readings")))
 }
 
-fn unusable(partition: Partition, why: &str) -> Option<Loaded> {
+fn unusable(partition: Partition, why: &str) -> Option<StoredCheckpoint> {
     warn!(%partition, why, "the checkpoint in Redis cannot be used; the log is replayed instead");
     None
 }
 
 /// The checkpoint, or why it cannot be used.
-async fn read(place: &Place, whole: &Whole) -> Result<Result<Loaded, String>, Error> {
+async fn read(place: &Place, whole: &Whole) -> Result<Result<StoredCheckpoint, String>, Error> {
     let mark = match decode(&whole.mark) {
         Ok(mark) => mark,
         Err(error) => return Ok(Err(format!("its mark cannot be read: {error}"))),
@@ -67,7 +67,7 @@ async fn read(place: &Place, whole: &Whole) -> Result<Result<Loaded, String>, Er
         return Ok(Err("entries are missing".to_owned()));
     }
     let partition = whole.partition.clone();
-    Ok(Ok(Loaded {
+    Ok(Ok(StoredCheckpoint {
         mark,
         partition,
         live: live.into_iter().collect(),

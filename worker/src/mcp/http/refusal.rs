@@ -1,6 +1,6 @@
 //! Responses that are no success, in words that help.
 
-use longshore_ports::shown_addresses;
+use longshore_ports::redact_addresses;
 use longshore_proto::Timestamp;
 use reqwest::Response;
 use reqwest::header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -96,7 +96,7 @@ impl Refusal {
         match self.target.as_deref() {
             // A query may hold a credential.
             Some(target) => {
-                let target = shown_addresses(target.split(['?', '#']).next().unwrap_or_default());
+                let target = redact_addresses(target.split(['?', '#']).next().unwrap_or_default());
                 format!("it redirects to {target}, which is not followed: give the address itself as `url`")
             }
             None => "it redirects without saying where".to_owned(),

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A number of permits, and how many of them one namespace may hold.
 #[derive(Clone)]
-pub struct NamespaceShares {
+pub struct NamespaceSemaphore {
     all: Arc<Semaphore>,
     most: u32,
     /// The semaphores of namespaces that hold permits or wait for some.
@@ -19,33 +19,33 @@ pub struct NamespaceShares {
 }
 
 /// Permits of a namespace. They are returned when this is dropped.
-pub struct NamespaceShare {
+pub struct NamespacePermits {
     _of_namespace: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl NamespaceShares {
+impl NamespaceSemaphore {
     /// Permits of which one namespace may hold at most `most`.
     pub fn new(all: u32, most: u32) -> Self {
         Self { all: semaphore(all), most: most.min(all), namespaces: Arc::default() }
     }
 
     /// Takes permits, unless too many are held. More than a namespace may hold are as many as it may hold.
-    pub fn try_acquire(&self, namespace: &Namespace, count: u32) -> Option<NamespaceShare> {
+    pub fn try_acquire(&self, namespace: &Namespace, count: u32) -> Option<NamespacePermits> {
         let count = count.min(self.most);
         let of_namespace = self.of(namespace).try_acquire_many_owned(count).ok()?;
         let of_all = Arc::clone(&self.all).try_acquire_many_owned(count).ok()?;
-        Some(NamespaceShare { _of_namespace: of_namespace, _of_all: of_all })
+        Some(NamespacePermits { _of_namespace: of_namespace, _of_all: of_all })
     }
 
     /// Waits for permits, first come, first served within a namespace. More than a namespace may hold are as many as it may
     /// hold. Safe to cancel.
-    pub async fn acquire(&self, namespace: &Namespace, count: u32) -> Option<NamespaceShare> {
+    pub async fn acquire(&self, namespace: &Namespace, count: u32) -> Option<NamespacePermits> {
         let count = count.min(self.most);
         // The semaphores are never closed.
         let of_namespace = self.of(namespace).acquire_many_owned(count).await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_many_owned(count).await.ok()?;
-        Some(NamespaceShare { _of_namespace: of_namespace, _of_all: of_all })
+        Some(NamespacePermits { _of_namespace: of_namespace, _of_all: of_all })
     }
 
     fn of(&self, namespace: &Namespace) -> Arc<Semaphore> {
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn one_namespace_never_holds_all_permits_nor_blocks_the_queue() {
-        let shares = NamespaceShares::new(4, 3);
+        let shares = NamespaceSemaphore::new(4, 3);
         let (one, other) = (namespace("one"), namespace("other"));
         let held = shares.acquire(&one, 3).now_or_never().expect("granted");
         let mut waiting = Box::pin(shares.acquire(&one, 1));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_a_share_takes_the_whole_share() {
-        let shares = NamespaceShares::new(4, 2);
+        let shares = NamespaceSemaphore::new(4, 2);
         let held = shares.try_acquire(&namespace("one"), 1_000);
         assert!(held.is_some() && shares.try_acquire(&namespace("one"), 1).is_none());
         assert!(shares.try_acquire(&namespace("other"), 2).is_some());
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn namespaces_without_permits_are_forgotten() {
-        let shares = NamespaceShares::new(4, 2);
+        let shares = NamespaceSemaphore::new(4, 2);
         let held = shares.try_acquire(&namespace("held"), 1);
         for number in 0..100 {
             drop(shares.try_acquire(&namespace(&format!("n{number}")), 1));
