@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 
 use crate::Error;
 
@@ -13,20 +13,20 @@ pub const CLAIM_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// Claims on calls.
 ///
 /// Contract:
-/// - Between [`Claimed::Won`] or [`Claimed::Lapsed`] and the end of its lease, one holder has the claim, and every
-///   other caller gets [`Claimed::Busy`]. The holder itself gets the same answer again, and a new lease, until somebody
+/// - Between [`ClaimResult::Won`] or [`ClaimResult::Lapsed`] and the end of its lease, one holder has the claim, and every
+///   other caller gets [`ClaimResult::Busy`]. The holder itself gets the same answer again, and a new lease, until somebody
 ///   else has asked: the first answer may have been lost on the way. So no two deliveries may share a holder's name.
-/// - A holder that is gone leaves its claim behind: the next caller gets it as [`Claimed::Lapsed`], and must take
+/// - A holder that is gone leaves its claim behind: the next caller gets it as [`ClaimResult::Lapsed`], and must take
 ///   it that the call may have happened. That stays so when this caller releases it or goes away in its turn. The answer
 ///   names the lost holder when the claim first lapses; a store may forget the name after that.
 /// - A word from somebody who is no longer the holder changes nothing.
 /// - A store outlives the processes that use it. One that has lost its claims cannot tell a repeated delivery of a job
 ///   from the first one; so it tells since when it has existed, and whoever comes with a job that was delivered before
-///   and queued earlier than that takes [`Claimed::Won`] for [`Claimed::Lapsed`].
+///   and queued earlier than that takes [`ClaimResult::Won`] for [`ClaimResult::Lapsed`].
 #[async_trait]
 pub trait Claims: Send + Sync {
     /// Asks for a claim until `lease` from now.
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error>;
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error>;
 
     /// Since when this store has known of every claim, by its own clock: the beginning of time where claims cannot be lost
     /// without the log. Asked after a claim it covers that claim too.

@@ -4,7 +4,7 @@ use crate::{NodeId, Timestamp};
 
 /// The answer to a request for a claim.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Claimed {
+pub enum ClaimResult {
     /// The caller has it, and nobody had it before.
     Won,
     /// The caller has it, and an earlier holder never reported how the call went.

@@ -52,7 +52,7 @@ impl Fault {
     }
 
     /// The same fault, to be left alone for `retry_after`.
-    pub fn after(mut self, retry_after: Option<Duration>) -> Self {
+    pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
     }
@@ -141,7 +141,7 @@ impl FaultClass {
     }
 
     /// Whether trying again could ever help. What the caller got wrong stays wrong.
-    pub const fn may_pass(self) -> bool {
+    pub const fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Timeout | Self::Unavailable | Self::RateLimited | Self::ToolError | Self::ProtocolError

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClaimKey, JobId, Namespace, Payload, RetryPolicy, Safety, SecretPlace, ServerName, Timestamp, ToolName,
-    WorkflowName,
+    ClaimKey, JobId, Namespace, Payload, RepeatSafety, RetryPolicy, SecretPlace, ServerName, Timestamp,
+    ToolName, WorkflowName,
 };
 
 /// What a result with `isError: true` means for the step.
@@ -58,7 +58,7 @@ pub struct Job {
     /// When to try again.
     pub retry: RetryPolicy,
     /// Whether the call may be repeated when nobody knows if it happened.
-    pub safety: Safety,
+    pub safety: RepeatSafety,
     /// Equal for all attempts of the step; sent along with every call.
     pub idempotency_key: String,
     /// Whether the step brought that key itself, instead of getting the derived one.
@@ -76,7 +76,7 @@ impl Job {
     /// The claim to make before the call: only where repeating is unsafe, or where the step brought a key of its own, so
     /// that two deliveries of it never call at once. Other safe calls skip the round trip.
     pub fn claim(&self) -> Option<ClaimKey> {
-        (self.safety == Safety::Unknown || self.own_key).then(|| ClaimKey {
+        (self.safety == RepeatSafety::Unknown || self.own_key).then(|| ClaimKey {
             run: self.id.run,
             submitted_at: self.submitted_at,
             step: self.id.step.clone(),

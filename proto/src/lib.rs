@@ -16,7 +16,7 @@
 //! | Outcome | what came back: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
-//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`Claimed`] |
+//! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`ClaimResult`] |
 //!
 //! Verbs: submit, append, apply, advance, dispatch, settle, checkpoint, drain.
 //!
@@ -36,17 +36,17 @@ mod pattern;
 mod payload;
 mod policy;
 mod secret;
+mod strict;
 pub mod subject;
 mod submit;
 mod text;
 mod time;
-mod unique;
 mod view;
 mod wire;
 
 pub use activity::{CallActivity, CallUpdate, PROGRESS_MESSAGE_CHARS, Progress};
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
-pub use claim::Claimed;
+pub use claim::ClaimResult;
 pub use closest::closest;
 pub use digest::{Digest, DigestError};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
@@ -59,10 +59,10 @@ pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
 pub use pattern::{pattern_weight, wide_case_folds};
 pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload};
-pub use policy::{Backoff, Next, PROGRESS_TIMEOUTS, RetryPolicy, Safety};
+pub use policy::{Backoff, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryDecision, RetryPolicy};
 pub use secret::SecretPlace;
+pub use strict::{StrictValue, strict_map};
 pub use submit::{ID_HEADER, SubmitRequest};
 pub use time::Timestamp;
-pub use unique::{UniqueKeys, unique_keys};
 pub use view::{RunStatus, RunSummary, RunView, StepStatus, StepView};
-pub use wire::{FORMAT_VERSION, NEWEST_FORMAT, WireError, decode, decode_all, encode, join};
+pub use wire::{FORMAT_VERSION, NEWEST_FORMAT, WireError, decode, decode_all, encode, join_messages};

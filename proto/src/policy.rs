@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{Attempt, Fault, FaultClass, JobId, Sent};
 
 /// A call that reports progress may take so many times its timeout, unless it is said how long (`max-timeout`).
-pub const PROGRESS_TIMEOUTS: u32 = 10;
+pub const MAX_TIMEOUT_FACTOR: u32 = 10;
 
 /// How the delay grows from one attempt to the next.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -52,7 +52,7 @@ impl RetryPolicy {
 
 impl Default for RetryPolicy {
     /// What a step gets that says nothing: three attempts at faults that pass by themselves. Whether a call may be
-    /// repeated at all is [`Safety`]'s word, not this one's.
+    /// repeated at all is [`RepeatSafety`]'s word, not this one's.
     fn default() -> Self {
         Self {
             attempts: 3,
@@ -68,7 +68,7 @@ impl Default for RetryPolicy {
 /// Whether a call may be made again when nobody knows if it already happened.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Safety {
+pub enum RepeatSafety {
     /// The step says so: it has its own `retry`, or an idempotency key that the tool honours.
     Safe,
     /// Nobody said so: such a call is repeated only if the request provably never left.
@@ -77,7 +77,7 @@ pub enum Safety {
 
 /// What follows from a fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Next {
+pub enum RetryDecision {
     /// Another attempt, after this delay.
     Again(Duration),
     /// The step faults.
@@ -88,23 +88,35 @@ pub enum Next {
 
 impl RetryPolicy {
     /// What follows when `attempt` of `job` ended in `fault`, having come as far as `sent` says.
-    pub fn next(&self, job: &JobId, attempt: Attempt, fault: &Fault, sent: Sent, safety: Safety) -> Next {
-        let in_doubt = sent == Sent::Maybe && safety == Safety::Unknown;
-        let may_repeat = sent == Sent::Never || safety == Safety::Safe;
-        let worth_it = fault.class.may_pass() && self.errors.contains(&fault.class);
+    pub fn decide(
+        &self,
+        job: &JobId,
+        attempt: Attempt,
+        fault: &Fault,
+        sent: Sent,
+        safety: RepeatSafety,
+    ) -> RetryDecision {
+        let in_doubt = sent == Sent::Maybe && safety == RepeatSafety::Unknown;
+        let may_repeat = sent == Sent::Never || safety == RepeatSafety::Safe;
+        let worth_it = fault.class.is_transient() && self.errors.contains(&fault.class);
         if may_repeat && worth_it && attempt.0 < self.attempts {
-            Next::Again(self.delay_after(job, attempt, fault.retry_after))
+            RetryDecision::Again(self.delay_after(job, attempt, fault.retry_after))
         } else if in_doubt {
-            Next::Indeterminate
+            RetryDecision::Indeterminate
         } else {
-            Next::GiveUp
+            RetryDecision::GiveUp
         }
     }
 
     /// Returns why a step that may be repeated is not tried again after `attempt`. `None` if its attempts are used up, or if a fault
     /// of this kind cannot pass, which its class says already.
-    pub fn why_not(&self, attempt: Attempt, fault: &Fault, safety: Safety) -> Option<String> {
-        let asks = safety == Safety::Safe && attempt.0 < self.attempts && fault.class.may_pass();
+    pub fn not_retried_reason(
+        &self,
+        attempt: Attempt,
+        fault: &Fault,
+        safety: RepeatSafety,
+    ) -> Option<String> {
+        let asks = safety == RepeatSafety::Safe && attempt.0 < self.attempts && fault.class.is_transient();
         let excluded = asks && !self.errors.contains(&fault.class);
         excluded.then(|| format!("`{}` is not in `retry.errors`", fault.class))
     }
@@ -150,22 +162,22 @@ mod tests {
     #[test]
     fn only_what_is_safe_or_never_left_is_repeated() {
         use FaultClass::{InvalidArguments, Timeout, ToolError, Unavailable};
-        use Safety::{Safe, Unknown};
+        use RepeatSafety::{Safe, Unknown};
         use Sent::{Answered, Maybe, Never};
-        let again = Next::Again(Duration::from_secs(1));
+        let again = RetryDecision::Again(Duration::from_secs(1));
         let cases = [
             (Timeout, Maybe, Safe, again.clone()),
-            (Timeout, Maybe, Unknown, Next::Indeterminate),
+            (Timeout, Maybe, Unknown, RetryDecision::Indeterminate),
             (Unavailable, Never, Unknown, again),
-            (Unavailable, Maybe, Unknown, Next::Indeterminate),
-            (ToolError, Answered, Safe, Next::GiveUp), // not among the errors of the policy
-            (ToolError, Answered, Unknown, Next::GiveUp),
-            (InvalidArguments, Never, Safe, Next::GiveUp),
+            (Unavailable, Maybe, Unknown, RetryDecision::Indeterminate),
+            (ToolError, Answered, Safe, RetryDecision::GiveUp), // not among the errors of the policy
+            (ToolError, Answered, Unknown, RetryDecision::GiveUp),
+            (InvalidArguments, Never, Safe, RetryDecision::GiveUp),
         ];
         for (class, sent, safety, expected) in cases {
             let fault = Fault::new(class, "x");
             assert_eq!(
-                plain(3).next(&job(), Attempt(1), &fault, sent, safety),
+                plain(3).decide(&job(), Attempt(1), &fault, sent, safety),
                 expected,
                 "{class} {sent:?} {safety:?}"
             );
@@ -176,11 +188,11 @@ mod tests {
     fn attempts_count_the_first_try() {
         let fault = Fault::new(FaultClass::Timeout, "x");
         let next = |attempts, attempt| {
-            plain(attempts).next(&job(), Attempt(attempt), &fault, Sent::Never, Safety::Safe)
+            plain(attempts).decide(&job(), Attempt(attempt), &fault, Sent::Never, RepeatSafety::Safe)
         };
-        assert_eq!(next(1, 1), Next::GiveUp);
-        assert!(matches!(next(3, 2), Next::Again(_)));
-        assert_eq!(next(3, 3), Next::GiveUp);
+        assert_eq!(next(1, 1), RetryDecision::GiveUp);
+        assert!(matches!(next(3, 2), RetryDecision::Again(_)));
+        assert_eq!(next(3, 3), RetryDecision::GiveUp);
     }
 
     #[test]

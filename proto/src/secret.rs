@@ -14,7 +14,7 @@ const PREFIX: &str = "secret:";
 impl SecretName {
     /// The secret that a text such as `secret:CARD_TOKEN` refers to; nothing if it is no reference. A text that is none
     /// may be a value given by mistake, so no error repeats it.
-    pub fn referred_to(text: &str) -> Option<Self> {
+    pub fn from_reference(text: &str) -> Option<Self> {
         text.strip_prefix(PREFIX)?.parse().ok()
     }
 
@@ -43,14 +43,14 @@ mod tests {
     fn a_reference_is_the_name_behind_a_prefix_and_nothing_else() {
         let longest = format!("secret:{}", "X".repeat(63));
         for text in ["secret:CARD_TOKEN", "secret:_a1", &longest] {
-            let name = SecretName::referred_to(text).expect("a reference");
+            let name = SecretName::from_reference(text).expect("a reference");
             assert_eq!(name.reference(), text);
         }
         let too_long = format!("{longest}X");
         for text in
             ["", "secret:", "CARD_TOKEN", "secret: A", "secret:1A", "secret:A-B", "secret:A ", &too_long]
         {
-            assert_eq!(SecretName::referred_to(text), None, "{text}");
+            assert_eq!(SecretName::from_reference(text), None, "{text}");
         }
     }
 }

@@ -20,6 +20,6 @@ pub struct SubmitRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The inputs. A key that occurs twice is refused.
-    #[serde(default, deserialize_with = "crate::unique_keys")]
+    #[serde(default, deserialize_with = "crate::strict_map")]
     pub inputs: Map<String, Value>,
 }

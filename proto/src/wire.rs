@@ -64,7 +64,7 @@ pub fn encode<T: Serialize>(word: &T) -> Result<Vec<u8>, WireError> {
 const USUAL_BYTES: usize = 512;
 
 /// Puts words that were written one by one together; a single one stays as it is.
-pub fn join<B: AsRef<[u8]>>(words: &[B]) -> Vec<u8> {
+pub fn join_messages<B: AsRef<[u8]>>(words: &[B]) -> Vec<u8> {
     if let [word] = words {
         return word.as_ref().to_vec();
     }
@@ -80,7 +80,7 @@ pub fn join<B: AsRef<[u8]>>(words: &[B]) -> Vec<u8> {
     bytes
 }
 
-/// Reads a word, or words that were [put together](join). One that cannot be read keeps its place among them; what
+/// Reads a word, or words that were [put together](join_messages). One that cannot be read keeps its place among them; what
 /// comes after bytes that are missing is lost with them.
 pub fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Vec<Result<T, WireError>> {
     let Some((&SEVERAL, mut rest)) = bytes.split_first() else { return vec![decode(bytes)] };
@@ -117,8 +117,8 @@ mod tests {
     fn events_round_trip() {
         let run = RunId::new(Partition(3), Timestamp::from_millis(9), 77);
         let step: StepPath = "fetch".parse().expect("a path");
-        let fault =
-            Fault::new(FaultClass::RateLimited, "slower").after(Some(std::time::Duration::from_secs(5)));
+        let fault = Fault::new(FaultClass::RateLimited, "slower")
+            .with_retry_after(Some(std::time::Duration::from_secs(5)));
         let events = [
             Event::Submitted {
                 run,
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn words_put_together_come_back_in_their_order_and_a_bad_one_keeps_its_place() {
         let word = |n: u8| encode(&n).expect("encodes");
-        assert_eq!(join(&[word(1)]), word(1));
-        let bytes = join(&[word(1), b"nonsense".to_vec(), word(3)]);
+        assert_eq!(join_messages(&[word(1)]), word(1));
+        let bytes = join_messages(&[word(1), b"nonsense".to_vec(), word(3)]);
         assert!(matches!(decode::<u8>(&bytes), Err(WireError::Version { found: SEVERAL })));
         let words = decode_all::<u8>(&bytes);
         assert!(matches!(words.as_slice(), [Ok(1), Err(WireError::Foreign { .. }), Ok(3)]), "{words:?}");

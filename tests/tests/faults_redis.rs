@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, Error, RunQuery, StoredCheckpoint, clock};
-use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{ConnectError, Persistence, Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, mark, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -126,7 +126,7 @@ async fn a_server_that_goes_away_and_comes_back_is_used_again() {
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
     let before = load(&*checkpoints).await;
-    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     server.kill().await;
     let place = format!(" in Redis at {}: ", server.address());
     for _ in 0..3 {
@@ -145,7 +145,7 @@ async fn a_server_that_goes_away_and_comes_back_is_used_again() {
     assert_eq!(at_last(async || checkpoints.load(LOG).await).await, before);
     accept(&*checkpoints, delta(1, 2, rows(5..15))).await;
     let asked = at_last(async || claims.claim(&claim_key(), &node("b"), HOUR).await).await;
-    assert!(matches!(asked, Claimed::Busy { .. }), "{asked:?}");
+    assert!(matches!(asked, ClaimResult::Busy { .. }), "{asked:?}");
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     let redis = connect(&server).await;
     let (checkpoints, claims) = (redis.checkpoints(), redis.claims());
     accept(&*checkpoints, full(1, rows(1..10))).await;
-    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     let born = claims.complete_since().await.expect("answers");
     while clock::now() <= born {
         tokio::task::yield_now().await;
@@ -165,7 +165,7 @@ async fn a_server_that_forgot_everything_has_no_checkpoint_and_no_claims() {
     let committed = checkpoints.commit(LOG, delta(1, 2, rows(1..3)).into()).await.expect("answers");
     assert_eq!(committed, CommitResult::Refused { stored: None });
     assert!(!claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"), "nobody holds it");
-    assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&claim_key(), &node("b"), HOUR).await.expect("answers"), ClaimResult::Won);
     assert!(
         claims.complete_since().await.expect("answers") > born,
         "what was claimed before is not known of"
@@ -233,14 +233,17 @@ async fn claims_are_kept_long_after_their_leases() {
     assert!(days() >= 29, "an abandoned claim is the only trace of a call that may have happened");
     claims.done(&claim_key(), &node("a")).await.expect("answers");
     assert!((85_000..=86_400).contains(&server.ask::<u64>(&["TTL", &key])));
-    assert_eq!(claims.claim(&claim_key(), &node("b"), Duration::MAX).await.expect("answers"), Claimed::Done);
+    assert_eq!(
+        claims.claim(&claim_key(), &node("b"), Duration::MAX).await.expect("answers"),
+        ClaimResult::Done
+    );
 }
 
 #[tokio::test]
 async fn scripts_that_a_server_forgot_are_taught_again() {
     let server = RedisServer::start().await;
     let claims = connect(&server).await.claims();
-    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&claim_key(), &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     let _: String = server.ask(&["SCRIPT", "FLUSH"]);
     assert!(claims.renew(&claim_key(), &node("a"), HOUR).await.expect("answers"));
 }

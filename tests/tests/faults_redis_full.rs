@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_ports::{CheckpointDelta, Checkpoints, CommitResult, RunQuery, RunRow, WorkerEntry, clock};
-use longshore_proto::{ClaimKey, Claimed, NodeId, RunStatus, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, RunStatus, Timestamp};
 use longshore_redis::{Redis, RedisConfig};
 use longshore_tests::commits::{LOG, delta, full, row, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -117,7 +117,7 @@ async fn full_server_keeps_claims_that_are_held_and_refuses_new_ones() {
     let claims = connect(&server).await.claims();
     let (held, ended) = (claim_key("held"), claim_key("ended"));
     for key in [&held, &ended] {
-        assert_eq!(claims.claim(key, &node("a"), HOUR).await.expect("answers"), Claimed::Won);
+        assert_eq!(claims.claim(key, &node("a"), HOUR).await.expect("answers"), ClaimResult::Won);
     }
     fill(&server);
     assert!(claims.renew(&held, &node("a"), HOUR).await.expect("answers"));
@@ -126,8 +126,8 @@ async fn full_server_keeps_claims_that_are_held_and_refuses_new_ones() {
     let error = claims.claim(&ended, &node("b"), HOUR).await.expect_err("no room");
     assert!(error.retryable && error.to_string().contains("maxmemory"), "{error}");
     let _: String = server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), Claimed::Done);
-    assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), Claimed::Won);
+    assert_eq!(claims.claim(&held, &node("b"), HOUR).await.expect("answers"), ClaimResult::Done);
+    assert_eq!(claims.claim(&ended, &node("b"), HOUR).await.expect("answers"), ClaimResult::Won);
 }
 
 #[tokio::test]

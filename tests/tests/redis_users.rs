@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use longshore_ports::ErrorCause;
-use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 use longshore_redis::{ConnectError, Redis, RedisConfig, Role};
 use longshore_tests::commits::{LOG, delta, full, rows, run};
 use longshore_tests::redis_server::RedisServer;
@@ -53,7 +53,7 @@ fn keys(server: &RedisServer) -> Vec<String> {
 async fn write_as_each_role(server: &RedisServer) {
     let worker = connect(server, "worker").await.expect("connects");
     let claimed = worker.claims().claim(&claim_key(), &node("a"), HOUR).await.expect("answers");
-    assert_eq!(claimed, Claimed::Won);
+    assert_eq!(claimed, ClaimResult::Won);
     let scheduler = connect(server, "scheduler").await.expect("connects");
     let checkpoints = scheduler.checkpoints();
     checkpoints.commit(LOG, full(1, rows(1..10)).into()).await.expect("answers");
@@ -76,7 +76,7 @@ async fn restart_keeps_every_key_that_the_roles_wrote() {
     assert!(!log.contains("AOF-loading-client"), "{log}");
     let worker = connect(&server, "worker").await.expect("connects");
     let claimed = worker.claims().claim(&claim_key(), &node("b"), HOUR).await.expect("answers");
-    assert!(matches!(claimed, Claimed::Busy { .. }), "{claimed:?}");
+    assert!(matches!(claimed, ClaimResult::Busy { .. }), "{claimed:?}");
 }
 
 #[tokio::test]

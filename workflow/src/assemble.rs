@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use longshore_proto::{Digest, PROGRESS_TIMEOUTS, RetryPolicy, Safety, StepPath};
+use longshore_proto::{Digest, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryPolicy, StepPath};
 
 use crate::draft::{CallDraft, Draft, KindDraft, StepDraft};
 use crate::expr::{Expr, Reads, StepField};
@@ -82,10 +82,13 @@ fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
     // Only what the step itself says makes it safe: a default was written without this tool in mind.
     let retries = draft.retry.as_ref().map(|retry| retry.over(defaults.retry.clone()));
     let asks_for_retries = retries.as_ref().is_some_and(|retry| retry.attempts > 1);
-    let safety =
-        if asks_for_retries || draft.idempotency_key.is_some() { Safety::Safe } else { Safety::Unknown };
+    let safety = if asks_for_retries || draft.idempotency_key.is_some() {
+        RepeatSafety::Safe
+    } else {
+        RepeatSafety::Unknown
+    };
     let timeout = draft.timeout.unwrap_or(defaults.timeout);
-    let usual_most = timeout.saturating_mul(PROGRESS_TIMEOUTS);
+    let usual_most = timeout.saturating_mul(MAX_TIMEOUT_FACTOR);
     CallStep {
         server: draft.server,
         tool: draft.tool,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use longshore_proto::UniqueKeys;
+use longshore_proto::StrictValue;
 use serde_json::{Number, Value};
 
 use crate::digits::{lost_digits, numbers};
@@ -37,7 +37,7 @@ impl UnreadJson {
 /// # Errors
 /// Besides what is no JSON: a key that occurs twice in one object, and a whole number of more than 64 bits.
 pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
-    let UniqueKeys(value) = serde_json::from_str(text).map_err(|error| {
+    let StrictValue(value) = serde_json::from_str(text).map_err(|error| {
         if error.is_data() { UnreadJson::RepeatedKey(error) } else { UnreadJson::Invalid(error) }
     })?;
     match lost_digits(text) {

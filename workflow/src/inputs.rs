@@ -285,7 +285,7 @@ fn number_behind_zeros(misfit: &Misfit<'_>) -> Option<String> {
 
 /// The secret that the value of a secret input names.
 pub(crate) fn secret_name(value: &Value) -> Option<SecretName> {
-    value.as_str().and_then(SecretName::referred_to)
+    value.as_str().and_then(SecretName::from_reference)
 }
 
 /// Why a value is not accepted.

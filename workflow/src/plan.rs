@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use longshore_proto::{
-    Digest, FaultClass, OnToolError, RetryPolicy, Safety, ServerName, StepPath, ToolName, WorkflowName,
+    Digest, FaultClass, OnToolError, RepeatSafety, RetryPolicy, ServerName, StepPath, ToolName, WorkflowName,
     WorkflowRef,
 };
 use serde_json::Value;
@@ -100,7 +100,7 @@ pub struct CallStep {
     pub retry: RetryPolicy,
     /// Whether the call may be repeated when nobody knows if it happened: the step has its own `retry` that allows
     /// more than one attempt, or its own `idempotency-key`.
-    pub safety: Safety,
+    pub safety: RepeatSafety,
     /// The step's own key; without one it is derived from run and step.
     pub idempotency_key: Option<Template>,
     /// What `isError: true` means.

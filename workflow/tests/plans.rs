@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use longshore_proto::{Backoff, FaultClass, OnToolError, RetryPolicy, Safety};
+use longshore_proto::{Backoff, FaultClass, OnToolError, RepeatSafety, RetryPolicy};
 use longshore_workflow::{
     CallStep, Condition, DEFAULT_CALL_TIMEOUT, InputProblems, Plan, RETRYABLE, Scope, StepField, StepKind,
     WorkBudget, compile, read_inputs,
@@ -168,12 +168,12 @@ fn only_the_step_itself_makes_a_call_safe_to_repeat() {
         })
         .collect();
     let expected = [
-        (Safety::Unknown, 5, 2, 600),
-        (Safety::Safe, 2, 2, 600),
-        (Safety::Unknown, 1, 2, 600),
-        (Safety::Unknown, 1, 2, 600),
-        (Safety::Safe, 5, 1, 600),
-        (Safety::Safe, 5, 2, 5400),
+        (RepeatSafety::Unknown, 5, 2, 600),
+        (RepeatSafety::Safe, 2, 2, 600),
+        (RepeatSafety::Unknown, 1, 2, 600),
+        (RepeatSafety::Unknown, 1, 2, 600),
+        (RepeatSafety::Safe, 5, 1, 600),
+        (RepeatSafety::Safe, 5, 2, 5400),
     ];
     assert_eq!(seen, expected);
 }
@@ -187,7 +187,7 @@ fn a_call_that_says_nothing_gets_the_usual() {
     assert_eq!(call.timeout, DEFAULT_CALL_TIMEOUT);
     assert_eq!(
         (call.safety, call.on_tool_error, call.keep_content),
-        (Safety::Unknown, OnToolError::Fail, false)
+        (RepeatSafety::Unknown, OnToolError::Fail, false)
     );
     assert_eq!(call.with.render(&Nothing, &WorkBudget::new()), Ok(json!({})));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{CLAIM_RETENTION, Error, clock};
-use longshore_proto::{ClaimKey, Claimed, NodeId, Partition, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Partition, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store::Store;
@@ -29,7 +29,7 @@ impl Claims {
 
 #[async_trait]
 impl longshore_ports::Claims for Claims {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         let row = Key::new(key, holder);
         let claim = move |connection: &_| claim(connection, &row, clock::now(), lease);
         let claimed = self.store.write(CLAIM_BYTES, claim).await;
@@ -106,7 +106,12 @@ pub(super) fn settle_partition(
     forget_old(connection, now)
 }
 
-fn claim(connection: &Connection, key: &Key, now: Timestamp, lease: Duration) -> rusqlite::Result<Claimed> {
+fn claim(
+    connection: &Connection,
+    key: &Key,
+    now: Timestamp,
+    lease: Duration,
+) -> rusqlite::Result<ClaimResult> {
     let mut query = connection.prepare_cached(
         "SELECT lease_until, done_at IS NOT NULL, holder = ?3 AND lease_until > 0, doubtful, holder
          FROM claims WHERE run = ?1 AND step = ?2",
@@ -118,14 +123,14 @@ fn claim(connection: &Connection, key: &Key, now: Timestamp, lease: Duration) ->
         })
         .optional()?;
     let (claimed, in_doubt) = match found {
-        None => (Claimed::Won, false),
-        Some((_, true, ..)) => return Ok(Claimed::Done),
+        None => (ClaimResult::Won, false),
+        Some((_, true, ..)) => return Ok(ClaimResult::Done),
         // Asked twice: the first answer was lost on the way.
-        Some((_, _, true, false, _)) => (Claimed::Won, false),
-        Some((_, _, true, true, _)) => (Claimed::Lapsed { holder: None }, true),
-        Some((until, _, false, ..)) if now < until => return Ok(Claimed::Busy { until }),
+        Some((_, _, true, false, _)) => (ClaimResult::Won, false),
+        Some((_, _, true, true, _)) => (ClaimResult::Lapsed { holder: None }, true),
+        Some((until, _, false, ..)) if now < until => return Ok(ClaimResult::Busy { until }),
         // A holder that released the claim left no name.
-        Some((.., lost)) => (Claimed::Lapsed { holder: lost.parse().ok() }, true),
+        Some((.., lost)) => (ClaimResult::Lapsed { holder: lost.parse().ok() }, true),
     };
     let sql = "INSERT INTO claims (run, step, holder, lease_until, doubtful) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (run, step) DO UPDATE SET holder = ?3, lease_until = ?4, doubtful = ?5";
@@ -204,19 +209,19 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    fn lapsed(holder: &str) -> Claimed {
-        Claimed::Lapsed { holder: holder.parse().ok() }
+    fn lapsed(holder: &str) -> ClaimResult {
+        ClaimResult::Lapsed { holder: holder.parse().ok() }
     }
 
-    fn claimed(connection: &Connection, holder: &str, now: u64) -> Claimed {
+    fn claimed(connection: &Connection, holder: &str, now: u64) -> ClaimResult {
         claim(connection, &key(holder), at(now), LEASE).expect("claims")
     }
 
     #[test]
     fn a_lease_ends_at_its_moment() {
         let connection = memory();
-        assert_eq!(claimed(&connection, "a", 1_000), Claimed::Won);
-        assert_eq!(claimed(&connection, "b", 1_099), Claimed::Busy { until: at(1_100) });
+        assert_eq!(claimed(&connection, "a", 1_000), ClaimResult::Won);
+        assert_eq!(claimed(&connection, "b", 1_099), ClaimResult::Busy { until: at(1_100) });
         assert_eq!(claimed(&connection, "b", 1_100), lapsed("a"));
         assert!(!renew(&connection, &key("a"), at(9_999)).expect("renews"), "it is b's now");
     }
@@ -242,7 +247,7 @@ mod tests {
         settle_partition(&connection, Partition(10), at(1_000)).expect("settles");
         assert_eq!(claim_in("run_10_x@1", "b"), lapsed("a"));
         for run in ["run_01_x@1", "run_11_x@1", "run_100_x@1"] {
-            assert!(matches!(claim_in(run, "b"), Claimed::Busy { .. }), "{run}");
+            assert!(matches!(claim_in(run, "b"), ClaimResult::Busy { .. }), "{run}");
         }
     }
 
@@ -253,15 +258,15 @@ mod tests {
         claimed(&connection, "a", 1_000);
         done(&connection, &key("a"), at(1_050)).expect("done");
         settle_in(&connection, at(1_050 + day)).expect("settles in");
-        assert_eq!(claimed(&connection, "b", 1_050 + day), Claimed::Done);
+        assert_eq!(claimed(&connection, "b", 1_050 + day), ClaimResult::Done);
         settle_in(&connection, at(1_051 + day)).expect("settles in");
-        assert_eq!(claimed(&connection, "b", 1_051 + day), Claimed::Won);
+        assert_eq!(claimed(&connection, "b", 1_051 + day), ClaimResult::Won);
     }
 
     #[test]
     fn a_lease_without_end_can_be_stored() {
         let connection = memory();
         claim(&connection, &key("a"), at(1), Duration::MAX).expect("claims");
-        assert!(matches!(claimed(&connection, "b", 2), Claimed::Busy { .. }));
+        assert!(matches!(claimed(&connection, "b", 2), ClaimResult::Busy { .. }));
     }
 }

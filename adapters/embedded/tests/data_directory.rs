@@ -10,7 +10,8 @@ use std::time::Duration;
 use longshore_embedded::{Access, Embedded, OpenError, PARTITIONS};
 use longshore_ports::{Backend, CheckpointDelta};
 use longshore_proto::{
-    CheckpointMark, ClaimKey, Claimed, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq, Timestamp,
+    CheckpointMark, ClaimKey, ClaimResult, Digest, Event, NodeId, Partition, RollingHash, RunId, Seq,
+    Timestamp,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -331,10 +332,10 @@ async fn a_lease_does_not_outlive_the_process_that_holds_the_directory() {
     let claim = async |embedded: &Embedded, who| {
         embedded.backend().claims.claim(&key(), &node(who), hour).await.expect("answers")
     };
-    assert_eq!(claim(&embedded, "before").await, Claimed::Won);
+    assert_eq!(claim(&embedded, "before").await, ClaimResult::Won);
     embedded.close().await;
     let embedded = open(dir.path()).await;
-    assert_eq!(claim(&embedded, "after").await, Claimed::Lapsed { holder: Some(node("before")) });
+    assert_eq!(claim(&embedded, "after").await, ClaimResult::Lapsed { holder: Some(node("before")) });
     embedded.close().await;
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{CLAIM_RETENTION, Error};
-use longshore_proto::{ClaimKey, Claimed, NodeId, Timestamp};
+use longshore_proto::{ClaimKey, ClaimResult, NodeId, Timestamp};
 use redis::Script;
 
 use super::link::{Link, millis, when_full};
@@ -64,14 +64,14 @@ impl Claims {
 
 #[async_trait]
 impl longshore_ports::Claims for Claims {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         let (answer, until, lost) = self.say("claim", key, holder, lease).await?;
         match answer.as_str() {
-            "won" => Ok(Claimed::Won),
+            "won" => Ok(ClaimResult::Won),
             // An empty name: a version that kept none took the claim over.
-            "lapsed" => Ok(Claimed::Lapsed { holder: lost.parse().ok() }),
-            "busy" => Ok(Claimed::Busy { until: Timestamp::from_millis(until) }),
-            "done" => Ok(Claimed::Done),
+            "lapsed" => Ok(ClaimResult::Lapsed { holder: lost.parse().ok() }),
+            "busy" => Ok(ClaimResult::Busy { until: Timestamp::from_millis(until) }),
+            "done" => Ok(ClaimResult::Done),
             _ => Err(Error::permanent(format!("claim {key}"), format!("unknown answer `{answer}`"))),
         }
     }

@@ -12,8 +12,8 @@ use longshore_ports::{
     Queued, RunLog, RunPage, RunQuery, RunRow, StoredCheckpoint,
 };
 use longshore_proto::{
-    CheckpointMark, ClaimKey, Claimed, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId, Partition,
-    RunId, Seq, ServerName, Timestamp,
+    CheckpointMark, ClaimKey, ClaimResult, Digest, Event, Incarnation, Job, JobId, Namespace, NodeId,
+    Partition, RunId, Seq, ServerName, Timestamp,
 };
 
 use super::dependencies::Dependencies;
@@ -155,7 +155,7 @@ impl Checkpoints for Tracked<dyn Checkpoints> {
 
 #[async_trait]
 impl Claims for Tracked<dyn Claims> {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.noted.claims.watch(self.port.claim(key, holder, lease)).await
     }
 

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::join_all;
-use longshore_proto::{FaultClass, PROGRESS_TIMEOUTS, ServerName};
+use longshore_proto::{FaultClass, MAX_TIMEOUT_FACTOR, ServerName};
 use longshore_worker::launcher::Launcher;
 use longshore_worker::mcp::{Answer, CallFault, Pool, Tool, ToolCall, ToolList};
 use serde_json::{Map, Value};
@@ -171,7 +171,7 @@ async fn make_call(
         tool,
         arguments,
         timeout,
-        max_timeout: timeout.saturating_mul(PROGRESS_TIMEOUTS),
+        max_timeout: timeout.saturating_mul(MAX_TIMEOUT_FACTOR),
         idempotency_key: &key,
         trace: None,
         job: None,

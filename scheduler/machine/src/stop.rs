@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use longshore_proto::{Fault, FaultClass, RunStatus, Safety, StepPath, StepStatus, TimerKind, Timestamp};
+use longshore_proto::{
+    Fault, FaultClass, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
+};
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
 use super::run::{RunError, Step};
@@ -102,7 +104,7 @@ fn end_unheard(run: &mut Run, plan: &Plan, which: impl Fn(&Step) -> bool, why: &
         any = true;
         let in_doubt = matches!(
             plan.step(index).map(|step| &step.kind),
-            Some(StepKind::Call(call)) if call.safety == Safety::Unknown
+            Some(StepKind::Call(call)) if call.safety == RepeatSafety::Unknown
         );
         step.error = Some(Fault::new(FaultClass::Cancelled, format!("{why}; the call may have happened")));
         step.end(if in_doubt { StepStatus::Indeterminate } else { StepStatus::Cancelled }, now);

@@ -37,7 +37,7 @@ struct Submit {
     workflow: WorkflowName,
     id: Option<String>,
     version: Option<String>,
-    #[serde(default, deserialize_with = "longshore_proto::unique_keys")]
+    #[serde(default, deserialize_with = "longshore_proto::strict_map")]
     inputs: Map<String, Value>,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_ports::{Claims, clock};
-use longshore_proto::{ClaimKey, Claimed};
+use longshore_proto::{ClaimKey, ClaimResult};
 use tokio::task::JoinSet;
 
 use super::words::{claim_key, node};
@@ -46,15 +46,15 @@ impl Calls {
         Self { claims: fixture.backend().claims, key: claim_key(1) }
     }
 
-    async fn claim(&self, who: &str, lease: Duration) -> Claimed {
+    async fn claim(&self, who: &str, lease: Duration) -> ClaimResult {
         self.claims.claim(&self.key, &node(who), lease).await.expect("answers")
     }
 
     /// Claims as soon as nobody else has it.
-    async fn claim_at_last(&self, who: &str) -> Claimed {
+    async fn claim_at_last(&self, who: &str) -> ClaimResult {
         loop {
             match self.claim(who, HOUR).await {
-                Claimed::Busy { .. } => tokio::task::yield_now().await,
+                ClaimResult::Busy { .. } => tokio::task::yield_now().await,
                 claimed => return claimed,
             }
         }
@@ -73,25 +73,25 @@ impl Calls {
     }
 }
 
-fn lapsed(holder: &str) -> Claimed {
-    Claimed::Lapsed { holder: Some(node(holder)) }
+fn lapsed(holder: &str) -> ClaimResult {
+    ClaimResult::Lapsed { holder: Some(node(holder)) }
 }
 
 /// The later answers: a cluster's store names the lost holder again, and the data file no longer knows it.
-fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> Claimed {
-    Claimed::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
+fn lapsed_again(fixture: &dyn Fixture, holder: &str) -> ClaimResult {
+    ClaimResult::Lapsed { holder: fixture.cluster().map(|_| node(holder)) }
 }
 
-fn is_busy(claimed: &Claimed) -> bool {
-    matches!(claimed, Claimed::Busy { .. })
+fn is_busy(claimed: &ClaimResult) -> bool {
+    matches!(claimed, ClaimResult::Busy { .. })
 }
 
 async fn the_first_caller_wins_and_others_are_told_until_when(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     let before = clock::now();
-    assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
+    assert_eq!(calls.claim("a", HOUR).await, ClaimResult::Won);
     let after = clock::now();
-    let Claimed::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
+    let ClaimResult::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
     assert!(until >= before.plus(HOUR) && until <= after.plus(HOUR), "{until}");
 }
 
@@ -102,14 +102,14 @@ async fn of_many_callers_at_once_one_wins(fixture: &mut dyn Fixture) {
         callers.spawn(async move { calls.claim(&format!("node-{caller}"), HOUR).await });
     }
     let answers = callers.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| **answer == Claimed::Won).count(), 1);
+    assert_eq!(answers.iter().filter(|answer| **answer == ClaimResult::Won).count(), 1);
     assert_eq!(answers.iter().filter(|answer| is_busy(answer)).count(), 49);
 }
 
 async fn a_holder_that_asks_again_gets_the_same_answer(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
-    assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
-    assert_eq!(calls.claim("a", HOUR).await, Claimed::Won);
+    assert_eq!(calls.claim("a", Duration::ZERO).await, ClaimResult::Won);
+    assert_eq!(calls.claim("a", HOUR).await, ClaimResult::Won);
     assert!(is_busy(&calls.claim("b", HOUR).await), "the lease began anew");
     let doubtful = Calls { key: claim_key(2), ..Calls::new(fixture) };
     doubtful.claim("a", Duration::ZERO).await;
@@ -136,7 +136,7 @@ async fn a_renewed_lease_goes_on(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     calls.claim("a", MOMENT).await;
     assert!(calls.renew("a", HOUR).await);
-    let Claimed::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
+    let ClaimResult::Busy { until } = calls.claim("b", HOUR).await else { unreachable!("a has it") };
     assert!(until.since(clock::now()) > HOUR / 2);
 }
 
@@ -163,14 +163,14 @@ async fn what_was_done_stays_done(fixture: &mut dyn Fixture) {
     calls.done("a").await;
     calls.release("a").await;
     assert!(!calls.renew("a", HOUR).await);
-    assert_eq!(calls.claim("a", HOUR).await, Claimed::Done);
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Done);
+    assert_eq!(calls.claim("a", HOUR).await, ClaimResult::Done);
+    assert_eq!(calls.claim("b", HOUR).await, ClaimResult::Done);
 }
 
 async fn only_the_holder_can_say_that_it_is_done(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     calls.done("a").await;
-    assert_eq!(calls.claim("a", Duration::ZERO).await, Claimed::Won);
+    assert_eq!(calls.claim("a", Duration::ZERO).await, ClaimResult::Won);
     assert_eq!(calls.claim("b", HOUR).await, lapsed("a"));
     calls.done("a").await;
     assert!(is_busy(&calls.claim("c", HOUR).await));
@@ -181,7 +181,7 @@ async fn what_was_released_begins_afresh(fixture: &mut dyn Fixture) {
     calls.claim("a", HOUR).await;
     calls.release("a").await;
     assert!(!calls.renew("a", HOUR).await);
-    assert_eq!(calls.claim("b", HOUR).await, Claimed::Won);
+    assert_eq!(calls.claim("b", HOUR).await, ClaimResult::Won);
 }
 
 async fn only_the_holder_can_release(fixture: &mut dyn Fixture) {
@@ -204,7 +204,7 @@ async fn steps_are_apart(fixture: &mut dyn Fixture) {
     let calls = Calls::new(fixture);
     let other = Calls { key: claim_key(2), ..Calls::new(fixture) };
     calls.claim("a", HOUR).await;
-    assert_eq!(other.claim("b", HOUR).await, Claimed::Won);
+    assert_eq!(other.claim("b", HOUR).await, ClaimResult::Won);
     calls.done("a").await;
     assert!(other.renew("b", HOUR).await);
 }
@@ -214,7 +214,7 @@ async fn a_claim_outlives_its_process(fixture: &mut dyn Fixture) {
     calls.claim("a", HOUR).await;
     calls.done("a").await;
     fixture.restart().await;
-    assert_eq!(Calls::new(fixture).claim("b", HOUR).await, Claimed::Done);
+    assert_eq!(Calls::new(fixture).claim("b", HOUR).await, ClaimResult::Done);
 }
 
 async fn a_claim_of_a_process_that_is_gone_lapses(fixture: &mut dyn Fixture) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_machine::Retention;
-use longshore_proto::Claimed;
+use longshore_proto::ClaimResult;
 use longshore_scheduler::{Desk, NodeConfig, Order, Refusal};
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
@@ -72,7 +72,7 @@ async fn an_id_whose_run_is_no_longer_kept_is_a_new_run_with_claims_of_its_own()
         let key = job.job.claim().expect("it may not be repeated");
         // As a worker does it: the claim is the call's own, and is kept for a day.
         let claimed = claims.claim(&key, &worker, PATIENCE).await.expect("claims");
-        assert_eq!(claimed, Claimed::Won);
+        assert_eq!(claimed, ClaimResult::Won);
         cluster.settle(job, json!([])).await;
         claims.done(&key, &worker).await.expect("is done");
         keys.push(key);

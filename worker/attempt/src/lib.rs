@@ -19,7 +19,7 @@ mod machine;
 
 use std::time::Duration;
 
-use longshore_proto::{Attempt, ClaimKey, Claimed, Event, ServerInstance, Timestamp};
+use longshore_proto::{Attempt, ClaimKey, ClaimResult, Event, ServerInstance, Timestamp};
 
 pub use call::{Answer, CallFault};
 pub use holder::{holder, worker_of};
@@ -40,7 +40,7 @@ pub enum Input {
     /// [`Effect::Claim`] was answered.
     Claimed {
         /// The answer.
-        claimed: Claimed,
+        claimed: ClaimResult,
         /// The time of day.
         now: Timestamp,
     },

@@ -7,9 +7,9 @@ use std::mem;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, Claimed, Digest, Event, Fault, FaultClass,
-    INLINE_LIMIT_BYTES, Job, Next, NodeId, OnToolError, Outcome, Output, Payload, Safety, Sent,
-    ServerInstance, Settlement, Timestamp,
+    Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Digest, Event, Fault, FaultClass,
+    INLINE_LIMIT_BYTES, Job, NodeId, OnToolError, Outcome, Output, Payload, RepeatSafety, RetryDecision,
+    Sent, ServerInstance, Settlement, Timestamp,
 };
 use serde_json::Value;
 
@@ -136,15 +136,15 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn claimed(&mut self, claimed: Claimed, now: Timestamp) -> Effect {
+    fn claimed(&mut self, claimed: ClaimResult, now: Timestamp) -> Effect {
         match claimed {
-            Claimed::Done => return self.done(Outcome::Indeterminate(done_before())),
-            Claimed::Busy { until } => {
+            ClaimResult::Done => return self.done(Outcome::Indeterminate(done_before())),
+            ClaimResult::Busy { until } => {
                 let (earliest, latest) = BUSY_DELAY;
                 return self.give_back(Some(until.since(now).clamp(earliest, latest)));
             }
-            Claimed::Won => {}
-            Claimed::Lapsed { holder } => {
+            ClaimResult::Won => {}
+            ClaimResult::Lapsed { holder } => {
                 self.spent = true;
                 self.unreported_worker = holder.as_ref().map(worker_of);
             }
@@ -167,7 +167,7 @@ impl<'a> Machine<'a> {
     fn begin(&mut self) -> Effect {
         // A claim tells who called and vanished. Of a job that needs none only the queue knows that somebody had it.
         self.unreported = self.spent || (self.job.claim().is_none() && self.delivered > 1);
-        let unsafe_to_repeat = self.job.safety == Safety::Unknown;
+        let unsafe_to_repeat = self.job.safety == RepeatSafety::Unknown;
         if self.spent && unsafe_to_repeat {
             let fault = lost(self.unreported_worker.as_ref());
             return self.done(Outcome::Indeterminate(fault));
@@ -247,21 +247,25 @@ impl<'a> Machine<'a> {
 
     fn faulted(&mut self, number: Attempt, fault: Fault, sent: Sent, now: Timestamp) -> Effect {
         let Job { id, retry, safety, .. } = self.job;
-        match (retry.next(id, number, &fault, sent, *safety), self.interrupt) {
-            (Next::Indeterminate, why) => self.done(Outcome::Indeterminate(in_doubt(fault, why))),
-            (Next::Again(_), Some(Interrupt::Recalled)) => self.done(Outcome::Fault(cancelled_after(&fault))),
-            (Next::Again(delay), None) if delay <= IN_PLACE_LIMIT && self.attempts.len() < IN_PLACE_CALLS => {
+        match (retry.decide(id, number, &fault, sent, *safety), self.interrupt) {
+            (RetryDecision::Indeterminate, why) => self.done(Outcome::Indeterminate(in_doubt(fault, why))),
+            (RetryDecision::Again(_), Some(Interrupt::Recalled)) => {
+                self.done(Outcome::Fault(cancelled_after(&fault)))
+            }
+            (RetryDecision::Again(delay), None)
+                if delay <= IN_PLACE_LIMIT && self.attempts.len() < IN_PLACE_CALLS =>
+            {
                 self.phase = Phase::Waiting { due: now.plus(delay), fault };
                 Effect::Wait(delay)
             }
-            (Next::Again(delay), _) => self.settle(Settlement::Again { at: now.plus(delay), fault }),
-            (Next::GiveUp, Some(Interrupt::Stopping | Interrupt::ClaimLost))
+            (RetryDecision::Again(delay), _) => self.settle(Settlement::Again { at: now.plus(delay), fault }),
+            (RetryDecision::GiveUp, Some(Interrupt::Stopping | Interrupt::ClaimLost))
                 if fault.class == FaultClass::Cancelled =>
             {
                 self.give_back(None)
             }
-            (Next::GiveUp, _) => {
-                let not_retried = retry.why_not(number, &fault, *safety);
+            (RetryDecision::GiveUp, _) => {
+                let not_retried = retry.not_retried_reason(number, &fault, *safety);
                 self.done(Outcome::Fault(Fault { not_retried, ..fault }))
             }
         }
@@ -297,7 +301,7 @@ impl<'a> Machine<'a> {
 
     /// The claim, if whoever comes next may begin afresh: because nothing was called, or because it does no harm.
     fn unspent_claim(&mut self) -> Option<ClaimKey> {
-        if self.spent && self.job.safety == Safety::Unknown { None } else { self.claim.take() }
+        if self.spent && self.job.safety == RepeatSafety::Unknown { None } else { self.claim.take() }
     }
 }
 

@@ -7,8 +7,8 @@ mod interrupts;
 use std::time::Duration;
 
 use longshore_proto::{
-    Attempt, AttemptRecord, ClaimKey, Claimed, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError,
-    Outcome, Output, Partition, Payload, RetryPolicy, RunId, Safety, Sent, Settlement, Timestamp,
+    Attempt, AttemptRecord, ClaimKey, ClaimResult, Event, Fault, FaultClass, Job, JobId, NodeId, OnToolError,
+    Outcome, Output, Partition, Payload, RepeatSafety, RetryPolicy, RunId, Sent, Settlement, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn safe() -> Job {
         timeout: Duration::from_secs(5),
         max_timeout: Duration::from_secs(5),
         retry: RetryPolicy { jitter: false, delay: Duration::from_millis(400), ..RetryPolicy::default() },
-        safety: Safety::Safe,
+        safety: RepeatSafety::Safe,
         idempotency_key: "key".into(),
         own_key: false,
         on_tool_error: OnToolError::Fail,
@@ -44,7 +44,7 @@ fn safe() -> Job {
 
 /// The same, of which nobody said that it may be repeated.
 fn unsafe_to_repeat() -> Job {
-    Job { safety: Safety::Unknown, ..safe() }
+    Job { safety: RepeatSafety::Unknown, ..safe() }
 }
 
 /// Plays the left side of each line, and compares what follows with the right side.
@@ -133,13 +133,13 @@ fn ended(result: Result<Answer, CallFault>) -> Input {
     }
 }
 
-fn claimed(answer: &str) -> Claimed {
+fn claimed(answer: &str) -> ClaimResult {
     match answer {
-        "won" => Claimed::Won,
-        "lapsed" => Claimed::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },
-        "lapsed without a name" => Claimed::Lapsed { holder: None },
-        "done" => Claimed::Done,
-        until => Claimed::Busy { until: moment(until.trim_start_matches("busy until ")) },
+        "won" => ClaimResult::Won,
+        "lapsed" => ClaimResult::Lapsed { holder: Some("w0-1-a-7".parse().expect("a node id")) },
+        "lapsed without a name" => ClaimResult::Lapsed { holder: None },
+        "done" => ClaimResult::Done,
+        until => ClaimResult::Busy { until: moment(until.trim_start_matches("busy until ")) },
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use longshore_attempt::{Answer, CallFault, Effect, End, Input, Interrupt, Machine, Reaction, worker_of};
 use longshore_ports::{Backend, Blobs, Delivery, Error, ErrorCause, Receipt, clock};
 use longshore_proto::{
-    Attempt, CallActivity, ClaimKey, Claimed, Digest, Event, Fault, FaultClass, Job, JobId, NodeId, Outcome,
-    Payload, RunStatus, Sent, ServerInstance, Settlement,
+    Attempt, CallActivity, ClaimKey, ClaimResult, Digest, Event, Fault, FaultClass, Job, JobId, NodeId,
+    Outcome, Payload, RunStatus, Sent, ServerInstance, Settlement,
 };
 use metrics::{counter, gauge, histogram};
 use serde_json::{Map, Value};
@@ -176,13 +176,13 @@ impl Life<'_> {
             Ok((claims.claim(&key, self.holder, self.pulse.lease()).await?, asked))
         })
         .await?;
-        if let Claimed::Lapsed { holder } = &claimed {
+        if let ClaimResult::Lapsed { holder } = &claimed {
             let lost =
                 holder.as_ref().map_or_else(|| "unknown".to_owned(), |holder| worker_of(holder).to_string());
             let JobId { run, step, attempt } = &self.job.id;
             warn!(%run, %step, %attempt, worker = lost, "a worker claimed this call and did not report it; the call may have been made");
         }
-        if matches!(claimed, Claimed::Won | Claimed::Lapsed { .. }) {
+        if matches!(claimed, ClaimResult::Won | ClaimResult::Lapsed { .. }) {
             self.pulse.hold(key, asked);
         }
         Ok(Input::Claimed { claimed, now: clock::now() })

@@ -134,7 +134,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
-    use longshore_proto::{Claimed, Partition, RunId, Timestamp};
+    use longshore_proto::{ClaimResult, Partition, RunId, Timestamp};
 
     use super::*;
 
@@ -172,8 +172,8 @@ mod tests {
 
     #[async_trait]
     impl Claims for Store {
-        async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<Claimed, Error> {
-            Ok(Claimed::Won)
+        async fn claim(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<ClaimResult, Error> {
+            Ok(ClaimResult::Won)
         }
         async fn renew(&self, _: &ClaimKey, _: &NodeId, lease: Duration) -> Result<bool, Error> {
             assert_eq!(lease, LEASE, "shorter than the queue's patience");

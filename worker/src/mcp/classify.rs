@@ -147,7 +147,7 @@ impl Observation {
     /// The fault of a call during which this was seen.
     pub(crate) fn into_fault(self) -> CallFault {
         let (class, sent, retry_after) = classify(&self);
-        CallFault { fault: Fault::new(class, self.to_string()).after(retry_after), sent }
+        CallFault { fault: Fault::new(class, self.to_string()).with_retry_after(retry_after), sent }
     }
 
     /// The fault of a call that this kept from being sent at all.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_ports::{Claims, Delivery, Error, JobQueue, Queued, Receipt};
-use longshore_proto::{ClaimKey, Claimed, Job, JobId, NodeId, Outcome, ServerName};
+use longshore_proto::{ClaimKey, ClaimResult, Job, JobId, NodeId, Outcome, ServerName};
 use longshore_worker::WorkerConfig;
 use serde_json::json;
 
@@ -68,7 +68,7 @@ struct CountedRenewals {
 
 #[async_trait]
 impl Claims for CountedRenewals {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.claims.claim(key, holder, lease).await
     }
     async fn renew(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<bool, Error> {
@@ -93,7 +93,7 @@ struct LosableClaims {
 
 #[async_trait]
 impl Claims for LosableClaims {
-    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<Claimed, Error> {
+    async fn claim(&self, key: &ClaimKey, holder: &NodeId, lease: Duration) -> Result<ClaimResult, Error> {
         self.claims.claim(key, holder, lease).await
     }
     async fn renew(&self, _: &ClaimKey, _: &NodeId, _: Duration) -> Result<bool, Error> {
@@ -129,7 +129,7 @@ async fn a_call_may_take_longer_than_its_lease() {
     let other = "worker-2".parse().expect("a node id");
     let claimed =
         renewals.claim(&job.claim().expect("a claim"), &other, Duration::ZERO).await.expect("an answer");
-    assert!(matches!(claimed, Claimed::Busy { .. }), "{claimed:?}");
+    assert!(matches!(claimed, ClaimResult::Busy { .. }), "{claimed:?}");
     open(&gate);
     assert!(matches!(harness.outcome(&job.id).await.0, Outcome::Output(_)));
     harness.close().await;

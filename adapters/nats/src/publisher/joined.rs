@@ -4,7 +4,7 @@
 //! `sync_interval: always` each costs an fsync. So those that may be [joined](Manner::Joined) are.
 
 use bytes::Bytes;
-use longshore_proto::join;
+use longshore_proto::join_messages;
 
 use super::message::{AROUND_BODY_BYTES, Manner, Outgoing};
 
@@ -68,7 +68,7 @@ impl Neighbours {
     fn leave(&mut self) -> Option<Outgoing> {
         let bodies = std::mem::take(&mut self.bodies);
         let first = self.first.take()?;
-        Some(if bodies.len() > 1 { Outgoing { body: join(&bodies).into(), ..first } } else { first })
+        Some(if bodies.len() > 1 { Outgoing { body: join_messages(&bodies).into(), ..first } } else { first })
     }
 }
 

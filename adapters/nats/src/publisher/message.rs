@@ -21,7 +21,7 @@ pub(crate) enum Manner {
     /// As it is, and only if its subject has no message.
     Once,
     /// In one message with others of its manner and subject that are published at the same time: its reader takes words
-    /// that were [put together](longshore_proto::join).
+    /// that were [put together](longshore_proto::join_messages).
     Joined,
 }
 
