@@ -1,26 +1,26 @@
-//! The words of Longshore, one meaning each.
+//! The vocabulary of Longshore: the types that its parts exchange, and the glossary.
 //!
-//! Everything that two parts say to each other is a type of this crate, and every word below means the same in
-//! code, on the wire, in metrics, on the command line and in the documentation.
+//! Messages between two parts are types of this crate. Each term below has one meaning, in code, on the wire, in metrics,
+//! on the command line and in the documentation.
 //!
-//! | word | meaning |
+//! | term | meaning |
 //! |---|---|
-//! | Workflow | what a person writes: a named YAML or JSON document, known by the [`Digest`] of its text |
+//! | Workflow | a named YAML or JSON document, identified by the [`Digest`] of its text |
 //! | Plan | a workflow that has been checked and compiled (`longshore_workflow::Plan`) |
 //! | Run | one execution of a plan with inputs, known by its [`RunId`] |
 //! | Step | a node of the plan; its [`StepPath`] names one occurrence in a run |
 //! | Attempt | one try at a step, numbered from 1: [`Attempt`], [`AttemptRecord`] |
 //! | Job | the message that carries attempts to a worker: [`Job`], [`JobId`] |
 //! | Call | one MCP `tools/call` |
-//! | Activity | what an attempt is doing now, for people only: [`CallActivity`], in a [`CallUpdate`] of its worker |
-//! | Outcome | what came back: output, fault, or indeterminate: [`Outcome`] |
+//! | Activity | the present state of a call, for display only: [`CallActivity`], in a [`CallUpdate`] of its worker |
+//! | Outcome | the result of a step: output, fault, or indeterminate: [`Outcome`] |
 //! | Event | a fact in the log: [`Event`], read back as a [`Record`] |
 //! | Checkpoint | the state of a partition up to a log sequence: [`CheckpointMark`] |
 //! | Claim | the idempotency record of a call that is not safe to repeat: [`ClaimKey`], [`ClaimResult`] |
 //!
 //! Verbs: submit, append, apply, advance, dispatch, settle, checkpoint, drain.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number; the manifest proves it.
+//! This crate does no I/O, reads no clock and draws no random numbers. Its manifest has no dependency that could.
 
 mod activity;
 mod checkpoint;

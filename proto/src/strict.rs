@@ -1,17 +1,17 @@
-//! Values that are read exactly as they are written: every key of a map once, and no number that JSON cannot hold.
+//! Strict deserialization of JSON values: duplicate keys and numbers that JSON cannot represent are refused.
 //!
-//! Parsers disagree about which of two entries with one key counts, and most take the last one and report nothing. A number of
-//! MessagePack that is infinite or not-a-number would become `null`. What a person or a client writes is refused instead.
+//! Most parsers take the last of two entries with the same key and report nothing. An infinite or not-a-number value of
+//! MessagePack would become `null`. Documents of users and clients are refused instead.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The most characters of a repeated key that an error shows.
+/// Number of characters of a repeated key that an error shows.
 const SHOWN_CHARS: usize = 60;
 
-/// A value in which no map has a key twice and every number is finite, at any depth.
+/// A value without duplicate keys and without numbers that are not finite, at any depth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrictValue(pub Value);
 
@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for StrictValue {
 /// Reads a map as [`StrictValue`] does. For `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// A key that occurs twice in a map, a number that is not finite, and whatever the format refuses.
+/// If a key occurs twice in a map, if a number is not finite, and if the format refuses the text.
 pub fn strict_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     deserializer.deserialize_map(MapVisitor)
 }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_exactly_or_refused() {
+    fn duplicate_keys_and_numbers_without_a_json_form_are_refused() {
         let text = r#"{"a": [null, true, -1, 18446744073709551615, 0.5, "x\n", {}], "b": {"a": []}}"#;
         let read: StrictValue = serde_json::from_str(text).expect("valid");
         assert_eq!(read.0, serde_json::from_str::<Value>(text).expect("valid"));
