@@ -1,26 +1,26 @@
-//! Addresses as they are shown: without user information, values of parameters and fragments, all of which may be credentials.
+//! Redaction of addresses for display. User information, values of query parameters and fragments may be credentials.
 
 use std::borrow::Cow;
 
 use url::Url;
 
-/// The text in the place of what is left out.
+/// Replacement of a redacted part.
 const MASK: &str = "***";
 
-/// Returns a text in which every address is shown without what may be a credential.
+/// Replaces the possible credentials of all addresses in a text by `***`.
 ///
 /// `nats://user:password@host:4222/?token=x#y` becomes `nats://***@host:4222/?token=***#***`. Of an address that cannot be
-/// taken apart only the scheme is shown.
+/// parsed only the scheme remains.
 pub fn redact_addresses(text: &str) -> Cow<'_, str> {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(at) = rest.find("://") {
         let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
         let (before, address) =
             rest.split_at(rest.get(..at).unwrap_or_default().trim_end_matches(is_scheme).len());
-        let end = end_of(address, is_scheme);
+        let end = address_length(address, is_scheme);
         let (address, behind) = address.split_at(end);
         shown.push_str(before);
-        shown.push_str(&shown_address(address));
+        shown.push_str(&redact_address(address));
         rest = behind;
     }
     if shown.is_empty() && rest.len() == text.len() {
@@ -30,9 +30,9 @@ pub fn redact_addresses(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Returns the length of the address that a text begins with. It ends at a space, a quotation mark, or before a comma and another
-/// address.
-fn end_of(text: &str, is_scheme: impl Fn(char) -> bool) -> usize {
+/// Returns the length of the address at the start of a text. An address ends at a space or a quotation mark, and before a
+/// comma that is followed by another address.
+fn address_length(text: &str, is_scheme: impl Fn(char) -> bool) -> usize {
     let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
     let end = text.find(is_end).unwrap_or(text.len());
     let address = text.get(..end).unwrap_or_default();
@@ -42,27 +42,27 @@ fn end_of(text: &str, is_scheme: impl Fn(char) -> bool) -> usize {
     before.filter(|before| before.ends_with(',')).map_or(end, str::len)
 }
 
-fn shown_address(address: &str) -> String {
+fn redact_address(address: &str) -> String {
     let bare = address.trim_end_matches([',', ';', ':', '.', ')', ']']);
     let punctuation = address.get(bare.len()..).unwrap_or_default();
-    let shown = Url::parse(bare).ok().and_then(|url| parts_of(bare, &url));
+    let shown = Url::parse(bare).ok().and_then(|url| public_parts(bare, &url));
     let scheme = || bare.split("://").next().unwrap_or_default();
     shown.unwrap_or_else(|| format!("{}://{MASK}", scheme())) + punctuation
 }
 
-/// Returns the parts of an address that are shown, as they are written.
-fn parts_of(address: &str, url: &Url) -> Option<String> {
+/// Returns the parts of an address that are not redacted, in their original spelling.
+fn public_parts(address: &str, url: &Url) -> Option<String> {
     let (scheme, rest) = address.split_once("://")?;
     let (rest, fragment) = split(rest, '#');
     let (rest, query) = split(rest, '?');
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    // Outside of HTTP such a path is the rest of a password with a slash in it.
+    // With other schemes such a path is the rest of a password that contains a slash.
     if path.contains('@') && !scheme.starts_with("http") {
         return None;
     }
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let user = if authority.len() > host.len() || !url.username().is_empty() { "***@" } else { "" };
-    let query = query.map(|query| format!("?{}", without_values(query))).unwrap_or_default();
+    let query = query.map(|query| format!("?{}", redact_values(query))).unwrap_or_default();
     let fragment = fragment.map(|_| format!("#{MASK}")).unwrap_or_default();
     Some(format!("{scheme}://{user}{host}{path}{query}{fragment}"))
 }
@@ -71,8 +71,8 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
     text.split_once(at).map_or((text, None), |(before, behind)| (before, Some(behind)))
 }
 
-/// Returns the names of parameters. One without a value may be a credential itself.
-fn without_values(query: &str) -> String {
+/// Redacts the values of query parameters, and parameters without a value, which may be credentials themselves.
+fn redact_values(query: &str) -> String {
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) => format!("{name}={MASK}"),
         None => MASK.to_owned(),
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_shown_without_what_may_be_a_credential() {
+    fn possible_credentials_in_addresses_are_redacted() {
         for (text, shown) in [
             ("nats://user:s3cret@host:4222", "nats://***@host:4222"),
             ("nats://s3cret@host", "nats://***@host"),

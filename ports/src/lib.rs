@@ -1,8 +1,8 @@
-//! The ports: what the scheduler and the worker ask of storage and messaging.
+//! The ports: traits of storage and messaging that the scheduler and the worker depend on.
 //!
-//! Ports are named by role ([`RunLog`], [`JobQueue`], [`Checkpoints`], [`Claims`], [`Blobs`]); their documentation
-//! is the contract, and one contract suite runs against every set of adapters. Adapters are crates of their own, named by
-//! technology, and only a process that is composed of them depends on them.
+//! Ports are named by role ([`RunLog`], [`JobQueue`], [`Checkpoints`], [`Claims`], [`Blobs`]). Their documentation is the
+//! contract, and one test suite runs it against every set of adapters. Adapters are separate crates, named by technology.
+//! Only the crate that composes processes depends on them.
 //!
 //! ```text
 //!            scheduler                       worker
@@ -11,8 +11,8 @@
 //!            embedded (SQLite, memory)   or   nats and redis
 //! ```
 //!
-//! Beside the traits there are a few small things that both sides of them need: the [`clock`], the log of [`outage`]s, the
-//! [`NamespaceSemaphore`] of a bounded resource, and what is known of addresses ([`is_loopback`], [`redact_addresses`]).
+//! The crate also contains what callers and adapters share: the [`clock`], the rate limit for log lines about [`outage`]s,
+//! the [`NamespaceSemaphore`] of a bounded resource, and functions on addresses ([`is_loopback`], [`redact_addresses`]).
 
 mod address;
 mod backend;

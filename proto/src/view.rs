@@ -59,21 +59,21 @@ impl fmt::Display for RunStatus {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
-    /// Steps that it waits for have not ended.
+    /// The step waits for other steps to end.
     Pending,
-    /// Its job was dispatched, or its members have begun.
+    /// The job was dispatched, or the members of the group have begun.
     Running,
-    /// It waits for the start of its next attempt.
+    /// The step waits for the start of its next attempt.
     Retrying,
-    /// It gave an output.
+    /// The step gave an output.
     Succeeded,
-    /// It ended with a fault.
+    /// The step ended with a fault.
     Failed,
-    /// Its call may or may not have happened, and is not safe to repeat.
+    /// The call may or may not have happened, and is not safe to repeat.
     Indeterminate,
-    /// Its condition was false, or the run ended before the step began.
+    /// The condition was false, or the run ended before the step began.
     Skipped,
-    /// It was cancelled.
+    /// The step was cancelled.
     Cancelled,
 }
 
@@ -222,7 +222,7 @@ impl StepView {
         }
     }
 
-    /// Returns the status for display, which tells queued steps from steps whose call has begun.
+    /// Returns the status for display, which distinguishes queued steps from steps whose call has begun.
     pub const fn shown_status(&self) -> &'static str {
         if self.queued { "queued" } else { self.status.as_str() }
     }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use longshore_workflow::lost_digits;
+use longshore_workflow::find_lossy_integer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// How many values a submit or a request may hold. A list of 200,000 numbers fits into a message, and takes about 25 MiB of
@@ -41,7 +41,7 @@ pub(crate) const LOST_DIGITS: &str =
 
 /// Returns true if a JSON text holds a whole number of more than 64 bits. MessagePack has no such numbers.
 pub(crate) fn loses_digits(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| lost_digits(text).is_some())
+    std::str::from_utf8(text).is_ok_and(|text| find_lossy_integer(text).is_some())
 }
 
 /// Counts the values of a body in MessagePack.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_proto::{Digest, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryPolicy, StepPath};
 
 use crate::draft::{CallDraft, Draft, KindDraft, StepDraft};
-use crate::expr::{Expr, Reads, StepField};
+use crate::expr::{Expr, ReadSet, StepField};
 use crate::graph::Graph;
 use crate::plan::{CallStep, Condition, Plan, Step, StepIndex, StepKind};
 
@@ -73,7 +73,7 @@ fn step(
 fn condition(expr: Option<Expr>) -> Condition {
     match expr {
         None => Condition::Success,
-        Some(expr) if expr.reads().status => Condition::Own(expr),
+        Some(expr) if expr.reads().status => Condition::Explicit(expr),
         Some(expr) => Condition::SuccessAnd(expr),
     }
 }
@@ -106,7 +106,7 @@ fn call(draft: CallDraft, defaults: &Defaults, keep_content: bool) -> CallStep {
 
 /// The ids of the steps whose raw content some expression reads.
 fn reads_content(draft: &Draft) -> BTreeSet<String> {
-    let mut reads = Reads::default();
+    let mut reads = ReadSet::default();
     for step in &draft.steps {
         if let Some(condition) = &step.condition {
             reads.merge(condition.reads());

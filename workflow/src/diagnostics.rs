@@ -171,7 +171,7 @@ impl Diagnostics {
     }
 
     /// Joins the diagnostics of two passes over one text.
-    pub fn joined(self, other: Self) -> Self {
+    pub fn merge(self, other: Self) -> Self {
         let more = self.more + other.more;
         let mut shown: Vec<_> = self.shown.into_iter().chain(other.shown).collect();
         shown.sort_by_key(|(_, one)| (one.span.start, one.code));
@@ -179,7 +179,7 @@ impl Diagnostics {
     }
 
     /// Returns the errors, if there are any, and the warnings.
-    pub fn split(self) -> (Option<Self>, Self) {
+    pub fn split_by_severity(self) -> (Option<Self>, Self) {
         let Self { shown, more } = self;
         let (warnings, errors): (Vec<_>, Vec<_>) =
             shown.into_iter().partition(|(_, one)| one.code.is_warning());
@@ -188,7 +188,7 @@ impl Diagnostics {
     }
 
     /// How many problems there are beyond those that [`Diagnostics::iter`] gives.
-    pub const fn more(&self) -> usize {
+    pub const fn omitted(&self) -> usize {
         self.more
     }
 

@@ -1,7 +1,7 @@
 //! Numbers in JSON texts that have more digits than a number holds.
 
 /// The first whole number of a JSON text that does not fit 64 bits: read as a float, it would be another number.
-pub fn lost_digits(json: &str) -> Option<&str> {
+pub fn find_lossy_integer(json: &str) -> Option<&str> {
     numbers(json).find(|number| {
         let digits = number.strip_prefix('-').unwrap_or(number);
         let is_whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -53,11 +53,11 @@ mod tests {
             "\"18446744073709551616",
             "",
         ] {
-            assert_eq!(lost_digits(text), None, "{text}");
+            assert_eq!(find_lossy_integer(text), None, "{text}");
         }
         for text in [long.to_owned(), format!("{{\"a\\\\\": [1, {long}]}}"), format!("[\"\\\"\", {long}]")] {
-            assert_eq!(lost_digits(&text), Some(long), "{text}");
+            assert_eq!(find_lossy_integer(&text), Some(long), "{text}");
         }
-        assert_eq!(lost_digits("[-9223372036854775809]"), Some("-9223372036854775809"));
+        assert_eq!(find_lossy_integer("[-9223372036854775809]"), Some("-9223372036854775809"));
     }
 }

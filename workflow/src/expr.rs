@@ -41,7 +41,7 @@ pub use budget::WorkBudget;
 pub use error::EvalError;
 pub(crate) use input_use::{InputUse, LiteralKind, OperandKind, TypedOperand};
 pub(crate) use reads::Mention;
-pub use reads::{Reads, StepField};
+pub use reads::{ReadSet, StepField};
 pub(crate) use refused::Refused;
 pub use scope::Scope;
 
@@ -75,7 +75,7 @@ pub struct Expr {
     /// How many nodes the tree has.
     nodes: u64,
     slots: Vec<Slot>,
-    reads: Reads,
+    reads: ReadSet,
 }
 
 impl Expr {
@@ -100,7 +100,7 @@ impl Expr {
     }
 
     /// What it reads.
-    pub const fn reads(&self) -> &Reads {
+    pub const fn reads(&self) -> &ReadSet {
         &self.reads
     }
 
@@ -153,7 +153,7 @@ impl Expr {
     /// # Errors
     ///
     /// As [`Expr::evaluate`], and when the value is neither true nor false.
-    pub fn holds(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<bool, EvalError> {
+    pub fn evaluate_condition(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<bool, EvalError> {
         match self.evaluate(scope, budget)? {
             Value::Bool(holds) => Ok(holds),
             other => Err(EvalError::not_a_condition(&self.source, &other)),

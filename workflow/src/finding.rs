@@ -41,7 +41,7 @@ pub fn written_calls(text: &str) -> Vec<WrittenCall> {
 
 /// Something that is wrong with a call, and shows only beside its server.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Finding {
+pub struct CallFinding {
     /// The step that calls.
     pub step: StepPath,
     /// What is wrong.
@@ -93,12 +93,12 @@ impl CallMistake {
 
 impl Diagnostics {
     /// The diagnostics for findings about the workflow with this text. Errors and warnings are both among them.
-    pub fn of_findings(text: &str, findings: impl IntoIterator<Item = Finding>) -> Self {
+    pub fn from_findings(text: &str, findings: impl IntoIterator<Item = CallFinding>) -> Self {
         let source = Source::new(text);
         let root = document::read(&source, document::FIRST_LINE, &mut Report::default());
         let steps = root.as_ref().map(steps).unwrap_or_default();
         let mut report = Report::default();
-        for Finding { step, mistake, message, help } in findings {
+        for CallFinding { step, mistake, message, help } in findings {
             let entries = steps.iter().find(|(path, _)| *path == step.as_str()).map(|(_, entries)| *entries);
             let span = entries.and_then(|entries| place(&mistake, entries, &source)).unwrap_or_default();
             report.add(Diagnostic::new(mistake.code(), span, message).maybe_help(help));
@@ -187,8 +187,8 @@ steps:
 
     fn check(step: &str, mistake: CallMistake, expected: (&str, usize, usize, usize)) {
         let step = step.parse().expect("a path");
-        let finding = Finding { step, mistake, message: "no".to_owned(), help: None };
-        let found = Diagnostics::of_findings(TEXT, [finding]);
+        let finding = CallFinding { step, mistake, message: "no".to_owned(), help: None };
+        let found = Diagnostics::from_findings(TEXT, [finding]);
         let one = found.iter().next().expect("one");
         assert_eq!((one.code, one.line, one.column, one.length), expected);
     }
@@ -206,7 +206,7 @@ steps:
         check("sum", CallMistake::UnboundSecret, ("LS0407", 8, 9, 4));
         check("sum", CallMistake::ArgumentType("limit".to_owned()), ("LS0406", 10, 18, 4));
         check("last", CallMistake::MissingArgument, ("LS0405", 11, 23, 12));
-        assert!(Diagnostics::of_findings(TEXT, []).is_empty());
+        assert!(Diagnostics::from_findings(TEXT, []).is_empty());
     }
 
     #[test]

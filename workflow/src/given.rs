@@ -6,14 +6,14 @@ use std::fmt;
 use longshore_proto::StrictValue;
 use serde_json::{Number, Value};
 
-use crate::digits::{lost_digits, numbers};
+use crate::digits::{find_lossy_integer, numbers};
 
 /// The most digits of a number that an error shows.
 const SHOWN_DIGITS: usize = 60;
 
 /// Why a text is not read.
 #[derive(Debug, thiserror::Error)]
-pub enum UnreadJson {
+pub enum JsonInputError {
     /// It is not JSON, with the place of the mistake.
     #[error("is not valid JSON: {0}")]
     Invalid(serde_json::Error),
@@ -25,7 +25,7 @@ pub enum UnreadJson {
     LostDigits(String),
 }
 
-impl UnreadJson {
+impl JsonInputError {
     /// Returns true if the text has something like a number that JSON does not allow, such as `007`.
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Invalid(error) if error.to_string().starts_with("invalid number"))
@@ -36,12 +36,12 @@ impl UnreadJson {
 ///
 /// # Errors
 /// Besides what is no JSON: a key that occurs twice in one object, and a whole number of more than 64 bits.
-pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
+pub fn parse_json(text: &str) -> Result<Value, JsonInputError> {
     let StrictValue(value) = serde_json::from_str(text).map_err(|error| {
-        if error.is_data() { UnreadJson::RepeatedKey(error) } else { UnreadJson::Invalid(error) }
+        if error.is_data() { JsonInputError::RepeatedKey(error) } else { JsonInputError::Invalid(error) }
     })?;
-    match lost_digits(text) {
-        Some(digits) => Err(UnreadJson::LostDigits(digits.chars().take(SHOWN_DIGITS).collect())),
+    match find_lossy_integer(text) {
+        Some(digits) => Err(JsonInputError::LostDigits(digits.chars().take(SHOWN_DIGITS).collect())),
         None => Ok(value),
     }
 }
@@ -51,11 +51,11 @@ pub fn read_json(text: &str) -> Result<Value, UnreadJson> {
 ///
 /// # Errors
 /// A key that occurs twice in one object, and a whole number of more than 64 bits.
-pub fn read_untyped(text: &str) -> Result<Value, UnreadJson> {
+pub fn parse_untyped(text: &str) -> Result<Value, JsonInputError> {
     let written = text.trim();
-    match read_json(written) {
+    match parse_json(written) {
         Ok(Value::Number(number)) if number.to_string() != written => Ok(Value::from(text)),
-        Err(UnreadJson::Invalid(_)) => Ok(Value::from(text)),
+        Err(JsonInputError::Invalid(_)) => Ok(Value::from(text)),
         read => read,
     }
 }
@@ -80,12 +80,12 @@ impl fmt::Display for RewrittenNumber {
 }
 
 impl RewrittenNumber {
-    /// Returns the number that `text` would be if [`read_untyped`] left it a text, or else the first number within `value`, which
+    /// Returns the number that `text` would be if [`parse_untyped`] left it a text, or else the first number within `value`, which
     /// was read from the text. Numbers with an exponent within a value are left out: programs write them in several ways.
     pub fn find(text: &str, value: &Value) -> Option<Self> {
         let short = |written: &str| written.chars().take(SHOWN_DIGITS).collect();
         if let Value::String(_) = value {
-            let Ok(Value::Number(number)) = read_json(text.trim()) else { return None };
+            let Ok(Value::Number(number)) = parse_json(text.trim()) else { return None };
             return Some(Self { written: short(text.trim()), number, is_text: true });
         }
         let mut floats = BTreeSet::new();
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn number_that_prints_otherwise_is_found() {
         let found = |text: &str| {
-            let value = read_untyped(text).expect(text);
+            let value = parse_untyped(text).expect(text);
             RewrittenNumber::find(text, &value).map(|number| number.to_string())
         };
         let cases = [
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn values_are_read_exactly_or_refused() {
-        assert_eq!(read_json("[1, {\"a\": 2.50}]").expect("valid"), serde_json::json!([1, {"a": 2.5}]));
+        assert_eq!(parse_json("[1, {\"a\": 2.50}]").expect("valid"), serde_json::json!([1, {"a": 2.5}]));
         for (text, wanted) in [
             ("{", "is not valid JSON: EOF while parsing an object at line 1 column 1"),
             ("{\"a\": 1, \"a\": 2}", "has a problem: the key `a` is written twice at line 1 column 12"),
@@ -151,10 +151,10 @@ mod tests {
                 "has the number 18446744073709551616, whose last digits would be lost",
             ),
         ] {
-            assert_eq!(read_json(text).expect_err(text).to_string(), wanted, "{text}");
+            assert_eq!(parse_json(text).expect_err(text).to_string(), wanted, "{text}");
         }
         for (text, is_number) in [("007", true), ("{\"a\": -01}", true), ("{", false), ("x", false)] {
-            assert_eq!(read_json(text).expect_err(text).is_number(), is_number, "{text}");
+            assert_eq!(parse_json(text).expect_err(text).is_number(), is_number, "{text}");
         }
     }
 }

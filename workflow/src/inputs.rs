@@ -5,7 +5,7 @@ use std::fmt;
 use longshore_proto::SecretName;
 use serde_json::{Map, Value};
 
-use crate::given::{UnreadJson, read_json, read_untyped};
+use crate::given::{JsonInputError, parse_json, parse_untyped};
 use crate::plan::{InputSpec, InputType, ItemSpec, Plan};
 use crate::suggest::{did_you_mean, listed};
 
@@ -122,7 +122,7 @@ impl InputProblems {
     }
 
     /// Number of problems beyond those that [`InputProblems::iter`] gives.
-    pub const fn more(&self) -> usize {
+    pub const fn omitted(&self) -> usize {
         self.more
     }
 
@@ -181,7 +181,7 @@ impl Plan {
     }
 
     /// The secrets that the inputs of a run name, each with its input. Defaults count where nothing is given.
-    pub fn secrets_named<'a>(
+    pub fn named_secrets<'a>(
         &'a self,
         given: &'a Map<String, Value>,
     ) -> impl Iterator<Item = (&'a str, SecretName)> {
@@ -201,24 +201,24 @@ impl Plan {
 
 impl InputSpec {
     /// A value given as text, as in `-i name=value`, read by the declared type: lists and maps as JSON, and without
-    /// a type as [`read_untyped`] does. Whether it fits is for [`Plan::accept_inputs`] to say.
+    /// a type as [`parse_untyped`] does. Whether it fits is for [`Plan::accept_inputs`] to say.
     ///
     /// # Errors
     ///
     /// When a whole number has more digits than 64 bits hold, and when a key occurs twice in one map.
-    pub fn read_text(&self, text: &str) -> Result<Value, InputProblem> {
+    pub fn parse_text(&self, text: &str) -> Result<Value, InputProblem> {
         let read = match self.kind {
             Some(InputType::String) => return Ok(Value::from(text)),
-            None => read_untyped(text),
-            Some(_) => read_json(text.trim()),
+            None => parse_untyped(text),
+            Some(_) => parse_json(text.trim()),
         };
         match read {
             Ok(value) => Ok(value),
-            Err(UnreadJson::LostDigits(digits)) => Err(self.lost_digits(digits)),
-            Err(UnreadJson::RepeatedKey(error)) => {
+            Err(JsonInputError::LostDigits(digits)) => Err(self.lost_digits(digits)),
+            Err(JsonInputError::RepeatedKey(error)) => {
                 Err(InputProblem::RepeatedKey { name: self.name.clone(), why: error.to_string() })
             }
-            Err(UnreadJson::Invalid(_)) => Ok(Value::from(text)),
+            Err(JsonInputError::Invalid(_)) => Ok(Value::from(text)),
         }
     }
 

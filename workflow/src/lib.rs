@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`compile`] goes this way; expressions (`expr`) and templates are compiled on it and evaluated later, against
-//! whatever implements [`Scope`]. What shows only beside the servers comes in as [`Finding`]s and goes out as diagnostics.
+//! whatever implements [`Scope`]. What shows only beside the servers comes in as [`CallFinding`]s and goes out as diagnostics.
 
 mod assemble;
 mod check;
@@ -35,10 +35,10 @@ mod template;
 pub use assemble::DEFAULT_CALL_TIMEOUT;
 pub use codes::{codes, explain};
 pub use diagnostics::{Diagnostics, Problem};
-pub use digits::lost_digits;
-pub use expr::{EvalError, Expr, Reads, Scope, StepField, WorkBudget};
-pub use finding::{CallMistake, Finding, WrittenCall, written_calls};
-pub use given::{RewrittenNumber, UnreadJson, read_json, read_untyped};
+pub use digits::find_lossy_integer;
+pub use expr::{EvalError, Expr, ReadSet, Scope, StepField, WorkBudget};
+pub use finding::{CallFinding, CallMistake, WrittenCall, written_calls};
+pub use given::{JsonInputError, RewrittenNumber, parse_json, parse_untyped};
 pub use inputs::{InputProblem, InputProblems};
 pub use plan::{
     CallStep, Condition, InputSpec, InputType, ItemSpec, Plan, RETRYABLE, Step, StepIndex, StepKind,
@@ -94,13 +94,13 @@ pub fn compile_and_warn(text: &str) -> Result<(Plan, Diagnostics), Diagnostics> 
 /// Help for a text that is no map of inputs.
 const ONE_INPUT_A_LINE: &str = "write one input a line, as in `name: value`";
 
-/// Reads inputs that are written in YAML: a map by the names of inputs. The diagnostics beside it are warnings.
+/// ReadSet inputs that are written in YAML: a map by the names of inputs. The diagnostics beside it are warnings.
 ///
 /// # Errors
 ///
 /// All problems of the text, warnings included, with their places. A whole number of more than 64 bits is one: as an input it
 /// is refused in every form.
-pub fn read_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
+pub fn parse_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Diagnostics> {
     let (source, mut report) = (Source::new(text), Report::default());
     let root = document::read(&source, ONE_INPUT_A_LINE, &mut report);
     if let Some(root) = &root {

@@ -64,7 +64,7 @@ pub enum Condition {
     /// An `if` that does not mention the state of the run: the same, and the expression must be true.
     SuccessAnd(Expr),
     /// An `if` that mentions `success()`, `failure()`, `always()` or `cancelled()`: the expression alone decides.
-    Own(Expr),
+    Explicit(Expr),
 }
 
 /// What a step does.

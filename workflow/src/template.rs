@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use longshore_proto::SecretPlace;
 use serde_json::{Map, Value};
 
-use crate::expr::{EvalError, Expr, Reads, Scope, WorkBudget};
+use crate::expr::{EvalError, Expr, ReadSet, Scope, WorkBudget};
 use places::{Places, Segment};
 
 /// The most that a template puts together, as JSON text: what a tool can be expected to take as one argument, and what
@@ -65,14 +65,14 @@ impl Template {
     }
 
     /// What its expressions read, all together.
-    pub fn reads(&self) -> Reads {
-        let mut reads = Reads::default();
+    pub fn reads(&self) -> ReadSet {
+        let mut reads = ReadSet::default();
         self.part.collect_reads(&mut reads);
         reads
     }
 
     /// The inputs that stand by themselves in it, alone or within text: the places where a secret input means its value.
-    pub fn lone_inputs(&self) -> BTreeSet<&str> {
+    pub fn standalone_inputs(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
         self.part.collect_lone_inputs(&mut names);
         names
@@ -127,7 +127,7 @@ impl Part {
         }
     }
 
-    fn collect_reads(&self, reads: &mut Reads) {
+    fn collect_reads(&self, reads: &mut ReadSet) {
         match self {
             Self::Constant(_) => {}
             Self::Whole(expr) => reads.merge(expr.reads()),

@@ -437,7 +437,7 @@ fn no_more_than_fifty_are_shown() {
     let text = steps(&"  - wait: 1s\n".repeat(200));
     let problems = compile(&text).expect_err("none of them is built");
     assert_eq!(problems.iter().count(), 50);
-    assert_eq!(problems.more(), 150);
+    assert_eq!(problems.omitted(), 150);
     assert!(problems.to_string().ends_with("\nand 150 more"));
     assert!(problems.render("demo.yaml", &text, false).ends_with("\nand 150 more\n"));
 }

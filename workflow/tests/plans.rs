@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_proto::{Backoff, FaultClass, OnToolError, RepeatSafety, RetryPolicy};
 use longshore_workflow::{
     CallStep, Condition, DEFAULT_CALL_TIMEOUT, InputProblems, Plan, RETRYABLE, Scope, StepField, StepKind,
-    WorkBudget, compile, read_inputs,
+    WorkBudget, compile, parse_inputs,
 };
 use serde_json::{Map, Value, json};
 
@@ -123,7 +123,7 @@ fn conditions_know_whether_they_speak_for_themselves() {
         .map(|step| match &step.condition {
             Condition::Success => "success".to_owned(),
             Condition::SuccessAnd(expr) => format!("success and {}", expr.source()),
-            Condition::Own(expr) => expr.source().to_owned(),
+            Condition::Explicit(expr) => expr.source().to_owned(),
         })
         .collect();
     let expected = [
@@ -349,7 +349,7 @@ fn null_for_an_input_that_may_be_left_out_is_to_be_left_out() {
 
 #[test]
 fn an_empty_file_of_inputs_is_not_asked_to_be_a_workflow() {
-    let problems = read_inputs("# none\n").expect_err("refused").render("in.yaml", "# none\n", false);
+    let problems = parse_inputs("# none\n").expect_err("refused").render("in.yaml", "# none\n", false);
     assert!(problems.contains("write one input a line") && !problems.contains("longshore: v1"), "{problems}");
 }
 
@@ -364,7 +364,7 @@ fn problems_beyond_the_first_twenty_are_counted_and_not_described() {
     let given: Map<String, Value> =
         (0..9_000).map(|number| (format!("a_long_nama_of_an_input_{number}"), json!(1))).collect();
     let problems = plan.accept_inputs(given).expect_err("refused");
-    assert_eq!((problems.iter().count(), problems.more()), (20, 8_980));
+    assert_eq!((problems.iter().count(), problems.omitted()), (20, 8_980));
     assert!(problems.to_string().ends_with("\nand 8980 more"), "{problems}");
     assert!(problems.to_string().len() < 10_000);
     let few: Map<String, Value> = [("b".to_owned(), json!(1))].into_iter().collect();
@@ -411,7 +411,7 @@ fn inputs_given_as_text_are_read_by_their_type() {
     );
     let read = |name: &str, text: &str| {
         let spec = plan.inputs.iter().find(|spec| spec.name == name).expect("declared");
-        let given = Map::from_iter([(name.to_owned(), spec.read_text(text).expect("no digit is lost"))]);
+        let given = Map::from_iter([(name.to_owned(), spec.parse_text(text).expect("no digit is lost"))]);
         let accepted = plan.accept_inputs(given).map_err(|problems| problems.to_string())?;
         Ok::<_, String>(accepted[name].clone())
     };

@@ -62,7 +62,7 @@ fn a_secret_input_takes_the_name_of_a_secret_and_no_refusal_repeats_what_it_was(
     let given = json!({"card_token": "secret:CARD_TOKEN"});
     let expected = json!({"card_token": "secret:CARD_TOKEN", "key": "secret:API_KEY"});
     assert_eq!(accept(&plan, given.clone()), Ok(expected));
-    let named: Vec<_> = plan.secrets_named(given.as_object().expect("a map")).collect();
+    let named: Vec<_> = plan.named_secrets(given.as_object().expect("a map")).collect();
     let named: Vec<_> = named.iter().map(|(input, name)| (*input, name.as_str())).collect();
     assert_eq!(named, [("card_token", "CARD_TOKEN"), ("key", "API_KEY")]);
     for wrong in [json!("4111-1111"), json!("secret:4111"), json!("CARD_TOKEN"), json!(4111), json!(["4111"])]

@@ -106,12 +106,12 @@ impl Validation {
         let (workflow, problems, warnings) = match outcome {
             // What such a text passes to the tools is not certain, so it is not compared with them.
             Err(problems) => {
-                let found = Diagnostics::of_findings(&text, beside.findings(&calls, None));
-                (None, Some(problems.joined(found)), Diagnostics::default())
+                let found = Diagnostics::from_findings(&text, beside.findings(&calls, None));
+                (None, Some(problems.merge(found)), Diagnostics::default())
             }
             Ok((plan, warnings)) => {
-                let found = Diagnostics::of_findings(&text, beside.findings(&calls, Some(&plan)));
-                let (problems, warnings) = warnings.joined(found).split();
+                let found = Diagnostics::from_findings(&text, beside.findings(&calls, Some(&plan)));
+                let (problems, warnings) = warnings.merge(found).split_by_severity();
                 (Some(plan.reference()), problems, warnings)
             }
         };

@@ -23,13 +23,14 @@ impl ServersFile {
         let known: Vec<&str> =
             self.config.iter().flat_map(ServersConfig::secrets).map(SecretName::as_str).collect();
         let (mut told, mut helps) = (String::new(), Vec::new());
-        for (input, name) in plan.secrets_named(inputs) {
+        for (input, name) in plan.named_secrets(inputs) {
             if !known.contains(&name.as_str()) {
                 told.push_str(&format!("\n  input `{input}`: there is no secret `{name}` in {path}"));
                 helps.push(self.similar_secrets(&name));
                 continue;
             }
-            for (step, call) in calls(plan).filter(|(_, call)| call.with.lone_inputs().contains(input)) {
+            for (step, call) in calls(plan).filter(|(_, call)| call.with.standalone_inputs().contains(input))
+            {
                 let to = SecretRecipient { namespace, server: &call.server, tool: &call.tool };
                 if !self.config.as_ref().is_some_and(|config| config.gives_secret(&name, &to)) {
                     told.push_str(&format!(
@@ -51,14 +52,14 @@ impl ServersFile {
         let path = self.path.display();
         let target = format!("`{}/{}`", call.server, call.tool);
         let bound: Vec<&SecretName> = config.secrets_bound_to(&call.server, &call.tool).collect();
-        let inputs = call.with.lone_inputs();
+        let inputs = call.with.standalone_inputs();
         let secret_inputs =
             plan.inputs.iter().filter(|input| input.secret && inputs.contains(input.name.as_str()));
         let defaults = Map::new();
         let mut problems = Vec::new();
         for input in secret_inputs {
             let named =
-                plan.secrets_named(&defaults).find(|(name, _)| *name == input.name).map(|(_, secret)| secret);
+                plan.named_secrets(&defaults).find(|(name, _)| *name == input.name).map(|(_, secret)| secret);
             let (message, help) = match named {
                 None if bound.is_empty() => (
                     format!("the input `{}` names a secret, and {path} gives none to {target}", input.name),

@@ -107,7 +107,7 @@ impl Cursor<'_> {
             return Ok(Some("its group was told to stop".to_owned()));
         }
         let holds = |expr: &Expr| {
-            let holds = expr.holds(&scope, &self.budget).map_err(expression_fault)?;
+            let holds = expr.evaluate_condition(&scope, &self.budget).map_err(expression_fault)?;
             Ok(if holds { None } else { Some(is_false(expr)) })
         };
         match &step.condition {
@@ -116,7 +116,7 @@ impl Cursor<'_> {
                 None => holds(expr),
                 obstacle => Ok(obstacle),
             },
-            Condition::Own(expr) => holds(expr),
+            Condition::Explicit(expr) => holds(expr),
         }
     }
 

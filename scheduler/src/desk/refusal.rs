@@ -261,7 +261,7 @@ impl Refusal {
                 serde_json::to_value(problems).unwrap_or_default()
             }
             Self::Submit(SubmitError::Inputs(problems)) => {
-                let more = (problems.more() > 0).then(|| format!("and {} more", problems.more()));
+                let more = (problems.omitted() > 0).then(|| format!("and {} more", problems.omitted()));
                 let described = problems.iter().map(ToString::to_string);
                 described.chain(more).map(|message| json!({ "message": message })).collect()
             }

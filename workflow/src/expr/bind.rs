@@ -24,7 +24,7 @@ use super::path::{self, Path};
 use super::reads::Mention;
 use super::refused::Refused;
 use super::slots::{Segment, Slot, Wanted};
-use super::{Reads, parse};
+use super::{ReadSet, parse};
 use crate::codes::Code;
 
 /// How deep loops may stand in each other: each level multiplies the work.
@@ -34,7 +34,7 @@ const LOOP_LIMIT: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     pub(super) slots: Vec<Slot>,
-    pub(super) reads: Reads,
+    pub(super) reads: ReadSet,
     pub(super) mentions: Vec<Mention>,
     pub(super) refused: Vec<Refused>,
 }

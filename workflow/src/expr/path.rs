@@ -8,7 +8,7 @@ use super::foreign;
 use super::reads::Mention;
 use super::refused::Refused;
 use super::slots::Root;
-use super::{Reads, StepField};
+use super::{ReadSet, StepField};
 use crate::codes::Code;
 use crate::suggest::{did_you_mean, listed};
 
@@ -156,7 +156,7 @@ impl Path {
     }
 
     /// What the path begins at, with what it reads and mentions noted down.
-    pub(super) fn resolve(&self, reads: &mut Reads, mentions: &mut Vec<Mention>) -> Result<Root, Refused> {
+    pub(super) fn resolve(&self, reads: &mut ReadSet, mentions: &mut Vec<Mention>) -> Result<Root, Refused> {
         let first = self.segments.first();
         match self.root.as_str() {
             "inputs" => {
@@ -179,7 +179,7 @@ impl Path {
     fn step(
         &self,
         id: Option<&Part>,
-        reads: &mut Reads,
+        reads: &mut ReadSet,
         mentions: &mut Vec<Mention>,
     ) -> Result<Root, Refused> {
         let id = id.ok_or_else(|| dynamic_step(self.root_at.clone()))?;

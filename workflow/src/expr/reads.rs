@@ -42,7 +42,7 @@ impl StepField {
 
 /// What an expression reads.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Reads {
+pub struct ReadSet {
     /// The steps by id, and what it reads of each. A step used whole counts as all its fields.
     pub steps: BTreeMap<String, BTreeSet<StepField>>,
     /// Whether it reads inputs.
@@ -53,7 +53,7 @@ pub struct Reads {
     pub status: bool,
 }
 
-impl Reads {
+impl ReadSet {
     /// Adds what another one reads.
     pub fn merge(&mut self, other: &Self) {
         for (id, fields) in &other.steps {

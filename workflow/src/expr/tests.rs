@@ -247,16 +247,17 @@ fn the_state_of_the_run_is_seen() {
     for (failed, cancelled, expected) in table {
         let scope = Fixed { failed, cancelled, ..scope() };
         let found = ["success()", "failure()", "cancelled()"]
-            .map(|text| compile(text).holds(&scope, &WorkBudget::new()).expect(text));
+            .map(|text| compile(text).evaluate_condition(&scope, &WorkBudget::new()).expect(text));
         assert_eq!(found, expected, "{failed} {cancelled}");
-        assert!(compile("always()").holds(&scope, &WorkBudget::new()).expect("always"));
+        assert!(compile("always()").evaluate_condition(&scope, &WorkBudget::new()).expect("always"));
     }
 }
 
 #[test]
 fn a_condition_is_true_or_false_and_nothing_else() {
-    let error =
-        compile("steps.a.output.title").holds(&scope(), &WorkBudget::new()).expect_err("it is a text");
+    let error = compile("steps.a.output.title")
+        .evaluate_condition(&scope(), &WorkBudget::new())
+        .expect_err("it is a text");
     assert_eq!(
         error.to_string(),
         "`steps.a.output.title`: a condition is true or false, and this gives a text (\"T\"); compare it with something"
@@ -278,10 +279,10 @@ fn what_is_read_is_known() {
         fields("c", &[StepField::Attempts]),
     ];
     assert_eq!(reads(some).steps, BTreeMap::from(expected));
-    assert_eq!(reads("inputs.n + 1"), Reads { inputs: true, ..Reads::default() });
-    assert_eq!(reads("run.id"), Reads { run: true, ..Reads::default() });
-    assert_eq!(reads("!failure()"), Reads { status: true, ..Reads::default() });
-    assert_eq!(reads("['inputs'].map(inputs, inputs)"), Reads::default(), "a loop's own variable");
+    assert_eq!(reads("inputs.n + 1"), ReadSet { inputs: true, ..ReadSet::default() });
+    assert_eq!(reads("run.id"), ReadSet { run: true, ..ReadSet::default() });
+    assert_eq!(reads("!failure()"), ReadSet { status: true, ..ReadSet::default() });
+    assert_eq!(reads("['inputs'].map(inputs, inputs)"), ReadSet::default(), "a loop's own variable");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The arguments of `servers call`: a JSON object, with single ones over it that are read by the types of the tool's schema.
 
-use longshore_workflow::{CallMistake, RewrittenNumber, UnreadJson, read_json, read_untyped};
+use longshore_workflow::{CallMistake, JsonInputError, RewrittenNumber, parse_json, parse_untyped};
 use serde_json::{Map, Value};
 
 use crate::args::{Pair, Target, given_twice};
@@ -21,7 +21,7 @@ pub(super) fn object(text: Option<&str>) -> Result<Map<String, Value>, Failure> 
     let invalid = |why: String, help| {
         Failure::new(Exit::Invalid, format!("the text of the arguments {why}")).help(help)
     };
-    match text.map(read_json) {
+    match text.map(parse_json) {
         None => Ok(Map::new()),
         Some(Ok(Value::Object(object))) => Ok(object),
         Some(Ok(_)) => Err(invalid("is no JSON object".to_owned(), help)),
@@ -82,20 +82,20 @@ pub(super) fn refuse_unknown(
 
 /// A value by the types of its argument: text where only text is taken; where text and something else is, the something else
 /// if the value is of that type; and where the types are not known, as an input without a type.
-fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, UnreadJson> {
+fn typed(text: &str, schema: &Value, name: &str) -> Result<Value, JsonInputError> {
     let as_text = || Value::String(text.to_owned());
-    let Some(mut types) = types(schema, name) else { return read_untyped(text) };
+    let Some(mut types) = types(schema, name) else { return parse_untyped(text) };
     let takes_text = types.remove("string");
     if takes_text && types.is_empty() {
         return Ok(as_text());
     }
-    match read_json(text.trim()) {
+    match parse_json(text.trim()) {
         Ok(value) if types.iter().any(|wanted| is_a(&value, wanted)) => Ok(value),
         _ if takes_text => Ok(as_text()),
         // The tool's schema refuses it, in its own words.
         Ok(value) => Ok(value),
         Err(why) if why.is_number() => Err(why),
-        Err(UnreadJson::Invalid(_)) => Ok(as_text()),
+        Err(JsonInputError::Invalid(_)) => Ok(as_text()),
         Err(why) => Err(why),
     }
 }

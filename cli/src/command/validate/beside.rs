@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use longshore_proto::{StepPath, closest};
 use longshore_worker::mcp::{CallFault, Tool, ToolList};
-use longshore_workflow::{CallMistake, CallStep, Finding, Plan, StepKind, WrittenCall};
+use longshore_workflow::{CallFinding, CallMistake, CallStep, Plan, StepKind, WrittenCall};
 
 use super::Tools;
 use crate::command::servers::lacks;
@@ -29,7 +29,7 @@ struct Lack {
 impl Beside<'_> {
     /// Returns what keeps calls from being carried out, or from being taken by their tools. Arguments are compared if there is a
     /// plan, which has them.
-    pub(super) fn findings(&self, calls: &[WrittenCall], plan: Option<&Plan>) -> Vec<Finding> {
+    pub(super) fn findings(&self, calls: &[WrittenCall], plan: Option<&Plan>) -> Vec<CallFinding> {
         let planned = plan.map(planned).unwrap_or_default();
         let mut lacks: Vec<(Lack, Vec<&StepPath>)> = Vec::new();
         let mut found = Vec::new();
@@ -48,7 +48,7 @@ impl Beside<'_> {
         found.extend(lacks.into_iter().filter_map(|(lack, steps)| of_lack(lack, &steps)));
         // The names of arguments and tools are those of the servers.
         let hide = |text: String| self.servers.without_secrets(text);
-        let hidden = found.into_iter().map(|finding| Finding {
+        let hidden = found.into_iter().map(|finding| CallFinding {
             message: hide(finding.message),
             help: finding.help.map(hide),
             ..finding
@@ -84,12 +84,12 @@ impl Beside<'_> {
     }
 
     /// Secret inputs in the arguments of a call that get no value. What is wrong with the server itself is reported alone.
-    fn of_secrets(&self, plan: &Plan, (step, call): &(&StepPath, &CallStep)) -> Vec<Finding> {
+    fn of_secrets(&self, plan: &Plan, (step, call): &(&StepPath, &CallStep)) -> Vec<CallFinding> {
         if self.servers.lack(&call.server).is_some() {
             return Vec::new();
         }
         let unbound = self.servers.unbound_secrets(plan, step.as_str(), call).into_iter();
-        let finding = |Problem { message, help, .. }| Finding {
+        let finding = |Problem { message, help, .. }| CallFinding {
             step: (*step).clone(),
             mistake: CallMistake::UnboundSecret,
             message,
@@ -108,10 +108,14 @@ fn planned(plan: &Plan) -> BTreeMap<&str, (&StepPath, &CallStep)> {
     calls.collect()
 }
 
-fn of_arguments(call: &WrittenCall, (step, planned): &(&StepPath, &CallStep), tool: &Tool) -> Vec<Finding> {
+fn of_arguments(
+    call: &WrittenCall,
+    (step, planned): &(&StepPath, &CallStep),
+    tool: &Tool,
+) -> Vec<CallFinding> {
     let target = format!("{}/{}", call.server, call.tool);
     let found = mistakes(&target, &planned.with.entries(), &tool.input_schema).into_iter();
-    let finding = |Mistake { mistake, message, help }| Finding {
+    let finding = |Mistake { mistake, message, help }| CallFinding {
         step: (*step).clone(),
         mistake,
         message,
@@ -121,11 +125,11 @@ fn of_arguments(call: &WrittenCall, (step, planned): &(&StepPath, &CallStep), to
 }
 
 /// The finding at the first of the steps, which names them all.
-fn of_lack(Lack { mistake, message, help }: Lack, steps: &[&StepPath]) -> Option<Finding> {
+fn of_lack(Lack { mistake, message, help }: Lack, steps: &[&StepPath]) -> Option<CallFinding> {
     let step = (*steps.first()?).clone();
     let names: Vec<&str> = steps.iter().map(|step| step.as_str()).collect();
     let message = if steps.len() > 1 { format!("{message}; {} call it", some_of(&names)) } else { message };
-    Some(Finding { step, mistake, message, help })
+    Some(CallFinding { step, mistake, message, help })
 }
 
 /// The mistake of a call whose tool is not listed. A server that changes its list may add the tool later, unless the name looks
