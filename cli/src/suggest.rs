@@ -1,6 +1,6 @@
 //! What help texts say about a name that is not known.
 
-use longshore_proto::closest;
+use longshore_suggest::closest;
 
 /// How many names a list shows: a screen has no room for the tools of a large server.
 const LISTED: usize = 20;

@@ -25,7 +25,6 @@
 mod activity;
 mod checkpoint;
 mod claim;
-mod closest;
 mod digest;
 mod event;
 mod fault;
@@ -47,7 +46,6 @@ mod wire;
 pub use activity::{CallActivity, CallUpdate, PROGRESS_MESSAGE_CHARS, Progress};
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
 pub use claim::ClaimResult;
-pub use closest::closest;
 pub use digest::{Digest, DigestError};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};

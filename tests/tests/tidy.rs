@@ -14,6 +14,7 @@ fn root() -> PathBuf {
 fn sources() -> Vec<(String, String)> {
     let parts = [
         "proto",
+        "suggest",
         "workflow",
         "ports",
         "adapters",
@@ -92,7 +93,7 @@ fn the_machine_and_the_attempt_are_pure() {
 
 #[test]
 fn the_words_and_the_language_do_no_io() {
-    for part in ["proto", "workflow", "scheduler/machine", "worker/attempt"] {
+    for part in ["proto", "suggest", "workflow", "scheduler/machine", "worker/attempt"] {
         let list = dependencies(part);
         for banned in ["tokio", "async", "reqwest", "rusqlite", "redis", "rand", "rmcp", "mio", "socket"] {
             assert!(!list.contains(banned), "{part} depends on {banned}");
@@ -113,12 +114,13 @@ fn dependencies_go_one_way() {
         assert!(found.is_empty(), "{part} depends on {found:?}");
     };
     ours("proto", &[]);
-    ours("workflow", &["longshore-proto"]);
+    ours("suggest", &[]);
+    ours("workflow", &["longshore-proto", "longshore-suggest"]);
     ours("ports", &["longshore-proto"]);
     ours("scheduler/machine", &["longshore-proto", "longshore-workflow"]);
     ours("scheduler", &["longshore-proto", "longshore-workflow", "longshore-ports", "longshore-machine"]);
     ours("worker/attempt", &["longshore-proto"]);
-    ours("worker", &["longshore-proto", "longshore-ports", "longshore-attempt"]);
+    ours("worker", &["longshore-proto", "longshore-suggest", "longshore-ports", "longshore-attempt"]);
     ours("bench", &["longshore-proto"]);
     ours("adapters/tls", &[]);
     ours("adapters/embedded", &["longshore-proto", "longshore-ports"]);

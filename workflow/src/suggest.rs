@@ -1,6 +1,6 @@
 //! What help texts say about words: which one was meant, and which ones there are.
 
-use longshore_proto::closest;
+use longshore_suggest::closest;
 
 /// The word that was probably meant, as a sentence.
 pub(crate) fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {

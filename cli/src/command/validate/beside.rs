@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use longshore_proto::{StepPath, closest};
+use longshore_proto::StepPath;
+use longshore_suggest::closest;
 use longshore_worker::mcp::{CallFault, Tool, ToolList};
 use longshore_workflow::{CallFinding, CallMistake, CallStep, Plan, StepKind, WrittenCall};
 

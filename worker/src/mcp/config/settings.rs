@@ -176,7 +176,7 @@ fn unknown_setting(name: &str) -> String {
     if NOT_BUILT.contains(&name) {
         return "this setting is not built yet; leave it out".to_owned();
     }
-    match longshore_proto::closest(name, KNOWN) {
+    match longshore_suggest::closest(name, KNOWN) {
         Some(near) => format!("no such setting; did you mean `{near}`?"),
         None => format!("no such setting; there are {}", KNOWN.join(", ")),
     }
