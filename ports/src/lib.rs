@@ -48,7 +48,7 @@ pub use error::Error;
 pub use events::{Events, News};
 pub use jobs::{AckWaitExtender, Delivery, JobQueue, Queued, Receipt};
 pub use lease::Lease;
-pub use log::{ENTRY_LIMIT_BYTES, LogEntry, LogReader, RunLog};
+pub use log::{ADMISSION_LIMIT_PERCENT, ENTRY_LIMIT_BYTES, LogEntry, LogReader, RunLog};
 pub use loopback::is_loopback;
 pub use run_query::{CursorError, PAGE_LIMIT, RunCursor, RunPage, RunPageBuilder, RunQuery, SCAN_LIMIT};
 pub use semaphore::{NamespacePermits, NamespaceSemaphore};

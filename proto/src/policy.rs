@@ -14,6 +14,11 @@ use crate::{Attempt, Fault, FaultClass, JobId, Sent};
 /// The default `max-timeout` of a call as a multiple of its `timeout`: a call that reports progress may take that long.
 pub const MAX_TIMEOUT_FACTOR: u32 = 10;
 
+/// The longest delay before another attempt that a worker waits out itself, in its slot; a longer one becomes a timer of
+/// the scheduler and a new job. About the cost of a timer and a new job, and short enough that the slots of a worker are
+/// not all occupied by waits for one server that always fails.
+pub const IN_PLACE_RETRY_LIMIT: Duration = Duration::from_secs(1);
+
 /// The growth of the delay from one attempt to the next.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -40,7 +40,6 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::intake::{Intake, Submission};
-pub use admission::ADMISSION_LIMIT_PERCENT;
 use admission::Admission;
 use known::Known;
 use quota::Quota;

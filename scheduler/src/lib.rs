@@ -29,7 +29,7 @@ mod trace;
 mod watchers;
 
 pub use api::{Api, Denied, Request, Verb};
-pub use desk::{ADMISSION_LIMIT_PERCENT, Desk, Order, Refusal, Submitted};
+pub use desk::{Desk, Order, Refusal, Submitted};
 pub use doorway::Doorway;
 pub use driver::{Driver, Ended};
 pub use fold::DriverError;

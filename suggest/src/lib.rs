@@ -41,8 +41,8 @@ pub fn closest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
             break;
         }
         let similarity = strsim::jaro_winkler(&name, &compared);
-        let is_close = similarity >= MIN_SIMILARITY
-            || strsim::osa_distance(&name, &compared) <= length / CHARS_PER_EDIT;
+        let is_close =
+            similarity >= MIN_SIMILARITY || strsim::osa_distance(&name, &compared) <= length / CHARS_PER_EDIT;
         // The last one of equally similar names wins.
         if is_close && best.is_none_or(|(most, _)| similarity >= most) {
             best = Some((similarity, candidate));

@@ -25,7 +25,7 @@ const CLOCK_WRONG: i64 = 10_000;
 /// The version of nats-server that is recommended.
 const RECOMMENDED: (u32, u32, u32) = (2, 15, 1);
 
-/// Fullness of Redis, in per cent, from which on the operator should look.
+/// Used share of Redis, a stream or the NATS account, in per cent, from which on the operator should act.
 const FULL_PERCENT: u64 = 70;
 
 /// Somebody who cannot be reached, or will not do.

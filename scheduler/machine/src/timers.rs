@@ -6,16 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use longshore_proto::{Job, RunId, Timer, TimerKind, Timestamp};
+use longshore_proto::{IN_PLACE_RETRY_LIMIT, Job, RunId, Timer, TimerKind, Timestamp};
 
 use super::Run;
 
 /// What a queue may take to notice that a worker is gone and to find another one, several times over. A job that is
 /// sent again while it is still queued is refused by the queue, so being early costs one message.
 const LOST_AFTER: Duration = Duration::from_secs(300);
-
-/// The longest a worker waits in place between two attempts; see the worker's own limit.
-const IN_PLACE: Duration = Duration::from_secs(1);
 
 /// How often the wait for a job doubles while it is sent again in vain. A queue that is long keeps its jobs waiting, and
 /// each of them that is sent again costs an entry of the log; one that was lost is sent again within three quarters of
@@ -24,7 +21,7 @@ const DOUBLINGS: u32 = 3;
 
 /// How long after its dispatch a job that was not heard of is sent again, after it was sent so many times in vain.
 pub(super) fn patience(job: &Job, sent: u32) -> Duration {
-    let attempt = job.max_timeout.saturating_add(IN_PLACE);
+    let attempt = job.max_timeout.saturating_add(IN_PLACE_RETRY_LIMIT);
     let once = attempt.saturating_mul(job.retry.attempts).saturating_add(LOST_AFTER);
     once.saturating_mul(1 << sent.min(DOUBLINGS))
 }

@@ -7,17 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use longshore_ports::{Error, RunLog};
+use longshore_ports::{ADMISSION_LIMIT_PERCENT, Error, RunLog};
 use longshore_proto::Partition;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::Refusal;
-
-/// Fullness of a log, in per cent, from which on submits are refused. Three tenths are left for what follows from the runs
-/// that were admitted.
-pub const ADMISSION_LIMIT_PERCENT: u64 = 70;
 
 /// When a log that was less than half as full as it may be is looked at again, and how long what was seen of it is
 /// believed until then: others may have filled it, though hardly within so short a time.

@@ -1,11 +1,10 @@
 //! Why a request is not granted: a code, a sentence, and every problem there is.
 
 use longshore_machine::NoValue;
-use longshore_ports::ErrorCause;
+use longshore_ports::{ADMISSION_LIMIT_PERCENT, ErrorCause};
 use longshore_proto::{Digest, Namespace, Partition, RunId, RunStatus, WireError, WorkflowName};
 use serde_json::{Value, json};
 
-use super::ADMISSION_LIMIT_PERCENT;
 use crate::api::Denied;
 use crate::intake::SubmitError;
 

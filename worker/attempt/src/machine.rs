@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use longshore_proto::{
     Attempt, AttemptRecord, BLOB_LIMIT_BYTES, ClaimKey, ClaimResult, Digest, Event, Fault, FaultClass,
-    INLINE_LIMIT_BYTES, Job, NodeId, OnToolError, Outcome, Output, Payload, RepeatSafety, RetryDecision,
-    Sent, ServerInstance, Settlement, Timestamp,
+    IN_PLACE_RETRY_LIMIT, INLINE_LIMIT_BYTES, Job, NodeId, OnToolError, Outcome, Output, Payload,
+    RepeatSafety, RetryDecision, Sent, ServerInstance, Settlement, Timestamp,
 };
 use serde_json::Value;
 
@@ -21,10 +21,6 @@ use crate::{Effect, End, Input, Interrupt, Reaction};
 /// every delivery did: one that came while its worker was ending, or on a connection that had just been lost, counts
 /// as well, and two of those for each restart are usual.
 const DELIVERIES_LIMIT: u32 = 10;
-
-/// The longest delay that is waited for while holding a slot. About what a timer and a new job cost anyway, and short
-/// enough that a server which fails for everybody does not fill the worker with sleepers.
-const IN_PLACE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The most calls made for one delivery. A policy may allow thousands of attempts without a delay; this many keep a
 /// slot from the others, and their records fit into one entry of the log.
@@ -253,7 +249,7 @@ impl<'a> Machine<'a> {
                 self.done(Outcome::Fault(cancelled_after(&fault)))
             }
             (RetryDecision::Again(delay), None)
-                if delay <= IN_PLACE_LIMIT && self.attempts.len() < IN_PLACE_CALLS =>
+                if delay <= IN_PLACE_RETRY_LIMIT && self.attempts.len() < IN_PLACE_CALLS =>
             {
                 self.phase = Phase::Waiting { due: now.plus(delay), fault };
                 Effect::Wait(delay)

@@ -1,14 +1,12 @@
 //! What it means which streams there are, whether they have their servers, and how full they and the account are.
 
 use longshore_nats::{AccountStatus, Status, StreamStatus};
+use longshore_ports::ADMISSION_LIMIT_PERCENT;
 use longshore_proto::{Partition, subject};
-use longshore_scheduler::ADMISSION_LIMIT_PERCENT;
 
+use super::FULL_PERCENT;
 use crate::cluster::probes::is_full;
 use crate::finding::{Finding, Level};
-
-/// Fullness of a stream or of the account, in per cent, from which on the operator should look.
-const FULL_PERCENT: u64 = 70;
 
 /// Fullness of the logs from which on the operator should look, well before submits are refused: the logs only grow.
 const LOGS_DOUBTFUL_PERCENT: u64 = 50;
