@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::StepPath;
+use crate::{StepPath, truncate_with_size};
 
 /// The reason why a step gave no output.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,12 +33,7 @@ pub struct Fault {
 impl Fault {
     /// Creates a fault. A message of more than [`Fault::MESSAGE_LIMIT_CHARS`] is cut, and ends with its full size.
     pub fn new(class: FaultClass, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if let Some((cut, _)) = message.char_indices().nth(Self::MESSAGE_LIMIT_CHARS) {
-            let whole = message.len();
-            message.truncate(cut);
-            message.push_str(&format!("… ({whole} bytes in all)"));
-        }
+        let message = truncate_with_size(&message.into(), Self::MESSAGE_LIMIT_CHARS).into_owned();
         Self { class, message, retry_after: None, not_retried: None, member: None }
     }
 

@@ -26,6 +26,7 @@ mod activity;
 mod checkpoint;
 mod claim;
 mod digest;
+mod display;
 mod event;
 mod fault;
 mod id;
@@ -47,6 +48,7 @@ pub use activity::{CallActivity, CallUpdate, PROGRESS_MESSAGE_CHARS, Progress};
 pub use checkpoint::{CheckpointMark, Incarnation, RollingHash};
 pub use claim::ClaimResult;
 pub use digest::{Digest, DigestError};
+pub use display::{truncate, truncate_with_size, value_type};
 pub use event::{Event, Record, Signal, Timer, TimerKind, WorkflowRef};
 pub use fault::{Fault, FaultClass, Sent};
 pub use id::{

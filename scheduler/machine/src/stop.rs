@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use longshore_proto::{
-    Fault, FaultClass, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp,
+    Fault, FaultClass, RepeatSafety, RunStatus, StepPath, StepStatus, TimerKind, Timestamp, truncate,
 };
 use longshore_workflow::{Plan, StepIndex, StepKind};
 
@@ -33,7 +33,7 @@ pub(super) fn cancel(
         return end_lost(run, plan, now).then_some(()).ok_or(Refused::AlreadyStopping);
     }
     run.status = RunStatus::Cancelling;
-    run.cancel_reason = Some(beginning(reason));
+    run.cancel_reason = Some(truncate(reason, REASON_CHARS).into_owned());
     recall(run, plan, |_| true, now, effects);
     Ok(())
 }
@@ -43,14 +43,6 @@ pub(super) fn cancel(
 fn end_lost(run: &mut Run, plan: &Plan, now: Timestamp) -> bool {
     let lost = |step: &Step| step.stopped && step.is_lost();
     end_unheard(run, plan, lost, "its process ended before the call did, and the step was told to stop", now)
-}
-
-/// As much of a reason as is kept.
-fn beginning(reason: &str) -> String {
-    match reason.char_indices().nth(REASON_CHARS) {
-        Some((cut, _)) => format!("{}…", reason.get(..cut).unwrap_or_default()),
-        None => reason.to_owned(),
-    }
 }
 
 /// The run has reached its deadline.

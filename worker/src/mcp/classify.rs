@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use longshore_attempt::CallFault;
-use longshore_proto::{Fault, FaultClass, Sent};
+use longshore_proto::{Fault, FaultClass, Sent, truncate_with_size};
 
 use super::config::Secrets;
 use super::oversized::Oversized;
@@ -180,18 +180,11 @@ impl Observation {
             Self::JsonRpc { message, data, .. } => {
                 *message = secrets.hide(message).into_owned();
                 // Hidden before it is cut, or the first part of a secret would be seen.
-                *data = beginning(&secrets.hide(data), DATA_CHARS);
+                *data = truncate_with_size(&secrets.hide(data), DATA_CHARS).into_owned();
             }
             Self::NotListed(_) | Self::ShuttingDown | Self::Cancelled | Self::TooLarge(_) | Self::Task => {}
         }
         self
-    }
-}
-
-fn beginning(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        Some((cut, _)) => format!("{}… ({} bytes in all)", text.get(..cut).unwrap_or_default(), text.len()),
-        None => text.to_owned(),
     }
 }
 

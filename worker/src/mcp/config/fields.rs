@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_proto::value_type;
 use serde_json::{Map, Value};
 
 /// The fields of one object that have not been taken yet.
@@ -25,7 +26,7 @@ impl<'a> Fields<'a> {
             }
             other => {
                 let place = if place.is_empty() { place } else { format!("{place}: ") };
-                problems.push(format!("{place}must be an object, not {}", kind(&other)));
+                problems.push(format!("{place}must be an object, not {}", value_type(&other)));
                 None
             }
         }
@@ -119,7 +120,7 @@ impl<'a> Fields<'a> {
     }
 
     fn mistyped<T>(&mut self, field: &str, wanted: &str, found: &Value) -> Option<T> {
-        self.refuse(field, format!("must be {wanted}, not {}", kind(found)));
+        self.refuse(field, format!("must be {wanted}, not {}", value_type(found)));
         None
     }
 }
@@ -132,18 +133,6 @@ fn scalar(value: &Value) -> Result<String, &'static str> {
         Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
         // Its digits may have changed on the way: 1.10 is read as 1.1.
         Value::Number(_) => Err("a number with a fraction; put it in quotes"),
-        other => Err(kind(other)),
-    }
-}
-
-/// What a value is, for messages. Never the value itself: it may be a credential.
-const fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+        other => Err(value_type(other)),
     }
 }
