@@ -250,7 +250,7 @@ steps:
             "{value}"
         );
         let yaml = parse_inputs("region: a\nregion: b\n").expect_err("refused").to_string();
-        assert!(yaml.contains("the key `region` stands twice"), "{yaml}");
+        assert!(yaml.contains("the key `region` occurs twice"), "{yaml}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! The tree of the text to a draft: which keys there are, and what their values must be.
+//! The schema of the language: builds a draft from the tree, and checks keys and the types of their values.
 //!
-//! Every problem is reported and the reading goes on, so that one pass finds all of them. What refers to what is not
-//! looked at here.
+//! The pass continues after a problem, so that it finds all of them. It does not check references.
 
 mod expressions;
 mod fields;
@@ -18,35 +17,35 @@ pub(crate) use step::STEPS_LIMIT;
 
 use crate::diagnostics::Report;
 use crate::document::Node;
-use crate::draft::{Draft, Reference};
-use crate::source::Source;
+use crate::draft::{Reference, WorkflowDraft};
+use crate::source::SourceText;
 
-/// Reads a draft. `None` if the text is no workflow at all.
-pub(crate) fn shape(root: &Node, source: &Source<'_>, report: &mut Report) -> Option<Draft> {
-    let mut shaper = Shaper {
+/// Builds a draft. Returns `None` if the text is not a workflow.
+pub(crate) fn read(root: &Node, source: &SourceText<'_>, report: &mut Report) -> Option<WorkflowDraft> {
+    let mut builder = DraftBuilder {
         source,
         report,
-        draft: Draft::default(),
+        draft: WorkflowDraft::default(),
         references: Vec::new(),
         full: false,
         in_arguments: false,
         expressions: (0, 0),
     };
-    shaper.file(root)?;
-    Some(shaper.draft)
+    builder.file(root)?;
+    Some(builder.draft)
 }
 
-/// What the reading of a file carries along.
-struct Shaper<'s, 't> {
-    source: &'s Source<'t>,
+/// The state of this pass.
+struct DraftBuilder<'s, 't> {
+    source: &'s SourceText<'t>,
     report: &'s mut Report,
-    draft: Draft,
-    /// What the expressions of the current step, or of the outputs, mention.
+    draft: WorkflowDraft,
+    /// References in the expressions of the current step, or of the outputs.
     references: Vec<Reference>,
-    /// Whether there are as many steps as there may be.
+    /// True once the draft has the largest number of steps.
     full: bool,
-    /// Whether what is read are the arguments of a call.
+    /// True within the arguments of a call.
     in_arguments: bool,
-    /// How many expressions there are so far, and how many bytes of them.
+    /// Number of expressions so far, and of their bytes.
     expressions: (usize, usize),
 }

@@ -9,7 +9,7 @@ use crate::folder::{Case, WORKFLOW};
 async fn a_bare_nan_in_a_text_leaves_the_text_and_is_shown_where_it_is_missed() {
     let case = Case::of("06-nan");
     let ended = case.run(WORKFLOW).await.expecting(20);
-    ended.saying(&["is a text (\"{\\\"mean\\\": 1.5, \\\"stddev\\\": NaN}\") and has no `mean`"]);
+    ended.saying(&["is text (\"{\\\"mean\\\": 1.5, \\\"stddev\\\": NaN}\") and has no `mean`"]);
     assert_eq!(case.step("a").await.status, StepStatus::Succeeded);
 }
 

@@ -1,34 +1,34 @@
-//! A text in which what cannot be read is covered, so that the rest of it can be.
+//! A text in which invalid parts are overwritten, so that the rest can be parsed.
 //!
-//! One mistake that stops the YAML parser would hide all others. So what is wrong is overwritten with a word of the same
-//! length, which keeps every place, and the text is read again. The covered part becomes a value of its own kind, about which
-//! nothing more is said.
+//! A mistake that stops the YAML parser would hide all later ones. So the invalid part is overwritten with a word of the same
+//! length, which keeps all positions, and the text is parsed again. The overwritten part becomes a refused value.
 
 use std::borrow::Cow;
 
 use crate::source::Span;
 
-/// Number of times that a text is read again: more mistakes of this sort than people make before checking once.
+/// The largest number of parts that are blanked, and so of passes over the text: more than the mistakes of this kind in a
+/// usual text.
 const LIMIT: usize = 10;
 
-/// Number of bytes that are read again in all, so that checking a large text stays quick.
+/// The largest number of bytes that are parsed again in total, which bounds the time for a large text.
 const LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
-/// The text, and the parts of it that are covered.
-pub(super) struct CoveredText<'t> {
+/// A text with its blanked parts.
+pub(super) struct BlankedText<'t> {
     pub(super) text: Cow<'t, str>,
-    covered: Vec<Span>,
+    blanked: Vec<Span>,
 }
 
-impl<'t> CoveredText<'t> {
+impl<'t> BlankedText<'t> {
     pub(super) const fn new(text: &'t str) -> Self {
-        Self { text: Cow::Borrowed(text), covered: Vec::new() }
+        Self { text: Cow::Borrowed(text), blanked: Vec::new() }
     }
 
-    /// Covers a part. Returns false if that was done before or too often, so that reading again is no use.
-    pub(super) fn cover(&mut self, span: Span) -> bool {
+    /// Blanks a part. Returns false if it was blanked before or a limit is reached; then parsing again is useless.
+    pub(super) fn blank_out(&mut self, span: Span) -> bool {
         let limit = LIMIT.min(LIMIT_BYTES / self.text.len().max(1));
-        if span.start >= span.end || self.covered.len() >= limit || self.covers(span) {
+        if span.start >= span.end || self.blanked.len() >= limit || self.is_blanked(span) {
             return false;
         }
         let parts = (self.text.get(..span.start), self.text.get(span.end..));
@@ -38,13 +38,13 @@ impl<'t> CoveredText<'t> {
         text.extend(std::iter::repeat_n('x', span.end - span.start));
         text.push_str(after);
         self.text = Cow::Owned(text);
-        self.covered.push(span);
+        self.blanked.push(span);
         true
     }
 
-    /// Returns true if a part of the span is covered.
-    pub(super) fn covers(&self, span: Span) -> bool {
-        self.covered.iter().any(|covered| covered.start < span.end && span.start < covered.end)
+    /// Returns true if the span overlaps a blanked part.
+    pub(super) fn is_blanked(&self, span: Span) -> bool {
+        self.blanked.iter().any(|blanked| blanked.start < span.end && span.start < blanked.end)
     }
 }
 
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn covering_keeps_every_place() {
+    fn blanking_keeps_all_positions() {
         let text = "a: ${{ ü }} # ö";
-        let mut covered = CoveredText::new(text);
+        let mut blanked = BlankedText::new(text);
         let end = text.find(" #").expect("it is there");
-        assert!(covered.cover(Span::new(3, end)));
-        assert_eq!(covered.text, "a: xxxxxxxxx # ö");
-        assert_eq!(covered.text.len(), text.len());
-        assert!(covered.covers(Span::new(0, 4)) && !covered.covers(Span::new(0, 3)));
-        assert!(!covered.cover(Span::new(4, 6)), "it is covered already");
+        assert!(blanked.blank_out(Span::new(3, end)));
+        assert_eq!(blanked.text, "a: xxxxxxxxx # ö");
+        assert_eq!(blanked.text.len(), text.len());
+        assert!(blanked.is_blanked(Span::new(0, 4)) && !blanked.is_blanked(Span::new(0, 3)));
+        assert!(!blanked.blank_out(Span::new(4, 6)), "the part is blanked already");
     }
 }

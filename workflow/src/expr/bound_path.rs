@@ -1,8 +1,7 @@
-//! The values an expression reads from outside: each path from `inputs`, `steps` or `run` is one slot.
+//! Bound paths: the paths from `inputs`, `steps` or `run` whose values an expression reads.
 //!
-//! When the file is checked, `steps.fetch.output.title` becomes the slot 0 and the tree refers to `@0`. When the
-//! expression is evaluated, only the value at the end of the path is turned into one of the evaluator's, and only if
-//! it is asked for.
+//! Compilation replaces `steps.fetch.output.title` by `@0`, a reference to the bound path with index 0. Evaluation converts
+//! only the value at the end of the path, and only if the evaluator requests it.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -16,56 +15,56 @@ use super::convert::to_val;
 use super::meter::{self, Meter};
 use super::{Scope, StepField};
 
-/// Where a path begins.
+/// The root of a path.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Root {
+pub(super) enum PathRoot {
     Inputs,
     Run,
-    /// A step, whole.
+    /// A step as a whole.
     Step(String),
-    /// A field of a step; the first segment of the path is its name.
+    /// A field of a step. The first segment of the path is the name of the field.
     Field(String, StepField),
 }
 
-/// One name of a path.
+/// A name in a path.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Segment {
+pub(super) struct PathSegment {
     pub(super) name: String,
-    /// Written `.?name`: what is missing from here on is nothing, and no error.
+    /// True for `.?name`: a name that is missing from here on gives an empty optional instead of an error.
     pub(super) optional: bool,
 }
 
-/// What is wanted of a path.
+/// The use of a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Wanted {
+pub(super) enum PathUse {
     Value,
-    /// `has(path)`.
+    /// The path is the argument of `has()`.
     Presence,
 }
 
 /// A path that an expression reads.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Slot {
-    pub(super) root: Root,
-    pub(super) path: Vec<Segment>,
-    pub(super) wanted: Wanted,
+pub(super) struct BoundPath {
+    pub(super) root: PathRoot,
+    pub(super) path: Vec<PathSegment>,
+    pub(super) usage: PathUse,
 }
 
-/// Where a path led to.
-pub(super) enum Walked<'v> {
+/// The result of following a path.
+pub(super) enum PathLookup<'v> {
     Found(&'v Value),
-    /// What stands before the missing segment, if anything, and the segment's number.
+    /// The value before the missing segment, if there is one, and the index of that segment.
     Missing(Option<&'v Value>, usize),
 }
 
-impl Slot {
-    /// The value the path begins at.
+impl BoundPath {
+    /// Returns the value at the root of the path.
     pub(super) fn fetch<'s>(&self, scope: &'s dyn Scope) -> Option<Cow<'s, Value>> {
         match &self.root {
-            Root::Inputs => Some(scope.inputs()),
-            Root::Run => Some(scope.run()),
-            Root::Field(id, field) => scope.step(id, *field),
-            Root::Step(id) => {
+            PathRoot::Inputs => Some(scope.inputs()),
+            PathRoot::Run => Some(scope.run()),
+            PathRoot::Field(id, field) => scope.step(id, *field),
+            PathRoot::Step(id) => {
                 let present =
                     StepField::ALL.into_iter().filter_map(|field| Some((field, scope.step(id, field)?)));
                 let fields: Map<_, _> =
@@ -75,48 +74,48 @@ impl Slot {
         }
     }
 
-    /// Follows the path from what [`Slot::fetch`] gave.
-    pub(super) fn walk<'v>(&self, start: Option<&'v Value>) -> Walked<'v> {
-        let Some(mut value) = start else { return Walked::Missing(None, 0) };
-        let done = usize::from(matches!(self.root, Root::Field(..)));
+    /// Follows the path from the value that [`BoundPath::fetch`] returned.
+    pub(super) fn follow<'v>(&self, start: Option<&'v Value>) -> PathLookup<'v> {
+        let Some(mut value) = start else { return PathLookup::Missing(None, 0) };
+        let done = usize::from(matches!(self.root, PathRoot::Field(..)));
         for (number, segment) in self.path.iter().enumerate().skip(done) {
             match value.get(&segment.name) {
                 Some(next) => value = next,
-                None => return Walked::Missing(Some(value), number),
+                None => return PathLookup::Missing(Some(value), number),
             }
         }
-        Walked::Found(value)
+        PathLookup::Found(value)
     }
 
-    /// The number of the first segment that may be missing.
+    /// Returns the index of the first segment that may be missing.
     fn first_optional(&self) -> Option<usize> {
         self.path.iter().position(|segment| segment.optional)
     }
 
-    /// Whether the slot is the value at its end and nothing else.
+    /// Returns true if the path has no optional segment and is not the argument of `has()`.
     pub(super) fn is_plain(&self) -> bool {
-        self.wanted == Wanted::Value && self.first_optional().is_none()
+        self.usage == PathUse::Value && self.first_optional().is_none()
     }
 
-    /// Returns true if the value at its end may be missing.
+    /// Returns true if the path gives an optional.
     pub(super) fn is_optional(&self) -> bool {
-        self.wanted == Wanted::Value && self.first_optional().is_some()
+        self.usage == PathUse::Value && self.first_optional().is_some()
     }
 
-    /// The input that it is, if it is one and nothing within it.
+    /// Returns the input if the path is `inputs.<name>`.
     pub(super) fn input(&self) -> Option<&str> {
         match (&self.root, self.path.as_slice()) {
-            (Root::Inputs, [only]) if self.wanted == Wanted::Value => Some(&only.name),
+            (PathRoot::Inputs, [only]) if self.usage == PathUse::Value => Some(&only.name),
             _ => None,
         }
     }
 
-    /// The path as it is written, up to and without segment `end`.
+    /// Returns the text of the path up to segment `end`, exclusive.
     pub(super) fn text(&self, end: usize) -> String {
         let mut text = match &self.root {
-            Root::Inputs => "inputs".to_owned(),
-            Root::Run => "run".to_owned(),
-            Root::Step(id) | Root::Field(id, _) => format!("steps.{id}"),
+            PathRoot::Inputs => "inputs".to_owned(),
+            PathRoot::Run => "run".to_owned(),
+            PathRoot::Step(id) | PathRoot::Field(id, _) => format!("steps.{id}"),
         };
         for segment in self.path.iter().take(end) {
             text.push('.');
@@ -126,9 +125,9 @@ impl Slot {
     }
 }
 
-/// The slots of one evaluation, and the few other names a tree refers to.
-pub(super) struct Live<'v> {
-    slots: &'v [Slot],
+/// The values of bound paths in one evaluation, and the other names that a bound tree contains.
+pub(super) struct Bindings<'v> {
+    paths: &'v [BoundPath],
     roots: &'v [Option<Cow<'v, Value>>],
     values: Vec<OnceLock<Option<Box<dyn Val + 'v>>>>,
     meter: &'v Meter,
@@ -136,57 +135,57 @@ pub(super) struct Live<'v> {
     cancelled: bool,
 }
 
-impl<'v> Live<'v> {
-    /// `roots` holds what [`Slot::fetch`] gave for each slot.
+impl<'v> Bindings<'v> {
+    /// Creates the bindings. `roots` are the results of [`BoundPath::fetch`] for each path.
     pub(super) fn new(
-        slots: &'v [Slot],
+        paths: &'v [BoundPath],
         roots: &'v [Option<Cow<'v, Value>>],
         meter: &'v Meter,
         (failed, cancelled): (bool, bool),
     ) -> Self {
-        let values = slots.iter().map(|_| OnceLock::new()).collect();
-        Self { slots, roots, values, meter, failed, cancelled }
+        let values = paths.iter().map(|_| OnceLock::new()).collect();
+        Self { paths, roots, values, meter, failed, cancelled }
     }
 
-    /// Charges for a copy of a value. `None` if the budget is spent.
+    /// Charges for a copy of a value. Returns `None` if the budget is exhausted.
     pub(super) fn charge(&self, value: &dyn Val) -> Option<()> {
         self.meter.charge(meter::of_val(value)).ok()
     }
 
-    /// A slot with the value its path begins at.
-    pub(super) fn slot(&self, index: usize) -> Option<(&'v Slot, Option<&'v Value>)> {
-        Some((self.slots.get(index)?, self.roots.get(index)?.as_deref()))
+    /// Returns a path and the value at its root.
+    pub(super) fn path(&self, index: usize) -> Option<(&'v BoundPath, Option<&'v Value>)> {
+        Some((self.paths.get(index)?, self.roots.get(index)?.as_deref()))
     }
 
-    /// The value of a slot; nothing if it is missing and that is an error.
-    fn make(&self, index: usize) -> Option<Box<dyn Val + 'v>> {
-        let (slot, start) = self.slot(index)?;
-        let walked = slot.walk(start);
-        if slot.wanted == Wanted::Presence {
-            let present = match walked {
-                Walked::Found(_) => true,
-                // Only the last name may be missing: as with every `has()`.
-                Walked::Missing(_, at) if at + 1 == slot.path.len() => false,
-                Walked::Missing(..) => return None,
+    /// Converts the value of a path for the evaluator. Returns `None` if it is missing and not optional.
+    fn convert(&self, index: usize) -> Option<Box<dyn Val + 'v>> {
+        let (path, start) = self.path(index)?;
+        let found = path.follow(start);
+        if path.usage == PathUse::Presence {
+            let present = match found {
+                PathLookup::Found(_) => true,
+                // Only the last name may be missing, as with every `has()` of CEL.
+                PathLookup::Missing(_, at) if at + 1 == path.path.len() => false,
+                PathLookup::Missing(..) => return None,
             };
             return Some(Box::new(CelBool::from(present)));
         }
-        let optional = slot.first_optional();
-        match walked {
-            Walked::Found(value) => {
+        let optional = path.first_optional();
+        match found {
+            PathLookup::Found(value) => {
                 self.meter.charge(meter::of_json(value)).ok()?;
                 let value = to_val(value).ok()?;
                 Some(if optional.is_some() { Box::new(CelOptional::of(value)) } else { value })
             }
-            Walked::Missing(_, at) if optional.is_some_and(|first| first <= at) => {
+            PathLookup::Missing(_, at) if optional.is_some_and(|first| first <= at) => {
                 Some(Box::new(CelOptional::none()))
             }
-            Walked::Missing(..) => None,
+            PathLookup::Missing(..) => None,
         }
     }
 }
 
-impl VariableResolver for Live<'_> {
+impl VariableResolver for Bindings<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let flag = |value: bool| Some(CowVal::owned(CelBool::from(value)));
         match variable.strip_prefix('@')? {
@@ -196,7 +195,7 @@ impl VariableResolver for Live<'_> {
             "cancelled" => flag(self.cancelled),
             number => {
                 let index: usize = number.parse().ok()?;
-                let value = self.values.get(index)?.get_or_init(|| self.make(index));
+                let value = self.values.get(index)?.get_or_init(|| self.convert(index));
                 value.as_deref().map(CowVal::Borrowed)
             }
         }
