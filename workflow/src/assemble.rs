@@ -7,7 +7,7 @@ use longshore_proto::{Digest, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryPolicy, Ste
 
 use crate::draft::{CallDraft, StepDraft, StepKindDraft, WorkflowDraft};
 use crate::expr::{Expr, ReadSet, StepField};
-use crate::graph::Graph;
+use crate::graph::StepGraph;
 use crate::plan::{CallStep, Condition, Plan, Step, StepIndex, StepKind};
 
 /// The default of `timeout`, if neither the step nor `defaults` has one. Most tools answer within seconds, and common MCP
@@ -15,7 +15,7 @@ use crate::plan::{CallStep, Condition, Plan, Step, StepIndex, StepKind};
 pub const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Builds the plan. Returns `None` if a part of the draft was refused.
-pub(crate) fn assemble(draft: WorkflowDraft, graph: Graph, digest: Digest) -> Option<Plan> {
+pub(crate) fn assemble(draft: WorkflowDraft, graph: StepGraph, digest: Digest) -> Option<Plan> {
     let reads_content = reads_content(&draft);
     let defaults = CallDefaults {
         timeout: draft.default_timeout.unwrap_or(DEFAULT_CALL_TIMEOUT),

@@ -6,12 +6,12 @@ use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::draft::{Reference, ReferenceTarget, StepDraft, StepKindDraft, WorkflowDraft};
 use crate::expr::StepField;
-use crate::graph::Graph;
+use crate::graph::StepGraph;
 use crate::source::{Span, Spanned};
 use crate::suggest::{did_you_mean, listed};
 
 /// Checks all references of a draft.
-pub(crate) fn check(draft: &WorkflowDraft, graph: &Graph, report: &mut Report) {
+pub(crate) fn check(draft: &WorkflowDraft, graph: &StepGraph, report: &mut Report) {
     let mut check = ReferenceCheck { draft, graph, report };
     for (number, step) in draft.steps.iter().enumerate() {
         step.references.iter().for_each(|reference| check.reference(reference, Some(number)));
@@ -21,7 +21,7 @@ pub(crate) fn check(draft: &WorkflowDraft, graph: &Graph, report: &mut Report) {
 
 struct ReferenceCheck<'c> {
     draft: &'c WorkflowDraft,
-    graph: &'c Graph,
+    graph: &'c StepGraph,
     report: &'c mut Report,
 }
 
@@ -101,12 +101,12 @@ impl ReferenceCheck<'_> {
             return self.report.add(Diagnostic::new(Code::LaterStep, span, message).help(help));
         }
         let message = format!("step `{id}` need not have ended when this step begins");
-        let help = self.fix(number, from);
+        let help = self.needs_help(number, from);
         self.report.add(Diagnostic::new(Code::NotAnAncestor, span, message).help(help));
     }
 
     /// Returns the change of `needs` that fixes a reference: steps can only wait for steps of the same list.
-    fn fix(&self, number: usize, from: usize) -> String {
+    fn needs_help(&self, number: usize, from: usize) -> String {
         let parents: BTreeMap<Option<usize>, usize> = std::iter::once(number)
             .chain(self.groups(number))
             .map(|step| (self.parent(step), step))

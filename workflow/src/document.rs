@@ -24,7 +24,7 @@ pub(crate) const FIRST_LINE: &str = "begin with `longshore: v1`";
 pub(crate) const DEPTH_LIMIT: usize = 64;
 
 /// Refuses whole numbers in a node that do not fit 64 bits, since their last digits would change.
-pub(crate) fn refuse_lost_digits(node: &Node, source: &SourceText<'_>, report: &mut Report) {
+pub(crate) fn refuse_lost_digits(node: &DocumentNode, source: &SourceText<'_>, report: &mut Report) {
     match &node.kind {
         NodeKind::Number(_) if scalar::loses_digits(source.slice(node.span)) => {
             let digits = shorten(source.slice(node.span));
@@ -42,7 +42,7 @@ pub(crate) fn refuse_lost_digits(node: &Node, source: &SourceText<'_>, report: &
 
 /// A value with its span.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub(crate) struct DocumentNode {
     pub(crate) span: Span,
     pub(crate) kind: NodeKind,
 }
@@ -54,7 +54,7 @@ pub(crate) enum NodeKind {
     Bool(bool),
     Number(Number),
     Text(String),
-    List(Vec<Node>),
+    List(Vec<DocumentNode>),
     Map(Vec<MapEntry>),
     /// A value that was refused. The report has the reason, and later passes add no further problem.
     Refused,
@@ -65,10 +65,10 @@ pub(crate) enum NodeKind {
 pub(crate) struct MapEntry {
     pub(crate) key: String,
     pub(crate) key_span: Span,
-    pub(crate) value: Node,
+    pub(crate) value: DocumentNode,
 }
 
-impl Node {
+impl DocumentNode {
     /// Returns the type of the value, for messages.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self.kind {

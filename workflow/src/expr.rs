@@ -48,7 +48,7 @@ pub use scope::Scope;
 use bound_path::{Bindings, BoundPath, PathLookup};
 use failure::FailedEvaluation;
 use messages::describe;
-use meter::Meter;
+use meter::WorkMeter;
 
 /// Cost of starting an evaluation, in units of work.
 const EXPRESSION_UNITS: u64 = 100;
@@ -84,8 +84,8 @@ impl Expr {
         let (tree, info) = parse::parse(text).map_err(|refused| vec![refused])?;
         let uses = uses::uses(text, &tree, &info);
         let (tree, mut bound) = bind::bind(text, tree, &info);
-        if !bound.refused.is_empty() {
-            return Err(bound.refused);
+        if !bound.problems.is_empty() {
+            return Err(bound.problems);
         }
         bound.mentions.extend(uses.into_iter().map(|(found, at)| Mention::Use { found, at }));
         let depth = parse::depth(&tree);
@@ -113,7 +113,7 @@ impl Expr {
     pub fn evaluate(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<Value, EvalError> {
         match self.outcome(scope, budget)? {
             EvalOutcome::Value(value) => Ok(value),
-            EvalOutcome::Optional(_) => Err(self.is_an_optional()),
+            EvalOutcome::Optional(_) => Err(self.optional_error()),
         }
     }
 
@@ -134,10 +134,11 @@ impl Expr {
     }
 
     /// Returns the error of an optional where a value is required.
-    pub(crate) fn is_an_optional(&self) -> EvalError {
+    pub(crate) fn optional_error(&self) -> EvalError {
         EvalError::new(&self.source, convert::ConvertError::Optional)
     }
 
+    /// Evaluates the expression. A single path is looked up without the evaluator.
     fn outcome(&self, scope: &dyn Scope, budget: &WorkBudget) -> Result<EvalOutcome, EvalError> {
         let meter = budget.meter();
         let roots = self.fetch(scope, meter).map_err(|_| EvalError::too_much(&self.source))?;
@@ -166,7 +167,7 @@ impl Expr {
     fn fetch<'s>(
         &self,
         scope: &'s dyn Scope,
-        meter: &Meter,
+        meter: &WorkMeter,
     ) -> Result<Vec<Option<Cow<'s, Value>>>, ExecutionError> {
         meter.charge(EXPRESSION_UNITS.saturating_add(self.nodes))?;
         let fetch = |path: &BoundPath| {
@@ -217,11 +218,12 @@ impl Expr {
         EXPLANATION_UNITS.saturating_add(self.nodes.saturating_mul(self.depth as u64))
     }
 
+    /// Evaluates the tree, and explains a failure if the budget allows it.
     fn compute(
         &self,
         scope: &dyn Scope,
         roots: &[Option<Cow<'_, Value>>],
-        meter: &Meter,
+        meter: &WorkMeter,
     ) -> Result<EvalOutcome, EvalError> {
         let status = if self.reads.status { (scope.failed(), scope.cancelled()) } else { (false, false) };
         let bindings = Bindings::new(&self.paths, roots, meter, status);

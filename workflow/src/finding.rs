@@ -6,7 +6,7 @@ use longshore_proto::{ServerName, StepPath, ToolName};
 
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Diagnostics, Report};
-use crate::document::{self, MapEntry, Node, NodeKind};
+use crate::document::{self, DocumentNode, MapEntry, NodeKind};
 use crate::schema::STEPS_LIMIT;
 use crate::source::{SourceText, Span, TEXT_LIMIT_BYTES};
 
@@ -108,7 +108,7 @@ impl Diagnostics {
 }
 
 /// Returns the steps with their paths, in the order of the plan, at most [`STEPS_LIMIT`].
-fn steps(root: &Node) -> Vec<(String, &[MapEntry])> {
+fn steps(root: &DocumentNode) -> Vec<(String, &[MapEntry])> {
     let mut found = Vec::new();
     let NodeKind::Map(entries) = &root.kind else { return found };
     collect(get(entries, "steps"), &mut found);

@@ -15,7 +15,7 @@ use crate::suggest::did_you_mean;
 
 /// The dependency graph of the steps of a draft.
 #[derive(Debug)]
-pub(crate) struct Graph {
+pub(crate) struct StepGraph {
     /// Indices of the steps by id. If several steps have an id, the first one.
     pub(crate) ids: BTreeMap<String, usize>,
     /// For each step, the steps of the same list that it waits for.
@@ -24,7 +24,7 @@ pub(crate) struct Graph {
     ended: Vec<FixedBitSet>,
 }
 
-impl Graph {
+impl StepGraph {
     pub(crate) fn new(draft: &WorkflowDraft, report: &mut Report) -> Self {
         let steps = &draft.steps;
         let ids = ids(steps, report);
@@ -136,12 +136,13 @@ fn topological_order(steps: &[StepDraft], after: &[Vec<usize>], report: &mut Rep
 
 /// Reports a cycle: follows the dependencies of a step that is not in the order until a step occurs for the second time.
 fn report_cycle(steps: &[StepDraft], after: &[Vec<usize>], waiting: &[usize], report: &mut Report) {
-    let stuck = |number: &usize| waiting.get(*number).is_some_and(|left| *left > 0);
-    let Some(start) = (0..steps.len()).find(stuck) else { return };
+    let is_waiting = |number: &usize| waiting.get(*number).is_some_and(|left| *left > 0);
+    let Some(start) = (0..steps.len()).find(is_waiting) else { return };
     let mut walk: Vec<usize> = vec![start];
     let cycle = loop {
         let Some(last) = walk.last() else { return };
-        let Some(next) = after.get(*last).and_then(|before| before.iter().find(|other| stuck(other))) else {
+        let Some(next) = after.get(*last).and_then(|before| before.iter().find(|other| is_waiting(other)))
+        else {
             return;
         };
         if let Some(at) = walk.iter().position(|seen| seen == next) {

@@ -14,7 +14,7 @@ const EXCERPT_CHARS: usize = 60;
 
 /// Number of problems that are described; the others are counted. A request may contain tens of thousands of unknown names,
 /// and the description of each compares it with the declared names.
-const MOST_PROBLEMS: usize = 20;
+const DESCRIBED_LIMIT: usize = 20;
 
 impl InputType {
     /// All types.
@@ -127,7 +127,7 @@ impl InputProblems {
 
     /// Adds a problem. Only the first ones are described, the others counted.
     fn add(&mut self, describe: impl FnOnce() -> InputProblem) {
-        if self.described.len() < MOST_PROBLEMS {
+        if self.described.len() < DESCRIBED_LIMIT {
             self.described.push(describe());
         } else {
             self.more += 1;

@@ -123,7 +123,7 @@ pub fn parse_inputs(text: &str) -> Result<(Map<String, Value>, Diagnostics), Dia
 fn plan(source: &SourceText<'_>, report: &mut Report) -> Option<Plan> {
     let root = document::read(source, document::FIRST_LINE, report)?;
     let draft = schema::read(&root, source, report)?;
-    let graph = graph::Graph::new(&draft, report);
+    let graph = graph::StepGraph::new(&draft, report);
     check::check(&draft, &graph, report);
     if !report.is_empty() {
         return None;

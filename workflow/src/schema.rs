@@ -16,19 +16,23 @@ mod unbuilt;
 pub(crate) use step::STEPS_LIMIT;
 
 use crate::diagnostics::Report;
-use crate::document::Node;
+use crate::document::DocumentNode;
 use crate::draft::{Reference, WorkflowDraft};
 use crate::source::SourceText;
 
 /// Builds a draft. Returns `None` if the text is not a workflow.
-pub(crate) fn read(root: &Node, source: &SourceText<'_>, report: &mut Report) -> Option<WorkflowDraft> {
+pub(crate) fn read(
+    root: &DocumentNode,
+    source: &SourceText<'_>,
+    report: &mut Report,
+) -> Option<WorkflowDraft> {
     let mut builder = DraftBuilder {
         source,
         report,
         draft: WorkflowDraft::default(),
         references: Vec::new(),
-        full: false,
-        in_arguments: false,
+        is_full: false,
+        is_in_arguments: false,
         expressions: (0, 0),
     };
     builder.file(root)?;
@@ -43,9 +47,9 @@ struct DraftBuilder<'s, 't> {
     /// References in the expressions of the current step, or of the outputs.
     references: Vec<Reference>,
     /// True once the draft has the largest number of steps.
-    full: bool,
+    is_full: bool,
     /// True within the arguments of a call.
-    in_arguments: bool,
+    is_in_arguments: bool,
     /// Number of expressions so far, and of their bytes.
     expressions: (usize, usize),
 }

@@ -77,7 +77,7 @@ impl Template {
     /// means the value of the secret.
     pub fn standalone_inputs(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
-        self.part.collect_lone_inputs(&mut names);
+        self.part.collect_standalone_inputs(&mut names);
         names
     }
 
@@ -145,7 +145,7 @@ impl TemplateNode {
         }
     }
 
-    fn collect_lone_inputs<'t>(&'t self, names: &mut BTreeSet<&'t str>) {
+    fn collect_standalone_inputs<'t>(&'t self, names: &mut BTreeSet<&'t str>) {
         match self {
             Self::Constant(_) => {}
             Self::Whole(expr) => names.extend(expr.input()),
@@ -156,21 +156,21 @@ impl TemplateNode {
                     }
                 }
             }
-            Self::List(items) => items.iter().for_each(|item| item.collect_lone_inputs(names)),
-            Self::Map(entries) => entries.iter().for_each(|(_, item)| item.collect_lone_inputs(names)),
+            Self::List(items) => items.iter().for_each(|item| item.collect_standalone_inputs(names)),
+            Self::Map(entries) => entries.iter().for_each(|(_, item)| item.collect_standalone_inputs(names)),
         }
     }
 
     fn render<'t>(&'t self, scope: &dyn Scope, rendering: &mut Rendering<'t>) -> Result<Value, EvalError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Whole(expr) => rendering.evaluate(expr, scope, 0)?.ok_or_else(|| expr.is_an_optional()),
+            Self::Whole(expr) => rendering.evaluate(expr, scope, 0)?.ok_or_else(|| expr.optional_error()),
             Self::Text(parts) => text(parts, scope, rendering),
             Self::List(parts) => {
                 let mut items = Vec::with_capacity(parts.len());
                 for part in parts {
                     let segment = PointerSegment::Item(items.len());
-                    items.extend(rendering.below(segment, |below| part.render_optional(scope, below))?);
+                    items.extend(rendering.in_child(segment, |child| part.render_optional(scope, child))?);
                 }
                 Ok(Value::Array(items))
             }
@@ -178,7 +178,7 @@ impl TemplateNode {
                 let mut entries = Map::new();
                 for (key, part) in parts {
                     let value = rendering
-                        .below(PointerSegment::Key(key), |below| part.render_optional(scope, below))?;
+                        .in_child(PointerSegment::Key(key), |child| part.render_optional(scope, child))?;
                     entries.extend(value.map(|value| (key.clone(), value)));
                 }
                 Ok(Value::Object(entries))
@@ -204,7 +204,7 @@ impl TemplateNode {
 struct Rendering<'t> {
     budget: &'t WorkBudget,
     /// Number of bytes that may still be added.
-    bytes: usize,
+    bytes_left: usize,
     /// Path to the node that is being rendered.
     path: Vec<PointerSegment<'t>>,
     secrets: SecretPlaces<'t>,
@@ -212,11 +212,11 @@ struct Rendering<'t> {
 
 impl<'t> Rendering<'t> {
     fn new(is_secret: &'t dyn Fn(&str) -> bool, budget: &'t WorkBudget) -> Self {
-        Self { budget, bytes: LIMIT_BYTES, path: Vec::new(), secrets: SecretPlaces::new(is_secret) }
+        Self { budget, bytes_left: LIMIT_BYTES, path: Vec::new(), secrets: SecretPlaces::new(is_secret) }
     }
 
     /// Renders a child node.
-    fn below<T>(&mut self, segment: PointerSegment<'t>, render: impl FnOnce(&mut Self) -> T) -> T {
+    fn in_child<T>(&mut self, segment: PointerSegment<'t>, render: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(segment);
         let rendered = render(self);
         self.path.pop();
@@ -226,17 +226,18 @@ impl<'t> Rendering<'t> {
     /// Evaluates an expression whose value begins at byte `at` of its text. Returns `None` for an empty optional.
     fn evaluate(&mut self, expr: &Expr, scope: &dyn Scope, at: usize) -> Result<Option<Value>, EvalError> {
         let Some(value) = expr.evaluate_optional(scope, self.budget)? else { return Ok(None) };
-        self.take_room(&value, expr)?;
-        self.secrets.note(expr, &value, &self.path, at)?;
+        self.charge_bytes(&value, expr)?;
+        self.secrets.record(expr, &value, &self.path, at)?;
         Ok(Some(value))
     }
 
-    fn take_room(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
+    /// Charges the size of a value, and checks its depth.
+    fn charge_bytes(&mut self, value: &Value, expr: &Expr) -> Result<(), EvalError> {
         let problem = match weight(value, LIMIT_LEVELS.saturating_sub(self.path.len())) {
             None => format!("the value around it is nested more than {LIMIT_LEVELS} levels deep"),
-            Some(bytes) => match self.bytes.checked_sub(bytes) {
+            Some(bytes) => match self.bytes_left.checked_sub(bytes) {
                 Some(left) => {
-                    self.bytes = left;
+                    self.bytes_left = left;
                     return Ok(());
                 }
                 None => "the value around it grows beyond 16 MiB".to_owned(),
@@ -282,7 +283,7 @@ fn text(
             TextFragment::Expression(expr) => match rendering.evaluate(expr, scope, text.len())? {
                 Some(Value::String(value)) => text.push_str(&value),
                 Some(other) => text.push_str(&other.to_string()),
-                None => return Err(expr.is_an_optional()),
+                None => return Err(expr.optional_error()),
             },
         }
     }

@@ -185,12 +185,12 @@ fn may_be_compatible(sign: &str, left: OperandType, right: OperandType) -> bool 
 }
 
 /// An operand with its type.
-type Side<'s> = (&'s TypedOperand, OperandType);
+type TypedSide<'s> = (&'s TypedOperand, OperandType);
 
 /// Returns the operation with one side converted, in the spelling of the file.
-fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
+fn arithmetic_help(sign: &str, left: TypedSide<'_>, right: TypedSide<'_>) -> Option<String> {
     let convert = |function: &str, wanted: fn(OperandType) -> bool| {
-        let side = |(operand, kind): Side<'_>| {
+        let side = |(operand, kind): TypedSide<'_>| {
             if wanted(kind) { format!("{function}({})", operand.text) } else { operand.text.clone() }
         };
         Some(format!("write `{} {sign} {}`", side(left), side(right)))
@@ -214,7 +214,7 @@ fn arithmetic_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String
 }
 
 /// Returns the comparison that was probably intended.
-fn equality_help(sign: &str, left: Side<'_>, right: Side<'_>) -> Option<String> {
+fn equality_help(sign: &str, left: TypedSide<'_>, right: TypedSide<'_>) -> Option<String> {
     let (input, (literal, of_literal)) = match (&left.0.kind, &right.0.kind) {
         (OperandKind::Input(_), OperandKind::Literal(_)) => (left, right),
         (OperandKind::Literal(_), OperandKind::Input(_)) => (right, left),

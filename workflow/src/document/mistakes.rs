@@ -36,10 +36,10 @@ pub(super) fn syntax(source: &SourceText<'_>, at: usize, info: &str) -> FatalMis
     }
     if info.contains("mapping values are not allowed") {
         let above = source.line_at(line_start.saturating_sub(1)).1;
-        return indented_into(line_start, before, above)
+        return misplaced_key(line_start, before, above)
             .map_or_else(|| colon(line_start, line, before, span), FatalMistake::from);
     }
-    brace(line_start, line, before).unwrap_or_else(|| plainer(span, info).into())
+    brace(line_start, line, before).unwrap_or_else(|| explain(span, info).into())
 }
 
 /// Returns the span of an alias `*name` at or directly before byte `at`.
@@ -131,7 +131,7 @@ const OUT_OF_LINE: &str = "the indentation does not match";
 const SAME_COLUMN: &str = "keys of one map begin in the same column, and so do the `-` of one list";
 
 /// Explains a parser message.
-fn plainer(span: Span, info: &str) -> Diagnostic {
+fn explain(span: Span, info: &str) -> Diagnostic {
     match MEANINGS.iter().find(|(part, ..)| info.contains(part)) {
         Some((_, message, help)) => Diagnostic::new(Code::Syntax, span, *message).help(*help),
         None => Diagnostic::new(Code::Syntax, span, format!("not well-formed: {info}"))
@@ -140,7 +140,7 @@ fn plainer(span: Span, info: &str) -> Diagnostic {
 }
 
 /// Explains a key that is indented like a continuation of the value above it.
-fn indented_into(line_start: usize, before: &str, above: &str) -> Option<Diagnostic> {
+fn misplaced_key(line_start: usize, before: &str, above: &str) -> Option<Diagnostic> {
     let key = before.trim_start();
     if key.is_empty() || key.contains([':', '{', '[', '"', '\'']) || above.trim().is_empty() {
         return None;

@@ -12,14 +12,18 @@ use serde_json::Number;
 use super::blanked::BlankedText;
 use super::json::ParserInput;
 use super::mistakes::{self, FatalMistake};
-use super::{DEPTH_LIMIT, MapEntry, Node, NodeKind, scalar};
+use super::{DEPTH_LIMIT, DocumentNode, MapEntry, NodeKind, scalar};
 use crate::codes::Code;
 use crate::diagnostics::{Diagnostic, Report};
 use crate::source::{SourceText, Span, shorten};
 
 /// Parses a text. Returns `None` if it is not well-formed, which the report explains. `first_line` is the help for an empty
 /// text.
-pub(crate) fn read(source: &SourceText<'_>, first_line: &'static str, report: &mut Report) -> Option<Node> {
+pub(crate) fn read(
+    source: &SourceText<'_>,
+    first_line: &'static str,
+    report: &mut Report,
+) -> Option<DocumentNode> {
     let mut blanked = BlankedText::new(source.text());
     loop {
         let mut pass = Report::default();
@@ -47,7 +51,7 @@ fn read_once(
     first_line: &'static str,
     blanked: &BlankedText<'_>,
     report: &mut Report,
-) -> Result<Option<Node>, FatalMistake> {
+) -> Result<Option<DocumentNode>, FatalMistake> {
     let prepared = ParserInput::new(&blanked.text);
     let mut parser = Parser::new_from_str(&prepared.text);
     let open = Vec::new();
@@ -79,7 +83,7 @@ fn read_once(
 
 /// A list or map that is not complete.
 struct OpenNode {
-    node: Node,
+    node: DocumentNode,
     /// In a map, the key of the next value.
     key: Option<(String, Span)>,
 }
@@ -90,7 +94,7 @@ struct TreeBuilder<'b, 't> {
     source: &'b SourceText<'t>,
     report: &'b mut Report,
     open: Vec<OpenNode>,
-    root: Option<Node>,
+    root: Option<DocumentNode>,
     /// Spans of values with a tag.
     tags: Vec<Span>,
 }
@@ -183,7 +187,7 @@ impl TreeBuilder<'_, '_> {
             open.key = None;
             return;
         }
-        self.place(Node { span, kind: NodeKind::Refused });
+        self.place(DocumentNode { span, kind: NodeKind::Refused });
     }
 
     fn span(&self, span: YamlSpan) -> Span {
@@ -198,7 +202,7 @@ impl TreeBuilder<'_, '_> {
         if self.open.len() >= DEPTH_LIMIT {
             return Err(mistakes::too_deep(span).into());
         }
-        self.open.push(OpenNode { node: Node { span, kind }, key: None });
+        self.open.push(OpenNode { node: DocumentNode { span, kind }, key: None });
         Ok(())
     }
 
@@ -233,7 +237,7 @@ impl TreeBuilder<'_, '_> {
             return self.refused(span);
         }
         if style != ScalarStyle::Plain {
-            return self.place(Node { span, kind: NodeKind::Text(text.to_owned()) });
+            return self.place(DocumentNode { span, kind: NodeKind::Text(text.to_owned()) });
         }
         match scalar::resolve(text) {
             Some(kind) => {
@@ -243,7 +247,7 @@ impl TreeBuilder<'_, '_> {
                 {
                     self.report.add(changed_number(span, text, number));
                 }
-                self.place(Node { span, kind });
+                self.place(DocumentNode { span, kind });
             }
             None => {
                 let message = format!("`{}` is a number that JSON cannot hold", shorten(text));
@@ -272,7 +276,7 @@ impl TreeBuilder<'_, '_> {
     }
 
     /// Adds a complete node to its list or map.
-    fn place(&mut self, node: Node) {
+    fn place(&mut self, node: DocumentNode) {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return;

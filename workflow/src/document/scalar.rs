@@ -76,11 +76,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::document::Node;
+    use crate::document::DocumentNode;
     use crate::source::Span;
 
     fn value(text: &str) -> Option<Value> {
-        resolve(text).map(|kind| Node { span: Span::default(), kind }.to_json())
+        resolve(text).map(|kind| DocumentNode { span: Span::default(), kind }.to_json())
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct BindResult {
     pub(super) paths: Vec<BoundPath>,
     pub(super) reads: ReadSet,
     pub(super) mentions: Vec<Mention>,
-    pub(super) refused: Vec<ExprProblem>,
+    pub(super) problems: Vec<ExprProblem>,
 }
 
 /// Binds the names of a tree.
@@ -97,8 +97,8 @@ impl Binder<'_> {
         path::range(self.info, id)
     }
 
-    fn refuse(&mut self, refused: ExprProblem) {
-        self.bound.refused.push(refused);
+    fn refuse(&mut self, problem: ExprProblem) {
+        self.bound.problems.push(problem);
     }
 
     /// Binds a path that begins at a name of the scope.
@@ -106,15 +106,15 @@ impl Binder<'_> {
         if path.is_bare() && names::is_type(&path.root) {
             // `output.content-type` is read as a subtraction of the type `type`.
             let dashed = self.dashed(path).flatten();
-            self.bound.refused.extend(dashed);
+            self.bound.problems.extend(dashed);
             return node;
         }
         let root = match path.resolve(&mut self.bound.reads, &mut self.bound.mentions) {
             Ok(root) => root,
-            Err(refused) => {
+            Err(problem) => {
                 match self.dashed(path) {
-                    Some(dashed) => self.bound.refused.extend(dashed),
-                    None => self.refuse(refused),
+                    Some(dashed) => self.bound.problems.extend(dashed),
+                    None => self.refuse(problem),
                 }
                 return node;
             }
@@ -124,7 +124,7 @@ impl Binder<'_> {
             .map(|segment| PathSegment { name: segment.name.clone(), optional: segment.optional })
             .collect();
         let usage = if path.presence { PathUse::Presence } else { PathUse::Value };
-        let bound = BoundPath { root, path: segments_of_path, usage };
+        let bound = BoundPath { root, segments: segments_of_path, usage };
         let paths = &mut self.bound.paths;
         let number = paths.iter().position(|known| *known == bound).unwrap_or_else(|| {
             paths.push(bound);
@@ -136,7 +136,7 @@ impl Binder<'_> {
     /// Returns the problem of a name with a dash, which is parsed as a subtraction. `Some(None)` if it was reported already.
     fn dashed(&self, path: &SyntaxPath) -> Option<Option<ExprProblem>> {
         let (at, message, help) = foreign::dashed(self.text, &path.root, path.root_start())?;
-        let is_reported = self.bound.refused.iter().any(|refused| refused.at == at);
+        let is_reported = self.bound.problems.iter().any(|problem| problem.at == at);
         Some((!is_reported).then(|| ExprProblem::new(Code::UnknownName, at, message).help(help)))
     }
 
@@ -175,8 +175,8 @@ impl Binder<'_> {
         self.loops += 1;
         if self.loops == LOOP_LIMIT + 1 {
             let message = format!("more than {LOOP_LIMIT} loops are nested");
-            let refused = ExprProblem::new(Code::TooManyLoops, self.at(id), message);
-            self.refuse(refused.help("compute the inner list in a `set` step before"));
+            let problem = ExprProblem::new(Code::TooManyLoops, self.at(id), message);
+            self.refuse(problem.help("compute the inner list in a `set` step before"));
         }
         self.locals.push(each.iter_var.clone());
         let loop_cond = self.tree(each.loop_cond);

@@ -12,7 +12,7 @@ use cel::context::VariableResolver;
 use serde_json::{Map, Value};
 
 use super::convert::to_val;
-use super::meter::{self, Meter};
+use super::meter::{self, WorkMeter};
 use super::{Scope, StepField};
 
 /// The root of a path.
@@ -46,7 +46,7 @@ pub(super) enum PathUse {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct BoundPath {
     pub(super) root: PathRoot,
-    pub(super) path: Vec<PathSegment>,
+    pub(super) segments: Vec<PathSegment>,
     pub(super) usage: PathUse,
 }
 
@@ -78,7 +78,7 @@ impl BoundPath {
     pub(super) fn follow<'v>(&self, start: Option<&'v Value>) -> PathLookup<'v> {
         let Some(mut value) = start else { return PathLookup::Missing(None, 0) };
         let done = usize::from(matches!(self.root, PathRoot::Field(..)));
-        for (number, segment) in self.path.iter().enumerate().skip(done) {
+        for (number, segment) in self.segments.iter().enumerate().skip(done) {
             match value.get(&segment.name) {
                 Some(next) => value = next,
                 None => return PathLookup::Missing(Some(value), number),
@@ -89,7 +89,7 @@ impl BoundPath {
 
     /// Returns the index of the first segment that may be missing.
     fn first_optional(&self) -> Option<usize> {
-        self.path.iter().position(|segment| segment.optional)
+        self.segments.iter().position(|segment| segment.optional)
     }
 
     /// Returns true if the path has no optional segment and is not the argument of `has()`.
@@ -104,7 +104,7 @@ impl BoundPath {
 
     /// Returns the input if the path is `inputs.<name>`.
     pub(super) fn input(&self) -> Option<&str> {
-        match (&self.root, self.path.as_slice()) {
+        match (&self.root, self.segments.as_slice()) {
             (PathRoot::Inputs, [only]) if self.usage == PathUse::Value => Some(&only.name),
             _ => None,
         }
@@ -117,7 +117,7 @@ impl BoundPath {
             PathRoot::Run => "run".to_owned(),
             PathRoot::Step(id) | PathRoot::Field(id, _) => format!("steps.{id}"),
         };
-        for segment in self.path.iter().take(end) {
+        for segment in self.segments.iter().take(end) {
             text.push('.');
             text.push_str(&segment.name);
         }
@@ -130,7 +130,7 @@ pub(super) struct Bindings<'v> {
     paths: &'v [BoundPath],
     roots: &'v [Option<Cow<'v, Value>>],
     values: Vec<OnceLock<Option<Box<dyn Val + 'v>>>>,
-    meter: &'v Meter,
+    meter: &'v WorkMeter,
     failed: bool,
     cancelled: bool,
 }
@@ -140,7 +140,7 @@ impl<'v> Bindings<'v> {
     pub(super) fn new(
         paths: &'v [BoundPath],
         roots: &'v [Option<Cow<'v, Value>>],
-        meter: &'v Meter,
+        meter: &'v WorkMeter,
         (failed, cancelled): (bool, bool),
     ) -> Self {
         let values = paths.iter().map(|_| OnceLock::new()).collect();
@@ -165,7 +165,7 @@ impl<'v> Bindings<'v> {
             let present = match found {
                 PathLookup::Found(_) => true,
                 // Only the last name may be missing, as with every `has()` of CEL.
-                PathLookup::Missing(_, at) if at + 1 == path.path.len() => false,
+                PathLookup::Missing(_, at) if at + 1 == path.segments.len() => false,
                 PathLookup::Missing(..) => return None,
             };
             return Some(Box::new(CelBool::from(present)));

@@ -22,6 +22,7 @@ pub(super) struct FailedEvaluation<'f, 'p, 'v, 'l> {
 }
 
 impl FailedEvaluation<'_, '_, '_, '_> {
+    /// Returns the error with the position and the values of the failure.
     pub(super) fn explain(&self, source: &str) -> EvalError {
         let culprit = self.culprit(self.tree);
         let text = match (&culprit.expr, &self.cause) {
@@ -76,8 +77,9 @@ impl FailedEvaluation<'_, '_, '_, '_> {
         let PathLookup::Missing(before, at) = path.follow(start) else {
             return Some(ErrorText::plain("the value is nested too deeply"));
         };
-        let segment = path.path.get(at).map_or("", |segment| segment.name.as_str());
-        let instead = format!("write `default({}, ...)` if it may be missing", path.text(path.path.len()));
+        let segment = path.segments.get(at).map_or("", |segment| segment.name.as_str());
+        let instead =
+            format!("write `default({}, ...)` if it may be missing", path.text(path.segments.len()));
         Some(match (&path.root, before) {
             (PathRoot::Field(id, StepField::Output | StepField::Content), None) => ErrorText::plain(format!(
                 "step `{id}` has no {segment}: it was skipped, or it failed; {instead}"
@@ -130,7 +132,7 @@ impl FailedEvaluation<'_, '_, '_, '_> {
             }
             Tree::Ident(name) => match name.strip_prefix('@') {
                 Some(number) => {
-                    self.bindings.path(number.parse().ok()?).map(|(path, _)| path.text(path.path.len()))
+                    self.bindings.path(number.parse().ok()?).map(|(path, _)| path.text(path.segments.len()))
                 }
                 None => Some(name.clone()),
             },

@@ -11,7 +11,7 @@ use cel::common::value::{CowVal, Val};
 use cel::{Env, ExecutionError};
 
 use super::convert::{to_json, to_owned_val};
-use super::meter::{self, Meter};
+use super::meter::{self, WorkMeter};
 
 /// Bytes of JSON that are parsed for one unit of work. Every second byte can be a value.
 const JSON_BYTES_PER_UNIT: usize = 4;
@@ -50,8 +50,8 @@ fn take<'b, 'v, const N: usize>(args: Vec<CowVal<'b, 'v>>) -> Result<[CowVal<'b,
     args.try_into().map_err(|args: Vec<_>| ExecutionError::invalid_argument_count(N, args.len()))
 }
 
-fn meter_of<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a Meter, ExecutionError> {
-    value.downcast_ref::<Meter>().ok_or_else(|| fault("meter", "the meter is missing"))
+fn meter_of<'a>(value: &'a CowVal<'_, '_>) -> Result<&'a WorkMeter, ExecutionError> {
+    value.downcast_ref::<WorkMeter>().ok_or_else(|| fault("meter", "the meter is missing"))
 }
 
 fn text_of<'a>(function: &str, value: &'a dyn Val) -> Result<&'a str, ExecutionError> {
@@ -128,7 +128,7 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
 }
 
 /// Converts a value to a part of a text: texts are unchanged, other values become JSON.
-fn in_text(function: &str, meter: &Meter, value: &dyn Val) -> Result<String, ExecutionError> {
+fn in_text(function: &str, meter: &WorkMeter, value: &dyn Val) -> Result<String, ExecutionError> {
     meter.charge(meter::of_val(value))?;
     match value.downcast_ref::<CelString<'_>>() {
         Some(text) => Ok(text.inner().to_owned()),
@@ -153,7 +153,7 @@ fn join<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> FunctionResult<'b, 'v> {
 }
 
 /// Charges for the bytes of a new text.
-fn charge_text(meter: &Meter, bytes: usize) -> Result<(), ExecutionError> {
+fn charge_text(meter: &WorkMeter, bytes: usize) -> Result<(), ExecutionError> {
     meter.charge(1 + (bytes / 64) as u64)
 }
 

@@ -26,12 +26,12 @@ static TYPE: Type = Type::new_unspecified_type("longshore.meter");
 
 /// The meter of one record.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct WorkMeter {
     left: RemainingUnits,
     patterns: CompiledPatterns,
 }
 
-impl Meter {
+impl WorkMeter {
     pub(super) fn new() -> Self {
         Self { left: RemainingUnits::new(UNITS), patterns: CompiledPatterns::default() }
     }
@@ -66,7 +66,7 @@ impl Meter {
     }
 }
 
-impl Val for Meter {
+impl Val for WorkMeter {
     fn get_type(&self) -> &Type {
         &TYPE
     }
@@ -86,7 +86,7 @@ impl Val for Meter {
     }
 }
 
-impl StaticVal for Meter {}
+impl StaticVal for WorkMeter {}
 
 pub(super) fn of_text(text: &str) -> u64 {
     1 + (text.len() / BYTES_PER_UNIT) as u64

@@ -145,17 +145,17 @@ pub(super) fn check(
 
 fn unknown(style: CallStyle, name: &str, at: Range<usize>) -> ExprProblem {
     let (own, other) = if style == CallStyle::Function { (FUNCTIONS, METHODS) } else { (METHODS, FUNCTIONS) };
-    let refused = ExprProblem::new(Code::UnknownFunction, at, format!("there is no function `{name}()`"));
+    let problem = ExprProblem::new(Code::UnknownFunction, at, format!("there is no function `{name}()`"));
     if other.iter().any(|(known, ..)| *known == name) {
         let call = if style == CallStyle::Function { format!("x.{name}(...)") } else { format!("{name}(x)") };
-        return refused.help(format!("it is called as `{call}`"));
+        return problem.help(format!("it is called as `{call}`"));
     }
     if let Some(help) = foreign::function(name) {
-        return refused.help(help);
+        return problem.help(help);
     }
     let names = || own.iter().map(|(known, ..)| *known);
     if EXTENSIONS.contains(&name) {
-        return refused.help(format!("there are {}; a tool can do what they cannot", listed(names())));
+        return problem.help(format!("there are {}; a tool can do what they cannot", listed(names())));
     }
-    refused.help(did_you_mean(name, names()).unwrap_or_else(|| format!("there are {}", listed(names()))))
+    problem.help(did_you_mean(name, names()).unwrap_or_else(|| format!("there are {}", listed(names()))))
 }

@@ -144,10 +144,10 @@ fn refusal(text: &str, error: Option<ParseError>) -> ExprProblem {
     } else {
         message.to_owned()
     };
-    let refused = ExprProblem::new(Code::ExpressionSyntax, at.clone(), message);
+    let problem = ExprProblem::new(Code::ExpressionSyntax, at.clone(), message);
     match foreign::syntax(text, at.start) {
-        Some(help) => refused.help(help),
-        None => refused,
+        Some(help) => problem.help(help),
+        None => problem,
     }
 }
 

@@ -216,9 +216,9 @@ fn check_run_field(part: &PathName) -> Result<(), ExprProblem> {
     if RUN_FIELDS.contains(&part.name.as_str()) {
         return Ok(());
     }
-    let refused =
+    let problem =
         ExprProblem::new(Code::UnknownRunField, part.at.clone(), format!("the run has no `{}`", part.name));
-    Err(refused.help(
+    Err(problem.help(
         did_you_mean(&part.name, RUN_FIELDS).unwrap_or_else(|| format!("it has {}", listed(RUN_FIELDS))),
     ))
 }
@@ -226,18 +226,18 @@ fn check_run_field(part: &PathName) -> Result<(), ExprProblem> {
 fn unknown(name: &str, at: Range<usize>) -> ExprProblem {
     if NOT_BUILT.contains(&name) {
         let message = format!("`{name}` is part of the language and not built yet");
-        let refused = ExprProblem::new(Code::NameNotBuilt, at, message);
+        let problem = ExprProblem::new(Code::NameNotBuilt, at, message);
         return match name {
             "secrets" => {
-                refused.help("declare an input with `secret: true`, and read that in `with` of a call")
+                problem.help("declare an input with `secret: true`, and read that in `with` of a call")
             }
-            "vars" => refused.help("values that a `set` step computed are read as `steps.<id>.output`"),
-            _ => refused,
+            "vars" => problem.help("values that a `set` step computed are read as `steps.<id>.output`"),
+            _ => problem,
         };
     }
-    let refused = ExprProblem::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
+    let problem = ExprProblem::new(Code::UnknownName, at, format!("there is nothing called `{name}`"));
     let help = foreign::name(name)
         .or_else(|| did_you_mean(name, ROOTS))
         .unwrap_or_else(|| format!("expressions see {}; text needs quotes: `'{name}'`", listed(ROOTS)));
-    refused.help(help)
+    problem.help(help)
 }

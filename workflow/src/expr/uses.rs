@@ -28,12 +28,12 @@ const OPERATORS: [&str; 11] = [
 
 /// Collects the uses of inputs in an unbound tree.
 pub(super) fn uses(text: &str, tree: &IdedExpr, info: &SourceInfo) -> Vec<(InputUse, Range<usize>)> {
-    let mut walk = UseWalk { text, info, locals: Vec::new(), found: Vec::new() };
-    walk.node(tree, true);
-    walk.found
+    let mut collector = UseCollector { text, info, locals: Vec::new(), found: Vec::new() };
+    collector.node(tree, true);
+    collector.found
 }
 
-struct UseWalk<'t> {
+struct UseCollector<'t> {
     text: &'t str,
     info: &'t SourceInfo,
     /// Variables of the enclosing loops.
@@ -41,7 +41,7 @@ struct UseWalk<'t> {
     found: Vec<(InputUse, Range<usize>)>,
 }
 
-impl<'t> UseWalk<'t> {
+impl<'t> UseCollector<'t> {
     /// Collects the uses in a node. `is_certain` is true if the node is evaluated whenever the expression is.
     fn node(&mut self, node: &'t IdedExpr, is_certain: bool) {
         if let Some(path) = self.input_path(node) {

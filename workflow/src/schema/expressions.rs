@@ -3,7 +3,7 @@
 use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{MapEntry, Node, NodeKind};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::draft::{Reference, ReferenceTarget};
 use crate::expr::find::{OPEN, TextPiece, pieces};
 use crate::expr::{Expr, Mention};
@@ -86,11 +86,11 @@ impl DraftBuilder<'_, '_> {
     }
 
     /// Compiles a value with expressions in its texts. Refused parts become null, and the report explains them.
-    pub(super) fn template(&mut self, node: &Node) -> Template {
+    pub(super) fn template(&mut self, node: &DocumentNode) -> Template {
         Template::new(self.template_node(node))
     }
 
-    fn template_node(&mut self, node: &Node) -> TemplateNode {
+    fn template_node(&mut self, node: &DocumentNode) -> TemplateNode {
         match &node.kind {
             NodeKind::Text(text) if text.contains(OPEN) => self.text_part(text, node),
             NodeKind::Text(text) => {
@@ -122,7 +122,7 @@ impl DraftBuilder<'_, '_> {
         (entry.key.clone(), self.template_node(&entry.value))
     }
 
-    fn text_part(&mut self, text: &str, node: &Node) -> TemplateNode {
+    fn text_part(&mut self, text: &str, node: &DocumentNode) -> TemplateNode {
         let Some(pieces) = self.pieces(text, node) else { return TemplateNode::Constant(node.to_json()) };
         let alone = pieces.len() == 1;
         let mut cursor = 0;
@@ -155,7 +155,7 @@ impl DraftBuilder<'_, '_> {
     }
 
     /// Splits a text into text and expressions. Refuses an expression without end.
-    fn pieces(&mut self, text: &str, node: &Node) -> Option<Vec<TextPiece>> {
+    fn pieces(&mut self, text: &str, node: &DocumentNode) -> Option<Vec<TextPiece>> {
         let Err(_) = pieces(text) else { return pieces(text).ok() };
         let raw = self.source.slice(node.span);
         let span = match raw.rfind(OPEN) {
@@ -171,7 +171,7 @@ impl DraftBuilder<'_, '_> {
     }
 
     /// Returns the position of the next expression of a text.
-    fn origin(&self, node: &Node, inner: &str, cursor: &mut usize) -> ExprOrigin {
+    fn origin(&self, node: &DocumentNode, inner: &str, cursor: &mut usize) -> ExprOrigin {
         let raw = self.source.slice(node.span);
         let start = raw.get(*cursor..).and_then(|rest| rest.find(OPEN)).map(|at| *cursor + at + OPEN.len());
         if let Some(start) = start {
@@ -186,12 +186,12 @@ impl DraftBuilder<'_, '_> {
 
     /// Compiles an expression and records its references.
     fn expression(&mut self, text: &str, origin: ExprOrigin) -> Option<Expr> {
-        if !self.may_have_another(text, origin) {
+        if !self.count_expression(text, origin) {
             return None;
         }
         match Expr::compile(text) {
             Ok((expr, mentions)) => {
-                let takes_secret = self.in_arguments && expr.input().is_some();
+                let takes_secret = self.is_in_arguments && expr.input().is_some();
                 let references = mentions.into_iter().map(|mention| reference(mention, origin, takes_secret));
                 self.references.extend(references);
                 Some(expr)
@@ -209,7 +209,7 @@ impl DraftBuilder<'_, '_> {
 
 impl DraftBuilder<'_, '_> {
     /// Counts an expression. Returns false beyond the limits, which is reported once.
-    fn may_have_another(&mut self, text: &str, origin: ExprOrigin) -> bool {
+    fn count_expression(&mut self, text: &str, origin: ExprOrigin) -> bool {
         let within = |(count, bytes): (usize, usize)| count <= COUNT_LIMIT && bytes <= BYTES_LIMIT;
         let before = within(self.expressions);
         let (count, bytes) = self.expressions;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{MapEntry, Node, NodeKind};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::duration::{self, DurationError};
 use crate::expr::find::OPEN;
 use crate::source::{Span, Spanned, shorten};
@@ -38,6 +38,9 @@ const RESERVED: [&str; 17] = [
     "while",
 ];
 
+/// The shortest timeout.
+pub(super) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
 /// Returns the entry with a key.
 pub(super) fn get<'e>(entries: &'e [MapEntry], key: &str) -> Option<&'e MapEntry> {
     entries.iter().find(|entry| entry.key == key)
@@ -59,7 +62,7 @@ impl DraftBuilder<'_, '_> {
         if span.start == span.end { entry.key_span } else { span }
     }
 
-    pub(super) fn node_span(&self, node: &Node) -> Span {
+    pub(super) fn node_span(&self, node: &DocumentNode) -> Span {
         self.source.first_line(node.span)
     }
 
@@ -97,7 +100,7 @@ impl DraftBuilder<'_, '_> {
         None
     }
 
-    pub(super) fn list<'e>(&mut self, entry: &'e MapEntry, help: &str) -> Option<&'e [Node]> {
+    pub(super) fn list<'e>(&mut self, entry: &'e MapEntry, help: &str) -> Option<&'e [DocumentNode]> {
         if let NodeKind::List(items) = &entry.value.kind {
             return Some(items);
         }
@@ -132,7 +135,7 @@ impl DraftBuilder<'_, '_> {
     }
 
     /// Returns a number or boolean in its original form with quotes, for help texts.
-    pub(super) fn quoted(&self, node: &Node) -> Option<String> {
+    pub(super) fn quoted(&self, node: &DocumentNode) -> Option<String> {
         let is_scalar = matches!(node.kind, NodeKind::Number(_) | NodeKind::Bool(_));
         let written: String = shorten(self.source.slice(node.span));
         is_scalar.then(|| format!("\"{written}\""))
@@ -204,15 +207,21 @@ impl DraftBuilder<'_, '_> {
 
     /// Checks the name of an input or an output, which follows a dot in expressions.
     pub(super) fn field_name(&mut self, text: &str, span: Span, what: &str) -> Option<Spanned<String>> {
-        self.word_of(text, span, what, &[])
+        self.checked_name(text, span, what, &[])
     }
 
     /// Checks the id of a step.
     pub(super) fn identifier(&mut self, text: &str, span: Span, what: &str) -> Option<Spanned<String>> {
-        self.word_of(text, span, what, &RESERVED)
+        self.checked_name(text, span, what, &RESERVED)
     }
 
-    fn word_of(&mut self, text: &str, span: Span, what: &str, reserved: &[&str]) -> Option<Spanned<String>> {
+    fn checked_name(
+        &mut self,
+        text: &str,
+        span: Span,
+        what: &str,
+        reserved: &[&str],
+    ) -> Option<Spanned<String>> {
         let mut characters = text.chars();
         let begins = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
         let shown: String = shorten(text);

@@ -1,15 +1,13 @@
 //! The top-level keys of a workflow.
 
-use std::time::Duration;
-
 use super::DraftBuilder;
-use super::fields::get;
+use super::fields::{SHORTEST_TIMEOUT, get};
 use super::foreign;
 use super::step_keys::is_step_key;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{FIRST_LINE, MapEntry, Node, NodeKind};
+use crate::document::{DocumentNode, FIRST_LINE, MapEntry, NodeKind};
 use crate::source::{Span, shorten};
 
 /// The supported keys. Keys that begin with `x-` are allowed as well.
@@ -18,16 +16,13 @@ const KEYS: [&str; 9] =
 
 /// The largest number of labels of a workflow, and the largest sizes of their names and values. Every run has a copy, in
 /// its state and in lists.
-const LABELS: usize = 16;
-const LABEL_NAME_BYTES: usize = 63;
-const LABEL_CHARS: usize = 128;
-
-/// The shortest timeout.
-const MOMENT: Duration = Duration::from_millis(1);
+const LABELS_LIMIT: usize = 16;
+const LABEL_NAME_LIMIT_BYTES: usize = 63;
+const LABEL_LIMIT_CHARS: usize = 128;
 
 impl DraftBuilder<'_, '_> {
     /// Reads the whole file. Returns `None` if it is not a workflow.
-    pub(super) fn file(&mut self, root: &Node) -> Option<()> {
+    pub(super) fn file(&mut self, root: &DocumentNode) -> Option<()> {
         let NodeKind::Map(entries) = &root.kind else {
             if root.is_refused() {
                 return None;
@@ -46,7 +41,7 @@ impl DraftBuilder<'_, '_> {
         get(entries, "labels").into_iter().for_each(|entry| self.labels(entry));
         get(entries, "inputs").into_iter().for_each(|entry| self.inputs(entry));
         get(entries, "defaults").into_iter().for_each(|entry| self.defaults(entry));
-        self.draft.timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        self.draft.timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
         if let Some(entry) =
             self.required(entries, "steps", "add a list of steps, as in `steps: [{ call: server/tool }]`")
         {
@@ -150,18 +145,22 @@ impl DraftBuilder<'_, '_> {
 
     fn labels(&mut self, entry: &MapEntry) {
         let labels = self.map(entry, "as in `labels: { team: billing }`").unwrap_or_default();
-        if labels.len() > LABELS {
-            let message = format!("a workflow has at most {LABELS} labels, and these are {}", labels.len());
+        if labels.len() > LABELS_LIMIT {
+            let message =
+                format!("a workflow has at most {LABELS_LIMIT} labels, and these are {}", labels.len());
             self.refuse(Diagnostic::new(Code::Label, entry.key_span, message));
         }
-        for label in labels.iter().take(LABELS) {
+        for label in labels.iter().take(LABELS_LIMIT) {
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-            if label.key.len() > LABEL_NAME_BYTES || !label.key.chars().all(is_name) || label.key.is_empty() {
+            if label.key.len() > LABEL_NAME_LIMIT_BYTES
+                || !label.key.chars().all(is_name)
+                || label.key.is_empty()
+            {
                 let message = format!("`{}` is no name of a label", label.key);
                 self.refuse(Diagnostic::new(Code::Label, label.key_span, message));
             }
             let Some(text) = self.text(label) else { continue };
-            if text.chars().count() > LABEL_CHARS || text.chars().any(char::is_control) {
+            if text.chars().count() > LABEL_LIMIT_CHARS || text.chars().any(char::is_control) {
                 let message = format!("the label `{}` is too long, or has control characters", label.key);
                 self.refuse(Diagnostic::new(Code::Label, self.value_span(label), message));
             } else {
@@ -173,7 +172,8 @@ impl DraftBuilder<'_, '_> {
     fn defaults(&mut self, entry: &MapEntry) {
         let entries = self.map(entry, "it has `timeout` and `retry`").unwrap_or_default();
         self.refuse_unknown_keys(entries, &["timeout", "retry"], "`defaults`");
-        self.draft.default_timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+        self.draft.default_timeout =
+            get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
         if let Some(entry) = get(entries, "retry") {
             self.draft.default_retry = self.retry(entry);
         }

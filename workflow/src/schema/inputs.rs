@@ -7,7 +7,7 @@ use super::fields::get;
 use super::unbuilt;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{MapEntry, Node, NodeKind};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::expr::find::OPEN;
 use crate::inputs::secret_name;
 use crate::plan::{InputSpec, InputType, ItemSpec};
@@ -152,14 +152,14 @@ impl DraftBuilder<'_, '_> {
     }
 }
 
-fn item(node: &Node, number: usize) -> Option<&Node> {
+fn item(node: &DocumentNode, number: usize) -> Option<&DocumentNode> {
     match &node.kind {
         NodeKind::List(items) => items.get(number),
         _ => None,
     }
 }
 
-fn has_expression(node: &Node) -> bool {
+fn has_expression(node: &DocumentNode) -> bool {
     match &node.kind {
         NodeKind::Text(text) => text.contains(OPEN),
         NodeKind::List(items) => items.iter().any(has_expression),

@@ -3,7 +3,7 @@
 use super::DraftBuilder;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::Node;
+use crate::document::DocumentNode;
 use crate::source::shorten;
 
 /// Braces of other languages. The flag is true if a value that is enclosed by them looks like an expression, independent of
@@ -15,14 +15,14 @@ const ROOTS: [&str; 3] = ["inputs", "steps", "run"];
 
 impl DraftBuilder<'_, '_> {
     /// Warns of a text that looks like an expression and is passed on unchanged.
-    pub(super) fn literal(&mut self, text: &str, node: &Node) {
+    pub(super) fn literal(&mut self, text: &str, node: &DocumentNode) {
         let Some(found) = look_alike(text) else { return };
         if !found.is_certain && !self.is_declared(found.inner) {
             return;
         }
         let written: String = shorten(found.written);
         let message = format!("`{written}` is text here, and no expression");
-        let help = match self.meant(found.inner) {
+        let help = match self.intended_path(found.inner) {
             Some(path) => format!("write `${{{{ {path} }}}}`"),
             None => "an expression is written `${{ ... }}` and reads `inputs`, `steps` and `run`".to_owned(),
         };
@@ -51,11 +51,11 @@ impl DraftBuilder<'_, '_> {
     }
 
     /// Returns the path that belongs between the braces: the path itself, or the input with its last name.
-    fn meant(&self, inner: &str) -> Option<String> {
+    fn intended_path(&self, inner: &str) -> Option<String> {
         let last = inner.rsplit('.').next().unwrap_or(inner);
         if self.is_input(last) {
             Some(format!("inputs.{last}"))
-        } else if begins_here(inner) {
+        } else if begins_like_path(inner) {
             Some(shorten(inner))
         } else {
             None
@@ -93,7 +93,7 @@ fn enclosed<'t>(text: &'t str, open: &str, close: &str, counts_whole: bool) -> O
         // In one of these languages, an expression is `={{ x }}`.
         let is_whole = counts_whole && text.trim().trim_start_matches('=') == written;
         let is_name = inner.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$' | '.'));
-        if (is_whole && is_name) || begins_here(inner) {
+        if (is_whole && is_name) || begins_like_path(inner) {
             return Some(LookAlike { written, inner, is_certain: true });
         }
         from = end + close.len();
@@ -102,7 +102,7 @@ fn enclosed<'t>(text: &'t str, open: &str, close: &str, counts_whole: bool) -> O
 }
 
 /// Returns true if the text begins like a path in an expression.
-fn begins_here(text: &str) -> bool {
+fn begins_like_path(text: &str) -> bool {
     ROOTS.iter().any(|root| text.strip_prefix(root).is_some_and(|rest| rest.starts_with(['.', '['])))
 }
 

@@ -9,7 +9,7 @@ use super::DraftBuilder;
 use super::fields::get;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{MapEntry, Node, NodeKind};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::draft::RetryDraft;
 use crate::plan::RETRYABLE;
 
@@ -80,7 +80,7 @@ impl DraftBuilder<'_, '_> {
     }
 
     /// Returns the classes that a word means.
-    fn classes(&mut self, item: &Node) -> Vec<FaultClass> {
+    fn classes(&mut self, item: &DocumentNode) -> Vec<FaultClass> {
         let word = match &item.kind {
             NodeKind::Text(word) => word.as_str(),
             _ => "",

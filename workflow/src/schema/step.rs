@@ -1,16 +1,14 @@
 //! Readers for steps, with their common keys and the keys of each kind.
 
-use std::time::Duration;
-
 use longshore_proto::{OnToolError, ServerName, ToolName};
 use serde_json::{Map, Value};
 
 use super::DraftBuilder;
-use super::fields::get;
+use super::fields::{SHORTEST_TIMEOUT, get};
 use super::foreign;
 use crate::codes::Code;
 use crate::diagnostics::Diagnostic;
-use crate::document::{MapEntry, Node, NodeKind};
+use crate::document::{DocumentNode, MapEntry, NodeKind};
 use crate::draft::{CallDraft, StepDraft, StepKindDraft};
 use crate::expr::find::OPEN;
 use crate::source::{Span, Spanned, shorten};
@@ -18,8 +16,6 @@ use crate::template::{Template, TemplateNode};
 
 /// The largest number of steps of a workflow. A run has the state of each in memory.
 pub(crate) const STEPS_LIMIT: usize = 1_000;
-
-const MOMENT: Duration = Duration::from_millis(1);
 
 impl DraftBuilder<'_, '_> {
     /// Reads a list of steps and returns their indices.
@@ -36,11 +32,11 @@ impl DraftBuilder<'_, '_> {
         }
         let mut numbers = Vec::new();
         for item in items {
-            if self.full {
+            if self.is_full {
                 break;
             }
             if self.draft.steps.len() == STEPS_LIMIT {
-                self.full = true;
+                self.is_full = true;
                 let message = format!("the workflow has more than {STEPS_LIMIT} steps");
                 let span = self.node_span(item);
                 self.refuse(
@@ -55,7 +51,7 @@ impl DraftBuilder<'_, '_> {
         numbers
     }
 
-    fn step(&mut self, node: &Node, parent: Option<usize>, previous: Option<usize>) -> Option<usize> {
+    fn step(&mut self, node: &DocumentNode, parent: Option<usize>, previous: Option<usize>) -> Option<usize> {
         let NodeKind::Map(entries) = &node.kind else {
             if node.is_refused() {
                 return None;
@@ -71,7 +67,7 @@ impl DraftBuilder<'_, '_> {
         self.draft.steps.push(step);
         // The members follow their group, so the index of a group is smaller than those of its members.
         if let Some(entry) = members {
-            let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
+            let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
             let members = self.steps(entry, Some(number));
             if let Some(step) = self.draft.steps.get_mut(number) {
                 step.kind = StepKindDraft::Parallel { members, timeout };
@@ -154,8 +150,9 @@ impl DraftBuilder<'_, '_> {
             None => Template::new(TemplateNode::Constant(Value::Object(Map::new()))),
         };
         let words = [("fail", OnToolError::Fail), ("output", OnToolError::Output)];
-        let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, MOMENT));
-        let max_timeout = get(entries, "max-timeout").and_then(|entry| self.duration(entry, MOMENT));
+        let timeout = get(entries, "timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
+        let max_timeout =
+            get(entries, "max-timeout").and_then(|entry| self.duration(entry, SHORTEST_TIMEOUT));
         let retry = get(entries, "retry").map(|entry| self.retry(entry));
         let on_tool_error = get(entries, "on-tool-error").and_then(|entry| self.word(entry, &words));
         let idempotency_key = get(entries, "idempotency-key").and_then(|entry| self.key(entry));
@@ -205,9 +202,9 @@ impl DraftBuilder<'_, '_> {
         if self.map(entry, help).is_none() {
             return Template::new(TemplateNode::Constant(Value::Null));
         }
-        self.in_arguments = true;
+        self.is_in_arguments = true;
         let template = self.template(&entry.value);
-        self.in_arguments = false;
+        self.is_in_arguments = false;
         template
     }
 

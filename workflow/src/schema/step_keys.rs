@@ -21,7 +21,7 @@ const KINDS: [(&str, &[&str]); 3] = [
 ];
 
 /// Keys of kinds that are not built yet.
-const OF_UNBUILT_KINDS: [(&str, &str); 7] = [
+const KEYS_OF_UNBUILT_KINDS: [(&str, &str); 7] = [
     ("as", "`for-each`"),
     ("max-parallel", "`for-each`"),
     ("fail-fast", "`for-each`"),
@@ -88,7 +88,7 @@ impl DraftBuilder<'_, '_> {
     /// Refuses a key that only other kinds have. Returns false if no kind has the key.
     fn key_of_kind(&mut self, entry: &MapEntry, kind: Option<&str>) -> bool {
         let key = entry.key.as_str();
-        let of_unbuilt = OF_UNBUILT_KINDS.iter().find(|(owned, _)| *owned == key);
+        let of_unbuilt = KEYS_OF_UNBUILT_KINDS.iter().find(|(owned, _)| *owned == key);
         let owners: Vec<_> =
             KINDS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind).collect();
         let help = match (owners.as_slice(), of_unbuilt) {

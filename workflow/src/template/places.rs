@@ -38,7 +38,7 @@ impl<'t> SecretPlaces<'t> {
     }
 
     /// Records the place of an expression that is a secret input. `at` is the byte offset of its value in its text.
-    pub(super) fn note(
+    pub(super) fn record(
         &mut self,
         expr: &Expr,
         value: &Value,

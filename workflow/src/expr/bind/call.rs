@@ -61,11 +61,11 @@ impl<'t> Binder<'t> {
     }
 
     fn dynamic_step(&mut self, id: u64, index: Option<&IdedExpr>) -> Tree {
-        let refused = match index.map(|index| &index.expr) {
+        let problem = match index.map(|index| &index.expr) {
             Some(Tree::Literal(LiteralValue::String(step))) => path::quoted_step(self.at(id), step.inner()),
             _ => path::dynamic_step(self.at(id)),
         };
-        self.refuse(refused);
+        self.refuse(problem);
         Tree::Literal(LiteralValue::Null)
     }
 
@@ -74,9 +74,9 @@ impl<'t> Binder<'t> {
     fn default(&mut self, id: u64, args: Vec<IdedExpr>) -> Tree {
         let mut args = args.into_iter();
         let (Some(path), Some(value)) = (args.next().and_then(path::optional), args.next()) else {
-            let refused =
+            let problem =
                 ExprProblem::new(Code::BadDefault, self.at(id), "`default()` takes a path and a value");
-            self.refuse(refused.help("as in `default(steps.fetch.output.title, 'untitled')`"));
+            self.refuse(problem.help("as in `default(steps.fetch.output.title, 'untitled')`"));
             return Tree::Literal(LiteralValue::Null);
         };
         let node = |expr| IdedExpr { id, expr };
@@ -101,8 +101,8 @@ impl<'t> Binder<'t> {
 
     /// Binds a call in function syntax.
     fn function(&mut self, id: u64, name: String, args: Vec<IdedExpr>) -> Tree {
-        if let Err(refused) = names::check(CallStyle::Function, &name, args.len(), self.at(id), self.text) {
-            self.refuse(refused);
+        if let Err(problem) = names::check(CallStyle::Function, &name, args.len(), self.at(id), self.text) {
+            self.refuse(problem);
         }
         self.checked_call(id, name, args)
     }
@@ -114,8 +114,8 @@ impl<'t> Binder<'t> {
         let target = if is_library && names::OPTIONAL_FUNCTIONS.contains(&name.as_str()) {
             target
         } else {
-            if let Err(refused) = names::check(CallStyle::Method, &name, args.len(), self.at(id), self.text) {
-                self.refuse(refused);
+            if let Err(problem) = names::check(CallStyle::Method, &name, args.len(), self.at(id), self.text) {
+                self.refuse(problem);
             }
             if names::FUNCTIONS_AND_METHODS.contains(&name.as_str()) {
                 args.insert(0, target);

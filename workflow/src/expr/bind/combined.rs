@@ -9,7 +9,7 @@ use crate::expr::problem::ExprProblem;
 impl Binder<'_> {
     /// Refuses a literal that is not a condition. In other languages, `a && 'x' || 'y'` chooses between two values.
     pub(super) fn combined(&mut self, call: &CallExpr) {
-        let is_reported = self.bound.refused.iter().any(|refused| refused.code == Code::NotACondition);
+        let is_reported = self.bound.problems.iter().any(|problem| problem.code == Code::NotACondition);
         let Some(culprit) = call.args.iter().find(|arg| is_never_a_condition(arg)).filter(|_| !is_reported)
         else {
             return;
