@@ -57,7 +57,7 @@ pub use id::{
 };
 pub use job::{Job, OnToolError, TraceContext};
 pub use outcome::{AttemptRecord, Outcome, Output, ServerInstance, Settlement};
-pub use pattern::{pattern_weight, wide_case_folds};
+pub use pattern::{PATTERN_LIMIT_BYTES, match_units, pattern_weight, wide_case_folds};
 pub use payload::{BLOB_LIMIT_BYTES, INLINE_LIMIT_BYTES, Payload};
 pub use policy::{
     Backoff, IN_PLACE_RETRY_LIMIT, MAX_TIMEOUT_FACTOR, RepeatSafety, RetryDecision, RetryPolicy,

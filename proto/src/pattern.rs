@@ -9,6 +9,19 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 /// Weight of one character class that has characters outside of ASCII: it is a small automaton over UTF-8.
 const UNICODE_CLASS_WEIGHT: u64 = 8;
 
+/// Bytes of text, multiplied by the weight of the pattern, that are matched for one unit of work (100 ns).
+const WEIGHTED_BYTES_PER_UNIT: u64 = 8;
+
+/// The largest size of a compiled pattern, in bytes. The default of the engine, 10 MiB, is far more than a condition or a
+/// schema needs.
+pub const PATTERN_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Returns the cost of matching a text with a pattern of this [weight](pattern_weight), in units of about 100 ns.
+pub fn match_units(text: &str, weight: u64) -> u64 {
+    let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    bytes.saturating_mul(weight) / WEIGHTED_BYTES_PER_UNIT
+}
+
 /// Returns the weight of a pattern: about the number of its states, with counted repetitions expanded. Matching a text
 /// takes at most 12 ns for each byte and each unit of weight (measured with `regex` 1.13). Returns `None` for an invalid
 /// pattern.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::{PatternOptions, Validator};
-use longshore_proto::{pattern_weight, wide_case_folds};
+use longshore_proto::{PATTERN_LIMIT_BYTES, pattern_weight, wide_case_folds};
 use serde_json::Value;
 
 use super::compile_work::{CompileWork, Uncounted};
@@ -20,8 +20,6 @@ const MOST_SCHEMA_BYTES: usize = 256 * 1024;
 const MOST_PATTERNS: usize = 200;
 /// Parts of patterns that are case-folded over much of Unicode: reading one takes up to 20 ms.
 const MOST_WIDE_FOLDS: u64 = 20;
-/// The memory that one compiled pattern may take.
-const PATTERN_BYTES: usize = 256 * 1024;
 /// Levels of the recursion that compiles a schema: different references times the deepest nesting.
 const MOST_COMPILED_LEVELS: usize = 4_096;
 /// Units of work (see [`CompileWork`]) of compiling: two seconds in a debug build, and 50 MB. Large schemas take some thousands.
@@ -88,7 +86,7 @@ impl CompiledSchema {
             jsonschema::options()
                 .offline()
                 .should_validate_formats(false)
-                .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES))
+                .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_LIMIT_BYTES))
                 .build(schema)
                 .map_err(|error| Unchecked::Invalid(error.to_string()))
         })?;

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use longshore_proto::match_units;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-/// Bytes of text times weight of a pattern that are one unit: the longest measured is 12 ns for each.
-const WEIGHTED_BYTES_PER_UNIT: u64 = 8;
 /// Items of a list that are compared with each other one by one, before the library takes a hash table.
 const PAIRED_ITEMS: u64 = 16;
 
@@ -186,7 +185,7 @@ impl<'s> SchemaWork<'s> {
 
     fn pattern(&mut self, pattern: &str, text: &str) -> Counted {
         let weight = *self.patterns.get(pattern)?;
-        self.spend(1 + count(text.len()).saturating_mul(weight) / WEIGHTED_BYTES_PER_UNIT)
+        self.spend(1 + match_units(text, weight))
     }
 
     fn target(&self, reference: &str) -> Option<&'s Value> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use cel::ExecutionError;
-use longshore_proto::{pattern_weight, wide_case_folds};
+use longshore_proto::{PATTERN_LIMIT_BYTES, match_units, pattern_weight, wide_case_folds};
 use regex::{Regex, RegexBuilder};
 
 use super::units::RemainingUnits;
@@ -12,7 +12,7 @@ use super::units::RemainingUnits;
 /// Cost of compiling a pattern of letters, digits and simple repetitions. Measured: below 0.1 ms.
 const PLAIN_PATTERN_UNITS: u64 = 2_000;
 
-/// Cost of compiling any other pattern, up to [`PATTERN_BYTES`]. Measured: at most 10 ms, mostly for classes of Unicode.
+/// Cost of compiling any other pattern, up to [`PATTERN_LIMIT_BYTES`]. Measured: at most 10 ms, mostly for classes of Unicode.
 const PATTERN_UNITS: u64 = 100_000;
 
 /// Cost of parsing a byte of a pattern. Measured: at most 0.8 µs.
@@ -20,12 +20,6 @@ const UNITS_PER_PATTERN_BYTE: u64 = 10;
 
 /// Cost of a part of a pattern that is case-folded over much of Unicode. Measured: at most 20 ms.
 const UNITS_PER_WIDE_FOLD: u64 = 200_000;
-
-/// Bytes of text, multiplied by the weight of the pattern, that are matched for one unit. Measured: at most 12 ns for each.
-const WEIGHTED_BYTES_PER_UNIT: u64 = 8;
-
-/// The largest size of a compiled pattern, in bytes. The default of the crate, 10 MiB, is far more than a condition needs.
-const PATTERN_BYTES: usize = 256 * 1024;
 
 /// The compiled patterns of one record. The budget limits their number.
 #[derive(Debug, Default)]
@@ -44,8 +38,7 @@ impl CompiledPatterns {
             compiled.insert(pattern.to_owned(), compile(units, pattern)?);
         }
         let Some((regex, weight)) = compiled.get(pattern) else { return Ok(false) };
-        let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        units.charge(1 + bytes.saturating_mul(*weight) / WEIGHTED_BYTES_PER_UNIT)?;
+        units.charge(1 + match_units(text, *weight))?;
         Ok(regex.is_match(text))
     }
 }
@@ -56,7 +49,7 @@ fn compile(units: &RemainingUnits, pattern: &str) -> Result<(Regex, u64), Execut
     let folds = wide_case_folds(pattern).saturating_mul(UNITS_PER_WIDE_FOLD);
     units.charge(flat.saturating_add(bytes).saturating_add(folds))?;
     let regex =
-        RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build().map_err(|error| refuse(&error))?;
+        RegexBuilder::new(pattern).size_limit(PATTERN_LIMIT_BYTES).build().map_err(|error| refuse(&error))?;
     let weight = pattern_weight(pattern).ok_or_else(|| refuse(&"the pattern cannot be read"))?;
     Ok((regex, weight))
 }
